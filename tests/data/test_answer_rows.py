@@ -292,7 +292,7 @@ def test_boxes_and_crops_of_trajectories_follow_smaller_pictures(tmp_path: Path,
 
 
 def test_a_picture_that_fits_stays_the_file_that_it_is(tmp_path: Path) -> None:
-    file = make_rows(tmp_path, {})
+    file = make_rows(tmp_path, {"answers": ["38", "37"]})
     make_figure(tmp_path / "figures/bars.png", (200, 100))
     assert run_convert(file, tmp_path / "rows").code == 0
     report = library_convert(
@@ -303,6 +303,7 @@ def test_a_picture_that_fits_stays_the_file_that_it_is(tmp_path: Path) -> None:
         "--model NAME is for another model"
     ]
     (name,) = rows_of(tmp_path / "rows")[0]["images"]
+    assert "<answer>37</answer>" in replies(rows_of(tmp_path / "rows")[0])[-1]  # of several the row's own
     assert name == "figures/bars.png"
     assert (tmp_path / "rows" / name).read_bytes() == (tmp_path / name).read_bytes()
 

@@ -71,6 +71,7 @@ def test_boxes_are_the_answer_of_a_prompt_that_has_no_other(boxes: list[Box], an
             into("prompts", record)
     else:
         assert into("prompts", record).answer == answer
+        assert into("prompts", of(record, answer="7")).answer == "7"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,7 @@ def test_what_keeps_a_record_from_a_format_is_said_with_its_row(holds: Holds, re
     with pytest.raises(VircError) as refused:
         into(holds, record)
     assert refused.value.message.startswith(f"row 4: {says}")
+    assert ("--protocol virc_protocol.json" in str(refused.value.hint)) == ("question is not known" in says)
 
 
 def test_problems_need_their_own_pictures_alone_and_may_have_them_on_the_network() -> None:
@@ -183,6 +185,21 @@ def test_what_a_format_loses_is_said_of_what_has_it(
     assert (tmp_path / "to" / "virc_protocol.json").exists() == (lost is None)
     if lost is None:
         assert json.loads((tmp_path / "to" / "virc_protocol.json").read_text())["coordinates"] == "pixel"
+        target = Target(protocol="default", coordinates="permille")
+        convert(ConvertConfig([sets["problems"]], tmp_path / "other", format, target=target))
+        other = json.loads((tmp_path / "other" / "virc_protocol.json").read_text())
+        assert (other["coordinates"], "thousandths" in other["system"]) == ("permille", True)
+
+
+def test_what_cannot_be_written_is_named_with_its_file_and_row(tmp_path: Path) -> None:
+    folder = write(tmp_path / "from", "sft", [WHOLE, of(WHOLE, id=8, extra={"choices": 3})])
+    with pytest.raises(VircError) as refused:
+        convert(ConvertConfig([folder], tmp_path / "to", "batch"))
+    assert refused.value.message.startswith(f"{folder / 'rows.json'}, row 2: row 8 is no row of a batch: ")
+    own = msgspec.structs.replace(PROTOCOL, tools=(*PROTOCOL.tools, "tool_of_mine"))
+    (folder / FILE_NAME).write_bytes(protocol_bytes(own))
+    with pytest.raises(VircError, match="is not this project's own, so its text for other boxes is not known"):
+        convert(ConvertConfig([folder], tmp_path / "to", "sft", target=Target(coordinates="permille")))
 
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="crop_image", given={"image_index": 0}),))

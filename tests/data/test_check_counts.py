@@ -13,14 +13,14 @@ from PIL import Image
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.data.check.result import Counts, Fault, RowResult, Survey
 from virc.data.check.row import check_without_images
-from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report, check
+from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report, check, key_of
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 
 Said = tuple[Report, list[LocatedFault]]
 
 
-def written(file: Path, *rows: tuple[int | str, int] | str) -> Path:
+def written(file: Path, *rows: tuple[int | str | None, int] | str) -> Path:
     """Problems by id and the number of their picture, of the folder of the file; a text is a line of its own."""
     file.parent.mkdir(exist_ok=True)
     for at in range(6):
@@ -50,7 +50,8 @@ def checked(*paths: Path, **more: Any) -> Said:
 
 def test_repeated_ids_and_pictures_that_are_held_out(tmp_path: Path) -> None:
     train = written(tmp_path / "train.jsonl", (1, 0), (2, 1), (2, 2), (4, 3), (5, 4), (2, 1))
-    test, other = written(tmp_path / "test.jsonl", (1, 1), (2, 5)), written(tmp_path / "b" / "other.jsonl", ("a", 4))
+    test = written(tmp_path / "test.jsonl", (1, 1), (2, 5), (3, 1))
+    other = written(tmp_path / "b" / "other.jsonl", ("a", 4))
     report, told = checked(train)
     assert [(each.name, each.held_out, each.rows, each.good, each.counts.images) for each in report.datasets] == [
         ("train", False, 6, 4, 6)
@@ -62,7 +63,7 @@ def test_repeated_ids_and_pictures_that_are_held_out(tmp_path: Path) -> None:
     assert report.summary == "2 of 6 rows have faults"
     report, told = checked(train, test)  # the name says that it is held out: it is read first
     assert [(each.name, each.held_out, each.good) for each in report.datasets] == [
-        ("test", True, 2),
+        ("test", True, 3),
         ("train", False, 3),
     ]
     leaks = [each for each in told if each.kind == "leak"]
@@ -96,6 +97,9 @@ def test_rows_without_faults_are_kept_and_nothing_else(tmp_path: Path) -> None:
     report, _ = checked(rows, against=[other], clean=tmp_path / "clean")
     kept = [json.loads(line) for line in (tmp_path / "clean" / "rows.jsonl").read_text().splitlines()]
     assert (report.kept, [row["id"] for row in kept]) == (2, [1, 4])
+    checked(written(tmp_path / "bare.jsonl", (None, 0), "{", (None, 1)), clean=tmp_path / "numbered")
+    numbered = (tmp_path / "numbered" / "bare.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in numbered] == ["bare-1", "bare-3"]
     assert sorted(each.name for each in (tmp_path / "clean").rglob("*") if each.is_file()) == [
         "0.png", "2.png", "rows.jsonl",
     ]  # fmt: skip
@@ -139,7 +143,7 @@ def test_rows_that_were_not_read_are_counted_where_that_can_be(
     for number, rows in cuts:
         found.cut_short(number, UnreadError("it ends", rows=rows))
     assert found.left_unread == left
-    assert Report([report_of(rows=3, good=1), found]).left_unread == [left] * bool(left)
+    assert Report([found, report_of(rows=3, good=1), found]).left_unread == [left, left] * bool(left)
     summary = Report([report_of(rows=3, good=2), found]).summary
     assert summary == "; ".join(["1 of 3 rows has faults", *([left] if left else [])])
     assert Report([report_of(rows=3, good=3)]).summary == "no row has a fault, but a file as a whole has"
@@ -163,6 +167,9 @@ def test_system_messages_and_keys_are_told_apart_up_to_a_number() -> None:
 def test_counts_add_up_field_by_field() -> None:
     numbers = dict(zip(Counts.__struct_fields__, range(1, 20), strict=False))
     assert Counts(**numbers) + Counts(images=10) == Counts(**{**numbers, "images": 11})
+    several = Report([report_of(faults={"b": 1, "c": 1}), report_of(faults={"c": 1, "a": 1})])
+    assert [*several.faults.items()] == [("c", 2), ("a", 1), ("b", 1)]  # the commonest first
+    assert len({key_of("a", "bc"), key_of("ab", "c"), key_of("abc")}) == 3
 
 
 def test_a_survey_keeps_rows_of_all_of_a_file_and_the_first_that_are_wrong() -> None:

@@ -14,7 +14,10 @@ Change = Callable[[Rows, Path], object]
 
 
 def test_a_good_set_has_no_fault(tmp_path: Path) -> None:
-    found = report(good_set(tmp_path / "a"))
+    folder = good_set(tmp_path / "a")
+    info = json.loads((folder / "dataset_info.json").read_text())
+    write(folder / "dataset_info.json", {NAME: info[NAME] | {"split": "train"}})
+    found = report(folder)
     assert found["faults"] == {}
     assert (found["rows"], found["good"], found["error"]) == (7, 7, None)
 
@@ -74,7 +77,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
     ("marks", "2 <image> marks for 1", 1, lambda rows, _: rows[0]["images"].pop()),
     ("marks", "2 <image> marks for 3", 1, lambda rows, _: rows[0]["images"].append(rows[0]["images"][0])),
     (
-        "mark_misplaced", "of assistant", 1,
+        "mark_misplaced", "message 5, of assistant, holds", 1,
         lambda rows, _: (content(rows, 0, -1, "$", "<image>"), rows[0]["images"].append(rows[0]["images"][0])),
     ),
     ("row", "<video>", 1, lambda rows, _: content(rows, 0, 1, "Question:", "Question: <video>")),
@@ -169,6 +172,7 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("formatting", "formatting 'alpacas' is not read as messages", {"formatting": "alpacas"}),
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
     ("columns", "name no messages", {"columns": {"images": "images"}}),
+    ("columns", "name no messages", {"columns": {"images": "images", "messages": ""}}),
     ("columns", "no columns are named", {"columns": None}),
     ("columns", "no columns are named", {"columns": ["x"]}),
     ("tags_unnamed", "tags name no system_tag: LLaMA-Factory drops every row with a", {"tags": {"system_tag": None}}),

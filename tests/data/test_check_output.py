@@ -14,7 +14,7 @@ from support import crux, picture_kinds
 from support.called import virc
 
 from virc.core.parallel import LostWorkerError
-from virc.data.check import result, run
+from virc.data.check import images, result, run
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, RowResult, Rules
 from virc.data.formats.registry import Row
@@ -233,6 +233,16 @@ def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: 
     assert (found["faults"], found["first"][0]["row"]) == ({kind: 1}, 2)
 
 
+def test_boxes_are_those_of_the_first_picture_and_where_is_looked_stops_nothing(batches: Path) -> None:
+    """Files of 100 x 90 and 103 x 90 px."""
+    shown: dict[str, Any] = {"question": "how many?", "answer": "7", "images": ["0.png", "3.png"]}
+    out = [[0, 0, 103, 80]]
+    lines(batches / "train.jsonl", [{"id": 1, "boxes": out, **shown}, {"id": 2, "looks": out, **shown}])
+    found = {each["row"]: each for each in report(batches / "train.jsonl")["first"] if each["kind"] == "reference"}
+    assert {row: each["stops"] for row, each in found.items()} == {1: True, 2: False}
+    assert all("picture of 100 x 90 px" in each["message"] for each in found.values())
+
+
 def test_problems_are_for_rl_and_the_command_for_sft_is_said(batches: Path, tmp_path: Path) -> None:
     said = "problems without solutions are for RL and virc eval; for SFT: virc data convert"
     found = checked(batches)
@@ -280,14 +290,16 @@ def test_inputs_are_counted_by_their_sizes(batches: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "drawn"), [
-    ((), ["1-train-row-1.png", "2-train-row-1.png", "3-other-row-1.png"]), (("--ignore", "boxes"), []),
+    ((), ["1-train-row-1.png", "2-train-row-1.png", *(f"{at + 2}-other-row-{at}.png" for at in (1, 2, 3))]),
+    (("--ignore", "boxes"), []),
 ])  # fmt: skip
 def test_boxes_of_several_files_are_drawn_apart(batches: Path, words: Sequence[str], drawn: list[str]) -> None:
     (batches / "b").mkdir()
     files = [batches / "train.jsonl", batches / "b" / "train.jsonl", batches / "other.jsonl"]
     for file in files:
         Image.new("RGB", (90, 60)).save(file.parent / "it.png")
-        lines(file, [problem(1, "it.png", boxes=[[1, 2, 30, 40]])])
+        boxes: Any = {"boxes": [[1, 2, 30, 40]]}
+        lines(file, [problem(at, "it.png", **boxes) for at in range(4 if file.stem == "other" else 1)])
     done = virc("data", "check", *files, "--workers", 1, "--draw", batches / "drawn", *words)
     assert (done.code, sorted(each.name for each in (batches / "drawn").glob("*"))) == (0, drawn), done.err
 
@@ -395,9 +407,15 @@ def test_pictures_that_training_shows_otherwise_are_written_side_by_side(tmp_pat
     assert (again.code, "is in use" in again.err, "--as-shown" in again.err) == (2, True, True)
 
 
-def test_pictures_that_differ_in_their_last_row_are_two(tmp_path: Path) -> None:
+def test_pictures_that_differ_in_their_last_row_or_their_sides_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_known", known := {})
+    monkeypatch.setattr(images, "_MAX_KNOWN", 2)
+    Image.new("RGB", (300, 30)).save(tmp_path / "1.png")
     for shade in (0, 255):
         image = Image.new("RGB", (30, 300))
         image.paste((shade,) * 3, (0, 299, 30, 300))
         image.save(tmp_path / f"{shade}.png")
-    assert len({decoded(Picture(f"{shade}.png", tmp_path)).pixels for shade in (0, 255)}) == 2
+    assert len({decoded(Picture(f"{shade}.png", tmp_path)).pixels for shade in (0, 1, 255)}) == 3
+    assert len(known) == 2  # not of all pictures of a large set

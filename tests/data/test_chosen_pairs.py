@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from virc.core.errors import UsageError
+from virc.core.events import Reporter
 from virc.data.sample import run
 from virc.data.sample.dataset import Location, Totals
 from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paired, parted, read_grade
@@ -249,6 +250,8 @@ TOTALS = Totals(
 
 
 def test_what_a_sample_holds_is_said() -> None:
+    begun = str(run._Rollouts(3, Reporter()))
+    assert begun == "0 problems: 0 of 0 rollouts right, 0 kept, 0 rows failed; 3 were done before"
     assert run.summary(TOTALS, 0) == (
         "2 problems: 2 of 8 rollouts right (25.0%), 1 trajectory kept, 1 problem without one; 1 row failed"
     )

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import crux
 
+from virc.data.convert.change import Target
+from virc.data.convert.convert import ConvertConfig
+from virc.data.convert.convert import convert as library_convert
 from virc.data.formats import prompts
 from virc.data.formats import registry as formats
 from virc.data.rows.record import MARK, Message, Picture, Record
@@ -199,6 +202,9 @@ def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(drawn:
     assert chat_protocol["coordinates"] == "permille"
     assert "thousandths" in chat_protocol["system"]
     assert records(tmp_path / "a") != records(drawn)
+    counted = library_convert(ConvertConfig([drawn], tmp_path / "d", "sft", target=Target(coordinates="permille")))
+    calls = [each.content.count("bbox_2d") for row in records(drawn)["trajectories"] for each in row.messages[1:]]
+    assert counted.boxes.written == sum(calls) > 6  # of all rows
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--coordinates", "pixel") == 0
     assert records(tmp_path / "b") == records(drawn)
     assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "sft", "--coordinates", "pixel") == 0
@@ -270,6 +276,8 @@ def test_sources_of_two_chat_protocols_stay_apart(
     twin = shutil.copytree(drawn.parent, tmp_path / "twin") / drawn.name
     (tmp_path / "twin" / "dataset_info.json").unlink()
     twin = twin.rename(twin.with_name("twins.json"))
+    named = json.loads(twin.with_name(FILE_NAME).read_text()) | {"name": "theirs"}  # is the same by another name
+    twin.with_name(FILE_NAME).write_text(json.dumps(named))
     assert convert(drawn, twin, "--to", tmp_path / "same", "--format", "sft") == 0
     assert json.loads((tmp_path / "same" / FILE_NAME).read_text())["coordinates"] == "pixel"
 

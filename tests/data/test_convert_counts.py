@@ -79,7 +79,7 @@ def test_rows_without_ids_are_chosen_by_their_numbers(tmp_path: Path) -> None:
     assert ids == {"rows": [f"rows-{at}" for at in sorted(sorted(range(1, 13), key=lambda key: score(0, key))[:4])]}
 
 
-@pytest.mark.parametrize(("share", "limit"), [(0.3, None), (0.5, None), (0.5, 8)])
+@pytest.mark.parametrize(("share", "limit"), [(0.3, None), (0.5, None), (0.5, 8), (0.5, 6), (0.5, 5)])
 def test_a_part_set_aside_shares_no_picture_and_faults_count_once(
     share: float, limit: int | None, rows: Path, tmp_path: Path
 ) -> None:
@@ -95,13 +95,16 @@ def test_a_part_set_aside_shares_no_picture_and_faults_count_once(
     assert [train, held] == [[key for key in GOOD if key in side] for side in (train, held)]
 
 
-def test_parts_of_several_sets_share_no_picture_by_another_name(tmp_path: Path) -> None:
-    """Each set is split for itself, and a picture that both have is known by its content."""
+@pytest.mark.parametrize("place", ["", "https://host.invalid/"])
+def test_parts_of_several_sets_share_no_picture_by_another_name(place: str, tmp_path: Path) -> None:
+    """Each set is split for itself, and a picture that both have is known by its content, or where it is fetched."""
     one, other = problems(tmp_path / "a" / "one.jsonl", 8, pictures=8), tmp_path / "b" / "other.jsonl"
     problems(other, 8, pictures=8)
     for file in other.parent.glob("*.png"):
         file.rename(file.with_name(f"x{file.name}"))
-    other.write_text(other.read_text().replace('"image": "r', '"image": "xr'))
+    other.write_text(other.read_text().replace('"image": "r', '"image": "r' if place else '"image": "xr'))
+    for each in (one, other):
+        each.write_text(each.read_text().replace('"image": "', f'"image": "{place}'))
     report, ids = made(tmp_path / "to", one, other, split=Split("test", 0.5))
     assert [(each.name, each.rows_out) for each in report.datasets] == [
         ("one_train", 4), ("one_test", 4), ("other_train", 4), ("other_test", 4),
@@ -128,15 +131,23 @@ def test_a_mix_has_so_many_rows_of_each(
     one, other = problems(tmp_path / "a" / "one.jsonl", 8), problems(tmp_path / "b" / "other.jsonl", 6, first="s")
     report, ids = made(tmp_path / "to", one, other, weights=[*map(Fraction, weights)], limit=limit)
     assert [(each.name, each.rows_in) for each in report.datasets] == [("mix", 14)]
-    assert tuple(sum(key[0] == first for key in ids["mix"]) for first in "rs") == counts
-    named = made(tmp_path / "named", one, other, weights=[*map(Fraction, weights)], limit=limit, name="all")[1]
-    assert named == {"all": ids["mix"]}
+    keys = {first: [f"{first}{at}" for at in range(count)] for first, count in (("r", 8), ("s", 6))}
+
+    def drawn(seed: int) -> list[str]:
+        pairs = zip(keys.values(), counts, strict=True)
+        chosen = {key for own, count in pairs for key in sorted(own, key=lambda key: score(seed, key))[:count]}
+        return [key for own in keys.values() for key in own if key in chosen]
+
+    assert ids == {"mix": drawn(0)}
+    named = made(tmp_path / "named", one, other, weights=[*map(Fraction, weights)], limit=limit, name="all", seed=4)
+    assert named[1] == {"all": drawn(4)}
 
 
 def test_a_set_without_a_row_does_not_keep_the_others_back(tmp_path: Path) -> None:
     one, other = problems(tmp_path / "a" / "one.jsonl", 8), problems(tmp_path / "b" / "other.jsonl", 6, first="s")
-    _, ids = made(tmp_path / "few", one, other, name="all", limit=1)  # of one of both
-    assert [len(each) for each in ids.values()] == [1]
+    for limit in (1, 9):  # of one of both, and more than one has
+        _, ids = made(tmp_path / f"few{limit}", one, other, name="all", limit=limit)
+        assert [len(each) for each in ids.values()] == [limit]
     gone = json.dumps({"id": 1, "image": "gone.png", "question": "How long?", "answer": "5"})
     bad = problems(tmp_path / "c" / "bad.jsonl", 2, {0: gone, 1: gone}, first="t")
     report, _ = made(tmp_path / "to", one, bad, skip_faulty=True)

@@ -3,6 +3,8 @@
 import random
 import re
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from virc.data.synth import draw as tasks
 from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.problem import Split, inside
+from virc.data.synth.problem import Split, around, inside, meet, moved_box, unit, window
 from virc.data.synth.sketch import LETTERS, Face, mask
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Done, Reply, Session
@@ -31,6 +33,38 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None
     assert first == again
     assert polygons.draw(first).tobytes() == polygons.draw(again).tobytes()
     assert first != other
+
+
+def test_points_and_boxes_on_a_page() -> None:
+    assert (unit((1, 1), (4, 5)), unit((2, 3), (2, 3))) == ((0.6, 0.8), (0.0, 0.0))
+    assert around((10, 20), (4, 6)) == (8, 17, 12, 23)
+    box = (20, 20, 40, 40)
+    touching = [(0, 20, 20, 40), (40, 20, 60, 40), (20, 0, 40, 20), (20, 40, 40, 60)]
+    apart = [(0, 20, 19, 40), (41, 20, 60, 40), (20, 0, 40, 19), (20, 41, 40, 60)]
+    assert [meet(box, each) for each in (*touching, *apart)] == [True] * 4 + [False] * 4
+    outside = [(19, 20, 40, 40), (20, 19, 40, 40), (20, 20, 41, 40), (20, 20, 40, 41)]
+    assert [inside(each, box) for each in (box, *outside)] == [True, False, False, False, False]
+    assert window((40, 60, 44, 64), (28, 28), (100, 120)) == (28, 42, 56, 70)  # of 28 and 48, on a grid of 14 px
+    corners = [window(each, (28, 28), (100, 120)) for each in ((0, 0, 4, 4), (90, 110, 98, 118))]
+    assert corners == [(0, 0, 28, 28), (72, 92, 100, 120)]
+    steps = {(16, 4, 20, 8): (14, 0, 42, 28), (4, 16, 8, 20): (0, 14, 28, 42), (12, 12, 16, 16): (0, 0, 28, 28)}
+    assert {label: moved_box((0, 0, 28, 28), label, (56, 56)) for label in steps} == steps
+    ends = {(30, 44, 34, 48): (14, 28, 42, 56), (44, 30, 48, 34): (28, 14, 56, 42)}
+    assert {label: moved_box((28, 28, 56, 56), label, (56, 56)) for label in ends} == ends
+    assert polygons.arithmetic([35, 60]) == (
+        "The sum is 180. 180 - 30 = 150. 150 - 5 = 145. 145 - 60 = 85. 85 - 0 = 85."
+    )
+
+
+def test_a_box_of_the_page_is_counted_in_the_part_that_is_shown() -> None:
+    """A page of 400 x 200 px is shown at half its size, and a quarter of that at twice its size."""
+    page = SimpleNamespace(size=(200, 100), parent=None, box=None)
+    part = SimpleNamespace(size=(200, 100), parent=0, box=(50, 0, 150, 50))
+    scaled = SimpleNamespace(size=(400, 200), parent=1, box=None)
+    images: Any = [page, part, scaled]
+    for index, box in ((0, [100, 20, 150, 50]), (1, [100, 40, 200, 100]), (2, [200, 80, 400, 200])):
+        reply = f'"bbox_2d": [200, 40, 300, 100], "image_index": {index}'
+        assert worked.as_shown(reply, images, (400, 200)) == f'"bbox_2d": {box}, "image_index": {index}'
 
 
 def test_angles_sum_to_that_of_the_polygon_and_exactly_one_is_hidden() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from data.converted import bare
 from PIL import Image
 
 from virc.core.errors import DataError, VircError
+from virc.core.json_stream import MAX_DEPTH
 from virc.data.formats import batch, conversation, pairs, prompts, published, rl, sft, trajectories
 from virc.data.formats.registry import Row, Source, Writing
 from virc.data.rows import verl as verl_rows
@@ -261,6 +263,7 @@ def of(**fields: Any) -> Record:
 
 def test_what_other_records_show() -> None:
     assert inputs_of(PROBLEM) == [0, 1]
+    assert (of(id=0).called, of(id="").called, of(id=None).called) == ("row 0", "row ''", "a row without an id")
     assert inputs_of(of(messages=(SYSTEM, REPLY))) == []
     assert (system_of(PROBLEM), system_of(SHORT)) == ("", "")
     assert [final_answer(of(messages=messages)) for messages in ((), (USER,), (USER, Message("assistant", "5")))] == [
@@ -368,6 +371,9 @@ def test_what_verl_stops_at_in_a_row_is_said(change: dict[str, Any], flaws: list
         ({"images": [{}]}, "image 0 is neither a file's name nor its bytes"),
         ({"images": ["a", 5]}, "image 1 is neither a file's name"), ({"extra_info": 5}, "extra_info is not an object"),
         ({"extra_info": {"id": 1.5}}, "extra_info.id is neither text nor a whole number"),
+        ({"extra_info": {"id": True}}, "extra_info.id is neither text nor a whole number"),
+        ({"reward_model": {"ground_truth": reduce(lambda inner, _: [inner], range(MAX_DEPTH + 2), [])}},
+         "it is nested too deeply"),
         ({"extra_info": {"id": "x", "id_is_int": True}}, "extra_info.id is not the whole number that it claims to be"),
         ({"extra_info": {"question": 5}}, "extra_info.question is not text"),
         ({"extra_info": {"reference": 5}}, "extra_info.reference is not text"),

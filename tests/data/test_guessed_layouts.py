@@ -66,6 +66,7 @@ UNSURE = [
     ([{"question": None, "texts": ["A red square.", "A square."]}], "no column is known as the question"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
+    ([{"question": None, "frage": "Was ist links?", "answer": "red"}], "the question may be frage"),
     ([{"query": "Which one?", "problem": "Which?", "question": None}], "the question may be query or problem"),
     ([{"gt_answers": ["a"], "true_answers": ["b"]}], "the answers may be gt_answers or true_answers"),
     ([{"answer": "red <OR> blue"}], "answer holds several answers, joined by <AND> or <OR>"),
@@ -107,6 +108,8 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ),
     ([{"answer": "red", "qid": 1, "pid": at} for at in range(2)], {"id": "pid"}),
     ([{"answer": "red", "id": id} for id in ("", "b")], {"id": None}),
+    ([{"answer": "red", "uid": at, "question_id": f"q{at}"} for at in range(2)], {"id": "question_id"}),
+    ([{"bbox_xyxy": [10, 10, 50, 60], "value": "left"}], {"boxes": "bbox_xyxy", "answer": None}),
     (
         [{"question": None, "questions": ["What?", "Which?"], "answers": ["a", "b"][: at or 1]} for at in (2, 0, 2)],
         {"explode": ("questions", "answers")},
@@ -115,6 +118,7 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
     ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
     ([{"hints": "Red.", "answer": "red"}], {"question": Part(text="{hints}\n{question}")}),
+    ([{"hint": each, "answer": "red"} for each in ("Red.", 5)], {"question": "question"}),
     ([{"premise": "Red.", "answer": "red"}], {"question": Part(text="{premise}\n{question}")}),
     ([{"a": "red", "b": "blue", "c": "", "answer": "b"}], {"choices": Part(columns=("a", "b", "c"))}),
     ([{"a0": "red", "a1": "blue", "answer": 0}], {"choices": Part(columns=("a0", "a1")), "index_from": 0}),
@@ -123,6 +127,11 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"answer": "red", "bbox_xyxy": [0.1, 0.1, 0.5, 0.5]}], {"coordinates": "unit", "box": "corners"}),
     ([{"answer": "red", "bbox_xyxy": [10, 10, 50, 60]}], {"boxes": "bbox_xyxy", "box": "corners"}),
     ([{"options": "(A) red (B) blue", "answer": "B"}], {"choices": "options", "index_from": None}),
+    ([{"answer": "red", "bbox_xyxy": [1, 1, 9, 9], "box_xyxy": [1, 1, 9, 9]}], {"boxes": None}),
+    ([{"image": None, "mask": "0.png", "photo_file": "0.png", "answer": "red"}], {"images": "photo_file"}),
+    ([{"image": [name], "answer": "red"} for name in ("0.png", "gone.png")], {"images": "image"}),
+    ([{"choices": ["red", "2"], "answer": "2"}, {"choices": CHOICES, "answer": "red"}], {"index_from": None}),
+    ([{"caption": "A red square."}], {"answer": None}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": 0}], {"choices": "question", "index_from": 0}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": "B"}], {"choices": None}),
     ([{"question": "Look at A: 0 and B: cubes. How many of them are red?", "answer": 2}], {"choices": None}),
@@ -256,6 +265,10 @@ def test_a_conversation_without_a_reply_has_its_answer_beside_it(tmp_path: Path)
     alone = propose([{name: value for name, value in row.items() if name != "answer"}], tmp_path).layout
     assert alone
     assert (alone.messages, alone.question) == ("conversations", None)
+    answered = propose([row | {"conversations": [*turns, {"role": "assistant", "content": "It is red."}]}], tmp_path)
+    assert answered.layout
+    assert (answered.layout.messages, answered.layout.answer) == ("conversations", None)
+    assert propose([{"chosen": "a", "rejected": "b", "question": "Which?"}], tmp_path).layout is None
     assert unclear({"qas": [QA, QA], "answer": "b"}, Layout("mine", question="-", explode=("qas",)), tmp_path) is None
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from virc.core.errors import DataError
 from virc.data.convert.change import Change, changed
-from virc.data.formats.registry import Row
+from virc.data.formats.registry import LaidOut, Row, Source
 from virc.data.rows import laid_out, paired
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import Protocol
@@ -51,7 +51,12 @@ def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> 
         (PROBLEM, {"say": "It is 7, the answer."}, "answer", "It is 7, the answer."),
         (PROBLEM, {"ask": "<image><image> Which?"}, "question", "Which?"),
         (PROBLEM, {"ask": "Is <image> in <image>?"}, "question", "Is <image 1> in <image 2>?"),
-        (PROBLEM, {}, "extra", {"level": 3}),
+        (PROBLEM, {"turn": 5, "box": [1]}, "extra", {"level": 3}),
+        (Layout("mine", question="ask", answer="say", choices="level", index_from=0), {"level": None}, "answer", "7"),
+        (Layout("mine", question="ask", answer="say", choices="level", index_from=1), {"say": "2", "level": [5, 6, 8]},
+         "answer", "6"),
+        (Layout("mine", question="ask", answers="say"), {"say": "['b', 'a']"}, "extra",
+         {"answers": ["b", "a"], "level": 3, "pics": []}),
         (PROBLEM, {"ask": "<image><image>Which?\n"}, "question", "Which?"),
         (PROBLEM, {"ask": "<image>Which?\n<image>"}, "question", "Which?"),
         (Layout("mine", question="ask", answers="say", metric="vqa_accuracy"), {"say": [" b", "a", 2, "b", ""]},
@@ -99,6 +104,7 @@ def test_a_row_with_pictures_and_no_message_is_refused() -> None:
 def test_roles_are_ours(first: dict[str, str], role: str) -> None:
     found = record(TALK, pics=None, talk=[{**first, "value": "Hello"}])
     assert found.messages == (Message(role, "Hello"),)  # type: ignore[arg-type]
+    assert laid_out.record_of({"talk": [{**first, "value": "Hello"}]}, TALK, Path(), None).images == ()
 
 
 def test_a_system_message_of_its_own_column_comes_first() -> None:
@@ -128,6 +134,32 @@ def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
     layout = Layout("mine", question="ask", images="pics", boxes="level")
     (box,) = record(layout, seen, pics=[large, TALL], level=[[28, 14, 140, 70]]).extra["boxes"]
     assert box == pytest.approx((280, 140, 1400, 700), rel=0.1)
+    # a box that was rounded may be off by one of its units
+    (box,) = record(layout, IN_SHARES, pics=[large], level=[[0, 0, 1000, 500]]).extra["boxes"]
+    assert box == pytest.approx((0, 0, 2800, 700), abs=3)
+    assert record(layout, level="(10, 20), (110, 120)").extra["boxes"] == [(10, 20, 110, 120)]
+
+
+def test_what_rows_of_a_layout_are_and_what_their_boxes_count_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+
+    def source(protocol: Protocol | None = None, **fields: Any) -> Source:
+        found = LaidOut("mine", Layout("mine", **{"question": "ask", **fields}), protocol, ("so",))
+        return Source(tmp_path / "rows.jsonl", "published", "rows", {}, found)
+
+    shares = "thousandths of the sides, 0 to 999"
+    into = (f"boxes are counted in {shares}, and become pixels of the file",)
+    assert source(boxes="level").reasons == source(coordinates="permille").reasons == ("so",)
+    assert source(IN_SHARES, boxes="level").reasons == ("so", *into)
+    assert source(boxes="level", coordinates="permille").reasons == ("so", *into)
+    written = "are written in {}; virc train writes what its base counts"
+    for protocol, unit in ((None, "pixels of the file"), (IN_SHARES, shares)):
+        said = source(protocol, objects="of", messages="talk").reasons
+        assert sorted(said) == [f"boxes of of {written.format(unit)}", "so"]
+    kinds = [source(), source(reply="say"), source(IN_PIXELS, reply="say"), source(messages="talk", question=None)]
+    kinds += [source(replied="say"), source(chosen="good", rejected="bad")]
+    assert [each.holds for each in kinds] == ["problems"] * 2 + ["solutions"] * 3 + ["pairs"]
+    assert [each.laid_out and each.laid_out.written_as for each in kinds] == ["batch"] * 2 + ["sft"] * 3 + ["pairs"]
 
 
 def test_a_box_is_no_answer_without_the_units_of_a_system() -> None:
@@ -149,6 +181,7 @@ def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
         (PROBLEM, {"ask": " \n"}, "its question, column ask, is empty"),
         (PROBLEM, {"say": " "}, "its answer, column say, is empty"),
         (PROBLEM, {"ask": 7}, "its column ask is a number, not text"),
+        (PROBLEM, {"ask": "Is <image 2> <image 3>?"}, "it names <image 3>, and has 2 images"),
         (PROBLEM, {"pics": [WIDE, b""]}, "its column pics is empty, and an image is due"),
         (PROBLEM, {"pics": [{"bytes": WIDE, "path": 5}]}, "not an image: a path, bytes, or an object with one of them"),
         (Layout("mine", question="ask", boxes="level"), {"level": [[1, 2, 3, 4]]}, "it has boxes, and no image"),
@@ -257,6 +290,7 @@ def test_the_better_reply_of_a_pair_ends_its_conversation() -> None:
     assert found.messages == (Message("user", "<image><image>Which?"), Message("assistant", "It is 12."))
     assert (found.rejected, found.answer, found.question) == ("It is 3.", None, None)
     assert found.extra == {"level": 3, "say": " 7 \n"}
+    assert pair(pics=WIDE).messages[0].content == "<image>Which?"
 
 
 def test_sides_that_have_their_own_turns_give_the_last_of_them() -> None:

@@ -1,6 +1,7 @@
 """The chat protocol of a dataset, found in its conversations."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,8 @@ from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
-from virc.data.protocol.extract import read_system_message, study
+from virc.data.protocol import templates as templates_of
+from virc.data.protocol.extract import read_system_message, study, study_file
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
@@ -118,6 +120,32 @@ def test_an_odd_row_is_named_with_where_it_differs(at: int) -> None:
         assert caught.value.message.startswith(f"row {at + 1}: ")
         assert "is where the others have" in caught.value.message
     assert "task is: What" in caught.value.message or at
+
+
+def test_texts_are_held_against_templates() -> None:
+    assert [templates_of.common_start(*each) for each in (("abc", "ab"), ("ab", "abc"), ("abx", "aby"))] == [2, 2, 2]
+    lines = templates_of.block_lines("Image {index}: {width} x {height}{more}", 3)
+    assert [re.fullmatch(line, "Image 2: 55 x 7{more}") is not None for line in lines] == [False, False, True]
+    twice = templates_of.regex("{question}, {question}", question="(?P<question>.*)")
+    assert [re.fullmatch(twice, text) is not None for text in ("a, a", "a, b")] == [True, False]
+    said = templates_of.departure(
+        "Image 0: 28 x 56\nQ: Why?\nEnd.", "Image {index}: {width} x {height}\nQ: {question}\nStop."
+    )
+    assert said == "'Image #: # x #\\nQ: Why?\\nEnd' is where the others have '\\nStop'"
+    said = templates_of.departure("Image 0: 28 px", "Image {index}: {width} x {height}")
+    assert said == "'px' is where the others have 'x #'"
+    text = spoken(OWN, "Why?").messages[1].content.replace(MARK, "")
+    assert [templates_of.question_of(text, OWN, count) for count in (None, 1, 2, 257)] == ["Why?", "Why?", None, None]
+
+
+def test_a_tool_shows_one_image_and_problems_show_no_chat_protocol(tmp_path: Path) -> None:
+    row = reworded(spoken(OWN, QUESTIONS[0]), 3, MARK, MARK * 2)
+    with pytest.raises(DataError, match=r"^row 1: message 4 shows 2 images, and a tool gives one$"):
+        extract([row])
+    (tmp_path / "rows.jsonl").write_text('{"id": 1, "image": "a.png", "question": "Which?"}\n')
+    [source] = formats.sources(tmp_path / "rows.jsonl")
+    with pytest.raises(DataError, match="holds problems, and no conversation that would show a chat protocol"):
+        study_file(source)
 
 
 def test_a_number_that_is_not_the_images_own_is_a_fault() -> None:

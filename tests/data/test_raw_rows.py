@@ -53,6 +53,36 @@ def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path, monkeypatch: pyt
     assert [*raw.rows(path, 3)] == rows[2:]
 
 
+def test_files_of_one_set_are_known_by_their_numbers_and_a_saved_one_by_what_it_names(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.parquet" for name in ("a-00000-of-00002", "a-00001-of-00002", "b-00001-of-00003", "c")]
+    for file in files:
+        file.touch()
+    assert [raw.shards_of(file) for file in files] == [(*files[:2],), (*files[:2],), (files[2],), ()]
+    assert [raw.dataset_name(file) for file in files] == ["a", "a", "b", "c"]
+    assert raw.missing_shards(tmp_path) == [f"{tmp_path} has 1 of the 3 files of b"]
+    assert (raw.missing_shards(tmp_path / "none"), raw.is_saved(tmp_path), raw.saved_splits(tmp_path)) == (
+        [],
+        False,
+        [],
+    )
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "../x", 5, ".y", "val-2"]}')
+    assert (raw.is_saved(tmp_path), raw.saved_splits(tmp_path)) == (True, ["train", "val-2"])
+    for state, says in (
+        ('{"_data_files": [{"filename": "../x.arrow"}]}', "does not name files of rows next to it"),
+        ('{"_data_files": [{"filename": "a.arrow"}, {"filename": ".b"}]}', "does not name files of rows next to it"),
+        ('{"_data_files": []}', "does not name files of rows next to it"), ('{"a": []}', "has no list _data_files"),
+        ('{"_data_files": "a"}', "has no list _data_files"), ("[", "cannot be read: "),
+    ):  # fmt: skip
+        (tmp_path / "state.json").write_text(state)
+        with pytest.raises(DataError) as refused:
+            raw.saved_files(tmp_path)
+        assert refused.value.message.startswith(f"{tmp_path / 'state.json'} {says}")
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "b.arrow"}, {"filename": "a.arrow"}]}')
+    assert raw.saved_files(tmp_path) == [tmp_path / "b.arrow", tmp_path / "a.arrow"]
+    (tmp_path / "dataset_dict.json").unlink()
+    assert raw.is_saved(tmp_path)
+
+
 def test_files_of_one_name_in_two_folders_are_two_rows_and_hidden_ones_none(tmp_path: Path) -> None:
     path = shard(tmp_path, **{"x/a_txt": b"1", "x/._a_png": b"of macOS", "y/a_txt": b"2"})
     assert [row for _, row in raw.rows(path)] == [{"key": "x/a", "txt": "1"}, {"key": "y/a", "txt": "2"}]

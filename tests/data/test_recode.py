@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shrunk
+from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shown_sizes, shrunk
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
@@ -212,9 +212,12 @@ def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinate
     session, record = drawn(1)
     target = msgspec.structs.replace(own_protocol(tools.schemas(NAMES, coordinates), coordinates), images="square_1000")
     assert record.question is not None
-    there = replayed(record, record.question, PIXEL, target, Boxes())
+    counted = Boxes()
+    there = replayed(record, record.question, PIXEL, target, counted)
+    assert counted.written == len(session.images) - 1
     sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in there.images]
     assert sizes[0] == (1000, 1000)
+    assert shown_sizes(there, target) == sizes != [(1000, 1000)] * len(sizes)
     assert f"{MARK}Image 0: 1000 x 1000.\n" in there.messages[1].content
     assert len(there.messages) == len(record.messages)
     width, height = session.images[0].size
@@ -279,15 +282,16 @@ def test_a_trajectory_without_an_answer_ends_where_it_ended() -> None:
     assert (there.messages, there.images) == (record.messages, record.images)
 
 
-def test_only_images_that_are_too_large_shrink_and_boxes_go_with_the_first() -> None:
-    large, small = (
-        Picture(f"{name}.jpg", data=png(Image.new("RGB", size))) for name, size in (("a", (560, 280)), ("b", (84, 84)))
-    )
+@pytest.mark.parametrize("has_protocol", [False, True])
+def test_only_images_that_are_too_large_shrink_and_boxes_go_with_the_first(has_protocol: bool) -> None:
+    sizes = (("a", (560, 280)), ("b", (140, 280)))  # the second has exactly as many pixels as there may be
+    large, small = (Picture(f"{name}.jpg", data=png(Image.new("RGB", size))) for name, size in sizes)
     grid = QWEN2.limited(280 * 140)
     for images, boxes in (((large, small), [[28, 14, 56, 28]]), ((small, large), [[56, 28, 112, 56]])):
-        found = shrunk(Record((), images, extra={"boxes": [[56, 28, 112, 56]]}), grid)
+        record = Record((), images, question="?", extra={"boxes": [[56, 28, 112, 56]]})
+        found = replayed(record, "?", PIXEL, PIXEL, Boxes(), grid) if has_protocol else shrunk(record, grid)
         assert [Image.open(io.BytesIO(each.data or b"")).size for each in found.images] == [
-            (280, 140) if each is large else (84, 84) for each in images
+            (280, 140) if each is large else (140, 280) for each in images
         ]
         assert [each.name for each in found.images] == ["a.png" if each is large else "b.jpg" for each in images]
         assert found.extra["boxes"] == boxes

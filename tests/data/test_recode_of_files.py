@@ -7,7 +7,10 @@ import msgspec
 import pytest
 from PIL import Image
 
+from virc.data.check.result import Rules
+from virc.data.check.row import check_row
 from virc.data.convert.recode import Boxes, recoded, replayed, reworded
+from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.reasoning.calls import Box
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -60,11 +63,20 @@ TURNED: dict[str, Any] = {"first": "{images}\nLook: {question}"}
 def test_a_replayed_row_has_crops_of_the_sizes_of_solve(more: dict[str, Any]) -> None:
     replies = (([350, 245, 700, 490], 0), *REPLIES[1:]) if more else REPLIES
     session = rolled(spoken(**more), replies)
+    rules = Rules("solutions", spoken(**more).coordinates, spoken(**more))
+    assert check_row(rules, Row(1, row_of(session))).faults == ()  # crops are of the file, which the row has smaller
     there = replayed(row_of(session), "Where?", spoken(**more), spoken(**more, **TURNED), Boxes())
     announced = [f"Image {at}: {shown.width} x {shown.height}." for at, shown in enumerate(session.images)]
     shown = [each.content for each in there.messages if each.role == "user"]
     assert [line in text for line, text in zip(announced, shown, strict=True)] == [True] * len(announced)
     assert [Image.open(_bytes(each)).size for each in there.images] == [each.size for each in session.images]
+
+
+def test_on_a_square_image_crops_are_cut_from_the_square() -> None:
+    target = spoken(images="square_1000")
+    there = replayed(row_of(rolled(spoken())), "Where?", spoken(), target, Boxes())
+    alone = msgspec.structs.replace(there, extra={})  # the square is what the row has as its file
+    assert check_row(Rules("solutions", "pixel", target), Row(1, alone)).faults == ()
 
 
 def test_a_reworded_row_has_crops_of_the_same_part_of_the_file() -> None:

@@ -119,9 +119,11 @@ def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) 
 def test_points_are_the_middles_of_their_pixels(more: dict[str, Any], point: str, tmp_path: Path) -> None:
     protocol = msgspec.structs.replace(worked.PROTOCOL, tools=("crop_around_point",))
     step = look("Look at A.", "crop_around_point", point_2d=[28, 14], half=28, image_index=0)
-    record = told(tmp_path, (step, STEPS[2]), protocol)
+    inside = look("In it.", "crop_around_point", point_2d=[20, 11], half=28, image_index=1)
+    record = told(tmp_path, (step, inside, STEPS[2]), protocol)
     found = reworded(record, QUESTION, protocol, chat_protocol(TAGS, "crop_around_point", **more))
     assert all(part in replies(found)[0] for part in (f'"point_2d": {point}', '"half": 28'))
+    assert ('"point_2d": [20, 11]' in replies(found)[1]) == (not more)  # of the sides of its own picture
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,22 @@ def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> 
     assert replies(kept)[1] == (
         '<think>In it.</think>\nAction:\n{"name": "look", "arguments": {"image_index": 1, "area": [0, 0, 28, 28]}}'
     )
+
+
+def test_images_of_several_calls_of_a_turn_keep_their_places(tmp_path: Path) -> None:
+    """A scaling is left out, so that later images have smaller numbers."""
+
+    def turn(*calls: str) -> str:
+        return calls[0] + "".join(each.partition("</think>")[2] for each in calls[1:])
+
+    def crop(left: int, index: int) -> str:
+        return look("a", "crop_image", image_index=index, bbox_2d=[left, 0, left + 28, 28])
+
+    two = msgspec.structs.replace(worked.PROTOCOL, grammar=msgspec.structs.replace(TAGS, most_calls=2))
+    scale = look("a", "scale_image", scale_factor=2.0, image_index=0)
+    record = told(tmp_path, (turn(scale, crop(0, 0)), turn(crop(28, 0), crop(0, 2)), crop(0, 4), STEPS[2]), two)
+    found = reworded(record, QUESTION, two, chat_protocol(two.grammar, "crop_image"))
+    assert replies(found)[:3] == [crop(0, 0), turn(crop(28, 0), crop(0, 1)), crop(0, 3)]
 
 
 @pytest.mark.integration

@@ -17,7 +17,7 @@ from virc.data.convert.change import Change, changed
 from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import joined, split_results
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Call, Result
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
@@ -162,12 +162,44 @@ STRICT = msgspec.structs.replace(FROM_FILE, errors="redraw")
 def test_calls_are_held_against_the_inputs_and_their_files(
     protocol: Protocol, index: int, box: tuple[int, ...], tmp_path: Path
 ) -> None:
-    called = said(("crop_image", {"bbox_2d": list(box), "image_index": index}))
+    called = said(*(crop(*box, index=at) for at in (0, index)))
     record = row_of(protocol, tmp_path, (called, answer("4")), inputs=2)
     assert faults(record, protocol) == []
     rules = Rules("solutions", protocol.coordinates, protocol)
     trace = show.trace_of(record, show.images_to_show(record, rules), rules)
-    assert [call.index for unit in trace.units for call in unit.calls] == [1]
+    assert [call.index for unit in trace.units for call in unit.calls] == [0, 1]
+    as_given = Rules("solutions", "permille", protocol).view([(56, 84)], [(56, 84)])
+    assert (as_given.coordinates, as_given.sizes) == ("permille", [(56, 84)])
+
+
+class Halves(Reader):
+    """A tool that returns two images."""
+
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "function",
+        "function": {**tools.schemas(("crop_image",))[0]["function"], "name": "read_text"},
+    }
+
+    def apply(self, call: Call, source: Any) -> Any:
+        left, top, right, bottom = call.box or (0, 0, 0, 0)
+        return Result(images=[source.crop((left, top, at, bottom)) for at in (right, (left + right) // 2)])
+
+
+def test_what_a_call_makes_is_held_against_the_images_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All images of one call; none of a reply that is no JSON; with lines that a chat protocol has in its own words."""
+    line = "Picture {index}: {width} by {height}."
+    broken = f"<think>I look.</think>\n<tool_call>\n{{{crop}\n</tool_call>"
+    shown = msgspec.structs.replace(FROM_FILE, image_line=line)
+    record = row_of(shown, tmp_path, (said(crop(0, 0, 100, 60)), broken, answer("4")))
+    assert faults(record, shown) == []
+    (wrong,) = faults(in_reply(record, "Picture 0: ", "Picture 0: 1"), shown)
+    assert wrong.startswith("size_differs: image 0 is announced with 1")
+    monkeypatch.setitem(tools._CUSTOM, "read_text", Halves())
+    plain = msgspec.structs.replace(OWN, tools=(*OWN.tools, "read_text"))
+    halves = said(("read_text", {"bbox_2d": [0, 0, 300, 100], "image_index": 0}))
+    (tmp_path / "other").mkdir()
+    record = row_of(plain, tmp_path / "other", (halves, answer("4")))
+    assert (len(record.images), faults(record, plain)) == (3, [])
 
 
 def test_a_crop_of_another_place_is_found_by_its_pixels(tmp_path: Path) -> None:

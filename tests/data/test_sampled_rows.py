@@ -10,17 +10,18 @@ import pytest
 from PIL import Image
 from support.solving import CROP, answer, call
 
-from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
-from virc.data.rows.record import Picture, Record, file_sizes_field, file_sizes_of
+from virc.data.rows.record import MARK, Picture, Record, file_sizes_field, file_sizes_of
+from virc.data.rows.results import TURN
 from virc.data.sample import dataset, run
 from virc.data.sample import pairing as pairing_module
 from virc.data.sample.dataset import Location, Totals
 from virc.data.sample.pairing import CUT, Pairing, PairsAsked, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of, fields_of, problem_of
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import own_protocol
+from virc.reasoning.protocol import FILE_NAME, own_protocol
 from virc.reasoning.session import Ask, Reply, Session
 from virc.scoring.judge import Judge
 from virc.scoring.score import Key
@@ -186,6 +187,8 @@ def test_a_rollout_is_right_by_any_accepted_answer(tmp_path: Path) -> None:
     problem = accepting("97", "ninety-seven", "98")
     trace = rollout(1, WRONG).attempt.trace
     assert (end_of(trace, PROBLEM), end_of(trace, problem)) == ("wrong", "right")
+    for mark in (MARK, TURN):  # which stand for something else in rows
+        assert rollout(1, answer("97", f"It is {mark} so.")).end == "marks"
     (row,), _ = pairs("right", [rollout(1, RIGHT, end="right"), rollout(2, OTHER)], tmp_path, problem=problem)
     assert (row["answer"], row["answers"]) == ("97", ["97", "ninety-seven", "98"])
 
@@ -301,7 +304,20 @@ def test_rows_that_failed_are_counted_as_such_alone(tmp_path: Path) -> None:
         dropped={"length": 5, "wrong": 3, "repeated": 1, "more": 1},
     )  # fmt: skip
     assert totals.pass_rate == 4 / 12
+    with location.progress.open("a") as file:
+        file.write('{"line": 5, "roll')  # it is being written
     assert dataset.so_far(location).problems == 3
+    assert dataset.so_far(Location(tmp_path, "none")) == Totals()
+
+
+def test_a_chat_protocol_that_is_there_stays(tmp_path: Path) -> None:
+    location = Location(tmp_path, "rows")
+    dataset.put_protocol(location, PROTOCOL)
+    before = (tmp_path / FILE_NAME).read_bytes()
+    dataset.put_protocol(location, msgspec.structs.replace(PROTOCOL, name="theirs"))
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+    with pytest.raises(ConfigError, match="is another chat protocol than that of the rows to be made"):
+        dataset.put_protocol(location, msgspec.structs.replace(PROTOCOL, first="{images}{question}"))
 
 
 def test_rows_are_published_in_the_order_of_their_problems(tmp_path: Path) -> None:

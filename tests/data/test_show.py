@@ -127,7 +127,9 @@ def test_nothing_behind_the_row_is_read(tmp_path: Path) -> None:
     array = tmp_path / "rows.json"
     array.write_text(f"[{rows[0]}, {rows[1]}, {{broken")
     assert virc("data", "show", array, "--row", "2").code == 0
-    assert virc("data", "show", array, "--row", "3").code == 5
+    for words, said in ((("--row", 4), "cannot be read up to row 4: "), (("--id", "x"), "and cannot be read to its")):
+        done = virc("data", "show", array, *words)
+        assert (done.code, said in done.err) == (5, True), done.err
 
 
 def test_the_page_shows_every_turn_and_draws_the_boxes_cut(published: crux.Crux, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc.data.convert.subset import Groups, score, shares, subset
+from virc.core.errors import DataError, UnreadError
+from virc.data.convert.subset import Groups, ends, score, shares, subset
 
 KEYS = st.lists(st.one_of(st.integers(), st.text(max_size=3)), max_size=40)
 SEEDS = st.integers(0, 5)
@@ -42,6 +43,11 @@ def test_a_smaller_subset_lies_within_a_larger_one() -> None:
     small, large = (subset(scores(3, keys), count) for count in (30, 60))
     assert (sum(small), sum(large)) == (30, 60)
     assert all(large[row] for row in range(100) if small[row])
+
+
+def test_a_fault_ends_a_file_where_nobody_knows_how_many_rows_it_hides() -> None:
+    faults = (DataError("it ends"), UnreadError("it ends", rows=3), UnreadError("it ends", rows=0), UnreadError("it"))
+    assert [ends(each) for each in faults] == [False, False, False, True]
 
 
 def test_a_number_and_its_text_are_one_key() -> None:

@@ -66,7 +66,9 @@ def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("virc.data.synth.draw._IN_A_FOLDER", 2)
-    write(SynthConfig(tmp_path / "a", count=5))
+    told = list[tuple[str, int]]()
+    write(SynthConfig(tmp_path / "a", count=5), lambda what, count: told.append((what, count)))
+    assert told == [(what, at) for what in ("drawn", "written as batch", "written as sft") for at in range(1, 6)]
     assert sorted(path.name for path in (tmp_path / "a/images").iterdir()) == ["000", "001", "002"]
     images = {Path(image.name) for record in records(tmp_path / "a/trajectories.json") for image in record.images}
     assert images == {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png")}
@@ -108,6 +110,8 @@ def test_problems_name_pictures_that_open_and_boxes_inside_them(tmp_path: Path) 
     for row in rows:
         with Image.open(tmp_path / "a" / row["image"]) as image:
             width, height = image.size
+        crops = [corner["crop"] for corner in row["corners"]]
+        assert crops == sorted(crops)  # as a reader meets them
         for corner in row["corners"]:
             for box in (corner["letter_box"], corner["value_box"], corner["crop"]):
                 assert 0 <= box[0] < box[2] <= width

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from support.crux import build
 
 from virc.core.errors import DataError, UsageError
-from virc.data.formats import batch, sft, trajectories
+from virc.data.formats import batch, published, sft, trajectories
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record, Role, final_answer, inputs_of
 from virc.solving.rows import read_rows
+from virc.systems.layouts.layout import Layout
 
 
 def known(record: Record | None) -> tuple[Record, list[bytes]]:
@@ -124,12 +125,13 @@ def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tm
     (tmp_path / "out.png").write_bytes(b"\x89PNG out")
     (tmp_path / "in").mkdir()
     names = ["../out.png", "data:image/png;base64,iVBORw==", "https://host/x.png", str(tmp_path / "out.png")]
+    names.append("DATA:image/png;base64,iVBORw==")
     (tmp_path / "in/rows.jsonl").write_text(json.dumps({"id": 1, "images": names, "question": "q"}) + "\n")
     (source,) = formats.sources(tmp_path / "in")
     (row,) = batch.read(source)
     record = row.record
     assert record
-    assert [record.images[at].read() for at in (0, 1, 3)] == [b"\x89PNG out", b"\x89PNG", b"\x89PNG out"]
+    assert [record.images[at].read() for at in (0, 1, 3, 4)] == [b"\x89PNG out", b"\x89PNG"] * 2
     (tmp_path / "to").mkdir()
     writing = Writing(PictureStore(tmp_path / "to"))
     assert batch.write(tmp_path / "to", "rows", [record], writing) == 1
@@ -139,6 +141,26 @@ def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tm
     assert [(tmp_path / "to" / new[at]).read_bytes() for at in (0, 1)] == [b"\x89PNG out", b"\x89PNG"]
     with pytest.raises(DataError, match=r"https://host/x\.png of row 1 .* on the network"):
         writing.pictures.names(record)
+
+
+def test_what_a_source_is_and_what_solves_its_problems(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "a.json", tmp_path / "b.json"
+    ours.write_text("[]")
+    theirs.write_text("[]", encoding="utf-16")
+    laid_out = formats.LaidOut("mine", Layout("mine", question="q"))
+    whole, apart = (formats.Source(tmp_path, "published", "x", laid_out=each) for each in (laid_out, None))
+    assert (whole.media, apart.media, formats.Source(ours, "sft", "a").media) == (tmp_path, tmp_path.parent, tmp_path)
+    assert [formats.Source(file, name, "a").as_engines_read for file, name in (
+        (ours, "sft"), (ours, "pairs"), (ours, "batch"), (theirs, "sft"),
+    )] == [True, True, False, False]  # fmt: skip
+    assert formats.Source(theirs, "sft", "b").reasons == ("b.json is read as utf-16",)
+    problems = formats.Source(Path("my rows.jsonl"), "batch", "my rows")
+    assert formats.solving(problems, "--pairs right") == "virc data sample 'my rows.jsonl' --pairs right --to NEW"
+    assert formats.solving(formats.Source(Path("a.parquet"), "rl", "a")) == (
+        "virc data convert a.parquet --to DIR --format batch, then virc data sample DIR/a.jsonl --to NEW"
+    )
+    (tmp_path / "rows.jsonl").write_text(json.dumps({f"c{at}": at for at in range(13)}))
+    assert published.columns_of(tmp_path / "rows.jsonl") == f"{', '.join(f'c{at}' for at in range(12))}, …"
 
 
 def test_a_problem_without_a_trajectory_is_not_written_as_one(tmp_path: Path) -> None:

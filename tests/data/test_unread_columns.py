@@ -32,6 +32,9 @@ COLUMNS = [
     ("crop", "b.png", "pictures"),
     ("crop", "gone.png", None),
     ("crop", "data:image/png;base64,AAAA", "pictures"),
+    ("parts", "['gone.png', 'b.png']", "pictures"),
+    ("conversations", [{"from": "human", "value": "Which?"}], None),
+    ("Given Options", ["red", "blue"], "choices"),
     ("meta", {"crop": "b.png"}, "pictures"),
     ("bbox", [1, 2, 3, 4], "boxes"),
     ("bbox", "[1, 2, 3, 4]", "boxes"),
@@ -153,7 +156,7 @@ def test_no_hint_drops_the_only_right_answer(column: dict[str, Any], hint: str, 
 @pytest.mark.parametrize("skip", [True, False])
 def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Path) -> None:
     file = rows(tmp_path, meta={"crop": "b.png", "by": "me"}, direct_answers=["red", "crimson"])
-    with pytest.raises(DataError, match=r"direct_answers \(answers\)") as raised:
+    with pytest.raises(DataError, match=r"meta.crop \(pictures\) and direct_answers \(answers\)") as raised:
         convert(ConvertConfig([file], tmp_path / "to", "batch", skip_faulty=skip))
     assert "--ignore meta.crop --ignore direct_answers" in str(raised.value.hint)
     assert f"virc data layout {file} proposes" in str(raised.value.hint)

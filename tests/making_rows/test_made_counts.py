@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from making_rows.made import picture, read_rows, write_rows
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.data.make import registry
+from virc.data.make.asking import Models
 from virc.data.make.job import write_lines
 from virc.data.make.operator import Cost, LeftOut, Means
 from virc.data.make.progress import Line, Progress, encoded
@@ -141,6 +143,15 @@ def test_rows_have_the_ids_that_they_are_given_and_draws_are_those_of_the_seed(t
     assert len({row["drawn"] for row in found}) == 5  # of a row the same, of rows others
     assert run("b.jsonl", seed=0) == found
     assert [row["drawn"] for row in run("c.jsonl", seed=1)] != [row["drawn"] for row in found]
+
+
+def test_as_many_rows_are_made_at_once_as_the_slowest_model_takes() -> None:
+    opened: Any = {
+        name: SimpleNamespace(opened=SimpleNamespace(name=name.upper(), at_once=count, answers=None))
+        for name, count in (("a", 4), ("b", 2), ("c", 8))
+    }
+    assert [Models(opened).workers(asked) for asked in (None, 7)] == [2, 7]
+    assert (Models(opened).names, Models().workers(None)) == ({"a": "A", "b": "B", "c": "C"}, 1)
 
 
 HEAD = {"operator": "mine", "options": {"a": 1}, "seed": 0}

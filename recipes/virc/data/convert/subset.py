@@ -222,4 +222,4 @@ def _hash(picture: Picture, part: Part) -> str:
     try:
         return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
     except OSError:  # on the network, or not there: writing the row reports it
-        return f"{part.source.media} {picture.name}"
+        return picture.name if picture.on_network else f"{part.source.media} {picture.name}"
