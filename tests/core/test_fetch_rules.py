@@ -1,7 +1,8 @@
 """What a fetch follows, refuses and gives up, from a server on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -68,6 +69,53 @@ def test_what_is_fetched_follows_the_rules(server: Loopback, path: str, rules: R
         with pytest.raises(FetchError) as refused:
             fetch.run()
         assert refused.value.kind == kind
+
+
+class _Noted(Connection):
+    """Notes what it is asked; leads /deep/start to /other/two, that to /other/three, and /user to a URL with a user."""
+
+    asked: ClassVar[list[tuple[str, Mapping[str, str]]]] = []
+
+    def do_GET(self) -> None:  # noqa: N802
+        self.asked.append((self.path, dict(self.headers)))
+        there = f"http://me@127.0.0.1:{self.server.server_address[1]}/file"
+        place = {"/deep/start": "/other/two", "/other/two": "three?x=1", "/user": there}.get(self.path)
+        self.send_response(302 if place else 503 if self.path == "/busy" else 200)
+        for name, value in (("Location", place), ("Retry-After", "7"), ("Content-Length", "3")):
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"abc")
+
+
+def test_what_is_asked_is_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules, read, noted = Rules(permits=this_machine), list[int](), Loopback(_Noted)
+    _Noted.asked.clear()
+    with noted.running():
+        assert Fetch(f"{noted.address}/a b/\u00e9?q=\u00fc 1&r=%20#here", rules, read.append).run() == b"abc"
+        assert Fetch(f"{noted.address}/deep/start", rules).run() == b"abc"
+        with pytest.raises(FetchError, match="is redirected to something else than an http or https URL"):
+            Fetch(f"{noted.address}/user", rules).run()
+        with pytest.raises(FetchError, match="/busy answers 503 Service Unavailable") as busy:
+            Fetch(f"{noted.address}/busy", rules).run()
+        assert (busy.value.status, busy.value.wait, sum(read)) == (503, 7.0, 3)
+        aborted = Fetch(f"{noted.address}/file", rules)
+        aborted.abort()
+        with pytest.raises(FetchError) as broken:
+            aborted.run()
+        assert broken.value.kind == "broken"
+        paths = [path for path, _ in _Noted.asked]
+        assert paths[:4] == ["/a%20b/%C3%A9?q=%C3%BC%201&r=%20", "/deep/start", "/other/two", "/other/three?x=1"]
+        place = noted.address.partition("//")[2]
+        for proxy in (f"http://me:p%40ss@{place}", place):
+            monkeypatch.setenv("http_proxy", proxy)
+            assert Fetch("http://b\u00fccher.example:81/a?b", Rules(proxies=True)).run() == b"abc"
+            path, headers = _Noted.asked[-1]
+            assert (path, headers["Host"]) == ("http://xn--bcher-kva.example:81/a?b", "xn--bcher-kva.example:81")
+            assert headers.get("Proxy-Authorization") == ("Basic bWU6cEBzcw==" if "@" in proxy else None)  # me:p@ss
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert Fetch(f"{noted.address}/file", Rules(permits=this_machine, proxies=True)).run() == b"abc"
+        assert _Noted.asked[-1][0] == "/file"
 
 
 def test_a_redirect_from_the_typed_host_to_another_port_is_not_followed(server: Loopback) -> None:

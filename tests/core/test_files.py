@@ -11,7 +11,7 @@ from virc.core.plan import Plan, Step, write_files
 
 
 def write_plan(path: Path, data: bytes) -> None:
-    write_files(Plan(Step((), ""), {str(path): data.decode()}))
+    write_files(Plan(Step((), ""), {str(path.parent.parent / "first"): "", str(path): data.decode()}))
 
 
 @pytest.mark.parametrize("write", [files.write_whole, write_plan])

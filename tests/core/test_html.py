@@ -5,6 +5,11 @@ import pytest
 from virc.core.web import html
 
 
+def test_plain_values_are_phrases() -> None:
+    value = {"crop_ablation": "blank", "top_p": 0.1 + 0.2, "stop": None, "seed": 0, "of": [1, {"max_pixels": 2}]}
+    assert html.in_line(value) == "crop ablation blank, top p 0.3, seed 0, of 1, max pixels 2"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -3,10 +3,12 @@
 import ctypes
 import gc
 import os
+import runpy
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -83,6 +85,18 @@ def test_threads_have_one_time_together_then_the_process_ends(monkeypatch: pytes
     with pytest.raises(SystemExit) as ended:
         join_or_leave([thread(2), thread(9), thread(1)], 5)
     assert (ended.value.code, given) == (3, [5, 3, 5, 3])
+
+
+def test_a_module_that_ends_with_its_parent_runs_with_its_own_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = f"import sys\nopen({str(tmp_path / 'ran')!r}, 'w').write(repr((__name__, sys.argv[1:])))"
+    (tmp_path / "an_engine.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(sys, "argv", ["orphans", "an_engine", "serve", "--port"])
+    runpy.run_path(orphans.__file__, run_name="__main__")
+    assert (tmp_path / "ran").read_text() == "('__main__', ['serve', '--port'])"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")

@@ -43,12 +43,16 @@ def test_the_nearest_file_to_one_that_is_missing(folder: Path, named: str, name:
     assert files.near_file(folder / named) == (file and f"did you mean {str(folder / file)!r}?")
 
 
-def test_a_folder_is_as_large_as_its_files_without_what_links_lead_to(folder: Path) -> None:
+def test_a_folder_is_as_large_as_its_files_without_what_links_lead_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files.size_of(folder)
     (folder / "link").symlink_to(folder / "rows.csv")
     assert before == 4 * 10
     assert files.size_of(folder) == before + len(str(folder / "rows.csv"))  # the link itself
     assert files.size_of(folder / "gone") == 0
+    monkeypatch.setattr(os, "walk", lambda place: [(str(place), [], ["vanished", "notes"])])
+    assert files.size_of(folder) == 10
 
 
 @pytest.mark.parametrize(
@@ -108,12 +112,14 @@ def test_a_place_that_somebody_fills_meanwhile_is_in_use(tmp_path: Path) -> None
     assert names(to.parent) == ["model"]
 
 
-@pytest.mark.parametrize("name", ["a\0b", "file/model", "x" * 300])
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("a\0b", "embedded null byte"), ("file/model", "file exists"), ("x" * 300, "file name too long")]
+)
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VircError, match="cannot make the folder") as raised, files.fresh_folder(tmp_path / name):
         pytest.fail("it is given to fill")
-    assert raised.value.message.startswith(f"cannot make the folder {tmp_path / name}: ")
+    assert raised.value.message == f"cannot make the folder {tmp_path / name}: {why}"
 
 
 def test_an_error_of_the_disk_while_a_folder_is_filled_names_it(tmp_path: Path) -> None:

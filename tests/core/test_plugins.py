@@ -77,14 +77,15 @@ def test_of_two_installed_packages_the_first_on_the_path_counts(
         (info := tmp_path / package / f"{package}-1.dist-info").mkdir(parents=True)
         (info / "entry_points.txt").write_text(
             f"[console_scripts]\nspin = no_module\n\n[virc.operators]\n# ours\nspin = spin_of_{package}:main\n\n"
-            "[virc.tools]\nmore = no_module\n"
+            f"[virc.tools]\nmore = spin_of_{package}\n"
         )
         (tmp_path / package / f"spin_of_{package}.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path / "one"), str(tmp_path / "two")])
     plugins.installed.cache_clear()
     found = plugins.installed("virc.operators")
-    plugins.installed.cache_clear()
     assert found == {"spin": tmp_path / "one" / "spin_of_one.py"}
+    assert plugins.fresh(found["spin"]).__name__ == "spin_of_one"
+    plugins.installed.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -145,9 +146,11 @@ def test_files_are_meant_by_their_paths_and_others_by_their_names(
     monkeypatch.chdir(root)
     monkeypatch.setenv("HOME", str(root))
     (root / "own.py").touch()
+    (root / "own.yaml").touch()
     (places["beside"] / "turn.py").touch()
     for name, beside, found in (
-        ("own.py", None, root / "own.py"), ("./own.py", None, root / "own.py"), ("~/own.py", None, root / "own.py"),
+        ("own.py", None, root / "own.py"), ("own.yaml", None, root / "own.yaml"),
+        ("./own.py", None, root / "own.py"), ("~/own.py", None, root / "own.py"),
         ("gone.py", None, None), ("beside/turn", None, None), ("turn", places["beside"], places["beside"] / "turn.py"),
         ("turn", None, None), ("spin", None, None),
     ):  # fmt: skip
@@ -160,6 +163,7 @@ def test_files_are_meant_by_their_paths_and_others_by_their_names(
     ("code", "says"),
     [
         ("import sys\nsys.exit(3)\n", r"ExitError: it would end the process: sys\.exit\(3\), in line 2$"),
+        ("raise SystemExit('no')", r"ExitError: it would end the process: sys\.exit\('no'\), in line 1$"),
         ("def (", r"SyntaxError: [^\n]*$"),
         ("def f():\n    raise OSError('no')\n\nf()\n", r"OSError: no, in line 2$"),
     ],

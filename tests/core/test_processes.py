@@ -40,8 +40,11 @@ GOOGLE_APPLICATION_CREDENTIALS OPENAI_API_BASE NUMBA_CACHE_DIR MPLCONFIGDIR MODE
 CURL_CA_BUNDLE HTTPLIB2_CA_CERTS VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE
 SLURM_CONF
 """.split()
-UNKNOWN = "PRANK MASTER LS_COLORS SSH_CLIENT CONDA_PREFIX BASH_FUNC_module SBATCH_PARTITION WORLD".split()
+UNKNOWN = (
+    "HOMEBREW_PREFIX PRANK MASTER LS_COLORS SSH_CLIENT CONDA_PREFIX BASH_FUNC_module SBATCH_PARTITION WORLD".split()
+)
 JOB = {"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}
+OTHER_JOB = {"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,7 @@ def test_a_process_gets_nothing_of_other_launchers(
     assert_passed(Step(("train",), "train", is_engine=True), {}, engine)
     assert_passed(step, {}, any_other)
     assert_passed(step, JOB, in_job)
+    assert_passed(step, OTHER_JOB, any_other)
 
 
 def test_a_step_gets_the_variables_it_names_itself() -> None:
@@ -86,6 +90,7 @@ def test_what_is_removed_is_said_by_its_names(tmp_path: Path, monkeypatch: pytes
     assert said_of_removed([*shell, *own]) == [launchers]
     assert said_of_removed(own, env={"NAMED": "1", "TAKEN": ""}, is_engine=True) == [engine + "MY_WEIGHT, VSCODE_*"]
     assert said_of_removed(["PATH", "SLURM_CONF"], is_engine=True) == []
+    assert said_of_removed(["A\nB" + "x" * 99], is_engine=True) == [engine + "A B" + "x" * 57 + "…"]
     monkeypatch.setenv("RANK", "1")
     processes.run(Step(("true",), "do nothing"), tmp_path / "log")
     assert (tmp_path / "log").read_text().startswith("$ env ")
@@ -163,12 +168,12 @@ def test_memory_is_that_of_a_process_and_all_below_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_step_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '99']).pid, flush=True); sys.stdin = None\n"
-    step = Step((sys.executable, "-S", "-c", f"{script}import time; time.sleep(99)"), "wait")
-    with processes.started(step, log := tmp_path / "log") as process:
-        until(lambda: bool(re.search(r"^\d+\n\Z", log.read_text(), re.MULTILINE)))
-    for pid in (process.pid, int(log.read_text().split()[-1])):
-        assert processes.start_time(pid) is None
+    script = "(trap 'sleep 0.1; echo saved; exit' TERM; sleep 99 & echo ready; wait) & echo $!; wait"
+    with processes.started(Step(("sh", "-c", script), "wait"), log := tmp_path / "log") as process:
+        until(lambda: {"ready", ""} < {*re.sub(r"(?m)^\d+$", "", log.read_text()).splitlines()})
+    *_, pid = re.findall(r"(?m)^\d+$", log.read_text())
+    assert "saved" in log.read_text().splitlines()  # each is asked to end, and waited for
+    assert [processes.start_time(each) for each in (process.pid, int(pid))] == [None, None]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -47,12 +47,13 @@ def test_one_thing_has_no_plural() -> None:
     [
         ("solv", None, "did you mean 'solve'?"),
         ("SOLVE", None, "did you mean 'solve'?"),
-        ("zzz", None, "there are batch, solve"),
+        ("grpo", None, "did you mean 'GRPO'?"),
+        ("zzz", None, "there are GRPO, batch, solve"),
         ("zzz", "look", "look"),
     ],
 )
 def test_a_wrong_word_gets_the_nearest_or_all(word: str, otherwise: str | None, said: str) -> None:
-    assert text.did_you_mean(word, {"solve", "batch"}, otherwise) == said
+    assert text.did_you_mean(word, {"solve", "batch", "GRPO"}, otherwise) == said
 
 
 def test_seeds_differ_by_every_part_and_are_the_same_everywhere() -> None:

@@ -1,12 +1,15 @@
 """Ends of work: a deadline that stands still, an alarm within another, a stop that came before."""
 
+import asyncio
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import pytest
 
+from virc.core.limits import threads
 from virc.core.timeouts import Deadline, LateError, Stop, TimeUp, check_stop, on_stop, within
 
 
@@ -103,6 +106,26 @@ def test_all_that_work_says_is_heard_and_its_error_raised() -> None:
 def _in_a_thread(found: list[str]) -> None:
     with Deadline(20).armed():
         found.append("no alarm")
+
+
+def test_work_of_a_thread_has_the_context_of_its_caller_and_raises_where_it_is_asked_for() -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("of the caller")
+    assert threads.started(variable.get).result(60) == "of the caller"
+
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.started(stopped).result(60)
+
+    async def loop() -> int:
+        return id(asyncio.get_running_loop())
+
+    loops = {threads.scheduled(loop()).result(60) for _ in range(2)}
+    assert len(loops) == 1
+    waiting = threads.scheduled(asyncio.sleep(600))
+    assert waiting.cancel()
 
 
 def test_work_whose_time_is_over_hears_so_when_it_says_something() -> None:

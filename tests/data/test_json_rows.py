@@ -154,6 +154,7 @@ def test_a_row_that_is_wrong_costs_no_other(wrong: bytes, reason: str) -> None:
         (b'{"x": }', "row 1: the file is no whole JSON object"),
         (b'{"x": ,"y": {}}', "row 1: the file is no whole JSON object"),
         (b'{"x" {}}', "row 1: the file is no whole JSON object"),
+        (b'{"x"= {}}', "row 1: the file is no whole JSON object"),
         (b'{"x": {} "y": {}}', "row 2: the file is no whole JSON object"),
         (b"{x: {}}", "row 1: the file is no whole JSON object"),
     ],
@@ -182,6 +183,14 @@ def test_lines_up_to_a_size_are_read_and_quick_ones_in_any_depth() -> None:
     ):
         found = [isinstance(next(line_rows(io.BytesIO(text), quick=each))[1], dict) for each in (True, False)]
         assert found == [quick, slow]
+
+
+def test_a_row_may_be_as_large_as_the_limit_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "MAX_ROW_BYTES", 20)
+    monkeypatch.setattr(json_rows, "_CHUNK", 8)
+    assert of_array(b'[{"a":"' + b"x" * 12 + b'"}]') == [(1, {"a": "x" * 12})]
+    for row in (b'{"a":"' + b"x" * 13 + b'"}]', b'"' + b"x" * 40, b'{"a":"' + b"x" * 40, b"[" * 40):
+        assert said(of_array(b"[" + row)) == [(1, "row 1: it is over 0 MiB")]
 
 
 def test_the_first_object_of_a_hundred_rows_is_found() -> None:

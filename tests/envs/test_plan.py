@@ -292,6 +292,17 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not [*(tmp_path / "cache" / "envs" / "recipes").iterdir()]
 
 
+def test_code_that_another_run_put_there_meanwhile_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(self: Path, target: Path) -> None:
+        target.mkdir()
+        raise OSError(39, "Directory not empty")
+
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    copied = environments.recipes_in(get("rl", "cpu", tmp_path / "cache"), tmp_path / "package")
+    assert [*copied.parent.iterdir()] == [copied]
+
+
 @pytest.mark.parametrize(("folder", "looked_at"), [("", ""), ("new", ""), ("new/deep", ""), ("there", "there")])
 def test_free_disk_is_that_of_the_folder_itself(
     folder: str, looked_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

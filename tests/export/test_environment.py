@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded,
 
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.data.rows.record import Picture, Record
+from virc.export.check import check_trainer
 from virc.export.environment import Environment, Settings, total_of
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -193,3 +195,22 @@ def test_a_problem_that_cannot_be_asked_is_named(problem: Record, monkeypatch: p
     monkeypatch.setattr("virc.export.environment.Session", narrow)
     with pytest.raises(DataError, match=f"^{problem.called}: it is too narrow$"):
         tiny().begin(problem)
+
+
+def test_what_an_environment_lacks_is_said(problem: Record) -> None:
+    environment = tiny()
+    environment.reward = None
+    with pytest.raises(ConfigError, match="the system tiny has no reward"):
+        environment.score_now(problem, [RIGHT])
+    with pytest.raises(DataError, match="this package of tiny holds no rows"):
+        environment.problems()
+    unit = SimpleNamespace(unscored={"reasoning": "needs a judge"})
+    with pytest.raises(ConfigError, match=r"a rollout cannot be scored: reasoning needs a judge$"):
+        total_of(SimpleNamespace(total=None, units=[unit, unit]))  # type: ignore[arg-type]
+
+
+def test_a_picture_that_changes_how_many_tokens_there_are_is_seen() -> None:
+    counts, picture = iter((2, 2, 1, 2, 2, 1)), Image.new("RGB", (2, 2))
+    check_trainer(lambda _: [0.0] * next(counts), [picture])
+    with pytest.raises(ConfigError, match="the trainer has 2 log-probabilities for 1 tokens of replies"):
+        check_trainer(lambda _: [0.0] * next(counts), [picture], [0.0])

@@ -328,6 +328,7 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     task = inspect.task_of(tiny(), str(rows), tries)
     sample = task.dataset[row - 1]
     assert (sample.input, sample.target, sample.id) == (f"How long is {row - 1}?", "57"[row - 1], row)
+    assert sample.metadata == {"row": row, "id": f"p{row - 1}"}
     model = Model(*replies)
     monkeypatch.setattr(inspect, "get_model", lambda: model)
     store: dict[str, Any] = {}

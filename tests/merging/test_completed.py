@@ -71,6 +71,19 @@ def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path)
         assert said in card, said
 
 
+def test_a_model_goes_into_the_folder_that_python_names_and_into_gguf_where_it_asks_so(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans, checked = list[build.MergePlan](), list[Path]()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build.sources, "find", lambda *_: source)
+    monkeypatch.setattr(build.writing, "check", checked.append)
+    monkeypatch.setattr(build, "write", lambda plan, _: plans.append(plan) or SimpleNamespace(folder=plan.folder))
+    assert build.merge("first", to=str(tmp_path / "to"), gguf=True) == tmp_path / "to"
+    assert build.merge(Path("first")) == Path("models/first")
+    assert ([plan.gguf for plan in plans], checked) == ([True, False], [source.texts])
+
+
 def test_the_card_has_assumptions_with_the_values_of_the_run(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

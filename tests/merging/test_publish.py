@@ -467,8 +467,8 @@ def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
     plan = publish.prepare("charts", ID)
     assert (plan.left_out[".env.json"], plan.left_out[".cache/a.json"]) == ("hidden", "hidden")
     assert not [word for word in (".env.json", ".cache") if word in plan.card]
-    (rows / "README.md").write_text("# Mine\n")
-    assert publish.prepare("charts", ID).card == "# Mine\n"
+    (rows / "README.md").write_bytes(b"# Mine\xff\n")
+    assert publish.prepare("charts", ID).card == "# Mine\ufffd\n"
     shutil.copytree(rows, "charts")
     assert [publish.prepare(name, ID).folder for name in ("charts", "data/charts")] == [Path("charts"), rows]
 
@@ -663,7 +663,7 @@ def test_shards_of_rows_are_looked_through(
 ) -> None:
     with tarfile.open(rows / "s.tar", "w") as shard:
         shard.add(rows / "a.png", "0.png")
-        (rows / "notes.txt").write_text(content)
+        (rows / "notes.txt").write_bytes(content.encode() + b"\xff")
         shard.add(rows / "notes.txt", member)
     done = virc("push", "data/charts", ID, "--dry-run")
     assert (done.code, (says or "s.tar") in done.err + done.out) == (5 if says else 0, True), done

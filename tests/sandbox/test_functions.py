@@ -1,6 +1,7 @@
 """Functions that code in the sandbox may call: what gets in and out, in bounds."""
 
 import io
+import random
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -84,6 +85,10 @@ def test_images_and_values_go_out_and_images_come_in(pool: Pool) -> None:
 )
 def test_a_call_that_cannot_be_made_is_an_error_of_the_code(shared: Calls, code: str, says: str) -> None:
     assert says in shared.said(code)
+
+
+def test_what_is_drawn_at_random_is_the_same_in_every_process(pool: Pool) -> None:
+    assert Calls(pool).said("import random\nprint(random.random())") == str(random.Random(0).random())
 
 
 def test_no_more_calls_than_allowed_are_answered(pool: Pool) -> None:

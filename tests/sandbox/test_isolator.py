@@ -105,6 +105,8 @@ def test_nothing_is_bound_that_can_be_written() -> None:
         each for each in writable if ["--remount-ro", each] not in [argv[at : at + 2] for at in range(len(argv))]
     ] == ["/work"]
     assert all(argv[at - 2] == "--size" for at, part in enumerate(argv) if part == "--tmpfs")
+    (place,) = (at for at in range(len(argv)) if argv[at : at + 2] == ["--tmpfs", "/work"])
+    assert argv[place - 1] == str(16 * 2**20)
 
 
 def test_packages_come_with_what_they_require_and_no_others() -> None:
@@ -121,10 +123,11 @@ def test_requirements_of_this_platform_count_and_those_of_extras_do_not() -> Non
 
 
 def test_a_file_of_a_package_elsewhere_binds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").touch()
+    for name in ("odd.py", "odd.pth"):
+        (tmp_path / name).touch()
     record = tmp_path / "odd-1.0.dist-info" / "RECORD"
     record.parent.mkdir()
-    record.write_text("/etc/hosts,,\n../../../etc/hosts,,\nodd.py,,\n")
+    record.write_text("/etc/hosts,,\n../../../etc/hosts,,\nodd.py,,\nodd.pth,,\n")
     (record.parent / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert libraries.installed(("odd",)) == (tmp_path / "odd.py",)

@@ -25,6 +25,9 @@ def test_every_limit_holds_here_and_says_how() -> None:
     found = limits()
     assert tuple(limit.name for limit in found) == NAMES
     assert all(limit.holds and limit.how for limit in found), found
+    how = {limit.name: limit.how for limit in found}
+    assert how["threads"].startswith(f"{watch.MAX_THREADS}; ")
+    assert how["number of files"].startswith(f"{watch.MAX_FILES:,}; ")
 
 
 def test_what_was_not_tried_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:

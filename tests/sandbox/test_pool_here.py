@@ -243,8 +243,14 @@ def test_groups_of_dead_processes_alone_are_removed(tmp_path: Path, monkeypatch:
     dead.mkdir()
     alive.mkdir()
     monkeypatch.setattr(cgroup, "_own", lambda: tmp_path)
+    delegated: list[Path] = []
+    monkeypatch.setattr(cgroup, "_delegate", delegated.append)
     assert cgroup._parent.__wrapped__(os.getpid()) == tmp_path
-    assert (dead.exists(), alive.exists()) == (False, True)
+    assert (dead.exists(), alive.exists(), delegated) == (False, True, [tmp_path])
+    monkeypatch.setattr(cgroup, "_GRACE", 0)
+    (alive / "busy").touch()
+    cgroup.remove(alive)  # which the kernel never gives up
+    assert alive.exists()
 
 
 def group_of(folder: Path, monkeypatch: pytest.MonkeyPatch, files: Sequence[str], refuses: str = "") -> Path | None:
@@ -400,6 +406,7 @@ def test_a_process_is_held_by_what_its_group_offers(
         finally:
             watched.kill()
         process.wait()
+        watched.kill()  # which nobody gets any more
         assert (watched.held(), watched._used()) == (0, (0.0, 0))
         watched.close()
         watched.kill()  # nothing is open, and nobody else gets the signal

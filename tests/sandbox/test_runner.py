@@ -1,10 +1,15 @@
 """What the part inside the sandbox does with code, in this process: what it prints, shows, reads and calls."""
 
+import ctypes
 import io
 import json
 import os
 import re
+import resource
+import select
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,11 +21,13 @@ import numpy
 import pytest
 from PIL import Image
 
+from virc.sandbox import child as children
 from virc.sandbox import runner
 from virc.sandbox.calls import Asked, Reply, Request
 from virc.sandbox.child import Child
+from virc.sandbox.isolator import Machine
 from virc.sandbox.runner import Channel, Runner, _shortened
-from virc.sandbox.watch import DiedError
+from virc.sandbox.watch import DiedError, Watch
 
 Run = Callable[..., tuple[dict[str, Any], list[bytes]]]
 
@@ -54,6 +61,7 @@ LARGE = "an image of {} px is not shown: the most is 100 pixels"
         ("print(6 * 7)", "42\n", "", [], []),
         ("6 * 7", "42\n", "", [], []),
         ("None", "", "", [], []),
+        ("'a'", "'a'\n", "", [], []),
         ("print(1)\nraise SystemExit(3)\nprint(2)", "1\n", "", [], []),
         ("input()", "", "EOFError", [], []),
         ("import sys\nprint(sys.stdin.read() == '')", "True\n", "", [], []),
@@ -67,6 +75,10 @@ LARGE = "an image of {} px is not shown: the most is 100 pixels"
             ["more than 2 images: the others are not shown"], [(2, 2)] * 2,
         ),
         ("open('a.png', 'w').write('none')", "4\n", "", ["a.png cannot be shown: UnidentifiedImageError"], []),
+        (  # the file ends within its pixels
+            IMAGES + "Image.effect_noise((9, 9), 90).save('a.png')\nimport os\nos.truncate('a.png', 50)",
+            "", "", ["a.png cannot be shown: OSError"], [],
+        ),
     ],
 )  # fmt: skip
 def test_what_a_program_comes_to(
@@ -120,7 +132,8 @@ def test_what_is_transparent_is_white(run: Run, code: str) -> None:
 )
 def test_the_middle_of_a_long_text_is_left_out_and_counted(written: list[str], said: str) -> None:
     out = runner.Output(10)
-    assert [out.write(each) for each in written] == [len(each) for each in written]
+    for each in written:
+        assert (out.write(each), len(out.text) <= 20) == (len(each), True)  # no more is held than twice the most
     assert out.value() == said
 
 
@@ -198,6 +211,41 @@ def test_a_figure_is_shown_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert run("from matplotlib import pyplot\npyplot.show()")[0]["images"] == [(5, 4), (6, 4)]
 
 
+def test_a_figure_that_is_a_value_is_closed_and_one_that_cannot_be_drawn_costs_no_text(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[object] = []
+
+    class Figure:
+        """Seven wide."""
+
+        def savefig(self, file: io.BytesIO, **_: str) -> None:
+            Image.new("RGB", (7, 4)).save(file, "PNG")
+
+    Figure.__module__ = "matplotlib.figure"
+    pyplot = SimpleNamespace(get_fignums=lambda: 1 // 0, close=closed.append)
+    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)  # type: ignore[arg-type]
+    reply, _ = run("print(1)\nfigure", variables={"figure": (figure := Figure())})
+    assert (reply["stdout"], reply["images"], closed) == ("1\n", [(7, 4)], [figure])
+
+
+def test_a_process_is_bounded_and_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits, asked = dict[int, tuple[int, int]](), list[tuple[int, ...]]()
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    runner.limit(1000, 10, 7)
+    most = {resource.RLIMIT_AS: 1000, resource.RLIMIT_FSIZE: 10, resource.RLIMIT_NPROC: 7, resource.RLIMIT_CORE: 0}
+    assert {each: limits[each] for each in most} == {each: (value, value) for each, value in most.items()}
+    limits.clear()
+    runner.limit(1000, 10, 0)
+    assert resource.RLIMIT_NPROC not in limits
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *words: asked.append(words)))
+    runner._end_with_parent()
+    assert asked == [(1, signal.SIGKILL)]  # PR_SET_PDEATHSIG of <linux/prctl.h>
+    with pytest.raises(EOFError):
+        runner.read(io.BytesIO(b"\0\0"))  # type: ignore[arg-type]
+
+
 LOOK = {"functions": {"look": ("image", "text=")}}
 
 
@@ -207,7 +255,7 @@ def test_a_function_says_how_it_is_called(run: Run, code: str) -> None:
 
 
 def test_a_function_of_code_that_has_ended_calls_nothing(run: Run) -> None:
-    assert run("kept = look", **LOOK)[0]["stderr"] == ""
+    assert run("kept = look\nlook.__name__", **LOOK)[0]["stdout"] == "'look'\n"
     assert "CallError: look() belongs to code that has ended" in run("kept(1)", **LOOK)[0]["stderr"]
 
 
@@ -224,6 +272,7 @@ def test_a_model_is_told_how_its_interpreter_ended(code: int | None, how: str) -
     assert str(child._ended()).startswith(f"Error: the interpreter ended {how}, which may be for lack of memory.")
 
 
+MACHINE = Machine(512, 4, ())
 WANTED = Request("code", (), "none", max_images=1, max_pixels=100, max_characters=9, id=7, max_call_images=2)
 
 
@@ -253,6 +302,70 @@ def test_what_a_process_says_is_within_its_bounds(
             child._found(WANTED, 0, 0)
 
 
+@pytest.fixture
+def child() -> Child:
+    found = object.__new__(Child)
+    found.watch, found._lock = None, threading.Lock()
+    return found
+
+
+def test_a_reply_is_cut_where_the_process_does_not_cut_it(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = Reply(7, "a" * 200, "b" * 200, ("n" * 300,) * 9, False, ())
+    monkeypatch.setattr(child, "_found", lambda *_: reply, raising=False)
+    short, pixels = child._reply(WANTED, 0, 0, None)
+    assert (short.stdout, short.stderr, short.notes, pixels) == ("a" * 118, "b" * 118, ("n" * 200,) * 8, [])
+
+
+def test_frames_have_the_size_that_was_said(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_bytes", lambda *_: b"\0\0\0\4", raising=False)
+    assert child._read(4, 0) == b"\0\0\0\4"
+    with pytest.raises(DiedError, match="sent too much"):
+        child._read(3, 0)
+    with pytest.raises(DiedError, match="connection to the interpreter broke"):
+        child._pixels([(2, 1)], 0, 0)
+
+
+def test_without_a_sandbox_all_that_code_started_is_killed_and_its_folder_goes(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[object] = []
+    monkeypatch.setattr(os, "killpg", lambda *words: killed.append(words))
+    kill = partial(killed.append, "kill")
+    popen = SimpleNamespace(returncode=None, kill=kill, wait=lambda: None, stdin=io.BytesIO(), stdout=io.BytesIO())
+    child._popen, child.pid, child._folder = popen, 7, tmp_path / "own"  # type: ignore[assignment]
+    child._folder.mkdir()
+    child.kill()
+    assert (killed, child._folder.exists()) == ([(7, signal.SIGKILL), "kill"], False)
+
+
+def test_a_process_that_has_ended_has_nothing_to_watch_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(children, "Watch", gone)
+    for text in (b'{"child-pid": 5}', b"{}"):
+        info, written = os.pipe()
+        os.write(written, text)
+        assert children._is_ready(info, select.POLLIN, 0)
+        os.close(written)
+        assert children._watch(os.dup(info), MACHINE) is None
+        assert not children._is_ready(info, select.POLLIN, 0)  # it has hung up
+        os.close(info)
+
+
+def test_what_the_kernel_counts_is_read_behind_a_name_of_any_letters(tmp_path: Path) -> None:
+    fields = " ".join(map(str, range(4, 53)))  # each is its own number, of proc(5)
+    (tmp_path / "stat").write_text(f"7 (a) b) T {fields}\n")
+    watched = object.__new__(Watch)
+    watched._group, watched._stat = None, os.open(tmp_path / "stat", os.O_RDONLY)
+    watched._open = [watched._stat]
+    assert watched._used() == ((14 + 15) / os.sysconf("SC_CLK_TCK"), 20)  # utime, stime; num_threads
+    assert (watched.held(), watched.is_stopped()) == (24 * os.sysconf("SC_PAGE_SIZE"), True)  # rss
+    watched.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(watched._stat)
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -263,6 +376,7 @@ def test_what_a_process_says_is_within_its_bounds(
         (2**63 - 1, 2**63 - 1),
         (-(2**63) + 1, -(2**63) + 1),
         (0.5, 0.5),
+        (1e30, 1e30),
         ((1, [2.5, None]), [1, [2.5, None]]),
         ({1: "a", "b": (1,)}, {"object": {"1": "a", "b": [1]}}),
         (2**40, 2**40),

@@ -153,12 +153,13 @@ def test_an_environment_that_hangs_ends_the_episode() -> None:
     made = tool(lambda: over.wait(5), seconds=0.2)  # a result that would be no step
     talk = conversation(made.first(5))
     result = act(made, talk, "two")
+    assert all(each.daemon for each in threading.enumerate() if each is not threading.main_thread())
     over.set()
     assert "did not answer in 0.2 s" in result.text
     assert act(made, talk, "one") == result
 
 
-@pytest.mark.parametrize("action", ["three", 3, -1, True, None, [1], 1.5])
+@pytest.mark.parametrize("action", ["three", 3, -1, True, None, [1], 1.5, 10**30])
 def test_other_actions_are_refused(action: object) -> None:
     with pytest.raises(ToolError, match="is not one of none, one, two"):
         tool().check({"action": action}, View([(80, 60)]))
@@ -326,7 +327,7 @@ def sample_of(made: Stepped, before: list[str], done: list[tuple[str, str]]) -> 
     calls = [Call("add", arguments={"action": action}) for action in before]
     later = [Call(name, arguments={"action": action}) for name, action in done]
     image = SimpleNamespace(pixels=lambda: SimpleNamespace(pixels=made.first(5)))
-    prompt = SimpleNamespace(calls=[SimpleNamespace(call=call) for call in calls], images=[image])
+    prompt = SimpleNamespace(calls=[SimpleNamespace(call=call) for call in calls], images=[image, None])
     return SimpleNamespace(prompt=prompt, done=[SimpleNamespace(call=call) for call in (*later, None)])
 
 

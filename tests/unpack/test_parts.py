@@ -14,9 +14,11 @@ from archives import PACKED, contents, file, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError, UsageError
-from virc.unpack.archive import stream
+from virc.unpack.archive import formats, stream
+from virc.unpack.archive.members import members
+from virc.unpack.archive.names import Names
 from virc.unpack.archive.parts import is_shard
-from virc.unpack.unpack import UnpackConfig, unpack
+from virc.unpack.unpack import UnpackConfig, unpack, unpacking
 
 ENTRIES = many(12, sizes=(100, 3000))
 
@@ -34,7 +36,7 @@ def split(folder: Path, data: bytes, names: list[str]) -> list[Path]:
 @pytest.mark.parametrize(
     "names",
     [
-        ["a.partaa", "a.partab", "a.partac"],
+        ["a.partay", "a.partaz", "a.partba"],
         ["a.tar.lz4.part8", "a.tar.lz4.part9", "a.tar.lz4.part10"],
         ["a.001", "a.002"],
         ["xyy", "xyz", "xzaaa"],
@@ -114,13 +116,42 @@ def test_a_packed_file_that_is_no_archive_is_named(content: bytes, what: str, tm
     path = tmp_path / "x.png.gz"
     for data, form, command in (
         (gzip.compress(content), "gzip", "gunzip -k"),
-        (lz4.frame.compress(content), "LZ4", "lz4 -dk"),
+        (lz4.frame.compress(content, content_checksum=True), "LZ4", "lz4 -dk"),
     ):
+        path.write_bytes(data[:-6])
+        with pytest.raises(DataError, match="the archive is cut off"):
+            unpack(UnpackConfig(path, tmp_path / "to"))
         path.write_bytes(data)
         with pytest.raises(DataError) as raised:
             unpack(UnpackConfig(path, tmp_path / "to"))
         assert raised.value.message == f"{path} is {what} in {form}, not a tar archive"
         assert raised.value.hint == f"{command} {path}"
+
+
+def test_an_archive_alone_is_unpacked_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "a b.tar.part1").touch()
+    assert unpacking(tmp_path / "a b.tar.part1") == f"virc unpack '{tmp_path}/a b.tar.part1'"
+
+
+@pytest.mark.parametrize(
+    ("flags", "stated"), [(0b0110_1100, 5 << 32), (0b0110_0100, None)], ids=["with its size", "without"]
+)
+def test_the_size_that_an_lz4_frame_states_is_known(flags: int, stated: int | None) -> None:
+    """FLG and BD are followed by eight bytes of the size of the content, where bit 3 of FLG is set."""
+    head = b"\x04\x22\x4d\x18" + bytes([flags, 0x70]) + (5 << 32).to_bytes(8, "little")
+    assert formats.stated(head, 99) == stated
+    assert formats.stated(b"\x5a\x2a\x4d\x18" + bytes(10), 99) is None  # frames to be skipped say nothing
+    assert formats.stated(tar(file("a")), 99) == 99
+
+
+def test_members_lie_across_pieces_of_any_size() -> None:
+    data = tar(file("a", b"1" * 700)) + bytes(5120) + tar(file("b", b"2" * 512)) + b"no archive"
+    for size in (100, 700, len(data)):
+        pieces = (formats.Chunk(data[at : at + size], at, at + size) for at in range(0, len(data), size))
+        whole = stream.Stream(pieces, len(data), 100, lambda _: None)
+        found = {member.name: whole.take(member.size) for member in members(whole, Names())}
+        assert found == {"a": b"1" * 700, "b": b"2" * 512}
+        assert not whole.is_blank_to_its_end()
 
 
 def room(free: int) -> Callable[[Path], object]:
@@ -153,6 +184,7 @@ def test_the_room_is_that_of_the_target_disk(tmp_path: Path, monkeypatch: pytest
         ("0.jpg", "0.json", True),
         ("a/0.jpg", "b/0.json", False),
         ("0.jpg", "1.jpg", False),
+        ("0.jpg", "0.jpg", False),
     ],
 )
 def test_a_shard_has_the_files_of_a_sample_in_one_folder(first: str, second: str, is_one: bool, tmp_path: Path) -> None:

@@ -147,10 +147,10 @@ def test_a_file_that_was_there_is_never_written_over(there: bytes, tmp_path: Pat
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "f").write_bytes(there)
     os.utime(tmp_path / "to" / "f", (1_700_000_000, 1_700_000_000))
-    for entry in (file("f", b"new!"), link("f", "x"), folder("f")):
+    for entry in (file("f", b"new!"), link("f", "x"), folder("f"), hard_link("f", "g")):
         with pytest.raises(DataError, match="'f'"):
-            unpacked(tar(entry), tmp_path)
-        assert tree(tmp_path / "to") == {"f": there}
+            unpacked(tar(file("g"), entry), tmp_path)
+        assert tree(tmp_path / "to") == {"f": there, "g": b"x"}
 
 
 def test_a_link_that_was_there_is_never_replaced(tmp_path: Path) -> None:

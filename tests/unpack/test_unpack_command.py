@@ -17,6 +17,7 @@ from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, man
 from support.called import virc
 
 from virc.core.locks import held
+from virc.unpack.archive.formats import ENOUGH
 from virc_cli.console import events
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -74,9 +75,10 @@ def test_frames_and_members_may_follow_each_other(tmp_path: Path) -> None:
     data = tar(*entries)
     middle = 512 * 17 + 100
     skipped = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
+    far = b"\x5f\x2a\x4d\x18" + (ENOUGH - 11).to_bytes(4, "little") + bytes(ENOUGH - 11)  # 3 bytes to the next read
     halves = {
-        "lz4": [skipped, lz4ed(data[:middle], block_linked=True), skipped, lz4ed(data[middle:]), skipped],
-        "gz": [gzip.compress(data[:middle]), bytes(600), gzip.compress(data[middle:]), bytes(10)],
+        "lz4": [far, lz4ed(data[:middle], block_linked=True), skipped, lz4ed(data[middle:]), skipped],
+        "gz": [gzip.compress(data[:middle]), bytes(3 * ENOUGH), gzip.compress(data[middle:]), bytes(10)],
     }
     for name, parts in halves.items():
         archive = tmp_path / name
@@ -152,6 +154,19 @@ def test_an_archive_without_files_stays(tmp_path: Path) -> None:
     assert (done.code, archive.exists(), "no file in it" in done.err) == (0, True, True)
 
 
+def test_an_archive_that_cannot_be_removed_stays_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(file("f")))
+
+    def refuse(path: Path, **_: bool) -> None:
+        if path.name == "a.tar":
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to", "--remove")
+    assert "operation not permitted" in done.err
+    assert "removed" not in done.err
+
+
 def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "a.tar"
     archive.write_bytes(tar(file("f")))
@@ -177,7 +192,13 @@ def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None
     assert (done.files, done.kept) == (1, None)
 
 
-OTHERS = {"xz": "tar -xJf", "bz2": "tar -xjf", "zst": "zstd -dc", "legacy": "lz4 -dc", "lfs": "git lfs pull"}
+OTHERS = {
+    "xz": "tar -xJf {0} -C {1}",
+    "bz2": "tar -xjf {0} -C {1}",
+    "zst": "zstd -dc {0} | tar -xf - -C {1}",
+    "legacy": "lz4 -dc {0} | tar -xf - -C {1}",
+    "lfs": "git lfs pull",
+}
 
 
 @pytest.mark.parametrize("form", OTHERS)
@@ -195,7 +216,8 @@ def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, 
         case _:
             archive.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     done = virc("unpack", archive, "--to", tmp_path / "to")
-    assert (done.code, "\nhint: " + OTHERS[form] in done.err) == (5, True)
+    hint = OTHERS[form].format(shlex.quote(str(archive)), tmp_path)
+    assert (done.code, f"\nhint: {hint}\n" in done.err) == (5, True)
     assert not (tmp_path / "to").exists()
 
 
@@ -242,6 +264,8 @@ def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
         done = virc("unpack", archive, "--to", tmp_path / "same")
     assert (done.code, archive.exists()) == (3, True)
     assert f"another run is unpacking into {to}" in done.err
+    (to / "virc-unpack.partial").mkdir()  # what a killed run leaves
+    (to / "virc-unpack.partial" / "0").write_bytes(b"half")
     assert virc("unpack", archive, "--to", to).code == 0
     assert tree(to) == {"f": b"x"}
 

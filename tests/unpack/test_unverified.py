@@ -109,13 +109,13 @@ def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path
 
 def test_names_that_go_wrong_elsewhere_are_told(tmp_path: Path) -> None:
     alike = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE"]
-    names = [*alike, "con.txt", "what?", "ok.", "fine"]
+    names = [*alike, "a/con.txt", "what?", "ok.", "fine"]
     archive = tmp_path / "archive"
     archive.write_bytes(tar(*[file(name) for name in names]))
     done = virc("unpack", archive, "--to", tmp_path / "to")
     assert done.code == 0, done.err
     assert "3 files, such as 'map.png', have the same name as another but for case or Unicode form" in done.err
-    assert "3 files, such as 'con.txt', have a name that Windows does not take" in done.err
+    assert "3 files, such as 'a/con.txt', have a name that Windows does not take" in done.err
 
 
 def test_names_that_are_right_everywhere_are_not(tmp_path: Path) -> None:
@@ -166,6 +166,34 @@ def test_what_an_earlier_run_listed_stays_until_all_is_verified(tmp_path: Path) 
             listed.clear()
         listed.close()
     assert Unverified(tmp_path).may_replace("a", there)
+
+
+def test_a_list_is_read_up_to_a_line_that_was_cut_and_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    there, opened = (tmp_path / "a").stat(), {*Path("/proc/self/fd").iterdir()}
+    listed = Unverified(tmp_path)
+    for name in ("a\udcff", "b"):
+        listed.add(name, there.st_size, there.st_mtime_ns)
+    listed.close()
+    assert {*Path("/proc/self/fd").iterdir()} == opened
+    with (tmp_path / UNVERIFIED).open("ab") as file:
+        file.write(b'["a", 1')
+    listed = Unverified(tmp_path)
+    assert [name for name in ("a", "a\udcff", "a\udcfe", "b") if listed.may_replace(name, there)] == ["a\udcff", "b"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / UNVERIFIED).symlink_to(tmp_path / UNVERIFIED)
+    assert not Unverified(tmp_path / "other").may_replace("b", there)
+
+
+def test_on_a_disk_that_folds_case_no_file_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_there = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: is_there(str(path).lower()))
+    (tmp_path / "a").write_bytes(tar(file("\u00e9.png"), file("E\u0301.png", b"other")))
+    with pytest.raises(DataError, match="this disk, which folds case, takes its name for that of another file"):
+        unpack(UnpackConfig(tmp_path / "a", tmp_path / "to"))
+    assert tree(tmp_path / "to") == {"\u00e9.png": b"x"}
 
 
 def test_what_ends_an_unpacking_ends_a_read_that_waits(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import io
 import stat
+import time
 import zipfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
 
@@ -67,6 +69,21 @@ def test_what_a_zip_archive_says_of_its_members(
     unpack(UnpackConfig(put(zipped(*entries), tmp_path), tmp_path / "to"))
     assert {name: (tmp_path / "to" / name).stat().st_mode & 0o777 for name in found} == found
     assert (tmp_path / "to" / next(iter(found))).read_bytes() == entries[-1 if len(found) == 1 else 0][1]
+
+
+def test_a_time_in_a_zip_archive_is_that_of_this_place_in_summer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        infos = [zipfile.ZipInfo(str(month), (2024, month, 1, 12, 30, 2)) for month in (1, 7)]
+        unpack(UnpackConfig(put(zipped(*((info, b"x") for info in infos)), tmp_path), tmp_path / "to"))
+        found = [datetime.fromtimestamp((tmp_path / "to" / each.filename).stat().st_mtime, UTC) for each in infos]
+        assert [f"{each:%H:%M:%S}" for each in found] == ["11:30:02", "10:30:02"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +220,8 @@ def test_parts_are_one_file(sizes: Sequence[int], tmp_path: Path) -> None:
     for begin in range(len(whole) + 1):
         joined.seek(begin)
         assert (joined.read(4), joined.tell()) == (whole[begin : begin + 4], min(begin + 4, len(whole)))
+    joined.seek(1)
+    assert joined.seek(1, 1) == 2
     joined.seek(-len(whole), 2)
     assert (joined.read(), joined.read(1)) == (whole, b"")
     for part in parts:

@@ -83,12 +83,27 @@ def test_a_value_is_held_against_all_of_a_schema() -> None:
     assert len(misfit({"type": "integer"}, "x" * 9000) or "") < 200
 
 
+def test_questions_of_one_request_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(bounded, "_idle", [])
+    monkeypatch.setattr(bounded, "_idle_or_new", lambda: None)
+    monkeypatch.setattr(bounded, "_exchange", lambda _, line: asked.append(json.loads(line)[1]) or b"[null, 0.75]\n")
+    share = bounded.Share(1.5)
+    for left in (0.75, 0.0):
+        assert misfit({"type": "integer"}, 1, share) is None
+        assert share.left == left
+    with pytest.raises(CostlyError, match=r"all of the request takes over 1\.5 s of CPU time"):
+        misfit({"type": "integer"}, 1, share)
+    assert asked == [1.0, 0.75]
+
+
 def test_matches_are_those_of_the_pattern() -> None:
     assert (find(r"a(b)?", "xab a"), find(r"a(b)?", "xa")) == (["ab", "b"], ["a", None])
     assert find("c", "ab") is None
 
 
-def test_a_process_that_was_ended_by_others_is_replaced() -> None:
+def test_a_process_that_was_ended_by_others_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "_idle", [])  # those of tests in several threads are more than one
     assert schema_fault({}) is None
     for process in bounded._idle:
         os.kill(process.pid, signal.SIGKILL)

@@ -88,6 +88,7 @@ def test_whoever_holds_some_never_waits_for_more(memory: ImageMemory, monkeypatc
             pass
         with memory.hold(4 * MIB, "it", of_client()):
             assert memory.held == 10 * MIB
+        assert memory.held == 6 * MIB
         monkeypatch.delenv(SETTING)
         with memory.hold(limit(), "it", OWN):  # a file of the user's own is opened all the same
             pass
@@ -115,6 +116,10 @@ def test_what_is_kept_for_later_gives_way(memory: ImageMemory) -> None:
     memory.reclaim = lambda: kept.shrink(0)
     with memory.hold(9 * MIB, "it", of_client()):
         assert memory.held == 9 * MIB
+    kept = memory.keep(9 * MIB)
+    for size, held in ((4, 4), (6, 4), (0, 0), (0, 0)):  # it only shrinks
+        kept.shrink(size * MIB)
+        assert memory.held == held * MIB
 
 
 def test_several_processes_share_the_limit(memory: ImageMemory) -> None:
@@ -132,6 +137,12 @@ def test_a_wrong_limit_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(SETTING, text)
     with pytest.raises(ConfigError, match=SETTING):
         limit()
+
+
+def test_a_limit_is_in_mebibytes_and_an_empty_one_is_the_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limit() == 10 * MIB
+    monkeypatch.setenv(SETTING, "")
+    assert limit() == 256 * MIB
 
 
 def in_thread(work: Callable[[], object]) -> BaseException | None:

@@ -40,6 +40,17 @@ def test_a_row_that_is_wrong_costs_no_other() -> None:
     assert [row["id"] for _, _, row in rows if isinstance(row, dict)] == ["2", "4"]
 
 
+def test_behind_what_is_no_utf8_no_row_is_read_and_long_cells_are_whole() -> None:
+    (_, _, first), (line, number, fault) = read_table(
+        io.BytesIO(b"id,what\n1," + b"x" * 70_000 + b"\n\xff,2\n3,c\n")
+    ).rows
+    assert first == {"id": "1", "what": "x" * 70_000}
+    assert (line, number, isinstance(fault, UnreadError)) == (3, 2, True)
+    assert str(fault).startswith("line 3 is not UTF-8: ")
+    ((line, number, fault),) = read_table(io.BytesIO(b'id,what\n1,"never ends\n2,b\n')).rows
+    assert (number, str(fault)) == (1, f"line {line}: its text in quotes has no end")
+
+
 @pytest.mark.parametrize(
     ("text", "ids", "fault"),
     [
@@ -104,6 +115,26 @@ def test_a_damaged_group_costs_its_rows_and_no_others(table: Path, monkeypatch: 
     fault = found[4]
     assert isinstance(fault, UnreadError)
     assert (str(fault), fault.rows) == ("rows 4 to 6 cannot be read: bad bytes", 2)
+
+
+def test_what_is_written_as_parquet_is_bounded_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    file = tmp_path / "rows.parquet"
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("text", pyarrow.string()), ("image", pyarrow.binary())])
+    row = {"id": 1, "text": "x" * 90, "image": b"y" * 10}
+    assert parquet.size_of(row) == 8 + (90 + 4) + (10 + 4)
+    assert parquet.size_of([b"yyy", ("xx", None)]) == 4 + 7 + (4 + 6 + 8)
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 250)
+    assert parquet.write_rows(file, schema, [row] * 5) == 5
+    assert parquet.open_file(file).num_row_groups == 3
+    assert parquet.column_names(file) == {"id": False, "text": False, "image": True}
+    assert parquet.write_rows(file, schema, []) == 0
+    assert (parquet.is_parquet(file), list(parquet.read_rows(file))) == (True, [])
+    with pytest.raises(DataError, match="a row cannot be written as parquet: "):
+        parquet.write_rows(file, schema, [row | {"id": "one"}])
+    monkeypatch.setattr(parquet, "MAX_ROW_BYTES", 100)
+    with pytest.raises(DataError, match="row 2 would be over 0 MiB"):
+        parquet.write_rows(file, schema, [{"id": 1}, row])
 
 
 def test_a_row_that_is_too_large_is_not_unfolded(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

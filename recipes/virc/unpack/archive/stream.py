@@ -50,8 +50,8 @@ class Stream:
         while self._at < len(self._view) or self._next():
             block = bytes(self._view[self._at : self._at + size])
             while len(block) < size and self._next():  # the block lies across chunks
-                block += bytes(self._view[: size - len(block)])
-                self._view, self._at = memoryview(block + bytes(self._view[size - len(block) :])), 0
+                joined = block + bytes(self._view)
+                block, self._view, self._at = joined[:size], memoryview(joined), 0
             if len(block) < size:
                 self._at = len(self._view) - len(block)  # at the end of all
             if block.strip(b"\0"):
