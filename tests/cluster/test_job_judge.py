@@ -4,7 +4,9 @@ import os
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -121,7 +123,7 @@ def test_what_speaks_no_http_at_its_port_is_not_the_judge() -> None:
 
 class _Models(Connection):
     def get(self) -> None:
-        self.send_body(b"")
+        self.send_body(b"", 200 if self.headers["Authorization"] == "Bearer key" else 401)
 
 
 def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +133,25 @@ def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("http_proxy", proxy.address)
     with server.running(), proxy.running():
         assert judges._answers(f"{server.address}/v1", "key")
-        assert (server.accepted, proxy.accepted) == (1, 0)
+        assert not judges._answers(f"{server.address}/v1", "key of another")  # it is another's server
+        assert (server.accepted, proxy.accepted) == (2, 0)
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, True), (-9, True), (None, False)])
+def test_a_judge_has_ended_whatever_its_exit_code(code: int | None, ends: bool, tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    process: Any = SimpleNamespace(wait=lambda seconds: code)
+    with pytest.raises(EngineError, match="the judge m of the job ended") if ends else nullcontext():
+        judges.Serving(process, "m", tmp_path / "log").check()
+
+
+def test_a_judge_beside_training_gets_the_gpus_after_those_of_the_run(run: Run) -> None:
+    settings = {**SETTINGS, "devices": 4, "device": "cuda"}
+    site = Site(judge=JobJudge(model="m", gpus=2))
+    plan = judges.with_script(Plan(Step(("engine",), "train"), {}), run.attempt(1), settings, site, "python")
+    (script,) = plan.files.values()
+    assert "serve m --tensor-parallel-size=2 --gpus=4,5 --host=0.0.0.0 --port=" in script
+    assert " --relative 0 " in script
 
 
 def _watched(run: Run, info: Info) -> None:

@@ -10,7 +10,7 @@ from virc.cluster import jobs, judge, slurm, submitting
 from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site
 from virc.cluster.submitting import check_site
-from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.files import write_json
 from virc.runs.run import Run
@@ -57,6 +57,44 @@ def test_a_job_of_rl_is_written_for_the_nodes_that_are_there(tmp_path: Path, mon
     assert "#SBATCH --cpus-per-task=4\n" in script
     assert "VIRC_RAY_HOST=" in script
     assert not (tmp_path / "ray" / slurm.SCRIPT).exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kind", "site", "address", "found"),
+    [
+        ("local", "sft", None, None, None), ("local", "sft", "s.yaml", None, Site(account="a")),
+        ("slurm", "rl", "s.yaml", None, Site(account="a")), ("slurm", "sft", None, None, Site(qos="of the user")),
+        ("ray", "rl", None, "http://head:8265", Cluster(address="http://head:8265")),
+        ("ray", "sft", None, "http://head:8265", "Ray runs stages of kind rl, and this one is of kind sft"),
+        ("ray", "rl", "s.yaml", "http://head:8265", "a site file is for Slurm"),
+        ("flux", "rl", None, None, "there is no launcher 'flux'"),
+    ],
+)  # fmt: skip
+def test_a_run_is_for_the_cluster_that_was_named(
+    launcher: str, kind: str, site: str | None, address: str | None, found: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    (tmp_path / "slurm.yaml").write_text("qos: of the user\n")
+    (tmp_path / "s.yaml").write_text("account: a\n")
+    place = Path(site) if site else None
+    assert jobs.site_file(place) == str(tmp_path / (site or "slurm.yaml"))
+    if isinstance(found, str):
+        with pytest.raises(UsageError, match=found):
+            jobs.target(launcher, kind, place, address)
+    else:
+        assert jobs.target(launcher, kind, place, address) == found
+
+
+def test_a_site_file_that_says_something_else_is_named(tmp_path: Path) -> None:
+    (file := tmp_path / "s.yaml").write_text("account: a\n")
+    about = slurm_cases.info(Site(account="a"), site_file=str(file))
+    assert submitting.changed_site(about) is None
+    file.write_text("account: b\n")
+    assert submitting.changed_site(about) == str(file)
+    file.unlink()
+    assert submitting.changed_site(about) is None
 
 
 @pytest.mark.parametrize(("own_node", "host"), [(True, "n3"), (False, "n1")])

@@ -102,6 +102,7 @@ def test_a_slurm_job_of_rl_hides_the_values_of_tools_and_takes_no_more_cores_tha
     plan = jobs.placed(Plan(ENGINE, {}), run, about, 1, _place(run), "7")
     script = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
     assert "export VIRC_HIDDEN=VIRC_JUDGE_KEY,VIRC_SPOT\n" in script
+    assert "export PYTHONPATH=/shared/recipes\n" in script
     assert "of-the-tool" not in str(plan)
     assert "--cpus-per-task 3 " in " ".join(plan.step.argv)  # no more than the job has
 
@@ -131,7 +132,8 @@ class _Client:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
-        yield answer
+        for start in range(0, len(answer), 3):
+            yield answer[start : start + 3]
 
     def get_job_status(self, job: str) -> SimpleNamespace:
         return SimpleNamespace(is_terminal=lambda: self._answers == [""])
@@ -182,6 +184,8 @@ def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) ->
         where = ray_job.cluster(f"http://127.0.0.1:{server.server_port}")
         with nullcontext() if there else pytest.raises(NetworkError, match="no Ray cluster answers at"):
             ray_job.check_answers(where)
+    with pytest.raises(NetworkError, match=f"no Ray cluster answers at {where.address}: .*refused"):
+        ray_job.check_answers(where)
 
 
 def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
@@ -189,7 +193,7 @@ def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
         ray_job.cluster_of(slurm_cases.info(Site(account="a")))
 
 
-def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
+def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path / "runs" / "far")
     run.folder.mkdir(parents=True)
     about = slurm_cases.info(Site(), launcher="ray", kind="rl", settings=slurm_cases.RL_SMALL)
@@ -214,7 +218,9 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     write_json(run.folder / "run.json", here)
     jobs.move(run, "http://new:8265")
     assert runs.info(run) == here
-    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None).step.argv == ENGINE.argv
+    monkeypatch.setattr(jobs.hardware, "pinned", lambda env: {**env, "PINNED": "1"})
+    step = jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None).step
+    assert (step.argv, step.env) == (ENGINE.argv, {**ENGINE.env, "PINNED": "1"})
 
 
 def _place(run: Run) -> Place:

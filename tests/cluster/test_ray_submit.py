@@ -47,6 +47,8 @@ class Cluster:
 
     def stop_job(self, job: str) -> None:
         self.stopped.append(job)
+        if job == "stuck":
+            return
         self.jobs[job] = (self.jobs.get(job, ({}, ""))[0], "STOPPED")
 
     def get_job_status(self, job: str) -> SimpleNamespace:
@@ -110,6 +112,7 @@ def run(folder: Path) -> int:
         ("FAILED", -15, 143),
         ("FAILED", 0, 128),
         ("FAILED", None, 1),  # its process never began
+        ("STOPPED", None, 1),
     ],
 )
 def test_a_job_ends_with_the_code_of_its_process(
@@ -132,11 +135,11 @@ def test_a_job_is_asked_for_with_its_run_and_its_log_is_written(
 def test_only_jobs_of_this_run_that_go_on_are_ended_first(cluster: Cluster, tmp_path: Path) -> None:
     own = {"virc_run": str(tmp_path / "run")}
     cluster.jobs = {
-        "left": (own, "RUNNING"), "waiting": (own, "PENDING"), "over": (own, "FAILED"),
+        "stuck": (own, "RUNNING"), "left": (own, "RUNNING"), "waiting": (own, "PENDING"), "over": (own, "FAILED"),
         "another's": ({"virc_run": "/w/runs/another"}, "RUNNING"), "a stranger's": ({}, "RUNNING"),
     }  # fmt: skip
     assert run(tmp_path) == 0
-    assert cluster.stopped == ["left", "waiting"]
+    assert cluster.stopped == ["stuck", "left", "waiting"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_a_cluster_that_takes_no_jobs_is_named(
 
 
 def node(name: str, state: str, message: str = "") -> dict[str, str]:
-    return {"node_id": name * 8, "node_ip": f"10.0.0.{name}", "state": state, "state_message": message}
+    return {"node_id": name * 8 + "0" * 8, "node_ip": f"10.0.0.{name}", "state": state, "state_message": message}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,11 @@ def node(name: str, state: str, message: str = "") -> dict[str, str]:
             [node("1", "ALIVE"), node("2", "DEAD", "Unexpected termination: no heartbeat")],
             "10.0.0.2 (Ray's 22222222)",
         ),
+        (
+            1,
+            [node("1", "DEAD", "no heartbeat"), node("2", "DEAD", "Unexpected termination: no heartbeat")],
+            "10.0.0.1 (Ray's 11111111): no heartbeat; the node 10.0.0.2 (Ray's 22222222)",
+        ),
         (1, [node("1", "ALIVE"), node("3", "DEAD")], None),  # none of this job
         (0, [node("2", "DEAD")], None),  # it has done its work
     ],
@@ -176,7 +184,7 @@ def test_a_node_that_a_failed_job_lost_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     cluster.status, cluster.code = ("FAILED" if code else "SUCCEEDED"), code
-    cluster.nodes, cluster.actors = nodes, [{"node_id": "1" * 8}, {"node_id": "2" * 8}]
+    cluster.nodes, cluster.actors = nodes, [{"node_id": name * 8 + "0" * 8} for name in "12"]
     run(tmp_path)
     error = capsys.readouterr().err
     assert (f"the cluster lost the node {said}: no heartbeat" in error) == (said is not None)
@@ -195,6 +203,7 @@ def test_keys_reach_the_job_by_a_file_that_is_gone_afterwards(
     variables = cluster.asked[0]["runtime_env"]["env_vars"]
     assert (variables["A"], variables["VIRC_PAGES"]) == ("1", "/w/pages")
     assert "s3cret" not in json.dumps(cluster.asked[0])
+    assert cluster.asked[0]["runtime_env"]["worker_process_setup_hook"] == "virc.core.credentials.load"
     assert list(tmp_path.rglob("credentials.json")) == []
 
 
@@ -218,9 +227,9 @@ def test_a_token_is_sent_to_the_cluster_where_there_is_one(
 def test_a_job_that_is_not_taken_or_followed_is_one_sentence(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.refuses = RuntimeError("no\n room")
+    cluster.refuses = RuntimeError("x" * 500 + " no\n room")
     assert run(tmp_path) == 1
-    assert "virc: SetupError: the Ray cluster takes no job: no room\n" in capsys.readouterr().err
+    assert f"virc: SetupError: the Ray cluster takes no job: {'x' * 292} no room\n" in capsys.readouterr().err
     cluster.refuses = None
 
     def away(client: Any, job: str) -> None:
@@ -265,6 +274,6 @@ def test_a_loss_that_the_log_speaks_of_is_waited_for(
 
     monkeypatch.setattr(sys.modules["ray.util.state"], "list_nodes", list_nodes)
     monkeypatch.setattr(submit, "_PATIENCE", 600.0)
-    cluster.status, cluster.code, cluster.log, cluster.actors = "FAILED", 1, log, [{"node_id": "2" * 8}]
+    cluster.status, cluster.code, cluster.log, cluster.actors = "FAILED", 1, log, [{"node_id": "2" * 8 + "0" * 8}]
     assert run(tmp_path) == 1
     assert ("the cluster lost the node 10.0.0.2" in capsys.readouterr().err) == lost

@@ -176,6 +176,12 @@ def test_a_run_keeps_its_site() -> None:
         assert sites.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
 
 
+def test_a_run_of_another_version_is_named_with_its_key() -> None:
+    about = msgspec.structs.replace(slurm_cases.info(Site()), site={"acount": "a"})
+    with pytest.raises(ConfigError, match=r"^site of the run virc-instruct: unknown key 'acount'$"):
+        sites.site_of(about)
+
+
 def test_a_run_whose_judge_is_of_its_job_needs_one_in_the_site_file() -> None:
     settings = {"reward": {"judge": {"endpoint": sites.IN_JOB}}}
     assert sites.judge_of(settings, Site(judge=sites.JobJudge(model="m"))) == sites.JobJudge(model="m")

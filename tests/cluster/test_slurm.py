@@ -58,12 +58,28 @@ def test_a_job_asks_for_gpus_where_it_trains_on_them(settings: dict[str, Any], a
 @pytest.mark.parametrize(("partition", "most"), [(None, 64), ("gpu", 128), ("none", None)])
 def test_the_cores_of_the_largest_node_are_read_from_sinfo(partition: str | None, most: int | None) -> None:
     listed = {None: "cpu* 32\ncpu* 64\ngpu 128\n", "gpu": "gpu 96\ngpu 128\n", "none": ""}
-    assert slurm.cores_of(listed[partition], Site(partition=partition)) == most
+    site = Site(partition=partition)
+    assert slurm.cores_of(listed[partition], site) == most
+    assert slurm.nodes_step(site).argv[3:] == ("--format=%P %c", *(("--partition", partition) if partition else ()))
+    assert slurm.cores_of("cpu 32\ngpu 96\n", Site()) == 96  # none is the default
 
 
 @pytest.mark.parametrize(("site", "most", "cpus"), [(None, 48, 48), (None, 128, 64), (None, None, None), (96, 48, 96)])
 def test_a_job_asks_for_no_more_cores_than_a_node_has(site: int | None, most: int | None, cpus: int | None) -> None:
     assert slurm.fitting(Site(cpus=site), slurm_cases.RL_SETTINGS, most).cpus == cpus
+    assert slurm.cpus_of_node(slurm_cases.SMALL, Site()) == 1  # it loads rows in its own process
+
+
+@pytest.mark.parametrize(("cores", "of_ray"), [(4, 24), (96, 96)])
+def test_ray_has_the_cores_that_verl_asks_for_though_most_only_wait(cores: int, of_ray: int) -> None:
+    script = slurm.node_script(Step(("x",), "x"), "rl", 2, cores)
+    assert f"\ndevices=2\ncores={of_ray}\n" in script
+
+
+@pytest.mark.parametrize(("said", "cores"), [({}, None), ({"SLURM_CPUS_PER_TASK": "8"}, 8),
+                                             ({"SLURM_CPUS_PER_TASK": "8(x2)"}, None)])  # fmt: skip
+def test_the_cores_of_this_job_are_those_that_slurm_says(said: dict[str, str], cores: int | None) -> None:
+    assert slurm.given_cores(said) == cores
 
 
 @given(LINE)

@@ -176,7 +176,9 @@ def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
     (spool / "7.pid").touch()
     for number, saved in enumerate([0, 0, 0, 5], 1):
         attempts.write(run, Attempt(number=number, saved=saved))
-    jobs.requeue(run, "7", Reporter())
+    events = list[Event]()
+    jobs.requeue(run, "7", Reporter(events.append))
+    assert [event.text for event in events] == ["saved at step 5; job 7 goes back into the queue"]
     assert (spool / "7.requeue").exists()
 
 
@@ -296,6 +298,7 @@ def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pyte
     words = ("train", "--stage", "instruct", "--launcher", "slurm", "--site", site, "--dry-run")
     done = virc(*words, "--set", "nodes=2", "--json")
     assert done.code == 0, done.err
+    assert "the nodes must see the paths of this run" in done.err
     run = tmp_path / "runs" / "virc-instruct"
     script = done.json["files"][str(run / "slurm.sh")]
     assert {"#SBATCH --nodes=2", "#SBATCH --account=geometry", "#SBATCH --gres=gpu:8"} <= set(script.split("\n"))

@@ -212,6 +212,16 @@ def test_a_call_waits_for_its_turn_no_longer_than_its_time(behind: Callable[...,
         assert "its server is busy with other calls for 0.1 seconds" in asked(tool)[0]
 
 
+def test_a_call_that_cannot_be_written_gives_its_turn_back(
+    behind: Callable[..., RemoteTool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = behind(Scripted(), "seconds: 0.1\nat_once: 1\n")
+    monkeypatch.setattr(mcp_client.filling, "body", lambda *_: 1 / 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            asked(tool)
+
+
 @pytest.mark.parametrize(
     ("client", "tool", "sentence"),
     [

@@ -122,7 +122,8 @@ def test_a_body_is_filled_at_every_depth() -> None:
 def test_all_variables_of_a_text_are_sent_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ONE", "OTHER"):
         monkeypatch.setenv(name, f"value-of-{name}")
-    texts = {"A": "${ONE}:${OTHER}"}
+    monkeypatch.setenv("NOTHING", "")
+    texts = {"A": "${ONE}:${OTHER}${NOTHING}"}
     assert filling.with_secrets(texts) == {"A": "value-of-ONE:value-of-OTHER"}
     assert filling.hidden("value-of-OTHER and value-of-ONE", texts.values()) == "*** and ***"
 

@@ -312,6 +312,25 @@ def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> Non
         tool.ready()
 
 
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-server\r\n\r\n"])
+def test_what_listens_is_taken_for_the_server_until_it_is_asked(tmp_path: Path, greeting: bytes) -> None:
+    class Silent(Connection):
+        def do_HEAD(self) -> None:  # noqa: N802
+            self.wfile.write(greeting)
+            self.close_connection = True
+
+    server = Loopback(Silent)
+    with server.running():
+        tool_of(tmp_path, server.address).ready()
+
+
+def test_a_proxy_that_cannot_be_used_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "gopher://h:1")
+    with pytest.raises(SetupError, match=r"^the server http://tools\.example\.org/detect cannot be asked: "):
+        tool_of(tmp_path, "http://tools.example.org").ready()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -353,5 +372,6 @@ def test_arguments_are_those_of_the_schema(tmp_path: Path, monkeypatch: pytest.M
         ({"words": "cat", "box": 1}, "Additional properties are not allowed"),
         ({"words": "a" * 60 + "!"}, "the schema of detect: it is too costly"),
     ):
-        with pytest.raises(ToolError, match=re.escape(said)):
+        with pytest.raises(ToolError, match=re.escape(said)) as refused:
             tool.check(arguments, view)
+        assert refused.value.kind == "arguments"  # a chat protocol may have words of its own for it

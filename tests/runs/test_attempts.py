@@ -230,7 +230,7 @@ def test_an_engine_that_was_killed_is_told_from_one_that_failed(
 
 def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
     engine = Engine(run, 3, code=1)
-    engine.at[3] = lambda: run.log(1).write_text("srun: error: Node failure on node7\n")
+    engine.at[3] = lambda: run.log(1).write_text("step 3\nsrun: error: Node failure on node7\n")
     with pytest.raises(EngineError, match="Slurm has lost the node node7"):
         attempted(engine)
 

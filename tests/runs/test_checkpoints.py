@@ -1,20 +1,23 @@
 """Checkpoints as LLaMA-Factory leaves them: which are whole, resumed and kept, by step; and attempts in order."""
 
 import json
+import os
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from zipfile import ZipFile
 
+import msgspec
 import pytest
 from support.made import make, save
 
 from virc.core.errors import ConfigError
+from virc.core.files import write_json
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
 from virc.runs.checkpoint_formats import llamafactory, shards, verl
-from virc.runs.checkpoints import Keeper, checkpoint, checkpoints, complete, remove
+from virc.runs.checkpoints import Keeper, checkpoint, checkpoints, complete, remove, written
 from virc.runs.run import Run
 
 
@@ -28,6 +31,7 @@ def run(workspace: Path) -> Run:
 def test_step_1000_is_newer_than_step_900(run: Run) -> None:
     for step in (1000, 900, 1100):
         save(run, step)
+    (run.checkpoints / "checkpoint-of-mine").mkdir()
     assert [each.step for each in checkpoints(run)] == [900, 1000, 1100]
 
 
@@ -106,8 +110,25 @@ def test_a_validation_after_the_save_still_chooses_the_best(run: Run) -> None:
 def test_every_checkpoint_gets_the_chat_protocol_of_the_run_at_the_end(run: Run) -> None:
     newest = save(run, 10)
     (newest / "virc_protocol.json").write_text('{"cut')
+    (base := run.workspace / "base").mkdir()
+    (base / "processor_config.json").write_text("base")
+    (newest / "processor_config.json").unlink()
+    write_json(run.folder / "run.json", msgspec.structs.replace(runs.info(run), base=str(base)))
     complete(run)
     assert (newest / "virc_protocol.json").read_text() == "{}"
+    assert (newest / "processor_config.json").read_text() == "base"
+
+
+def test_an_empty_file_that_is_made_is_something_written(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    seen = [written([tmp_path / "a", tmp_path / "b"])]
+    for make_one in ((tmp_path / "b" / "new").touch, lambda: (tmp_path / "b" / "new").write_text("x")):
+        make_one()
+        for path in (tmp_path / "b", tmp_path / "b" / "new"):
+            os.utime(path, (0, 0))  # by the clock of another machine
+        seen.append(written([tmp_path / "a", tmp_path / "b"]))
+    assert len({*seen}) == 3
 
 
 def test_of_a_link_the_link_alone_is_removed(tmp_path: Path) -> None:
@@ -203,6 +224,15 @@ def test_only_resuming_needs_the_trainers_states_and_an_ended_attempt_no_second_
     beside = [run.checkpoints / "model.safetensors", run.checkpoints / "trainer_state.json"]
     for last, found in ((20, [*beside, resume]), (10, [resume]), (None, [resume])):
         assert sorted(llamafactory.spare(run.folder, last)) == found
+
+
+def test_shards_without_their_settings_are_incomplete_and_their_step_is_any_number(tmp_path: Path) -> None:
+    folder = by_verl(tmp_path, 1000)
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("1000\n")
+    assert (shards.newest(tmp_path), verl.whole(folder)) == (1000, True)
+    (folder / "actor" / "fsdp_config.json").unlink()
+    with pytest.raises(ConfigError, match=rf"^{folder}/actor is incomplete: fsdp_config\.json is missing$"):
+        shards.read(folder / "actor")
 
 
 def test_shards_are_in_the_order_of_their_processes() -> None:

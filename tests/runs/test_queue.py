@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -105,6 +105,7 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
     assert (found["progress"], found["job"]) == ("queued", "5")
     assert isinstance(found["queue"], dict)
     assert (found["queue"]["phase"], found["queue"]["reason"]) == ("queued", "BeginTime")
+    assert found["queue"]["start"] == datetime.fromtimestamp(int(f"{begin:.0f}"), UTC).isoformat()
     shown = virc("runs", "show", "a")
     assert "5 is held until" in shown.out
     assert "a, queued" in shown.out
@@ -113,7 +114,9 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
 
 
 def test_a_start_on_another_day_has_its_date(says: Says, workspace: Path) -> None:
-    begin = time.time() + 3 * 86400
+    now = datetime.now()
+    of_that_number = next(days for days in range(28, 63) if (now + timedelta(days)).day == now.day)
+    begin = (now + timedelta(of_that_number)).timestamp()
     says(f"5|PENDING|{begin:.0f}||BeginTime")
     job, _ = queue.job_of(run := submitted(workspace), runs.state(run))
     assert job is not None
@@ -147,6 +150,9 @@ def test_a_job_that_has_started_before_virc_is_starting(says: Says, workspace: P
     later = time.time() + 60
     os.utime(run.folder / "state.json", (later, later))  # it has begun, and stopped: its job is about to end
     assert row()["progress"] == "stopped"
+    says("5|RUNNING|1000|n2|None")
+    os.utime(run.folder / "state.json", (1000.5, 1000.5))  # Slurm counts in whole seconds
+    assert row()["progress"] == "starting"
 
 
 def test_slurm_is_asked_once_for_all_runs_and_not_for_finished_ones(says: Says, workspace: Path) -> None:
@@ -287,9 +293,12 @@ def test_a_run_that_is_removed_while_others_are_listed_is_passed_over(
     assert queue.ask([(run, state)]) == queue.Queue()
 
 
-def test_now_ends_a_job_and_the_run_is_stopped(says: Says, workspace: Path) -> None:
+@pytest.mark.parametrize("age", [0, 1000])
+def test_now_ends_a_job_and_the_run_is_stopped(says: Says, workspace: Path, age: int) -> None:
     says("5|RUNNING|1000|n2|None")
     run = submitted(workspace, progress="running", attempt=1, host="n2", pid=1, started=1)
+    written = time.time() - age  # it has given no sign of life since
+    os.utime(run.folder / "state.json", (written, written))
     assert virc("runs", "stop", "a", "--now").code == 0
     assert (workspace / "bin" / "cancelled").read_text() == "5\n"
     assert runs.state(run).progress == "stopped"

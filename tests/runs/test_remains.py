@@ -74,6 +74,10 @@ def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkey
     assert (own.exists(), other.exists()) == (False, True)
 
 
+def test_processes_are_marked_with_the_whole_path_of_their_run(run: Run) -> None:
+    assert leftovers.mark(Run(run.folder.relative_to(Path.cwd()))) == {"VIRC_RUN": str(run.folder)}
+
+
 def test_a_new_process_with_the_number_of_an_ended_one_is_not_waited_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -334,6 +334,22 @@ def test_runs_that_are_compared_have_a_colour_and_a_name_each_in_every_panel(wor
         (colours[1], [2, 2]),
     ]
     assert not loss.texts  # attempts of several runs are not numbered
+    assert [handle.get_linestyle() for handle in legend.legend_handles] == ["-", "--"]  # equal curves are both seen
+
+
+def test_labels_of_attempts_do_not_overlap_and_large_numbers_are_short(workspace: Path, figure: Any) -> None:
+    run = make(workspace, "a")
+    for number, steps in enumerate((range(1, 50), range(50, 51), range(51, 90), range(90, 100)), 1):
+        add(run, *(metric(step, attempt=number, loss=-2e5 - step) for step in steps))
+    plots.write([run], workspace / "a.png")
+    (loss,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "loss"]
+    assert [text.get_text() for text in loss.texts] == ["attempt 2", "attempt 4"]
+    assert loss.yaxis.get_major_formatter()(-200_000.0) == "−200k"
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 30])
+def test_each_run_has_a_colour_of_its_own(count: int) -> None:
+    assert len({*plots._colours(count)}) == count
 
 
 @pytest.mark.parametrize(

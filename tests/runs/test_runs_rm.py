@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.called import virc
 from support.made import make, running, save
 
+from virc.core.files import write_json
 from virc.core.locks import held
 from virc.runs import delete
 from virc.runs import run as runs
@@ -89,7 +91,9 @@ def test_a_run_that_others_started_from_is_refused(workspace: Path) -> None:
     checkpoint = save(first, 9)
     make(workspace, "second", base=str(checkpoint))
     make(workspace, "third", adapter=str(workspace / "runs" / "second" / "x" / ".." / ".." / "first"))
-    make(workspace, "first-2", base="\0")
+    second = make(workspace, "first-2", base="\0")
+    write_json(second.folder / "run.json", msgspec.structs.replace(runs.info(second), data=str(second.folder / "data")))
+    assert delete.started_from(second, workspace) == []  # what it was trained on is in its own folder
     done = virc("runs", "rm", "first")
     assert (done.code, len(left(workspace))) == (3, 4)
     assert done.err.startswith("error: second, third started from first\nhint: --yes")
@@ -150,5 +154,6 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(workspace: Path) -> N
     assert left(workspace) == set()
     (half / "checkpoints").mkdir(parents=True)
     make(workspace, "b")
+    (workspace / "runs" / "mine.removed").mkdir()
     delete.sweep(workspace / "runs")
-    assert left(workspace) == {"b"}
+    assert left(workspace) == {"b", "mine.removed"}

@@ -270,6 +270,8 @@ def test_a_job_is_named_where_slurm_does_not_answer(workspace: Path, monkeypatch
     runs.write_state(make(workspace, "a"), job="77")
     monkeypatch.setenv("PATH", str(workspace))
     assert "hint: scancel 77 ends its job, if it waits" in virc("runs", "stop", "a").err
+    runs.write_state(Run(workspace / "runs" / "a"), progress="finished")
+    assert "hint" not in virc("runs", "stop", "a").err
 
 
 @pytest.fixture

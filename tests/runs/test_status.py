@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_how_a_run_ended(state: runs.State, text: str) -> None:
     assert ended(Run(Path("runs/a")), state) == text
 
 
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
 def test_the_age_of_a_run_is_rough_and_by_the_worlds_clock() -> None:
     then = datetime.now(UTC) - timedelta(hours=3, minutes=5)
     for written in (then, then.replace(tzinfo=None), then.astimezone(timezone(timedelta(hours=7)))):
@@ -111,6 +122,9 @@ def test_a_run_is_found_by_its_name_alone(workspace: Path, name: str) -> None:
     (workspace / "runs" / ".a").symlink_to(workspace / "runs" / "a")
     with pytest.raises(ConfigError, match="there is no run"):
         runs.find(workspace, name)
+    with pytest.raises(ConfigError, match="there is no run") as caught:
+        runs.find(workspace / "runs", name)
+    assert caught.value.hint == "virc train begins one"
 
 
 @pytest.mark.parametrize("source", ["base", "adapter", "data", "validation"])
@@ -119,6 +133,10 @@ def test_what_began_in_a_folder_is_found_by_each_of_its_sources(workspace: Path,
     make(workspace, "b", **{source: str(first.folder / "x")})
     make(workspace, "c", **{source: str(first.folder) + "b/x"})  # beside it
     assert [run.name for run in begun_in(first.folder, workspace)] == ["b"]
+    (workspace / "moved").mkdir()
+    (link := workspace / "runs" / "linked").symlink_to(workspace / "moved")
+    make(workspace, "d", **{source: str(workspace / "moved" / "x")})
+    assert [run.name for run in begun_in(link, workspace)] == ["d"]
 
 
 def test_the_newest_number_is_the_last_that_a_line_has(workspace: Path) -> None:

@@ -47,7 +47,7 @@ def turns(body: Body) -> str:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Running]:
-    with scripted(turns, config={"max_turns": 3}) as found:
+    with scripted(turns, config={"max_turns": 3}, served={"context": 8192}) as found:
         yield found
 
 
@@ -337,7 +337,7 @@ def test_a_reply_that_was_cut_ends_by_its_length(running: Running, monkeypatch: 
 def test_it_is_listed_as_what_runs_the_loop_and_solve_says_so(running: Running, tmp_path: Path) -> None:
     status, said = running.send("GET", "/v1/models")
     (model,) = said["data"]
-    assert (status, model["id"], model["virc_agent"]) == (200, MODEL, True)
+    assert (status, model["id"], model["virc_agent"], model["max_model_len"]) == (200, MODEL, True, 8192)
     assert "virc_protocol" not in model
     picture = tmp_path / "white.png"
     Image.new("RGB", (280, 140), "white").save(picture)

@@ -4,10 +4,12 @@ import resource
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from agent_server import ANSWER, Held, Running, chat, give_times, listening, noise, png, raw, received
+from fastapi import FastAPI
 from support.https_site import Site
 from support.loopback import until
 
@@ -206,16 +208,33 @@ def test_each_event_loop_reads_into_memory_of_its_own() -> None:
     with ThreadPoolExecutor(1) as other:
         other.submit(lambda: connection.get_buffer(-1).__setitem__(0, 2)).result()
     assert connection.get_buffer(-1)[0] == 1
+    sizes = []
+    for cycle in (None, SimpleNamespace(more_body=False), SimpleNamespace(more_body=True)):
+        connection.cycle = cycle  # type: ignore[assignment]
+        sizes.append(len(connection.get_buffer(-1)))
+    assert sizes == [1024, 1024, 65536]  # a head is short, a body is read in large pieces
 
 
-def test_it_may_open_as_many_files_as_it_takes_connections(waiting: Held) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    try:
-        with listening(waiting):
-            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, connections.CONNECTIONS + 512)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+NO_LIMIT = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted"),
+    [
+        (256, 1024, 1024), (256, 2**20, 4608), (256, NO_LIMIT, 4608), (4607, 4608, 4608), (4608, 2**20, None),
+        (NO_LIMIT, NO_LIMIT, None),
+    ],
+)  # fmt: skip
+def test_it_may_open_as_many_files_as_it_takes_connections(
+    soft: int, hard: int, wanted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[Any]()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda *limits: given.append(limits))
+    app = FastAPI()
+    app.state.queue = request_queue.RequestQueue(1)
+    connections.server(app)
+    assert given == ([] if wanted is None else [(resource.RLIMIT_NOFILE, (wanted, hard))])
 
 
 @pytest.mark.integration
@@ -232,17 +251,3 @@ def test_an_address_that_a_client_claims_is_not_believed(waiting: Held) -> None:
         for client in (*mine, *other):
             received(client, b"}}")
     assert waiting.begun.index("b0") == 2
-
-
-@pytest.mark.parametrize(
-    ("host", "network"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-    ],
-)
-def test_a_client_of_ipv6_is_a_network(host: str, network: str) -> None:
-    assert connections.network(host) == network

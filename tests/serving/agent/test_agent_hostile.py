@@ -9,6 +9,7 @@ import struct
 import sys
 import threading
 import time
+import urllib.request
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ from support.servers import CHAT
 from virc.core.errors import ConfigError, EngineError
 from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
-from virc.serving.agent import connections, request_queue, wire
+from virc.serving.agent import connections, page, request_queue, wire
 
 
 def error(said: dict[str, Any]) -> str:
@@ -173,12 +174,23 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
             "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(chat_http.MAX_BODY + 1)}
         ),
     }
+    assert error(running.send("GET", "/v1/embeddings")[1]) == "not found"
     for (message, status, code), (found, said) in cases.items():
         assert found == status, said
         assert error(said).startswith(message)
         assert (said["error"]["type"], said["error"]["code"]) == ("invalid_request_error", code)
     assert running.ask()[0] == 200
     until(lambda: (running.queue.taken, running.queue.held) == (0, 0))  # an answer is there before its place is free
+
+
+def test_the_page_is_served_with_its_policy(endpoint: tuple[Running, Held]) -> None:
+    running, _ = endpoint
+    for path, (kind, content) in page.files(MODEL).items():
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}{path}", timeout=60) as found:
+            assert (found.headers["Content-Type"], found.read()) == (kind, content)
+            assert page.HEADERS.items() <= dict(found.headers).items() | {
+                (name.title(), value) for name, value in found.headers.items()
+            }
 
 
 def test_all_requests_together_hold_a_bounded_number_of_bytes(

@@ -140,6 +140,7 @@ USER = {"role": "user", "content": [PICTURE, TEXT]}
         ([USER, {"role": "assistant", "content": "It"}], {}, "messages", "must be of role user or tool"),
         ([{"role": "system", "content": "x"}], {}, "messages", "must be of role user or tool"),
         ([{"role": "user", "content": [PICTURE]}], {}, "messages", "has no text"),
+        ([{"role": "user", "content": [PICTURE, {"type": "text", "text": " \n"}]}], {}, "messages", "has no text"),
         ([{"role": "user", "content": [PICTURE] * 3}], {}, "messages", "at most 2 images"),
         ([{"role": "system", "content": [PICTURE]}, USER], {}, "messages[0]", "only a message of role user"),
         ([USER, {"role": "user", "content": "x" * 1001}], {}, "messages", "context length"),

@@ -140,6 +140,7 @@ def test_parameters_without_effect_are_named_here_too(client: Any) -> None:
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]", "send them whole"),
         ({"input": [{"type": "computer_call"}]}, "input[0]", "'computer_call' are not taken"),
         ({"tools": [{"type": "web_search"}]}, "tools", "'web_search' cannot be honoured"),
+        ({"text": {"a": "x" * 2**17}}, "text", "text: the value is over 131072 bytes"),
         ({"background": True}, "background", "background cannot be honoured"),
         ({"input": 3}, "input", "no request for a response"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, None, "input_file"),

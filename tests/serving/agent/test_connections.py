@@ -7,6 +7,7 @@ import socket
 import warnings
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import uvicorn
@@ -85,6 +86,38 @@ def test_a_second_signal_ends_what_runs() -> None:
     for again in (False, True):
         server.handle_exit(signal.SIGINT, None)
         assert (server.should_exit, server.force_exit) == (again, again)
+
+
+def test_a_connection_is_cut_only_while_its_client_lets_it_wait() -> None:
+    cut, times = set[int](), list[float]()
+
+    def later(seconds: float, _: object) -> Any:
+        times.append(seconds)
+        cut.add(number := len(times))
+        return SimpleNamespace(cancel=lambda: cut.discard(number))
+
+    loop: Any = SimpleNamespace(call_later=later)
+    transport: Any = mock.Mock(is_closing=lambda: False, get_extra_info={"peername": ("192.0.2.7", 1)}.get)
+    app = FastAPI()
+    app.state.queue = RequestQueue(1)
+    guard = connections.SlowClientGuard(connections.server(app).config, uvicorn.server.ServerState(), {}, loop)
+    guard.connection_made(transport)
+    assert cut == {1}  # it has sent no request
+    guard.cycle = SimpleNamespace(response_complete=False, more_body=False, message_event=asyncio.Event())  # type: ignore[assignment]
+    guard._await_head()
+    assert not cut  # it has, and waits for us
+    for number in (2, 3):  # it takes no piece, then it does
+        guard.pause_writing()
+        assert cut == {number}
+        guard.resume_writing()
+        assert not cut
+    guard.cycle.response_complete = True
+    guard._await_head()
+    guard._await_head()
+    guard.pause_writing()
+    assert cut == {4, 5}
+    guard.connection_lost(None)
+    assert (cut, {*times}) == (set(), {connections.PATIENCE})
 
 
 @pytest.mark.parametrize(("more", "answered", "paused"), [(True, False, 1), (True, True, 0), (False, False, 0)])

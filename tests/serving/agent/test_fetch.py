@@ -54,7 +54,10 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def got(url: str, rules: Rules) -> bytes:
-    return asyncio.run(fetch.fetch(url, "image 0", rules))
+    held = list[int]()
+    found = asyncio.run(fetch.fetch(url, "image 3", rules, held.append))
+    assert sum(held) == len(found)
+    return found
 
 
 def refusal(url: str, rules: Rules) -> str:
@@ -148,7 +151,7 @@ def test_redirects_are_few_and_each_is_checked(site: Site) -> None:
 
 
 def missing(site: Site, path: str, connection: socket.socket) -> None:
-    connection.sendall(body(b"secret of the intranet", "404 Not Found"))
+    connection.sendall(body(b"secret of the intranet", "410 Gone"))
 
 
 def endless(site: Site, path: str, connection: socket.socket) -> None:
@@ -171,7 +174,7 @@ def garbage(site: Site, path: str, connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("site", "said"),
     [
-        (missing, "its server answers 404"),
+        (missing, "its server answers 410"),
         (endless, "is over 1 MiB"),
         (drip, "did not arrive within 0.5 s"),
         (garbage, "no public server gives it"),
@@ -181,6 +184,7 @@ def garbage(site: Site, path: str, connection: socket.socket) -> None:
 def test_what_a_server_does_is_bounded_and_not_quoted(site: Site, said: str) -> None:
     seconds = 0.5 if "0.5 s" in said else 60.0
     message = refusal(site.url(), site.rules(seconds=seconds, max_bytes=2**20))
+    assert message.startswith("image 3 ")
     assert said in message
     assert "secret" not in message
     assert "127.0.0.1" not in message

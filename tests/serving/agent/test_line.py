@@ -171,6 +171,12 @@ def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are(
 
 def test_who_was_answered_finds_a_place_again() -> None:
     queue = RequestQueue(1, 3)
+    for _ in range(3):
+        queue.place("b")
+    with pytest.raises(RefusedError, match="too many requests are waiting"):  # the last one is for others
+        queue.place("b")
+    queue.place("a")
+    queue = RequestQueue(1, 3)
     for _ in range(20):
         queue.place("a").end()
     assert (queue.taken, queue.places_of) == (0, {})
@@ -186,6 +192,15 @@ def test_room_is_given_back_once() -> None:
         await one.room(MAX_READ // 2, Deadline(None))
         with pytest.raises(RefusedError, match="no answer within"):
             await other.room(MAX_READ // 2, Deadline(0.02))
+        early, late = (queue.place("a") for _ in range(2))
+        await hold.room(MAX_READ, Deadline(None))
+        waiting = [asyncio.create_task(each.room(MAX_READ, Deadline(None))) for each in (late, early)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        hold.release()
+        await waiting[1]  # whoever came first, though it asked later
+        assert not waiting[0].done()
+        waiting[0].cancel()
 
     asyncio.run(play())
 
@@ -210,6 +225,7 @@ def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
         ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("a name", "a name"),
+        ("", ""),
     ],
 )
 def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> None:

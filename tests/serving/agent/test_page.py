@@ -52,6 +52,7 @@ def test_files_name_each_other_and_nothing_outside() -> None:
     kinds = {kind for kind, _ in files.values()}
     assert kinds == {f"text/{of}; charset=utf-8" for of in ("html", "css", "javascript")} | {"application/json"}
     html = Page(files["/"][1].decode())
+    assert all(f"\n{rule} {{" in files["/page.css"][1].decode() for rule in ("body", ".frame img", ".answer"))
     assert [found["href"] for found in html.all("link") if found["rel"] == "stylesheet"] == ["page.css"]
     assert [found["src"] for found in html.all("script")] == ["page.js"]
     scripts = {path: content.decode() for path, (kind, content) in files.items() if "javascript" in kind}

@@ -12,6 +12,7 @@ from fastapi import Response
 from starlette.requests import ClientDisconnect
 
 from virc.core.timeouts import Deadline
+from virc.serving.agent import connections
 from virc.serving.agent.delivery import Delivery, placed
 from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
@@ -60,8 +61,13 @@ def test_reports_come_in_order_and_count_by_their_weight() -> None:
         hold.add(1000)
         assert [each async for each in solved(queue, Counting(), hold)] == [1, 2, 3]
         assert queue.held == 10 * (2 + 3)  # what came before was released with the request
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (queue.taken, queue.answers) == (0, {hold})  # a place is for what is computed
         hold.end()
         assert (queue.held, queue.taken, queue.answers) == (0, 0, set())
+        with pytest.raises(LeftError):
+            hold.add(1)
 
     asyncio.run(play())
 
@@ -151,11 +157,15 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
     asyncio.run(play())
 
 
-def test_an_answer_in_time_may_be_taken_after_it() -> None:
-    sent = list[bytes]()
+@pytest.mark.parametrize(("seconds", "patience"), [(0.01, 60.0), (60, 0.0)])
+def test_an_answer_in_time_may_be_taken_after_it(
+    seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", patience)
+    sent, large = list[bytes](), b"".join(b"%d," % number for number in range(30_000))
 
     async def content() -> AsyncGenerator[bytes, None]:
-        yield b"one"
+        yield large
         await asyncio.sleep(0.03)
         yield b"two"
 
@@ -164,10 +174,11 @@ def test_an_answer_in_time_may_be_taken_after_it() -> None:
 
     async def play() -> None:
         hold = RequestQueue(1).place("a client")
-        await Delivery(content(), hold, Deadline(0.01))({"type": "http"}, never, send)  # type: ignore[arg-type]
+        await Delivery(content(), hold, Deadline(seconds))({"type": "http"}, never, send)  # type: ignore[arg-type]
 
     asyncio.run(play())
-    assert b"".join(sent) == b"onetwo"
+    assert b"".join(sent) == large + b"two"
+    assert max(map(len, sent)) == 2**16
 
 
 @pytest.mark.parametrize(

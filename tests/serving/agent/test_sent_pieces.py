@@ -119,16 +119,21 @@ def test_each_sample_of_a_plain_chat_has_its_seed_and_its_end() -> None:
     seeds, events = list[int | None](), list[Any]()
 
     def reply(ask: Any, sampling: Any, on_text: Any, seconds: float) -> Reply:
+        assert seconds == 9
         seeds.append(sampling.seed)
+        on_text("word")
         return replies[len(seeds) - 1]
 
     messages = (Message("user", "q"),)
     backend: Any = SimpleNamespace(reply=reply)
-    found = text_answers(messages, SolveConfig(samples=3, seed=5), backend, OWN, Deadline(60), events.append)
+    checked = list[int]()  # how many had begun
+    deadline: Any = SimpleNamespace(left=lambda: 9, check=lambda: checked.append(len(seeds)))
+    found = text_answers(messages, SolveConfig(samples=3, seed=5), backend, OWN, deadline, events.append)
     assert list(found) == [
         Answer("x", None, "length", None, 1, 2), Answer("", "filtered"), Answer("", "the model wrote no answer"),
     ]  # fmt: skip
     assert seeds == [derived(5, sample, 0) for sample in range(3)]
+    assert checked == [0, 1, 1, 2, 2, 3]  # at the beginning of each, and at each word
     assert [each for each in events if isinstance(each, SampleStart)] == [SampleStart(at, 3) for at in (1, 2, 3)]
     assert [each.think for each in events if isinstance(each, Unit)] == ["t"]
 
@@ -157,6 +162,29 @@ def test_roles_that_are_silent_are_known_until_they_answer() -> None:
     assert (found.answers_now(), found.silent) == (False, {"b"})
     up.update(b=True)
     assert (found.answers_now(), found.silent) == (True, set())
+
+
+def test_a_role_is_asked_when_it_is_its_turn() -> None:
+    turn = threading.Lock()
+    backend: Any = SimpleNamespace(model="m", grid=None, reply=lambda *words: (turn.locked(), words))
+    words: Any = ("ask", "sampling", None, 5.0)
+    assert piped.InTurn(backend, turn).reply(*words) == (True, words)
+    assert not turn.locked()
+
+
+def test_what_a_stream_has_sent_is_not_held_any_more() -> None:
+    look = wire.Looked(0, url="1234", text="12", error="1")
+    things = [Unit("", "123"), look, SampleStart(1, 1), Answer("12345")]
+    for stream, released in ((wire.Events(FRAMED, Problem("m", "?")), [3, 7, 0, 5]), (responses.Response(FRAMED), [])):
+        found = list[int]()
+        hold: Any = SimpleNamespace(release=found.append)
+
+        async def read(stream: Any = stream, hold: Any = hold) -> None:
+            async for _ in server._events(stream, SampleStart(1, 1), happening(*things), hold, None):  # type: ignore[arg-type]
+                pass
+
+        asyncio.run(read())
+        assert found == released  # a response is sent once more as a whole
 
 
 def test_what_says_how_replies_are_drawn_has_no_effect_on_a_pipeline() -> None:
@@ -189,22 +217,22 @@ def test_a_server_takes_as_many_requests_as_it_can_solve_and_let_wait() -> None:
 
 
 def test_pictures_of_steps_are_numbered_after_those_of_the_question() -> None:
-    first, second, cut, scaled = (
-        SimpleNamespace(size=(side, 2), pixels=Image.new("RGB", (side, 2))) for side in range(3, 7)
+    first, second, cut, scaled, other = (
+        SimpleNamespace(size=(side, 2), pixels=Image.new("RGB", (side, 2))) for side in range(3, 8)
     )
     sent: list[Any] = []
     steps: Any = piped._Steps([first, second], sent.append)  # type: ignore[list-item]
     ran: Any = SimpleNamespace(name="zoom", kind="crop", role="eye", output=["out"], pictures=[(5, 2), (6, 2)])
-    boxes = [SimpleNamespace(picture=second, box=(0, 0, 1, 1))]
-    steps.add(ran, SimpleNamespace(pictures=[cut, scaled], boxes=boxes))
+    boxes = [SimpleNamespace(picture=second, box=(0, 0, 1, 1)), SimpleNamespace(picture=first, box=(1, 0, 2, 1))]
+    steps.add(ran, SimpleNamespace(pictures=[cut, other, scaled], boxes=boxes))
     boxes = [SimpleNamespace(picture=cut, box=(0, 0, 1, 2))]
     steps.add(ran, SimpleNamespace(pictures=[cut], boxes=boxes))
     thought = "zoom (eye): out\npicture of 5 x 2 px\npicture of 6 x 2 px"
     assert [each.think for each in sent if isinstance(each, Unit)] == [thought] * 2
     assert [(each.unit, each.image, each.size, each.source, each.source_size, each.box)
             for each in sent if isinstance(each, wire.Looked)] == [
-        (0, 2, (5, 2), 1, (4, 2), (0, 0, 1, 1)), (0, 3, (6, 2), None, None, None),
-        (1, 4, (5, 2), 2, (5, 2), (0, 0, 1, 2)),
+        (0, 2, (5, 2), 1, (4, 2), (0, 0, 1, 1)), (0, 3, (7, 2), 0, (3, 2), (1, 0, 2, 1)),
+        (0, 4, (6, 2), None, None, None), (1, 5, (5, 2), 2, (5, 2), (0, 0, 1, 2)),
     ]  # fmt: skip
 
 

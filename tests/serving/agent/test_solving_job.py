@@ -18,6 +18,7 @@ from virc.serving.agent import problems
 from virc.serving.agent.answer import Answer
 from virc.serving.agent.problems import Solving, SolvingJob
 from virc.serving.agent.request import Problem
+from virc.serving.agent.request_queue import LeftError
 from virc.solving.one import SolveConfig
 
 PICTURE = "data:image/png;base64,AAAA"
@@ -85,3 +86,28 @@ def test_a_request_is_drawn_as_it_says() -> None:
 def test_a_picture_that_cannot_be_read_is_named() -> None:
     with pytest.raises(DataError, match=r"^image 1: "):
         solved(Problem("m", "What?"), SolveConfig(), [PICTURE, "data:image/png;base64,****"])
+
+
+def test_a_picture_that_cannot_be_shown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(_: bytes, name: str, *__: Any) -> Shown:
+        if name == "image 1":
+            raise ValueError("too thin")
+        return Shown(Image.new("RGB", (56, 56)))
+
+    monkeypatch.setattr(problems.opening, "shown", shown)
+    with pytest.raises(DataError, match=r"^image 1: too thin$"):
+        solved(Problem("m", "What?"), SolveConfig(), [PICTURE, PICTURE])
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_problem_ends_where_its_client_has_left() -> None:
+    class Left(Engine):
+        def reply(self, *words: Any) -> Reply:
+            job.left.set()
+            return super().reply(*words)
+
+    engine: Any = Left()
+    job = SolvingJob(Solving(engine, OWN, SolveConfig()), Problem("m", "?", samples=3), [PICTURE], Deadline(None))
+    with pytest.raises(LeftError):
+        job.run(print, lambda: None)
+    assert len(engine.asked) == 1

@@ -1,6 +1,8 @@
 """Threads that are stuck are replaced, as many as there are; then nobody can take work until one comes back."""
 
+import gc
 import threading
+import weakref
 
 from virc.serving.agent.workers import Workers
 
@@ -20,6 +22,17 @@ def test_a_stuck_thread_is_replaced_once_and_comes_back() -> None:
     assert workers.do(lambda: 2).result(60) == 2
     assert workers.able
     assert not workers.replace(first)
+    again = threading.Event()
+    third = workers.do(again.wait)
+    assert workers.replace(third)  # the first takes no room any more
+    again.set()
+    gone = weakref.ref(third)
+    third.result(60)
+    workers.do(lambda: 3).result(60)  # so that its threads have let go of it
+    workers.do(lambda: 3).result(60)
+    del third
+    gc.collect()
+    assert gone() is None
 
 
 def test_as_many_threads_work_after_a_replaced_one_has_ended() -> None:

@@ -91,6 +91,19 @@ def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
     assert "it is no file" in refused(tool_calls([place]), "show", image="pipe.png")
 
 
+def test_a_picture_is_found_in_any_of_the_folders_and_told_without_what_drives_a_terminal(place: Path) -> None:
+    (second := place.parent / "second").mkdir()
+    noise(second / "c.png", (33, 22))
+    found = called(tool_calls([place, second]), "show", image="c.png")
+    assert found.structured_content
+    assert found.structured_content["width"] == 33
+    (second / "\x1b[2Jd.png").write_bytes(b"no picture")
+    for tool, words in (("show", {"image": "\x1b[2Jd.png"}), ("\x1b[2J", {})):
+        sentence = refused(tool_calls([place, second]), tool, **words)
+        assert "\x1b" not in sentence
+        assert "[2J" in sentence
+
+
 def test_a_text_in_the_folder_is_no_picture(place: Path) -> None:
     sentence = refused(tool_calls([place]), "show", image="note.txt")
     assert "not a picture that can be read" in sentence

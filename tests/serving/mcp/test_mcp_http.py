@@ -71,6 +71,11 @@ def test_a_client_ends_the_session_that_it_names_and_no_other(
     assert ask(method, None, status, **headers) == (status, [method], ended)  # where no key is needed
 
 
+def test_without_a_key_a_page_that_was_rebound_to_this_address_gets_nothing() -> None:
+    assert ask("POST", None, host="evil.example:8000") == (403, [], [])
+    assert ask("POST", KEY, host="virc.example", authorization=f"Bearer {KEY}")[0] == 200
+
+
 @pytest.mark.parametrize(
     ("piece", "is_refused"), [(b"[]," * 2**16, True), (b"1," * 2**16, True), (b"A" * 2**18, False)]
 )

@@ -83,6 +83,44 @@ def test_where_the_server_listens_is_a_host_and_a_port(text: str, found: tuple[s
         start.host_and_port(text)
 
 
+@pytest.mark.parametrize(
+    ("http", "frank"), [(None, True), ("127.0.0.1:9", True), ("[::1]:9", True), ("192.0.2.1:9", False)]
+)
+@pytest.mark.parametrize("structured", [False, True])
+def test_who_is_on_this_machine_learns_why_and_results_are_as_was_chosen(
+    http: str | None, frank: bool, structured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = list[Any]()
+    monkeypatch.setattr(start, "_until_a_signal", served.append)
+    monkeypatch.setattr("virc.serving.mcp.server.over_stdio", lambda found: found)
+    monkeypatch.setattr(start, "_over_http", lambda _, found, *__: served.append(found))
+    request: Any = start.McpRequest(setup=object(), http=http, structured=structured)  # type: ignore[arg-type]
+    start.serve(request, Reporter(None), print)
+    (found,) = served
+    assert (found.frank, found.structured) == (frank, structured)
+
+
+def test_a_signal_cancels_what_runs_and_comes_again_to_the_handler_of_before() -> None:
+    ended, taken = list[str](), list[int]()
+
+    async def serve() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    handler: Any = lambda number, _: taken.append(number)  # noqa: E731
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        start._until_a_signal(serve())
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (ended, taken) == (["cancelled"], [signal.SIGINT])
+
+
 def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

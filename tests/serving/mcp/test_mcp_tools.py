@@ -60,6 +60,9 @@ def test_tools_are_listed_with_valid_schemas() -> None:
                 draft.check_schema(each)
             assert each["type"] == "object"
         assert tool.description
+        assert tool.annotations
+        assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (True, False)
+        assert tool.annotations.open_world_hint is (tool.name not in ("evaluate", "trace"))  # these fetch nothing
         assert all("description" in field or "$ref" in field for field in tool.input_schema["properties"].values())
 
 
@@ -101,8 +104,10 @@ def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
 
     async def work(client: Client) -> tuple[CallToolResult, CallToolResult]:
         shown = await client.call_tool("show", {"image": "large.png", "max_side": 600})
-        box = [2000, 100, 2200, 300]
-        return shown, await client.call_tool("crop", {"image": structured(shown)["image_id"], "box": box})
+        words = {"image": structured(shown)["image_id"], "box": [2000, 100, 2200, 300]}
+        small = await client.call_tool("crop", {**words, "max_side": 50})
+        assert (pixels(small.content[0]).size, structured(small)["exact"]) == ((50, 50), False)
+        return shown, await client.call_tool("crop", words)
 
     shown, cut = talk(tool_calls([tmp_path]), work)
     assert pixels(shown.content[0]).size == (600, 80)
@@ -313,7 +318,16 @@ def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdi
 def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
     draw = random.Random(0)
     large, small = (Image.frombytes("RGB", (side, side), draw.randbytes(3 * side**2)) for side in (640, 64))
-    assert [in_reply(each, 4096)[0].media for each in (large, small)] == ["jpeg", "png"]
+    found = [in_reply(each, 4096) for each in (large, small)]
+    assert [(file.media, exact) for file, exact in found] == [("jpeg", False), ("png", True)]
+    store = ResultStore()
+    names = [store.keep("", "image", as_png(each).data, 9) for each in (large, small)]
+
+    async def work(client: Client) -> list[str]:
+        results = [await client.call_tool("show", {"image": name, "max_side": 4096}) for name in names]
+        return [result.content[0].mime_type for result in results]
+
+    assert talk(tool_calls(store=store), work) == ["image/jpeg", "image/png"]
 
 
 @pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM"])
@@ -373,7 +387,8 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     assert structured(again)["box"] == fields["looks"][0]["box"]
     steps = structured(trace)
     assert (steps["question"], [step["answer"] for step in steps["steps"]]) == (QUESTION, [None, "97"])
-    assert [part.type for part in trace.content].count("image") == 1
+    (looked_at,) = [part for part in trace.content if part.type == "image"]
+    assert are_same(pixels(looked_at), pixels(asked.content[2]))
     said = [part.text for part in trace.content if part.type == "text"]
     assert "answer: 97" in said
     assert "answer: None" not in said
@@ -421,6 +436,31 @@ def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
     assert lines[1:] == [
         line for number in range(1, 5) for line in (f"sample {number} of 4", "turn 1: answer")
     ]  # fmt: skip
+
+
+def test_what_was_asked_for_reaches_the_model_and_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many are answered at a time, every call in the progress, and every picture before a model is loaded."""
+    closed, chosen, lines = list[bool](), list[int | None](), list[str]()
+    monkeypatch.setattr(asking, "workers_for", lambda count, *_: chosen.append(count) or 2)
+    with serve([CROP, answer("97")]) as server:
+        behind = tool_calls([folder], server.url)
+        behind._model._at_once = 3
+        (folder / "broken.png").write_bytes(b"x")
+        words = {"image": "noise.png", "question": QUESTION}
+
+        async def progress(_: float, __: float | None, line: str | None) -> None:
+            lines.append(str(line))
+
+        async def work(client: Client) -> CallToolResult:
+            refused = await client.call_tool("ask", {**words, "more_images": ["broken.png"]})
+            assert (refused.is_error, behind._model._loading) == (True, None)
+            asked = await client.call_tool("ask", words, progress_callback=progress)
+            _, opened = behind._model._loading.result()  # type: ignore[union-attr]
+            monkeypatch.setattr(type(opened), "close", lambda _: closed.append(True))
+            return asked
+
+        assert structured(talk(behind, work))["answer"] == "97"
+    assert (closed, chosen) == ([True], [3])
 
 
 def test_the_last_lines_of_progress_come_before_the_result() -> None:
