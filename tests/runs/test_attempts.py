@@ -147,9 +147,11 @@ def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Cal
 def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(
     run: Run, attempted: Callable[[Engine], Ended], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
+    with pytest.raises(EngineError, match="verl failed: it ended before its last step") as failed:
         attempted(Engine(run, 5))
-    assert shown(runs.state(run))[:4] == ("failed", 1, 5, 0.5)
+    assert failed.value.hint == f"see {run.log(1)}"
+    assert shown(runs.state(run)) == ("failed", 1, 5, 0.5, failed.value.message)
+    assert [each.error for each in attempts.attempts(run)] == [failed.value.message]
     spent = runs.state(run).seconds
     engine = Engine(run, 6)
     assert attempted(engine).finished
@@ -165,6 +167,8 @@ def test_a_run_that_was_killed_goes_on_from_what_it_had_logged(run: Run, attempt
     killed = Engine(run, 5)
     killed.step = 0
     run.attempt(1).mkdir(parents=True)
+    line = {"step": 0, "data": {"val-core/drawn/reward/mean@1": 0.5}}
+    (run.folder / "logs" / "verl.jsonl").write_text(json.dumps(line) + "\n")
     for _ in range(5):
         killed.wait()
     runs.write_state(
@@ -175,17 +179,20 @@ def test_a_run_that_was_killed_goes_on_from_what_it_had_logged(run: Run, attempt
     attempted(engine)
     assert engine.first == 2
     assert shown(engine.seen[0]) == ("running", 2, 2, 0.2, None)
-    assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
+    assert logged(run) == [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
 
 
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+USR1, TERM = signal.SIGUSR1, signal.SIGTERM
+
+
+@pytest.mark.parametrize("asked", [(TERM,), (USR1,), (signal.SIGINT,), (USR1, TERM), (TERM, USR1)])
 def test_asked_to_end_it_is_stopped_and_counts_what_is_lost(
-    run: Run, attempted: Callable[[Engine], Ended], asked: signal.Signals
+    run: Run, attempted: Callable[[Engine], Ended], asked: tuple[signal.Signals, ...]
 ) -> None:
     engine = Engine(run, 6)
-    engine.at[4] = lambda: os.kill(os.getpid(), asked)
+    engine.at[4] = lambda: [signal.raise_signal(each) for each in asked]
     ended = attempted(engine)
-    assert (ended.finished, ended.step, ended.signal, ended.lost) == (False, 4, asked, 1)
+    assert (ended.finished, ended.step, ended.signal, ended.lost) == (False, 4, asked[0], 1)
     assert engine.asked
     assert shown(runs.state(run)) == ("stopped", 1, 4, 0.5, None)
 
@@ -224,8 +231,19 @@ def test_an_engine_that_was_killed_is_told_from_one_that_failed(
     run: Run, attempted: Callable[[Engine], Ended], code: int
 ) -> None:
     """srun says it as a shell does: 128 and the number of the signal."""
-    with pytest.raises(EngineError, match="killed, perhaps for want of memory"):
+    with pytest.raises(EngineError, match="killed, perhaps for want of memory") as failed:
         attempted(Engine(run, 3, code=code))
+    assert failed.value.hint == "free memory, or lower train_batch_size and micro_batch_size_per_device"
+
+
+def test_an_engine_that_trains_other_weights_than_were_counted_is_ended(
+    run: Run, attempted: Callable[[Engine], Ended]
+) -> None:
+    engine = Engine(run, 6)
+    engine.at[0] = lambda: run.log(1).write_text("virc: 1,005 parameters are trained\n")
+    with pytest.raises(EngineError, match="the engine trains 1,005 parameters, and the settings say "):
+        attempted(engine)
+    assert engine.step == 1
 
 
 def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:

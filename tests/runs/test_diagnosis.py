@@ -104,6 +104,7 @@ def test_a_setting_that_is_right_already_is_no_answer(workspace: Path) -> None:
     assert [cause.answer for cause in diagnose(run).causes] == ["--set dynamic_sampling=true", "--set n=16"]
     assert _answer("epochs", 1, "*0.5") is None, "there is no training of 0 epochs"
     assert _answer("lora.rank", 3, "*0.5") == "--set lora.rank=2"
+    assert _answer("kl_loss_coef", 0.0, "*10") is None, "ten times nothing is nothing"
 
 
 @pytest.mark.parametrize(

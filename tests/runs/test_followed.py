@@ -90,12 +90,14 @@ def test_phases_end_in_the_order_of_the_log_and_are_timed(of_rl: Run, monkeypatc
 
 
 def test_a_line_may_end_several_phases(of_rl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Attempt(of_rl, monkeypatch)
+    seen, starts = Attempt(of_rl, monkeypatch), list[bool]()
+    monkeypatch.setattr(seen.follower.silence, "look", lambda *, starting: starts.append(starting))
     seen.logs("dataset len: 1234")
     seen.now += 9
     note, progress = seen.logs("LLMServerManager: there")
     assert note == ("note", "loading the model and starting the rollout server: done in 9 s")
     assert progress[1].startswith("4/4 first batch: rollouts, rewards, update, 0 s")
+    assert starts == [True, False], "the first batch may take longer than a part of the start"
 
 
 def test_an_attempt_that_goes_on_adds_to_those_before(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

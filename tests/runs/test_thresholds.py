@@ -125,6 +125,7 @@ ROWS: list[Case] = [
     (SFT, {"loss": [1.0] * 10 + [9.0, 1.6, 1.7]}, "loss: the loss rose to 1.6, from 1"),
     (SFT, {"loss": [1.0] * 10 + [9.0, 9.0, 1.4]}, None),
     (SFT, {"loss": [1.0] * 9 + [9.0] * 3}, None),
+    (SFT, {"loss": [1.0] * 15 + [0.5] + [1.0] * 15}, None),  # one easy row
     (SFT, {"loss": [3.0] * 5 + [1.0] * 5 + [2.0] * 3}, None),  # it has changed as much before
     (SFT, {"loss": [1.5] * 20 + [1.0] * 5 + [1.8] * 3}, "loss: the loss rose to 1.8, from 1"),
     (SFT, {"loss": [0.125] * 10 + [0.2] * 3}, None),
@@ -175,8 +176,8 @@ FADING = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5]
         (FADING, [0.5] * 12, None),
         (FADING, [1.0] + [0.0] * 9 + [1.0, 1.0], None),  # lower than before the best validation
         ([1.0] * 4 + [0.75] * 3, [0.0] * 5 + [0.5] * 10, None),
-        ([1.0, 0.95, 0.9, 0.85, 0.8, 0.76, 0.74, 0.74, 0.74], [0.0, 0.0, *[0.5] * 12],
-         "reward: the reward rose to 0.5, while that of validation rows fell to 0.74, from 1 at step 2"),
+        ([1.0, 0.95, 0.9, 0.85, 0.8, 0.76, 0.74, 0.73, 0.72], [0.0, 0.0, *[0.5] * 12],
+         "reward: the reward rose to 0.5, while that of validation rows fell to 0.72, from 1 at step 2"),
         ([1.0, 0.95, 0.9, 0.85, 0.8, 0.76, 0.74, 0.76, 0.74], [0.0, 0.0, *[0.5] * 12], None),  # one of the last three
         ([0.1, 1.0, 0.2, 0.2], [0.0, 0.0, *[0.5] * 10], None),  # two after the best
         ([0.0, -0.5, -1.0, -1.5, -2.0, -2.5], [0.0, 0.0, *[0.5] * 10], None),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ from support.reported import show_event
 from support.servers import dead_url, serve
 
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
+from virc.data.formats.registry import Source
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -26,7 +28,8 @@ from virc.systems import texts
 from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training import prepare, rl_setup
-from virc.training.preflight.types import Result
+from virc.training.preflight import process
+from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
 
 REWARD = '''"""Short thoughts."""
@@ -179,9 +182,16 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
 
 
 def test_every_question_of_a_total_is_kept(workspace: Path) -> None:
-    for total, count in {"deepeyes_v2": 2, "v_thinker": 2, "grip": 1, "rules": 0, "vlm_r3": 0}.items():
+    for total, count in {
+        "deepeyes_v2": 2,
+        "v_thinker": 2,
+        "grip": 1,
+        "rules": 0,
+        "vlm_r3": 0,
+        "vlm_r3 asks": 1,
+    }.items():
         judge = () if total == "vlm_r3" else ("reward.judge.endpoint=http://127.0.0.1:9/v1",)
-        asked = resolved(f"reward.total={total}", *judge)
+        asked = resolved(f"reward.total={total.split()[0]}", *judge)
         named = {each.name for each in rl_setup.published_questions(rl_setup.asking_terms(asked))}
         assert len(named) == count, total
 
@@ -193,6 +203,8 @@ def test_published_checks_are_kept_only_where_files_are_as_shown(
     reward = published.config.reward
     assert rl_setup.strict_of(reward, published, result()) == "published"
     assert rl_setup.strict_of(reward, published, result(off_grid=3)) == "own"
+    whole = resolved("reward.strict=published", "rollout=multi_turn", "response_length=768")
+    assert rl_setup.strict_of(reward, whole, result()) == "own"
     rl_setup.check(result(off_grid=3), published, Reporter(show_event))
     assert "3 of the images checked closely are shown at another size" in capsys.readouterr().err
 
@@ -201,6 +213,59 @@ def test_rows_that_cannot_be_rewarded_are_refused() -> None:
     lacking = result(lacking={"overlap": 3}, lacks="overlap the row has no box")
     with pytest.raises(DataError, match="3 rows cannot be rewarded by rules: overlap the row has no box"):
         rl_setup.check(lacking, resolved(), Reporter())
+
+
+def test_a_stage_asks_for_its_rows_as_its_settings_say(workspace: Path) -> None:
+    (workspace / "lab").mkdir()
+    systems_file = Path(training.__file__).parents[1] / "systems" / "tiny.yaml"
+    (workspace / "lab" / "s.yaml").write_text(systems_file.read_text().replace("name: tiny\n", "name: mine\n"))
+    (workspace / "lab" / "far.yaml").write_text(
+        "description: Far.\nparameters: {type: object, properties: {}}\nhttp: {url: 'http://a/b'}\n"
+    )
+    sets = (
+        "train_batch_size=3",
+        "ppo_mini_batch_size=3",
+        "prompt_length=1000",
+        "validation=polygons/rl",
+        "test_freq=2",
+    )
+    request = TrainRequest(
+        system="lab/s.yaml", stage="rl", base="tiny", assignments=sets, tools=("+far",), ignore=("note",),
+        workspace=workspace,
+    )  # fmt: skip
+    asked = request.resolve()
+    base, source = training.base(asked, workspace), training.rows(asked, workspace)
+    found = prepare.rows_request(request, asked, base, source, (Path("new"), Path("home")), probe=4)
+    assert isinstance(found, RlRequest)
+    assert (found.batch, found.prompt_length, found.rollout, found.probe) == (3, 1000, "per_cru", 4)
+    assert found.tools == (str(workspace / "lab" / "far.yaml"),)
+    assert (found.folder, found.home, found.beside) == (workspace / "new", workspace / "home", workspace / "lab")
+    assert found.validation
+    assert (found.source.ignore, found.validation.ignore) == (("note",), ("note",))
+    assert (found.seed, found.reward) == (asked.config.seed, asked.config.reward)
+
+
+def test_a_run_keeps_the_tools_of_its_rows_whatever_its_kind(workspace: Path) -> None:
+    (workspace / "far.yaml").write_text(
+        "description: Far.\nparameters: {type: object, properties: {}}\nhttp: {url: 'http://a/b'}\n"
+    )
+    names = tuple(tools.load([str(workspace / "far.yaml")]))
+    asked = TrainRequest(system="tiny", stage="instruct", base="tiny").resolve()
+    found = result(protocol=msgspec.structs.replace(result().protocol, tools=names))
+    run = Run(workspace / "runs" / "one")
+    run.folder.mkdir(parents=True)
+    assert [*prepare.write_read(run, run.folder, asked, training.base(asked, workspace), found)] == ["far.yaml"]
+    assert (run.folder / "code" / "far.yaml").is_file()
+
+
+def test_every_reason_for_a_layout_is_said(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Event] = []
+    monkeypatch.setattr(prepare.processes, "output", lambda *_: process._encoded(process._Reply(result())).decode())
+    monkeypatch.setattr(Source, "reasons", property(lambda _: ("the first", "the second")))
+    asked = SimpleNamespace(source=training.rows(resolved(), workspace))
+    monkeypatch.setattr(prepare.preflight, "step", lambda *_: None)
+    assert prepare.counted(asked, Path(), Path(), Reporter(told.append)) == result()  # type: ignore[arg-type]
+    assert [each.text for each in told] == ["the first", "the second"]
 
 
 def test_tools_are_added_by_name(workspace: Path) -> None:

@@ -1,5 +1,6 @@
 """What has changed since a run was begun is named, and rows are checked again where that is wanted."""
 
+import base64
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.training import changes, inputs, prepare
+from virc.training.preflight import lengths
 from virc.training.request import TrainRequest
 
 RECIPES = Path(inputs.__file__).parents[2]
@@ -172,6 +174,19 @@ def test_each_file_that_an_engine_reads_is_compared(file: str, small: Run, tmp_p
     assert list(changes.changed_files(small)) == [(COMPARED[file], tmp_path / file)]
 
 
+def test_each_picture_with_a_file_is_looked_for_once(tmp_path: Path) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(b'no file').decode()}"
+    rows = [
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": each}}]},
+                      {"role": "assistant", "content": "a"}]}
+        for each in ("b.png", url, "a.png", "b.png", "gone.png")
+    ]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    assert list(changes.images(tmp_path / "rows.jsonl")) == [tmp_path / each for each in ("b.png", "a.png", "gone.png")]
+
+
 @pytest.mark.parametrize(("count", "more"), [(3, ""), (5, " and 2 more")])
 def test_three_of_the_files_that_changed_are_named(count: int, more: str, small: Run, tmp_path: Path) -> None:
     for name in [*COMPARED][1:count]:
@@ -281,3 +296,16 @@ def test_a_run_of_an_older_version_has_nothing_to_compare(
 
 def test_rows_changed_is_for_a_run_that_is_begun() -> None:
     assert virc("train", "tiny", "--stage", "instruct", "--rows-changed").code == 2
+
+
+def test_rows_that_a_run_copies_now_are_read_where_their_copies_are(
+    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch)
+    assert Path(runs.info(run).data).parent == Path(str(runs.info(run).media)) == tmp_path / "data" / "polygons"
+    transparent_picture(tmp_path)
+    monkeypatch.setattr(lengths, "_headers", {})  # another process has looked at no picture yet
+    prepare.check_again(run, None, Reporter())
+    info = runs.info(run)
+    assert Path(info.data).parent == Path(str(info.media)) == run.folder / "data"
+    assert list(changes.changed_files(run)) == []

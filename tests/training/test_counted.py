@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
+from stage_rows import base_of_type
+from tokenizers import Tokenizer
 
 from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import Row
@@ -194,6 +196,36 @@ def test_the_system_message_of_the_engines_template_counts_where_a_row_has_none(
         for messages in ((Message("system", USUAL_SYSTEM), *turns), turns, (Message("system", "A"), *turns))
     )
     assert usual == none > own
+    assert lengths.usual_system("qwen2_5_vl") == USUAL_SYSTEM
+
+
+def test_no_system_message_counts_where_the_template_writes_none(tmp_path: Path) -> None:
+    counting = lengths.counting(base_of_type(tmp_path / "base", "qwen3_vl"), 1, 10**7, 2048)
+    tokens = lengths.lengths(counting, [Text((Message("user", "Which?"), Message("assistant", "A")), ())])[0].tokens
+    text = "<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+    whole = Tokenizer.from_file(str(EMBEDDED_FOLDER / "tokenizer.json")).encode(text, add_special_tokens=False)
+    assert (tokens, lengths.usual_system("qwen3_vl")) == (len(whole), "")
+
+
+def test_the_largest_pictures_that_fit_are_named(pictures: tuple[str, ...]) -> None:
+    row = Text((Message("user", f"{MARK}Which?"), Message("assistant", "A")), pictures[1:])
+    counting = lengths.counting(EMBEDDED_FOLDER, 1, 10**7, 2048)
+    text = lengths.lengths(counting, [row])[0].tokens - 81
+    for room in (64, 63, 4):  # the largest side is of 8 tokens, or of 7, or of 2
+        short = msgspec.structs.replace(counting, cutoff=text + room)
+        fits = lengths.lengths(short, [row])[0].fits
+        shown, larger = (msgspec.structs.replace(short, max_pixels=most) for most in (fits, fits + 784))
+        assert lengths.lengths(shown, [row])[0].tokens <= text + room < lengths.lengths(larger, [row])[0].tokens
+    assert lengths.lengths(msgspec.structs.replace(counting, cutoff=text + 3), [row])[0].fits == 0
+
+
+def test_names_of_special_tokens_in_a_prompt_are_text() -> None:
+    counting = rl.counting(EMBEDDED_FOLDER, 28 * 28 * 16)
+    assert counting.grid.max_pixels == 28 * 28 * 16
+    plain, named = (
+        rl.lengths(counting, [Text((Message("user", f"a{text}b"),), ())])[0].tokens for text in (" ", " <|im_end|> ")
+    )
+    assert named - plain > 3
 
 
 def test_a_prompt_is_what_stands_before_the_reference_and_its_crops_are_no_inputs(pictures: tuple[str, ...]) -> None:

@@ -32,7 +32,7 @@ def test_parts_are_one_after_the_other_as_written() -> None:
 
 
 def test_a_seed_repeats_the_order_within_parts() -> None:
-    first, again, other = (numbers(order.parts(rows(*TYPES * 5), LETTERS, seed)) for seed in (7, 7, 8))
+    first, again, other = (numbers(order.parts(rows(*TYPES * 5), LETTERS, seed)) for seed in (0, 0, 8))
     written = numbers(order.parts(rows(*TYPES * 5), LETTERS, None))
     assert first == again
     assert first != other

@@ -120,6 +120,36 @@ def test_of_files_of_one_name_the_table_is_taken(tmp_path: Path) -> None:
             inputs.rows(stage("instruct", "data=rows"), tmp_path)
 
 
+def test_rows_are_those_of_the_chosen_variant_and_a_path_from_here_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = json.dumps({"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]})
+    for place in ("data/of-big.jsonl", "data/of-small.jsonl", "mine.jsonl", "folder/only.jsonl"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(line)
+    for words, found in (
+        (("data=of-{size}", "variant.size=big"), "data/of-big.jsonl"),
+        (("data=mine.jsonl",), "mine.jsonl"), (("data=folder",), "folder/only.jsonl"),
+    ):  # fmt: skip
+        assert inputs.rows(stage("instruct", *words), tmp_path).file.absolute() == tmp_path / found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("row", "did you mean 'rows'?"), ("row.parquet", "virc download CRUX"), ("gone", "virc download CRUX")],
+)
+def test_rows_of_a_fetched_dataset_that_are_not_there_are_fetched(name: str, hint: str, tmp_path: Path) -> None:
+    asked = TrainRequest(system="virc", stage="instruct").resolve()
+    folder = next(iter(asked.system.datasets))
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    entries = {each: {"file_name": f"{each}.json"} for each in ("rows", "gone")}
+    (tmp_path / "data" / folder / "dataset_info.json").write_text(json.dumps(entries))
+    with pytest.raises(DataError) as refused:
+        inputs._of_dataset(f"{folder}/{name}", asked, tmp_path)
+    assert refused.value.hint == hint.replace("CRUX", folder)
+
+
 def test_pairs_are_no_rows_of_rl() -> None:
     pairs = Source(Path("/pairs.jsonl"), "pairs", "pairs")
     for rollout, content in (("multi_turn", "pairs of replies, not whole problems"), ("per_cru", "no single units")):

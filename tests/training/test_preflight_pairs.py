@@ -137,10 +137,12 @@ def test_the_worse_side_is_a_row_of_its_own(rows: Path) -> None:
     assert worse.messages[:-1] == row.known().messages[:-1]
 
 
-def test_a_request_for_pairs_comes_back_as_one(rows: Path) -> None:
+def test_a_request_for_pairs_comes_back_as_one(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: Request = request(rows, feedback=True)
     words = process.step(asked, Path("python"), Path()).argv
     assert process._request(words[-1]) == asked
+    assert process.main([process.step(request(rows), Path(), Path()).argv[-1]]) == 0
+    assert process.read(capsys.readouterr().out) == check(request(rows))
 
 
 def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
@@ -176,6 +178,17 @@ def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tm
     assert found.protocol.tools == ()
     assert not found.protocol.grammar.calls
     assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
+
+
+@pytest.mark.parametrize("write", [published_pairs.mmpr, published_pairs.texts, published_pairs.trl_implicit])
+def test_published_pairs_are_written_with_both_sides(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    asked = stage_rows.request(write(tmp_path), folder=tmp_path / "data")
+    found = check(PairsRequest(**msgspec.structs.asdict(asked)))
+    left = [row.known() for row in get("pairs").read(only_source(found.file))]
+    assert [(each.messages[-1].content, each.rejected) for each in left] == [
+        (f"It says {number}.", "It says 3.") for number in (12, 47, 85)
+    ]
+    assert found.entry["ranking"] is True
 
 
 def test_marks_of_a_thought_and_an_answer_are_those_of_the_chat_protocol(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from stage_rows import COUNT, Rows, base_of_type, chat_protocol, copied, drawn, 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.protocol import FILE_NAME
-from virc.training.preflight.sft import check
+from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.training.preflight.sft import check, check_coordinates
 
 Change = Callable[[Rows], object]
 
@@ -226,6 +227,17 @@ def test_boxes_that_the_base_does_not_write_are_refused(
     assert "a base" in error.value.message
     assert model_type in error.value.message
     assert check(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
+
+
+@pytest.mark.parametrize(
+    ("model_type", "refused"),
+    [("qwen2_vl", ("pixel",)), ("qwen2_5_vl", ("permille", "thousand")), ("qwen3_vl", ("pixel",))],
+)
+def test_units_that_a_base_counts_boxes_in_are_taken(rows: Path, model_type: str, refused: tuple[str, ...]) -> None:
+    units: tuple[Coordinates, ...] = ("pixel", "permille", "thousand", "unit", "original")
+    for written in units:
+        with pytest.raises(DataError, match=r"of type .* counts in") if written in refused else nullcontext():
+            check_coordinates(only_source(rows), "a base", model_type, written)
 
 
 def _as_in(rows: Path, **values: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The rows of a stage of RL before verl reads them: what is counted, written, left out and refused."""
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -264,12 +265,63 @@ def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Pa
         check(asked(rows / "rl.parquet", tmp_path / "run", protocol=chat_protocol))
 
 
-@pytest.mark.integration
 def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
     other = crux.build(tmp_path / "crux", rows=4)
     look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
     with pytest.raises(DataError, match="has another chat protocol than"):
         check(look)
+
+
+def test_the_chat_protocol_beside_rows_is_that_of_rl_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
+    file = changed(rows, tmp_path / "changed", lambda content: content)
+    foreign = msgspec.structs.replace(TEMPLATE, system="of other rows", name="foreign")
+    file.with_name(FILE_NAME).write_bytes(msgspec.json.encode(foreign))
+    found = check(asked(file, tmp_path / "run"))
+    assert (found.protocol.system, found.otherwise) == (TEMPLATE.system, 0)
+
+
+def test_images_that_are_fed_at_another_size_than_their_files_have_are_counted(rows: Path, tmp_path: Path) -> None:
+    file = changed(rows, tmp_path / "changed", lambda content: content)
+    usual = check(asked(rows / "rl.parquet", tmp_path / "usual"))
+    for each in (tmp_path / "changed" / "images").rglob("*.png"):
+        with Image.open(each) as image:
+            larger = image.resize((image.width + 5, image.height + 5))
+        larger.save(each)
+    odd = check(asked(file, tmp_path / "odd"))
+    assert (usual.off_grid, odd.off_grid) == (0, odd.rows), "each row asks about one, and crops are none of them"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row.update(image="gone.png"), "row 3: image gone.png cannot be read"),
+        (lambda row: row.update(answer=None), "row 3: record 'train-3-000002' has no answer"),
+        (lambda row: row.pop("question"), "row 3: "),
+        (lambda row: row.update(note="x", the_box=[1, 2, 3, 4]), "row 3: "),
+    ],
+)
+def test_a_problem_that_cannot_be_rolled_out_is_named(
+    change: Callable[[Row], object], said: str, rows: Path, tmp_path: Path
+) -> None:
+    content = [json.loads(line) for line in (rows / "problems.jsonl").read_text().splitlines()]
+    change(content[2])
+    shutil.copytree(rows / "images", tmp_path / "images")
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    with pytest.raises(DataError, match="1 of 16 rows cannot be trained on") as refused:
+        check(asked(tmp_path / "problems.jsonl", tmp_path / "run", rollout="multi_turn", reward=Reward("outcome")))
+    assert said in refused.value.message
+
+
+def test_boxes_are_compared_with_where_a_problem_asks_for_them(rows: Path, tmp_path: Path) -> None:
+    content = [json.loads(line) for line in (rows / "problems.jsonl").read_text().splitlines()]
+    for row in content[:2]:
+        row["boxes"] = [[1, 2, 30, 40], [5, 6, 70, 80]]
+    del content[0]["answer"]
+    shutil.copytree(rows / "images", tmp_path / "images")
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    look = asked(tmp_path / "problems.jsonl", tmp_path / "run", rollout="multi_turn", reward=Reward("outcome"))
+    first, second = (row["reward_model"]["ground_truth"] for row in written(check(look))[:2])
+    assert (json.loads(first), second) == ([[1, 2, 30, 40], [5, 6, 70, 80]], content[1]["answer"])
 
 
 def spoken(chat_protocol: Protocol, file: Path) -> Path:

@@ -166,6 +166,7 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
         "visual.blocks.0.weight": "model.visual.blocks.0.weight",
         "model.visual.x": "model.visual.x",
         "model.language_model.y": "model.language_model.y",
+        "model.layers.0.model.z": "model.language_model.layers.0.model.z",
         "lm_head.weight": "lm_head.weight",
     }
     tensors = {name: torch.randn(3, 5).to(torch.bfloat16 if "visual" in name else torch.float32) for name in names}

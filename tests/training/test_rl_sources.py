@@ -12,7 +12,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
 from support.called import virc
+from support.servers import serve
 
+from virc.cluster.site import JobJudge, Site
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import only_source
@@ -28,6 +30,7 @@ from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.systems.registry import Reward
 from virc.tools.registry import known
 from virc.training import inputs as training
 from virc.training import rl_setup
@@ -216,6 +219,27 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     assert rolled_out(theirs, turned, settings)["score"] == 0.0
 
 
+def test_what_a_reward_lacks_is_counted_in_the_rows_of_its_system(workspace: Path, tmp_path: Path) -> None:
+    look = asked(tmp_path / "data", resolved(*BRIEF))
+    needy = msgspec.structs.replace(look.sources["brief"], reward=Reward("rules"))
+    assert check(msgspec.structs.replace(look, sources={"brief": needy})).lacking == {"overlap": 8}
+
+
+def test_the_code_of_every_source_is_kept(workspace: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(SYSTEM.replace("brief", name))
+        (tmp_path / f"{name}.py").write_text(REWARD.replace("brief", name))
+    others = speakers(resolved(f"sources=[{tmp_path}/one.yaml, {tmp_path}/two.yaml]").config)
+    common = Settings(reward=Reward("outcome"), folder="/images", rollout="multi_turn")
+    kept = rl_setup.write_sources(others, tmp_path / "partial", tmp_path / "home", common)
+    assert [*kept] == ["sources/one/one.py", "sources/two/two.py"]
+    for name in ("one", "two"):
+        folder = f"sources/{name}"
+        told = msgspec.json.decode((tmp_path / "partial" / folder / sources.REWARD).read_bytes(), type=Settings)
+        assert told.reward.total == str(tmp_path / "home" / folder / "code" / f"{name}.py")
+        assert (tmp_path / "partial" / folder / "code" / f"{name}.py").is_file()
+
+
 def test_a_dry_run_shows_every_file_of_a_source(workspace: Path) -> None:
     sets = [word for each in (*SET, *BRIEF) for word in ("--set", each)]
     done = virc("train", "tiny", "--stage", "rl", "--from", "tiny", "--dry-run", "--json", *sets)
@@ -234,12 +258,12 @@ def test_a_misspelt_source_is_said(workspace: Path, tmp_path: Path) -> None:
     request = asked(tmp_path / "run", stage)
     lines = Path("data/mixed/problems.jsonl").read_text().splitlines()
     wrong = Path("data/mixed/wrong.jsonl")
-    wrong.write_text("\n".join([lines[1].replace('"brief"', '"breif"'), *lines]))
+    wrong.write_text("\n".join([*(each.replace('"brief"', '"breif"') for each in lines[1:4:2]), *lines]))
     result = check(msgspec.structs.replace(request, source=only_source(wrong)))
-    assert result.of_no_source == {"breif": 1}
+    assert result.of_no_source == {"breif": 2}
     told: list[Event] = []
     rl_setup.check(result, stage, Reporter(told.append))
-    assert "1 rows have the data_source 'breif', which is no system of `sources`" in str(told)
+    assert "2 rows have the data_source 'breif', which is no system of `sources`" in str(told)
     wrong.write_text("\n".join(each.replace('"brief"', '"breif"') for each in lines))
     with pytest.raises(DataError, match=r"no row of .* is of brief, which `sources` names") as refused:
         check(msgspec.structs.replace(request, source=only_source(wrong), folder=tmp_path / "b"))
@@ -247,7 +271,9 @@ def test_a_misspelt_source_is_said(workspace: Path, tmp_path: Path) -> None:
     wrong.unlink()
 
 
-def test_an_endpoint_reaches_the_judge_of_a_source(workspace: Path, tmp_path: Path) -> None:
+def test_an_endpoint_reaches_the_judge_of_a_source(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "judged.yaml").write_text(JUDGED)
     (tmp_path / "judged.py").write_text(ASKS)
     sets = (*SET, f"sources=[{tmp_path / 'judged.yaml'}]")
@@ -260,6 +286,19 @@ def test_an_endpoint_reaches_the_judge_of_a_source(workspace: Path, tmp_path: Pa
         system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": url}
     ).resolve()
     rl_setup.check_judge(named, None, here=False, report=Reporter())
+    request = TrainRequest(system="tiny", stage="rl", base="tiny", assignments=sets)
+    of_job = rl_setup.with_job_judge(request, bare, Site(judge=JobJudge(model="judge")))
+    assert of_job == (request, bare), "the judge of the job is not the critic"
+    monkeypatch.setenv("VIRC_JUDGE_KEY", "of-the-judge")
+    monkeypatch.setenv("VIRC_JUDGE_KEY_CRITIC", "of-the-critic")
+    with serve(models=["c"]) as server:
+        here = TrainRequest(
+            system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": server.url}
+        ).resolve()
+        told: list[Event] = []
+        rl_setup.check_judge(here, None, here=True, report=Reporter(told.append))
+        assert [each.text for each in told] == [f"the critic judge is c, at {server.url}"]
+        assert {each.headers.get("authorization") for each in server.requests} == {"Bearer of-the-critic"}
     assert speakers(named.config)["judged"].reward.judges["critic"].endpoint == url
     wrong = TrainRequest(
         system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critc": url}

@@ -188,6 +188,7 @@ def test_a_step_that_failed_is_taken_up_again(workspace: Path) -> None:
     with pytest.raises(steps.StepFailedError) as failed:
         running.run(found, runner=recorder)
     assert (failed.value.code, failed.value.step.name) == (8, "practice")
+    assert failed.value.message == "step 2 of 4, round 1, practice, failed: exit code 8"
     tried: list[tuple[str, int]] = []
     with pytest.raises(steps.StepFailedError):
         steps.run(
@@ -305,16 +306,29 @@ def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) ->
 
 
 def test_rounds_that_sample_nothing_take_no_problems(workspace: Path) -> None:
-    steps_of_rows = "  - {train: first, from: base, data: rows.jsonl}\n"
+    steps_of_rows = """  - {train: first, from: base, data: rows.jsonl, merge: true}
+  - {train: better, from: rl, data: rows.jsonl}
+  - {train: rl, data: prompts.parquet, merge: false}
+"""
     (workspace / "bare.yaml").write_text(rounds_plan.YAML.partition("  - sample:")[0] + steps_of_rows)
     asked = RoundsRequest(system="./bare.yaml", rounds=1, base="tiny", workspace=workspace)
-    assert [step.name for step in planning.plan(asked).steps] == ["first"]
+    found = planning.plan(msgspec.structs.replace(asked, assignments=("n = 4",), overlays=("small",))).steps
+    assert [step.name for step in found] == ["first", "merge first", "better", "rl"]
+    assert [step.start for step in found] == ["tiny", "mine-r1-first", "tiny", "mine-r1-better"]
+    assert ["n = 4" in step.words for step in found] == [False, False, False, True]
+    (merged := workspace / found[1].makes).mkdir(parents=True)
+    assert running.state(found[1], workspace).progress == "to do"
+    (merged / "config.json").touch()
+    assert running.state(found[1], workspace).progress == "done"
     with pytest.raises(UsageError, match="the rounds of mine sample no problems"):
         planning.plan(msgspec.structs.replace(asked, data=Path("problems.jsonl")))
 
 
 def test_rounds_begin_with_the_newest_run_that_is_none_of_theirs(workspace: Path) -> None:
     asked = RoundsRequest(system="tiny", rounds=1, data=Path("problems.jsonl"), workspace=workspace)
+    broken = workspace / "runs" / "broken" / "run.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
     with pytest.raises(
         ConfigError, match="no run of the stage instruct that began with tiny-base has finished"
     ) as none:
@@ -331,9 +345,6 @@ def test_rounds_begin_with_the_newest_run_that_is_none_of_theirs(workspace: Path
     for day, (name, about) in enumerate(begun, 1):
         run = made.make(workspace, name, created=f"2026-01-0{day}T00:00:00+00:00", **{"root": "tiny-base", **about})
         runs.write_state(run, progress="stopped" if name == "now" else "finished")
-    broken = workspace / "runs" / "broken" / "run.json"
-    broken.parent.mkdir()
-    broken.write_text("{")
     assert [step.start for step in planning.plan(asked).steps] == ["new", "new"]
 
 
@@ -372,6 +383,9 @@ def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     assert other.code == 3
     assert "the run tiny-r1-practice was made with learning_rate 0.0003, not 1e-06" in other.err
     assert "--name NAME begins other rounds" in other.err
+    of_stage = msgspec.structs.replace(found.steps[1], name="instruct")
+    with pytest.raises(ConfigError, match="tiny-r1-practice was made with stage practice, not instruct"):
+        running.state(of_stage, workspace)
     warmer = msgspec.structs.replace(found.steps[0], made_with={**found.steps[0].made_with, "seed": 9})
     with pytest.raises(ConfigError, match=r"trajectories\.progress was made with seed 1, not 9"):
         running.state(warmer, workspace)
@@ -420,12 +434,23 @@ def test_openvlthinker_begins_each_round_with_the_base_again(workspace: Path) ->
 
 def test_visrl_goes_on_with_pairs_of_its_newest_model(workspace: Path) -> None:
     request = RoundsRequest(
-        system="visrl", rounds=2, base="warm", judge_endpoint="http://here:1/v1", workspace=workspace
-    )
+        system="visrl", rounds=2, base="warm", judge_endpoint="http://here:1/v1",
+        judge_endpoints={"critic": "http://there:1/v1"}, workspace=workspace,
+    )  # fmt: skip
     sample, train, merge = planning.plan(request).steps[3:]
     assert "--model visrl-r1-box-pairs" in sample.typed
     assert "--pairs grade --margin 0.6" in sample.typed
+    assert "critic=" not in sample.typed, "a grade is given by the judge alone"
+    assert (sample.made_with["pairs"], sample.made_with["margin"]) == ("grade", 0.6)
     assert train.typed.endswith(
         "--from visrl-r1-box-pairs --name visrl-r2-box-pairs --data data/visrl-r2-sample/pairs.jsonl"
     )
     assert merge.typed == "virc merge visrl-r2-box-pairs"
+
+
+def test_figures_of_rows_and_of_runs_are_text() -> None:
+    rows = {"problems": 2, "rollouts": 8, "right": 6, "pass_rate": 0.75, "kept": 1}
+    trained = {"step": 1, "total": 3, "loss": 0.25, "reward": -0.5}
+    assert running.figures_text({**rows, **trained}) == (
+        "1 row kept, 6 of 8 rollouts right (75.0%), step 1 of 3, loss 0.25, reward -0.5"
+    )

@@ -100,8 +100,9 @@ QUEUE = "\x1b[36m(TransferQueueController pid=9)\x1b[0m KV_LIST: req_count={}, r
         (lambda minute: COUNTS.format(minute, 40 - minute), True),
         (lambda minute: f"\rloading: {minute}%", True),
         (lambda minute: f"loading: {minute}%\n", True),
+        (lambda minute: f"loading: {minute}%\n" * 2, True),
     ],
-    ids=["waits", "counts", "bar", "lines"],
+    ids=["waits", "counts", "bar", "lines", "twice"],
 )
 def test_what_verl_logs_every_minute_while_it_waits_is_no_life(
     engine: Engine, logged: Callable[[int], str], lives: bool
@@ -170,6 +171,14 @@ def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine
     engine.waits(130)
     (engine.run.checkpoints / "checkpoint-2").mkdir(parents=True)
     assert not engine.silence.over(120)
+    engine.waits(130)
+    assert engine.silence.over(120)
+
+
+def test_what_was_saved_before_an_engine_was_asked_to_end_is_no_sign_of_life(engine: Engine) -> None:
+    engine.step(1, seconds=60.0)
+    (engine.run.checkpoints / "checkpoint-1").mkdir(parents=True)
+    engine.silence.begin_end()
     engine.waits(130)
     assert engine.silence.over(120)
 

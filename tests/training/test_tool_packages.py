@@ -131,6 +131,7 @@ def test_modules_of_built_in_tools_are_here(environment: Environment) -> None:
         ("from virc import stepped", ["gymnasium"]),
         ("try:\n    import a\nexcept ImportError:\n    a = None", []),
         ("try:\n    import a\nexcept OSError:\n    import b", ["a", "b"]),
+        ("try:\n    import a\nexcept:\n    a = None", []),
         ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", ["b"]),
         ("class A:\n    def f(self):\n        with x:\n            import a", ["a"]),
         ("match x:\n    case 1:\n        import a", ["a"]),

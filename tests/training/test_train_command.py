@@ -109,7 +109,10 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(workspace: Path) -> N
     assert [error["kind"] for error in said["missing"]] == ["config", "environment", "data"]
     assert {change["key"] for change in said["changes"]} >= {"flash_attn", "save_only_model", "trust_remote_code"}
     assert "--nproc-per-node" in said["command"]
-    assert said["command"][-1] in said["files"]
+    assert f"{workspace}/models/Qwen2.5-VL-7B-Instruct" in said["files"][said["command"][-1]]
+    pairs = virc("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--json").json["files"]
+    (entry,) = (text for name, text in pairs.items() if name.endswith("dataset_info.json"))
+    assert f'"{workspace}/data/polygons/pairs.jsonl"' in entry
     assert not everything(workspace)
 
 
@@ -218,6 +221,7 @@ def test_rows_in_another_chat_protocol_are_named_with_what_mends_them(workspace:
     done = virc(*words, "foreign/trajectories.json")
     assert "the rows are in another chat protocol than tiny was trained with" in done.err
     problems, mend = re.findall(r"hint: virc (data convert .*), then virc (.*)", done.err)[0]
+    assert "--tools" not in mend
     assert virc(*shlex.split(problems.replace("DIR", "problems"))).code == 0
     (file,) = Path("problems").glob("*.jsonl")
     row = json.loads(file.read_text().splitlines()[0])

@@ -1,19 +1,23 @@
 """`virc.training.train`, and what it leaves when it cannot begin."""
 
+import json
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from support import preflight
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError, EngineError, UsageError
+from virc.core.errors import ConfigError, DataError, EngineError, SetupError, UsageError
 from virc.core.events import Event
 from virc.runs import run as runs
 from virc.systems import registry as systems
-from virc.training import api, train
+from virc.training import api, prepare, train
 from virc.training.attempt import Ended
 from virc.training.estimate.fits import size_text
 from virc.training.request import TrainRequest
@@ -30,7 +34,7 @@ def test_a_precision_may_be_called_as_torch_calls_it() -> None:
     assert request.resolve().config.precision == "bf16"
 
 
-@pytest.mark.parametrize("key", ["chat_protocol.first", "tools"])
+@pytest.mark.parametrize("key", ["chat_protocol.first", "tools", "reward.total"])
 def test_a_key_of_the_system_is_no_setting(key: str) -> None:
     with pytest.raises(UsageError, match="is a key of the system, not a setting") as raised:
         TrainRequest(system="tiny", stage="instruct", assignments=(f"{key}=x",)).resolve()
@@ -194,3 +198,39 @@ def test_shards_are_merged_before_they_are_used(tmp_path: Path, monkeypatch: pyt
     run = make(tmp_path, "mine")
     monkeypatch.setattr(api, "checkpoints", lambda _: [SimpleNamespace(merged=True), SimpleNamespace(merged=False)])
     assert api.next_commands(run) == ["virc merge mine"]
+
+
+def test_a_job_is_written_without_slurm_and_needs_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "counted", preflight._counted)
+    monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
+    rows, site = tmp_path / "rows.jsonl", tmp_path / "site.yaml"
+    rows.write_text(json.dumps({"messages": turns}) + "\n")
+    begin = partial(train, "tiny", "instruct", folder=tmp_path, base="tiny", data=rows, launcher="slurm", site=site,
+                    name="mine")  # fmt: skip
+    site.write_text("account: a\nshared: [/]\nmemory: 1M\n")
+    for submit, fault in ((False, "memory '1M' is less than "), (True, "sbatch cannot be started")):
+        with pytest.raises(SetupError, match=fault):
+            begin(submit=submit)
+    assert not (tmp_path / "runs").exists()
+    site.write_text("account: a\nshared: [/]\nmemory: 900G\n")
+    (tmp_path / "runs" / ".mine.new" / "data").mkdir(parents=True)  # what a killed process left
+    info = runs.info(run := begin(submit=False))
+    assert (info.launcher, info.site["memory"], info.site_file, info.rows) == ("slurm", "900G", str(site), 1)
+    assert (runs.state(run).progress, runs.state(run).job) == ("new", None)
+    assert any("--account" in file.read_text() for file in run.folder.glob("*.sh"))
+
+
+def test_a_tracker_without_a_key_is_refused_before_an_environment_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(prepare.making, "made", lambda *_: pytest.fail("it is made"))
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    with pytest.raises(ConfigError, match="there is no WANDB_API_KEY here"):
+        train("tiny", "instruct", folder=tmp_path, base="tiny", data=tmp_path / "rows.jsonl",
+              settings={"trackers": ["wandb"]})  # fmt: skip

@@ -100,6 +100,7 @@ class Probed:
     ("stage", "assignments", "rows"),
     [
         ("practice", ("trackers=[wandb]", "log_every=5"), None), ("dpo", (), None), ("rl", (), 1),
+        ("rl", ("devices=2", "nodes=2"), 4),
         ("rl", ("devices=2", "n=4", "validation=v.parquet", "test_freq=5", "trackers=[wandb]"), 2),
     ],
 )  # fmt: skip

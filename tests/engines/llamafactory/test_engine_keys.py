@@ -11,6 +11,7 @@ import yaml
 
 import virc
 from virc.core.errors import ConfigError
+from virc.engines import registry as engines
 from virc.engines.keys import OF_ENGINE, _with_nearest_ending
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import OTHER_ROWS
@@ -57,6 +58,22 @@ def test_no_key_that_a_setting_of_ours_stands_for_can_be_set() -> None:
         assert message.startswith(f"engine.{name} ")
         assert OWN[name] in message
         assert hint is None or hint == f"--set {OWN[name]}=VALUE"
+
+
+def test_a_key_of_ours_is_named_with_its_setting_or_why_it_has_none() -> None:
+    assert refusal({"output_dir": "x"}) == ("engine.output_dir is not to be set: it is the run's folder (--set)", None)
+    assert refusal({"max_steps": 4}) == (
+        "engine.max_steps follows from the setting steps (--set)", "--set steps=VALUE",
+    )  # fmt: skip
+
+
+def test_the_page_about_preferences_is_named_for_their_keys_alone() -> None:
+    hints = []
+    for given in ({"pref_ftx": 1.0}, {"nonsense": 1, "pref_ftx": 1.0}):
+        with pytest.raises(ConfigError) as caught:
+            engines.check("sft", given, {})
+        hints.append(str(caught.value.hint))
+    assert ["*Train on preferences*" in hint for hint in hints] == [True, False]
 
 
 def test_no_key_of_the_tables_can_be_set() -> None:

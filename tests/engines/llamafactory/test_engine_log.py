@@ -39,6 +39,9 @@ def test_the_speed_of_an_attempt_leaves_its_start_out() -> None:
     counted = ((1100, 100), (1300, 110), (1300, 130), (1500, 120))  # tokens, and seconds with 100 of the start
     lines = [line(loss=1.0, total_tokens=float(tokens), throughput=tokens / spent) for tokens, spent in counted]
     assert [found and found.tokens_per_second for found in map(read, lines)] == pytest.approx([1, 20, 200 / 30, 20])
+    untold = read(line(loss=1.0, throughput=5.0))
+    assert untold
+    assert (untold.tokens, untold.tokens_per_second) == (None, 5.0)
 
 
 def test_a_line_about_held_out_rows_has_their_loss_alone() -> None:
@@ -68,7 +71,15 @@ def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b'{"current_steps": 3', b"[1]", b'{"current_steps": 12, "total_steps": 12}', b"\xff"]
+    "text",
+    [
+        b"",
+        b'{"current_steps": 3',
+        b"[1]",
+        b'{"current_steps": 12, "total_steps": 12}',
+        b"\xff",
+        line().replace(b"0.0001", b'0.0001, "x": "\xff"'),
+    ],
 )
 def test_what_is_no_step_is_none(text: bytes) -> None:
     assert engine_log.metric(text, 1) is None
@@ -105,7 +116,7 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
         ("SignalException: Process 7 got signal: 15", 1, "it was stopped by signal 15"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
-        ("nothing of use", 3, "exit code 3: nothing of use"),
+        ("nothing of use\n \n", 3, "exit code 3: nothing of use"),
         ("", 1, "no output"),
         ("loading\n", -9, "killed"),
     ],

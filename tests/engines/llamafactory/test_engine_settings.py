@@ -166,7 +166,8 @@ def test_each_device_of_each_node_has_a_process(given: dict[str, Any], spread: l
     [
         ({"gpus": (2, 3), "devices": 2}, {"CUDA_VISIBLE_DEVICES": "2,3"}),
         ({}, {"RECORD_VRAM": "1", "CUDA_VISIBLE_DEVICES": None, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-              "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONPATH": "/recipes"}),
+              "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONPATH": "/recipes",
+              "PYTHONDONTWRITEBYTECODE": ""}),  # or each start would compile a thousand files
         ({"device": "cpu", **ALONE}, {"RECORD_VRAM": "", "CUDA_VISIBLE_DEVICES": "-1", "DS_ACCELERATOR": "",
                                       "OMP_NUM_THREADS": "1"}),
         ({"device": "cpu", "devices": 2}, {"CUDA_VISIBLE_DEVICES": "-1", "DS_ACCELERATOR": "cpu"}),

@@ -119,7 +119,7 @@ def test_lines_of_metrics_get_what_was_logged_at_their_own_step(start: Any) -> N
             "rewards/chosen": margin,
             "rewards/rejected": 0.0,
         }
-        log.on_log(None, SimpleNamespace(global_step=step, log_history=[found]), None)
+        log.on_log(None, SimpleNamespace(global_step=step, log_history=[{"grad_norm": 99.0}, found]), None)
     log.on_log(None, SimpleNamespace(global_step=3, log_history=[{"loss": 0.5}]), None)  # the summary has no rewards
     for line in log.waiting:
         log._write_log("folder", line)
@@ -157,7 +157,8 @@ def test_a_frozen_tower_keeps_no_activations(start: Any, trained: tuple[str, ...
         weight.requires_grad_(name in trained)
 
     tower.patch_embed.register_forward_hook(lambda module, given, output: output.requires_grad_(True))  # as peft asks
-    start.keep_gradients_out(model)
+    arguments = SimpleNamespace(device=SimpleNamespace(type="cuda"), bf16=True, deepspeed=None)
+    start.Prepares().on_train_begin(arguments, None, None, model=model)
     assert tower.patch_embed(start.torch.ones(1, 2)).requires_grad != is_frozen
 
 

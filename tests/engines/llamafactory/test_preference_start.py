@@ -62,13 +62,16 @@ def test_the_baseline_of_bco_comes_back_exactly(start: Any, tmp_path: Path) -> N
     resumed = SimpleNamespace(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     Trainer(again).callbacks[0].on_train_begin(resumed, None, None)
     assert again == moments
+    beside = SimpleNamespace(should_save=False, output_dir=str(tmp_path / "none"))
+    Trainer(moments).callbacks[0].on_save(beside, SimpleNamespace(global_step=4), None)  # another process does
     assert json.loads((tmp_path / "checkpoint-4" / start.BASELINE).read_text())["count"] == 3
 
 
-def test_a_run_that_begins_has_no_baseline_to_take_up(start: Any) -> None:
+def test_a_run_that_begins_has_no_baseline_to_take_up(start: Any, tmp_path: Path) -> None:
     moments = SimpleNamespace(mean=0, std=1, var=1, count=1e-24)
-    start.KeepsBaseline(moments).on_train_begin(SimpleNamespace(resume_from_checkpoint=None), None, None)
-    assert moments.mean == 0
+    for resumed in (None, str(tmp_path)):  # and neither has a checkpoint of another loss
+        start.KeepsBaseline(moments).on_train_begin(SimpleNamespace(resume_from_checkpoint=resumed), None, None)
+    assert moments == SimpleNamespace(mean=0, std=1, var=1, count=1e-24)
 
 
 def test_the_reference_computes_as_the_model_does(start: Any) -> None:

@@ -91,15 +91,16 @@ def test_an_adapter_of_one_of_two_tied_weights_parts_them(
     assert sorted(map(sorted, merging.tied(model))) == [
         pair for pair in (["embed", "head"], ["norm", "other"]) if pair[1] in tied
     ]
-    saved: list[Any] = []
+    saved, checked = list[Any](), list[Any]()
     for module, name in ((adapter.checkpoint, "check"), (adapter.lora, "check"), (merging, "check_room")):
-        monkeypatch.setattr(module, name, lambda *_: None)
+        monkeypatch.setattr(module, name, lambda *given: checked.append(given))
     monkeypatch.setattr(adapter.checkpoint, "file_bytes", lambda base: 1)
     monkeypatch.setattr(adapter.local, "read_network", lambda base, dtype: model)
     monkeypatch.setattr(adapter.lora, "merge", add)
     monkeypatch.setattr(merging, "save", lambda network, folder: saved.append((network, folder)) or 8)
     assert adapter.merge(["base", "adapter", "to"]) == 8
     assert saved == [(model, Path("to"))]
+    assert checked == [(Path("base"),), (Path("adapter"),), (1, Path("to"))]
     assert (model.config.tie_word_embeddings, model.config.get_text_config().tie_word_embeddings) == (stays, stays)
 
 

@@ -1,6 +1,8 @@
 """The ids of a rollout, the errors that end one, and the parts that stay: what needs no verl."""
 
 import hashlib
+import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +60,14 @@ def test_a_turn_needs_room_for_one_id_at_least(tiny: Speech, room: int, fits: bo
     ids.reply([4, 5, tiny.end])
     assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7]) is fits
     assert len(ids.response) == (5 if fits else 3)
+
+
+def test_a_turn_ends_with_its_mark_whatever_ends_a_model_names(tiny: Speech, tmp_path: Path) -> None:
+    shutil.copytree(TINY, tmp_path / "base")
+    for named in (7, [7, 8]):
+        (tmp_path / "base" / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+        speech.cache_clear()
+        assert speech(str(tmp_path / "base")).ends == {tiny.end, *([named] if isinstance(named, int) else named)}
 
 
 def test_an_empty_reply_is_one(tiny: Speech) -> None:

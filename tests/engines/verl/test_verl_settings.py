@@ -9,6 +9,7 @@ import yaml
 from support.helping_hints import helps
 
 from virc.engines import registry as engines
+from virc.engines.environment import place_before
 from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
 from virc.stages.context import Place
@@ -316,6 +317,15 @@ def test_every_stage_of_rl_fits_together_alone_and_with_each_overlay(name: str) 
     for overlay in ((), *((each,) for each in system.overlays)):
         found = stages.resolve(system, "rl", overlay)
         assert not list(engines.faults("rl", found.config)), overlay
+
+
+def test_what_is_published_is_compared_before_anything_is_here() -> None:
+    given = {"data": "d/of_{size}", "validation": "v/of_{size}", "variant": {"size": "big"}, "after": "x"}
+    found = place_before(Config(**given, test_freq=5), "mine")  # type: ignore[arg-type]
+    assert (found.base, found.data, found.dataset) == (Path("the newest run of x"), Path("data/d/of_big"), "of_big")
+    assert (found.media, found.validation) == (Path("data/d"), Path("data/v/of_big"))
+    assert (found.output, found.files) == (Path("runs/mine/checkpoints"), Path("runs/mine/logs/attempt_1"))
+    assert place_before(config(), "mine").validation is None
 
 
 def test_a_systems_reward_is_the_first_layer_of_the_stages() -> None:
