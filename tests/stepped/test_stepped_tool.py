@@ -152,9 +152,11 @@ def test_an_environment_that_hangs_ends_the_episode() -> None:
     over = threading.Event()
     made = tool(lambda: over.wait(5), seconds=0.2)  # a result that would be no step
     talk = conversation(made.first(5))
+    before = set(threading.enumerate())
     result = act(made, talk, "two")
-    assert all(each.daemon for each in threading.enumerate() if each is not threading.main_thread())
+    begun = set(threading.enumerate()) - before
     over.set()
+    assert [each.daemon for each in begun] == [True]  # it keeps no process from ending
     assert "did not answer in 0.2 s" in result.text
     assert act(made, talk, "one") == result
 
