@@ -201,6 +201,8 @@ def test_a_driver_that_is_too_old_is_refused_before_the_download(tmp_path: Path)
     environments.check_machine(cpu, driver)
     driver.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n")
     environments.check_machine(cuda, driver)
+    driver.write_text("NVRM version: unknown\n")
+    environments.check_machine(cuda, driver)
 
 
 def test_a_full_disk_is_refused_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,8 @@ def test_answers_of_other_crops_are_no_answers_here(
     assert caught.value.hint == hint
     file.unlink()
     check_crop_ablation(held, "none")
+    with pytest.raises(ConfigError, match="holds answers of the crop ablation none, not blank"):
+        check_crop_ablation(held, "blank")
 
 
 def test_what_was_answered_before_is_counted_unless_it_changed() -> None:

@@ -42,6 +42,13 @@ OF_ANSWERS = [
 ]
 
 
+def test_a_row_says_how_its_answer_is_compared() -> None:
+    known = prompt(right="vi", answers=["vi", "VI"], choices=["vi", "x"], decimals=2, tolerance=0.5, metric="anls")
+    key = known.key
+    assert (key.metric, key.decimals, key.tolerance, key.choices) == ("anls", 2, 0.5, ("vi", "x"))
+    assert {*key.answers} == {"vi", "VI"}
+
+
 def value(name: str, reply: str, known: Prompt, means: Means | None = None) -> float | None:
     found = TERMS[name].score(sample(reply, known), means or Means())
     if isinstance(found, int | float | None):

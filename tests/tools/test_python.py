@@ -187,6 +187,10 @@ def test_an_error_of_code_is_a_refused_call_where_the_protocol_says_so(monkeypat
     fed = session(protocol(code=CodeSettings(faults="call"))).feed(Reply(called("x")))
     assert isinstance(fed, Rejected)
     assert fed.reason == "NameError: x"
+    ran(monkeypatch, pool.DiedError("Error: it ended."))
+    fed = session(protocol(code=CodeSettings(faults="call"))).feed(Reply(called("os._exit(0)")))
+    assert isinstance(fed, Rejected)
+    assert fed.reason == "Error: it ended."
 
 
 @pytest.mark.integration

@@ -192,8 +192,9 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
     assert (tmp_path / "resume" / "optimizer.pt").read_bytes() == b"state"
 
 
-def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04pickle or what it may be")
+@pytest.mark.parametrize("data", [b"\x80\x04pickle or what it may be", b"", b"\x08\0\0"])
+def test_weights_that_are_no_safetensors_are_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(data)
     with pytest.raises(EngineError, match="no safetensors file"):
         loadable(tmp_path, tmp_path / "resume")
 

@@ -283,6 +283,19 @@ def test_a_plan_of_hydra_is_read(plan: str, found: list[tuple[str, float]]) -> N
     assert hydra.read(plan) == found
 
 
+def test_each_function_of_a_program_asks_its_own_model() -> None:
+    mind, eyes = Role(to=lambda text: f"mind: {text}"), Role(to=lambda image, text: f"eyes: {text}")
+    tools = SimpleNamespace(
+        detect=lambda image, words: SimpleNamespace(json=[words]), depth=lambda image: SimpleNamespace(images=[image])
+    )
+    roles: Any = SimpleNamespace(mind=mind, eyes=eyes)
+    functions = hydra.eyes_and_tools(SimpleNamespace(tools=tools), roles)  # type: ignore[arg-type]
+    assert functions["mind_answer"](7) == "mind: 7"
+    assert functions["eyes_answer"](PICTURE, "What?") == "eyes: Question: What? Short answer:"
+    assert functions["eyes_caption"](PICTURE) == "eyes: Generate a caption of the image."
+    assert (functions["detected"](PICTURE, ["cup"]), functions["depth_shown"](PICTURE)) == ([["cup"]], [PICTURE])
+
+
 def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hydra, "Interpreter", Here)
     plans = [listed(**{"z": 0.1, name: 0.9, "y": 0.2, "x": 0.1, "w": 0.3}) for name in ("find cups", "name them")]
