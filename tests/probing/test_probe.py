@@ -530,9 +530,9 @@ def test_what_is_asked_is_told_line_by_line() -> None:
     lines: list[str] = []
     with see(replace(PIXELS, calls="native")) as server:
         backend = OpenAIBackend(server.url, None, None, timeout=30, max_retries=0, counts_image_tokens=False)
-        probe(backend, server.url, lines.append)
+        found = probe(backend, server.url, lines.append, "digest of the weights")
         backend.close()
-    assert len(lines) == len(server.posts())
+    assert (len(lines), found.weights) == (len(server.posts()), "digest of the weights")
 
 
 def test_a_model_that_is_served_under_another_name_is_known_by_its_root() -> None:

@@ -71,6 +71,8 @@ def test_a_run_that_failed_has_its_error_before_the_causes_of_its_signs(workspac
     found = diagnose(run)
     assert list(found.signs) == ["diverged", "variance"]
     runs.write_state(run, error="the disk is full")
+    told, plain = virc("runs", "diagnose", "a", "--json"), virc("runs", "diagnose", "a")
+    assert (told.code, plain.code, told.json["healthy"]) == (7, 7, False)
     first, second, _ = diagnose(run).causes
     assert (first.says, first.seen) == ("the disk is full", "it ended after step 3")
     assert first.answer == f"see {run.log(2)}"

@@ -129,7 +129,7 @@ def test_the_seconds_of_each_stage_of_vllm_are_told(monkeypatch: pytest.MonkeyPa
 def test_an_engine_that_ends_seldom_is_always_started_again(
     seconds: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, begun, gave_up = [0.0], list[int](), list[bool]()
+    clock, begun, closed, gave_up = [0.0], list[int](), list[int](), list[bool]()
     monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def wait() -> int:
@@ -140,8 +140,12 @@ def test_an_engine_that_ends_seldom_is_always_started_again(
     def start_engine(keep: Callable[[Any], None]) -> Iterator[Any]:
         begun.append(1)
         (tmp_path / "vllm.log").write_text("ValueError: no room\n")
+        assert len(begun) - len(closed) == 1  # what ended is cleared away before another begins
         keep(process := SimpleNamespace(wait=wait, end=lambda: None))
-        yield process
+        try:
+            yield process
+        finally:
+            closed.append(1)
 
     events: list[Event] = []
     with vllm_process.Supervised(start_engine, tmp_path / "vllm.log", Reporter(events.append)) as engine:

@@ -13,6 +13,7 @@ from virc.stages import resolve as stages
 from virc.stages import rl
 from virc.stages.resolve import config_type
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
 from virc.systems.registry import Assumption, Overlay, Reward, Stage, System
 
 SYSTEM = System(
@@ -501,3 +502,6 @@ def test_a_stage_of_a_newer_version_is_named() -> None:
     with pytest.raises(ConfigError, match="stages of kind 'newer' are not of this version"):
         config_type("newer")
     assert config_type("rl").__module__.endswith("stages.rl")
+    with pytest.raises(ConfigError, match="stages of kind 'rlvr' are not of this version"):
+        runs_in("rlvr")
+    assert [runs_in(kind).engine for kind in ("sft", "dpo", "rl")] == ["llamafactory", "llamafactory", "verl"]

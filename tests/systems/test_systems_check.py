@@ -124,7 +124,7 @@ overlays:
         (SMALL + ", device: cpu, use_liger: false", None),
         (SMALL + ", device: cpu, use_liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
         (SMALL + ", min_pixels: 10, max_pixels: 9", "min_pixels 10 is over max_pixels 9"),
-        (SMALL + ", frozen_modules: [vision, projector, language]", "every part of the model is frozen"),
+        (SMALL + ", frozen_modules: [projector, vision, language]", "every part of the model is frozen"),
         (SMALL + ", frozen_modules: [language]", None),
         (SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5", "train_batch_size 12 is no multiple of"),
         (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
