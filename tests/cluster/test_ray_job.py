@@ -1,6 +1,7 @@
 """`--launcher ray`: what a job is told, without a cluster."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import slurm_cases
+from support.loopback import free_port
 
 from virc.cluster import jobs, slurm
 from virc.cluster.judge import SCRIPT
@@ -184,7 +186,11 @@ def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) ->
         where = ray_job.cluster(f"http://127.0.0.1:{server.server_port}")
         with nullcontext() if there else pytest.raises(NetworkError, match="no Ray cluster answers at"):
             ray_job.check_answers(where)
-    with pytest.raises(NetworkError, match=f"no Ray cluster answers at {where.address}: .*refused"):
+
+
+def test_an_address_where_nothing_listens_is_no_cluster() -> None:
+    where = ray_job.cluster(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(NetworkError, match=f"no Ray cluster answers at {re.escape(where.address)}: .*refused"):
         ray_job.check_answers(where)
 
 

@@ -327,6 +327,7 @@ def test_what_listens_is_taken_for_the_server_until_it_is_asked(tmp_path: Path, 
 def test_a_proxy_that_cannot_be_used_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "gopher://h:1")
+        monkeypatch.delenv(name.replace("http", "no").replace("HTTP", "NO"), raising=False)
     with pytest.raises(SetupError, match=r"^the server http://tools\.example\.org/detect cannot be asked: "):
         tool_of(tmp_path, "http://tools.example.org").ready()
 

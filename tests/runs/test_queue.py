@@ -94,8 +94,8 @@ def test_a_job_in_words(says: Says, workspace: Path, line: str, text: str) -> No
 
 
 def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -> None:
-    begin = time.time() + 600
-    says(f"5|PENDING|{begin:.0f}||BeginTime")
+    begin = int(time.time()) + 600
+    says(f"5|PENDING|{begin}||BeginTime")
     submitted(workspace, progress="stopped", attempt=1, step=7)
     when = f"{datetime.fromtimestamp(begin):%H:%M} (in 10 min)"
     listed = virc("runs", "ls").out
@@ -105,7 +105,7 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
     assert (found["progress"], found["job"]) == ("queued", "5")
     assert isinstance(found["queue"], dict)
     assert (found["queue"]["phase"], found["queue"]["reason"]) == ("queued", "BeginTime")
-    assert found["queue"]["start"] == datetime.fromtimestamp(int(f"{begin:.0f}"), UTC).isoformat()
+    assert found["queue"]["start"] == datetime.fromtimestamp(begin, UTC).isoformat()
     shown = virc("runs", "show", "a")
     assert "5 is held until" in shown.out
     assert "a, queued" in shown.out
@@ -116,8 +116,8 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
 def test_a_start_on_another_day_has_its_date(says: Says, workspace: Path) -> None:
     now = datetime.now()
     of_that_number = next(days for days in range(28, 63) if (now + timedelta(days)).day == now.day)
-    begin = (now + timedelta(of_that_number)).timestamp()
-    says(f"5|PENDING|{begin:.0f}||BeginTime")
+    begin = int((now + timedelta(of_that_number)).timestamp())
+    says(f"5|PENDING|{begin}||BeginTime")
     job, _ = queue.job_of(run := submitted(workspace), runs.state(run))
     assert job is not None
     assert f"held until {datetime.fromtimestamp(begin):%Y-%m-%d %H:%M} (in " in job.text
@@ -293,11 +293,11 @@ def test_a_run_that_is_removed_while_others_are_listed_is_passed_over(
     assert queue.ask([(run, state)]) == queue.Queue()
 
 
-@pytest.mark.parametrize("age", [0, 1000])
+@pytest.mark.parametrize("age", [0, 1000], ids=["alive", "silent"])
 def test_now_ends_a_job_and_the_run_is_stopped(says: Says, workspace: Path, age: int) -> None:
     says("5|RUNNING|1000|n2|None")
     run = submitted(workspace, progress="running", attempt=1, host="n2", pid=1, started=1)
-    written = time.time() - age  # it has given no sign of life since
+    written = time.time() - age  # when it last gave a sign of life
     os.utime(run.folder / "state.json", (written, written))
     assert virc("runs", "stop", "a", "--now").code == 0
     assert (workspace / "bin" / "cancelled").read_text() == "5\n"

@@ -17,6 +17,7 @@ from support.solving import CROP, answer, call
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
+from virc.core.timeouts import Deadline
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Drawing, Protocol
@@ -244,16 +245,18 @@ def test_every_reply_gets_the_time_that_is_left(own: Protocol) -> None:
 
 
 class Silent(Scripted):
-    """Says nothing before its whole reply, which takes 60 ms."""
+    """Says nothing before its whole reply, at whose end the time is over."""
+
+    deadline = Deadline(600)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        time.sleep(0.06)
+        self.deadline._end = 0.0
         return super().reply(ask, sampling, None, seconds)
 
 
 def test_nothing_is_drawn_after_the_end_of_the_time(own: Protocol) -> None:
     backend, picture = Silent(CROP, answer("1")), Image.new("RGB", (112, 84))
-    work = partial(solve, SolveConfig(timeout=0.05), backend, own, [picture], "Find x")
+    work = partial(solve, SolveConfig(), backend, own, [picture], "Find x", deadline=backend.deadline)
     thread = threading.Thread(target=work)  # where the time is not rung in
     thread.start()
     thread.join()

@@ -182,16 +182,12 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
 
 
 def test_every_question_of_a_total_is_kept(workspace: Path) -> None:
-    for total, count in {
-        "deepeyes_v2": 2,
-        "v_thinker": 2,
-        "grip": 1,
-        "rules": 0,
-        "vlm_r3": 0,
-        "vlm_r3 asks": 1,
-    }.items():
-        judge = () if total == "vlm_r3" else ("reward.judge.endpoint=http://127.0.0.1:9/v1",)
-        asked = resolved(f"reward.total={total.split()[0]}", *judge)
+    judge = ("reward.judge.endpoint=http://127.0.0.1:9/v1",)
+    for total, chosen, count in [
+        ("deepeyes_v2", judge, 2), ("v_thinker", judge, 2), ("grip", judge, 1),
+        ("rules", judge, 0), ("vlm_r3", (), 0), ("vlm_r3", judge, 1),
+    ]:  # fmt: skip
+        asked = resolved(f"reward.total={total}", *chosen)
         named = {each.name for each in rl_setup.published_questions(rl_setup.asking_terms(asked))}
         assert len(named) == count, total
 

@@ -185,8 +185,9 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
 
 def test_the_page_is_served_with_its_policy(endpoint: tuple[Running, Held]) -> None:
     running, _ = endpoint
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for path, (kind, content) in page.files(MODEL).items():
-        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}{path}", timeout=60) as found:
+        with direct.open(f"http://127.0.0.1:{running.port}{path}", timeout=60) as found:
             assert (found.headers["Content-Type"], found.read()) == (kind, content)
             assert page.HEADERS.items() <= dict(found.headers).items() | {
                 (name.title(), value) for name, value in found.headers.items()

@@ -198,7 +198,7 @@ def test_room_is_given_back_once() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
         hold.release()
-        await waiting[1]  # whoever came first, though it asked later
+        await asyncio.wait_for(waiting[1], 60)  # whoever came first, though it asked later
         assert not waiting[0].done()
         waiting[0].cancel()
 

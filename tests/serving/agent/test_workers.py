@@ -4,6 +4,8 @@ import gc
 import threading
 import weakref
 
+from support.loopback import until
+
 from virc.serving.agent.workers import Workers
 
 
@@ -22,17 +24,20 @@ def test_a_stuck_thread_is_replaced_once_and_comes_back() -> None:
     assert workers.do(lambda: 2).result(60) == 2
     assert workers.able
     assert not workers.replace(first)
+    until(lambda: not workers._replaced)  # a thread is free of its work just after the result
     again = threading.Event()
     third = workers.do(again.wait)
     assert workers.replace(third)  # the first takes no room any more
     again.set()
     gone = weakref.ref(third)
     third.result(60)
-    workers.do(lambda: 3).result(60)  # so that its threads have let go of it
-    workers.do(lambda: 3).result(60)
     del third
-    gc.collect()
-    assert gone() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    until(is_gone)
 
 
 def test_as_many_threads_work_after_a_replaced_one_has_ended() -> None:

@@ -456,7 +456,8 @@ def test_what_was_asked_for_reaches_the_model_and_its_end(folder: Path, monkeypa
             assert (refused.is_error, behind._model._loading) == (True, None)
             asked = await client.call_tool("ask", words, progress_callback=progress)
             _, opened = behind._model._loading.result()  # type: ignore[union-attr]
-            monkeypatch.setattr(type(opened), "close", lambda _: closed.append(True))
+            close = type(opened).close
+            monkeypatch.setattr(type(opened), "close", lambda each: (closed.append(True), close(each)))
             return asked
 
         assert structured(talk(behind, work))["answer"] == "97"
