@@ -255,6 +255,13 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return drawn_sample.draw(tmp_path_factory.mktemp("sample"))
 
 
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the proxies of the machine that the tests run on, and the list of hosts without one."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def own() -> Protocol:
     """This project's own chat protocol with all three tools, in pixels."""

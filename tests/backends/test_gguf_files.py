@@ -227,10 +227,10 @@ def test_what_llama_cpp_would_read_wrong_is_not_written(tmp_path: Path, monkeypa
         ({"model.norm.weight": ("I8", *norm[1:])}, "holds numbers of type I8: only F32, F16, BF16"),
         ({"model.layers.0.gate.odd": norm}, "llama.cpp has no name for the weights model.layers.0.gate.odd"),
     ):
-        monkeypatch.setattr(convert.checkpoint, "tensors", lambda _, odd=odd: found | odd)
-        with pytest.raises(ConfigError, match=said):
-            convert.convert(tmp_path / "model", tmp_path, "m")
-    monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(convert.checkpoint, "tensors", lambda _, odd=odd: found | odd)
+            with pytest.raises(ConfigError, match=said):
+                convert.convert(tmp_path / "model", tmp_path, "m")
     tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_bytes())
     tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+"
     (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,7 +320,7 @@ def test_an_estimate_is_of_a_token_read_and_of_one_drawn(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([0, 50, 80, 100, 104, 110])  # the first three only warm up
-    monkeypatch.setattr(local.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(local, "time", SimpleNamespace(perf_counter=lambda: next(times)))
     drawn = list[int]()
     append = CachedModel.append
     monkeypatch.setattr(CachedModel, "append", lambda self, token: append(self, drawn.append(token) or token))

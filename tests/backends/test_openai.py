@@ -214,7 +214,7 @@ def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
         ("http://H:80/a/b", "http://h:80/a/b"),
     ],
 )
-def test_an_address_is_printed_so_that_it_can_be_typed(typed: str, shown: str) -> None:
+def test_an_address_is_printed_in_one_form_and_without_its_query(typed: str, shown: str) -> None:
     assert printed(typed) == shown
 
 
@@ -257,14 +257,6 @@ def test_whether_a_server_answers_is_asked_once() -> None:
         assert len(server.requests) == 1
         server.script.fault = status(403)
         assert Link(server.url, None, 30, 3).answers()
-
-
-@pytest.fixture
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the environment that the tests run in."""
-    for scheme in ("http", "https", "all", "no"):
-        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
-        monkeypatch.delenv(f"{scheme}_PROXY".upper(), raising=False)
 
 
 @pytest.mark.usefixtures("no_proxies")

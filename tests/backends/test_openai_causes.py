@@ -23,14 +23,7 @@ from virc.core.errors import ConfigError, NetworkError
 PAGE = (
     b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body><center>nginx</center></body></html>"
 )
-PROXIES = ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")
 SECRET = "s3cr3t-of-azure-1234"
-
-
-@pytest.fixture
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def closing(exchange: Exchange) -> None:

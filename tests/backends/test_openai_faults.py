@@ -53,6 +53,7 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize(("code", "said"), [(403, "Forbidden"), (407, "Proxy Authentication Required")])
 @pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.usefixtures("no_proxies")
 def test_an_error_of_a_proxy_is_told_from_one_of_the_endpoint(
     scheme: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,8 +69,6 @@ def test_an_error_of_a_proxy_is_told_from_one_of_the_endpoint(
 
         do_CONNECT = get  # noqa: N815
 
-    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     proxy = Loopback(Proxy)
     with proxy.running():
         monkeypatch.setenv(f"{scheme}_proxy", proxy.address)

@@ -441,7 +441,7 @@ COUNTED = {"input_tokens": 7, "output_tokens": 2}
 @pytest.mark.parametrize(
     ("lines", "text", "finish"),
     [
-        ([{"message": {"content": "42"}, "finish_reason": "COMPLETE", "usage": COUNTED}], "42", "stop"),  # Cohere
+        ([{"message": {"content": "42"}, "finish_reason": "COMPLETE", "usage": COUNTED}], "42", "stop"),
         (
             [
                 {"message": {"content": "4"}, "done": False},
@@ -462,9 +462,9 @@ COUNTED = {"input_tokens": 7, "output_tokens": 2}
             "stop",
         ),
     ],
-    ids=["Cohere", "Ollama", "responses"],
+    ids=["a message without choices", "lines until one is done", "a response"],
 )
-def test_replies_of_other_apis_come_with_their_counts(lines: list[Any], text: str, finish: str) -> None:
+def test_replies_of_other_shapes_come_with_their_counts(lines: list[Any], text: str, finish: str) -> None:
     reply = read_reply(["\n".join(map(json.dumps, lines)).encode()], 1000)
     assert (reply.text, reply.finish, reply.prompt_tokens, reply.completion_tokens) == (text, finish, 7, 2)
 

@@ -79,10 +79,12 @@ def test_what_an_earlier_command_knew_is_forgotten(capsys: pytest.CaptureFixture
     output.end(output.CancelledError("interrupted"))
     assert capsys.readouterr().err.endswith("error: interrupted\n")
     output.ends_when_stopped("the server has ended")
-    for signalled in (output.CancelledError, output.TerminatedError):
-        output.end(signalled("stopped"))
-        assert capsys.readouterr().err == "the server has ended\n"
-    output.forget()
+    try:
+        for signalled in (output.CancelledError, output.TerminatedError):
+            output.end(signalled("stopped"))
+            assert capsys.readouterr().err == "the server has ended\n"
+    finally:
+        output.forget()
 
 
 @pytest.mark.usefixtures("boom")
@@ -263,7 +265,7 @@ def test_progress_is_a_line_now_and_then(
 ) -> None:
     stream, clock = on_terminal(monkeypatch), [0.0]
     monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
-    monkeypatch.setattr(events.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     with events.printed(verbose=True) as report:
         for clock[0], text in ((pause - 0.01, "soon"), (pause, "first"), (1.9 * pause, "soon"), (2 * pause, "second")):
             report.progress(text)

@@ -126,9 +126,8 @@ class _Models(Connection):
         self.send_body(b"", 200 if self.headers["Authorization"] == "Bearer key" else 401)
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     server, proxy = Loopback(_Models), Loopback(Connection)
     monkeypatch.setenv("http_proxy", proxy.address)
     with server.running(), proxy.running():

@@ -88,6 +88,7 @@ class _Noted(Connection):
         self.wfile.write(b"abc")
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_what_is_asked_is_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     rules, read, noted = Rules(permits=this_machine), list[int](), Loopback(_Noted)
     _Noted.asked.clear()

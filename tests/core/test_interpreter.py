@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,13 @@ def test_a_module_that_ends_with_its_parent_runs_with_its_own_arguments(
     code = f"import sys\nopen({str(tmp_path / 'ran')!r}, 'w').write(repr((__name__, sys.argv[1:])))"
     (tmp_path / "an_engine.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    thread, unstarted = threading.Thread, SimpleNamespace(start=lambda: None)
+
+    def made(*given: Any, target: Any = None, **named: Any) -> Any:
+        is_watch = getattr(target, "__name__", "") == "watch"  # it would kill the group of this process
+        return unstarted if is_watch else thread(*given, target=target, **named)
+
+    monkeypatch.setattr(threading, "Thread", made)
     monkeypatch.setattr(sys, "argv", ["orphans", "an_engine", "serve", "--port"])
     runpy.run_path(orphans.__file__, run_name="__main__")
     assert (tmp_path / "ran").read_text() == "('__main__', ['serve', '--port'])"

@@ -1,6 +1,5 @@
 """One request to a server of this machine or of a cluster."""
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ def url() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_the_status_of_an_error_is_an_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
     assert client.ask(f"{url}/404", seconds=60) == (404, b"got")
@@ -57,9 +57,8 @@ def test_an_answer_is_bounded_in_bytes(url: str) -> None:
         client.ask(f"{url}/large", seconds=60)
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_the_proxy_on_the_way_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
     assert client.proxy_of("https://hub.example/x") is None
     error = client.proxy_error(ValueError("me:secret"))
     assert error.message == "a proxy of the settings of this system has no address that can be used"

@@ -1,5 +1,6 @@
 """What an environment is made of is decided without starting anything."""
 
+import errno
 import json
 import os
 import re
@@ -297,7 +298,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_code_that_another_run_put_there_meanwhile_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(self: Path, target: Path) -> None:
         target.mkdir()
-        raise OSError(39, "Directory not empty")
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
 
     (tmp_path / "package").mkdir()
     monkeypatch.setattr(Path, "rename", meanwhile)

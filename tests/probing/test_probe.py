@@ -433,14 +433,14 @@ def test_what_is_kept_of_boxes_holds_for_its_model_and_a_time(monkeypatch: pytes
         msgspec.structs.replace(found, model="b", weights=None, kept=0),
         msgspec.structs.replace(found, endpoint="f", server="t"),
     ):
-        monkeypatch.setattr(result.time, "time", lambda: now)
+        monkeypatch.setattr(result, "time", SimpleNamespace(time=lambda: now))
         assert result.keep(each) == result.file_of(each.endpoint, each.model)
     assert result.kept("e", "a", "s", "w") == found
     assert result.kept("e", "b", "s") == msgspec.structs.replace(found, model="b", weights=None, kept=now)
     assert [result.kept("e", "a", *other) for other in (("t", "w"), ("s", "other"))] == [None, None]
     for model, weights, days in (("a", "w", 30), ("a", None, 1), ("b", "w", 1), ("b", None, 1)):
         for later, holds in ((days - 0.1, True), (days + 0.1, False)):
-            monkeypatch.setattr(result.time, "time", lambda later=later: now + later * day)
+            monkeypatch.setattr(result, "time", SimpleNamespace(time=lambda later=later: now + later * day))
             known = result.kept("e", model, "s", weights)
             assert known
             assert (known.coordinates == "unit") is holds, (model, weights, later)

@@ -206,11 +206,10 @@ def test_a_server_that_drips_costs_its_seconds(tmp_path: Path) -> None:
         assert failure(tool, "cat", PICTURE) == "no reply within 0.3 seconds"
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_no_proxy_stands_before_a_server_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
     with serving(lambda _: in_json("here")) as server:
         assert tool_of(tmp_path, server.address).apply(CALL, PICTURE).text == "here"
 
@@ -324,10 +323,10 @@ def test_what_listens_is_taken_for_the_server_until_it_is_asked(tmp_path: Path, 
         tool_of(tmp_path, server.address).ready()
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_a_proxy_that_cannot_be_used_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "gopher://h:1")
-        monkeypatch.delenv(name.replace("http", "no").replace("HTTP", "NO"), raising=False)
     with pytest.raises(SetupError, match=r"^the server http://tools\.example\.org/detect cannot be asked: "):
         tool_of(tmp_path, "http://tools.example.org").ready()
 

@@ -157,14 +157,18 @@ def test_an_archive_without_files_stays(tmp_path: Path) -> None:
 def test_an_archive_that_cannot_be_removed_stays_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.tar").write_bytes(tar(file("f")))
 
-    def refuse(path: Path, **_: bool) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, **named: bool) -> None:
         if path.name == "a.tar":
             raise PermissionError(1, "Operation not permitted")
+        unlink(path, **named)
 
     monkeypatch.setattr(Path, "unlink", refuse)
     done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to", "--remove")
-    assert "operation not permitted" in done.err
+    assert f"{tmp_path / 'a.tar'}: operation not permitted" in done.err
     assert "removed" not in done.err
+    assert tree(tmp_path / "to") == {"f": b"x"}
 
 
 def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,8 @@ def test_a_process_that_was_ended_by_others_is_replaced(monkeypatch: pytest.Monk
     for process in bounded._idle:
         os.kill(process.pid, signal.SIGKILL)
     assert schema_fault({}) is None
+    for process in bounded._idle:
+        bounded.end(process)
 
 
 def test_a_program_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
