@@ -444,9 +444,26 @@ COUNTED = {"input_tokens": 7, "output_tokens": 2}
         ([{"message": {"content": "42"}, "finish_reason": "COMPLETE", "usage": COUNTED}], "42", "stop"),
         (
             [
+                {
+                    "message": {"content": [{"type": "text", "text": "42"}]},
+                    "finish_reason": "MAX_TOKENS",
+                    "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 1}, "tokens": COUNTED},
+                }
+            ],
+            "42",
+            "length",
+        ),
+        (
+            [
                 {"message": {"content": "4"}, "done": False},
                 {"message": {"content": "4"}, "done": False},
-                {"message": {"content": "2"}, "done": True, "done_reason": "length", "usage": COUNTED},
+                {
+                    "message": {"content": "2"},
+                    "done": True,
+                    "done_reason": "length",
+                    "prompt_eval_count": 7,
+                    "eval_count": 2,
+                },
             ],
             "442",
             "length",
@@ -462,11 +479,20 @@ COUNTED = {"input_tokens": 7, "output_tokens": 2}
             "stop",
         ),
     ],
-    ids=["a message without choices", "lines until one is done", "a response"],
+    ids=["a message without choices", "Cohere's own API", "lines until one is done", "a response"],
 )
 def test_replies_of_other_shapes_come_with_their_counts(lines: list[Any], text: str, finish: str) -> None:
     reply = read_reply(["\n".join(map(json.dumps, lines)).encode()], 1000)
     assert (reply.text, reply.finish, reply.prompt_tokens, reply.completion_tokens) == (text, finish, 7, 2)
+
+
+def test_a_call_of_a_message_without_choices_comes_with_its_plan() -> None:
+    call = {"id": "crop_1", "type": "function", "function": {"name": "crop_image", "arguments": '{"index": 1}'}}
+    message = {"role": "assistant", "tool_plan": "Look closer.", "tool_calls": [call]}
+    sent = {"finish_reason": "TOOL_CALL", "message": message, "usage": {"tokens": COUNTED, "cached_tokens": 3}}
+    reply = read_reply([json.dumps(sent).encode()], 1000)
+    assert [(each.name, each.arguments) for each in reply.calls] == [("crop_image", '{"index": 1}')]
+    assert (reply.text, reply.finish, reply.prompt_tokens, reply.cached_tokens) == ("Look closer.", "call", 7, 3)
 
 
 @pytest.mark.parametrize(

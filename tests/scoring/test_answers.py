@@ -100,7 +100,7 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("5.0 min", "299.8 s", False), ("5.00 min", "299.8 s", True),  # rounded: three digits at least
         ("B, D", "D, B", True), ("(B, D)", "(D, B)", False), ("B, D, A", "A, D, B", False),
         ("angle A = 30", "angle B = 30", False), ("angle A = 30", "30", True),
-        ("B. blue", "C: blue", False), ("5 to 10 cm", "5 m to 10 cm", False),
+        ("B. blue", "C: blue", False), ("B. blue", "B: cat", True), ("5 to 10 cm", "5 m to 10 cm", False),
         ("100 cm*cm", "100 cm^2", True), ("500 Gms", "500 grams", True), ("Paris. It has the tower.", "Paris", True),
         ("3 + 4 = 7", "7", True), ("5 (6)", "5", False),
     ],

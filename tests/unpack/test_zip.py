@@ -120,13 +120,16 @@ STORED = zipped(("first.png", b"1" * 100), ("a.png", b"content" * 9), method=zip
         (spoiled(STORED, b"contentcontent", b"contentCONTENT"), "damaged at byte"),
         (STORED[:-30], "no directory at its end"),
         (STORED[: len(STORED) // 2], "no directory at its end"),
-        (spoiled(STORED, b"PK\1\2\x14\x03\x14", b"PK\1\2\x14\x03\xff", last=True), "zip file version 25.5"),
+        (
+            spoiled(STORED, b"PK\1\2\x14\x03\x14", b"PK\1\2\x14\x03\xff", last=True),
+            "^the zip archive cannot be unpacked: zip file version 25.5$",
+        ),
         (spoiled(STORED, b"a.png", b"b.png"), "damaged at byte"),
         (spoiled(STORED, pack("<II", 63, 63), pack("<II", 63, 64), last=True), "shorter than its directory says"),
         (spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0", last=True), "password"),
         (
             spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0\0\0", b"PK\1\2\x14\x03\x14\0\0\0\x09\0", last=True),
-            "cannot be un",
+            "^a.png cannot be unpacked: ",
         ),
     ],
 )

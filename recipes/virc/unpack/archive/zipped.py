@@ -27,10 +27,17 @@ def is_zip(source: Any) -> TypeGuard[BinaryIO]:
 
 
 def opened(source: BinaryIO) -> ZipFile:
-    """The archive. Raises ArchiveError: its directory, which is its end, is not there or wrong."""
+    """The archive.
+
+    Raises:
+        ArchiveError: its directory, which is its end, is not there or wrong.
+        DataError: a member needs a newer version of the format.
+    """
     try:
         return ZipFile(source)
-    except (BadZipFile, NotImplementedError, ValueError) as error:
+    except NotImplementedError as error:
+        raise _not_for_us("the zip archive", error) from None
+    except (BadZipFile, ValueError) as error:
         raise ArchiveError(
             f"the zip archive has no directory at its end: {plain(error, 100)}", "give all parts"
         ) from None
@@ -71,11 +78,13 @@ def chunks(archive: ZipFile) -> Iterator[Chunk]:
         except (BadZipFile, zlib.error, EOFError) as error:
             raise damaged(f"at byte {begins}", plain(error, 100)) from None
         except (NotImplementedError, RuntimeError) as error:  # a method, or a password
-            raise DataError(
-                f"{plain(info.filename, 80)} cannot be unpacked: {plain(error, 100)}", "7z x ARCHIVE"
-            ) from None
+            raise _not_for_us(plain(info.filename, 80), error) from None
         if left:
             raise damaged(f"at byte {begins}", "a file is shorter than its directory says")
+
+
+def _not_for_us(what: str, error: Exception) -> DataError:
+    return DataError(f"{what} cannot be unpacked: {plain(error, 100)}", "7z x ARCHIVE")
 
 
 def _is_link(info: ZipInfo) -> bool:

@@ -55,7 +55,9 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
     """Return the completion, or the chunk of one, that stands in an answer without choices; None if there is none.
 
     It stands in a field of another object, such as `data` of many gateways, `output` of DashScope's own API and `body`
-    of AWS Lambda, where it is text. Cohere and Ollama send a message without choices.
+    of AWS Lambda, where it is text. Cohere and Ollama send a message without choices, and counts by names of their own.
+
+    Source: the types V2ChatResponse of the package cohere and ChatResponse of the package ollama.
     """
     if isinstance(said, str) and said.lstrip()[:1] == "{":
         said = parsed(said.encode(errors="replace"))
@@ -64,10 +66,12 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
     if said.get("choices"):
         return said
     message = said.get("message")
-    if isinstance(message, dict) and "content" in message and said.get("type") != "message_start":  # Anthropic's
-        field = "delta" if "done" in said else "message"
+    if isinstance(message, dict) and {"content", "tool_calls"} & message.keys() and said.get("type") != "message_start":
+        field = "delta" if "done" in said else "message"  # message_start is Anthropic's
         finish = said.get("done_reason") or said.get("finish_reason") or ("stop" if said.get("done") else None)
-        return {"choices": [{field: message, "finish_reason": finish}], "usage": said.get("usage")}
+        message = message | {"content": message.get("content") or message.get("tool_plan")}
+        counts = said.get("usage") or {"input_tokens": said.get("prompt_eval_count"), "output_tokens": said.get("eval_count")}
+        return {"choices": [{field: message, "finish_reason": finish}], "usage": counts}
     return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
 
 

@@ -38,14 +38,14 @@ def usage(said: object, before: Usage) -> Usage:
     if not isinstance(said, Mapping):
         return before
     details = [said, *(said.get(name) for name in ("prompt_tokens_details", "input_tokens_details"))]
-    maps = [each for each in details if isinstance(each, Mapping)]
-    cached = _first(maps, _CACHED) + _first(maps, _WRITTEN)
-    return Usage(_first([said], _READ) or before.read, _first([said], _DRAWN) or before.drawn, cached or before.cached)
+    cached = _first(details, _CACHED) + _first(details, _WRITTEN)
+    counts = [said, said.get("tokens")]  # Cohere's
+    return Usage(_first(counts, _READ) or before.read, _first(counts, _DRAWN) or before.drawn, cached or before.cached)
 
 
-def _first(maps: list[Mapping[str, Any]], names: tuple[str, ...]) -> int:
+def _first(maps: list[object], names: tuple[str, ...]) -> int:
     """The largest count by one of the names; servers give one under several."""
-    return max((_count(each.get(name)) for each in maps for name in names), default=0)
+    return max((_count(each.get(name)) for each in maps if isinstance(each, Mapping) for name in names), default=0)
 
 
 def _count(value: object) -> int:
