@@ -70,8 +70,7 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
         field = "delta" if "done" in said else "message"  # message_start is Anthropic's
         finish = said.get("done_reason") or said.get("finish_reason") or ("stop" if said.get("done") else None)
         message = message | {"content": message.get("content") or message.get("tool_plan")}
-        counts = said.get("usage") or {"input_tokens": said.get("prompt_eval_count"), "output_tokens": said.get("eval_count")}
-        return {"choices": [{field: message, "finish_reason": finish}], "usage": counts}
+        return {"choices": [{field: message, "finish_reason": finish}], "usage": said.get("usage") or said}
     return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
 
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
 from virc.backends.interface import Likeliest
 
 _MAX_COUNT = 2**40
-_READ, _DRAWN = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+_READ = ("prompt_tokens", "input_tokens", "prompt_eval_count")  # the last is Ollama's own
+_DRAWN = ("completion_tokens", "output_tokens", "eval_count")
 _CACHED = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens")
 _WRITTEN = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creation_tokens")
 
