@@ -226,7 +226,7 @@ def test_a_saved_dataset_whose_state_says_nothing_is_refused(state: str, says: s
         (None, "there is no file "),
         ("", " has no rows"),
         ("{", " is not JSON"),
-        ('{"chosen": "a", "rejected": "b"}', "there are no rows to look at"),
+        ('{"chosen": "a", "rejected": "b"}', "no layout is proposed for pairs of a chosen and a rejected reply"),
     ],
 )
 def test_a_layout_needs_rows_that_show_one_and_a_free_place(content: str | None, says: str, tmp_path: Path) -> None:

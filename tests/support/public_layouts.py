@@ -149,6 +149,14 @@ mmbench = form(table, "mmbench_dev_en.tsv", lambda folder, at: {
     "index": at, "question": asked(at), "hint": "Look well." if at else "",
     **dict(zip(LETTERS, (*COLOURS[:3], ""), strict=True)), "answer": LETTERS[at], "category": "colour",
     "image": text64(at), "source": "x", "l2-category": "y", "comment": "", "split": "dev"})  # fmt: skip
+mmbench_turned = form(table, "MMBench_DEV_EN.tsv", lambda folder, at: {
+    "index": at + 1_000_000 * (at == 2), "question": asked(at), "hint": "",
+    **dict(zip(LETTERS, (*COLOURS[:3], ""), strict=True)), "answer": LETTERS[at], "category": "colour",
+    "image": "1" if at == 2 else text64(at), "source": "x", "l2-category": "y", "split": "dev"})  # fmt: skip
+mmmu_tsv = form(table, "MMMU_DEV_VAL.tsv", lambda folder, at: {
+    "index": at, "question": f"{asked(at)} <image 1> <image 2>", **dict(zip(LETTERS, COLOURS, strict=True)),
+    "answer": LETTERS[at], "image": str([text64(at), text64((at + 1) % 3)]), "image_path": str([f"{at}_1.jpg", f"{at}_2.jpg"]),
+    "split": "validation", "l2-category": "x"})  # fmt: skip
 scienceqa = form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
     "image": embedded(at), "question": asked(at), "choices": list(COLOURS[:3]), "answer": at, "hint": "",
     "task": "closed", "grade": "grade2", "subject": "nature", "topic": "x", "category": "x", "skill": "x",
@@ -604,6 +612,8 @@ CASES = (
     Case("HR-Bench, TSV", "DreamMr/HR-Bench", hr_bench, answers=LETTERS[:3], fields=("choices",)),
     Case("HR-Bench, parquet", "DreamMr/HR-Bench", hr_bench_hub, answers=LETTERS[:3], fields=("choices",)),
     Case("MMBench, TSV", "open-compass/VLMEvalKit", mmbench, answers=LETTERS[:3], fields=("choices",)),
+    Case("MMBench, TSV with images by index", "open-compass/VLMEvalKit", mmbench_turned, answers=LETTERS[:3]),
+    Case("MMMU, TSV", "open-compass/VLMEvalKit", mmmu_tsv, answers=LETTERS[:3], pictures=2, fields=("choices",)),
     Case("ScienceQA", "derek-thomas/ScienceQA", scienceqa, fields=("choices",)),
     Case("ScienceQA, problems.json", "lupantech/ScienceQA", scienceqa_json, fields=("choices",)),
     Case("DocVQA", "rrc.cvc.uab.es, ch=17", docvqa, fields=("answers",)),

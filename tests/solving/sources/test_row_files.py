@@ -227,6 +227,20 @@ def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
     assert opened.rows[0].passed["score"] is None
 
 
+def test_an_image_may_be_the_index_of_another_row_and_several_stand_in_a_cell(clean: Path) -> None:
+    """As `ImageBaseDataset` of VLMEvalKit reads its TSV files."""
+    import base64
+
+    first, second = (base64.b64encode(picture(clean / "a.png", side).read_bytes()).decode() for side in (64, 96))
+    cells = {"1": "2000001", "2": "3", "3": first, "8": "8", "4": f'["{second}", "{first}"]', "2000001": second}
+    (clean / "rows.tsv").write_text(
+        "index\timage\tquestion\n" + "".join(f"{index}\t{cell}\tq\n" for index, cell in cells.items())
+    )
+    one, two = f"data:;base64,{first}", f"data:;base64,{second}"
+    found = {row.id: row.images for row in Opened("rows.tsv").rows}
+    assert found == {"1": (two,), "2": (one,), "3": (one,), "8": ("8",), "4": (two, one), "2000001": (two,)}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence", "hint"),
     [

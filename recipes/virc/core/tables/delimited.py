@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 from virc.core.errors import DataError, UnreadError
@@ -10,6 +10,7 @@ from virc.core.text import clause, plain
 
 DELIMITERS = ",;\t|"
 _MAX_CELL = 64 * 2**20  # characters: an image in base64 may be in one
+_MAX_INDEX = 64  # characters: a longer cell holds an image itself
 
 Numbered = tuple[int, int, dict[str, Any] | DataError]
 """A row: its line in the file, its number among the rows, both from 1, and its cells by column or its fault."""
@@ -49,6 +50,33 @@ def read_table(file: IO[bytes]) -> Table:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"two columns are called {plain(twice, 40)!r}", "give each column a name of its own")
     return Table(names, delimiter, _rows(reader, names, delimiter, skipped))
+
+
+def with_images(rows: Iterator[Numbered], again: Callable[[], Iterator[Numbered]]) -> Iterator[Numbered]:
+    """Rows whose `image` is the `index` of another row have the image of that row, as tables of VLMEvalKit are read.
+
+    Source: open-compass/VLMEvalKit, vlmeval/dataset/image_base.py, ImageBaseDataset.
+
+    Args:
+        again: reads all rows from the beginning; this is done where the first such row is met.
+    """
+    images: dict[str, str] | None = None
+    for line, number, fields in rows:
+        if isinstance(fields, dict) and _refers(fields):
+            images = _images(again) if images is None else images
+            fields["image"] = images.get(fields["image"], fields["image"])
+        yield line, number, fields
+
+
+def _refers(fields: dict[str, Any]) -> bool:
+    return "index" in fields and fields.get("image", "").isdecimal() and len(fields["image"]) <= _MAX_INDEX
+
+
+def _images(again: Callable[[], Iterator[Numbered]]) -> dict[str, str]:
+    """The images that other rows name, by the index of their own row."""
+    named = {fields["image"] for _, _, fields in again() if isinstance(fields, dict) and _refers(fields)}
+    own = (fields for _, _, fields in again() if isinstance(fields, dict) and len(fields.get("image", "")) > _MAX_INDEX)
+    return {fields["index"]: fields["image"] for fields in own if fields["index"] in named}
 
 
 def _rows(reader: Any, names: tuple[str, ...], delimiter: str, skipped: int) -> Iterator[Numbered]:

@@ -24,7 +24,7 @@ from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, offere
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
-from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
+from virc.solving.sources.columns import CONTEXTS, SEVERAL, base64_images, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, elements_of, listed, value_of
 
@@ -86,8 +86,10 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def propose(rows: _Rows, folder: Path) -> Proposal:
-    if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
+    if not rows:
         return Proposal(None, unsure=("there are no rows to look at",))
+    if any({"chosen", "rejected"} <= row.keys() for row in rows):
+        return Proposal(None, unsure=("no layout is proposed for pairs of a chosen and a rejected reply",))
     guess = _Guess(rows, folder)
     fields = guess.split_questions() | guess.fields()
     if not {"question", "messages"} & fields.keys():
@@ -345,6 +347,7 @@ class _Guess:
         first = values[0]
         is_base64 = isinstance(first, str) and first[:5] != "data:" and first[:1] != "["
         is_base64 = is_base64 and not _is_there(first, self.folder)
+        is_base64 |= isinstance(first, str) and bool(base64_images(first))
         return self._take("images", name, "it holds pictures") | ({"base64": True} if is_base64 else {})
 
     def _may_name_pictures(self, name: str) -> bool:

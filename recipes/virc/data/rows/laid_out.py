@@ -35,6 +35,7 @@ from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import LETTERS, choices_in, split_choices
+from virc.solving.sources.columns import base64_images
 from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
 
 _OWN_COLUMNS = (
@@ -265,7 +266,8 @@ def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, fol
     value = None if column is None else value_of(row, column) if talks else present(row, column)
     if column is None or value in (None, UNSET):
         return ()
-    several = _as_list(listed(value) if isinstance(value, str) and value[:1] == "[" else value)
+    is_list = isinstance(value, str) and value[:1] == "["
+    several = _as_list(base64_images(value) or listed(value) if is_list else value)
     if len(several) > _MAX_IMAGES:
         raise DataError(f"its {_column_name(column)} has {len(several)} images, over {_MAX_IMAGES}")
     return tuple(_picture(each, column, layout, folder) for each in several)

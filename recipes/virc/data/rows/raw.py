@@ -21,7 +21,7 @@ from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents, is_file
 from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
 from virc.core.tables import parquet
-from virc.core.tables.delimited import read_table
+from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
 from virc.core.tables.parquet import Read
 from virc.core.text import clause
@@ -133,9 +133,12 @@ def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:
 
 
 def _cells(path: Path) -> Iterator[Read]:
-    with open_utf8(path) as file:
-        for _, number, fields in read_table(file).rows:
-            yield number, fields
+    def cells() -> Iterator[Numbered]:
+        with open_utf8(path) as file:
+            yield from read_table(file).rows
+
+    for _, number, fields in with_images(cells(), cells):
+        yield number, fields
 
 
 def _samples(path: Path) -> Iterator[Read]:

@@ -221,7 +221,9 @@ def _hint(field: str, names: Collection[str]) -> str:
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
     """The field `image`, or `images` where a column has several, of the value in a column of pictures."""
-    if isinstance(value, str) and (key_of(column or name).endswith("s") and not value.lower().startswith("data:")):
+    if isinstance(value, str) and (images := base64_images(value)):
+        value = images
+    elif isinstance(value, str) and key_of(column or name).endswith("s") and not value.lower().startswith("data:"):
         value = _split(value)
     if isinstance(value, list):
         return {"images": [picture_of(each) for each in value]}
@@ -240,6 +242,12 @@ def picture_of(value: Any) -> Any:
 
 def is_base64_image(text: str) -> bool:
     return _BASE64.fullmatch(text) is not None
+
+
+def base64_images(text: str) -> list[str]:
+    """The images of a list in base64 as JSON or Python prints it, of any length; empty if it is none."""
+    parts = [part.strip(" \n\"'") for part in text.strip()[1:-1].split(",")] if text.lstrip()[:1] == "[" else []
+    return parts if all(map(is_base64_image, parts)) else []
 
 
 def _is_data(value: Any) -> bool:

@@ -19,7 +19,7 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.json_stream import array_rows, line_rows, list_rows
 from virc.core.tables import parquet
-from virc.core.tables.delimited import Numbered, read_table
+from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
@@ -172,6 +172,7 @@ def _open(source: str, question: str | None, chosen: Mapping[str, str], report: 
     base, again = path.parent if path else Path(), reread if path or converted is not None else None
     if kind == "table":
         names, delimiter, contents = read_table(stream)
+        contents = with_images(contents, again) if again else contents
         if names:
             resolve(names, chosen, question, name)
         spreadsheet = converted is not None or head.startswith(b"\xef\xbb\xbf")
