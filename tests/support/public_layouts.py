@@ -155,8 +155,8 @@ mmbench_turned = form(table, "MMBench_DEV_EN.tsv", lambda folder, at: {
     "image": "1" if at == 2 else text64(at), "source": "x", "l2-category": "y", "split": "dev"})  # fmt: skip
 mmmu_tsv = form(table, "MMMU_DEV_VAL.tsv", lambda folder, at: {
     "index": at, "question": f"{asked(at)} <image 1> <image 2>", **dict(zip(LETTERS, COLOURS, strict=True)),
-    "answer": LETTERS[at], "image": str([text64(at), text64((at + 1) % 3)]), "image_path": str([f"{at}_1.jpg", f"{at}_2.jpg"]),
-    "split": "validation", "l2-category": "x"})  # fmt: skip
+    "answer": LETTERS[at], "image": str([text64(at), text64((at + 1) % 3)]),
+    "image_path": str([f"{at}_1.jpg", f"{at}_2.jpg"]), "split": "validation", "l2-category": "x"})  # fmt: skip
 scienceqa = form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
     "image": embedded(at), "question": asked(at), "choices": list(COLOURS[:3]), "answer": at, "hint": "",
     "task": "closed", "grade": "grade2", "subject": "nature", "topic": "x", "category": "x", "skill": "x",

@@ -266,8 +266,9 @@ def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, fol
     value = None if column is None else value_of(row, column) if talks else present(row, column)
     if column is None or value in (None, UNSET):
         return ()
-    is_list = isinstance(value, str) and value[:1] == "["
-    several = _as_list(base64_images(value) or listed(value) if is_list else value)
+    if isinstance(value, str) and value[:1] == "[":
+        value = base64_images(value) or listed(value)
+    several = _as_list(value)
     if len(several) > _MAX_IMAGES:
         raise DataError(f"its {_column_name(column)} has {len(several)} images, over {_MAX_IMAGES}")
     return tuple(_picture(each, column, layout, folder) for each in several)
