@@ -102,6 +102,7 @@ def test_what_a_killed_run_left_is_no_environment_and_goes(steps: list[Step]) ->
     toy().python.touch()
     making.log_of(toy()).write_text("of the run before")
     assert environments.interpreter(toy()) is None
+    assert making.log_of(toy()).name == "toy-cpu.log"  # each device has its own
     making.create(toy())
     assert (toy().python.exists(), making.log_of(toy()).exists(), len(steps)) == (False, False, 3)
 
@@ -213,15 +214,16 @@ def test_other_pins_make_another_folder(steps: list[Step], tmp_path: Path, name:
         ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("ruler!=2", True),
         ("-r x.txt", False), ("./ruler", False),
         ("ruler @ https://example.org/ruler.whl", False), ("git+https://example.org/ruler", False), ("", False),
-        ("ruler --index-url https://example.org", False),
+        ("ruler --index-url https://example.org", False), ("-" * 999, False),
     ],
 )  # fmt: skip
 def test_a_package_is_a_name_and_perhaps_a_version(text: str, is_package: bool) -> None:
     if is_package:
         assert requirement(text) == text
     else:
-        with pytest.raises(UsageError, match="is no package"):
+        with pytest.raises(UsageError, match="is no package") as refused:
             making.with_packages(get("sft", "cpu", Path("/cache")), ["peft", text])
+        assert len(refused.value.message) < 100
 
 
 def test_remove_takes_former_pins_of_that_device_alone(steps: list[Step], tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert make.argv[:2] == ("uv", "venv")
     assert make.argv[-1] == str(rl.folder)
     assert install.argv[-2:] == ("-r", str(FOLDER / "rl-cpu.txt"))
-    assert {"--require-hashes", "--only-binary=:all:", "--no-binary=antlr4-python3-runtime"} <= {*install.argv}
+    assert {"--compile-bytecode", "--require-hashes", "--only-binary=:all:", "--no-binary=antlr4-python3-runtime"} <= {
+        *install.argv
+    }
     assert install.argv[install.argv.index("--python") + 1] == check.argv[0] == str(rl.folder / "bin" / "python")
     assert check.argv[1:] == ("-c", "import verl.trainer.main_ppo")
     assert check.env["PYTHONPATH"] == environments.versions_step(rl.python).env["PYTHONPATH"] == ""
@@ -104,6 +106,7 @@ def test_packages_that_nothing_needs_are_left_out_and_not_counted(engine: str) -
         ("2.13.0+cpu", "0.28.0+cpu", None),
         ("2.13.0+cu130", "0.28.0", None),
         ("2.13.0+cpu", None, None),
+        ("", "0.28.0+cpu", None),
     ],
 )
 def test_builds_of_torch_that_do_not_fit_are_named(torch: str, torchvision: str | None, said: str | None) -> None:
@@ -272,6 +275,25 @@ def test_versions_are_compared_that_any_source_asks_for(
     rl = get("rl", "cpu", Path("/cache"))
     monkeypatch.setattr("virc.envs.pins.FOLDER", tmp_path)
     assert environments.differences(rl, found) == differs
+
+
+def test_packages_with_systems_come_along_by_their_names_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ("virc/a.py", "zoo/one/system.yaml", "zoo/one/reward.py", "zoo/one/weights.bin", "other/deep/b.py")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(environments, "_PACKAGE", tmp_path / "virc")
+    packages = {tmp_path / "other": "other", tmp_path / "zoo": "my.zoo"}
+    monkeypatch.setattr(environments.plugins, "system_packages", lambda: packages)
+    copied = environments.recipes_in(get("rl", "cpu", tmp_path / "cache"), tmp_path / "virc")
+    found = {str(each.relative_to(copied)) for each in copied.rglob("*") if each.is_file()}
+    (entries,) = (each for each in found if each.endswith("/entry_points.txt"))
+    assert found - {entries, entries.replace("entry_points.txt", "METADATA")} == {
+        "virc/a.py", "my/zoo/one/system.yaml", "my/zoo/one/reward.py"
+    }  # fmt: skip
+    assert (copied / entries).read_text() == "[virc.systems]\n0 = my.zoo\n"
 
 
 def test_code_of_an_engine_can_be_read_by_every_user(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from virc.models.probe_endpoint import _warnings
 from virc.probing import pictures, probe, result
 from virc.probing.identity import identify
 from virc.probing.result import Probed
-from virc.probing.servers import local_servers
+from virc.probing.servers import local_servers, server_name
 from virc.reasoning import lenient
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Reply
@@ -295,9 +295,14 @@ def test_a_parser_that_takes_answers_for_thoughts_is_a_shortcoming() -> None:
 
 
 def test_no_port_is_asked_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.probing.servers.client.ask", lambda *_, **__: (200, b'{"data": [{"id": "a"}]}'))
+    bounds = list[dict[str, Any]]()
+    answer = (200, b'{"data": [{"id": "a"}]}')
+    monkeypatch.setattr("virc.probing.servers.client.ask", lambda _, **how: bounds.append(how) or answer)
     assert local_servers([]) == []
     assert len(local_servers()) == 7
+    assert bounds == [{"seconds": 1.0, "max_bytes": 2**20, "redirects": False}] * 7
+    assert [server_name(owner) for owner in ("SGLang", "somebody")] == ["SGLang", "somebody"]
+    assert server_name("Library") == "Ollama"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,7 +87,7 @@ class Scripted:
             raise answer
         if answer is None:
             await asyncio.Event().wait()
-        return answer
+        return await answer() if callable(answer) else answer
 
 
 @pytest.fixture
@@ -183,6 +184,26 @@ def test_a_session_that_has_ended_is_opened_again(behind: Callable[..., RemoteTo
     session.loop.call_soon_threadsafe(session._stop.set)
     asyncio.run_coroutine_threadsafe(asyncio.wait([session.task]), session.loop).result(60)
     assert (asked(tool, "dog")[0], client.sessions) == ("two", 2)
+
+
+def test_the_end_of_an_earlier_session_leaves_the_one_in_use(behind: Callable[..., RemoteTool]) -> None:
+    waiting, go, closed = threading.Event(), threading.Event(), mcp.MCPError(-32000, "Connection closed")
+
+    async def late() -> None:
+        waiting.set()
+        await asyncio.to_thread(go.wait, 60)
+        raise closed
+
+    client = Scripted(late, closed, said(text("three")), said(text("four")))
+    tool = behind(client, "seconds: 60\n")
+    first = threading.Thread(target=asked, args=(tool, "one"))
+    first.start()
+    assert waiting.wait(60)
+    assert "connection closed" in asked(tool, "two")[0]
+    assert (asked(tool, "three")[0], client.sessions) == ("three", 2)
+    go.set()
+    first.join(60)
+    assert (asked(tool, "four")[0], client.sessions) == ("four", 2)
 
 
 @pytest.mark.parametrize(("cache", "asks"), [("true", 1), ("false", 2)])
@@ -306,12 +327,17 @@ def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch
 def test_a_server_that_does_not_start_in_time_is_said(behind: Callable[..., RemoteTool]) -> None:
     class Late(Scripted):
         async def __aenter__(self) -> "Scripted":
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
             return self
 
+    given_up = threading.Event()
     late = "^the MCP server detector 'two words' did not start within 0.1 seconds"
     with pytest.raises(SetupError, match=late):
         behind(Late(), "seconds: 0.1\n").ready()
+    assert given_up.wait(60)  # nothing of it is left
 
 
 def test_arguments_are_sent_as_the_file_names_them(behind: Callable[..., RemoteTool]) -> None:

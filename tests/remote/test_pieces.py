@@ -55,6 +55,8 @@ HEAD = "description: d\nparameters: {type: object, properties: {words: {type: st
         ("mcp: {tool: t, command: [c], env: {DETECT_TOKEN: abc}}", "DETECT_TOKEN has its value in the file"),
         ("http: {url: 'http://user@h/x'}", "the address holds a user and password"),
         ("http: {url: 'http://:pass@h/x'}", "the address holds a user and password"),
+        ("http: {url: 'http://h/x', headers: {X-Key: a$b}}", "X-Key has its value in the file"),
+        ("http: {url: 'http://h/x', body: {a: '{words} {wrods}'}}", "the body names {wrods}"),
         (
             "http: {url: 'http://h/x', body: {a: ['{wrods}']}}",
             "the body names {wrods}, which a call of this tool does not have; there are: keys, words",

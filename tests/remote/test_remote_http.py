@@ -6,6 +6,8 @@ import io
 import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -238,7 +240,7 @@ GZIP = gzip.compress(b"0" * 100_000_000)
         ((200, {}, b'"\xff\xfe"'), "its reply is not JSON"),
         (in_json({"picture": ""}), "its reply has no image"),
         (in_json([1, 2]), "its reply has no image"),
-        (in_json({"image": 5}), "its reply has something other than images in their place"),
+        (in_json({"image": 0}), "its reply has something other than images in their place"),
         (in_json({"image": "?"}), "an image of its reply is not base64"),
         (in_json({"image": "é"}), "an image of its reply is not base64"),
         (in_json({"image": "AAAA"}), "an image of its reply is "),
@@ -283,7 +285,7 @@ def test_long_texts_and_many_images_are_cut_with_a_note(tmp_path: Path) -> None:
 
 def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    header = '  headers: {Authorization: "Bearer ${DETECT_KEY}"}\n'
+    header = '  headers: {Accept: "*/*", Authorization: "Bearer ${DETECT_KEY}"}\n'
 
     def echo(sent: Sent) -> Reply:
         status = 200 if b"cat" in sent.body else 401
@@ -301,6 +303,9 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert tool.apply(Call("detect", 0, arguments={"words": "cow"}), PICTURE).text == "you are Bearer ***"
         assert failure(tool, "dog", PICTURE) == 'it answers 401: "you are Bearer ***"'
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
+    gone: Any = SimpleNamespace(stream=lambda *_, **__: exec("raise OSError('no way with s3cret')"))
+    monkeypatch.setattr(tool.server, "_client", gone)
+    assert failure(tool, "ox", PICTURE) == "the connection failed: no way with ***"
 
 
 def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> None:

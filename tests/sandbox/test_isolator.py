@@ -151,6 +151,21 @@ def test_packages_of_the_system_are_hidden_in_each_folder_that_has_them(
     assert over == {"/python/lib/site-packages", "/python/lib/dist-packages"}
 
 
+def test_libraries_are_bound_that_modules_deep_inside_a_package_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("package/deep/core.so.2", "package/top.so", "package/text.py", "single.so"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    asked = list[Path]()
+    monkeypatch.setattr(libraries, "installed", lambda _: (tmp_path / "package", tmp_path / "single.so"))
+    monkeypatch.setattr(libraries, "needed", lambda files, _: asked.extend(files) or {"a.so": tmp_path / "single.so"})
+    words = isolator._libraries.__wrapped__(("package",))
+    own = {str(each.relative_to(tmp_path)) for each in asked if each.is_relative_to(tmp_path)}
+    assert own == {"package/deep/core.so.2", "package/top.so", "single.so"}
+    assert words[words.index(str(tmp_path / "single.so")) + 1] == str(tmp_path / "a.so")
+
+
 @pytest.mark.parametrize(
     ("release", "user", "counts"),
     [

@@ -2,9 +2,12 @@
 
 import gc
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -14,6 +17,7 @@ import pytest
 
 from virc.core.errors import ConfigError, SetupError
 from virc.sandbox import cgroup, isolator, limits, watch
+from virc.sandbox import child as children
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
 from virc.sandbox.child import Child
@@ -114,6 +118,8 @@ def test_a_state_is_what_all_pieces_left_and_a_reply_that_is_drawn_again_leaves_
     kept(pool, past, "drawn again")
     ran = [(each.ran, each.killed) for each in Scripted.made if each.ran]
     assert ran == [(["first", "second", "third"], True), (["first", "second", "drawn again"], False)]
+    pool.close()
+    assert all(each.killed for each in Scripted.made)  # the one that waits, too
 
 
 def test_a_piece_of_code_that_keeps_nothing_ends_its_process(pool: Pool) -> None:
@@ -162,7 +168,7 @@ def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
     assert living() == ["b", "c"]
     pasts = pasts[:2]
     gc.collect()
-    assert living() == ["b"]
+    assert (living(), len(pool._waiting)) == (["b"], 1)
     pool._max_sessions = 9
     monkeypatch.setattr(pools, "_memory", lambda: 100)
     monkeypatch.setattr(Scripted, "ready", lambda self: setattr(self, "watch", SimpleNamespace(held=lambda: 20)))
@@ -203,13 +209,27 @@ def test_one_program_at_a_time_runs_but_where_a_call_is_answered(pool: Pool) -> 
 
 
 def test_how_many_run_at_once_is_said_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools.atexit, "register", lambda *_: None)
+    at_end = list[tuple[Any, ...]]()
+    monkeypatch.setattr(pools.atexit, "register", lambda *words: at_end.append(words))
     for text in ("0", "1025", "many", "-1"):
         monkeypatch.setenv(pools.AT_ONCE, text)
         with pytest.raises(ConfigError, match=f"VIRC_PYTHON_AT_ONCE is '{text}', not a number from 1 to 1024"):
             pools._of_process.__wrapped__(1)
     monkeypatch.setenv(pools.AT_ONCE, "3")
-    assert pools._of_process.__wrapped__(1)._room._value == 3
+    made = pools._of_process.__wrapped__(1)
+    assert (made._room._value, at_end) == (3, [(pools._close, made, 1)])
+
+
+def test_where_one_process_does_not_start_none_is_left(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Scripted) -> None:
+        raise SetupError("no sandbox")
+
+    monkeypatch.setattr(Scripted, "ready", refuse)
+    with pytest.raises(SetupError, match="no sandbox"):
+        kept(pool, Past(Problem()), "first")
+    assert [each.killed for each in Scripted.made] == [False, True]  # the first ended itself
+    assert pool._room.acquire(blocking=False)
+    pool._room.release()
 
 
 def test_a_fork_ends_no_process_of_its_parent(pool: Pool) -> None:
@@ -346,6 +366,57 @@ def test_groups_below_get_their_controllers_where_nobody_else_is(
     assert {text for file, text in wrote[len(own) * moved :]} == written
 
 
+def test_a_process_is_followed_to_those_that_started_it() -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        found = [*islice(cgroup._ancestors(process.pid), 3)]
+        process.kill()
+    assert found == [each for each in (process.pid, os.getpid(), os.getppid()) if each]
+    assert [*cgroup._ancestors(process.pid)] == [process.pid]  # it is gone
+
+
+def test_a_limit_that_stops_nothing_between_calls_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_STOPS", 0.01)
+    for stops in (False, True):
+        child: Any = SimpleNamespace(watch=SimpleNamespace(is_stopped=lambda stops=stops: stops))
+        assert limits._stops(child) is stops
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "says"),
+    [
+        (2, "look", None),
+        (2, "other", r"this code may not call other\(\)$"),
+        (3, "look", "has called functions 2 times, and may not call one again"),
+        (10, "look", "has called functions 2 times, and may not call one again"),
+    ],
+)
+def test_calls_are_answered_as_often_as_is_allowed_and_then_end_the_code(
+    count: int, name: str, says: str | None
+) -> None:
+    request = Request("", (), "none", 0, 0, 99, functions={"look": ()}, max_calls=2)
+    given = children._answered(Asked(1, name, {}), [], request, count, lambda *_: Answer(7))
+    assert (given.value, given.error is None) == ((7, True) if says is None else (None, False))
+    assert says is None or re.search(says, str(given.error))
+    with pytest.raises(DiedError, match="went on to call functions after its last call"):
+        children._answered(Asked(1, name, {}), [], request, 11, None)
+
+
+def test_a_process_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = list[bool]()
+
+    def refuse(info: int, _: object) -> None:
+        os.close(info)
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: SimpleNamespace(kill=lambda: killed.append(True)))
+    monkeypatch.setattr(children, "_watch", refuse)
+    monkeypatch.setattr(children.seccomp, "program", bytes)
+    monkeypatch.setattr(isolator, "command", lambda *_: ["bwrap"])
+    with pytest.raises(SetupError, match="cannot be watched: function not implemented"):
+        Child(Machine(256, 64, ()))
+    assert killed == [True]
+
+
 def test_a_group_is_removed_once_the_kernel_gives_it_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "group").mkdir()
     refusals, rmdir = [OSError(), OSError()], Path.rmdir
@@ -401,11 +472,15 @@ def test_a_process_is_held_by_what_its_group_offers(
             watched.resume()
             os.waitid(os.P_PID, process.pid, os.WCONTINUED)
             assert not watched.is_stopped()
+            assert "cgroup.freeze" not in files or (tmp_path / "cgroup.freeze").read_text() == "0"
             (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
             assert watched.is_stopped()
+            watched._group = tmp_path / "gone"  # somebody has removed it
+            watched.stop()
+            watched._group = tmp_path
         finally:
             watched.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         watched.kill()  # which nobody gets any more
         assert (watched.held(), watched._used()) == (0, (0.0, 0))
         watched.close()

@@ -78,6 +78,11 @@ def test_a_client_is_gone_when_it_says_so_and_not_before() -> None:
         asyncio.run(asyncio.wait_for(chat_http.disconnected(request([b"late"], ends="stops")), 0.01))
 
 
+def test_a_body_that_does_not_say_its_size_may_have_any() -> None:
+    assert chat_http.size_of(request([])) == chat_http.size_of(request([], content_length="many")) == chat_http.MAX_BODY
+    assert chat_http.size_of(request([], content_length="7")) == 7
+
+
 def test_what_a_server_holds_may_refuse_more_of_a_body() -> None:
     def hold(size: int) -> None:
         raise RefusedError("too many requests wait", status=503)

@@ -62,6 +62,7 @@ def test_what_is_said_is_honoured() -> None:
     assert request.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=20, seed=-3, max_tokens=7)
     assert (request.streamed, request.counted) == (True, True)
     assert taken(asked(repetition_penalty=1.05)).sampling.repetition_penalty == 1.05
+    assert not taken(asked(stream=True, stream_options={})).counted
     assert refusal(asked(repetition_penalty=0)).param == "repetition_penalty"
     assert taken(asked(top_k=-1)).sampling.top_k is None
     assert [taken(asked(top_k=given)).sampling.top_k for given in (0, 1, 2)] == [None, 1, 2]

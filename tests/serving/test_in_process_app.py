@@ -24,7 +24,7 @@ from virc.serving.agent.request_queue import Job
 class Model:
     """A model that says what it is told to say."""
 
-    model, at_once, context, resample = "tiny", 1, 2, Image.Resampling.BICUBIC
+    model, at_once, context, resample = "tiny", 1, 2, Image.Resampling.NEAREST
     grid = Grid(max_pixels=10 * 28 * 28)
 
     def __init__(self) -> None:
@@ -132,6 +132,15 @@ def test_a_picture_is_shown_on_the_models_grid(size: tuple[int, int], seen: tupl
 def test_pictures_are_shown_in_their_order() -> None:
     sent(model := Model(), messages=pictured((112, 56), (56, 84)))
     assert [image.size for image in model.asked[0][0].images] == [(112, 56), (56, 84)]
+
+
+def test_a_picture_is_resized_by_the_models_own_processor() -> None:
+    (message,) = pictured((100, 60))
+    Image.effect_noise((100, 60), 90).convert("RGB").save(file := io.BytesIO(), "PNG")
+    message["content"][1]["image_url"]["url"] = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    sent(model := Model(), messages=[message])
+    nearest = Image.open(file).resize((112, 56), Image.Resampling.NEAREST)
+    assert model.asked[0][0].images[0].pixels.tobytes() == nearest.tobytes()
 
 
 @pytest.mark.parametrize("stream", [False, True])

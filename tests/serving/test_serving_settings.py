@@ -92,7 +92,9 @@ def test_settings_that_are_chosen_and_those_that_follow(
 
 def made(folder: Path, **config: Any) -> Weights:
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "text_config": {**CONFIG["text_config"], **config}}))
+    (folder / "config.json").write_text(
+        json.dumps({**CONFIG, "max_position_embeddings": 7, "text_config": {**CONFIG["text_config"], **config}})
+    )
     return Weights("made", folder)
 
 

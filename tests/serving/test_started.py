@@ -198,7 +198,9 @@ def opening(plan: ServePlan, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, t
     monkeypatch.setattr(start.opened, "prompt_setup_here", lambda *_: PromptSetup(ChatProtocol(OWN), "own"))
     monkeypatch.setattr(start, "_loaded", lambda *_: here)
     events: list[Event] = []
-    opened = start._agent_model(plan, ServeRequest("m", system="tiny"), agent, Reporter(events.append))
+    opened = start._agent_model(
+        plan, ServeRequest("m", system="tiny", protocol="p", family="f"), agent, Reporter(events.append)
+    )
     return opened, asked, [event.text for event in events if event.kind == "warning"]
 
 
@@ -227,7 +229,7 @@ def test_an_agent_asks_the_model_behind_it(
     plan = msgspec.structs.replace(plan, plan=SimpleNamespace() if behind else None)
     found, (choice,), warned = opening(plan, Agent(timeout=9, **agent), monkeypatch)
     assert (choice.model, choice.endpoint, choice.api_key) == asked
-    assert (choice.system, choice.timeout) == ("tiny", 9)
+    assert (choice.system, choice.protocol, choice.family, choice.timeout) == ("tiny", "p", "f", 9)
     assert (found.name, found.at_once, warned) == (name, at_once, ["careful"])
 
 
@@ -289,15 +291,31 @@ def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
 
 
 def test_an_engine_that_ends_with_its_block_is_no_failure() -> None:
-    stopped = threading.Event()
+    stopped, done, resources = threading.Event(), list[str](), ExitStack()
+    resources.callback(lambda: done.append("released"))
 
     def run() -> None:
         assert stopped.wait(60)
+        time.sleep(0.02)
+        done.append("ended")
         ending()
 
-    with Server("u", "m", run, stopped.set, ExitStack()) as server:
+    with Server("u", "m", run, stopped.set, resources) as server:
         pass
-    assert server.failure is None
+    assert (server.failure, done) == (None, ["ended", "released"])
+
+
+@pytest.mark.parametrize(
+    ("name", "concurrency", "expected"), [(None, None, ("of the file", 3)), ("mine", 2, ("mine", 2))]
+)
+def test_a_pipeline_answers_under_its_name_as_many_at_once_as_was_chosen(
+    name: str | None, concurrency: int | None, expected: tuple[str, int]
+) -> None:
+    role = Opened("served", SimpleNamespace(model="m", grid=QWEN2), ChatProtocol(OWN), at_once=9, move=print)  # type: ignore[arg-type]
+    writer = SimpleNamespace(opened=role, turn=threading.Lock())
+    piped: Any = SimpleNamespace(writer=writer, at_once=3, answers_now=bool, setup=SimpleNamespace(name="of the file"))
+    found = start._writer_of(piped, ServePlan(Config(), name, "pipeline"), Agent(concurrency=concurrency))
+    assert (found.name, found.at_once, found.answers, found.move) == (*expected, bool, None)
 
 
 def test_each_start_of_the_engine_behind_an_agent_has_an_address_and_a_key_of_its_own(
@@ -427,7 +445,8 @@ def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
         done.append("left")
 
     monkeypatch.setattr(vllm_process.processes, "started", started)
-    monkeypatch.setattr(vllm_process, "_await_health", lambda *_: None)
+    roots = list[str]()
+    monkeypatch.setattr(vllm_process, "_await_health", lambda _, root, *__: roots.append(root))
     with serve([answer("white")], models=("m",), fault=fault) as engine:
         at = Config(port=engine.server_address[1])
         plan = ServePlan(Config(), "m", "vllm", behind=at, plan=Plan(Step(("vllm",), "serve"), {}), log=log)
@@ -437,10 +456,41 @@ def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
                     start._vllm(plan, Reporter(None), resources)
                 return
             served = start._vllm(plan, Reporter(None), resources)
+        known = list[Any]()
+        with start._vllm_process(plan, Reporter(None), known.append) as begun:
+            assert known == [begun]  # who watches it can end it, also while it starts
     assert (engine.chats()[0]["max_tokens"], len(images_of(engine.chats()[0]))) == (1, 1)
     with pytest.raises(EngineError, match="vLLM ended: no room for the KV cache"):
         served.wait()
-    assert done == ["ended", "left"]
+    assert done == ["left", "ended", "left"]
+    assert roots == [f"http://127.0.0.1:{engine.server_address[1]}"] * 2
+
+
+def test_what_a_vllm_that_starts_writes_is_told_line_by_line_until_it_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (log := tmp_path / "vllm.log").touch()
+    written, events = ["] Starting to load", " model m\nsecond li", "ne\n] init engine (x)\n"], list[Event]()
+    codes: list[int | None] = [None, None, None, 0, 1]
+
+    def wait(_: float) -> int | None:
+        with log.open("a") as file:
+            file.write(written.pop(0))
+        return codes.pop(0)
+
+    process: Any = SimpleNamespace(wait=wait)
+    monkeypatch.setattr(vllm_process, "_is_healthy", lambda root: not written)
+    stages = vllm_process.Stages(report := Reporter(events.append))
+    vllm_process._await_health(process, "http://h", log, report, stages)
+    assert [event.text for event in events if event.kind == "log"] == [
+        "] Starting to load model m", "second line", "] init engine (x)"
+    ]  # fmt: skip
+    assert [stage for stage, _ in stages._began] == ["imports", "weights", "HTTP server"]
+    assert sum(event.kind == "progress" for event in events) >= 3
+    for said in ("no room", "less room"):
+        written.append(f"ValueError: {said}\n")
+        with pytest.raises(EngineError, match=f"vLLM ended before it was ready: {said}"):
+            vllm_process._await_health(process, "http://h", log, report, stages)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """An environment as a tool: the same episode whoever plays it, and a fault costs a sentence."""
 
 import threading
+import zlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +91,17 @@ def test_the_strip_of_a_flat_image_is_high_enough_to_be_read() -> None:
     assert marks.number_in(flat) == 654_321
 
 
+def test_the_strip_has_the_bits_of_the_number_and_of_its_checksum() -> None:
+    image, number = marks.marked(Image.new("RGB", (400, 160)), 654_321), 654_321
+    bits = number | (zlib.crc32(bytes([0xF1, 0xFB, 0x09])) & 0xFFFF) << 24  # 654321 is 0x09FBF1
+    for at in range(40):
+        assert image.getpixel((10 * at + 5, 165)) == (255 * (bits >> at & 1),) * 3
+    faint = image.point(lambda level: 60 + level // 2)  # grey as after a bad print
+    assert marks.number_in(faint) == number
+    image.paste((255,) * 3 if image.getpixel((395, 165)) == (0,) * 3 else (0,) * 3, (390, 160, 400, 170))
+    assert marks.number_in(image) is None
+
+
 def test_image_without_strip_has_no_number() -> None:
     assert marks.number_in(Image.effect_noise((320, 240), 90)) is None
     assert marks.number_in(Image.new("RGB", (1, 1))) is None
@@ -150,7 +162,7 @@ def test_fault_costs_a_sentence(fault: Callable[[], Any], says: str) -> None:
 
 def test_an_environment_that_hangs_ends_the_episode() -> None:
     over = threading.Event()
-    made = tool(lambda: over.wait(60), seconds=0.2)  # a result that would be no step
+    made = tool(lambda: over.wait(5), seconds=0.2)  # a result that would be no step
     talk = conversation(made.first(5))
     before = set(threading.enumerate())
     result = act(made, talk, "two")
@@ -224,7 +236,7 @@ def test_without_gymnasium_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
     ("space", "value", "wrong"),
     [
         (gymnasium.spaces.MultiDiscrete([2, 3]), [1, 2], [2, 0]),
-        (gymnasium.spaces.Box(-1, 1, (2,), np.float32), [0.5, -1], [0.5, 2]),
+        (gymnasium.spaces.Box(-1, 1, (2,), np.float32), [0.3, -1], [0.5, 2]),
         (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [7], [256]),
         (gymnasium.spaces.Text(5), "abc", "a" * 6),
         (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 1}, {"went": 1}),
@@ -287,7 +299,7 @@ def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ..
         ("go left", "rgb_array", np.zeros((6, 8, 3), np.uint8), "go left", [(8, 6)]),
         ({"map": np.zeros((6, 8), np.uint8), "say": "go"}, None, None, "go", [(8, 6)]),
         ((np.zeros((6, 8, 1), np.uint8), "one", "two"), None, None, "one\ntwo", [(8, 6)]),
-        (3, "ansi", "S\x1b[41mF\x1b[0mH\n", "S[F]H", []),
+        (3, "ansi", "\n  S\x1b[41mF\x1b[0mH\n", "  S[F]H", []),
         ({"at": np.array([1, 2])}, None, None, '{"at": [1, 2]}', []),
         (np.zeros((1, 1, 3)), None, None, "[[[0.0, 0.0, 0.0]]]", []),  # numbers, no bytes
         (np.zeros((1, 1, 4), np.uint8), None, None, "[[[0, 0, 0, 0]]]", []),

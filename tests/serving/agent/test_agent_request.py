@@ -220,14 +220,15 @@ def test_an_image_may_be_its_address_alone() -> None:
 
 def test_results_of_the_clients_tools_stand_in_order() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    other = {"id": "c2", "type": "function", "function": {"name": "time", "arguments": "{}"}}
     problem, _ = taken(
         asked(
             {"role": "user", "content": [PICTURE, TEXT]},
-            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "assistant", "content": None, "tool_calls": [call, other]},
             {"role": "tool", "tool_call_id": "c1", "content": "rain"},
         )
     )
-    called = 'Assistant: Called weather({"city": "Rome"})'
+    called = 'Assistant: Called weather({"city": "Rome"})\nCalled time({})'
     assert problem.question == f"User: What is it?\n\n{called}\n\nResult of the tool: rain"
 
 

@@ -106,7 +106,11 @@ def test_a_connection_is_cut_only_while_its_client_lets_it_wait() -> None:
     guard.cycle = SimpleNamespace(response_complete=False, more_body=False, message_event=asyncio.Event())  # type: ignore[assignment]
     guard._await_head()
     assert not cut  # it has, and waits for us
+    assert len(guard.get_buffer(0)) == 2**10
+    guard.cycle.more_body = True
+    assert len(guard.get_buffer(0)) == 2**16  # of a body more is read at once
     for number in (2, 3):  # it takes no piece, then it does
+        guard.pause_writing()
         guard.pause_writing()
         assert cut == {number}
         guard.resume_writing()
@@ -118,6 +122,24 @@ def test_a_connection_is_cut_only_while_its_client_lets_it_wait() -> None:
     assert cut == {4, 5}
     guard.connection_lost(None)
     assert (cut, {*times}) == (set(), {connections.PATIENCE})
+
+
+@pytest.mark.parametrize(
+    ("others", "refused"), [(["a", "a"], False), (["a", "a", "a"], True), (["b", "b", "b"], False), (["b"] * 4, True)]
+)
+def test_one_address_leaves_connections_to_the_others(
+    others: list[str], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_most_connections", lambda: 4)
+    app, state, loop = FastAPI(), uvicorn.server.ServerState(), mock.Mock()
+    app.state.queue = RequestQueue(1)
+    config = connections.server(app).config
+    assert (config.proxy_headers, config.timeout_graceful_shutdown) == (False, connections._FLUSH)  # no header says who
+    for host in (*others, "a"):
+        transport: Any = mock.Mock(get_extra_info={"peername": (host, 1)}.get)
+        connections.SlowClientGuard(config, state, {}, loop).connection_made(transport)
+    assert transport.close.called is refused
+    assert [each.args[0][:12] for each in transport.write.mock_calls] == [b"HTTP/1.1 503"] * refused
 
 
 @pytest.mark.parametrize(("more", "answered", "paused"), [(True, False, 1), (True, True, 0), (False, False, 0)])

@@ -6,11 +6,12 @@ import pytest
 
 from virc.backends.interface import Sampling
 from virc.core.errors import EngineError, NoAnswerError
-from virc.core.timeouts import Deadline
+from virc.core.limits.bounded import Share
+from virc.core.timeouts import Deadline, TimeUp
 from virc.reasoning.session import Ask, Reply
 from virc.reasoning.turns import MARK, PLACE
 from virc.serving.agent.answer import Answer, ClientCall
-from virc.serving.agent.finish import Finisher
+from virc.serving.agent.finish import Finisher, Schema
 from virc.serving.agent.request import ClientTool, Problem
 
 WORDS = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]}
@@ -151,6 +152,14 @@ def test_who_listens_no_more_ends_it_at_the_next_word() -> None:
     finisher = Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(None), check)
     with pytest.raises(GoneError):
         finisher.finished(Answer("one"), [])
+    with pytest.raises(TimeUp):
+        Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(0.0), lambda: None)
+
+
+def test_a_schema_is_read_as_long_as_somebody_waits() -> None:
+    asked = list[str]()
+    schema = Schema(WORDS, "tools", lambda: asked.append("who listens?"), Share(2.0))
+    assert (schema.fitting(WRITTEN), schema.fitting("{}"), len(asked)) == (WRITTEN, None, 3)
 
 
 @pytest.mark.parametrize(

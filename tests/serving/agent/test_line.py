@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from virc.core.timeouts import Deadline
-from virc.serving.agent.connections import network
+from virc.serving.agent.connections import client_of, network
 from virc.serving.agent.line import Line, may_have_more
 from virc.serving.agent.request_queue import MAX_HELD, MAX_READ, RequestQueue
 from virc.serving.chat_request import RefusedError
@@ -230,6 +232,14 @@ def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
 )
 def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> None:
     assert network(host) == client
+
+
+@pytest.mark.parametrize(("keys", "client"), [(None, "192.0.2.1"), ("k", "192.0.2.1"), (("j", "k"), "key 1")])
+def test_a_client_is_its_key_where_each_has_its_own(keys: Any, client: str) -> None:
+    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=keys)))
+    host, headers = SimpleNamespace(host="192.0.2.1"), {"authorization": "Bearer k"}
+    request: Any = SimpleNamespace(app=app, client=host, headers=headers)
+    assert client_of(request) == client
 
 
 def test_a_share_counts_by_its_size() -> None:

@@ -96,6 +96,23 @@ def test_a_job_stops_when_its_reports_are_read_no_further() -> None:
     asyncio.run(asyncio.wait_for(play(), 60))
 
 
+def test_no_job_is_begun_while_the_engine_is_away() -> None:
+    ready = [True]
+
+    class Late(Counting):
+        async def prepare(self, hold: Reservation) -> None:
+            ready.append(False)
+
+    async def play() -> None:
+        job = Late()
+        with pytest.raises(RefusedError, match="the model is being started again"):
+            async for _ in solved(RequestQueue(1, ready=lambda: ready[-1]), job):
+                pass
+        assert not job.is_over.is_set()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
 def test_a_client_that_hangs_up_ends_its_reports() -> None:
     async def gone() -> None:
         return

@@ -6,21 +6,21 @@ import io
 import json
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from virc.core.errors import DataError, EngineError
+from virc.core.errors import ConfigError, DataError, EngineError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.models import chat_protocol
 from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.reasoning.session import Message, Reply, Unit
-from virc.serving.agent import fetch, piped, responses, server, wire
-from virc.serving.agent.answer import Answer, ClientCall, text_answers
+from virc.serving.agent import fetch, page, piped, responses, server, wire
+from virc.serving.agent.answer import Answer, ClientCall, is_too_long, text_answers
 from virc.serving.agent.problems import Solving, SolvingJob
 from virc.serving.agent.request import Problem
 from virc.serving.agent.request_queue import MAX_READ, Job, RequestQueue
@@ -107,6 +107,8 @@ def test_a_response_is_its_events_put_together(answer: Any) -> None:
         assert (part["type"], part.get("text"), part.get("refusal")) == (
             ("refusal", None, "no") if answer.refusal else ("output_text", "two", None)
         )
+    (failed,) = values(responses.Response(FRAMED).failed(RefusedError("too long", "input", "full")))
+    assert failed == {"type": "error", "sequence_number": 0, "code": "full", "message": "too long", "param": "input"}
     unthought = responses.Response(FRAMED)
     assert "reasoning" not in unthought.event(SampleStart(1, 1)) + unthought.event(answer)
 
@@ -148,6 +150,17 @@ def test_a_look_is_sent_in_good_quality_and_its_picture_stays(size: tuple[int, i
     assert found.quantization == Image.open(file).quantization  # type: ignore[attr-defined]
 
 
+def test_examples_are_larger_for_other_models_and_keep_their_form() -> None:
+    urls = {model: [each.url for each in page.examples(model)] for model in ("tiny", "another")}
+    sizes = {
+        model: [Image.open(io.BytesIO(base64.b64decode(each.partition(",")[2]))).size for each in found]
+        for model, found in urls.items()
+    }
+    assert sizes == {
+        "tiny": [(224, 224), (252, 196), (252, 252)], "another": [(448, 448), (504, 392), (504, 504)],
+    }  # fmt: skip
+
+
 def roles(**answers: Any) -> dict[str, Any]:
     opened = {name: SimpleNamespace(answers=each, at_once=4 + at) for at, (name, each) in enumerate(answers.items())}
     return {name: SimpleNamespace(opened=each) for name, each in opened.items()}
@@ -166,10 +179,14 @@ def test_roles_that_are_silent_are_known_until_they_answer() -> None:
 
 def test_a_role_is_asked_when_it_is_its_turn() -> None:
     turn = threading.Lock()
-    backend: Any = SimpleNamespace(model="m", grid=None, reply=lambda *words: (turn.locked(), words))
+    closed = list[bool]()
+    reply = lambda *words: (turn.locked(), words)  # noqa: E731
+    backend: Any = SimpleNamespace(model="m", grid=None, reply=reply, close=lambda: closed.append(True))
     words: Any = ("ask", "sampling", None, 5.0)
-    assert piped.InTurn(backend, turn).reply(*words) == (True, words)
-    assert not turn.locked()
+    asked = piped.InTurn(backend, turn)
+    assert (asked.reply(*words), turn.locked()) == ((True, words), False)
+    asked.close()
+    assert closed == [True]
 
 
 def test_what_a_stream_has_sent_is_not_held_any_more() -> None:
@@ -253,11 +270,39 @@ def test_images_of_a_chat_are_fetched_each_under_its_number(monkeypatch: pytest.
     assert (job.pictures, urls) == (["data:,a", b"https://h/b", "DATA:,c", b"https://h/d"], [])
 
 
+def test_an_image_is_fetched_no_further_than_the_server_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fetched:
+        def __init__(self, url: str, rules: object, on_bytes: Callable[[int], None]) -> None:
+            self.on_bytes = on_bytes
+
+        def run(self) -> bytes:
+            self.on_bytes(7)
+            return b"pixels"
+
+        def abort(self) -> None:
+            aborted.append(True)
+
+    def hold(size: int) -> None:
+        raise RefusedError(f"{size} bytes are too many")
+
+    aborted = list[bool]()
+    monkeypatch.setattr(fetch, "Fetch", Fetched)
+    with pytest.raises(RefusedError, match="7 bytes are too many"):
+        asyncio.run(fetch.fetch("https://h/a", "image 0", fetch.RULES, hold))
+    assert aborted == [True]
+
+
 def test_more_images_than_threads_are_refused_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_THREADS", threading.BoundedSemaphore(0))
     with pytest.raises(RefusedError, match="too many images are being fetched") as refused:
         asyncio.run(fetch.fetch("https://h/a", "image 0", fetch.RULES))
     assert (refused.value.status, refused.value.wait) == (429, 10)
+
+
+def test_a_full_context_is_known_by_its_word_in_any_case() -> None:
+    assert is_too_long(ConfigError("Context size exceeded"))
+    assert not is_too_long(ConfigError("no such model"))
+    assert not is_too_long(EngineError("the context of CUDA is gone"))
 
 
 def test_room_for_a_body_is_given_back() -> None:

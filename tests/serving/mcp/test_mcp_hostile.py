@@ -98,10 +98,11 @@ def test_a_picture_is_found_in_any_of_the_folders_and_told_without_what_drives_a
     assert found.structured_content
     assert found.structured_content["width"] == 33
     (second / "\x1b[2Jd.png").write_bytes(b"no picture")
-    for tool, words in (("show", {"image": "\x1b[2Jd.png"}), ("\x1b[2J", {})):
+    for tool, words in (("show", {"image": "\x1b[2Jd.png"}), ("\x1b[2J" + "x" * 999, {})):
         sentence = refused(tool_calls([place, second]), tool, **words)
         assert "\x1b" not in sentence
         assert "[2J" in sentence
+        assert len(sentence) < 300
 
 
 def test_a_text_in_the_folder_is_no_picture(place: Path) -> None:
@@ -264,11 +265,13 @@ def test_sessions_together_keep_no_more_than_the_limit() -> None:
 def test_a_session_is_forgotten_when_it_ends_or_idles() -> None:
     now = [0.0]
     store = ResultStore(idle=10, now=lambda: now[0])
-    kept = {session: store.keep(session, "image", b"x", 1) for session in ("", "ended", "idle")}
+    kept = {session: store.keep(session, "image", b"x", 1) for session in ("", "ended", "idle", "used")}
     store.drop("ended")
+    now[0] = 6
+    store.find("used", kept["used"])
     now[0] = 11
     found = {session: store.find(session, name) for session, name in kept.items()}
-    assert found == {"": b"x", "ended": None, "idle": None}
+    assert found == {"": b"x", "ended": None, "idle": None, "used": b"x"}
 
 
 def fuzzed(draw: random.Random, place: Path) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What `virc mcp` refuses before it serves."""
 
 import asyncio
+import os
 import signal
 import socket
 from contextlib import ExitStack, nullcontext
@@ -12,7 +13,7 @@ from support.called import virc
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
-from virc.serving.mcp import start
+from virc.serving.mcp import server, start
 from virc.serving.mcp.messages import RESULT
 from virc.serving.mcp.result_store import ResultStore
 
@@ -119,6 +120,25 @@ def test_a_signal_cancels_what_runs_and_comes_again_to_the_handler_of_before() -
     finally:
         signal.signal(signal.SIGINT, before)
     assert (ended, taken) == (["cancelled"], [signal.SIGINT])
+
+
+def test_stdin_is_read_to_its_end_and_nobody_else_gets_it() -> None:
+    kept, (read, written) = os.dup(0), os.pipe()
+    os.dup2(read, 0)
+    os.close(read)
+
+    async def all_lines() -> list[str]:
+        lines = server._Lines()
+        assert os.read(0, 9) == b""  # as a child process would
+        os.write(written, b"\xff\n" + b"line\n" * 40)
+        os.close(written)
+        return [line async for line in lines]
+
+    try:
+        assert asyncio.run(asyncio.wait_for(all_lines(), 60)) == ["\ufffd\n", *["line\n"] * 40]
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
 
 
 def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:

@@ -17,16 +17,21 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
+from msgspec.structs import replace
 from PIL import Image
+from support.faults import status
 from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
 from virc.core.errors import DataError, SetupError
 from virc.reasoning.encoded import as_png
-from virc.serving.mcp import asking, server
+from virc.reasoning.session import Unit
+from virc.serving.agent.request_queue import LeftError
+from virc.serving.mcp import asking, calls, server
 from virc.serving.mcp.messages import RESULT, TOOLS, schema
-from virc.serving.mcp.pictures import Readable, given, in_reply, smaller
+from virc.serving.mcp.pictures import Readable, file_of, given, in_reply, smaller
 from virc.serving.mcp.result_store import ResultStore
+from virc.solving import one
 
 
 @pytest.fixture
@@ -97,6 +102,11 @@ def test_formulas_are_undecided_where_algebra_is_missing(monkeypatch: pytest.Mon
     fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
     assert (fields["verdict"], fields["by"]) == ("undecided", None)
     assert fields["reason"].startswith("only algebra could tell, which the server lacks")
+    closed = list[bool]()
+    known = SimpleNamespace(same=lambda *_: True, close=lambda: closed.append(True))
+    monkeypatch.setattr("virc.serving.mcp.calls.Symbolic", lambda: known)
+    fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
+    assert (fields["verdict"], fields["by"], closed) == ("right", "algebra", [True])  # its process ends with ours
 
 
 def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
@@ -155,6 +165,14 @@ def test_a_shrunk_picture_fills_the_bytes_that_it_may_have(most: int, noise_shar
     is_whole = Image.open(io.BytesIO(file.data)).size == (1200, 900)
     assert is_whole or 0.8 * most <= len(file.data)
     assert len(file.data) <= most
+
+
+def test_a_shrunk_picture_fits_also_where_the_last_try_did_not() -> None:
+    for side in (19, 20):
+        noisy = Image.frombytes("RGB", (side, side), random.Random(side).randbytes(3 * side**2))
+        whole = len(smaller(as_png(noisy), 2**20).data)
+        for most in range(3 * whole // 4, 9 * whole // 10, 9):
+            assert len(smaller(as_png(noisy), most).data) <= most
 
 
 def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
@@ -361,8 +379,31 @@ def test_what_a_picture_is_named_by(source: str, found: bytes | Path | str) -> N
             asyncio.run(given(source, ResultStore(), "", Readable(offline=True)))
 
 
-def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
+def test_an_address_may_hold_the_sign_of_users_in_its_path_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetch(url: str, *_: object) -> bytes:
+        return url.encode()
+
+    monkeypatch.setattr("virc.serving.agent.fetch.fetch", fetch)
+    url = "https://example.org/logo@2x.png"
+    assert asyncio.run(given(url, ResultStore(), "", Readable())) == url.encode()
+    with pytest.raises(DataError, match="this is no https URL"):
+        asyncio.run(given("https://me@example.org/logo.png", ResultStore(), "", Readable()))
+
+
+def test_ask_gives_the_answer_crops_and_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
+    solve = one.solve
+
+    def twice(*words: Any, on_event: Callable[[Any], None], **more: Any) -> Any:
+        """As if each turn had every call twice."""
+
+        def doubled(event: Any) -> None:
+            on_event(replace(event, results=event.results * 2) if isinstance(event, Unit) else event)
+
+        assert more["deadline"].seconds == 60
+        return solve(*words, on_event=doubled, **more)
+
+    monkeypatch.setattr(one, "solve", twice)
 
     async def progress(_: float, __: float | None, line: str | None) -> None:
         lines.append(str(line))
@@ -381,8 +422,7 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     assert [part.type for part in asked.content] == ["text", "text", "image", "text"]
     assert asked.content[0].text == "97"
     assert lines[:2] == ["loading the model", "the model reads the picture"]
-    assert [line[:8] for line in lines[2:]] == ["turn 1: ", "turn 2: "]
-    assert lines[3] == "turn 2: answer"
+    assert (lines[2][:8], lines[2].count("crop"), lines[3:]) == ("turn 1: ", 2, ["turn 2: answer"])
     assert (fields["model"], len(fields["image_ids"])) == (MODEL, 1)
     assert structured(again)["box"] == fields["looks"][0]["box"]
     steps = structured(trace)
@@ -397,7 +437,7 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
 def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
     """Of the file where that is a picture of the question, which is larger than it was shown; else of the crop."""
     Image.new("RGB", (400, 200), "white").save(folder / "small.png")
-    Image.new("RGB", (3000, 1500), "white").save(folder / "large.png")
+    Image.new("RGB", (3000, 100), "white").save(folder / "large.png")  # shown as 2996 x 112
     shown: list[tuple[int, int]] = []
 
     def turns(body: Body) -> str:
@@ -415,7 +455,7 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
     assert max(shown[1]) < 3000
     assert [each["source_id"] for each in (first, second)] == [large, first["image_id"]]
     assert small not in (first["source_id"], second["source_id"])
-    assert first["box"] == pytest.approx([2250, 750, 3000, 1500], abs=4)
+    assert first["box"] == pytest.approx([2250, 50, 3000, 100], abs=4)
     width, height = shown[2]
     assert second["box"] == pytest.approx([width * 3 / 4, height / 2, width, height], abs=1)
 
@@ -466,11 +506,13 @@ def test_what_was_asked_for_reaches_the_model_and_its_end(folder: Path, monkeypa
 
 def test_the_last_lines_of_progress_come_before_the_result() -> None:
     async def call(name: str, given: object, session: str, progress: Callable[[str], None]) -> str:
+        sessions.append(session)
         for number in range(9):
             progress(f"line {number}")
+            progress("")
         return "reply"
 
-    lines = list[tuple[float, str]]()
+    lines, sessions = list[tuple[float, str]](), list[str]()
 
     async def report(done: float, total: None, line: str) -> None:
         await asyncio.sleep(0)
@@ -481,6 +523,43 @@ def test_the_last_lines_of_progress_come_before_the_result() -> None:
     asked: Any = SimpleNamespace(name="ask", arguments=None)
     assert asyncio.run(server._called(served, context, asked)) == "reply"  # type: ignore[comparison-overlap]
     assert lines == [(number + 1, f"line {number}") for number in range(9)]
+    context.request = SimpleNamespace(headers={"mcp-session-id": "s1"})
+    for version in ("2025-06-18", "2026-07-28"):  # the newer one has no sessions: what names one is not believed
+        context.protocol_version = version
+        asyncio.run(server._called(served, context, asked))
+    assert sessions == ["", "s1", ""]
+
+
+def test_a_picture_that_nobody_waits_for_any_more_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks, begun, go = list[Callable[[], None]](), threading.Event(), threading.Event()
+
+    def opened(*_: object) -> tuple[bytes, str]:
+        begun.set()
+        go.wait(60)
+        return b"", "it"
+
+    monkeypatch.setattr(calls, "file_of", opened)
+    monkeypatch.setattr(calls, "of_client", checks.append)
+
+    async def work(client: Client) -> None:
+        showing = asyncio.create_task(client.call_tool("show", {"image": "noise.png"}))
+        await asyncio.to_thread(begun.wait, 60)
+        showing.cancel()
+        with suppress(asyncio.CancelledError):
+            await showing
+        await client.call_tool("evaluate", {"answer": "1", "reference": "1"})  # the cancelling was before it
+        go.set()
+
+    talk(tool_calls(), work)
+    with pytest.raises(LeftError, match="nobody waits for the picture"):
+        checks[0]()
+
+
+def test_one_byte_more_is_read_than_a_picture_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(bytes(99))
+    monkeypatch.setattr("virc.serving.mcp.pictures.MAX_BYTES", 10)
+    content, name = file_of(Path("a"), Readable([tmp_path]))
+    assert (len(content), name) == (11, "a")  # so that a longer one is seen to be longer
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
@@ -515,6 +594,33 @@ def test_a_model_that_cannot_be_reached_is_a_tool_error(folder: Path, frank: boo
     assert result.is_error
     assert (url in result.content[0].text) is frank
     assert len(trouble) == 1
+
+
+def test_a_model_that_could_not_be_loaded_or_asked_is_so_at_the_next_question(folder: Path) -> None:
+    asked = {"image": "noise.png", "question": QUESTION}
+    faults = [status(500), None]
+
+    async def work(client: Client) -> list[CallToolResult]:
+        found = [await client.call_tool("ask", asked)]  # it cannot be loaded yet
+        for server.script.fault in faults:
+            found.append(await client.call_tool("ask", asked))
+        return found
+
+    with serve([answer("97")]) as server:
+        behind = tool_calls([folder], server.url)
+        setup, waits = behind._model._setup, [SetupError("no memory is free")]
+
+        def ready() -> Any:
+            if waits:
+                raise waits.pop()
+            return setup()
+
+        behind._model._setup = ready
+        unloaded, broken, answered = talk(behind, work)
+    assert unloaded.is_error
+    assert unloaded.content[0].text == "no memory is free"
+    assert broken.is_error  # what failed behind it is no answer of the model
+    assert structured(answered)["answer"] == "97"
 
 
 def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
