@@ -76,6 +76,8 @@ def test_a_prompt_has_columns_of_the_row(tmp_path: Path) -> None:
     assert one["chosen"]["role"] == "assistant"
     assert made("pair", tmp_path / "two", [row], **TWO, prompt="{seen} {n} {x}") == ([], {"no prompt": 1})
     assert "n is no text" in (tmp_path / "two" / "new.jsonl.left_out").read_text()
+    assert made("pair", tmp_path / "three", [{**row, "b": ""}], **TWO) == ([], {"no better reply": 1})
+    assert "1 replies, and none" in (tmp_path / "three" / "new.jsonl.left_out").read_text()
 
 
 def test_a_reply_without_a_grade_is_refused(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from virc.core.errors import UsageError
 from virc.data.make.operator import Means
@@ -95,6 +96,7 @@ def test_pieces_put_together_give_the_picture(tmp_path: Path, size: int) -> None
         whole = upright(tmp_path, f"p{row['id']}.png")
         pieces = [upright(tmp_path, name) for name in row["images"]]
         width, height = pieces[0].size
+        assert (width, height) == (whole.width // size, whole.height // size)
         again = Image.new("RGB", (width * size, height * size))
         for place, number in enumerate(map(int, row["answer"].split(","))):
             again.paste(pieces[number - 1], (place % size * width, place // size * height))
@@ -312,6 +314,40 @@ def test_questions_can_be_worded_otherwise(tmp_path: Path) -> None:
 def test_hues_are_turned_as_published(turn: float, digest: str) -> None:
     pixels = augment.hue_turned(noise(64, 48, 7), turn).tobytes()
     assert hashlib.sha256(pixels).hexdigest()[:16] == digest
+
+
+class _Drawn(Random):
+    """Draws that are settled: each question whether to change is answered alike, and the order is the usual one."""
+
+    def __init__(self, always: float) -> None:
+        super().__init__(0)
+        self.always, self.numbers = always, iter((0.5, 1.5, 0.2, 0.1))
+
+    def random(self) -> float:
+        return self.always
+
+    def uniform(self, a: float, b: float) -> float:
+        return next(self.numbers)
+
+    def sample(self, population: Any, k: int, *, counts: Any = None) -> list[Any]:
+        return list(population)
+
+
+def test_colours_are_changed_and_mirrored_as_the_kind_says() -> None:
+    picture, none = noise(48, 48), augment.Augmentation((1, 1), 0, 0, 0, 0, 0)
+    bright = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(0.5)).enhance(1.5)
+    jittered = augment.hue_turned(ImageEnhance.Color(bright).enhance(0.2), 0.1)
+    assert augment.recoloured(picture, none, _Drawn(0.7)) == jittered
+    changed = {
+        "grey": picture.convert("L").convert("RGB"), "solarize": ImageOps.solarize(picture),
+        "equalize": ImageOps.equalize(picture), "blur": picture.filter(ImageFilter.GaussianBlur(0.5)),
+    }  # fmt: skip
+    for name, expected in changed.items():
+        assert augment.recoloured(picture, msgspec.structs.replace(none, **{name: 1}), _Drawn(0.9)) == expected, name
+    for kind, expected in (({"flip": 1}, ImageOps.mirror(picture)), ({}, picture)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(augment, "crop_box", lambda size, *_: (0, 0, *size))
+            assert augment.cropped(picture, msgspec.structs.replace(none, **kind), 48, _Drawn(0.9)) == expected
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 900), (1000, 30), (1, 1), (1, 500)])

@@ -15,6 +15,7 @@ from virc.reasoning.coordinates import (
     resolve_box,
     resolve_index,
     resolve_point,
+    resolve_region,
     settled_box,
     written_as,
 )
@@ -51,6 +52,10 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
 )
 def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tuple[int, int, int, int]) -> None:
     assert resolve_box(written, seen, 0) == (pixels, ())
+
+
+def test_a_region_is_a_box_in_parts_of_both_sides() -> None:
+    assert resolve_region([84, 63, 168, 252], view("pixel"), 0) == (0.25, 0.25, 0.5, 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
-from virc.reasoning.encoded import without_metadata
+from virc.reasoning.encoded import as_jpeg, without_metadata
 from virc.reasoning.images import Shown, open_file, show, show_square
 from virc.reasoning.resize import QWEN2
 
@@ -231,6 +231,8 @@ def test_a_damaged_file_is_kept_whole_or_not_at_all(seed: bytes, hits: list[tupl
 @pytest.mark.parametrize("size", [(56, 84), (84, 57)])
 def test_a_file_of_another_size_is_not_kept(size: tuple[int, int]) -> None:
     assert all(without_metadata(seed, size) is None for seed in SEEDS)
+    assert without_metadata(file()[:-1], SIZE) is None  # its end is half there
+    assert as_jpeg(IMAGE).data == file(quality=93)
 
 
 def test_scans_without_end_are_not_kept() -> None:

@@ -213,6 +213,8 @@ def test_tools_of_a_whole_conversation_get_the_pixels_of_the_file() -> None:
     for most, inputs, crops in ((60_000, 54_880, 50_176), (52_000, 52_000, 50_176)):
         found = as_shown_on(limited, QWEN2.limited(most))
         assert (found.input_pixels, found.crop_pixels) == ((3136, inputs), (3136, crops))
+    least = as_shown_on(msgspec.structs.replace(FILE, input_pixels=(1000, 54_880)), QWEN2)
+    assert least.input_pixels == (QWEN2.min_pixels, 54_880)
 
 
 def test_crops_from_what_was_shown_stay_as_they_were() -> None:
@@ -260,6 +262,9 @@ def test_a_margin_is_cut_out_around_the_box() -> None:
     assert boxed(call, (1000, 800), (1000, 800), FILE) == (50, 175, 350, 325)
     corner = Call("crop_image", 0, (0, 700, 300, 800), region=(0, 0.875, 0.3, 1), margin=0.25)
     assert boxed(corner, (1000, 800), (1000, 800), FILE) == (0, 675, 375, 800)
+    flat = Call("crop_image", 0, (0, 300, 200, 315), region=(0, 0.375, 0.2, 0.39375), margin=0.25)
+    grown = msgspec.structs.replace(FILE, least_side=32)  # of 250 x 22.5 px, all of it within the picture
+    assert boxed(flat, (1000, 800), (1000, 800), grown) == (0, 291, 303, 324)
 
 
 def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:

@@ -37,6 +37,13 @@ def test_a_grammar_is_the_same_once_written_and_read(name: str) -> None:
     assert msgspec.json.decode(msgspec.json.encode(spoken), type=Grammar) == spoken
 
 
+def test_of_two_names_for_a_tool_the_first_is_written_and_whole_replies_are_not_loose() -> None:
+    twice = Grammar(calls=(CallForm("<a>", "</a>", names={"zoom": "crop_image", "look": "crop_image"}),))
+    assert as_written("crop_image has no box", "crop_image", twice) == "zoom has no box"
+    with pytest.raises(ValueError, match="the body `actions` is the whole reply"):
+        Grammar(loose=True, calls=(CallForm("<a>", "</a>", "actions"),))
+
+
 def test_the_three_tag_format_is_written_as_nothing() -> None:
     assert msgspec.json.encode(TAGS) == b"{}"
 

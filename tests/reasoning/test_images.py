@@ -17,8 +17,19 @@ from PIL import Image, ImageColor, ImageDraw
 from support.picture_kinds import KINDS
 
 from virc.core.errors import DataError
+from virc.reasoning.depth import colours
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import StoredImage, image_size, open_file, open_image, show, show_square, stored
+from virc.reasoning.images import (
+    OpenedImage,
+    StoredImage,
+    from_pillow,
+    image_size,
+    open_file,
+    open_image,
+    show,
+    show_square,
+    stored,
+)
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import Grid
 
@@ -248,6 +259,7 @@ BACKGROUNDS: dict[str, tuple[Image.Image, dict[str, Any], str | None]] = {
     "orange lines": (drawn("orange"), {}, "white"),
     "dark blue lines": (drawn("#000040"), {}, "white"),
     "white and black lines": (drawn("white", "black"), {}, "gray"),
+    "lines of a light green": (drawn("#c8ffc8"), {}, "black"),
     "white lines in a palette": (PALETTE, {"transparency": 0}, "black"),
     "white lines beside a transparent grey": (drawn(255, mode="L", paper=9), {"transparency": 9}, "black"),
     "white of LA": (drawn((255, 255), mode="LA", paper=(0, 0)), {}, "black"),
@@ -352,6 +364,22 @@ def test_rotated_photos_stand_upright(orientation: int, corner: tuple[int, int])
     assert near(image.getpixel(at), RED, 20)
 
 
+def test_a_pillow_image_of_the_caller_stays_as_it_is() -> None:
+    image = Image.open(io.BytesIO(turned("JPEG", 6)))
+    assert (from_pillow(image).size, image.size, image.getexif()[0x0112]) == ((20, 30), (30, 20), 6)
+
+
+def test_a_description_that_is_no_range_is_passed_over() -> None:
+    odd = encoded(marked(), "TIFF", description="virc: numbers shown from black to white: few")
+    assert open_file(odd, "it").rendering.range is None
+
+
+def test_colours_of_many_bits_share_one_range() -> None:
+    bands = [Image.new("I;16", (4, 4), number) for number in (0, 65_535, 0)]
+    shown, levels, missing = colours(bands)
+    assert (shown.getpixel((1, 1)), levels, missing) == ((0, 255, 0), (0, 65_535), 0)
+
+
 def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     data = encoded(marked(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(9))
     assert open_image(data, "photo").size == (30, 20)
@@ -449,6 +477,9 @@ def test_square_images_are_a_thousand_a_side() -> None:
     assert shown.size == (1000, 1000)
     assert near(shown.pixels.getpixel((50, 100)), RED)
     assert near(shown.pixels.getpixel((300, 600)), WHITE)
+    for page in (marked(300, 200), OpenedImage(marked(300, 200))):
+        small = show(page, Grid(max_pixels=56 * 56))
+        assert (small.size != (300, 200), small.original) == (True, (300, 200))
 
 
 def turned(kind: str, orientation: int) -> bytes:

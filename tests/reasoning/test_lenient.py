@@ -426,6 +426,33 @@ def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
     assert parse(text, STOCK).tool == CROP
     assert "image_zoom_in_tool" in canonical(Turn("", (CROP,)), QWEN)
     assert parse(canonical(Turn("<tool_call>", answer="a </answer> b"), STOCK), STOCK) == Turn("", answer="a  b")
+    within = canonical(Turn("a <tool_<answer>call> b", answer="4"), Grammar())
+    assert parse(within) == Turn("a  b", answer="4")
+
+
+@pytest.mark.parametrize("arguments", [GIVEN, " {'bbox_2d': [1, 2, 30, 40], 'image_index': 0}", json.dumps(GIVEN)])
+def test_arguments_that_are_a_text_are_read_unless_the_reply_was_cut_in_them(arguments: str) -> None:
+    body = json.dumps({"name": "crop_image", "arguments": arguments})
+    assert read(f"<tool_call>{body}</tool_call>", STOCK, NAMES).turn.calls == (CROP,)
+    half = (Called("crop_image", GIVEN[:-1]),)
+    assert read("", STOCK, NAMES, calls=half).turn.calls == (CROP,)
+    with pytest.raises(FormatError, match="within its tool call"):
+        read("", STOCK, NAMES, calls=half, cut=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BODY}\n\\boxed{{97}}", f"I looked at {BODY} So the answer is 97.",
+        '{"name": "zoom", "bbox_2d": [1, 2, 30, 40], "image_index": 0}',
+    ],
+)  # fmt: skip
+def test_an_object_beside_a_conclusion_or_without_a_name_of_ours_is_no_call(text: str) -> None:
+    assert read(text, STOCK, NAMES).turn == Turn("", answer=text)
+
+
+def test_what_stands_behind_the_end_of_a_thought_that_the_server_took_is_the_answer() -> None:
+    assert read("", STOCK, NAMES, thought="I see 7.\nOr 97?</think>It reads 97").turn.answer == "It reads 97"
 
 
 MARKS = [

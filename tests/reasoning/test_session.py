@@ -10,7 +10,7 @@ from support.replies import answer, asked, call, finished, picture
 
 from virc.reasoning.calls import Call, Conversation
 from virc.reasoning.images import open_file
-from virc.reasoning.protocol import Protocol, as_fields, fill
+from virc.reasoning.protocol import Protocol, as_fields, fill, own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
 from virc.reasoning.trace import CallResult, Failure, ImageRecord, Message, Rejected, Trace, Unit
@@ -381,6 +381,16 @@ def test_what_was_forgiven_is_said_of_all_calls() -> None:
     assert Unit("", "", results).deviations == ("box_clamped", "index_negative")
     made = Unit("", "", (CallResult(), CallResult(Call("a"), (1, 2)), CallResult(Call("b"), (3,))))
     assert (made.call, made.calls, made.shown) == (Call("a"), [Call("a"), Call("b")], [1, 2, 3])
+
+
+def test_a_problem_without_images_needs_a_tool_that_takes_none() -> None:
+    for names, is_there in ((("search", "crop_image"), True), (("crop_image", "scale_image"), False)):
+        spoken = own_protocol(schemas(names))
+        if is_there:
+            assert Session(spoken, "?", [], tools=known()).images == []
+        else:
+            with pytest.raises(ValueError, match="at least one image"):
+                Session(spoken, "?", [], tools=known())
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,11 @@ class _Exchange(Connection):
         self.server.asked.append(body)
         if self.path == "/get_worker_address":
             known = body["model"] in self.server.replies
-            self.send_json({"address": f"{self.server.address}/{body['model']}" if known else ""})
+            self.send_json({"address": f"{self.server.address}/{body['model']}/" if known else ""})
             return
-        reply = self.server.replies[self.path.split("/")[1]]
-        self.send_body(reply if isinstance(reply, bytes) else json.dumps(reply).encode())
+        reply = self.server.replies[self.path.removesuffix("/worker_generate").removeprefix("/")]
+        status = reply.get("error_code", 0) if isinstance(reply, dict) else 0
+        self.send_body(reply if isinstance(reply, bytes) else json.dumps(reply).encode(), status or 200)
 
 
 @contextmanager

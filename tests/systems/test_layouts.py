@@ -10,11 +10,11 @@ from msgspec import UNSET
 from virc.core.errors import ConfigError
 from virc.systems.catalog import facts
 from virc.systems.layouts import registry as shared
-from virc.systems.layouts.layout import Layout, Part, elements_of, names_of, value_of
+from virc.systems.layouts.layout import MAX_LISTED, Layout, Part, elements_of, listed, names_of, shown, value_of
 
 ROW = {
     "question": "Q?", "answer": "<answer>red</answer>", "solution": None, "a.b": "flat",
-    "wide": "<answer> red </answer>",
+    "wide": "<answer> red </answer>", "late": "| a: red |",
     "info": {"question": "inner", "nothing": None}, "talk": [{"value": "first"}, {"value": "second"}],
 }  # fmt: skip
 
@@ -29,6 +29,7 @@ ROW = {
         (("none", "question"), "Q?"), (("none", "other"), UNSET), (("question", "answer"), "Q?"),
         (Part("answer", after="<answer>", before="</answer>"), "red"),
         (Part("wide", after="<answer>", before="</answer>"), "red"), (Part("answer", after="<answer>"), "red</answer>"),
+        (Part("late", after="a:", before="|"), "red"),
         (Part("answer", before="</answer>"), "<answer>red"), (Part("answer", after="<box>"), "<answer>red</answer>"),
         (Part(("solution", "answer"), after="<answer>", before="</answer>"), "red"), (Part("none", after="x"), UNSET),
     ],
@@ -74,6 +75,8 @@ def test_the_columns_of_a_layout_are_in_order_and_once() -> None:
     for sign in "?？؟":
         assert elements_of({f"Where{sign}": "here"}) == [{"question": f"Where{sign}", "answer": "here"}]
     assert elements_of({"Where?": "here", "more": 1}) == {"Where?": "here", "more": 1}
+    assert layout(replied="said", history="before").read() == {"question", "said", "before"}
+    assert shown(("image", "picture")) == "image or picture"
 
 
 def test_lists_of_a_row_become_rows() -> None:
@@ -82,13 +85,56 @@ def test_lists_of_a_row_become_rows() -> None:
         {"image": "i", "question": "a", "hint": "h"}, {"image": "i", "question": "b", "hint": None}
     ]  # fmt: skip
     whole = layout(explode=["qas", "at"], question="qas.question")
-    assert whole.exploded({"qas": asked, "at": [1, 2]}) == [{"qas": asked[0], "at": 1}, {"qas": asked[1], "at": 2}]
+    assert whole.exploded({"qas": asked, "at": [1, 2], "hint": 0}) == [
+        {"qas": asked[0], "at": 1, "hint": 0}, {"qas": asked[1], "at": 2, "hint": 0}
+    ]  # fmt: skip
 
 
 def test_a_file_that_is_no_layout_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("about: x\nquestoin: y\n")
     with pytest.raises(ConfigError, match=r"odd\.yaml: .*questoin"):
         shared.read(tmp_path / "odd.yaml")
+    (tmp_path / "odd.yaml").write_text("about: x\nquestion: y\nunsure: [which is right]\n")
+    with pytest.raises(ConfigError, match=r"odd\.yaml is not sure: which is right"):
+        shared.read(tmp_path / "odd.yaml")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"chosen": "a"}, "both `chosen` and `rejected`"), ({"rejected": "a"}, "both `chosen` and `rejected`"),
+        ({"chosen": "a", "rejected": "b", "reply": "c"}, "pairs has no `reply`"),
+        ({"question": None, "messages": "m", "replied": "r"}, "`replied` needs `question`"),
+        ({"history": "h"}, "`history` needs `replied`"), ({"index_from": 0, "answer": "a"}, "needs `choices` and `ans"),
+        ({"question": None}, "needs `question` or `messages`"),
+        ({"question": None, "messages": "m", "reply": "r"}, "needs `question` or `messages`"),
+        ({"answer": {"after": "x"}}, "one of `column`, `columns` and `text`"),
+        ({"answer": {"column": "a", "text": "{b}"}}, "one of `column`, `columns` and `text`"),
+    ],
+)  # fmt: skip
+def test_fields_that_do_not_go_together_are_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=said):
+        layout(**fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (" [1, 2]", [1, 2]), ("['a' 'b']", ["a", "b"]), ("{'a': 'b' }", {"a": "b"}), ("7", "7"),
+        *((text, text) for text in ("[1, 2", "{[]: 1}", "{oops", "[" * 5000, f"[{' ' * MAX_LISTED}]")),
+    ],
+)  # fmt: skip
+def test_a_list_in_a_text_is_read_and_any_other_text_stays(text: str, value: object) -> None:
+    assert listed(text) == value
+
+
+def test_facts_are_counted_and_those_that_differ_are_named() -> None:
+    values = {"a": facts.Value(1, 0, "none here"), "b": facts.Value("x", None, "unknown"), "c": facts.Value(1),
+              "d": facts.Value(1, 2, "the same", alike=True)}  # fmt: skip
+    found = facts.Facts("O/N@1", {"system": "t"}, {"rl": values, "sft": {}})
+    assert str(found) == "4 values and 1 texts of O/N@1"
+    assert [*facts.differing(found, "rl")] == ["a: published 1, here 0; none here", 'b: published "x"; unknown']
+    assert [*facts.differing(found, "sft"), *facts.differing(found, "dpo")] == []
 
 
 def test_facts_stand_beside_the_yaml_of_their_system() -> None:

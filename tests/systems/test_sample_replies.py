@@ -241,7 +241,32 @@ def test_the_first_marks_count_and_sides_are_known_by_their_names() -> None:
     assert (parts.think, parts.answer) == (("<think>", "</think>"), ("<answer>", "</answer>"))
     sides = {"y2": 4, "x1": 1, "y1": 2, "x2": 3}
     assert box_of(sides) == [1, 2, 3, 4]
-    assert [box_of(each) for each in (sides | {"z": 5}, [1, 2, 3], "[1, 2, 3]")] == [None] * 3
+    assert [box_of(each) for each in (sides | {"z": 5}, [1, 2, 3], [1, 2, 3, 4, 5], "[1, 2, 3]")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "names", "keys", "given"),
+    [
+        ({"bbox": BOX, "old": BOX, "image": 0, "frame": 1}, "crop_image", {},
+         {"bbox": "bbox_2d", "old": None, "image": "image_index", "frame": None}, {}),
+        ({"bbox_2d": BOX, "image_index": 0}, "zoom", {"zoom": "crop_image"}, {}, {}),
+        ({"bbox_2d": BOX, "image": [0]}, "zoom", {"zoom": "crop_image"}, {"image": None}, {"image_index": 0}),
+        ({"RotateBy": 3}, "RotateImage", {"RotateImage": "rotate_image"}, {}, {}),
+    ],
+)  # fmt: skip
+def test_each_key_of_a_call_stands_for_one_argument(
+    arguments: dict[str, Any], name: str, names: dict[str, str], keys: dict[str, Any], given: dict[str, Any]
+) -> None:
+    (form,) = found([called(arguments, name), ANSWER]).grammar.calls
+    assert (form.names, form.keys, form.given) == (names, keys, given)
+
+
+def test_what_a_reply_lacks_is_found_in_the_others() -> None:
+    both = FORMS["a tag around a list"]
+    sample = found(["<answer>3</answer>", both * 2, f"{both}<answer>3</answer>"])
+    assert (sample.grammar.think, sample.grammar.most_calls, sample.unread) == (("<think>", "</think>"), 2, {})
+    acts = found([UNBUILT["openthinkimg"][0]])
+    assert not any("answer" in note for note in acts.notes)
 
 
 def test_what_cannot_be_read_by_any_grammar_is_no_error() -> None:
@@ -281,6 +306,8 @@ def test_a_tool_that_is_there_stays_as_it_is() -> None:
         ([100, 200, 300, 1000], "pixel", "corners", "within 0..1000: that they are pixels of the image as shown is a"),
         ([100.5, 200, 1300, 1001], "pixel", "corners", "over 1000: that they are pixels as shown is a guess"),
         ([500, 500, 30, 40], "pixel", "center", "centre, width and height is a guess"),
+        ([30, 500, 400, 40], "pixel", "center", "centre, width and height is a guess"),
+        ([-1200, 20, 30, 40], "pixel", "corners", "over 1000"),
     ],
 )
 def test_what_boxes_are_counted_in_is_guessed_from_their_numbers_and_said(

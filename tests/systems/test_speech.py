@@ -1,5 +1,6 @@
 """The chat protocol that a system's YAML makes: its tools, what its boxes and pictures are, how it is sampled."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_boxes_are_counted_as_the_model_says_else_as_its_system(
     worded = system(tmp_path, f"{text}\nchat_protocol: {{system: Look., first: '{{question}}'}}")
     found = speech.worded_by(worded, of_model)
     assert found is not None
-    assert (found.coordinates, found.system) == (counted, "Look.")
+    assert (found.coordinates, found.system, found.name) == (counted, "Look.", "system")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,9 @@ def test_the_tools_of_a_system_are_told_and_no_others(text: str, names: tuple[st
     found = speech.ours(system(tmp_path, text))
     assert tuple(found.tools) == names
     assert {name for name in (*tools.DEFAULT, "zoom_image") if f'"{name}"' in found.system} == {*names}
+    listed = speech.worded_by(system(tmp_path, f"{text}\nchat_protocol: {{system: 'Of {{tools}}.'}}"))
+    assert listed is not None
+    assert listed.system == f"Of {chr(10).join(json.dumps(each) for each in tools.schemas(names))}."
 
 
 def test_a_system_says_how_it_is_sampled(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_what_was_tried_is_written_when_asked_for_alone(tmp_path: Path, monkeypa
 
 
 def test_records_are_of_stages_that_there_are_and_of_all_cases() -> None:
+    assert {"virc", "grip", "vlm-r3"} <= state.tested().keys()  # of this package, and of the folders of systems
     for name, record in state.tested().items():
         assert {*record.stages, *record.rewards} <= systems.get(name).stages.keys()
     cases = {name: published_rewards.read(name) for name in published_rewards.NAMES}
@@ -285,6 +286,7 @@ def test_defaults_of_a_reconstructed_stage_are_assumptions_too() -> None:
 def test_assumptions_name_their_stage_and_the_value_that_an_overlay_leaves() -> None:
     reached = state.of_system(systems.get("grip"), listed.rows()["grip"])
     assert "learning_rate of instruct, n of rl, learning_rate of rl" in reached.what
+    assert reached.what.startswith(f"{len(systems.get('grip').assumed)} assumptions: ")
     notes = stages.resolve(systems.get("visreason"), "instruct", ["full"]).notes
     assert any(note.startswith("assumed: lora.rank 16, here null: ") for note in notes)
 

@@ -160,6 +160,19 @@ def test_hostile_text_is_one_sentence_that_names_the_file(text: str, tmp_path: P
         systems.load(written(tmp_path / "x.yaml", text))
 
 
+def test_a_system_is_named_by_its_path_wherever_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a" / "x.yaml", "name: x\nmodels: {m: {folder: ./w}}\n")
+    monkeypatch.chdir(tmp_path / "a")
+    system = systems.load(Path("x.yaml"))
+    assert (system.models["m"].folder, system.file) == (str(tmp_path / "a" / "w"), tmp_path / "a" / "x.yaml")
+    with pytest.raises(ConfigError, match="there is no file a/x"):
+        systems.get("a/x")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"there is a file .*link\.yaml already"):
+        files.write(tmp_path / "link.yaml", "name: y\n")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_a_misspelt_system_gets_the_right_name() -> None:
     with pytest.raises(ConfigError, match="no system 'vric'") as caught:
         systems.get("vric")

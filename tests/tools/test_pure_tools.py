@@ -108,6 +108,22 @@ def test_an_arrow_is_widest_behind_its_tip() -> None:
     assert heights[104] == max(heights) >= 11
     assert heights[50] == 2
     assert sum(heights[112:]) == 0
+    down = of_color(made("draw_on_image", shape="arrow", points=[[100, 10], [100, 80]], width=2), RED)
+    widths = [sum(y == at for _, y in down) for at in range(100)]
+    assert widths[74] == max(widths) >= 11
+    assert (widths[40], widths[80] <= 2, sum(widths[82:])) == (2, True, 0)
+
+
+def test_a_box_is_of_the_image_that_the_call_names() -> None:
+    view = View([SIZE, (100, 80)], "thousand")
+    found = checked("crop_image", view, image_index=-1, bbox_2d=[0, 0, 500, 1100])
+    assert (found.call.index, found.call.box) == (1, (0, 0, 50, 80))
+    assert found.deviations == ("index_negative", "box_clamped")
+
+
+def test_an_angle_is_the_smaller_of_both() -> None:
+    said = made("measure", points=[[0, 40], [100, 50], [0, 60]])
+    assert said == "The angle is 11.4 degrees."  # twice the one whose tangent is 10 / 100
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
 from virc_zoo.code_as_thought import code_as_thought as reward
 
-CSV = "Year, Sales \n2020,100\n2021,\n2022,7.5\n"
+CSV = "\nYear, Sales \n2020,100\n2021\n\n2022,7.5\n"
 TABLE = "{'year': [2020, 2021, 2022], 'sales': [100.9, None, 7.5]}"
 
 
@@ -52,7 +52,9 @@ def test_each_part_of_a_reply_has_its_weight(reply: str, suits: str, worth: floa
 @pytest.mark.parametrize(
     ("reply", "worth"),
     [
-        (coded("{'year': [2020, 2021, 2022]}"), 0.1 + 0.1 + 0.7),
+        (coded("{'yeer': [2020, 2021, 2022]}", "years[0] = 2020"), 0.1 + 0.1 + 0.7),  # a similar name
+        (coded("{'year': [2020, 2021, 2022, 2023]}"), 0.1 + 0.7),
+        (coded("{'year': years}", "years = [2020, 2021, 2022]\nyears = list(reversed(years))"), 0),  # not as it was
         (coded("{'year': [2020, 2021, 2022], 'q': [1, 2, 3]}"), 0.1 + 0.1 + 0.7),
         (coded("{'year': [2020, 2021], 'SALES': [102, 0]}"), 0.2 + 0.7 * (1 + 0) / 2),
         (coded("{'q': [1, 2, 3]}"), 0.1),

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +15,14 @@ import pytest
 from PIL import Image
 from solving.pipeline_runs import Scripted, run
 
+from virc.reasoning.images import OpenedImage
 from virc.solving.pipelines import files, fill
+from virc.systems import texts
 from virc_zoo.critic_v import pipeline as critic
 from virc_zoo.hydra import pipeline as hydra
 from virc_zoo.proreason import pipeline as proreason
 from virc_zoo.reagent_v import pipeline as reagent
+from virc_zoo.visrl import pipeline as visrl
 
 # ProReason
 
@@ -129,6 +133,19 @@ def test_three_revisions_are_joined_each_with_its_own_confidence() -> None:
     assert run(reagent.solve, {"model": backend}, roles=reagent.ROLES)["answer"] == 'He says \\"two\\".'
     assert all(len(each.messages[-1].images) == 2 for each in backend.asks)
     assert not said
+
+
+# VisRL
+
+
+def test_the_region_that_visrl_names_is_seen_behind_the_picture() -> None:
+    model, picture = Scripted("[0.25, 0.5, 0.75, 1.0]", "red"), OpenedImage(PICTURE)
+    assert run(visrl.solve, {"model": model}, roles=visrl.ROLES, images=[picture])["answer"] == "red"
+    look, answer = model.asks
+    asked = texts.text(Path(visrl.__file__).parent, "look")
+    said = [each.messages[-1].text.removeprefix("<image>") for each in (look, answer)]
+    assert said == [f"How many?{asked}", "How many?"]
+    assert [[shown.size for shown in each.images] for each in (look, answer)] == [[(280, 140)], [(280, 140), (140, 70)]]
 
 
 # HYDRA
@@ -312,6 +329,8 @@ def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch)
     assert [image.size for image, _ in eyes.asked] == [(280, 140), (60, 60)]
     plan, summary, again, second, guess = (text for (text,) in mind.asked)
     assert all("Which cup?" in each for each in (plan, summary, again, second, guess))
+    step = hydra.text("plan").partition("{number}")[0][-5:]
+    assert [f"{step}1" in plan, f"{step}2" in plan, f"{step}2" in again] == [True, False, True]
     assert "find cups" not in plan
     assert "find cups" in again
     assert hydra.text("told").split("\n\n")[1].format(count=2, name="cup", patch="original_image") in summary

@@ -200,6 +200,13 @@ def test_a_row_of_vla_r1_without_a_box_or_a_path_is_refused(answer: str) -> None
         vla_r1.path(read, Means())
 
 
+@pytest.mark.parametrize("said", ["[[0, 0], [1, 1]]", "<output>" + "[" * 100_000 + "</output>", "<output>{}</output>"])
+def test_a_path_of_vla_r1_stands_in_its_marks(said: str) -> None:
+    of = Prompt(Record((Message("user", "?"),), question="?", answer="[[0, 0], [1, 1]]"))
+    assert vla_r1.path(sample(said, of), Means()) == 0
+    assert vla_r1.path(sample("<output>[[0, 0], [1, 1]]</output>", of), Means()) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "formed"),
     [
@@ -217,7 +224,7 @@ def test_a_reply_of_deepeyes_v2_has_both_marks_of_each_part(text: str, kind: str
     assert deepeyes_v2.formed(read, Means()) == formed
 
 
-@pytest.mark.parametrize(("answer", "spelled"), [("x = $1,000$", "1000"), ("(1,2)", "(1,2)")])
+@pytest.mark.parametrize(("answer", "spelled"), [("x = $1,000$", "1000"), ("(1,2)", "(1,2)"), ("x = 5", "5")])
 def test_commas_stay_in_what_is_no_number_of_deepeyes_v2(answer: str, spelled: str) -> None:
     assert deepeyes_v2.spelled(answer) == spelled
 

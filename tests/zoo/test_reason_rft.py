@@ -36,7 +36,7 @@ def scored(total: str, answer: str, reply: str) -> float | None:
 def test_functions_right_in_part_count_by_the_overlay(said: str, full: float, partial: float, penalty: float) -> None:
     for overlays, worth in (((), full), (("partial",), partial), (("penalty",), penalty)):
         name = resolve(systems.get("reason-rft"), "transform-rl", overlays).config.reward.total
-        assert scored(name, TWO, f"<answer>{said}</answer>") == pytest.approx(worth), overlays
+        assert scored(name, TWO, f"{TWO} <answer>{said}</answer>") == pytest.approx(worth), overlays
         assert scored(name, TWO, f"<think>t</think>\n<answer>{said}</answer>") == pytest.approx(worth + 1), overlays
 
 
@@ -47,6 +47,7 @@ def test_functions_right_in_part_count_by_the_overlay(said: str, full: float, pa
         ("<answer>3</answer>", 1),
         ("<think>t</think><answer>3.0</answer>", 1),  # letter by letter
         ("<think>t</think><answer>4</answer>", 1),
+        ("<answer>4</answer> or 3", 0),
         ("<answer>4</answer><answer>3</answer>", 0),  # the first counts
         ("<think>t</think> It is 3", 1),
         ("It is 4", 0),

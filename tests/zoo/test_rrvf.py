@@ -74,10 +74,14 @@ def test_the_teacher_sees_the_picture_and_then_the_drawing(monkeypatch: pytest.M
     picture = Image.new("RGB", (112, 84), "red")
     with serve(("It is grey.",)) as teacher:
         monkeypatch.setenv(redraw.ENDPOINT, teacher.url)
-        result = redraw.apply_to_all(
-            Call("redraw", arguments={"code": GREY}), Conversation(protocol, [lambda: picture], 1, {})
-        )
+        monkeypatch.setenv("TEACHER_KEY", "a-key")
+        call_ = Call("redraw", arguments={"code": GREY})
+        talk = Conversation(protocol, [lambda: picture], 1, {})
+        result = redraw.apply_to_all(call_, talk)
         (asked,) = teacher.chats()
+        assert {request.headers["authorization"] for request in teacher.requests} == {"Bearer a-key"}
+    with pytest.raises(ToolError, match="the teacher does not answer: "):  # its server is gone
+        redraw.apply_to_all(call_, talk)
     assert (result.text, [*result.images]) == ("It is grey.", [])
     assert [Image.open(io.BytesIO(image_bytes(part))).size for part in images_of(asked)] == [(112, 84), (56, 56)]
 

@@ -1,17 +1,22 @@
 """Terms of rewards of one reply, by hand: the cases in which their programs differ from what one would write."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rewards.prompts import prompt
 
+from virc.core.errors import DataError
 from virc.data.rows.record import MARK, Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
+from virc.systems import texts
 from virc_zoo.actial import actial
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge, curr_reft_open
 from virc_zoo.curr_reft import rows as curr_reft_rows
@@ -22,6 +27,12 @@ from virc_zoo.openvlthinker import openvlthinker
 from virc_zoo.pixel_reasoner import pixel_reasoner
 from virc_zoo.prism import pipeline as prism
 from virc_zoo.reason_rft import rows as reason_rft_rows
+from virc_zoo.reasonmap import reasonmap
+from virc_zoo.reasonmap import rows as reasonmap_rows
+from virc_zoo.rewardmap import rewardmap
+from virc_zoo.rewardmap import rows as rewardmap_rows
+from virc_zoo.vision_g1 import vision_g1
+from virc_zoo.visual_rft import visual_rft
 
 
 def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
@@ -50,9 +61,11 @@ def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
         (curr_reft_open.found, "<answer>[0, 0, 10, 10] [0, 0, 0, 0]</answer>", "[0, 0, 10, 10]", "detection", 1),
         (curr_reft_open.found, "<answer>[9, 9, 9, 9] [0, 0, 9, 10]</answer>", "[0, 0, 10, 10]", "detection", 1),
         (curr_reft_open.found, "<answer>[0, 0, 5.9, 10]</answer>", "[0, 0, 10, 10]", "detection", 0),  # 5, of 10
-        (curr_reft_open.named, "<answer>cat, dog</answer>", "dog", "classify", 0.5),
+        (curr_reft_open.named, "<answer>cat, dog,</answer>", "dog", "classify", 0.5),
         (curr_reft_open.named, "<answer>cat [</answer>", "cat", "classify", 0),
         (curr_reft_open.named, "<answer>cat.", "cat", "classify", 1),  # to the last character but one
+        (curr_reft_open.solved, "<answer>red</answer>", "B. dark red", "math", 1),
+        (curr_reft_open.solved, "It is 7. <answer>5.00</answer> or 8", "c = 5", "math", 1),  # not the whole reply
         (deepeyes.orderly, "<think><answer></think><answer>5</answer>", "5", "", 0),
         (deepeyes.orderly, "<think>a</think><answer>5", "5", "", -1),
         (grit.worded, "<answer>red", "red cars", "", pytest.approx(0.3679, abs=1e-4)),  # e**(1 - 2 / 1)
@@ -64,6 +77,9 @@ def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
         (grit.counted, "1,2,3,4", "1", "", 0),
         (grit.ordered, "<think>-</think><rethink>b</rethink>", "5", "", 0.8),
         (grit.ordered, "<think>a b</think><rethink>b</rethink>", "5", "", 1),
+        (grit.ordered, "<rethink>b</rethink><think>a b</think>", "5", "", 0.4),  # the second comes first
+        (vision_g1.right, "Of 7 dogs, 2 are red and 3 big ones", "3", "", 1),
+        (vision_g1.right, "Of 3 dogs, 2 are red", "3", "", 0),
         (openvlthinker.concluded, "<think>a</think> so <think>b</think><answer>5</answer>", "5", "", 0),
         (openvlthinker.concluded, "<think>a</think> so <answer>5</answer>", "5", "", 1),
     ],
@@ -81,19 +97,22 @@ def test_a_term_is_as_its_program_has_it(
 def test_words_and_tokens_that_are_repeated_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grit, "token_ids", lambda *_: list(range(30)))
     assert grit.varied(read("a b c d e f g h " * 2), Means()) == pytest.approx(1 - 1 / 8)
-    assert grit.verdict("score: 0 and 1 more") == 0
+    assert [grit.verdict(f"score: {score}") for score in ("0 and 1 more", "0.2", "none")] == [0, 1, None]
 
 
 def test_a_rollout_is_worth_what_its_module_says() -> None:
     assert [pixel_reasoner.whole([0.2, 1], SimpleNamespace(ended=how)) for how in ("answer", "turns")] == [1, 0]
     assert openvlthinker.total(SimpleNamespace(answer=1, concluded=0)) == 0.5
+    assert pixel_reasoner.total(SimpleNamespace(answer=None)) == 0
+    terms = {"judged": 1, "worded": 0.5, "counted": 1, "answered": 1, "boxed": 1, "ordered": 0.8, "varied": 1}
+    assert grit.total(SimpleNamespace(**terms)) == pytest.approx(1 + 0.05 + 1 + 0.5 * 3.8)
     told = [Message("assistant", f"a{MARK}"), Message("user", f"{MARK}out")]
     said = sample("b", Prompt(Record((Message("user", "?"), *told), question="?")))
     image = "<|vision_start|><|image_pad|><|vision_end|>"
     assert deepeyes.completion(said) == (
         f"a{MARK}<|im_end|>\n<|im_start|>user\n{image}out<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
     )
-    assert curr_reft_judge.answer_of("<answer> a </answer>") == "a"
+    assert curr_reft_judge.answer_of("<answer> a </answer>") == curr_reft_judge.answer_of("<answer> a <answer>b") == "a"
 
 
 @pytest.mark.parametrize(
@@ -107,10 +126,94 @@ def test_a_problem_is_asked_with_the_sentences_of_its_task(
     module: Any, layout: str, changed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIRC_OWN_WORDS", "1")
-    rows = [{"id": 1, "problem": "How many cups?", "solution": solution} for solution in ("D", "5")]
+    rows = [{"id": 1, "problem": "How many cups?", name: said} for name, said in (("answer", "D"), ("solution", "5"))]
     first, second = (next(module.rows(row, 1, layout, Path())) for row in rows)
     assert (first["id"], "How many cups?" in first["problem"], first != rows[0]) == (1, True, changed)
     assert (first["problem"] == second["problem"]) == (layout != "structure")
+    words = partial(texts.text, Path(module.__file__).parent)
+    before = "rules" if layout == "transform" else ""
+    behind = {"count": "count", "structure": "choice", "transform": "general", "judge": "judge"}.get(layout, "")
+    said = f"{words(before) if before else ''}How many cups?{f' {words(behind)}' if behind else ''}"
+    assert first["problem"].removesuffix("\n") == said
+
+
+def test_a_route_of_reasonmap_is_held_against_the_plan_of_an_app() -> None:
+    plan = [
+        {"route_name": "地铁1号线(A--B)", "departure_stop": "A", "arrival_stop": "B站", "num_via_stops": 4},
+        {"route_name": "地铁3号线", "departure_stop": "B", "arrival_stop": "C", "num_via_stops": 2},
+    ]
+    row: dict[str, Any] = {
+        "category": "long", "country": "china", "city": "x", "station_1": "A站", "station_2": "C站",
+        "json": {"Line 1": ["A站", "B站（换乘站）"], "Line 2": ["B站", "C站"]}, "routes": {"p": plan, "q": None},
+    }  # fmt: skip
+    leg = "Route Name: Line {}\nDeparture Stop: {}站\nArrival Stop: {}站\n"
+    said = f"{leg.format(1, 'A', 'B')}Number of Via Stops: %s\n--\n{leg.format(2, 'B', 'C')}Number of Via Stops: 2"
+
+    def found(reply: str, asks: str) -> list[Any]:
+        of = sample(reply, Prompt(Record((Message("user", asks),), question=asks, answer="", extra=row)))
+        return [getattr(reasonmap, term)(of, Means()) for term in reasonmap.TERMS]
+
+    counts = "How? Number of Via Stops:"
+    # one line of two and four stops agree, 3 of 4 and 2 of 2 stops between; 20 more for a right route
+    assert found(f"{leg.format(9, 'Z', 'Z')}</think>{said % 3}", counts) == [None, 1, None, 34, 1, 2, 4, 7, None]
+    assert found(said % ("3" * 5000), counts) == [None, 1, None, 31, 1, 2, 4, 4, None]
+    assert [*reasonmap_rows.rows({"question_short": "a", "question_long": "b", "city": "x"}, 7, "", Path())] == [
+        {"city": "x", "id": "7-short", "question": "a", "category": "short"},
+        {"city": "x", "id": "7-long", "question": "b", "category": "long"},
+    ]
+
+
+def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> None:
+    lines = {"Line 1": ["A (Branch-starting Station)", "B（换乘站）"], "Line 4": ["B", "C"]}
+    (tmp_path / "map.json").write_text(json.dumps(lines), encoding="utf-8")
+    (row,) = rewardmap_rows.rows({"id": 1, "json": "map.json"}, 1, "", tmp_path)
+    assert row == {"id": 1, "json": lines}
+    for name, said in ((lines, "no name of a file"), ("gone.json", "gone.json of its column json cannot be read")):
+        with pytest.raises(DataError, match=said):
+            next(rewardmap_rows.rows({"json": name}, 1, "", tmp_path))
+    asked = {"type": "planning", "difficulty_city": "middle", "station_1": "A", "station_2": "C"}
+    leg = "Route Name: {}\nDeparture Stop: {}\nArrival Stop: {}\n"
+    said = f"{leg.format('Line 1', 'A Station', 'B站')}--\n{leg.format('大兴线', 'B', 'C')}"
+    of = read(said, "", **asked, question_transfer_count=1, json=lines)
+    terms = {term: getattr(rewardmap, term)(of, Means()) for term in rewardmap.TERMS}
+    # 2 for both ends, 3 for each line, 1 for the change, and 5 less for one more leg than changes
+    assert terms == {"right": 1, "route": 4, "difficulty": pytest.approx(1.7)}
+    assert rewardmap.total(SimpleNamespace(**terms)) == pytest.approx((10 + 0.5 * 4) * 1.7)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"data_source": "vision_g1_bbox"}, {"data_source": "x", "published_data_source": "new_domain/multi_ui_bbox"}],
+)
+def test_boxes_of_vision_g1_overlap_and_its_last_box_counts(source: dict[str, str]) -> None:
+    of = read(r"\boxed{[1, 1, 2, 2]}? No: \boxed{[5, 0, 15, 10]}", "[0, 0, 10, 10]", **source)
+    assert (asyncio.run(vision_g1.right(of, Means())), vision_g1.overlap(of, Means())) == (None, pytest.approx(1 / 3))
+    assert vision_g1.overlap(read("5", "5"), Means()) is None
+    texts_ = (r"\boxed{\text{ red }} so", r"\boxed{1} \boxed{2}", r"\boxed{1} \fbox{3}", r"\fbox{3}", r"\boxed", "4")
+    assert [vision_g1.in_box(text) for text in texts_] == ["red", "2", "1", "3", "", None]
+    assert vision_g1.total(SimpleNamespace(right=None, overlap=0.5)) == 0.5
+
+
+@pytest.mark.parametrize(("like", "worth"), [(0.96, 1), (0.95, 0.2), (0.91, 0.2), (0.9, 0)])
+def test_sentences_of_curr_reft_are_right_where_they_are_near(like: float, worth: float) -> None:
+    told = list[tuple[str, ...]]()
+
+    async def similarity(*words: str) -> Any:
+        told.append(words)
+        return SimpleNamespace(value=like, why="near")
+
+    means: Any = SimpleNamespace(asked=lambda name: SimpleNamespace(similarity=similarity))
+    of = read("So <answer>a cat</answer>", "cat", task="coco_vqa")
+    assert (asyncio.run(curr_reft_open.near(of, means)), told) == (worth, [("near", "a cat", "cat")])
+
+
+def test_boxes_of_visual_rft_are_sure_of_what_they_are_right_in() -> None:
+    boxes = "{'Position': [0, 0, 100, 90], 'Confidence': 0.8}, {'Position': [200, 0, 300, 90], 'Confidence': 0.3}"
+    known = prompt([(392, 112)], right="", strict="own", boxes=[[0, 0, 100, 100]])
+    for said, matching, confidence in ((boxes, 0.9 / 2, (0.8 + 1 - 0.3) / 2), (boxes.replace("0.8", "'0.8'"), 0, 0)):
+        of = sample(f"<answer>[{said}]</answer>", known)  # of two boxes one is right
+        assert visual_rft.matching(of, Means()) == pytest.approx(matching)
+        assert visual_rft.confidence(of, Means()) == pytest.approx(confidence)
 
 
 def test_a_description_is_told_and_all_solutions_vote() -> None:
@@ -118,7 +221,7 @@ def test_a_description_is_told_and_all_solutions_vote() -> None:
 
     def ask(*words: Any, step: str) -> str:
         asked.append(words[-1])
-        return r"<caption>a cup</caption> \boxed{1}" if step == "caption" else "a cup"
+        return "<caption>a\ncup</caption> \\boxed{1}" if step == "caption" else "a cup"
 
     def drawn(count: int, pictures: Any, text: str, step: str) -> list[str]:
         asked.append((count, text))
@@ -131,6 +234,7 @@ def test_a_description_is_told_and_all_solutions_vote() -> None:
         patch.setattr(honeybee, "vote", lambda texts: voted.extend(texts) or "1")
         assert honeybee.solve(problem, SimpleNamespace(model=model)) == "1"  # type: ignore[arg-type]
     assert voted == ["1", "2", "2", "1"]
-    assert (asked[1][0], asked[1][1].endswith("\n\n<caption>a cup</caption>")) == (63, True)
-    prism.solve(problem, SimpleNamespace(eyes=model, mind=model))  # type: ignore[arg-type]
-    assert asked[-1].endswith("Description: a cup\nQuestion: How many?\n")
+    assert (asked[1][0], asked[1][1].endswith("\n\n<caption>a\ncup</caption>")) == (63, True)
+    mind: Any = SimpleNamespace(ask=lambda told, step: f"mind: {told}")
+    found = prism.solve(problem, SimpleNamespace(eyes=model, mind=mind))  # type: ignore[arg-type]
+    assert found == f"mind: {prism.text('answer')}Description: a cup\nQuestion: How many?\n"

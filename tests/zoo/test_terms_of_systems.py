@@ -14,6 +14,8 @@ from virc.rewards.sample import Prompt, Sample, sample
 from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
+from virc_zoo.grit import grit
+from virc_zoo.mini_o3 import mini_o3
 from virc_zoo.openthinkimg import openthinkimg
 from virc_zoo.perception_r1 import perception_r1
 from virc_zoo.ssl4rl import ssl4rl
@@ -110,6 +112,9 @@ def test_the_judge_of_deepeyes_v2_is_asked_about_the_first_answer_behind_the_las
     [
         (deepeyes_v2.equivalence, "## Equivalence Judgement\nTRUE", 1), (deepeyes_v2.equivalence, "True or false", 0),
         (deepeyes_v2.equivalence, "## Equivalence Judgement true\n## Equivalence Judgement no", 0),
+        (mini_o3.verdict, "Score: none\n1", None), (mini_o3.verdict, "score: 0\nScore: 1.", 1),
+        (deepeyes.verdict, "11", 0), (deepeyes.verdict, "1", 1), (deepeyes.verdict, "Judgement: no. Judgement: 1", 1),
+        (deepeyes_v2.verdict, r"Yes <最终结果>No<\最终结果>", 0),
         (deepeyes_v2.verdict, r"\boxed{No}, no: \boxed{Yes}", 1),
         (vlm_r3.verdict, "1.0", 1), (vlm_r3.verdict, "0.0", 0), (vlm_r3.verdict, "11.0", 1),
         (vlm_r3.verdict, "-1.0", 0),
@@ -182,6 +187,8 @@ def test_v_thinker_asks_its_judge_about_the_whole_answer(said: str, value: float
     found, questions = asked(v_thinker.right, read(said), '{"Correctness": 0}')
     assert (found, len(questions)) == (value, int(judge is not None))
     assert all((judge or "") in question for question in questions)
+    within = read("<answer>Either The answer isB</answer>", answer="Either B")
+    assert asked(v_thinker.right, within, '{"Correctness": 0}') == (1.0, [])
 
 
 @pytest.mark.parametrize(
@@ -253,6 +260,8 @@ def test_the_judge_of_vrag_rl_is_asked_where_a_search_and_an_answer_are_formed(
     assert vrag_rl.formed(read(reply), Means()) == formed
     found, questions = asked(vrag_rl.judged, read(reply), YES)
     assert (found, len(questions)) == (value, formed)
+    after = read(reply, "a", "no </search> and no </answer> here")
+    assert vrag_rl.formed(after, Means()) == formed
 
 
 @pytest.mark.parametrize(
@@ -311,6 +320,10 @@ def test_the_last_answer_of_chain_of_focus_is_judged_unless_it_looks() -> None:
     found, (question,) = asked(chain_of_focus.judged, said, "Judgement: 1")
     assert (found, "red" in question, said.why.keys()) == (1.0, True, {"judged"})
     assert asked(chain_of_focus.judged, read("<tool_call>{}</tool_call>"), "1") == (None, [])
+    looked = read("<answer>red</answer>", "a <tool_call>1</tool_call>", f"{MARK}out")
+    assert [chain_of_focus.called(each, Means()) for each in (said, looked)] == [0, 1]
+    _, (question,) = asked(grit.judged, read("<answer>red</answer> or blue"), "score: 1")
+    assert ("red" in question, "blue" in question) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +349,7 @@ def ends(answer: str) -> str:
     [
         ("5", "<answer> 5 </answer>", 1), (ends("red"), "red", 1), ("red", "red", 1), (ends("blue"), "red", 0),
         ("12 or 5", "5", 1), ("5 or 12", "5", 0), ("it is 1,000", "1000", 1), (f"{ends('it is 5')} 7", "5", 1),
-        ("so 7", "it is 7", 1),
+        ("so 7", "it is 7", 1), ("it is 5.0", "5", 1),
     ],
 )  # fmt: skip
 def test_the_last_number_of_openthinkimg_or_that_of_its_end_counts(reply: str, answer: str, right: float) -> None:
@@ -366,3 +379,5 @@ def test_the_judge_of_deepeyes_is_asked_at_the_end_of_a_rollout_alone() -> None:
     assert asked(deepeyes.judged, read(call), "1") == (None, [])
     assert asked(deepeyes.judged, read("<think>a</think><answer>5</answer>"), "1")[0] == 1
     assert asked(deepeyes.judged, read("<think>a</think><answer>5</answer>"), "0")[0] == 0
+    _, (question,) = asked(deepeyes.judged, read("so", "<answer>7</answer>", "told"), "1")
+    assert question.endswith("[Model_answer] : 7\nJudgement:")

@@ -12,7 +12,7 @@ from PIL import Image
 from support.called import virc
 
 from virc.core import plugins
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, DataError
 from virc.data.rows.record import Message, Picture, Record
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.reasoning.calls import Box, Call, ToolError, View
@@ -115,6 +115,11 @@ def test_names_of_mini_o3_count_what_tools_made() -> None:
     refused = talk.feed(Reply(named % "observation_3"))
     assert isinstance(refused, Rejected)
     assert "original_image, observation_1, observation_2" in refused.reason
+    four, known = View([(9, 9)] * 4, inputs=2), tool("crop_observation")
+    assert known.read({"image_index": "observation_2"}, four) == {"image_index": 3}
+    assert known.write({"image_index": 2}, four) == {"image_index": "observation_1"}
+    with pytest.raises(ToolError, match=r"there are: original_image, observation_1, observation_2$"):
+        known.read({"image_index": "observation_3"}, four)
 
 
 @pytest.mark.parametrize(
@@ -249,3 +254,10 @@ def test_the_second_picture_of_visrl_is_within_a_picture_that_is_not_square(tmp_
         with Image.open(io.BytesIO(rows_of_visrl._crop(box, "a.png", tmp_path))) as cut:
             assert cut.size == size
             assert cut.getpixel((cut.width - 1, cut.height - 1)) == (255, 0, 0)
+    inside = {"path": "b.png", "bytes": as_png(picture).data}
+    with Image.open(io.BytesIO(rows_of_visrl._crop("[0, 0, 0.5, 0.5]", inside, tmp_path))) as cut:
+        assert cut.size == (20, 5)
+    for box, said in (("[0.1, 0.5, 0.9, 0.5]", "no pixels"), ("[[0, 0, 1, 1], [0, 0, 1, 1]]", "one box"), ("a", "one")):
+        with pytest.raises(DataError, match=said):
+            rows_of_visrl._crop(box, "a.png", tmp_path)
+    assert tool("crop_region").read({"bbox_2d": [1, 2, 3, 4]}, View([])) == {"bbox_2d": [1, 2, 3, 4]}

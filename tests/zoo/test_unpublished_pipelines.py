@@ -106,6 +106,51 @@ def test_the_last_answer_counts_unless_it_is_unsure(reply: str, answer: str | No
     assert vicor.answered(reply) == answer
 
 
+FACTORS = "- Is it red?\n\n* Is it big?\n\u2022 Is it old?\nIs it wet?"
+SHOWN = "Answer by what the picture shows"
+
+
+@pytest.mark.parametrize(
+    ("question", "thoughts", "looks", "answer"),
+    [
+        ("Which?\nA. a cup\nB. a pot", ["Answer: B"], [vicor.CAPTION], "B"),
+        (
+            "Which?\nA. a cup\nB. a pot", ["Answer: unsure", " u, seen"],
+            [vicor.CAPTION, f"Which?\nA. a cup\nB. a pot\n\n{SHOWN} with the letter of one choice alone."], "look 1",
+        ),
+        ("Is A. it?", ["Who knows", "U"], [vicor.CAPTION, f"Is A. it?\n\n{SHOWN} in a few words."], "look 1"),
+        *(
+            ("Why?", ["Answer: unsure", "I", FACTORS, last],
+             [vicor.CAPTION, *(f"Is it {each}? Answer in a few words." for each in ("red", "big", "old"))], answer)
+            for last, answer in (("So.\nAnswer: rain", "rain"), ("It rains", "It rains"))
+        ),
+    ],
+)  # fmt: skip
+def test_vicor_looks_again_where_its_first_thought_is_unsure(
+    question: str, thoughts: list[str], looks: list[str], answer: str
+) -> None:
+    seen, said = list[str](), list[str]()
+
+    def look(images: Any, text: str, step: str) -> str:
+        assert images == ["picture"]
+        seen.append(text)
+        return f"look {len(seen) - 1}"
+
+    def think(text: str, step: str) -> str:
+        said.append(text)
+        return thoughts[len(said) - 1]
+
+    roles: Any = SimpleNamespace(eyes=SimpleNamespace(ask=look), mind=SimpleNamespace(ask=think))
+    problem: Any = SimpleNamespace(question=question, images=["picture"])
+    assert vicor.solve(problem, roles) == answer
+    assert (seen, len(said)) == (looks, len(thoughts))
+    assert all(f"Question: {question}\n" in each or f"picture: {question}\n" in each for each in said)
+    assert ["unsure" in each for each in said] == [True, False, False, False][: len(said)]
+    if len(said) == 4:
+        clues = "\nIs it red? look 1\nIs it big? look 2\nIs it old? look 3\n"
+        assert f"A picture is described so: look 0{clues}" in said[3]
+
+
 @pytest.mark.parametrize(
     ("reply", "word"),
     [("Red.", "red"), ("Answer: Two cubes", "two"), ("yes, it is", "yes"), ("so:\n 3", "3"), ("", ""), ("it is:", "")],
@@ -139,5 +184,12 @@ def test_a_scene_that_is_told_is_parted_from_its_question() -> None:
          "directions": {"left": [1, 0, 0]}}
     )  # fmt: skip
     assert study.told(f"{scene}What is it?") == (scene, "What is it?")
-    assert "\nObjects: 1\nObject: Color: red Size: large Rotation: 1.5 Shape: cube " in scene
+    things, relations, directions, file = scene.removeprefix(f"{study.SCENE}Scene 3:\n\n").split("\n\n")[:4]
+    assert things == "Objects: 1\nObject: " + " ".join(
+        f"{name}: {value}" for name, value in zip(
+            ("Color", "Size", "Rotation", "Shape", "Material", "3D Coords", "Pixel Coords"), thing.values(), strict=True
+        )
+    )  # fmt: skip
+    assert (relations, directions) == ("Relationships: 'left': [[]]", "Directions: 'left': [1, 0, 0]")
+    assert file == "Image Filename: 3.png"
     assert study.told("Is it red?\n\nOr blue?") == ("", "Is it red?\n\nOr blue?")

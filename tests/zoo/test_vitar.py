@@ -44,6 +44,7 @@ def ended(arguments: str) -> str:
         (boxed("[[1, 2, null, 4]]"), 0, 0),
         ("left lung", 0, 0),
         ('"actions": []', 0, 0),
+        (ended('"ans": "a"') + ' "answer": "left lung"', 0, 0),
     ],
 )
 def test_a_reply_acts_and_is_right(reply: str, acted: float, right: float) -> None:
