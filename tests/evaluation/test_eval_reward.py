@@ -175,6 +175,11 @@ def test_a_model_that_is_asked_later_joins_those_that_have_values(server: Server
     done = evaluated(server, problems, "--reward", system, models=("bad",))
     assert [each["name"] for each in done.json["models"]] == ["bad", "good"]
     assert (means(done)["right"], means(done, 1)["right"]) == (0.25, 0.75)
+    system.with_name("other.py").write_text(REWARD.replace("0.5 *", "2 *"))
+    system.write_text(system.read_text().replace("mine.py", "other.py"))
+    other = evaluated(server, problems, "--reward", system, models=("bad",))
+    assert means(other)["total"] == pytest.approx((2 * 0.5 - 0.1 + 2 * 0.5 - 0.1 + 0.9 + 0) / 4)
+    assert other.json["models"][1]["reward"] is None  # it is of the former reward, which is not mixed with this one
     plain = evaluated(server, problems, "--limit", 4)
     assert plain.code == 5  # without the reward, rows need an answer
     assert "it has no answer" in plain.err

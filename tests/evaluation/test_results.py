@@ -19,7 +19,7 @@ from support.made import make as make_run
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core.errors import ConfigError, NetworkError, SetupError
+from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
 from virc.evaluation.contamination import are_copies, compare, files, fingerprint
@@ -413,6 +413,10 @@ def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypat
     assert f"error: {file} has 1 difference: {sentence}\n" in done.err
     assert str(verifying.Difference("row", "gone", "\x1b[2J" + "x" * 99)) == f"problem [2J{'x' * 57}…: gone"
     assert scoring.score is not lenient
+    gone = [verifying.Difference("row", "gone", id) for id in "12"]
+    with pytest.raises(DataError) as caught:
+        msgspec.structs.replace(verifying.verify(file), differences=gone).check()
+    assert caught.value.message == f"{file} has 2 differences: problem 1: gone; …"
 
 
 def test_all_code_that_scores_is_in_its_digest(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

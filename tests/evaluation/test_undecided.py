@@ -23,7 +23,7 @@ from virc.evaluation.pages.report import render
 from virc.evaluation.problems import problem_of
 from virc.evaluation.statistics import mcnemar
 from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
-from virc.evaluation.verdicts import verdicts_by_rule
+from virc.evaluation.verdicts import doubtful, verdicts_by_rule
 from virc.reasoning.calls import BoxView
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
@@ -262,6 +262,15 @@ def test_what_no_rule_could_read_is_told_from_what_is_wrong(
     assert verdicts_by_rule({"1": problem}, {"m": {"1": line}}, algebra=False) == {
         ("m", "1"): Verdict(right, "rule", unread)
     }
+
+
+@pytest.mark.parametrize(("right", "asked"), [(None, ["4"]), (False, []), (True, [])])
+def test_a_judge_is_asked_about_what_a_published_rule_cannot_read(right: bool | None, asked: list[str]) -> None:
+    row = as_row(1, {"id": 1, "question": "q", "answer": "2", "images": []})
+    problems = {"1": problem_of(row, "none", rewarded=False, right=lambda *_: right)}
+    answers = {"m": {"1": AnswerLine(1, problems["1"].digest, "m", "4", None)}}
+    found = doubtful(problems, answers, verdicts_by_rule(problems, answers, algebra=False))
+    assert [each.answer for each in found] == asked
 
 
 def test_unread_answers_have_a_column_and_the_flag_of_a_judge(server: Server, problems: Path) -> None:

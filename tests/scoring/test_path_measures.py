@@ -41,6 +41,7 @@ def test_distances_of_paths_are_those_by_hand(
 
 
 def test_a_walker_may_wait_at_a_point() -> None:
+    assert distances(RIGHT, [(0, 0)]) == [[0], [1], [2]]  # a row for each point of the first
     assert frechet([(0, 0)], RIGHT) == 2
     assert frechet([(0, 0), (2, 0)], RIGHT) == 1  # one waits at either end while the other goes by the middle
     assert frechet(RIGHT, [(0, 0), (2, 0), (0, 0), (2, 0)]) == 1  # back to (1, 0) at the most

@@ -35,11 +35,13 @@ class Scripted:
     def __init__(self, *texts: str, to: Callable[[str], str] | None = None) -> None:
         self.texts, self.asks, self.sampling = list(texts), list[Ask](), list[Sampling]()
         self.grid, self.to, self.lock = Grid(14, 2), to, threading.Lock()
+        self.seconds = list[float | None]()
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Drawn:
         with self.lock:
             self.asks.append(ask)
             self.sampling.append(sampling)
+            self.seconds.append(seconds)
             if self.to:
                 return Drawn(self.to(ask.messages[-1].text))
             if not self.texts:
@@ -55,6 +57,8 @@ def run(
     seed: int = 7,
     roles: Mapping[str, Role] = ROLES,
     images: Sequence[OpenedImage] = IMAGES,
+    deadline: Deadline | None = None,
+    trace: Path | None = None,
 ) -> Any:
     """The fields of the output of a pipeline with this function."""
     pipeline = Pipeline("p", Path(function.__code__.co_filename), roles, {}, "mind", function, "digest")
@@ -63,5 +67,6 @@ def run(
         name: OpenRole(roles[name], Opened(name, each, ChatProtocol(own_protocol(()))))
         for name, each in backends.items()
     }
-    fields, _ = solve.solve_problem(setup, opened, solve.Task("How many?", images, seed), Deadline(None))
+    task = solve.Task("How many?", images, seed, trace)
+    fields, _ = solve.solve_problem(setup, opened, task, deadline or Deadline(None))
     return fields

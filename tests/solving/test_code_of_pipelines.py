@@ -92,14 +92,14 @@ def test_a_piece_of_code_finds_the_state_and_the_pictures_of_those_before_it(
 
     shared = interpreter(sandbox)
     with running(Branch(Run(1))):
-        shared.run("```\n1\n```", [PICTURE, Image.new("L", (5, 4))], {"a": "b"}, seconds=3)
+        shared.run("```\n1\n```", [PICTURE, Image.new("L", (5, 4))], {"a": "b\ud83d"}, seconds=3)
         assert shared.run("die", calls=7) == "it took over 3 s and was ended."
-        shared.run("3")
+        shared.run("3", [OpenedImage(Image.new("RGB", (7, 7)))])
     pictures = [("image_0.png", "image_0", (8, 6)), ("image_1.png", "image_1", (5, 4))]
     first, second, third = given
-    assert first[1:] == ("1", pictures, 3, True, {"a": "b"}, 32)
+    assert first[1:] == ("1", pictures, 3, True, {"a": "b?"}, 32)
     assert second == ("past 1", "die", pictures, 20, True, {}, 7)
-    assert third[:3] == ("past 1", "3", pictures)
+    assert third[:3] == ("past 1", "3", [*pictures, ("image_0.png", "image_0", (7, 7))])  # the last of a name is it
 
 
 def fails(error: Exception) -> Callable[..., Any]:

@@ -389,6 +389,13 @@ def test_costs_of_a_grader_are_added_to_those_of_the_samples(own: Protocol) -> N
     assert (untold.prompt_tokens, untold.completion_tokens) == (None, None)
 
 
+def test_what_is_told_of_samples_is_told_once_and_all_rejected_replies_count(own: Protocol) -> None:
+    solved, backend = run(own, CROP, CROP, config=SolveConfig(max_requests=1, samples=2))
+    assert (len(backend.asks), len(outcome.notices(solved))) == (2, 1)
+    solved, _ = run(own, "no", CROP, *["no"] * 4)
+    assert outcome.conduct(solved) == {"rejected": 5, "failure": "tries"}
+
+
 def test_votes_are_counted_by_the_choices_and_samples_left_are_told(own: Protocol) -> None:
     backend, left = Scripted(answer("A"), answer("red"), answer("blue")), list[int]()
     solved = solve(

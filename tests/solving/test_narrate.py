@@ -65,6 +65,7 @@ def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
         ("<think>one < two</think>\n97", "one < two"),
         ("Well. <think>one</think>97<think>two</think>", "one"),  # a reply has one thought
         ("97, and no <thin", ""),
+        ("</think> <think>one</think>97", "one"),
         ("<think>never </ended", "never </ended"),
         ("<think></think>97", ""),
     ],

@@ -183,6 +183,8 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     assert "&lt;b&gt;?" in page
     assert page.count("data:image/png;base64,") >= 4
     assert page.count("Boxes, 100 × 50 px</figcaption>") == 1
+    shown = ("Image 0, 100 × 50", "Image 1, 100 × 50", "step-2-image-0.png, 50 × 30", "step-3-image-0.png, 60 × 36")
+    assert [f"{each} px</figcaption>" in page for each in shown] == [True] * 4
     assert page.count('d="M10 10H60V40H10Z"') == 2, "the box and its halo, on the input"
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import jsonschema
 import pytest
 from batches import problems, read, write
+from PIL import Image
 from support.called import Done, virc
 from support.faults import status
 from support.servers import Body, Server, count_usage, dead_url, serve
 from support.solving import answer, told_to_wait
 
+import virc as package
 from virc.sandbox import pool
 from virc.solving import batch as retry
 
@@ -101,7 +103,7 @@ def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server,
     jsonschema.validate(found, schema)
     assert [step["name"] for step in found["steps"]] == ["scene", "count", "reply"]
     assert found["steps"][2]["output"] == ["four"]
-    assert found["answer"] == "four"
+    assert (found["answer"], found["model"].partition(":")[0]) == ("four", "see (eyes")
     assert set(found["roles"]) == {"eyes", "mind"}
 
 
@@ -247,7 +249,7 @@ def test_a_dry_run_fails_where_the_function_is_wrong_whatever_the_replies_are(
         (["--role", "eyes"], 2, "--role eyes: it is NAME=URL or NAME=MODEL"),
         (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
         (["--samples", "3"], 2, "--samples does not go with --pipeline"),
-        (["--max-tokens", "9"], 2, "--max-tokens does not go with --pipeline"),
+        (["--max-tokens", "9"], 2, "or in the pipeline's file use `Role(max_tokens=...)`"),
         (["--temperature", "1"], 2, "leave one out, or in the pipeline's file use `Role(temperature=...)`\n"),
         (["--strategy", "majority:n=3"], 2, "use code that does the same: `sample` with `vote`, or a loop"),
         (["--dry-run", "--json"], 2, "--dry-run prints what is sent as text"),
@@ -275,7 +277,10 @@ def test_a_role_that_is_down_is_named(image: Path, file: Path, eyes: Server) -> 
 def test_a_batch_has_a_line_and_a_trace_for_each_row(
     image: Path, file: Path, eyes: Server, mind: Server, tmp_path: Path
 ) -> None:
-    source, out = write(tmp_path / "in.jsonl", problems(image, "a", "b")), tmp_path / "out.jsonl"
+    frames = tmp_path / "frames.gif"
+    Image.new("L", (112, 84)).save(frames, save_all=True, append_images=[Image.new("L", (112, 84), "white")])
+    rows = [*problems(image, "a"), *problems(frames, "b")]
+    source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     words = [source, "--pipeline", file, "--to", out, "--role", f"eyes={eyes.url}", "--trace", tmp_path / "t"]
     done = virc("batch", *words, "--role", f"mind={mind.url}")
     assert (done.code, done.out) == (0, "")
@@ -284,6 +289,11 @@ def test_a_batch_has_a_line_and_a_trace_for_each_row(
         jsonschema.validate(line, schema)
         assert (line["answer"], len(line["steps"])) == ("four", 3)
         assert json.loads((tmp_path / "t" / line["id"] / "steps.json").read_text())["answer"] == "four"
+    second = package.solve([frames, frames], "Sides?", endpoint=eyes.url, pipeline=file, page=2)
+    assert [each["shown"] for each in second.fields["pictures"]] == [2, 2]
+    assert {line["id"]: line["warnings"] for line in read(out)} == {
+        "a": [], "b": [f"{frames} has 2 frames, and the second is not looked at"]
+    }  # fmt: skip
 
 
 def test_a_role_that_is_killed_in_a_batch_loses_nothing(

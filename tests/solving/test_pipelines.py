@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,9 @@ from PIL import Image
 from pipeline_runs import ROLES, Scripted, run
 from support.solving import answer
 
-from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
+from virc.core.events import Reporter
+from virc.core.timeouts import Deadline
 from virc.models.load import Choice
 from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
@@ -22,7 +25,7 @@ from virc.solving.one import SolveConfig
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
 from virc.solving.pipelines.batch import rows_solver
 from virc.solving.pipelines.files import Pipeline, choose, load
-from virc.solving.pipelines.solve import PipelineSetup, planned
+from virc.solving.pipelines.solve import PipelineSetup, planned, ready, set_up
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Ran, Run, running, total
 from virc.solving.setup import Setup
@@ -66,7 +69,8 @@ def test_rows_wait_for_the_weakest_server_and_have_seeds_of_their_own(monkeypatc
     _, _, work, _, workers, outage, _ = found
     assert (workers, outage._answers()) == (2, False)
 
-    def away(*_: Any) -> None:
+    def away(_: Any, offline: bool, *__: Any) -> None:
+        assert offline
         raise NetworkError("gone")
 
     monkeypatch.setattr("virc.solving.pipelines.batch.files_of", away)
@@ -100,7 +104,9 @@ def test_a_conversation_goes_on_behind_its_reply() -> None:
 
 def test_samples_have_seeds_that_differ_and_are_the_same_again() -> None:
     def several(problem: Problem, roles: Roles) -> str:
-        return vote(roles.eyes.sample(3, problem.question)) + roles.eyes.ask("Sure?")
+        drawn = roles.eyes.sample(3, problem.question)
+        assert sorted(drawn) == ["3", "4", "4 "]
+        return vote(drawn) + roles.eyes.ask("Sure?")
 
     eyes, again, other = (Scripted("4", "3", "4 ", "!") for _ in range(3))
     fields = run(several, {"eyes": eyes})
@@ -142,6 +148,44 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
     assert caught.value.message == "role 'eyes', step 'seen': connection refused"
     assert caught.value.hint == "start the server"
 
+    def go_on(_: Problem, roles: Roles) -> str:
+        with suppress(NetworkError):
+            roles.eyes.ask("x")
+        return roles.mind.ask("y")
+
+    fields = run(go_on, {"eyes": Scripted(), "mind": Scripted("four")})
+    assert (fields["tokens"], fields["turns"], fields["replies"]) == ({"prompt": 5, "completion": 2}, 1, 1)
+    assert [step["error"] for step in fields["steps"]] == ["role 'eyes', step 'eyes': connection refused", None]
+
+
+def test_boxes_are_counted_in_the_picture_as_it_was_shown() -> None:
+    """Of 300 x 200 px, 294 x 196 are shown; the other picture is shown as it is."""
+    images = [OpenedImage(Image.new("RGB", size)) for size in ((280, 140), (300, 200))]
+    eyes = Scripted("[147, 98, 294, 196]")
+
+    def look(problem: Problem, roles: Roles) -> str:
+        return str(boxes(roles.eyes.ask(problem.images), "pixel", image=1))
+
+    found = run(look, {"eyes": eyes}, images=images)
+    assert [each.size for each in eyes.asks[0].images] == [(280, 140), (294, 196)]
+    assert [step["boxes"] for step in found["steps"]] == [(), ((150, 100, 300, 200),)]
+
+
+def test_the_time_of_a_problem_is_that_of_its_roles_and_steps() -> None:
+    mind = Scripted("a")
+    run(lambda _, roles: roles.mind.ask("x"), {"mind": mind}, deadline=Deadline(50))
+    assert mind.seconds[0]
+    assert 0 < mind.seconds[0] <= 50
+    with pytest.raises(VircError, match="0 s"):
+        run(lambda *_: vote(["a"]), {}, deadline=Deadline(0))
+
+
+def test_an_answer_whose_trace_cannot_be_written_is_given(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fields = run(lambda *_: "four", {}, trace=tmp_path / "file" / "t")
+    assert (fields["answer"], fields["trace"]) == ("four", None)
+    assert run(lambda *_: "four", {}, trace=tmp_path / "t")["trace"] == str(tmp_path / "t")
+
 
 @pytest.mark.parametrize(
     ("function", "words"),
@@ -176,7 +220,11 @@ def test_a_role_with_its_own_protocol_has_seeds_of_its_own_and_fails_as_its_mode
     eyes = Scripted(to=lambda _: answer("4"))
     look = run(lambda problem, each: vote(each.eyes.sample(2, problem.images[0], "x")), {"eyes": eyes}, roles=roles)
     assert (look["answer"], len({each.seed for each in eyes.sampling})) == ("4", 2)
+    assert (look["steps"][0]["replies"], look["replies"], look["turns"]) == (2, 2, 2)
     assert {(each.temperature, each.max_tokens) for each in eyes.sampling} == {(1, 9)}
+    third = Scripted("no", "no", answer("4"))
+    look = run(lambda problem, each: each.eyes.ask(problem.images[0]), {"eyes": third}, roles=roles)
+    assert (look["replies"], look["turns"], look["tokens"]) == (3, 1, {"prompt": 15, "completion": 6})
     with pytest.raises(NoAnswerError) as caught:
         run(lambda problem, each: each.eyes.ask(problem.images[0]), {"eyes": Scripted(to=lambda _: "no")}, roles=roles)
     assert caught.value.message.startswith("role 'eyes', step 'eyes': 4 replies in a row could not be used; the last: ")
@@ -424,6 +472,18 @@ def test_a_pipeline_has_the_tools_that_it_names(
     made = tools.loaded({"see": tool}, tmp_path)
     assert [*made] == ["see"]
     assert (made["see"] and made["see"].NAME) == found
+    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): return ''\n"
+    (tmp_path / "p.py").write_text(f"{head}TOOLS = {{'see': {tool!r}}}\n")
+    setup = set_up(str(tmp_path / "p.py"), {}, Setup(Choice(model="m"), SolveConfig()))
+    assert {name: each and each.NAME for name, each in setup.tools.items()} == {"see": found}
+
+    def lacks(names: list[str]) -> None:
+        raise SetupError(f"no {names}")
+
+    monkeypatch.setattr(tools_registry, "check_ready", lacks)  # before a model is opened
+    with pytest.raises(SetupError) as refused, ready(setup, Reporter()):
+        pass
+    assert refused.value.message == f"tool 'see': no {[found] if found else []}"
 
 
 def test_a_tool_that_is_not_here_is_an_error_of_its_call_alone() -> None:

@@ -49,6 +49,15 @@ def test_more_than_the_limit_is_refused_with_the_numbers(memory: ImageMemory) ->
     assert refused.value.hint == f"make it smaller, or export {SETTING}=11"
 
 
+def test_a_client_that_is_gone_waits_for_nothing(memory: ImageMemory) -> None:
+    def gone() -> None:
+        raise ConnectionResetError
+
+    with memory.hold(9 * MIB, "it"), pytest.raises(ConnectionResetError), memory.hold(2 * MIB, "it", of_client(gone)):
+        pytest.fail("it was let in")
+    assert memory.held == 0
+
+
 def test_a_file_of_the_user_is_opened_alone_without_a_chosen_limit(
     memory: ImageMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,13 +70,14 @@ def test_rows_are_those_of_the_one_list_of_an_object(text: bytes, ids: list[int]
 
 
 def test_rows_and_lines_are_counted_from_one_also_where_some_are_passed_over() -> None:
-    array = b'\xef\xbb\xbf[{"id": 1}, 7, {"id": 3, "id": 3}, {"id": NaN}, {"id": 5}]'
+    array = b'\xef\xbb\xbf[{"id": 1}, 7, {"id": 3, "id": 3}, {"id": NaN}, {"id": 5}, {"id": -1e999}]'
     found = dict(array_rows(io.BytesIO(array), start=2))
-    assert found.keys() == {2, 3, 4, 5}
+    assert found.keys() == {2, 3, 4, 5, 6}
     assert str(found[2]) == "row 2: it is a number, not an object"
     assert str(found[3]) == "row 3: a key comes twice in one object"
     assert str(found[4]) == "row 4: it contains NaN, which is not valid JSON"
     assert found[5] == {"id": 5}
+    assert str(found[6]) == "row 6: it holds a number that is too large"
     lines = dict(line_rows(io.BytesIO(b'\xef\xbb\xbf{"id": 1}\n\n{"id": 3}\nx\n')))
     assert (lines[1], lines[3], lines.keys()) == ({"id": 1}, {"id": 3}, {1, 3, 4})
 

@@ -89,7 +89,7 @@ class Frame:
         return len(self.rows)
 
     def itertuples(self, index: bool, name: None) -> Iterator[tuple[object, ...]]:
-        return iter(self.rows)
+        return iter([(at, *row) for at, row in enumerate(self.rows)] if index else self.rows)
 
 
 class Series:
@@ -118,11 +118,15 @@ class Lazy:
 def test_values_of_a_row_are_plain_but_its_pictures() -> None:
     grey, given = np.zeros((9, 8), np.uint8), object()
     row = {"image": grey, "question": np.str_("Say 1"), "price": np.float64("nan"), "at": np.array([1, 2]), "by": given}
+    row["when"] = type("NaT", (), {"__str__": lambda _: "NaT"})()  # of pandas
     ((same, read),) = read_python_rows([row])
     assert same is row
     assert (read.fault, read.id, read.digest, type(read.question)) == (None, 0, None, str)
     assert [*map(id, read.memory.values())] == [id(grey)]
     assert read.passed == {"question": "Say 1", "at": [1, 2], "by": str(given)}
+    pair = [grey, np.ones((8, 9), np.uint8)]
+    ((_, read),) = read_python_rows([(pair, "Which?")])
+    assert [read.memory[str(name)] is each for name, each in zip(read.images, pair, strict=True)] == [True, True]
 
 
 def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: Path) -> None:
@@ -141,11 +145,12 @@ def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: P
         {"images": [io.BytesIO(data), pixels], "question": np.str_("Say 4"), "embedding": array, "made": object()},
         {"image": {"bytes": data, "path": None}, "query": "Say 5"},
         (3, Series(image=data, question="Say 6")),
+        ((image, array), "Say 7"),
     ]
     with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
-        assert [each.answer for each in batch(mixed, model)] == list("0123456")
+        assert [each.answer for each in batch(mixed, model)] == list("01234567")
         sent = [sum(part["type"] == "image_url" for part in body["messages"][-1]["content"]) for body in server.chats()]
-        assert sorted(sent) == [1, 1, 1, 1, 1, 2, 2]
+        assert sorted(sent) == [1, 1, 1, 1, 1, 2, 2, 2]
         assert [each.answer for each in batch(frame, model)] == ["y", "b"]  # the choices stand behind the question
         assert [each.answer for each in batch(Lazy(_rows(str(image), 2)), model)] == ["0", "1"]
         assert list(batch([], model)) == []
@@ -280,7 +285,10 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
     with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
         found = list(batch(file, model, trace=tmp_path / "t", temperature=1.0, seed=5))
-        other = list(batch(str(file), model, temperature=1.0, seed=5))
+        (tmp_path / "u").mkdir()
+        (tmp_path / "u" / "r1").write_text("mine")
+        other = list(batch(str(file), model, temperature=1.0, seed=5, timeout=60))
+        untraced = list(batch(str(file), model, temperature=1.0, seed=5, trace=tmp_path / "u"))
         again = list(batch(reversed([dict(line, image=image) for line in lines]), model, temperature=1.0, seed=5))
         seeds = {(_asked(body), body["seed"]) for body in server.chats()}
     assert [each.answer for each in found] == [each.answer for each in other] == ["0", "1"]
@@ -289,6 +297,8 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     assert found[1].row == {"id": "r1", "images": [image.name], "question": "Say 1", "level": 3}
     assert found[1].trace == tmp_path / "t" / "r1"
     assert (tmp_path / "t" / "r1" / "index.html").is_file()
+    assert [(each.answer, each.trace) for each in untraced] == [("0", tmp_path / "u" / "r0"), (None, None)]
+    assert str(untraced[1].error) == f"{tmp_path / 'u' / 'r1'} is a file, not a folder for a trace"
 
 
 def test_progress_is_a_line_on_stderr_where_it_is_wanted(image: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from support.solving import CROP, answer
 from test_driver import Scripted, run
 
-from virc.core.errors import UsageError
+from virc.core.errors import NetworkError, UsageError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply
@@ -64,19 +65,28 @@ def test_the_judge_sees_the_picture_and_what_was_cut_out_of_it(own: Protocol) ->
     (ask,) = judge.asks
     assert [image.size for image in ask.images] == [(112, 84), (56, 56)]
     assert ask.messages[-1].images == (0, 1)
+    shown = json.loads(ask.messages[-1].text)
+    assert (shown["question"], "Find x" in shown["solution"]) == ("Find x", False)
 
 
 def test_a_grade_is_an_event_with_what_the_judge_says(own: Protocol) -> None:
     told: list[Event] = []
     solved, _ = run(own, answer("97"))
+    model = Scripted(answer("98"), answer("99"))
     asking = Asking(
-        SolveConfig(samples=2), Scripted(answer("98")), own, [Image.new("RGB", (8, 8))], "Find x", Deadline(None),
-        on_event=told.append, grader=Judge(Scripted("It is right.\nscore: 5")),  # type: ignore[arg-type]
+        SolveConfig(samples=2), model, own, [Image.new("RGB", (8, 8))], "Find x", Deadline(9),
+        on_event=told.append, grader=Judge(judge := Scripted("<think>Hm.\nScore:</think>It is right.\nscore: 5")),  # type: ignore[arg-type]
     )  # fmt: skip
     assert asking.grade(solved.attempts[0]).words == "It is right."
     assert told == [TextDelta(""), GradeGiven(0.5, "It is right.")]
     assert asking.draw(1).trace.answer == "98"
     assert told[2] == SampleStart(2, 2)
+    assert asking.draw(0).trace.answer == "99"
+    assert len({each.seed for each in model.samplings}) == 2
+    assert [seconds and 0 < seconds <= 9 for seconds in judge.seconds] == [True]
+    late = msgspec.structs.replace(asking, deadline=Deadline(0))
+    with pytest.raises(NetworkError, match="no answer within 0 s"):
+        late.grade(solved.attempts[0])
     with pytest.raises(UsageError, match="reward is for grades by a reward, and they are by judge"):
         Graders(judge="http://j/v1").maker("judge", reward="tiny")
 

@@ -1,5 +1,6 @@
 """Rows as spreadsheets, data sets and programs write them: what is read from each, and what is said of the others."""
 
+import base64
 import io
 import json
 import sys
@@ -15,7 +16,8 @@ from virc.core.errors import DataError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.core.tables.delimited import Numbered
 from virc.solving.rows import Row
-from virc.solving.sources.picture_files import is_picture, pictures_of
+from virc.solving.sources.columns import parse_chosen
+from virc.solving.sources.picture_files import is_picture, is_source, pictures_of
 from virc.solving.sources.row_files import RowFile, open_rows, rows_of
 
 PROBLEMS = [("7", "a.png", "q"), ("8", "b.png", "r")]
@@ -60,6 +62,8 @@ TABLES: Mapping[str, bytes] = {
     "JSON lines with a key twice, and 200 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
     b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 200 + b"]" * 200 + b"}\n",
     "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
+    "a JSON array behind an empty line": b'\n [{"id":"7","image":"a.png","question":"q"},'
+    b'{"id":"8","image":"b.png","question":"r"}]',
     "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
     "JSON lines in UTF-16": "\n".join(
         json.dumps({"id": id, "image": image, "question": question}) for id, image, question in PROBLEMS
@@ -80,6 +84,19 @@ def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pyte
     stdin = io.BufferedReader(io.BytesIO(TABLES[name]))  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
     assert Opened("-").problems == PROBLEMS
+
+
+def test_of_a_pipe_the_first_row_names_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(content: bytes) -> None:
+        stdin = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+
+    piped(b'{"image": "a", "question": "q"}\n{"image": "b", "question": "r", "level": 3}\n')
+    opened = Opened("-")
+    assert (opened.file.columns(), opened.count, len(opened.rows)) == (("image", "question"), None, 2)
+    for content, said in ((b"PAR1", "Parquet is not read from a pipe"), (b"GIF89a", "- is a picture, not rows")):
+        piped(content)
+        assert refused("-").message == said
 
 
 @pytest.mark.parametrize(
@@ -113,6 +130,7 @@ def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean
         ("Bild der Frage,question", "no column is known as the image", "--column 'image=Bild der Frage'"),
         ("image_0,image_1,question", "no column is known as the image", "reads the pictures of several columns"),
         ("a.png,What is x?", "no column is known as the question", "such as image,question"),
+        ("a.PNG,How many", "no column is known as the question", "such as image,question"),
         ("image,image,question", "two columns are called 'image'", "a name of its own"),
     ],
 )
@@ -148,6 +166,60 @@ def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
 def test_an_id_is_what_the_cell_says_or_the_number_of_the_row(given: object, id: object) -> None:
     (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
     assert (row.id, type(row.id), row.fault) == (id, type(id), None)
+
+
+JPEG = base64.b64encode(b"\xff\xd8\xff" + bytes(90)).decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "images", "question", "passed", "said"),
+    [
+        ({"images": "data:image/png;base64,AAAA"}, ("data:image/png;base64,AAAA",), "q", {}, ""),
+        ({"img": "DATA:image/png;base64,AAAA"}, ("DATA:image/png;base64,AAAA",), "q", {}, "image is read from 'img'"),
+        ({"img": f"{JPEG[:76]}\n{JPEG[76:]}"}, (f"data:;base64,{JPEG}",), "q", {}, "image is read from 'img'"),
+        ({"images": ["a.png", {"bytes": None, "path": "b.png"}]}, ("a.png", "b.png"), "q", {}, ""),
+        ({"image-path": "a.png"}, ("a.png",), "q", {"image-path": "a.png"}, "image is read from 'image-path'"),
+        ({**ROW, "more": {"a": [b"x"]}, "kept": {"a": ["x"]}}, ("a.png",), "q", {"kept": {"a": ["x"]}}, ""),
+        ({**ROW, "A": "x"}, ("a.png",), "q", {"A": "x"}, ""),
+        (
+            {**ROW, "A": "x", "B": "", "C": "z"}, ("a.png",), "q Choices: x z",
+            {"A": "x", "B": "", "C": "z", "choices": ["x", "z"]}, "",
+        ),
+        (
+            {**ROW, "choice1": "x", "choice0": "y"}, ("a.png",), "q Choices: y x",
+            {"choice1": "x", "choice0": "y", "choices": ["y", "x"]}, "",
+        ),
+        (
+            {**ROW, "hint": ["look", "left"], "instruction": ["no", "text"]}, ("a.png",), "q",
+            {"hint": ["look", "left"], "instruction": ["no", "text"]}, "the question is asked without hint",
+        ),
+    ],
+)  # fmt: skip
+def test_values_are_read_as_they_are_meant(
+    given: dict[str, Any], images: tuple[str, ...], question: str, passed: dict[str, Any], said: str
+) -> None:
+    told: list[str] = []
+    (row,) = rows_of([(9, 8, {"question": "q", **given})], say=told.append)
+    assert (row.images, row.question, row.passed, row.fault) == (images, question, {"question": "q", **passed}, None)
+    assert told == ([said] if said else [])
+
+
+def test_each_sentence_about_columns_is_said_once_and_a_wrong_row_has_its_place() -> None:
+    told: list[str] = []
+    rows = [
+        {"img": "a.png", "question": "q", "hint": "h"}, {"img": "a.png", "query": "r", "hint": "h", "context": "c"},
+        {"id": "x", "img": "a.png", "question": ""}, {"id": 7, "img": "a.png", "question": True},
+        {"id": "y", "img": "a.png"},
+    ]  # fmt: skip
+    found = [*rows_of([(2 * number, number, row) for number, row in enumerate(rows, 1)], say=told.append)]
+    assert [(row.line, row.id, row.fault and row.fault.message[:8]) for row in found] == [
+        (2, 1, None), (4, 2, None), (6, "x", "line 6: "), (8, 7, "line 8: "), (10, "y", "line 10:"),
+    ]  # fmt: skip
+    assert told == [
+        "image is read from 'img'", "the question is asked without hint", "the question is asked without context",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="--column image=: it is FIELD=NAME, FIELD one of id, image, question"):
+        parse_chosen(["image="])
 
 
 @pytest.mark.parametrize("given", [3.5, True, [1]])
@@ -210,8 +282,6 @@ def test_lists_in_cells(cells: dict[str, str], images: tuple[str, ...], question
 
 def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
     """The TSV files of VLMEvalKit hold the first; Parquet files of `datasets` hold the second."""
-    import base64
-
     import pyarrow
     from pyarrow import parquet
 
@@ -225,6 +295,8 @@ def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
         assert opened.rows[0].images == (f"data:;base64,{text}",)
         assert not {"image", "raw"} & opened.rows[0].passed.keys()
     assert opened.rows[0].passed["score"] is None
+    parquet.write_table(pyarrow.table({"images": [table["image"] * 2], "question": ["q"]}), clean / "two.parquet")
+    assert Opened("two.parquet").rows[0].images == (f"data:;base64,{text}",) * 2
 
 
 def test_an_image_may_be_the_index_of_another_row_and_several_stand_in_a_cell(clean: Path) -> None:
@@ -270,7 +342,9 @@ def test_a_sound_is_no_picture_and_rows_are_not_fetched() -> None:
 def test_a_file_that_a_spreadsheet_wrote_and_one_of_several_sources(clean: Path) -> None:
     for name, bom in (("UTF-16", True), ("byte order mark and line ends of Windows", True), ("comma", False)):
         (clean / "rows").write_bytes(TABLES[name])
-        assert Opened("rows").file.bom is bom
+        opened = Opened("rows")
+        assert opened.file.bom is bom
+        assert [event.text for event in opened.events] == ["rows is read as utf-16"] * (name == "UTF-16")
     picture(clean / "a.png")
     error = refused(["a.png", "rows"], "q")
     assert (type(error), error.message) == (UsageError, "several sources, and not all are pictures")
@@ -296,12 +370,16 @@ def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:
         assert opened.problems == [(name, name, "What?") for name in found]
         assert opened.count == len(found)
     assert opened.events[-1].text == "charts has 2 pictures; left out: notes.txt, in/"
-    assert isinstance(refused("charts"), UsageError)
+    assert all(isinstance(refused("charts", question), UsageError) for question in (None, " "))
     assert refused("charts/*.gif", "What?").message == "no file matches charts/*.gif"
-    (clean / "empty").mkdir()
-    (clean / "empty" / "rows.csv").write_text("image,question\n")
-    told = refused("empty", "What?")
-    assert (told.message, told.hint) == ("the folder empty has no pictures", "virc batch empty/rows.csv")
+    (clean / "empty" / "in").mkdir(parents=True)
+    for hint in ("virc batch empty/in 'QUESTION'", "virc batch empty/Rows.CSV"):
+        told = refused("empty", "What?")
+        assert (told.message, told.hint) == ("the folder empty has no pictures", hint)
+        (clean / "empty" / "Rows.CSV").write_text("image,question\n")
+    (clean / "x.png").write_text("image,question\na.png,q\n")  # whatever it is called
+    assert [is_source("empty"), is_source("gone"), pictures_of(["x.png"], Reporter())] == [True, False, None]
+    assert pictures_of(["empty/*.CSV"], Reporter()) is None
 
 
 def test_rows_of_usual_names_have_the_digest_they_had(clean: Path) -> None:
@@ -321,6 +399,13 @@ def test_columns_of_all_rows_are_known_before(clean: Path) -> None:
     (clean / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (ROW, {**ROW, "level": 3})))
     assert Opened("rows.jsonl").file.columns() == ("image", "question", "level")
     assert RowFile(iter(())).columns() == ()
+    assert RowFile(iter(()), question="q").columns() == ("question",)
+    for name in ("rows.jsonl", "rows.ndjson"):
+        (clean / name).write_text('{"of": [{"x": 1}], "image": "a", "question": "q"}')
+        assert [row.question for row in Opened(name).rows] == ["q"]
+    rows = '{"of": [{"x": 1}], "image": "a", "question": "q"}\n{"image": "b", "question": "r"}'
+    (clean / "rows.json").write_text(rows)
+    assert [row.question for row in Opened("rows.json").rows] == ["q", "r"]  # a list in a row is none of rows
 
 
 def test_columns_are_collected_row_by_row() -> None:

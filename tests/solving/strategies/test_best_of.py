@@ -67,8 +67,9 @@ def test_the_highest_grade_wins_wherever_it_stands(
 
 
 def test_of_two_graded_alike_the_earlier_is_given(image: Path) -> None:
-    with serve(in_order("2", "1", "3")) as server, serve(lambda _: "score: 5") as judge:
-        assert solved(server, judge, image, "best_of:n=3").json["answer"] == "2"
+    with serve(in_order("2", "1", "3")) as server, serve(lambda _: "It may be.\nscore: 5") as judge:
+        found = solved(server, judge, image, "best_of:n=3").json
+    assert (found["answer"], found["strategy"]["remarks"]) == ("2", ["It may be."] * 3)
 
 
 def test_the_judge_sees_the_pictures_and_no_reference(image: Path, tmp_path: Path) -> None:
@@ -118,9 +119,11 @@ def test_without_any_grade_there_is_no_answer_and_one_sentence(image: Path, tmp_
 
 
 def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) -> None:
-    with serve(in_order("1", "2")) as server:
+    with serve(in_order("1", "2")) as server, serve([], models=("a", "b")) as two:
         done = solved(server, dead_url(), image, "best_of:n=2")
+        unclear = solved(server, two, image, "best_of:n=2")
         assert (done.code, server.chats()) == (6, [])
+    assert (unclear.code, unclear.json["error"]["hint"]) == (3, "--judge-model a")
 
 
 def test_a_judge_that_refuses_ends_the_problem_with_its_traces(image: Path, tmp_path: Path) -> None:

@@ -138,7 +138,9 @@ def test_answers_of_another_strategy_are_not_continued(image: Path, tmp_path: Pa
     ("strategy", "message"),
     [
         ("majorty", "there is no strategy 'majorty'"),
+        ("majorty", "hint: did you mean 'majority'?"),
         ("majority:n=0", "strategy majority: n must be a whole number from 1 to 1000, not '0'"),
+        ("majority:n=0", "hint: options: n=8,early=yes\n"),
         ("majority:k=3", "strategy majority: unknown option 'k'"),
         ("majority:n", "'n' is no option"),
         ("majority:n=8,n=3", "has n twice"),
@@ -246,3 +248,4 @@ def test_a_strategy_in_full_has_its_samples_and_its_judge() -> None:
         found = resolved(SolveConfig(strategy="best_of:n=2"), Graders(judge="http://j/v1", judge_model=model))
         assert found == SolveConfig(strategy="best_of:n=2,by=judge", samples=2, judge=judge)
     assert resolved(SolveConfig(strategy="majority:n=1", temperature=0)).samples == 1
+    assert resolved(SolveConfig(strategy="majority"), Graders(judge="http://j/v1")).judge is None
