@@ -179,10 +179,20 @@ def test_a_chunk_that_reports_an_error_is_no_end(chunk: dict[str, Any], done: bo
         read_reply([body if done else body.removesuffix(b"data: [DONE]\n\n")], 1000)
 
 
-@pytest.mark.parametrize("event", [b"event: error\ndata: lost\n\n", b"event: error\ndata: {}\n\n", b"event: error\n\n"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"event: error\ndata: lost\n\n", b"event: error\ndata: {}\n\n", b"event: error\n\n",
+        b'error: {"code": 500, "message": "lost"}\n\n',  # llama.cpp's, older
+    ],
+)  # fmt: skip
 def test_an_event_named_error_is_one(event: bytes) -> None:
     with pytest.raises(WireError, match="failed"):
         read_reply([events(delta(content="half")).replace(b"data: [DONE]", event + b"data: [DONE]")], 1000)
+    with pytest.raises(WireError, match="failed"):  # also behind an end, and cut before its own
+        read_reply(
+            [events(delta("stop", content="all")).replace(b"data: [DONE]\n\n", b"event: error\ndata: lost")], 1000
+        )
 
 
 @pytest.mark.parametrize(
@@ -293,6 +303,10 @@ def test_lines_end_in_any_way_wherever_they_are_cut(end: str, size: int) -> None
     body = events(delta(content="4"), delta(content="2"), delta("stop"), end=end)
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     assert read_reply(pieces, 1000).text == "42"
+    of_texts = b"\x1e" + b"\n\x1e".join(
+        json.dumps(each).encode() for each in (delta(content="4"), delta("stop", content="2"))
+    )
+    assert read_reply([of_texts[start : start + size] for start in range(0, len(of_texts), size)], 1000).text == "42"
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
@@ -300,7 +314,12 @@ def test_lines_end_in_any_way_wherever_they_are_cut(end: str, size: int) -> None
 def test_an_event_may_have_its_data_in_several_lines(end: str, size: int) -> None:
     lines = ["data: {", 'data: "choices": [{"index": 0,', 'data: "delta": {"content": "42"},']
     body = end.join([*lines, 'data: "finish_reason": "stop"}]}', "", "data: [DONE]", "", ""]).encode()
-    assert read_reply([body[start : start + size] for start in range(0, len(body), size)], 1000).text == "42"
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    assert read_reply([each for piece in pieces for each in (piece, b"")], 1000).text == "42"
+    assert read_reply([body.replace(b"[DONE]", b'"[done]"')], 1000).text == "42"
+    assert read_reply([body[: body.index(b"[DONE]") - len(f"{end}{end}data: ")]], 1000).text == "42", (
+        "no end of its own"
+    )
 
 
 TOP = [{"token": "Yes", "logprob": -0.25, "bytes": [89]}, {"token": " No", "logprob": -1.5, "bytes": None}]
@@ -500,6 +519,7 @@ def test_a_call_of_a_message_without_choices_comes_with_its_plan() -> None:
     [
         ([delta(content="4"), {"choices": [{"message": {"content": "42"}}]}], "before its answer was whole"),
         ([{"object": "response", "status": "failed", "output": []}], "failed"),
+        ([{"message": {"content": "4"}, "done": False}], "before its answer was whole"),
     ],
 )
 def test_what_has_no_end_or_failed_is_no_reply(lines: list[Any], said: str) -> None:

@@ -56,6 +56,9 @@ def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, 
         submitting.check_site(site, "f")
     assert refused.value.message.startswith(message)
     assert refused.value.hint == hint
+    program("sinfo", "printf 'main|10:00|main*\\nlong|infinite|long\\n'")
+    with pytest.raises(ConfigError, match="'1:00:00' is above the limit of the partition main, 10:00"):
+        submitting.check_site(Site(time="1:00:00"), "f")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,7 @@ def test_a_dry_run_does_not_hang_where_slurm_does_not_answer(
     planned = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--dry-run")
     assert planned.code == 0
     assert "were not checked: could not ask Slurm for its partitions: sinfo did not answer in 0.2 s" in planned.err
+    assert "the nodes must see the paths of this run; with shared: in the site file virc checks that" in planned.err
 
 
 def test_a_run_is_refused_before_its_rows_are_read(program: Program, tmp_path: Path) -> None:

@@ -180,6 +180,9 @@ def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
     jobs.requeue(run, "7", Reporter(events.append))
     assert [event.text for event in events] == ["saved at step 5; job 7 goes back into the queue"]
     assert (spool / "7.requeue").exists()
+    for number in (5, 6):
+        attempts.write(run, Attempt(number=number, saved=5))
+    jobs.requeue(run, "7", Reporter())  # twice in vain is not three times
 
 
 def test_a_job_that_came_no_further_for_three_times_does_not(run: Run, spool: Path) -> None:

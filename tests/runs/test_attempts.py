@@ -312,6 +312,19 @@ def test_two_engines_do_not_train_one_run(
     assert f"note: waiting for process {os.getpid()} on " in capsys.readouterr().err
 
 
+def test_a_run_that_is_stopped_while_its_former_engine_ends_is_not_resumed(
+    run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(_: runs.State) -> bool:
+        runs.write_state(run, progress="stopped", pid=None, engine=None)
+        return False
+
+    runs.write_state(run, progress="running", engine=77, **{**runs.this_process(), "pid": GONE})
+    monkeypatch.setattr(runs, "engine_lives", ends)
+    with pytest.raises(ConfigError, match=r"^a was stopped meanwhile$"):
+        attempted(Engine(run, 6))
+
+
 def test_a_run_that_saved_its_last_step_has_finished_though_a_node_is_lost(
     run: Run, attempted: Callable[[Engine], Ended]
 ) -> None:

@@ -105,6 +105,8 @@ def test_a_validation_after_the_save_still_chooses_the_best(run: Run) -> None:
     assert (runs.state(run).best, runs.state(run).best_validation) == (10, 0.9)
     keeper.update({10: 0.9, 20: 0.95})
     assert (runs.state(run).best, runs.state(run).best_validation) == (20, 0.95)
+    keeper.update({10: 0.95, 20: 0.95})
+    assert runs.state(run).best == 10, "the earlier of two that are as good"
 
 
 def test_every_checkpoint_gets_the_chat_protocol_of_the_run_at_the_end(run: Run) -> None:

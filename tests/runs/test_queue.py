@@ -67,6 +67,7 @@ def row(name: str = "a") -> dict[str, object]:
             "job 5 waits: launch failed requeued held; scontrol release 5 lets it start",
         ),
         ("5|PENDING|N/A||SomethingNew", "job 5 waits: SomethingNew"),
+        ("5|PENDING|N/A||BeginTime", "job 5 waits: BeginTime"),  # when that is Slurm does not say
         ("5|PENDING|N/A||one|another", "job 5 waits: one|another"),
         ("5|PENDING|50000000000||None", "job 5 waits: Slurm has not looked for nodes yet"),
         ("5|REQUEUED|N/A||None", "job 5 waits: Slurm has not looked for nodes yet"),
@@ -351,6 +352,19 @@ def test_the_newest_run_that_waits_is_followed_by_default(says: Says, workspace:
     from virc_cli.commands.runs.tail import _newest_running
 
     assert _newest_running(workspace).name == "a"
+
+
+def test_a_failed_run_is_not_followed_where_slurm_does_not_answer(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "job_of", lambda *_: (None, "no answer"))
+    for progress, over in (("failed", True), ("stopped", False), ("new", False)):
+        watch = Watch(submitted(workspace, progress))
+        watch.look(runs.State(progress="running", job="5"))
+        watch.look(runs.State(progress=progress, job="5"))  # type: ignore[arg-type]
+        assert watch.over is over, progress
+    started = queue.Job("5", "running", start=time.time())
+    assert queue.shown(Run(workspace / "gone"), runs.State(job="5"), started) == "starting"
 
 
 def test_a_new_reason_or_start_of_a_waiting_job_is_said(workspace: Path) -> None:

@@ -85,6 +85,8 @@ def test_a_base_of_unknown_size_is_not_judged() -> None:
     found = fits.verdict(systems.get("virc"), "instruct", ("3b", "1x24g"), machine(SMALL), lambda _name: None)
     assert found.fits is None
     assert "Qwen/Qwen2.5-VL-3B-Instruct is not on this machine" in str(found.why)
+    few = fits.verdict(systems.get("virc"), "instruct", ("3b", "1x24g"), machine(), lambda _name: None)
+    assert (few.fits, few.needs, few.why) == (False, "1 GPU", "needs 1 GPU, here none"), "that is known all the same"
 
 
 def test_combinations_name_every_hardware_base_and_adapter_once() -> None:
@@ -141,6 +143,9 @@ def test_a_driver_in_trouble_is_the_hint() -> None:
     trouble = "an NVIDIA driver is loaded, but no GPU answers"
     with pytest.raises(SetupError) as refused:
         fits.refuse_unfit(*needed("3b"), msgspec.structs.replace(machine(), trouble=trouble))
+    assert refused.value.hint == trouble
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_few_gpus(needed("3b")[1], msgspec.structs.replace(machine(), trouble=trouble))
     assert refused.value.hint == trouble
 
 

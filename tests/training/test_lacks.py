@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import SetupError
+from virc.core.errors import ConfigError, SetupError
 from virc.envs.hardware import Gpu, Machine
 from virc.stages import rl, sft
+from virc.systems.registry import Judging, Reward
 from virc.training.estimate import fits
 from virc.training.estimate.needs import Estimate, Term
 
@@ -184,6 +185,12 @@ def test_a_judge_that_may_be_elsewhere_is_the_hint_where_the_stage_itself_has_gp
             fits.refuse_few_gpus(rollouts(judge_gpus=1), here)
         assert str(refused.value.hint).startswith(starts)
     fits.refuse_few_gpus(rollouts(judge_gpus=1), machine(*[gpu(24.0)] * 3))
+    named = Reward("virc", "published", Judging("http://judge/v1"))
+    fits.refuse_no_judge(rollouts(judge_gpus=1, reward=named))
+    with pytest.raises(
+        ConfigError, match=r"^the reward asks a judge, and none is named \(this stage: policy 2 \+ judge 1"
+    ):
+        fits.refuse_no_judge(rollouts(judge_gpus=1))
     assert "judge-split" in fits.judges(BOTH)
     assert fits.judges(BOTH).endswith("or --with rules, which needs none")
     assert "judge-split" not in fits.judges(())

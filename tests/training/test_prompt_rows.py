@@ -167,6 +167,8 @@ def test_a_few_units_are_counted_offered_added_tools_and_left_out(rows: Path, tm
     assert (found.rows, found.dropped, found.lacking, found.faults) == (7, 0, {"overlap": 2}, {"id_repeated": 1})
     assert found.lacks == "overlap the row has no box, nor a reference that calls a tool"
     assert all("orient_image" in row["prompt"][0]["content"] for row in written(found))
+    both = check(asked(file, tmp_path / "both", validation=only_source(file)))
+    assert (both.lacking, both.lacks) == ({"overlap": 4}, f"{found.lacks}; {found.lacks}"), "of held-out rows, too"
     limit = found.longest - 1
     look = asked(
         file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, probe=2, batch=2
@@ -181,6 +183,10 @@ def test_a_picture_that_cannot_be_shown_is_a_fault_of_its_row(tmp_path: Path) ->
     texts = [Text((Message("user", "<image>q"),), (str(tmp_path / name),)) for name in ("a.png", "gone.png")]
     thin, gone = lengths(counting(EMBEDDED_FOLDER, 10**6), texts)
     assert (bool(thin.fault), "gone.png" in gone.fault, thin.tokens) == (True, True, 0)
+    asked_alone = (Message("user", "q"),)
+    talks = [Text(asked_alone, ()), Text((*asked_alone, Message("assistant", "the reference is no part of it")), ())]
+    alone, answered = lengths(counting(EMBEDDED_FOLDER, 10**6), talks)
+    assert alone.tokens == answered.tokens > 0
 
 
 def test_a_source_that_shows_images_otherwise_is_refused(rows: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules, Survey, survey
 from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
-from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
+from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.templates import question_of
@@ -192,8 +192,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             for each in images
         ]
         messages = tuple(Message(each.role, content_of(each)) for each in turns.opening(protocol, question, sizes))
-        answer = sought(record, record.answer)
-        return msgspec.structs.replace(record, messages=messages, images=images, question=question, answer=answer)
+        return msgspec.structs.replace(record, messages=messages, images=images, question=question)
 
     def speaker_of(self, record: Record) -> Speaker:
         """The chat protocol and reward of the system that the row names, else those of the stage."""
