@@ -531,6 +531,7 @@ def test_the_address_of_a_page_of_the_hub_is_a_name(page: str, server: Hub) -> N
     [
         (f"https://huggingface.co/{MODEL}/tree/v1/more", f"virc download {MODEL} --revision v1"),
         (f"https://hf.co/datasets/{CRUX}/blob/main/a", f"virc download datasets/{CRUX} --revision main"),
+        (f"hf.co/{MODEL}/resolve/v2/a.json?download=true", f"virc download {MODEL} --revision v2"),
         ("models/ViRC-3B", "did you mean 'ViRC-3B'?"),
         ("data/CRUX/", "did you mean 'CRUX'?"),
         ("datasets/crux", "did you mean 'CRUX'?"),

@@ -13,7 +13,7 @@ from hub_server import git_id
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
-from virc.download.hub import record
+from virc.download.hub import fetching, record
 from virc.download.hub.fetching import _warn, fetch, move_in, ordered
 from virc.download.hub.folder import Folder, digest
 from virc.download.hub.record import Kept, Record
@@ -50,6 +50,23 @@ def test_what_makes_a_folder_a_dataset_comes_behind_archives(last: str) -> None:
     files = tuple(file(name) for name in (last, "images.tar", "rows.json", "a.tar.gz"))
     came = [each.name for each in ordered(files, Listing(REPO, "1" * 40, files))]
     assert came == ["rows.json", "images.tar", "a.tar.gz", last]
+
+
+@pytest.mark.parametrize("last", ["dataset_info.json", "part/config.json"])
+def test_small_files_come_before_it_too_and_archives_may_stay_packed(
+    last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+
+    def small(_repo: Repo, _commit: str, wanted: File, to: Path, *_: object) -> None:
+        came.append(wanted.name)
+        to.write_bytes(b"content")
+
+    monkeypatch.setattr(fetching, "fetch_small", small)
+    files = tuple(file(name) for name in (last, "images.tar", "rows.json"))
+    fetch(tmp_path, Listing(REPO, "1" * 40, files), files, Meter(0, Reporter()), stream=True, packed=True)
+    assert came == ["rows.json", "images.tar", last]
+    assert (tmp_path / "images.tar").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize(("behind", "stays"), [(b"", False), (b"a second archive", True)])
@@ -240,6 +257,28 @@ def test_a_folder_stays_ours_when_more_comes_into_it(tmp_path: Path) -> None:
     assert (kept.ours, [*kept.files]) == (True, ["a.json", "b.json"])
 
 
+def test_progress_of_an_archive_in_parts_is_that_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in pieces of 1000 bytes; other small files come before what makes the folder a dataset."""
+    monkeypatch.setattr("virc.unpack.archive.formats.ENOUGH", 2000)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        tar.addfile(info := tarfile.TarInfo("one.png"), io.BytesIO())
+    whole, done, begun = content.getvalue(), list[int](), list[tuple[str, int]]()
+    parts = [file(f"a.tar.00{at}", whole[at * 6000 : (at + 1) * 6000]) for at in range(2)]
+    for at, part in enumerate(parts):
+        put(tmp_path, part.name, whole[at * 6000 : (at + 1) * 6000])
+
+    def begin(doing: str, part: File) -> Any:
+        begun.append((doing, part.size))
+        return done.append if doing == "unpacking" else nothing
+
+    watch: Any = SimpleNamespace(begin=begin, end=lambda *_: None, warn=pytest.fail)
+    fetch(tmp_path, Listing(REPO, "1" * 40, tuple(parts)), parts, watch)
+    assert begun == [("checking", 6000), ("checking", len(whole) - 6000), ("unpacking", len(whole))]
+    assert (len(done) > 2, sum(done), info.name) == (True, len(whole), "one.png")
+    assert (tmp_path / "one.png").is_file()
+
+
 def test_how_names_of_an_archive_were_read_is_said() -> None:
     said: list[str] = []
     watch: Any = SimpleNamespace(warn=said.append)
@@ -360,6 +399,11 @@ def test_moving_replaces_nothing(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="something else is there"):
             move_in(only, root)
     assert ((root / "a/1").read_bytes(), list(outside.iterdir())) == (b"2", [])
+    (linked := tmp_path / "linked").mkdir()
+    (linked / "b").symlink_to("elsewhere")
+    with pytest.raises(DataError, match="something else is there"):
+        move_in(linked, root)
+    assert (root / "b").readlink() == outside
 
 
 @pytest.mark.parametrize(("kind", "lacking"), [("dataset", ("a.tar", "c")), ("model", ("c",))])

@@ -222,7 +222,9 @@ def test_a_system_of_ones_own_names_its_things(tmp_path: Path, monkeypatch: pyte
 name: mine
 models: {ViRC-7B: {hub: me/ViRC-7B}, here: {folder: ./weights}}
 judges: {critic: {hub: me/critic, gib: 2}}
-datasets: {pictures: {hub: me/pictures}}
+datasets:
+  pictures: {hub: me/pictures}
+  lists: {github: me/lists, revision: 0123456789abcdef0123456789abcdef01234567, files: [a.json, b.json]}
 stages:
   first: {kind: sft, settings: {base: me/base, data: pictures/rows, learning_rate: 1e-5}}
 """)
@@ -230,6 +232,10 @@ stages:
     assert found(**own) == [("base", "models/base", "me/base"), ("dataset", "data/pictures", "me/pictures")]
     assert found("ViRC-7B", **own) == [("ViRC-7B", "models/ViRC-7B", "me/ViRC-7B")]
     assert found("ViRC-7B") == [("ViRC-7B", "models/ViRC-7B", "LeonMiao/ViRC-7B")]
+    (lists,) = wanted(DownloadConfig(("lists",), **own))
+    assert (lists.repo, lists.revision, lists.paths) == (
+        Repo("me/lists", "dataset", "github"), AT[-40:], ("a.json", "b.json"),
+    )  # fmt: skip
     assert found("critic", "pictures", **own) == [
         ("critic", "models/critic", "me/critic"),
         ("pictures", "data/pictures", "me/pictures"),

@@ -18,9 +18,10 @@ from huggingface_hub import constants
 from support.servers import dead_url
 
 from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.web.client import http_library
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
-from virc.download.hub.refusals import PassingError, by_status, unreachable
+from virc.download.hub.refusals import PassingError, by_status, reason, unreachable
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 from virc.download.hub.small import fetch_small
@@ -163,6 +164,68 @@ def test_how_long_a_server_asks_to_wait(said: str, wait: float | None) -> None:
     error = by_status(503, {"Retry-After": said}, Wanted(MODEL))
     assert isinstance(error, PassingError)
     assert error.wait == wait
+
+
+GITHUB, RELEASE = Wanted("o/n", "dataset", "github"), Wanted("o/n", "dataset", "release")
+ASKED = {"X-RateLimit-Remaining": "0"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "repo", "sentence", "hint"),
+    [
+        *((code, {}, GITHUB, "there is no github.com/o/n with the commit, branch or file 'v1', or it is private",
+           "mend the name, or set GITHUB_TOKEN") for code in (404, 409, 422)),
+        (404, {}, RELEASE, "there is no github.com/o/n with the release 'v1', or it is private",
+         "mend the name, or set GITHUB_TOKEN"),
+        *((code, {}, GITHUB, "GitHub forbids to read o/n", "a token of an account that may: GITHUB_TOKEN")
+          for code in (403, 451)),
+        (429, {}, GITHUB, "api.github.com answers 429: too many requests",
+         "wait, or set GITHUB_TOKEN; run the same command to resume"),
+        (429, {}, Wanted(MODEL), "hub answers 429: too many requests",
+         "wait, or `hf auth login`; run the same command to resume"),
+        (403, ASKED | {"X-RateLimit-Reset": "1000"}, GITHUB, "GitHub answers no more requests for the next 1 minutes",
+         "wait, or with GITHUB_TOKEN set it allows more"),
+        (403, ASKED | {"X-RateLimit-Reset": "9" * 13}, GITHUB, "GitHub answers no more requests",
+         "wait, or with GITHUB_TOKEN set it allows more"),
+        (418, {}, GITHUB, "api.github.com answers 418", None),
+        (418, {}, Wanted(MODEL), "hub answers 418", "HF_ENDPOINT names it: mend or unset it"),
+        (404, {}, Wanted("o/n", "dataset"), "the hub has no dataset o/n, or it is private (HF_ENDPOINT is hub)",
+         "mend the name, or `hf auth login` with an account that may read it"),
+        (404, {}, Wanted("o/n"), "the hub has no model o/n, or it is private (HF_ENDPOINT is hub)",
+         "mend the name, say datasets/o/n for a dataset, or `hf auth login` with an account that may read it"),
+    ],
+)  # fmt: skip
+def test_what_each_answer_means(
+    status: int, headers: dict[str, str], repo: Wanted, sentence: str, hint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub/")
+    error = by_status(status, headers, repo, "v1")
+    assert (error.message, error.hint) == (sentence, hint)
+
+
+def test_why_there_was_no_answer_is_said_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = http_library()
+    for error, why in (
+        (http.ReadTimeout("of http://u:secret@h"), "timed out"),
+        (OSError(111, "Connection refused"), "connection refused"),
+        (http.RemoteProtocolError("peer closed connection without secret"), "the connection broke"),
+        (http.RemoteProtocolError("secret"), "no proper answer (RemoteProtocolError)"),
+    ):  # fmt: skip
+        assert reason(error) == why
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    error = unreachable(OSError(111, "Connection refused"), GITHUB)
+    assert error.message.startswith("cannot reach api.github.com by the proxy ")
+    assert (error.message.endswith(": connection refused"), "secret" in error.message) == (True, False)
+    assert error.hint == "HTTPS_PROXY names the proxy: mend or unset it"
+
+
+def test_the_page_of_a_repository_is_that_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub/")
+    assert [each.url for each in (Wanted("o/n"), Wanted("o/n", "dataset"), GITHUB)] == [
+        "http://hub/o/n", "http://hub/datasets/o/n", "https://github.com/o/n",
+    ]  # fmt: skip
 
 
 def test_a_date_to_wait_for() -> None:

@@ -166,18 +166,26 @@ def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) 
         listing(Wanted(MODEL))
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://x:0", "http://"]
+)
 def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
     with pytest.raises(ConfigError, match="HF_ENDPOINT is not an http"):
         listing(Wanted(MODEL))
 
 
-def test_a_token_that_no_header_can_hold_is_not_shown(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_sec\x01ret")
+@pytest.mark.parametrize(
+    ("token", "hint"), [("hf_sec\x01ret", None), ("“hf_secret”", "mend HF_TOKEN, or `hf auth login`")]
+)
+def test_a_token_that_no_header_can_hold_is_not_shown(
+    token: str, hint: str | None, server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(VircError) as refused:
         listing(Wanted(MODEL))
     assert "hf_sec" not in f"{refused.value.message} {refused.value.hint}"
+    assert hint in (None, refused.value.hint)
 
 
 # What a hostile hub lists.

@@ -371,12 +371,49 @@ def test_rows_that_show_a_chat_protocol_are_those_of_the_commit_that_the_system_
 
     monkeypatch.setattr(protocol_source, "listed", listing)
     system = systems.get("virc")
+    given = {
+        name: systems.Dataset(github=f"o/{name}", revision="1" * 40, files=(f"{name}.json",))
+        for name in ("pixel", "permille")
+    }
     system = msgspec.structs.replace(
-        system, datasets={"d": systems.Dataset(github="o/n", revision="1" * 40, files=("a.json",))},
+        system, datasets=given, protocol_source={name: f"{name}/{name}.json" for name in given}
+    )
+    for model, name in (("ViRC-7B", "pixel"), ("ViRC-Qwen2VL-7B", "permille")):
+        assert fetch_chat_protocol(system, system.models[model], tmp_path, lambda *_: None) is None
+        assert asked.pop() == (Repo(f"o/{name}", "dataset", "github"), "1" * 40, (f"{name}.json",))
+
+
+def test_of_rows_that_show_a_chat_protocol_the_beginning_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges, told = list[tuple[int, int]](), list[str]()
+
+    class Reader:
+        def __init__(self, _link: object, begins: int, ends: int) -> None:
+            ranges.append((begins, ends))
+            self.left = [b"", b"no rows"]
+            self.read = self.left.pop
+
+        def __enter__(self) -> "Reader":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("virc.download.hub.link.Reader", Reader)
+    monkeypatch.setattr("virc.download.hub.link.Link", lambda *_: None)
+    system = systems.get("virc")
+    system = msgspec.structs.replace(
+        system, datasets={"d": systems.Dataset(hub="o/n")},
         protocol_source=dict.fromkeys(system.protocol_source, "d/a.json"),
     )  # fmt: skip
-    assert fetch_chat_protocol(system, system.models["ViRC-7B"], tmp_path, lambda *_: None) is None
-    assert asked == [(Repo("o/n", "dataset", "github"), "1" * 40, ("a.json",))]
+    for size in (5 * 2**20, 7):
+        found = Listing(Repo("o/n", "dataset"), "1" * 40, (File("a.json", size),))
+        monkeypatch.setattr(protocol_source, "listed", lambda *_, found=found: found)
+        model = system.models["ViRC-7B"]
+        assert fetch_chat_protocol(system, model, tmp_path, lambda text, _: told.append(text)) is None
+    assert ranges == [(0, 2**20), (0, 7)]
+    assert {text.partition(": ")[2] for text in told} == {"a.json of o/n is of no known format"}
 
 
 def test_a_dataset_that_a_system_does_not_name_is_said(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, crop, tool
 from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
 
-from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.data.rows.record import Picture, Record
 from virc.export.check import check_trainer
 from virc.export.environment import Environment, Settings, total_of
@@ -20,6 +21,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import SOLVE, Reply
+from virc.rewards.means import Means
 from virc.solving.one import SolveConfig
 from virc.systems import registry as systems
 
@@ -195,6 +197,34 @@ def test_a_problem_that_cannot_be_asked_is_named(problem: Record, monkeypatch: p
     monkeypatch.setattr("virc.export.environment.Session", narrow)
     with pytest.raises(DataError, match=f"^{problem.called}: it is too narrow$"):
         tiny().begin(problem)
+
+
+def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
+    problem: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second picture is of a file of 84 x 56 px."""
+    (tmp_path / "wide.py").write_text(
+        "TERMS = ('wide',)\ndef wide(sample, means):\n"
+        "    return sum(size[0] for size in sample.prompt.files) + 1000 * sample.prompt.original[1]\n"
+        "def total(t): return t.wide\ndef whole(units, t): return units[-1]\n"
+    )
+    Image.new("RGB", (84, 56)).save(tmp_path / "small.png")
+    two = msgspec.structs.replace(problem, images=(*problem.images, Picture("small.png", tmp_path)))
+    monkeypatch.setattr(
+        "virc.export.environment.means_here", lambda reward, report: report.warn("the judge waits") or Means()
+    )
+    assert tiny(f"reward.total={tmp_path / 'wide.py'}").score_now(two, [RIGHT]).total == 280 + 84 + 196_000
+    assert capsys.readouterr().err == "virc: the judge waits\n"
+
+
+def test_tools_that_cannot_be_used_here_are_told_of_before_a_problem_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_ready() -> None:
+        raise SetupError("crop_image needs a library")
+
+    made = tiny()
+    monkeypatch.setattr("virc.tools.registry.known", lambda: {"crop_image": SimpleNamespace(ready=not_ready)})
+    with pytest.raises(SetupError, match="crop_image needs a library"):
+        Environment(made.system, made.protocol, made.settings)
 
 
 def test_what_an_environment_lacks_is_said(problem: Record) -> None:

@@ -84,11 +84,15 @@ def test_a_package_names_its_module_and_compiles(target: str, tmp_path: Path) ->
 
 
 def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_path: Path) -> None:
+    rows.write_text(
+        rows.read_text() + json.dumps({"id": "b", "image": "white.png", "question": "?", "answer": "2"}) + "\n"
+    )
     module = exported("deepeyes", "inspect", tmp_path / "p", "--data", rows)
     rows.unlink()
     (tmp_path / "white.png").unlink()
     environment = of_package(str(module))
-    (problem,) = environment.problems()
+    problem, other = environment.problems()
+    assert (other.id, other.answer) == ("b", "2")
     assert (problem.id, problem.answer, problem.extra) == ("a", "white", {"source": "drawn"})
     assert environment.begin(problem).images[0].size == (280, 196)
 
@@ -105,8 +109,12 @@ def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_
 def test_commands_of_a_package_without_rows_name_some(target: str, names: str, rows: Path, tmp_path: Path) -> None:
     exported("deepeyes", target, tmp_path / "without")
     exported("deepeyes", target, tmp_path / "with", "--data", rows)
-    assert names in (tmp_path / "without" / "README.md").read_text()
-    assert "ROWS" not in (tmp_path / "with" / "README.md").read_text().replace("VIRC_ROWS=FILE", "")
+    without, own = ((tmp_path / folder / "README.md").read_text() for folder in ("without", "with"))
+    assert names in without
+    assert "ROWS" not in own.replace("VIRC_ROWS=FILE", "")
+    assert [("rows that you name" in text, "its own rows" in text) for text in (without, own)] == [
+        (True, False), (False, True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,18 @@ def test_commands_of_a_package_without_rows_name_some(target: str, names: str, r
 def test_a_judge_without_an_endpoint_is_told(system: str, words: tuple[str, ...], warned: bool, tmp_path: Path) -> None:
     done = virc("export", system, tmp_path / "p", "--to", "verifiers", *words)
     assert ("the reward asks a judge (" in done.err, done.code) == (warned, 0), done.err
+
+
+@pytest.mark.parametrize(("critic", "warned"), [("{endpoint: 'http://c:1/v1'}", False), ("{}", True)])
+def test_a_judge_of_a_name_has_an_endpoint_of_its_own(critic: str, warned: bool, mine: Path, tmp_path: Path) -> None:
+    judges = f"{{total: ./rewards/brevity.py, judges: {{critic: {critic}}}}}"
+    mine.write_text(MINE.replace("{total: ./rewards/brevity.py}", judges))
+    (mine.parent / "rewards" / "brevity.py").write_text(
+        "from virc.rewards.question import Question, yes_no\nTERMS = ('fine',)\n"
+        "fine = Question('{answer}?', yes_no, judge='critic')\ndef total(t): return t.fine or 0\n"
+    )
+    done = virc("export", mine, tmp_path / "p", "--to", "openenv")
+    assert ("the reward asks a judge (fine), and no endpoint" in done.err, done.code) == (warned, 0), done.err
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
@@ -209,8 +229,11 @@ def test_a_system_is_known_by_its_pipeline_too(tmp_path: Path) -> None:
 def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Path, tmp_path: Path) -> None:
     module = exported(mine, "verifiers", tmp_path / "p")
     changed = module.parent / file
+    written = json.loads((module.parent / SETTINGS).read_text())["digest"]
     changed.write_text(changed.read_text().replace("max_turns: 3", "max_turns: 4").replace("1 +", "2 +"))
-    with pytest.raises(ConfigError, match="is not the system that this package was written from"):
+    now = digest_of(systems.get(str(module.parent / "system.yaml")))
+    said = rf"^mine is not the system that this package was written from \({written}\), but {now}$"
+    with pytest.raises(ConfigError, match=said):
         of_package(str(module))
 
 
@@ -249,7 +272,7 @@ def test_what_is_refused(
 def test_ls_says_for_each_system_what_it_cannot_have_and_why() -> None:
     found = {row["name"]: row["refused"] for row in virc("export", "ls", "--json").json["systems"]}
     assert set(found["tiny"].values()) == {None}
-    assert found["qwen3-vl"]["inspect"] is None
+    assert found["qwen3-vl"]["inspect"] is found["openvlthinker"]["trl"] is None  # which has no tools
     assert found["qwen3-vl"]["trl"] == "it has no reward"
     lines = virc("export", "ls").out.splitlines()
     at = lines.index("mini-o3  verifiers, openenv, inspect")

@@ -250,6 +250,7 @@ def test_a_trainer_of_trl_that_sees_its_pictures_is_checked_once(trl: Any, rows:
         ((7,), {}, "does not see picture 1 of 2"),
         ((0, 7), {"num_images": [1, 1]}, "have 3 images, and TRL trains on them without"),
         ((0, 7), {"num_images": None}, "have 3 images, and TRL trains on them without"),
+        ((0, 7), {"num_images": [1, 3]}, "have 3 images, and TRL trains on them without"),
         ((0, 7), {"pixel_values": "turned"}, "does not see what the rollout saw"),
     ],
 )
@@ -269,7 +270,7 @@ def test_what_trl_cannot_do_is_refused(trl: Any, rows: Path, monkeypatch: pytest
         trainer(trl, rows, use_transformers_continuous_batching=True)
     made = trainer(trl, rows).processing_class
     made.size = {"shortest_edge": 3136, "longest_edge": 28 * 28 * 99}
-    with pytest.raises(ConfigError, match="shows pictures on another grid"):
+    with pytest.raises(ConfigError, match=r"on another grid \(.*=77616.*\) than the package \(.*=12845056"):
         trl._prepare(tiny(), made)
     monkeypatch.setattr(trl, "version", lambda _: "1.1.16")
     with pytest.raises(ConfigError, match=r"TRL 1\.1\.16 was not seen"):
@@ -349,6 +350,18 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     assert values.items() <= score.value.items()
     assert {"right", "format", "answer"} <= score.value.keys()  # inspect_ai ends where a sample lacks one of another
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
+
+
+def test_an_answer_of_inspect_ai_may_be_the_letter_or_the_content_of_a_choice(inspect: Any, rows: Path) -> None:
+    row = {"id": "c", "image": "0.png", "question": "Which?", "choices": ["7", "8"], "answer": "B"}
+    rows.write_text(json.dumps(row) + "\n")
+    task = inspect.task_of(tiny(), str(rows), 1)
+    right = []
+    for said in ("8", "B", "7"):
+        store = SimpleNamespace(get={inspect.REPLIES: [answer(said)]}.get)
+        state = SimpleNamespace(metadata=task.dataset[0].metadata, store=store)
+        right.append(asyncio.run(task.scorer(state, None)).value["right"])
+    assert right == [1.0, 1.0, 0.0]
 
 
 def test_no_two_samples_or_epochs_of_inspect_ai_draw_alike(
@@ -537,7 +550,7 @@ class State(BaseModel):
 def openenv() -> Any:
     types = {"Action": BaseModel, "Observation": Observation, "State": State, **bare("ConcurrencyConfig")}
     libraries = {
-        "openenv.core.env_server": {"create_fastapi_app": lambda *given, **_: given},
+        "openenv.core.env_server": {"create_fastapi_app": lambda *given, **more: (*given, more["concurrency_config"])},
         "openenv.core.env_server.interfaces": bare("Environment"), "openenv.core.env_server.types": types,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -554,7 +567,7 @@ def openenv() -> Any:
 def test_an_episode_of_openenv_is_of_the_row_that_is_asked_for(
     openenv: Any, rows: Path, asked: Mapping[str, int], replies: list[str], reward: float
 ) -> None:
-    session, said, _ = openenv.app_of(tiny(), str(rows))
+    session, said, *_ = openenv.app_of(tiny(), str(rows))
     episode = session()
     seen = episode.reset(episode_id="e", **asked)
     row = asked.get("row", asked.get("seed", 0) % 2)
@@ -572,7 +585,8 @@ def test_an_episode_of_openenv_is_of_the_row_that_is_asked_for(
 
 
 def test_sessions_of_openenv_take_the_problems_in_turn(openenv: Any, rows: Path) -> None:
-    session, said, _ = openenv.app_of(tiny(), str(rows))
+    session, said, _, limits = openenv.app_of(tiny(), str(rows))
+    assert (limits.max_concurrent_envs, session.SUPPORTS_CONCURRENT_SESSIONS) == (64, True)
     episodes = [session(), session()]
     with pytest.raises(ValueError, match="no reply is asked for"):
         episodes[0].step(said(text=RIGHT))
@@ -593,7 +607,7 @@ def test_a_client_of_openenv_is_told_which_turn_goes_on(openenv: Any, continues:
 
 
 def test_a_reply_that_was_cut_is_no_answer(openenv: Any, rows: Path) -> None:
-    session, said, _ = openenv.app_of(tiny(), str(rows))
+    session, said, *_ = openenv.app_of(tiny(), str(rows))
     episode = session()
     episode.reset(row=0)
     seen = episode.step(said(text=RIGHT[:-9], finish="length"))

@@ -43,7 +43,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path) -> None:
+def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     actor = lay_out(workspace / "global_step_5")
     done = virc("merge", "global_step_5", "--dry-run")
     assert done.code == 0, done.err
@@ -55,6 +57,13 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path
     assert "CUDA_VISIBLE_DEVICES=-1" in done.out
     assert not (workspace / "models").exists()
     said = virc("merge", "global_step_5/actor", "--dry-run", "--json").json
+    monkeypatch.setenv("HOME", str(workspace))
+    monkeypatch.chdir("global_step_5")
+    for name in ("~/global_step_5", "."):  # the folder has its name wherever it is named from
+        assert (merging.find(name, workspace).folder, merging.find(name, workspace).origin.source) == (
+            actor if name != "." else Path("actor"),
+            "global_step_5",
+        )
     assert said["plan"]["command"] == words
     assert (said["kind"], said["source"], said["error"]) == ("shards", "global_step_5", None)
 
@@ -240,6 +249,9 @@ def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:
     folder = workspace / "models" / "first"
     assert MergePlan(found, folder, Path(sys.executable), workspace).process(folder) is None
     assert merging.find("first", workspace).name == "first"
+    (save(run, 9) / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ConfigError, match="models of type 'llama' cannot be merged"):
+        merging.find("first@9", workspace)
 
 
 def test_a_merged_model_is_of_the_system_and_chain_that_made_it(workspace: Path) -> None:

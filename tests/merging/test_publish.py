@@ -274,6 +274,7 @@ def test_rows_become_a_dataset_with_their_images(server: Hub, rows: Path) -> Non
 def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config |= {"_name_or_path": "/data/team/base", "text_config": {"_name_or_path": "C:\\models\\x", "rope": "/"}}
+    config["vision_config"] |= {"of": {"tower": {"from": "/data/tower", "depth": 2}}}
     config["parts"] = {"/data/team/one": 1, "two": 2}
     config["layers"] = [{"_name_or_path": "/data/team/base", "size": 3}]
     (model / "config.json").write_text(json.dumps(config))
@@ -282,7 +283,9 @@ def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
     assert "_name_or_path" not in sent | sent["text_config"]
     assert (sent["parts"], sent["layers"]) == ({"two": 2}, [{"size": 3}])
     assert (sent["model_type"], sent["text_config"]["rope"]) == (config["model_type"], "/")
-    assert "left out: config.json: text_config._name_or_path (a path of this machine)" in done.err
+    assert sent["vision_config"]["of"] == {"tower": {"depth": 2}}
+    for said in ("text_config._name_or_path", "vision_config.of.tower.from"):
+        assert f"left out: config.json: {said} (a path of this machine)" in done.err
 
 
 def test_the_hub_shows_rows_file_by_file_and_shards_together(rows: Path) -> None:
@@ -332,7 +335,9 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("text", [*leaks.strings([{KEY: 1}]), r'{"secret": "%s"}' % (r"a\/b" * 9)])
+@pytest.mark.parametrize(
+    "text", [*leaks.strings([{KEY: 1}]), *leaks.strings((({KEY: ()},),)), r'{"secret": "%s"}' % (r"a\/b" * 9)]
+)
 def test_a_key_may_be_a_key_of_a_row_or_escaped(text: str) -> None:
     with pytest.raises(DataError, match="contains a key"):
         leaks.check("rows", [("row 1", text)], "own")
@@ -437,13 +442,14 @@ def test_shards_of_an_earlier_push_are_removed(
         (folder / name).write_bytes(index if name == SHARDS[2] else contents[Path(name).suffix])
     assert virc("push", source, ID).code == 0
     held = server.held(key := ID if source == "small" else f"datasets/{ID}")
-    server.put(key, {**held, "other-Q8_0.gguf": b"mine"})
+    others = {"other-Q8_0.gguf": b"mine", "test-00000-of-00003.json": b"[]", "model-00000-of-00003.json": b"{}"}
+    server.put(key, {**held, **others})
     for name in old:
         (folder / name).unlink()
     new = new.replace("of-00002", "of-00001")
     (folder / new).write_bytes(contents[Path(new).suffix])
     assert virc("push", source, ID).code == 0
-    assert set(server.held(key)) == set(held) - {*old} | {new, "other-Q8_0.gguf"}
+    assert set(server.held(key)) == set(held) - {*old} | {new, *others}
 
 
 @pytest.mark.parametrize("at", [0, leaks._CHUNK - 20, 2 * leaks._CHUNK + 8])
@@ -677,10 +683,13 @@ def test_a_link_to_nothing_or_to_a_hidden_file_is_left_out(rows: Path) -> None:
     (rows / ".env").write_text("mine")
     (rows / "hidden.md").symlink_to(".env")
     (rows / "gone.png").symlink_to("lost.png")
+    (rows / "inner").mkdir()
+    (rows / "inner.jsonl").symlink_to("inner")
     left_out = virc("push", "data/charts", ID, "--dry-run", "--json").json["left_out"]
-    assert {name: left_out.get(name) for name in ("hidden.md", "gone.png")} == {
+    assert {name: left_out.get(name) for name in ("hidden.md", "gone.png", "inner.jsonl")} == {
         "hidden.md": "hidden",
         "gone.png": "not a file",
+        "inner.jsonl": "not a file",
     }
 
 

@@ -170,6 +170,7 @@ def test_algebra_without_a_judge() -> None:
         ("dog", "cat", 0.0),
         ("", "cat", 0.0),
         ("b a", "a b", 0.5),
+        ("a b c d e f g h i j", "a b c d e f g h i k", 0.9),
     ],
 )
 def test_rouge_l(said: str, right: str, f1: float) -> None:

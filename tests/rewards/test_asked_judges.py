@@ -17,11 +17,12 @@ from support.servers import dead_url, serve
 from virc.backends.interface import Sampling
 from virc.backends.openai.link import Link
 from virc.core.errors import NetworkError
+from virc.core.events import Reporter
 from virc.data.rows.record import Picture
 from virc.reasoning.calls import Call, Result
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
-from virc.rewards import judging, pictures
+from virc.rewards import judging, pictures, trial
 from virc.rewards import registry as rewards
 from virc.rewards.judging import MAX_TEXT, WAITED, Judge, Verdict, Waited
 from virc.rewards.means import JUDGE_KEY, Means, UnscoredError, key_of, means_of
@@ -32,7 +33,7 @@ from virc.rewards.scripted import ScriptedJudge, judged
 from virc.rewards.trial import judged_reward
 from virc.scoring.symbolic import Symbolic
 from virc.systems import texts
-from virc.systems.registry import Judging
+from virc.systems.registry import Judging, Reward
 
 
 class Algebra(Symbolic):
@@ -124,6 +125,22 @@ def test_all_judges_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     means = judged("yes", critic="no", other="no")
     means.close()
     assert closed == [means.judge, *means.judges.values()]
+
+
+@pytest.mark.parametrize(
+    ("judge", "named", "keeps"), [(None, None, False), ("http://a:1/v1", None, True), (None, "http://b:1/v1", True)]
+)
+def test_what_any_judge_says_is_kept_for_the_next_time(
+    judge: str | None, named: str | None, keeps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(trial, "means_of", lambda *each: given.append(each) or Means())
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    monkeypatch.setenv(JUDGE_KEY, "sk-own")
+    reward, report = Reward("virc", judge=Judging(judge), judges={"b": Judging(named)}), Reporter()
+    trial.means_here(reward, report, tmp_path / "base")
+    kept = tmp_path / "judged" if keeps else None
+    assert given == [(reward.judge, "sk-own", kept, report.warn, tmp_path / "base", reward.judges)]
 
 
 def test_an_endpoint_is_that_of_the_judge_it_is_given_for(tmp_path: Path) -> None:

@@ -158,9 +158,10 @@ def test_a_likeness_is_that_of_both_texts_each_of_which_is_kept(
 
 def test_what_was_asked_and_said_is_known_with_every_try() -> None:
     long = f"It begins. {'x' * 300} so \\boxed{{1}}"
-    replies = iter(["hm", long, "hm"])
+    replies, heard = iter(["hm", long, "hm"]), list[str]()
 
     def says(text: str) -> str:
+        heard.append(text)
         if text == "Away?":
             raise NetworkError("it is away")
         return next(replies)
@@ -183,6 +184,7 @@ def test_what_was_asked_and_said_is_known_with_every_try() -> None:
     first, second = asyncio.run(both())
     assert (first.value, second) == (1.0, Verdict(0.0, "the judge gave no score in 1 try"))
     assert "begins" not in first.why  # its end says why
+    assert heard == ["See , so?", "See , so?", "And?", "Away?"]  # a scripted judge hears the question alone
     assert waited.said == [
         Exchange("own", f"See {MARK}, so?", ("hm", long)), Exchange("other", "And?", ("hm",)),
     ]  # fmt: skip

@@ -165,6 +165,7 @@ def test_a_column_that_no_row_has_is_a_fault(mine: str, message: str, hint: str,
     code, (found,) = check(tmp_path, mine, rows)
     assert (code, found["message"]) == (3, message.replace("FILE", str(tmp_path / "mine.py")))
     assert found["hint"].startswith(hint)
+    assert "stars" not in message or {"facts", "level"} <= {*found["hint"].removeprefix(hint).split(", ")}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +224,7 @@ def test_a_reward_by_columns_that_may_be_missing_is_no_fault_without_rows(tmp_pa
         "the term mine is 1",
         "the reward is 0",
     ]
+    assert all(each["message"].endswith(" replies tried on row 1") for each in done.json["warnings"])  # no judge
 
 
 @pytest.mark.parametrize("size", [(112, 224), (224, 112)])
@@ -266,6 +268,8 @@ def test_a_term_that_never_differs_is_named(
     for data in (rows, None):
         exit_code, (found,) = check(tmp_path, mine, data)
         assert (exit_code, found["message"].startswith(message)) == (code, True), found
+        judges = "with judges that say the best and the worst"  # of the term `answer`
+        assert found["message"].endswith(f" replies tried on row{'s 1, 2' if data else ' 1'}, {judges}")
 
 
 @pytest.mark.parametrize(
@@ -364,6 +368,7 @@ def test_functions_of_rollouts_are_tried(function: str, message: str, named: boo
     assert (code, len(found)) == (3, 1)
     assert found[0]["message"].endswith(message), found[0]["message"]
     assert ("line" in found[0]["message"]) == ("fails" in message)
+    assert found[0]["message"].startswith("row ") == named  # of a drawn row the number says nothing
 
 
 def test_functions_of_rollouts_that_do_not_fail_are_no_finding(rows: Path, tmp_path: Path) -> None:
@@ -420,14 +425,24 @@ def test_a_dry_run_of_training_warns_of_the_same(drawn: Path, tmp_path: Path) ->
     assert "mine.py fails: KeyError: 'tool_info'\nhint: did you mean 'tool_info_gt'?" in virc(*words).err
 
 
+def test_a_column_may_be_one_of_a_later_row(rows: Path, tmp_path: Path) -> None:
+    first, second = map(json.loads, rows.read_text().splitlines())
+    rows.write_text(f"{json.dumps(first)}\n{json.dumps({**second, 'late': 'x'})}\n")
+    assert check(tmp_path, 'mine = Question("{row.late} {reply}", yes_no)', rows) == (0, [])
+
+
 def test_a_reward_of_columns_is_said_to_be_untried_without_rows(tmp_path: Path) -> None:
     mine = """
 def mine(sample, means):
     return float(sample.prompt.columns["task"] == "sum")
 """
-    code, found = check(tmp_path, mine, None)
-    assert code == 0
-    assert [each["message"] for each in found] == ["the reward was not tried: it reads columns of rows (task)"]
+    asked = 'mine = Question("{row.stars} {row.level} {reply}", yes_no)'
+    for text, columns in ((mine, "task"), (asked, "level, stars")):
+        code, found = check(tmp_path, text, None)
+        assert code == 0
+        assert [each["message"] for each in found] == [
+            f"the reward was not tried: it reads columns of rows ({columns})"
+        ]
 
 
 def test_a_reward_is_tried_on_replies_of_every_kind() -> None:

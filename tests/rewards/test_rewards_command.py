@@ -46,7 +46,7 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(
     assert [each["name"] for each in shown["terms"]] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert set(shown["questions"]) == {"system", "answer", "reasoning", "focus"}
     assert all(each["words"].startswith("our own words, not the") for each in shown["questions"].values())
-    assert "raises_for_picture" in shown["quirks"]
+    assert {"raises_for_picture", "difference"} <= shown["quirks"].keys()
     (tmp_path / "asked.yaml").write_text("answer: 'Is {answer} the same as {reference}? \\boxed{1} or \\boxed{0}'")
     asked = "{questions: ./asked.yaml, endpoint: 'http://h/v1', model: m}"
     (tmp_path / "mine.yaml").write_text(f"name: mine\nreward: {{total: virc, judge: {asked}}}\n")

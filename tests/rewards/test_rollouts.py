@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from importlib import import_module
 from math import isnan
 from pathlib import Path
@@ -32,7 +33,7 @@ from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means
-from virc.rewards.user_code import copy, moved, own_files
+from virc.rewards.user_code import copy, moved, own_files, variables_in_code
 from virc.rewards.verl import Settings, grid_of
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
@@ -209,6 +210,10 @@ def test_what_is_no_rollout_is_a_fault_of_its_row(picture: Path, tmp_path: Path)
     compute = import_module("virc.rewards.verl").compute_score
     with pytest.raises(DataError, match="row 0 has no rollout: "):
         asyncio.run(compute(**given(picture, "{"), settings=settings(tmp_path, Reward("outcome"))))
+    without = given(picture, "{}")
+    del without["extra_info"]["rollout"]
+    with pytest.raises(DataError, match="row 0 has no rollout: "):
+        asyncio.run(compute(**without, settings=settings(tmp_path, Reward("outcome"))))
     limited = Settings(Reward(), "", base=str(EMBEDDED_FOLDER), max_pixels=50_000)
     assert grid_of(limited).max_pixels == 50_000
 
@@ -295,14 +300,22 @@ def test_files_of_ones_own_are_known_by_their_names(tmp_path: Path) -> None:
     """Of a run that other nodes take part in: its total, its terms, and the questions to its judge."""
     (tmp_path / "own").mkdir()
     mine, term, other = tmp_path / "mine.py", tmp_path / "half.py", tmp_path / "own" / "half.py"
-    mine.write_text("TERMS = ('half',)\ndef total(t): return t.half\n")
-    for file in (term, other):
-        file.write_text('NAME = "half"\ndef score(sample, means): return 0.5\n')
+    mine.write_text("TERMS = ('third', 'half')\ndef total(t): return t.half\n")
+    for file in (third := tmp_path / "third.py", term, other):
+        file.write_text(f'NAME = "{file.stem}"\ndef score(sample, means): return 0.5\n')
     asked = tmp_path / "questions.yaml"
     asked.write_text("{}\n")
     reward = Reward(str(mine), judge=Judging(questions=str(asked)))
-    assert own_files(reward, tmp_path, ()) == {each.name: each.resolve() for each in (mine, term, asked)}
-    assert copy(own_files(reward, tmp_path, ()), tmp_path / "code").keys() == {"mine.py", "half.py", "questions.yaml"}
+    files = own_files(reward, tmp_path, ())
+    assert files == {each.name: each.resolve() for each in (mine, third, term, asked)}
+    assert copy(files, tmp_path / "code") == {
+        name: sha256(file.read_bytes()).hexdigest() for name, file in files.items()
+    }
+    assert {each.name: each.read_bytes() for each in (tmp_path / "code").iterdir()} == {
+        name: file.read_bytes() for name, file in files.items()
+    }
+    (tmp_path / "code" / "data.bin").write_bytes(b"\xff OWN_KEY ")
+    assert variables_in_code(tmp_path, {"OWN_KEY": "k", "OTHER": "o"}) == {"OWN_KEY": "k"}
     assert moved(reward, tmp_path, Path("/run/code")).judge.questions == "/run/code/questions.yaml"
     clash = msgspec.structs.replace(reward, judge=Judging(questions=str(other)))
     with pytest.raises(ConfigError, match=r"half\.py and .*half\.py have one name"):

@@ -45,10 +45,11 @@ def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None 
         (tool(crop(0, 0, 280, 1)), False, False),
         (answer("5", "ab\n" * 9), True, True),
         (answer("5", "-" * 8), False, False),
+        (answer("5", " ".join(map(str, range(300))) + " so" * 8), False, False),
     ],
     ids=[
         *("whole", "over", "fractions", "twice", "not_offered", "half", "from_end", "true", "repeated_key"),
-        *("line", "lines", "rule"),
+        *("line", "lines", "rule", "behind_much"),
     ],
 )
 def test_ours_forgives_nothing_that_the_published_checks_let_pass(reply: str, own: bool, published: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from rewards.prompts import answer, tool
+from tokenizers import Tokenizer
 
 from virc.data.rows.record import MARK, Message, Record
 from virc.models.registry import EMBEDDED_FOLDER
@@ -67,9 +68,12 @@ def test_workers_of_a_run_count_tokens_by_its_base(base: Path | None, tmp_path: 
     file = tmp_path / "reward.json"
     file.write_bytes(msgspec.json.encode(Settings(reward, str(tmp_path), base=str(base) if base else None)))
     info: dict[str, Any] = {"prompt": [{"role": "user", "content": "q"}], "question": "q"}
-    scoring = compute_score("rows", answer("5"), "5", info, settings=str(file))
+    reply = answer("5", "so it is " * 300)  # a token for each letter
+    scoring = compute_score("rows", reply, "5", info, settings=str(file))
     if base:
-        assert asyncio.run(scoring)["length"] == 1.0
+        assert asyncio.run(scoring)["length"] == 512 / len(
+            Tokenizer.from_file(f"{base}/tokenizer.json").encode(reply).ids
+        )
     else:
         with pytest.raises(Exception, match="needs the model's tokenizer"):
             asyncio.run(scoring)

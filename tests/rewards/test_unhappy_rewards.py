@@ -12,7 +12,7 @@ from PIL import Image
 from rewards.prompts import answer, crop, display, prompt, scale, tool
 
 from virc.backends.openai.link import Link
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.data.rows.record import Message as Row
 from virc.reasoning.session import Ask, Message
 from virc.rewards import judging, rollouts, trial
@@ -53,7 +53,9 @@ def test_the_judge_of_a_thought_sees_all_thoughts_before_it() -> None:
     known = prompt(((280, 196), (84, 84), (84, 84)), before=before)
     means = judged(r"\boxed{0.5}")
     asyncio.run(rewards.score(sample(tool(crop(0, 0, 42, 42), "There."), known), rewards.find("virc"), means))
-    assert any("Far off. Nearer." in ask.messages[-1].text for ask in means.judge.asked)  # type: ignore[union-attr]
+    asked = means.judge.asked  # type: ignore[union-attr]
+    assert any("Far off. Nearer." in ask.messages[-1].text for ask in asked)
+    assert [ask.images[0].size for ask in asked] == [(280, 196)] * 2  # of the focus, too, the first picture
 
 
 @pytest.mark.parametrize(("failures", "times"), [(2, 0), (3, 1), (4, 1)])
@@ -166,6 +168,11 @@ def test_what_is_tried_is_scored_and_said_as_it_was_asked() -> None:
     with pytest.raises(ConfigError, match=r"^row 4: mine\.py fails: TypeError") as refused:
         tried(answer("5"), total_of(lambda t: 1 + t.a, a=None), Means())
     assert refused.value.hint == "in a reply whose t.turn is 'answer', these terms are None: a"
+    with pytest.raises(DataError, match=r"^row 7: .*no answer"):
+        list(trial.tried([(7, prompt(strict="own", right=" "))], answer("5"), rewards.find("outcome"), Means()))
+    rows = [prompt(strict="own", reference=each) for each in (look, answer("5"))]
+    (lacking,) = trial.tried_whole([(1, rows)], rewards.find("virc"), Means())
+    assert (lacking.scored.unscored.keys(), lacking.scored.why) == ({"reasoning", "focus"}, {"units": "?, 0.8"})
     rows = [prompt(strict="own", reference=each) for each in (look, "no tags")]
     (whole,) = trial.tried_whole([(1, rows)], rewards.find("outcome"), Means())
     assert (whole.turn, whole.scored.why.keys(), whole.scored.why["units"]) == ("format", {"units", "format"}, "0, 0")
@@ -183,14 +190,19 @@ def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:
 def test_an_extreme_judge_gives_the_ends_of_what_is_read(high: bool) -> None:
     def verdict(text: str, read: Any) -> float:
         judge = ExtremeJudge(high)
-        ask = Ask((Message("user", text),), ())
+        ask = Ask((Message("system", "You judge."), Message("user", text)), ())
         return asyncio.run(judge.verdict("own", ask, judging.SAMPLING, 1, read)).value
 
+    class Listed(list[str]):
+        def __call__(self, reply: str) -> float | None:
+            return 0.5 if reply in self else None
+
+    assert verdict("?", Listed(["yes"])) == 0.5  # which cannot be a key of what is known
     assert verdict("?", lambda reply: None) == float(high)  # nothing is read
     assert verdict("?", read_verdict) == float(high)
     forms = {"Score: 5": 0.75, r"\boxed{5}": 0.25}
     assert verdict("?", forms.get) == (0.75 if high else 0.25)
-    assert verdict("From 3 to 9.", lambda reply: float(reply) if reply.isdecimal() else None) == (10 if high else 0)
+    assert verdict("From 3 to 9.", float) == (10 if high else 0)  # it raises for words
     assert verdict("Worth 77!", lambda reply: 7.0 if reply == "77" else 5.0 if reply == "5" else None) == (
         7 if high else 5
     )

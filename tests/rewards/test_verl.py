@@ -96,6 +96,12 @@ def test_what_is_not_taken_is_minus_one(drawn: list[Row], polygons: Path, tmp_pa
     assert rewarded(drawn[0], "no tags", file)["score"] == -1.0
     far = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 9}}</tool_call>'
     assert rewarded(drawn[0], far, file)["score"] == -1.0
+    box = '{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 999, 999], "image_index": 0}}'
+    whole = f"<think>a</think><tool_call>{box}</tool_call>"
+    assert rewarded(drawn[0], whole, file)["format"] == 0.0
+    (tmp_path / "permille").mkdir()
+    permille = settings(tmp_path / "permille", QUIET, polygons, "permille")
+    assert rewarded(drawn[0], whole, permille)["format"] == 1.0
 
 
 def test_replies_are_read_in_the_chat_protocol_of_the_run(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
@@ -177,24 +183,28 @@ def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], polygons: P
 
 def test_rows_of_each_source_are_compared_by_their_own_rule(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    other = settings(tmp_path / "other", Reward("outcome", group={"rank": 1.0}), polygons)
+    other = settings(tmp_path / "other", Reward("outcome", group={"distinct": 1.0}), polygons)
     file = settings(tmp_path, Reward("outcome", group={"reward": 2.0}), polygons, sources={"other": other})
     row = next(row for row in drawn if "<answer>" in row["extra_info"]["reference"])
     replies = [row["extra_info"]["reference"], "<think>a</think><answer>no</answer>", "no tags"]
     compared = import_module("virc.rewards.verl").compared
-    for source, after in (("virc", [2.0, 0.0, 0.0]), ("other", [1.0, 0.25, 0.25])):
+    for source, after in (("virc", [2.0, 0.0, 0.0]), ("other", [1.0, 1.0, 0.0])):
         found = [rewarded({**row, "data_source": source}, reply, file) for reply in replies]
         assert [each["score"] for each in found] == [1.0, 0.0, 0.0]
+        known = [json.loads(str(each["last"]))[1] for each in found]
+        assert [each["ended"] for each in known] == ["answer", "answer", "format"]
         assert compared(file, found) == after
 
 
 def test_rows_of_all_sources_have_the_same_fields(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = settings(tmp_path / "other", Reward("outcome"), polygons)
-    file = settings(tmp_path, QUIET, polygons, sources={"other": other})
+    (tmp_path / "third").mkdir()
+    third = settings(tmp_path / "third", Reward("weighted", weights={"keywords": 1.0}), polygons)
+    file = settings(tmp_path, QUIET, polygons, sources={"other": other, "third": third})
     reply = drawn[0]["extra_info"]["reference"]
     own, others = (rewarded({**drawn[0], "data_source": source}, reply, file) for source in ("virc", "other"))
-    assert own.keys() == others.keys() > rewarded(drawn[0], reply, other).keys()
+    assert own.keys() == others.keys() > rewarded(drawn[0], reply, other).keys() | {"keywords"}
 
 
 def test_images_elsewhere_are_not_opened(drawn: list[Row], tmp_path: Path) -> None:

@@ -47,10 +47,14 @@ def test_a_system_uses_them() -> None:
         (("tool", "a-b"), 2, "'a-b' cannot name a tool"),
         (("rewards", "mine"), 2, "'rewards' is neither reward nor tool"),
         (("tool", "there"), 3, "there is a file there.py already"),
+        (("reward", "only"), 3, "there is a file test_only.py already"),
+        (("reward", "größe"), 2, "'größe' cannot name a reward"),
     ],
 )
 def test_mistakes_are_one_sentence(words: tuple[str, ...], code: int, sentence: str) -> None:
     Path("there.py").touch()
+    Path("test_only.py").touch()
     done = virc("systems", "new", *words)
     assert done.code == code
     assert sentence in done.err
+    assert {each.name for each in Path().iterdir()} == {"there.py", "test_only.py"}

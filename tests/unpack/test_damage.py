@@ -85,12 +85,14 @@ def test_a_wrong_block_is_placed_within_itself(tmp_path: Path) -> None:
 
 
 def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path) -> None:
-    data = bytearray(ARCHIVES["tar"])
-    place = data.index(ENTRIES[12][0].name.encode())
-    data[place] ^= 1
-    message, found = fault(bytes(data), tmp_path)
-    assert message.startswith(f"the archive is damaged at byte {place}: ")
-    assert len(found) == 12
+    for member in (0, 12):
+        data, folder = bytearray(ARCHIVES["tar"]), tmp_path / str(member)
+        place = data.index(ENTRIES[member][0].name.encode())
+        data[place] ^= 1
+        folder.mkdir()
+        message, found = fault(bytes(data), folder)
+        assert message.startswith(f"the archive is damaged at byte {place}: ")
+        assert len(found) == member
 
 
 def test_words_after_the_last_frame_are_damage(tmp_path: Path) -> None:
@@ -150,13 +152,19 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_a_disk_that_takes_a_part_of_a_file_leaves_none_of_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waiting", [0, 8])
+def test_a_disk_that_takes_a_part_of_a_file_leaves_none_of_its_name(
+    waiting: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_WAITING", waiting)
+    monkeypatch.setattr(writing, "_FILES", 1)
     (tmp_path / "archive").write_bytes(tar(file("small"), file("large", bytes(5000))))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(OSError, match="File too large") as raised:
             unpack(UnpackConfig(tmp_path / "archive", tmp_path / "to"))
+        assert raised.value.filename == "large"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert tree(tmp_path / "to") == {"small": b"x"}

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -89,6 +90,7 @@ def test_a_home_folder_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("packed", PACKED)
 def test_an_archive_comes_from_the_standard_input(packed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_SMALL", 0)  # what came so far is the size of it
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(PACKED[packed](tar(*ENTRIES)))))
     done = unpack(UnpackConfig(Path("-"), tmp_path / "to", remove=True))
     assert tree(tmp_path / "to") == contents(ENTRIES)
@@ -99,8 +101,9 @@ def test_a_bomb_from_the_standard_input_is_refused(tmp_path: Path, monkeypatch: 
     bomb = gzip.compress(tar(*many(1, sizes=(1, 2))) + bytes(4 << 20), 1)
     monkeypatch.setattr(stream, "_SMALL", 1 << 20)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bomb)))
-    with pytest.raises(DataError, match="more than 100 times its size"):
+    with pytest.raises(DataError, match="more than 100 times its size") as raised:
         unpack(UnpackConfig(Path("-"), tmp_path / "to"))
+    assert raised.value.hint == "if you trust it: --max-ratio 1000"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,10 @@ def test_the_room_is_that_of_the_target_disk(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(shutil, "disk_usage", room(len(data)))
     with pytest.raises(DataError, match="there is room for 0 bytes"):
         unpack(UnpackConfig(tmp_path / "disk" / "a.tar", tmp_path / "to"))
+    monkeypatch.setattr(shutil, "disk_usage", room(len(data) - 1))
+    with pytest.raises(DataError, match=rf"a\.tar unpacks to {len(data):,} bytes|unpacks to .*, and there is room"):
+        unpack(UnpackConfig(tmp_path / "disk" / "a.tar"))  # beside it there is nothing that may be of it
+    assert os.listdir(tmp_path / "disk") == ["a.tar"]  # noqa: PTH208 (names)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +197,5 @@ def test_the_room_is_that_of_the_target_disk(tmp_path: Path, monkeypatch: pytest
 def test_a_shard_has_the_files_of_a_sample_in_one_folder(first: str, second: str, is_one: bool, tmp_path: Path) -> None:
     (tmp_path / "train-000000.tar").write_bytes(tar(file(first), file(second)))
     assert is_shard(tmp_path / "train-000000.tar") is is_one
+    (tmp_path / "train-000001.tar").write_bytes(b"no archive")
+    assert not is_shard(tmp_path / "train-000001.tar")

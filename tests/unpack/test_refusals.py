@@ -16,6 +16,13 @@ from virc.unpack.archive.names import Names
 from virc.unpack.archive.stream import Stream
 from virc.unpack.unpack import UnpackConfig, unpack
 
+
+def linked(name: str, target: str, size: int) -> tarfile.TarInfo:
+    info, _ = link(name, target)
+    info.size = size
+    return info
+
+
 REFUSED: dict[str, tuple[list[Entry], str]] = {
     "parent": ([file("../out")], "leads out of the folder"),
     "parent in the middle": ([file("a/../../out")], "leads out of the folder"),
@@ -53,6 +60,9 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "link to the parent and back": ([link("a", "../to/b")], "out of the folder"),
     "deep link": ([link("a/b/l", "../../../x")], "out of the folder"),
     "empty link": ([link("a", "")], "not a name"),
+    "parent behind a dot": ([link("a", "./../x")], "out of the folder"),
+    "out through many links": ([link("s", "."), link("a", "s/" * 30 + "../x")], "out of the folder"),
+    "link with content": ([link("l", "f"), (linked("m", "f", 5), b"12345")], "it has content"),
     "link with a backslash": ([link("a", "..\\x")], "not a name"),
     "chain that looks harmless": (
         [folder("a/b"), link("a/b/l1", "../.."), link("l2", "a/b/l1/../x")],

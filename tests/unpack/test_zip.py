@@ -14,6 +14,7 @@ from archives import file, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
+from virc.unpack.archive.names import Names
 from virc.unpack.unpack import Joined, UnpackConfig, unpack
 
 DOS, UNIX = 0, 3
@@ -206,6 +207,17 @@ def test_names_are_in_the_encoding_that_is_given(encoding: str, name: str, tmp_p
     archive = put(tar(file(name.encode(encoding).decode(errors="surrogateescape"))), tmp_path)
     done = virc("unpack", archive, "--to", tmp_path / "to", "--encoding", encoding)
     assert (done.code, (tmp_path / "to" / name).is_file(), "warning" in done.err) == (0, True, False)
+
+
+def test_a_name_that_is_not_in_the_encoding_that_is_given_is_kept() -> None:
+    names = Names("utf-8")
+    assert [names.text(raw, "kept.png") for raw in (b"\xff.png", "é.png".encode())] == ["kept.png", "é.png"]
+
+
+def test_a_whole_zip_archive_beside_parts_of_another_is_no_part(tmp_path: Path) -> None:
+    (tmp_path / "a.z01").write_bytes(b"PK\7\x08")
+    for data, files in ((zipped(*PICTURES), 5), (zipped(), 0)):
+        assert unpack(UnpackConfig(put(data, tmp_path), tmp_path / str(files))).files == files
 
 
 def test_an_encoding_that_is_none_is_a_usage_error(tmp_path: Path) -> None:

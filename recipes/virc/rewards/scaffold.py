@@ -22,9 +22,10 @@ def write(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
     if name in (tools.discover() if kind == "tool" else taken):
         raise ConfigError(f"there is a {kind} {name} already", "choose another name")
     code, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    for file, template in ((code, "starting.txt"), (test, "starting_test.txt")):
+    for file in (code, test):  # before either is written
         if os.path.lexists(file):
             raise ConfigError(f"there is a file {file} already", "choose another name, or remove it")
+    for file, template in ((code, "starting.txt"), (test, "starting_test.txt")):
         text = (_PACKAGE / f"{kind}s" / template).read_text(encoding="utf-8")
         first, end, rest = text.replace('"NAME_HERE"', f'"{name}"').partition("\n")
         text = first.replace("NAME", name) + end + rest.replace("NAME.py", f"{name}.py")

@@ -4,6 +4,7 @@ A rerun reads the archive again from its beginning (its checksums allow no other
 it and writes what is missing.
 """
 
+import errno
 import io
 import os
 import re
@@ -277,7 +278,10 @@ class Joined(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        to = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        if to < 0:  # zipfile asks for what precedes the directory of an empty archive
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._at = to
         return self._at
 
     def tell(self) -> int:
