@@ -3,18 +3,20 @@
 import random
 import re
 from functools import partial
+from itertools import pairwise
+from math import dist
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from PIL import ImageChops
+from PIL import ImageChops, ImageStat
 
 from virc.data.synth import draw as tasks
-from virc.data.synth import unfamiliar, worked
+from virc.data.synth import sketch, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.problem import Split, around, inside, meet, moved_box, unit, window
+from virc.data.synth.problem import Split, around, inside, meet, moved_box, split_of, unit, window
 from virc.data.synth.sketch import LETTERS, Face, mask
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Done, Reply, Session
@@ -152,6 +154,28 @@ def test_every_reply_says_which_angle_is_asked_for() -> None:
         assert missing not in {corner.letter for corner in diagram.corners}
 
 
+def test_turns_of_a_path_are_written_to_the_letter() -> None:
+    def crop(index: int, *box: int) -> str:
+        call = f'{{"name": "crop_image", "arguments": {{"bbox_2d": {list(box)}, "image_index": {index}}}}}'
+        return f"\n<tool_call>\n{call}\n</tool_call>"
+
+    spots = [
+        worked.Spot((0, 0, 8, 8), (1, 0, 9, 8), "A is 5."),
+        worked.Spot((4, 4, 12, 12), (5, 4, 13, 12), "B is 7.", around=(0, 0, 16, 16)),
+    ]
+    solution = worked.Solution("corner", "Both.", spots, "5 + 7 = 12.", "12")
+    assert worked.replies(solution, "plan+verify") == [
+        "<think>Both. Look at the first corner.</think>" + crop(0, 0, 0, 8, 8),
+        "<think>A is 5. Look at the next corner.</think>" + crop(0, 0, 0, 16, 16),
+        "<think>It is too small to read.</think>" + crop(2, 4, 4, 12, 12),
+        "<think>B is 7. Look again to be sure.</think>" + crop(0, 0, 0, 16, 16),
+        "<think>It is too small to read.</think>" + crop(4, 5, 4, 13, 12),
+        "<think>B is 7. That agrees. 5 + 7 = 12.</think>\n<answer>12</answer>",
+    ]
+    assert worked.replies(solution, "look")[0].startswith("<think>Look at the first corner.</think>")
+    assert worked.replies(solution, "direct") == ["<think>A is 5. B is 7. 5 + 7 = 12.</think>\n<answer>12</answer>"]
+
+
 def test_the_arithmetic_says_only_true_sums() -> None:
     rng = random.Random(0)
     for _ in range(200):
@@ -207,6 +231,80 @@ def test_a_counterfactual_has_another_answer_though_the_same_angles_are_drawn() 
         assert rng.left == []
 
 
+def test_faces_differ_in_strokes_weight_and_slant() -> None:
+    plain = {kind: mask("H", Face(kind, 20)) for kind in ("sans", "plotter")}
+    assert plain["sans"].tobytes() != plain["plotter"].tobytes()
+    for kind, upright in plain.items():
+        assert abs(upright.height - 20) <= 2
+        bold, leaning = mask("H", Face(kind, 20, bold=True)), mask("H", Face(kind, 20, slant=0.2))
+        assert ImageStat.Stat(bold).sum[0] > 1.2 * ImageStat.Stat(upright).sum[0]
+        assert 3 <= leaning.width - upright.width <= 5  # a fifth of the height
+        left, right = (leaning.crop((0, top, leaning.width, top + 3)).getbbox() for top in (17, 0))
+        assert left is not None
+        assert right is not None
+        assert left[0] < right[0]
+
+
+def test_lines_are_dashed_corners_run_clockwise_and_arcs_lie_inside() -> None:
+    style = sketch.Style(Face(), 1, dashed=False, degrees=False, arcs=True, ink=0, paper=255)
+    for dashed, gaps in ((False, set[int]()), (True, {7, 8, 9, 17, 18, 19, 27, 28, 29})):
+        image, pencil = sketch.blank(31, 3, style)
+        sketch.line(pencil, (0, 1), (30, 1), msgspec.structs.replace(style, dashed=dashed))
+        assert {x for x in range(30) if image.getpixel((x, 1))} == gaps
+    image, pencil = sketch.blank(40, 40, style)
+    sketch.arc(pencil, [(20, 20), (40, 20), (20, 40)], 0, style)
+    assert image.getbbox() is not None
+    assert ImageChops.invert(image).getbbox() == (20, 20, 30, 30)
+    rng = random.Random(1)
+    found = [points for at in range(200) if (points := sketch.polygon(rng, 3 + at % 2, 252, 252))]
+    assert len(found) > 5
+    for points in found:
+        assert sum(x * v - u * y for (x, y), (u, v) in pairwise([*points, points[0]])) > 0  # as y points down
+
+
+def test_a_figure_has_all_its_sides_names_outside_and_values_inside_in_the_order_of_reading() -> None:
+    moved = 0
+    for diagram in many(20):
+        plain = msgspec.structs.replace(diagram.style, dashed=False, ink=0, paper=255, arcs=False)
+        page = polygons.draw(msgspec.structs.replace(diagram, style=plain)).convert("L")
+        corners, points = diagram.corners, [corner.point for corner in diagram.corners]
+        middle = [sum(axis) / len(points) for axis in zip(*points, strict=True)]
+        for (x, y), (u, v) in pairwise([*points, points[0]]):
+            at = round((x + u) / 2), round((y + v) / 2)
+            assert page.crop((at[0] - 2, at[1] - 2, at[0] + 3, at[1] + 3)).getextrema()[0] == 0
+        for corner in corners:
+            boxes = corner.letter_box, corner.value_box
+            name, value = (((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in boxes)
+            assert dist(name, middle) > dist(corner.point, middle) > dist(value, middle)
+        letters = "".join(corner.letter for corner in corners)
+        named = re.findall(r"\b[A-Z]{3,4}\b", diagram.question)
+        assert all(each in letters * 2 or each in letters[::-1] * 2 for each in named)
+        spots, solution = polygons.spots(diagram), polygons.solution(diagram)
+        assert [spot.box for spot in spots] == sorted(spot.box for spot in spots)
+        moved += sum(spot.box != spot.again for spot in spots)
+        if diagram.is_printed:
+            assert solution.needed == (len(solution.spots) - 1,)
+            assert solution.spots[-1].reads == f"{corners[diagram.asked].letter} is {diagram.answer}."
+    assert moved > 40
+    for printed in (True, False):
+        found = [polygons.generate(random.Random(seed), printed=printed) for seed in range(6)]
+        assert {each.is_printed for each in found} == {printed}
+
+
+def test_the_key_of_a_split_is_that_of_the_figure_wherever_its_corners_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [split_of(key) for key in ("a", "b", "e", "o", "y")]  # SHA-256 begins with ca, 3e, 3f, 65, a1 (hex)
+    assert said == [["train", "heldout"][byte % 10 == 0] for byte in (0xCA, 0x3E, 0x3F, 0x65, 0xA1)]
+    diagrams = many(2)
+    monkeypatch.setattr(polygons, "split_of", lambda key: key)
+    for diagram in diagrams:
+        keys = set[str]()
+        for turn in range(len(diagram.corners)):
+            corners = (*diagram.corners[turn:], *diagram.corners[:turn])
+            asked = (diagram.asked - turn) % len(corners)
+            keys.add(msgspec.structs.replace(diagram, corners=corners, asked=asked).split())
+        assert len(keys) == 1
+
+
 def test_both_faces_draw_every_letter_differently() -> None:
     for kind in ("sans", "plotter"):
         drawn = {mask(letter, Face(kind)).tobytes() for letter in LETTERS + "0123456789?°"}
@@ -234,7 +332,10 @@ def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
         assert first.mode == "RGB"
         assert min(first.size) >= 28
         assert first.tobytes() == again.tobytes()
-    assert len({unfamiliar.question(random.Random(seed)) for seed in range(60)}) > 55
+    asked = {unfamiliar.question(random.Random(seed)) for seed in range(60)}
+    assert len(asked) > 55
+    for pattern in (r"\d", r"\b(?!What|Find|How|Which|Where|Is|Read|Describe|Why)[A-Z]+\b"):
+        assert 10 < sum(bool(re.search(pattern, each)) for each in asked) < 40
 
 
 @pytest.mark.parametrize("split", ["train", "heldout"])

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from data.converted import bare
 from PIL import Image
@@ -91,6 +92,7 @@ def test_records_come_back(module: ModuleType, records: list[Record], embed: boo
     assert [row.record and bare(row.record) for row in rows] == records
     assert [row.number for row in module.read(source(file, module), 2)] == [*range(2, len(records) + 1)]
     assert not records or module.recognises(file)
+    assert not module.recognises(file.rename(file.with_suffix(".txt"))) or module is prompts
 
 
 def test_units_come_back_as_they_were_split(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_published_units_lack_the_last_and_are_cut_there() -> None:
         (batch, {"question": " "}, "row 7 is no row of a batch: ", None),
         (sft, {"messages": (), "id": None}, "a row without an id has no trajectory, only a problem",
          "virc data sample makes trajectories"),
-        (pairs, {}, "row 7 has no rejected reply", "virc data sample FILE --pairs RULE makes pairs"),
+        *((pairs, without, "row 7 has no rejected reply", "virc data sample FILE --pairs RULE makes pairs")
+          for without in ({}, {"messages": (), "rejected": "9"})),
         (published, {}, "rows are not written in the format published", "--format sft, pairs, batch or prompts"),
     ],
     ids=str,
@@ -167,23 +170,6 @@ def test_a_row_that_cannot_be_written_is_named(
         module.write(tmp_path, "rows", [msgspec.structs.replace(WHOLE, **record)], Writing(PictureStore(tmp_path)))
     assert refused.value.message.startswith(says)
     assert refused.value.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("entry", "says"),
-    [
-        ({"formatting": "alpaca"}, "the formatting 'alpaca' in dataset_info.json is not that of conversations"),
-        ({}, "the formatting 'alpaca' in dataset_info.json is not that of conversations"),
-        ({"columns": {"images": "i"}}, "the entry in dataset_info.json has columns or tags, but names no messages"),
-        ({"tags": {"role_tag": "r"}}, "the entry in dataset_info.json has columns or tags, but names no content_tag"),
-        ({"tags": {"content_tag": "c", "role_tag": None}}, "but names no role_tag"),
-        ({"tags": []}, "tags in dataset_info.json is not an object of names"),
-    ],
-)
-def test_an_entry_that_names_too_little_is_refused(entry: dict[str, Any], says: str) -> None:
-    with pytest.raises(DataError) as refused:
-        sft.columns_of({"formatting": "sharegpt", **entry} if entry else {})
-    assert says in refused.value.message
 
 
 def test_an_entry_names_columns_and_roles_in_its_own_words() -> None:
@@ -222,6 +208,22 @@ def test_the_answer_of_a_unit_is_its_own_else_its_reply_else_its_boxes() -> None
     assert rl.complete(msgspec.structs.replace(SHORT, **bare_of)).answer == "5"
     looked = rl.complete(msgspec.structs.replace(SHORT, messages=(USER,), **bare_of)).answer
     assert json.loads(looked or "") == [[0, 0, 5, 5]]
+    assert rl.complete(msgspec.structs.replace(SHORT, extra={"boxes": [[0, 0, 5, 5]]})).answer == "6"
+
+
+def test_a_reply_in_another_form_names_no_tool() -> None:
+    (unit,) = rl.split(msgspec.structs.replace(SHORT, messages=(USER, Message("assistant", "It is 6."))))
+    assert unit.extra == {"turn": 0, "tool_info_gt": None}
+
+
+def test_a_picture_within_a_row_has_a_name_that_any_program_reads_or_none(tmp_path: Path) -> None:
+    names = ("", "/of/this/machine/\ud800.png")
+    images = tuple(msgspec.structs.replace(each, name=name) for each, name in zip(PICTURES, names, strict=False))
+    file = written(prompts, tmp_path, [msgspec.structs.replace(OPEN, images=images)], embed=True)
+    (row,) = pq.read_table(file).to_pylist()
+    assert row["images"] == [
+        {"bytes": image.data, "path": path} for image, path in zip(images, (None, "?.png"), strict=True)
+    ]
 
 
 def test_one_conversation_comes_back_without_what_its_format_has_not(tmp_path: Path) -> None:
@@ -265,6 +267,7 @@ def test_what_other_records_show() -> None:
     assert inputs_of(PROBLEM) == [0, 1]
     assert (of(id=0).called, of(id="").called, of(id=None).called) == ("row 0", "row ''", "a row without an id")
     assert inputs_of(of(messages=(SYSTEM, REPLY))) == []
+    assert inputs_of(of(messages=(SYSTEM, Message("assistant", f"See {MARK}."), USER))) == [1, 2]
     assert (system_of(PROBLEM), system_of(SHORT)) == ("", "")
     assert [final_answer(of(messages=messages)) for messages in ((), (USER,), (USER, Message("assistant", "5")))] == [
         None
@@ -301,6 +304,8 @@ def test_a_message_is_the_same_with_marks_and_with_places(content: str) -> None:
         tuple(range(5, 5 + content.count(MARK))),
     )
     assert content_of(found) == content
+    fewer = message_of(Message("user", content), [5][: content.count(MARK)])
+    assert content_of(fewer).count(MARK) == len(fewer.images) == min(content.count(MARK), 1)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +370,7 @@ def test_what_verl_stops_at_in_a_row_is_said(change: dict[str, Any], flaws: list
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"prompt": [], "extra_info": {}}, "prompt is empty"), ({"prompt": "{"}, "prompt is not JSON"),
+        ({"prompt": [], "extra_info": {}}, "prompt is empty"), ({"prompt": "{"}, "prompt is not JSON: "),
         ({"prompt": "{}"}, "prompt is not a list"),
         ({"prompt": [{"role": "tool", "content": ""}]}, "prompt is not a list of messages"),
         ({"images": [{}]}, "image 0 is neither a file's name nor its bytes"),
@@ -409,7 +414,15 @@ def test_a_row_of_verl_is_read_by_its_fields(info: dict[str, Any], expected: dic
 
 
 @pytest.mark.parametrize(
-    ("answer", "read"), [("5", "5"), (None, None), (5, "5"), ({"a": float("nan")}, '{"a": null}'), (["é"], '["é"]')]
+    ("answer", "read"),
+    [
+        ("5", "5"),
+        (None, None),
+        (5, "5"),
+        ({"a": float("nan")}, '{"a": null}'),
+        (["é", b"x"], '["é"]'),
+        ({"a": b"x", "b": 1}, '{"b": 1}'),
+    ],
 )
 def test_any_right_answer_of_verl_is_a_text(answer: Any, read: str | None) -> None:
     assert verl_rows.record_of(ROW | {"reward_model": {"ground_truth": answer}}, Path()).answer == read

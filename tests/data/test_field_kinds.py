@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from virc.data.formats import sft
 from virc.data.formats.registry import get, only_source
 from virc.data.formats.sft import Kinds
 
@@ -56,6 +57,18 @@ def test_fields_without_end_are_not_all_remembered() -> None:
     for number in range(1, 30_000):
         assert not list(kinds.flaws(number, {f"field{number}": 1}))
     assert len(kinds._first) <= 10_000
+
+
+def test_a_field_that_begins_behind_the_first_part_of_a_file_is_a_flaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sft, "_FIRST_PART", 2**16)
+    rows: list[dict[str, Any]] = [{"messages": TURNS, "note": "x" * 1000}] * 200
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"messages": TURNS, "more": 1}]))
+    found = {row.number: row.flaws for row in get("trajectories").read(only_source(file)) if row.flaws}
+    assert found == {201: ("more is in no row of the first 0 MiB: LLaMA-Factory stops at it",)}
+    assert not any(row.flaws for row in get("trajectories").read(only_source(file), 2))  # the start is not known
 
 
 def test_rows_come_with_the_flaws_of_their_fields(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ UNSURE = [
     ([{"answer": "red <OR> blue"}], "answer holds several answers, joined by <AND> or <OR>"),
     ([{"choices": ["a.png", "b.png"], "answer": "a.png"}], "the choices in choices are pictures"),
     ([{"answer": "red", "image": "x/gone.png"}] * 2, "the picture x/gone.png that image names is not in"),
+    ([{"answer": "red", "image": ["x/gone.png"]}] * 2, "the picture x/gone.png that image names is not in"),
+    ([{"answer": "red", "image": f"{'ab'[at]}/{at}.png"} for at in range(2)], "the picture a/0.png that image names"),
+    ([{"question": None, "instruction": "Which?", "output": ["red"]}], "the answer may be output"),
+    ([{"question": None, "messages": [{"role": "user", "text": "Which?"}]}], "no column is known as the question"),
     ([{"image": ["0.png", "0.png###[1, 2, 30, 40]"]}], "the second path of image may hold the box of the answer"),
     ([{"number": 3}], "the answer may be number"),
     ([{"answer": "red", "image": "a\\\\b.png"}], "folders are separated by /"),
@@ -94,6 +98,13 @@ def test_what_may_be_read_in_two_ways_is_not_taken(columns: list[dict[str, Any]]
 
 SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": CHOICES, "answer": 0}], {"index_from": 0}),
+    ([{"choices": ["red", "blue"], "answer": at} for at in range(2)], {"index_from": 0}),
+    ([{}, {"answer": "red"}, {"answer": "blue"}], {"answer": "answer"}),
+    ([{"image": ["0.png", "0.png"], "answer": "red"}], {"images": "image", "boxes": None}),
+    (
+        [{"image": None, "note": each, "photo": "0.png", "answer": "red"} for each in ("0.png", "No.")],
+        {"images": "photo"},
+    ),
     ([{"choices": CHOICES, "answer": 3}], {"index_from": 1}),
     ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "red", "answer": 1}], {"index_from": 1}),
     ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "N/A", "answer": 2}], {"index_from": 1}),

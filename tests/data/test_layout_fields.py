@@ -114,6 +114,19 @@ def test_a_system_message_of_its_own_column_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"told": "Look."}, "Look."), ({"told": ""}, "You are one."), ({"told": None}, "You are one."),
+        ({"told": "", "talk": [{"role": "user", "content": "Which?"}]}, None),
+        ({"told": "Look.", "talk": [{"role": "tool"}]}, None), ({"told": "", "talk": []}, None),
+    ],
+)  # fmt: skip
+def test_the_system_message_of_a_row_is_its_columns_else_its_first(columns: dict[str, Any], found: str | None) -> None:
+    talk = [{"role": "system", "content": "You are one."}, {"role": "user", "content": "Which?"}]
+    assert laid_out.system_of({"talk": talk} | columns, Layout("mine", messages="talk", system="told")) == found
+
+
+@pytest.mark.parametrize(
     ("protocol", "box", "found"),
     [
         (None, [10, 20, 110, 120], (10, 20, 110, 120)),
@@ -187,6 +200,7 @@ def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
         (Layout("mine", question="ask", boxes="level"), {"level": [[1, 2, 3, 4]]}, "it has boxes, and no image"),
         (Layout("mine", question="ask", answers="level"), {"level": [["a"]]}, "not a list of texts or numbers"),
         (Layout("mine", question="none"), {}, "it has no column none"),
+        (Layout("mine", question="ask", images="none"), {}, "it has no column none"),
         (Layout("mine", question="ask", choices="level"), {}, "its column level is a number, not a list of texts or"),
         (Layout("mine", question="ask", images="pics", boxes="level", box="size"), {"level": [[1, 2, 3, 4], [5]]},
          "its column level is a list, not a box, or a list of some, of four numbers each"),
@@ -254,7 +268,8 @@ def test_what_placeholders_of_objects_stand_for_is_written_in_the_units_of_the_l
     assert [each.content for each in found.messages] == ["<image><image>Where is it?", said]
 
 
-@pytest.mark.parametrize("text", ["Who is A. Smith and B. Jones in it?", "A. red\nB. blue", "Which?\nA. red\nA. blue"])
+@pytest.mark.parametrize("text", ["Who is A. Smith and B. Jones in it?", "A. red\nB. blue", "Which?\nA. red\nA. blue",
+                                  "Which?\nA. Is it red?\nB. Is it blue?"])  # fmt: skip
 def test_a_question_that_is_to_end_with_choices_and_does_not_is_a_fault(text: str) -> None:
     with pytest.raises(DataError, match="its question does not end with choices"):
         record(Layout("mine", question="ask", choices="ask"), ask=text)

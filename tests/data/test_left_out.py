@@ -15,6 +15,7 @@ from virc.core.errors import DataError, VircError
 from virc.data import proposing
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
+from virc.data.rows.record import Record
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +126,22 @@ def test_files_that_may_hold_rows_and_are_not_read_are_named(tmp_path: Path) -> 
     lines(tmp_path / "log.jsonl", [{"step": 1}])
     array(tmp_path / "more.json", [{"messages": []}])
     array(tmp_path / "settings.json", {"steps": 1})
-    (tmp_path / "own.csv").write_text("question,answer\n")
     (tmp_path / "notes.txt").write_text("[]\n")
-    said = f"{tmp_path} has files that may hold rows and are not read: log.jsonl, more.json, own.csv"
+    said = f"{tmp_path} has files that may hold rows and are not read: log.jsonl, more.json"
     assert formats.left_out_note(tmp_path) == said
+    (tmp_path / "own.csv").write_text("question,answer\n")
+    assert formats.left_out_note(tmp_path) == f"{said}, own.csv"
+    (tmp_path / "p.json").write_text('\n [{"messages": []}]')
+    assert formats.left_out_note(tmp_path) == f"{said}, own.csv, …"
+
+
+def test_columns_are_ignored_by_their_whole_names(tmp_path: Path) -> None:
+    lines(tmp_path / "rows.jsonl", [{"messages": []}])
+    (source,) = formats.sources(tmp_path, ignore=("a.b.c", "d"))
+    assert source.ignore == ("a.b.c", "d")
+    extra = {"a": {"b": {"c": 1, "x": 2}, "c": 3}, "b": {"c": 4}, "c": 5, "d": 6}
+    row = formats.read_row(source, 1, {}, (), Record(extra=extra))
+    assert row.known().extra == {"a": {"b": {"x": 2}, "c": 3}, "b": {"c": 4}, "c": 5}
 
 
 def test_a_folder_without_known_rows_names_the_columns_that_it_has(tmp_path: Path) -> None:

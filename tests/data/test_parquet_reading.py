@@ -9,6 +9,7 @@ import pytest
 from data.parquet_sets import IMAGE, PROMPT, info, only, read, row
 
 from virc.data.rows.record import Message, Picture
+from virc.data.rows.unread import PICTURES
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,9 @@ def test_text_without_a_text_type_is_refused_row_by_row(tmp_path: Path) -> None:
 def test_further_columns_pass_and_their_bytes_stay_behind(tmp_path: Path) -> None:
     day = datetime.datetime(2024, 5, 6, 7, 8)
     added = {"level": 3, "made": day, "thumbnail": b"abc", "parts": [{"a": b"x", "b": float("inf")}], "split": "train"}
-    record = only(read(tmp_path, row(**added, **info(seen=True, choices=["1", "2"]))))
-    assert record.extra == {
+    rows = read(tmp_path, row(**added, **info(seen=True, choices=["1", "2"])))
+    assert [*rows[0].unread.items()] == [("parts", PICTURES), ("thumbnail", PICTURES)]
+    assert only(rows).extra == {
         "turn": 0, "tool_info_gt": None, "data_source": "virc", "ability": "math", "index": 0, "level": 3,
         "made": "2024-05-06 07:08:00", "parts": [{"b": None}], "split": "train", "seen": True, "choices": ["1", "2"],
     }  # fmt: skip

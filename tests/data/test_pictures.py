@@ -41,6 +41,20 @@ def test_a_file_keeps_its_name_and_is_linked(source: Path, store: PictureStore) 
     assert (store.folder / "images/a.png").samefile(source / "images/a.png")
 
 
+def test_what_stands_where_a_file_is_due_gives_it_another_name(source: Path, store: PictureStore) -> None:
+    (store.folder / "images" / "a.png").mkdir(parents=True)
+    name = store.add(Picture("images/a.png", source))
+    assert name != "images/a.png"
+    assert files(store.folder) == {name: PNG}
+    assert store.add(Picture("images/a.png", data=PNG)) == name
+    names = [store.add(Picture(f"../{end}", data=b"of no known kind")) for end in ("b.WEBP", "b.exe")]
+    assert names[0] == names[1]  # of one content
+    assert store.add(Picture("../c.exe", data=b"of another kind")).count(".") == 0
+    assert Path(names[0]).suffix == ".webp"
+    with pytest.raises(DataError, match=r"^an image of row 7 cannot be read: "):
+        store.name(Picture("", source), Record((), id=7))
+
+
 def test_images_are_counted_once_on_disk_and_each_time_they_are_shown(source: Path, store: PictureStore) -> None:
     shown = [Picture("images/a.png", source), Picture("images/../images/a.png", source), Picture("", data=JPEG)]
     for picture in [*shown, *shown, Picture("images/a.png", data=PNG)]:
@@ -182,12 +196,6 @@ def test_a_disk_that_refuses_is_no_fault_of_the_image(source: Path, store: Pictu
     with pytest.raises(VircError, match="exists and is not the image") as raised:
         store.names(Record(images=(Picture("images/a.png", source),), id=1))
     assert not isinstance(raised.value, DataError)
-
-
-def test_a_folder_in_the_place_of_an_image_gives_way(store: PictureStore) -> None:
-    (store.folder / "images/a.png").mkdir(parents=True)
-    name = store.add(Picture("images/a.png", data=PNG))
-    assert (name != "images/a.png", (store.folder / name).read_bytes()) == (True, PNG)
 
 
 def test_a_disk_that_takes_no_file_is_named(source: Path, store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,8 +200,22 @@ def test_rows_without_a_conversation_or_with_other_roles_are_refused() -> None:
             extract([msgspec.structs.replace(record, messages=messages)])
     with pytest.raises(DataError, match="no rows"):
         extract([])
+    with pytest.raises(DataError, match="row 1: its system message is not the one that was given"):
+        study([record], system="You look.")
+    assert study([record], system=record.messages[0].content).protocol == trained()
     with pytest.raises(DataError, match=r"row 30: .*no conversation"):
         study([record, msgspec.structs.replace(record, messages=())], numbers=[10, 30])
+
+
+def test_tools_may_be_listed_without_a_type_and_a_last_reply_may_be_broken() -> None:
+    record = spoken(OWN, QUESTIONS[0])
+    for line in record.messages[0].content.splitlines():
+        if line.startswith('{"type"'):
+            record = reworded(record, 0, line, json.dumps(json.loads(line)["function"]))
+    assert '"type": "function"' not in record.messages[0].content
+    found = study([reworded(record, -1, "</think>", "")])
+    assert (found.protocol.tools, templates(found.protocol)) == (NAMES, templates(OWN))
+    assert found.calls == dict.fromkeys(NAMES, 1)
 
 
 def unnamed(box: list[int]) -> Record:
@@ -225,6 +239,14 @@ def test_a_short_question_is_not_cut_out_of_a_word() -> None:
     chat_protocol = trained(first="Examine.\n{images}\n{question}\n\nThink.\n\nAnswer.")
     records = [msgspec.structs.replace(spoken(chat_protocol, "in"), question="in")]
     assert extract(records).first == chat_protocol.first
+    chat_protocol = trained(first="Which? Look.\n{images}\nQuestion: {question}\n\nThink.")
+    records = [msgspec.structs.replace(spoken(chat_protocol, "Which?"), question="Which?")]
+    assert extract(records).first == chat_protocol.first
+
+
+def test_one_turn_on_one_line_does_not_show_where_its_question_ends() -> None:
+    with pytest.raises(DataError, match="where the question begins and ends"):
+        extract([spoken(WORDINGS["all on one line"], "Why?")])
 
 
 def test_a_schema_that_names_two_units_leaves_it_to_the_boxes() -> None:

@@ -33,6 +33,8 @@ def parts() -> dict[str, Any]:
 
 def test_the_schema_is_one_and_is_what_the_command_prints() -> None:
     Draft202012Validator.check_schema(schema())
+    assert (schema()["title"], schema()["$schema"]) == ("virc.protocol/1", Draft202012Validator.META_SCHEMA["$id"])
+    assert schema()["description"].startswith("The chat protocol of a model, the file virc_protocol.json: ")
     done = virc("data", "show", "--schema", "protocol")
     assert (done.code, json.loads(done.out)) == (0, json.loads(json.dumps(schema())))
 

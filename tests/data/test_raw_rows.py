@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.json_stream import MAX_ROW_BYTES
 from virc.data.rows import raw
 
@@ -26,6 +26,7 @@ def shard(folder: Path, **files: bytes) -> Path:
 FILES: list[tuple[str, str, list[dict[str, Any]]]] = [
     ("a.json", '[{"a": 1}]', [{"a": 1}]),
     ("a.json", '{"n": 1, "rows": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}]),
+    ("a.json", '{"n": 1, "rows": [{"a": 1}, {"a": 2}]}\n', [{"a": 1}, {"a": 2}]),
     ("a.json", '{"x": {"a": 1}, "y": {"a": 2}}', [{"key": "x", "a": 1}, {"key": "y", "a": 2}]),
     ("a.json", '{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
     ("a.json", '{"images": [{"a": 1}], "file_name": "x"}', [{"a": 1}]),
@@ -40,6 +41,24 @@ def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tm
     (tmp_path / name).write_text(text)
     assert list(raw.rows(tmp_path / name)) == list(enumerate(rows, 1))
     assert list(raw.rows(tmp_path / name, 2)) == list(enumerate(rows, 1))[1:]
+
+
+def test_rows_of_several_files_are_numbered_through_and_none_begins_without_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = UnreadError("it ends", rows=3)  # with three rows behind it that cannot be read
+    found: dict[str, list[Any]] = {"a": [(1, {"x": 1}), (2, cut)], "b": [(1, {"x": 2})]}
+    monkeypatch.setattr(raw, "rows", lambda file: iter(found[file.name]))
+    files = [tmp_path / name for name in "ab"]
+    assert [*raw.rows_of(files, 1)] == [(1, {"x": 1}), (2, cut), (6, {"x": 2})]
+    assert [*raw.rows_of(files, 6)] == [(6, {"x": 2})]
+    assert raw.beginning(files[0], 5) == [{"x": 1}]
+
+    def lacks(file: Path) -> Any:
+        raise SetupError("pyarrow is not installed")
+
+    monkeypatch.setattr(raw, "rows", lacks)
+    assert raw.beginning(files[0], 5) == []
 
 
 def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

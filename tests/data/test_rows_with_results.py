@@ -122,6 +122,20 @@ def test_an_error_without_words_ends_a_reply_within_a_turn() -> None:
     assert [each.content for each in record.messages if each.role == "assistant"] == replies
 
 
+@pytest.mark.parametrize("results", ["inline", "assistant"])
+def test_results_of_any_tool_and_of_a_broken_call_part_the_replies(results: Any, tmp_path: Path) -> None:
+    protocol = msgspec.structs.replace(PROTOCOLS[results], after_scale="\n{image}Scaled.")
+    scaled = said(("scale_image", {"scale_factor": 0.5, "image_index": 0}))
+    replies = [scaled, f"<think>I look.</think>\n<tool_call>\n{{{crop}\n</tool_call>", scaled, answer("4")]
+    record = split_results(row_of(protocol, tmp_path, replies), protocol)
+    assert [each.content for each in record.messages if each.role == "assistant"] == replies
+
+
+def test_a_reply_that_looks_like_a_result_stays_whole_where_results_are_the_users() -> None:
+    record = Record((Message("user", "?"), Message("assistant", "It says\n[4]\nthere.\nERROR: none.\n")))
+    assert split_results(record, FROM_FILE) == split_results(record, None) == record
+
+
 def in_reply(record: Record, old: str, new: str) -> Record:
     messages = tuple(Message(each.role, each.content.replace(old, new)) for each in record.messages)
     assert messages != record.messages

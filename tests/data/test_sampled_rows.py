@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.solving import CROP, answer, call
 
-from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError
+from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
 from virc.data.rows.record import MARK, Picture, Record, file_sizes_field, file_sizes_of
@@ -310,6 +310,19 @@ def test_rows_that_failed_are_counted_as_such_alone(tmp_path: Path) -> None:
     assert dataset.so_far(Location(tmp_path, "none")) == Totals()
 
 
+def test_what_was_sampled_is_said_in_one_line_and_why_others_are_not_among_it() -> None:
+    totals = Totals(problems=3, rollouts=12, right=4, kept=2, without=1, fewer=3, failed=1, dropped={"length": 5})
+    assert run.summary(totals, 2) == (
+        "3 problems: 4 of 12 rollouts right (33.3%), 2 trajectories kept, 1 problem without one; 1 row failed; "
+        "2 problems done before"
+    )
+    assert run.why(totals, 2) == "dropped: 5 longer than --max-tokens; 3 problems with fewer than --keep 2"
+    paired = Totals(problems=1, rollouts=2, right=1, kept=1, unpaired=1, left_out={"margin": 2, "odd": 1})
+    said = "1 problem: 1 of 2 rollouts right (50.0%), 1 pair, 1 problem without one"
+    assert run.summary(paired, 0, pairs=True) == said
+    assert run.why(paired, 1) == "left out: 2 pairs below --margin, 1 odd"
+
+
 def test_a_chat_protocol_that_is_there_stays(tmp_path: Path) -> None:
     location = Location(tmp_path, "rows")
     dataset.put_protocol(location, PROTOCOL)
@@ -318,6 +331,15 @@ def test_a_chat_protocol_that_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).read_bytes() == before
     with pytest.raises(ConfigError, match="is another chat protocol than that of the rows to be made"):
         dataset.put_protocol(location, msgspec.structs.replace(PROTOCOL, first="{images}{question}"))
+    with (
+        pytest.raises(ConfigError, match="is another chat protocol than that of the rows to be made"),
+        dataset.begun(location, msgspec.structs.replace(PROTOCOL, first="{images}{question}"), {}),
+    ):
+        pass  # nothing is asked
+    assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
+    location.images.touch()
+    with pytest.raises(VircError, match=f"^cannot write {location.images}/[0-9a-f]+.png: "):
+        dataset.store(location, Shown(Image.new("RGB", (56, 42))))
 
 
 def test_rows_are_published_in_the_order_of_their_problems(tmp_path: Path) -> None:

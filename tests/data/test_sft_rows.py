@@ -18,6 +18,7 @@ from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
 from virc.data.formats.registry import Row, Source
 from virc.data.formats.sft import rows
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
 STYLES = {"ours": ("role", "content", "user", "assistant"), "default": ("from", "value", "human", "gpt")}
@@ -147,11 +148,13 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
     ours = [{"role": "user", "content": "<image>q"}, {"role": "assistant", "content": "a"}]
     theirs = [{"from": "human", "value": "<image>q"}, {"from": "gpt", "value": "a"}]
     shapes = [{"messages": ours}, {"conversations": theirs}, {"messages": theirs}, {"conversations": ours}]
+    turns = (Message("user", "<image>q"), Message("assistant", "a"))
     for shape in shapes:
-        record = read_one(tmp_path, [{**shape, "images": ["a.png"], "level": 3}]).record
-        assert record == Record(
-            (Message("user", "<image>q"), Message("assistant", "a")), (Picture("a.png", tmp_path),), extra={"level": 3}
-        )
+        for more in ({}, {"system": 5}, {"system": "Be brief."}):
+            said = (Message("system", "Be brief."),) if more.get("system") == "Be brief." else ()
+            record = read_one(tmp_path, [{**shape, "images": ["a.png"], "level": 3, **more}]).record
+            extra = {"level": 3} if said else {"level": 3, **more}
+            assert record == Record((*said, *turns), (Picture("a.png", tmp_path),), extra=extra)
 
 
 def test_fields_of_other_kinds_than_ours_stay_as_they_are(tmp_path: Path) -> None:
@@ -185,19 +188,29 @@ def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object,
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ({}, "formatting 'alpaca'"),
-        ({"formatting": "share_gpt"}, "formatting 'share_gpt'"),
-        ({"formatting": ["sharegpt"]}, "formatting"),
-        ({"formatting": "sharegpt", "columns": {"images": "images"}}, "names no messages"),
-        ({"formatting": "openai", "tags": {"role_tag": "role"}}, "names no content_tag"),
-        ({"formatting": "sharegpt", "tags": {"content_tag": "c", "role_tag": None}}, "names no role_tag"),
-        ({"formatting": "sharegpt", "columns": {"messages": 1}}, "columns in dataset_info.json is not"),
-        ({"formatting": "sharegpt", "tags": "role"}, "tags in dataset_info.json is not"),
+        ({}, "the formatting 'alpaca' in dataset_info.json is not that of conversations"),
+        ({"formatting": "share_gpt"}, "the formatting 'share_gpt' in dataset_info.json is not that of conversations"),
+        ({"formatting": ["sharegpt"]}, "the formatting ['sharegpt'] in dataset_info.json"),
+        ({"formatting": "sharegpt", "columns": {"images": "images"}}, "has columns or tags, but names no messages"),
+        ({"formatting": "sharegpt", "columns": {}}, "has columns or tags, but names no messages"),
+        ({"formatting": "openai", "tags": {"role_tag": "role"}}, "has columns or tags, but names no content_tag"),
+        ({"formatting": "sharegpt", "tags": {"content_tag": "c", "role_tag": None}}, "but names no role_tag"),
+        ({"formatting": "sharegpt", "columns": {"messages": 1}}, "columns in dataset_info.json is not an object of"),
+        ({"formatting": "sharegpt", "tags": "role"}, "tags in dataset_info.json is not an object of names"),
     ],
 )
 def test_an_info_that_llamafactory_could_not_use_is_refused(tmp_path: Path, entry: dict[str, Any], reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         read_one(tmp_path, [{"messages": []}], entry)
+
+
+def test_datasets_of_one_folder_are_named_side_by_side(tmp_path: Path) -> None:
+    solved = Record((Message("user", "q"), Message("assistant", "a")), id=1)
+    for format, name in ((sft, "b"), (trajectories, "a")):
+        assert format.write(tmp_path, name, [solved], formats.Writing(PictureStore(tmp_path))) == 1
+    entries = {name: entry["file_name"] for name, entry in formats.read_info(tmp_path).items()}
+    assert entries == {"b": "b.json", "a": "a.jsonl"}
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl", "b.json", "dataset_info.json"]
 
 
 def test_fields_that_are_called_like_our_columns_do_not_take_their_place(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -82,11 +84,33 @@ def test_a_counterfactual_has_another_answer_and_none_of_zero() -> None:
     problem = msgspec.structs.replace(sheets.generate(random.Random(3), difficulty="hard"), ask="difference")
     answers = {sheets.counterfactual(problem, random.Random(seed)).answer for seed in range(60, 70)}
     assert not answers & {0, problem.answer}
+    same, count = [int(problem.numbers[name].text) for name in problem.frames], len(problem.frames)
+    drawn = iter([*same, *[50] * count, *range(20, 20 + count)])  # the same answer, then one of zero
+    other = sheets.counterfactual(problem, SimpleNamespace(randint=lambda least, most: next(drawn)))  # type: ignore[arg-type]
+    assert [int(other.numbers[name].text) for name in other.frames] == [*range(20, 20 + count)]
+
+
+def test_crops_of_numbers_lie_in_their_squares_and_an_empty_square_is_searched() -> None:
+    for seed in range(3):
+        problem = sheets.generate(random.Random(seed))
+        spots = dict(zip(problem.numbers, sheets.spots(problem), strict=True))
+        for name, spot in spots.items():
+            assert all(inside(box, sheets.square(name)) for box in (spot.box, spot.again))
+            assert all(inside(problem.numbers[name].box, box) for box in (spot.box, spot.again))
+            assert (spot.box != spot.again, spot.around) == (True, sheets.square(name))
+        question, search = sheets.absent(problem, random.Random(seed))
+        (spot,), (missing,) = search.spots, re.findall(r"\b[A-G][1-5]\b", question)
+        assert missing not in problem.numbers
+        assert (spot.box, spot.reads, len(problem.numbers)) == (sheets.square(missing), "Nothing is there.", 31)
 
 
 def test_pages_take_little_space(problem: sheets.Sheet) -> None:
-    assert sheets.draw(problem).size == (4032, 3024)
-    assert len(as_png(sheets.draw(problem).convert("L")).data) < 150_000
+    page = sheets.draw(problem)
+    assert page.size == (4032, 3024)
+    assert len(as_png(page.convert("L")).data) < 150_000
+    ink = {page.getpixel(place) for left, top, right, bottom in problem.frames.values()
+           for place in ((left, top), (right, bottom))}  # fmt: skip
+    assert ink == {(problem.style.ink,) * 3}
 
 
 def test_problems_name_the_file_and_trajectories_what_the_system_shows_of_it(tmp_path: Path) -> None:

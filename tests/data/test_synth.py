@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,6 +36,30 @@ def records(file: Path) -> list[Record]:
     rows = list(formats.get(source.format).read(source))
     assert not [row.fault or row.flaws for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
+
+
+@pytest.mark.parametrize("more", [
+    {}, {"families": ("polygons",)}, {"difficulty": "easy"}, {"paths": 2}, {"pattern": "plan"}, {"refusals": 0.1},
+    {"counterfactuals": True},
+])  # fmt: skip
+def test_rows_are_those_of_before_without_options_of_families(more: dict[str, Any], tmp_path: Path) -> None:
+    assert SynthConfig(tmp_path, **more).is_plain is (not more)
+
+
+def test_problems_are_in_folders_of_so_many_and_counted_as_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virc.data.synth.draw._IN_A_FOLDER", 2)
+    counts: dict[str, list[int]] = {}
+    config = SynthConfig(tmp_path / "a", 5, formats=("batch",), workers=1)
+    write(config, lambda what, count: counts.setdefault(what, []).append(count))
+    assert counts == {what: [1, 2, 3, 4, 5] for what in ("drawn", "written as batch")}
+    named = [json.loads(line)["image"] for line in (tmp_path / "a" / "problems.jsonl").read_text().splitlines()]
+    assert [name.split("/")[1] for name in named] == ["000", "000", "001", "001", "002"]
+    assert {name for name in contents(tmp_path / "a") if name.endswith(".png")} == {*named}
+    (tmp_path / "b").mkdir()
+    write(SynthConfig(tmp_path / "b" / "c", 1, formats=("rl",), embed=True, workers=1))
+    assert {*contents(tmp_path / "b" / "c")} == {"rl.parquet", "virc_protocol.json"}
 
 
 @pytest.mark.integration

@@ -43,6 +43,7 @@ COLUMNS = [
     ("mask", "b.png", "masks"),
     ("segmentation", [[1, 2]], "masks"),
     ("reasoning_q", "Why?", "questions"),
+    ("reasoning_q", "Which?", None),
     ("turns", [{"question": "Why?"}], "questions"),
     ("anything", [{"question": "Why?", "reply": "So"}], "questions"),
     ("video", "a.mp4", "videos"),
@@ -93,6 +94,13 @@ def test_what_a_column_holds_that_nothing_reads(name: str, value: Any, holds: st
     extra = {} if name == "direct_answers" else record.extra
     found = unread(row, KNOWN | ROW.keys(), msgspec.structs.replace(record, extra=extra), tmp_path)
     assert found == ({named: holds} if holds else {})
+
+
+def test_what_stands_beside_a_part_that_is_read_is_found_in_lists(tmp_path: Path) -> None:
+    rows(tmp_path)
+    row = {"talk": [{"value": "Which?", "crop": "b.png"}], "mask": "gone.png", "figure": "gone.png"}
+    found = unread(row, {"talk.0.value"}, Record(question="Which?", answer="red"), tmp_path)
+    assert found == {"talk.0.crop": "pictures", "mask": "masks", "figure": "pictures"}
 
 
 @pytest.mark.parametrize(

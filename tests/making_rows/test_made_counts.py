@@ -7,6 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from making_rows.made import picture, read_rows, write_rows
 
@@ -313,7 +314,7 @@ def test_rows_are_numbered_over_all_files_and_keep_what_they_are(tmp_path: Path)
     picture(tmp_path / "a.png")
     one = write_rows(tmp_path / "one.jsonl", [
         {"id": "x", "image": "a.png", "question": "What?"}, {"id": True, "images": ["a.png", "a.png"], "question": "Q"},
-        {"question": "Which?", "choices": ["red", "blue"], "image": "a.png"}, {"level": 1},
+        {"id": "c", "query": "Which?", "choices": ["red", "blue"], "image": "a.png"}, {"level": 1},
     ])  # fmt: skip
     with one.open("a") as file:
         file.write("nonsense\n")
@@ -322,7 +323,7 @@ def test_rows_are_numbered_over_all_files_and_keep_what_they_are(tmp_path: Path)
         file.write("[]\n")
     rows = [*read([str(one), str(two)])]
     assert [(row.number, row.id, row.source) for row in rows] == [
-        (1, "x", 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (5, 5, 0), (6, 7, 1), (7, 7, 1), (8, 8, 1),
+        (1, "x", 0), (2, 2, 0), (3, "c", 0), (4, 4, 0), (5, 5, 0), (6, 7, 1), (7, 7, 1), (8, 8, 1),
     ]  # fmt: skip
     assert [row.images for row in rows[:6]] == [("a.png",), ("a.png", "a.png"), ("a.png",), (), (), ("a.png",)]
     assert [row.question for row in rows[:2]] == ["What?", "Q"]
@@ -334,6 +335,12 @@ def test_rows_are_numbered_over_all_files_and_keep_what_they_are(tmp_path: Path)
     assert [digest(row) for row in read([str(one), str(two)])] == [digest(row) for row in rows]
     with pytest.raises(DataError, match="there is no file"):
         next(read([str(tmp_path / "none.jsonl")]))
+    table, saved = pa.Table.from_pylist([{"id": 1, "image": "a.png"}]), tmp_path / "saved"
+    saved.mkdir()
+    with (saved / "a.arrow").open("wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+        out.write_table(table)
+    (saved / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
+    assert [(row.id, row.base) for row in read([str(saved)])] == [(1, saved)]
     (tmp_path / "cut.json").write_text('[{"id": 1}, {"id"')
     with pytest.raises(DataError, match=r"cut.json: row 2: the file ends within it"):
         list(read([str(one), str(tmp_path / "cut.json")]))

@@ -104,11 +104,15 @@ def test_pictures_within_parquet_become_files(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     picture(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
-    table = pyarrow.Table.from_pylist([{"id": 1, "level": 1, "image": {"bytes": data, "path": None}, "question": "?"}])
+    columns, paths = {"level": 1, "question": "?"}, (None, "there/photo.png")
+    table = pyarrow.Table.from_pylist([
+        {"id": at, "image": {"bytes": data + bytes([at]), "path": path}, **columns} for at, path in enumerate(paths)
+    ])  # fmt: skip
     parquet.load().write_table(table, tmp_path / "rows.parquet")
     make("select", [str(tmp_path / "rows.parquet")], tmp_path / "to" / "new.jsonl", {"column": "level"})
-    (row,) = read_rows(tmp_path / "to" / "new.jsonl")
-    assert (tmp_path / "to" / row["image"]).read_bytes() == data
+    names = [row["image"] for row in read_rows(tmp_path / "to" / "new.jsonl")]
+    assert [(tmp_path / "to" / name).read_bytes() for name in names] == [data + b"\0", data + b"\1"]
+    assert names[1] == "there/photo.png"
 
 
 def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:

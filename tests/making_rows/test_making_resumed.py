@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from making_rows.made import read_rows, write_rows
 from making_rows.test_making_by_models import OPERATOR, caption, captioning, reply
-from support.servers import Body, serve
+from support.servers import Body, serve, turn_of
+from support.solving import CROP, answer
 
 from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
@@ -292,6 +293,8 @@ def test_replies_of_the_first_row_are_kept_where_it_fails(home: Path) -> None:
         ("", "", 0),
         ("temperature=0.7", "temperature=0.6", 2),
         ("0.7)", "0.7, max_tokens=9)", 2),
+        ("Describe", "Portrays", 2),
+        ("means.image(row, 0)", "means.image(row, 0).resize((8, 8))", 2),
         ('f"Describe {row.id}.", means.image(row, 0)', 'means.image(row, 0), f"Describe {row.id}."', 2),
     ],
 )
@@ -328,19 +331,40 @@ def test_an_operator_may_ask_how_likely_answers_are(home: Path) -> None:
     assert {row["caption"] for row in read_rows(home / "new.jsonl")} == {"0.75"}
 
 
+def test_turns_of_a_role_with_its_own_protocol_are_counted_and_kept(home: Path) -> None:
+    write_rows(home / "rows.jsonl", read_rows(home / "rows.jsonl")[:1])
+    text = OPERATOR.replace("Role(temperature=0.7)", "Role(own_protocol=True, temperature=0.7)")
+
+    def looking(body: Body) -> str:
+        if body["messages"][0]["content"] == "You correct.":
+            return "edited"
+        return answer("97") if turn_of(body) else CROP
+
+    def run(url: str, turns: int) -> dict[str, Any]:
+        setup, to = set_up({"endpoint": url}, SolveConfig(max_turns=turns), None, None, True), home / f"{turns}.jsonl"
+        return dict(make(str(home / "caption.py"), [str(home / "rows.jsonl")], to, setup=setup, at_once=1))
+
+    with serve(looking) as server:
+        (home / "caption.py").write_text(text.replace('row.fields.get("stop")', "True"))
+        with pytest.raises(ConfigError, match="fails: KeyError"):
+            run(server.url, 2)
+        assert len(server.chats()) == 2 * 2
+        (home / "caption.py").write_text(text)
+        plugins.loaded.cache_clear()
+        fields = run(server.url, 2)
+        assert (fields["kept"], fields["replies"], len(server.chats())) == (1, 5, 5)
+        fields = run(server.url, 1)
+        assert (fields["rows"], fields["left_out"], len(server.chats())) == (1, {"no answer": 1}, 7)
+    (out,) = read_rows(home / "1.jsonl.left_out")
+    assert (out["id"], out["why"]) == ("r0", "role 'eyes', step 'eyes': no answer after 1 turns")
+
+
 @pytest.mark.parametrize(("here", "there", "back"), [(True, True, True), (True, False, False), (False, True, False)])
 def test_an_outage_lasts_until_every_server_answers(here: bool, there: bool, back: bool) -> None:
     opened: Any = {
         name: SimpleNamespace(opened=SimpleNamespace(answers=lambda up=up: up))
         for name, up in (("a", here), ("b", there))
-    }
+    } | {"in this process": SimpleNamespace(opened=SimpleNamespace(answers=None))}
     found = Models(opened).outage(lambda _: None)
     assert found
     assert found._answers() is back
-
-
-def test_as_many_rows_are_in_work_as_the_slowest_model_takes() -> None:
-    opened: Any = {
-        name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once)) for name, at_once in (("a", 4), ("b", 2))
-    }
-    assert (Models(opened).workers(None), Models(opened).workers(7), Models().workers(None)) == (2, 7, 1)

@@ -104,8 +104,9 @@ def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], 
 
 @pytest.mark.parametrize(("right", "variance"), [(1, 0.09), (9, 0.09), (3, 0.21), (7, 0.21), (5, 0.25)])
 def test_bounds_of_the_variance_are_inclusive(right: int, variance: float) -> None:
-    options = pass_rate.Options(n=10, min_variance=variance)
-    assert pass_rate._broken([1.0] * right + [0.0] * (10 - right), options) is None
+    for reward in (None, "thinklite-vl"):
+        options = pass_rate.Options(n=10, min_variance=variance, reward=reward)
+        assert pass_rate._broken([1.0] * right + [0.0] * (10 - right), options) is None
 
 
 def test_what_is_left_out_says_how_many_replies_were_counted(tmp_path: Path) -> None:

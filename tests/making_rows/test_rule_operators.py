@@ -39,6 +39,7 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
     ({"column": "far", "min": 1}, "", {"no number": 1, "missing": 3}),
     ({"column": "nothing"}, "", {"missing": 4}),
+    ({"column": "level.words"}, "", {"missing": 4}),
 ]
 CURRICULUM: list[tuple[dict[str, Any], str]] = [({"column": "n"}, "cadb"), ({"column": "n", "first": "high"}, "badc")]
 
@@ -54,15 +55,20 @@ def test_select_keeps_rows_within_its_rules(
     rows, left_out = made("select", tmp_path, ROWS, **options)
     assert (ids(rows), left_out) == (expected, rules)
     assert rows == [row for row in ROWS if row["id"] in expected]
-    whys = {row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out") if row["rule"] == "missing"}
-    assert whys <= {f"it has no {options['column']}"}
+    column, given = options["column"], {row["id"]: row for row in ROWS}
+    for row in read_rows(tmp_path / "new.jsonl.left_out"):
+        if row["rule"] == "missing":
+            assert row["why"] == f"it has no {column}"
+        elif "." not in column:
+            assert row["why"] == f"{column} is {given[row['id']][column]}"
 
 
 @pytest.mark.parametrize(("options", "expected"), CURRICULUM)
 def test_curriculum_sorts_rows(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    rows = [{"id": id, "n": n} for id, n in zip("abcde", (2, 9, -1, 2.0, None), strict=True)]
+    rows = [{"id": id, "n": n} for id, n in zip("abcdef", (2, 9, -1, 2.0, None, "many"), strict=True)]
     found, left_out = made("curriculum", tmp_path, rows, **options)
-    assert (ids(found), left_out) == (expected, {"missing": 1})
+    assert (ids(found), left_out) == (expected, {"missing": 1, "no number": 1})
+    assert [row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == ["it has no n", "n is no number"]
 
 
 def test_curriculum_shuffles_within_buckets(tmp_path: Path) -> None:
@@ -187,7 +193,7 @@ def test_a_picture_that_cannot_be_fetched_leaves_no_row_out(tmp_path: Path) -> N
 def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
     for at in range(24):
         picture(tmp_path / f"{at}.png", at)
-    rows = [{"id": at, "images": [f"{at}.png"], "page": at % 6} for at in range(24)]
+    rows = [{"id": at, "images": [f"{at % 23}.png"], "page": at // 4} for at in range(24)]  # the ends share one
     file = str(write_rows(tmp_path / "rows.jsonl", rows))
     held = []
     for seed in range(3):
@@ -195,6 +201,7 @@ def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
         sides = [{row["page"] for row in read_rows(tmp_path / f"{seed}{name}.jsonl")} for name in ("", ".val")]
         assert [len(side) for side in sides] == [4, 2]
         assert not sides[0] & sides[1]
+        assert any({0, 5} <= side for side in sides)
         held.append(sides[1])
     assert held[1:] != held[:2]
 

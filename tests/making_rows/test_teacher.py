@@ -28,6 +28,19 @@ class Replies:
         return next(self._texts)
 
 
+class Grading:
+    """A grader that tells when it is closed."""
+
+    def __init__(self, grade: Callable[..., Any], closed: list[bool]) -> None:
+        self._grade, self._closed = grade, closed
+
+    def __call__(self, *words: Any) -> Any:
+        return self._grade(*words)
+
+    def close(self) -> None:
+        self._closed.append(True)
+
+
 def step(**keys: Any) -> dict[str, Any]:
     return {"prompt": "Q: {question}", "tries": 2, **keys}
 
@@ -55,7 +68,7 @@ TAKEN: list[tuple[dict[str, Any], list[str], Any]] = [
 LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
     ({"schema": SCHEMA}, ["two", "{}x"], "no JSON"),
     ({"schema": SCHEMA}, ["two", '{"count": "2"}'], "JSON that does not fit"),
-    ({"pattern": "Yes"}, ["No", "Yes and no"], "another form"),
+    ({"pattern": "Yes"}, ["Oh Yes", "Yes and no"], "another form"),
     ({"right": True}, ["98", "It is 98 or 97."], "another answer"),
     ({"like": "draft", "words": 0}, ["the blue square is here", "big"], "too many words changed"),
     ({"like": "draft", "words": 1}, ["the red square is here again, now", "the red"], "too many words changed"),
@@ -67,16 +80,16 @@ LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
 
 
 def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, Any]]:
-    opened = list[str]()
+    opened, closed = list[str](), list[bool]()
 
     def rewards(system: str) -> Any:
         opened.append(system)
-        return maker_of(system, None, None, {})
+        return lambda *words: Grading(maker_of(system, None, None, {})(*words), closed)
 
     rows, options = rows_at(folder, draft="the red square is here"), {"steps": {"said": step}}
     with serve(replies) as server:
         found = made("teacher", rows, server.url, options, roles={"said": server.url}, rewards=rewards)
-    assert len(opened) == ("reward" in step)  # one for all replies
+    assert len(opened) == len(closed) == ("reward" in step)  # one for all replies
     return found
 
 
@@ -114,20 +127,27 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
         },
         "thought": {"prompt": "{caption} {question} {answer}", "pictures": False, "role": "thinker"},
     }
+    steps["thought"] |= {"reward": "thinklite-vl", "reward_from": 0.5}
     images = {"image": None, "images": ["figure.png"] * 2, "choices": ["97", "98"]}
-    rows, eyes, thinker = rows_at(tmp_path, **images), Replies('{"count": 2}'), Replies("Well.")
-    with serve(eyes) as one, serve(thinker) as other:
+    rows, eyes, thinker = rows_at(tmp_path, **images), Replies('{"count": 2, "of": "ä"}'), Replies("Well.")
+    graded = list[tuple[str, str]]()
+
+    def rewards(system: str) -> Any:
+        return lambda model, report: Grading(lambda *_: graded.append((system, model.name)) or 0.5, [])
+
+    with serve(eyes, models=("seer",)) as one, serve(thinker, models=("sage",)) as other:
         (row,) = made("teacher", rows, "http://127.0.0.1:9/v1", {"steps": steps}, roles={
             "caption": one.url, "thinker": other.url
-        })  # fmt: skip
-    assert (row["caption"], row["thought"], row["answer"]) == ({"count": 2}, "Well.", "97")
+        }, rewards=rewards)  # fmt: skip
+    assert (row["caption"], row["thought"], row["answer"]) == ({"count": 2, "of": "ä"}, "Well.", "97")
+    assert graded == [("thinklite-vl", "sage")]
     (seen,), (thought,) = eyes.bodies, thinker.bodies
     assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
     assert seen["messages"][0] == {"role": "system", "content": "You see."}
     assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "image_url", "text"]
     assert seen["temperature"] == 0.2
     assert 9 in (seen.get("max_tokens"), seen.get("max_completion_tokens"))
-    assert thought["messages"] == [{"role": "user", "content": '{"count": 2} q 1 Choices: 97 98 97'}]
+    assert thought["messages"] == [{"role": "user", "content": '{"count": 2, "of": "ä"} q 1 Choices: 97 98 97'}]
     assert len({body["seed"] for body in (seen, thought)}) == 2
 
 
@@ -147,8 +167,11 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
 def test_steps_that_cannot_be_asked_are_refused(
     options: dict[str, Any], error: type[Exception], sentence: str, tmp_path: Path
 ) -> None:
-    with serve(Replies()) as server, pytest.raises(error, match=sentence):
+    with serve(Replies()) as server, pytest.raises(error, match=sentence) as refused:
         made("teacher", rows_at(tmp_path), server.url, options)
+    hint = getattr(refused.value, "hint", None) or ""
+    if "no system" in sentence:
+        assert {"pebr-r1", "perception-r1", "vlaa-thinking"} <= {*hint.removeprefix("systems: ").split(", ")}
 
 
 def test_steps_are_read_from_a_file(tmp_path: Path) -> None:

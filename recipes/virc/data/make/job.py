@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.locks import held
@@ -43,6 +43,8 @@ Rewards = Callable[[str], Callable[[Opened, Reporter], Grader]]
 """Maps the name of a system to a function that makes the grader of its reward, from an open model."""
 UNREADABLE = "unreadable"
 """The rule of rows that are left out because they, or their pictures, cannot be read."""
+NO_ANSWER = "no answer"
+"""The rule of rows that are left out because a role with its own protocol gave no answer."""
 _MISSING = "missing"  # the rule of rows without the operator's column
 _EVERY = 1000  # rows between two progress reports, without models
 
@@ -228,6 +230,8 @@ class _Work:
             if isinstance(error.__cause__, NetworkError):
                 raise
             made = Made((), LeftOut(UNREADABLE, error.message))
+        except NoAnswerError as error:
+            made = Made((), LeftOut(NO_ANSWER, error.message))
         with _locate_errors(operator):
             line.out = made.out if not made.rows else None
             try:
