@@ -56,6 +56,12 @@ PUBLISHED = [
     "<|python_tag|>crop_image.call(bbox_2d=[1, 2, 30, 40], image_index=0)<|eom_id|>",
     "```tool_code\nprint(default_api.crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
     f"<|python_tag|>{BODY.replace('crop_image', 'functions.crop_image')}",
+    f"[TOOL_CALLS]crop_image[CALL_ID]123456789[ARGS]{GIVEN}",
+    _BARE.replace("invoke", "function").replace("parameter", "param"),
+    f"<|tool_call>:crop_image{GIVEN}<tool_call|>",
+    f"<start_function_call>call:crop_image{GIVEN}<end_function_call>",
+    f"✿FUNCTION✿: crop_image\n✿ARGS✿: {GIVEN}\n✿RESULT✿: ",
+    f'Action:\n```json\n{{"action": "crop_image", "action_input": {GIVEN}}}\n```',
 ]
 """Calls in forms that models' templates publish."""
 
@@ -90,6 +96,11 @@ PUBLISHED = [
         '<|tool_call>call:crop_image{bbox_2d:<|"|>1, 2, 30, 40<|"|>,image_index:0}<tool_call|>',
         BODY.replace('{"name', '{"type": "function", "id": "c1", "name').replace('"arguments": {', "")[:-1],
         BODY[:-2],
+        f"<tool_call>\n```json\n{BODY}\n```\n</tool_call>",
+        f"<tool_call>{BODY[:-2]},}},  # the 'sign'\n}}</tool_call>",
+        BODY.replace(', "image', ", // left, top\n/* {first} */ 'image").replace('x":', "x' :"),
+        "<tool_call>{name: 'crop_image', arguments: " + GIVEN + "}</tool_call>",
+        "<tool_call>" + re.sub('"(.*?)"', "“\\1”", BODY).replace(",", "，").replace(":", "：") + "</tool_call>",
         '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 30, 40], "image_index": 0}',
         f"[TOOL_CALLS] [{BODY}]",
         "<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>"
@@ -154,6 +165,75 @@ def test_a_text_is_a_text_without_the_space_around_it(text: str) -> None:
     assert read(written, STOCK, offered(("search",))).turn.tool == ToolText("search", {"query": text})
 
 
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [("    x = 1\n    print(x)", "x = 1\nprint(x)"), ("\n  if x:\n\n    y = 1\n  z()  ", "if x:\n\n  y = 1\nz()")],
+)
+def test_code_between_tags_is_indented_as_it_was_meant(written: str, code: str) -> None:
+    for text in (
+        f"<function=python>\n  <parameter=code>\n{written}\n  </parameter>\n</function>",
+        f"<tool_call>python\n<arg_key>code</arg_key>\n<arg_value>\n{written}\n</arg_value>\n</tool_call>",
+    ):
+        assert read(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": code})
+
+
+CODE = "if a < 3:\n    print(\"a {b}\", 'c')  # d, e\n"
+_LINES = json.dumps(CODE).replace("\\n", "\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<tool_call>{{"name": "python", "arguments": {{"code": {_LINES}}}}}</tool_call>',
+        f'<|tool_call>call:python{{code:<|"|>{CODE}<|"|>}}<tool_call|>',
+        f"<start_function_call>call:python{{code:<escape>{CODE}<escape>}}<end_function_call>",
+        f'<function name="python"><param name="code"><![CDATA[{CODE}]]></param></function>',
+    ],
+)
+def test_a_text_with_quotes_and_lines_is_as_it_was_written(text: str) -> None:
+    assert read(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": CODE})
+
+
+def test_values_are_those_of_python_javascript_and_regular_expressions() -> None:
+    for values in ("a=true, b=null, c=[False]", "a=True, b=None, c=[false]"):
+        called = read(f"<|tool_call_start|>[f({values})]<|tool_call_end|>", STOCK, NAMES).turn.tool
+        assert called == ToolText("f", {"a": True, "b": None, "c": [False]})
+    written = "<tool_call>{name: 'f', arguments: {a: True, b: 'it\\'s \\d', c: \"\\d\"}}</tool_call>"
+    assert read(written, STOCK, NAMES).turn.tool == ToolText("f", {"a": True, "b": "it's \\d", "c": "\\d"})
+
+
+@pytest.mark.parametrize("text", ["display_image", "\ndisplay_image\n", "display_image<tool_sep>"])
+def test_a_name_alone_in_marks_is_a_call_without_arguments(text: str) -> None:
+    assert read(f"<tool_call>{text}</tool_call>", STOCK, NAMES).turn.tool == ToolText("display_image", {})
+
+
+SECOND = BODY.replace("30", "31")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n[{BODY}, {SECOND}]\n```",
+        f"<tool_call>\n{BODY}\n{SECOND}\n</tool_call>",
+        f'{{"tool_calls": [{{"function": {BODY}}}, {{"function": {SECOND}}}]}}',
+        f"[TOOL_CALLS][{BODY}, {SECOND}]",
+        f"[TOOL_CALLS]crop_image[ARGS]{GIVEN}[TOOL_CALLS]crop_image[ARGS]{GIVEN.replace('30', '31')}",
+        f"<|tool_call_begin|>crop_image:0<|tool_call_argument_begin|>{GIVEN}<|tool_call_begin|>crop_image:1"
+        f"<|tool_call_argument_begin|>{GIVEN.replace('30', '31')}",
+        f"<|tool_call>call:crop_image{GIVEN}<|tool_call>call:crop_image{GIVEN.replace('30', '31')}",
+        "<|python_tag|>[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
+        "[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
+    ],
+)
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, most: int) -> None:
+    said = read(f"I look. {text}", msgspec.structs.replace(STOCK, most_calls=most), NAMES)
+    boxes = [call.arguments["bbox_2d"] for call in said.turn.calls]
+    assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
+    assert said.sent
+    assert len(said.sent.called) == len(boxes)
+
+
 def test_an_alias_leaves_the_argument_itself_alone() -> None:
     tool = read(BODY.replace('"bbox_2d"', '"region": [5, 6, 7, 8], "bbox_2d"'), STOCK, NAMES).turn.tool
     assert tool == ToolText("crop_image", {**CROP.arguments, "region": [5, 6, 7, 8]})
@@ -200,6 +280,16 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         ("<think>a</think><answer><|begin_of_box|>97<|end_of_box|></answer>", "a", "97"),
         ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
         ("97<|im_end|>", "", "97"),
+        ("<think>I close it with `</think>`.</think>97", "I close it with `</think>`.", "97"),
+        ('The text reads "<think>".', "", 'The text reads "<think>".'),
+        ("<response>97</response> it says", "", "<response>97</response> it says"),
+        ("<think>It reads 97.</think>97</think>", "It reads 97.", "97"),
+        ("<|channel>thought\n<channel|>97<|channel>thought\n<channel|><channel|>", "", "97"),
+        ("<|channel><|channel>thought\nhm<channel|>97", "hm", "97"),
+        ("<thought>hm</thought><mm:think>or</mm:think>97", "hm\nor", "97"),
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>97<|END_RESPONSE|>", "hm", "97"),
+        ("Here I reason: hm\n[BEGIN FINAL RESPONSE]\n97\n[END FINAL RESPONSE]", "Here I reason: hm", "97"),
+        ("<think>hm</think>\n\n<response>\n97\n</response>\n", "hm", "97"),
         ("<think>use <tool_call> or not?</think>97", "use <tool_call> or not?", "97"),
         (f"<think>a</think><think>Or {BODY}?</think>b</think>97", f"a\nOr {BODY}?\nb", "97"),
         ("<think>a</think><think>So <answer>96</answer>?</think>97", "a\nSo <answer>96</answer>?", "97"),
@@ -254,6 +344,7 @@ def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None
     "text",
     [
         "It uses [TOOL_CALLS] before a call.",
+        "The button reads [TOOL_CALLS].",
         "<|python_tag|> as a token",
         "The tags are <tool_call> and </tool_call>",
         "The tags are <tool_call> and </tool_call>.",
@@ -296,6 +387,9 @@ def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, quest
         "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 4",
         f"<function=crop_image>{GIVEN[:-1]}",
         PUBLISHED[0][: PUBLISHED[0].index("40") + 1],
+        "<tool_call>crop_image<arg_key>bbox_2d</arg_key><arg_value>[1, 2, 30, 40]</arg_value><arg_key>image_index"
+        "</arg_key><arg_value>1",
+        "<tool_call>display_image",
     ],
 )
 def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:

@@ -102,7 +102,8 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("angle A = 30", "angle B = 30", False), ("angle A = 30", "30", True),
         ("B. blue", "C: blue", False), ("B. blue", "B: cat", True), ("5 to 10 cm", "5 m to 10 cm", False),
         ("100 cm*cm", "100 cm^2", True), ("500 Gms", "500 grams", True), ("Paris. It has the tower.", "Paris", True),
-        ("3 + 4 = 7", "7", True), ("5 (6)", "5", False),
+        ("3 + 4 = 7", "7", True), ("5 (6)", "5", False), ("{1,2}", "{2,1}", True), ("(1,2)", "(1,20)", False),
+        ("(1,234)", "1234", True), ("CO_2", "CO2", True), (r"$\varnothing$", r"\emptyset", True),
     ],
 )  # fmt: skip
 def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same: bool) -> None:
@@ -131,6 +132,7 @@ def test_tolerance_is_of_the_right_number_in_its_unit(answer: str, key: Key, rig
             (r"So it is $\frac{1}{2}bh$.", "0.5hb", ["1/2bh", r"\frac{1}{2}bh"]),
         ("98", "97", []), ("3:2:1", "3:2", []), ("12:30", "12/30", []), ("5x", "unreadable", []),
         ("x^2 + y^2 = 4", "y^2 + x^2 = 4", ["x^2 + y^2 = 4"]), ("x + 15 = 85", "70", []),
+        ("y = 3 - x", "x + y = 3", ["3 - x", "y = 3 - x"]),
     ],
 )  # fmt: skip
 def test_algebra_is_asked_about_formulas_alone(answer: str, reference: str, asked: list[str]) -> None:

@@ -97,7 +97,7 @@ def test_an_answer_that_is_denied_or_one_of_two_is_not_given(reply: str) -> None
 
 INSTEAD = [
     "答案不是A，而是B。", "答案并不是A，应该是B", "答案应为B而非A", "答案：B（蓝色），而不是A（红色）",
-    "应该选B而不选A", "答案并非A，而是B",
+    "应该选B而不选A", "答案并非A，而是B", "所以答案是B，不是A。",
     "A选项错误，C选项错误，D选项错误，故B正确", "A不正确，因此B正确。", "Die Antwort ist nicht A, sondern B.",
     "Die richtige Antwort lautet nicht A, sondern B (blau).", "La réponse n'est pas A, mais B.",
     "La bonne réponse n'est pas A mais plutôt B.", "La respuesta no es A, sino B.",
@@ -192,7 +192,7 @@ BOTH = [
     "The answer is A, C, since both fit.", "- A\n- C", "A\nC", "A: red, C: green", "A. red and C. green",
     "(A) red, (C) green",
     "A (red) and C (green)", "red and green", "green, red", "A. red\nC. green", '{"answer": "A, C"}', '["A", "C"]',
-    "a, c",
+    "a, c", '```json\n{"answer": "A, C"}\n```', 'B is far.\n```\n{"reason": "B", "final_answer": "A, C"}\n```',
 ]  # fmt: skip
 OTHERS = [
     "A", "C", "AB", "A, B", "A, B, C", "ABC", "A or C", "A/C", "not A, C", "neither A nor C", "A and C are wrong.",

@@ -148,13 +148,15 @@ def bare_end(text: str, start: int) -> int:
     return end
 
 
-def decoded(text: str, *, whole: bool = False) -> Any:
-    """The JSON value at the beginning of a text, or with `whole` the one that all of it is.
+def decoded(text: str, *, whole: bool = False, strict: bool = True) -> Any:
+    """The JSON value at the beginning of a text, or with `whole` the one that all of it is; unless it is `strict`, its
+    texts may have line breaks.
 
     Raises:
         FormatError: there is none; or it repeats a key, or holds NaN, infinities or huge numbers.
     """
-    return _json(text) if whole else _decoded(lambda: _DECODER.raw_decode(text))[0]
+    decoder = _DECODER if strict else _LOOSE
+    return _json(text) if whole else _decoded(lambda: decoder.raw_decode(text))[0]
 
 
 def _json(text: str) -> Any:
@@ -247,4 +249,10 @@ def _finite(digits: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)
+_HOOKS: Mapping[str, Any] = {
+    "object_pairs_hook": _object,
+    "parse_constant": _refuse,
+    "parse_int": _whole,
+    "parse_float": _finite,
+}
+_DECODER, _LOOSE = json.JSONDecoder(**_HOOKS), json.JSONDecoder(**_HOOKS, strict=False)

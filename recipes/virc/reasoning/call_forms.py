@@ -1,9 +1,12 @@
 """The forms that stock models write a tool call in, each read as a name and arguments; nothing of it is evaluated."""
 
 import ast
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import takewhile
+from textwrap import dedent
 
 import msgspec
 
@@ -16,53 +19,67 @@ _SPACE = r"(?:[|｜]?\w+[:|｜])?"
 """What some models write before the names of their tags: `minimax:`, `｜DSML｜`."""
 _GROUP = rf"(?:(?:</?{_SPACE}(?:function_calls|tool_calls?)>|<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>)\s*)?"
 """A mark around calls that have marks of their own."""
+_NAMED_CALL = r"<[|｜]tool[_▁]call[_▁]begin[|｜]>"
 MARKS = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
-    r"|<\|tool_call>call:(?P<gemma>.*?)(?:<tool_call\|>|\Z)"
-    r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|\Z)"
-    rf"|{_GROUP}<[|｜]tool[_▁]call[_▁]begin[|｜]>(?P<named>.*?)(?:<[|｜]tool[_▁]call[_▁]end[|｜]>\s*{_GROUP}|\Z)"
+    r"|<(?:\|tool_call>(?:call)?|start_function_call>call):(?P<gemma>.*?)"
+    r"(?:<tool_call\|>|<end_function_call>|(?=<\|tool_call>)|\Z)"
+    r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|(?=\[TOOL_CALLS\])|\Z)"
+    rf"|{_GROUP}{_NAMED_CALL}(?P<named>.*?)(?:<[|｜]tool[_▁]call[_▁]end[|｜]>\s*{_GROUP}|(?={_NAMED_CALL})|\Z)"
     r"|<\|tool_call_start\|>(?P<listed>.*?)(?:<\|tool_call_end\|>|\Z)"
     r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
-    rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|invoke name=).*?)(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
-    r"|(?:^|\n)Action:(?P<action>\s*[\w.-]+\s+Action Input:.*?)(?:\nObservation:|\Z)",
+    rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
+    rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
+    r"|(?:^|\n)(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
     re.DOTALL,
 )
 """Marks that only a call has; what stands between them has to be one."""
-_XML = re.compile(rf"<{_SPACE}(?:function|invoke name)=[\"']?([^>\s\"']+)[\"']?>(.*)", re.DOTALL)
-_PARAMETER_END = re.compile(rf"</{_SPACE}parameter>")
+_XML = re.compile(rf"<{_SPACE}(?:function|function name|invoke name)=[\"']?([^>\s\"']+)[\"']?>(.*)", re.DOTALL)
+_PARAMETER_END = re.compile(rf"</{_SPACE}param(?:eter)?>")
 _PARAMETER = re.compile(
-    rf"<{_SPACE}parameter(?:=| name=)[\"']?([^>\s\"']+)[^>]*>(.*?)"
-    rf"(?:{_PARAMETER_END.pattern}|(?=<{_SPACE}parameter\b)|\Z)",
+    rf"<{_SPACE}param(?:eter)?(?:=| name=)[\"']?([^>\s\"']+)[^>]*>(?:<!\[CDATA\[(.*?)\]\]>|(.*?))"
+    rf"(?:{_PARAMETER_END.pattern}|(?=<{_SPACE}param(?:eter)?\b)|\Z)",
     re.DOTALL,
 )
-_GLM = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+_GLM = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)(</arg_value>|(?=<arg_key>)|\Z)", re.DOTALL)
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _BEFORE_NAME = re.compile(r"(?:\[\s*)*(?:function<[|｜]tool[_▁]sep[|｜]>)?(?:functions\.)?")
 _BEFORE_ARGUMENTS = re.compile(
-    r"(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:|<[|｜]tool[_▁]sep[|｜]>)?"
+    r"(?:\[CALL_ID\]\w*)?"
+    r"(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:|✿ARGS✿:|<[|｜]tool[_▁]sep[|｜]>)?"
     r"\s*(?:```[a-z]*\s*)?"
 )
 _BRACKET = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\[({]|[\])}]", re.DOTALL)
-_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)\s*:")
-_GEMMA_TEXT = '<|"|>'
-"""What Gemma writes around a text, where keys stand without quotes."""
-_NAMES = ("name", "tool", "tool_name", "function")
-ENVELOPES = ("arguments", "parameters", "args", "params", "input")
+_PIECE = re.compile(
+    r"(?:<\|\"\|>|<escape>)(?P<text>.*?)(?:<\|\"\|>|<escape>)|“(?P<curly>[^“”]*+)”"  # as Gemma and people write texts
+    r"|\"(?P<double>(?:[^\"\\]|\\.)*+)\"|'(?P<single>(?:[^'\\]|\\.)*+)'"
+    r"|(?P<comment>(?://|\#)[^\n]*|/\*.*?(?:\*/|\Z))|(?P<key>[A-Za-z_]\w*+)(?=\s*[:：])|(?P<word>[A-Za-z_]\w*+)"
+    r"|(?P<last>[,，])(?=\s*[}\]])|\\.",
+    re.DOTALL,
+)
+"""What may stand otherwise in an object than JSON has it."""
+_WORD_VALUES = {"True": "true", "False": "false", "None": "null"}
+_FULL_WIDTH = str.maketrans("｛｝［］：，", "{}[]:,")
+_NO_ESCAPE = re.compile(r"\\(?![\"\\/bfnrtu])")
+_NAMES = ("name", "tool", "tool_name", "function", "action")
+ENVELOPES = ("arguments", "parameters", "args", "params", "input", "action_input")
 """Keys of the arguments in an object that is a call."""
 _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
-_CLOSING = re.compile(r"[`\"'”’»」](?!``)")
+_FENCE = re.compile(r"\A```[a-z_]*\n\s*")
+_CLOSING = re.compile(r"[`\"'”’»」](?!``)|[.,;!?)](?=\s|\Z)")
 _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
 """What follows a mark of which a sentence speaks."""
 _MAX_QUOTED, _MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A call in a text: where it begins and ends there, and what it says; None: it cannot be read."""
+    """Calls in a text: where their mark begins and ends there, and what they say; none: it cannot be read."""
 
     start: int
     end: int
-    called: Called | None
+    calls: tuple[Called, ...]
 
 
 def marked(text: str, cut: bool) -> Iterator[Found]:
@@ -70,11 +87,19 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     position, quoted = 0, 0
     while (mark := MARKS.search(text, position)) and quoted < _MAX_QUOTED:
         body = mark[mark.lastgroup or 0]
-        if is_quoted(text, mark.start()) or _CLOSING.match(body) or (_WORDS.match(body) and not call_of(body, cut)):
+        calls = calls_of(body, cut)
+        is_word = _WORDS.match(body) and not any(each.arguments for each in calls)
+        if is_word or is_quoted(text, mark.start()) or _CLOSING.match(body):
             quoted, position = quoted + 1, mark.start() + 1
         else:
-            yield Found(mark.start(), mark.end(), call_of(body, cut))
+            yield Found(mark.start(), mark.end(), calls)
             position = mark.end()
+
+
+def any_unquoted(marks: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of marks, unless one stands alone between quotation marks."""
+    mark = f"(?:{'|'.join(map(re.escape, marks))})"
+    return re.compile(rf"(?<![`\"'“‘]){mark}|{mark}(?![`\"'”’])")
 
 
 def is_quoted(text: str, start: int) -> bool:
@@ -84,28 +109,37 @@ def is_quoted(text: str, start: int) -> bool:
     return bool(opened and re.search(r"\w", line[: opened.start()]))
 
 
-def call_of(text: str, cut: bool) -> Called | None:
-    """The call that a text is, in whichever form; None: it is none."""
-    text = text[:MAX_CALL].strip()
+def calls_of(text: str, cut: bool) -> tuple[Called, ...]:
+    """The calls that a text is, in whichever form; empty: it is none. All but objects and functions are one call."""
+    text = _FENCE.sub("", text[:MAX_CALL].strip(), count=1)
+    if text[:1] in "{[":
+        if calls := _of_object(object_of(text, cut)):
+            rest = text[closing(text) :].lstrip(" \n,;")
+            return (*calls, *(calls_of(rest, cut) if rest.startswith("{") else ()))
+        if calls := _functions_of(text):
+            return calls
+    called = _call_of(text, cut)
+    return (called,) if called else ()
+
+
+def _call_of(text: str, cut: bool) -> Called | None:
     if xml := _XML.match(text):
         return _of_tags(xml[1], xml[2], cut)
-    if text[:1] in "{[" and (called := _of_object(object_of(text, cut))):
-        return called
     text = _BEFORE_NAME.sub("", text, count=1)
     name = _NAME.match(text)
     if not name:
         return None
     behind = text[name.end() :].lstrip()
-    pairs = _GLM.findall(behind) if "</arg_value>" in behind else []
-    if pairs:
-        return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
+    if not behind.removeprefix("<tool_sep>") and not cut:
+        return Called(name[0], {})
+    if pairs := _GLM.findall(behind):
+        is_whole = all(end for *_, end in pairs) or not cut
+        return Called(name[0], {key.strip(): _text(value) for key, value, _ in pairs}) if is_whole else None
     behind = _BEFORE_ARGUMENTS.sub("", behind, count=1)
     if behind.startswith("{"):
-        unquoted = _KEY.sub(r'\1"\2":', behind.replace(_GEMMA_TEXT, '"'))
-        values = (object_of(each, cut) for each in (behind, unquoted))
-        value = next((each for each in values if isinstance(each, dict)), None)
-        return None if value is None else Called(name[0], value)
-    return _function_of(text)
+        value = object_of(behind, cut)
+        return Called(name[0], value) if isinstance(value, dict) else None
+    return next(iter(_functions_of(text)), None)
 
 
 def _of_tags(name: str, text: str, cut: bool) -> Called | None:
@@ -114,39 +148,74 @@ def _of_tags(name: str, text: str, cut: bool) -> Called | None:
         return None
     if text.lstrip().startswith("{"):
         whole = object_of(text.strip(), cut)
-    return Called(name, whole if isinstance(whole, dict) else {key: value.strip() for key, value in given})
+    values = {key: data or _text(value) for key, data, value in given}
+    return Called(name, whole if isinstance(whole, dict) else values)
 
 
-def _of_object(value: object) -> Called | None:
-    """The call that a JSON value is: {name, arguments} by the names of several APIs, or the first of a list."""
+def _text(written: str) -> str:
+    """A value between tags without the space around it, so that code in it is indented as it was meant."""
+    return dedent(_BLANK_LINES.sub("", written)).rstrip()
+
+
+def _of_object(value: object) -> tuple[Called, ...]:
+    """The calls that a JSON value is: {name, arguments} by the names of several APIs, or a list that begins so."""
     if isinstance(value, list):
-        return _of_object(value[0]) if value else None
+        listed = takewhile(bool, map(_of_object, value))
+        return tuple(call for calls in listed for call in calls)
     if not isinstance(value, dict):
-        return None
+        return ()
     for key in ("tool_calls", "function", "function_call"):
         if isinstance(value.get(key), dict | list):
             return _of_object(value[key])
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     if name is None:  # or {NAME: arguments}
         named = [Called(str(key), each) for key, each in value.items() if isinstance(each, dict)]
-        return named[0] if len(value) == len(named) == 1 else None
+        return tuple(named) if len(value) == len(named) == 1 else ()
     for key in ENVELOPES:
         if key in value:
             arguments = value[key] or {}
-            return Called(name, arguments) if isinstance(arguments, dict | str) else None
-    return Called(name, {key: each for key, each in value.items() if key not in (*_NAMES, "type", "id")})
+            return (Called(name, arguments),) if isinstance(arguments, dict | str) else ()
+    return (Called(name, {key: each for key, each in value.items() if key not in (*_NAMES, "type", "id")}),)
 
 
 def object_of(text: str, cut: bool = False) -> object:
-    """The JSON value at the beginning of a text; also one in Python's quotes, or that lacks its last brackets, unless
-    the reply was cut there.
+    """The JSON value at the beginning of a text; also one as Python, JavaScript or Gemma write it, with comments or in
+    other signs, or that lacks its last brackets, unless the reply was cut there.
     """
-    for missing in ("",) if cut else ("", "}", "}}"):
-        with suppress(FormatError):
-            return decoded(text + missing)
+    is_other = text.lstrip().startswith(("{", "["))
+    for each in (text, as_json(text)) if is_other else (text,):
+        for missing in ("",) if cut else ("", "}", "}}"):
+            with suppress(FormatError):
+                return decoded(each + missing, strict=False)
     with suppress(*_NO_PYTHON):
         return ast.literal_eval(text.strip()) if len(text) <= _MAX_PYTHON else None
     return None
+
+
+def as_json(text: str) -> str:
+    """An object as JSON: its texts in double quotes, its keys in some, without comments and commas before an end."""
+    pieces, at = list[str](), 0
+    for found in _PIECE.finditer(text):
+        pieces += text[at : found.start()].translate(_FULL_WIDTH), _as_json(found)
+        at = found.end()
+    return "".join((*pieces, text[at:].translate(_FULL_WIDTH)))
+
+
+def _as_json(found: re.Match[str]) -> str:
+    inner = found[found.lastgroup or 0]
+    match found.lastgroup:
+        case "text" | "curly" | "key":
+            return json.dumps(inner)
+        case "double" | "single":
+            if found.lastgroup == "single":
+                inner = inner.replace("\\'", "'").replace('\\"', '"').replace('"', '\\"')
+            return '"' + _NO_ESCAPE.sub(r"\\\\", inner) + '"'
+        case "word":
+            return _WORD_VALUES.get(inner, inner)
+        case "comment" | "last":
+            return ""
+        case _:
+            return inner
 
 
 def closing(text: str, start: int = 0) -> int:
@@ -162,16 +231,29 @@ def closing(text: str, start: int = 0) -> int:
     return len(text)
 
 
-def _function_of(text: str) -> Called | None:
-    """A call as Python writes it, its values without a key by their number; nothing is evaluated."""
+class _Words(ast.NodeTransformer):
+    """Puts the values of JSON in the place of their names, which Python has not."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        values = {"true": True, "false": False, "null": None}
+        return ast.Constant(values[node.id]) if node.id in values else node
+
+
+def _functions_of(text: str) -> tuple[Called, ...]:
+    """Calls as Python writes them, one or a list, their values without a key by their number; nothing is evaluated."""
     with suppress(*_NO_PYTHON):
         tree = ast.parse(text[: min(closing(text), _MAX_PYTHON)], mode="eval").body
-        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name | ast.Attribute):
-            return None
-        values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
-        in_order = [ast.literal_eval(each) for each in tree.args]
-        if in_order and isinstance(in_order[0], dict):
-            values |= in_order[0]
-            in_order = []
-        return Called(ast.unparse(tree.func), {str(at): value for at, value in enumerate(in_order)} | values)
-    return None
+        return tuple(map(_function_of, tree.elts if isinstance(tree, ast.List) else [tree]))
+    return ()
+
+
+def _function_of(tree: ast.expr) -> Called:
+    """Raises ValueError: it is another expression than a call with values."""
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name | ast.Attribute):
+        raise ValueError("no call")
+    values = {each.arg: ast.literal_eval(_Words().visit(each.value)) for each in tree.keywords if each.arg}
+    in_order = [ast.literal_eval(_Words().visit(each)) for each in tree.args]
+    if in_order and isinstance(in_order[0], dict):
+        values |= in_order[0]
+        in_order = []
+    return Called(ast.unparse(tree.func), {str(at): value for at, value in enumerate(in_order)} | values)

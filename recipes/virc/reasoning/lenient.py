@@ -11,13 +11,24 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
-from virc.reasoning.call_forms import ENVELOPES, MARKS, MAX_CALL, Found, call_of, closing, is_quoted, marked, object_of
+from virc.reasoning.call_forms import (
+    ENVELOPES,
+    MARKS,
+    MAX_CALL,
+    Found,
+    any_unquoted,
+    calls_of,
+    closing,
+    is_quoted,
+    marked,
+    object_of,
+)
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import numbers_in
@@ -30,24 +41,28 @@ __all__ = ["ParsedReply", "Sent", "apart", "canonical", "read"]
 _THOUGHTS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<mm:think>", "</mm:think>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel>thought", "<channel|>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<seed:think>", "</seed:think>"),
 )
-_OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
-_CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
+_OPENS = any_unquoted(open for open, _ in _THOUGHTS)
+_CLOSES = any_unquoted((*(close for _, close in _THOUGHTS), "[BEGIN FINAL RESPONSE]"))
 _ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
 _BRACES = r"[^{}]*+"
 for _ in range(6):  # braces within braces
     _BRACES = rf"[^{{}}]*+(?:\{{{_BRACES}\}}[^{{}}]*+)*+"
 _TEX = rf"\\boxed\{{({_BRACES})\}}"
-_ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
-"""An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
+_ALONE = re.compile(rf"\$*{_TEX}\$*\.?|<response>((?:(?!</response>).)*)(?:</response>)?", re.DOTALL)
+"""An answer that is nothing but a box around it, as models write it that were trained on mathematics, or ERNIE."""
 _SPECIAL = re.compile(
     r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>|<｜end▁of▁sentence｜>"
-    r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
+    r"|<\|(?:START|END)_(?:RESPONSE|TEXT|ACTION)\|>|\[END FINAL RESPONSE\]"
+    r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<\|channel>|<eos>"
 )
 _CONCLUDES = re.compile(
     r"(?:<answer>((?:(?!<answer>).)*?))?</answer>"
@@ -185,15 +200,18 @@ def read(
     for _ in range(_MAX_THOUGHTS):  # some models think several times
         if not _CLOSES.search(rest) or _marked_before_close(rest):
             break
-        tagged, rest = apart(rest)
-        thoughts = _joined(thoughts, tagged)
+        tagged, behind = apart(rest)
+        if not behind.strip() and not _OPENS.search(rest):  # the end mark of no thought, at the end
+            rest = tagged
+            break
+        thoughts, rest = _joined(thoughts, tagged), behind
     if calls:
         return _calling(thoughts, _without_marks(rest), calls[: rules.most], rules)
     if not rest.strip():  # all of it is in the thought, for example if the server did not see where that ends
         return _of_thought_alone(thoughts, rules, is_sent=not text.strip())
     if found := _adjacent(_calls(rest, rules), rest, rules.most):
         before, as_written = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
-        return _calling(thoughts, before, [_readable(each, rules) for each in found], rules, as_written)
+        return _calling(thoughts, before, _readable(found, rules), rules, as_written)
     answer = _answer(rest, rules)
     mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without a mark, all of it is the answer
     before = _without_marks(rest[: mark.start()]) if mark else ""
@@ -276,8 +294,8 @@ def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply
     found = _adjacent(marked(thought, rules.cut), thought, rules.most)
     if found:
         before = _without_marks(thought[: found[0].start])
-        calls = [_readable(each, rules) for each in found]
-        return _calling(before, "", calls, rules, thought[found[0].start : found[-1].end])
+        as_written = thought[found[0].start : found[-1].end]
+        return _calling(before, "", _readable(found, rules), rules, as_written)
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
     before, conclusion = _split_conclusion(thought, is_sent)
@@ -334,17 +352,18 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
         is_in_sentence = _GOES_ON.match(text, end) if is_object else not _REST.match(text, end)
         if is_in_sentence or is_quoted(text, start):
             continue
-        called = call_of(piece, rules.cut)
-        found = Found(place.start(), fence.end() if fence else end, called)
+        called = calls_of(piece, rules.cut)
+        fitting = tuple(takewhile(rules.fits, called))
+        found = Found(place.start(), fence.end() if fence else end, fitting)
         is_named = _is_named(piece, called, rules)
         if is_object:  # without a tool's own name, it may be a box with a label
             is_call = is_named or bool(_ENVELOPE.search(piece))
         else:  # or a function of a library
             is_call = is_named or piece.partition("(")[0] in rules.exact or "=" in piece
-        if called and is_call and rules.fits(called):
+        if fitting and is_call:
             calls.append(found)
         if is_named:
-            badly_written.append(found)
+            badly_written.append(Found(found.start, found.end, called))
     return calls or badly_written
 
 
@@ -356,16 +375,18 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
 
 
-def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
+def _is_named(piece: str, called: Sequence[Called], rules: _Rules) -> bool:
     """Whether a piece of text has the name of a tool as it is offered, and the name of one of its arguments."""
     if called:
-        return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
+        name = called[0].name
+        return name in rules.exact and any(key in piece for key in ("arguments", *rules.types(name)))
     return any(name in piece for name in rules.exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
 
 
-def _readable(found: Found, rules: _Rules) -> Called:
-    if found.called:
-        return found.called
+def _readable(found: Sequence[Found], rules: _Rules) -> list[Called]:
+    """The calls that are taken. Raises FormatError: one of them cannot be read."""
+    if all(each.calls for each in found):
+        return [call for each in found for call in each.calls][: rules.most]
     if rules.cut:
         raise FormatError("length", _CUT_IN_CALL)
     raise FormatError("json", "the reply holds a tool call that cannot be read")
@@ -437,7 +458,7 @@ def _plain(text: str) -> str:
     text = _CLOSES.split(text)[-1]
     text = _SPECIAL.sub("", _OPENS.split(text)[0]).strip()
     alone = _ALONE.fullmatch(text)
-    return alone[1].strip() if alone else text
+    return (alone[1] or alone[2] or "").strip() if alone else text
 
 
 def _without_marks(text: str) -> str:

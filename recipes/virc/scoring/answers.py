@@ -83,7 +83,8 @@ def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -
     texts = _read(answer).texts
     if symbolic is None or key.choices or key.is_refusal or not texts or are_values(texts[0], key.answer):
         return Verdict(False, "rule")
-    formulas = dict.fromkeys((texts[0], latex_of(answer, texts[0])))
+    equation = (answer,) if "=" in key.answer and "=" in answer else ()  # `y = 3 - x` is read as `3 - x`
+    formulas = dict.fromkeys((texts[0], latex_of(answer, texts[0]), *equation))
     asked = [each for each in formulas if ":" not in each and ("=" in key.answer or not _EQUATION.match(each))]
     return Verdict(any(symbolic(each, key.answer) for each in asked), "symbolic" if asked else "rule")
 

@@ -206,6 +206,7 @@ _ALIKE_CHARACTERS = str.maketrans(
 _WORDS = {
     "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "infty": "∞", "angle": "∠", "triangle": "△",
     "circ": "°", "degree": "°", "cdot": "*", "times": "*", "div": "/", "pm": "±", "sqrt": "√", "neq": "≠", "ne": "≠",
+    "emptyset": "∅", "varnothing": "∅",
     "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "left": "", "right": "", "displaystyle": "", "quad": " ",
 }  # fmt: skip
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}\\]*)\}")

@@ -25,7 +25,8 @@ DENIED = re.compile(
 """Before an answer in its clause: it is not given."""
 DENIED_JUST_BEFORE = re.compile(r"(?:\bnon?|\bn'|没)\s*$", _FLAGS)
 DENIED_BEHIND = re.compile(
-    rf"不|(?:{_NOT}) (?=\w)|no\b es|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是|değil|नहीं|ไม่ใช่)",
+    rf"不|(?:{_NOT}) (?=\w)|no\b es"
+    r"|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|(?<![,而])(?<!, )不是|değil|नहीं|ไม่ใช่)",
     _FLAGS | re.DOTALL,
 )
 """In the text that an answer is named by, in languages that deny behind it."""

@@ -19,17 +19,20 @@ def untagged(text: str) -> str:
     text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", text))[-1]
     tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
     text = _MARKUP.sub(" ", tagged[-1] if tagged else text).strip()
-    if not text.startswith("{") or len(text) > _MAX_JSON:
+    block = _FENCED.search(text)
+    written = block[1] if block else text
+    if not written.startswith("{") or len(written) > _MAX_JSON:
         return text
     try:
-        fields = json.loads(text)
+        fields = json.loads(written)
     except ValueError:
         return text
     only_value = next(iter(fields.values())) if len(fields) == 1 else None
-    value = fields.get("answer", only_value)
+    value = fields.get("answer", fields.get("final_answer", only_value))
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else text
 
 
+_FENCED = re.compile(r"```(?:json)?\s*(\{[^`]*\})\s*```\Z")
 _MAX_JSON = 2000
 
 
@@ -88,7 +91,7 @@ def plain(text: str) -> str:
 def latex_of(text: str, short: str) -> str:
     """A plain short answer as it is written in a reply: in its LaTeX, where `1/2x` is `\\frac{1}{2}x`."""
     written = [*(box.content for box in boxes(text)), *_MATH.findall(text), text]
-    written += [each.rpartition("=")[2] for each in written]
+    written += [each.rpartition("=")[2].strip() for each in written]
     return next((each for each in written if plain(each) == short), short)
 
 

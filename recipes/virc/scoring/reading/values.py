@@ -163,6 +163,7 @@ _SPELLINGS = {
 }  # fmt: skip
 _QUOTES = re.compile(r"[\"“”‘’«»「」『』*`!?_]|(?<!\d)[,.;:]|[,.;:](?!\d)|(?<!\w)'|'(?!\w)")
 _SHAPES = str.maketrans({"∠": "angle ", "△": "triangle "})
+_INDEX = re.compile(r"(?<=[a-z])_(?:\{(\d+)\}|(\d+))")  # of `CO_2`
 _INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
 _ARTICLE = re.compile(r"^(?:(?:the|a(?! [a-z]\b)|an|some|its|his|her|their) )+(?=\S)")
 _SIDE = re.compile(
@@ -178,7 +179,7 @@ def words(text: str) -> str:
     parts = unicodedata.normalize("NFKD", rules.same_signs(text).translate(_SHAPES))
     text = unicodedata.normalize("NFC", "".join(each for each in parts if not "\u0300" <= each <= "\u036f")).casefold()
     text = _INITIALS.sub(lambda found: found[0].replace(".", ""), text)
-    text = re.sub(r"(?<=[^\W\d])'(?=s\b)", "", text)
+    text = _INDEX.sub(r"\1\2", re.sub(r"(?<=[^\W\d])'(?=s\b)", "", text))
     text = " ".join(_QUOTES.sub(" ", re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)).split())
     text = _ARTICLE.sub("", text)
     side = _SIDE.fullmatch(text)
