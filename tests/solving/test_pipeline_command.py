@@ -291,9 +291,8 @@ def test_a_batch_has_a_line_and_a_trace_for_each_row(
         assert json.loads((tmp_path / "t" / line["id"] / "steps.json").read_text())["answer"] == "four"
     second = package.solve([frames, frames], "Sides?", endpoint=eyes.url, pipeline=file, page=2)
     assert [each["shown"] for each in second.fields["pictures"]] == [2, 2]
-    assert {line["id"]: line["warnings"] for line in read(out)} == {
-        "a": [], "b": [f"{frames} has 2 frames, and the second is not looked at"]
-    }  # fmt: skip
+    warnings = {line["id"]: [each.partition(" has ")[2] for each in line["warnings"]] for line in read(out)}
+    assert warnings == {"a": [], "b": ["2 frames, and the second is not looked at"]}  # a long path is cut
 
 
 def test_a_role_that_is_killed_in_a_batch_loses_nothing(
