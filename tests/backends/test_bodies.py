@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -318,3 +319,15 @@ def test_pictures_that_are_too_large_are_made_smaller_in_their_shape(keeps: bool
     assert 0.4 * most < len(first.url) <= most
     assert limits.learn(asked, RefusedError("refused", None, "no", None), asked) is False
     assert all(each.width == 2 * each.height for each in limits._versions(images[0]))
+
+
+@pytest.mark.parametrize(("most", "is_reduced"), [(15_000, True), (2100, False)])
+def test_pictures_of_earlier_requests_are_not_held(most: int, is_reduced: bool) -> None:
+    limits, shown = ByteLimits(), Shown(Image.effect_noise((120, 80), 90).convert("RGB"))
+    limits.keeps_sizes = True
+    asked = Ask((Message("user", "q", (0,)),), (shown,))
+    limits.learn(asked, RefusedError("refused", None, f"the image exceeds the maximum of {most} bytes", None), asked)
+    assert (limits.fitted(asked).images != (shown,)) is is_reduced
+    held = weakref.ref(shown)
+    del asked, shown
+    assert held() is None

@@ -300,6 +300,8 @@ def test_rounds_are_a_script_a_table_and_run(
         ["1", "draw", "done", "5", "rows", "kept", "draw"], ["1", "sft", "next", "-", "sft"],
         ["1", "rl", "to", "do", "-", "rl"],
     ]  # fmt: skip
+    rounds._print_table(found, [now[0], StepState("begun"), now[2]])  # none is next before the half-done one is done
+    assert [line.split()[2] for line in capsys.readouterr().err.splitlines()[1:]] == ["done", "begun", "to"]
 
 
 def test_the_model_of_the_other_roles_is_refused_where_there_are_none() -> None:

@@ -23,7 +23,7 @@ from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
 from virc.evaluation.contamination import are_copies, compare, files, fingerprint
-from virc.evaluation.summary import ModelSummary
+from virc.evaluation.summary import Answered, ModelSummary, Result
 from virc.scoring import answers as scoring
 from virc.scoring.score import Key, Verdict
 from virc.solving.rows import Row, as_row
@@ -551,8 +551,14 @@ def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monke
     messages = [{"role": role, "content": content} for role, content in said]
     (here / "rows/chat.json").write_text(json.dumps([{"messages": messages, "images": [copy]}]))
     asked = as_row(1, {"id": 4, "image": "copy.jpg", "question": "problem 4", "answer": "8"})
-    (shared,) = compare(str(here / "rows/chat.json"), [asked], here, []).shared
+    answered = [
+        Result(id, "problem", "8", {}, {"good": Answered("8", is_right, "rule")})
+        for id, is_right in ((4, True), (5, False))
+    ]
+    contaminated = compare(str(here / "rows/chat.json"), [asked], here, answered)
+    (shared,) = contaminated.shared
     assert (shared.id, shared.row, shared.same_question) == (4, 1, True)
+    assert (contaminated.without["good"].right, contaminated.without["good"].of) == (0, 1)
 
 
 def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:

@@ -250,6 +250,8 @@ arguments: {area: bbox_2d, picture: image_index}
         ("tools: {zoom: crop_image}", "", "schemas names 'zoom', and there is no such tool", "there are crop_image"),
         ("{area: bbox", "{aria: bbox", "arguments names 'aria', and there is no such argument", "did you mean 'area'?"),
         ("bbox_2d", "box_2d", "arguments.area names 'box_2d'", "did you mean 'bbox_2d'?"),
+        (": {name: zoom", ": zoom #", "schemas: {'function': 'zoom'} is no function", "write {function: {name: "),
+        (", parameters", ", params", "schemas: {'function': {'name': 'zoom', .* is no function", "write {function: "),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_family_is_named(right: str, wrong: str, sentence: str, hint: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from asking_rows import made, read, rows_at, rules
 from support.servers import Body, Exchange, Server, serve
-from support.solving import answer, start
+from support.solving import answer, call, start
 
 from virc.core.errors import UsageError, VircError
 from virc.data.make.operators import pass_rate
@@ -144,6 +144,23 @@ def test_a_reward_of_a_system_says_what_is_right(
     for row in read(new):
         assert (row["replies"], row["right"]) == (4, right)
         assert (row["mean"], row["variance"]) == pytest.approx((0.5, (2 * 0.5**2 + 2 * 0.4**2) / 4))
+
+
+def test_a_crop_of_a_rollout_is_no_picture_of_its_problem(tmp_path: Path) -> None:
+    """The box is a quarter of the first crop and all of the second, which is cut out of the first: 1/4 + 1."""
+    (tmp_path / "looks.py").write_text(
+        "TERMS = ('overlap',)\ntotal = lambda t: t.overlap or 0\nwhole = lambda units, t: sum(units)\n"
+    )
+    (tmp_path / "looks.yaml").write_text("name: looks\ntools: [crop_image]\nreward: {total: ./looks.py}\n")
+    crops = [([0, 0, 56, 56], 0), ([0, 0, 28, 28], 1)]
+    replies = iter([*(call("crop_image", bbox_2d=box, image_index=index) for box, index in crops), RIGHT])
+    rated = {"n": 1, "reward": str(tmp_path / "looks.yaml")}
+    with serve(lambda body: next(replies)) as server:
+        (row,) = made(
+            "pass_rate", rows_at(tmp_path, box=[0, 0, 28, 28]), server.url, rated,
+            rewards=lambda name: maker_of(name, None, None, {}),
+        )  # fmt: skip
+    assert row["mean"] == 1.25
 
 
 def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:

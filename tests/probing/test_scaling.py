@@ -23,6 +23,7 @@ def counted(large: int, small: int) -> Counts:
     [
         (QWEN, counted(2450, 81), Shrunk("none")),
         (QWEN, counted(512, 81), Shrunk("down", 1024)),  # 1024 x 512 px
+        (QWEN, counted(648, 81), Shrunk("down", 1152)),  # 1152 x 576 px; the nearest usual side is 1120 px
         (QWEN, counted(1024, 1024), Shrunk("fixed", sure=False)),
         (QWEN, counted(1000, 1024), Shrunk("fixed", sure=False)),  # brought to one area, they differ by some tokens
         (QWEN, Counts(12 + 800, None, 10 + 17 * 83, 17), Shrunk("down", 1280, sure=False)),  # 1280 x 640 px

@@ -56,6 +56,7 @@ class Scripted:
     Attributes:
         sessions: how many connections were opened.
         called: name and arguments of each call.
+        ended: whether a connection was closed.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Scripted:
     ) -> None:
         self.answers, self.pages, self.schema = list(answers), pages, schema or SCHEMA
         self.sessions, self.called = 0, list[tuple[str, dict[str, Any]]]()
+        self.ended = threading.Event()
 
     def __call__(self, transport: object) -> "Scripted":
         return self
@@ -72,7 +74,7 @@ class Scripted:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        self.ended.set()
 
     async def list_tools(self, cursor: str | None) -> SimpleNamespace:
         page = int(cursor or 0)
@@ -201,8 +203,10 @@ def test_the_end_of_an_earlier_session_leaves_the_one_in_use(behind: Callable[..
     assert waiting.wait(60)
     assert "connection closed" in asked(tool, "two")[0]
     assert (asked(tool, "three")[0], client.sessions) == ("three", 2)
+    assert not client.ended.is_set()
     go.set()
     first.join(60)
+    assert client.ended.wait(60)  # after its last call
     assert (asked(tool, "four")[0], client.sessions) == ("four", 2)
 
 

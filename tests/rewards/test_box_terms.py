@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from rewards.prompts import answer, prompt
+from rewards.prompts import answer, crop, prompt, tool
 
 from virc.core.errors import DataError
 from virc.data.synth.worked import PROTOCOL
@@ -197,6 +197,17 @@ def test_a_point_may_lie_in_any_of_the_boxes(said: str, points: int) -> None:
 )
 def test_a_point_in_thousandths_of_each_side(said: str, points: int) -> None:
     assert value("point_in_box", said, row([980, 0, 1400, 60], coordinates="thousand", size=(1400, 200))) == points
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [("point_in_box", "(200, 150)", 1), ("point_in_box", "(100, 90)", 0), ("iou", "[140, 98, 280, 196]", 1)],
+)
+def test_an_answer_after_a_crop_is_counted_in_the_first_image(name: str, said: str, expected: int) -> None:
+    """Of 280 x 196 px; the crop has 140 x 112 px."""
+    known = prompt([SIZE, (140, 112)], before=[tool(crop(0, 0, 140, 112))], strict="own", boxes=[[140, 98, 280, 196]])
+    assert known.view.sizes == [SIZE, (140, 112)]
+    assert value(name, said, known) == expected
 
 
 def test_rows_without_boxes_and_with_wrong_ones() -> None:

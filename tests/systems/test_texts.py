@@ -56,6 +56,7 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (PYTHON, {"python": "SPEC"}, "{1:.2f} of {name}"),
         ("\ufeffA = 'of a BOM'", {"python": "A"}, "of a BOM"),
         ("class A:\n    X = 'a'\nclass B:\n    X = 'b'", {"python": "B.X"}, "b"),
+        ("async def ask():\n    X = 'asked'\nX = 'another'", {"python": "ask.X"}, "asked"),
         ("A = 'same'\nif x:\n    A = 'same'", {"python": "A"}, "same"),
         (PYTHON, {"python": ("PLAIN", 9), "join": "; "}, "one two; on a line, the longer one"),
         (PYTHON, {"python": "PLAIN", "cut": (1, -2)}, "ne t"),

@@ -226,7 +226,7 @@ def _read(path: Path) -> Family:
         re.compile(family.names or "")
     except re.error as error:
         raise ConfigError(f"{path} is no family of models: names: {clause(error)}") from None
-    for field, name, among in _named(family):
+    for field, name, among in _named(family, path):
         if name not in among:
             kind = "argument" if field.startswith("arguments") else "tool"
             sentence = f"{path}: {field} names {plain(name, 60)!r}, and there is no such {kind}"
@@ -234,15 +234,15 @@ def _read(path: Path) -> Family:
     return family
 
 
-def _named(family: Family) -> Iterator[tuple[str, str, Collection[str]]]:
+def _named(family: Family, path: Path) -> Iterator[tuple[str, str, Collection[str]]]:
     """Each name of a tool or argument that a family with tools of its own has, with those that it may be.
 
     Without the check, a slip in one shows as replies of the model that cannot be used.
     """
     if not family.schemas:
         return
-    own = dict(map(_signature, family.schemas))
-    ours = dict(map(_signature, tools.schemas(_ACCEPTED)))
+    own = dict(_signature(each, path) for each in family.schemas)
+    ours = dict(_signature(each, path) for each in tools.schemas(_ACCEPTED))
     for name, target in family.tools.items():
         yield "tools", name, own
         yield f"tools.{name}", target, ours
@@ -254,10 +254,11 @@ def _named(family: Family) -> Iterator[tuple[str, str, Collection[str]]]:
             yield f"arguments.{name}", argument, {each for names in ours.values() for each in names}
 
 
-def _signature(schema: Any) -> tuple[str, Collection[str]]:
-    """The name of a function and those of its arguments."""
+def _signature(schema: Any, path: Path) -> tuple[str, Collection[str]]:
+    """The name of a function and those of its arguments. Raises ConfigError: they are not there."""
     try:
         function = schema["function"]
         return str(function["name"]), {*function["parameters"]["properties"]}
     except (KeyError, TypeError):
-        return "", ()
+        sentence = f"{path} is no family of models: schemas: {plain(schema, 60)} is no function with named arguments"
+        raise ConfigError(sentence, "write {function: {name: ..., parameters: {properties: ...}}}") from None

@@ -194,7 +194,8 @@ class ByteLimits:
         if reduced is None or len(reduced.file.data) > max_bytes:
             reduced = next((each for each in self._versions(shown) if len(each.file.data) <= max_bytes), shown)
             self.scales |= reduced.size != shown.size
-            self._reduced[shown] = reduced
+            if reduced is not shown:  # which would keep itself in memory
+                self._reduced[shown] = reduced
         shown.sent = reduced.size
         return reduced
 
