@@ -189,10 +189,12 @@ def test_a_chunk_that_reports_an_error_is_no_end(chunk: dict[str, Any], done: bo
 def test_an_event_named_error_is_one(event: bytes) -> None:
     with pytest.raises(WireError, match="failed"):
         read_reply([events(delta(content="half")).replace(b"data: [DONE]", event + b"data: [DONE]")], 1000)
-    with pytest.raises(WireError, match="failed"):  # also behind an end, and cut before its own
-        read_reply(
-            [events(delta("stop", content="all")).replace(b"data: [DONE]\n\n", b"event: error\ndata: lost")], 1000
-        )
+
+
+def test_an_error_event_after_a_finished_answer_counts_even_without_a_line_end() -> None:
+    body = events(delta("stop", content="all")).replace(b"data: [DONE]\n\n", b"event: error\ndata: lost")
+    with pytest.raises(WireError, match="failed"):
+        read_reply([body], 1000)
 
 
 @pytest.mark.parametrize(
@@ -303,10 +305,14 @@ def test_lines_end_in_any_way_wherever_they_are_cut(end: str, size: int) -> None
     body = events(delta(content="4"), delta(content="2"), delta("stop"), end=end)
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     assert read_reply(pieces, 1000).text == "42"
-    of_texts = b"\x1e" + b"\n\x1e".join(
-        json.dumps(each).encode() for each in (delta(content="4"), delta("stop", content="2"))
-    )
-    assert read_reply([of_texts[start : start + size] for start in range(0, len(of_texts), size)], 1000).text == "42"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+def test_a_json_text_sequence_is_read_wherever_it_is_cut(size: int) -> None:
+    """Each text stands behind a record separator (RFC 7464)."""
+    chunks = (delta(content="4"), delta("stop", content="2"))
+    body = b"".join(b"\x1e" + json.dumps(each).encode() + b"\n" for each in chunks)
+    assert read_reply([body[start : start + size] for start in range(0, len(body), size)], 1000).text == "42"
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
@@ -317,9 +323,8 @@ def test_an_event_may_have_its_data_in_several_lines(end: str, size: int) -> Non
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     assert read_reply([each for piece in pieces for each in (piece, b"")], 1000).text == "42"
     assert read_reply([body.replace(b"[DONE]", b'"[done]"')], 1000).text == "42"
-    assert read_reply([body[: body.index(b"[DONE]") - len(f"{end}{end}data: ")]], 1000).text == "42", (
-        "no end of its own"
-    )
+    without_line_end = body[: body.index(b"[DONE]") - len(f"{end}{end}data: ")]
+    assert read_reply([without_line_end], 1000).text == "42"
 
 
 TOP = [{"token": "Yes", "logprob": -0.25, "bytes": [89]}, {"token": " No", "logprob": -1.5, "bytes": None}]

@@ -92,7 +92,8 @@ def test_records_come_back(module: ModuleType, records: list[Record], embed: boo
     assert [row.record and bare(row.record) for row in rows] == records
     assert [row.number for row in module.read(source(file, module), 2)] == [*range(2, len(records) + 1)]
     assert not records or module.recognises(file)
-    assert not module.recognises(file.rename(file.with_suffix(".txt"))) or module is prompts
+    if module is not prompts:
+        assert not module.recognises(file.rename(file.with_suffix(".txt")))
 
 
 def test_units_come_back_as_they_were_split(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_fields_without_end_are_not_all_remembered() -> None:
     assert len(kinds._first) <= 10_000
 
 
-def test_a_field_that_begins_behind_the_first_part_of_a_file_is_a_flaw(
+def test_a_field_that_first_appears_after_the_start_of_a_file_is_a_flaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sft, "_FIRST_PART", 2**16)

@@ -46,7 +46,7 @@ def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tm
 def test_rows_of_several_files_are_numbered_through_and_none_begins_without_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = UnreadError("it ends", rows=3)  # with three rows behind it that cannot be read
+    cut = UnreadError("it ends", rows=3)  # and three rows after it cannot be read
     found: dict[str, list[Any]] = {"a": [(1, {"x": 1}), (2, cut)], "b": [(1, {"x": 2})]}
     monkeypatch.setattr(raw, "rows", lambda file: iter(found[file.name]))
     files = [tmp_path / name for name in "ab"]

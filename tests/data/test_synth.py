@@ -42,7 +42,7 @@ def records(file: Path) -> list[Record]:
     {}, {"families": ("polygons",)}, {"difficulty": "easy"}, {"paths": 2}, {"pattern": "plan"}, {"refusals": 0.1},
     {"counterfactuals": True},
 ])  # fmt: skip
-def test_rows_are_those_of_before_without_options_of_families(more: dict[str, Any], tmp_path: Path) -> None:
+def test_an_option_beyond_plain_polygons_makes_a_config_not_plain(more: dict[str, Any], tmp_path: Path) -> None:
     assert SynthConfig(tmp_path, **more).is_plain is (not more)
 
 

@@ -316,15 +316,15 @@ def test_hues_are_turned_as_published(turn: float, digest: str) -> None:
     assert hashlib.sha256(pixels).hexdigest()[:16] == digest
 
 
-class _Drawn(Random):
-    """Draws that are settled: each question whether to change is answered alike, and the order is the usual one."""
+class _FixedRandom(Random):
+    """Random numbers as given: `random` is always `chance`, `uniform` gives four in turn, `sample` keeps the order."""
 
-    def __init__(self, always: float) -> None:
+    def __init__(self, chance: float) -> None:
         super().__init__(0)
-        self.always, self.numbers = always, iter((0.5, 1.5, 0.2, 0.1))
+        self.chance, self.numbers = chance, iter((0.5, 1.5, 0.2, 0.1))
 
     def random(self) -> float:
-        return self.always
+        return self.chance
 
     def uniform(self, a: float, b: float) -> float:
         return next(self.numbers)
@@ -333,21 +333,22 @@ class _Drawn(Random):
         return list(population)
 
 
-def test_colours_are_changed_and_mirrored_as_the_kind_says() -> None:
+def test_pictures_are_recoloured_and_mirrored_as_the_augmentation_says() -> None:
     picture, none = noise(48, 48), augment.Augmentation((1, 1), 0, 0, 0, 0, 0)
     bright = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(0.5)).enhance(1.5)
     jittered = augment.hue_turned(ImageEnhance.Color(bright).enhance(0.2), 0.1)
-    assert augment.recoloured(picture, none, _Drawn(0.7)) == jittered
+    assert augment.recoloured(picture, none, _FixedRandom(0.7)) == jittered
     changed = {
         "grey": picture.convert("L").convert("RGB"), "solarize": ImageOps.solarize(picture),
         "equalize": ImageOps.equalize(picture), "blur": picture.filter(ImageFilter.GaussianBlur(0.5)),
     }  # fmt: skip
     for name, expected in changed.items():
-        assert augment.recoloured(picture, msgspec.structs.replace(none, **{name: 1}), _Drawn(0.9)) == expected, name
-    for kind, expected in (({"flip": 1}, ImageOps.mirror(picture)), ({}, picture)):
+        kind = msgspec.structs.replace(none, **{name: 1})
+        assert augment.recoloured(picture, kind, _FixedRandom(0.9)) == expected, name
+    for flip, expected in ((1, ImageOps.mirror(picture)), (0, picture)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(augment, "crop_box", lambda size, *_: (0, 0, *size))
-            assert augment.cropped(picture, msgspec.structs.replace(none, **kind), 48, _Drawn(0.9)) == expected
+            assert augment.cropped(picture, msgspec.structs.replace(none, flip=flip), 48, _FixedRandom(0.9)) == expected
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 900), (1000, 30), (1, 1), (1, 500)])

@@ -231,7 +231,13 @@ def test_a_damaged_file_is_kept_whole_or_not_at_all(seed: bytes, hits: list[tupl
 @pytest.mark.parametrize("size", [(56, 84), (84, 57)])
 def test_a_file_of_another_size_is_not_kept(size: tuple[int, int]) -> None:
     assert all(without_metadata(seed, size) is None for seed in SEEDS)
-    assert without_metadata(file()[:-1], SIZE) is None  # its end is half there
+
+
+def test_a_file_whose_end_is_cut_is_not_kept() -> None:
+    assert without_metadata(file()[:-1], SIZE) is None  # of the two bytes of its end one is there
+
+
+def test_a_jpeg_of_pixels_has_the_quality_93() -> None:
     assert as_jpeg(IMAGE).data == file(quality=93)
 
 

@@ -477,8 +477,11 @@ def test_square_images_are_a_thousand_a_side() -> None:
     assert shown.size == (1000, 1000)
     assert near(shown.pixels.getpixel((50, 100)), RED)
     assert near(shown.pixels.getpixel((300, 600)), WHITE)
-    for page in (marked(300, 200), OpenedImage(marked(300, 200))):
-        small = show(page, Grid(max_pixels=56 * 56))
+
+
+def test_an_image_that_is_shown_smaller_keeps_the_size_of_its_original() -> None:
+    for image in (marked(300, 200), OpenedImage(marked(300, 200))):
+        small = show(image, Grid(max_pixels=56 * 56))
         assert (small.size != (300, 200), small.original) == (True, (300, 200))
 
 

@@ -525,9 +525,12 @@ def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
 
 
 @pytest.mark.parametrize("arguments", [GIVEN, " {'bbox_2d': [1, 2, 30, 40], 'image_index': 0}", json.dumps(GIVEN)])
-def test_arguments_that_are_a_text_are_read_unless_the_reply_was_cut_in_them(arguments: str) -> None:
+def test_arguments_that_are_a_text_are_read(arguments: str) -> None:
     body = json.dumps({"name": "crop_image", "arguments": arguments})
     assert read(f"<tool_call>{body}</tool_call>", STOCK, NAMES).turn.calls == (CROP,)
+
+
+def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None:
     half = (Called("crop_image", GIVEN[:-1]),)
     assert read("", STOCK, NAMES, calls=half).turn.calls == (CROP,)
     with pytest.raises(FormatError, match="within its tool call"):

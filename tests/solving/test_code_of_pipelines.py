@@ -99,7 +99,7 @@ def test_a_piece_of_code_finds_the_state_and_the_pictures_of_those_before_it(
     first, second, third = given
     assert first[1:] == ("1", pictures, 3, True, {"a": "b?"}, 32)
     assert second == ("past 1", "die", pictures, 20, True, {}, 7)
-    assert third[:3] == ("past 1", "3", [*pictures, ("image_0.png", "image_0", (7, 7))])  # the last of a name is it
+    assert third[:3] == ("past 1", "3", [*pictures, ("image_0.png", "image_0", (7, 7))])  # the later is found
 
 
 def fails(error: Exception) -> Callable[..., Any]:

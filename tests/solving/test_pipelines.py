@@ -176,7 +176,7 @@ def test_the_time_of_a_problem_is_that_of_its_roles_and_steps() -> None:
     run(lambda _, roles: roles.mind.ask("x"), {"mind": mind}, deadline=Deadline(50))
     assert mind.seconds[0]
     assert 0 < mind.seconds[0] <= 50
-    with pytest.raises(VircError, match="0 s"):
+    with pytest.raises(VircError, match=r"^no answer within 0 s$"):
         run(lambda *_: vote(["a"]), {}, deadline=Deadline(0))
 
 

@@ -38,13 +38,13 @@ class _Exchange(Connection):
             self.send_json({"address": f"{self.server.address}/{body['model']}/" if known else ""})
             return
         reply = self.server.replies[self.path.removesuffix("/worker_generate").removeprefix("/")]
-        status = reply.get("error_code", 0) if isinstance(reply, dict) else 0
-        self.send_body(reply if isinstance(reply, bytes) else json.dumps(reply).encode(), status or 200)
+        status, content = reply if isinstance(reply, tuple) else (200, reply)
+        self.send_body(content if isinstance(content, bytes) else json.dumps(content).encode(), status)
 
 
 @contextmanager
 def tool_servers(replies: Mapping[str, Any]) -> Iterator[Tools]:
-    """Servers of tools that reply so: NAME -> the JSON, or bytes that are none."""
+    """Servers of tools that reply so: NAME -> the JSON, bytes that are none, or an HTTP status with either."""
     server = Tools(replies)
     with server.running():
         yield server

@@ -54,7 +54,7 @@ def test_each_part_of_a_reply_has_its_weight(reply: str, suits: str, worth: floa
     [
         (coded("{'yeer': [2020, 2021, 2022]}", "years[0] = 2020"), 0.1 + 0.1 + 0.7),  # a similar name
         (coded("{'year': [2020, 2021, 2022, 2023]}"), 0.1 + 0.7),
-        (coded("{'year': years}", "years = [2020, 2021, 2022]\nyears = list(reversed(years))"), 0),  # not as it was
+        (coded("{'year': years}", "years = [2020, 2021, 2022]\nyears = list(reversed(years))"), 0),  # is no constant
         (coded("{'year': [2020, 2021, 2022], 'q': [1, 2, 3]}"), 0.1 + 0.1 + 0.7),
         (coded("{'year': [2020, 2021], 'SALES': [102, 0]}"), 0.2 + 0.7 * (1 + 0) / 2),
         (coded("{'q': [1, 2, 3]}"), 0.1),

@@ -322,6 +322,9 @@ def test_the_last_answer_of_chain_of_focus_is_judged_unless_it_looks() -> None:
     assert asked(chain_of_focus.judged, read("<tool_call>{}</tool_call>"), "1") == (None, [])
     looked = read("<answer>red</answer>", "a <tool_call>1</tool_call>", f"{MARK}out")
     assert [chain_of_focus.called(each, Means()) for each in (said, looked)] == [0, 1]
+
+
+def test_the_judge_of_grit_sees_the_text_between_the_answer_tags_alone() -> None:
     _, (question,) = asked(grit.judged, read("<answer>red</answer> or blue"), "score: 1")
     assert ("red" in question, "blue" in question) == (True, False)
 

@@ -89,7 +89,7 @@ def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
     "reply",
     [
         b"no json",
-        {"text": "not found", "error_code": 404},
+        (404, {"text": "not found"}),
         [],
         {"text": "x", "edited_image": "!!"},
         {"edited_image": 7},

@@ -49,7 +49,7 @@ def test_more_than_the_limit_is_refused_with_the_numbers(memory: ImageMemory) ->
     assert refused.value.hint == f"make it smaller, or export {SETTING}=11"
 
 
-def test_a_client_that_is_gone_waits_for_nothing(memory: ImageMemory) -> None:
+def test_a_request_stops_waiting_when_its_client_is_gone(memory: ImageMemory) -> None:
     def gone() -> None:
         raise ConnectionResetError
 

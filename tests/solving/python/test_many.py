@@ -285,10 +285,7 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
     with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
         found = list(batch(file, model, trace=tmp_path / "t", temperature=1.0, seed=5))
-        (tmp_path / "u").mkdir()
-        (tmp_path / "u" / "r1").write_text("mine")
         other = list(batch(str(file), model, temperature=1.0, seed=5, timeout=60))
-        untraced = list(batch(str(file), model, temperature=1.0, seed=5, trace=tmp_path / "u"))
         again = list(batch(reversed([dict(line, image=image) for line in lines]), model, temperature=1.0, seed=5))
         seeds = {(_asked(body), body["seed"]) for body in server.chats()}
     assert [each.answer for each in found] == [each.answer for each in other] == ["0", "1"]
@@ -297,8 +294,17 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     assert found[1].row == {"id": "r1", "images": [image.name], "question": "Say 1", "level": 3}
     assert found[1].trace == tmp_path / "t" / "r1"
     assert (tmp_path / "t" / "r1" / "index.html").is_file()
-    assert [(each.answer, each.trace) for each in untraced] == [("0", tmp_path / "u" / "r0"), (None, None)]
-    assert str(untraced[1].error) == f"{tmp_path / 'u' / 'r1'} is a file, not a folder for a trace"
+
+
+def test_a_row_whose_trace_folder_is_a_file_is_not_asked(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "r1").write_text("mine")
+    rows = [{"id": f"r{number}", "image": image, "question": f"Say {number}"} for number in range(2)]
+    with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
+        first, second = batch(rows, model, trace=tmp_path)
+        assert len(server.chats()) == 1
+    assert (first.answer, first.trace) == ("0", tmp_path / "r0")
+    assert (second.answer, second.trace) == (None, None)
+    assert str(second.error) == f"{tmp_path / 'r1'} is a file, not a folder for a trace"
 
 
 def test_progress_is_a_line_on_stderr_where_it_is_wanted(image: Path, capsys: pytest.CaptureFixture[str]) -> None:

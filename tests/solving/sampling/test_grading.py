@@ -74,7 +74,7 @@ def test_a_grade_is_an_event_with_what_the_judge_says(own: Protocol) -> None:
     solved, _ = run(own, answer("97"))
     model = Scripted(answer("98"), answer("99"))
     asking = Asking(
-        SolveConfig(samples=2), model, own, [Image.new("RGB", (8, 8))], "Find x", Deadline(9),
+        SolveConfig(samples=2), model, own, [Image.new("RGB", (8, 8))], "Find x", Deadline(99),
         on_event=told.append, grader=Judge(judge := Scripted("<think>Hm.\nScore:</think>It is right.\nscore: 5")),  # type: ignore[arg-type]
     )  # fmt: skip
     assert asking.grade(solved.attempts[0]).words == "It is right."
@@ -83,7 +83,7 @@ def test_a_grade_is_an_event_with_what_the_judge_says(own: Protocol) -> None:
     assert told[2] == SampleStart(2, 2)
     assert asking.draw(0).trace.answer == "99"
     assert len({each.seed for each in model.samplings}) == 2
-    assert [seconds and 0 < seconds <= 9 for seconds in judge.seconds] == [True]
+    assert [seconds and 0 < seconds <= 99 for seconds in judge.seconds] == [True]
     late = msgspec.structs.replace(asking, deadline=Deadline(0))
     with pytest.raises(NetworkError, match="no answer within 0 s"):
         late.grade(solved.attempts[0])

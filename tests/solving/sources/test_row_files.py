@@ -301,8 +301,6 @@ def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
 
 def test_an_image_may_be_the_index_of_another_row_and_several_stand_in_a_cell(clean: Path) -> None:
     """As `ImageBaseDataset` of VLMEvalKit reads its TSV files."""
-    import base64
-
     first, second = (base64.b64encode(picture(clean / "a.png", side).read_bytes()).decode() for side in (64, 96))
     cells = {"1": "2000001", "2": "3", "3": first, "8": "8", "4": f'["{second}", "{first}"]', "2000001": second}
     (clean / "rows.tsv").write_text(
@@ -400,12 +398,15 @@ def test_columns_of_all_rows_are_known_before(clean: Path) -> None:
     assert Opened("rows.jsonl").file.columns() == ("image", "question", "level")
     assert RowFile(iter(())).columns() == ()
     assert RowFile(iter(()), question="q").columns() == ("question",)
+
+
+def test_a_row_that_has_a_list_of_objects_is_one_row(clean: Path) -> None:
     for name in ("rows.jsonl", "rows.ndjson"):
         (clean / name).write_text('{"of": [{"x": 1}], "image": "a", "question": "q"}')
         assert [row.question for row in Opened(name).rows] == ["q"]
     rows = '{"of": [{"x": 1}], "image": "a", "question": "q"}\n{"image": "b", "question": "r"}'
     (clean / "rows.json").write_text(rows)
-    assert [row.question for row in Opened("rows.json").rows] == ["q", "r"]  # a list in a row is none of rows
+    assert [row.question for row in Opened("rows.json").rows] == ["q", "r"]
 
 
 def test_columns_are_collected_row_by_row() -> None:
