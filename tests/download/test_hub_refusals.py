@@ -183,7 +183,7 @@ ASKED = {"X-RateLimit-Remaining": "0"}
          "wait, or set GITHUB_TOKEN; run the same command to resume"),
         (429, {}, Wanted(MODEL), "hub answers 429: too many requests",
          "wait, or `hf auth login`; run the same command to resume"),
-        (403, ASKED | {"X-RateLimit-Reset": "1000"}, GITHUB, "GitHub answers no more requests for the next 1 minutes",
+        (403, ASKED | {"X-RateLimit-Reset": "1000"}, GITHUB, "GitHub answers no more requests for the next 1 minute",
          "wait, or with GITHUB_TOKEN set it allows more"),
         (403, ASKED | {"X-RateLimit-Reset": "9" * 13}, GITHUB, "GitHub answers no more requests",
          "wait, or with GITHUB_TOKEN set it allows more"),
@@ -203,6 +203,7 @@ def test_what_each_answer_means(
     assert (error.message, error.hint) == (sentence, hint)
 
 
+@pytest.mark.usefixtures("no_proxies")
 def test_why_there_was_no_answer_is_said_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     http = http_library()
     for error, why in (
@@ -213,8 +214,6 @@ def test_why_there_was_no_answer_is_said_without_its_secrets(monkeypatch: pytest
     ):  # fmt: skip
         assert reason(error) == why
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
     error = unreachable(OSError(111, "Connection refused"), GITHUB)
     assert error.message.startswith("cannot reach api.github.com by the proxy ")
     assert (error.message.endswith(": connection refused"), "secret" in error.message) == (True, False)

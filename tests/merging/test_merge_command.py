@@ -57,15 +57,13 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(
     assert "CUDA_VISIBLE_DEVICES=-1" in done.out
     assert not (workspace / "models").exists()
     said = virc("merge", "global_step_5/actor", "--dry-run", "--json").json
-    monkeypatch.setenv("HOME", str(workspace))
-    monkeypatch.chdir("global_step_5")
-    for name in ("~/global_step_5", "."):  # the folder has its name wherever it is named from
-        assert (merging.find(name, workspace).folder, merging.find(name, workspace).origin.source) == (
-            actor if name != "." else Path("actor"),
-            "global_step_5",
-        )
     assert said["plan"]["command"] == words
     assert (said["kind"], said["source"], said["error"]) == ("shards", "global_step_5", None)
+    monkeypatch.setenv("HOME", str(workspace))
+    monkeypatch.chdir("global_step_5")
+    for name, folder in (("~/global_step_5", actor), (".", Path("actor"))):
+        found = merging.find(name, workspace)
+        assert (found.folder, found.origin.source) == (folder, "global_step_5")
 
 
 def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,7 @@ import io
 import re
 import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -303,8 +302,7 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert tool.apply(Call("detect", 0, arguments={"words": "cow"}), PICTURE).text == "you are Bearer ***"
         assert failure(tool, "dog", PICTURE) == 'it answers 401: "you are Bearer ***"'
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
-    gone: Any = SimpleNamespace(stream=lambda *_, **__: exec("raise OSError('no way with s3cret')"))
-    monkeypatch.setattr(tool.server, "_client", gone)
+    monkeypatch.setattr(tool.server, "_client", mock.Mock(**{"stream.side_effect": OSError("no way with s3cret")}))
     assert failure(tool, "ox", PICTURE) == "the connection failed: no way with ***"
 
 

@@ -363,8 +363,11 @@ def test_a_failed_run_is_not_followed_where_slurm_does_not_answer(
         watch.look(runs.State(progress="running", job="5"))
         watch.look(runs.State(progress=progress, job="5"))  # type: ignore[arg-type]
         assert watch.over is over, progress
-    started = queue.Job("5", "running", start=time.time())
-    assert queue.shown(Run(workspace / "gone"), runs.State(job="5"), started) == "starting"
+
+
+def test_a_run_whose_state_is_gone_starts_with_its_job(workspace: Path) -> None:
+    job = queue.Job("5", "running", start=1.0)
+    assert queue.shown(Run(workspace / "gone"), runs.State(job="5"), job) == "starting"
 
 
 def test_a_new_reason_or_start_of_a_waiting_job_is_said(workspace: Path) -> None:

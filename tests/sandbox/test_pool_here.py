@@ -368,8 +368,10 @@ def test_groups_below_get_their_controllers_where_nobody_else_is(
 
 def test_a_process_is_followed_to_those_that_started_it() -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
-        found = [*islice(cgroup._ancestors(process.pid), 3)]
-        process.kill()
+        try:
+            found = [*islice(cgroup._ancestors(process.pid), 3)]
+        finally:
+            process.kill()
     assert found == [each for each in (process.pid, os.getpid(), os.getppid()) if each]
     assert [*cgroup._ancestors(process.pid)] == [process.pid]  # it is gone
 

@@ -162,7 +162,7 @@ def test_fault_costs_a_sentence(fault: Callable[[], Any], says: str) -> None:
 
 def test_an_environment_that_hangs_ends_the_episode() -> None:
     over = threading.Event()
-    made = tool(lambda: over.wait(5), seconds=0.2)  # a result that would be no step
+    made = tool(lambda: over.wait(60), seconds=0.2)  # a result that would be no step
     talk = conversation(made.first(5))
     before = set(threading.enumerate())
     result = act(made, talk, "two")

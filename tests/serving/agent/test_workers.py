@@ -13,7 +13,7 @@ def test_a_stuck_thread_is_replaced_once_and_comes_back() -> None:
     workers, go = Workers(1), threading.Event()
     first = workers.do(go.wait)
     assert workers.replace(first)
-    assert all(each.daemon for each in threading.enumerate() if each.name == "agent")  # none keeps the process
+    assert {each.daemon for each in threading.enumerate() if each.name == "agent"} == {True}  # none keeps the process
     assert workers.do(lambda: 1).result(60) == 1
     second = workers.do(go.wait)
     assert workers.able

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.retry import seconds_asked
-from virc.core.text import clause, plain
+from virc.core.text import clause, counted, plain
 from virc.core.web.client import proxy_of
 from virc.download.hub.origin import home
 from virc.download.hub.repository import Repo, endpoint
@@ -165,4 +165,4 @@ def _until(headers: Mapping[str, str]) -> str:
     reset = headers.get("X-RateLimit-Reset") or ""
     if not (reset.isascii() and reset.isdecimal() and len(reset) <= 12):
         return ""
-    return f" for the next {max(1, round((int(reset) - time.time()) / 60))} minutes"
+    return f" for the next {counted(max(1, round((int(reset) - time.time()) / 60)), 'minute')}"
