@@ -104,7 +104,7 @@ def test_a_judge_that_ends_while_training_is_an_error(run: Run) -> None:
 def test_a_judge_that_never_answers_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     info = _planned(run, "import time\ntime.sleep(60)", minutes=1)
     monkeypatch.setattr(judges, "_MINUTE", 0.01)
-    with pytest.raises(EngineError, match=r"the judge judge-7b of the job has not answered at http://.* in 1 minutes"):
+    with pytest.raises(EngineError, match=r"the judge judge-7b of the job has not answered at http://.* in 1 minute$"):
         _watched(run, info)
 
 

@@ -18,6 +18,7 @@ from virc.core.errors import EngineError
 from virc.core.events import Reporter
 from virc.core.files import write_json
 from virc.core.plan import Plan, Step
+from virc.core.text import counted
 from virc.core.web import client
 from virc.rewards import sources
 from virc.rewards.means import JUDGE_KEY
@@ -45,7 +46,8 @@ class Serving:
         while not asked and not _answers(url, key):
             self.check()
             if time.monotonic() > end:
-                sentence = f"the judge {self._model} of the job has not answered at {url} in {minutes} minutes"
+                waited = counted(minutes, "minute")
+                sentence = f"the judge {self._model} of the job has not answered at {url} in {waited}"
                 raise EngineError(sentence, f"see {self.log}; minutes of judge in slurm.yaml sets how long virc waits")
             time.sleep(_LOOK)
 

@@ -69,7 +69,7 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
     if isinstance(message, dict) and {"content", "tool_calls"} & message.keys() and said.get("type") != "message_start":
         field = "delta" if "done" in said else "message"  # message_start is Anthropic's
         finish = said.get("done_reason") or said.get("finish_reason") or ("stop" if said.get("done") else None)
-        message = message | {"content": message.get("content") or message.get("tool_plan")}
+        message["content"] = message.get("content") or message.pop("tool_plan", None)  # which would be sent back twice
         return {"choices": [{field: message, "finish_reason": finish}], "usage": said.get("usage") or said}
     return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
 
