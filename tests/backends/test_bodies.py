@@ -131,6 +131,7 @@ def test_a_page_has_no_sentence_but_a_title() -> None:
     error = unreadable(b"\xef\xbb\xbf<html><title>Log in</title><p>Welcome</p>")
     assert (error.is_page, error.quoted) == (True, "Log in")
     assert unreadable(b"<html><p>Welcome</p>").quoted.split() == ["Welcome"]
+    assert unreadable("<html><title>Accès refusé</title>".encode("latin-1")).quoted == "Acc\ufffds refus\ufffd"
 
 
 def test_a_connection_that_fails_after_the_time_was_closed_here() -> None:

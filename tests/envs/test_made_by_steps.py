@@ -97,6 +97,14 @@ def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:
     assert environments.interpreter(toy()) == toy().python
 
 
+def test_an_environment_that_a_command_needs_is_made_once_and_reported(steps: list[Step]) -> None:
+    told: list[Event] = []
+    for _ in range(2):
+        assert making.made(toy(), told.append) == toy().python
+    assert [event.text for event in told] == [f"making the environment of a toy, about 1 GiB, in {toy().folder}"]
+    assert len(steps) == 3
+
+
 def test_what_a_killed_run_left_is_no_environment_and_goes(steps: list[Step]) -> None:
     toy().python.parent.mkdir(parents=True)
     toy().python.touch()

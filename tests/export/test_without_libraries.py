@@ -606,6 +606,19 @@ def test_a_client_of_openenv_is_told_which_turn_goes_on(openenv: Any, continues:
     assert openenv._seen(talk).continues is seen
 
 
+@pytest.mark.parametrize(("finish", "reward"), [("stop", 1.0), ("length", 0.0)])
+def test_a_bare_answer_is_read_leniently_unless_it_was_cut(
+    openenv: Any, rows: Path, finish: str, reward: float
+) -> None:
+    environment = tiny()
+    environment.protocol = msgspec.structs.replace(environment.protocol, reading="lenient")
+    session, said, *_ = openenv.app_of(environment, str(rows))
+    episode = session()
+    episode.reset(row=0)
+    seen = episode.step(said(text="5", finish=finish))
+    assert (seen.done, seen.reward) == (True, reward)
+
+
 def test_a_reply_that_was_cut_is_no_answer(openenv: Any, rows: Path) -> None:
     session, said, *_ = openenv.app_of(tiny(), str(rows))
     episode = session()

@@ -335,12 +335,15 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert server.requests == []
 
 
-@pytest.mark.parametrize(
-    "text", [*leaks.strings([{KEY: 1}]), *leaks.strings((({KEY: ()},),)), r'{"secret": "%s"}' % (r"a\/b" * 9)]
-)
-def test_a_key_may_be_a_key_of_a_row_or_escaped(text: str) -> None:
+@pytest.mark.parametrize("row", [[{KEY: 1}], (({KEY: ()},),), {"id": 1, "text": {"a": KEY}}])
+def test_a_key_is_found_wherever_a_row_has_it(row: object) -> None:
     with pytest.raises(DataError, match="contains a key"):
-        leaks.check("rows", [("row 1", text)], "own")
+        leaks.check("rows", (("row 1", text) for text in leaks.strings(row)), "own")
+
+
+def test_a_key_may_be_escaped() -> None:
+    with pytest.raises(DataError, match="contains a key"):
+        leaks.check("rows", [("row 1", r'{"secret": "%s"}' % (r"a\/b" * 9))], "own")
 
 
 def test_own_folders_and_values_of_length_alone_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from remote_server import DETECT, tool_of
 
 from virc.core.errors import ConfigError, SetupError
+from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING
 from virc.reasoning.calls import Call, Result, ToolError, View
 from virc.remote import described, failures, filling, mcp_client, reply
 from virc.remote.reply import RemoteError, at
@@ -171,6 +172,14 @@ def test_a_picture_of_a_reply_is_read_in_any_usual_form(written: Callable[[bytes
     assert made.size == (90, 40)
     with pytest.raises(RemoteError, match="is not base64"):
         reply.result("", ["no picture!"], limits)
+
+
+def test_a_picture_that_finds_no_memory_fails_its_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, "1")
+    limits = described.parse(HEAD + "http: {url: 'http://h/x'}", Path("spot.yaml"))
+    # whoever holds memory is refused more at once
+    with IMAGE_MEMORY.hold(2**20, "another"), pytest.raises(RemoteError, match="other pictures hold the 1 MiB"):
+        reply.result("", [in_base64((90, 40))], limits)
 
 
 def result(width: int) -> Result:

@@ -98,6 +98,8 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("25 degrees", "25 °F", True), ("25 degrees", "25 °C", True), ("25 °C", "25 °F", False),
         ("The answer is 98, but 97", "97", False), (r"} So \boxed{97}", "97", True),
         ("5.0 min", "299.8 s", False), ("5.00 min", "299.8 s", True),  # rounded: three digits at least
+        ("100.1 km", "100 kilometers", False), ("100.0 km", "100 kilometers", True), ("$1,999.60", "2,000 USD", False),
+        ("$3.21m", "321,200,000 cents", True), ("$3.2m", "321,200,000 cents", False),
         ("B, D", "D, B", True), ("(B, D)", "(D, B)", False), ("B, D, A", "A, D, B", False),
         ("angle A = 30", "angle B = 30", False), ("angle A = 30", "30", True),
         ("B. blue", "C: blue", False), ("B. blue", "B: cat", True), ("5 to 10 cm", "5 m to 10 cm", False),
@@ -117,6 +119,7 @@ def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same
         ("The total is $195.", Key("200 dollars", tolerance=0.05), True), ("1 h", Key("58 min", tolerance=0.05), True),
         ("It is 3.15", Key("3.14", decimals=2), False), ("180 cm", Key("2 m", tolerance=0.05), False),
         ("195 cents", Key("200 dollars", tolerance=0.05), False), ("2.1 m", Key("2 m"), False),
+        ("210.5 cm", Key("2 m", tolerance=0.05), False), ("0.04 km", Key("2 m", decimals=1), False),
         ("103", Key("102", ("97", "102"), tolerance=0.5), False),
         ("It is unreadable.", Key("unreadable"), True), ("5", Key("unreadable"), False),
     ],

@@ -45,9 +45,12 @@ def quantities_agree(one: Quantity, other: Quantity, agree: Agree = operator.eq)
     if not one.unit or not other.unit:
         return not (one.is_close or other.is_close) and agree(one.value, other.value)
     in_unit_of_other = units.convert(one.value, one.unit, other.unit)
-    if any(_is_as_written(value, other, agree) for value in in_unit_of_other):
-        return True
-    if any(_is_as_written(value, one, agree) for value in units.convert(other.value, other.unit, one.unit)):
+    if in_unit_of_other == [one.value]:  # another spelling of the unit: nothing is converted, so nothing is rounded
+        return agree(one.value, other.value)
+    converted = [(value, other, agree) for value in in_unit_of_other]
+    # `agree` may allow a tolerance or decimals, which are those of the right number in its own unit
+    converted += [(value, one, operator.eq) for value in units.convert(other.value, other.unit, one.unit)]
+    if any(_is_as_written(*each) for each in converted):
         return True
     are_things = not units.is_known(one.unit) and not units.is_known(other.unit)
     return are_things and not _things(one.unit).isdisjoint(_things(other.unit)) and agree(one.value, other.value)
