@@ -113,11 +113,12 @@ def calls_of(text: str, cut: bool) -> tuple[Called, ...]:
     """The calls that a text is, in whichever form; empty: it is none. All but objects and functions are one call."""
     text = _FENCE.sub("", text[:MAX_CALL].strip(), count=1)
     if text[:1] in "{[":
-        if calls := _of_object(object_of(text, cut)):
-            rest = text[closing(text) :].lstrip(" \n,;")
-            return (*calls, *(calls_of(rest, cut) if rest.startswith("{") else ()))
-        if calls := _functions_of(text):
-            return calls
+        calls, rest = list[Called](), text
+        while (rest is text or rest.startswith("{")) and (more := _of_object(object_of(rest, cut))):
+            calls += more
+            rest = rest[closing(rest) :].lstrip(" \n,;")
+        if found := tuple(calls) or _functions_of(text):
+            return found
     called = _call_of(text, cut)
     return (called,) if called else ()
 
@@ -183,10 +184,11 @@ def object_of(text: str, cut: bool = False) -> object:
     other signs, or that lacks its last brackets, unless the reply was cut there.
     """
     is_other = text.lstrip().startswith(("{", "["))
-    for each in (text, as_json(text)) if is_other else (text,):
+    for form in (str, as_json) if is_other else (str,):
+        written = form(text)
         for missing in ("",) if cut else ("", "}", "}}"):
             with suppress(FormatError):
-                return decoded(each + missing, strict=False)
+                return decoded(written + missing, strict=False)
     with suppress(*_NO_PYTHON):
         return ast.literal_eval(text.strip()) if len(text) <= _MAX_PYTHON else None
     return None
