@@ -87,9 +87,9 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     position, quoted = 0, 0
     while (mark := MARKS.search(text, position)) and quoted < _MAX_QUOTED:
         body = mark[mark.lastgroup or 0]
-        calls = calls_of(body, cut)
-        is_word = _WORDS.match(body) and not any(each.arguments for each in calls)
-        if is_word or is_quoted(text, mark.start()) or _CLOSING.match(body):
+        is_word = is_quoted(text, mark.start()) or bool(_CLOSING.match(body))
+        calls = () if is_word else calls_of(body, cut)
+        if is_word or (_WORDS.match(body) and not any(each.arguments for each in calls)):
             quoted, position = quoted + 1, mark.start() + 1
         else:
             yield Found(mark.start(), mark.end(), calls)
@@ -110,7 +110,7 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def calls_of(text: str, cut: bool) -> tuple[Called, ...]:
-    """The calls that a text is, in whichever form; empty: it is none. All but objects and functions are one call."""
+    """The calls that a text consists of, in any form; empty if it is none. Objects and functions may be several."""
     text = _FENCE.sub("", text[:MAX_CALL].strip(), count=1)
     if text[:1] in "{[":
         calls, rest = list[Called](), text
@@ -234,7 +234,7 @@ def closing(text: str, start: int = 0) -> int:
 
 
 class _Words(ast.NodeTransformer):
-    """Puts the values of JSON in the place of their names, which Python has not."""
+    """Replaces `true`, `false` and `null`, which are names in Python, by their values."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         values = {"true": True, "false": False, "null": None}

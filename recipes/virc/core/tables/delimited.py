@@ -63,12 +63,14 @@ def with_images(rows: Iterator[Numbered], again: Callable[[], Iterator[Numbered]
     images: dict[str, str] | None = None
     for line, number, fields in rows:
         if isinstance(fields, dict) and _refers(fields):
-            images = _images(again) if images is None else images
+            if images is None:
+                images = _images(again)
             fields["image"] = images.get(fields["image"], fields["image"])
         yield line, number, fields
 
 
 def _refers(fields: dict[str, Any]) -> bool:
+    """Whether the `image` of a row may be the index of another."""
     return "index" in fields and fields.get("image", "").isdecimal() and len(fields["image"]) <= _MAX_INDEX
 
 

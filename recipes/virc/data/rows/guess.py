@@ -345,9 +345,8 @@ class _Guess:
             taken = self._take("images", f"{name}.0", "a box stands behind its second path")
             return taken | {"boxes": {"column": f"{name}.1", "after": "###"}}
         first = values[0]
-        is_base64 = isinstance(first, str) and first[:5] != "data:" and first[:1] != "["
-        is_base64 = is_base64 and not _is_there(first, self.folder)
-        is_base64 |= isinstance(first, str) and bool(base64_images(first))
+        is_one = isinstance(first, str) and first[:5] != "data:" and first[:1] != "["
+        is_base64 = not _is_there(first, self.folder) if is_one else isinstance(first, str) and base64_images(first)
         return self._take("images", name, "it holds pictures") | ({"base64": True} if is_base64 else {})
 
     def _may_name_pictures(self, name: str) -> bool:

@@ -245,7 +245,7 @@ def is_base64_image(text: str) -> bool:
 
 
 def base64_images(text: str) -> list[str]:
-    """The images of a list in base64 as JSON or Python prints it, of any length; empty if it is none."""
+    """The base64 texts in a list of images, as JSON or Python prints one, however long; empty if the text is none."""
     parts = [part.strip(" \n\"'") for part in text.strip()[1:-1].split(",")] if text.lstrip()[:1] == "[" else []
     return parts if all(map(is_base64_image, parts)) else []
 
