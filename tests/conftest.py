@@ -39,8 +39,9 @@ try:
 except ImportError:  # tests/gpu runs without the extra `dev`
     pass
 else:  # how long a case takes says nothing on a machine that others use too
-    settings.register_profile("virc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("virc")
+    _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+    settings.register_profile("default suite", max_examples=25, **_UNTIMED)
+    settings.register_profile("night", max_examples=500, **_UNTIMED)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,7 +134,12 @@ def pytest_make_collect_report(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put keys into the environment; not where clusters and engines run, whose tests count the keys that they set."""
+    """Choose how many cases hypothesis draws, and put keys into the environment.
+
+    No keys where clusters and engines run, whose tests count the keys that they set.
+    """
+    if "hypothesis" in sys.modules:
+        settings.load_profile("default suite" if "not integration" in config.getoption("markexpr") else "night")
     if _fast(config):
         os.environ.update(secrets.KEYS)
     else:  # Ray would end its workers where other tests fill the memory; the system does so where it is full
