@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -24,24 +23,19 @@ WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROO
 JOBS = [(name, key, job) for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()]
 COMMANDS = [step["run"] for _, _, job in JOBS for step in job["steps"] if "run" in step]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-GATE, FULL = (
-    set(
-        re.findall(r"^(?:once )?(?:part|suite) (\w+) ", (ROOT / ".ci" / name).read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    for name in ("run", "full")
-)
+PART = re.compile(r"^(?:once )?(?:part|suite) ([\w-]+) ", re.MULTILINE)
+GATE, FULL = ({*PART.findall((ROOT / ".ci" / name).read_text(encoding="utf-8"))} for name in ("run", "full"))
 
 
 def lines(kind: str) -> list[str]:
     return re.findall(rf"bash \.ci/{kind} (.+)", "\n".join(COMMANDS))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_step_calls_a_script_of_ci_or_installs_for_it(command: str) -> None:
-    script = re.fullmatch(r"(?:REPOSITORY_URL=\S+ )?bash \.ci/(\w+).*", command)
-    assert (
-        (ROOT / ".ci" / script[1]).exists() if script else re.match(r"python -m pip install|gh release create", command)
-    )
+def test_a_step_calls_a_script_of_ci_or_installs_for_it() -> None:
+    for command in COMMANDS:
+        script = re.fullmatch(r"(?:REPOSITORY_URL=\S+ )?bash \.ci/(\w+).*", command)
+        called = script and (ROOT / ".ci" / script[1]).exists()
+        assert called or re.match(r"python -m pip install|gh release create", command), command
 
 
 def test_jobs_name_parts_that_exist_and_all_of_them() -> None:
@@ -56,12 +50,12 @@ def test_suites_run_on_three_systems_and_four_pythons() -> None:
     assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
 
 
-@pytest.mark.parametrize(("name", "key", "job"), JOBS, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_job_has_a_limit_and_rights_of_its_own(name: str, key: str, job: dict[str, Any]) -> None:
-    assert job["timeout-minutes"] <= 120
-    written = [right for right, value in job.get("permissions", {}).items() if value == "write"]
-    assert bool(written) == (key in ("analyze", "publish", "release", "pages"))
-    assert set(WORKFLOWS[name]["permissions"].values()) <= {"read"}
+def test_a_job_has_a_limit_and_rights_of_its_own() -> None:
+    for name, key, job in JOBS:
+        assert job["timeout-minutes"] <= 120
+        written = [right for right, value in job.get("permissions", {}).items() if value == "write"]
+        assert bool(written) == (key in ("analyze", "publish", "release", "pages")), key
+        assert set(WORKFLOWS[name]["permissions"].values()) <= {"read"}
 
 
 def test_publishing_needs_attestations_and_no_secret() -> None:
@@ -220,12 +214,12 @@ def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_p
     assert f"= {problem['answer']}\n" in tried
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
-def test_a_page_of_the_site_installs_from_the_index_and_names_no_file_of_the_tests(page: str) -> None:
-    shown = installed((ROOT / page).read_text(encoding="utf-8"))
-    assert re.findall(r"'\.\[.*|pip install \.[\s`].*|pip install -e .*", shown) == []
-    commands = "".join(block.text for block in blocks(page) if block.language == "sh" and page != "docs/release.md")
-    assert "tests/" not in commands or "in a clone" in shown
+def test_pages_of_the_site_install_from_the_index_and_name_no_file_of_the_tests() -> None:
+    for page in (page for page in PAGES if page.startswith("docs/")):
+        shown = installed((ROOT / page).read_text(encoding="utf-8"))
+        assert re.findall(r"'\.\[.*|pip install \.[\s`].*|pip install -e .*", shown) == [], page
+        commands = "".join(block.text for block in blocks(page) if block.language == "sh" and page != "docs/release.md")
+        assert "tests/" not in commands or "in a clone" in shown, page
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import re
 from itertools import pairwise
 
-import pytest
 from code_blocks import PAGES, ROOT, blocks
 
 TERMS = ("System", "Chat protocol", "Stage", "Row", "Trace", "Reward term")
@@ -21,13 +20,13 @@ def opening(page: str) -> tuple[str, int]:
     return text.split("\n\n")[1], len(lines)
 
 
-@pytest.mark.parametrize("page", OPENING)
-def test_a_page_opens_with_what_its_reader_can_do_then_a_command(page: str) -> None:
-    first, heading = opening(page)
-    assert re.match(r"After this page you (can|know) ", first)
-    before = [block for block in blocks(page) if block.line < heading]
-    assert before, "no command before the second heading"
-    assert before[0].language == "sh"
+def test_a_page_opens_with_what_its_reader_can_do_then_a_command() -> None:
+    for page in OPENING:
+        first, heading = opening(page)
+        assert re.match(r"After this page you (can|know) ", first), page
+        before = [block for block in blocks(page) if block.line < heading]
+        assert before, f"{page}: no command before the second heading"
+        assert before[0].language == "sh", page
 
 
 def test_each_term_is_explained_in_concepts_and_linked_elsewhere() -> None:
