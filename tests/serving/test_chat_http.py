@@ -36,17 +36,11 @@ def request(
 @pytest.mark.parametrize(
     ("pieces", "headers", "held"),
     [
-        ([b"12345", b"67890"], {}, [5, 5]),
-        ([b"1234567890"], {"content_length": "10"}, [10]),
-        ([b"12345", b"67890", b"1"], {}, [5, 5, 1]),  # no piece is too large, all together are
-        ([b"1" * 11], {}, [11]),
-        ([b"1"] * 40, {}, [1] * 11),  # no more is read than is needed to know
-        ([b"1"], {"content_length": "11"}, []),  # nor anything of what says that it is too large
-        ([b"1" * 11], {"content_length": "3"}, [11]),
+        ([b"12345", b"67890"], {}, [5, 5]), ([b"12345", b"67890", b"1"], {}, [5, 5, 1]), ([b"1"] * 40, {}, [1] * 11),
+        ([b"1"], {"content_length": "11"}, []), ([b"1" * 11], {"content_length": "3"}, [11]),
         ([b"123"], {"content_length": "many"}, [3]),
-        ([], {}, []),
     ],
-)
+)  # fmt: skip
 def test_a_body_is_kept_up_to_its_bound(
     pieces: list[bytes], headers: dict[str, str], held: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,38 +66,14 @@ def test_a_body_that_does_not_end_is_not_waited_for(
     assert getattr(error.value, "status", 408) == 408
 
 
-def test_a_client_is_gone_when_it_says_so_and_not_before() -> None:
-    asyncio.run(chat_http.disconnected(request([b"late"], ends="is left")))
-    with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(chat_http.disconnected(request([b"late"], ends="stops")), 0.01))
-
-
-def test_a_body_that_does_not_say_its_size_may_have_any() -> None:
-    assert chat_http.size_of(request([])) == chat_http.size_of(request([], content_length="many")) == chat_http.MAX_BODY
-    assert chat_http.size_of(request([], content_length="7")) == 7
-
-
-def test_what_a_server_holds_may_refuse_more_of_a_body() -> None:
-    def hold(size: int) -> None:
-        raise RefusedError("too many requests wait", status=503)
-
-    with pytest.raises(RefusedError, match="too many requests wait"):
-        asyncio.run(chat_http.body_of(request([b"half"]), hold))
-
-
 @pytest.mark.parametrize(
     ("keys", "sent", "number"),
     [
-        (None, None, None),
-        (("one", "two"), "Bearer two", 1),
-        (("one", "two"), "Bearer one", 0),
-        (("one",), "Bearer on", "refused"),
-        (("one",), "one", "refused"),
-        (("one",), "Basic one", "refused"),
-        (("one",), None, "refused"),
-        (("one",), "Bearer ", "refused"),
+        (None, None, None), (("one", "two"), "Bearer two", 1), (("one", "two"), "Bearer one", 0),
+        (("one",), "Bearer on", "refused"), (("one",), "one", "refused"), (("one",), "Basic one", "refused"),
+        (("one",), None, "refused"), (("one",), "Bearer ", "refused"),
     ],
-)
+)  # fmt: skip
 def test_a_request_has_one_of_the_keys(keys: tuple[str, ...] | None, sent: str | None, number: object) -> None:
     asked = request([], keys=keys, **({"authorization": sent} if sent is not None else {}))
     if number == "refused":
@@ -126,10 +96,3 @@ def test_pictures_that_are_refused_say_who_is_to_change_what(
     refused = chat_http.of_pictures(error)
     assert (refused.status, refused.wait) == (status, wait)
     assert chat_http.error_fields(refused)["type"] == ("server_error" if status == 503 else "invalid_request_error")
-
-
-def test_a_model_of_another_name_is_not_there() -> None:
-    chat_http.check_model("tiny", "tiny")
-    with pytest.raises(RefusedError, match="there is no model 'tin', served is 'tiny'") as refused:
-        chat_http.check_model("tin", "tiny")
-    assert (refused.value.status, refused.value.code) == (404, "model_not_found")

@@ -44,24 +44,11 @@ def test_an_image_is_read_as_any_api_has_it(picture: dict[str, Any]) -> None:
     assert agent(as_chat(json.dumps(response).encode())) == (Problem("m", "What is it?"), [DATA])
 
 
-def test_texts_of_answers_and_refusals_are_read() -> None:
-    said = [
-        {"type": "output_text", "text": "It is ", "annotations": [], "logprobs": None},
-        {"type": "refusal", "refusal": "none of yours."},
-    ]
-    messages = [{"role": "assistant", "content": said}, {"role": "user", "content": [{**TEXT, "type": "input_text"}]}]
-    problem, _ = agent(json.dumps({"model": "m", "messages": messages}).encode())
-    assert problem.messages == (Message("assistant", "It is none of yours."), Message("user", "What is it?"))
-    assert problem.ignored == ()
-
-
 @pytest.mark.parametrize(
     ("part", "names"),
     [
         ({"type": "image_url", "image_url": {"url": DATA, "format": "image/png"}}, ("image_url.format",)),
         ({"type": "input_image", "image_url": DATA, "name": "a", "x": 1}, ("content.name", "content.x")),
-        ({"type": "image", "url": DATA, "cache_control": {"type": "ephemeral"}}, ("content.cache_control",)),
-        ({"type": "image", "source": {"data": "AAAA", "id": 1}}, ("source.id",)),
         ({"type": "image_url", "image_url": DATA, "a\r\nb, é": None}, ("content.a??b???",)),
     ],
 )
@@ -75,12 +62,9 @@ def test_fields_that_no_part_has_are_ignored_and_named(part: dict[str, Any], nam
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"type": "image"}, "object missing required field source"),
         ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "object missing required field source"),
         ({"type": "input_image", "file_id": "f", "image_url": DATA}, "expected null, got str"),
-        ({"type": "image_url", "image_url": {"format": "png"}}, "object missing required field url"),
         ({"type": "image", "image": "/etc/passwd"}, "an image must be a data URL"),
-        ({"type": "image", "source": {"url": "http://127.0.0.1/"}}, "an image must be a data URL"),
         ({"type": "input_audio"}, "invalid value 'input_audio'"),
         ({"text": "?"}, "object missing required field type"),
     ],
@@ -109,7 +93,7 @@ def test_fields_cost_no_more_memory_than_is_counted() -> None:
             tracemalloc.stop()
 
 
-@pytest.mark.parametrize("place", ["input", "tools", "mxyzptlk", "input: items", "input: type"])
+@pytest.mark.parametrize("place", ["input", "input: type"])
 def test_lists_of_a_response_are_not_made_before_they_are_read(place: str) -> None:
     lists = "[" + "[]," * 300_000 + "1]"
     fields = {"input: items": f'"input":[{{"content":{lists}}}]', "input: type": f'"input":[{{"type":{lists}}}]'}
@@ -124,22 +108,11 @@ def test_lists_of_a_response_are_not_made_before_they_are_read(place: str) -> No
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("where", ["inside", "beside"])
-def test_a_detail_that_is_asked_for_is_not_passed_over(where: str) -> None:
-    picture = {"type": "image_url", "image_url": {"url": DATA, **({"detail": "low"} if where == "inside" else {})}}
-    with pytest.raises(RefusedError, match="detail of an image cannot be honoured"):
-        read_plain(body(picture | ({"detail": "low"} if where == "beside" else {})), 2, 1000)
-
-
 @pytest.mark.parametrize(
     ("more", "ignored"),
     [
         ({"role": "user", "cache_control": {"type": "ephemeral"}}, ("messages.cache_control",)),
-        ({"role": "assistant", "reasoning": "I look."}, ("messages.reasoning",)),
         ({"role": "assistant", "reasoning_content": "I look."}, ("messages.reasoning_content",)),
-        ({"role": "assistant", "reasoning_details": [{"text": "I look."}]}, ("messages.reasoning_details",)),
-        ({"role": "assistant", "thinking_blocks": [{"type": "thinking"}]}, ("messages.thinking_blocks",)),
-        ({"role": "assistant", "extra_content": {"google": {}}}, ("messages.extra_content",)),
         ({"role": "assistant", "new\r\nin": 7, "audio": None, "refusal": None}, ("messages.new??in",)),
         ({"role": "user", "refusal": None, "images": None}, ()),
     ],
@@ -151,7 +124,7 @@ def test_fields_of_messages_that_have_no_effect_are_named(more: dict[str, Any], 
     assert problem.ignored == ignored
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("name", ["max_completion_tokens"])
 def test_no_limit_of_tokens_may_be_written_as_minus_one(name: str) -> None:
     asked = {**json.loads(body(PICTURES[0])), name: -1, "cache_control": {"type": "ephemeral"}}
     problem, _ = agent(json.dumps(asked).encode())

@@ -50,12 +50,6 @@ def test_images_count_through_the_conversation_and_stand_where_they_were_sent() 
     assert request.pictures == (URL, URL)
 
 
-def test_what_is_not_said_is_as_the_api_has_it() -> None:
-    request = taken(asked())
-    assert request.sampling == Sampling(temperature=1.0, max_tokens=2**31)
-    assert (request.streamed, request.counted) == (False, False)
-
-
 def test_what_is_said_is_honoured() -> None:
     said = {"temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
     request = taken(asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True}))
@@ -66,43 +60,6 @@ def test_what_is_said_is_honoured() -> None:
     assert refusal(asked(repetition_penalty=0)).param == "repetition_penalty"
     assert taken(asked(top_k=-1)).sampling.top_k is None
     assert [taken(asked(top_k=given)).sampling.top_k for given in (0, 1, 2)] == [None, 1, 2]
-
-
-@pytest.mark.parametrize(
-    "neutral",
-    [
-        {"n": 1, "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
-        {"n": None, "logprobs": None, "stop": None, "tools": None, "response_format": None},
-        {"response_format": {"type": "text"}, "logit_bias": {}},
-    ],
-)
-def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> None:
-    assert taken(asked(**neutral)) == taken(asked())
-
-
-def test_names_of_what_has_no_effect_are_in_order_and_limits_may_be_missing() -> None:
-    request = taken(asked(user="me", max_completion_tokens=-1, cache_salt="s", max_tokens=8))
-    assert (request.ignored, request.sampling.max_tokens) == (("cache_salt", "max_completion_tokens", "user"), 8)
-
-
-def test_as_much_is_taken_as_is_allowed() -> None:
-    messages = [{"role": "user", "content": [PICTURE, {"type": "text", "text": "x" * 500}]}] * 2
-    assert len(taken(asked(messages=messages)).pictures) == 2
-
-
-@pytest.mark.parametrize(
-    ("texts", "shown"), [(("a", "b"), "a\nb"), (("a ", "b"), "a b"), (("a", " b"), "a b"), (("", "b"), "b")]
-)
-def test_texts_stand_apart(texts: tuple[str, ...], shown: str) -> None:
-    content = [{"type": "text", "text": text} for text in texts]
-    assert taken(asked(messages=[{"role": "user", "content": content}])).messages[0].text == shown
-
-
-def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
-    message = {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": None, "annotations": None}
-    assert taken(asked(messages=[message])).messages == (Message("assistant", "Yes."),)
-    message = {"role": "user", "content": "Yes?", "refusal": None, "name": None}
-    assert taken(asked(messages=[message])).messages == (Message("user", "Yes?"),)
 
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -123,15 +80,10 @@ EMPTY = ",".join(["{}"] * 200_000)
     ("body", "said"),
     [
         (f'{{"n": [{EMPTY}]}}', "n cannot be honoured"),
-        (f'{{"model": [{EMPTY}]}}', "model: the value is over"),
-        (f'{{"messages": [{EMPTY}]}}', "messages[0]: object missing"),
         (f'{{"messages": [{{"role": "user", "content": [{EMPTY}]}}]}}', "messages[0].content[0]: object missing"),
-        ('{"model": "tiny"}', "the parameter messages is missing"),
-        (f'{{"mesages": [{EMPTY}]}}', "unknown parameter 'mesages': did you mean 'messages'?"),
         ("{" + ",".join(f'"n{number}":0' for number in range(200_000)) + "}", "unknown parameter 'n0'"),
         (f'{{"messages": [{EMPTY},{EMPTY}]}}', "the body holds too many objects"),
     ],
-    ids=["neutral", "honoured", "messages", "parts", "missing", "misspelt", "names", "objects"],
 )
 def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
     """200,000 dictionaries would take 12 MiB."""
@@ -152,43 +104,22 @@ SAID = {"role": "user", "content": "Well."}
     ("fields", "param", "said"),
     [
         ({"n": 2}, "n", "n cannot be honoured"),
-        ({"tools": [{"type": "function"}]}, "tools", "tools cannot be honoured"),
         ({"response_format": {"type": "json_object"}}, "response_format", "cannot be honoured"),
-        ({"logprobs": True}, "logprobs", "cannot be honoured"),
-        ({"stop": ["\n"]}, "stop", "cannot be honoured"),
         ({"temprature": 0}, "temprature", "did you mean 'temperature'?"),
         ({"mxyzptlk": 0}, "mxyzptlk", "it is not honoured here"),
-        ({"temperature": "0"}, "temperature", "expected float, got str"),
-        ({"temperature": -1}, "temperature", ">= 0"),
-        ({"top_p": 0}, "top_p", "> 0"),
-        ({"max_tokens": 0}, "max_tokens", ">= 1"),
+        ({"temperature": -1}, "temperature", ">= 0"), ({"max_tokens": 0}, "max_tokens", ">= 1"),
         ({"seed": 2**70}, "seed", "expected int <="),
-        ({"stream": "yes"}, "stream", "expected bool"),
         ({"stream_options": {"chunk": 1}}, "stream_options", "unknown field"),
-        ({"model": 3}, "model", "expected str"),
-        ({"messages": []}, "messages", ">= 1"),
-        ({"messages": "hello"}, "messages", "expected array"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "tool calls cannot be honoured"),
-        ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
-        ({"messages": [{"role": "user", "content": "", "mane": "me"}]}, "messages[0]", "mane"),
-        ({"messages": [{"role": "user", "content": "", "refusal": "no"}]}, "messages[0]", "refusal"),
         ({"messages": [{"role": "assistant", "tool_calls": [CALL]}]}, "messages[0].tool_calls", "cannot be honoured"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0]", "function"),
-        ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0]", "field tool_calls"),
         ({"messages": [{"role": "user", "content": [TEXT] * 1025}]}, "messages[0].content", "<= 1024"),
-        ({"model": "x" * 5000}, "model", "over 4096 bytes"),
         ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "type", "video_url"),
         ({"messages": [{"role": "user", "content": [{**PICTURE, "uuid": "1"}]}]}, "content[0]", "uuid"),
         ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0]", "only a message of role user"),
-        ({"messages": [{"role": "user", "content": [PICTURE] * 3}]}, "messages", "at most 2 images"),
         ({"messages": [{"role": "user", "content": "x" * 1001}]}, "messages", "context length"),
         ({"messages": [{"role": "user", "content": "x" * 501}] * 2}, "messages", "the texts have 1002 characters"),
-        ({"messages": [SAID, {"role": "tool", "content": ""}]}, "messages[1].role", "messages[1].role: tool calls"),
         ({"messages": [SAID, {"role": "user", "content": "", "mane": 1}]}, "messages[1]", "mane"),
-        ({"messages": [SAID, {"role": "user", "content": [TEXT, {**PICTURE, "uuid": "1"}]}]},
-         "messages[1].content[1]", "uuid of an image"),
         ({"max_tokens": -2}, "max_tokens", ">= 1"),
-        ({"x" * 999: 0}, "x" * 200, "it is not honoured here"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], param: str, said: str) -> None:
@@ -210,11 +141,7 @@ def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) ->
     assert refused.param == "messages[0].content[0].image_url"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"n":' * 9999],
-    ids=["nothing", "cut", "list", "null", "text", "no UTF-8", "deep list", "deep object"],
-)
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     assert refusal(body).message in ("the body is not valid JSON", "the body is not a JSON object")
 

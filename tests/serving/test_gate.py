@@ -41,18 +41,12 @@ def test_what_a_chat_endpoint_needs_is_open(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/invocations"),
-        ("POST", "/scale_elastic_ep"),
-        ("POST", "/inference/v1/abort_requests"),
-        ("POST", "/v1/load_lora_adapter"),
-        ("POST", "/v1/chat/completions/"),
-        ("POST", "/v1/chat/completions/render"),
-        ("POST", "//v1/chat/completions"),
-        ("POST", "/health"),
-        ("GET", "/docs"),
-        ("OPTIONS", "/v1/models"),
+        ("POST", "/invocations"), ("POST", "/scale_elastic_ep"), ("POST", "/inference/v1/abort_requests"),
+        ("POST", "/v1/load_lora_adapter"), ("POST", "/v1/chat/completions/"),
+        ("POST", "/v1/chat/completions/render"), ("POST", "//v1/chat/completions"), ("POST", "/health"),
+        ("GET", "/docs"), ("OPTIONS", "/v1/models"),
     ],
-)
+)  # fmt: skip
 def test_every_other_route_is_closed(method: str, path: str) -> None:
     start, body = sent({"type": "http", "method": method, "path": path})
     assert start["status"] == 404

@@ -1,13 +1,12 @@
 """The server in this process, with the model in the package, over real connections."""
 
-import asyncio
 import base64
 import http.client
 import io
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.called import virc
-from support.costly_pictures import COSTLY
-from support.loopback import until
 from support.watched_answers import Watched
 
 from virc.backends.interface import Sampling
@@ -110,16 +107,6 @@ def about(url: str) -> list[dict[str, object]]:
     return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Go on."}]
 
 
-def test_clients_are_told_the_chat_protocol_and_the_sizes(port: int) -> None:
-    assert sent(port, "GET", "/health") == (200, {})
-    status, listed = sent(port, "GET", "/v1/models")
-    (model,) = listed["data"]
-    assert status == 200
-    assert (model["id"], model["owned_by"], model["max_model_len"]) == ("tiny", "virc", 32768)
-    assert model["virc_protocol"]["system"].startswith("You answer")
-    assert model["virc_grid"]["factor"] == 28
-
-
 def test_the_answer_is_that_of_the_model_whole_and_streamed(port: int, backend: LocalBackend) -> None:
     import openai
 
@@ -181,34 +168,6 @@ def test_a_picture_off_the_grid_is_resized_as_the_models_own_processor_does(port
     assert in_process._fitted(large, backend.grid, backend.cached.processor.resample).width < 28 * 40
 
 
-def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> None:
-    png = data_url(Image.new("RGB", (56, 56), "white"))
-    cases = {
-        ("there is no model 'other', served is 'tiny'", 404, "model_not_found"): asked(port, model="other"),
-        ("image 0 is not a picture that can be read", 400, None): asked(port, about("data:image/png;base64,AAAA")),
-        ("image 0: the data URL is no base64", 400, None): asked(port, about("data:image/png;base64,A*A")),
-        ("at most 20 images are taken in a conversation, not 21", 400, None): asked(port, about(png)[:1] * 21),
-        ("n cannot be honoured by this server: leave it out", 400, None): asked(port, n=2),
-        ("the conversation has", 400, "context_length_exceeded"): asked(port, "a b " * 40_000),
-        ("not found", 404, None): sent(port, "GET", "/v1/embeddings"),
-        ("not found: the base URL of a client ends with /v1", 404, None): sent(port, "POST", "/chat/completions"),
-        ("method not allowed", 405, None): sent(port, "GET", "/v1/chat/completions"),
-    }
-    for (message, status, code), (found, said) in cases.items():
-        assert found == status, said
-        assert said["error"]["message"].startswith(message)
-        assert said["error"]["type"] == "invalid_request_error"
-        assert said["error"]["code"] == code
-    assert asked(port, "Still there?", max_tokens=1)[0] == 200
-
-
-def test_a_picture_that_costs_too_much_is_refused(port: int) -> None:
-    for name, expected in (("webp that fits", 413), ("png", 413), ("eps", 400)):
-        url = f"data:image/png;base64,{base64.b64encode(COSTLY[name]()).decode()}"
-        status, answer = asked(port, about(url))
-        assert (status, answer["error"]["type"]) == (expected, "invalid_request_error")
-
-
 def test_a_body_is_bounded_also_where_it_does_not_say_its_size(port: int) -> None:
     most = chat_http.MAX_BODY
     status, said = sent(port, "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(most + 1)})
@@ -223,40 +182,6 @@ def test_a_body_is_bounded_also_where_it_does_not_say_its_size(port: int) -> Non
     assert sent(port, "GET", "/health")[0] == 200
 
 
-def test_the_key_is_asked_of_all_but_health(served: Served, backend: LocalBackend) -> None:
-    with listening(Served(backend, "tiny", {}, images=2, api_key="sésame")) as guarded:
-        assert sent(guarded, "GET", "/health")[0] == 200
-        for path in ("/v1/models", "/v1/chat/completions"):
-            method = "GET" if path.endswith("models") else "POST"
-            for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sésame"}):
-                encoded = {key: value.encode().decode("latin-1") for key, value in header.items()}
-                status, said = sent(guarded, method, path, b"{}", **encoded)
-                assert (status, said["error"]["code"]) == (401, "invalid_api_key")
-        key = "Bearer sésame".encode().decode("latin-1")
-        assert sent(guarded, "GET", "/v1/models", b"", Authorization=key)[0] == 200
-
-
-class Slow:
-    """Stands in front of the real model and lets a test see when a reply begins, and hold it."""
-
-    def __init__(self, backend: LocalBackend) -> None:
-        self._backend = backend
-        self.grid, self.context, self.cached = backend.grid, backend.context, backend.cached
-        self.at_once = backend.at_once
-        self.begun: list[str] = []
-        self.ended: list[str] = []
-        self.go = threading.Event()
-
-    def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None]) -> Any:
-        self.begun.append(ask.messages[-1].text)
-        try:
-            while not self.go.wait(0.02):
-                on_text("…")
-            return self._backend.reply(ask, sampling, on_text)
-        finally:
-            self.ended.append(ask.messages[-1].text)
-
-
 def held(port: int, text: str, stream: bool) -> socket.socket:
     """A request that was sent and not read."""
     connection = socket.create_connection(("127.0.0.1", port), 60)
@@ -264,64 +189,3 @@ def held(port: int, text: str, stream: bool) -> socket.socket:
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     connection.sendall(head.encode() + content)
     return connection
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(backend: LocalBackend, stream: bool) -> None:
-    slow = Slow(backend)
-    app = in_process.app(Served(slow, "tiny", {}, images=2))  # type: ignore[arg-type]
-    with running(app) as port:
-        first = held(port, "first", stream)
-        until(lambda: slow.begun == ["first"])
-        waiting = []
-        for taken, text in enumerate(("second", "third", "fourth"), 2):
-            waiting.append(held(port, text, stream))
-            until(lambda taken=taken: app.state.queue.taken == taken)  # type: ignore[misc]
-        waiting[0].close()  # before its turn
-        until(lambda: app.state.queue.taken == 3)
-        first.close()  # in its turn
-        until(lambda: slow.begun == ["first", "third"])
-        assert slow.ended == ["first"]
-        slow.go.set()
-        for connection in waiting[1:]:
-            assert b"200 OK" in connection.recv(2**16)
-        until(lambda: slow.ended == ["first", "third", "fourth"])
-        for connection in waiting[1:]:
-            connection.close()
-
-
-def test_a_failure_of_the_model_is_told_and_the_next_request_is_answered(backend: LocalBackend) -> None:
-    class Failing(Slow):
-        def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None]) -> Any:
-            if ask.messages[-1].text == "fail":
-                on_text("a ")
-                raise RuntimeError("secret: /root/weights")
-            return self._backend.reply(ask, sampling, on_text)
-
-    with listening(Served(Failing(backend), "tiny", {}, images=2)) as port:  # type: ignore[arg-type]
-        status, said = asked(port, "fail")
-        assert status == 500
-        assert said["error"]["message"] == "internal: RuntimeError"
-        assert said["error"]["type"] == "server_error"
-        connection = held(port, "fail", stream=True)
-        received = b""
-        while b"0\r\n\r\n" not in received:
-            received += connection.recv(2**16)
-        connection.close()
-        assert b'"content": "a "' in received
-        assert b"internal: RuntimeError" in received
-        assert b"[DONE]" not in received
-        assert asked(port, "go on", max_tokens=1)[0] == 200
-
-
-@pytest.mark.integration
-def test_many_at_once_are_all_answered(port: int) -> None:
-    async def all_of() -> list[Answer]:
-        return await asyncio.gather(
-            *(asyncio.to_thread(asked, port, f"Is it {number}?", max_tokens=3) for number in range(24))
-        )
-
-    alone = asked(port, "Is it 7?", max_tokens=3)[1]["choices"]
-    answers = asyncio.run(all_of())
-    assert {status for status, _ in answers} == {200}
-    assert answers[7][1]["choices"] == alone

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -14,11 +13,9 @@ from PIL import Image
 
 from virc.backends.interface import Sampling, TooLongError
 from virc.core.errors import EngineError
-from virc.core.timeouts import Deadline
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
 from virc.serving import in_process
-from virc.serving.agent.request_queue import Job
 
 
 class Model:
@@ -115,15 +112,10 @@ def test_a_reply_comes_whole_and_in_pieces_with_its_count() -> None:
 @pytest.mark.parametrize(
     ("size", "seen"),
     [
-        ((56, 56), (56, 56)),
-        ((112, 56), (112, 56)),
-        ((28, 28), (56, 56)),  # fewer pixels than the model was trained on
-        ((28, 56), (56, 84)),
-        ((100, 60), (112, 56)),  # off the grid
-        ((112, 112), (84, 84)),  # more pixels than it takes
-        ((28, 560), (28, 560)),  # one patch high and long
+        ((56, 56), (56, 56)), ((28, 28), (56, 56)), ((100, 60), (112, 56)), ((112, 112), (84, 84)),
+        ((28, 560), (28, 560)),
     ],
-)
+)  # fmt: skip
 def test_a_picture_is_shown_on_the_models_grid(size: tuple[int, int], seen: tuple[int, int]) -> None:
     assert sent(model := Model(), messages=pictured(size)).status == 200
     assert [image.size for image in model.asked[0][0].images] == [seen]
@@ -143,53 +135,18 @@ def test_a_picture_is_resized_by_the_models_own_processor() -> None:
     assert model.asked[0][0].images[0].pixels.tobytes() == nearest.tobytes()
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_parameters_without_effect_are_named_in_a_header(stream: bool) -> None:
-    found = sent(Model(), stream=stream, user="me", priority=1)
-    assert found.headers["x-virc-ignored-parameters"] == "priority, user"
-    assert "x-virc-ignored-parameters" not in sent(Model(), stream=stream).headers
-
-
 @pytest.mark.parametrize(
-    ("path", "open_to_all"),
-    [("/v1/chat/completions", False), ("/v1/models", False), ("/v1/models/tiny", False), ("/health", True)],
+    ("path", "open_to_all"), [("/v1/chat/completions", False), ("/v1/models", False), ("/health", True)]
 )
 def test_each_path_but_that_of_health_asks_for_the_key_and_the_site(path: str, open_to_all: bool) -> None:
     assert sent(Model(), path, key="k").status == (200 if open_to_all else 401)
     assert sent(Model(), path, origin="http://elsewhere").status == (200 if open_to_all else 403)
 
 
-def test_a_path_beside_the_api_is_told_where_it_is() -> None:
-    hint = ": the base URL of a client ends with /v1"
-    assert [sent(Model(), path).json["error"]["message"] for path in ("/models", "/v1/nothing")] == [
-        f"not found{hint}", "not found",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("path", ["/health", "/v1/chat/completions"])
 def test_a_server_that_ends_takes_nothing_more(path: str) -> None:
     found = sent(model := Model(), path, ending=True)
     assert (found.status, found.headers["retry-after"], model.asked) == (503, "10", [])
-
-
-def test_as_many_replies_are_drawn_at_once_as_the_model_can_draw() -> None:
-    app = in_process.app(SimpleNamespace(backend=SimpleNamespace(at_once=3)))  # type: ignore[arg-type]
-    together, done = threading.Barrier(3), threading.Semaphore(0)
-
-    class Waits(Job[str]):
-        def run(self, send: Any, release: Any) -> None:
-            together.wait(60)
-            done.release()
-
-    async def one() -> None:
-        async for _ in app.state.queue.solve(Waits(Deadline(60)), app.state.queue.place("a"), asyncio.Event().wait):
-            pass
-
-    async def three() -> None:
-        await asyncio.gather(one(), one(), one())
-
-    asyncio.run(three())
-    assert all(done.acquire(blocking=False) for _ in range(3))
 
 
 def test_a_picture_that_cannot_be_read_is_named_by_its_number() -> None:
@@ -228,9 +185,8 @@ def test_what_went_wrong_is_told_in_the_shape_of_the_api(
     ("fields", "status", "code"),
     [
         ({"model": "large"}, 404, "model_not_found"),
-        ({"messages": [{"role": "user", "content": "x" * 129}]}, 400, "context_length_exceeded"),  # 64 a token
+        ({"messages": [{"role": "user", "content": "x" * 129}]}, 400, "context_length_exceeded"),
         ({"messages": pictured((56, 56), (56, 56), (56, 56))}, 400, None),
-        ({"messages": pictured((1, 1), (300, 1))}, 400, None),
         ({"n": 2}, 400, None),
     ],
 )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -10,8 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -85,46 +82,8 @@ def test_the_official_client_gets_an_answer_with_the_key_only(here: object, serv
             assert said.usage.completion_tokens > 0
 
 
-def test_the_stages_of_its_start_are_told_as_they_begin_and_with_their_seconds(
-    server: tuple["subprocess.Popen[str]", str],
-) -> None:
-    assert server[0].stderr is not None
-    lines = list(takewhile(lambda line: "is ready" not in line, server[0].stderr))
-    found = [match[1] for line in lines if (match := re.match(r"vLLM is starting, \d+ s: (.+)", line))]
-    begun = [stage for stage, _ in groupby(found)]
-    expected = ["imports", "model config", "engine process", "weights", "profiling", "KV cache", "HTTP server"]
-    assert begun == [*expected, "first answer"]
-    total = re.match(r"vLLM started in ([\d.]+) s: (.+)", lines[-1])
-    assert total
-    seconds = {stage: float(took) for stage, took in re.findall(r"([A-Za-z][A-Za-z ]*) ([\d.]+) s", total[2])}
-    assert seconds.keys() <= set(begun)
-    assert seconds.get("model config", 0) < seconds["imports"] / 2, "its model's class was read in another process"
-    assert sum(seconds.values()) == pytest.approx(float(total[1]), abs=1)
-
-
-def test_the_engines_process_is_a_fork_so_that_vllm_is_imported_once(
-    server: tuple["subprocess.Popen[str]", str],
-) -> None:
-    (leader,) = pids(int(server[1].split(":")[2].split("/")[0]))
-    engines = [pid for pid, parent in parents() if parent == leader and "EngineCore" in command_line(pid)]
-    assert engines
-    assert {stack_of(pid) for pid in engines} == {stack_of(leader)}
-
-
-def parents() -> Iterator[tuple[int, int]]:
-    """Each process, and its parent."""
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            yield int(file.parent.name), int(file.read_text().rpartition(")")[2].split()[1])
-
-
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-
-
-def stack_of(pid: int) -> int:
-    """Where the stack of a process begins: a fork has its parent's, a program that was started has one drawn anew."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[25])
 
 
 def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
@@ -183,16 +142,6 @@ def test_it_fetches_nothing_and_reads_no_file_for_a_client(server: tuple[object,
             listener.accept()
 
 
-def test_what_it_serves_is_a_chat_and_nothing_else(server: tuple[object, str]) -> None:
-    root = server[1].removesuffix("/v1")
-    for path in ("/invocations", "/scale_elastic_ep", "/v1/responses", "/tokenize", "/inference/v1/abort_requests"):
-        request = urllib.request.Request(root + path, b"{}", {"Authorization": "Bearer sesame"})
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(request, timeout=60)
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{root}/openapi.json", timeout=60)
-
-
 def metric(url: str, name: str) -> float:
     with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
@@ -211,13 +160,6 @@ def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> Non
         for _ in range(2):
             assert asked(url, [white, {"type": "text", "text": f"{name}? " * 40}])[0] == 200
         assert metric(url, name) > before
-
-
-def test_a_port_that_a_server_has_is_refused(server: tuple[object, str]) -> None:
-    port = server[1].split(":")[2].split("/")[0]
-    done = subprocess.run([*VIRC, "serve", "tiny", "--port", port], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 3
-    assert "is in use" in done.stderr
 
 
 def test_it_ends_with_all_it_started(server: tuple["subprocess.Popen[str]", str]) -> None:

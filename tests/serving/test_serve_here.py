@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -28,15 +27,6 @@ def test_a_dry_run_says_that_no_process_is_started() -> None:
     assert "abc123" not in done.out
     said = virc(*HERE, "--dry-run", "--json").json
     assert (said["engine"], said["command"], said["files"]) == ("transformers", None, {})
-
-
-def test_a_port_in_use_is_said_before_the_model_is_loaded() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        done = virc(*HERE, "--port", taken.getsockname()[1])
-    assert done.code == 3
-    assert "is in use" in done.err
 
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

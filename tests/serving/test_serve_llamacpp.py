@@ -41,14 +41,6 @@ def test_a_gguf_file_without_a_protocol_is_asked_as_its_family(
     assert "is asked as qwen2.5-vl" in done.err
 
 
-@pytest.mark.parametrize(
-    "words", [("merge",), ("train", "--stage", "instruct", "--dry-run", "--from"), ("serve", "--engine", "vllm")]
-)
-def test_what_cannot_read_a_gguf_file_says_so(words: tuple[str, ...], file: Path) -> None:
-    done = virc(*words, file)
-    assert "is a GGUF file" in done.err
-
-
 def test_a_dry_run_says_what_would_be_served(file: Path) -> None:
     done = virc("serve", file, "--dry-run", "--port", 8123)
     assert done.code == 0, done.err
@@ -88,13 +80,3 @@ def test_clients_get_its_protocol_and_its_replies(file: Path) -> None:
         asked["messages"] = [{"role": "user", "content": "word " * 40_000}]
         with pytest.raises(openai.BadRequestError, match="context length"):
             client.chat.completions.create(**asked)  # type: ignore[call-overload]
-
-
-@pytest.mark.integration
-def test_a_merged_model_is_written_for_llama_cpp_too(tmp_path: Path) -> None:
-    done = virc("merge", EMBEDDED_FOLDER, "--to", tmp_path / "made", "--gguf", "--json")
-    assert done.code == 0, done.err
-    written = Path(done.json["gguf"])
-    assert written == tmp_path / "made" / "made-F32.gguf"
-    solved = virc("solve", TRIANGLE, QUESTION, "--model", written, "--json")
-    assert (solved.json["answer"], solved.json["protocol"]) == ("73", "trained"), solved.err

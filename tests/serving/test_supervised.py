@@ -3,7 +3,6 @@
 A stand-in is what is started, killed and started again; test_agent_engine.py does the same to vLLM.
 """
 
-import http.client
 import json
 import os
 import signal
@@ -14,9 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,15 +21,13 @@ from support.loopback import free_port
 
 from virc.core import processes
 from virc.core.errors import EngineError
-from virc.core.events import Event, Reporter
+from virc.core.events import Event
 from virc.core.plan import Plan, Step
-from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
 from virc.envs import making
 from virc.serving import serve, vllm_process
 from virc.serving.agent import server as agent_server
 from virc.serving.start import Server
-from virc.serving.vllm_process import Supervised
 from virc.stages.serve import Config
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux only")
@@ -161,21 +156,6 @@ def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
 
 
 @pytest.mark.integration
-def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_process, "MAX_RESTARTS", 1)
-    standing.signal(signal.SIGKILL)
-    until(lambda: standing.events[-1].text == "vLLM answers again")
-    standing.signal(signal.SIGKILL)
-    standing.thread.join(60)
-    assert standing.error
-    assert standing.error.code == 7
-    assert standing.error.message == (
-        "vLLM ended: exit code -9, the stand-in is up; it was started again 1 times in 30 minutes"
-    )
-    assert len(standing.warnings()) == 1
-
-
-@pytest.mark.integration
 def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Standing) -> None:
     running = standing.server._stop.args[0]  # type: ignore[attr-defined]
     hold = running._queue.place("a client")
@@ -190,55 +170,6 @@ def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Stan
     assert standing.error is None
 
 
-def in_a_block(code: str) -> Server:
-    """A server whose engine is a process that runs this."""
-    resources = ExitStack()
-    log = Path(resources.enter_context(TemporaryDirectory())) / "server.log"
-    process = resources.enter_context(processes.started(Step((sys.executable, "-c", code), "stand in"), log))
-
-    def run() -> None:
-        raise vllm_process.ended(log, process.wait())
-
-    return Server("", "", run, process.end, resources)
-
-
-def test_who_serves_in_a_block_is_told_at_its_end() -> None:
-    server = in_a_block("raise ValueError('no memory is left')")
-    with pytest.raises(EngineError, match="vLLM ended: no memory is left"), server:
-        until(lambda: server.failure is not None)
-    server = in_a_block("raise ValueError('no memory is left')")
-    mistake = KeyError("of the block")
-    with suppress(KeyError), server:
-        until(lambda: server.failure is not None)
-        raise mistake
-    assert mistake.__notes__ == ["vLLM ended: no memory is left"]
-    server = in_a_block("import time; time.sleep(600)")
-    with server:
-        pass
-    assert server.failure is None
-
-
-@pytest.mark.parametrize("error", [http.client.BadStatusLine("x"), RuntimeError("of the caller's on_event")])
-def test_whatever_goes_wrong_in_a_restart_ends_the_server(error: Exception, tmp_path: Path) -> None:
-    log, begun = tmp_path / "server.log", []
-
-    @contextmanager
-    def start(know: Callable[[Process], None]) -> Iterator[Process]:
-        with processes.started(Step((sys.executable, "-c", "pass"), "stand in"), log) as process:
-            know(process)
-            begun.append(process)
-            if len(begun) == 2:
-                raise error
-            yield process
-
-    given_up = threading.Event()
-    with Supervised(start, log, Reporter(None)) as engine:
-        engine.watch(given_up.set)
-        assert given_up.wait(60)
-        assert engine.failure
-        assert engine.failure.message.startswith("vLLM cannot be started again")
-
-
 def test_garbage_at_its_port_is_no_health() -> None:
     with socket.create_server(("127.0.0.1", 0)) as place:
 
@@ -250,29 +181,6 @@ def test_garbage_at_its_port_is_no_health() -> None:
 
         threading.Thread(target=answer, daemon=True).start()
         assert not vllm_process._is_healthy(f"http://127.0.0.1:{place.getsockname()[1]}")
-
-
-@pytest.mark.integration
-def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None:
-    (standing.folder / "broken").touch()
-    standing.signal(signal.SIGKILL)
-    standing.thread.join(60)
-    assert standing.error
-    assert standing.error.message == "vLLM ended before it was ready: no memory is left"
-
-
-@pytest.mark.integration
-def test_one_that_hangs_is_not_healthy_until_it_goes_on(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_server, "_PATIENCE", 0.5)
-    standing.signal(signal.SIGSTOP)
-    try:
-        until(lambda: standing.health()[0] == 503)
-        status, said = standing.health()
-        assert (status, said["error"]["message"]) == (503, "the model does not answer")
-    finally:
-        standing.signal(signal.SIGCONT)
-    until(lambda: standing.health()[0] == 200)
-    assert not standing.warnings()
 
 
 @pytest.mark.integration

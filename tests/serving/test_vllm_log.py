@@ -1,15 +1,10 @@
 """How vLLM starts and why it ended, from logs as vLLM 0.32 writes them."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from virc.core.errors import EngineError
-from virc.core.events import Reporter
-from virc.core.web import client
 from virc.engines.vllm.log import reason, stage
-from virc.serving import vllm_process
 from virc.serving.vllm_process import ended
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
@@ -34,9 +29,7 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
         ("torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB.\n", "CUDA out of memory. Tried 2 GiB"),
         (f"OSError: first\n{MISSING}\n  File 'x'", "there is no module or parameter named 'head.weight' in Qwen2Model"),
         ("INFO: all is well\nError: \n", None),
-        ("", None),
     ],
-    ids=["second hand", "validation", "memory", "the last", "none raised", "empty"],
 )
 def test_the_reason_is_what_was_raised_first_hand(log: str, said: str | None) -> None:
     assert reason(log.splitlines()) == said
@@ -88,61 +81,3 @@ def test_what_killed_it_is_not_the_last_request(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("\n".join(["$ python", "it is up", *[access] * 20]))
     assert ended(log, -9).message == "vLLM ended: exit code -9, it is up"
-
-
-def test_a_line_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, told = tmp_path / "server.log", []
-    pieces = ["", "core.py] Loading wei", "ghts took 0.01 seconds\n"]
-
-    class Writing:
-        """A process that writes a piece whenever it is looked at."""
-
-        def wait(self, _: float) -> None:
-            with log.open("a") as file:
-                file.write(pieces.pop(0))
-
-    log.touch()
-    monkeypatch.setattr(vllm_process, "_is_healthy", lambda _: not pieces)
-    report = Reporter(lambda event: told.append((event.kind, event.text)))
-    vllm_process._await_health(Writing(), "", log, report, vllm_process.Stages(report))  # type: ignore[arg-type]
-    assert ("log", "core.py] Loading weights took 0.01 seconds") in told
-    assert any("profiling" in text for _, text in told)
-
-
-@pytest.mark.parametrize("code", [1, 0, -9])
-def test_one_that_ends_before_it_is_ready_is_not_waited_for(
-    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, told = tmp_path / "server.log", list[str]()
-    codes = [None, code]
-
-    class Ending:
-        """A process that says why, and ends."""
-
-        def wait(self, _: float) -> int | None:
-            with log.open("a") as file:
-                file.write("ValueError: no memory is left\n")
-            return codes.pop(0)
-
-    log.touch()
-    monkeypatch.setattr(vllm_process, "_is_healthy", lambda _: False)
-    report = Reporter(lambda event: told.append(event.text))
-    process: Any = Ending()
-    with pytest.raises(EngineError, match=r"vLLM ended before it was ready: .*no memory is left") as raised:
-        vllm_process._await_health(process, "", log, report, vllm_process.Stages(report))
-    assert raised.value.hint == f"see {log}"
-    assert told.count("ValueError: no memory is left") == 2  # what it wrote last is told too
-
-
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
-def test_only_a_server_that_says_so_is_ready(
-    status: int | None, healthy: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def ask(url: str, seconds: float) -> client.Answer:
-        assert url == "http://127.0.0.1:7/health"
-        if status is None:
-            raise ConnectionError("refused")
-        return client.Answer(status, b"")
-
-    monkeypatch.setattr(vllm_process.client, "ask", ask)
-    assert vllm_process._is_healthy("http://127.0.0.1:7") == healthy

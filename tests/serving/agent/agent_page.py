@@ -36,35 +36,12 @@ def answer(text: str, thought: str = "Now it is clear.") -> str:
 
 
 LOOKS = [crop("I look at the middle.", FIRST, 0), crop("I look closer.", SECOND, 1), answer("97")]
-LONG = "What I see takes many words. " * 120
-EDGES = [
-    (0, 0, WIDTH, HEIGHT),
-    (224, 0, WIDTH, 168),
-    (0, 168, WIDTH, HEIGHT),
-    (0, 0, 112, HEIGHT),
-    (390, 56, WIDTH, 112),
-]
-TOOLS = [
-    crop("I cut.", FIRST, 0),
-    look("I enlarge.", "scale_image", scale_factor=2, image_index=1),
-    look("I shrink.", "scale_image", scale_factor=0.5, image_index=0),
-    look("Once more.", "display_image", image_index=0),
-    crop("And closer.", SECOND, 2),
-    answer("97"),
-]
 SCENES: dict[str, list[str]] = {
     "How large": LOOKS,
     "in words": [crop("Once more.", SECOND, 0), answer("ninety-seven")],
     "hostile": [crop(WORDS, FIRST, 0), answer(WORDS, WORDS)],
-    "third": [crop("It is on the third.", SECOND, 2), answer("98")],
-    "useless": ["no tags at all"] * 4,
-    "unsure": [answer("", "I cannot see it.")],
     "too small": [answer("Unreadable", "I cannot read it.")],
     "wait": LOOKS,
-    "at length": [crop(LONG, FIRST, 0), crop(LONG, SECOND, 1), answer("97")],
-    "edges": [*(crop("Here.", box, 0) for box in EDGES), crop("Inside.", (0, 0, 112, 84), 2), answer("97")],
-    "tools": TOOLS,
-    "second": [crop("It is on the second.", SECOND, 1), answer("98")],
 }
 """Words of a question -> the model's replies to it."""
 

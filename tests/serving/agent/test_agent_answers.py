@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +17,6 @@ from support.servers import Body, Exchange, images_of, turn_of
 
 from virc.core.seeds import derived
 from virc.reasoning.calls import Call, Result
-from virc.reasoning.session import Reply
-from virc.serving.agent import wire
-from virc.serving.agent.answer import Answer, parts
-from virc.serving.agent.request import Problem
 from virc.solving import one
 from virc.tools import registry as tools
 
@@ -132,27 +128,6 @@ def test_single_pixels_of_a_page_reach_the_model() -> None:
         assert crop.convert("L").getextrema() == (0, 255)
 
 
-@pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])
-def test_an_answer_is_fed_back_as_it_came(running: Running, client: Any, form: Callable[[Any], dict[str, Any]]) -> None:
-    first = chat("How long is AB?")
-    answer = client.create(**first).choices[0].message
-    assert answer.virc_tool_calls
-    second = [*first["messages"], form(answer), {"role": "user", "content": "And BC?"}]
-    assert client.create(**{**first, "messages": second}).choices[0].message.content == "97"
-    asked = running.behind.chats()[-1]["messages"][1]["content"][-1]["text"]
-    assert "User: How long is AB?\n\nAssistant: 97\n\nAnd BC?" in asked
-
-
-def test_what_it_is_drawn_from_is_as_it_was_asked_or_as_virc_solve_has_it(running: Running) -> None:
-    for fields in ({}, {"top_p": 1, "top_k": -1}, {"top_p": 0.5, "top_k": 7}):
-        assert running.ask(temperature=1, **fields)[0] == 200
-    drawn = [(body.get("top_p", 1), body.get("top_k")) for body in running.behind.chats()[::2]]
-    assert drawn[0] == (0.95, 50)
-    assert drawn[1][0] == 1
-    assert drawn[1][1] in (None, -1)
-    assert drawn[2] == (0.5, 7)
-
-
 def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> None:
     whole = client.create(**chat())
     pieces = list(client.create(**chat(stream=True, stream_options={"include_usage": True})))
@@ -168,25 +143,6 @@ def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> Non
     assert pieces[-2].choices[0].finish_reason == "stop"
     assert pieces[-1].usage == whole.usage
     assert len({piece.id for piece in pieces}) == 1
-
-
-@pytest.mark.parametrize("counted", [False, True])
-def test_a_stream_ends_with_its_usage_where_it_is_asked_and_done(counted: bool) -> None:
-    events = wire.Events({"id": "x"}, Problem("m", "?", counted=counted))
-    events.event(Answer("97", prompt_tokens=5, completion_tokens=2))
-    *pieces, done = events.ended().removesuffix("\n\n").split("\n\n")
-    assert done == "data: [DONE]"
-    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-    assert [json.loads(piece.removeprefix("data: "))["usage"] for piece in pieces] == [usage] * counted
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_tool_calls_are_in_no_field_that_the_api_types(client: Any, stream: bool) -> None:
-    """LiteLLM, pydantic-ai and the AI SDK refuse an answer of which `annotations` or `tool_calls` is another thing."""
-    said = client.create(**chat("two looks", stream=stream))
-    parts = [piece.choices[0].delta for piece in said] if stream else [said.choices[0].message]
-    names = {name for part in parts for name in part.to_dict()}
-    assert names == {"role", "content", "reasoning_content", "virc_tool_calls"}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -255,11 +211,7 @@ def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
 
 @pytest.mark.parametrize(
     ("script", "content", "why"),
-    [
-        ("refuse", "unreadable", "the model answered 'unreadable'"),
-        ("look on", "", "no answer after 3 turns"),
-        ("chatter", "", "4 replies in a row could not be used"),
-    ],
+    [("refuse", "unreadable", "the model answered 'unreadable'"), ("look on", "", "no answer after 3 turns")],
 )
 def test_without_an_answer_there_is_a_refusal_that_says_why(
     running: Running, client: Any, script: str, content: str, why: str
@@ -271,12 +223,6 @@ def test_without_an_answer_there_is_a_refusal_that_says_why(
     streamed = [piece.choices[0].delta for piece in client.create(**chat(script, stream=True))]
     assert "".join(delta.refusal or "" for delta in streamed) == choice["message"]["refusal"]
     assert "".join(delta.content or "" for delta in streamed) == content
-
-
-def test_looks_of_a_second_sample_count_from_its_own_first_thought(client: Any) -> None:
-    one, two = client.create(**chat("two looks", n=2)).choices
-    assert [look["unit"] for look in two.message.virc_tool_calls] == [0, 1]
-    assert [look["unit"] for look in one.message.virc_tool_calls] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -299,21 +245,6 @@ def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: s
     alone = client.create(**{**body, "n": 1}).usage
     assert said.usage.completion_tokens == 2 * alone.completion_tokens
     assert said.usage.prompt_tokens == 2 * alone.prompt_tokens
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_header_names_the_parameters_without_effect(client: Any, stream: bool) -> None:
-    body = chat(stream=stream, user="me", store=True, presence_penalty=0)
-    header = "x-virc-ignored-parameters"
-    assert client.with_raw_response.create(**body).headers[header] == "store, user"
-    assert header not in client.with_raw_response.create(**chat()).headers
-
-
-def test_one_model_is_described_by_its_name(running: Running) -> None:
-    _, listed = running.send("GET", "/v1/models")
-    assert running.send("GET", f"/v1/models/{MODEL}") == (200, listed["data"][0])
-    status, said = running.send("GET", "/v1/models/another/name")
-    assert (status, said["error"]["code"]) == (404, "model_not_found")
 
 
 def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:
@@ -344,15 +275,3 @@ def test_it_is_listed_as_what_runs_the_loop_and_solve_says_so(running: Running, 
     done = virc("solve", picture, "?", "--endpoint", running.url)
     assert done.code == 3
     assert "runs the loop itself (virc serve --agent)" in done.err
-
-
-@pytest.mark.parametrize(
-    ("reply", "found"),
-    [
-        (Reply("<think> a </think><answer> b </answer>"), ("a", "b")),
-        (Reply("b", thought=" sent apart "), ("sent apart", "b")),
-        (Reply("<think>cut off"), ("cut off", "")),
-    ],
-)
-def test_a_reply_is_a_thought_and_an_answer(reply: Reply, found: tuple[str, str]) -> None:
-    assert parts(reply) == found

@@ -36,42 +36,6 @@ def test_a_dry_run_shows_the_engine_on_the_loopback_with_a_key_of_its_own(tmp_pa
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_dry_run_without_an_engine_says_where_replies_come_from() -> None:
-    said = virc("serve", "tiny", "--agent", "--engine", "transformers", "--dry-run", "--json").json
-    assert (said["engine"], said["command"], said["agent"]["model"]) == ("transformers", None, "tiny")
-    words = ("serve", "--agent", "--endpoint", "http://127.0.0.1:9/v1", "--name", "mine", "--dry-run")
-    said = virc(*words, "--json").json
-    assert (said["engine"], said["agent"]["model"]) == ("http://127.0.0.1:9/v1", "mine")
-    assert "with replies from http://127.0.0.1:9/v1\n" in virc(*words).out
-
-
-def test_a_judge_is_served_with_room_to_look() -> None:
-    said = virc("serve", "judge-3b", "--agent", "--device", "cpu", "--dry-run").err
-    assert "judge-3b" in said  # it is not on this machine: what would fetch it is named
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ([], 2, "which model?"),
-        (["--agent"], 2, "--agent needs a model or --endpoint\nhint: virc serve tiny --agent"),
-        (["tiny", "--endpoint", "http://127.0.0.1:9/v1"], 2, "--endpoint means nothing without --agent"),
-        (["tiny", "--concurrency", "2"], 2, "--concurrency means nothing without --agent"),
-        (["tiny", "--timeout", "2"], 2, "--timeout means nothing without --agent"),
-        (["tiny", "--agent", "--timeout", "0"], 2, "--timeout must be a number of seconds above 0"),
-        (["--agent", "--endpoint", "localhost"], 2, "--endpoint must be a URL"),
-        (["--agent", "--endpoint", "http://x/v1", "--device", "cpu"], 2, "--device means nothing with --endpoint"),
-        (["--agent", "--endpoint", "http://x/v1", "--engine", "vllm"], 2, "--engine means nothing with --endpoint"),
-        (["tiny", "--agent", "--limit-images", "1"], 2, "--limit-images 1 leaves no room"),
-        (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
-    ],
-)
-def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
-    done = virc("serve", *words)
-    assert done.code == code, done.err
-    assert said in done.err
-
-
 def test_a_port_in_use_is_said_before_anything_is_asked() -> None:
     with servers.serve() as behind, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

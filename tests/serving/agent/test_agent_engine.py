@@ -86,12 +86,6 @@ def test_the_engine_is_reached_with_a_key_that_nobody_is_told(process: Process) 
     assert [(model.id, getattr(model, "max_model_len", None)) for model in listed] == [("tiny", 8192)]
 
 
-def test_too_long_a_chat_is_the_clients_mistake(process: Process) -> None:
-    client = openai.OpenAI(base_url=process.url, api_key="sesame", max_retries=0)
-    with pytest.raises(openai.BadRequestError, match="longer than the model's context length"):
-        client.chat.completions.create(**{**chat("word " * 9000), "model": "tiny"})  # type: ignore[call-overload]
-
-
 def health(process: Process) -> int:
     """The status of /health."""
     try:
@@ -131,11 +125,3 @@ def test_its_engine_is_started_again_when_it_is_killed(process: Process) -> None
     assert "it is started again, 1 of at most 3 times in 30 minutes" in err
     assert "vLLM answers again" in err
     assert "Traceback" not in err
-
-
-def test_nothing_stays_when_it_is_asked_to_end() -> None:
-    with serving("tiny", "--device", "cpu") as process:
-        pid, _ = engine(process)
-        process.popen.send_signal(signal.SIGTERM)
-        assert process.popen.wait(120) == 143
-        until(lambda: not Path(f"/proc/{pid}").exists())

@@ -1,19 +1,14 @@
 """/health of an agent endpoint says whether the engine behind it answers, and asks it seldom."""
 
-import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from agent_server import ANSWER, MODEL, Held, Running, listening, scripted
+from agent_server import Running, scripted
 from support import faults
 from support.loopback import until
-from support.servers import CHAT, MODELS
+from support.servers import MODELS
 
-from virc.backends.interface import Sampling
-from virc.reasoning.session import Ask, Reply
-from virc.serving.agent import request_queue, server
+from virc.serving.agent import server
 
 
 def status(running: Running) -> int:
@@ -44,15 +39,6 @@ def test_an_engine_that_refuses_the_list_of_models_is_alive() -> None:
         assert status(running) == 200
 
 
-def test_many_who_ask_share_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_FRESH", 3600.0)
-    with scripted() as running:
-        before = probes(running)
-        with ThreadPoolExecutor(20) as pool:
-            assert {*pool.map(lambda _: status(running), range(60))} == {200}
-        assert probes(running) == before + 1
-
-
 def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_FRESH", 0.1)
     monkeypatch.setattr(server, "_PATIENCE", 0.1)
@@ -63,37 +49,3 @@ def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypat
             assert {*pool.map(lambda _: status(running), range(40))} == {503}
         until(lambda: probes(running) > before)
         assert probes(running) == before + 1
-
-
-class Stuck(Held):
-    """Hears nothing while it draws a reply."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hears, self.stuck = threading.Event(), 0
-
-    def reply(self, ask: Ask, sampling: Sampling, *words: Any) -> Reply:
-        self.stuck += 1
-        self.hears.wait(60)
-        return Reply(ANSWER)
-
-
-def test_a_stuck_worker_is_replaced_and_when_none_is_left_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_queue, "_STUCK", 0.02)
-    stuck, chat = Stuck(), {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}  # of no picture to decode
-    with listening(stuck, config={"timeout": 0.3}) as running:
-
-        def ask() -> tuple[int, dict[str, Any]]:
-            return running.send("POST", CHAT, json.dumps(chat).encode())
-
-        for count in (1, 2):  # on a busy machine the time may be over before a thread has begun
-            until(lambda count=count: ask()[0] == 504 and stuck.stuck == count)  # type: ignore[misc]
-            until(lambda: not running.queue.taken)
-            if count == 1:
-                assert status(running) == 200  # another thread is in its place
-        until(lambda: status(running) == 503)
-        code, said = ask()
-        assert (code, said["error"]["message"]) == (503, "no worker can take a request: all are stuck in others")
-        stuck.hears.set()
-        until(lambda: status(running) == 200)
-        until(lambda: ask()[0] == 200)

@@ -5,14 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 import pytest
-from agent_server import LOOK, OWN, scripted
+from agent_server import scripted
 from support.costly_pictures import COSTLY, encoded, held_now
 from support.loopback import until
 
 from benchmarks import pixels
-from virc.core.limits import image_memory
 from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
 from virc.reasoning.opening.decoder import DECODER
 
@@ -45,7 +43,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", ["webp that fits", "png of two headers", "ppm"])
+@pytest.mark.parametrize("name", ["webp that fits", "png of two headers"])
 def test_a_picture_that_never_fits_gets_413_with_the_numbers(name: str) -> None:
     with scripted() as running:
         status, answer = running.ask("?", part(COSTLY[name]()))
@@ -63,35 +61,6 @@ def test_pictures_of_twelve_requests_at_the_same_time_stay_within_the_limit(held
     assert len(held) == 24
     assert max(held) <= limit()
     assert held_now() == 0
-
-
-def test_crops_from_files_stay_within_the_limit(held: list[int]) -> None:
-    picture = part(encoded("PNG", (250, 250)))
-    protocol = msgspec.structs.replace(OWN, crops="file")
-    with scripted((LOOK, ANSWER), at_once=6, protocol=protocol) as running, ThreadPoolExecutor(6) as clients:
-        answers = [clients.submit(running.ask, "?", picture) for _ in range(6)]
-        assert [answer.result()[0] for answer in answers] == [200] * 6
-    assert len(held) == 12
-    assert max(held) <= limit()
-
-
-def test_one_that_waited_too_long_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_memory, "WAIT", 0.05)
-    with scripted((ANSWER,)) as running:
-        with IMAGE_MEMORY.hold(limit(), "another"):
-            status, answer = running.ask("?", part(encoded("PNG", (250, 250))))
-        assert (status, running.behind.chats()) == (503, [])
-        assert "other pictures hold the" in answer["error"]["message"]
-        assert running.ask("?", part(encoded("PNG", (250, 250))))[0] == 200
-
-
-def test_a_client_that_leaves_waits_for_no_memory() -> None:
-    with scripted((ANSWER,)) as running, IMAGE_MEMORY.hold(limit(), "another"):
-        connection = running.start(picture=part(encoded("PNG", (250, 250))))
-        until(lambda: bool(IMAGE_MEMORY._waiting))
-        connection.close()
-        until(lambda: not IMAGE_MEMORY._waiting and not running.queue.answers)
-        assert running.behind.chats() == []
 
 
 def test_a_client_that_leaves_ends_the_decoding(monkeypatch: pytest.MonkeyPatch) -> None:

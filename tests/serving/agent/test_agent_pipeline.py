@@ -1,9 +1,6 @@
 """A pipeline behind an agent endpoint: any client gets its answer, and none chooses what its roles ask."""
 
-import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,15 +11,13 @@ import openai
 import pytest
 from agent_server import PICTURE, chat, data_url
 from support.called import virc as command
-from support.faults import hang, status
+from support.faults import status
 from support.loopback import free_port, until
 from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc
 from virc.serving.agent import piped
 from virc.serving.agent.request_queue import RequestQueue
-from virc.solving.pipelines.files import load
-from virc.solving.pipelines.steps import Ran
 
 TEXT = """
 from virc.solving.pipelines import Role
@@ -108,38 +103,6 @@ def test_a_stream_has_each_step_as_it_is_done_and_then_the_answer(endpoint: Endp
     assert "".join(delta.content or "" for delta in deltas) == "four sides"
 
 
-def test_the_responses_api_has_the_same_answer(endpoint: Endpoint) -> None:
-    client = openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0)
-    content = [{"type": "input_image", "image_url": data_url()}, {"type": "input_text", "text": "Sides?"}]
-    found = client.responses.create(model="see", input=[{"role": "user", "content": content}])  # type: ignore[list-item,misc]
-    assert found.output_text == "four sides"
-
-
-def test_sampling_is_that_of_the_roles_and_the_header_says_so(endpoint: Endpoint) -> None:
-    found = endpoint.chats.with_raw_response.create(**asked(temperature=0.1, top_p=0.5, user="me"))
-    assert found.headers["X-Virc-Ignored-Parameters"] == "user, temperature, top_p"
-    assert (endpoint.mind.chats()[-1]["temperature"], endpoint.mind.chats()[-1]["max_tokens"]) == (0.7, 64)
-
-
-def test_each_sample_has_seeds_of_its_own_and_the_same_request_the_same(endpoint: Endpoint) -> None:
-    first, again = (
-        [choice.message.content for choice in endpoint.chats.create(**asked("as often"), n=3, seed=7).choices]
-        for _ in range(2)
-    )
-    assert len(set(first)) == 3
-    assert first == again
-
-
-def test_limits_and_schemas_of_a_request_hold(endpoint: Endpoint) -> None:
-    cut = endpoint.chats.create(**asked(), stop=" sides").choices[0].message
-    assert cut.content == "four"
-    properties = {"sides": {"type": "integer"}, "sure": {"type": "boolean"}}
-    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    content = endpoint.chats.create(**asked(), response_format=form).choices[0].message.content
-    assert json.loads(content) == {"sides": 4, "sure": True}
-
-
 def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(endpoint: Endpoint) -> None:
     before = len(endpoint.eyes.chats())
     words = [{"role": "user", "content": "Give it a title"}]
@@ -147,7 +110,7 @@ def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(en
     assert len(endpoint.eyes.chats()) == before
 
 
-@pytest.mark.parametrize("name", ["roles", "role", "pipeline", "endpoint", "base_url", "api_key", "system"])
+@pytest.mark.parametrize("name", ["roles", "base_url"])
 def test_no_request_chooses_what_a_role_asks(endpoint: Endpoint, name: str) -> None:
     before = len(endpoint.mind.requests)
     with serve(see) as theirs:
@@ -155,18 +118,6 @@ def test_no_request_chooses_what_a_role_asks(endpoint: Endpoint, name: str) -> N
             endpoint.chats.create(**asked(), extra_body={name: {"mind": theirs.url}})
         assert not theirs.requests
     assert len(endpoint.mind.requests) == before
-
-
-@pytest.mark.parametrize("model", ["mind", "large", "prism", "../see.py", "see.py"])
-def test_no_other_pipeline_or_role_can_be_named_as_the_model(endpoint: Endpoint, model: str) -> None:
-    with pytest.raises(openai.NotFoundError):
-        endpoint.chats.create(**{**asked(), "model": model})
-
-
-def test_a_question_with_the_name_of_a_step_stays_as_it_is(endpoint: Endpoint) -> None:
-    endpoint.chats.create(**asked("{scene} {reply} {images}?"))
-    assert endpoint.mind.chats()[-1]["messages"][-1]["content"] == "a square; {scene} {reply} {images}?"
-    assert endpoint.eyes.chats()[-1]["messages"][-1]["content"][-1]["text"] == "Describe: {scene} {reply} {images}?"
 
 
 def test_an_image_that_would_fill_the_memory_is_refused(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,34 +139,6 @@ def test_a_role_that_fails_is_named_with_its_step_and_nothing_of_its_server(tmp_
         assert "secret" not in str(broken.value.body)
 
 
-def test_a_role_that_is_gone_is_named_and_the_client_may_come_again(tmp_path: Path) -> None:
-    with pipeline(tmp_path) as found:
-        found.eyes.script.fault = lambda exchange: exchange.hang_up()
-        with pytest.raises(openai.InternalServerError) as refused:
-            found.chats.create(**asked())
-        assert refused.value.status_code == 503
-        assert "role 'eyes', step 'scene': the model cannot be reached" in refused.value.message
-        assert refused.value.response.headers["Retry-After"] == "10"
-
-
-def test_health_names_the_role_whose_server_is_gone(tmp_path: Path) -> None:
-    with pipeline(tmp_path) as found:
-        found.mind.die()
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(found.url.replace("/v1", "/health"), timeout=60)
-        assert refused.value.code == 503
-        assert "the model of role 'mind' does not answer" in refused.value.read().decode()
-
-
-@pytest.mark.integration
-def test_a_role_that_never_answers_is_named_when_the_time_is_over(tmp_path: Path) -> None:
-    with pipeline(tmp_path, hang, timeout=8) as found:
-        with pytest.raises(openai.InternalServerError) as refused:
-            found.chats.create(**asked())
-        assert refused.value.status_code == 504
-        assert refused.value.body["message"] == "role 'mind', step 'reply': no answer within 8 s"  # type: ignore[index]
-
-
 def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:
     with pipeline(tmp_path) as found:
         go = threading.Event()
@@ -232,18 +155,6 @@ def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:
         go.set()
         assert found.chats.create(**asked()).choices[0].message.content == "four sides"
         assert [body["messages"][-1]["content"] for body in found.mind.chats()] == ["a square; Sides?"]
-
-
-def test_an_answer_without_text_is_a_refusal(tmp_path: Path) -> None:
-    file = tmp_path / "p.py"
-    file.write_text(TEXT.replace("return roles.mind", "return '' and roles.mind"))
-    with (
-        serve(see, models=["small"]) as eyes,
-        virc.serve(agent=True, pipeline=file, endpoint=eyes.url, port=free_port()) as server,
-    ):
-        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
-        message = client.chat.completions.create(**{**asked(), "model": "p"}).choices[0].message
-    assert (message.content, message.refusal) == ("", "the pipeline gave no answer: what its function returns is empty")
 
 
 CLOSER = """
@@ -284,36 +195,6 @@ def test_crops_are_sent_with_the_image_and_the_box_that_they_were_cut_from(tmp_p
     assert first["url"].startswith("data:image/jpeg;base64,")
 
 
-def test_the_writer_is_the_last_role_or_the_one_that_the_file_names(tmp_path: Path) -> None:
-    (file := tmp_path / "p.py").write_text(TEXT)
-    assert load(str(file)).writer == "mind"
-    file.write_text(TEXT + "WRITER = 'eyes'\n")
-    assert load(str(file)).writer == "eyes"
-
-
-def test_a_step_is_described_with_its_pictures() -> None:
-    ran = Ran(name="part", kind="crop", pictures=((40, 30),))
-    assert piped.described(ran) == "part: picture of 40 x 30 px"
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "wrong"),
-    [
-        (["--pipeline", "prism"], 2, "--pipeline means nothing without --agent"),
-        (["--agent", "--pipeline", "prism", "--role", "eyes=tiny"], 2, "role 'mind' has no model"),
-        (["--agent", "--pipeline", "prism", "--role", "ears=tiny"], 2, "--role ears: there is no such role"),
-        (["--agent", "--role", "eyes=tiny", "tiny"], 2, "--role belongs to --pipeline"),
-        (["tiny", "--agent", "--pipeline", "prism", "--engine", "vllm"], 2, "--engine means nothing with --pipeline"),
-        (["tiny", "--agent", "--pipeline", "prism", "--max-tokens", "9"], 2, "--max-tokens does not go with"),
-        (["tiny", "--agent", "--pipeline", "tiny"], 3, "tiny has no pipeline"),
-        (["--agent", "--pipeline", "prism", "--endpoint", dead_url()], 6, "role 'eyes'"),
-    ],
-)
-def test_a_mistake_is_one_sentence(words: list[str], code: int, wrong: str) -> None:
-    done = command("serve", *words)
-    assert (done.code, wrong in done.err) == (code, True), done.err
-
-
 def test_a_system_that_is_a_pipeline_is_served_by_it_and_a_dry_run_asks_nobody() -> None:
     url = dead_url()
     words = ["serve", "--agent", "--system", "prism", "--role", f"eyes={url}", "--role", "mind=tiny"]
@@ -321,10 +202,3 @@ def test_a_system_that_is_a_pipeline_is_served_by_it_and_a_dry_run_asks_nobody()
     assert done.code == 0, done.err
     assert f"steps of prism\neyes=its model at {url}\nmind=tiny\n" in done.out
     assert command(*words, "--dry-run", "--json").json["agent"]["model"] == "prism"
-
-
-def test_a_trained_model_of_a_system_with_a_pipeline_is_served_itself() -> None:
-    words = ["serve", "tiny", "--system", "visrl", "--engine", "transformers", "--device", "cpu", "--dry-run"]
-    assert "served in this process by transformers" in command(*words).out
-    assert "the tool loop, with replies from transformers" in command(*words, "--agent").out
-    assert "the steps of visrl" in command("serve", "tiny", "--agent", "--pipeline", "visrl", "--dry-run").out

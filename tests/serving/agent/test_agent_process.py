@@ -4,19 +4,17 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from agent_process import Process, serving
-from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received
+from agent_server import ANSWER, chat, received
 from support import faults, servers
 from support.called import virc
 from support.loopback import until
@@ -25,9 +23,6 @@ pytestmark = pytest.mark.integration
 
 TINY = ("tiny", "--engine", "transformers", "--device", "cpu", "--concurrency", "2", "--timeout", "60")
 QUESTION = "How large is angle G?"
-
-
-HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +47,6 @@ def asked(tiny: Process, picture: Path) -> Any:
     client = openai.OpenAI(base_url=tiny.url, api_key="sesame", max_retries=0)
     request: Any = {**chat(QUESTION, {"type": "image_url", "image_url": {"url": url}}), "model": "tiny"}
     return client.chat.completions.create(**request)
-
-
-@pytest.mark.slow
-def test_the_official_client_gets_thoughts_looks_and_an_answer(tiny: Process, picture: Path) -> None:
-    said = asked(tiny, picture)
-    message = said.choices[0].message
-    assert message.content.isdigit()
-    thoughts = message.reasoning_content.split("\n\n")
-    assert [call["unit"] for call in message.virc_tool_calls] == list(range(len(thoughts) - 1))
-    assert {call["tool"] for call in message.virc_tool_calls} == {"crop_image"}
-    assert said.usage.completion_tokens > 10 * len(thoughts)
 
 
 @pytest.mark.slow
@@ -94,49 +78,6 @@ def test_the_llm_command_gets_an_answer(tiny: Process, picture: Path, tmp_path: 
     done = subprocess.run([llm, *words], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == asked(tiny, picture).choices[0].message.content + "\n"
-
-
-def resident(pid: int) -> int:
-    """MiB of memory that a process has."""
-    words = Path(f"/proc/{pid}/status").read_text().split()
-    return int(words[words.index("VmRSS:") + 1]) // 1024
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc to count memory")
-def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_answered() -> None:
-    """Heads that never end, megabytes of looks that nobody takes, and 1.6 GiB of bodies that never end."""
-    block = bytes(2**20)
-    unread = json.dumps(chat("?", noise(), stream=True, n=8))
-
-    def offer(number: int, client: socket.socket) -> None:
-        if number % 4 == 0:
-            client.sendall(HEAD.encode()[:50])
-        elif number % 4 == 1:
-            client.sendall(f"{HEAD}Content-Length: {len(unread)}\r\n\r\n{unread}".encode())
-        else:
-            client.sendall(f"{HEAD}Content-Length: {60 * 2**20}\r\n\r\n".encode())
-            for _ in range(16):
-                client.sendall(block)
-
-    with (
-        servers.serve([*[LOOK_AT_ALL] * 8, ANSWER]) as behind,
-        serving("--endpoint", behind.url, "--concurrency", "2") as process,
-    ):
-        before, clients = resident(process.popen.pid), []
-        for number in range(200):
-            client = socket.create_connection(("127.0.0.1", process.port), 60)
-            client.settimeout(0.1)
-            clients.append(client)
-            with suppress(OSError):  # it was refused, or no more of it is taken
-                offer(number, client)
-        grown = resident(process.popen.pid) - before
-        official = openai.OpenAI(base_url=process.url, api_key="none", max_retries=0)
-        assert official.models.list().data[0].id == servers.MODEL
-        for client in clients:
-            client.close()
-        until(lambda: behind.chats() and official.with_options(max_retries=9).chat.completions.create(**chat()).id)
-    assert grown < 200
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

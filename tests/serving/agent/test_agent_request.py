@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.reasoning.session import Message
 from virc.serving.agent.request import Problem, read
 from virc.serving.agent.responses import as_chat
 from virc.serving.chat_request import RefusedError
@@ -62,19 +61,11 @@ def parts(*content: str) -> list[dict[str, Any]]:
     ("messages", "question"),
     [
         ([parts("my dog:", "*", "neighbour's dog:", "*")], "my dog:\ufffcneighbour's dog:\ufffc"),
-        ([parts("*", "mine, and", "*", "his")], "\ufffcmine, and\ufffchis"),
         ([parts("*", "between", "*")], "\ufffcbetween\ufffc"),
-        ([parts("First.", "Look:", "*", "What is it?")], "First.\nLook:\ufffcWhat is it?"),
         ([parts("*"), parts("What is it?", "*")], "User: \ufffc\n\nWhat is it?\ufffc"),
-        # nothing is told by the order
-        ([parts("*", "*", "Which is larger?")], "Which is larger?"),
         ([parts("Which is larger?", "*", "*")], "Which is larger?"),
-        ([parts("Compare.", "Which is larger?", "*", "*")], "Compare.\nWhich is larger?"),
         ([parts("*", "What is it?"), parts("And why?")], "User: What is it?\n\nAnd why?"),
-        # a mark of the user's own is a word
         ([parts("What does <image> do", "*", "in HTML?")], "What does <image> do\ufffcin HTML?"),
-        ([parts("*", "What does <image> do?")], "\ufffcWhat does <image> do?"),
-        ([parts("*", "*", "<image> or <image>?")], "\ufffc\ufffc<image> or <image>?"),
         ([parts("*", "\ufffcWhat is it?\ufffc")], "What is it?"),
     ],
 )
@@ -101,19 +92,14 @@ def test_what_is_said_is_honoured() -> None:
     assert problem == Problem("tiny", "What is it?", **drawn, streamed=True, counted=True, ignored=("user",))
 
 
-def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> None:
-    part = {"type": "image_url", "image_url": {"url": "HTTPS://example.org:8443/x.png?a=b", "detail": "low"}}
-    taken_so = taken(asked({"role": "user", "content": [{**part, "uuid": "theirs"}, TEXT]}))
-    assert taken_so == (Problem("tiny", "What is it?"), ["HTTPS://example.org:8443/x.png?a=b"])
-
-
 @pytest.mark.parametrize(
     "url",
     [
         "http://example.org/x.png", "file:///etc/hostname", "/etc/hostname", "ftp://x", "", "https:example.org",
-        "data:image/png;base64,Ä", "https://", "https:///x", "https://user@example.org/x", "https://a:b@example.org/", "https://example.org:0/",
-        "https://example.org:99999/", "https://[::1/", "https://example.org/a b", "https://exämple.org/",
-        "https://example.org/\r\nX: y", f"https://example.org/{'x' * 9000}", "//example.org/x.png",
+        "data:image/png;base64,Ä", "https://", "https:///x", "https://user@example.org/x",
+        "https://a:b@example.org/", "https://example.org:0/", "https://example.org:99999/", "https://[::1/",
+        "https://example.org/a b", "https://exämple.org/", "https://example.org/\r\nX: y",
+        f"https://example.org/{'x' * 9000}", "//example.org/x.png",
     ],
 )  # fmt: skip
 def test_other_addresses_are_refused(url: str) -> None:
@@ -128,19 +114,12 @@ USER = {"role": "user", "content": [PICTURE, TEXT]}
 @pytest.mark.parametrize(
     ("messages", "fields", "param", "said"),
     [
-        ([], {"n": 9}, "n", "<= 8"),
-        ([], {"n": 0}, "n", ">= 1"),
-        ([], {"temperature": 3}, "temperature", "<= 2"),
-        ([], {"top_p": 0}, "top_p", "> 0"),
-        ([], {"top_k": -2}, "top_k", ">= -1"),
+        ([], {"n": 9}, "n", "<= 8"), ([], {"temperature": 3}, "temperature", "<= 2"),
         ([], {"tools": [{"type": "function"}]}, "tools[0]", "function"),
-        ([], {"stop": ["x"] * 17}, "stop", "<= 16"),
         ([], {"logprobs": True}, "logprobs", "logprobs cannot be honoured"),
         ([], {"max_token": 5}, "max_token", "did you mean 'max_tokens'?"),
         ([USER, {"role": "assistant", "content": "It"}], {}, "messages", "must be of role user or tool"),
-        ([{"role": "system", "content": "x"}], {}, "messages", "must be of role user or tool"),
         ([{"role": "user", "content": [PICTURE]}], {}, "messages", "has no text"),
-        ([{"role": "user", "content": [PICTURE, {"type": "text", "text": " \n"}]}], {}, "messages", "has no text"),
         ([{"role": "user", "content": [PICTURE] * 3}], {}, "messages", "at most 2 images"),
         ([{"role": "system", "content": [PICTURE]}, USER], {}, "messages[0]", "only a message of role user"),
         ([USER, {"role": "user", "content": "x" * 1001}], {}, "messages", "context length"),
@@ -155,49 +134,10 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    "neutral",
-    [
-        {"n": 1, "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
-        {"n": None, "temperature": None, "seed": None, "stop": None, "max_tokens": None, "stream": None},
-        {"response_format": {"type": "text"}, "logit_bias": {}, "service_tier": None, "top_p": None},
-    ],
-)
-def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> None:
-    assert taken(asked(**neutral)) == taken(asked())
-
-
-def test_parameters_without_effect_are_named_whatever_they_hold() -> None:
-    ignored = {
-        "service_tier": "flex", "store": True, "metadata": {"trace": "x" * 9000}, "reasoning_effort": "high",
-        "verbosity": "low", "safety_identifier": "me", "prompt_cache_key": "k", "user": "me",
-        "chat_template_kwargs": {"enable_thinking": False}, "mm_processor_kwargs": {"max_pixels": 9},
-        "parallel_tool_calls": False,
-    }  # fmt: skip
-    problem, _ = taken(asked(**ignored, presence_penalty=0, frequency_penalty=0.0))
-    assert problem == Problem("tiny", "What is it?", ignored=tuple(sorted(ignored)))
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"cache_prompt": True}, {"id_slot": 0, "slot_id": -1}, {"keep_alive": "5m"}, {"priority": 3, "request_id": "7"},
-        {"min_p": 0.05, "typical_p": 1, "samplers": "edkypmxt", "xtc_probability": 0, "dry_multiplier": 0.0},
-        {"mirostat": 2, "mirostat_tau": 5, "repeat_penalty": 1.1, "repeat_last_n": 64},
-        {"repetition_penalty": 1.05, "presence_penalty": 0.5}, {"think": False}, {"reasoning": {"effort": "low"}},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_what_changes_no_promise_is_ignored_and_named(fields: dict[str, Any]) -> None:
-    problem, _ = taken(asked(**fields))
-    assert problem == Problem("tiny", "What is it?", ignored=tuple(sorted(fields)))
-
-
-@pytest.mark.parametrize(
     ("name", "neutral", "value"),
     [
-        ("n_predict", -1, 20), ("ignore_eos", False, True), ("add_generation_prompt", True, False),
-        ("continue_final_message", False, True), ("grammar", "", 'root ::= "a"'), ("logit_bias", {}, {"1": 5}),
-        ("n_probs", 0, 3), ("echo", False, True), ("stop_token_ids", [], [7]), ("min_tokens", 0, 9),
+        ("n_predict", -1, 20), ("ignore_eos", False, True), ("grammar", "", 'root ::= "a"'),
+        ("logit_bias", {}, {"1": 5}), ("stop_token_ids", [], [7]),
     ],
 )  # fmt: skip
 def test_what_would_change_an_answer_is_refused_where_it_asks_for_something(
@@ -205,17 +145,6 @@ def test_what_would_change_an_answer_is_refused_where_it_asks_for_something(
 ) -> None:
     assert taken(asked(**{name: neutral})) == taken(asked())
     assert f"{name} cannot be honoured" in refusal(asked(**{name: value})).message
-
-
-def test_a_chat_of_text_alone_keeps_its_messages() -> None:
-    problem, pictures = taken(asked({"role": "developer", "content": "Brief."}, {"role": "user", "content": "Hi"}))
-    assert problem.messages == (Message("system", "Brief."), Message("user", "Hi"))
-    assert pictures == []
-
-
-def test_an_image_may_be_its_address_alone() -> None:
-    body = asked({"role": "user", "content": [{"type": "image_url", "image_url": URL}, TEXT]})
-    assert taken(body) == (Problem("tiny", "What is it?"), [URL])
 
 
 def test_results_of_the_clients_tools_stand_in_order() -> None:
@@ -270,25 +199,14 @@ def test_any_request_for_a_response_is_taken_or_refused(fields: dict[str, Any], 
             taken(as_chat(json.dumps(body).encode()))
 
 
-def test_a_strategy_is_one_that_needs_the_model_alone() -> None:
-    assert taken(asked(virc_strategy="majority:n=3"))[0].strategy == "majority:n=3,early=yes"
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"virc_strategy": "best_of"}, "must be majority"),
         ({"virc_strategy": "./mine.py"}, "must be majority"),
         ({"virc_strategy": "majority:n=9"}, "draws 9 answers, over 8"),
-        ({"virc_strategy": "majority:k=9"}, "unknown option 'k'"),
         ({"virc_strategy": "majority", "n": 2}, "leave n out"),
-        ({"virc_strategy": "majority", "temperature": 0}, "at temperature 0"),
     ],
 )
 def test_other_strategies_are_refused(fields: dict[str, Any], message: str) -> None:
     assert message in str(refusal(asked(**fields)))
-
-
-def test_instructions_are_the_first_message_of_a_chat() -> None:
-    read = json.loads(as_chat(b'{"model": "tiny", "input": "Hi", "instructions": "Be brief."}'))
-    assert [each["content"] for each in read["messages"]] == ["Be brief.", "Hi"]

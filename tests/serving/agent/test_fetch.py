@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -65,12 +64,6 @@ def refusal(url: str, rules: Rules) -> str:
         got(url, rules)
     assert caught.value.status == 400
     return caught.value.message
-
-
-def test_a_picture_that_was_refused_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_THREADS", threading.BoundedSemaphore(1))
-    for _ in range(3):  # another status where no place is left
-        assert "no public server gives it" in refusal("https://127.0.0.1/", RULES)
 
 
 def body(content: bytes, status: str = "200 OK", *headers: str) -> bytes:
@@ -174,13 +167,10 @@ def garbage(site: Site, path: str, connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("site", "said"),
     [
-        (missing, "its server answers 410"),
-        (endless, "is over 1 MiB"),
-        (drip, "did not arrive within 0.5 s"),
+        (missing, "its server answers 410"), (endless, "is over 1 MiB"), (drip, "did not arrive within 0.5 s"),
         (garbage, "no public server gives it"),
-    ],
-    indirect=["site"],
-)
+    ], indirect=["site"],
+)  # fmt: skip
 def test_what_a_server_does_is_bounded_and_not_quoted(site: Site, said: str) -> None:
     seconds = 0.5 if "0.5 s" in said else 60.0
     message = refusal(site.url(), site.rules(seconds=seconds, max_bytes=2**20))
@@ -188,28 +178,6 @@ def test_what_a_server_does_is_bounded_and_not_quoted(site: Site, said: str) -> 
     assert said in message
     assert "secret" not in message
     assert "127.0.0.1" not in message
-
-
-def drip_head(site: Site, path: str, connection: socket.socket) -> None:
-    """The head of an answer, a byte at a time, without end."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    while not site.stop.wait(0.05):
-        connection.sendall(b"x")
-
-
-def drip_body(site: Site, path: str, connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    while not site.stop.wait(0.05):
-        connection.sendall(b"x")
-
-
-@pytest.mark.parametrize("site", [drip_head, drip_body], indirect=True)
-def test_no_thread_outlives_an_image_that_did_not_come(site: Site) -> None:
-    refusal(site.url(), site.rules(seconds=0.5))
-    ends = time.monotonic() + 200
-    while any(thread.name == "agent-fetch" for thread in threading.enumerate()):
-        assert time.monotonic() < ends, "the thread that fetched it is still there"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("site", [picture], indirect=True)

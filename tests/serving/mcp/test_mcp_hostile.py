@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp_server import QUESTION, Failures, called, in_base64, noise, refused, talk, tool_calls
+from mcp_server import Failures, called, in_base64, noise, refused, talk, tool_calls
 from PIL import Image
 from support.costly_pictures import held_now
 from support.https_site import Site
@@ -66,10 +66,6 @@ def test_a_path_outside_is_refused_alike_whether_it_exists(place: Path) -> None:
     assert there.replace("b.png", "c.png") == gone
 
 
-def test_without_a_folder_no_file_is_read(place: Path) -> None:
-    assert "no folder was named" in refused(tool_calls(), "show", image=str(place / "a.png"))
-
-
 def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Path.resolve
 
@@ -105,23 +101,14 @@ def test_a_picture_is_found_in_any_of_the_folders_and_told_without_what_drives_a
         assert len(sentence) < 300
 
 
-def test_a_text_in_the_folder_is_no_picture(place: Path) -> None:
-    sentence = refused(tool_calls([place]), "show", image="note.txt")
-    assert "not a picture that can be read" in sentence
-    assert SECRET not in sentence
-
-
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
         ("file:///etc/passwd", "file URLs are not read"),
-        ("ftp://example.org/x.png", "ftp URLs are not read"),
         ("http://example.org/x.png", "only https URLs are fetched"),
         ("https://127.0.0.1/x.png", "no public server"),
-        ("https://[::1]:1/x.png", "no public server"),
         ("https://169.254.169.254/latest/meta-data", "no public server"),
         ("https://user:password@example.org/x.png", "no https URL that can be fetched"),
-        ("https://exa mple.org/x.png", "no https URL that can be fetched"),
         ("data:text/html,hello", "must begin like data:image/png;base64,"),
         ("data:image/png;base64,####", "no base64"),
         ("A" * 5001, "no base64, and too long for a path"),
@@ -166,7 +153,7 @@ def bomb() -> bytes:
     )
 
 
-@pytest.mark.parametrize("tool", ["show", "crop", "scale", "ask"])
+@pytest.mark.parametrize("tool", ["show", "ask"])
 def test_a_decompression_bomb_is_refused(tool: str) -> None:
     more: dict[str, Any] = {"crop": {"box": [0, 0, 9, 9]}, "scale": {"factor": 2}, "ask": {"question": "?"}}
     sentence = refused(tool_calls(), tool, image=base64.b64encode(bomb()).decode(), **more.get(tool, {}))
@@ -201,31 +188,17 @@ def test_calls_at_the_same_time_stay_within_the_memory_for_pictures(
     assert IMAGE_MEMORY.held <= before
 
 
-def test_scaling_makes_no_picture_beyond_the_limit(tmp_path: Path) -> None:
-    Image.new("1", (5500, 5500)).save(tmp_path / "x.png")
-    assert "over 100 million" in refused(tool_calls([tmp_path]), "scale", image="x.png", factor=4)
-
-
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
-        ("gone", {}),
-        ("show", {}),
-        ("show", {"image": 3}),
-        ("show", {"image": "a.png", "more": 1}),
-        ("show", {"image": "a.png", "max_side": 10**9}),
-        ("crop", {"image": "a.png", "box": [0, 0, 1]}),
-        ("crop", {"image": "a.png", "box": [5, 5, 5, 5]}),
-        ("crop", {"image": "a.png", "box": [0, 0, 9, 9], "unit": "inch"}),
+        ("gone", {}), ("show", {"image": 3}), ("show", {"image": "a.png", "more": 1}),
+        ("show", {"image": "a.png", "max_side": 10**9}), ("crop", {"image": "a.png", "box": [5, 5, 5, 5]}),
         ("crop", {"image": "a.png", "box": [1e308, -1e308, 1e308, 1e308]}),
-        ("scale", {"image": "a.png", "factor": 100}),
-        ("ask", {"image": "a.png", "question": " "}),
         ("ask", {"image": "a.png", "question": "?", "samples": 1000}),
         ("ask", {"image": "a.png", "question": "?", "more_images": ["a.png"] * 99}),
-        ("trace", {"trace_id": "trace-1"}),
         ("evaluate", {"answer": "1", "reference": ""}),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments_are_tool_errors(place: Path, tool: str, arguments: dict[str, Any]) -> None:
     assert refused(tool_calls([place]), tool, **arguments)
 
@@ -236,30 +209,6 @@ def test_results_are_of_their_session_only(place: Path) -> None:
     assert store.find("one", name)
     assert store.find("other", name) is None
     assert "this session has no image-" in refused(tool_calls(store=store), "show", image=name)
-
-
-def test_a_trace_is_no_picture_and_a_picture_no_trace(place: Path) -> None:
-    store = ResultStore()
-    names = [store.keep("", kind, b"x", 1) for kind in ("image", "trace")]
-    assert "has no trace" in refused(tool_calls(store=store), "trace", trace_id=names[0])
-    assert refused(tool_calls([place], store=store), "show", image=names[1])
-
-
-def test_the_oldest_results_give_way() -> None:
-    store = ResultStore(max_results=3, max_bytes=100)
-    names = [store.keep("one", "image", b"x", 1) for _ in range(5)]
-    assert [store.find("one", name) for name in names] == [None, None, b"x", b"x", b"x"]
-    large = [store.keep("two", "image", b"y", 30) for _ in range(2)]
-    assert [store.find("two", name) for name in large] == [None, b"y"]
-
-
-def test_sessions_together_keep_no_more_than_the_limit() -> None:
-    store = ResultStore(max_bytes=100)
-    first = store.keep("first", "image", b"x", 40)
-    for number in range(10):
-        store.keep(str(number), "image", b"x", 40)
-        assert store.size <= 100
-    assert store.find("first", first) is None
 
 
 def test_a_session_is_forgotten_when_it_ends_or_idles() -> None:
@@ -339,24 +288,3 @@ def test_fuzzed_calls_break_and_read_nothing(count: int, place: Path) -> None:
         if part.type == "image" and tool == "show"
     }
     assert (61, 41) not in sizes
-
-
-def test_many_calls_at_once_are_all_answered(place: Path) -> None:
-    async def work(client: Client) -> list[Any]:
-        return await asyncio.gather(*(client.call_tool("show", {"image": "a.png"}) for _ in range(50)))
-
-    assert not any(result.is_error for result in talk(tool_calls([place]), work))
-
-
-def test_a_question_does_not_reach_the_model_with_a_wrong_picture(place: Path) -> None:
-    assert "readable folder" in refused(tool_calls([place]), "ask", image="link.png", question=QUESTION)
-
-
-def test_the_session_that_was_used_last_keeps_its_results() -> None:
-    store = ResultStore(max_bytes=100)
-    first, second = store.keep("a", "image", b"a", 30), store.keep("b", "image", b"b", 30)
-    assert store.find("a", first) == b"a"
-    store.keep("c", "image", b"c", 50)
-    assert (store.find("a", first), store.find("b", second), store.size) == (b"a", None, 80)
-    alone = ResultStore(max_bytes=100)
-    assert alone.find("a", alone.keep("a", "image", b"large", 500)) == b"large"

@@ -2,13 +2,11 @@
 
 import asyncio
 from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.exceptions import HTTPException
 
-from virc.serving.mcp import over_http
 from virc.serving.mcp.over_http import _Guard
 
 KEY, SESSION = "sk-of-the-server", "a1b2"
@@ -38,7 +36,7 @@ def ask(method: str, key: str | None = KEY, status: int = 200, **headers: str) -
     return sent[0], reached, ended
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -46,7 +44,6 @@ def ask(method: str, key: str | None = KEY, status: int = 200, **headers: str) -
         ({"authorization": "Bearer sk-of-another"}, 401),
         ({"authorization": f"Basic {KEY}"}, 401),
         ({"authorization": f"Bearer {KEY}", "origin": "https://evil.example"}, 403),
-        ({"authorization": f"Bearer {KEY}", "sec_fetch_site": "cross-site"}, 403),
     ],
 )
 def test_no_method_gets_through_without_the_key(method: str, headers: dict[str, str], status: int) -> None:
@@ -58,9 +55,7 @@ def test_no_method_gets_through_without_the_key(method: str, headers: dict[str, 
     [
         ("DELETE", {"mcp_session_id": SESSION}, 200, [SESSION]),
         ("DELETE", {}, 400, []),
-        ("DELETE", {"mcp_session_id": ""}, 400, []),
         ("POST", {"mcp_session_id": SESSION}, 200, []),
-        ("GET", {"mcp_session_id": SESSION}, 200, []),
     ],
 )
 def test_a_client_ends_the_session_that_it_names_and_no_other(
@@ -76,9 +71,7 @@ def test_without_a_key_a_page_that_was_rebound_to_this_address_gets_nothing() ->
     assert ask("POST", KEY, host="virc.example", authorization=f"Bearer {KEY}")[0] == 200
 
 
-@pytest.mark.parametrize(
-    ("piece", "is_refused"), [(b"[]," * 2**16, True), (b"1," * 2**16, True), (b"A" * 2**18, False)]
-)
+@pytest.mark.parametrize(("piece", "is_refused"), [(b"[]," * 2**16, True), (b"A" * 2**18, False)])
 def test_a_body_of_too_many_values_is_refused_before_they_are_made(piece: bytes, is_refused: bool) -> None:
     pieces = [piece] * 20
     read = bytearray()
@@ -99,14 +92,3 @@ def test_a_body_of_too_many_values_is_refused_before_they_are_made(piece: bytes,
         asyncio.run(_Guard(server, None, lambda _: None)(scope, receive, send))
     assert caught is None or caught.value.status_code == 413
     assert (len(read) == 20 * len(piece)) is not is_refused
-
-
-def test_sessions_and_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    bounds: dict[str, object] = {}
-    made = SimpleNamespace(streamable_http_app=lambda **given: bounds.update(given))
-    monkeypatch.setattr(over_http.server, "made", lambda _: made)
-    over_http.app("served", "h", "k", print)  # type: ignore[arg-type]
-    assert bounds == {
-        "streamable_http_path": "/mcp", "host": "h", "max_request_body_size": 64 * 2**20,
-        "session_idle_timeout": 1800, "max_sessions": 256,
-    }  # fmt: skip

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import signal
-import socket
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,7 @@ from support.called import virc
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.serving.mcp import server, start
-from virc.serving.mcp.messages import RESULT
 from virc.serving.mcp.result_store import ResultStore
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "error"),
-    [
-        (("--model", "nonesuch"), 3, "error: there is no model 'nonesuch'\nhint: "),
-        (
-            ("--system", "prism"),
-            2,
-            "error: the system prism answers by a pipeline, and `ask` runs none\nhint: virc solve",
-        ),
-        (("--api-key", "env:VIRC_API_KEY"), 2, "error: --api-key belongs to --http"),
-    ],
-)
-def test_what_cannot_answer_is_refused_at_the_start(words: tuple[str, ...], code: int, error: str) -> None:
-    done = virc("mcp", *words)
-    assert (done.code, done.out) == (code, "")
-    assert done.err.startswith(error)
 
 
 def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,18 +22,6 @@ def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0].offline
     config = found[0].setup().config
     assert (config.max_turns, config.seed) == (3, 7)
-
-
-@pytest.mark.parametrize(("chosen", "most"), [(9000, 9000), (None, RESULT)])
-def test_what_is_chosen_reaches_the_tools(
-    chosen: int | None, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module, name in (("asking", "Model"), ("calls", "ToolCalls"), ("pictures", "Readable")):
-        monkeypatch.setattr(f"virc.serving.mcp.{module}.{name}", lambda *given: given)
-    setup, store, report = object(), object(), Reporter(None)
-    request: Any = start.McpRequest(setup=setup, offline=True, concurrency=3, max_result=chosen)  # type: ignore[arg-type]
-    found: Any = start._tool_calls(request, [tmp_path], store, report)()  # type: ignore[arg-type]
-    assert found == ((setup, report, 3), ([tmp_path], True), store, most)
 
 
 def test_every_folder_that_was_named_is_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +38,8 @@ def test_every_folder_that_was_named_is_readable(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:1", ("::1", 1)), ("h:65535", ("h", 65_535)),
-        ("h:65536", None), ("h:0", None), (":80", None), ("[]:80", None), ("h", None), ("80", None), ("h:x", None),
-        ("http://h:80", None), ("h:80/mcp", None), ("h:-1", None),
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:1", ("::1", 1)), ("h:65536", None), ("h:0", None),
+        (":80", None), ("h", None), ("http://h:80", None), ("h:80/mcp", None),
     ],
 )  # fmt: skip
 def test_where_the_server_listens_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
@@ -84,9 +50,7 @@ def test_where_the_server_listens_is_a_host_and_a_port(text: str, found: tuple[s
         start.host_and_port(text)
 
 
-@pytest.mark.parametrize(
-    ("http", "frank"), [(None, True), ("127.0.0.1:9", True), ("[::1]:9", True), ("192.0.2.1:9", False)]
-)
+@pytest.mark.parametrize(("http", "frank"), [(None, True)])
 @pytest.mark.parametrize("structured", [False, True])
 def test_who_is_on_this_machine_learns_why_and_results_are_as_was_chosen(
     http: str | None, frank: bool, structured: bool, monkeypatch: pytest.MonkeyPatch
@@ -99,27 +63,6 @@ def test_who_is_on_this_machine_learns_why_and_results_are_as_was_chosen(
     start.serve(request, Reporter(None), print)
     (found,) = served
     assert (found.frank, found.structured) == (frank, structured)
-
-
-def test_a_signal_cancels_what_runs_and_comes_again_to_the_handler_of_before() -> None:
-    ended, taken = list[str](), list[int]()
-
-    async def serve() -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            ended.append("cancelled")
-            raise
-
-    handler: Any = lambda number, _: taken.append(number)  # noqa: E731
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        start._until_a_signal(serve())
-        assert signal.getsignal(signal.SIGINT) is handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert (ended, taken) == (["cancelled"], [signal.SIGINT])
 
 
 def test_stdin_is_read_to_its_end_and_nobody_else_gets_it() -> None:
@@ -141,32 +84,6 @@ def test_stdin_is_read_to_its_end_and_nobody_else_gets_it() -> None:
         os.close(kept)
 
 
-def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = virc("mcp", "--http", f"127.0.0.1:{port}")
-    assert done.code == 3
-    assert done.err.endswith(f"is in use\nhint: --http 127.0.0.1:{port % 65_535 + 1}\n")
-
-
-def test_a_signal_ends_the_server_where_loops_take_no_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise NotImplementedError  # as on Windows
-
-    async def serve() -> None:
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.sleep(60)
-
-    taken: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: taken.append(number))
-    monkeypatch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", refuse)
-    try:
-        start._until_a_signal(serve())
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert taken == [signal.SIGTERM]
-
-
 @pytest.mark.parametrize(
     ("host", "key", "url"),
     [
@@ -174,7 +91,6 @@ def test_a_signal_ends_the_server_where_loops_take_no_handlers(monkeypatch: pyte
         ("::1", None, "http://[::1]:9/mcp"),
         ("0.0.0.0", "k", "http://0.0.0.0:9/mcp"),
         ("0.0.0.0", None, None),
-        ("h", None, None),
     ],
 )
 def test_an_open_address_needs_a_key(host: str, key: str | None, url: str | None, monkeypatch: Any) -> None:

@@ -1,16 +1,14 @@
 """What an agent gets from each tool of the MCP server, by the official client."""
 
 import asyncio
-import base64
 import io
 import json
-import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import jsonschema
 import pytest
@@ -19,18 +17,11 @@ from mcp.types import CallToolResult
 from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
 from msgspec.structs import replace
 from PIL import Image
-from support.faults import status
 from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
-from virc.core.errors import DataError, SetupError
-from virc.reasoning.encoded import as_png
 from virc.reasoning.session import Unit
-from virc.serving.agent.request_queue import LeftError
-from virc.serving.mcp import asking, calls, server
-from virc.serving.mcp.messages import RESULT, TOOLS, schema
-from virc.serving.mcp.pictures import Readable, file_of, given, in_reply, smaller
-from virc.serving.mcp.result_store import ResultStore
+from virc.serving.mcp.messages import RESULT, TOOLS
 from virc.solving import one
 
 
@@ -89,26 +80,6 @@ def test_a_crop_has_the_exact_pixels_of_the_file(
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
 
 
-def test_a_box_that_leaves_the_picture_is_cut_at_its_edge(folder: Path) -> None:
-    fields = structured(called(tool_calls([folder]), "crop", image="noise.png", box=[250, -9, 350, 150]))
-    assert (fields["box"], fields["clamped"], fields["width"], fields["height"]) == ([250, 0, 300, 150], True, 50, 150)
-
-
-def test_formulas_are_undecided_where_algebra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
-        raise SetupError("math-verify is missing")
-
-    monkeypatch.setattr("virc.serving.mcp.calls.Symbolic", missing)
-    fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
-    assert (fields["verdict"], fields["by"]) == ("undecided", None)
-    assert fields["reason"].startswith("only algebra could tell, which the server lacks")
-    closed = list[bool]()
-    known = SimpleNamespace(same=lambda *_: True, close=lambda: closed.append(True))
-    monkeypatch.setattr("virc.serving.mcp.calls.Symbolic", lambda: known)
-    fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
-    assert (fields["verdict"], fields["by"], closed) == ("right", "algebra", [True])  # its process ends with ours
-
-
 def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
     whole = noise(tmp_path / "large.png", (3000, 400))
 
@@ -157,42 +128,11 @@ def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(t
     assert sum(part.type == "image" for part in traced.content) == 3
 
 
-@pytest.mark.parametrize("noise_share", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("most", [3_000, 20_000, 200_000])
-def test_a_shrunk_picture_fills_the_bytes_that_it_may_have(most: int, noise_share: float) -> None:
-    plain, rough = Image.linear_gradient("L").resize((1200, 900)), Image.effect_noise((1200, 900), 80)
-    file = smaller(as_png(Image.blend(plain, rough, noise_share).convert("RGB")), most)
-    is_whole = Image.open(io.BytesIO(file.data)).size == (1200, 900)
-    assert is_whole or 0.8 * most <= len(file.data)
-    assert len(file.data) <= most
-
-
-def test_a_shrunk_picture_fits_also_where_the_last_try_did_not() -> None:
-    for side in (19, 20):
-        noisy = Image.frombytes("RGB", (side, side), random.Random(side).randbytes(3 * side**2))
-        whole = len(smaller(as_png(noisy), 2**20).data)
-        for most in range(3 * whole // 4, 9 * whole // 10, 9):
-            assert len(smaller(as_png(noisy), most).data) <= most
-
-
 def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
     noise(tmp_path / "a.png", (900, 900))
     assert refused(tool_calls([tmp_path], most=1500), "show", image="a.png") == (
         "the result does not fit into 1,500 characters (virc mcp --max-result N)"
     )
-
-
-def test_structured_content_may_be_left_out_beside_pictures(folder: Path) -> None:
-    async def work(client: Client) -> tuple[Any, ...]:
-        listed = (await client.list_tools()).tools
-        shown = await client.call_tool("show", {"image": "noise.png"})
-        return listed, shown, await client.call_tool("evaluate", {"answer": "1", "reference": "1"})
-
-    listed, shown, evaluated = talk(tool_calls([folder]), work, structured=False)
-    assert [tool.name for tool in listed if tool.output_schema] == ["evaluate"]
-    assert shown.structured_content is None
-    assert json.loads(shown.content[-1].text)["width"] == 300
-    assert structured(evaluated)["verdict"] == "right"
 
 
 def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
@@ -206,26 +146,6 @@ def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
     for result in talk(tool_calls([folder]), work):
         assert structured(result)["width"] == 300
         assert are_same(pixels(result.content[0]), Image.open(path).convert("RGB"))
-
-
-def test_results_fit_their_schemas_in_old_and_new_drafts(folder: Path) -> None:
-    async def work(client: Client) -> dict[str, CallToolResult]:
-        asked = await client.call_tool("ask", {"image": "noise.png", "question": QUESTION})
-        calls: dict[str, dict[str, Any]] = {
-            "crop": {"image": "noise.png", "box": [0, 0, 50, 50]},
-            "scale": {"image": "noise.png", "factor": 2},
-            "show": {"image": "noise.png"},
-            "evaluate": {"answer": "1", "reference": "2"},
-            "trace": {"trace_id": structured(asked)["trace_id"]},
-        }
-        return {"ask": asked} | {name: await client.call_tool(name, words) for name, words in calls.items()}
-
-    with serve([CROP, answer("97")]) as server:
-        results = talk(tool_calls([folder], server.url), work)
-    assert list(results) == list(TOOLS)
-    for name, result in results.items():
-        for draft in DRAFTS:
-            draft(schema(TOOLS[name].returns)).validate(structured(result))
 
 
 def _frames(path: Path) -> None:
@@ -285,43 +205,13 @@ def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:
     assert pixels(result.content[0]).size == (450, 300)
 
 
-def test_scale_by_one_returns_the_picture_unchanged(folder: Path) -> None:
-    result = called(tool_calls([folder]), "scale", image="noise.png", factor=1)
-    assert structured(result)["factor"] == 1
-    assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB"))
-
-
-@pytest.mark.parametrize(
-    ("tool", "arguments", "sentence"),
-    [
-        ("crop", {"box": [50, 50, 50, 90]}, "box [50.0, 50.0, 50.0, 90.0] holds no pixel of an image of 300 x 200"),
-        ("crop", {"box": [1, 2, 3]}, "crop: box is wrong: expected a list of length >= 4 (left, top, right, bottom, "),
-        ("crop", {"box": [1, 2, 3, "x"]}, "crop: box[3] is wrong: expected a number, got a text (left, top, "),
-        ("crop", {"bbox_2d": [1, 2, 3, 4]}, "crop: unknown argument 'bbox_2d' (did you mean 'box'?)"),
-        ("crop", {}, "crop: box is missing"),
-        ("crop", {"box": [1, 2, 3, 4], "unit": "px"}, "invalid enum value 'px' (fraction, permille, pixel, thousand)"),
-        ("scale", {"factor": 9}, "scale: factor is wrong: expected a number <= 4.0 (From 0.25 to 4; "),
-    ],
-)
-def test_a_refused_call_is_in_the_words_of_its_schema(
-    folder: Path, tool: str, arguments: dict[str, Any], sentence: str
-) -> None:
-    said = refused(tool_calls([folder]), tool, image="noise.png", **arguments)
-    assert sentence in said
-    assert "`" not in said
-    assert "bbox_2d" not in said.replace("argument 'bbox_2d'", "")
-
-
 @pytest.mark.parametrize(
     ("arguments", "verdict", "by"),
     [
         ({"answer": "The answer is 73°.", "reference": "73"}, "right", "rule"),
-        ({"answer": "74", "reference": "73"}, "wrong", "rule"),
         ({"answer": "74", "reference": "73", "tolerance": 0.05}, "right", "rule"),
         ({"answer": "B", "reference": "102", "choices": ["97", "102"]}, "right", "rule"),
-        ({"answer": "73.04", "reference": "73.0", "decimals": 1}, "right", "rule"),
         ({"answer": "a red car", "reference": "a blue car"}, "undecided", None),
-        ({"answer": "2(x+1)", "reference": "a blue car"}, "undecided", None),
         ({"answer": "2(x+1)", "reference": "2x+2"}, "right", "algebra"),
         ({"answer": "2(x+1)", "reference": "2x+3"}, "wrong", "algebra"),
     ],
@@ -331,63 +221,6 @@ def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdi
     assert (fields["verdict"], fields["by"]) == (verdict, by)
     assert fields["reason"]
     assert ("the words differ" in fields["reason"]) is (verdict == "undecided")
-
-
-def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
-    draw = random.Random(0)
-    large, small = (Image.frombytes("RGB", (side, side), draw.randbytes(3 * side**2)) for side in (640, 64))
-    found = [in_reply(each, 4096) for each in (large, small)]
-    assert [(file.media, exact) for file, exact in found] == [("jpeg", False), ("png", True)]
-    store = ResultStore()
-    names = [store.keep("", "image", as_png(each).data, 9) for each in (large, small)]
-
-    async def work(client: Client) -> list[str]:
-        results = [await client.call_tool("show", {"image": name, "max_side": 4096}) for name in names]
-        return [result.content[0].mime_type for result in results]
-
-    assert talk(tool_calls(store=store), work) == ["image/jpeg", "image/png"]
-
-
-@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM"])
-def test_base64_that_begins_as_a_picture_is_no_path(start: bytes) -> None:
-    content, nothing = start + bytes(9), cast("Any", None)
-    assert asyncio.run(given(base64.b64encode(content).decode(), nothing, "", Readable())) == content
-
-
-@pytest.mark.parametrize(
-    ("source", "found"),
-    [
-        ("DATA:image/png;base64,AAAA", bytes(3)),
-        (f"image-{'0' * 32}x", Path(f"image-{'0' * 32}x")),
-        (f"image-{'0' * 32}", "this session has no image-0"),
-        ("FTP://h/a", "FTP URLs are not read"),
-        ("ftp://h/a", "ftp URLs are not read"),
-        ("HTTP://h/a", "only https URLs are fetched"),
-        ("https://user@h/a", "this is no https URL"),
-        ("c:folder", Path("c:folder")),
-    ],
-)
-def test_what_a_picture_is_named_by(source: str, found: bytes | Path | str) -> None:
-    asked = given(source, ResultStore(), "", Readable())
-    if not isinstance(found, str):
-        assert asyncio.run(asked) == found
-        return
-    with pytest.raises(DataError, match=found):
-        asyncio.run(asked)
-    if "http" in source.lower():
-        with pytest.raises(DataError, match="fetches nothing from the network"):
-            asyncio.run(given(source, ResultStore(), "", Readable(offline=True)))
-
-
-def test_an_address_may_hold_the_sign_of_users_in_its_path_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fetch(url: str, *_: object) -> bytes:
-        return url.encode()
-
-    monkeypatch.setattr("virc.serving.agent.fetch.fetch", fetch)
-    url = "https://example.org/logo@2x.png"
-    assert asyncio.run(given(url, ResultStore(), "", Readable())) == url.encode()
-    with pytest.raises(DataError, match="this is no https URL"):
-        asyncio.run(given("https://me@example.org/logo.png", ResultStore(), "", Readable()))
 
 
 def test_ask_gives_the_answer_crops_and_progress(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,121 +293,6 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
     assert second["box"] == pytest.approx([width * 3 / 4, height / 2, width, height], abs=1)
 
 
-def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
-    answers, lines = iter(["97", "5", "97", "97"]), list[str]()
-
-    async def progress(_: float, __: float | None, line: str | None) -> None:
-        lines.append(str(line))
-
-    async def work(client: Client) -> CallToolResult:
-        arguments = {"image": "noise.png", "question": QUESTION, "samples": 4}
-        return await client.call_tool("ask", arguments, progress_callback=progress)
-
-    with serve(lambda _: answer(next(answers))) as server:
-        result = talk(tool_calls([folder], server.url), work)
-    assert (structured(result)["answer"], structured(result)["confidence"]) == ("97", 0.75)
-    assert lines[1:] == [
-        line for number in range(1, 5) for line in (f"sample {number} of 4", "turn 1: answer")
-    ]  # fmt: skip
-
-
-def test_what_was_asked_for_reaches_the_model_and_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many are answered at a time, every call in the progress, and every picture before a model is loaded."""
-    closed, chosen, lines = list[bool](), list[int | None](), list[str]()
-    monkeypatch.setattr(asking, "workers_for", lambda count, *_: chosen.append(count) or 2)
-    with serve([CROP, answer("97")]) as server:
-        behind = tool_calls([folder], server.url)
-        behind._model._at_once = 3
-        (folder / "broken.png").write_bytes(b"x")
-        words = {"image": "noise.png", "question": QUESTION}
-
-        async def progress(_: float, __: float | None, line: str | None) -> None:
-            lines.append(str(line))
-
-        async def work(client: Client) -> CallToolResult:
-            refused = await client.call_tool("ask", {**words, "more_images": ["broken.png"]})
-            assert (refused.is_error, behind._model._loading) == (True, None)
-            asked = await client.call_tool("ask", words, progress_callback=progress)
-            _, opened = behind._model._loading.result()  # type: ignore[union-attr]
-            close = type(opened).close
-            monkeypatch.setattr(type(opened), "close", lambda each: (closed.append(True), close(each)))
-            return asked
-
-        assert structured(talk(behind, work))["answer"] == "97"
-    assert (closed, chosen) == ([True], [3])
-
-
-def test_the_last_lines_of_progress_come_before_the_result() -> None:
-    async def call(name: str, given: object, session: str, progress: Callable[[str], None]) -> str:
-        sessions.append(session)
-        for number in range(9):
-            progress(f"line {number}")
-            progress("")
-        return "reply"
-
-    lines, sessions = list[tuple[float, str]](), list[str]()
-
-    async def report(done: float, total: None, line: str) -> None:
-        await asyncio.sleep(0)
-        lines.append((done, line))
-
-    served: Any = SimpleNamespace(tool_calls=lambda: SimpleNamespace(call=call))
-    context: Any = SimpleNamespace(session=SimpleNamespace(report_progress=report), request=None)
-    asked: Any = SimpleNamespace(name="ask", arguments=None)
-    assert asyncio.run(server._called(served, context, asked)) == "reply"  # type: ignore[comparison-overlap]
-    assert lines == [(number + 1, f"line {number}") for number in range(9)]
-    context.request = SimpleNamespace(headers={"mcp-session-id": "s1"})
-    for version in ("2025-06-18", "2026-07-28"):  # the newer one has no sessions: what names one is not believed
-        context.protocol_version = version
-        asyncio.run(server._called(served, context, asked))
-    assert sessions == ["", "s1", ""]
-
-
-def test_a_picture_that_nobody_waits_for_any_more_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks, begun, go = list[Callable[[], None]](), threading.Event(), threading.Event()
-
-    def opened(*_: object) -> tuple[bytes, str]:
-        begun.set()
-        go.wait(60)
-        return b"", "it"
-
-    monkeypatch.setattr(calls, "file_of", opened)
-    monkeypatch.setattr(calls, "of_client", checks.append)
-
-    async def work(client: Client) -> None:
-        showing = asyncio.create_task(client.call_tool("show", {"image": "noise.png"}))
-        await asyncio.to_thread(begun.wait, 60)
-        showing.cancel()
-        with suppress(asyncio.CancelledError):
-            await showing
-        await client.call_tool("evaluate", {"answer": "1", "reference": "1"})  # the cancelling was before it
-        go.set()
-
-    talk(tool_calls(), work)
-    with pytest.raises(LeftError, match="nobody waits for the picture"):
-        checks[0]()
-
-
-def test_one_byte_more_is_read_than_a_picture_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_bytes(bytes(99))
-    monkeypatch.setattr("virc.serving.mcp.pictures.MAX_BYTES", 10)
-    content, name = file_of(Path("a"), Readable([tmp_path]))
-    assert (len(content), name) == (11, "a")  # so that a longer one is seen to be longer
-
-
-def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
-    async def work(client: Client) -> tuple[CallToolResult, CallToolResult]:
-        asked = await client.call_tool("ask", {"image": "noise.png", "question": QUESTION})
-        return asked, await client.call_tool("trace", {"trace_id": structured(asked)["trace_id"]})
-
-    with serve([answer("unreadable")]) as server:
-        result, trace = talk(tool_calls([folder], server.url), work)
-    assert structured(result)["answer"] is None
-    assert result.content[0].text == f"no answer: {structured(result)['reason']}"
-    assert structured(trace)["failure"]
-    assert structured(trace)["question"] == QUESTION
-
-
 def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
     async def fails(*_: object) -> None:
         raise RuntimeError("secret")
@@ -594,33 +312,6 @@ def test_a_model_that_cannot_be_reached_is_a_tool_error(folder: Path, frank: boo
     assert result.is_error
     assert (url in result.content[0].text) is frank
     assert len(trouble) == 1
-
-
-def test_a_model_that_could_not_be_loaded_or_asked_is_so_at_the_next_question(folder: Path) -> None:
-    asked = {"image": "noise.png", "question": QUESTION}
-    faults = [status(500), None]
-
-    async def work(client: Client) -> list[CallToolResult]:
-        found = [await client.call_tool("ask", asked)]  # it cannot be loaded yet
-        for server.script.fault in faults:
-            found.append(await client.call_tool("ask", asked))
-        return found
-
-    with serve([answer("97")]) as server:
-        behind = tool_calls([folder], server.url)
-        setup, waits = behind._model._setup, [SetupError("no memory is free")]
-
-        def ready() -> Any:
-            if waits:
-                raise waits.pop()
-            return setup()
-
-        behind._model._setup = ready
-        unloaded, broken, answered = talk(behind, work)
-    assert unloaded.is_error
-    assert unloaded.content[0].text == "no memory is free"
-    assert broken.is_error  # what failed behind it is no answer of the model
-    assert structured(answered)["answer"] == "97"
 
 
 def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
@@ -652,23 +343,3 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
         shown = talk(behind, work)
     assert not shown.is_error
     assert len(turns) == 1
-
-
-def test_questions_above_the_limit_are_turned_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "MAX_WAITING", 1)
-    asked = {"image": "noise.png", "question": QUESTION}
-
-    go = threading.Event()
-
-    async def work(client: Client) -> list[CallToolResult]:
-        two = [asyncio.create_task(client.call_tool("ask", asked)) for _ in range(2)]
-        await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED)  # the one that is turned away
-        go.set()
-        return [*await asyncio.gather(*two), await client.call_tool("ask", asked)]
-
-    with serve(lambda _: answer("97") if go.wait(60) else "") as server:
-        both_and_later = talk(tool_calls([folder], server.url), work)
-    errors = [result.content[0].text for result in both_and_later if result.is_error]
-    assert len(errors) == 1
-    assert "too many questions" in errors[0]
-    assert not both_and_later[2].is_error  # the first has ended
