@@ -9,8 +9,6 @@ import pytest
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from virc.core.errors import DataError
-from virc.core.limits.image_memory import BusyError, TooLargeError
 from virc.serving import chat_http
 from virc.serving.chat_request import RefusedError
 
@@ -64,35 +62,3 @@ def test_a_body_that_does_not_end_is_not_waited_for(
     with pytest.raises(raised) as error:
         asyncio.run(chat_http.body_of(request([b"half"], ends=ends)))
     assert getattr(error.value, "status", 408) == 408
-
-
-@pytest.mark.parametrize(
-    ("keys", "sent", "number"),
-    [
-        (None, None, None), (("one", "two"), "Bearer two", 1), (("one", "two"), "Bearer one", 0),
-        (("one",), "Bearer on", "refused"), (("one",), "one", "refused"), (("one",), "Basic one", "refused"),
-        (("one",), None, "refused"), (("one",), "Bearer ", "refused"),
-    ],
-)  # fmt: skip
-def test_a_request_has_one_of_the_keys(keys: tuple[str, ...] | None, sent: str | None, number: object) -> None:
-    asked = request([], keys=keys, **({"authorization": sent} if sent is not None else {}))
-    if number == "refused":
-        with pytest.raises(RefusedError, match="the API key is missing or wrong") as refused:
-            asyncio.run(chat_http.check_key(asked))
-        assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
-        return
-    asyncio.run(chat_http.check_key(asked))
-    if keys:
-        assert chat_http.key_of(asked) == number
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "wait"),
-    [(DataError("bad"), 400, None), (TooLargeError("big"), 413, None), (BusyError("full"), 503, 10)],
-)
-def test_pictures_that_are_refused_say_who_is_to_change_what(
-    error: DataError | BusyError, status: int, wait: int | None
-) -> None:
-    refused = chat_http.of_pictures(error)
-    assert (refused.status, refused.wait) == (status, wait)
-    assert chat_http.error_fields(refused)["type"] == ("server_error" if status == 503 else "invalid_request_error")

@@ -2,12 +2,9 @@
 
 import json
 import tracemalloc
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Message
@@ -130,33 +127,6 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], para
     assert refused.param.endswith(param)
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["http://127.0.0.1/x.png", "https://example.org/x.png", "file:///etc/hostname", "/etc/hostname", "ftp://x", ""],
-)
-def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) -> None:
-    content = [{"type": "image_url", "image_url": {"url": url}}]
-    refused = refusal(asked(messages=[{"role": "user", "content": content}]))
-    assert "must be a data URL" in refused.message
-    assert refused.param == "messages[0].content[0].image_url"
-
-
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     assert refusal(body).message in ("the body is not valid JSON", "the body is not a JSON object")
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
-    max_leaves=9,
-)
-NAMES = st.sampled_from(["messages", "model", "stop", "temperature", "stream_options", "n", "seed", "tools", "user"])
-
-
-@pytest.mark.integration
-@given(st.dictionaries(NAMES, ANYTHING), st.lists(ANYTHING, max_size=3))
-def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any]) -> None:
-    for body in (asked(**fields), asked(**{**fields, "messages": messages})):
-        with suppress(RefusedError):
-            assert len(taken(body).pictures) <= 2

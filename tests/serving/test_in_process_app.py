@@ -149,12 +149,6 @@ def test_a_server_that_ends_takes_nothing_more(path: str) -> None:
     assert (found.status, found.headers["retry-after"], model.asked) == (503, "10", [])
 
 
-def test_a_picture_that_cannot_be_read_is_named_by_its_number() -> None:
-    messages = pictured((56, 56), (56, 56))
-    messages[0]["content"][2]["image_url"]["url"] = "data:image/png;base64,AAAA"
-    assert sent(Model(), messages=messages).json["error"]["message"].startswith("image 1 ")
-
-
 @pytest.mark.parametrize(
     ("says", "status", "code", "message"),
     [

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from support.loopback import free_port
 from support.real_server import VIRC, pids
 
 from virc.config.user import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.images import Shown
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -140,26 +138,6 @@ def test_it_fetches_nothing_and_reads_no_file_for_a_client(server: tuple[object,
         listener.settimeout(0.5)
         with pytest.raises(TimeoutError):
             listener.accept()
-
-
-def metric(url: str, name: str) -> float:
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"vllm:{name}{{"))
-
-
-def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> None:
-    url = server[1]
-    white = {"type": "image_url", "image_url": {"url": Shown(Image.new("RGB", (56, 56), "white")).data_url}}
-    assert asked(url, "word " * 9000)[0] == 400  # --max-model-len
-    status, said = asked(url, [white] * 21)  # --limit-mm-per-prompt
-    assert status == 400
-    assert "20 image" in said["error"]["message"]
-    for name in ("prefix_cache_hits_total", "mm_cache_hits_total"):  # --enable-prefix-caching, --mm-processor-cache-gb
-        before = metric(url, name)
-        for _ in range(2):
-            assert asked(url, [white, {"type": "text", "text": f"{name}? " * 40}])[0] == 200
-        assert metric(url, name) > before
 
 
 def test_it_ends_with_all_it_started(server: tuple["subprocess.Popen[str]", str]) -> None:

@@ -23,31 +23,6 @@ def machine(*free: float, memory: float = 64.0, trouble: str | None = None) -> M
     return Machine(8, 99.0, memory, 500.0, gpus, trouble)
 
 
-@pytest.mark.parametrize(
-    ("images", "turns", "inputs"),
-    [(2, 1, 1), (3, 2, 1), (16, 15, 1), (17, 16, 1), (18, 16, 2), (20, 16, 4), (30, 16, 14)],
-)
-def test_images_are_shared_by_question_and_turns(images: int, turns: int, inputs: int) -> None:
-    assert settings.turns_and_inputs(images) == (turns, inputs)
-    assert turns + inputs <= images
-
-
-@pytest.mark.parametrize(
-    ("chosen", "model", "platform", "engine"),
-    [
-        ("llamacpp", "A.GGUF", "linux", "llamacpp"), ("vllm", "a.gguf", "linux", UsageError),
-        ("vllm", "tiny", "darwin", SetupError), ("vllm", "tiny", "linux", "vllm"), (None, None, "linux", "vllm"),
-        (None, None, "darwin", "transformers"),
-    ],
-)  # fmt: skip
-def test_the_engine_follows_from_the_file_and_the_system(chosen: Any, model: Any, platform: str, engine: Any) -> None:
-    if isinstance(engine, str):
-        assert settings.choose_engine(chosen, model, platform) == engine
-        return
-    with pytest.raises(engine):
-        settings.choose_engine(chosen, model, platform)
-
-
 CONFIG = json.loads((EMBEDDED_FOLDER / "config.json").read_text())
 LONGEST = CONFIG["text_config"]["max_position_embeddings"]
 OWN = Weights("tiny", EMBEDDED_FOLDER)
@@ -130,12 +105,10 @@ OTHERS = {"huge": model(200.0), "middle": model(40.0), "small": model(9.0), "unk
         (cuda(), 72.0, machine(9.0, 92.0), "--gpus 1"),
         (cuda(tensor_parallel_size=2), 72.0, machine(50.0, 9.0, 46.0), "--gpus 0,2"),
         (cuda(), 72.0, machine(46.0, 46.0, 9.0), "--tensor-parallel-size 2"),
-        (cuda(), 72.0, machine(*[23.0] * 4), "--tensor-parallel-size 4"),
         (cuda(), 72.0, machine(60.0), "virc serve middle"),
         (cuda(), 72.0, machine(13.0), "virc serve small"),
         (cuda(), 9.0, machine(9.0), "a smaller model, or a larger machine"),
         (cuda(), 72.0, machine(trouble="the driver does not answer"), "the driver does not answer"),
-        (Config(device="cpu"), 72.0, machine(memory=16.0), "virc serve small"),
     ],
 )
 def test_what_would_fit_is_the_hint(config: Config, gib: float, here: Machine, hint: str) -> None:

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from support.called import virc
 from support.faults import status
@@ -17,54 +16,9 @@ from support.solving import answer
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
-from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Choice, Opened, PromptSetup
-from virc.reasoning.protocol import own_protocol
 from virc.serving import start, vllm_process
-from virc.serving.agent import connections, problems, server
-from virc.serving.start import Agent, ServePlan, Server, ServeRequest
+from virc.serving.start import ServePlan, Server, ServeRequest
 from virc.stages.serve import Config
-from virc.tools import registry as tools
-
-OWN = own_protocol(tools.schemas(tools.DEFAULT))
-
-
-@pytest.mark.parametrize(
-    ("host", "key", "warned"), [("127.0.0.1", None, False), ("0.0.0.0", "k", False), ("0.0.0.0", None, True)]
-)
-def test_an_open_address_without_a_key_is_warned_of(
-    host: str, key: str | None, warned: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anything = SimpleNamespace
-    found = anything(
-        name="m", backend=None, chat_protocol=ChatProtocol(OWN), at_once=1, answers=None, context=None, move=None
-    )
-    stubs = [(start, "_agent_model", found), (problems, "Solving", None), (server, "Served", None)]
-    for place, name, value in [*stubs, (server, "app", None), (connections, "server", anything(run=None))]:
-        monkeypatch.setattr(place, name, lambda *_, value=value, **__: value)
-    bound = ExitStack()
-    bound.listen = lambda _: None  # type: ignore[attr-defined]
-    monkeypatch.setattr(start.address, "bound_socket", lambda _: bound)
-    events: list[Event] = []
-    plan = ServePlan(Config(host=host, api_key=key), "m", "http://a/v1")
-    with ExitStack() as resources:
-        start._agent(plan, ServeRequest("m", agent=Agent()), Agent(), Reporter(events.append), resources)
-    assert [host in each.text for each in events] == [True] * warned
-
-
-def test_the_seconds_of_each_stage_of_vllm_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, events = [0.0], list[Event]()
-    monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    stages = vllm_process.Stages(Reporter(events.append))
-    for seconds, stage in ((10.0, "weights"), (12.0, "weights"), (30.0, "imports"), (36.0, "first answer")):
-        clock[0] = seconds
-        stages.begin(stage)
-    clock[0] = 36.05
-    stages.end()
-    assert [event.text for event in events] == [
-        "vLLM is starting, 0 s: imports", "vLLM is starting, 10 s: weights", "vLLM is starting, 30 s: imports",
-        "vLLM is starting, 36 s: first answer", "vLLM started in 36.0 s: imports 16.0 s, weights 20.0 s",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [(1.0, 4), (601.0, 8)], ids=["at once", "seldom"])
@@ -102,55 +56,6 @@ def test_an_engine_that_ends_seldom_is_always_started_again(
         assert len(said) == 3
 
 
-def opening(plan: ServePlan, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, together: bool = True) -> Any:
-    """The model behind an agent endpoint, how it was opened, and what was warned of."""
-    found = Opened("served", SimpleNamespace(), ChatProtocol(OWN), at_once=6, warnings=("careful",))  # type: ignore[arg-type]
-    here: Any = SimpleNamespace(at_once=4, draw_together=lambda: together, context=4096)
-    asked: list[Choice] = []
-
-    def open_model(choice: Choice) -> Opened:
-        asked.append(choice)
-        return found
-
-    monkeypatch.setattr(start.opened, "open_model", open_model)
-    monkeypatch.setattr(start.opened, "prompt_setup_here", lambda *_: PromptSetup(ChatProtocol(OWN), "own"))
-    monkeypatch.setattr(start, "_loaded", lambda *_: here)
-    events: list[Event] = []
-    opened = start._agent_model(
-        plan, ServeRequest("m", system="tiny", protocol="p", family="f"), agent, Reporter(events.append)
-    )
-    return opened, asked, [event.text for event in events if event.kind == "warning"]
-
-
-@pytest.mark.parametrize(
-    ("config", "behind", "agent", "asked", "name", "at_once"),
-    [
-        # the server that a user names, with its own key
-        ({}, None, {"endpoint": "http://a/v1", "key": "k"}, ("m", "http://a/v1", "k"), "served", 6),
-        ({"name": "mine"}, None, {"endpoint": "http://a/v1", "concurrency": 2}, ("m", "http://a/v1", None), "mine", 2),
-        # vLLM that was started behind the agent, with a key that nobody else knows
-        (
-            {"name": "mine"},
-            {"port": 7, "api_key": "own"},
-            {"key": "k"},
-            ("n", "http://127.0.0.1:7/v1", "own"),
-            "served",
-            6,
-        ),
-    ],
-)
-def test_an_agent_asks_the_model_behind_it(
-    config: dict[str, Any], behind: dict[str, Any] | None, agent: dict[str, Any], asked: tuple[Any, ...], name: str,
-    at_once: int, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    plan = ServePlan(Config(**config), "n", "vllm" if behind else "http://a/v1", behind=behind and Config(**behind))
-    plan = msgspec.structs.replace(plan, plan=SimpleNamespace() if behind else None)
-    found, (choice,), warned = opening(plan, Agent(timeout=9, **agent), monkeypatch)
-    assert (choice.model, choice.endpoint, choice.api_key) == asked
-    assert (choice.system, choice.protocol, choice.family, choice.timeout) == ("tiny", "p", "f", 9)
-    assert (found.name, found.at_once, warned) == (name, at_once, ["careful"])
-
-
 def serving(run: Callable[[], None], done: list[str], log: Path | None = None) -> Server:
     """A server that does this until it is stopped."""
     resources = ExitStack()
@@ -181,32 +86,6 @@ def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
         fail(server)
     assert own.__notes__ == ["vLLM ended"]
     assert done == ["stopped", "released"] * 2
-
-
-def test_each_start_of_the_engine_behind_an_agent_has_an_address_and_a_key_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    started: list[tuple[Config, Any]] = []
-
-    def process(plan: ServePlan, report: Reporter, on_process: Any) -> Any:
-        assert plan.behind
-        started.append((plan.behind, plan.plan))
-        return nullcontext("process")
-
-    monkeypatch.setattr(start, "_vllm_process", process)
-    monkeypatch.setattr(start.vllm, "plan", lambda config, place: (config.port, config.api_key, place))
-    plan = ServePlan(Config(), "m", "vllm", behind=Config(host="0.0.0.0"), place="place")  # type: ignore[arg-type]
-    behind, moved = start._Behind(plan, Reporter(None)), list[tuple[str, str | None]]()
-    for move in (None, lambda *where: moved.append(where)):
-        behind.move = move
-        with behind.started(lambda _: None) as found:
-            assert found == "process"
-    (first, _), (second, words) = started
-    assert first.host == second.host == "127.0.0.1"  # nobody else reaches it
-    assert first.api_key != second.api_key
-    assert len(str(second.api_key)) > 30
-    assert words == (second.port, second.api_key, "place")
-    assert moved == [(f"http://127.0.0.1:{second.port}/v1", second.api_key)]
 
 
 @pytest.mark.parametrize(

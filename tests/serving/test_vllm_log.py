@@ -1,11 +1,12 @@
 """How vLLM starts and why it ended, from logs as vLLM 0.32 writes them."""
 
-from pathlib import Path
+import socket
+import threading
 
 import pytest
 
 from virc.engines.vllm.log import reason, stage
-from virc.serving.vllm_process import ended
+from virc.serving import vllm_process
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
 MISSING = "ValueError: There is no module or parameter named 'head.weight' in Qwen2Model."
@@ -76,8 +77,14 @@ def test_each_stage_of_the_start_is_found_in_the_log(log: str, stages: list[str]
     assert [found for line in log.splitlines() if (found := stage(line))] == stages
 
 
-def test_what_killed_it_is_not_the_last_request(tmp_path: Path) -> None:
-    access = '(APIServer pid=1) INFO:     127.0.0.1:46228 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
-    log = tmp_path / "server.log"
-    log.write_text("\n".join(["$ python", "it is up", *[access] * 20]))
-    assert ended(log, -9).message == "vLLM ended: exit code -9, it is up"
+def test_garbage_at_its_port_is_no_health() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+
+        def answer() -> None:
+            connection, _ = place.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"garbage\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert not vllm_process._is_healthy(f"http://127.0.0.1:{place.getsockname()[1]}")

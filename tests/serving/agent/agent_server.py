@@ -33,7 +33,6 @@ from virc.solving.one import SolveConfig
 OWN = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
 LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
-LOOK_AT_ALL = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")
 ANSWER = "<think>It reads 97.</think><answer>97</answer>"
 MODEL = servers.MODEL
 Answer = tuple[int, dict[str, Any]]
@@ -49,14 +48,6 @@ def png(width: int, height: int, colour: str = "white") -> bytes:
 def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
     """It as a client sends it."""
     return f"data:image/png;base64,{base64.b64encode(png(*size, colour)).decode()}"
-
-
-def noise(side: int = 1000) -> dict[str, Any]:
-    """A picture of which a look takes a megabyte."""
-    file = io.BytesIO()
-    Image.effect_noise((side, side), 100).convert("RGB").save(file, "JPEG")
-    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": data_url()}}

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import openai
@@ -16,9 +16,6 @@ from support.called import virc
 from support.servers import Body, Exchange, images_of, turn_of
 
 from virc.core.seeds import derived
-from virc.reasoning.calls import Call, Result
-from virc.solving import one
-from virc.tools import registry as tools
 
 REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
 SCALING = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
@@ -76,41 +73,6 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     assert usage.prompt_tokens > 3 * 280 * 140 // 28**2  # the picture is read in every turn
 
 
-class Reader:
-    """A tool that says what it reads, and shows nothing or a picture of its own."""
-
-    NAME, TEMPLATE = "read_text", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {"name": "read_text", "parameters": {"properties": {"draw": {"type": "boolean"}}}},
-    }
-
-    def apply(self, call: Call, source: object) -> Result:
-        return Result("It says 97.", [Image.new("RGB", (56, 56), "red")] if call.arguments else [])
-
-
-def test_texts_errors_and_pictures_of_nothing_are_sent_as_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {**tools.known(), "read_text": Reader()}
-    monkeypatch.setattr(one, "known", lambda: known)
-    grammar = msgspec.structs.replace(OWN.grammar, most_calls=2)
-    protocol = msgspec.structs.replace(OWN, errors="show", tools=("crop_image", "read_text"), grammar=grammar)
-    reads = ['{"name": "read_text", "arguments": {}}', '{"name": "read_text", "arguments": {"draw": true}}']
-    wrong = SCALING.replace('"image_index": 1', '"image_index": 9')
-    calls = ["".join(f"<tool_call>{each}</tool_call>" for each in turn) for turn in (reads, [wrong])]
-    replies = [*(f"<think>I read.</think>{each}" for each in calls), ANSWER]
-    with scripted(lambda body: replies[turn_of(body)], protocol=protocol) as endpoint:
-        completions = openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0).chat.completions
-        looks = completions.create(**chat()).choices[0].message.virc_tool_calls
-        streamed = [piece.choices[0].delta for piece in completions.create(**chat(stream=True))]
-    said, drawn, refused = looks
-    nothing = dict.fromkeys(("source", "source_size", "box", "image", "size", "url"))
-    assert said == {"index": 0, "unit": 0, "tool": "read_text", **nothing, "text": "It says 97.", "error": None}
-    assert (drawn["image"], drawn["size"], drawn["source"], drawn["text"]) == (1, [56, 56], None, "It says 97.")
-    assert refused == {"index": 2, "unit": 1, "tool": None, **nothing, "text": None, "error": refused["error"]}
-    assert refused["error"]
-    assert [look for delta in streamed for look in getattr(delta, "virc_tool_calls", [])] == looks
-
-
 def test_single_pixels_of_a_page_reach_the_model() -> None:
     """Crops are cut from the file: a pattern of single pixels, which any average makes grey, keeps its range."""
     protocol = msgspec.structs.replace(OWN, crops="file", input_pixels=(3136, 10**6))
@@ -126,23 +88,6 @@ def test_single_pixels_of_a_page_reach_the_model() -> None:
         url = images_of(endpoint.behind.chats()[-1])[-1]["image_url"]["url"]
     with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as crop:
         assert crop.convert("L").getextrema() == (0, 255)
-
-
-def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> None:
-    whole = client.create(**chat())
-    pieces = list(client.create(**chat(stream=True, stream_options={"include_usage": True})))
-    deltas = [piece.choices[0].delta for piece in pieces[:-1]]
-    assert (deltas[0].role, deltas[0].content) == ("assistant", "")
-    thoughts = [delta.reasoning_content for delta in deltas if hasattr(delta, "reasoning_content")]
-    assert thoughts == ["I look.", "", "\n\nIt reads 97."]  # the empty one is in the chunk with the tool call
-    message = whole.choices[0].message
-    assert "".join(thoughts) == message.reasoning_content
-    looks = [look for delta in deltas for look in getattr(delta, "virc_tool_calls", [])]
-    assert looks == message.virc_tool_calls
-    assert "".join(delta.content or "" for delta in deltas) == "97"
-    assert pieces[-2].choices[0].finish_reason == "stop"
-    assert pieces[-1].usage == whole.usage
-    assert len({piece.id for piece in pieces}) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])

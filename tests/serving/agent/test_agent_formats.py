@@ -141,15 +141,6 @@ def failing_last(running: Running, fault: Fault, times: int = 1) -> Iterator[Non
         running.behind._faults_left, script.fault, script.turns = before, None, turns
 
 
-def test_a_limit_may_cut_the_json_and_says_so(running: Running) -> None:
-    with failing_last(running, lambda exchange: exchange.send_events('{"value": 9', None, "length")):
-        found = choice(running, max_tokens=5, **as_json(TWO))
-    assert (found["message"]["content"], found["finish_reason"]) == ('{"value": 9', "length")
-    with failing_last(running, lambda exchange: exchange.send_events("<tool_call>crop", None, "length")):
-        found = choice(running, max_tokens=5, **as_json(TWO))
-    assert (found["message"]["content"], found["finish_reason"]) == ("", "length")
-
-
 @pytest.mark.parametrize(
     "refusal",
     [

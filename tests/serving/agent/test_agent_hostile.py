@@ -3,15 +3,13 @@
 import base64
 import json
 import socket
-import struct
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from agent_server import MODEL, PICTURE, Held, Running, chat, give_times, listening, png, raw, received, scripted
-from support import faults, servers
+from support import servers
 from support.https_site import Site
 from support.loopback import until
 
@@ -71,21 +69,10 @@ def picture(content: bytes) -> dict[str, Any]:
     return part(f"data:image/png;base64,{base64.b64encode(content).decode()}")
 
 
-def bomb() -> bytes:
-    """A PNG that claims 30,000 x 30,000 px in a hundred bytes."""
-
-    def part(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     ("image", "said"),
     [
         (picture(b"AAAA"), "image 0 is not a picture that can be read"),
-        (picture(bomb()), "image 0 is over 100 million pixels"),
         (picture(png(280, 140)[:90]), "image 0 is damaged or cut short"),
         (picture(png(4000, 2)), "image 0 has 4000 x 2 px, one side over 200 times the other"),
         (picture(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "image 0 is an SVG drawing"),
@@ -193,16 +180,6 @@ def test_who_hangs_up_is_not_computed(held: Held, stream: bool) -> None:
 
 
 @pytest.mark.integration
-def test_the_server_behind_is_left_when_a_client_hangs_up() -> None:
-    with scripted(upstream={"fault": faults.stall}) as running:
-        client = running.start(stream=True)
-        assert running.behind.wait_for(1)
-        client.close()
-        until(lambda: running.queue.taken == 0)
-        assert len(running.behind.chats()) == 1
-
-
-@pytest.mark.integration
 def test_a_problem_has_an_end_in_time_wherever_it_is(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     give_times(monkeypatch, 8, 0.4, 0.4, 60)
     with listening(held, waiting=1) as running:
@@ -281,8 +258,7 @@ def test_an_engine_that_is_down_is_told_without_its_address() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("site", ["redirected"])
-def test_an_image_at_an_address_is_fetched_here_and_not_by_the_engine(site: str) -> None:
+def test_an_image_at_an_address_is_fetched_here_and_not_by_the_engine() -> None:
     content = png(112, 56)
 
     def answer(_: Site, path: str, connection: socket.socket) -> None:
@@ -295,7 +271,7 @@ def test_an_image_at_an_address_is_fetched_here_and_not_by_the_engine(site: str)
     there = Site(answer)
     try:
         with scripted(rules=there.rules()) as running:
-            assert running.ask("?", part(there.url(f"/{site}")))[0] == 200
+            assert running.ask("?", part(there.url("/redirected")))[0] == 200
             (shown,) = servers.images_of(running.behind.chats()[0])
             assert servers.image_bytes(shown)
             assert there.url() not in json.dumps(running.behind.chats())

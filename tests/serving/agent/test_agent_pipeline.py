@@ -1,6 +1,5 @@
 """A pipeline behind an agent endpoint: any client gets its answer, and none chooses what its roles ask."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,11 +11,10 @@ import pytest
 from agent_server import PICTURE, chat, data_url
 from support.called import virc as command
 from support.faults import status
-from support.loopback import free_port, until
+from support.loopback import free_port
 from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc
-from virc.serving.agent import piped
 from virc.serving.agent.request_queue import RequestQueue
 
 TEXT = """
@@ -95,14 +93,6 @@ def test_the_official_client_gets_the_answer_the_steps_and_the_tokens_of_all_rol
     assert answered.model == "see"
 
 
-def test_a_stream_has_each_step_as_it_is_done_and_then_the_answer(endpoint: Endpoint) -> None:
-    stream = endpoint.chats.create(**asked(), stream=True)
-    deltas = [piece.choices[0].delta for piece in stream]
-    thoughts = [delta.reasoning_content for delta in deltas if getattr(delta, "reasoning_content", None)]
-    assert thoughts == ["scene (eyes): a square", "\n\nreply (mind): four sides"]
-    assert "".join(delta.content or "" for delta in deltas) == "four sides"
-
-
 def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(endpoint: Endpoint) -> None:
     before = len(endpoint.eyes.chats())
     words = [{"role": "user", "content": "Give it a title"}]
@@ -120,13 +110,6 @@ def test_no_request_chooses_what_a_role_asks(endpoint: Endpoint, name: str) -> N
     assert len(endpoint.mind.requests) == before
 
 
-def test_an_image_that_would_fill_the_memory_is_refused(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piped, "MAX_PIXELS", 280 * 140)
-    large = {"type": "image_url", "image_url": {"url": data_url((281, 140))}}
-    with pytest.raises(openai.BadRequestError, match="image 1 has 281 x 140 pixels; at most 39,200 are taken here"):
-        endpoint.chats.create(**{**chat("?", PICTURE, large), "model": "see"})
-
-
 def test_a_role_that_fails_is_named_with_its_step_and_nothing_of_its_server(tmp_path: Path) -> None:
     with pipeline(tmp_path, status(400, "a secret of the server")) as found:
         with pytest.raises(openai.InternalServerError) as refused:
@@ -137,24 +120,6 @@ def test_a_role_that_fails_is_named_with_its_step_and_nothing_of_its_server(tmp_
             list(found.chats.create(**asked(), stream=True))
         assert broken.value.message == "role 'mind', step 'reply': the model did not answer"
         assert "secret" not in str(broken.value.body)
-
-
-def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:
-    with pipeline(tmp_path) as found:
-        go = threading.Event()
-
-        def wait(body: Body) -> str:
-            return "late" if "hold" in str(body) and go.wait(60) else "a square"
-
-        found.eyes.script.turns = wait
-        stream = found.chats.create(**asked("hold"), stream=True)
-        next(iter(stream))
-        until(lambda: len(found.eyes.chats()) == 1)
-        stream.close()
-        until(lambda: not found.queue.taken)  # that is noticed
-        go.set()
-        assert found.chats.create(**asked()).choices[0].message.content == "four sides"
-        assert [body["messages"][-1]["content"] for body in found.mind.chats()] == ["a square; Sides?"]
 
 
 CLOSER = """

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,26 +55,6 @@ def test_the_official_client_gets_what_virc_solve_gets(tiny: Process, picture: P
     assert len(message.virc_tool_calls) == sum(done.json["calls"].values())
     for thought in message.reasoning_content.split("\n\n"):
         assert thought in done.err
-
-
-MODELS = """
-- model_id: looking
-  model_name: tiny
-  api_base: {url}
-  api_key_name: virc
-  vision: true
-"""
-
-
-@pytest.mark.slow
-def test_the_llm_command_gets_an_answer(tiny: Process, picture: Path, tmp_path: Path) -> None:
-    (tmp_path / "extra-openai-models.yaml").write_text(MODELS.format(url=tiny.url))
-    llm = Path(sys.executable).with_name("llm")
-    words = ("-m", "looking", "--key", "sesame", QUESTION, "-a", str(picture))
-    env = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
-    done = subprocess.run([llm, *words], env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == asked(tiny, picture).choices[0].message.content + "\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -73,14 +73,3 @@ def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
     queue.answers.discard(answer)
     assert ends(server)
     assert not server.force_exit
-
-
-def test_a_second_signal_ends_what_runs() -> None:
-    app = FastAPI()
-    app.state.queue = queue = RequestQueue(1)
-    server = connections.server(app)
-    answer: Any = object()
-    queue.answers.add(answer)
-    for again in (False, True):
-        server.handle_exit(signal.SIGINT, None)
-        assert (server.should_exit, server.force_exit) == (again, again)

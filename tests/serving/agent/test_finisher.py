@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from virc.backends.interface import Sampling
-from virc.core.timeouts import Deadline, TimeUp
+from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Reply
 from virc.reasoning.turns import PLACE
 from virc.serving.agent.answer import Answer
@@ -55,37 +55,6 @@ def test_no_model_is_asked_where_the_answer_has_one_place(answer: str, schema: A
     model = Model(Reply(content))
     assert finished(model, answer, schema=schema).content == content
     assert len(model.asks) == asked
-
-
-def test_each_try_has_a_seed_of_its_own_and_the_shorter_limit() -> None:
-    drawn = []
-    for seed in (1, 1, 2):
-        model = Model(Reply("no"), Reply(WRITTEN))
-        assert finished(model, schema=WORDS, seed=seed, max_tokens=30).content == WRITTEN
-        assert [each.max_tokens for each in model.samplings] == [30, 30]
-        assert [each.temperature for each in model.samplings] == [SAMPLINGS[0].temperature, 1.0]
-        drawn.append([each.seed for each in model.samplings])
-    assert drawn[0] == drawn[1]
-    assert len({*drawn[0], *drawn[2]}) == 4
-    model = Model(Reply(WRITTEN))
-    finished(model, schema=WORDS, max_tokens=99)
-    assert model.samplings[0].max_tokens == 50
-
-
-def test_who_listens_no_more_ends_it_at_the_next_word() -> None:
-    class GoneError(Exception):
-        pass
-
-    def check() -> None:
-        if model.asks:
-            raise GoneError
-
-    model: Any = Model(Reply(WRITTEN))
-    finisher = Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(None), check)
-    with pytest.raises(GoneError):
-        finisher.finished(Answer("one"), [])
-    with pytest.raises(TimeUp):
-        Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(0.0), lambda: None)
 
 
 @pytest.mark.parametrize(

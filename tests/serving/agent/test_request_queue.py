@@ -10,9 +10,8 @@ import pytest
 from fastapi import Response
 
 from virc.core.timeouts import Deadline
-from virc.serving.agent import connections
 from virc.serving.agent.delivery import Delivery, placed
-from virc.serving.agent.request_queue import MAX_HELD, Job, LeftError, Ping, RequestQueue, Reservation
+from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
 
@@ -65,23 +64,6 @@ def test_a_job_that_takes_too_long_ends_with_504() -> None:
     asyncio.run(asyncio.wait_for(play(), 60))
 
 
-def test_no_job_is_begun_while_the_engine_is_away() -> None:
-    ready = [True]
-
-    class Late(Counting):
-        async def prepare(self, hold: Reservation) -> None:
-            ready.append(False)
-
-    async def play() -> None:
-        job = Late()
-        with pytest.raises(RefusedError, match="the model is being started again"):
-            async for _ in solved(RequestQueue(1, ready=lambda: ready[-1]), job):
-                pass
-        assert not job.is_over.is_set()
-
-    asyncio.run(asyncio.wait_for(play(), 60))
-
-
 def test_as_many_jobs_wait_as_there_are_places() -> None:
     away = list[str]()
     queue = RequestQueue(1, waiting=1, ready=lambda: not away)
@@ -123,30 +105,6 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
     asyncio.run(play())
 
 
-@pytest.mark.parametrize(("seconds", "patience"), [(0.01, 60.0), (60, 0.0)])
-def test_an_answer_in_time_may_be_taken_after_it(
-    seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", patience)
-    sent, large = list[bytes](), b"".join(b"%d," % number for number in range(30_000))
-
-    async def content() -> AsyncGenerator[bytes, None]:
-        yield large
-        await asyncio.sleep(0.03)
-        yield b"two"
-
-    async def send(message: Any) -> None:
-        sent.append(message.get("body", b""))
-
-    async def play() -> None:
-        hold = RequestQueue(1).place("a client")
-        await Delivery(content(), hold, Deadline(seconds))({"type": "http"}, never, send)  # type: ignore[arg-type]
-
-    asyncio.run(play())
-    assert b"".join(sent) == large + b"two"
-    assert max(map(len, sent)) == 2**16
-
-
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -179,18 +137,3 @@ def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, st
             asyncio.run(asked())
         assert getattr(raised.value, "status", None) == status
     assert ended == ([] if error is None else ["ended"])  # else its delivery ends it
-
-
-def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are() -> None:
-    queue = RequestQueue(1)
-    first, second, other, last = (queue.place(client) for client in ("a", "a", "b", "c"))
-    first.add(MAX_HELD // 2 - 1)
-    second.add(1)
-    with pytest.raises(RefusedError, match="too much is being sent"):
-        second.add(1)
-    other.add(MAX_HELD // 2)
-    with pytest.raises(RefusedError, match="too much is being sent"):
-        last.add(1)
-    first.end()
-    second.add(MAX_HELD // 2 - 1)
-    assert (queue.held, queue.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})

@@ -3,23 +3,18 @@
 import base64
 import io
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from virc.core.seeds import derived
-from virc.models import chat_protocol
-from virc.models.registry import EMBEDDED_FOLDER, Weights
-from virc.reasoning.session import Message, Reply, Unit
+from virc.reasoning.session import Unit
 from virc.serving.agent import responses, wire
-from virc.serving.agent.answer import Answer, ClientCall, text_answers
+from virc.serving.agent.answer import Answer, ClientCall
 from virc.serving.agent.request import Problem
 from virc.serving.chat_request import RefusedError
-from virc.solving.one import SampleStart, SolveConfig
+from virc.solving.one import SampleStart
 
-OWN = chat_protocol.of_weights(Weights("m", EMBEDDED_FOLDER), "default").protocol
 FRAMED = {"id": "x", "created": 7, "model": "m"}
 FIRST = [
     SampleStart(1, 2), Unit("", "a"), Unit("", "b"), wire.Looked(0, image=1), wire.Looked(1, image=2),
@@ -86,33 +81,6 @@ def test_a_response_is_its_events_put_together(answer: Any) -> None:
     assert failed == {"type": "error", "sequence_number": 0, "code": "full", "message": "too long", "param": "input"}
     unthought = responses.Response(FRAMED)
     assert "reasoning" not in unthought.event(SampleStart(1, 1)) + unthought.event(answer)
-
-
-def test_each_sample_of_a_plain_chat_has_its_seed_and_its_end() -> None:
-    replies = [
-        Reply("<think>t</think><answer>x</answer>", prompt_tokens=1, completion_tokens=2, finish="length"),
-        Reply("", refusal="filtered"), Reply(" "),
-    ]  # fmt: skip
-    seeds, events = list[int | None](), list[Any]()
-
-    def reply(ask: Any, sampling: Any, on_text: Any, seconds: float) -> Reply:
-        assert seconds == 9
-        seeds.append(sampling.seed)
-        on_text("word")
-        return replies[len(seeds) - 1]
-
-    messages = (Message("user", "q"),)
-    backend: Any = SimpleNamespace(reply=reply)
-    checked = list[int]()  # how many had begun
-    deadline: Any = SimpleNamespace(left=lambda: 9, check=lambda: checked.append(len(seeds)))
-    found = text_answers(messages, SolveConfig(samples=3, seed=5), backend, OWN, deadline, events.append)
-    assert list(found) == [
-        Answer("x", None, "length", None, 1, 2), Answer("", "filtered"), Answer("", "the model wrote no answer"),
-    ]  # fmt: skip
-    assert seeds == [derived(5, sample, 0) for sample in range(3)]
-    assert checked == [0, 1, 1, 2, 2, 3]  # at the beginning of each, and at each word
-    assert [each for each in events if isinstance(each, SampleStart)] == [SampleStart(at, 3) for at in (1, 2, 3)]
-    assert [each.think for each in events if isinstance(each, Unit)] == ["t"]
 
 
 @pytest.mark.parametrize(("size", "sent"), [((300, 200), (300, 200)), ((3136, 784), (1568, 392))])

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +9,8 @@ from unittest import mock
 
 import pytest
 import uvicorn
-from agent_server import ANSWER, Held, chat, listening, raw, received
+from agent_server import Held, listening
 from fastapi import FastAPI
-from support.loopback import until
 
 from virc.serving.agent import connections
 from virc.serving.agent.connections import client_of, network
@@ -44,29 +42,6 @@ def test_clients_take_turns_and_who_leaves_passes_the_turn_on() -> None:
 
     asyncio.run(play())
     assert served == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
-
-
-@pytest.mark.integration
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this machine has one address on the loopback")
-def test_clients_behind_a_proxy_take_turns_by_their_keys(held: Held) -> None:
-    held.look = ANSWER
-
-    def start(key: str, name: str) -> socket.socket:
-        head, _, body = raw(chat(name)).partition(b"\r\n\r\n")
-        client = socket.create_connection(("127.0.0.1", running.port), 60)
-        client.sendall(head + f"\r\nAuthorization: Bearer {key}\r\n\r\n".encode() + body)
-        return client
-
-    with listening(held, served={"api_key": ("one", "two")}) as running:
-        mine = []
-        for number, key in enumerate(["one"] * 5 + ["two"] * 2):
-            mine.append(start(key, f"{key}{number}"))
-            until(lambda number=number: running.queue.taken == number + 1)
-        assert received(start("onetwo", "?"), b"}}").startswith(b"HTTP/1.1 401")
-        held.go.set()
-        for client in mine:
-            received(client, b"}}")
-    assert held.begun == ["one0", "one1", "two5", "one2", "two6", "one3", "one4"]
 
 
 def test_a_client_is_an_address_a_network_or_its_key() -> None:

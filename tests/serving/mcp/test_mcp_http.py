@@ -50,27 +50,6 @@ def test_no_method_gets_through_without_the_key(method: str, headers: dict[str, 
     assert ask(method, mcp_session_id=SESSION, **headers) == (status, [], [])
 
 
-@pytest.mark.parametrize(
-    ("method", "headers", "status", "ended"),
-    [
-        ("DELETE", {"mcp_session_id": SESSION}, 200, [SESSION]),
-        ("DELETE", {}, 400, []),
-        ("POST", {"mcp_session_id": SESSION}, 200, []),
-    ],
-)
-def test_a_client_ends_the_session_that_it_names_and_no_other(
-    method: str, headers: dict[str, str], status: int, ended: list[str]
-) -> None:
-    key = {"authorization": f"Bearer {KEY}"}
-    assert ask(method, status=status, **key, **headers) == (status, [method], ended)
-    assert ask(method, None, status, **headers) == (status, [method], ended)  # where no key is needed
-
-
-def test_without_a_key_a_page_that_was_rebound_to_this_address_gets_nothing() -> None:
-    assert ask("POST", None, host="evil.example:8000") == (403, [], [])
-    assert ask("POST", KEY, host="virc.example", authorization=f"Bearer {KEY}")[0] == 200
-
-
 @pytest.mark.parametrize(("piece", "is_refused"), [(b"[]," * 2**16, True), (b"A" * 2**18, False)])
 def test_a_body_of_too_many_values_is_refused_before_they_are_made(piece: bytes, is_refused: bool) -> None:
     pieces = [piece] * 20

@@ -128,36 +128,6 @@ async def shown(client: Client) -> str:
     return name
 
 
-def test_results_of_a_session_are_not_found_from_another(folder: Path) -> None:
-    with over_http(folder) as url:
-        (name,) = by_http(url, shown, mode="legacy")
-        again, modern = (
-            by_http(url, lambda client: client.call_tool("show", {"image": name}), mode=mode)[0]
-            for mode in ("legacy", "auto")
-        )
-    assert again.is_error
-    assert modern.is_error
-
-
-def test_a_foreign_page_host_or_missing_key_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OF_CLIENTS", "secret")
-    accepts = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-
-    def status(url: str, **headers: str) -> int:
-        return httpx2.post(url, json=HELLO, headers={**accepts, **headers}, timeout=60).status_code
-
-    with over_http(folder) as url:
-        assert status(url) == 200
-        assert status(url, Origin="https://evil.example") == 403
-        assert status(url, Host="evil.example") == 403
-        assert status(url, **{"Sec-Fetch-Site": "cross-site"}) == 403
-    with over_http(folder, "--api-key", "env:OF_CLIENTS") as url:
-        assert status(url) == 401
-        assert status(url, Authorization="Bearer wrong") == 401
-        assert status(url, Authorization="Bearer secret") == 200
-        assert by_http(url, shown, key="secret")[0].startswith("image-")
-
-
 def by_hand(*messages: object, folder: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """What a process prints for lines on stdin, which is closed then; its answers are waited for."""
     command = [*VIRC, "mcp", "--folder", str(folder), "--model", "tiny", "--endpoint", "none"]
