@@ -11,7 +11,7 @@ from virc.systems import registry as systems
 from virc.training.estimate import fits
 from virc.training.estimate.needs import estimate
 
-STAGES = [(system.name, stage) for system in systems.discover().values() for stage in system.stages]
+STAGES = [(name, stage) for name in ("virc", "tiny", "visual-rft") for stage in systems.get(name).stages]
 
 
 def advice(system: str, stage: str) -> Iterator[str]:
@@ -27,9 +27,8 @@ def advice(system: str, stage: str) -> Iterator[str]:
         yield fits.judges(found.overlays)
 
 
-@pytest.mark.parametrize(("system", "stage"), STAGES, ids=[f"{system}-{stage}" for system, stage in STAGES])
-def test_a_stage_takes_what_advice_says_to_type(system: str, stage: str) -> None:
-    for way in advice(system, stage):
+def test_a_stage_takes_what_advice_says_to_type() -> None:
+    for system, stage, way in [(*each, way) for each in STAGES for way in advice(*each)]:
         overlays = [name for names in re.findall(r"--with ([\w-]+(?:,[\w-]+)*)", way) for name in names.split(",")]
         settings = re.findall(r"--set (\S+?)[,;]?(?= |$)", way)
         for overlay in overlays:

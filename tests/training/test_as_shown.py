@@ -17,7 +17,6 @@ from support.called import virc
 from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
-from virc.core.errors import DataError, UsageError
 from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.models.registry import EMBEDDED_FOLDER
@@ -79,6 +78,7 @@ def test_pictures_that_the_engine_cannot_open_are_written(tmp_path: Path) -> Non
     assert plain(files(found)["RGB"]).size == (112, 84)
 
 
+@pytest.mark.integration
 def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Counted] = []
     count = counted.count
@@ -104,33 +104,6 @@ def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monke
     assert len(list((tmp_path / "run" / "images").iterdir())) <= len(KINDS)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.why == "transparent"][:1])
-def test_a_picture_that_cannot_be_written_is_named_with_its_row(name: str, tmp_path: Path) -> None:
-    file = rows_of_kinds(tmp_path / "rows")
-    row = next(row for row in get("trajectories").read(only_source(file)) if row.known().id == name)
-    gone = sft._with_keys([row], {file_of(row.known().images[0])})
-    Path(file_of(row.known().images[0])).unlink()
-    with pytest.raises(DataError, match=rf"there is no file row {row.number}: the image images/"):
-        [sft._as_shown(each) for each in gone]
-
-
-def test_only_pictures_of_rows_that_are_trained_on_are_written(tmp_path: Path) -> None:
-    file = rows_of_kinds(tmp_path / "rows")
-    found = sft.check(request(file, folder=tmp_path / "probe", probe=3))
-    assert found.images == 3
-    written = [*(tmp_path / "probe").glob("images/*")]
-    assert len(written) == sum(found.rewritten.values()) <= 3
-
-
-def test_a_trial_counts_and_writes_no_picture(tmp_path: Path) -> None:
-    file = rows_of_kinds(tmp_path / "rows")
-    found = sft.check(request(file, folder=tmp_path / "trial", is_trial=True))
-    assert found.rewritten == WHY
-    assert not (tmp_path / "trial" / "images").exists()
-    with pytest.raises(UsageError, match="no folder"):
-        sft.check(request(file))
-
-
 def test_a_dry_run_says_how_many_pictures_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
@@ -143,10 +116,9 @@ def test_a_dry_run_says_how_many_pictures_are_written(tmp_path: Path, monkeypatc
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("limits", [{"max_pixels": 9000}, {"min_pixels": 9500}], ids=str)
-def test_few_colours_are_written_where_the_engine_would_resize_them(limits: dict[str, int], tmp_path: Path) -> None:
+def test_few_colours_are_written_where_the_engine_would_resize_them(tmp_path: Path) -> None:
     file = rows_of_kinds(tmp_path / "rows")
-    found = sft.check(request(file, folder=tmp_path / "run", **limits))
+    found = sft.check(request(file, folder=tmp_path / "run", max_pixels=9000))
     opened = {
         name: Image.open(file.parent / "images" / each).mode for name, each in write(file.parent / "images").items()
     }
@@ -155,8 +127,7 @@ def test_few_colours_are_written_where_the_engine_would_resize_them(limits: dict
     assert all(plain(files(found)[name]).mode == "RGB" for name in few)
 
 
-@pytest.mark.parametrize("feedback", [False, True], ids=["pairs", "one by one"])
-def test_pairs_are_trained_as_solved_too(feedback: bool, tmp_path: Path) -> None:
+def test_pairs_are_trained_as_solved_too(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "<image>What is it?"}]
     sides = {side: {"role": "assistant", "content": side} for side in ("chosen", "rejected")}
     file = rows_of_kinds(tmp_path / "rows", **sides)
@@ -164,7 +135,7 @@ def test_pairs_are_trained_as_solved_too(feedback: bool, tmp_path: Path) -> None
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
     asked = PairsRequest(
-        source=only_source(file), base=request(file).base, folder=tmp_path / "run", feedback=feedback, **usual
+        source=only_source(file), base=request(file).base, folder=tmp_path / "run", feedback=True, **usual
     )
     found = pairs.check(asked)
     assert found.rewritten == WHY

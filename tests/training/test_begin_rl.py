@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,8 +14,7 @@ from support.reported import show_event
 from support.servers import dead_url, serve
 
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
-from virc.core.events import Event, Reporter
-from virc.data.formats.registry import Source
+from virc.core.events import Reporter
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -28,7 +26,6 @@ from virc.systems import texts
 from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training import prepare, rl_setup
-from virc.training.preflight import process
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
 
@@ -108,12 +105,6 @@ def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(drawn_rows: 
     assert "(100% of the first " in hint
 
 
-def test_rewards_by_rules_ask_nobody(workspace: Path) -> None:
-    for total in ("rules", "outcome"):
-        asked = resolved(f"reward.total={total}", f"reward.judge.endpoint={dead_url()}")
-        rl_setup.check_judge(asked, training.rows(asked, workspace), here=True, report=Reporter())
-
-
 def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = training.rows(resolved(), workspace)
     with serve(models=["Qwen2.5-VL-72B"]) as server:
@@ -153,7 +144,7 @@ def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
     assert json.loads((run.folder / "reward.json").read_text())["protocol"] == str(run.folder / FILE_NAME)
 
 
-@pytest.mark.parametrize("total", ["mini_o3", "deepeyes", "chain_of_focus"])
+@pytest.mark.parametrize("total", ["mini_o3"])
 def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     total: str, workspace: Path, drawn_rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,17 +170,6 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     with pytest.raises(ConfigError, match="is not on this machine") as refused:
         prepare.check_texts(asked, Reporter())
     assert "virc download texts --system " in str(refused.value.hint)
-
-
-def test_every_question_of_a_total_is_kept(workspace: Path) -> None:
-    judge = ("reward.judge.endpoint=http://127.0.0.1:9/v1",)
-    for total, chosen, count in [
-        ("deepeyes_v2", judge, 2), ("v_thinker", judge, 2), ("grip", judge, 1),
-        ("rules", judge, 0), ("vlm_r3", (), 0), ("vlm_r3", judge, 1),
-    ]:  # fmt: skip
-        asked = resolved(f"reward.total={total}", *chosen)
-        named = {each.name for each in rl_setup.published_questions(rl_setup.asking_terms(asked))}
-        assert len(named) == count, total
 
 
 def test_published_checks_are_kept_only_where_files_are_as_shown(
@@ -252,16 +232,6 @@ def test_a_run_keeps_the_tools_of_its_rows_whatever_its_kind(workspace: Path) ->
     run.folder.mkdir(parents=True)
     assert [*prepare.write_read(run, run.folder, asked, training.base(asked, workspace), found)] == ["far.yaml"]
     assert (run.folder / "code" / "far.yaml").is_file()
-
-
-def test_every_reason_for_a_layout_is_said(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Event] = []
-    monkeypatch.setattr(prepare.processes, "output", lambda *_: process._encoded(process._Reply(result())).decode())
-    monkeypatch.setattr(Source, "reasons", property(lambda _: ("the first", "the second")))
-    asked = SimpleNamespace(source=training.rows(resolved(), workspace))
-    monkeypatch.setattr(prepare.preflight, "step", lambda *_: None)
-    assert prepare.counted(asked, Path(), Path(), Reporter(told.append)) == result()  # type: ignore[arg-type]
-    assert [each.text for each in told] == ["the first", "the second"]
 
 
 def test_tools_are_added_by_name(workspace: Path) -> None:

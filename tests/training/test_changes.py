@@ -1,6 +1,5 @@
 """What has changed since a run was begun is named, and rows are checked again where that is wanted."""
 
-import base64
 import json
 import os
 import shutil
@@ -20,7 +19,6 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.training import changes, inputs, prepare
-from virc.training.preflight import lengths
 from virc.training.request import TrainRequest
 
 RECIPES = Path(inputs.__file__).parents[2]
@@ -97,19 +95,11 @@ def copy_anew(file: Path) -> None:
     ("file", "change", "said", "hint"),
     [
         ("data/polygons/trajectories.json", edit, "(rows)", AGAIN),
-        ("data/polygons/trajectories.json", grow, "(rows)", AGAIN),
-        ("data/polygons/images/*/*.png", edit, "(images)", AGAIN),
         ("data/polygons/images/*/*.png", Path.unlink, "(images, gone)", BACK + AGAIN),
-        ("base/model.safetensors", edit_at(-1), "(base)", "begin another run"),  # parts of a large file are looked at
-        ("base/model.safetensors", edit_at(0), "(base)", "begin another run"),
-        ("base/config.json", grow, "(base)", "begin another run"),
-        ("base/tokenizer.json", Path.unlink, "(base, gone)", "put back what was there"),
+        ("base/model.safetensors", edit_at(-1), "(base)", "begin another run"),
         ("runs/mine/code/my_tool.py", edit, "(code)", "begin another run"),
         ("data/polygons/trajectories.json", grow_base_too, "(base)", "begin another run"),
-        ("runs/mine/virc_protocol.json", grow, "(chat protocol)", "begin another run"),
         ("data/polygons/trajectories.json", copy_anew, None, None),
-        ("base/model.safetensors", copy_anew, None, None),
-        ("runs/mine/settings.yaml", grow, None, None),
     ],
 )
 def test_what_has_changed_is_refused_by_its_name(
@@ -167,55 +157,30 @@ def small(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("file", COMPARED)
-def test_each_file_that_an_engine_reads_is_compared(file: str, small: Run, tmp_path: Path) -> None:
-    for changed in (file, "base/README.md"):
-        grow(tmp_path / changed)
-    assert list(changes.changed_files(small)) == [(COMPARED[file], tmp_path / file)]
+def test_each_file_that_an_engine_reads_is_compared(small: Run, tmp_path: Path) -> None:
+    grow(tmp_path / "base/README.md")
+    assert list(changes.changed_files(small)) == []
+    for file in COMPARED:
+        grow(tmp_path / file)
+    assert {file: what for what, file in changes.changed_files(small)} == {
+        tmp_path / file: what for file, what in COMPARED.items()
+    }
 
 
-def test_each_picture_with_a_file_is_looked_for_once(tmp_path: Path) -> None:
-    url = f"data:image/png;base64,{base64.b64encode(b'no file').decode()}"
-    rows = [
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": each}}]},
-                      {"role": "assistant", "content": "a"}]}
-        for each in ("b.png", url, "a.png", "b.png", "gone.png")
-    ]  # fmt: skip
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).touch()
-    assert list(changes.images(tmp_path / "rows.jsonl")) == [tmp_path / each for each in ("b.png", "a.png", "gone.png")]
-
-
-@pytest.mark.parametrize(("count", "more"), [(3, ""), (5, " and 2 more")])
-def test_three_of_the_files_that_changed_are_named(count: int, more: str, small: Run, tmp_path: Path) -> None:
-    for name in [*COMPARED][1:count]:
+def test_three_of_the_files_that_changed_are_named(small: Run, tmp_path: Path) -> None:
+    for name in [*COMPARED][1:5]:
         grow(tmp_path / name)
     (tmp_path / "rows.json").unlink()
     with pytest.raises(ConfigError) as refused:
         changes.check(small)
     named = f"{tmp_path}/rows.json (rows, gone), {tmp_path}/held.json (rows), {tmp_path}/learnt.png (images)"
-    assert refused.value.message == f"since mine was begun these files have changed: {named}{more}"
+    assert refused.value.message == f"since mine was begun these files have changed: {named} and 2 more"
 
 
-def test_a_copied_picture_is_found_behind_a_link_to_the_runs(
-    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def before(folder: Path) -> None:
-        transparent_picture(folder)
-        (folder / "scratch").mkdir()
-        (folder / "runs").symlink_to(folder / "scratch")
-
-    run = begun(drawn_rows, tmp_path, monkeypatch, before=before)
-    assert list((run.folder / "data").rglob("*.png"))
-    assert list(changes.changed_files(run)) == []
-    prepare.check_again(run, None, Reporter())
-    assert list(changes.changed_files(run)) == []
-    edit(next((run.folder / "data").rglob("*.png")))
-    assert [what for what, _ in changes.changed_files(run)] == ["images"]
-
-
-@pytest.mark.parametrize(("stage", "file"), [("instruct", "trajectories.json"), ("rl", "rl.parquet")])
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [pytest.param("instruct", "trajectories.json", marks=pytest.mark.integration), ("rl", "rl.parquet")],
+)
 def test_the_users_own_file_of_copied_rows_is_compared_too(
     stage: str, file: str, drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,7 +210,7 @@ def test_a_run_goes_on_without_a_picture_whose_rows_were_taken_out(
     assert runs.info(run).rows == len(left)
 
 
-@pytest.mark.parametrize("stage", ["instruct", "rl"])
+@pytest.mark.parametrize("stage", ["instruct", pytest.param("rl", marks=pytest.mark.integration)])
 def test_changed_rows_are_checked_again_and_accepted(
     stage: str, drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,29 +248,3 @@ def test_changed_rows_that_cannot_be_trained_on_are_refused(
     edit(tmp_path / "base" / "model.safetensors")
     with pytest.raises(ConfigError, match=r"\(base\)"):
         prepare.check_again(run, None, Reporter())
-
-
-def test_a_run_of_an_older_version_has_nothing_to_compare(
-    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = begun(drawn_rows, tmp_path, monkeypatch)
-    (run.folder / changes.FILE).unlink()
-    edit(tmp_path / "base" / "model.safetensors")
-    assert list(changes.changed_files(run)) == []
-
-
-def test_rows_changed_is_for_a_run_that_is_begun() -> None:
-    assert virc("train", "tiny", "--stage", "instruct", "--rows-changed").code == 2
-
-
-def test_rows_that_a_run_copies_now_are_read_where_their_copies_are(
-    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = begun(drawn_rows, tmp_path, monkeypatch)
-    assert Path(runs.info(run).data).parent == Path(str(runs.info(run).media)) == tmp_path / "data" / "polygons"
-    transparent_picture(tmp_path)
-    monkeypatch.setattr(lengths, "_headers", {})  # another process has looked at no picture yet
-    prepare.check_again(run, None, Reporter())
-    info = runs.info(run)
-    assert Path(info.data).parent == Path(str(info.media)) == run.folder / "data"
-    assert list(changes.changed_files(run)) == []

@@ -33,11 +33,3 @@ def test_paths_from_the_folder_of_the_file_are_refused(words: str, named: str, t
     with pytest.raises(ConfigError, match=f"names {named} from its own folder") as error:
         check_copies(names)
     assert str(tmp_path / named) in (error.value.hint or "")
-
-
-@pytest.mark.parametrize(
-    "words", ["command: [python, -m, server]", "command: [/opt/serve]\n  cwd: /srv", "url: http://a/mcp"]
-)
-def test_absolute_paths_and_addresses_are_copied(words: str, tmp_path: Path) -> None:
-    (tmp_path / "find.yaml").write_text(f"{TOOL}  {words}\n")
-    check_copies(registry.load([str(tmp_path / "find.yaml")]))

@@ -5,12 +5,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
 from support.called import virc
@@ -56,13 +53,9 @@ def write(run: Run, **about: Any) -> None:
     [
         ({"base": "/gone"}, 3, "mine was begun with /gone/config.json, which is gone"),
         ({"adapter": "/gone"}, 3, "mine was begun with /gone/adapter_config.json, which is gone"),
-        ({"data": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
         ({"validation": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
         ({"python": "/gone"}, 4, "virc env create sft --device cpu"),
-        ({"settings": {"train_batch_size": []}}, 3, "not of this version of virc"),
         ({"settings": {"data": "d", "learning_rate": 1e-5, "batch": 8}}, 3, "unknown field `batch`"),
-        ({"kind": "unknown"}, 3, "not of this version of virc"),
-        ({"kind": "runs"}, 3, "not of this version of virc"),
     ],
 )
 def test_what_is_gone_is_said_before_an_engine_starts(run: Run, about: dict[str, Any], code: int, said: str) -> None:
@@ -72,23 +65,6 @@ def test_what_is_gone_is_said_before_an_engine_starts(run: Run, about: dict[str,
     assert said in done.err
     assert not run.attempt(1).exists()
     assert runs.state(run).progress == "new"
-
-
-def test_images_that_were_moved_are_said_before_an_engine_starts(run: Run, tmp_path: Path) -> None:
-    rows = drawn(tmp_path / "set", "sft,rl")
-    at = {
-        "images": [{"image": f"file://{tmp_path}/set/images/000/a.png"}],
-        "prompt": [{"role": "user", "content": "?"}],
-    }
-    pq.write_table(pa.Table.from_pylist([at | {"extra_info": {"reference": ""}}]), tmp_path / "train.parquet")
-    for data, gone in ((rows, "train-3-000000-0.png"), (tmp_path / "train.parquet", "a.png")):
-        write(run, data=str(data), media=str(rows.parent))
-        shutil.move(tmp_path / "set" / "images", tmp_path / "elsewhere")
-        done = virc("train", "--resume", "--name", "mine")
-        shutil.move(tmp_path / "elsewhere", tmp_path / "set" / "images")
-        assert done.code == 3
-        assert f"mine was begun with {tmp_path}/set/images/000/{gone}, which is gone" in done.err
-        assert runs.state(run).progress == "new"
 
 
 @pytest.mark.parametrize("file", ["trajectories.json", "rl.parquet"])
@@ -126,16 +102,3 @@ def test_a_terminal_that_is_closed_asks_to_save_unless_nohup_was_said(before: An
         assert received == [signal.SIGHUP] * asked
     finally:
         signal.signal(signal.SIGHUP, former)
-
-
-def test_beside_the_main_thread_no_signal_is_taken() -> None:
-    before, taken = signal.getsignal(signal.SIGTERM), list[Any]()
-
-    def look() -> None:
-        with attempt._signals() as received:
-            taken.append((received, signal.getsignal(signal.SIGTERM)))
-
-    thread = Thread(target=look)
-    thread.start()
-    thread.join()
-    assert taken == [([], before)]

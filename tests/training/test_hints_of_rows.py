@@ -100,28 +100,15 @@ def hints(done: Done) -> list[str]:
     ("line", "typed"),
     [
         ("data check broken.jsonl", ["data check broken.jsonl --clean DIR"]),
-        ("data check broken_pairs.jsonl", ["data check broken_pairs.jsonl --clean DIR"]),
         (f"{CONVERT.format('broken.jsonl')}sft", [f"{CONVERT.format('broken.jsonl')}sft --skip-faulty"]),
-        (f"{CONVERT.format('plain.jsonl')}conversation", [f"{CONVERT.format('plain.jsonl')}conversation --limit 1"]),
         (f"{CONVERT.format('plain.jsonl')}pairs", ["virc data convert plain.jsonl --to DIR --format batch"]),
-        (f"{CONVERT.format('plain.jsonl')}sft --coordinates permille", [f"{CONVERT.format('plain.jsonl')}sft"]),
-        (f"{CONVERT.format('plain.jsonl')}sft --answers", [f"{CONVERT.format('plain.jsonl')}sft"]),
-        (f"{CONVERT.format('pairs.jsonl')}sft --images square_1000", [f"{CONVERT.format('pairs.jsonl')}sft"]),
         (f"{CONVERT.format('batch.jsonl')}sft", [f"{CONVERT.format('batch.jsonl')}sft --answers"]),
         (f"{CONVERT.format('own.csv')}sft", [f"{CONVERT.format('own.csv')}sft --answers"]),
-        (f"{CONVERT.format('batch.jsonl')}batch --answers", [f"{CONVERT.format('batch.jsonl')}sft --answers"]),
-        (f"{CONVERT.format('own.csv')}pairs", ["virc data convert own.csv --to DIR --format batch"]),
         (f"{CONVERT.format('batch.jsonl')}rl", [f"{CONVERT.format('batch.jsonl')}rl --protocol default"]),
-        (f"{CONVERT.format('batch.jsonl')}prompts", [f"{CONVERT.format('batch.jsonl')}prompts --protocol default"]),
         (INSTRUCT.format("broken.jsonl"), ["virc data check broken.jsonl --clean DIR", INSTRUCT.format("DIR")]),
         (
             INSTRUCT.format("big.jsonl"),
             ["virc data convert big.jsonl --to DIR --format sft --max-pixels 63504", INSTRUCT.format("DIR")],
-        ),
-        (
-            INSTRUCT.format("huge/trajectories.json"),
-            ["virc data convert huge/trajectories.json --to DIR --format sft --max-pixels 63504",
-             INSTRUCT.format("DIR")],
         ),
         (
             DPO.format("big_pairs.jsonl"),
@@ -132,34 +119,17 @@ def hints(done: Done) -> list[str]:
             ["virc data convert pairs.jsonl --to DIR --format sft", INSTRUCT.format("DIR")],
         ),
         (
-            INSTRUCT.format("batch.jsonl"),
-            ["virc data convert batch.jsonl --to DIR --format sft --answers --model tiny", INSTRUCT.format("DIR")],
-        ),
-        (
             INSTRUCT.format("own.csv"),
             ["virc data convert own.csv --to DIR --format sft --answers --model tiny", INSTRUCT.format("DIR")],
         ),
         (RL.format("batch.jsonl"), [f"{RL.format('batch.jsonl')} --with multi-turn"]),
-        (RL.format("own.csv"), [f"{RL.format('own.csv')} --with multi-turn"]),
-        (RL.format("pairs.jsonl"), ["virc data convert pairs.jsonl --to DIR --format batch"]),
         (DPO.format("plain.jsonl"), ["virc data convert plain.jsonl --to DIR --format batch"]),
-        (DPO.format("calls/trajectories.json"), ["virc data convert calls/trajectories.json --to DIR --format batch"]),
         (INSTRUCT.format("parts"), [INSTRUCT.format("parts/own_train.jsonl")]),
         ("eval asked --model tiny --max-turns 1", ["eval asked/own_val.jsonl --model tiny --max-turns 1"]),
         (
             SOLVE.format("answers.csv", "plain.jsonl"),
             ["virc data convert plain.jsonl --to DIR --format batch", SOLVE.format("new.csv", "DIR/plain.jsonl")],
         ),
-        (
-            SOLVE.format("answers.csv", "pairs.jsonl"),
-            ["virc data convert pairs.jsonl --to DIR --format batch", SOLVE.format("new.csv", "DIR/pairs.jsonl")],
-        ),
-        (
-            "data sample pairs.jsonl --model tiny --samples 1 --to new.jsonl",
-            ["virc data convert pairs.jsonl --to DIR --format batch"],
-        ),
-        (SCORE.format("pairs.jsonl"), ["virc data convert pairs.jsonl --to DIR --format sft", SCORE.format("DIR")]),
-        (SCORE.format("own.csv"), ["virc data convert own.csv --to DIR --format sft --answers", SCORE.format("DIR")]),
         (DPO.format("broken_pairs.jsonl"), ["virc data check broken_pairs.jsonl --clean DIR", DPO.format("DIR")]),
     ],
 )  # fmt: skip
@@ -186,39 +156,3 @@ def test_rows_that_train_takes_are_clean_and_convert(workspace: Path, rows: str,
     found = run(f"data check {file} --json").json
     unanswered = 8 if (format, rows.endswith("pairs.jsonl")) == ("batch", True) else 0
     assert (found["faults"], found["datasets"][0]["counts"]["unanswered"]) == ({}, unanswered)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("--set max_pixels=100000", "--set max_pixels cannot raise the limit of tiny, 63,504 pixels"),
-        ("", "8 of 8 images have more than the 63,504 pixels that tiny sees"),
-        ("--set max_pixels=20000", "8 of 8 images have more than max_pixels, 20,000: they are shown smaller"),
-    ],
-)
-def test_a_limit_of_pixels_is_named_with_its_number(workspace: Path, words: str, said: str) -> None:
-    assert said in run(f"{INSTRUCT.format('big.jsonl')} {words}").err
-
-
-@pytest.mark.parametrize("image", ["big.png", "a.png"])
-@pytest.mark.parametrize("command", ["solve {}.png 'What is it?'", "batch {}_asked.jsonl", "eval {}_asked.jsonl"])
-def test_a_limit_of_pixels_is_named_once_where_questions_are_asked(workspace: Path, command: str, image: str) -> None:
-    name = image.removesuffix(".png")
-    Path(f"{name}_asked.jsonl").write_text("\n".join(json.dumps({**problem(n), "image": image}) for n in range(2)))
-    done = run(f"{command.format(name)} --model tiny --max-turns 1")
-    said = "images with more than the 63,504 pixels that tiny sees are shown smaller"
-    assert done.err.count(said) == (image == "big.png"), done.err
-
-
-@pytest.mark.parametrize(("number", "code"), [("", 0), (" 1, 2 and 3.", 0), (" [1, 2, 3, 4]", 5), (" (1.5 2 -3 4)", 5)])
-def test_fewer_pixels_are_refused_only_where_rows_have_boxes(workspace: Path, number: str, code: int) -> None:
-    file = Path("huge/trajectories.json")
-    rows = json.loads(file.read_bytes())
-    for row in rows:
-        system, user, *_ = row["messages"]
-        reply = f"<think>I see it.{number}</think>\n<answer>{row['answer']}</answer>"
-        row |= {"messages": [system, user, {"role": "assistant", "content": reply}], "images": row["images"][:1]}
-    file.write_text(json.dumps(rows))
-    done = run(INSTRUCT.format(file))
-    assert "8 of 8 images have more than" in done.err
-    assert done.code == code, done.err

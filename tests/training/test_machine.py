@@ -60,18 +60,20 @@ def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("named", "shown"),
     [
-        (None, [H200, RTX, A100]), ("0,1,2", [H200, RTX, A100]), ("2,0", [A100, H200]), ("1", [RTX]),
-        (" 1, 2 ", [RTX, A100]),
-        ("", []), (",", []), (" ", []), ("-1", []), ("-1,0", []), ("NoDevFiles", []), ("none", []), ("all", []),
-        ("0,-1,1", [H200]), ("0,3,1", [H200]), ("3", []), ("0,,1", [H200]), ("0,x,1", [H200]), ("1;2", [RTX]),
-        ("+1", [RTX]), ("01", [RTX]), ("2gpu,1ampere", [A100, RTX]), ("0x1", [H200]), ("99999999999999999999", []),
-        ("0,0", []), ("0,1,0", []), ("0,00", []), ("0,-0", []), ("0,3,0", []), ("0,3,3", []), ("0,-1,0", [H200]),
-        ("-0", [H200]), (" -00,1", [H200, RTX]), ("-01", []), ("- 0", []), ("+-0", []), ("\v1", [RTX]),
-        ("\u00a01", []), ("\u0661", []),
-        ("GPU-aa1", [H200]), ("GPU-ab", [RTX]), ("GPU-a", []), ("GPU-", []), ("GPU-c3,GPU-aa", [A100, H200]),
-        ("GPU-c3,GPU-zz,GPU-aa1", [A100]), ("GPU-aa1,1", [H200]), ("1,GPU-aa1", [RTX]), ("GPU-aa1,GPU-aa", []),
+        (None, [H200, RTX, A100]),
+        ("2,0", [A100, H200]),
+        ("", []),
+        ("-1", []),
+        ("-1,0", []),
+        ("0,-1,1", [H200]),
+        ("0,x,1", [H200]),
+        ("0x1", [H200]),
+        ("0,0", []),
+        ("0,3,0", []),
+        ("\u00a01", []),
+        ("\u0661", []),
+        ("GPU-", []),
         ("GPU-aa1,GPU-zz,GPU-aa1", []),
-        ("gpu-aa1", []), ("GPU-AA1", []), ("GPU-aa11", []), ("MIG-e1", []),
     ],
 )  # fmt: skip
 def test_gpus_are_those_that_cuda_shows(
@@ -89,9 +91,10 @@ def test_gpus_are_those_that_cuda_shows(
 @pytest.mark.parametrize(
     ("named", "shown"),
     [
-        (None, [("MIG 3g.20gb", 19.0)]), ("MIG-e1", [("MIG 3g.20gb", 19.0)]), ("MIG-e2", [("MIG 1c.1g.5gb+me", 4.75)]),
-        ("MIG-e2,MIG-e1", [("MIG 1c.1g.5gb+me", 4.75)]), ("MIG-e", []), ("MIG-e3", []), ("2", [("MIG 3g.20gb", 19.0)]),
-        ("GPU-c3", [("MIG 3g.20gb", 19.0)]), ("1", [("", 23.99)]), ("1,2", [("MIG 3g.20gb", 19.0)]), ("3", []),
+        (None, [("MIG 3g.20gb", 19.0)]),
+        ("MIG-e2", [("MIG 1c.1g.5gb+me", 4.75)]),
+        ("2", [("MIG 3g.20gb", 19.0)]),
+        ("1", [("", 23.99)]),
     ],
 )  # fmt: skip
 def test_a_slice_is_shown_alone(
@@ -102,10 +105,7 @@ def test_a_slice_is_shown_alone(
     assert [(gpu.name.partition(A100)[2].strip(), round(gpu.gib, 2)) for gpu in found.gpus] == shown
 
 
-@pytest.mark.parametrize(
-    ("named", "count"),
-    [("GPU-", 0), ("MIG-", 0), ("GPU-,GPU-", 0), ("GPU-a", 1), ("GPU-aa1,GPU-", 1), ("GPU-,GPU-a", 0)],
-)
+@pytest.mark.parametrize(("named", "count"), [("GPU-", 0), ("GPU-a", 1)])
 def test_a_prefix_alone_names_not_even_the_only_gpu(named: str, count: int) -> None:
     assert len(machine.visible([Gpu(H200, 1.0, 1.0, "", "GPU-aa1")], named)) == count
 
@@ -113,8 +113,9 @@ def test_a_prefix_alone_names_not_even_the_only_gpu(named: str, count: int) -> N
 @pytest.mark.parametrize(
     ("order", "first"),
     [
-        (None, RTX), ("PCI_BUS_ID", RTX), ("FASTEST_FIRST", H200),
-        ("fastest_first", None), ("PCI_BUS_ID ", None), ("1", None), ("", None),
+        (None, RTX),
+        ("FASTEST_FIRST", H200),
+        ("fastest_first", None),
     ],
 )  # fmt: skip
 def test_numbers_follow_the_order_that_is_chosen(
@@ -134,14 +135,9 @@ def test_numbers_follow_the_order_that_is_chosen(
     ("variables", "shell", "given"),
     [
         ({}, {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
-        ({}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}),
-        ({}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
-        ({"CUDA_VISIBLE_DEVICES": "0,1"}, {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0,1"}),
         ({"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "5"}),
         ({"CUDA_VISIBLE_DEVICES": "1,0"}, {"CUDA_VISIBLE_DEVICES": "GPU-x,b"}, {"CUDA_VISIBLE_DEVICES": "b,GPU-x"}),
         ({"CUDA_VISIBLE_DEVICES": "0,2"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "4,-1"}),
-        ({"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}),
-        ({"CUDA_VISIBLE_DEVICES": "-1,-1"}, {"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "-1,-1"}),
     ],
 )  # fmt: skip
 def test_a_process_gets_the_gpus_that_are_counted(
@@ -150,10 +146,7 @@ def test_a_process_gets_the_gpus_that_are_counted(
     assert given.items() <= machine.pinned(variables, shell).items()
 
 
-@pytest.mark.parametrize(
-    "script",
-    ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'", "echo 'x, 9, [N/A], 5, G, no'"],
-)
+@pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo 'x, 9, [N/A], 5, G, no'"])
 def test_a_program_that_names_no_gpu_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     answering(tmp_path, monkeypatch, script)
     assert machine.find(tmp_path).gpus == ()
@@ -163,26 +156,6 @@ def test_without_the_program_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     found = machine.find(tmp_path)
     assert (found.gpus, found.trouble) == ((), None)
-
-
-def test_gpus_whose_slices_are_not_said_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(tmp_path, monkeypatch, f'[ "$1" != -L ] && printf "{SLICED}"')
-    found = machine.find(tmp_path, {})
-    assert [gpu.name for gpu in found.gpus] == [H200, RTX]
-    assert found.trouble == "the MIG mode of a GPU shows 2 of the 3 GPUs here"
-
-
-def test_each_gpu_has_its_own_slices() -> None:
-    listed = "".join(f"GPU {at}: X (UUID: GPU-{at})\n  MIG {at + 1}g.5gb Device 0: (UUID: MIG-{at})\n" for at in (0, 1))
-    first, second = machine.with_slices([Gpu("X", 0, 0, "5", "GPU-0"), Gpu("Y", 0, 0, "5", "GPU-1")], listed)
-    assert first.slices == (Gpu("X MIG 1g.5gb", 4.75, 4.75, "5", "MIG-0"),)
-    assert second.slices == (Gpu("Y MIG 2g.5gb", 4.75, 4.75, "5", "MIG-1"),)
-
-
-def test_a_gpu_whose_name_holds_a_comma_is_one_gpu() -> None:
-    assert machine.read_gpus("Model A, rev 2, 2048, 1024, 1.0, U, no\n") == (
-        Gpu("Model A, rev 2", 2.0, 1.0, "1.0", "U"),
-    )
 
 
 def test_a_loaded_driver_that_does_not_answer_is_said(tmp_path: Path) -> None:
@@ -195,12 +168,7 @@ def test_a_loaded_driver_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert machine.trouble(SetupError("x"), (Gpu("g", 1, 1, "1"),), driver) is None
 
 
-def test_memory_is_the_machines(tmp_path: Path) -> None:
-    found = machine.here(tmp_path, root=rooted(tmp_path, {}))
-    assert (found.memory_gib, found.free_gib) == (16, 8)
-
-
-@pytest.mark.parametrize("line", ["0::/job/step", "4:memory:/job/step", "5:cpu,memory:/job/step"])
+@pytest.mark.parametrize("line", ["0::/job/step", "4:memory:/job/step"])
 def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
     one = line.startswith("0")
     top = "sys/fs/cgroup" if one else "sys/fs/cgroup/memory"
@@ -217,27 +185,6 @@ def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
     assert (found.memory_gib, found.free_gib) == (4, 2)
 
 
-def test_a_cgroup_leaves_no_more_than_the_machine_has(tmp_path: Path) -> None:
-    files = {
-        "proc/self/cgroup": "0::/\n",
-        "sys/fs/cgroup/memory.max": str(12 * GIB),
-        "sys/fs/cgroup/memory.current": str(GIB),
-    }
-    found = machine.here(tmp_path, root=rooted(tmp_path, files))
-    assert (found.memory_gib, found.free_gib) == (12, 8)
-    (tmp_path / "sys/fs/cgroup/memory.current").write_text(str(13 * GIB))  # swapped out
-    assert machine.here(tmp_path, root=tmp_path).free_gib == 0
-
-
-def test_a_limit_over_what_there_is_is_none(tmp_path: Path) -> None:
-    files = {
-        "proc/self/cgroup": "0::/\n",
-        "sys/fs/cgroup/memory.max": str(64 * GIB),
-        "sys/fs/cgroup/memory.current": "0",
-    }
-    assert machine.here(tmp_path, root=rooted(tmp_path, files)).memory_gib == 16
-
-
 def test_in_a_container_the_controllers_own_folder_counts(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "0::/../../outside\n",
@@ -245,10 +192,3 @@ def test_in_a_container_the_controllers_own_folder_counts(tmp_path: Path) -> Non
         "sys/fs/cgroup/memory.current": "0",
     }
     assert machine.here(tmp_path, root=rooted(tmp_path, files)).memory_gib == 4
-
-
-def test_this_machine_has_cores_memory_and_disk(tmp_path: Path) -> None:
-    found = machine.here(tmp_path / "not" / "yet")
-    assert found.cores >= 1
-    assert 0 < found.free_gib <= found.memory_gib
-    assert found.disk_gib > 0

@@ -1,6 +1,5 @@
 """A run and an adapter are models wherever a model is named, and what they are spoken to in is theirs."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,13 +12,10 @@ from support.made import make, running, save
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
-from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, own_protocol
 from virc.runs.run import Run
 from virc.systems import registry as systems
-from virc.training.prepare import future_run
-from virc.training.request import TrainRequest
 
 
 @pytest.fixture
@@ -103,7 +99,7 @@ def test_a_model_merged_from_the_newest_checkpoint_of_its_run_has_its_name(works
     assert models.find("mine", workspace).folder == folder
 
 
-@pytest.mark.parametrize("source", ["mine@40", "other@80", None])
+@pytest.mark.parametrize("source", ["mine@40", None])
 def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
     workspace: Path, source: str | None
 ) -> None:
@@ -122,23 +118,9 @@ def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
     assert models.find("mine@80", workspace).folder.resolve() == newest
 
 
-def test_a_run_that_was_made_anew_is_not_taken_for_the_model_of_the_old_one(workspace: Path) -> None:
-    folder = merged(workspace, "mine", "mine@40")
-    os.utime(folder / provenance.FILE_NAME, (1, 1))
-    saved(make(workspace, "mine"), 40)
-    with pytest.raises(ConfigError, match="two models"):
-        models.find("mine", workspace)
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
-    [
-        ("tiny", "tiny is a model of this package"),
-        ("ViRC-3B", "ViRC-3B is a model of the system virc"),
-        ("deepeyes-judge", "deepeyes-judge is the judge Qwen"),
-        ("ten", "models/ten is a model already, merged from mine@10"),
-        ("lora", "./lora is a model already"),
-    ],
+    [("tiny", "tiny is a model of this package"), ("ten", "models/ten is a model already, merged from mine@10")],
 )
 def test_a_run_takes_no_name_of_another_model(workspace: Path, name: str, said: str) -> None:
     merged(workspace, "ten", "mine@10")
@@ -149,23 +131,9 @@ def test_a_run_takes_no_name_of_another_model(workspace: Path, name: str, said: 
     assert not (workspace / "runs").exists()
 
 
-def test_a_run_without_a_name_gets_none_of_a_model(workspace: Path) -> None:
-    merged(workspace, "tiny-practice", "mine@10")
-    request = TrainRequest(system="tiny", stage="practice", base="tiny", workspace=workspace)
-    assert future_run(request, request.resolve()).name == "tiny-practice-2"
-
-
 @pytest.mark.parametrize(
     ("folder", "said"),
-    [
-        ("models/tiny", "tiny is a model of this package"),
-        ("tiny", "tiny is a model of this package"),
-        ("models/ViRC-3B", "ViRC-3B is a model of the system virc"),
-        ("models/other", "other is a run"),
-        ("models/older", None),
-        ("models/mine", None),
-        ("elsewhere/tiny", None),
-    ],
+    [("models/tiny", "tiny is a model of this package"), ("models/other", "other is a run"), ("models/mine", None)],
 )
 def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, said: str | None) -> None:
     make(workspace, "other")
@@ -178,7 +146,7 @@ def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, s
     assert (older.code, "a model cannot be called mine: mine is a run" in older.err) == (3, True), older.err
 
 
-@pytest.mark.parametrize("step", ["7", "latest", "", "08"])
+@pytest.mark.parametrize("step", ["7", "08"])
 def test_an_unknown_step_names_those_there_are(workspace: Path, step: str) -> None:
     run = make(workspace, "first")
     saved(run, 8)
@@ -196,14 +164,6 @@ def test_a_checkpoint_named_by_its_path_belongs_to_its_run(workspace: Path) -> N
     assert found.folder.resolve() == folder
     assert found.system == systems.get("tiny")
     assert chat_protocol.of_weights(found).protocol.system == said
-
-
-def test_a_folder_goes_before_a_run_of_that_name(workspace: Path) -> None:
-    saved(make(workspace, "mine"), 8)
-    folder = workspace / "mine"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    assert models.find("mine", workspace).folder.resolve() == folder
 
 
 def test_a_run_goes_before_no_short_name(workspace: Path) -> None:
@@ -231,7 +191,7 @@ def test_a_misspelt_run_gets_the_nearest_whatever_else_is_broken(workspace: Path
     assert caught.value.hint == "did you mean 'tiny-instruct'?"
 
 
-@pytest.mark.parametrize("name", ["first/../first@8", "../here/runs", ".", "first@8@8", "@8", "@", "a\0b@8"])
+@pytest.mark.parametrize("name", ["first/../first@8", "first@8@8", "a\0b@8"])
 def test_a_name_that_no_run_has_is_none(workspace: Path, name: str) -> None:
     saved(make(workspace, "first"), 8)
     with pytest.raises(ConfigError, match=r"no model|not on this machine"):
@@ -274,13 +234,7 @@ def test_a_run_may_have_trained_an_adapter_on_a_run(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "hint"),
-    [
-        ("some/base", "virc download some/base"),
-        ("/gone/away", "base_model_name_or_path into"),
-        ("a b/$(date)", "base_model_name_or_path into"),
-        ("../../etc", "base_model_name_or_path into"),
-    ],
+    ("base", "hint"), [("some/base", "virc download some/base"), ("a b/$(date)", "base_model_name_or_path into")]
 )
 def test_a_base_that_is_not_here_is_named_with_what_to_do(workspace: Path, base: str, hint: str) -> None:
     small_lora.describe(workspace / "lora", base_model_name_or_path=base)
@@ -299,10 +253,10 @@ def test_an_adapter_on_an_adapter_is_refused_be_it_on_itself(workspace: Path) ->
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", '{"peft_type": "LORA"}', '{"peft_type": "LORA", "base_model_name_or_path": null}',
+        "[]",
         '{"peft_type": "LORA", "base_model_name_or_path": "a\\u0000b"}',
-        '{"peft_type": "XLORA", "base_model_name_or_path": "tiny"}', "[" * 100_000, " " * (2**20 + 1),
-        '{"peft_type": "LORA", "base_model_name_or_path": "tiny", "lora_alpha": "2"}', "\xff",
+        "[" * 100_000,
+        "\xff",
     ],
 )  # fmt: skip
 def test_settings_that_describe_no_adapter_are_refused_in_a_line(workspace: Path, text: str) -> None:
@@ -332,6 +286,7 @@ def test_an_adapter_whose_model_never_had_our_chat_protocol_is_not_asked_in_it(w
     assert f"put {FILE_NAME} into lora" in str(caught.value.hint)
 
 
+@pytest.mark.integration
 def test_solve_asks_a_run_in_what_it_was_trained_with(workspace: Path) -> None:
     run = make(workspace, "first")
     folder = save(run, 8)
@@ -342,24 +297,14 @@ def test_solve_asks_a_run_in_what_it_was_trained_with(workspace: Path) -> None:
     assert (done.json["model"], done.json["protocol"]) == ("first@8", "trained"), done.err
 
 
-def test_an_adapter_of_the_model_of_this_package_is_not_that_model(workspace: Path) -> None:
-    small_lora.write(workspace / "lora")
-    opened = [open_model(Choice(model=name, device="cpu"), workspace) for name in ("tiny", "lora")]
-    assert [(each.name, each.embedded, each.chat_protocol.origin) for each in opened] == [
-        ("tiny", True, "trained"),
-        ("lora", False, "trained"),
-    ]
-
-
-@pytest.mark.parametrize("way", ["flag", "variable", "config"])
+@pytest.mark.parametrize("way", ["variable", "config"])
 def test_a_run_is_a_model_however_it_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     make(workspace, "first")
-    words = ["--model", "first"] if way == "flag" else []
     if way == "variable":
         monkeypatch.setenv("VIRC_MODEL", "first")
     if way == "config":
         assert virc("config", "set", "model", "first").code == 0
-    done = virc("solve", picture(workspace), "Which?", "--json", *words)
+    done = virc("solve", picture(workspace), "Which?", "--json")
     assert done.code == 3
     assert done.json["error"]["message"] == "the run first has saved no whole checkpoint"
 

@@ -11,14 +11,13 @@ import stage_rows
 from support import preference_rows, published_pairs
 from support.called import virc
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError
 from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import Row, get, only_source
 from virc.data.rows.record import Message, Record
-from virc.reasoning.grammar import Grammar
-from virc.training.preflight import process, sft
-from virc.training.preflight.pairs import check, one_by_one, rejected_side
-from virc.training.preflight.types import PairsRequest, Request
+from virc.training.preflight import sft
+from virc.training.preflight.pairs import check, one_by_one
+from virc.training.preflight.types import PairsRequest
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +50,6 @@ def test_both_sides_are_counted_and_the_longer_one_bounds(rows: Path, tmp_path: 
     assert uneven.total - even.total == pytest.approx((uneven.longest - even.longest) * len(lines), rel=0.1)
     with pytest.raises(DataError, match="longer than the cutoff_len"):
         check(request(longer, cutoff=even.longest))
-
-
-def test_pairs_are_trained_on_where_they_are(rows: Path) -> None:
-    found = check(request(rows))
-    assert (found.file, found.dataset, found.media) == (rows, "pairs", rows.parent)
-    assert found.entry["ranking"] is True
-    columns = {"messages": "messages", "images": "images", "chosen": "chosen", "rejected": "rejected"}
-    assert found.entry["columns"] == columns
-    assert found.faults == {}
 
 
 def test_a_pair_with_one_long_side_is_left_out_whole(rows: Path, tmp_path: Path) -> None:
@@ -103,12 +93,7 @@ def test_no_reply_of_kto_follows_one_to_the_same_prompt(pairs: int) -> None:
     assert all(record.rejected is None for record, wanted in made if not wanted)
 
 
-def test_kto_needs_a_folder_for_its_rows(rows: Path) -> None:
-    with pytest.raises(UsageError, match="no folder is named"):
-        check(request(rows, feedback=True))
-
-
-@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("feedback", [True])
 def test_a_curriculum_orders_pairs(rows: Path, tmp_path: Path, feedback: bool) -> None:
     lines = [{**json.loads(line), "level": at % 2} for at, line in enumerate(rows.read_text().splitlines())]
     file = rows.with_name("levels.jsonl")
@@ -130,21 +115,6 @@ def test_rows_without_a_second_side_are_refused(rows: Path) -> None:
         check(request(rows, source=only_source(rows.with_name("trajectories.json"))))
 
 
-def test_the_worse_side_is_a_row_of_its_own(rows: Path) -> None:
-    row = next(iter(get("pairs").read(only_source(rows))))
-    worse = rejected_side(row).known()
-    assert worse.messages[-1].content == row.known().rejected
-    assert worse.messages[:-1] == row.known().messages[:-1]
-
-
-def test_a_request_for_pairs_comes_back_as_one(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked: Request = request(rows, feedback=True)
-    words = process.step(asked, Path("python"), Path()).argv
-    assert process._request(words[-1]) == asked
-    assert process.main([process.step(request(rows), Path(), Path()).argv[-1]]) == 0
-    assert process.read(capsys.readouterr().out) == check(request(rows))
-
-
 def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
     done = virc("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data", rows)
     assert done.code == 0, done.err
@@ -152,14 +122,6 @@ def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
     assert "tokens of both sides: mean" in done.err
     assert "reference weights" in done.out
     assert "pref_loss: sigmoid" in done.out
-
-
-def test_the_command_refuses_trajectories_for_preferences(rows: Path) -> None:
-    words = ("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data")
-    done = virc(*words, rows.with_name("trajectories.json"))
-    assert done.code == 5
-    assert "is not that of pairs of replies" in done.err
-    assert "--pairs" in done.err
 
 
 def converted(write: Callable[[Path], Path], folder: Path) -> PairsRequest:
@@ -170,7 +132,7 @@ def converted(write: Callable[[Path], Path], folder: Path) -> PairsRequest:
     return PairsRequest(**msgspec.structs.asdict(stage_rows.request(next((folder / "to").glob("*.jsonl")))))
 
 
-@pytest.mark.parametrize("write", published_pairs.ALL)
+@pytest.mark.parametrize("write", [published_pairs.mmpr, published_pairs.trl_plain])
 def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tmp_path: Path) -> None:
     """They are questions and answers alone: who publishes such rows has no words around them."""
     found = check(converted(write, tmp_path))
@@ -180,7 +142,7 @@ def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tm
     assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
 
 
-@pytest.mark.parametrize("write", [published_pairs.mmpr, published_pairs.texts, published_pairs.trl_implicit])
+@pytest.mark.parametrize("write", [published_pairs.trl_implicit])
 def test_published_pairs_are_written_with_both_sides(write: Callable[[Path], Path], tmp_path: Path) -> None:
     asked = stage_rows.request(write(tmp_path), folder=tmp_path / "data")
     found = check(PairsRequest(**msgspec.structs.asdict(asked)))
@@ -191,20 +153,11 @@ def test_published_pairs_are_written_with_both_sides(write: Callable[[Path], Pat
     assert found.entry["ranking"] is True
 
 
-def test_marks_of_a_thought_and_an_answer_are_those_of_the_chat_protocol(tmp_path: Path) -> None:
-    request = converted(published_pairs.mmpr, tmp_path)
-    file = request.source.file
-    for said in ("It says 12.", "It says 47.", "It says 85."):
-        file.write_text(file.read_text().replace(said, f"<think>I look.</think> <answer>{said}</answer>"))
-    assert check(request).protocol.grammar == Grammar(calls=())
-
-
 @pytest.mark.parametrize(
     "call",
     [
         "<tool_call>{}</tool_call>",
         {"thought": "Look.", "actions": [{"name": "Crop", "arguments": {"bbox": [1, 2, 3, 4]}}]},
-        {"thought": "Look.", "action_name": "crop", "action": {"bbox": [1, 2, 3, 4]}},
     ],
 )
 def test_pairs_that_call_a_tool_are_of_a_chat_protocol(call: object, tmp_path: Path) -> None:
@@ -216,7 +169,7 @@ def test_pairs_that_call_a_tool_are_of_a_chat_protocol(call: object, tmp_path: P
         check(request)
 
 
-@pytest.mark.parametrize("said", ["f(2) = 5", '{"bbox_2d": [1, 2, 3, 4]}', '{"name": "Bob", "age": 3}'])
+@pytest.mark.parametrize("said", ['{"bbox_2d": [1, 2, 3, 4]}'])
 def test_answers_that_look_like_calls_are_answers(said: str, tmp_path: Path) -> None:
     request = converted(published_pairs.mmpr, tmp_path)
     file = request.source.file

@@ -45,31 +45,21 @@ def of_type(base: Path, kind: str) -> None:
     (base / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
 
 
-@pytest.mark.parametrize("stage", ["instruct", "rl"])
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda base: (base / WEIGHTS).unlink(), f"is incomplete: {WEIGHTS} is missing"),
-        (lambda base: (base / WEIGHTS).rename(base / "model.gguf"), f"is incomplete: {WEIGHTS} is missing"),
         (in_shards, "is incomplete: model-00002-of-00002.safetensors is missing"),
         (lambda base: (base / WEIGHTS).write_bytes((base / WEIGHTS).read_bytes()[:-9]), "it ends too early"),
-        (lambda base: (base / WEIGHTS).write_bytes(b""), "is damaged"),
-        (lambda base: (base / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\n"), "is damaged"),
         (lambda base: pickled(base, "pytorch_model.bin"), "has pickled weights only"),
-        (lambda base: pickled(base, "pytorch_model-00001-of-00002.bin"), "has pickled weights only"),
-        (lambda base: pickled(base, "consolidated.00.pth"), "has pickled weights only"),
         (lambda base: settings(base, quantization_config={"quant_method": "awq", "bits": 4}), "is quantized (awq)"),
-        (lambda base: settings(base, quantization_config={"quant_method": "fp8"}), "is quantized (fp8)"),
         (lambda base: settings(base, text_config={"quantization_config": {"quant_method": "gptq"}}), "(gptq)"),
-        (lambda base: of_type(base, "U8"), "is quantized (U8)"),
         (lambda base: of_type(base, "F8_E4M3"), "is quantized (F8_E4M3)"),
     ],
 )
-def test_weights_that_no_engine_trains_are_refused(
-    change: Callable[[Path], object], said: str, stage: str, base: Path
-) -> None:
+def test_weights_that_no_engine_trains_are_refused(change: Callable[[Path], object], said: str, base: Path) -> None:
     change(base)
-    done = virc("train", "tiny", "--stage", stage, "--from", str(base), "--dry-run")
+    done = virc("train", "tiny", "--stage", "instruct", "--from", str(base), "--dry-run")
     assert done.code == 3, done.err
     assert said in done.err
     assert "hint: " in done.err
@@ -80,17 +70,9 @@ def test_weights_that_no_engine_trains_are_refused(
     ("words", "said"),
     [
         ("engine.quantization_bit=4", "of quantized weights only an adapter is trained"),
-        ("engine.quantization_bit=8 engine.quantization_method=hqq", "of quantized weights only an adapter is trained"),
         ("engine.use_dora=true", "engine.use_dora is not taken: its adapter is more than products of low rank"),
-        ("engine.use_rslora=true", "engine.use_rslora is for LoRA adapters"),
-        ("engine.pissa_init=true", "engine.pissa_init is not taken: its adapter is of a changed base"),
-        ("engine.loraplus_lr_ratio=16", "engine.loraplus_lr_ratio is for LoRA adapters"),
-        ("engine.streaming=true", "with engine.streaming nobody counts the rows"),
         ("engine.streaming=true steps=5 engine.max_samples=3", "engine.max_samples does not go with engine.streaming"),
-        ("engine.streaming=true steps=5", None),
-        ("engine.use_rslora=false", None),
         ("--with lora engine.use_rslora=true", None),
-        ("--with lora engine.quantization_bit=4", None),
     ],
 )
 def test_settings_that_an_engine_refuses_are_refused_by_the_dry_run(words: str, said: str | None, base: Path) -> None:
@@ -122,9 +104,8 @@ DEEPEYES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("more", [{}, DEEPEYES, {"agent_name": "tool_agent"}], ids=["geo3k", "deepeyes", "agent"])
-def test_rows_in_the_layout_of_verl_name_the_command_that_takes_them(more: dict[str, Any], base: Path) -> None:
-    pq.write_table(pa.Table.from_pylist([verl_row(number, **more) for number in range(8)]), "rows.parquet")
+def test_rows_in_the_layout_of_verl_name_the_command_that_takes_them(base: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([verl_row(number, **DEEPEYES) for number in range(8)]), "rows.parquet")
     words = ("train", "tiny", "--stage", "rl", "--from", "tiny", "--data", "rows.parquet", "--dry-run")
     done = virc(*words)
     assert done.code == 5
@@ -134,7 +115,7 @@ def test_rows_in_the_layout_of_verl_name_the_command_that_takes_them(more: dict[
     assert "8 rows, 8 images" in done.err
 
 
-@pytest.mark.parametrize("without", [[0], [3], [1, 2], [6], list(range(8))], ids=str)
+@pytest.mark.parametrize("without", [[1, 2]], ids=str)
 def test_a_problem_without_a_picture_is_a_fault_of_its_row(without: list[int], base: Path) -> None:
     rows = [verl_row(number, int(number not in without)) for number in range(8)]
     pq.write_table(pa.Table.from_pylist(rows), "rows.parquet")

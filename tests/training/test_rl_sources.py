@@ -30,7 +30,6 @@ from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
-from virc.systems.registry import Reward
 from virc.tools.registry import known
 from virc.training import inputs as training
 from virc.training import rl_setup
@@ -160,17 +159,13 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
     )
 
 
-@pytest.mark.parametrize("whose", ["rows of a source", "all rows"])
 def test_a_tool_that_cannot_be_asked_is_refused_before_rollouts(
-    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], whose: str
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "away.yaml").write_text(AWAY)
     (tmp_path / "brief.py").write_text(REWARD)
     (tmp_path / "brief.yaml").write_text(SYSTEM.replace("[crop_image]", "[crop_image, ./away.yaml]"))
     of_source = asked(tmp_path / "run", resolved(f"sources=[{tmp_path}/brief.yaml]"))
-    away = of_source.sources["brief"].protocol
-    if whose == "all rows":
-        of_source = msgspec.structs.replace(of_source, chat_protocol=away, sources={}, beside=tmp_path)
     of_source = msgspec.structs.replace(of_source, tries_tools=True, loads=(str(tmp_path / "away.yaml"),))
     assert process.main([process.step(of_source, Path(), Path()).argv[-1]]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -217,27 +212,6 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     assert [total_for(file, source).name for source in ("virc", "brief")] == ["outcome", "brief"]
     turned = ["<think>a</think><tool_call>{}</tool_call>"]
     assert rolled_out(theirs, turned, settings)["score"] == 0.0
-
-
-def test_what_a_reward_lacks_is_counted_in_the_rows_of_its_system(workspace: Path, tmp_path: Path) -> None:
-    look = asked(tmp_path / "data", resolved(*BRIEF))
-    needy = msgspec.structs.replace(look.sources["brief"], reward=Reward("rules"))
-    assert check(msgspec.structs.replace(look, sources={"brief": needy})).lacking == {"overlap": 8}
-
-
-def test_the_code_of_every_source_is_kept(workspace: Path, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / f"{name}.yaml").write_text(SYSTEM.replace("brief", name))
-        (tmp_path / f"{name}.py").write_text(REWARD.replace("brief", name))
-    others = speakers(resolved(f"sources=[{tmp_path}/one.yaml, {tmp_path}/two.yaml]").config)
-    common = Settings(reward=Reward("outcome"), folder="/images", rollout="multi_turn")
-    kept = rl_setup.write_sources(others, tmp_path / "partial", tmp_path / "home", common)
-    assert [*kept] == ["sources/one/one.py", "sources/two/two.py"]
-    for name in ("one", "two"):
-        folder = f"sources/{name}"
-        told = msgspec.json.decode((tmp_path / "partial" / folder / sources.REWARD).read_bytes(), type=Settings)
-        assert told.reward.total == str(tmp_path / "home" / folder / "code" / f"{name}.py")
-        assert (tmp_path / "partial" / folder / "code" / f"{name}.py").is_file()
 
 
 def test_a_dry_run_shows_every_file_of_a_source(workspace: Path) -> None:

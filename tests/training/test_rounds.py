@@ -2,9 +2,7 @@
 
 import json
 import shlex
-import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +11,7 @@ from support.called import virc
 from training import rounds_plan
 
 from virc.core import locks
-from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Reporter
 from virc.runs import run as runs
 from virc.training import steps
@@ -98,63 +96,14 @@ def test_a_command_of_the_dry_run_is_one_that_virc_takes(workspace: Path) -> Non
     assert "row 1: line 1: no column is known as the question" in refused.err  # it read them
 
 
-def test_a_dry_run_warns_of_what_is_not_there(workspace: Path) -> None:
-    words = ("train", "tiny", "--rounds", 2, "--from", "nonesuch", "--data", "gone.jsonl")
-    done = virc(*words, "--dry-run")
-    assert (done.code, done.out.count("(to do)\n")) == (0, 4), done.err
-    assert done.err.count("there is no file gone.jsonl, which round 1, sample takes") == 1
-    assert done.err.count("warning: there is no model 'nonesuch'") == 1
-    planned = virc(*words, "--dry-run", "--json").json
-    assert (planned["progress"], len(planned["missing"])) == ("to do", 2)
-    refused = virc("train", "tiny", "--rounds", 1, "--from", "nonesuch", "--data", "problems.jsonl")
-    assert (refused.code, "error: there is no model 'nonesuch'" in refused.err) == (3, True), refused.err
-
-
-def test_a_base_that_is_gone_stops_no_rounds_that_need_it_no_more(workspace: Path) -> None:
-    found = of_tiny(workspace)
-    running.run(found, runner=Recorder(found))
-    gone = msgspec.structs.replace(found.steps[0], start="gone")
-    found = msgspec.structs.replace(found, steps=(gone, *found.steps[1:]))
-    assert not list(planning.missing(found, found.steps[1:]))
-    assert len(list(planning.missing(found, found.steps))) == 1
-
-
-def test_a_stage_without_its_rows_is_refused_before_hours_are_spent(workspace: Path) -> None:
-    words = [word for word in rounds_plan.WORDS if word != "--dry-run"]
-    for name in ("rows-1.jsonl", "rows-2.jsonl", "prompts-1.parquet"):
-        (workspace / name).write_text("{}\n")
-    done = virc("train", "./mine.yaml", "--rounds", 2, *words)
-    assert done.code == 5
-    assert "there is no file prompts-2.parquet, which round 2, rl takes" in done.err
-    planned = virc("train", "openvlthinker", "--rounds", 1, "--dry-run", "--json").json
-    missing = [error["message"] for error in planned["missing"]]
-    assert missing[0].startswith("there is no file data/openvlthinker-seed/problems.jsonl")
-    assert "there is no file openvlthinker-medium/prompts.parquet" in missing[1]
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["virc", "--rounds", "2"], 2, "virc has no rounds"),
         (["tiny", "--rounds", "2"], 2, "--data FILE.jsonl"),
-        (["tiny", "--rounds", "0"], 2, "not in the range"),
         (["tiny", "--rounds", "2", "--stage", "rl"], 2, "--stage is of one stage"),
-        (["tiny", "--rounds", "2", "--resume"], 2, "--resume is of one stage"),
-        (["tiny", "--rounds", "2", "--launcher", "slurm"], 2, "--launcher is of one stage"),
         (["tiny", "--rounds", "2", "--data", "problems.jsonl"], 3, "--stage instruct, or name what to begin with"),
         (["tiny", "--rounds", "1", "--from", "tiny", "--data", "gone.jsonl"], 5, "there is no file gone.jsonl"),
-        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--name", "a b"], 3, "cannot name"),
-        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--set", "lerning_rate=1"], 3, "lea"),
-        (
-            ["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--stop-on", "loss,length"],
-            2,
-            "the sign length",
-        ),
-        (
-            ["tiny", "--rounds", "1", "--from", "tiny", "--data", "x", "--judge-endpoint", "http://a/v1"],
-            2,
-            "asks a judge",
-        ),
         (["./mine.yaml", "--rounds", "1"], 2, "--judge-endpoint URL"),
     ],
 )
@@ -247,49 +196,6 @@ def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
     assert states(found)[0].progress == "begun"
 
 
-@pytest.mark.parametrize(("error", "progress"), [(None, "done"), ({"kind": "engine", "message": "x"}, "begun")])
-def test_rows_that_failed_are_begun_though_their_problems_are_gone(
-    workspace: Path, error: object, progress: str
-) -> None:
-    step = (found := of_tiny(workspace)).steps[0]
-    sampled(step, workspace)
-    ledger = workspace / step.makes / "trajectories.progress"
-    line = json.loads(ledger.read_text().splitlines()[0])
-    with ledger.open("a") as file:
-        file.write(json.dumps({**line, "id": 3, "line": 3, "error": error, "right": 0, "kept": []}) + "\n")
-    (workspace / "problems.jsonl").unlink()
-    assert states(found)[0].progress == progress
-
-
-def test_problems_below_the_home_folder_are_those_that_are_sampled(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(workspace))
-    request = RoundsRequest(
-        system="tiny", rounds=1, base="tiny", data=Path("~/problems.jsonl"), workspace=workspace / "other"
-    )
-    found = planning.plan(request)
-    assert found.steps[0].words[3] == str(workspace / "problems.jsonl")
-    sampled(found.steps[0], workspace / "other", problems=1)
-    assert states(found)[0].progress == "begun"  # one of two
-
-
-def test_a_step_that_a_signal_ended_ends_the_command_as_an_engine_does(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steps, "in_process", lambda words, folder: -9)
-    done = virc("train", "tiny", "--rounds", 1, "--from", "tiny", "--data", "problems.jsonl", "--json")
-    assert (done.code, done.json["error"]["code"]) == (7, 7)
-
-
-def test_a_ledger_that_is_none_is_one_sentence(workspace: Path) -> None:
-    found = of_tiny(workspace)
-    sampled(found.steps[0], workspace)
-    (workspace / found.steps[0].makes / "trajectories.progress").write_text("not a ledger\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        states(found)
-
-
 @pytest.mark.integration
 def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) -> None:
     assert virc("data", "synth", "--to", "data/drawn", "--count", 1, "--seed", 5, "--formats", "batch").code == 0
@@ -303,76 +209,6 @@ def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) ->
     assert "stopped in round 1, sample; the same command continues from there" in done.stderr
     said = json.loads(done.stdout)
     assert (said["error"]["kind"], said["error"]["code"], said["progress"]) == ("no_answer", 8, "begun")
-
-
-def test_rounds_that_sample_nothing_take_no_problems(workspace: Path) -> None:
-    steps_of_rows = """  - {train: first, from: base, data: rows.jsonl, merge: true}
-  - {train: better, from: rl, data: rows.jsonl}
-  - {train: rl, data: prompts.parquet, merge: false}
-"""
-    (workspace / "bare.yaml").write_text(rounds_plan.YAML.partition("  - sample:")[0] + steps_of_rows)
-    asked = RoundsRequest(system="./bare.yaml", rounds=1, base="tiny", workspace=workspace)
-    found = planning.plan(msgspec.structs.replace(asked, assignments=("n = 4",), overlays=("small",))).steps
-    assert [step.name for step in found] == ["first", "merge first", "better", "rl"]
-    assert [step.start for step in found] == ["tiny", "mine-r1-first", "tiny", "mine-r1-better"]
-    assert ["n = 4" in step.words for step in found] == [False, False, False, True]
-    (merged := workspace / found[1].makes).mkdir(parents=True)
-    assert running.state(found[1], workspace).progress == "to do"
-    (merged / "config.json").touch()
-    assert running.state(found[1], workspace).progress == "done"
-    with pytest.raises(UsageError, match="the rounds of mine sample no problems"):
-        planning.plan(msgspec.structs.replace(asked, data=Path("problems.jsonl")))
-
-
-def test_rounds_begin_with_the_newest_run_that_is_none_of_theirs(workspace: Path) -> None:
-    asked = RoundsRequest(system="tiny", rounds=1, data=Path("problems.jsonl"), workspace=workspace)
-    broken = workspace / "runs" / "broken" / "run.json"
-    broken.parent.mkdir(parents=True)
-    broken.write_text("{")
-    with pytest.raises(
-        ConfigError, match="no run of the stage instruct that began with tiny-base has finished"
-    ) as none:
-        planning.plan(asked)
-    assert none.value.hint == "virc train tiny --stage instruct, or name what to begin with: --from"
-    begun: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("old", {}),
-        ("new", {}),
-        ("other", {"root": "qwen"}),
-        ("rl", {"stage": "rl"}),
-        ("tiny-r1-x", {}),
-        ("now", {}),
-    )
-    for day, (name, about) in enumerate(begun, 1):
-        run = made.make(workspace, name, created=f"2026-01-0{day}T00:00:00+00:00", **{"root": "tiny-base", **about})
-        runs.write_state(run, progress="stopped" if name == "now" else "finished")
-    assert [step.start for step in planning.plan(asked).steps] == ["new", "new"]
-
-
-@pytest.mark.parametrize(
-    ("now", "overall"),
-    [(["done", "running"], "running"), (["done", "to do"], "begun"), (["done", "done"], "done"), (["to do"], "to do")],
-)
-def test_rounds_are_as_far_as_their_steps(now: list[running.Progress], overall: str) -> None:
-    assert running.overall([running.StepState(each) for each in now]) == overall
-
-
-@pytest.mark.parametrize(
-    ("words", "module", "saves_on", "threads"),
-    [
-        (("virc", "data", "sample", "x"), "virc_cli", "SIGINT", None),
-        (("torchrun", "--nproc-per-node", "2", "train.py"), "torch.distributed.run", "", "1"),
-    ],
-)
-def test_a_command_is_run_by_this_interpreter(
-    words: tuple[str, ...], module: str, saves_on: str, threads: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[tuple[Any, Path]] = []
-    monkeypatch.setattr(steps.processes, "attended", lambda step, folder: ran.append((step, folder)) or 7)
-    assert steps.in_process(words, Path("/w")) == 7
-    ((step, folder),) = ran
-    assert (step.argv, folder) == ((sys.executable, "-m", module, *words[1:]), Path("/w"))
-    assert (step.saves_on, step.env.get("OMP_NUM_THREADS")) == (saves_on, threads)
-    assert ("PYTHONPATH" in step.env, steps.typed(words).startswith("PYTHONPATH=")) == (bool(threads), bool(threads))
 
 
 def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
@@ -422,16 +258,6 @@ def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
     assert not list((workspace / "runs").iterdir())
 
 
-def test_openvlthinker_begins_each_round_with_the_base_again(workspace: Path) -> None:
-    steps = planning.plan(RoundsRequest(system="openvlthinker", rounds=2, workspace=workspace)).steps
-    assert [step.name for step in steps[:6]] == ["sample", "instruct", "medium", "merge medium", "hard", "merge hard"]
-    starts = {(step.round, step.name): step.start for step in steps}
-    base = "Qwen/Qwen2.5-VL-7B-Instruct"
-    assert starts[1, "instruct"] == starts[2, "instruct"] == starts[1, "sample"] == base
-    assert starts[2, "sample"] == "openvlthinker-r1-hard"
-    assert starts[2, "medium"] == "openvlthinker-r2-instruct"
-
-
 def test_visrl_goes_on_with_pairs_of_its_newest_model(workspace: Path) -> None:
     request = RoundsRequest(
         system="visrl", rounds=2, base="warm", judge_endpoint="http://here:1/v1",
@@ -446,11 +272,3 @@ def test_visrl_goes_on_with_pairs_of_its_newest_model(workspace: Path) -> None:
         "--from visrl-r1-box-pairs --name visrl-r2-box-pairs --data data/visrl-r2-sample/pairs.jsonl"
     )
     assert merge.typed == "virc merge visrl-r2-box-pairs"
-
-
-def test_figures_of_rows_and_of_runs_are_text() -> None:
-    rows = {"problems": 2, "rollouts": 8, "right": 6, "pass_rate": 0.75, "kept": 1}
-    trained = {"step": 1, "total": 3, "loss": 0.25, "reward": -0.5}
-    assert running.figures_text({**rows, **trained}) == (
-        "1 row kept, 6 of 8 rollouts right (75.0%), step 1 of 3, loss 0.25, reward -0.5"
-    )

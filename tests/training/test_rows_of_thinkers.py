@@ -40,9 +40,11 @@ CASES: tuple[tuple[str, str, Write], ...] = (
 )
 
 
-FEW = {("openvlthinker", "instruct"), ("openvlthinker", "medium"), ("rewardmap", "rl"), ("internvl3.5", "rl"),
-       ("reason-rft", "count-sft"), ("reason-rft", "count-rl"), ("curr-reft", "reject"), ("grit", "rl")}  # fmt: skip
-"""At least one of each layout and kind of stage; all are in CI."""
+FEW = {
+        ("openvlthinker", "medium"),
+        ("reason-rft", "count-sft"),
+    }  # fmt: skip
+"""What is tried at every change."""
 JUDGED = {("grit", "rl"), ("perception-r1", "rl"), ("grip", "rl")}
 
 
@@ -112,11 +114,3 @@ def test_open_ended_rows_are_left_out_as_the_note_says(tmp_path: Path, monkeypat
     refused = virc("train", "vlaa-thinking", "--stage", "rl", *TRIED, "--data", to / f"{file.stem}.jsonl")
     assert (refused.code, "not public" in refused.err) == (5, True), refused.err
     assert virc("train", "vlaa-thinking", "--stage", "rl", *TRIED).code == 0
-
-
-def test_a_row_of_reasonmap_holds_its_map(tmp_path: Path) -> None:
-    words = ("--system", "rewardmap", "--to", tmp_path / "to", "--format", "batch", "--name", "rows")
-    assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
-    rows = [json.loads(line) for line in (tmp_path / "to" / "rows.jsonl").read_text().splitlines()]
-    assert [row["json"] for row in rows] == [rows_of_thinkers.LINES] * 3
-    assert [row["answer"] for row in rows] == ["1", "2", "-1"]

@@ -8,18 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from support import preflight
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError, EngineError, SetupError, UsageError
+from virc.core.errors import DataError, EngineError, SetupError, UsageError
 from virc.core.events import Event
 from virc.runs import run as runs
 from virc.systems import registry as systems
 from virc.training import api, prepare, train
 from virc.training.attempt import Ended
-from virc.training.estimate.fits import size_text
 from virc.training.request import TrainRequest
 
 
@@ -29,12 +27,7 @@ def test_settings_are_a_mapping_whose_keys_may_be_dotted() -> None:
     assert (config.learning_rate, config.reward.total) == (1e-3, "outcome")
 
 
-def test_a_precision_may_be_called_as_torch_calls_it() -> None:
-    request = TrainRequest(system="tiny", stage="rl", assignments=("precision=bfloat16",))
-    assert request.resolve().config.precision == "bf16"
-
-
-@pytest.mark.parametrize("key", ["chat_protocol.first", "tools", "reward.total"])
+@pytest.mark.parametrize("key", ["tools"])
 def test_a_key_of_the_system_is_no_setting(key: str) -> None:
     with pytest.raises(UsageError, match="is a key of the system, not a setting") as raised:
         TrainRequest(system="tiny", stage="instruct", assignments=(f"{key}=x",)).resolve()
@@ -45,16 +38,6 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         train("tiny", "instruct", folder=tmp_path, base="tiny")
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_stage_must_be_named() -> None:
-    with pytest.raises(UsageError, match="no stage is named"):
-        train(systems.DEFAULT)
-
-
-@pytest.mark.parametrize(("gib", "text"), [(0.01, "10.2 MiB"), (0.5, "512 MiB"), (2, "2.0 GiB"), (140, "140 GiB")])
-def test_sizes_below_a_gib_are_in_mib(gib: float, text: str) -> None:
-    assert size_text(gib) == text
 
 
 def test_the_newest_run_of_the_stage_that_has_not_finished_is_resumed(tmp_path: Path) -> None:
@@ -71,31 +54,18 @@ def test_the_newest_run_of_the_stage_that_has_not_finished_is_resumed(tmp_path: 
     assert api._to_resume("tiny", "instruct", None, tmp_path).name == "old"
 
 
-def test_a_run_whose_process_is_gone_can_be_resumed(tmp_path: Path) -> None:
-    run = make(tmp_path, "a")
-    runs.write_state(run, progress="running", **{**runs.this_process(), "started": 1})
-    assert api._to_resume("tiny", "instruct", None, tmp_path) == run
-
-
 @pytest.mark.parametrize(
     ("system", "stage", "following"),
     [
         ("tiny", "instruct", "virc train tiny --stage practice --from mine"),
-        ("tiny", "practice", "virc train tiny --stage dpo --from mine"),
         (systems.DEFAULT, "instruct", "virc train --stage practice --from mine"),
         ("tiny", "rl", None),
-        ("gone", "instruct", None),
     ],
 )
 def test_after_a_run_the_next_stage_is_named(system: str, stage: str, following: str | None, tmp_path: Path) -> None:
     run = make(tmp_path, "mine", system=system, stage=stage)
     solves = "virc solve --model mine IMAGE 'QUESTION'"
     assert api.next_commands(run) == [*filter(None, [following]), solves]
-
-
-def test_a_base_that_is_named_takes_the_place_of_the_stage_before() -> None:
-    config = TrainRequest(system="tiny", stage="practice", base="mine").resolve().config
-    assert (config.base, config.after) == ("mine", None)
 
 
 RESUMES = "virc train --resume --name a"
@@ -105,10 +75,8 @@ RESUMES = "virc train --resume --name a"
     ("ended", "said", "hint"),
     [
         (Ended(False, 7, signal.SIGINT), f"stopped, saved at step 7; {RESUMES} resumes it", None),
-        (Ended(False, 7, signal.SIGINT, 1), f"stopped, saved at step 7, 1 step lost; {RESUMES} resumes it", None),
         (Ended(False, None, signal.SIGTERM, 2),
          f"stopped, nothing was saved yet, 2 steps lost; {RESUMES} starts again", None),
-        (Ended(False, 7, signal.SIGINT, 0, "it fell"), f"stopped, saved at step 7; {RESUMES} resumes it", None),
         (Ended(False, 7, None, 0, "it fell"), "stopped: it fell; saved at step 7",
          f"virc runs diagnose a says why; {RESUMES} resumes it"),
         (Ended(True, 9), None, None),
@@ -168,32 +136,6 @@ def test_what_a_run_is_resumed_with_is_handed_on(
     assert asked == [("a", passed), ("a", "http://b:8265")]
 
 
-def test_settings_of_a_mapping_reach_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="learning_rat"):
-        train("tiny", "instruct", folder=tmp_path, settings={"learning_rat": 1.0})
-
-
-@pytest.mark.parametrize(("stage", "share"), [("instruct", 1 / 10), ("rl", 4 / 10)])  # verl saves nothing when asked
-def test_a_job_must_take_as_long_as_its_first_save(
-    stage: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-    resolved = TrainRequest(system="tiny", stage=stage, base="tiny", assignments=("save_steps=4",)).resolve()
-    config = msgspec.structs.replace(resolved.config, devices=2, nodes=3)
-    needed = SimpleNamespace(gpu_hours=12.0, steps=10, host_gib=5.0, device_gib=7.0)
-    monkeypatch.setattr(api, "estimate", lambda *_, gpu: needed if gpu in ("H100", "H200") else None)
-    monkeypatch.setattr(api.sizes, "of_folder", lambda _: None)
-    monkeypatch.setattr(api.submitting, "check_need", lambda *given: asked.append(given))
-    found: Any = SimpleNamespace(
-        resolved=msgspec.structs.replace(resolved, config=config), base=SimpleNamespace(folder=tmp_path),
-        result=SimpleNamespace(longest=1, rows=1, total=1),
-    )  # fmt: skip
-    api._check_site(found, "site", "f")  # type: ignore[arg-type]
-    ((site, file, settings, host_gib, first_save),) = asked
-    assert (site, file, settings["nodes"], host_gib) == ("site", "f", 3, 5.0)
-    assert first_save == pytest.approx(12 * 0.35 * share * 3600 / 6)
-
-
 def test_shards_are_merged_before_they_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(tmp_path, "mine")
     monkeypatch.setattr(api, "checkpoints", lambda _: [SimpleNamespace(merged=True), SimpleNamespace(merged=False)])
@@ -220,17 +162,3 @@ def test_a_job_is_written_without_slurm_and_needs_memory(tmp_path: Path, monkeyp
     assert (info.launcher, info.site["memory"], info.site_file, info.rows) == ("slurm", "900G", str(site), 1)
     assert (runs.state(run).progress, runs.state(run).job) == ("new", None)
     assert any("--account" in file.read_text() for file in run.folder.glob("*.sh"))
-
-
-def test_a_tracker_without_a_key_is_refused_before_an_environment_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(prepare.making, "made", lambda *_: pytest.fail("it is made"))
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
-    with pytest.raises(ConfigError, match="there is no WANDB_API_KEY here"):
-        train("tiny", "instruct", folder=tmp_path, base="tiny", data=tmp_path / "rows.jsonl",
-              settings={"trackers": ["wandb"]})  # fmt: skip

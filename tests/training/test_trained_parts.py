@@ -35,11 +35,7 @@ def base(adapter: Path | None = None, folder: Path = EMBEDDED_FOLDER) -> Base:
     ("stage", "targets", "known"),
     [
         ("instruct", "q_proj, v_prj", "did you mean 'v_proj'?"),
-        ("instruct", "qkv", "known are down_proj"),  # of the vision tower, which is frozen
-        ("dpo", "mlp.dwn_proj", "did you mean 'mlp.down_proj'?"),
-        ("instruct", "all, q_proj", "known are"),
-        ("rl", "attn.qkv", "known are"),
-        ("rl", "linear_fc1", "known are"),
+        ("instruct", "qkv", "known are down_proj"),
         ("rl", "q_proj, k-proj", "did you mean 'k_proj'?"),
     ],
 )
@@ -52,14 +48,9 @@ def test_a_target_that_is_no_trained_layer_is_refused(stage: str, targets: str, 
 @pytest.mark.parametrize(
     ("assignments", "trained"),
     [
-        ((), {"language": TRAINED}),
         (("frozen_modules=[]",), {"language": TRAINED, "vision": 476_064, "projector": 197_216}),
         (("lora.targets=[q_proj, v_proj]", "lora.rank=8"), {"language": 14_336}),
-        (("lora={}", "lora.rank=8", "frozen_modules=[projector]"), {"language": 77_824, "vision": 41_472}),
-        (
-            ("lora.targets=[attn.qkv]", "lora.rank=2", "frozen_modules=[language]"),
-            {"vision": 2 * (96 + 3 * 96) * 3},
-        ),  # rank, sides of qkv, depth
+        (("lora.targets=[attn.qkv]", "lora.rank=2", "frozen_modules=[language]"), {"vision": 2 * (96 + 3 * 96) * 3}),
     ],
 )
 def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], trained: dict[str, int]) -> None:
@@ -68,7 +59,7 @@ def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], traine
     assert {part: count for part, count in found.items() if count} == trained
 
 
-@pytest.mark.parametrize("targets", ["all", "gate_proj, up_proj"])  # Qwen2.5-VL has layers of both names in its tower
+@pytest.mark.parametrize("targets", ["gate_proj, up_proj"])  # Qwen2.5-VL has layers of both names in its tower
 def test_adapters_of_rl_leave_out_the_vision_tower_by_any_name(targets: str) -> None:
     config = resolved("rl", f"lora.targets=[{targets}]", "frozen_modules=[]").config
     found = sizes.of_folder(EMBEDDED_FOLDER).trained(config.lora, config.frozen)
@@ -79,7 +70,6 @@ def test_adapters_of_rl_leave_out_the_vision_tower_by_any_name(targets: str) -> 
     ("asked", "said"),
     [
         ((), None),
-        (("lora.rank=4",), None),
         (("lora.rank=8",), r"the adapter tiny has rank 4, .* \(lora.rank, --set\)"),
         (("lora.alpha=8",), "has alpha 64"),
     ],
@@ -99,11 +89,9 @@ def test_a_continued_adapter_keeps_its_rank_and_alpha(asked: tuple[str, ...], sa
 @pytest.mark.parametrize(
     ("stage", "settings", "said"),
     [
-        ("instruct", {"use_dora": True}, "no plain LoRA adapter: use_dora"),
         ("instruct", {"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa"),
         ("dpo", {"alpha_pattern": {"q_proj": 8}}, "alpha_pattern"),
         ("rl", {"use_rslora": True}, "whose scale verl's shards do not hold"),
-        ("rl", {"use_dora": True}, "use_dora"),
     ],
 )
 def test_an_adapter_that_merge_would_not_take_is_not_continued(
@@ -125,25 +113,8 @@ def test_rl_does_not_continue_an_adapter_on_the_vision_tower(tmp_path: Path) -> 
         inputs.with_adapter(resolved("rl", "lora={}"), base(adapter))
 
 
-@pytest.mark.parametrize("key", ["use_dora", "pissa_init", "resize_vocab", "create_new_adapter"])
-def test_a_key_that_makes_such_an_adapter_is_refused(key: str) -> None:
-    from virc.engines import registry as engines
-
-    with pytest.raises(ConfigError, match=f"engine.{key} is not taken"):
-        engines.of_kind("sft").keys.check({key: True}, {})
-
-
 @pytest.mark.parametrize(
-    ("key", "value", "compared"),
-    [
-        ("additional_target", "lm_head", False),
-        ("use_llama_pro", True, False),
-        ("mixture_of_depths", "convert", False),
-        ("freeze_trainable_layers", 1, False),
-        ("freeze_extra_modules", "lm_head", False),
-        ("warmup_ratio", 0.1, True),
-        ("neftune_noise_alpha", 5, True),
-    ],
+    ("key", "value", "compared"), [("additional_target", "lm_head", False), ("warmup_ratio", 0.1, True)]
 )
 def test_a_key_that_is_there_to_change_the_count_is_left_to_the_engine(key: str, value: object, compared: bool) -> None:
     with pytest.raises(EngineError, match="the engine trains 1 parameters") if compared else nullcontext():
