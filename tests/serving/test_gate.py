@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -71,17 +70,6 @@ def test_pages_of_other_sites_are_refused(
 def test_a_websocket_is_closed_and_the_life_of_the_server_goes_on() -> None:
     assert sent({"type": "websocket", "path": "/v1/models"}) == [{"type": "websocket.close"}]
     assert sent({"type": "lifespan"})[0]["status"] == 200
-
-
-def test_the_module_that_reads_media_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "reads_media.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("VLLM_MEDIA_CONNECTOR", "reads_media")
-    try:
-        sent({"type": "http", "method": "GET", "path": "/health"})
-        assert "reads_media" in sys.modules
-    finally:
-        sys.modules.pop("reads_media", None)
 
 
 # ---- what the list of models says

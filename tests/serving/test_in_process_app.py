@@ -121,11 +121,6 @@ def test_a_picture_is_shown_on_the_models_grid(size: tuple[int, int], seen: tupl
     assert [image.size for image in model.asked[0][0].images] == [seen]
 
 
-def test_pictures_are_shown_in_their_order() -> None:
-    sent(model := Model(), messages=pictured((112, 56), (56, 84)))
-    assert [image.size for image in model.asked[0][0].images] == [(112, 56), (56, 84)]
-
-
 def test_a_picture_is_resized_by_the_models_own_processor() -> None:
     (message,) = pictured((100, 60))
     Image.effect_noise((100, 60), 90).convert("RGB").save(file := io.BytesIO(), "PNG")

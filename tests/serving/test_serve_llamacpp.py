@@ -1,7 +1,6 @@
 """`virc serve --engine llamacpp`: asked by virc and by the official client."""
 
 import base64
-import json
 from pathlib import Path
 
 import openai
@@ -49,15 +48,6 @@ def test_a_dry_run_says_what_would_be_served(file: Path) -> None:
     assert virc("serve", file, "--dry-run", "--json").json["engine"] == "llamacpp"
     wrong = virc("serve", file, "--dtype", "float16", "--dry-run")
     assert (wrong.code, "--dtype means nothing" in wrong.err) == (2, True)
-
-
-def test_an_adapter_is_not_served_as_its_base(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text(
-        json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(EMBEDDED_FOLDER), "r": 2, "lora_alpha": 2})
-    )
-    done = virc("serve", tmp_path, "--engine", "llamacpp", "--dry-run")
-    assert done.code == 3
-    assert "is an adapter" in done.err
 
 
 @pytest.mark.integration

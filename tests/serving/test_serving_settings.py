@@ -9,13 +9,10 @@ import pytest
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.envs.hardware import Gpu, Machine
 from virc.models.registry import EMBEDDED_FOLDER, Weights
-from virc.reasoning.protocol import own_protocol
-from virc.reasoning.resize import QWEN2
 from virc.serving import settings
 from virc.serving.settings import refuse_unfit
 from virc.stages.serve import Config
 from virc.systems.registry import Model
-from virc.tools import registry as tools
 
 
 def machine(*free: float, memory: float = 64.0, trouble: str | None = None) -> Machine:
@@ -115,15 +112,3 @@ def test_what_would_fit_is_the_hint(config: Config, gib: float, here: Machine, h
     with pytest.raises(SetupError) as refused:
         refuse_unfit(config, "large", gib, here, OTHERS)
     assert refused.value.hint == hint
-
-
-def test_what_clients_are_told_of_a_model() -> None:
-    protocol = own_protocol(tools.schemas(tools.DEFAULT))
-    bare = json.loads(settings.published(QWEN2, None, "abc", image_ids=False))
-    assert bare.keys() == {"virc_grid", "virc_weights"}
-    assert bare["virc_weights"] == "abc"
-    assert bare["virc_grid"]["max_pixels"] == QWEN2.max_pixels
-    whole = json.loads(settings.published(QWEN2, protocol, "abc", image_ids=True))
-    assert whole.keys() == {"virc_grid", "virc_weights", "virc_protocol", "virc_image_ids"}
-    assert whole["virc_image_ids"] is True
-    assert [*whole["virc_protocol"]["tools"]] == [*protocol.tools]

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.called import virc
 from support.faults import status
 from support.servers import images_of, serve
 from support.solving import answer
@@ -17,7 +16,7 @@ from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.serving import start, vllm_process
-from virc.serving.start import ServePlan, Server, ServeRequest
+from virc.serving.start import ServePlan, Server
 from virc.stages.serve import Config
 
 
@@ -67,10 +66,6 @@ def ending() -> None:
     raise EngineError("vLLM ended")
 
 
-def interrupted() -> None:
-    raise KeyboardInterrupt
-
-
 def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
     done: list[str] = []
     with pytest.raises(EngineError, match="vLLM ended"), serving(ending, done):
@@ -86,27 +81,6 @@ def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
         fail(server)
     assert own.__notes__ == ["vLLM ended"]
     assert done == ["stopped", "released"] * 2
-
-
-@pytest.mark.parametrize(
-    ("words", "out", "err"),
-    [
-        ([], "http://h/v1\n", "VIRC_ENDPOINT=http://h/v1 virc solve picture.png 'question'"),
-        (["--agent"], "http://h/v1\n", "use any OpenAI client, or open http://h/"),
-        (["--json"], '"url": "http://h/v1", "model": "m", "log": "vllm.log"', None),
-    ],
-)
-def test_the_command_says_where_a_model_is_served_until_it_ends(
-    words: list[str], out: str, err: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[ServeRequest] = []
-    found = Server("http://h/v1", "m", interrupted, lambda: None, ExitStack(), Path("vllm.log"))
-    monkeypatch.setattr(start, "start", lambda request, on_event: asked.append(request) or found)
-    done = virc("serve", "tiny", *words)
-    assert (done.code, out in done.out, "m is served no more" in done.err) == (130, True, True)
-    assert (f"m is ready; Ctrl-C ends it. {err}\n" in done.err) if err else ("is ready" not in done.err)
-    (request,) = asked
-    assert (request.model, bool(request.agent)) == ("tiny", "--agent" in words)
 
 
 @pytest.mark.parametrize("fault", [None, status(500)])
@@ -171,24 +145,3 @@ def test_what_a_vllm_that_starts_writes_is_told_line_by_line_until_it_is_well(
         written.append(f"ValueError: {said}\n")
         with pytest.raises(EngineError, match=f"vLLM ended before it was ready: {said}"):
             vllm_process._await_health(process, "http://h", log, report, stages)
-
-
-@pytest.mark.parametrize(
-    ("engine", "request_", "installed", "runs", "expected"),
-    [
-        ("transformers", ServeRequest("tiny"), "xllamacpp", None, True),
-        ("transformers", ServeRequest("tiny"), "xllamacpp torch", None, False),
-        ("transformers", ServeRequest("tiny", engine="transformers"), "xllamacpp", None, False),
-        ("transformers", ServeRequest("other"), "xllamacpp", None, False),
-        ("vllm", ServeRequest("tiny"), "xllamacpp", None, True),
-        ("vllm", ServeRequest("tiny"), "xllamacpp uv", None, False),
-    ],
-)
-def test_a_model_of_the_package_is_served_by_what_is_installed(
-    engine: Any, request_: ServeRequest, installed: str, runs: str | None, expected: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(start, "find_spec", lambda name: name if name in installed.split() else None)
-    monkeypatch.setattr(start.making, "find", lambda *_: None)
-    monkeypatch.setattr(start.environments, "interpreter", lambda _: runs)
-    assert start.only_by_llamacpp(engine, request_) is expected

@@ -38,9 +38,7 @@ def answer(text: str, thought: str = "Now it is clear.") -> str:
 LOOKS = [crop("I look at the middle.", FIRST, 0), crop("I look closer.", SECOND, 1), answer("97")]
 SCENES: dict[str, list[str]] = {
     "How large": LOOKS,
-    "in words": [crop("Once more.", SECOND, 0), answer("ninety-seven")],
     "hostile": [crop(WORDS, FIRST, 0), answer(WORDS, WORDS)],
-    "too small": [answer("Unreadable", "I cannot read it.")],
     "wait": LOOKS,
 }
 """Words of a question -> the model's replies to it."""
@@ -62,15 +60,6 @@ class Model:
             self.go.wait(30)
         scene = max((question.rfind(words), words) for words in SCENES)[1]
         return SCENES[scene][min(turn, len(SCENES[scene]) - 1)]
-
-
-KEPT = (
-    "new Promise(done => { const opening = indexedDB.open('virc');"
-    "opening.onupgradeneeded = () => opening.result.createObjectStore('chat');"
-    "opening.onsuccess = () => { const asked = opening.result.transaction('chat').objectStore('chat').get('last');"
-    "asked.onsuccess = () => { opening.result.close(); done(asked.result ?? null) } } })"
-)
-"""JavaScript: the chat that the browser keeps, or null."""
 
 
 def visit(browser: Tab, site: str, width: int, scheme: str = "light", **how: Any) -> None:

@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 from support import servers
 from support.watched_answers import Watched
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.core.timeouts import Deadline
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
@@ -57,12 +55,6 @@ def chat(text: str = "What does it read?", *pictures: Any, **fields: Any) -> dic
     """A request about pictures; a white one where none is given."""
     content = [*(pictures or (PICTURE,)), {"type": "text", "text": text}]
     return {"model": MODEL, "messages": [{"role": "user", "content": content}], **fields}
-
-
-def give_times(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    """Give so many seconds to the next requests, in their order."""
-    times = iter(seconds)
-    monkeypatch.setattr(server, "Deadline", lambda _: Deadline(next(times)))
 
 
 @contextmanager

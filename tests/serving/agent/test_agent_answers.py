@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, MODEL, OWN, Running, chat, data_url, scripted
+from agent_server import ANSWER, LOOK, MODEL, Running, chat, data_url, scripted
 from PIL import Image
 from support.called import virc
-from support.servers import Body, Exchange, images_of, turn_of
+from support.servers import Body, Exchange, turn_of
 
 from virc.core.seeds import derived
 
@@ -71,23 +70,6 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.completion_tokens > 3 * 5
     assert usage.prompt_tokens > 3 * 280 * 140 // 28**2  # the picture is read in every turn
-
-
-def test_single_pixels_of_a_page_reach_the_model() -> None:
-    """Crops are cut from the file: a pattern of single pixels, which any average makes grey, keeps its range."""
-    protocol = msgspec.structs.replace(OWN, crops="file", input_pixels=(3136, 10**6))
-    lines, file = (bytes([0, 255]) * 1000 + bytes([255, 0]) * 1000) * 750, io.BytesIO()
-    Image.frombytes("L", (2000, 1500), lines).save(file, "PNG")
-    part = {
-        "type": "image_url",
-        "image_url": {"url": f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"},
-    }
-    replies = [LOOK.replace("[0, 0, 100, 60]", "[280, 210, 360, 270]"), ANSWER]
-    with scripted(lambda body: replies[turn_of(body)], protocol=protocol) as endpoint:
-        assert endpoint.ask("What does it read?", part)[0] == 200
-        url = images_of(endpoint.behind.chats()[-1])[-1]["image_url"]["url"]
-    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as crop:
-        assert crop.convert("L").getextrema() == (0, 255)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -95,17 +95,6 @@ def health(process: Process) -> int:
         return error.code
 
 
-def test_it_is_not_healthy_while_its_engine_hangs(process: Process) -> None:
-    pid, _ = engine(process)
-    assert health(process) == 200
-    os.killpg(pid, signal.SIGSTOP)
-    try:
-        until(lambda: health(process) == 503)
-    finally:
-        os.killpg(pid, signal.SIGCONT)
-    until(lambda: health(process) == 200)
-
-
 def test_its_engine_is_started_again_when_it_is_killed(process: Process) -> None:
     pid, _ = engine(process)
     os.killpg(pid, signal.SIGKILL)

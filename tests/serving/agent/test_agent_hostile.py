@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agent_server import MODEL, PICTURE, Held, Running, chat, give_times, listening, png, raw, received, scripted
+from agent_server import MODEL, PICTURE, Held, Running, chat, listening, png, raw, received, scripted
 from support import servers
 from support.https_site import Site
 from support.loopback import until
@@ -177,20 +177,6 @@ def test_who_hangs_up_is_not_computed(held: Held, stream: bool) -> None:
         assert b"97" in received(third, b"0\r\n\r\n" if stream else b"}}")
         until(lambda: running.queue.taken == 0)
         assert "second" not in held.begun
-
-
-@pytest.mark.integration
-def test_a_problem_has_an_end_in_time_wherever_it_is(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    give_times(monkeypatch, 8, 0.4, 0.4, 60)
-    with listening(held, waiting=1) as running:
-        first = running.start(text="first", stream=True)
-        until(lambda: held.begun == ["first"])
-        status, said = running.ask("second")  # it only waits
-        assert (status, error(said)) == (504, "no answer within 0.4 s")
-        assert b"no answer within 8 s" in received(first)
-        assert running.ask("third")[0] == 504
-        held.go.set()
-        assert running.ask("fourth")[0] == 200
 
 
 def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(

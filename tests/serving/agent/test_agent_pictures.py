@@ -1,14 +1,12 @@
 """What pictures cost an agent endpoint: refused, waited for, given up with their client, and measured."""
 
 import base64
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from agent_server import scripted
 from support.costly_pictures import COSTLY, encoded, held_now
-from support.loopback import until
 
 from benchmarks import pixels
 from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
@@ -61,27 +59,6 @@ def test_pictures_of_twelve_requests_at_the_same_time_stay_within_the_limit(held
     assert len(held) == 24
     assert max(held) <= limit()
     assert held_now() == 0
-
-
-def test_a_client_that_leaves_ends_the_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SETTING, "256")
-    begun, decoded = threading.Event(), DECODER.decoded
-
-    def slow(data: bytes, name: str, most: int, fit: Any, check: Any) -> Any:
-        def checked() -> None:
-            begun.set()
-            check()
-
-        return decoded(data, name, most, fit, checked)
-
-    monkeypatch.setattr(DECODER, "decoded", slow)
-    monkeypatch.setattr("virc.reasoning.opening.decoder._CHECK", 0.01)
-    with scripted((ANSWER,)) as running:
-        connection = running.start(picture=part(encoded("PNG", (5000, 5000))))
-        assert begun.wait(60)
-        connection.close()
-        until(lambda: not running.queue.answers and not held_now())
-        assert running.behind.chats() == []
 
 
 @pytest.mark.integration

@@ -15,7 +15,6 @@ from support.loopback import free_port
 from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc
-from virc.serving.agent.request_queue import RequestQueue
 
 TEXT = """
 from virc.solving.pipelines import Role
@@ -46,7 +45,6 @@ class Endpoint(msgspec.Struct):
     url: str
     eyes: Server
     mind: Server
-    queue: RequestQueue
 
     @property
     def chats(self) -> Any:
@@ -65,8 +63,7 @@ def pipeline(folder: Path, fault: Fault | None = None, **words: Any) -> Iterator
         server = virc.serve(agent=True, pipeline=file, roles=roles, port=free_port(), **words)
         stack.enter_context(server)
         assert server.model == "see"
-        running = server._stop.args[0]  # type: ignore[attr-defined]
-        yield Endpoint(server.url, eyes, mind, running._queue)
+        yield Endpoint(server.url, eyes, mind)
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +88,6 @@ def test_the_official_client_gets_the_answer_the_steps_and_the_tokens_of_all_rol
     assert thinking["messages"] == [{"role": "user", "content": "a square; Sides?"}]
     assert answered.usage.completion_tokens > 1
     assert answered.model == "see"
-
-
-def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(endpoint: Endpoint) -> None:
-    before = len(endpoint.eyes.chats())
-    words = [{"role": "user", "content": "Give it a title"}]
-    assert endpoint.chats.create(model="see", messages=words).choices[0].message.content == "a title"
-    assert len(endpoint.eyes.chats()) == before
 
 
 @pytest.mark.parametrize("name", ["roles", "base_url"])

@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 from support.https_site import Site
@@ -101,18 +100,6 @@ def test_the_address_that_was_checked_is_what_is_connected_to(site: Site, monkey
     assert "no public server" in refusal(site.url(), rules)
     assert site.paths == []
     assert got(site.url(), site.rules()) == b"pixels"  # it is the address alone that made the difference
-
-
-@pytest.mark.parametrize("site", [picture], indirect=True)
-def test_each_address_of_a_name_is_checked_not_the_first_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def both(host: str, port: int, **words: object) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.2", "127.0.0.1")]
-
-    monkeypatch.setattr(socket, "getaddrinfo", both)
-    rules = site.rules(permits=lambda address: str(address) == "127.0.0.2")
-    assert "no public server" in refusal(site.url(), rules)  # nothing listens at the first
-    assert site.paths == []
-    assert got(site.url(), site.rules(permits=lambda _: True)) == b"pixels"  # with both permitted, the second is tried
 
 
 def moved(site: Site, path: str, connection: socket.socket) -> None:

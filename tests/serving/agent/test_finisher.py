@@ -57,22 +57,6 @@ def test_no_model_is_asked_where_the_answer_has_one_place(answer: str, schema: A
     assert len(model.asks) == asked
 
 
-@pytest.mark.parametrize(
-    ("answer", "problem", "content", "finish"),
-    [
-        ("a. b. c", {"stop": ("c", "b")}, "a. ", "stop"),
-        ("a. b. c", {"stop": ("z",)}, "a. b. c", "stop"),
-        ("1234", {"max_tokens": 4}, "1234", "stop"),
-        ("1234", {"max_tokens": 3}, "123", "length"),
-        ("a b", {"max_tokens": 1}, "a", "length"),
-    ],
-)
-def test_an_answer_ends_where_the_request_says(answer: str, problem: Any, content: str, finish: str) -> None:
-    found = finished(Model(), answer, **problem)
-    assert (found.content, found.finish) == (content, finish)
-    assert (found.prompt_tokens, found.completion_tokens) == (10, 20)
-
-
 def test_what_was_refused_is_not_written_as_json() -> None:
     model: Any = Model()
     finisher = Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(None), lambda: None)

@@ -7,23 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_page import (
-    KEPT,
-    LOOKS,
-    WORDS,
-    Model,
-    assert_at,
-    choose,
-    finish,
-    in_browser,
-    page_of,
-    placed,
-    put,
-    texts,
-    visit,
-)  # fmt: skip
+from agent_page import WORDS, Model, assert_at, choose, finish, in_browser, placed, put, texts, visit  # fmt: skip
 from agent_process import serving
-from agent_server import scripted
 from openai import OpenAI
 from support.browser import Tab
 from support.parsed import Page
@@ -32,7 +17,6 @@ from support.servers import MODEL
 from virc.serving.agent import page
 
 PICTURES = Path(__file__).resolve().parents[2] / "pictures"
-KEY = "sesame"
 
 
 # ---- the files
@@ -96,30 +80,6 @@ def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) ->
     assert browser.complaints == []
 
 
-@pytest.mark.integration
-@in_browser
-def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> None:
-    with scripted(LOOKS, served={"api_key": KEY}) as running:
-        visit(browser, page_of(running), 1400)
-        browser.until("document.querySelector('#door').open")
-        browser.press("Escape")
-        assert browser.until("document.querySelector('#note').textContent") == "The server wants its API key."
-        choose(browser, picture)
-        put(browser, "How large?")
-        for key, why in (("wrong", "This server asks"), (KEY, "The server did not take")):
-            browser.until(f"document.querySelector('#why').textContent.startsWith({why!r})")
-            browser.until("document.querySelector('#door').open && document.activeElement.id === 'key'")
-            assert running.behind.chats() == []
-            browser.type(key)
-            browser.press("Enter")
-        finish(browser)
-        assert texts(browser, ".answer") == ["97"]
-        assert texts(browser, "#model") == [MODEL]
-        assert browser.value("[Object.values(sessionStorage), localStorage.length]") == [[KEY], 0]
-        assert KEY not in browser.value(f"{KEPT}.then(JSON.stringify)")
-        assert KEY not in browser.value("document.documentElement.outerHTML")
-
-
 def shown(browser: Tab) -> list[Any]:
     """The chat and the boxes on its pictures, as they stand."""
     found: list[Any] = browser.value(
@@ -128,27 +88,6 @@ def shown(browser: Tab) -> list[Any]:
         "[...document.querySelectorAll('img')].map(each => each.src)]"
     )
     return found
-
-
-@pytest.mark.integration
-@in_browser
-def test_chat_outlasts_a_reload_and_goes_on(browser: Tab, ask: Callable[[str], None], model: Model) -> None:
-    ask("How large is it?")
-    ask("too small")
-    before = shown(browser)
-    browser.until(f"{KEPT}.then(chat => chat?.turns.length === 2 && chat.turns[1].events.length > 2)")
-    model.questions.clear()
-    browser.reload()
-    browser.until("document.querySelectorAll('.cost').length === 2")
-    assert shown(browser) == before
-    assert model.questions == []  # the server is asked nothing
-    assert browser.complaints == []
-    browser.value("document.querySelector('#question').focus()")
-    put(browser, "Say it in words.")
-    finish(browser)
-    assert texts(browser, ".answer") == ["97", "ninety-seven"]
-    assert all(said in model.questions[0] for said in ("How large is it?", "97", "Say it in words."))
-    assert "too small" not in model.questions[0]
 
 
 # ---- with a model

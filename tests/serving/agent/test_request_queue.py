@@ -1,15 +1,17 @@
 """What the queue does for any job: it waits for its turn, has an end in time, and stops when nobody waits."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import Response
+from fastapi import FastAPI, Response
 
 from virc.core.timeouts import Deadline
+from virc.serving.agent import connections
 from virc.serving.agent.delivery import Delivery, placed
 from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
@@ -21,16 +23,12 @@ class Counting(Job[int]):
     def __init__(self, seconds: float | None = None, is_let: bool = True) -> None:
         super().__init__(Deadline(seconds))
         self.go, self.is_over = threading.Event(), threading.Event()
-        self.prepared = 0
         if is_let:
             self.go.set()
 
-    async def prepare(self, hold: Reservation) -> None:
-        self.prepared = hold.number + 1
-
     def run(self, send: Callable[[int], None], release: Callable[[], None]) -> None:
         try:
-            send(self.prepared)
+            send(1)
             release()
             send(2)
             while not self.go.wait(0.005):
@@ -38,9 +36,6 @@ class Counting(Job[int]):
             send(3)
         finally:
             self.is_over.set()
-
-    def weight(self, report: int) -> int:
-        return 10 * report
 
 
 async def never() -> None:
@@ -137,3 +132,25 @@ def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, st
             asyncio.run(asked())
         assert getattr(raised.value, "status", None) == status
     assert ended == ([] if error is None else ["ended"])  # else its delivery ends it
+
+
+@pytest.mark.parametrize(("grace", "late"), [(1000.0, False), (-1.0, True)])
+def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, grace: float, late: bool
+) -> None:
+    monkeypatch.setattr(connections, "GRACE", grace)
+    app, told = FastAPI(), list[int]()
+    app.state.queue = queue = RequestQueue(1)
+    server = connections.server(app, told.append)
+    answer: Any = object()
+    queue.answers.add(answer)
+
+    def ends() -> bool:
+        return asyncio.run(server.on_tick(1))
+
+    assert not ends()  # nobody has said that it is to end
+    server.handle_exit(signal.SIGTERM, None)
+    assert (told, ends()) == ([1], late)
+    queue.answers.discard(answer)
+    assert ends()
+    assert not server.force_exit

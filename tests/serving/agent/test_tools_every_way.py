@@ -1,4 +1,4 @@
-"""Tools that return a text or two images, code in the sandbox, and a server: the same conversation in every command."""
+"""Tools that return a text or an image, code in the sandbox, and a server: the same conversation in every command."""
 
 import base64
 import io
@@ -29,21 +29,6 @@ SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": 
 def apply(call, source):
     return f"The box has {source.crop(call.box).width} columns."
 '''
-HALVES = '''"""`both_halves`: the left and the right half of an image."""
-
-from virc.reasoning.calls import Result
-
-NAME = "both_halves"
-TEMPLATE = "after_image"
-KEYS = {"image_index": {"type": "integer"}}
-SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": KEYS}}}
-
-
-def apply(call, source):
-    middle = source.width // 2
-    left, right = (0, 0, middle, source.height), (middle, 0, source.width, source.height)
-    return Result("Left, then right.", [source.crop(left), source.crop(right)])
-'''
 FIND = """
 description: Find objects by words.
 parameters: {{type: object, properties: {{words: {{type: string}}, image_index: {{type: integer}}}}, required: [words]}}
@@ -52,8 +37,7 @@ http: {{url: "{address}/find", result: {{text: "{{found.0.label}} at {{found.0.b
 QUESTION = "What is it?"
 TURNS = (
     call("read_text", bbox_2d=[0, 0, 84, 56], image_index=0),
-    call("both_halves", image_index=0),
-    call("find", words="a ring", image_index=2),
+    call("find", words="a ring", image_index=0),
     call("python", code="print(image_0.size)\nimage_1.rotate(90, expand=True).show()"),
     answer("7"),
 )
@@ -75,10 +59,7 @@ class Detector(Connection):
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "read_text.py").write_text(READ)
-    (tmp_path / "both_halves.py").write_text(HALVES)
-    (tmp_path / "mine.yaml").write_text(
-        "name: mine\ntools: [crop_image, python, ./find.yaml, ./read_text.py, ./both_halves.py]\n"
-    )
+    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, python, ./find.yaml, ./read_text.py]\n")
     picture(tmp_path / "a.png", 224, 112)
     row = {"id": "1", "image": "a.png", "question": QUESTION, "answer": "7"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
@@ -123,7 +104,7 @@ def test_each_way_sends_the_same_conversation(folder: Path) -> None:
         "agent": by_client(folder),
     }
     assert "The box has 84 columns." in str(solved)
-    assert "a ring at [0,0,56,112]" in str(solved)
+    assert "a ring at [0,0,112,112]" in str(solved)
     assert "(224, 112)" in str(solved)
-    assert str(solved).count("'type': 'image_url'") == 5
+    assert str(solved).count("'type': 'image_url'") == 3
     assert [name for name, messages in ways.items() if messages != solved] == []

@@ -5,21 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.called import virc
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.serving.mcp import start
 from virc.serving.mcp.result_store import ResultStore
-
-
-def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = list[start.McpRequest]()
-    monkeypatch.setattr(start, "serve", lambda request, *_: found.append(request))
-    assert virc("mcp", "--endpoint", "http://127.0.0.1:9/v1", "--max-turns", "3", "--seed", "7", "--offline").code == 0
-    assert found[0].offline
-    config = found[0].setup().config
-    assert (config.max_turns, config.seed) == (3, 7)
 
 
 def test_every_folder_that_was_named_is_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
