@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.registry import Assumption, Overlay, Reward, Stage, System
+from virc.systems.registry import Overlay, Reward, Stage, System
 
 SYSTEM = System(
     name="s",
@@ -55,14 +55,6 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
 
 
-def test_mappings_are_merged_key_by_key() -> None:
-    found = stages.resolve(SYSTEM, "instruct", ["small"], assignments=["variant.c=three"])
-    assert found.config.variant == {"a": "one", "b": "two", "c": "three"}
-    assert {name: origin for name, _, origin in stages.rows(found) if name.startswith("variant")} == {
-        "variant.a": "s", "variant.b": "overlay small", "variant.c": "--set",
-    }  # fmt: skip
-
-
 def rl_stage(settings: dict[str, Any], **fields: Any) -> Any:
     """The settings of a stage of RL, with what the system and its published script say."""
     published = fields.pop("published", {})
@@ -101,23 +93,6 @@ def test_long_rows_are_left_out_where_the_published_script_does_so(
 
 
 @pytest.mark.parametrize(
-    ("system", "message"),
-    [
-        (System(name="s", stages=SYSTEM.stages, everywhere={"cutof_len": 5}), "unknown setting 'cutof_len' (s)"),
-        (
-            System(name="s", stages=SYSTEM.stages, overlays={"small": Overlay("", {"cutof_len": 5})}),
-            "unknown setting 'cutof_len' (overlay small)",
-        ),
-    ],
-    ids=["everywhere", "overlay"],
-)
-def test_a_misspelt_setting_for_every_stage_is_refused(system: System, message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        stages.resolve(system, "instruct", list(system.overlays))
-    assert (caught.value.message, caught.value.hint) == (message, "did you mean 'cutoff_len'?")
-
-
-@pytest.mark.parametrize(
     ("fields", "overlays", "root"),
     [({"overlays": {"small": Overlay("", {}, {"instruct": {"base": "b-small"}})}}, ("small",), "b-small")],
 )
@@ -141,27 +116,6 @@ def test_the_loss_is_said_to_be_a_mean_of_means_where_it_is_one(
     said = [note for note in found.notes if "short rows" in note]
     assert not [note for note in found.notes if "assumed" in note]
     assert [f"the mean of {means} micro-batches" in note for note in said] == [True] * (means is not None)
-
-
-@pytest.mark.parametrize(("published", "defaults"), [({}, {}), ({"a": 1}, {})])
-def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any], defaults: dict[str, Any]) -> None:
-    assumed = tuple(
-        Assumption(key, "why", "others", value, stage)
-        for key, value, stage in (("seed", 42, None), ("n", 8, "other"), ("nodes", 1, "one"))
-    )
-    one = Stage("sft", {"data": "d", "learning_rate": 1e-5}, (), published, defaults)
-    system = System(name="s", stages={"one": one, "other": Stage("rl", {"data": "d"})}, assumed=assumed)
-    said = [note for note in stages.resolve(system, "one").notes if "assum" in note]
-    assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
-    usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
-    assert said[3:] == ([] if published or defaults else [usual])
-
-
-def test_only_what_a_system_says_of_its_reward_is_its_own() -> None:
-    system = System(name="s", stages={"rl": Stage("rl", {"base": "b", "data": "d"})}, reward=Reward("outcome"))
-    origins = {name: origin for name, _, origin in stages.rows(stages.resolve(system, "rl")) if "reward" in name}
-    assert {name for name, origin in origins.items() if origin == "s"} == {"reward.total"}
-    assert origins["reward.strict"] == "default"
 
 
 @pytest.mark.parametrize(
@@ -211,18 +165,6 @@ def test_a_wrong_setting_is_named_with_what_is_wanted_what_was_given_and_its_ori
     error = refusal(assignment)
     assert isinstance(error, ConfigError)
     assert (error.message, error.hint) == (message, hint)
-
-
-def test_a_wrong_setting_of_the_system_or_of_an_overlay_is_said_to_be_theirs() -> None:
-    system = System(
-        name="s",
-        stages={"one": Stage("sft", {"data": "d", "learning_rate": "x"})},
-        overlays={"o": Overlay("", {"lora": {"rnk": 3}})},
-    )
-    with pytest.raises(ConfigError, match=r"not 'x' \(s\)$"):
-        stages.resolve(system, "one")
-    with pytest.raises(ConfigError, match=r"unknown setting 'lora\.rnk' \(overlay o\)$"):
-        stages.resolve(system, "one", ["o"], assignments=["learning_rate=1"])
 
 
 def test_a_setting_without_which_nothing_can_be_trained_is_asked_for() -> None:

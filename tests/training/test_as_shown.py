@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from PIL import Image
 from stage_rows import chat_protocol, request
-from support.called import virc
 from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
@@ -102,18 +101,6 @@ def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monke
         ours = open_image(KINDS[record.messages[-1].content].data, "it")
         assert plain(file_of(record.images[0])).tobytes() == ours.tobytes()
     assert len(list((tmp_path / "run" / "images").iterdir())) <= len(KINDS)
-
-
-def test_a_dry_run_says_how_many_pictures_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    file = rows_of_kinds(tmp_path / "rows")
-    done = virc("train", "tiny", "--stage", "instruct", "--from", "tiny", "--data", file, "--dry-run")
-    kinds = ", ".join(f"{why} {count}" for why, count in sorted(WHY.items()))
-    assert done.code == 0
-    assert f"{WHY.total()} of {len(KINDS)} images are written as solving shows them" in done.err
-    assert f"({kinds})" in done.err
-    assert not (tmp_path / "runs").exists()
 
 
 def test_few_colours_are_written_where_the_engine_would_resize_them(tmp_path: Path) -> None:

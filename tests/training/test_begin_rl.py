@@ -72,14 +72,6 @@ def result(**values: Any) -> Result:
     return Result(**usual | values)
 
 
-def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
-    for name in ("polygons/rl", "polygons/rl.parquet", str(workspace / "data/polygons/rl.parquet")):
-        found = training.rows(resolved(f"data={name}"), workspace)
-        assert (found.file.name, found.format) == ("rl.parquet", "rl")
-    found = training.rows(resolved("data=polygons/trajectories"), workspace)
-    assert found.format == "sft"
-
-
 @pytest.mark.parametrize(
     ("data", "rollout", "hint"),
     [
@@ -172,19 +164,6 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     assert "virc download texts --system " in str(refused.value.hint)
 
 
-def test_published_checks_are_kept_only_where_files_are_as_shown(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    published = resolved("reward.strict=published")
-    reward = published.config.reward
-    assert rl_setup.strict_of(reward, published, result()) == "published"
-    assert rl_setup.strict_of(reward, published, result(off_grid=3)) == "own"
-    whole = resolved("reward.strict=published", "rollout=multi_turn", "response_length=768")
-    assert rl_setup.strict_of(reward, whole, result()) == "own"
-    rl_setup.check(result(off_grid=3), published, Reporter(show_event))
-    assert "3 of the images checked closely are shown at another size" in capsys.readouterr().err
-
-
 def test_rows_that_cannot_be_rewarded_are_refused() -> None:
     lacking = result(lacking={"overlap": 3}, lacks="overlap the row has no box")
     with pytest.raises(DataError, match="3 rows cannot be rewarded by rules: overlap the row has no box"):
@@ -219,19 +198,6 @@ def test_a_stage_asks_for_its_rows_as_its_settings_say(workspace: Path) -> None:
     assert found.validation
     assert (found.source.ignore, found.validation.ignore) == (("note",), ("note",))
     assert (found.seed, found.reward) == (asked.config.seed, asked.config.reward)
-
-
-def test_a_run_keeps_the_tools_of_its_rows_whatever_its_kind(workspace: Path) -> None:
-    (workspace / "far.yaml").write_text(
-        "description: Far.\nparameters: {type: object, properties: {}}\nhttp: {url: 'http://a/b'}\n"
-    )
-    names = tuple(tools.load([str(workspace / "far.yaml")]))
-    asked = TrainRequest(system="tiny", stage="instruct", base="tiny").resolve()
-    found = result(protocol=msgspec.structs.replace(result().protocol, tools=names))
-    run = Run(workspace / "runs" / "one")
-    run.folder.mkdir(parents=True)
-    assert [*prepare.write_read(run, run.folder, asked, training.base(asked, workspace), found)] == ["far.yaml"]
-    assert (run.folder / "code" / "far.yaml").is_file()
 
 
 def test_tools_are_added_by_name(workspace: Path) -> None:

@@ -13,7 +13,7 @@ from stage_rows import drawn
 from support.called import virc
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError
 from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
@@ -167,16 +167,6 @@ def test_each_file_that_an_engine_reads_is_compared(small: Run, tmp_path: Path) 
     }
 
 
-def test_three_of_the_files_that_changed_are_named(small: Run, tmp_path: Path) -> None:
-    for name in [*COMPARED][1:5]:
-        grow(tmp_path / name)
-    (tmp_path / "rows.json").unlink()
-    with pytest.raises(ConfigError) as refused:
-        changes.check(small)
-    named = f"{tmp_path}/rows.json (rows, gone), {tmp_path}/held.json (rows), {tmp_path}/learnt.png (images)"
-    assert refused.value.message == f"since mine was begun these files have changed: {named} and 2 more"
-
-
 @pytest.mark.parametrize(
     ("stage", "file"),
     [pytest.param("instruct", "trajectories.json", marks=pytest.mark.integration), ("rl", "rl.parquet")],
@@ -193,21 +183,6 @@ def test_the_users_own_file_of_copied_rows_is_compared_too(
         changes.check(run)
     own.unlink()  # the run has all of it
     changes.check(run)
-
-
-def test_a_run_goes_on_without_a_picture_whose_rows_were_taken_out(
-    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = begun(drawn_rows, tmp_path, monkeypatch)
-    picture, file = picture_of(tmp_path), Path(runs.info(run).data)
-    rows = json.loads(file.read_bytes())
-    left = [row for row in rows if not any(name.endswith(picture.name) for name in row["images"])]
-    assert len(left) < len(rows)
-    file.write_text(json.dumps(left))
-    picture.unlink()
-    prepare.check_again(run, None, Reporter())
-    assert list(changes.changed_files(run)) == []
-    assert runs.info(run).rows == len(left)
 
 
 @pytest.mark.parametrize("stage", ["instruct", pytest.param("rl", marks=pytest.mark.integration)])
@@ -232,19 +207,3 @@ def test_changed_rows_are_checked_again_and_accepted(
     assert (after.data, after.dataset, after.settings) == (before.data, before.dataset, before.settings)
     assert (Path(after.data).stat().st_ino != inode) is (stage == "rl")  # whose rows are a copy in the run
     inputs.still_there(run, after)
-
-
-def test_changed_rows_that_cannot_be_trained_on_are_refused(
-    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = begun(drawn_rows, tmp_path, monkeypatch)
-    info = runs.info(run)
-    rows = json.loads(Path(info.data).read_bytes())
-    rows[1].pop(next(key for key, value in rows[1].items() if isinstance(value, list) and isinstance(value[0], dict)))
-    Path(info.data).write_text(json.dumps(rows))
-    with pytest.raises(DataError, match="cannot be trained on"):
-        prepare.check_again(run, None, Reporter())
-    assert runs.info(run) == info
-    edit(tmp_path / "base" / "model.safetensors")
-    with pytest.raises(ConfigError, match=r"\(base\)"):
-        prepare.check_again(run, None, Reporter())

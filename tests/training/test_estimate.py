@@ -16,23 +16,12 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages import dpo
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, Work, estimate, kept, logits, moments
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Work, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
 ROPE = {"rope_type": "default", "type": "mrope", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
 STAYS = {"frozen weights", "trained weights", "gradients", "Adam moments"}
-QWEN3: dict[str, Any] = {
-    "model_type": "qwen3_vl", "tie_word_embeddings": True,
-    "text_config": {
-        "model_type": "qwen3_vl_text", "vocab_size": 1000, "hidden_size": 512, "intermediate_size": 1024,
-        "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 128,
-    },
-    "vision_config": {
-        "model_type": "qwen3_vl_vision", "depth": 4, "hidden_size": 256, "intermediate_size": 600, "num_heads": 4,
-        "patch_size": 16, "out_hidden_size": 512, "deepstack_visual_indexes": [1, 2], "num_position_embeddings": 64,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -110,20 +99,6 @@ def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> N
 
     with torch.device("meta"):
         assert base(name).parameters() == parts_of(made(content(name)))
-
-
-@pytest.mark.integration
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", [*sorted(file.stem for file in SHAPES.glob("*.json")), "qwen3"])
-def test_the_nested_form_of_config_json_says_the_same(name: str, tmp_path: Path) -> None:
-    import torch
-
-    config = QWEN3 if name == "qwen3" else content(name)
-    with torch.device("meta"):
-        model = made(config)
-    model.config.save_pretrained(tmp_path)
-    assert "text_config" in json.loads((tmp_path / "config.json").read_text())
-    assert shape.of_folder(tmp_path).parameters() == parts_of(model)
 
 
 @pytest.mark.parametrize(
@@ -220,87 +195,10 @@ def test_a_step_holds_what_the_estimate_says(
     assert between == pytest.approx(stays, rel=0.01)
 
 
-@pytest.mark.integration
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    ("mode", "gradient_checkpointing", "layers", "tokens"),
-    [("pure", True, 2, 16_384), ("pure", False, 2, 4096), ("amp", True, 12, 16_384)],
-)
-def test_a_pass_adds_what_the_estimate_says(
-    mode: str, gradient_checkpointing: bool, layers: int, tokens: int, tmp_path: Path
-) -> None:
-    """`pure`: bf16 as DeepSpeed runs it, whose own partitions are not there."""
-    config = content(THREE_B, num_hidden_layers=layers, vocab_size=1000)
-    chosen = settings(zero=3 if mode == "pure" else 0, gradient_checkpointing=gradient_checkpointing, max_pixels=784)
-    work = Work.of(chosen, shaped(tmp_path, config), tokens, None)
-    most, between = most_held(config, mode, gradient_checkpointing, tokens)
-    assert most - between == pytest.approx(added(work), rel=0.12)
-
-
-def added(work: Work) -> float:
-    """Bytes that a pass adds to what stays."""
-    return sum(each.gib * GIB for each in kept(work)) + max(each.gib * GIB for each in (logits(work), *moments(work)))
-
-
-@pytest.mark.integration
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
-@pytest.mark.parametrize("adapter", [True, False])
-def test_a_frozen_vision_tower_holds_what_the_estimate_says(family: str, adapter: bool, tmp_path: Path) -> None:
-    """On the CPU. For an adapter peft asks for gradients of all embeddings; the engine's process takes that back."""
-    import torch
-    from held import Held
-
-    from virc.engines.llamafactory.start import keep_gradients_out
-
-    names = {"qwen2_vl": "Qwen/Qwen2-VL-2B-Instruct", "qwen2_5_vl": THREE_B}
-    text = {"num_hidden_layers": 1, "vocab_size": 99, "hidden_size": 256, "intermediate_size": 256}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    config = QWEN3 if family == "qwen3_vl" else content(names[family], **text, **heads)
-    width = {
-        "qwen2_vl": {"embed_dim": 640, "hidden_size": 256},
-        "qwen2_5_vl": {"hidden_size": 640, "intermediate_size": 1710, "out_hidden_size": 256},
-    }
-    small = {"depth": 4, "fullatt_block_indexes": [0, 2], "deepstack_visual_indexes": [1]}
-    config = config | {"vision_config": config["vision_config"] | small | width.get(family, {})}
-    known = shaped(tmp_path, config)
-    model = made(config, attn_implementation="sdpa", dtype=torch.bfloat16)
-    tower = model.model.visual.requires_grad_(False)
-    if adapter:
-        model.enable_input_require_grads()
-        keep_gradients_out(model)
-    with Held(tower) as held:
-        before = held.now
-        pixels = torch.ones(256, known.vision.pixels)
-        result = tower(pixels, grid_thw=torch.tensor([[1, 16, 16]]))
-        most = held.most - before
-    work = Work.of(settings(lora=Lora() if adapter else None, gradient_checkpointing=True), known, 1024, 64)
-    assert work.patches == 256
-    assert result is not None
-    assert "vision tower" not in {each.name for each in kept(work)}
-    assert most == pytest.approx(named("vision tower", moments(work)), rel=0.15)
-
-
-def named(name: str, found: Any) -> float:
-    of_name: list[Term] = [each for each in found if each.name == name]
-    return of_name[0].gib * GIB
-
-
 def base(name: str = THREE_B) -> Shape:
     known = shape.published(name)
     assert known is not None
     return known
-
-
-def test_zero_divides_what_it_divides() -> None:
-    one = {stage: state(estimate(settings(zero=stage), base(), 4096)) for stage in (2, 3)}
-    eight = {stage: state(estimate(settings(zero=stage, devices=8), base(), 4096)) for stage in (2, 3)}
-    for name in ("float32 weights", "gradients", "Adam moments"):
-        assert eight[2][name] == eight[3][name] == pytest.approx(one[2][name] / 8, rel=1e-6)
-    for name in ("frozen weights", "trained weights"):
-        assert eight[2][name] == one[2][name]
-        assert eight[3][name] == pytest.approx(one[3][name] / 8, rel=1e-6)
-    assert "float32 weights" not in state(estimate(settings(zero=3, precision="float32"), base(), 4096))
 
 
 def test_offloading_moves_the_optimizer_to_main_memory() -> None:
@@ -350,17 +248,6 @@ def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
     assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
     assert estimate(settings(save_steps=2), base(), 100).disk is None
     assert estimate(settings(save_steps="epoch", epochs=3), base(), 100).disk_gib is not None
-
-
-def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
-    """Sizes of a checkpoint of LLaMA-Factory 0.9.5: model.safetensors and optimizer.pt, in bytes."""
-    found = estimate(
-        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
-    )
-    assert found.disk is not None
-    sizes = {term.name: term.gib * GIB for term in found.disk}
-    assert sizes["weights"] / 2 == pytest.approx(4_772_544, rel=0.01)
-    assert sizes["resume state"] == pytest.approx(6_874_251, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from virc.models import sizes as shape
 from virc.models.sizes import Shape
 from virc.stages.rl import Config
 from virc.training.estimate import fits
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, estimate
+from virc.training.estimate.needs import GIB, Estimate, Term, estimate
 
 SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
 ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976
@@ -63,21 +63,6 @@ def test_an_adapter_leaves_the_weights_float32_and_nothing_else_of_them() -> Non
     assert terms["gradients"] == adapter * 4
 
 
-def test_rollouts_need_a_device_of_which_vllm_gets_its_share() -> None:
-    """With little to learn from at a time, what vLLM needs decides: weights, one reply's keys and values, its room."""
-    short = {"prompt_length": 256, "response_length": 256, "max_pixels": 50_176}
-    changes = {"devices": 64, "tensor_parallel": 1, "sampler_memory": 0.5, **short}
-    found = estimated(256, **changes)
-    keys = 2 * 28 * 4 * 128 * 2 * 512
-    inside = ALL_OF_7B * 2 + keys + 3 * GIB
-    assert sizes(found.terms)["sampler's keys and values"] == keys
-    assert found.device_gib * GIB == pytest.approx(inside / 0.5)
-    assert "left unused" in sizes(found.terms)
-    beside = estimated(256, offload=False, **{**changes, "sampler_memory": 0.9})
-    state = ALL_OF_7B * 16 / 64 + OVERHEAD["cuda"] * GIB
-    assert beside.device_gib * GIB == pytest.approx(max(state / 0.1, inside / 0.9))
-
-
 def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
     host = sizes(estimated().host)
     assert host["offloaded state"] == ALL_OF_7B * 12
@@ -120,17 +105,6 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
     with_reference = estimated(rows=6400, kl_loss_coef=0.1).gpu_hours
     assert with_reference == pytest.approx(once.gpu_hours * 12 / 10)  # two forward passes before 8 of learning
     assert estimated(rows=6400, device="cpu", devices=1).gpu_hours is None
-
-
-def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
-    changes = {"device": "cpu", "devices": 2, "precision": "float32", "rollout_engine": "transformers"}
-    found = estimated(of=THREE_B, **changes)
-    terms = sizes(found.terms)
-    assert terms["sampler's weights"] == ALL_OF_3B * 8  # it computes in float64
-    assert terms["trained weights"] == ALL_OF_3B * 4 // 2
-    host = sizes(found.host)
-    assert host["training processes"] == pytest.approx(2 * found.device_gib * GIB)
-    assert host["helpers"] == round(5 * 0.78 * GIB)
 
 
 def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:

@@ -1,15 +1,11 @@
 """Rewards, judges and tools that work for a step of the real verl and then fail: what becomes of the run."""
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from support import workspaces
 from support.servers import serve
-
-from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.protocol import FILE_NAME
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -48,22 +44,6 @@ clear = Question("Is this clear?\\n{reply}", yes_no)
 
 def total(t):
     return t.clear
-'''
-TOOL = '''"""`look`: a box of an image, until a file is there."""
-
-import os
-
-NAME = "look"
-TEMPLATE = "after_image"
-_KEYS = {"bbox_2d": {"type": "array"}, "image_index": {"type": "integer"}}
-SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": _KEYS}}}
-
-
-def apply(call, source):
-    """What is in the box."""
-    if os.path.exists("FILE"):
-        raise OSError("the camera is gone")
-    return source.crop(call.box)
 '''
 
 
@@ -124,17 +104,6 @@ def test_a_reward_that_fails_in_mid_run_ends_it_with_the_cause(workspace: Path, 
     assert f"resuming from step {saved}" in again.communicate(timeout=300)[1]
 
 
-def test_weights_that_are_not_finite_are_not_kept(workspace: Path) -> None:
-    words = ("--stage", "rl", "--from", "tiny", "--name", "diverges")
-    done = workspaces.run(workspace, "train", "tiny", *words, *workspaces.sets({**SMALL, "learning_rate": 1e30}))
-    assert done.returncode == 7, done.stderr
-    assert "error: verl failed: training diverged: the weight " in " ".join(done.stderr.split())
-    assert "virc solve" not in done.stderr
-    assert not list((workspace / "runs" / "diverges" / "checkpoints").glob("global_step_*/actor/model*"))
-    diagnosed = workspaces.run(workspace, "runs", "diagnose", "diverges")
-    assert (diagnosed.returncode, "learning_rate=1e+29" in diagnosed.stdout) == (7, True), diagnosed.stdout
-
-
 def test_a_reward_that_blocks_ends_the_run_as_a_silent_engine(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_SILENT_MINUTES", "1.5")
     failing = system(workspace, "block", REWARD)
@@ -153,38 +122,3 @@ def test_a_judge_in_mid_run_is_counted_without_scores_and_ends_the_run_when_it_s
     assert workspaces.losses(run, "judge_failures")[known + 2] > 0
     assert workspaces.losses(run, "reward")[known + 2] == 0
     assert "error: verl failed: the judge gave no answer for 5 s: " in ended(workspace, "judged", process)
-
-
-def begun_with_tool(workspace: Path, name: str, *words: str) -> tuple[Path, "subprocess.Popen[str]"]:
-    """The file that makes the tool `look` fail, and a run in its second step whose model may call it."""
-    failing = system(workspace, name, REWARD)
-    (workspace / "look.py").write_text(TOOL.replace("FILE", str(failing)))
-    protocol = json.loads((EMBEDDED_FOLDER / FILE_NAME).read_bytes())
-    marks = {"open": "<tool_call>", "close": "</tool_call>", "names": {"crop_image": "look"}}
-    tools = ["look", *protocol["tools"][1:]]
-    (workspace / "look.json").write_text(json.dumps({**protocol, "tools": tools, "grammar": {"calls": [marks]}}))
-    return failing, begun(workspace, name, "--with", "multi-turn", "--protocol", "look.json", *words)
-
-
-def test_a_tool_that_fails_in_mid_run_is_shown_and_counted(workspace: Path) -> None:
-    failing, process = begun_with_tool(workspace, "shown", "--set", "max_tool_failures=1")
-    run = workspace / "runs" / "shown"
-    failing.write_text("1")
-    known = max(workspaces.losses(run, "reward"))
-    workspaces.until_step(process, run, known + 2, "reward")
-    assert workspaces.losses(run, "tool_failures")[known + 2] > 0
-    process.terminate()
-    said = " ".join(process.communicate(timeout=300)[1].split())
-    assert "warning: the tool look fails in line 14 of " in said
-    assert "OSError: the camera is gone" in said
-    assert "the tool failed" in "".join(map(Path.read_text, (run / "rollouts").glob("step_*/*/*.html")))
-
-
-def test_a_tool_that_fails_too_often_stops_the_run(workspace: Path) -> None:
-    failing, process = begun_with_tool(workspace, "often")
-    failing.write_text("1")
-    said = " ".join(process.communicate(timeout=900)[1].split())
-    assert (process.returncode, "Traceback" in said) == (7, False), said
-    assert workspaces.state(workspace / "runs" / "often")["progress"] == "stopped"
-    assert "error: stopped: the tool failed in " in said
-    assert "OSError: the camera is gone" in said

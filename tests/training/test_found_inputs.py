@@ -71,32 +71,6 @@ def test_rows_that_are_not_here_are_named_with_what_makes_them(asked: Resolved, 
     assert refused.value.hint == hint
 
 
-@pytest.mark.parametrize(
-    ("name", "said", "hint"),
-    [
-        ("rows", None, None),
-        ("row", "INFO has no dataset 'row'", "did you mean 'rows'?"),
-        ("gone", "INFO names gone.json for gone, which is not there", "virc data check FOLDER"),
-    ],
-)
-def test_rows_of_a_folder_go_by_their_entry(name: str, said: str | None, hint: str | None, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "mine"
-    folder.mkdir(parents=True)
-    columns = {"formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"}}
-    entries = {"rows": {"file_name": "solved.json", **columns}, "gone": {"file_name": "gone.json", **columns}}
-    (folder / "dataset_info.json").write_text(json.dumps(entries))
-    (folder / "solved.json").write_text("[]")
-    if said is None:
-        assert inputs._of_dataset(f"mine/{name}", stage("instruct"), tmp_path).file == folder / "solved.json"
-        return
-    with pytest.raises(DataError) as refused:
-        inputs._of_dataset(f"mine/{name}", stage("instruct"), tmp_path)
-    place = {"INFO": str(folder / "dataset_info.json"), "FOLDER": str(folder)}
-    for word, path in place.items():
-        said, hint = said.replace(word, path), str(hint).replace(word, path)
-    assert (refused.value.message, refused.value.hint) == (said, hint)
-
-
 def test_rows_are_those_of_the_chosen_variant_and_a_path_from_here_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

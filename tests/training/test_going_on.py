@@ -11,9 +11,7 @@ import msgspec
 import pytest
 from stage_rows import drawn
 from support.called import virc
-from support.reported import show_event
 
-from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import attempts
 from virc.runs import run as runs
@@ -75,13 +73,6 @@ def test_one_image_that_is_gone_is_said_before_an_engine_starts(run: Run, tmp_pa
     gone.unlink()
     done = virc("train", "--resume", "--name", "mine")
     assert (done.code, f"mine was begun with {gone}, which is gone" in done.err) == (3, True), done.err
-
-
-def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    write(run, recipes="/gone")
-    begun = attempt._info_with_code(run, Reporter(show_event))
-    assert (Path(begun.recipes) / "virc" / "runs" / "run.py").is_file()
-    assert "the code that mine was begun with is gone" in capsys.readouterr().err
 
 
 def test_two_processes_do_not_train_one_run(run: Run) -> None:

@@ -40,36 +40,6 @@ def test_every_named_weight_gets_its_scaled_product_and_no_other_changes(tmp_pat
         torch.testing.assert_close(change, ALPHA / RANK * product, atol=1e-5, rtol=1e-4)
 
 
-def test_rank_stabilised_scaling_is_over_the_root_of_the_rank_that_the_factors_have(tmp_path: Path) -> None:
-    import torch
-
-    key = PREFIX + LAYER.format(0)
-    halved = {f"{key}.lora_A.weight": torch.ones(9, 384), f"{key}.lora_B.weight": torch.ones(128, 9)}
-    before = weights(opened())
-    after = weights(opened(small_lora.write(tmp_path / "lora", halved, use_rslora=True, lora_alpha=6, r=4)))
-    change = (after[f"{LAYER.format(0)}.weight"] - before[f"{LAYER.format(0)}.weight"]).mean().item()
-    assert change == pytest.approx(6 / 9**0.5 * 9, rel=1e-4)
-
-
-def test_names_from_before_transformers_4_52_are_those_of_today(tmp_path: Path) -> None:
-    import torch
-
-    visual = "model.visual.blocks.0.attn.proj"
-    rows, columns = weights(opened())[f"{visual}.weight"].shape
-    drawn = tensors() | {
-        f"{PREFIX}{visual}.lora_A.weight": torch.randn(2, columns),
-        f"{PREFIX}{visual}.lora_B.weight": torch.randn(rows, 2),
-    }
-    former = {
-        key.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value
-        for key, value in drawn.items()
-    }
-    now = weights(opened(small_lora.write(tmp_path / "now", drawn)))
-    then = weights(opened(small_lora.write(tmp_path / "then", former)))
-    assert set(former) != set(drawn)
-    assert all(torch.equal(now[name], then[name]) for name in now)
-
-
 def test_a_whole_weight_takes_the_place_of_the_bases_and_of_no_weight_tied_to_it(tmp_path: Path) -> None:
     import torch
 

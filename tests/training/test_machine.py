@@ -105,11 +105,6 @@ def test_a_slice_is_shown_alone(
     assert [(gpu.name.partition(A100)[2].strip(), round(gpu.gib, 2)) for gpu in found.gpus] == shown
 
 
-@pytest.mark.parametrize(("named", "count"), [("GPU-", 0), ("GPU-a", 1)])
-def test_a_prefix_alone_names_not_even_the_only_gpu(named: str, count: int) -> None:
-    assert len(machine.visible([Gpu(H200, 1.0, 1.0, "", "GPU-aa1")], named)) == count
-
-
 @pytest.mark.parametrize(
     ("order", "first"),
     [
@@ -146,18 +141,6 @@ def test_a_process_gets_the_gpus_that_are_counted(
     assert given.items() <= machine.pinned(variables, shell).items()
 
 
-@pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo 'x, 9, [N/A], 5, G, no'"])
-def test_a_program_that_names_no_gpu_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    answering(tmp_path, monkeypatch, script)
-    assert machine.find(tmp_path).gpus == ()
-
-
-def test_without_the_program_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = machine.find(tmp_path)
-    assert (found.gpus, found.trouble) == ((), None)
-
-
 def test_a_loaded_driver_that_does_not_answer_is_said(tmp_path: Path) -> None:
     driver = tmp_path / "version"
     failure = EngineError("could not ask for the GPUs: exit code 9, driver mismatch")
@@ -183,12 +166,3 @@ def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
     }
     found = machine.here(tmp_path, root=rooted(tmp_path, files))
     assert (found.memory_gib, found.free_gib) == (4, 2)
-
-
-def test_in_a_container_the_controllers_own_folder_counts(tmp_path: Path) -> None:
-    files = {
-        "proc/self/cgroup": "0::/../../outside\n",
-        "sys/fs/cgroup/memory.max": str(4 * GIB),
-        "sys/fs/cgroup/memory.current": "0",
-    }
-    assert machine.here(tmp_path, root=rooted(tmp_path, files)).memory_gib == 4

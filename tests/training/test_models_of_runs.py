@@ -93,12 +93,6 @@ def merged(workspace: Path, name: str, source: str | None) -> Path:
     return folder
 
 
-def test_a_model_merged_from_the_newest_checkpoint_of_its_run_has_its_name(workspace: Path) -> None:
-    saved(make(workspace, "mine"), 40)
-    folder = merged(workspace, "mine", "mine@40")
-    assert models.find("mine", workspace).folder == folder
-
-
 @pytest.mark.parametrize("source", ["mine@40", None])
 def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
     workspace: Path, source: str | None
@@ -119,19 +113,6 @@ def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("tiny", "tiny is a model of this package"), ("ten", "models/ten is a model already, merged from mine@10")],
-)
-def test_a_run_takes_no_name_of_another_model(workspace: Path, name: str, said: str) -> None:
-    merged(workspace, "ten", "mine@10")
-    small_lora.describe(workspace / "lora")
-    for words in ((), ("--dry-run",)):
-        done = virc("train", "tiny", "--stage", "practice", "--from", "tiny", "--name", name, *words)
-        assert (done.code, f"a run cannot be called {name}: {said}" in done.err) == (3, True), done.err
-    assert not (workspace / "runs").exists()
-
-
-@pytest.mark.parametrize(
     ("folder", "said"),
     [("models/tiny", "tiny is a model of this package"), ("models/other", "other is a run"), ("models/mine", None)],
 )
@@ -144,32 +125,6 @@ def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, s
     assert (done.code, f": {said}" in done.err) == (3 if said else 0, bool(said)), done.err
     older = virc("merge", "mine@4", "--to", "models/mine", "--dry-run")
     assert (older.code, "a model cannot be called mine: mine is a run" in older.err) == (3, True), older.err
-
-
-@pytest.mark.parametrize("step", ["7", "08"])
-def test_an_unknown_step_names_those_there_are(workspace: Path, step: str) -> None:
-    run = make(workspace, "first")
-    saved(run, 8)
-    saved(run, 12)
-    with pytest.raises(ConfigError, match=f"first has no checkpoint of step '{step}'") as caught:
-        models.find(f"first@{step}", workspace)
-    assert "8, 12" in str(caught.value.hint)
-
-
-def test_a_checkpoint_named_by_its_path_belongs_to_its_run(workspace: Path) -> None:
-    run = make(workspace, "first")
-    folder = saved(run, 8)
-    said = chat_protocol_in(run.folder)
-    found = models.find("runs/first/checkpoints/checkpoint-8", workspace)
-    assert found.folder.resolve() == folder
-    assert found.system == systems.get("tiny")
-    assert chat_protocol.of_weights(found).protocol.system == said
-
-
-def test_a_run_goes_before_no_short_name(workspace: Path) -> None:
-    saved(make(workspace, "tiny"), 8)
-    assert models.find("tiny", workspace).folder == EMBEDDED_FOLDER
-    assert models.find("tiny@8", workspace).name == "tiny@8"
 
 
 def test_a_run_that_saved_nothing_says_so_and_what_to_type(workspace: Path) -> None:
@@ -224,15 +179,6 @@ def test_an_adapter_lies_on_the_base_that_it_names(workspace: Path) -> None:
     assert found.system == systems.get("virc")
 
 
-def test_a_run_may_have_trained_an_adapter_on_a_run(workspace: Path) -> None:
-    base = saved(make(workspace, "full"), 4)
-    run = make(workspace, "light", system="virc")
-    adapter = adapted(run, 8, base_model_name_or_path=str(base))
-    found = models.find("light", workspace)
-    assert (found.name, found.folder, found.adapter) == ("light@8", base, adapter)
-    assert found.system == systems.get("virc")
-
-
 @pytest.mark.parametrize(
     ("base", "hint"), [("some/base", "virc download some/base"), ("a b/$(date)", "base_model_name_or_path into")]
 )
@@ -242,12 +188,6 @@ def test_a_base_that_is_not_here_is_named_with_what_to_do(workspace: Path, base:
         models.find("lora", workspace)
     assert base in caught.value.message
     assert hint in str(caught.value.hint)
-
-
-def test_an_adapter_on_an_adapter_is_refused_be_it_on_itself(workspace: Path) -> None:
-    small_lora.describe(workspace / "lora", base_model_name_or_path="lora")
-    with pytest.raises(ConfigError, match="base of the LoRA adapter lora is an adapter itself"):
-        models.find("lora", workspace)
 
 
 @pytest.mark.parametrize(
@@ -284,29 +224,6 @@ def test_an_adapter_whose_model_never_had_our_chat_protocol_is_not_asked_in_it(w
     with pytest.raises(ConfigError, match="no chat protocol for lora") as caught:
         chat_protocol.of_weights(models.find("lora", workspace, "virc"))
     assert f"put {FILE_NAME} into lora" in str(caught.value.hint)
-
-
-@pytest.mark.integration
-def test_solve_asks_a_run_in_what_it_was_trained_with(workspace: Path) -> None:
-    run = make(workspace, "first")
-    folder = save(run, 8)
-    shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)
-    (folder / FILE_NAME).rename(run.folder / FILE_NAME)
-    words = ("--model", "first", "--device", "cpu", "--timeout", 1, "--json")
-    done = virc("solve", picture(workspace), "Which?", *words)
-    assert (done.json["model"], done.json["protocol"]) == ("first@8", "trained"), done.err
-
-
-@pytest.mark.parametrize("way", ["variable", "config"])
-def test_a_run_is_a_model_however_it_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    make(workspace, "first")
-    if way == "variable":
-        monkeypatch.setenv("VIRC_MODEL", "first")
-    if way == "config":
-        assert virc("config", "set", "model", "first").code == 0
-    done = virc("solve", picture(workspace), "Which?", "--json")
-    assert done.code == 3
-    assert done.json["error"]["message"] == "the run first has saved no whole checkpoint"
 
 
 def test_a_run_and_the_model_merged_from_it_know_of_each_other(workspace: Path) -> None:

@@ -75,23 +75,6 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     assert (again.rows, again.total, again.dropped) == (len(fitting), sum(fitting), 0)
 
 
-def test_dropping_all_rows_is_an_error(rows: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"{COUNT} of {COUNT} rows"):
-        check(request(rows, cutoff=100, filter_overlong=True, folder=tmp_path / "fewer"))
-    assert not (tmp_path / "fewer").exists()
-
-
-def test_a_probe_gets_the_longest_rows_that_fit(rows: Path, tmp_path: Path) -> None:
-    tokens = [each.tokens for each in by_row(rows)]
-    cutoff = sorted(tokens)[-4]
-    fitting = sorted((count for count in tokens if count <= cutoff), reverse=True)
-    asked = request(rows, cutoff=cutoff, filter_overlong=True, probe=5, folder=tmp_path / "probe")
-    found = check(asked)
-    assert (found.rows, found.total) == (5, sum(fitting[:5]))
-    assert found.longest == fitting[0]
-    assert sorted((each.tokens for each in by_row(found.file)), reverse=True) == fitting[:5]
-
-
 @pytest.mark.integration
 def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
@@ -103,16 +86,6 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
     one, two = (check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2))
     assert one == two
     assert one.rows == 4100
-
-
-def test_a_row_is_not_longer_for_what_the_tokenizer_says_of_truncation(rows: Path, tmp_path: Path) -> None:
-    base = base_of_type(tmp_path / "base", "qwen2_5_vl")
-    tokenizer = json.loads((base / "tokenizer.json").read_text())
-    tokenizer["truncation"] = {
-        "direction": "Right", "max_length": 20, "strategy": "LongestFirst", "stride": 0
-    }  # fmt: skip
-    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert check(request(rows, base=base)).total == check(request(rows)).total
 
 
 def test_a_processor_file_comes_before_the_older_one(rows: Path, tmp_path: Path) -> None:

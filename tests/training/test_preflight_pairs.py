@@ -13,10 +13,9 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.check.result import USUAL_SYSTEM
-from virc.data.formats.registry import Row, get, only_source
-from virc.data.rows.record import Message, Record
+from virc.data.formats.registry import get, only_source
 from virc.training.preflight import sft
-from virc.training.preflight.pairs import check, one_by_one
+from virc.training.preflight.pairs import check
 from virc.training.preflight.types import PairsRequest
 
 
@@ -80,36 +79,6 @@ def test_kto_gets_each_reply_once_with_its_tag(rows: Path, tmp_path: Path) -> No
     assert only_source(found.file).format == "sft"  # by which a resumed run finds its images
 
 
-@pytest.mark.parametrize("pairs", [2, 3, 8])
-def test_no_reply_of_kto_follows_one_to_the_same_prompt(pairs: int) -> None:
-    rows = [
-        Row(at, Record((Message("user", str(at)), Message("assistant", "yes")), rejected="no")) for at in range(pairs)
-    ]
-    made = list(one_by_one(rows))
-    prompts = [record.messages[0].content for record, _ in made]
-    assert all(one != other for one, other in zip(prompts, prompts[1:] + prompts[:1], strict=True))
-    assert sorted(prompts) == sorted(2 * [str(at) for at in range(pairs)])
-    assert all((record.messages[-1].content == "yes") == wanted for record, wanted in made)
-    assert all(record.rejected is None for record, wanted in made if not wanted)
-
-
-@pytest.mark.parametrize("feedback", [True])
-def test_a_curriculum_orders_pairs(rows: Path, tmp_path: Path, feedback: bool) -> None:
-    lines = [{**json.loads(line), "level": at % 2} for at, line in enumerate(rows.read_text().splitlines())]
-    file = rows.with_name("levels.jsonl")
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    curriculum = {"column": "level", "parts": [[1], [0]]}
-    asked = request(file, curriculum=msgspec.convert(curriculum, sft.order.Curriculum), folder=tmp_path / "data")
-    found = check(msgspec.structs.replace(asked, feedback=feedback))
-    assert [*found.parts] == ["1", "0"]
-    first = {line["chosen"]["content"] for line in lines if line["level"] == 1}
-    if feedback:
-        chosen = [row["messages"][-1]["content"] for row in written(found.file) if row["kto_tag"]]
-    else:
-        chosen = [row.known().messages[-1].content for row in get("pairs").read(only_source(found.file))]
-    assert {*chosen[: len(first)]} == first
-
-
 def test_rows_without_a_second_side_are_refused(rows: Path) -> None:
     with pytest.raises(DataError, match="holds solutions, and preferences are learnt from pairs"):
         check(request(rows, source=only_source(rows.with_name("trajectories.json"))))
@@ -142,17 +111,6 @@ def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tm
     assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
 
 
-@pytest.mark.parametrize("write", [published_pairs.trl_implicit])
-def test_published_pairs_are_written_with_both_sides(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    asked = stage_rows.request(write(tmp_path), folder=tmp_path / "data")
-    found = check(PairsRequest(**msgspec.structs.asdict(asked)))
-    left = [row.known() for row in get("pairs").read(only_source(found.file))]
-    assert [(each.messages[-1].content, each.rejected) for each in left] == [
-        (f"It says {number}.", "It says 3.") for number in (12, 47, 85)
-    ]
-    assert found.entry["ranking"] is True
-
-
 @pytest.mark.parametrize(
     "call",
     [
@@ -167,11 +125,3 @@ def test_pairs_that_call_a_tool_are_of_a_chat_protocol(call: object, tmp_path: P
     file.write_text(file.read_text().replace("It says 12.", json.dumps(said)[1:-1]))
     with pytest.raises(DataError, match="do not show one chat protocol"):
         check(request)
-
-
-@pytest.mark.parametrize("said", ['{"bbox_2d": [1, 2, 3, 4]}'])
-def test_answers_that_look_like_calls_are_answers(said: str, tmp_path: Path) -> None:
-    request = converted(published_pairs.mmpr, tmp_path)
-    file = request.source.file
-    file.write_text(file.read_text().replace("It says 12.", json.dumps(said)[1:-1]))
-    assert check(request).protocol.tools == ()

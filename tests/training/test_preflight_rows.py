@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from stage_rows import COUNT, Rows, base_of_type, chat_protocol, copied, drawn, 
 from virc.core.errors import ConfigError, DataError
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.protocol import FILE_NAME, Coordinates
-from virc.training.preflight.sft import check, check_coordinates
+from virc.reasoning.protocol import FILE_NAME
+from virc.training.preflight.sft import check
 
 Change = Callable[[Rows], object]
 
@@ -95,31 +94,6 @@ def test_files_that_end_early_or_begin_oddly(tmp_path: Path, text: str, said: st
         check(request(tmp_path / "rows.json"))
 
 
-def test_what_the_engine_does_not_mind_is_counted_and_no_error(rows: Path, tmp_path: Path) -> None:
-    def change(rows: Rows) -> None:
-        content(rows, 5, 2, "</think>", "")
-        rows[7]["answer"] = "no such"
-
-    found = check(request(copied(rows, tmp_path / "a", change)))
-    assert found.faults == {"tags": 1, "answer_differs": 1}
-    assert found.rows == COUNT
-
-
-def test_a_file_without_an_entry_gets_one_that_fits_its_rows(rows: Path, tmp_path: Path) -> None:
-    def change(rows: Rows) -> None:
-        names = {"system": "system", "user": "human", "assistant": "gpt"}
-        for row in rows:
-            turns = row.pop("messages")
-            row["conversations"] = [{"from": names[each["role"]], "value": each["content"]} for each in turns]
-
-    file = copied(rows, tmp_path / "a", change)
-    (file.parent / "dataset_info.json").unlink()
-    found = check(request(file))
-    assert found.entry["columns"] == {"messages": "conversations", "images": "images"}
-    assert found.entry["tags"]["assistant_tag"] == "gpt"
-    assert found.total == check(request(rows)).total
-
-
 def test_the_chat_protocol_is_that_beside_the_rows_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
     beside = read_protocol(rows.with_name(FILE_NAME))
     assert check(request(rows)).protocol == beside
@@ -150,11 +124,6 @@ def test_a_chat_protocol_given_must_be_that_of_the_rows(rows: Path, tmp_path: Pa
         check(request(rows, protocol=tmp_path / "none"))
 
 
-def test_rows_with_another_system_message_are_counted(rows: Path, tmp_path: Path) -> None:
-    file = copied(rows, tmp_path / "a", lambda rows: rows[4]["messages"][0].update(content="else"))
-    assert check(request(file)).otherwise == 1
-
-
 @pytest.mark.parametrize(("written", "model_type"), [("permille", "qwen2_5_vl"), ("pixel", "qwen3_vl")])
 def test_boxes_that_the_base_does_not_write_are_refused(
     rows: Path, tmp_path: Path, written: str, model_type: str
@@ -168,17 +137,6 @@ def test_boxes_that_the_base_does_not_write_are_refused(
     assert "a base" in error.value.message
     assert model_type in error.value.message
     assert check(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
-
-
-@pytest.mark.parametrize(
-    ("model_type", "refused"),
-    [("qwen2_vl", ("pixel",)), ("qwen2_5_vl", ("permille", "thousand")), ("qwen3_vl", ("pixel",))],
-)
-def test_units_that_a_base_counts_boxes_in_are_taken(rows: Path, model_type: str, refused: tuple[str, ...]) -> None:
-    units: tuple[Coordinates, ...] = ("pixel", "permille", "thousand", "unit", "original")
-    for written in units:
-        with pytest.raises(DataError, match=r"of type .* counts in") if written in refused else nullcontext():
-            check_coordinates(only_source(rows), "a base", model_type, written)
 
 
 def _as_in(rows: Path, **values: Any) -> dict[str, Any]:

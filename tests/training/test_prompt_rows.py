@@ -204,18 +204,6 @@ def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> Non
         check(look)
 
 
-@pytest.mark.integration
-def test_images_that_are_fed_at_another_size_than_their_files_have_are_counted(rows: Path, tmp_path: Path) -> None:
-    file = changed(rows, tmp_path / "changed", lambda content: content)
-    usual = check(asked(rows / "rl.parquet", tmp_path / "usual"))
-    for each in (tmp_path / "changed" / "images").rglob("*.png"):
-        with Image.open(each) as image:
-            larger = image.resize((image.width + 5, image.height + 5))
-        larger.save(each)
-    odd = check(asked(file, tmp_path / "odd"))
-    assert (usual.off_grid, odd.off_grid) == (0, odd.rows), "each row asks about one, and crops are none of them"
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

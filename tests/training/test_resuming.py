@@ -227,15 +227,6 @@ def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_line(
     assert "no space left on device" in capsys.readouterr().err, "it is full again"
 
 
-def test_a_loss_that_is_no_number_from_the_first_step_on_is_said_and_ends_nothing(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (run.checkpoints / "trainer_log.jsonl").write_text(said(1).replace('"loss": 0.1', '"loss": NaN'))
-    follower(run).poll()
-    assert "the loss at step 1 is not a number" in capsys.readouterr().err
-    assert steps(run) == [1]
-
-
 def test_a_line_of_metrics_cut_short_swallows_none_that_is_taken_over(run: Run) -> None:
     run.metrics.write_text('{"step":1,"loss":1.0}\n{"step":2,"lo')
     (run.checkpoints / "trainer_log.jsonl").write_text(said(1) + said(2) + said(3))
@@ -298,24 +289,6 @@ def test_an_engine_that_is_ill_or_silent_is_asked_to_end(run: Run, unhealthy: st
     assert (process.saves, process.ended > 0) == (1, silent is not None)
 
 
-@pytest.mark.parametrize(
-    ("kind", "launcher", "started", "longest", "seconds"),
-    [
-        ("sft", "local", False, 0.0, 10.0),
-        ("sft", "local", True, 100.0, 210.0),
-        ("rl", "local", True, 500.0, 10.0),
-        ("rl", "ray", False, 0.0, 120.0),
-    ],
-)
-def test_an_engine_gets_time_to_save_once_it_has_made_a_step(
-    kind: str, launcher: str, started: bool, longest: float, seconds: float, run: Run
-) -> None:
-    about = msgspec.structs.replace(runs.info(run), kind=kind, launcher=launcher)
-    (run.folder / "run.json").write_bytes(msgspec.json.encode(about))
-    seen: Any = SimpleNamespace(started=started, silence=SimpleNamespace(longest=longest))
-    assert attempt._time_to_end(run, seen) == seconds
-
-
 def test_a_run_that_is_stopped_while_its_resume_waits_does_not_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.write_state(run, progress="running", attempt=1, engine=1, **(runs.this_process() | {"started": 1}))
     monkeypatch.setattr(runs, "engine_lives", lambda state: runs.state(run).progress == "died")
@@ -375,14 +348,6 @@ def test_signals_are_the_callers_again_after_an_attempt() -> None:
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-def test_the_best_checkpoint_of_an_attempt_before_stays_the_best(run: Run) -> None:
-    run.metrics.write_text('{"step":1,"validation":0.9}\n{"step":2,"validation":0.5}\n')
-    for step in (1, 2):
-        checkpoint(run, step)
-    follow.Follower(run, runs.info(run), 2, 2, Reporter()).tend()
-    assert (runs.state(run).best, runs.state(run).best_validation) == (1, 0.9)
-
-
 def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint(run, 1)
     seen = follower(run)
@@ -392,37 +357,3 @@ def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys
     ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen, Reporter(show_event))
     assert (ended.finished, ended.step) == (False, 1)
     assert "step 3 was not saved: the disk is full" in capsys.readouterr().err
-
-
-def warned(run: Run, found: list[Metric]) -> list[tuple[str, str | None]]:
-    """The warnings, with their hints, of a run that finishes at its newest checkpoint."""
-    run.metrics.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in found))
-    told: list[Event] = []
-    seen = follower(run)
-    seen.total = checkpoints(run)[-1].step
-    assert attempt._conclude(run, 1, 0, None, seen, Reporter(told.append)).finished
-    return [(each.text, each.hint) for each in told if each.kind == "warning"]
-
-
-HELD_OUT = "rows that were learnt from have a loss of 0.04 at the end, held-out ones "
-
-
-@pytest.mark.parametrize(
-    ("held_out", "says"),
-    [
-        ({3: 0.5, 9: 0.139}, []),
-        (
-            {9: 0.141},
-            [("0.14: it knows the rows by heart", "more rows, or the same pictures in other sizes and places")],
-        ),
-        ({0: 0.3, 3: 0.5, 9: 1.2}, [("1.2, and 0.5 at step 3: it knows the rows by heart", "--model mine@3")]),
-    ],
-)
-def test_rows_known_by_heart_are_warned_of_at_the_end(
-    run: Run, held_out: dict[int, float], says: list[tuple[str, str]]
-) -> None:
-    for step in (3, 9):
-        checkpoint(run, step)
-    found = [Metric(step=step, loss=0.04, learning_rate=0.1) for step in range(1, 10)]
-    found += [Metric(step=step, eval_loss=loss) for step, loss in held_out.items()]
-    assert warned(run, found) == [(HELD_OUT + text, hint) for text, hint in says]

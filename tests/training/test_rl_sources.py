@@ -11,11 +11,10 @@ import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
-from support.called import virc
 from support.servers import serve
 
 from virc.cluster.site import JobJudge, Site
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import of_system, read_protocol
@@ -212,37 +211,6 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     assert [total_for(file, source).name for source in ("virc", "brief")] == ["outcome", "brief"]
     turned = ["<think>a</think><tool_call>{}</tool_call>"]
     assert rolled_out(theirs, turned, settings)["score"] == 0.0
-
-
-def test_a_dry_run_shows_every_file_of_a_source(workspace: Path) -> None:
-    sets = [word for each in (*SET, *BRIEF) for word in ("--set", each)]
-    done = virc("train", "tiny", "--stage", "rl", "--from", "tiny", "--dry-run", "--json", *sets)
-    assert done.code == 0, done.err
-    files = {str(Path(name).relative_to(workspace)): text for name, text in done.json["files"].items()}
-    folder = "runs/tiny-rl/sources/brief"
-    told = msgspec.json.decode(files[f"{folder}/reward.json"], type=Settings)
-    assert told.protocol == str(workspace / folder / FILE_NAME)
-    assert (told.max_turns, told.coordinates, told.rollout) == (2, "pixel", "multi_turn")
-    assert json.loads(files[f"{folder}/{FILE_NAME}"])["tools"] == ["crop_image"]
-    assert f"{folder}/reward.json" in files["runs/tiny-rl/logs/attempt_1/agents.yaml"]
-
-
-def test_a_misspelt_source_is_said(workspace: Path, tmp_path: Path) -> None:
-    stage = resolved(*BRIEF)
-    request = asked(tmp_path / "run", stage)
-    lines = Path("data/mixed/problems.jsonl").read_text().splitlines()
-    wrong = Path("data/mixed/wrong.jsonl")
-    wrong.write_text("\n".join([*(each.replace('"brief"', '"breif"') for each in lines[1:4:2]), *lines]))
-    result = check(msgspec.structs.replace(request, source=only_source(wrong)))
-    assert result.of_no_source == {"breif": 2}
-    told: list[Event] = []
-    rl_setup.check(result, stage, Reporter(told.append))
-    assert "2 rows have the data_source 'breif', which is no system of `sources`" in str(told)
-    wrong.write_text("\n".join(each.replace('"brief"', '"breif"') for each in lines))
-    with pytest.raises(DataError, match=r"no row of .* is of brief, which `sources` names") as refused:
-        check(msgspec.structs.replace(request, source=only_source(wrong), folder=tmp_path / "b"))
-    assert refused.value.hint == "did you mean 'breif'?"
-    wrong.unlink()
 
 
 def test_an_endpoint_reaches_the_judge_of_a_source(

@@ -11,7 +11,7 @@ from support.called import virc
 from training import rounds_plan
 
 from virc.core import locks
-from virc.core.errors import ConfigError, EngineError
+from virc.core.errors import ConfigError
 from virc.core.events import Reporter
 from virc.runs import run as runs
 from virc.training import steps
@@ -84,16 +84,6 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(workspace: Path) -> No
     done = virc("train", "./mine.yaml", "--rounds", 2, *rounds_plan.WORDS, "--dry-run")
     assert done.out.replace(str(workspace), "WORK") == rounds_plan.GOLDEN.read_text(), done.err
     assert set(workspace.iterdir()) == before
-
-
-def test_a_command_of_the_dry_run_is_one_that_virc_takes(workspace: Path) -> None:
-    done = virc("train", "tiny", "--rounds", 1, "--from", "tiny", "--data", "problems.jsonl", "--dry-run", "--json")
-    sample, train = [shlex.split(each["command"]) for each in done.json["steps"]]
-    taken = virc(*train[1:], "--dry-run")
-    assert (taken.code, "--stage practice" in " ".join(train)) == (0, True), taken.err  # rows are missing, no option is
-    refused = virc(*sample[1:])
-    assert refused.code == 1
-    assert "row 1: line 1: no column is known as the question" in refused.err  # it read them
 
 
 @pytest.mark.parametrize(
@@ -180,12 +170,6 @@ def test_a_step_of_rounds_that_were_killed_is_waited_for(
     assert recorder.typed == [resumed if trains else found.steps[1].typed]
 
 
-def test_a_command_that_makes_half_is_an_error(workspace: Path) -> None:
-    found = of_tiny(workspace, 1)
-    with pytest.raises(EngineError, match="data/tiny-r1-sample is not whole"):
-        running.run(found, runner=lambda words, folder: sampled(found.steps[0], folder, problems=1) or 0)
-
-
 def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
     found = of_tiny(workspace)
     sampled(found.steps[0], workspace, problems=1)
@@ -230,21 +214,6 @@ def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     assert virc(*words, "--from", "tiny", "--name", "again", "--dry-run").code == 0
 
 
-def test_finished_rounds_print_their_figures_and_last_run(workspace: Path) -> None:
-    found = of_tiny(workspace)
-    running.run(found, runner=Recorder(found))
-    words = ("train", "tiny", "--rounds", 2, "--from", "tiny", "--data", "problems.jsonl")
-    done = virc(*words)
-    assert (done.code, done.out) == (0, "runs/tiny-r2-practice\n"), done.err
-    assert "2 rows kept, 12 of 16 rollouts right (75.0%)" in done.err
-    assert "step 3 of 3, loss 0.25" in done.err
-    plan = virc(*words, "--dry-run").out
-    assert "# round 2 of 2: train practice from tiny-r1-practice (done, step 3 of 3, loss 0.25)\n" in plan
-    said = virc(*words, "--json").json
-    assert (said["schema"], said["progress"]) == ("virc.train.rounds/1", "done")
-    assert said["steps"][0]["figures"]["pass_rate"] == 0.75
-
-
 def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
     found = of_tiny(workspace)
 
@@ -256,19 +225,3 @@ def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
     with pytest.raises(steps.StepFailedError):
         running.run(found, runner=runner)
     assert not list((workspace / "runs").iterdir())
-
-
-def test_visrl_goes_on_with_pairs_of_its_newest_model(workspace: Path) -> None:
-    request = RoundsRequest(
-        system="visrl", rounds=2, base="warm", judge_endpoint="http://here:1/v1",
-        judge_endpoints={"critic": "http://there:1/v1"}, workspace=workspace,
-    )  # fmt: skip
-    sample, train, merge = planning.plan(request).steps[3:]
-    assert "--model visrl-r1-box-pairs" in sample.typed
-    assert "--pairs grade --margin 0.6" in sample.typed
-    assert "critic=" not in sample.typed, "a grade is given by the judge alone"
-    assert (sample.made_with["pairs"], sample.made_with["margin"]) == ("grade", 0.6)
-    assert train.typed.endswith(
-        "--from visrl-r1-box-pairs --name visrl-r2-box-pairs --data data/visrl-r2-sample/pairs.jsonl"
-    )
-    assert merge.typed == "virc merge visrl-r2-box-pairs"

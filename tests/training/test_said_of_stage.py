@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from virc.core.errors import ConfigError, DataError, SetupError
@@ -21,7 +20,6 @@ from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 
 OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
-PERMILLE = msgspec.structs.replace(OWN, coordinates="permille")
 GRID = 63_504  # pixels that the base sees
 
 
@@ -52,21 +50,6 @@ def said(stage: PreparedRun) -> list[tuple[str, str, str | None]]:
 
 COUNTED = ("note", "40 rows, 80 images; tokens a row: mean 300, 99 % at most 890, longest 900", None)
 CONVERT = "virc data convert /rows/made.json --to DIR --format sft --max-pixels"
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentences"),
-    [
-        ({"dropped": 3, "settings": ("filter_overlong=true", "cutoff_len=1000")},
-         [("warning", "3 rows longer than 1000 tokens are left out", None)]),
-        ({"faults": {"turn": 2, "box": 1}},
-         [("warning", "2 of 30 rows checked closely have the fault turn", "virc data check /rows/made.json"),
-          ("warning", "1 of 30 rows checked closely have the fault box", "virc data check /rows/made.json")]),
-        ({"otherwise": 4}, [("warning", "4 rows have another system message than the chat protocol's", None)]),
-    ],
-)  # fmt: skip
-def test_what_is_said_behind_the_count(changes: dict[str, Any], sentences: list[Any]) -> None:
-    assert said(prepared(**changes)) == [COUNTED, *sentences]
 
 
 @pytest.mark.parametrize(

@@ -111,29 +111,12 @@ def test_the_first_step_and_the_first_validation_get_longer(tmp_path: Path, monk
     assert engine.silence.limit(False) == 1800 + 3 * 1000
 
 
-def test_a_judge_that_may_be_away_for_hours_raises_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = {
-        "judge": {"endpoint": None, "patience": 9e9},
-        "judges": {"b": {"endpoint": "http://b", "patience": 7200.0}},
-    }
-    engine = Engine(tmp_path, monkeypatch, reward=judges)
-    engine.step(1, seconds=60.0)
-    assert engine.silence.limit(False) == 2 * 7200 + 180
-
-
 def test_a_machine_that_slept_and_a_suspended_job_are_not_silent(engine: Engine) -> None:
     engine.step(1, seconds=60.0)
     assert not engine.waits(100)
     engine.now += 24 * HOUR
     assert not engine.waits(1700)
     assert engine.waits(300)
-
-
-def test_steps_of_former_attempts_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(tmp_path, monkeypatch)
-    known = [Metric(step=1, seconds=50.0), Metric(step=2, seconds=350.0), Metric(step=3, attempt=2, seconds=20.0)]
-    found = Silence(engine.run, runs.info(engine.run), engine.log, known)
-    assert found.limit(False) == 1800 + 3 * 300
 
 
 def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine) -> None:
@@ -172,16 +155,3 @@ def test_a_limit_is_given_in_minutes(
     engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, [])
     assert engine.silence.limit(False) == seconds
     assert engine.waits(11_000) == (seconds is not None)
-
-
-@pytest.mark.parametrize(("done", "limit"), [(95, 1800 + 180), (97, 3 * HOUR)])
-def test_rows_are_validated_every_so_many_steps_and_after_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int, limit: float
-) -> None:
-    engine = Engine(tmp_path, monkeypatch, test_freq=7)
-    engine.step(done, seconds=60.0)
-    assert engine.silence.limit(False) == limit
-    validated = [Metric(step=7, seconds=60.0, validation=0.5)]  # of a former attempt
-    engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, validated)
-    engine.step(done, attempt=2, seconds=60.0)
-    assert engine.silence.limit(False) == 1800 + 180

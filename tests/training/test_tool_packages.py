@@ -75,21 +75,6 @@ def test_a_tool_added_to_rl_is_refused_with_the_command(environment: Environment
     )
 
 
-@pytest.mark.parametrize("rollout", ["supervised"])
-def test_what_is_imported_in_a_call_matters_in_rollouts_alone(
-    rollout: str, environment: Environment, tmp_path: Path
-) -> None:
-    file = own_tool(tmp_path)
-    asked: RlRequest | SftRequest = rl_request(tools=(file,), loads=(file,), rollout="per_cru")
-    if rollout == "supervised":
-        asked = SftRequest(
-            source=SOURCE, base=Path("/base"), name="tiny", cutoff=1, min_pixels=1, max_pixels=1, loads=(file,)
-        )
-    check(asked, "mine", environment, Path(sys.executable))
-    (tmp_path / "far.py").write_text("import not_installed_anywhere\n" + TOOL)
-    assert "not_installed_anywhere" in refused(asked, environment).message
-
-
 @pytest.mark.parametrize(
     ("text", "modules"),
     [
@@ -103,15 +88,6 @@ def test_what_is_imported_in_a_call_matters_in_rollouts_alone(
 def test_imports_are_found_wherever_they_are(text: str, modules: list[str], tmp_path: Path) -> None:
     (tmp_path / "tool.py").write_text(text)
     assert needed(tmp_path / "tool.py") == modules
-
-
-@pytest.mark.parametrize(
-    ("server", "modules"),
-    [("http: {url: 'http://a/b'}", ["jsonschema"]), ("mcp: {tool: a, url: 'http://a/b'}", ["mcp", "jsonschema"])],
-)
-def test_tools_of_servers_need_the_clients(server: str, modules: list[str], tmp_path: Path) -> None:
-    (tmp_path / "far.yaml").write_text(f"description: Far.\nparameters: {{type: object, properties: {{}}}}\n{server}\n")
-    assert needed(tmp_path / "far.yaml") == modules
 
 
 @pytest.mark.integration

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,7 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
-from virc.config import yaml as plain_yaml
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 
@@ -37,16 +34,6 @@ def rows(workspace: Path) -> Path:
 
 def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
-
-
-def test_a_dry_run_parses_a_system_once_and_no_other(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    systems._discovered.cache_clear()
-    parsed: list[str] = []
-    parse = plain_yaml.parse
-    monkeypatch.setattr(plain_yaml, "parse", lambda text, name: parsed.append(name) or parse(text, name))
-    words = ("--stage", "instruct", "--from", "tiny", "--data", rows, "--dry-run")
-    assert virc("train", "tiny", *words).code == 0
-    assert [name for name in parsed if Path(name).parent == systems.PACKAGE] == [str(systems.PACKAGE / "tiny.yaml")]
 
 
 def test_gpus_are_counted_before_gigabytes_are_installed(
@@ -209,14 +196,6 @@ def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(
     assert hint.format(workspace / "own" / file) in done.err
 
 
-def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Path, rows: Path) -> None:
-    shutil.copytree(EMBEDDED_FOLDER, workspace / "models" / "Some-Base")
-    done = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Some-Base", "--dry-run", "--json")
-    assert str(workspace / "models" / "Some-Base") in "".join(done.json["files"].values())
-    absent = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Other", "--dry-run")
-    assert "\nhint: virc download someone/Other\n" in absent.err
-
-
 def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace: Path, rows: Path) -> None:
     """A job, and a run that goes on, start in another folder."""
     small_lora.write(workspace / "adapter", base_model_name_or_path=str(EMBEDDED_FOLDER))
@@ -240,14 +219,3 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
     assert done.code == 3
     assert "there is a run mine already\nhint: virc train --resume --name mine resumes it" in done.err
     assert [path.name for path in (workspace / "runs").iterdir()] == ["mine"]
-
-
-def test_rows_of_the_paper_that_are_not_here_are_fetched_by_name(workspace: Path) -> None:
-    done = virc("train", "--stage", "instruct", "--from", "tiny")
-    assert done.code == 5
-    assert done.err.endswith("\nhint: virc download dataset\n")
-    done = virc("train", "--stage", "instruct", "--from", "tiny", "--with", "fixed,100k")
-    assert done.err.endswith("\nhint: virc download dataset --with fixed,100k\n")
-    assert virc("systems", "cp", "virc", "mine.yaml").code == 0
-    done = virc("train", "./mine.yaml", "--stage", "instruct", "--from", "tiny")
-    assert done.err.endswith(f"\nhint: virc download dataset --system {workspace / 'mine.yaml'}\n")

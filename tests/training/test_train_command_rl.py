@@ -56,25 +56,11 @@ def test_a_dry_run_counts_the_judge_and_names_every_way_to_one() -> None:
     assert said["estimate"]["device_gib"] < 80
 
 
-def test_a_judge_that_is_named_takes_no_gpu_of_the_stage() -> None:
-    said = planned("--stage", "rl", "--judge-endpoint", "http://judge:8000/v1")
-    assert said["gpus"]["judge"] == 0
-    assert said["estimate"]["judge_calls"] == [512, 1024]
-    assert "none is named" not in messages(said)
-
-
 def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:
     said = planned("--stage", "rl", "--with", "judge-split")
     assert (said["gpus"]["policy"], said["gpus"]["judge"]) == (4, 4)
     gpus = {name: said["environment"][name] for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")}
     assert gpus == {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    assert "none is named" not in messages(said)
-
-
-def test_rules_need_no_judge() -> None:
-    said = planned("--stage", "rl", "--with", "rules")
-    assert said["gpus"]["judge"] == 0
-    assert said["estimate"]["judge_calls"] is None
     assert "none is named" not in messages(said)
 
 
@@ -145,29 +131,3 @@ def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> No
     assert done.err.count("error:") == 1
     assert "Traceback" not in done.err
     assert not list(Path().glob("runs/*"))  # no run, and nothing of one
-
-
-@pytest.mark.parametrize(
-    ("words", "validation", "test_freq"),
-    [([], None, None), (["test_freq=50", "validation=val.parquet"], "val.parquet", 50)],
-)
-def test_rows_of_ones_own_are_not_validated_on_the_systems(
-    words: list[str], validation: str | None, test_freq: int | None
-) -> None:
-    from virc.training.request import TrainRequest
-
-    wanted = TrainRequest(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
-    config = wanted.resolve().config
-    assert (config.validation, config.test_freq) == (validation, test_freq)  # type: ignore[union-attr]
-    assert config.filter_overlong is False  # of rows of one's own none is left out unasked
-    without = TrainRequest(system="virc", stage="rl").resolve().config
-    assert without.filter_overlong  # as the published script does
-    assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [(["tiny", "--from", "tiny"], "--to data/polygons --count 2000 --seed 1 --formats sft,rl,prompts")],
-)
-def test_rows_that_are_not_there_are_named_with_where_to_get_them(words: list[str], hint: str) -> None:
-    assert hint in messages(planned(*words, "--stage", "rl"))

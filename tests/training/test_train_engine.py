@@ -122,21 +122,6 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
     assert workspaces.same(found, wanted)
 
 
-def test_an_extended_run_is_the_run_that_had_that_end_from_the_start(workspace: Path) -> None:
-    settings: dict[str, object] = {"schedule": "constant", "warmup_ratio": 0, "save_steps": 4}
-    whole = workspaces.trained(workspace, "tiny", "instruct", "--name", "whole", steps=6, **settings)
-    run = workspaces.trained(workspace, "tiny", "instruct", "--name", "short", steps=4, **settings)
-    ended = workspaces.weights(run, 4)
-    done = workspaces.run(workspace, "runs", "extend", "short", "--steps", "6")
-    assert done.returncode == 0, done.stderr
-    assert "short continues from step 4 to step 6, in place of 4" in done.stderr
-    assert list(workspaces.losses(run)) == [1, 2, 3, 4, 5, 6]
-    assert workspaces.losses(run) == workspaces.losses(whole)
-    found = workspaces.weights(run, 6)
-    assert workspaces.same(found, workspaces.weights(whole, 6))  # Adam's moments were kept
-    assert not workspaces.same(found, ended)
-
-
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 600
     while not condition():
@@ -173,16 +158,6 @@ def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(workspa
     assert list(two) == list(one)
     for step in one:
         assert two[step] == pytest.approx(one[step], rel=1e-3), (one, two)
-
-
-def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
-    before = {path.name for path in (workspace / "runs").iterdir()} if (workspace / "runs").exists() else set()
-    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--probe", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["seconds_a_step"] > 0
-    assert 0.3 < said["gib"] < 16
-    assert {path.name for path in (workspace / "runs").iterdir()} == before
 
 
 def one_mark_more(row: dict[str, Any]) -> None:

@@ -5,8 +5,6 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support import preflight
@@ -25,13 +23,6 @@ def test_settings_are_a_mapping_whose_keys_may_be_dotted() -> None:
     settings = {"learning_rate": 1e-3, "reward.total": "outcome"}
     config = TrainRequest(system="tiny", stage="rl", settings=settings).resolve().config
     assert (config.learning_rate, config.reward.total) == (1e-3, "outcome")
-
-
-@pytest.mark.parametrize("key", ["tools"])
-def test_a_key_of_the_system_is_no_setting(key: str) -> None:
-    with pytest.raises(UsageError, match="is a key of the system, not a setting") as raised:
-        TrainRequest(system="tiny", stage="instruct", assignments=(f"{key}=x",)).resolve()
-    assert "virc systems cp tiny mine.yaml" in str(raised.value.hint)
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
@@ -121,25 +112,6 @@ def test_a_job_whose_time_is_over_goes_back_into_the_queue(
         signal.signal(signal.SIGUSR1, before)
     assert queued == [("a", "77")] * (number == signal.SIGUSR1)
     assert runs.state(run).job == "77"
-
-
-@pytest.mark.parametrize(("named", "passed"), [(systems.DEFAULT, None), ("tiny", "tiny")])
-def test_what_a_run_is_resumed_with_is_handed_on(
-    named: str, passed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(tmp_path, "a")
-    asked: list[Any] = []
-    monkeypatch.setattr(api.prepare, "check_again", lambda run, system, report: asked.append((run.name, system)))
-    monkeypatch.setattr(api.jobs, "move", lambda run, address: asked.append((run.name, address)))
-    monkeypatch.setattr(api, "attempt", lambda *_: Ended(True, 9))
-    train(named, resume=True, name="a", folder=tmp_path, rows_changed=True, ray_address="http://b:8265")
-    assert asked == [("a", passed), ("a", "http://b:8265")]
-
-
-def test_shards_are_merged_before_they_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make(tmp_path, "mine")
-    monkeypatch.setattr(api, "checkpoints", lambda _: [SimpleNamespace(merged=True), SimpleNamespace(merged=False)])
-    assert api.next_commands(run) == ["virc merge mine"]
 
 
 def test_a_job_is_written_without_slurm_and_needs_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Which weights a stage trains: said before it begins, compared with what the engine counts, and taken by merge."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,6 @@ def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], traine
     assert {part: count for part, count in found.items() if count} == trained
 
 
-@pytest.mark.parametrize("targets", ["gate_proj, up_proj"])  # Qwen2.5-VL has layers of both names in its tower
-def test_adapters_of_rl_leave_out_the_vision_tower_by_any_name(targets: str) -> None:
-    config = resolved("rl", f"lora.targets=[{targets}]", "frozen_modules=[]").config
-    found = sizes.of_folder(EMBEDDED_FOLDER).trained(config.lora, config.frozen)
-    assert [part for part, count in found.items() if count] == ["language"]
-
-
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -100,25 +92,6 @@ def test_an_adapter_that_merge_would_not_take_is_not_continued(
     adapter = small_lora.write(tmp_path / "a", **settings)
     with pytest.raises(ConfigError, match=said):
         inputs.with_adapter(resolved(stage, "lora={}"), base(adapter))
-
-
-def test_rl_does_not_continue_an_adapter_on_the_vision_tower(tmp_path: Path) -> None:
-    import torch
-
-    factors = {f"lora_{which}.weight": torch.zeros(2, 2) for which in "AB"}
-    on_vision = {f"{small_lora.PREFIX}model.visual.blocks.0.attn.proj.{key}": value for key, value in factors.items()}
-    adapter = small_lora.write(tmp_path / "a", {**small_lora.tensors(), **on_vision})
-    assert inputs.with_adapter(resolved("instruct", "lora={}"), base(adapter)).config.lora.rank == 4
-    with pytest.raises(ConfigError, match="is on the vision tower too"):
-        inputs.with_adapter(resolved("rl", "lora={}"), base(adapter))
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "compared"), [("additional_target", "lm_head", False), ("warmup_ratio", 0.1, True)]
-)
-def test_a_key_that_is_there_to_change_the_count_is_left_to_the_engine(key: str, value: object, compared: bool) -> None:
-    with pytest.raises(EngineError, match="the engine trains 1 parameters") if compared else nullcontext():
-        inputs.check_trained(info(engine={key: value}), 1)
 
 
 def info(**settings: Any) -> Info:
