@@ -8,6 +8,9 @@ import pytest
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Message
+from virc.serving.agent.request import Problem
+from virc.serving.agent.request import read as read_problem
+from virc.serving.agent.responses import as_chat
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 
 URL = "data:image/png;base64,AAAA"
@@ -130,3 +133,84 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], para
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     assert refusal(body).message in ("the body is not valid JSON", "the body is not a JSON object")
+
+
+# ---- parts of messages as clients of several APIs write them, for this server and for the agent
+
+PICTURES: list[dict[str, Any]] = [
+    {"type": "image_url", "image_url": {"url": URL}},
+    {"type": "image_url", "image_url": URL},
+    {"type": "image_url", "image_url": {"url": f"\n{URL} "}},
+    {"type": "input_image", "image_url": URL, "detail": "auto", "file_id": None},
+    {"type": "input_image", "image_url": {"url": URL, "detail": "auto"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+    {"type": "image", "source": {"type": "url", "url": URL}},
+    {"type": "image", "url": URL},
+    {"type": "image", "image": URL},
+]
+
+
+def body(*parts: Any, role: str = "user") -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": role, "content": [*parts, TEXT]}]}).encode()
+
+
+def agent(content: bytes) -> tuple[Problem, list[str]]:
+    return read_problem(content, most_images=2, most_characters=1000)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_an_image_is_read_as_any_api_has_it(picture: dict[str, Any]) -> None:
+    assert agent(body(picture)) == (Problem("m", "What is it?"), [URL])
+    plain = read(body(picture), 2, 1000)
+    assert (plain.messages, plain.pictures) == ((Message("user", "What is it?", (0,)),), (URL,))
+    response = {"model": "m", "input": [{"role": "user", "content": [picture, TEXT]}]}
+    assert agent(as_chat(json.dumps(response).encode())) == (Problem("m", "What is it?"), [URL])
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ({"type": "image_url", "image_url": {"url": URL, "format": "image/png"}}, ("image_url.format",)),
+        ({"type": "input_image", "image_url": URL, "name": "a", "x": 1}, ("content.name", "content.x")),
+        ({"type": "image_url", "image_url": URL, "a\r\nb, é": None}, ("content.a??b???",)),
+    ],
+)
+def test_fields_that_no_part_has_are_ignored_and_named(part: dict[str, Any], names: tuple[str, ...]) -> None:
+    assert agent(body(part)) == (Problem("m", "What is it?", ignored=names), [URL])
+    assert read(body(part), 2, 1000).ignored == names
+    many = {f"n{number}": number for number in range(99)}
+    assert len(agent(body({**part, **many}))[0].ignored) == 16
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "object missing required field source"),
+        ({"type": "input_image", "file_id": "f", "image_url": URL}, "expected null, got str"),
+        ({"type": "image", "image": "/etc/passwd"}, "an image must be a data URL"),
+        ({"type": "input_audio"}, "invalid value 'input_audio'"),
+        ({"text": "?"}, "object missing required field type"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(part: dict[str, Any], said: str) -> None:
+    for reader in (lambda: agent(body(part)), lambda: read(body(part), 2, 1000)):
+        with pytest.raises(RefusedError) as caught:
+            reader()
+        assert said in caught.value.message
+        assert (caught.value.param or "").startswith("messages[0].content[0]")
+
+
+def test_fields_cost_no_more_memory_than_is_counted() -> None:
+    fields = ",".join(f'"n{number}":0' for number in range(600_000))
+    bodies = [
+        b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"?",%b}]}]}' % fields.encode(),
+        b'{"model":"m","input":[{"role":"user","content":"?",%b}]}' % fields.encode(),
+    ]
+    for content, reader in zip(bodies, (agent, as_chat), strict=True):
+        tracemalloc.start()
+        try:
+            with pytest.raises(RefusedError, match="too many objects"):
+                reader(content)
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()

@@ -138,12 +138,6 @@ def test_each_path_but_that_of_health_asks_for_the_key_and_the_site(path: str, o
     assert sent(Model(), path, origin="http://elsewhere").status == (200 if open_to_all else 403)
 
 
-@pytest.mark.parametrize("path", ["/health", "/v1/chat/completions"])
-def test_a_server_that_ends_takes_nothing_more(path: str) -> None:
-    found = sent(model := Model(), path, ending=True)
-    assert (found.status, found.headers["retry-after"], model.asked) == (503, "10", [])
-
-
 @pytest.mark.parametrize(
     ("says", "status", "code", "message"),
     [

@@ -1,8 +1,6 @@
 """`virc.serving.serve` for a script."""
 
-import importlib
 import json
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -82,20 +80,3 @@ def test_mistakes_are_errors_of_the_package() -> None:
         serve("nothing-like-it", agent=True, roles={"eyes": "tiny"})
     with pytest.raises(ConfigError, match="no model 'nothing-like-it'"):
         serve("nothing-like-it")
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("protocol", [None, "default"])
-def test_a_stock_model_begins_as_its_chat_template_does_and_a_trained_one_does_not(
-    tmp_path: Path, protocol: str | None
-) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
-    folder = importlib.import_module("tiny_factory").build(tmp_path / "thinking", "qwen3_5")
-    body = {"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 8, "model": "thinking"}
-    with serve(str(folder), engine="transformers", device="cpu", port=free_port(), protocol=protocol) as server:
-        asked = urllib.request.Request(
-            f"{server.url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            said = json.load(answer)["choices"][0]["message"]["content"]
-    assert said.startswith("<think>\n") is (protocol is None)

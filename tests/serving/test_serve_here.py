@@ -18,17 +18,6 @@ from virc.serving import settings as serve
 HERE = ("serve", "tiny", "--engine", "transformers", "--device", "cpu")
 
 
-def test_a_dry_run_says_that_no_process_is_started() -> None:
-    done = virc(*HERE, "--dry-run", "--port", 8123, "--name", "small", "--api-key", "abc123")
-    assert done.code == 0, done.err
-    assert "served in this process by transformers" in done.out
-    assert "GiB for a conversation of 32,768 tokens: virc doctor --model tiny" in done.out
-    assert "url=http://127.0.0.1:8123/v1" in done.out
-    assert "abc123" not in done.out
-    said = virc(*HERE, "--dry-run", "--json").json
-    assert (said["engine"], said["command"], said["files"]) == ("transformers", None, {})
-
-
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "virc.serving.in_process", raising=False)  # other tests have imported it

@@ -174,14 +174,6 @@ def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: s
     assert said.usage.prompt_tokens == 2 * alone.prompt_tokens
 
 
-def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:
-    pieces = list(client.create(**chat("at first wrong", stream=True, stream_options={"include_usage": True})))
-    assert "rejected" not in "".join(piece.model_dump_json() for piece in pieces)
-    assert pieces[-3].choices[0].delta.content == "97"
-    alone = client.create(**chat("at first wrong", temperature=1)).usage.completion_tokens
-    assert pieces[-1].usage.completion_tokens > alone
-
-
 def test_a_reply_that_was_cut_ends_by_its_length(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(exchange: Exchange) -> None:
         exchange.send_events("<think>half", None, "length")

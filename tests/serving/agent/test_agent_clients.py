@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, Running, chat, data_url, scripted
+from agent_server import ANSWER, LOOK, Running, data_url, scripted
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 from support.servers import Body, turn_of
@@ -16,8 +16,6 @@ RECORDED = (Path(__file__).parent / "client_requests.jsonl").read_text("utf-8").
 CASES: list[dict[str, Any]] = [json.loads(line.replace("IMAGE", data_url())) for line in RECORDED]
 CHATS = [case for case in CASES if "path" not in case]
 RESPONSES = [case for case in CASES if "path" in case]
-ANGLE = {"type": "object", "properties": {"degrees": {"type": "integer"}}, "required": ["degrees"]}
-TOOL = {"type": "function", "function": {"name": "Angle", "parameters": ANGLE}}
 
 
 def turns(body: Body) -> str:
@@ -93,20 +91,3 @@ def rest(body: dict[str, Any]) -> dict[str, Any]:
     """A body as arguments of the official client, which takes some parameters only beside its own."""
     extra = {name: value for name, value in body.items() if name == "chat_template_kwargs"}
     return {name: value for name, value in body.items() if name not in extra} | {"extra_body": extra}
-
-
-@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL], "tool_choice": "required"}, {"n": 2}])
-def test_the_stream_helper_puts_every_part_together(client: Any, fields: dict[str, Any]) -> None:
-    """It refuses a list of which the parts have no `index`."""
-    body = chat(**fields)
-    with client.stream(**body) as events:
-        for _ in events:
-            pass
-        streamed = events.get_final_completion()
-    whole = client.create(**body)
-    for one, other in zip(streamed.choices, whole.choices, strict=True):
-        assert one.message.virc_tool_calls == other.message.virc_tool_calls
-        assert (one.message.content or None) == other.message.content
-        assert [call.function.arguments for call in one.message.tool_calls or ()] == [
-            call.function.arguments for call in other.message.tool_calls or ()
-        ]

@@ -27,16 +27,10 @@ def test_it_follows_an_engine_that_fails_and_comes_back(monkeypatch: pytest.Monk
         until(lambda: status(running) == 503)
         error = running.send("GET", "/health")[1]["error"]
         assert (error["message"], error["type"]) == ("the model does not answer", "server_error")
-        running.behind.script.fault = None
+        running.behind.script.fault = faults.status(404)  # alive, without a list of models
         until(lambda: status(running) == 200)
         running.behind.die()
         until(lambda: status(running) == 503)
-
-
-def test_an_engine_that_refuses_the_list_of_models_is_alive() -> None:
-    with scripted() as running:
-        running.behind.script.fault, running.behind.script.fault_on = faults.status(404), MODELS
-        assert status(running) == 200
 
 
 def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,19 +187,3 @@ def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any
             assert all(each[:5].lower() in ("data:", "https") for each in pictures)
         with suppress(RefusedError):
             assert len(chat_request.read(body, 2, 1000).pictures) <= 2
-
-
-KINDS = st.sampled_from(["message", "function_call", "function_call_output", "reasoning"]) | ANYTHING
-KEYS = st.sampled_from(
-    ["role", "content", "type", "text", "image_url", "detail", "output", "name", "call_id", "refusal"]
-)
-ITEMS = st.lists(st.dictionaries(KEYS, KINDS | st.lists(st.dictionaries(KEYS, ANYTHING), max_size=2)), max_size=3)
-RESPONSES = st.sampled_from("input instructions text reasoning tools tool_choice background include n".split())
-
-
-@pytest.mark.integration
-@given(st.dictionaries(RESPONSES, ANYTHING), ITEMS)
-def test_any_request_for_a_response_is_taken_or_refused(fields: dict[str, Any], items: list[Any]) -> None:
-    for body in ({"model": "m", "input": items, **fields}, {"model": "m", "input": items}):
-        with suppress(RefusedError):
-            taken(as_chat(json.dumps(body).encode()))

@@ -57,16 +57,6 @@ def test_no_model_is_asked_where_the_answer_has_one_place(answer: str, schema: A
     assert len(model.asks) == asked
 
 
-def test_what_was_refused_is_not_written_as_json() -> None:
-    model: Any = Model()
-    finisher = Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(None), lambda: None)
-    refused = Answer("half", "the model gave up", prompt_tokens=10)
-    assert finisher.finished(refused, []) == Answer("", "the model gave up", prompt_tokens=10)
-    plain = Finisher(Problem("m", "q", max_tokens=1, stop=("a",)), model, SAMPLINGS, Deadline(None), lambda: None)
-    assert plain.finished(refused, []) is refused
-    assert model.asks == []
-
-
 NUMBER = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a"]}
 CUT, WHOLE = Reply('{"a": 1', finish="length", completion_tokens=3), Reply('{"a": 1}', completion_tokens=4)
 

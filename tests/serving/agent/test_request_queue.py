@@ -12,7 +12,7 @@ from fastapi import FastAPI, Response
 
 from virc.core.timeouts import Deadline
 from virc.serving.agent import connections
-from virc.serving.agent.delivery import Delivery, placed
+from virc.serving.agent.delivery import placed
 from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
@@ -73,31 +73,6 @@ def test_as_many_jobs_wait_as_there_are_places() -> None:
     with pytest.raises(RefusedError, match="the model is being started again") as refused:
         queue.place("a third")
     assert (refused.value.status, refused.value.wait) == (503, 60)
-
-
-def test_a_solution_ends_where_its_client_takes_no_more() -> None:
-    ended = list[bool]()
-
-    async def content() -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                yield b"piece"
-        finally:
-            ended.append(True)
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.body":
-            raise OSError("it has hung up")
-
-    async def play() -> None:
-        queue = RequestQueue(1)
-        hold = queue.place("a client")
-        with pytest.raises(OSError, match="hung up"):
-            await Delivery(content(), hold, Deadline(60))({"type": "http"}, never, send)  # type: ignore[arg-type]
-        assert ended == [True]
-        assert queue.taken == 0
-
-    asyncio.run(play())
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
-"""What `virc mcp` refuses before it serves."""
+"""What `virc mcp` refuses before it serves, and what over HTTP."""
 
+import asyncio
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.serving.mcp import start
+from virc.serving.mcp.over_http import _Guard
 from virc.serving.mcp.result_store import ResultStore
 
 
@@ -21,21 +24,6 @@ def test_every_folder_that_was_named_is_readable(tmp_path: Path, monkeypatch: py
     for name, said in (("file", "is no folder"), ("none", "no such file")):
         with pytest.raises(UsageError, match=f"--folder {tmp_path / name}.*{said}"):
             start._folders([str(tmp_path / "a"), str(tmp_path / name)])
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:1", ("::1", 1)), ("h:65536", None), ("h:0", None),
-        (":80", None), ("h", None), ("http://h:80", None), ("h:80/mcp", None),
-    ],
-)  # fmt: skip
-def test_where_the_server_listens_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
-    if found:
-        assert start.host_and_port(text) == found
-        return
-    with pytest.raises(UsageError, match="is not HOST:PORT"):
-        start.host_and_port(text)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +65,63 @@ def test_an_open_address_needs_a_key(host: str, key: str | None, url: str | None
         config, app = given
         assert (config.host, config.port) == (host, 9)  # type: ignore[attr-defined]
         assert app == ("served", host, key, store.drop)
+
+
+KEY = "sk-of-the-server"
+RIGHT = {"authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401), ({"authorization": "Bearer sk-of-another"}, 401), ({"authorization": f"Basic {KEY}"}, 401),
+        ({**RIGHT, "origin": "https://evil.example"}, 403), ({**RIGHT, "host": "virc.example"}, 200), (RIGHT, 200),
+    ],
+)  # fmt: skip
+def test_no_method_gets_through_without_the_key(method: str, headers: dict[str, str], status: int) -> None:
+    reached, ended, sent = list[str](), list[str](), list[Any]()
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["method"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = {"host": "localhost:8000", "mcp-session-id": "a1b2", **headers}
+    scope = {"type": "http", "method": method, "path": "/mcp", "server": ("127.0.0.1", 8000)}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in given.items()]
+    asyncio.run(_Guard(behind, KEY, ended.append)(scope, receive, send))
+    passes = status == 200
+    assert (sent[0]["status"], reached, ended) == (
+        status,
+        [method] * passes,
+        ["a1b2"] * (passes and method == "DELETE"),
+    )
+
+
+@pytest.mark.parametrize(("piece", "is_refused"), [(b"[]," * 2**16, True), (b"A" * 2**18, False)])
+def test_a_body_of_too_many_values_is_refused_before_they_are_made(piece: bytes, is_refused: bool) -> None:
+    pieces = [piece] * 20
+    read = bytearray()
+
+    async def server(_scope: Any, receive: Any, _send: Any) -> None:
+        while pieces:
+            read.extend((await receive())["body"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": pieces.pop(), "more_body": bool(pieces)}
+
+    async def send(_: Any) -> None:
+        raise AssertionError
+
+    headers = [(b"host", b"localhost:8000")]
+    scope = {"type": "http", "method": "POST", "path": "/mcp", "server": ("127.0.0.1", 8000), "headers": headers}
+    with pytest.raises(HTTPException) if is_refused else nullcontext() as caught:
+        asyncio.run(_Guard(server, None, lambda _: None)(scope, receive, send))
+    assert caught is None or caught.value.status_code == 413
+    assert (len(read) == 20 * len(piece)) is not is_refused
