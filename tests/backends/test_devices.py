@@ -1,4 +1,3 @@
-import warnings
 from pathlib import Path
 
 import pytest
@@ -39,16 +38,6 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @NO_CUDA
 @NO_MPS
-def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
-    assert devices.choose() == (torch.device("cpu"), None)
-    assert devices.choose("cpu") == (torch.device("cpu"), None)
-
-
-@NO_CUDA
-@NO_MPS
 @pytest.mark.parametrize(
     ("written", "driver"),
     [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "driver of unknown"), ("", "driver none, ")],
@@ -71,39 +60,6 @@ def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
     assert warning.endswith("using cpu")
 
 
-@NO_MPS
-@pytest.mark.parametrize(
-    ("cuda", "error", "why"),
-    [
-        (
-            "12.8",
-            RuntimeError("No CUDA GPUs are available\nsee the manual"),
-            "needs CUDA 12.8 (No CUDA GPUs are available)",
-        ),
-        (None, AssertionError("no CUDA enabled"), "is built without CUDA (no CUDA enabled)"),
-    ],
-)
-@pytest.mark.usefixtures("nvidia")
-def test_why_a_gpu_cannot_be_used_is_said_whole(
-    cuda: str | None, error: Exception, why: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
-) -> None:
-    import torch
-
-    def zeros(*_: object, device: str) -> None:
-        warnings.warn(f"the driver of {device} is too old", stacklevel=2)
-        raise error
-
-    monkeypatch.setattr(torch, "zeros", zeros)
-    monkeypatch.setattr(torch.version, "cuda", cuda)
-    reason = f"driver 535.104.05, torch {torch.__version__} {why}"
-    assert devices.choose() == (torch.device("cpu"), f"there is an NVIDIA GPU that cannot be used: {reason}; using cpu")
-    with pytest.raises(SetupError) as raised:
-        devices.choose("cuda:0")
-    assert raised.value.message == f"device cuda:0 cannot be used: {reason}"
-    assert raised.value.hint == "--device cpu"
-    assert not recwarn.list  # torch's own warning would say it twice
-
-
 @pytest.mark.usefixtures("nvidia")
 @pytest.mark.parametrize(("works", "taken"), [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set[str](), "cpu")])
 def test_the_first_that_works_of_cuda_metal_and_cpu_is_taken(
@@ -119,12 +75,6 @@ def test_the_first_that_works_of_cuda_metal_and_cpu_is_taken(
 def test_a_device_that_is_asked_for_and_does_not_work_is_an_error(nvidia: Path) -> None:
     with pytest.raises(SetupError, match=r"device cuda:3 cannot be used: driver 535\.104\.05"):
         devices.choose("cuda:3")
-
-
-@NO_MPS
-def test_metal_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(SetupError, match="no Metal"):
-        devices.choose("mps")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0 ", "", "meta"])

@@ -15,7 +15,6 @@ from support.silence import Silence
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.link import Exchange
 from virc.core.errors import NetworkError
 from virc.core.timeouts import Deadline, Stop
 
@@ -75,13 +74,6 @@ def test_a_time_out_ends_the_request_at_the_server() -> None:
                 break
         assert silence.ended.acquire(timeout=60)
         backend.close()
-
-
-def test_what_was_given_up_before_it_was_sent_is_not_sent() -> None:
-    exchange = Exchange("http://host/v1", given_up=True)
-    exchange.on_step("connection.connect_tcp.started", {})
-    with pytest.raises(Exception, match="given up"):
-        exchange.on_step("http11.send_request_headers.started", {})
 
 
 def test_a_stop_that_is_set_before_lets_nothing_begin() -> None:

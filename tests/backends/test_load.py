@@ -55,12 +55,6 @@ def test_settings_inside_the_processor_config_are_found(folder: Path) -> None:
     assert load(folder, device="cpu").grid.min_pixels == 784
 
 
-def test_an_empty_part_of_the_processor_config_does_not_hide_the_image_settings(folder: Path) -> None:
-    edit(folder / "preprocessor_config.json", min_pixels=6272)
-    (folder / "processor_config.json").write_text('{"image_processor": {}}')
-    assert load(folder, device="cpu").grid.min_pixels == 6272
-
-
 def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
     assert load(folder, device="cpu", max_pixels=50_000).grid.max_pixels == 50_000
     assert load(folder, device="cpu", max_pixels=10**9).grid.max_pixels == 4096 * 784
@@ -77,15 +71,6 @@ def test_small_models_are_loaded_in_float32_unless_told_otherwise(folder: Path) 
     assert load(folder, device="cpu", dtype="bfloat16").cached.network.dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="unknown dtype 'int8'"):
         load(folder, device="cpu", dtype="int8")
-
-
-def test_what_torch_does_by_itself_is_settled_for_the_device_taken(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settled: list[str] = []
-    monkeypatch.setattr(devices, "settle", lambda *given: settled.append(" ".join(map(str, given))))
-    load(folder, device="cpu", dtype="bfloat16")
-    assert settled == ["cpu torch.bfloat16"]
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "qwen3_5"])
@@ -253,11 +238,6 @@ def test_a_base_without_a_token_that_rows_are_made_of_is_refused(folder: Path, t
     (other / "tokenizer.json").write_text(json.dumps(read))
     with pytest.raises(ConfigError, match=re.escape(f"other has no token {token}")):
         tokenizer(other)
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model folder"):
-        load(tmp_path / "nothing")
 
 
 class _Trap:

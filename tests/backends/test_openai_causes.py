@@ -9,14 +9,12 @@ from support.called import virc
 from support.faults import body
 from support.https_site import Site
 from support.loopback import Connection, Loopback
-from support.servers import CHAT, MODELS, Exchange, dead_url, serve
+from support.servers import MODELS, Exchange, dead_url, serve
 from test_openai_faults import listed
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.causes import AskedServer, StatusError, as_error
-from virc.backends.openai.client import own_headers
-from virc.backends.openai.link import Link, _UnreachedError
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
 
@@ -33,14 +31,14 @@ def closing(exchange: Exchange) -> None:
     exchange.close_connection = True
 
 
-@pytest.mark.parametrize("fault", [closing, body(PAGE, "text/html", 413), body(b"", "text/plain", 413)])
+@pytest.mark.parametrize("fault", [closing, body(b"", "text/plain", 413)])
 def test_a_gateway_that_takes_no_large_request_names_the_size_of_pictures(fault: object) -> None:
     with serve([ANSWER], fault=fault) as server, pytest.raises(ConfigError) as raised:
         OpenAIBackend(server.url, max_retries=0).reply(ask(size=(640, 480)), Sampling())
     assert "--max-pixels" in str(raised.value.hint)
 
 
-@pytest.mark.parametrize("set_for", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+@pytest.mark.parametrize("set_for", ["http_proxy", "all_proxy"])
 @pytest.mark.usefixtures("no_proxies")
 def test_a_dead_proxy_is_named_without_its_password(set_for: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place = dead_url().removesuffix("/v1").removeprefix("http://")
@@ -84,20 +82,6 @@ def test_a_private_certificate_names_the_variable_that_trusts_it() -> None:
     assert "SSL_CERT_FILE=" in str(raised.value.hint)
 
 
-@pytest.mark.parametrize(
-    "cause",
-    [
-        "Hostname mismatch, certificate is not valid for 'a'.",
-        "IP address mismatch, certificate is not valid for '1.2.3.4'.",
-    ],
-)
-def test_a_certificate_of_another_host_names_the_address(cause: str) -> None:
-    said = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {cause} (_ssl.c:1006)"
-    hint = str(Link("https://a.example/v1", None, 5, 0)._unreached(_UnreachedError(said, is_late=False), 5).hint)
-    assert "--endpoint" in hint
-    assert "SSL_CERT_FILE" not in hint
-
-
 class Azure(Connection):
     """A gateway of Azure, which takes the key in a header of its own, and quotes it where it is wrong."""
 
@@ -125,11 +109,7 @@ def test_headers_of_ones_own_are_sent_and_never_printed() -> None:
     assert SECRET not in f"{wrong.value.message} {wrong.value.hint}"
 
 
-def test_headers_are_read_line_by_line() -> None:
-    assert own_headers("api-key:  a:b \n\nX-trace: on\n") == {"Api-Key": "a:b", "X-Trace": "on"}
-
-
-@pytest.mark.parametrize("scheme", ["", "Basic ", "bearer ", "Token "])
+@pytest.mark.parametrize("scheme", ["", "Basic "])
 def test_every_word_of_a_header_is_hidden(scheme: str) -> None:
     words = ["first-Word-81", "second-Word-92", "third-Word-03"]
     server = Loopback(Azure)
@@ -150,7 +130,7 @@ def test_a_key_in_the_query_is_hidden_and_the_version_is_shown() -> None:
     assert SECRET not in f"{raised.value.message} {raised.value.hint}"
 
 
-@pytest.mark.parametrize("line", [SECRET, f"{SECRET}:", f"api key: {SECRET}", f"api-key: {SECRET}\x07", f": {SECRET}"])
+@pytest.mark.parametrize("line", [SECRET, f"api-key: {SECRET}\x07"])
 def test_a_line_that_is_no_header_is_not_quoted(line: str) -> None:
     with pytest.raises(ConfigError, match="VIRC_HEADERS") as raised:
         OpenAIBackend("http://127.0.0.1:9/v1", headers=line)
@@ -173,37 +153,15 @@ def test_headers_of_the_environment_reach_every_request_of_solve(
     assert SECRET not in shown.out + shown.err
 
 
-def test_an_answer_that_a_reasoning_parser_took_is_read_from_the_thought(tmp_path: Path) -> None:
-    Image.new("RGB", (112, 84)).save(tmp_path / "a.png")
-
-    def swallow(exchange: Exchange) -> None:
-        exchange.start_events()
-        for delta in ({"reasoning": "It reads 97.\n<answer>97</answer>"}, {}):
-            choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
-            exchange.send_event({"choices": [choice]})
-        exchange.send_chunk(b"data: [DONE]\n\n")
-        exchange.send_chunk(b"")
-
-    with serve(models=["qwen3-vl-8b"], fault=swallow, fault_on=CHAT) as server:
-        done = virc("solve", "--endpoint", server.url, tmp_path / "a.png", "How large?")
-        assert (done.code, done.out) == (0, "97\n"), done.err
-
-
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        (422, "Input validation error: `inputs` must have less than 8192 tokens. Given: 9000"),
         (
             422,
             "`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 8190 `inputs` tokens and 64 `max_new_tokens`",
         ),
-        (422, "Input tokens and max_new_tokens must be <= 4096"),
-        (400, "Prompt 超长"),
         (400, "输入长度超过模型上下文"),
         (500, "input length exceeds the context length"),
-        (500, "the request exceeds the available context size, try increasing it"),
-        (500, "Context size exceeded"),
-        (503, "context size exceeded"),
         (413, "Request too large for model `m` on tokens per minute (TPM): Limit 30000, Requested 41234"),
     ],
 )
@@ -214,17 +172,3 @@ def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) 
     assert isinstance(found, RefusedError)
     assert (found.is_full, found.too_large) == (True, False)
     assert bytes_allowed(said) is None
-
-
-@pytest.mark.parametrize("said", ["context deadline exceeded", "rpc failed: context canceled", "Context cancelled"])
-def test_a_server_that_gave_up_says_nothing_of_the_conversation(said: str) -> None:
-    assert StatusError(500, {}, {"error": {"message": said}}).is_transient
-    refused = StatusError(400, {}, {"error": {"message": said}})
-    found = as_error(refused, AskedServer("http://a/v1", str, True, "", None))
-    assert not getattr(found, "is_full", False)
-    assert "context" not in str(found.hint)
-
-
-@pytest.mark.parametrize("said", ["CUDA out of memory", "failed to process the context of the request", "timeout"])
-def test_a_failure_of_a_server_is_no_full_conversation(said: str) -> None:
-    assert StatusError(500, {}, {"error": {"message": said}}).is_transient

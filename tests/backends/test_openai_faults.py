@@ -11,7 +11,7 @@ import pytest
 from asks import ANSWER, ask
 from hypothesis import given
 from hypothesis import strategies as st
-from support.faults import body, cut, drip, endless, hang, stall, status, unfinished
+from support.faults import body, cut, drip, endless, hang, status
 from support.https_site import Site
 from support.loopback import Connection, Loopback
 from support.servers import CHAT, MODEL, MODELS, Exchange, Fault, dead_url, error, piece, serve
@@ -78,12 +78,6 @@ def test_an_error_of_a_proxy_is_told_from_one_of_the_endpoint(
     assert "refuses the key" not in raised.value.message
 
 
-def test_a_server_without_tls_is_named() -> None:
-    with serve([ANSWER]) as server, pytest.raises(NetworkError, match="cannot be reached") as raised:
-        OpenAIBackend(server.url.replace("http:", "https:"), max_retries=0)
-    assert raised.value.hint == f"it may speak without TLS: --endpoint {server.url}"
-
-
 def listed(site: Site, path: str, connection: socket.socket) -> None:
     found = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(found)}\r\n\r\n"
@@ -115,7 +109,7 @@ def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
             backend.reply(ask(), GREEDY, seconds=0.3)
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 429, 500, 503])
+@pytest.mark.parametrize("code", [400, 401, 500])
 def test_what_any_request_would_meet_is_told_from_what_is_wrong_with_one(code: int) -> None:
     failed, _ = failure(status(code))
     assert failed.fails_all_requests == (code not in {400, 413, 422})
@@ -136,18 +130,8 @@ def told(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "broken"),
-    [
-        (lambda exchange: exchange.hang_up(), True),
-        (cut, True),
-        (unfinished, True),
-        (aborted, True),
-        (told, True),
-        (status(500), False),
-        (status(429), False),
-        (body(b"garbage"), False),
-        (endless(b"data: x" * 1000), False),
-    ],
-    ids=["no answer", "cut", "unfinished", "aborted", "engine died", "500", "429", "garbage", "endless"],
+    [(cut, True), (aborted, True), (told, True), (status(429), False), (endless(b"data: x" * 1000), False)],
+    ids=["cut", "aborted", "engine died", "429", "endless"],
 )
 def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault: Fault, broken: bool) -> None:
     failed, _ = failure(fault)
@@ -155,12 +139,7 @@ def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault
     assert failed.broken == broken
 
 
-def test_an_endpoint_that_hangs_up_fails_everywhere_and_one_that_is_slow_does_not() -> None:
-    assert failure(lambda exchange: exchange.hang_up())[0].fails_all_requests
-    assert not failure(hang, timeout=0.3)[0].fails_all_requests
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("code", [400, 404])
 def test_a_request_that_is_refused_is_a_mistake_and_not_tried_again(code: int) -> None:
     refused, asked = failure(status(code, "because"), tries=2)
     assert isinstance(refused, ConfigError)
@@ -168,25 +147,13 @@ def test_a_request_that_is_refused_is_a_mistake_and_not_tried_again(code: int) -
     assert asked == 1
 
 
-@pytest.mark.parametrize("code", [429, 500, 502, 503])
-def test_a_busy_or_failing_server_is_tried_again_and_then_a_network_error(code: int) -> None:
-    failed, asked = failure(status(code), tries=1)
-    assert isinstance(failed, NetworkError)
-    assert str(code) in failed.message
-    assert asked == 2
-
-
 @pytest.mark.parametrize(
     ("headers", "least", "most"),
     [
         ({}, 0.375, 0.5),
-        ({"Retry-After": "0"}, 0.375, 0.5),
-        ({"Retry-After": "7"}, 7, 7),
         ({"Retry-After": "2.5"}, 2.5, 2.5),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.375, 0.5),
         ({"Retry-After": "soon"}, 0.375, 0.5),
         ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5, 1.5),
-        ({"x-ratelimit-reset": "3"}, 3, 3),
     ],
 )
 def test_a_busy_server_is_asked_again_after_what_it_asks_for(
@@ -197,13 +164,6 @@ def test_a_busy_server_is_asked_again_after_what_it_asks_for(
         assert len(server.chats()) == 2
     (pause,) = pauses
     assert least <= pause <= most
-
-
-def test_a_server_that_asks_for_too_little_is_asked_after_longer_pauses(pauses: list[float]) -> None:
-    failure(status(429, headers={"Retry-After": "0.2"}), tries=4)
-    first, *later = pauses
-    assert first == pytest.approx(0.2, abs=0.1)
-    assert all(pause >= 0.75 * own for pause, own in zip(later, [1, 2, 4], strict=True))
 
 
 def test_each_pause_is_twice_as_long_and_none_over_eight_seconds(pauses: list[float]) -> None:
@@ -218,10 +178,6 @@ def test_each_pause_is_twice_as_long_and_none_over_eight_seconds(pauses: list[fl
     [
         (status(429, "You exceeded your current quota, please check your plan and billing details."), 1),
         (status(429, "Rate limit reached: 3 requests per minute"), 3),
-        (status(402), 1),
-        (status(408), 3),
-        (status(409), 3),
-        (status(425), 3),
         (status(501), 1),
         (status(503, headers={"x-should-retry": "false"}), 1),
         (status(400, headers={"x-should-retry": "true"}), 3),
@@ -268,26 +224,9 @@ def test_garbage_is_a_network_error_and_what_broke_off_is_asked_for_once_more(ki
 
 
 @pytest.mark.parametrize("kind", ["a web page", "no JSON", "an empty body", "other JSON", "a list"])
-def test_garbage_for_a_list_of_models_is_a_network_error(kind: str) -> None:
-    assert isinstance(failure(GARBAGE[kind], on=MODELS)[0], NetworkError)
-
-
-@pytest.mark.parametrize("kind", ["a web page", "no JSON", "an empty body", "other JSON", "a list"])
 def test_a_named_model_needs_no_list_that_can_be_read(kind: str) -> None:
     with serve([ANSWER], fault=GARBAGE[kind], fault_on=MODELS) as server:
         assert OpenAIBackend(server.url, MODEL).reply(ask(), GREEDY).text == ANSWER
-
-
-def test_a_bare_list_of_models_is_read() -> None:
-    with serve([ANSWER], fault=body(b'[{"id": "%s", "type": "chat"}]' % MODEL.encode()), fault_on=MODELS) as server:
-        assert OpenAIBackend(server.url).model == MODEL
-
-
-@pytest.mark.parametrize("fault", [cut, unfinished])
-def test_a_reply_that_breaks_off_is_a_network_error_not_a_short_reply(fault: Fault) -> None:
-    failed, _ = failure(fault)
-    assert isinstance(failed, NetworkError)
-    assert "before its answer was whole" in failed.message
 
 
 @pytest.mark.parametrize("on", [CHAT, MODELS])
@@ -296,13 +235,6 @@ def test_a_server_that_says_nothing_is_given_up_when_the_time_is_over(on: str) -
     assert isinstance(failed, NetworkError)
     assert "0.3 s" in failed.message
     assert asked <= 1  # on a busy machine the time may be over before it was sent
-
-
-def test_a_server_that_stops_in_the_middle_is_given_up() -> None:
-    failed, _ = failure(stall, timeout=0.3)
-    assert isinstance(failed, NetworkError)
-    assert failed.hint is not None
-    assert "--timeout" in failed.hint
 
 
 WORD = b"data: " + json.dumps(piece("word " * 100)).encode() + b"\n\n"
@@ -319,12 +251,6 @@ def test_a_reply_without_end_is_cut_at_a_size(kind: str) -> None:
     failed, _ = failure(ENDLESS[kind], timeout=120)
     assert isinstance(failed, NetworkError)
     assert ("65,536 characters" if kind == "words" else "bytes") in failed.message
-
-
-def test_a_reply_that_trickles_without_end_is_cut_when_the_time_is_over() -> None:
-    failed, _ = failure(endless(b": still there\n\n"), timeout=0.3)
-    assert isinstance(failed, NetworkError)
-    assert "no whole answer in 0.3 s" in failed.message
 
 
 def test_headers_that_trickle_are_given_up_when_the_time_is_over() -> None:
@@ -351,7 +277,7 @@ def test_a_compressed_body_is_bounded_as_it_is_unpacked(times: int) -> None:
     assert "bytes for one answer" in failed.message
 
 
-@pytest.mark.parametrize("code", [400, 401, 404, 500])
+@pytest.mark.parametrize("code", [401, 500])
 def test_what_a_server_says_is_one_short_line_without_the_key(code: int) -> None:
     failed, _ = failure(status(code, f"wrong key {KEY}\x1b[31m\r\nred\u202e. " + "long " * 1000))
     assert "wrong key *** [31m red" in failed.message
@@ -364,11 +290,6 @@ def test_a_refusal_is_given_without_the_key() -> None:
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     with serve(fault=body(json.dumps({"choices": [choice]}).encode())) as server:
         assert OpenAIBackend(server.url, api_key=KEY).reply(ask(), GREEDY).refusal == "Nothing for *** here"
-
-
-def test_a_page_for_browsers_is_not_printed() -> None:
-    failed, _ = failure(status(404, "\n<!DOCTYPE html><title>Not Found</title>"))
-    assert failed.message.endswith("(404)")
 
 
 KEY_AT_A_CUT = {
@@ -392,12 +313,6 @@ def test_an_address_with_a_password_is_refused_without_printing_it(address: str)
         OpenAIBackend(address.format(KEY))
     assert KEY not in f"{raised.value.message} {raised.value.hint}"
     assert "VIRC_API_KEY" in str(raised.value.hint)
-
-
-def test_an_address_is_printed_without_its_query() -> None:
-    with pytest.raises(NetworkError) as raised:
-        OpenAIBackend(f"{dead_url()}?token={KEY}", max_retries=0)
-    assert KEY not in f"{raised.value.message} {raised.value.hint}"
 
 
 @pytest.mark.parametrize(
@@ -427,10 +342,6 @@ def test_a_command_in_a_hint_has_the_version_of_the_address_and_no_key(query: st
 )
 def test_a_prompt_that_a_server_cannot_take_has_a_hint(said: str, hint: str) -> None:
     assert hint in str(failure(status(400, said))[0].hint)
-
-
-def test_any_word_about_images_is_not_taken_for_a_limit() -> None:
-    assert failure(status(400, "the image is not valid base64"))[0].hint is None
 
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions", "/v1/models"])

@@ -117,26 +117,6 @@ def test_a_miss_of_what_was_sent_is_the_refusal_that_it_is() -> None:
         assert sent(server) == [[True], [True], [False], [True]]
 
 
-def test_a_server_that_failed_is_sent_everything_again() -> None:
-    with serve([ANSWER], kept={}) as server:
-        backend = OpenAIBackend(server.url, max_retries=0)
-        backend.reply(FIRST, GREEDY)
-        server.script.fault, server._faults_left = status(500), 1
-        with pytest.raises(NetworkError):
-            backend.reply(FIRST, GREEDY)
-        backend.reply(FIRST, GREEDY)
-        assert sent(server) == [[True], [False], [True]]
-
-
-def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_images, "MAX_IDS", 3)
-    with serve([ANSWER] * 9, kept={}) as server:
-        backend = OpenAIBackend(server.url)
-        for level in (0, 1, 2, 0, 3, 0, 1):
-            backend.reply(of_level(level), GREEDY)
-        assert [data for (data,) in sent(server)] == [True, True, True, False, True, False, True]
-
-
 def test_the_time_of_a_reply_holds_for_both_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     def lost_and_slow(exchange: Exchange) -> None:
         if len(exchange.server.chats()) > 2:

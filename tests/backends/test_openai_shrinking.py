@@ -1,7 +1,6 @@
 """Servers that take no more than so many bytes: pictures are sent in fewer, as large as they must be shown."""
 
 import io
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +54,6 @@ def shown(server: Server) -> list[tuple[int, int]]:
     [
         (200_000, "image exceeds 0.2 MB maximum: 640000 bytes > 200000 bytes", 400),
         (153_600, "Image too large: maximum is 150 KiB", 413),
-        (120_000, "exceeded limit on max bytes per data-uri item : 120000 bytes", 400),
     ],
 )
 def test_a_picture_over_the_limit_is_sent_in_fewer_bytes(most: int, said: str, status: int) -> None:
@@ -75,19 +73,6 @@ def test_a_limit_of_a_request_is_shared_by_its_pictures() -> None:
         assert shown(server) == [SIZE] * 3
 
 
-def test_the_text_of_a_request_counts_against_its_limit() -> None:
-    def whole(exchange: Exchange) -> None:
-        if len(json.dumps(exchange.body)) > 400_000:
-            exchange.send_json(error("Request payload size exceeds the limit: 400000 bytes."), 413)
-        else:
-            exchange.send_events(ANSWER, None)
-
-    long = noisy(2)
-    ask = Ask((Message("user", "What is this? " + "x" * 200_000, (0, 1)),), long.images)
-    with serve(fault=whole) as server:
-        assert OpenAIBackend(server.url).reply(ask, Sampling()).text == ANSWER
-
-
 def test_a_picture_is_scaled_down_where_its_size_may_change() -> None:
     fault = limited(12_000, "image exceeds 12 KB")
     with serve(fault=fault) as server:
@@ -101,8 +86,8 @@ def test_a_picture_is_scaled_down_where_its_size_may_change() -> None:
         assert raised.value.hint == f"send smaller images: --max-pixels {SIZE[0] * SIZE[1] // 2}"
 
 
-@pytest.mark.parametrize(("side", "hinted"), [(1400, 1_000_000), (1000, 500_000), (224, 25_088)])
-@pytest.mark.parametrize(("status", "said"), [(413, "Request Entity Too Large"), (400, "image dimensions exceed 8")])
+@pytest.mark.parametrize(("side", "hinted"), [(1400, 1_000_000), (224, 25_088)])
+@pytest.mark.parametrize(("status", "said"), [(413, "Request Entity Too Large")])
 def test_a_hint_names_fewer_pixels_than_the_picture_has(status: int, said: str, side: int, hinted: int) -> None:
     ask = Ask((Message("user", "?", (0,)),), (Shown(Image.new("RGB", (side, side))),))
     with serve(fault=lambda exchange: exchange.send_json(error(said), status)) as server:
@@ -121,14 +106,7 @@ def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "side", "rounds"),
-    [
-        ("image exceeds the maximum of 30000 bytes", 413, 168, 2),
-        ("Request body is over 36864 bytes, which is the limit", 400, 168, 2),
-        ("Request Entity Too Large", 413, 168, 2),  # it is halved once
-        ("", 413, 224, 3),
-        ("<html><h1>413 Request Entity Too Large</h1></html>", 413, 224, 3),
-    ],
+    ("said", "status", "side", "rounds"), [("image exceeds the maximum of 30000 bytes", 413, 168, 2), ("", 413, 224, 3)]
 )
 def test_what_requests_under_way_together_are_refused_is_learnt_once(
     said: str, status: int, side: int, rounds: int
@@ -147,31 +125,15 @@ def test_what_requests_under_way_together_are_refused_is_learnt_once(
         assert min(map(max, map(urls, server.chats()))) > 8000
 
 
-def test_without_a_number_no_picture_is_sent_in_fewer_bytes_than_it_needs() -> None:
-    with serve(fault=lambda exchange: exchange.send_json(error("Request Entity Too Large"), 413)) as server:
-        ask = noisy(size=(168, 168))
-        with pytest.raises(ConfigError, match="takes no images of this size"):
-            OpenAIBackend(server.url).reply(ask, Sampling())
-        assert min(map(max, map(urls, server.chats()))) > 12_000
-        assert ask.images[0].sent == ask.images[0].size
-
-
 @pytest.mark.parametrize(
     ("said", "allowed"),
     [
         ("image exceeds 5 MB maximum: 6291456 bytes > 5242880 bytes", (5_000_000, False)),
-        ("image exceeds the maximum of 10,485,760 bytes", (10_485_760, False)),
         ("Request payload size exceeds the limit: 20971520 bytes.", (20_971_520, True)),
-        ("Image content must be under 10MB", (10_000_000, False)),
-        ("Maximum request size is 32 megabytes", (32_000_000, True)),
         ("request entity too large, limit: 102400", (102_400, True)),
         ("image dimensions exceed max allowed size: 8000 pixels", None),
-        ("This model's maximum context length is 131072 tokens", None),
         ("Rate limit 30000 tokens per min, Limit: 30000 tokens", None),
-        ("the user name exceeds 64 bytes", None),
         ("it read 5242880 bytes", None),
-        ("Input exceeds the context limit: 131072", None),
-        ("too many tokens, limit: 200000", None),
     ],
 )
 def test_limits_of_bytes_are_read(said: str, allowed: tuple[int, bool] | None) -> None:

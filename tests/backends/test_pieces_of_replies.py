@@ -1,13 +1,11 @@
 """What each function that reads a server's texts and counts promises, at its bounds."""
 
 import math
-from typing import Any
 
 import pytest
 
-from virc.backends.openai.body import WireError
 from virc.backends.openai.received.texts import Channels, Text, harmony, joined
-from virc.backends.openai.received.usage import Usage, likeliest, usage
+from virc.backends.openai.received.usage import Usage, usage
 from virc.reasoning.bodies import Called
 
 SHORT, LONG = "012345678901234", "0123456789012345"  # 15 and 16 characters: too few, and enough, to be sure
@@ -16,24 +14,12 @@ SHORT, LONG = "012345678901234", "0123456789012345"  # 15 and 16 characters: too
 @pytest.mark.parametrize(
     ("pieces", "said", "whole", "doubtful"),
     [
-        (["4"], ["4"], "4", False),
-        (["4", "2"], ["4", "2"], "42", False),
         (["4", "42"], ["4", "2"], "42", True),
         (["4", "42", "427"], ["4", "2", "7"], "427", False),
-        (["4", "42", "427", "1"], ["4", "2", "7", "1"], "4271", False),
-        (["4", "42", "42"], ["4", "2", ""], "42", False),
         (["4", "42", "7"], ["4", "2", "7"], "4427", False),
-        (["4", "42", "7", "8"], ["4", "2", "7", "8"], "44278", False),
         (["4", "4"], ["4", "4"], "44", True),
-        (["4", "4", "4"], ["4", "4", "4"], "444", False),
-        (["4", "5"], ["4", "5"], "45", False),
         ([LONG, f"{LONG}g"], [LONG, "g"], f"{LONG}g", False),
-        ([LONG, f"{LONG}g", "h"], [LONG, "g", "h"], f"{LONG}gh", False),
-        ([SHORT, f"{SHORT}g"], [SHORT, "g"], f"{SHORT}g", True),
         ([SHORT, f"{SHORT}g", "h"], [SHORT, "g", "h"], f"{SHORT}{SHORT}gh", False),
-        ([LONG, LONG], [LONG, LONG], LONG, False),
-        ([SHORT, SHORT], [SHORT, SHORT], SHORT * 2, True),
-        ([LONG, "x" * 20], [LONG, "x" * 20], LONG + "x" * 20, False),
         (["ha", "ha", "haha"], ["ha", "ha", ""], "haha", True),
     ],
 )
@@ -45,31 +31,12 @@ def test_a_piece_goes_on_or_says_all_again(pieces: list[str], said: list[str], w
     assert (never.whole, never.is_doubtful, never.size) == ("".join(pieces), False, sum(map(len, pieces)))
 
 
-@pytest.mark.parametrize(("last", "said"), [("4", ""), ("42", "2")])
-def test_a_whole_message_behind_its_pieces_is_no_doubt(last: str, said: str) -> None:
-    text = Text()
-    text.add("4")
-    assert text.add(last, is_whole=True) == said
-    assert (text.whole, text.is_doubtful, text.size) == (last, False, len(last))
-
-
 @pytest.mark.parametrize(
     ("pieces", "whole"),
-    [
-        (["a", "é"], "aé"),
-        (["\udce6", "\udc95\udcb0."], "数."),
-        (["\ud83d", "\ude42"], "🙂"),
-        (["a\ud83d", "b"], "a\ufffdb"),
-        (["\udce6\udc95"], ""),  # the rest of it never came
-    ],
+    [(["\udce6", "\udc95\udcb0."], "数."), (["\ud83d", "\ude42"], "🙂"), (["a\ud83d", "b"], "a\ufffdb")],
 )
 def test_characters_that_were_cut_are_joined(pieces: list[str], whole: str) -> None:
     assert joined(pieces) == whole
-
-
-def test_bytes_that_are_no_text_are_an_error() -> None:
-    with pytest.raises(WireError):
-        joined(["a", "\udcff"])
 
 
 BEGUN, TURN = "<|channel|>analysis<|message|>", "<|start|>assistant"
@@ -78,21 +45,10 @@ BEGUN, TURN = "<|channel|>analysis<|message|>", "<|start|>assistant"
 @pytest.mark.parametrize(
     ("text", "channels"),
     [
-        ("four", None),
         ("analysis of four", None),
-        ("the assistantfinal word", None),
         ("analysisLook.assistantfinal4", Channels("Look.", "4")),
-        (" \nanalysisLook.assistantfinal4", Channels("Look.", "4")),
         (f"{BEGUN}Look.<|end|>{TURN}<|channel|>final<|message|>4<|return|>", Channels("Look.", "4")),
-        (f"{BEGUN}<|end|>{TURN}<|channel|>final<|message|>4", Channels("", "4")),
-        (f"{BEGUN}Look.{TURN}<|channel|>final<|message|>4<|end|> rest", Channels("Look.", "4")),
-        (f"{BEGUN}to=x final<|channel|>commentary<|message|>more", Channels("to=x finalmore")),
         ("<|channel|>final<|message|>4<|end|><|channel|>final<|message|>2", Channels("", "42")),
-        ("<|channel|>final", Channels()),
-        (
-            f"{TURN}<|channel|>commentary to=functions.crop <|constrain|>json<|message|> {{}} <|call|>",
-            Channels(calls=(Called("crop", "{}"),)),
-        ),
         (
             f"{TURN} to=functions.crop<|channel|>commentary<|constrain|>json<|message|>1<|call|>"
             f"{TURN} to=zoom<|channel|>commentary<|message|>2<|call|>",
@@ -126,26 +82,3 @@ def test_what_came_from_a_cache_is_counted_once() -> None:
     assert usage([9], Usage(3, 4, 5)) == Usage(3, 4, 5)
     counted = [(None, 0), (None, 80), (20, 80), (79, 80), (80, 80), (81, 80), (20, 0)]
     assert [Usage(read, None, cached).prompt for read, cached in counted] == [None, 80, 100, 159, 80, 81, 20]
-
-
-PAIRS = [{"token": "A", "logprob": -0.5}, {"token": "B", "logprob": 0}, {"token": "C", "logprob": 0.5}]
-PAIRS += [{"token": 4, "logprob": -1}, {"token": "D", "logprob": "-1"}, 3, {"token": "E", "logprob": -2}]  # type: ignore[list-item]
-READ = (("A", -0.5), ("B", 0.0), ("E", -2.0))
-
-
-@pytest.mark.parametrize(
-    ("logprobs", "read"),
-    [
-        ({"content": [{"top_logprobs": PAIRS}, {"top_logprobs": PAIRS[:1]}]}, READ),
-        ([{"top_logprobs": PAIRS}, {"top_logprobs": PAIRS[:1]}], READ),
-        ({"top_logprobs": PAIRS}, READ),
-        ({"top_logprobs": [{"A": -0.5, "B": 0, "C": 1, "E": -2}]}, READ),
-        *(
-            (none, None)
-            for none in (None, "A", 3, {}, [], [3], [[PAIRS]], {"content": []}, {"content": "A"}, {"content": [3]})
-        ),
-        *(([{"top_logprobs": none}], None) for none in ([], None, {}, {"A": -1}, "A", [3], [{}])),
-    ],
-)
-def test_the_likeliest_first_tokens_are_read_in_any_servers_way(logprobs: Any, read: object) -> None:
-    assert likeliest(logprobs) == read

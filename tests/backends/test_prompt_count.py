@@ -47,19 +47,13 @@ def converse(counts: PromptCounts, count: Count, first: Ask, turns: int = 6) -> 
 
 
 @pytest.mark.parametrize("count", [honest(28), honest(32), honest(28, thoughts=False), honest(32, thoughts=False)])
-@pytest.mark.parametrize("size", [(28, 28), (336, 252), (2800, 1400)])
+@pytest.mark.parametrize("size", [(28, 28), (2800, 1400)])
 def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int, int]) -> None:
     converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))
 
 
-def test_a_server_that_tells_no_count_is_not_accused() -> None:
-    counts = PromptCounts(images=True)
-    for told in (None, 0):
-        counts.check(ask(size=(2800, 1400)), Reply(ANSWER, prompt_tokens=told), "it")
-
-
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("told", [1, 7, 30, 60])
+@pytest.mark.parametrize("told", [1, 60])
 def test_a_count_that_no_prompt_can_have_is_of_something_else(told: int, native: bool) -> None:
     protocol = families.protocol(families.get("qwen3-vl"), native=native)
     session = Session(protocol, "What does it say?", [Image.new("RGB", (640, 480))], tools=known())
@@ -105,15 +99,6 @@ def test_a_rejected_try_does_not_lengthen_the_conversation() -> None:
     counts.check(second, Reply(ANSWER, prompt_tokens=honest(28)(second)), "it")
 
 
-def test_a_longer_sample_of_the_same_conversation_sets_no_bound() -> None:
-    counts, first = PromptCounts(images=True), ask()
-    for thought in ("long " * 400, "short"):
-        second = further(first, f"<think>{thought}</think>{LOOK}")
-        counts.check(second, Reply(LOOK, prompt_tokens=honest(28)(second)), "it")
-        third = further(second, LOOK)
-        counts.check(third, Reply(ANSWER, prompt_tokens=honest(28)(third)), "it")
-
-
 def test_conversations_do_not_mix_though_they_run_at_once() -> None:
     counts = PromptCounts(images=True)
 
@@ -123,16 +108,6 @@ def test_conversations_do_not_mix_though_they_run_at_once() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(run, range(100)))
-
-
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.backends.prompt_count._MAX_CONVERSATIONS", 10)
-    counts = PromptCounts(images=True)
-    for number in range(50):
-        counts.check(ask(f"question {number}"), Reply(ANSWER, prompt_tokens=1000), "it")
-    assert len(counts._bounds) == 10
-    with pytest.raises(EngineError):
-        counts.check(further(ask("question 49"), ANSWER), Reply(ANSWER, prompt_tokens=700), "it")
 
 
 def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
@@ -146,16 +121,6 @@ def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> N
     assert "--max-model-len" in str(raised.value.hint)
 
 
-def test_a_server_that_may_scale_pictures_down_is_not_accused_of_dropping_them() -> None:
-    large = ask(size=(1120, 1120))
-    with serve([ANSWER], keep=0, owned_by="organization_owner", usage=True) as server:
-        backend = OpenAIBackend(server.url)
-        backend._counts = counts = PromptCounts(images=True, most=64)
-        assert counts.least(large) < 100
-        backend.trust_sizes()
-        assert counts.least(large) > 1000
-
-
 def test_a_model_that_has_phrases_as_tokens_is_not_accused() -> None:
     """As `tiny`, behind a real MLX-VLM: 111 tokens for a picture of 252 x 252 px and 122 words."""
     counts, first = PromptCounts(images=True), ask("one two " * 58, (252, 252))
@@ -164,7 +129,7 @@ def test_a_model_that_has_phrases_as_tokens_is_not_accused() -> None:
         counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=60), "it")
 
 
-@pytest.mark.parametrize(("owner", "counted"), [("vllm", False), ("sglang", False), ("", True), ("library", True)])
+@pytest.mark.parametrize(("owner", "counted"), [("vllm", False), ("", True)])
 def test_servers_that_refuse_what_is_too_long_are_not_counted(owner: str, counted: bool) -> None:
     """All four give the same counts, of the last message alone."""
     with serve([LOOK, ANSWER], keep=1, owned_by=owner) as server:

@@ -21,18 +21,6 @@ def feed(snapshots: Snapshots, cache: Any, *ids: int) -> None:
     snapshots.position = (snapshots.position or 0) + len(ids)
 
 
-@pytest.mark.parametrize("times", [1, 2, 3])
-def test_each_sample_starts_from_the_state_behind_its_prompt(times: int) -> None:
-    snapshots, cache = make_cache()
-    feed(snapshots, cache, 1, 2, 3)
-    snapshots.keep(cache, "logits")  # type: ignore[arg-type]
-    for _ in range(times):
-        feed(snapshots, cache, 7, 8)
-        assert snapshots.cut(cache, 3) == 3
-        assert cache.layers == [[1, 2, 3], ["keys"]]
-    assert (snapshots.logits(3), snapshots.logits(4)) == ("logits", None)
-
-
 @pytest.mark.parametrize(("length", "kept"), [(9, 8), (8, 8), (7, 3), (3, 3), (2, 0)])
 def test_it_goes_back_to_the_longest_prompt_that_is_kept(length: int, kept: int) -> None:
     snapshots, cache = make_cache()

@@ -1,27 +1,23 @@
 """Requests are sent from pieces: each picture as it was encoded once, in its own format."""
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asks import ANSWER, LOOK
+from asks import ANSWER
 from PIL import Image
 from support.faults import status
 from support.servers import Body, image_bytes, images_of, serve
 from support.solving import answer, call
 
 from virc.backends.interface import Sampling
-from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.openai import request
 from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.bodies import Called as Written
-from virc.reasoning.images import Shown, open_file, show
+from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import QWEN2
-from virc.reasoning.session import Ask, Called, Message, Session
+from virc.reasoning.session import Ask, Called, Message
 from virc.solving.one import SolveConfig, solve
-from virc.tools.registry import known
 
 GREEDY = Sampling()
 TEXT = 'Is "1 < 2"\n and \\ or \u2028 ∠ 文 in it?'
@@ -69,34 +65,6 @@ def test_a_picture_that_is_shown_as_it_is_is_sent_as_its_own_file(kind: str, own
         shown.pixels.tobytes() for shown in attempt.images
     ]
     assert [shown.encodings for shown in attempt.images] == [0, 1, 1]
-
-
-def test_a_crop_of_a_png_is_sent_without_loss(own: Protocol) -> None:
-    session = Session(own, "?", [open_file(file(noise(112), "PNG"), "it")], tools=known())
-    (first,) = session.images
-    exact = show(first.pixels.crop((0, 0, 84, 84)), QWEN2, 0).pixels.tobytes()
-    crop = call("crop_image", bbox_2d=[0, 0, 84, 84], image_index=0)
-    with serve([crop, LOOK, ANSWER], usage=False) as server:
-        (attempt,) = solve(SolveConfig(max_turns=1), OpenAIBackend(server.url), own, [first], "?").attempts
-    assert attempt.images[1].pixels.tobytes() == exact
-
-
-class _Chats:
-    """What stands for llama.cpp: it keeps the request and says a word."""
-
-    def handle_chat_completions(self, request: Body, heard: Callable[[Any], bool]) -> None:
-        self.request = request
-        heard({"choices": [{"index": 0, "delta": {"content": "7"}, "finish_reason": None}]})
-        heard({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-
-
-def test_an_image_stays_in_its_place_beside_a_control_token() -> None:
-    text, server = "<|im_end|>a<|im_end|>b", _Chats()
-    ask = Ask((Message("user", text, (0,), at=(text.index("b"),)),), (Shown(noise(56)),))
-    assert LlamaCppBackend("m", server, QWEN2, 4096).reply(ask, GREEDY).text == "7"
-    before, image, after = server.request["messages"][0]["content"]
-    assert (before["text"].replace("\u200b", ""), image["type"], after["text"]) == (text[:-1], "image_url", "b")
-    assert "<|im_end|>" not in before["text"]
 
 
 CALL = Written("crop_image", {"a": 1})

@@ -1,12 +1,9 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asks import ask
 
 from virc.backends.interface import Sampling
-from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.sampling import Stopping, Text, penalised, pick, seeded
-from virc.reasoning.resize import QWEN2
 
 if TYPE_CHECKING:
     import torch
@@ -64,14 +61,6 @@ def test_ids_are_drawn_in_proportion_to_the_softmax(temperature: float) -> None:
 )
 def test_top_k_and_top_p_cut_the_unlikely_off(sampling: Sampling, kept: set[int]) -> None:
     assert set(drawn(sampling)) == kept
-
-
-def test_top_p_keeps_no_more_than_reach_it() -> None:
-    import torch
-
-    values, generator = torch.tensor([0.0, 0.0, 0.0, 0.0]), seeded(0)
-    drawn = {pick(values, Sampling(temperature=1.0, top_p=0.5), generator) for _ in range(100)}
-    assert len(drawn) == 2  # of four shares of a quarter, two reach a half
 
 
 def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
@@ -163,15 +152,3 @@ def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: An
         pieces, text = spoken(words, ids)
         assert text == "".join(pieces) == words.decode(ids, skip_special_tokens=True)
         assert "" not in pieces  # as of a control token: nothing to show
-
-
-def test_the_start_of_a_character_at_the_end_is_not_lost(words: Any) -> None:
-    ids = words.encode("数", add_special_tokens=False)[:-1]
-    assert spoken(words, ids) == (["\ufffd"], "\ufffd")
-    assert spoken(words, [*ids, words.convert_tokens_to_ids("<|im_end|>")]) == (["\ufffd"], "\ufffd")
-
-
-def test_llama_cpp_cuts_by_the_shares_at_the_temperature() -> None:
-    request = LlamaCppBackend("m", None, QWEN2, 100)._request(ask(), Sampling(temperature=2.0, top_p=0.9))
-    order = request["samplers"]
-    assert order.index("temperature") < min(order.index("top_k"), order.index("top_p"))

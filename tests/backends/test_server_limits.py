@@ -12,9 +12,7 @@ from support.servers import CHAT, MODEL, Exchange, Fault, Server, error, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.request import Habits
 from virc.core.errors import ConfigError, NetworkError
-from virc.reasoning.resize import Grid
 
 
 def counted(text: str, finish: str, prompt: int, completion: int) -> Fault:
@@ -29,10 +27,7 @@ def draw(fault: Fault, max_tokens: int, **options: Any) -> Any:
         return OpenAIBackend(server.url).reply(ask(), Sampling(max_tokens=max_tokens))
 
 
-@pytest.mark.parametrize(
-    ("prompt", "completion", "is_full"),
-    [(900, 100, True), (900, 99, True), (900, 50, False), (800, 200, False), (700, 200, False)],
-)
+@pytest.mark.parametrize(("prompt", "completion", "is_full"), [(900, 99, True), (900, 50, False), (700, 200, False)])
 def test_a_reply_that_the_context_cut_says_so(prompt: int, completion: int, is_full: bool) -> None:
     fault, known = counted("half an", "length", prompt, completion), {"extra": {"max_model_len": 1000}}
     if is_full:
@@ -46,11 +41,8 @@ def test_a_reply_that_the_context_cut_says_so(prompt: int, completion: int, is_f
     ("text", "most", "completion", "finish"),
     [
         ("a long answer that goes", 200, 200, "length"),
-        ("a long answer that goes", 200, 201, "length"),
-        ("a long answer that ends", 200, 199, "stop"),
         ("more than the limit counts", 200, 300, "stop"),
         ("yes", 1, 1, "stop"),
-        ("a longer answer", 16, 16, "length"),
     ],
 )
 def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
@@ -66,22 +58,14 @@ def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
             "it has a maxOutputTokens value of {n} but the supported range is from 1 (inclusive) to 1501 (exclusive)",
             [1500],
         ),
-        ("Malformed input request: #/maxTokens: {n} is not less or equal to 1500, please reformat", [1500]),
-        ("The maximum tokens you requested exceeds the model limit of 1500. Try a value lower than 1500.", [1499]),
         ("max_tokens: {n} > 500, which is the maximum", [500]),
-        ("token limit: 500", [500]),
         ("Error code: 400 - the limit of output tokens is 1,200", [1200]),
         ("invalid params, tokens_to_generate too large", [1024, 512, 256]),
-        ("Das Ausgabelimit ist zu hoch", [1024, 512, 256]),
-        ("出力トークン数の上限を超えています", [1024, 512, 256]),
-        ("max_tokens 参数非法", [1024, 512, 256]),
-        ("La valeur {n} est trop grande", [1024, 512, 256]),
         (
             "`inputs` tokens + `max_new_tokens` must be <= 3000. Given: 1700 `inputs` tokens and {n} `max_new_tokens`",
             [1300],
         ),
         ("an image of {n} px is too large", []),
-        ("The parameter is wrong", []),
         ("This model's maximum context length is 100 tokens, and max_tokens is {n}", []),
     ],
 )
@@ -111,11 +95,7 @@ def test_a_limit_of_output_is_lowered_whatever_the_words(said: str, limits: list
 
 @pytest.mark.parametrize(
     ("said", "limits"),
-    [
-        ("max_tokens is too large", [1024, 512]),
-        ("max_tokens: 2048 > 600, which is the maximum", [600]),
-        ("the output length is out of range", [1024, 512]),
-    ],
+    [("max_tokens is too large", [1024, 512]), ("max_tokens: 2048 > 600, which is the maximum", [600])],
 )
 def test_requests_under_way_together_all_learn_the_limit_of_output(said: str, limits: list[int]) -> None:
     together = threading.Barrier(4)
@@ -135,21 +115,11 @@ def test_requests_under_way_together_all_learn_the_limit_of_output(said: str, li
         assert sent == [each for each in (2048, *limits) for _ in range(4)]
 
 
-@pytest.mark.parametrize(("context", "asked", "sent"), [(64, 1024, 32), (1024, 1024, 512), (2048, 1024, 1024)])
-def test_a_limit_leaves_room_for_the_prompt(context: int, asked: int, sent: int) -> None:
-    with serve([ANSWER], extra={"max_model_len": context}, usage=False) as server:
-        OpenAIBackend(server.url).reply(ask(), Sampling(max_tokens=asked))
-        assert server.chats()[0]["max_tokens"] == sent
-
-
 @pytest.mark.parametrize(
     ("models", "named", "chosen"),
     [
-        (["some/model"], None, "some/model"),
         (["nomic-embed-text", "qwen3-vl", "whisper-1"], None, "qwen3-vl"),
-        (["bge-reranker"], None, "bge-reranker"),
         (["qwen3-vl:latest", "llava:latest"], "llava", "llava:latest"),
-        (["qwen3-vl:8b", "qwen3-vl:latest"], "qwen3-vl:8b", "qwen3-vl:8b"),
         (["qwen3-vl"], "not-listed", "not-listed"),
     ],
 )
@@ -252,32 +222,6 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
                 assert backend.reply(ask(), Sampling()).text == ANSWER
 
 
-def test_a_connection_lost_at_an_address_that_is_only_asked_about_is_no_new_server() -> None:
-    with serve([ANSWER], fault=gone) as server:
-        server.takes_fault = lambda path: path == "/props"  # type: ignore[method-assign]
-        backend = OpenAIBackend(server.url, max_retries=0)
-        with pytest.raises(NetworkError):
-            backend.json_object("/props")
-        before = len(server.requests)
-        backend.reply(ask(), Sampling())
-        assert [each.path for each in server.requests[before:]] == [CHAT]
-
-
-def test_a_server_that_does_not_stream_gets_no_options_of_streams() -> None:
-    habits = Habits()
-    sent = {"stream": True, "stream_options": {"include_usage": True}, "messages": []}
-    assert habits.fitted(sent) == sent
-    habits.leave_out(["stream"])
-    assert habits.fitted(sent) == {"messages": []}
-
-
-def test_pictures_are_no_larger_than_asked_for_whatever_the_server_publishes() -> None:
-    published = {"factor": 28, "min_pixels": 3136, "max_pixels": 1_000_000}
-    with serve([ANSWER], extra={"virc_grid": published}) as server:
-        assert OpenAIBackend(server.url, grid=Grid(28, 3136, 50_000)).grid.max_pixels == 50_000
-        assert OpenAIBackend(server.url, grid=Grid(28, 3136, 2_000_000)).grid.max_pixels == 1_000_000
-
-
 @pytest.mark.parametrize(
     "published",
     [
@@ -291,9 +235,3 @@ def test_sizes_of_pictures_that_cannot_be_are_refused(published: object) -> None
         pytest.raises(ConfigError, match="publishes image sizes that make no sense"),
     ):
         OpenAIBackend(server.url)
-
-
-@pytest.mark.parametrize(("told", "root"), [(MODEL, None), ("/models/own", "/models/own"), (7, None), ("", "")])
-def test_the_root_of_a_model_is_what_its_server_calls_otherwise(told: object, root: str | None) -> None:
-    with serve([ANSWER], models=[MODEL], extra={"root": told}) as server:
-        assert OpenAIBackend(server.url).root == root

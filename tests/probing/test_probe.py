@@ -1,7 +1,6 @@
 """The probe held against servers whose model looks at the pixels it is sent: is what it finds true of them?"""
 
 from dataclasses import replace
-from hashlib import sha256
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
-from support.servers import Body, dead_url, serve
+from support.servers import dead_url, serve
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
 from virc.backends.openai import refusals as limits
@@ -18,7 +17,7 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.events import Event
 from virc.families import registry as families
 from virc.models import probe_endpoint
-from virc.probing import pictures, result
+from virc.probing import pictures
 from virc.probing.identity import Identity, identify
 from virc.probing.probe import MAX_REQUESTS, _box_ask, _order_ask, _zoom_ask, probe
 from virc.probing.result import Probed
@@ -64,11 +63,6 @@ def test_what_is_found_of_a_server_is_true_of_it(server: Row, seed: int) -> None
     known = {name: getattr(found, name) for name in server.also}
     assert known == server.also
     assert found.ended is None
-
-
-def test_at_most_two_servers_of_the_table_tell_nothing_of_their_scaling() -> None:
-    assert len(ROWS) >= 20
-    assert sum(each.blind for each in ROWS) == 2
 
 
 @pytest.mark.integration
@@ -117,11 +111,6 @@ def test_boxes_of_a_square_picture_are_no_boxes_of_ours() -> None:
     assert found.scaling == "fixed"
 
 
-def test_hundredths_are_no_unit_of_ours() -> None:
-    found, _ = asked(replace(PIXELS, unit="percent"))
-    assert (found.coordinates, found.box) == (None, None)
-
-
 def test_largest_picture_known_to_be_shown_unchanged() -> None:
     none, _ = asked(PIXELS)
     assert (none.longest, none.max_pixels) == (None, 2240 * 1120)
@@ -131,7 +120,7 @@ def test_largest_picture_known_to_be_shown_unchanged() -> None:
     assert (relative.longest, relative.max_pixels) == (None, None)
 
 
-@pytest.mark.parametrize("model", ["qwen2.5vl:7b", "an-alias"])
+@pytest.mark.parametrize("model", ["an-alias"])
 def test_small_pictures_that_are_enlarged_are_noticed(model: str) -> None:
     """As llama.cpp does with --image-min-tokens 1024, which Ollama sets: boxes come in pixels of the larger picture."""
     found, _ = asked(replace(PIXELS, model=model, eyes=Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)))
@@ -144,15 +133,11 @@ def test_small_pictures_that_are_enlarged_are_noticed(model: str) -> None:
 # Order and number of pictures
 
 
-@pytest.mark.parametrize("pictures_at_most", [None, 5])
+@pytest.mark.parametrize("pictures_at_most", [5])
 def test_order_that_is_mixed_up_is_told(pictures_at_most: int | None) -> None:
     found, _ = asked(replace(THOUSANDTHS, order="reversed", pictures=pictures_at_most))
     assert found.ordered is False
     assert found.images == (pictures_at_most or 17)
-
-
-def test_all_pictures_on_the_last_message_keep_their_order() -> None:
-    assert asked(replace(THOUSANDTHS, order="last"))[0].ordered is True
 
 
 def test_pictures_that_are_dropped_are_not_counted() -> None:
@@ -165,45 +150,19 @@ def test_pictures_that_are_dropped_are_not_counted() -> None:
 
 LIMITS = (
     "At most {most} image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit.",
-    "At most {most} image(s) may be provided in one request.",
     "Image count {sent} exceeds limit {most} per request.",
-    "Too many images in request. Max is {most}.",
     "Too many images in request: {sent} images provided, but the model supports a maximum of {most} images.",
-    "Too many images provided. This model supports up to {most} images",
-    "too many images in the message, max allowed is {most}",
-    "request contains {sent} images, exceeding the maximum of {most} allowed per request",
     "messages: too many images and documents: {sent} + 0 > {most}",
-    "Exceeded limit on max images per request: {most}",
 )
 
 
-@pytest.mark.parametrize("most", [2, 8])
+@pytest.mark.parametrize("most", [8])
 @pytest.mark.parametrize("says", LIMITS)
 def test_a_limit_that_is_named_is_found_exactly(says: str, most: int) -> None:
     assert limits.pictures_allowed(says.format(most=most, sent=17), 17) == most
     if most == 8 or says is LIMITS[0]:
         found, _ = asked(replace(PIXELS, pictures=most, says=says))
         assert (found.images, found.ordered, found.requests) == (most, True, 3)
-
-
-def test_a_limit_of_one_is_believed_without_asking() -> None:
-    for says in (LIMITS[0], "this model only supports one image while more than one image requested"):
-        found, _ = asked(replace(PIXELS, pictures=1, says=says))
-        assert (found.images, found.ordered, found.requests) == (1, None, 2)
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "image exceeds 5 MB maximum: 7 MB > 5 MB",
-        "At least one of the image dimensions exceed max allowed size: 8000 pixels",
-        "the limit of 3 requests per minute is reached",
-        "maximum context length is 16 k tokens for images",
-        "Unsupported image type, only png is allowed in version 2.1",
-    ],
-)
-def test_other_numbers_are_no_limit(said: str) -> None:
-    assert limits.pictures_allowed(said, 17) is None
 
 
 def test_a_limit_without_a_number_is_looked_for() -> None:
@@ -238,7 +197,7 @@ def test_calls_and_thoughts_of_every_form(calls: Any, thoughts: str, seen: str) 
     assert (found.calls, found.thoughts, found.coordinates) == ("text", seen, "pixel")
 
 
-@pytest.mark.parametrize("told", ["models", "meta", "props", "lmstudio"])
+@pytest.mark.parametrize("told", ["models", "props"])
 def test_context_that_the_server_tells(told: Any) -> None:
     assert asked(replace(PIXELS, context=20_480, context_in=told))[0].context == 20_480
 
@@ -259,13 +218,6 @@ def test_parameters_that_are_refused_are_learnt() -> None:
     assert found.requests == 4
 
 
-def test_requests_that_went_on_refusals_are_owned_up_to() -> None:
-    found, _ = asked(replace(PIXELS, refuses=("max_tokens", "temperature", "stream_options")))
-    assert found.coordinates == "pixel"
-    assert found.images is None
-    assert found.ended == "parameters were refused, and 4 requests are all"
-
-
 def test_a_server_that_refuses_one_parameter_after_the_other_is_asked_four_times() -> None:
     refuses = ("temperature", "stream_options", "max_tokens", "max_completion_tokens", "stream")
     with see(replace(PIXELS, refuses=refuses)) as server:
@@ -277,27 +229,10 @@ def test_a_server_that_refuses_one_parameter_after_the_other_is_asked_four_times
 # Servers that break, and replies that would break the probe
 
 
-def test_what_was_found_before_a_refusal_is_told() -> None:
-    found, _ = asked(replace(PIXELS, pictures=3, says="This cannot be processed here."))
-    assert (found.coordinates, found.calls, found.images) == ("pixel", "text", None)
-    assert "This cannot be processed here" in str(found.ended)
-
-
 def test_what_was_found_before_a_server_died_is_told() -> None:
     found, _ = asked(PIXELS, alive=1)
     assert (found.coordinates, found.scaling, found.calls) == ("pixel", "none", "text")
     assert (found.images, found.ordered, found.context) == (None, None, None)
-    assert found.ended
-
-
-def test_a_server_that_fails_at_several_pictures_is_told_of() -> None:
-    def fail(body: Body) -> Body | None:
-        if len(body["messages"]) > 2:
-            raise RuntimeError("out of memory")
-        return None
-
-    found, _ = asked(replace(PIXELS, answers=fail))
-    assert (found.coordinates, found.images) == ("pixel", None)
     assert found.ended
 
 
@@ -355,61 +290,32 @@ def test_hostile_calls_are_no_box_and_no_fault(arguments: str) -> None:
     assert found.coordinates is None
 
 
-@pytest.mark.parametrize("side", [float("nan"), float("inf"), 1e308, 10**400, True, None, "1", [1]])
-def test_what_is_no_number_is_no_side(side: object) -> None:
-    assert pictures.counted([side, 210, 1960, 490]) is None
-    assert pictures.counted([side] * 100_000) is None
-    assert pictures.counted(side) is None
-
-
 # Single rules
 
 
 @pytest.mark.parametrize(
     ("text", "box"),
     [
-        ("<box>[[1, 2, 3, 4]]</box>", [1, 2, 3, 4]),
         ("<|box_start|>(1,2),(3,4)<|box_end|>", [1, 2, 3, 4]),
-        ("<box>1 2 3 4</box>", [1, 2, 3, 4]),
         ('first [9, 9, 9, 9], then {"bbox_2d": [0.25, .5, 1, 1], "l": [0.5, 0.25, 1.0, 1]}', [0.5, 0.25, 1, 1]),
         ("[1234, 5, 6]", None),
         ("[1, 2, 3, 4, 5]", None),
-        ("1, 2, 3, 4", None),
     ],
 )
 def test_boxes_in_words(text: str, box: list[float] | None) -> None:
     assert pictures.numbers(text) == box
 
 
-@pytest.mark.parametrize(("side", "found"), [(1120, 1120), (1110, 1120), (1200, 1200), (1217, 1217)])
-def test_a_side_is_a_common_one_where_one_is_near(side: int, found: int) -> None:
-    assert pictures.longest((side + 0.5) / pictures.LARGE[0]) == found
-
-
 @pytest.mark.parametrize(
     ("named", "mixed"),
     [
-        (["red", "blue", "green"], False), (["green", "grey", "red"], True), (["blue", "red", "green"], True),
-        (["green", "green", "green"], False), (["grey", "grey", "green"], False), (["grey", "grey", "grey"], False),
-        (["red", "grey", "green"], False), (["red", "blue"], False), ([], False), (["grey", "red", "blue"], True),
-        (["grey", "red", "green"], True), (["red", "red", "red"], False),
+        (["red", "blue", "green"], False),  (["blue", "red", "green"], True),
+         (["grey", "grey", "green"], False),
+        (["red", "grey", "green"], False),   (["grey", "red", "blue"], True),
     ],
 )  # fmt: skip
 def test_what_counts_as_mixed_up(named: list[str], mixed: bool) -> None:
     assert pictures.misplaced(named, ["red", "blue", "green"]) is mixed
-
-
-def test_the_drawn_picture_is_red_where_the_rectangle_is_and_white_beside_it() -> None:
-    left, top, right, bottom = pictures.TARGET
-    drawn = pictures.large()
-    inside, outside = (
-        ((left, top), (right - 1, bottom - 1)),
-        ((left - 1, top), (right, bottom - 1), (right - 1, bottom)),
-    )
-    assert {drawn.getpixel(each) for each in inside} == {pictures.PALETTE["red"]}
-    assert {drawn.getpixel(each) for each in outside} == {(255, 255, 255)}
-    assert pictures.counted([side * 1.5 for side in pictures.TARGET]) is None  # of no larger picture
-    assert pictures.colors("Red, **GRAY** and infrared blue.") == ["red", "gray", "blue"]
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -425,27 +331,6 @@ def test_the_turn_after_a_call_shows_the_rectangle_alone(native: bool) -> None:
     assert zoomed.called == ({len(ask.messages): Asked("Well.", (call,), ("",), message)} if native else {})
 
 
-def test_what_is_kept_of_boxes_holds_for_its_model_and_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, day = 1e9, 86_400
-    found = Probed(endpoint="e", model="a", server="s", weights="w", coordinates="unit", kept=now - 5)
-    for each in (
-        found,
-        msgspec.structs.replace(found, model="b", weights=None, kept=0),
-        msgspec.structs.replace(found, endpoint="f", server="t"),
-    ):
-        monkeypatch.setattr(result, "time", SimpleNamespace(time=lambda: now))
-        assert result.keep(each) == result.file_of(each.endpoint, each.model)
-    assert result.kept("e", "a", "s", "w") == found
-    assert result.kept("e", "b", "s") == msgspec.structs.replace(found, model="b", weights=None, kept=now)
-    assert [result.kept("e", "a", *other) for other in (("t", "w"), ("s", "other"))] == [None, None]
-    for model, weights, days in (("a", "w", 30), ("a", None, 1), ("b", "w", 1), ("b", None, 1)):
-        for later, holds in ((days - 0.1, True), (days + 0.1, False)):
-            monkeypatch.setattr(result, "time", SimpleNamespace(time=lambda later=later: now + later * day))
-            known = result.kept("e", model, "s", weights)
-            assert known
-            assert (known.coordinates == "unit") is holds, (model, weights, later)
-
-
 def told(**facts: Any) -> Identity:
     """What an Ollama says of a model."""
     shown = {"modified_at": "today", "model_info": {"general.architecture": "qwen3vl", "general.name": "n" * 2000}}
@@ -454,16 +339,6 @@ def told(**facts: Any) -> Identity:
         kind="library", weights=(), root=None, model="m", json_object=lambda *_: {**shown, **facts}
     )
     return identify(backend)
-
-
-def test_a_model_of_ollama_is_known_by_what_its_server_says_of_it() -> None:
-    first = told()
-    assert first.names == ("qwen3vl", "n" * 1000)
-    parts = sorted(["qwen3vl", "n" * 1000, "=8", "=today"])
-    assert first.digest == sha256("\n".join(parts).encode()).hexdigest()[:16]
-    others = [told(modified_at="later"), told(info={"general.parameter_count": 9}), told(info={"general.name": "x"})]
-    assert len({first.digest, *(each.digest for each in others)}) == 4
-    assert told(modified_at=None, info={"general.parameter_count": "8"}).digest not in (None, first.digest)
 
 
 PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
@@ -520,19 +395,10 @@ def test_counts_without_what_a_server_kept_are_not_believed() -> None:
     assert asked(replace(THOUSANDTHS, model="alias"))[0].scaling == "none"
 
 
-@pytest.mark.parametrize("model", ["alias", "qwen3-vl-8b", "gemma-4-12b", "internvl3-8b"])
+@pytest.mark.parametrize("model", ["qwen3-vl-8b", "internvl3-8b"])
 def test_counts_of_the_text_alone_tell_nothing(model: str) -> None:
     found, _ = asked(replace(THOUSANDTHS, model=model, counts_pictures=False))
     assert (found.scaling, found.longest, found.min_pixels) == (None, None, None)
-
-
-def test_what_is_asked_is_told_line_by_line() -> None:
-    lines: list[str] = []
-    with see(replace(PIXELS, calls="native")) as server:
-        backend = OpenAIBackend(server.url, None, None, timeout=30, max_retries=0, counts_image_tokens=False)
-        found = probe(backend, server.url, lines.append, "digest of the weights")
-        backend.close()
-    assert (len(lines), found.weights) == (len(server.posts()), "digest of the weights")
 
 
 def test_a_model_that_is_served_under_another_name_is_known_by_its_root() -> None:

@@ -18,7 +18,7 @@ from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models.calibration import Calibration, asks_for_box
 from virc.models.load import Opened
-from virc.probing import probe, result
+from virc.probing import result
 from virc.probing.result import Probed
 from virc.reasoning.bodies import Called
 from virc.reasoning.images import open_file
@@ -110,7 +110,7 @@ def test_however_calls_come_the_first_crop_is_right(calls: Any, thoughts: str, p
             assert overlap(cropped(solved), target(WIDE)) > 0.9
 
 
-@pytest.mark.parametrize("longest", [448, 1000, 1333])
+@pytest.mark.parametrize("longest", [1000])
 def test_a_server_that_scales_pictures_down_gets_small_ones(longest: int, photo: Photo) -> None:
     vision = Vision(model="default", owned_by="organization_owner", eyes=Eyes(longest=longest), unit="pixel")
     size = (2000, 1500)
@@ -133,20 +133,6 @@ def test_pictures_that_may_be_shown_smaller_leave_pixels_unknown(size: tuple[int
         assert settled(own_protocol(()), [size]).coordinates == "pixel"
 
 
-def test_what_a_probe_found_before_stays_when_boxes_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Probed(endpoint="http://h/v1", model="m", longest=1024, scaling="down", calls="text", kept=1)
-    found = Probed(endpoint="http://h/v1", model="m", coordinates="thousand", box="corners_yx")
-    adopted = list[Probed]()
-    monkeypatch.setattr(probe, "unit", lambda *_: found)
-    protocol = Calibration(cast("Any", None), None, before, adopted.append)(own_protocol(()))
-    assert (protocol.coordinates, protocol.box) == ("thousand", "corners_yx")
-    (whole,) = adopted
-    assert (whole.longest, whole.scaling, whole.calls, whole.box) == (1024, "down", "text", "corners_yx")
-    again = result.kept("http://h/v1", "m", "")
-    assert again
-    assert (again.coordinates, again.box) == ("thousand", "corners_yx")  # not as old as what was known before
-
-
 def test_what_was_found_is_kept_for_the_next_command(photo: Photo) -> None:
     with see(Vision(model="default", unit="thousand")) as server:
         first = virc("solve", "--endpoint", server.url, "--json", photo(*WIDE), "Which colour?")
@@ -157,13 +143,7 @@ def test_what_was_found_is_kept_for_the_next_command(photo: Photo) -> None:
         assert len(server.posts()) == 3 + 2
 
 
-def test_an_answer_without_a_crop_costs_one_request(photo: Photo) -> None:
-    with see(Vision(model="default", answers=lambda body: {"content": "red"})) as server:
-        done = virc("solve", "--endpoint", server.url, "--json", photo(*WIDE), "Which colour?")
-        assert (done.json["answer"], done.json["coordinates"], len(server.posts())) == ("red", None, 1)
-
-
-@pytest.mark.parametrize(("family", "unit", "yx"), [("qwen2.5-vl", "pixel", False), ("gemma4", "thousand", True)])
+@pytest.mark.parametrize(("family", "unit", "yx"), [("gemma4", "thousand", True)])
 def test_a_family_that_is_named_is_not_asked(family: str, unit: Any, yx: bool, photo: Photo) -> None:
     with loaded(Vision(model="default", unit=unit, yx=yx), family) as (server, model):
         assert share(model, photo(*WIDE), WIDE) > 0.9
@@ -180,8 +160,6 @@ TELLING = {
         model="Qwen/Qwen2.5-VL-7B-Instruct", extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}, unit="pixel"
     ),
     "vLLM, root under another name": told(extra={"root": "Qwen/Qwen3-VL-8B-Instruct"}),
-    "vLLM, folder in one of another family": told(extra={"root": "/qwen2.5-vl-tests/Qwen3-VL-8B"}),
-    "SGLang": told(owned_by="sglang", facts={"/get_model_info": {"model_path": "Qwen/Qwen3-VL-8B-Instruct"}}),
     "llama.cpp": told(owned_by="llamacpp", facts={"/props": {"model_path": "/m/Qwen3VL-8B-Instruct-Q4_K_M.gguf"}}),
     "LM Studio": told(
         owned_by="organization_owner",
@@ -199,13 +177,6 @@ def test_what_a_server_says_of_its_weights_settles_it(name: str, photo: Photo) -
     with loaded(TELLING[name]) as (server, model):
         assert share(model, photo(*WIDE), WIDE) > 0.9
         assert len(server.posts()) == 2
-
-
-def test_an_architecture_of_two_families_settles_nothing(photo: Photo) -> None:
-    facts = {"/api/v0/models": {"data": [{"id": "qwen2.5-vl", "arch": "qwen2vl"}]}}
-    with loaded(told(owned_by="organization_owner", facts=facts)) as (server, model):
-        assert share(model, photo(*WIDE), WIDE) > 0.9
-        assert len(server.posts()) == 3
 
 
 # Servers that cannot tell
@@ -229,9 +200,6 @@ UNABLE: dict[str, Vision] = {
     "the same box for any picture": Vision(model="default", answers=blind([100, 100, 300, 300])),
     "no box in words or calls": Vision(model="default", answers=speechless),
     "percent": Vision(model="default", unit="percent"),
-    "corner, width and height": Vision(model="default", answers=blind([625, 187, 250, 250])),
-    "centre, width and height": Vision(model="default", answers=blind([0.75, 0.31, 0.25, 0.25])),
-    "x, x, y, y": Vision(model="default", answers=blind([625, 875, 187, 437])),
     "a family's name, and a blind model": Vision(model="qwen3-vl-8b", answers=blind([100, 100, 300, 300])),
 }
 
@@ -271,15 +239,6 @@ def test_threads_that_share_a_model_ask_once(photo: Photo) -> None:
         with ThreadPoolExecutor(6) as pool:
             found = list(pool.map(lambda _: asked(model, picture), range(6)))
         assert min(overlap(cropped(each), target(WIDE)) for each in found) > 0.9
-        assert sum(map(about_boxes, server.posts())) == 1
-
-
-def test_threads_that_are_refused_ask_once(photo: Photo) -> None:
-    picture = photo(*WIDE)
-    with loaded(UNABLE["the same box for any picture"]) as (server, model):
-        with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: asked(model, picture), range(4)))
-        assert all(isinstance(each.error, ConfigError) for each in found)
         assert sum(map(about_boxes, server.posts())) == 1
 
 
@@ -330,7 +289,7 @@ def rows(folder: Path, *ids: int) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("name", "unit"), [("default", "pixel"), ("default", "thousand"), ("qwen2.5-vl", "thousand")])
+@pytest.mark.parametrize(("name", "unit"), [("default", "pixel"), ("qwen2.5-vl", "thousand")])
 def test_a_batch_goes_on_as_it_began_before_boxes_were_asked_about(
     name: str, unit: Any, photo: Photo, tmp_path: Path
 ) -> None:
@@ -357,19 +316,6 @@ def test_sampled_rows_teach_the_unit_that_the_model_counts_in(photo: Photo, tmp_
     assert "1000" in protocol["system"]
 
 
-def test_rows_whose_answers_may_be_boxes_are_read_in_the_unit(photo: Photo, tmp_path: Path) -> None:
-    photo(*WIDE)
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps({**ROW, "id": 1, "box": [840, 125, 1120, 250]}) + "\n")
-    plain = Vision(
-        model="default", unit="thousand", answers=lambda body: None if about_boxes(body) else {"content": "red"}
-    )
-    with see(plain) as server:
-        done = virc("batch", file, "--endpoint", server.url, "--to", tmp_path / "out.jsonl")
-        assert done.code == 0, done.err
-        assert json.loads((tmp_path / "out.jsonl").read_text())["view"]["coordinates"] == "thousand"
-
-
 def call_text(name: str, **arguments: object) -> str:
     return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
@@ -378,16 +324,10 @@ def call_text(name: str, **arguments: object) -> str:
     ("reply", "asks"),
     [
         (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4], image_index=0)), True),
-        (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4])), True),
         (Reply("", calls=(Called("crop_image", '{"bbox_2d": [1, 2, 3, 4]}'),)), True),
-        (Reply(call_text("crop_image", point_2d=[1, 2], image_index=0)), True),
-        (Reply(call_text("crop_image", points=[[1, 2], [3, 4]], image_index=0)), True),
         (Reply(call_text("scale_image", scale_factor=2.0, image_index=0)), False),
-        (Reply(call_text("display_image", image_index=0)), False),
         (Reply(call_text("search", bbox_2d=[1, 2, 3, 4])), False),
-        (Reply(call_text("crop_image", bbox_2d="everything")), False),
         (Reply("<answer>[1, 2, 3, 4]</answer>"), False),
-        (Reply("I would crop [1, 2, 3, 4]."), False),
     ],
 )
 def test_only_a_call_with_a_box_needs_the_unit(reply: Reply, asks: bool) -> None:

@@ -39,22 +39,22 @@ def framed() -> list[Row]:
     halves = [event(b'{"choices":[{"delta":{"content":"%s"}}]}' % half) for half in (b"\\ud83d", b"\\ude00")]
     return [
         right("envelope data (Chinese gateways)", encoded({"code": 0, "message": "success", "data": inner})),
-        right("envelope result (Cloudflare)", encoded({"success": True, "result": inner, "errors": []})),
+
         right("envelope body, a text (AWS Lambda)", encoded({"statusCode": 200, "body": encoded(inner).decode()})),
         right(
             "DashScope's own API",
             encoded({"output": {"choices": [{"message": {"content": [{"text": "42"}]}}]}, "request_id": "1"}),
         ),
-        right("Ollama's own API, whole", encoded({"message": {"content": "42"}, "done": True})),
+
         right("Ollama's own API", b"\n".join(map(encoded, [*ollama, ended])), kind=NDJSON),
         right("Cohere's own API", encoded({"message": {"content": [{"type": "text", "text": "42"}]}})),
         right("JSON within JSON", encoded(encoded(inner).decode())),
-        right("a number as content", whole({"content": 42})),
+
         right("NaN and -Infinity (Python)", event(nan) + event(b"[DONE]"), kind=EVENTS),
         Row("halves of a character", b"".join(halves) + event(part("42", "stop")), "😀42", kind=EVENTS),
-        right("null as heartbeat", event(b"null") + stream("4", "2"), kind=EVENTS),
+
         right("[done] in lower case", stream("42", done=False) + event(b"[done]"), kind=EVENTS),
-        right('"[DONE]" in quotes', stream("42", done=False) + event(b'"[DONE]"'), kind=EVENTS),
+
         right("JSON text sequence (RFC 7464)", b"".join(b"\x1e" + encoded(part(*each)) + b"\n"
                                                          for each in (("4",), ("2", "stop")))),
         right(
@@ -62,7 +62,6 @@ def framed() -> list[Row]:
             stream(*({"choices": [{"index": 0, "text": each, "delta": {"content": each}}]} for each in ("4", "2"))),
             kind=EVENTS,
         ),
-        Row("finish reason content_filter: REASON (Gemini)", whole("", "content_filter: OTHER"), None, 8, ("filter",)),
     ]  # fmt: skip
 
 
@@ -70,18 +69,13 @@ def leaked() -> list[Row]:
     """Thoughts and marks of turns that a server leaves in the content."""
     return [
         right("<thought> (Gemini)", stream("<thought>17?", "</thought>", "42"), kind=EVENTS),
-        right("<reasoning>", whole("<reasoning>17?</reasoning>\n42")),
-        right("<analysis>", whole("<analysis>17?</analysis>42")),
         right("<details> of a thought (Open WebUI)", whole('<details type="reasoning" done="true">17?</details>\n42')),
         right("Cohere's marks", whole("<|START_THINKING|>17?<|END_THINKING|><|START_RESPONSE|>42<|END_RESPONSE|>")),
         Row("<thought> without end", whole("<thought>17?"), None, 8, ("thought",)),
         right("header of the turn (Qwen)", whole("<|im_start|>assistant\n42<|im_end|>")),
-        right("header of the turn (Llama)", whole("<|start_header_id|>assistant<|end_header_id|>\n\n42<|eot_id|>")),
         right("the next turn", whole("42<|im_end|>\n<|im_start|>user\nAnd 17?<|im_end|>")),
         right("the next turn (Gemma)", whole("42<end_of_turn>\n<start_of_turn>user\nAnd 17?")),
-        right("<Answer>", whole("It reads: <Answer>42</Answer>")),
         Row("a box as JSON", whole(f"```json\n[{BOX}]\n```"), None, 8, ("nothing but a box",)),
-        Row("a box as JSON (Gemini)", whole('[{"box_2d": [10, 20, 30, 40]}]'), None, 8, ("nothing but a box",)),
         Row(
             "a box with a label",
             whole('{"bbox_2d": [1, 2, 3, 4], "label": "42"}'),
@@ -122,14 +116,14 @@ def tried_again() -> list[Row]:
     busy = encoded({"error": {"message": "Overloaded", "type": "overloaded_error"}})
     return [
         after("broken off", 200, stream("1", done=False).replace(b'"stop"', b"null")),
-        after("empty body", 200, b""),
+
         after("overloaded inside a 200", 200, busy),
         after("overloaded in mid-stream", 200, event(part("1")) + event(busy)),
         after("Retry-After as a date (RFC 9110)", 429, b"{}", **{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
         after("redirect on the same server", 307, b"", Location="/v1/chat/completions"),
-        after("redirect to a relative address", 308, b"", Location="completions"),
+
         after("system role (Gemma)", 400, error("System role not supported")),
-        after("system role (Google AI Studio)", 400, error("Developer instruction is not enabled for models/m")),
+
         after("temperature (TGI)", 422, error("`temperature` must be strictly positive")),
         after("stream", 400, error("stream=True is not supported for this model")),
         after("max_tokens (Groq)", 400, error("`max_tokens` must be less than or equal to `1024`, the maximum value "

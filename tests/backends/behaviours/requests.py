@@ -29,13 +29,6 @@ def models() -> list[Row]:
             "--model",
         ),
         said(
-            "no such model (vLLM)",
-            404,
-            encoded({"object": "error", "message": "The model `m` does not exist.", "code": 404}),
-            "does not serve",
-        ),
-        said("no such model (LM Studio)", 400, error('Invalid model identifier "m".'), "invalid model", "--model"),
-        said(
             "no such deployment (Azure)",
             404,
             encoded(
@@ -49,14 +42,6 @@ def models() -> list[Row]:
             "does not serve",
         ),
         said("loading (llama.cpp)", 503, error("Loading model", code=503), "still loading", code=6, chats=3),
-        said(
-            "loading (Hugging Face)",
-            503,
-            encoded({"error": "Model m is currently loading", "estimated_time": 20.0}),
-            "still loading",
-            code=6,
-        ),
-        said("starting (SGLang)", 503, error("server is starting up"), "still loading", code=6),
         said("out of memory", 500, error("CUDA out of memory"), "out of memory", code=6, chats=3),
         said(
             "sees nothing (llama.cpp)",
@@ -65,7 +50,6 @@ def models() -> list[Row]:
             "vision model",
             chats=1,
         ),
-        said("no vision (vLLM)", 400, error("m is not a multimodal model"), "vision model"),
         said("context", 400, error("This model's maximum context length is 4096 tokens."), "context", "--max-pixels"),
         said(
             "filter of the prompt (Azure)",
@@ -88,7 +72,6 @@ def models() -> list[Row]:
             encoded({"detail": [{"loc": ["body", "messages"], "msg": "field required"}]}),
             "field required",
         ),
-        said("no words", 400, b"", "refuses the request (400)"),
     ]
 
 
@@ -97,8 +80,6 @@ def sizes() -> list[Row]:
     smaller = "--max-pixels"
     return [
         said("nginx", 413, page("413 Request Entity Too Large"), smaller, "(413)", kind=HTML),
-        said("no words", 413, b"", smaller),
-        said("Anthropic, a request", 413, _anthropic("request_too_large", "Request exceeds the maximum size"), smaller),
         said(
             "Anthropic, an image",
             400,
@@ -108,9 +89,6 @@ def sizes() -> list[Row]:
             ),
             smaller,
         ),
-        said("Gemini", 400, error("Request payload size exceeds the limit: 20971520 bytes."), smaller),
-        said("Express", 413, encoded({"message": "request entity too large", "expected": 9, "limit": 102400}), smaller),
-        said("DashScope", 400, error("Exceeded limit on max bytes per data-uri item : 10485760 bytes"), smaller),
         said(
             "Anthropic, dimensions",
             400,
