@@ -21,6 +21,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert.convert(EMBEDDED_FOLDER, tmp_path_factory.mktemp("gguf"), "small")
 
 
+@pytest.mark.integration
 def test_a_gguf_file_is_solved_with_by_the_protocol_inside_it(file: Path) -> None:
     done = virc("solve", TRIANGLE, QUESTION, "--model", file, "--json")
     assert done.code == 0, done.err
@@ -29,6 +30,7 @@ def test_a_gguf_file_is_solved_with_by_the_protocol_inside_it(file: Path) -> Non
     assert said["model"] == file.stem
 
 
+@pytest.mark.integration
 def test_a_gguf_file_without_a_protocol_is_asked_as_its_family(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
