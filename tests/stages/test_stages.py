@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.registry import Overlay, Reward, Stage, System
+from virc.systems.registry import Overlay, Stage, System
 
 SYSTEM = System(
     name="s",
@@ -53,43 +53,6 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     assert rows["max_grad_norm"] == (3.0, str(file))
     assert (rows["epochs"], rows["seed"]) == ((4.0, "--set"), (9, "--set"))
     assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
-
-
-def rl_stage(settings: dict[str, Any], **fields: Any) -> Any:
-    """The settings of a stage of RL, with what the system and its published script say."""
-    published = fields.pop("published", {})
-    system = System(
-        name="s", stages={"rl": Stage("rl", {"base": "b", "data": "d", **settings}, (), published)}, **fields
-    )
-    return stages.resolve(system, "rl").config
-
-
-@pytest.mark.parametrize(
-    ("everywhere", "own", "wanted"),
-    [
-        ({}, {"reward": {"strict": "own"}}, ("outcome", "own")),
-        ({"reward": {"total": "rules"}}, {"reward": {"total": "virc"}}, ("virc", "published")),
-    ],
-)
-def test_a_stage_has_the_last_word_on_its_reward(
-    everywhere: dict[str, Any], own: dict[str, Any], wanted: tuple[str, str]
-) -> None:
-    reward = rl_stage(own, everywhere=everywhere, reward=Reward("outcome", "published")).reward
-    assert (reward.total, reward.strict) == wanted
-
-
-@pytest.mark.parametrize(
-    ("published", "settings", "left_out"),
-    [
-        ({}, {}, False),
-        ({"data.filter_overlong_prompts": True}, {}, True),
-        ({"data.filter_overlong_prompts": True}, {"filter_overlong": False}, False),
-    ],
-)
-def test_long_rows_are_left_out_where_the_published_script_does_so(
-    published: dict[str, Any], settings: dict[str, Any], left_out: bool
-) -> None:
-    assert rl_stage(settings, published=published).filter_overlong is left_out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The beginning of a run of RL: its judge, its rows by name, and what its folder keeps of the reward."""
+"""The beginning of a run of RL: its judge, its rows by name, and what its folder keeps of rewards and tools."""
 
 import asyncio
 import json
@@ -13,6 +13,7 @@ from stage_rows import drawn
 from support.reported import show_event
 from support.servers import dead_url, serve
 
+from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
 from virc.core.events import Reporter
 from virc.models.chat_protocol import read_protocol
@@ -23,11 +24,13 @@ from virc.rewards.verl import Settings
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import texts
+from virc.tools import registry
 from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training import prepare, rl_setup
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
+from virc.training.rl_setup import check_copies
 
 REWARD = '''"""Short thoughts."""
 
@@ -206,3 +209,80 @@ def test_tools_are_added_by_name(workspace: Path) -> None:
         rl_setup.tools_of(resolved(), ("scale_image",))
     with pytest.raises(ConfigError, match="there is no tool 'turn'"):
         rl_setup.tools_of(resolved(), ("+turn",))
+
+
+SITE = Site(judge=JobJudge(model="judge"))
+
+
+def _asked(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> TrainRequest:
+    return _placed(target, stage, **fields)[0]
+
+
+def _placed(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> tuple[TrainRequest, Resolved]:
+    given = {"data": None, "base": None, "name": None, "workspace": Path("/w"), **fields}
+    request = TrainRequest(system="virc", stage=stage, **given)
+    changed, resolved = rl_setup.with_job_judge(request, request.resolve(), target)
+    if changed.judge_endpoint == IN_JOB:
+        assert resolved.config.reward.judge.endpoint == IN_JOB
+        assert resolved.config.judge_gpus == 0
+    return changed, resolved
+
+
+@pytest.mark.parametrize("overlays", [(), ("judge-split",)])
+def test_a_reward_that_asks_a_judge_gets_that_of_the_job(overlays: tuple[str, ...]) -> None:
+    assert _asked(overlays=overlays).judge_endpoint == IN_JOB
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"judge_endpoint": "http://other:8005/v1"}, {"overlays": ("rules",)}, {"target": Site()}, {"target": None},
+        {"stage": "instruct"}, {"settings": {"reward.judge.endpoint": "http://other/v1", "judge_gpus": 0}},
+    ],
+)  # fmt: skip
+def test_another_judge_or_none_stays(fields: dict[str, Any]) -> None:
+    assert _asked(**fields).judge_endpoint == fields.get("judge_endpoint")
+
+
+def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Qwen2\.5-VL-72B-Instruct"):
+        rl_setup.check_job_judge(*_placed(workspace=tmp_path), SITE)
+    rl_setup.check_job_judge(*_placed(workspace=tmp_path, overlays=("rules",)), SITE)
+
+
+@pytest.mark.parametrize("overlays", [(), ("judge-split",)])
+def test_a_job_whose_judge_nobody_serves_is_refused(overlays: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="the reward asks a judge, and the job serves none"):
+        rl_setup.check_job_judge(*_placed(Site(), overlays=overlays), Site())
+
+
+@pytest.mark.parametrize("fields", [{"judge_endpoint": "http://other/v1"}, {"overlays": ("rules",)}])
+def test_a_job_that_needs_no_judge_is_not(fields: dict[str, Any]) -> None:
+    rl_setup.check_job_judge(*_placed(Site(), **fields), Site())
+
+
+TOOL = """
+description: Find things.
+parameters: {type: object, properties: {words: {type: string}}, required: [words]}
+mcp:
+  tool: detect
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_CUSTOM", {})
+    monkeypatch.setattr(registry, "_FILES", {})
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [("command: [python, server.py]", "server.py"), ("command: [python, /srv/server.py]\n  cwd: models", "models")],
+)
+def test_paths_from_the_folder_of_the_file_are_refused(words: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "server.py").touch()
+    (tmp_path / "find.yaml").write_text(f"{TOOL}  {words}\n")
+    names = registry.load([str(tmp_path / "find.yaml")])
+    with pytest.raises(ConfigError, match=f"names {named} from its own folder") as error:
+        check_copies(names)
+    assert str(tmp_path / named) in (error.value.hint or "")

@@ -47,15 +47,6 @@ def test_the_largest_pictures_that_fit_are_named(pictures: tuple[str, ...]) -> N
     assert lengths.lengths(msgspec.structs.replace(counting, cutoff=text + 3), [row])[0].fits == 0
 
 
-def test_names_of_special_tokens_in_a_prompt_are_text() -> None:
-    counting = rl.counting(EMBEDDED_FOLDER, 28 * 28 * 16)
-    assert counting.grid.max_pixels == 28 * 28 * 16
-    plain, named = (
-        rl.lengths(counting, [Text((Message("user", f"a{text}b"),), ())])[0].tokens for text in (" ", " <|im_end|> ")
-    )
-    assert named - plain > 3
-
-
 def test_a_prompt_is_what_stands_before_the_reference_and_its_crops_are_no_inputs(pictures: tuple[str, ...]) -> None:
     turns = (
         Message("user", f"{MARK}Which?"), Message("assistant", "Look."), Message("user", MARK),

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from stage_rows import drawn, request
-from support.called import virc
-from support.workspaces import sets
 
 from virc.core.errors import DataError
 from virc.data.formats.registry import Row, get, only_source
@@ -37,12 +35,6 @@ def test_a_seed_repeats_the_order_within_parts() -> None:
     assert [*first] == ["a", "c, b"]
 
 
-def test_without_parts_the_smallest_number_comes_first() -> None:
-    found = numbers(order.parts(rows(0.5, "10", 2, 0.5), Curriculum("type"), None))
-    assert found == {"0.5": [1, 4], "2": [3], "10": [2]}
-    assert [*found] == ["0.5", "2", "10"]
-
-
 @pytest.mark.parametrize(
     ("values", "curriculum", "sentence"),
     [
@@ -68,26 +60,3 @@ def test_rows_of_sft_are_written_in_order(tmp_path: Path) -> None:
     assert found.parts == {"a": counts[0], "c, b": counts[1]}
     assert [each == "a" for each in types] == [True] * counts[0] + [False] * counts[1]
     assert found.rows == len(made)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("stage", "key"), [("practice", "disable_shuffling: true"), ("rl", "shuffle: false")])
-def test_settings_of_the_order_reach_the_engine(
-    stage: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn(tmp_path / "data" / "rows", "sft,rl")
-    monkeypatch.chdir(tmp_path)
-    data = "data/rows/rl.parquet" if stage == "rl" else "data/rows/trajectories.json"
-    words = ("--from", "tiny", "--with", "cpu", "--data", data, "--dry-run", "--json", "--set", "order=written")
-    more = dict.fromkeys(("train_batch_size", "micro_batch_size_per_device"), "1")
-    if stage == "rl":
-        more |= {"ppo_mini_batch_size": "1", "validation": "null", "test_freq": "null", "reward.total": "rules"}
-    done = virc("train", "virc", "--stage", stage, *words, *sets(more))
-    assert done.code == 0, done.err
-    (text,) = [text for name, text in done.json["files"].items() if name.endswith("engine.yaml")]
-    assert key in text
-    assert "rows are taken in the order of the file" in done.err
-    own = "data.shuffle" if stage == "rl" else "disable_shuffling"
-    refused = virc("train", "virc", "--stage", stage, *words, "--set", f"engine.{own}=false")
-    assert refused.code == 3
-    assert "order" in refused.err

@@ -82,14 +82,6 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_doctor_prints_what_is_here(plain: Path) -> None:
-    done = virc("doctor", "tiny")
-    assert (done.code, done.err) == (0, "")
-    for word in ("Python 3.", "cores", "GPUs          none", str(plain / "cache"), "sft-cpu", "not made", "telemetry"):
-        assert word in done.out
-    assert "tiny instruct\n  fits no overlay" in done.out
-
-
 def test_a_stage_that_runs_here_is_exit_0_and_one_that_does_not_4(plain: Path) -> None:
     assert virc("doctor", "tiny", "--stage", "practice").code == 0
     done = virc("doctor", "--stage", "practice", "--with", "3b,lora", "--with", "1x24g")

@@ -16,7 +16,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages import dpo
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Work, estimate
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -211,16 +211,6 @@ def test_offloading_moves_the_optimizer_to_main_memory() -> None:
     assert offloaded.host_gib > plain.host_gib + 40
 
 
-def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
-    plain = settings(lora=Lora(), gradient_checkpointing=False)
-    for change in ({"use_liger": True}, {"gradient_checkpointing": True, "max_pixels": 784}):
-        less = msgspec.structs.replace(plain, **change)
-        assert estimate(less, base(), 8192).device_gib < estimate(plain, base(), 8192).device_gib - 1
-    qwen3 = msgspec.structs.replace(base(), family="qwen3_vl")  # LLaMA-Factory has no kernels for it
-    liger = msgspec.structs.replace(plain, use_liger=True)
-    assert estimate(liger, qwen3, 8192).device_gib == estimate(plain, qwen3, 8192).device_gib
-
-
 @pytest.mark.parametrize(
     ("changes", "rows", "steps"),
     [
@@ -267,24 +257,6 @@ def test_a_checkpoint_has_the_weights_and_the_state_of_its_mode(changes: Any, we
     found = estimate(settings(steps=1, save_steps=1, save_total_limit=1, **changes), base(), 100, rows=8)
     sizes = {term.name: round(term.gib * GIB) for term in found.disk or ()}
     assert sizes == {"weights": 2 * weights(part), "resume state": state(part)}  # the end's weights once more
-
-
-@pytest.mark.parametrize(
-    ("changes", "passes", "of_vision"),
-    [({"gradient_checkpointing": True}, 8, 2), ({"gradient_checkpointing": False, "lora": {"rank": 8}}, 4, 2)],
-)
-def test_floating_point_work_is_that_of_each_part(changes: Any, passes: int, of_vision: int) -> None:
-    """A row of 1,000 tokens, 256 of them an image of 1,024 patches; each word attends to half of the row on average."""
-    rows, longest, image = 100, 1000, 256
-    work = Work.of(settings(max_pixels=784, **changes), base(), longest, image)
-    vision, _, language = PARAMETERS[THREE_B]
-    attention = 2 * 36 * (16 * 128) * longest * longest / 2
-    row = passes * (language * longest + attention) + of_vision * vision * image * 4
-    assert work.flops(rows * longest, longest) == pytest.approx(rows * row, rel=1e-6)
-    untied = Work.of(settings(max_pixels=784, **changes), base("Qwen/Qwen2.5-VL-7B-Instruct"), longest, image)
-    words = 152_064 * 3584  # which are looked up, not multiplied
-    text = (7_615_616_512 - words) * longest + 2 * 28 * 3584 * longest * longest / 2
-    assert untied.flops(longest, longest) == pytest.approx(passes * text + of_vision * vision * image * 4, rel=1e-6)
 
 
 def test_hours_follow_from_parameters_tokens_and_passes() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from virc.core.errors import EngineError, SetupError
 from virc.envs import hardware as machine
-from virc.envs.hardware import GIB, Gpu
+from virc.envs.hardware import GIB
 
 LINES = (
     "NVIDIA H200, 143771, 143161, 570.86.15, GPU-aa1, Disabled\n"
@@ -139,16 +138,6 @@ def test_a_process_gets_the_gpus_that_are_counted(
     variables: dict[str, str], shell: dict[str, str], given: dict[str, str]
 ) -> None:
     assert given.items() <= machine.pinned(variables, shell).items()
-
-
-def test_a_loaded_driver_that_does_not_answer_is_said(tmp_path: Path) -> None:
-    driver = tmp_path / "version"
-    failure = EngineError("could not ask for the GPUs: exit code 9, driver mismatch")
-    assert machine.trouble(failure, (), driver) is None
-    driver.touch()
-    assert "driver mismatch" in str(machine.trouble(failure, (), driver))
-    assert "names none" in str(machine.trouble(None, (), driver))
-    assert machine.trouble(SetupError("x"), (Gpu("g", 1, 1, "1"),), driver) is None
 
 
 @pytest.mark.parametrize("line", ["0::/job/step", "4:memory:/job/step"])

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from support import small_lora
 from support.called import virc
-from support.made import make, running, save
+from support.made import make, save
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol, provenance
@@ -74,15 +74,6 @@ def test_a_run_is_its_newest_whole_checkpoint(workspace: Path) -> None:
         assert (found.name, found.folder.resolve(), found.adapter) == ("first@12", newest, None)
 
 
-def test_a_step_chooses_the_checkpoint(workspace: Path) -> None:
-    run = make(workspace, "first")
-    chosen = saved(run, 8)
-    saved(run, 12)
-    for name in ("first@8", "runs/first@8"):
-        found = models.find(name, workspace)
-        assert (found.name, found.folder.resolve()) == ("first@8", chosen)
-
-
 def merged(workspace: Path, name: str, source: str | None) -> Path:
     """A model in `models/`, made from a checkpoint."""
     folder = workspace / "models" / name
@@ -125,25 +116,6 @@ def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, s
     assert (done.code, f": {said}" in done.err) == (3 if said else 0, bool(said)), done.err
     older = virc("merge", "mine@4", "--to", "models/mine", "--dry-run")
     assert (older.code, "a model cannot be called mine: mine is a run" in older.err) == (3, True), older.err
-
-
-def test_a_run_that_saved_nothing_says_so_and_what_to_type(workspace: Path) -> None:
-    run = make(workspace, "first")
-    with pytest.raises(ConfigError, match="the run first has saved no whole checkpoint") as caught:
-        models.find("first", workspace)
-    assert caught.value.hint == "virc runs show first"
-    with running(run), pytest.raises(ConfigError, match="checkpoint yet") as caught:
-        models.find("first", workspace)
-    assert "virc runs tail first" in str(caught.value.hint)
-
-
-def test_a_misspelt_run_gets_the_nearest_whatever_else_is_broken(workspace: Path) -> None:
-    make(workspace, "tiny-instruct")
-    broken = make(workspace, "broken")
-    (broken.folder / "run.json").write_text("{")
-    with pytest.raises(ConfigError, match="there is no model") as caught:
-        models.find("tiny-instrct", workspace)
-    assert caught.value.hint == "did you mean 'tiny-instruct'?"
 
 
 @pytest.mark.parametrize("name", ["first/../first@8", "first@8@8", "a\0b@8"])
@@ -216,14 +188,6 @@ def test_the_chat_protocol_is_the_nearest_to_what_was_trained_last(workspace: Pa
         said = chat_protocol_in(folder)
         assert chat_protocol.of_weights(found).protocol.system == said
         assert chat_protocol.of_weights(found).origin == "trained"
-
-
-def test_an_adapter_whose_model_never_had_our_chat_protocol_is_not_asked_in_it(workspace: Path) -> None:
-    base = saved(make(workspace, "full", system="elsewhere"), 4)
-    small_lora.describe(workspace / "lora", base_model_name_or_path=str(base))
-    with pytest.raises(ConfigError, match="no chat protocol for lora") as caught:
-        chat_protocol.of_weights(models.find("lora", workspace, "virc"))
-    assert f"put {FILE_NAME} into lora" in str(caught.value.hint)
 
 
 def test_a_run_and_the_model_merged_from_it_know_of_each_other(workspace: Path) -> None:

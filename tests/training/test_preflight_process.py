@@ -10,12 +10,11 @@ import pytest
 from stage_rows import COUNT, copied, drawn, request
 
 import virc
-from virc.core.errors import ConfigError, DataError, EngineError
+from virc.core.errors import ConfigError, DataError
 from virc.data.check.result import FIRST, survey
 from virc.data.formats.registry import get, only_source
 from virc.training.preflight import process as preflight
 from virc.training.preflight.process import read, step
-from virc.training.preflight.sft import check
 from virc.training.preflight.types import SftRequest
 
 RECIPES = Path(virc.__file__).parents[1]
@@ -36,12 +35,6 @@ def printed(asked: SftRequest) -> str:
 
 
 @pytest.mark.integration
-def test_the_process_finds_what_is_found_here(rows: Path) -> None:
-    asked = request(rows)
-    assert read(printed(asked)) == check(asked)
-
-
-@pytest.mark.integration
 def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) -> None:
     broken = copied(rows, tmp_path / "é a", lambda rows: rows[2]["messages"].pop())
     with pytest.raises(DataError, match="row 3: ") as error:
@@ -49,12 +42,6 @@ def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) ->
     assert "--clean" in (error.value.hint or "")
     with pytest.raises(ConfigError, match=r"config\.json"):
         read(printed(request(rows, base=tmp_path)))
-
-
-@pytest.mark.parametrize("text", ["", '{"result": 1}'])
-def test_anything_else_is_an_error_of_the_engine(text: str) -> None:
-    with pytest.raises(EngineError, match="check of the rows"):
-        read(text)
 
 
 def test_how_far_it_is_stands_on_stderr(

@@ -18,7 +18,7 @@ from virc.core.events import Event, Reporter
 from virc.engines.llamafactory.resume import loadable
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
-from virc.runs.checkpoints import checkpoints, remove_spare
+from virc.runs.checkpoints import checkpoints
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Info, Run
 from virc.training import attempt, follow
@@ -134,19 +134,6 @@ def test_resume_state_stays_with_the_newest_two(run: Run) -> None:
     assert all((folder / "model.safetensors").exists() for folder in folders)
 
 
-def test_the_engines_second_copy_of_the_last_checkpoint_goes(run: Run) -> None:
-    checkpoint(run, 3)
-    copy = run.checkpoints / "model.safetensors"
-    copy.write_bytes(b"the same again")
-    state = run.checkpoints / "trainer_state.json"
-    state.write_text(json.dumps({"global_step": 2}))
-    remove_spare(run, checkpoints(run)[-1])
-    assert copy.exists()  # it is of another step
-    state.write_text(json.dumps({"global_step": 3}))
-    remove_spare(run, checkpoints(run)[-1])
-    assert [path.name for path in run.checkpoints.iterdir()] == ["checkpoint-3"]
-
-
 def test_other_rows_than_were_checked_end_the_run(run: Run) -> None:
     run.attempt(1).mkdir(parents=True)
     run.log(1).write_text("  Num examples = 3\n")
@@ -232,17 +219,6 @@ def test_a_line_of_metrics_cut_short_swallows_none_that_is_taken_over(run: Run) 
     (run.checkpoints / "trainer_log.jsonl").write_text(said(1) + said(2) + said(3))
     follow.take_over(run)
     assert steps(run) == [1, 2, 3]
-
-
-def test_the_speed_of_a_resumed_attempt_is_without_the_tokens_of_those_before(run: Run) -> None:
-    run.metrics.write_bytes(msgspec.json.encode(Metric(step=1, tokens=900)) + b"\n")
-    seen = follow.Follower(run, runs.info(run), 2, 1, Reporter(show_event))
-    run.attempt(2).mkdir(parents=True)
-    run.log(2).touch()
-    more = '"throughput": 5000, "total_tokens": 1000}'  # 100 tokens in 0.2 seconds
-    (run.checkpoints / "trainer_log.jsonl").write_text(said(2).replace("}", f", {more}"))
-    seen.poll()
-    assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
 
 
 def test_an_engine_that_repeats_the_step_of_its_checkpoint_did_not_resume(run: Run) -> None:

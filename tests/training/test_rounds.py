@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support import made, workspaces
+from support import made
 from support.called import virc
 from training import rounds_plan
 
@@ -168,31 +168,6 @@ def test_a_step_of_rounds_that_were_killed_is_waited_for(
     assert "waiting for the process that still works on runs/tiny-r1-practice" in said
     resumed = "virc train --resume --name tiny-r1-practice"
     assert recorder.typed == [resumed if trains else found.steps[1].typed]
-
-
-def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
-    found = of_tiny(workspace)
-    sampled(found.steps[0], workspace, problems=1)
-    assert [each.progress for each in states(found)][:2] == ["begun", "to do"]
-    sampled(found.steps[0], workspace)
-    rows = workspace / found.steps[0].makes / "trajectories.jsonl"
-    rows.write_text(rows.read_text().splitlines()[0] + "\n")  # as a kill before the last row file leaves them
-    assert states(found)[0].progress == "begun"
-
-
-@pytest.mark.integration
-def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) -> None:
-    assert virc("data", "synth", "--to", "data/drawn", "--count", 1, "--seed", 5, "--formats", "batch").code == 0
-    file = workspace / "data" / "drawn" / "problems.jsonl"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "answer": "no such answer"}))
-    words = ("train", "tiny", "--rounds", "1", "--from", "tiny", "--data", "data/drawn/problems.jsonl", "--json")
-    done = workspaces.run(workspace, *words)
-    assert done.returncode == 8, done.stderr
-    assert done.stderr.count("error:") == 1
-    assert "error: none of 8 rollouts was kept" in done.stderr
-    assert "stopped in round 1, sample; the same command continues from there" in done.stderr
-    said = json.loads(done.stdout)
-    assert (said["error"]["kind"], said["error"]["code"], said["progress"]) == ("no_answer", 8, "begun")
 
 
 def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:

@@ -37,13 +37,16 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("ssl4rl", "rl", published_rows.ssl4rl),
     ("grip", "instruct", rows_of_thinkers.grip_sft),
     ("grip", "rl", rows_of_thinkers.grip),
+    ("visual-rft", "detect", published_rows.visual_rft_detect),
+    ("visual-rft", "classify", published_rows.visual_rft_classify),
+    ("visual-rft", "ground", published_rows.visual_rft_ground),
+    ("virgo", "visual", published_rows.virgo_visual),
+    ("vlm-r3", "instruct", published_rows.vlm_r3_sft),
+    ("vlm-r3", "rl", published_rows.vlm_r3_rl),
 )
 
 
-FEW = {
-        ("openvlthinker", "medium"),
-        ("reason-rft", "count-sft"),
-    }  # fmt: skip
+FEW = {("openvlthinker", "medium"), ("reason-rft", "count-sft")}
 """What is tried at every change."""
 JUDGED = {("grit", "rl"), ("perception-r1", "rl"), ("grip", "rl")}
 

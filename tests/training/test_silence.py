@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from support.made import make
 
-from virc.core.errors import ConfigError
 from virc.runs import run as runs
 from virc.runs.metrics import Metric
 from virc.runs.run import Run
@@ -138,13 +137,6 @@ def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine
     assert not engine.silence.over(120)
     engine.waits(130)
     assert engine.silence.over(120)
-
-
-@pytest.mark.parametrize("given", ["soon", "nan"])
-def test_a_limit_that_is_no_time_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    monkeypatch.setenv(silence.LIMIT, given)
-    with pytest.raises(ConfigError, match=f"VIRC_SILENT_MINUTES is '{given}'"):
-        Silence(engine.run, runs.info(engine.run), engine.log, [])
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("0.5", 30.0), ("0", None)])

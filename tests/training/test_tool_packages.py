@@ -1,13 +1,10 @@
 """What is said before a run whose tools import what the engine's environment does not have."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stage_rows import drawn
-from support.called import virc
 
 from virc.core.errors import SetupError
 from virc.data.formats.registry import Source
@@ -16,7 +13,6 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.registry import Reward
-from virc.tools import registry as tools
 from virc.training.preflight.types import RlRequest, SftRequest
 from virc.training.tool_packages import check, needed
 
@@ -28,13 +24,6 @@ SCHEMA = {"type": "function", "function": {"name": "far", "parameters": {"type":
 
 def apply(call, source):
     import not_installed_anywhere.inner
-"""
-READY = """
-
-def ready():
-    from virc.core.errors import SetupError
-
-    raise SetupError("no pages", "draw some")
 """
 SOURCE = Source(file=Path("/rows.jsonl"), format="prompts", name="rows")
 OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
@@ -88,22 +77,3 @@ def test_a_tool_added_to_rl_is_refused_with_the_command(environment: Environment
 def test_imports_are_found_wherever_they_are(text: str, modules: list[str], tmp_path: Path) -> None:
     (tmp_path / "tool.py").write_text(text)
     assert needed(tmp_path / "tool.py") == modules
-
-
-@pytest.mark.integration
-def test_train_refuses_tools_that_would_fail_in_rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tools, "_CUSTOM", {})
-    registration = get("rl", "cpu", tmp_path / "cache").registration
-    registration.parent.mkdir(parents=True)
-    registration.write_text(json.dumps({"python": sys.executable}))
-    drawn(tmp_path / "rows", "prompts")
-    words = ("train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--set", "prompt_length=1300",
-             "--set", "device=cpu", "--data", "rows/prompts.parquet", "--tools", f"+{own_tool(tmp_path)}")  # fmt: skip
-    done = virc(*words)
-    assert (done.code, "imports not_installed_anywhere" in done.err) == (4, True), done.err
-    (tmp_path / "far.py").write_text(TOOL.replace("import not_installed_anywhere.inner", "return None") + READY)
-    done = virc(*words)
-    assert (done.code, done.err.strip()) == (4, "error: no pages\nhint: draw some")
-    assert not (tmp_path / "runs").exists()

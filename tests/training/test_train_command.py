@@ -36,17 +36,6 @@ def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
-def test_gpus_are_counted_before_gigabytes_are_installed(
-    workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
-    words = ("--set", "device=cuda", "--set", "precision=bf16", "--set", "devices=1")
-    done = virc("train", "tiny", "--stage", "instruct", *words)
-    assert done.code == 4
-    assert "needs 1 GPU, here none" in done.err
-    assert "making the environment" not in done.err
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

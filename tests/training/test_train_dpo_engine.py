@@ -61,14 +61,6 @@ def test_the_loss_begins_at_ln_2_and_the_margin_rises(straight: Path) -> None:
     assert "margin" in workspaces.run(straight.parents[1], "runs", "tail", straight.name).stdout
 
 
-def test_swapped_sides_raise_the_margin_of_the_wrong_reply(workspace: Path) -> None:
-    """`tiny` finds the right reply far likelier at first; only the labels make the wrong one the better."""
-    run = trained(workspace, "swapped", data="data/polygons/swapped.jsonl", steps=4, save_steps=4)
-    assert measured(run, "margin")[0] == 0
-    assert measured(run, "margin")[-1] > 0.01
-    assert measured(run, "chosen_reward")[-1] > 0.01  # that of the wrong reply
-
-
 def test_a_killed_run_of_mpo_resumes_to_the_same_weights(
     mpo: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,13 +93,6 @@ def test_kto_learns_replies_one_by_one_and_is_given_positions(workspace: Path) -
     assert found["ours"] < 1e-3
     assert found["as published"] > 0.1
     assert found["kl"]
-
-
-def test_simpo_asks_for_its_margin(workspace: Path) -> None:
-    run = trained(workspace, "simpo", loss="simpo", beta=2, simpo_gamma=1)
-    assert all(map(math.isfinite, measured(run, "loss")))
-    first = measured(run, "margin")[0]
-    assert measured(run, "loss")[0] > math.log1p(math.exp(-first)) + 0.1  # as without gamma
 
 
 def test_an_adapter_of_orpo_is_merged_and_answers(workspace: Path) -> None:
