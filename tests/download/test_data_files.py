@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from virc.core.errors import ConfigError, DataError, UsageError
-from virc.download import fetch
-from virc.download.data_files import Needed, bases, data_files, files_of, info_of
+from virc.core.errors import DataError
+from virc.download.data_files import Needed, bases, data_files, files_of
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.wanted import DownloadRequest
 from virc.systems import registry as systems
 
 SFT = ("ViRC_stage_1_InstrSFT_scale_{}", "ViRC_stage_2_PracSFT_scale_{}")
@@ -35,19 +33,6 @@ def test_overlays_choose_what_the_paper_stages_need(
     assert bases(virc, overlays) == (base,)
 
 
-def test_the_embedded_model_needs_nothing_from_a_hub() -> None:
-    assert data_files(systems.get("tiny")) == ()
-    assert bases(systems.get("tiny")) == ("tiny-base",)
-
-
-def test_a_new_system_names_a_dataset_and_needs_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from support.called import virc
-
-    monkeypatch.chdir(tmp_path)
-    assert virc("systems", "new", "fresh").code == 0
-    assert data_files(systems.load(tmp_path / "fresh.yaml")) == ()
-
-
 def test_rows_of_several_datasets_files_and_shared_ones_are_told_apart(tmp_path: Path) -> None:
     stage = "{{kind: {}, settings: {{base: {}, data: {}, learning_rate: 1e-5{}}}}}"
     stages = (
@@ -63,13 +48,6 @@ def test_rows_of_several_datasets_files_and_shared_ones_are_told_apart(tmp_path:
     system = systems.load(file)
     assert data_files(system) == (Needed("one", ("a", "b.parquet")), Needed("two", ("a",)))
     assert bases(system) == ("o/m", str(tmp_path / "mine"), "o/n")
-
-
-@pytest.mark.parametrize(("overlays", "kind"), [(("4b",), UsageError), (("3b", "fixed"), ConfigError)])
-def test_overlays_that_do_not_fit_are_refused(overlays: tuple[str, ...], kind: type[Exception]) -> None:
-    for needs in (data_files, bases):
-        with pytest.raises(kind):
-            needs(systems.get("virc"), overlays)
 
 
 def listed(*names: str) -> Listing:
@@ -89,47 +67,3 @@ def test_names_stand_for_files_by_the_info_or_by_themselves() -> None:
     with pytest.raises(DataError, match="x/rows has no rows 'b'") as refused:
         files_of(["b"], b"{}", listed("c.png"))
     assert refused.value.hint is None
-
-
-@pytest.mark.parametrize(
-    ("name", "entries", "message", "hint"),
-    [
-        ("onee", info(one="a.json"), "x/rows has no rows 'onee'", "did you mean 'one'?"),
-        ("b.parket", info(one="a.json"), "x/rows has no rows 'b.parket'", "did you mean 'b.parquet'?"),
-        ("one", info(one="../../etc/passwd"), "../../etc/passwd for one, which is not there", None),
-        ("one", info(one=["a.json"]), "for one, which is not there", None),
-        ("one", info(one=None), "for one, which is not there", None),
-        ("one", b"[1]", "dataset_info.json of x/rows is not an object with one object per dataset", None),
-        ("one", b"\xff{}", "dataset_info.json of x/rows cannot be read", None),
-        ("one", b"[" * 10**6, "dataset_info.json of x/rows cannot be read", None),
-        ("\x1b[2J", info(one="a.json"), "x/rows has no rows", None),
-    ],
-)
-def test_what_stands_for_no_file_is_one_sentence(name: str, entries: bytes, message: str, hint: str | None) -> None:
-    with pytest.raises(DataError) as caught:
-        files_of([name], entries, listed("a.json", "b.parquet"))
-    assert message in caught.value.message
-    assert caught.value.message.isprintable()
-    assert hint is None or caught.value.hint == hint
-
-
-def test_a_repository_without_an_info_has_an_empty_one() -> None:
-    assert info_of(listed("a.parquet")) == b"{}"
-
-
-def test_the_info_of_a_subfolder_is_not_that_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[str]()
-    monkeypatch.setattr(
-        "virc.download.data_files.small_file", lambda repo, commit, file: asked.append(file.name) or b"{}"
-    )
-    info_of(listed("old/dataset_info.json", "dataset_info.json", "older/dataset_info.json"))
-    info_of(listed("old/dataset_info.json"))
-    assert asked == ["dataset_info.json"]
-
-
-def test_rows_come_with_the_file_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = listed("dataset_info.json", "a.json", "b.json", "images.tar")
-    monkeypatch.setattr("virc.download.data_files.info_of", lambda _: b"{}")
-    want = DownloadRequest("rows", Path("data/rows"), held.repo, rows=("a",))
-    names = [each.name for each in fetch._chosen(want, held)]
-    assert names == ["dataset_info.json", "a.json", "images.tar"]

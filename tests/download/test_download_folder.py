@@ -4,24 +4,20 @@ import io
 import os
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal
 
 import pytest
 from hub_server import git_id
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download.hub import fetching, record
-from virc.download.hub.fetching import _warn, fetch, move_in, ordered
+from virc.download.hub.fetching import fetch, move_in
 from virc.download.hub.folder import Folder, digest
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
-from virc.download.workspace import Downloaded
 from virc.models.registry import downloaded_from
-from virc.unpack.unpack import Unpacked
 
 REPO = Repo("someone/data", "dataset")
 
@@ -43,13 +39,6 @@ def put(root: Path, name: str, content: bytes = b"content") -> Path:
 
 def nothing(count: int) -> None:
     """OnBytes of bytes."""
-
-
-@pytest.mark.parametrize("last", ["dataset_info.json", "part/dataset_info.json", "config.json"])
-def test_what_makes_a_folder_a_dataset_comes_behind_archives(last: str) -> None:
-    files = tuple(file(name) for name in (last, "images.tar", "rows.json", "a.tar.gz"))
-    came = [each.name for each in ordered(files, Listing(REPO, "1" * 40, files))]
-    assert came == ["rows.json", "images.tar", "a.tar.gz", last]
 
 
 @pytest.mark.parametrize("last", ["dataset_info.json", "part/config.json"])
@@ -102,52 +91,6 @@ def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> No
         opened(tmp_path, wanted).state(wanted)
 
 
-def test_ours_of_an_earlier_commit_is_old_and_somebody_elses_is_not(tmp_path: Path) -> None:
-    before, after = file("rows.json", b"before"), file("rows.json", b"after it")
-    with (folder := opened(tmp_path, before)).alone():
-        path = put(tmp_path, "rows.json", b"before")
-        folder.came(before)
-    new = opened(tmp_path, after, commit="2" * 40)
-    assert new.state(after) == "old"
-    path.write_bytes(b"after it")  # a download that was killed before it could say so
-    assert (new.state(after), new.is_same(after, nothing)) == ("unsure", True)
-    os.utime(put(tmp_path, "rows.json", b"before"), ns=(1, 1))
-    assert (new.state(after), new.is_same(after, nothing)) == ("unsure", False)
-
-
-@pytest.mark.parametrize("name", ["images.tar.lz4", "images.TAR.GZ", "a/images.tgz", "images.tar"])
-def test_an_archive_is_packed_until_it_is_unpacked(name: str, tmp_path: Path) -> None:
-    wanted = file(name)
-    with (folder := opened(tmp_path, wanted)).alone():
-        path = put(tmp_path, name)
-        folder.came(wanted)
-        assert folder.state(wanted) == "packed"
-        folder.came(wanted, unpacked=True)
-        assert (folder.state(wanted), path.exists()) == ("whole", True)  # killed before it was removed
-        folder.clear_spent()
-        assert (folder.state(wanted), path.exists()) == ("whole", False)
-    kept = record.read(tmp_path)
-    assert kept is not None
-    assert kept.lacking == ()
-
-
-def test_an_archive_that_was_to_stay_stays_and_what_waits_is_of_one_content(tmp_path: Path) -> None:
-    wanted = file("images.tar")
-    with (folder := opened(tmp_path, wanted)).alone():
-        path = put(tmp_path, "images.tar")
-        folder.came(wanted)
-        folder.came(wanted, unpacked=True, keep=True)
-        folder.clear_spent()
-        assert (folder.state(wanted), path.exists()) == ("whole", True)
-    assert folder.verified(wanted) != folder.verified(file("images.tar", b"another"))
-
-
-@pytest.mark.parametrize("name", ["a" * 256 + "/b", "b/" + "a" * 256, "é" * 128])
-def test_a_name_with_a_part_that_is_too_long_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has a longer name than the 255 bytes"):
-        opened(tmp_path).path(file(name))
-
-
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_folder_that_held_something_is_not_ours(ours: bool, tmp_path: Path) -> None:
     if not ours:
@@ -169,32 +112,6 @@ def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Pa
         path = put(tmp_path, "images.tar", b"another one")
         folder.finish()
     assert path.read_bytes() == b"another one"
-
-
-def test_what_is_left_of_other_files_goes_when_they_are_whole_too(tmp_path: Path) -> None:
-    large, small = file("large.bin"), file("small.json")
-    with (folder := opened(tmp_path, large, small)).alone():
-        folder.expect((large,))
-        left = put(tmp_path, f"{HIDDEN}/parts/large.part")
-    with folder.alone():  # it was interrupted, and others are fetched
-        folder.expect((small,))
-        put(tmp_path, "small.json")
-        folder.came(small)
-        folder.finish()
-        assert left.exists()
-        put(tmp_path, "large.bin")
-        folder.came(large)
-        folder.finish()
-        assert not left.parent.exists()
-
-
-def test_archives_of_models_stay_as_they_are(tmp_path: Path) -> None:
-    wanted = file("images.tar")
-    folder = Folder(tmp_path, Listing(Repo("someone/model"), "1" * 40, (wanted,)))
-    with folder.alone():
-        put(tmp_path, "images.tar")
-        folder.came(wanted)
-    assert folder.state(wanted) == "whole"
 
 
 def test_links_and_folders_in_the_way(tmp_path: Path) -> None:
@@ -227,87 +144,6 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert record.read(tmp_path) == Record(
         REPO.id, "dataset", "1" * 40, {"a": Kept(7, f"git:{git_id(b'content')}")}, ours=True
     )
-
-
-def test_a_folder_of_another_repository_is_refused(tmp_path: Path) -> None:
-    with (folder := opened(tmp_path)).alone():
-        folder.expect(())
-    with pytest.raises(DataError, match="holds files of http"):
-        Folder(tmp_path, Listing(Repo(REPO.id, "model"), "1" * 40, ()))
-
-
-def test_one_at_a_time_and_free_again_after_it(tmp_path: Path) -> None:
-    folder, other = opened(tmp_path), opened(tmp_path)
-    with folder.alone(), pytest.raises(ConfigError, match="another download"), other.alone():
-        pass
-    with other.alone():
-        assert os.listdir(tmp_path) == [HIDDEN]  # noqa: PTH208 (names)
-
-
-def test_a_folder_stays_ours_when_more_comes_into_it(tmp_path: Path) -> None:
-    for name in ("a.json", "b.json"):
-        folder = opened(tmp_path / "to", file(name))
-        with folder.alone():
-            folder.expect((file(name),))
-            put(tmp_path / "to", name)
-            folder.came(file(name))
-            folder.finish()
-    kept = record.read(tmp_path / "to")
-    assert kept
-    assert (kept.ours, [*kept.files]) == (True, ["a.json", "b.json"])
-
-
-def test_progress_of_an_archive_in_parts_is_that_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.unpack.archive.formats.ENOUGH", 2000)  # bytes of a piece
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("one.png"))
-    whole, done, begun = content.getvalue(), list[int](), list[tuple[str, int]]()
-    parts = [file(f"a.tar.00{at}", whole[at * 6000 : (at + 1) * 6000]) for at in range(2)]
-    for at, part in enumerate(parts):
-        put(tmp_path, part.name, whole[at * 6000 : (at + 1) * 6000])
-
-    def begin(doing: str, part: File) -> Any:
-        begun.append((doing, part.size))
-        return done.append if doing == "unpacking" else nothing
-
-    watch: Any = SimpleNamespace(begin=begin, end=lambda *_: None, warn=pytest.fail)
-    fetch(tmp_path, Listing(REPO, "1" * 40, tuple(parts)), parts, watch)
-    assert begun == [("checking", 6000), ("checking", len(whole) - 6000), ("unpacking", len(whole))]
-    assert (len(done) > 2, sum(done)) == (True, len(whole))
-    assert (tmp_path / "one.png").is_file()
-
-
-def test_how_names_of_an_archive_were_read_is_said() -> None:
-    said: list[str] = []
-    watch: Any = SimpleNamespace(warn=said.append)
-    _warn(watch, file("x/a.zip"), Unpacked(Path("to"), guessed=["names are read as GBK"], warnings=["it has a link"]))
-    assert said == [
-        "x/a.zip: names are read as GBK; where that is wrong: virc download --keep-packed, then virc unpack a.zip "
-        "--encoding gbk, or another",
-        "x/a.zip: it has a link",
-    ]
-
-
-def test_what_another_download_recorded_meanwhile_is_seen(tmp_path: Path) -> None:
-    wanted = file("rows.json")
-    early = opened(tmp_path, wanted)
-    with (other := opened(tmp_path, wanted)).alone():
-        put(tmp_path, "rows.json")
-        other.came(wanted)
-    with early.alone():
-        assert early.state(wanted) == "whole"
-
-
-def test_files_without_a_hash_are_coordinates_from_size_and_commit(tmp_path: Path) -> None:
-    wanted = File("rows.json", 7)
-    with (folder := opened(tmp_path, wanted)).alone():
-        put(tmp_path, "rows.json")
-        assert folder.is_same(wanted, nothing)
-        folder.came(wanted)
-    assert opened(tmp_path, wanted).state(wanted) == "whole"
-    later = opened(tmp_path, wanted, commit="2" * 40)
-    assert later.state(wanted) == "old"
 
 
 def test_a_changed_file_of_which_no_hash_was_known_is_not_replaced(tmp_path: Path) -> None:
@@ -403,43 +239,3 @@ def test_moving_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="something else is there"):
         move_in(linked, root)
     assert (root / "b").readlink() == outside
-
-
-@pytest.mark.parametrize(("kind", "lacking"), [("dataset", ("a.tar", "c")), ("model", ("c",))])
-def test_an_archive_of_a_dataset_lacks_until_it_is_unpacked(
-    kind: Literal["model", "dataset"], lacking: tuple[str, ...]
-) -> None:
-    came = Kept(1, "git:1", mtime_ns=1)
-    files = {"a.tar": came, "b.tar": Kept(1, "git:1", 1, unpacked=True), "b": came, "c": Kept(1, "git:1")}
-    assert Record("someone/data", kind, "1" * 40, files).lacking == lacking
-
-
-def test_a_part_of_a_download_has_the_bytes_that_came(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(bytes(100))
-    came, unpacked = Kept(100, "git:1", mtime_ns=1), Kept(20, "git:1", unpacked=True)
-    for files, size in (
-        ({"a": came}, 100),  # what lies there
-        ({"a": came, "b.tar": unpacked, "c": Kept(3, "git:1")}, 120),
-        ({"c": Kept(3, "git:1")}, 0),
-    ):
-        assert Downloaded(tmp_path, Record("someone/data", "dataset", "1" * 40, files)).size == size
-
-
-def test_a_disk_that_folds_case_is_found_by_looking(tmp_path: Path) -> None:
-    two = (file("a/One.png"), file("A/one.png"))
-    with (folder := opened(tmp_path, *two)).alone():
-        folder.expect(two)
-        (tmp_path / HIDDEN.upper()).mkdir()  # as if it were the folder of ours
-        with pytest.raises(DataError, match=r"folds case, takes it for a/One\.png"):
-            folder.expect(two)
-
-
-def test_what_was_asked_for_is_that_of_the_newest_commit(tmp_path: Path) -> None:
-    for commit, asked in (("1", "all"), ("1", "rows"), ("2", "rows")):
-        folder = Folder(tmp_path, Listing(REPO, commit * 40, ()))
-        with folder.alone():
-            folder.expect(())
-            folder.finish(asked)
-        found = record.read(tmp_path)
-        assert found is not None
-        assert found.asked == {"1all": ("all",), "1rows": ("all", "rows"), "2rows": ("rows",)}[commit + asked]

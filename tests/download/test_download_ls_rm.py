@@ -1,10 +1,7 @@
 """`virc download ls` and `rm`: what was downloaded here, and nothing else."""
 
-import os
-import pty
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from downloads import BASE, MODEL, held, model, serving, start
@@ -18,7 +15,6 @@ from virc.core.files import HIDDEN
 from virc.download import workspace as downloaded
 from virc.download.hub import fetching, ranged, record
 from virc.download.hub.record import BUSY, Kept, Record
-from virc_cli.commands.download import ls
 
 ROWS = "datasets/someone/rows"
 
@@ -50,49 +46,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_was_downloaded_is_listed_in_order_with_what_need_not_come_again(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        ranged, "kept", lambda parts, file: 4 if (parts.parent.parent.name, file.name) == ("a", "y") else 0
-    )
-    found = downloaded.discover(workspace)
-    places = [each.folder.relative_to(workspace).as_posix() for each in found]
-    assert places == ["models/a", "models/b", "data/rows"]
-    here = 9 + (workspace / "models" / "b" / HIDDEN / "record.json").stat().st_size
-    assert [each.size for each in found] == [9 + 4, here, 9 + 5]
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("b", "models/b"), ("o/b", "models/b"), ("https://huggingface.co/o/b", "models/b"), ("rows", "data/rows"),
-        ("datasets/o/rows", "data/rows"), ("~/elsewhere", "elsewhere"), ("elsewhere", "elsewhere"),
-        ("models/mine", "models/mine was not made by virc download|delete it by hand"),
-        ("rowz", "nothing that was downloaded is called rowz|did you mean 'rows'?"),
-    ],
-)  # fmt: skip
-def test_what_was_downloaded_is_found_by_each_of_its_names(workspace: Path, name: str, folder: str) -> None:
-    if "|" in folder:
-        with pytest.raises(ConfigError) as refused:
-            downloaded.find(name, workspace)
-        assert f"{refused.value.message}|{refused.value.hint}" == folder
-    else:
-        assert downloaded.find(name, workspace).folder == workspace / folder
-    assert downloaded.find("elsewhere", Path()).folder.is_absolute()
-
-
-def test_of_several_of_one_name_and_of_none_the_user_is_told(workspace: Path, tmp_path: Path) -> None:
-    (tmp_path / "data" / "b" / HIDDEN).mkdir(parents=True)
-    record.write(tmp_path / "data" / "b", Record("o/c", "dataset", "0" * 40))
-    with pytest.raises(ConfigError, match="several are called b") as refused:
-        downloaded.find("b", workspace)
-    assert refused.value.hint == f"say {tmp_path}/models/b or {tmp_path}/data/b"
-    with pytest.raises(ConfigError, match="nothing that was downloaded is called b") as refused:
-        downloaded.find("b", tmp_path / "models")
-    assert refused.value.hint == "virc download ls"
-
-
 def test_what_is_not_ours_alone_or_comes_just_now_is_not_removed(workspace: Path) -> None:
     found = downloaded.find("b", workspace)
     downloaded.check_removable(found)
@@ -119,28 +72,6 @@ def test_what_is_not_ours_alone_or_comes_just_now_is_not_removed(workspace: Path
 
 def there() -> set[str]:
     return {path.as_posix() for place in ("models", "data") for path in Path(place).glob("*")}
-
-
-def test_nothing_is_said_so(server: Hub) -> None:
-    done = virc("download", "ls")
-    assert (done.code, done.out) == (0, "")
-    assert "nothing was downloaded" in done.err
-    assert virc("download", "ls", "--json").json["downloads"] == []
-
-
-def test_a_line_says_what_of_it_is_there(workspace: Path) -> None:
-    whole = {"a": Kept(1500, "git:0", 1)}
-    partly = {**whole, "b": Kept(2500, "git:1")}
-    records = {"x": Record("o/rows", "dataset", "0123456789", whole),
-               "y": Record("o/rows", "dataset", "nightly-1", partly, host="release")}  # fmt: skip
-    found = [
-        SimpleNamespace(folder=workspace / "data" / name, name=name, size=1500, record=kept)
-        for name, kept in records.items()
-    ]
-    assert [ls._cells(each) for each in found] == [  # type: ignore[arg-type]
-        ("data/x", "dataset", "present", "1.5 KB", "0123456", "o/rows"),
-        ("data/y", "dataset", "partly", "1.5 of 4.0 KB", "nightly-1", "github.com/o/rows"),
-    ]
 
 
 @pytest.mark.integration
@@ -188,24 +119,6 @@ def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> 
     done = virc("download", "rm", "rows", "--yes", "--json")
     assert (done.json["removed"], done.json["error"]) == ([str(Path("data/rows").absolute())], None)
     assert virc("download", "rm", "rows", "--json").json["error"]["code"] == 3
-
-
-@pytest.mark.integration
-def test_nobody_to_ask_needs_yes_and_a_terminal_is_asked(server: Hub) -> None:
-    assert virc("download", ROWS).code == 0
-    done = virc("download", "rm", "rows")
-    assert (done.code, there(), "hint: --yes" in done.err) == (2, {"data/rows"}, True)
-    for answer, code, left in ((b"n\n", 1, {"data/rows"}), (b"y\n", 0, set())):
-        ours, theirs = pty.openpty()
-        with start("rm", "rows", stdin=theirs, stdout=theirs, stderr=theirs) as child:
-            os.close(theirs)
-            shown = b""
-            while b"[y/N]" not in shown:
-                shown += os.read(ours, 1000)
-            assert b"delete rows, " in shown
-            os.write(ours, answer)
-            assert (child.wait(240), there()) == (code, left)
-        os.close(ours)
 
 
 @pytest.mark.integration

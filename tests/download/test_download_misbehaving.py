@@ -1,6 +1,5 @@
 """`virc download` against a hub that misbehaves: what it says, what it leaves on the disk, and that it goes on."""
 
-import json
 import os
 import random
 import re
@@ -147,19 +146,6 @@ def test_the_hub_itself_fails_now_and_then(server: Hub, on: str, fault: Fault) -
     goes_on()
 
 
-def test_signed_addresses_expire_midway(server: Hub) -> None:
-    server.address_bytes = PART + PART // 2
-    goes_on()
-    assert len(server.asked("resolve", "model.safetensors")) > 2
-    assert server.sent("model.safetensors") <= len(WEIGHTS) + PART
-
-
-def test_a_server_that_ignores_ranges_sends_it_whole_once_more_at_most(server: Hub) -> None:
-    server.misbehave(ignore_range, times=None)
-    goes_on()
-    assert server.sent("model.safetensors") < 6 * len(WEIGHTS)  # four connections find it out
-
-
 # What stays.
 
 
@@ -212,18 +198,6 @@ def test_what_stays_is_one_sentence_and_the_next_command_goes_on(
     goes_on()
     sent = sum(request.sent for request in server.asked()[before:] if request.on not in ("api", "tree"))
     assert sent <= sum(map(len, FILES.values())) + len(FILES["config.json"])  # which is looked at before
-
-
-@pytest.mark.parametrize("name", [f"{'ä' * 140}.json", f"{'a' * 256}/rows.json", f"rows/{'a' * 300}.safetensors"])
-def test_a_name_that_no_disk_takes_is_refused_before_anything_comes(server: Hub, name: str) -> None:
-    server.put(MODEL, {**FILES, name: b"{}"})
-    hint = fails(5, "has a longer name than the 255 bytes that its disk takes")
-    assert ("--include" in hint, "--to" in hint) == (True, True)
-    assert {request.on for request in server.asked()} == {"api", "tree"}
-    assert not FOLDER.exists()
-    done = virc("download", MODEL, *(word for name in FILES for word in ("--include", name)))
-    assert done.code == 0, done.err
-    assert held(FOLDER) == FILES
 
 
 @pytest.mark.integration
@@ -347,30 +321,6 @@ def test_words_of_the_hub_drive_no_terminal(server: Hub) -> None:
     done = virc("download", MODEL)
     assert (done.code, "\x1b" in done.err, "\x07" in done.err) == (3, False, False)
     assert max(map(len, done.err.splitlines())) < 500
-
-
-@pytest.mark.integration
-def test_offline(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a process of its own: the library reads the variable once, at its start."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    out, err = (process := start(MODEL, "--json")).communicate(timeout=240)
-    error = json.loads(out)["error"]
-    assert (process.returncode, error["code"], error["kind"]) == (6, 6, "network")
-    assert error["message"] == "some/model is on the network, and HF_HUB_OFFLINE forbids it"
-    assert err.decode() == f"error: {error['message']}\nhint: unset HF_HUB_OFFLINE\n"
-    assert not server.requests
-    assert not FOLDER.exists()
-
-
-def test_nobody_listens_there(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = urlsplit(dead_url()).netloc
-    monkeypatch.setenv("HF_ENDPOINT", f"http://somebody:secret@{address}")
-    done = virc("download", MODEL)
-    assert (done.code, done.out) == (6, "")
-    sentence, hint = done.err.splitlines()
-    assert re.fullmatch(rf"error: cannot reach {address}: .*refused", sentence)
-    assert hint == "hint: HF_ENDPOINT names it: mend or unset it"
-    assert not FOLDER.exists()
 
 
 @pytest.mark.integration

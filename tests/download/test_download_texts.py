@@ -13,7 +13,6 @@ from PIL import Image
 from support.called import virc
 
 from virc.download.protocol_source import fetch_chat_protocol
-from virc.download.wanted import DownloadConfig, wanted
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -56,22 +55,6 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GitHub]:
         yield running
 
 
-def test_nothing_is_asked_before_the_texts_are_here_and_one_command_brings_them(server: GitHub) -> None:
-    ask = ("solve", "p.png", "What is it?", "--model", "small", "--system", "looker", "--protocol", "default")
-    asked = ("solve", "p.png", "What is it?", "--model", "small", "--system", "looker", "--max-turns", "1")
-    before = virc(*asked)
-    assert (before.code, before.out) == (3, ""), before.err
-    assert "the text 'asked' of looker's authors is not on this machine" in before.err
-    assert "virc download texts --system looker" in before.err
-    assert "image tokens" not in before.err
-    assert "is not on this machine" not in virc(*ask).err
-    assert virc("download", "texts", "--system", "looker").code == 0
-    assert "is not on this machine" not in virc(*asked).err
-    shown = virc("systems", "show", "looker", "--json").json
-    assert [(each["source"], each["license"], each["here"]) for each in shown["texts"]] == [("o/n", "MIT", True)]
-    assert any(ASKED.partition("{")[0] in each["text"] for each in shown["sent"])
-
-
 def test_only_the_named_files_are_fetched_and_written_once(server: GitHub, tmp_path: Path) -> None:
     assert (
         virc("download", "texts", "--system", "looker", "--json").json["items"][0]["files"][0]["name"]
@@ -86,21 +69,6 @@ def test_only_the_named_files_are_fetched_and_written_once(server: GitHub, tmp_p
     assert file.stat().st_mtime_ns == before
 
 
-def test_a_dry_run_lists_the_texts_and_fetches_nothing(server: GitHub, tmp_path: Path) -> None:
-    for named in ([], ["texts"]):
-        planned = virc("download", *named, "--system", "looker", "--dry-run", "--json").json
-        assert [(each["name"], each["repo"], each["state"]) for each in planned["items"]] == [
-            ("texts", "github.com/o/n", "missing")
-        ]
-    assert not (tmp_path / "cache" / "texts").exists()
-
-
-def test_a_models_texts_are_listed_with_it(server: GitHub) -> None:
-    planned = wanted(DownloadConfig(names=("small",), system="looker"))
-    assert [each.name for each in planned] == ["texts", "small"]
-    assert [each.name for each in wanted(DownloadConfig(names=("CRUX",), system="looker"))] == ["CRUX"]
-
-
 def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: Path) -> None:
     assert virc("download", "texts", "--system", "looker").code == 0
     system, warned = systems.get("looker"), list[object]()
@@ -108,14 +76,6 @@ def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: 
     assert file == tmp_path / "virc_protocol.json"
     assert read_protocol(file).first == "{images}" + ASKED
     assert warned == []
-
-
-def test_our_own_words_are_no_chat_protocol_of_a_model(
-    server: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(texts.OWN_WORDS, "1")
-    system = systems.get("looker")
-    assert fetch_chat_protocol(system, system.models["small"], tmp_path, print) is None
 
 
 @pytest.mark.parametrize("own", [False, True])

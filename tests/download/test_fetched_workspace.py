@@ -74,39 +74,6 @@ def test_the_rows_are_checked_with_one_note_and_no_fault(workspace: Path) -> Non
     assert "with faults" not in done.err or "0 with faults" in done.err
 
 
-@pytest.mark.integration
-def test_a_missing_file_that_two_datasets_name_is_noted_once(workspace: Path) -> None:
-    info = workspace / "data" / "CRUX" / "dataset_info.json"
-    entries = json.loads(info.read_text())
-    gone = "ViRC_stage_1_InstrSFT_scale_dynamic_100K"
-    info.write_text(json.dumps({**entries, "again": entries[gone]}))
-    done = virc("data", "check", "data/CRUX")
-    assert "names 6 files that are not there: " in done.err
-
-
-def test_rows_that_no_stage_names_come_with_all_of_their_dataset(workspace: Path) -> None:
-    chosen = "data=CRUX/ViRC_stage_1_InstrSFT_scale_dynamic_100K"
-    done = virc("train", "--stage", "instruct", "--set", chosen, "--dry-run")
-    assert "\nhint: virc download CRUX\n" in done.err
-
-
-def test_a_base_that_came_in_part_is_as_one_that_is_not_here(workspace: Path) -> None:
-    (workspace / "models" / "Qwen2.5-VL-7B-Instruct" / "config.json").unlink()
-    done = virc("train", "--stage", "instruct", "--dry-run")
-    assert done.code == 0
-    assert f"\nhint: virc download {BASE}\n" in done.err
-
-
-@pytest.mark.integration
-def test_a_dry_run_lacks_neither_base_nor_rows(workspace: Path) -> None:
-    done = virc("train", "--stage", "instruct", "--dry-run", "--json")
-    assert done.code == 0, done.err
-    assert [error["kind"] for error in done.json["missing"]] == ["environment"]
-    files = "".join(done.json["files"].values())
-    assert str(workspace / "models" / "Qwen2.5-VL-7B-Instruct") in files
-    assert str(workspace / "data" / "CRUX" / "ViRC_stage_1_InstrSFT_scale_dynamic_50K.json") in files
-
-
 @pytest.mark.parametrize("stage", ["instruct", "practice", "rl"])
 def test_every_stage_finds_its_rows(stage: str, workspace: Path) -> None:
     resolved = stages.resolve(systems.get("virc"), stage, given={"base": BASE})
@@ -118,37 +85,8 @@ def test_every_stage_finds_its_rows(stage: str, workspace: Path) -> None:
     assert training.base(resolved, workspace).folder == workspace / "models" / "Qwen2.5-VL-7B-Instruct"
 
 
-@pytest.mark.parametrize(
-    ("words", "fetch"),
-    [
-        (("--stage", "instruct", "--with", "100k"), "virc download dataset --with 100k"),
-        (("--stage", "rl", "--from", BASE, "--with", "fixed"), "virc download dataset --with fixed"),
-        (("--stage", "instruct", "--with", "3b"), "virc download Qwen/Qwen2.5-VL-3B-Instruct"),
-    ],
-)
-def test_what_other_overlays_need_is_fetched_by_name(words: tuple[str, ...], fetch: str, workspace: Path) -> None:
-    done = virc("train", *words, "--dry-run")
-    assert f"\nhint: {fetch}\n" in done.err
-
-
 def test_a_base_that_was_fetched_from_someone_else_is_not_the_published_one(workspace: Path) -> None:
     base = workspace / "models" / "Qwen2.5-VL-7B-Instruct"
     fetched(base, "someone/Qwen2.5-VL-7B-Instruct")
     done = virc("train", "--stage", "instruct", "--dry-run")
     assert f"\nhint: virc download {BASE}\n" in done.err
-
-
-@pytest.mark.integration
-def test_doctor_counts_a_base_that_only_its_files_describe(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (workspace / "models" / "Qwen2.5-VL-7B-Instruct").rename(workspace / "models" / "Small-VL")
-    fetched(workspace / "models" / "Small-VL", "lab/Small-VL")
-    (workspace / "mine.yaml").write_text(
-        "name: mine\nstages:\n  one:\n    kind: sft\n    settings: {base: lab/Small-VL, data: CRUX/rows, "
-        "learning_rate: 1e-5, device: cpu, devices: 1, zero: 0, use_liger: false, precision: float32, "
-        "cutoff_len: 512}\n"
-    )
-    (judged,) = virc("doctor", "./mine.yaml", "--json").json["stages"]
-    assert judged["combinations"][0]["fits"] is True
-    fetched(workspace / "models" / "Small-VL", "other/Small-VL")
-    (judged,) = virc("doctor", "./mine.yaml", "--json").json["stages"]
-    assert judged["combinations"][0]["fits"] is not True

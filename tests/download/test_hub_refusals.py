@@ -1,27 +1,17 @@
 """What the real client raises becomes one sentence and what to do."""
 
-import os
-import re
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
-from email.message import Message
-from email.utils import formatdate
 from pathlib import Path
-from time import time
 
 import pytest
-from downloads import ROOT
 from hub_server import Fault, Hub, Repo, hub, moved, status
-from huggingface_hub import constants
-from support.servers import dead_url
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.web.client import http_library
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
-from virc.download.hub.refusals import PassingError, by_status, reason, unreachable
+from virc.download.hub.refusals import PassingError, reason, unreachable
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 from virc.download.hub.small import fetch_small
@@ -113,26 +103,6 @@ def test_files_that_are_refused(server: Hub, monkeypatch: pytest.MonkeyPatch, tm
     assert (type(missing), missing.message) == (ConfigError, "LeonMiao/ViRC-3B has no such file")
 
 
-def test_offline(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for error in (listed(), fetched(tmp_path)):
-        assert type(error) is NetworkError
-        assert (error.message, error.hint) == (
-            "LeonMiao/ViRC-3B is on the network, and HF_HUB_OFFLINE forbids it",
-            "unset HF_HUB_OFFLINE",
-        )
-
-
-def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    url = dead_url().removesuffix("/v1")
-    monkeypatch.setenv("HF_ENDPOINT", url)
-    error = listed()
-    assert type(error) is PassingError
-    assert error.message == f"cannot reach {url[7:]}: connection refused"
-    monkeypatch.delenv("HF_ENDPOINT")
-    assert listed().hint == "run the same command to resume"
-
-
 def test_a_certificate_that_is_not_trusted_is_no_passing_fault() -> None:
     error = OSError("wrapped")
     error.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
@@ -151,56 +121,7 @@ def test_a_proxy_that_cannot_be_used_is_a_setting_to_correct(
     assert "proxy" in error.message
 
 
-def test_headers_of_any_client_are_taken() -> None:
-    headers = Message()
-    headers["x-error-code"] = "RevisionNotFound"
-    assert "has no revision 'main'" in by_status(404, headers, Wanted(MODEL)).message  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("said", "wait"), [("7", 7), ("0", 0), ("soon", None), ("-1", None), ("\u0663", None), ("9" * 40, None)]
-)
-def test_how_long_a_server_asks_to_wait(said: str, wait: float | None) -> None:
-    error = by_status(503, {"Retry-After": said}, Wanted(MODEL))
-    assert isinstance(error, PassingError)
-    assert error.wait == wait
-
-
 GITHUB, RELEASE = Wanted("o/n", "dataset", "github"), Wanted("o/n", "dataset", "release")
-ASKED = {"X-RateLimit-Remaining": "0"}
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "repo", "sentence", "hint"),
-    [
-        *((code, {}, GITHUB, "there is no github.com/o/n with the commit, branch or file 'v1', or it is private",
-           "mend the name, or set GITHUB_TOKEN") for code in (404, 409, 422)),
-        (404, {}, RELEASE, "there is no github.com/o/n with the release 'v1', or it is private",
-         "mend the name, or set GITHUB_TOKEN"),
-        *((code, {}, GITHUB, "GitHub forbids to read o/n", "a token of an account that may: GITHUB_TOKEN")
-          for code in (403, 451)),
-        (429, {}, GITHUB, "api.github.com answers 429: too many requests",
-         "wait, or set GITHUB_TOKEN; run the same command to resume"),
-        (429, {}, Wanted(MODEL), "hub answers 429: too many requests",
-         "wait, or `hf auth login`; run the same command to resume"),
-        (403, ASKED | {"X-RateLimit-Reset": "1000"}, GITHUB, "GitHub answers no more requests for the next 1 minute",
-         "wait, or with GITHUB_TOKEN set it allows more"),
-        (403, ASKED | {"X-RateLimit-Reset": "9" * 13}, GITHUB, "GitHub answers no more requests",
-         "wait, or with GITHUB_TOKEN set it allows more"),
-        (418, {}, GITHUB, "api.github.com answers 418", None),
-        (418, {}, Wanted(MODEL), "hub answers 418", "HF_ENDPOINT names it: mend or unset it"),
-        (404, {}, Wanted("o/n", "dataset"), "the hub has no dataset o/n, or it is private (HF_ENDPOINT is hub)",
-         "mend the name, or `hf auth login` with an account that may read it"),
-        (404, {}, Wanted("o/n"), "the hub has no model o/n, or it is private (HF_ENDPOINT is hub)",
-         "mend the name, say datasets/o/n for a dataset, or `hf auth login` with an account that may read it"),
-    ],
-)  # fmt: skip
-def test_what_each_answer_means(
-    status: int, headers: dict[str, str], repo: Wanted, sentence: str, hint: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub/")
-    error = by_status(status, headers, repo, "v1")
-    assert (error.message, error.hint) == (sentence, hint)
 
 
 @pytest.mark.usefixtures("no_proxies")
@@ -218,37 +139,6 @@ def test_why_there_was_no_answer_is_said_without_its_secrets(monkeypatch: pytest
     assert error.message.startswith("cannot reach api.github.com by the proxy ")
     assert (error.message.endswith(": connection refused"), "secret" in error.message) == (True, False)
     assert error.hint == "HTTPS_PROXY names the proxy: mend or unset it"
-
-
-def test_the_page_of_a_repository_is_that_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub/")
-    assert [each.url for each in (Wanted("o/n"), Wanted("o/n", "dataset"), GITHUB)] == [
-        "http://hub/o/n", "http://hub/datasets/o/n", "https://github.com/o/n",
-    ]  # fmt: skip
-
-
-def test_a_date_to_wait_for() -> None:
-    error = by_status(503, {"Retry-After": formatdate(time() + 100, usegmt=True)}, Wanted(MODEL))
-    assert isinstance(error, PassingError)
-    assert error.wait == pytest.approx(100, abs=60)
-
-
-@pytest.mark.integration
-def test_the_library_is_silenced_before_it_is_imported(server: Hub, tmp_path: Path) -> None:
-    """Also where a model is first looked for in its cache, as a short name is."""
-    asked = """
-from virc_cli.main import main
-main(["download", "ViRC-7B"])
-from huggingface_hub import constants
-print(constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_PROGRESS_BARS)
-"""
-    env = {**os.environ, **server.env(tmp_path), "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "DO_NOT_TRACK"):
-        env.pop(name, None)
-    done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.stdout == "True True True\n", done.stderr
-    (agent,) = {request.headers["user-agent"] for request in server.asked("api")}
-    assert not re.search("torch|agent", agent)
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [("8", 8.0, 8.0), ("0", 0.375, 0.5), (None, 0.375, 0.5)])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lz4.frame
 import pytest
-from hub_server import Hub, drop, etag, git_id, hang, ignore_range, status, wrong
+from hub_server import Hub, drop, etag, git_id, hang, status, wrong
 from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 
 from virc.core.errors import NetworkError
@@ -51,14 +51,6 @@ def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
     assert len(server.asked("resolve")) == 2
 
 
-def test_a_drop_where_ranges_are_ignored(server: Hub) -> None:
-    server.misbehave(ignore_range, times=None)
-    server.misbehave(drop(1_000_000))
-    with Stream(REPO, server.commit(REPO.id), FILE) as source:
-        assert source.read(FILE.size) == CONTENT
-        source.verify()
-
-
 @pytest.mark.parametrize("read", [0, 700, FILE.size])
 def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
     server.misbehave(wrong(FILE.size - 1))
@@ -83,11 +75,6 @@ def test_a_file_that_changes_ends_it(server: Hub) -> None:
     server.misbehave(etag('"other"'), skip=1)
     with Stream(REPO, server.commit(REPO.id), FILE) as source, pytest.raises(ChangedError):
         source.read(FILE.size)
-
-
-def test_without_a_hash_nothing_is_compared(server: Hub) -> None:
-    with Stream(REPO, server.commit(REPO.id), File(NAME, FILE.size)) as source:
-        source.verify()
 
 
 def test_a_read_that_waits_is_ended_from_another_thread(server: Hub) -> None:

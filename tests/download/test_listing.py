@@ -7,19 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from hub_server import Fault, Hub, Repo, body, drop, git_id, hub, moved, status
-from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.servers import dead_url
 
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
-from virc.download.hub.listing import check_places, listing
-from virc.download.hub.refusals import PassingError
+from virc.download.hub.listing import listing
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 
@@ -51,14 +47,6 @@ def test_files_come_with_sizes_and_hashes(server: Hub) -> None:
     assert [file.name for file in listing(Wanted(DATASET, "dataset")).files] == ["images.tar.lz4"]
 
 
-def test_a_branch_and_a_commit_are_listed(server: Hub) -> None:
-    before = server.commit(MODEL)
-    server.put(MODEL, {"other": b""})
-    assert [file.name for file in listing(Wanted(MODEL), "pr 1/x").files] == ["README.md"]
-    assert len(listing(Wanted(MODEL), before).files) == 2
-    assert listing(Wanted(MODEL)).commit == server.commit(MODEL) != before
-
-
 def test_the_token_goes_to_the_hub_alone(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert listing(Wanted(PRIVATE)).files
@@ -86,28 +74,12 @@ def test_what_passes_is_asked_again(server: Hub, fault: Fault) -> None:
     assert len(server.asked("api")) == 3
 
 
-def test_a_hub_that_keeps_failing_is_left(server: Hub) -> None:
-    server.misbehave(status(500, "out\x1b of order."), on="api", times=None)
-    with pytest.raises(NetworkError, match=r"127\.0\.0\.1:\d+ answers 500: out of order$") as failed:
-        listing(Wanted(MODEL))
-    assert failed.value.hint == "run the same command to resume"
-    assert len(server.asked("api")) == listing_module.TRIES
-
-
 def test_nobody_waits_for_hours(server: Hub) -> None:
     server.misbehave(status(429, retry_after="86400"), on="api", times=None)
     with pytest.raises(NetworkError, match="429: too many requests") as failed:
         listing(Wanted(MODEL))
     assert "1440 minutes" in str(failed.value.hint)
     assert len(server.asked("api")) == 1
-
-
-@pytest.mark.parametrize(("asked", "waits"), [(7.0, 7.0), (0.1, 0.5), (None, 0.5)])
-def test_a_hub_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch, asked: float | None, waits: float) -> None:
-    found = list[Any]()
-    monkeypatch.setattr(listing_module, "retried", lambda ask, pause, **_: found.append(pause))
-    listing_module.linked_answer(Wanted(MODEL), None, "https://hub.example/api", {})
-    assert found[0](PassingError("429: too many requests", wait=asked), 0.5) == waits
 
 
 @pytest.mark.parametrize(
@@ -139,39 +111,10 @@ def test_refusals_say_what_to_do(
     assert str(token) not in f"{refused.value.message} {refused.value.hint}"
 
 
-def test_what_is_gated_is_listed_all_the_same(server: Hub) -> None:
-    assert listing(Wanted(GATED)).files
-
-
-def test_offline_nothing_is_asked(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(NetworkError, match="HF_HUB_OFFLINE forbids it"):
-        listing(Wanted(MODEL))
-    assert not server.requests
-
-
-def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    address = urlsplit(dead_url()).netloc
-    monkeypatch.setenv("HF_ENDPOINT", f"http://somebody:secret@{address}")
-    with pytest.raises(NetworkError, match=rf"cannot reach {address}: .*refused") as failed:
-        listing(Wanted(MODEL))
-    assert failed.value.hint == "HF_ENDPOINT names it: mend or unset it"
-    assert "secret" not in failed.value.message
-
-
 def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing_module, "ALL_SECONDS", 0.3)
     server.misbehave(lambda reply: setattr(reply, "rate", 100), on="api")
     with pytest.raises(NetworkError, match=r"did not list LeonMiao/ViRC-3B within 0\.3 s"):
-        listing(Wanted(MODEL))
-
-
-@pytest.mark.parametrize(
-    "address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://x:0", "http://"]
-)
-def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(ConfigError, match="HF_ENDPOINT is not an http"):
         listing(Wanted(MODEL))
 
 
@@ -253,14 +196,6 @@ def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) ->
     refused(server, told(*(entry(name) for name in names)))
 
 
-@pytest.mark.parametrize("names", [("a", "A"), ("Straße", "STRASSE"), ("\u00e9", "e\u0301"), ("A", "a/b")])
-def test_names_that_a_disk_takes_for_one(names: tuple[str, ...]) -> None:
-    check_places(names)
-    with pytest.raises(DataError, match="this disk, which folds case, takes it for") as failed:
-        check_places(names, folds=True)
-    assert "--include" in str(failed.value.hint)
-
-
 PAGES = {f"{number:02d}.txt": b"%d" % number for number in range(7)}
 
 
@@ -273,15 +208,6 @@ def test_all_pages_of_the_tree_are_the_files(server: Hub, siblings: int | None, 
     assert {file.name: file.git for file in found.files} == {name: git_id(content) for name, content in PAGES.items()}
     assert len(server.asked("tree")) == -(-len(PAGES) // page)
     assert all(found.commit in request.path for request in server.asked("tree"))
-
-
-@pytest.mark.parametrize("fault", [status(503), status(429, retry_after="0"), drop(4)])
-def test_a_page_that_fails_is_asked_again(server: Hub, fault: Fault) -> None:
-    server.add("some/many", PAGES)
-    server.page = 3
-    server.misbehave(fault, on="tree", skip=1)
-    assert len(listing(Wanted("some/many")).files) == len(PAGES)
-    assert len(server.asked("tree")) == 4
 
 
 @pytest.mark.parametrize(
@@ -320,16 +246,6 @@ def test_folders_and_other_repositories_are_no_files(server: Hub) -> None:
 )
 def test_what_is_no_listing(server: Hub, content: bytes) -> None:
     assert "not a listing of LeonMiao/ViRC-3B" in refused(server, content, NetworkError).message
-
-
-@pytest.mark.parametrize("content", [b"[1]", b"[" * 10**6, b'{"sha": 1}', b'{"x": ' * 10**5])
-def test_json_that_is_another_thing(server: Hub, content: bytes) -> None:
-    refused(server, content, VircError)
-
-
-def test_too_many_files(server: Hub) -> None:
-    many = b",".join(b'{"path":"%d","type":"file"}' % number for number in range(200_001))
-    assert "lists over 200000 files" in refused(server, b"[%s]" % many).message
 
 
 def test_too_many_files_on_several_pages(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from string import ascii_lowercase
 
 import pytest
 from downloads import held, packed, serving, weights
@@ -13,7 +12,6 @@ from hub_server import status
 from support.called import virc
 
 from virc.core.text import sized
-from virc.unpack.archive.parts import all_parts, is_archive, part_of
 
 DATA = "datasets/some/data"
 PICTURES = {f"images/{number:02d}.png": weights(3000, number) for number in range(12)}
@@ -83,13 +81,6 @@ def test_parts_go_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert held(Path("data/data")) == PICTURES
 
 
-def test_a_part_without_the_others_stays_packed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with serving(monkeypatch, tmp_path, {DATA: SPLIT["part_00"]}):
-        done = virc("download", DATA, "--include", "*_00", "--include", "*_02")
-    assert (done.code, done.err.count("stays packed: it is one part of more")) == (0, 2)
-    assert held(Path("data/data")).keys() == {"images.tar.part_00", "images.tar.part_02"}
-
-
 ROWS = b'{"image": "images/00.png"}\n'
 
 
@@ -147,13 +138,6 @@ def test_shards_of_webdataset_stay_shards(
     assert held(Path("data/data")) == files
 
 
-def test_numbered_archives_of_pictures_are_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    files = {f"images_{at:02d}.tar": packed({f"{at}/1.png": b"1", f"{at}/2.png": b"2"}) for at in range(2)}
-    with serving(monkeypatch, tmp_path, {DATA: files}):
-        assert virc("download", DATA).code == 0
-    assert held(Path("data/data")).keys() == {"0/1.png", "0/2.png", "1/1.png", "1/2.png"}
-
-
 @pytest.mark.parametrize("name", ["images.tar", "sub/images.zip", "images.tar.gz"])
 def test_what_stays_packed_is_unpacked_by_the_hint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     picture = {"images/a.png": b"a"}
@@ -167,29 +151,3 @@ def test_what_stays_packed_is_unpacked_by_the_hint(name: str, monkeypatch: pytes
     (hint,) = (line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: "))
     assert virc(*hint.split()[1:]).code == 0
     assert (Path("data/data", name).parent / "images" / "a.png").read_bytes() == b"a"
-
-
-@pytest.mark.parametrize(
-    "name", ["images.tar.md", "images.tar.xz", "rows.jsonl.part_00", "a.tar.sha", "a.tar.bz", "x-1.tar"]
-)
-def test_other_names_are_no_parts(name: str) -> None:
-    assert part_of(name) is None
-    assert is_archive(name) is name.endswith(".tar")
-
-
-@pytest.mark.parametrize(
-    ("names", "parts"),
-    [
-        (["a.tar.000", "a.tar.001"], 2),
-        (["a.tar.001", "a.tar.002"], 2),
-        (["a.tar.002", "a.tar.003"], 0),
-        (["a.tar.000", "a.tar.002"], 0),
-        (["a-00000-of-00002.tar"], 0),
-        (["a-00000-of-00002.tar", "a-00001-of-00002.tar", "b-00000-of-00001.tar"], 2),
-        (["a.zip.001", "a.zip.002", "b/a.zip.003"], 2),
-        (["a.tar", "a.tar.001"], 1),
-        ([*(f"a.tar.a{letter}" for letter in ascii_lowercase), "a.tar.ba", "a.tar.bb"], 28),  # as `split` names them
-    ],
-)
-def test_the_parts_of_an_archive_are_all_or_none(names: list[str], parts: int) -> None:
-    assert all_parts(reversed(names))[names[0]] == tuple(names[:parts])

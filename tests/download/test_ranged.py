@@ -1,14 +1,10 @@
 """A large file in parts over several connections: what comes is right, or nothing has its name."""
 
-import errno
-import hashlib
 import itertools
 import os
 import resource
 import threading
-import tracemalloc
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -101,14 +97,6 @@ def test_passing_faults_cost_no_byte_twice(place: Place, fault: Fault, times: in
     assert min(place.told) > 0
 
 
-@pytest.mark.usefixtures("one_by_one")
-def test_signed_addresses_that_serve_three_requests(place: Place) -> None:
-    place.server.address_uses = 3
-    place.fetch()
-    assert place.is_whole()
-    assert PARTS // 3 <= len(place.server.asked("resolve")) <= PARTS
-
-
 def test_signed_addresses_that_expire_in_the_midst_of_a_part(place: Place) -> None:
     place.server.address_bytes = PART + PART // 2
     place.fetch()
@@ -123,14 +111,6 @@ def test_a_server_that_ignores_ranges_is_asked_for_the_whole_once_more(place: Pl
     assert place.is_whole()
     assert sum(place.told) == SIZE
     assert len(place.server.asked("storage")) <= 6  # four at once, then one
-
-
-@pytest.mark.usefixtures("one_by_one")
-def test_ranges_that_are_ignored_from_some_point_on(place: Place) -> None:
-    place.server.misbehave(ignore_range, times=None, skip=5)
-    place.fetch()
-    assert place.is_whole()
-    assert sum(place.told) == SIZE
 
 
 def test_a_later_run_fetches_what_is_missing_alone(place: Place) -> None:
@@ -162,27 +142,6 @@ def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> Non
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
-
-
-def test_without_ranges_what_comes_again_is_not_counted_twice(place: Place) -> None:
-    """Behind the first part that is missing all of it comes, kept or not."""
-    assert broken_off(place, 4) == 4 * PART
-    (data,), (journal,), at = place.work.glob("*.part"), place.work.glob("*.journal"), 6 * PART
-    with data.open("r+b") as file:
-        file.seek(at)
-        file.write(CONTENT[at : at + PART])
-    ranged.append_parts(journal, [ranged.Part(at, PART, zlib.crc32(CONTENT[at : at + PART]))])
-    place.server.misbehave(ignore_range, times=None)
-    place.fetch()
-    assert place.is_whole()
-    assert sum(place.told) == SIZE - 5 * PART
-
-
-def test_several_connections_fetch_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, work = [], ranged._Attempt._work
-    monkeypatch.setattr(ranged._Attempt, "_work", lambda self: (seen.append(threading.get_ident()), work(self)))
-    place.fetch()
-    assert len(seen) == ranged.CONNECTIONS
 
 
 def flip(path: Path, at: int) -> None:
@@ -367,16 +326,6 @@ def test_a_full_disk_is_named_and_later_it_goes_on(place: Place, most: int) -> N
     assert sum(place.told) == SIZE - kept
 
 
-def test_another_fault_of_the_disk_comes_as_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "the disk is broken")
-
-    monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="the disk is broken"):
-        place.fetch()
-    assert not place.to.exists()
-
-
 def test_the_name_is_safe_before_the_journal_goes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.to.parent.mkdir()
     folder = place.to.parent.stat()
@@ -389,47 +338,3 @@ def test_the_name_is_safe_before_the_journal_goes(place: Place, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", watched)
     place.fetch()
     assert moments == [(True, 1)]
-
-
-def told_of(stop_at: int, error: type[BaseException]) -> Callable[[int], None]:
-    """A caller that raises when so many bytes came."""
-    come = 0
-
-    def told(count: int) -> None:
-        nonlocal come
-        come += count
-        if come >= stop_at:
-            raise error
-
-    return told
-
-
-def test_what_the_caller_raises_ends_it(place: Place) -> None:
-    with pytest.raises(ZeroDivisionError):
-        place.fetch(told=told_of(3 * PART, ZeroDivisionError))
-    assert no_threads()
-    place.fetch()
-    assert place.is_whole()
-
-
-def test_memory_does_not_grow_with_the_file(place: Place, tmp_path: Path) -> None:
-    large = tmp_path / "large"
-    with large.open("wb") as file:
-        file.truncate(64 << 20)
-    commit = place.server.put(REPO.id, {NAME: large})
-    with large.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    tracemalloc.start()
-    try:
-        asked = File(NAME, large.stat().st_size, sha256)
-        ranged.fetch_large(REPO, commit, asked, place.to, place.work, part=8 << 20)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert place.to.stat().st_size == asked.size
-    assert peak < asked.size // 4  # what the server of this process holds counts too, up to 8 MiB
-
-
-def test_a_request_asks_for_parts_that_follow_each_other_and_for_no_others() -> None:
-    parts = [range(at, at + 10) for at in (0, 10, 20, 40, 50, 70)]
-    assert ranged._grouped(parts, 2) == [parts[:2], parts[2:3], parts[3:5], parts[5:]]

@@ -1,6 +1,5 @@
 """Small files: each is there whole and verified, or not at all."""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ import pytest
 from downloads import held
 from hub_server import Fault, Hub, Reply, Repo, becomes, drop, hub, short, slow, status, wrong
 
-from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.errors import NetworkError, VircError
 from virc.core.events import Reporter
-from virc.download.hub import fetching, link, small
+from virc.download.hub import fetching, small
 from virc.download.hub.listing import listing
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
@@ -87,19 +86,6 @@ def test_many_files_are_asked_for_once_each_over_connections_that_stay(place: Pl
     assert place.server.accepted - connections <= fetching.AT_ONCE
 
 
-def test_it_replaces_what_was_there(place: Place) -> None:
-    (place.to / "file").write_bytes(b"old")
-    assert place.fetch("config.json").read_bytes() == CONFIG
-
-
-def test_the_commit_of_the_listing_is_fetched(place: Place) -> None:
-    listed = listing(Wanted(MODEL))
-    place.server.put(MODEL, dict.fromkeys(FILES, b"new"))
-    (file,) = (file for file in listed.files if file.name == "config.json")
-    fetch_small(Wanted(MODEL), listed.commit, file, place.to / "file", place.work)
-    assert (place.to / "file").read_bytes() == CONFIG
-
-
 @pytest.mark.parametrize(
     "fault", [wrong(7), becomes(CONFIG.upper()), short(5), drop(9), status(500), status(503), drop(0, reset=True)]
 )
@@ -116,11 +102,6 @@ def test_another_content_than_was_listed(place: Place) -> None:
     error = place.refused("deep/tokenizer.bin")
     assert "deep/tokenizer.bin came with SHA-256 " in error.message
     assert len(place.server.asked("storage")) == 2
-
-
-def test_another_content_of_a_file_that_git_keeps(place: Place) -> None:
-    place.server.misbehave(becomes(CONFIG.upper()), on="cache", times=None)
-    assert "config.json came with git id " in place.refused("config.json").message
 
 
 def test_a_file_without_end_is_left(place: Place, tmp_path: Path) -> None:
@@ -154,44 +135,10 @@ def test_an_error_without_end_is_not_read(place: Place, tmp_path: Path) -> None:
     assert all(request.sent < 64 << 20 for request in place.server.requests)
 
 
-def test_nobody_waits_for_hours(place: Place) -> None:
-    place.server.misbehave(status(429, retry_after="86400"), on="resolve", times=None)
-    error = place.refused("config.json")
-    assert ("429: too many requests" in error.message, "1440 minutes" in str(error.hint)) == (True, True)
-
-
-def test_a_server_that_keeps_failing(place: Place) -> None:
-    place.server.misbehave(status(500), on="resolve", times=None)
-    assert "answers 500" in place.refused("config.json").message
-    assert len(place.server.asked("resolve")) == link.TRIES
-
-
 def test_a_server_that_drips(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small, "SECONDS", 0.3)
     place.server.misbehave(slow(100), on="cache", times=None)
     assert "config.json did not come within" in place.refused("config.json").message
-
-
-def test_gated(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"{place.server.url}/{GATED}"
-    error = place.refused("config.json", ConfigError, GATED)
-    assert (error.message, error.hint) == (
-        "some/gated is gated: it is for users who are logged in",
-        f"accept its terms at {url}, then `hf auth login`",
-    )
-    monkeypatch.setenv("HF_TOKEN", STRANGER)
-    error = place.refused("config.json", ConfigError, GATED)
-    assert (error.message, error.hint) == (
-        "some/gated is gated, and your account is not on its list",
-        f"accept its terms at {url} with the account of your token",
-    )
-
-
-def test_a_file_that_went_away(place: Place) -> None:
-    commit = place.server.commit(MODEL)
-    with pytest.raises(ConfigError, match="LeonMiao/ViRC-3B has no such file") as refused:
-        fetch_small(Wanted(MODEL), commit, File("none.json", 2, git="0" * 40), place.to / "x", place.work)
-    assert str(refused.value.hint).endswith("/LeonMiao/ViRC-3B/tree/main")
 
 
 def test_a_file_without_a_hash_has_its_size_checked(place: Place) -> None:
@@ -201,14 +148,6 @@ def test_a_file_without_a_hash_has_its_size_checked(place: Place) -> None:
     with pytest.raises(NetworkError, match="2800 bytes on the server, not 2801"):
         fetch_small(Wanted(MODEL), commit, File("config.json", len(CONFIG) + 1), place.to / "y", place.work)
     assert not (place.to / "y").exists()
-
-
-def test_names_that_need_quoting(place: Place) -> None:
-    name, content = "a b/ü%2F#?.json", b"{}"
-    commit = place.server.put(MODEL, {name: content})
-    file = File(name, 2, sha256=hashlib.sha256(content).hexdigest())
-    fetch_small(Wanted(MODEL), commit, file, place.to / "x", place.work)
-    assert (place.to / "x").read_bytes() == content
 
 
 def test_an_error_of_the_disk_is_no_fault_of_the_hub(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,8 +171,3 @@ def test_where_the_cache_fails_the_hub_is_asked(place: Place) -> None:
     for name in ("b.json", "c.json"):
         assert place.fetch(name).read_bytes() == files[name]
     assert len(place.server.asked("resolve")) == 2  # c.json: of the cache again, which b.json was redirected to
-
-
-def test_no_compression_is_asked_for(place: Place) -> None:
-    place.fetch("config.json")
-    assert {request.headers["accept-encoding"] for request in place.server.requests} == {"identity"}

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from downloads import packed, serving
+from downloads import serving
 from support.called import virc
 
-from virc.download import fetch
 from virc.download.fetch import unfetched
 
 THERE = "images/here.png"
@@ -55,41 +54,6 @@ def test_pictures_that_are_not_there_are_counted(name: str, content: bytes, said
         (tmp_path / each).parent.mkdir(exist_ok=True)
         (tmp_path / each).write_bytes(data)
     assert list(unfetched(tmp_path, [name])) == ([f"{said} not here"] if said else [])
-
-
-def test_files_beside_a_folder_do_not_hide_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_MAX_FOLDERS", 1)
-    for number in range(100):
-        (tmp_path / f"{number}.txt").touch()
-    (tmp_path / "images").mkdir()
-    (tmp_path / THERE).touch()
-    (tmp_path / "a.jsonl").write_bytes(jsonl({"image": "here.png"}))
-    assert list(unfetched(tmp_path, ["a.jsonl"])) == []
-
-
-def test_each_file_of_rows_is_looked_through(tmp_path: Path) -> None:
-    for name, rows in (
-        ("a.jsonl", b"no rows"),
-        ("b.jsonl", jsonl({"image": "x.png"})),
-        ("c.jsonl", jsonl({"image": "y.png"})),
-    ):
-        (tmp_path / name).write_bytes(rows)
-    said = [f"1 of 1 pictures named in {name} is not here" for name in ("b.jsonl", "c.jsonl")]
-    assert list(unfetched(tmp_path, ["gone.jsonl", "a.jsonl", "b.jsonl", "c.jsonl"])) == said
-
-
-@pytest.mark.parametrize("more", [(), ("--stream",)])
-@pytest.mark.parametrize("folder", ["", "chartqa/", "a/b/"])
-def test_archives_are_unpacked_where_they_lie(
-    folder: str, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    rows = jsonl({"images": [THERE]})
-    files = {f"{folder}train.jsonl": rows, f"{folder}images.tar": packed({THERE: b"png"})}
-    with serving(monkeypatch, tmp_path, {"datasets/some/data": files}):
-        done = virc("download", "datasets/some/data", *more)
-    assert (done.code, "not here" in done.err) == (0, False)
-    assert Path("data/data", folder, THERE).read_bytes() == b"png"
-    assert not Path("data/data", folder, "images.tar").exists()
 
 
 def test_what_rows_name_and_nobody_published_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.errors import ConfigError, SetupError
 from virc.engines.merge import common
 from virc.runs.checkpoint_formats.shards import Shards
 
@@ -61,16 +61,6 @@ def test_what_an_adapter_adds_is_in_the_weights(prefix: str, merge: Any, torch: 
     found = merge.joined([state], network(torch), Shards(Path("actor"), 1, adapter=ADAPTER))
     added = 4 / 2 * up @ down if prefix else 0
     assert found["first.weight"].equal((torch.ones(2, 3) + added).bfloat16())
-
-
-def test_a_weight_that_is_saved_once_stands_under_both_names(merge: Any, torch: Any) -> None:
-    state = saved(torch, **{"last.weight": None})
-    found = merge.joined([state], network(torch, tied=True), Shards(Path("actor"), 1))
-    assert found["last.weight"].equal(found["first.weight"])
-    merge._check_tied(found, network(torch, tied=True), Path("actor"))
-    differing = merge.joined([saved(torch)], network(torch, tied=True), Shards(Path("actor"), 1))
-    with pytest.raises(ConfigError, match=r"first\.weight and last\.weight should be the same"):
-        merge._check_tied(differing, network(torch, tied=True), Path("actor"))
 
 
 @pytest.mark.parametrize(
@@ -148,12 +138,6 @@ def test_shards_become_the_network_that_their_config_describes(
     )
 
 
-def test_a_config_that_describes_no_network_is_named(merge: Any, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "none-like-it"}')
-    with pytest.raises(ConfigError, match=r"config\.json describes no network: "):
-        merge.empty(tmp_path)
-
-
 class Evil:
     """What runs code where it is unpickled."""
 
@@ -210,28 +194,3 @@ def test_what_does_not_fit_is_refused_before_it_is_read(
         return
     with pytest.raises(SetupError, match=says):
         common.check_room(10**9, tmp_path)
-
-
-def test_sizes_count_a_tied_weight_once(torch: Any) -> None:
-    assert [common.size_of(network(torch, tied)) for tied in (False, True)] == [48, 24]
-    assert common.tied(network(torch)) == []
-    assert common.tied(network(torch, tied=True)) == [["first.weight", "last.weight"]]
-
-
-def test_a_process_that_merges_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    def merged(words: Any) -> int:
-        print("of a library")
-        return 12
-
-    def refused(words: Any) -> int:
-        raise ConfigError("it is incomplete", "save it again")
-
-    assert common.run(merged) == 0
-    said = capsys.readouterr()
-    assert (common.read(said.out), "of a library" in said.err) == (12, True)
-    common.run(refused)
-    with pytest.raises(ConfigError, match="it is incomplete") as error:
-        common.read(capsys.readouterr().out)
-    assert error.value.hint == "save it again"
-    with pytest.raises(EngineError, match="ended without a word that makes sense"):
-        common.read("Killed")

@@ -11,7 +11,6 @@ from support import small_lora
 from support.called import virc
 from support.made import make, save
 
-from virc.backends import checkpoint
 from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import Extra
@@ -91,15 +90,6 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: p
     assert (tiny.name, tiny.base) == ("tiny-gguf", EMBEDDED_FOLDER)
 
 
-def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
-    shutil.rmtree(workspace.parent / "cache")
-    lay_out(workspace / "global_step_5")
-    done = virc("merge", "global_step_5")
-    assert done.code == 4
-    assert "hint: virc env create rl --device cpu" in done.err
-    assert not (workspace / "models").exists()
-
-
 def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     lay_out(workspace / "global_step_5")
     kept = workspace / "models" / "global_step_5" / "kept"
@@ -135,15 +125,6 @@ def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(wo
         merging.find("saved/global_step_10", workspace)
 
 
-def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
-    actor = lay_out(workspace / "global_step_5")
-    (actor / "huggingface" / "config.json").write_text('{"model_type": "llama"}')
-    done = virc("merge", "global_step_5")
-    assert done.code == 3
-    assert "models of type 'llama' cannot be merged" in done.err
-    assert f"hint: supported are {', '.join(checkpoint.FAMILIES)}\n" in done.err
-
-
 @pytest.mark.parametrize(
     ("name", "said"), [("nothing", "there is no model 'nothing'"), ("tiny", "is a complete model already")]
 )
@@ -152,13 +133,6 @@ def test_what_is_no_checkpoint_is_refused(workspace: Path, name: str, said: str)
     assert done.code == 3
     assert said in done.err
     assert done.err.count("error:") == 1
-
-
-def test_a_model_named_by_its_shards_is_refused_with_the_command_that_merges_it(workspace: Path) -> None:
-    lay_out(workspace / "global_step_5")
-    with pytest.raises(ConfigError, match="is saved in shards") as caught:
-        models.find("global_step_5", workspace)
-    assert caught.value.hint == "virc merge global_step_5"
 
 
 def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path) -> None:

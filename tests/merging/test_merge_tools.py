@@ -1,6 +1,5 @@
 """A merged model keeps copies of the user's own tools, and its card says so."""
 
-import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -59,17 +58,3 @@ def test_the_tools_of_a_run_come_with_its_merged_model(run: Path) -> None:
     card = (folder / "README.md").read_text()
     assert f"| code/spin.py | {sha256(TOOL.encode()).hexdigest()} |" in card
     assert "VIRC_PATH" in card
-
-
-@pytest.mark.integration
-def test_merging_needs_no_tool(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VIRC_PATH")
-    tools._CUSTOM.clear()
-    done = virc("merge", "mine")
-    assert done.code == 0, done.err
-    assert "the merged model was not tried" in done.err
-    folder = run.parents[1] / "models/mine"
-    assert (folder / "code/spin.py").read_text() == TOOL
-    shutil.rmtree(run)
-    refused = virc("solve", Path(__file__).parents[1] / "pictures/triangle.png", "What?", "--model", "mine")
-    assert f"hint: export VIRC_PATH={folder / 'code'}, if you trust the spin.py in it" in refused.err

@@ -50,15 +50,6 @@ def test_pieces_come_in_the_order_of_the_mesh(order: list[int], dim: int) -> Non
     assert torch.equal(merged(order, [dim], pieces, weight.shape), weight)
 
 
-def test_of_a_mesh_that_repeats_the_shards_the_first_row_is_taken() -> None:
-    import torch
-
-    weight = torch.arange(16.0).reshape(4, 4)
-    first, second = (half.clone() for half in weight.chunk(2))
-    pieces = [second, first, second.clone(), first.clone()]  # ranks 1 and 0 hold the first row
-    assert torch.equal(merged([[1, 0], [3, 2]], [None, 0], pieces, weight.shape), weight)
-
-
 def test_what_every_process_has_whole_must_be_the_same() -> None:
     import torch
 
@@ -66,13 +57,6 @@ def test_what_every_process_has_whole_must_be_the_same() -> None:
     assert torch.equal(merged([0, 1, 2, 3], [None], same, (2,)), torch.ones(2))
     with pytest.raises(ConfigError, match="its processes differ in w"):
         merged([0, 1, 2, 3], [None], [*same[:3], torch.zeros(2)], (2,))
-
-
-def test_pieces_of_another_size_are_refused() -> None:
-    import torch
-
-    with pytest.raises(ConfigError, match="another size"):
-        merged([0, 1, 2, 3], [0], [torch.ones(2, 3) for _ in range(4)], (9, 3))
 
 
 def test_what_fsdp_does_not_write_is_refused() -> None:

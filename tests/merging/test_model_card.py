@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 import yaml
 from support.made import make
 
 from virc.merging import card as model_card
-from virc.models.provenance import Kind, Origin
+from virc.models.provenance import Origin
 from virc.runs import run as runs
 
 FROM = Origin(
@@ -35,28 +34,6 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
         "derive from Qwen/Qwen2.5-VL-7B-Instruct and", "| code/spin.py | ab12 |", "| seed | 7 |",
     ):  # fmt: skip
         assert said in card, said
-
-
-def test_it_lists_what_is_assumed_of_its_system(tmp_path: Path) -> None:
-    info = runs.info(make(tmp_path, "virc-rl"))
-    assert "Assumed" not in model_card.text("m", FROM, info, 1, [])
-    card = model_card.text("m", FROM, info, 1, [], assumed=["n 8: why", "seed 3: so"])
-    assert card.endswith("## Assumed where nothing was published: 2\n\n- n 8: why\n- seed 3: so\n")
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("shards", "the shards of its training were put together and rounded to bfloat16"),
-        ("adapter", "the adapter was added to the weights of its base"),
-        ("model", "the weights are as training saved them"),
-    ],
-)
-def test_it_says_how_the_weights_were_made(kind: Kind, said: str) -> None:
-    card = model_card.text("m", Origin(kind=kind, source="a@3"), None, 1, [])
-    assert f"| made from | a@3: {said} |" in card
-    assert "derive from its base and are under its licence. " in card
-    assert not [word for word in ("began as", "| step", "## Its own tools", "## Settings") if word in card]
 
 
 def test_it_tells_nothing_of_the_machine(tmp_path: Path) -> None:

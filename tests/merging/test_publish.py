@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -14,18 +13,13 @@ from pathlib import Path
 
 import huggingface_hub.constants as hub_constants
 import pytest
-import yaml
 from download.hub_server import Hub, hang, hub, status
 from support import small_lora
 from support.called import virc
 from support.entry import ROOT
 from support.made import make, save
 
-import virc as package
 from virc.core.errors import DataError
-from virc.core.events import Event
-from virc.core.text import sized
-from virc.merging import card as cards
 from virc.merging import leaks, publish
 from virc.models import provenance
 from virc.models.provenance import Origin
@@ -106,11 +100,6 @@ def test_a_model_is_uploaded_private_with_its_files_alone(server: Hub, model: Pa
     assert TOKEN not in done.err + done.out
 
 
-def test_public_is_public(server: Hub, model: Path) -> None:
-    assert virc("push", "models/small", ID, "--public", "--json").json["private"] is False
-    assert not server.repo(ID).private  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize(
     ("head", "options", "warned"),
     [("", ["--public"], True), ("license: apache-2.0\n", ["--public"], False), ("", [], False)],
@@ -156,37 +145,6 @@ def test_the_card_keeps_its_text_and_says_how_to_use_the_model_from_the_hub(mode
         assert said in card, said
 
 
-def test_the_card_asks_other_servers_in_the_chat_protocol_it_has_fetched(
-    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (model / "small-Q8_0.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
-    assert virc("push", "small", ID, "--public").code == 0
-    lines = server.held(ID)["README.md"].decode().splitlines()
-    fetched, asked = ({line for line in lines if words in line} for words in ("--include", "--endpoint"))
-    assert len(asked) == 2
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    (words,) = fetched
-    assert virc(*words.split()[1:]).code == 0
-    for line in asked:
-        spoken = Path(line.split("--protocol ")[1].split()[0])
-        assert spoken.read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
-    ports = [line.rpartition(":")[2].partition("/")[0] for line in lines if "--endpoint" in line]
-    (server_line,) = (line for line in lines if "llama-server" in line)
-    assert (ports, server_line.endswith("--port 8080")) == (["8000", "8080"], True)
-
-
-def test_the_card_of_a_stock_model_names_no_chat_protocol(model: Path) -> None:
-    (model / "virc_protocol.json").unlink()
-    assert "protocol" not in publish.prepare("small", ID).card
-
-
-def test_python_of_the_card_is_python() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", cards.usage(ID, ["model.safetensors"]), re.DOTALL)
-    assert f'from_pretrained("{ID}"' in code
-    compile(code, "card", "exec")
-
-
 @pytest.mark.parametrize(
     ("name", "age", "expected"),
     [("small", 5, True), ("models/small", 5, True), ("small@20", 5, True), ("other", 5, False), ("small", -5, False)],
@@ -210,42 +168,6 @@ def test_the_card_has_results_of_these_weights_alone(model: Path, name: str, age
         card = publish.prepare(named, ID).card
         assert [card.count(row), card.count("| charts | 1 of 100 (")] == [int(expected)] * 2
         assert card.find("| charts |") <= card.find(row)  # by their names
-
-
-def test_results_older_than_a_part_of_the_weights_are_not_of_them(model: Path) -> None:
-    score = {"right": 80, "undecided": 0, "of": 100, "bounds": [0.8, 0.8], "interval": [0.711, 0.867]}
-    file = Path("evals/diagrams/summary.json")
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"benchmark": "diagrams", "models": [{"name": "small", "score": score}]}))
-    made = file.stat().st_mtime
-    for at, part in enumerate(("model.safetensors", "model-2.safetensors")):
-        (model / part).touch()
-        os.utime(model / part, (made + 2 * at - 1, made + 2 * at - 1))
-    assert publish.measured(model, "small") == []
-
-
-def test_the_card_says_which_results_are_of_blank_crops(model: Path) -> None:
-    score = {"right": 1, "undecided": 2, "of": 4, "bounds": [0.25, 0.75], "interval": [0.05, 0.95]}
-    one = {"name": "small", "score": score, "settings": {"temperature": 0.0, "crop_ablation": "blank"}}
-    (file := Path("evals/diagrams-blank/summary.json")).parent.mkdir(parents=True)
-    file.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
-    os.utime(file, (2**33, 2**33))
-    row = "1 of 4 (25.0%); 2 undecided by the judge | 5.0% to 95.0% | crop_ablation blank, temperature 0.0 |"
-    assert row in publish.prepare("small", ID).card
-
-
-@pytest.mark.parametrize("measured", ["models/tiny/FILE", "FILE", "tiny", "models/tiny"])
-def test_a_gguf_file_has_its_own_results_alone(server: Hub, measured: str) -> None:
-    folder = Path("models/tiny")
-    shutil.copytree(EMBEDDED_FOLDER, folder)
-    file = next(each for each in folder.glob("*.gguf") if not each.name.startswith("mmproj"))
-    (folder / "model.safetensors").write_bytes(WEIGHTS)
-    score = {"right": 80, "undecided": 0, "of": 100, "bounds": [0.8, 0.8], "interval": [0.711, 0.867]}
-    one = {"name": measured.replace("FILE", file.name), "score": score}
-    (summary := Path("evals/diagrams/summary.json")).parent.mkdir(parents=True)
-    summary.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
-    os.utime(summary, (2**33, 2**33))
-    assert ("| diagrams | 80 of 100" in publish.prepare(str(file), ID).card) is ("FILE" in measured)
 
 
 def test_a_gguf_file_is_uploaded_with_its_vision_tower_alone(server: Hub) -> None:
@@ -288,20 +210,6 @@ def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
         assert f"left out: config.json: {said} (a path of this machine)" in done.err
 
 
-def test_the_hub_shows_rows_file_by_file_and_shards_together(rows: Path) -> None:
-    for name in ("train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"):
-        shutil.copyfile(rows / "problems.jsonl", rows / name)
-    (rows / "inner").mkdir()
-    (rows / "problems.jsonl").rename(rows / "inner" / "no.jsonl")
-    (rows / "dataset_info.json").write_text('{"no": {"file_name": "inner/no.jsonl"}}')
-    _, head, text = publish.prepare("charts", ID).card.split("---\n", 2)
-    assert "virc data show data/figures/inner/no.jsonl" in text
-    assert yaml.safe_load(head)["configs"] == [
-        {"config_name": "no", "data_files": "inner/no.jsonl"},
-        {"config_name": "train", "data_files": "train-*.jsonl"},
-    ]
-
-
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
@@ -335,41 +243,9 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("row", [[{KEY: 1}], (({KEY: ()},),), {"id": 1, "text": {"a": KEY}}])
-def test_a_key_is_found_wherever_a_row_has_it(row: object) -> None:
-    with pytest.raises(DataError, match="contains a key"):
-        leaks.check("rows", (("row 1", text) for text in leaks.strings(row)), "own")
-
-
 def test_a_key_may_be_escaped() -> None:
     with pytest.raises(DataError, match="contains a key"):
         leaks.check("rows", [("row 1", r'{"secret": "%s"}' % (r"a\/b" * 9))], "own")
-
-
-def test_own_folders_and_values_of_length_alone_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (here := tmp_path / "he+re").mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(home := tmp_path / "own home"))
-    monkeypatch.setenv("DB_PASSWORD", "rows")  # which is too short to be one
-    for text in (f"{here}/a.png", f"in {home}", f'"{tmp_path}/he+re"'):
-        with pytest.raises(DataError, match="names a path of this machine"):
-            leaks.check("rows", [("row 1", "rows"), ("row 2", text)], "own")
-    leaks.check("rows", [("row 1", f"{here}-too/a.png {home}s")], "own")
-    monkeypatch.setenv("HOME", "/root")
-    monkeypatch.chdir("/")
-    leaks.check("rows", [("row 1", "rows in / and /root")], "own")
-
-
-def test_later_pieces_of_a_tokenizer_are_looked_at_for_keys() -> None:
-    with pytest.raises(DataError, match="piece 2, contains a key"):
-        leaks.check("tokenizer.json", [("piece 1", "/home/user/"), ("piece 2", KEY)], "none")
-
-
-def test_pieces_of_a_long_file_are_named_by_the_line_they_begin_in(tmp_path: Path) -> None:
-    (file := tmp_path / "long.md").write_text("".join(f"{number}\n" for number in range(1, 170_000)))
-    named = [(int(where.split()[2]), int(text.split("\n", 2)[1])) for where, text in leaks.lines(file)]
-    assert len(named) == 2
-    assert all(second == first + 1 for first, second in named)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "small-Q4_0.gguf"])
@@ -405,11 +281,6 @@ def test_weights_that_are_not_whole_are_refused(model: Path, file: str, content:
     assert (done.code, said in done.err) == (3, True), done.err
 
 
-def test_rows_whose_ending_nothing_reads_are_left_out(rows: Path) -> None:
-    (rows / "more.PARQUET").write_bytes(b"PAR1")
-    assert publish.prepare("charts", ID).left_out["more.PARQUET"] == "neither rows nor an image"
-
-
 def test_all_files_with_keys_are_named(server: Hub, model: Path) -> None:
     for name in ("code/spin.py", "README.md"):
         (model / name).write_text(KEY)
@@ -420,13 +291,6 @@ def test_all_files_with_keys_are_named(server: Hub, model: Path) -> None:
         (model / "code" / f"more{number}.py").write_text(KEY)
     done = virc("push", "small", ID, "--dry-run")
     assert (done.err.count("contains a key"), "; 4 more files" in done.err) == (8, True)
-
-
-def test_words_of_a_chat_protocol_are_no_paths(server: Hub, model: Path) -> None:
-    file = model / "virc_protocol.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"after_image": "/no_think"}))
-    assert virc("push", "small", ID).code == 0
-    assert server.held(ID)[file.name] == file.read_bytes()
 
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json")
@@ -464,11 +328,6 @@ def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> No
         publish.prepare("charts", ID)
 
 
-def test_words_of_a_tokenizer_are_no_paths(model: Path) -> None:
-    (model / "tokenizer.json").write_text('{"vocab": {"/home/user/": 7}}')
-    assert publish.prepare("small", ID)
-
-
 def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
     (rows / ".env.json").write_text("{}")
     (rows / ".cache").mkdir()
@@ -480,40 +339,6 @@ def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
     assert publish.prepare("charts", ID).card == "# Mine\ufffd\n"
     shutil.copytree(rows, "charts")
     assert [publish.prepare(name, ID).folder for name in ("charts", "data/charts")] == [Path("charts"), rows]
-
-
-def test_many_files_are_several_commits_the_card_last(server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_MAX_FILES", 1)
-    assert virc("push", "charts", ID).code == 0
-    commits = [each.body for each in server.asked("commit")]
-    assert len(commits) == 3
-    assert [b'"README.md"' in each for each in commits] == [False, False, True]
-    assert set(server.held(f"datasets/{ID}")) == {"README.md", "a.png", "problems.jsonl"}
-
-
-def test_python_pushes_as_the_command_does(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_LARGE", 100)
-    plan = package.push("small", ID, dry_run=True)
-    assert server.requests == []
-    events: list[Event] = []
-    assert package.push(Path("models/small"), ID, public=True, on_event=events.append).files == plan.files
-    assert set(server.held(ID)) == {each.name for each in plan.files}
-    assert not server.repo(ID).private  # type: ignore[union-attr]
-    large = [each for each in plan.files if each.size >= 100]
-    sent = [sized(sum(each.size for each in large[:at])) for at in range(len(large))]
-    said = [
-        f"{done} of {sized(plan.size)} uploaded; {file.name} follows" for done, file in zip(sent, large, strict=True)
-    ]
-    assert [each.text for each in events] == [*said, "committing 7 files"]
-    assert (len(large) > 2, plan.size) == (True, sum(map(len, server.held(ID).values())))
-
-
-def test_rows_may_be_about_paths_of_others(rows: Path) -> None:
-    row = {"id": 2, "question": "Which?", "answer": "C:\\Users\\ann"}
-    (rows / "more.jsonl").write_text(json.dumps(row))
-    pq, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
-    pq.write_table(arrow.Table.from_pylist([row]), rows / "again.parquet")
-    assert publish.prepare("charts", ID)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
@@ -559,28 +384,6 @@ def test_a_hub_that_fails_is_a_network_error(server: Hub, model: Path, on: str) 
     assert (done.code, done.json["error"]["kind"], done.json["commit"]) == (6, "network", None)
 
 
-def test_a_hub_that_is_not_there_is_a_network_error(server: Hub, model: Path) -> None:
-    server.die()
-    assert virc("push", "small", ID).code == 6
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("small", "figures"), 2, "a hub id is OWNER/NAME"),
-        (("small", "me/../x"), 2, "a hub id is OWNER/NAME"),
-        (("nothing", ID), 3, "nothing"),
-        (("data/charts/problems.jsonl", ID), 2, "name its folder, data/charts"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(
-    server: Hub, model: Path, rows: Path, words: tuple[str, str], code: int, said: str
-) -> None:
-    done = virc("push", *words)
-    assert done.code == code
-    assert said in done.err
-
-
 def test_what_was_uploaded_is_not_sent_again(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "_LARGE", 6)
     (model / "model-2.safetensors").write_bytes(WEIGHTS + b"more")
@@ -612,21 +415,6 @@ def test_a_killed_upload_is_resumed_by_the_same_command(server: Hub, model: Path
     assert server.held(ID)["model-3.safetensors"] == WEIGHTS + b"1" * publish._LARGE
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("xet broke"), ConnectionError("404 of http://hub/api/models/me/x/xet-write-token/main")]
-)
-def test_what_xet_raises_says_how_to_go_on(
-    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", fail)
-    done = virc("push", "small", ID)
-    assert done.code == 6
-    assert "HF_HUB_DISABLE_XET=1 uploads without Xet" in done.err
-
-
 def test_offline_nothing_is_sent(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
     assert virc("push", "small", ID).code == 6
@@ -641,19 +429,6 @@ def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
         done = virc("push", name, ID)
         assert done.code == 3
         assert f"hint: virc merge {name}, then virc push\n" in done.err
-
-
-def test_of_several_models_of_one_run_one_is_to_be_named(model: Path) -> None:
-    shutil.copytree(model, "models/other")
-    shutil.copytree(model, "models/third")
-    provenance.write(Path("models/other"), Origin(kind="shards", source="run@20", system="tiny"))
-    provenance.write(Path("models/third"), Origin(kind="shards", source="run@10", system="tiny"))
-    done = virc("push", "run", ID, "--dry-run")
-    assert (done.code, "several models were merged from run\n" in done.err) == (3, True), done.err
-    assert "hint: name one: models/other or models/third\n" in done.err
-    provenance.write(Path("models/third"), Origin(kind="shards", source="small@10", system="tiny"))
-    assert publish.prepare("small", ID).folder == model  # two are of a run of that name, and one is called so
-    assert publish.prepare("run", ID).folder == Path("models/other")
 
 
 @pytest.mark.parametrize(
@@ -696,34 +471,6 @@ def test_a_link_to_nothing_or_to_a_hidden_file_is_left_out(rows: Path) -> None:
     }
 
 
-def test_a_private_repository_is_not_called_public(server: Hub, model: Path) -> None:
-    assert virc("push", "small", ID).code == 0
-    before = server.held(ID)
-    done = virc("push", "small", ID, "--public")
-    assert (done.code, server.held(ID)) == (3, before)
-    assert "is private already" in done.err
-
-
-def test_a_workspace_is_no_folder_of_rows(rows: Path, model: Path) -> None:
-    Path("mine.jsonl").write_text("{}\n")
-    Path("evals").mkdir()
-    done = virc("push", ".", ID, "--dry-run")
-    assert (done.code, "is a workspace: it holds models, evals\n" in done.err) == (3, True), done
-    Path("images").mkdir()
-    assert virc("push", "images", ID, "--dry-run").code == 3
-
-
-def test_a_name_of_rows_and_of_a_model_is_refused(model: Path, rows: Path) -> None:
-    shutil.copytree(rows, "data/small")
-    done = virc("push", "small", ID, "--dry-run")
-    assert (done.code, "small is data/small and models/small" in done.err) == (3, True), done
-    Path("runs/charts").mkdir(parents=True)
-    done = virc("push", "charts", ID, "--dry-run")
-    assert (done.code, "charts is data/charts and runs/charts" in done.err) == (3, True), done
-    assert "hint: say data/charts, or runs/charts\n" in done.err
-    assert virc("push", "data/charts", ID, "--dry-run").code == 0
-
-
 def test_a_model_without_weights_is_refused(model: Path) -> None:
     (model / "mmproj-small.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
     (model / "log.jsonl").write_text("{}\n")
@@ -732,17 +479,6 @@ def test_a_model_without_weights_is_refused(model: Path) -> None:
     done = virc("push", "models/small", ID, "--dry-run")
     assert done.code == 3, done
     assert "models/small has no weights\n" in done.err
-
-
-@pytest.mark.parametrize("words", [("", ID), ("small", "me/a--b"), ("small", "me/fig.git"), ("small", "me/fig-")])
-def test_an_empty_name_or_an_id_that_no_hub_takes_is_a_usage_error(model: Path, words: tuple[str, str]) -> None:
-    assert virc("push", *words, "--dry-run").code == 2
-
-
-def test_the_card_runs_the_model_and_not_its_projector() -> None:
-    said = cards.usage(ID, ["mmproj-figures-F16.gguf", "a-Q8_0.gguf", "z-F16.gguf"])
-    assert "virc solve --model models/figures/a-Q8_0.gguf" in said
-    assert f"llama-server -hf {ID}:Q8_0 " in said
 
 
 def test_old_shards_go_in_the_commit_that_completes_the_new_ones(
@@ -755,40 +491,3 @@ def test_old_shards_go_in_the_commit_that_completes_the_new_ones(
         (rows / name).unlink()
     deleting = [b"deletedFile" in each.body for each in server.asked("commit")]
     assert deleting == [*[False] * (len(deleting) - 1), True]
-
-
-@pytest.mark.parametrize(
-    ("name", "rows", "model"),
-    [
-        ("rows.jsonl", True, False),
-        ("images/a.PNG", True, False),
-        ("README.md", True, True),
-        ("LICENSE", True, True),
-        ("Licence.txt", True, True),
-        ("NOTICE.md", True, True),
-        ("LICENSE.key", False, False),
-        ("my-LICENSE", False, False),
-        ("config.json", True, True),
-        ("model.safetensors", False, True),
-        ("model-00001-of-00002.safetensors", False, True),
-        ("model.safetensors.bak", False, False),
-        ("optimizer.pt", False, False),
-        ("code/own.py", False, True),
-        ("code/deep/own.py", False, False),
-        ("code/own.py.orig", False, False),
-        ("notes.docx", False, False),
-        ("id_rsa", False, False),
-    ],
-)
-def test_what_is_published_is_known_by_its_whole_name(name: str, rows: bool, model: bool) -> None:
-    name = name.replace("code/", f"{publish.CODE}/")
-    assert [publish._no_rows(name) is None, publish._no_part(name, None) is None] == [rows, model]
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [("m-Q8_0.gguf", True), ("m-Q4_0.gguf", False), ("mmproj-m.gguf", True), ("model.safetensors", False),
-     ("LICENSE", True)],
-)  # fmt: skip
-def test_of_several_files_of_weights_the_named_one_is_published(name: str, wanted: bool) -> None:
-    assert (publish._no_part(name, Path("m-Q8_0.gguf")) is None) == wanted

@@ -9,15 +9,6 @@ from sharded import lay_out
 
 from virc.core.errors import ConfigError
 from virc.runs.checkpoint_formats import shards
-from virc.runs.checkpoint_formats.shards import Adapter
-
-
-def test_a_checkpoint_and_its_actor_are_the_same(tmp_path: Path) -> None:
-    actor = lay_out(tmp_path / "global_step_5")
-    assert shards.actor_of(tmp_path / "global_step_5") == shards.actor_of(actor) == actor
-    assert shards.actor_of(tmp_path) is None
-    assert shards.whole(actor)
-    assert not shards.whole(tmp_path)
 
 
 def test_shards_without_their_settings_are_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
@@ -25,20 +16,6 @@ def test_shards_without_their_settings_are_a_checkpoint_that_is_not_whole(tmp_pa
     (actor / shards.SETTINGS).unlink()
     assert shards.actor_of(tmp_path / "global_step_5") == actor
     assert not shards.whole(actor)
-
-
-@pytest.mark.parametrize("world", [1, 2, 16])
-def test_there_is_a_file_for_each_rank_in_order(tmp_path: Path, world: int) -> None:
-    found = shards.read(lay_out(tmp_path, world))
-    names = [f"model_world_size_{world}_rank_{rank}.pt" for rank in range(world)]
-    assert (found.world_size, [file.name for file in found.files]) == (world, names)
-    assert found.adapter is None
-
-
-def test_what_is_said_of_an_adapter_is_read(tmp_path: Path) -> None:
-    actor = lay_out(tmp_path)
-    (actor / "lora_train_meta.json").write_text('{"r": 8, "lora_alpha": 16, "task_type": "CAUSAL_LM"}')
-    assert shards.read(actor).adapter == Adapter(rank=8, alpha=16)
 
 
 def no_settings(actor: Path) -> None:
@@ -111,15 +88,6 @@ def test_an_incomplete_checkpoint_is_coordinates_from_what_it_lacks(
     with pytest.raises(ConfigError) as caught:
         shards.read(actor)
     assert SPOILT[spoil] in caught.value.message
-
-
-def test_shards_of_nobody_get_no_hint_of_others(tmp_path: Path) -> None:
-    actor = lay_out(tmp_path / "global_step_5")
-    for file in actor.glob("model_*.pt"):
-        file.unlink()
-    with pytest.raises(ConfigError, match="the shards of 2 of 2 processes are missing") as caught:
-        shards.read(actor)
-    assert caught.value.hint is None
 
 
 @pytest.mark.parametrize(("text", "step"), [("20", 20), ("20\n", 20), ("", None), ("-1", None), ("x" * 99, None)])

@@ -74,16 +74,6 @@ def test_a_changed_byte_is_found_and_placed(form: str, tmp_path: Path) -> None:
         assert place <= max(numbers) <= len(data)
 
 
-def test_a_wrong_block_is_placed_within_itself(tmp_path: Path) -> None:
-    data = bytearray(ARCHIVES["stored blocks"])
-    first = 7 + 4 + (int.from_bytes(data[7:11], "little") & 0x7FFF_FFFF) + 4
-    size = int.from_bytes(data[first : first + 4], "little") & 0x7FFF_FFFF
-    data[first + size // 2] ^= 1
-    message, _ = fault(bytes(data), tmp_path)
-    begins, ends = map(int, re.findall(r"\d+", message)[:2])
-    assert begins <= first + size // 2 < ends <= begins + 2 * ENOUGH
-
-
 def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path) -> None:
     for member in (0, 12):
         data, folder = bytearray(ARCHIVES["tar"]), tmp_path / str(member)
@@ -95,40 +85,12 @@ def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path)
         assert len(found) == member
 
 
-def test_words_after_the_last_frame_are_damage(tmp_path: Path) -> None:
-    for number, (data, reason) in enumerate(
-        [(ARCHIVES["tar.lz4"], "no LZ4 frame begins there"), (ARCHIVES["tar.gz"], "incorrect header check")]
-    ):
-        (tmp_path / str(number)).mkdir()
-        message, found = fault(data + b"words", tmp_path / str(number))
-        assert reason in message
-        assert found == WHOLE
-
-
-def test_all_of_the_last_block_that_came_is_unpacked(tmp_path: Path) -> None:
-    """However many chunks it fills."""
-    data = lz4ed(tar(*ENTRIES), block_size=7, store_size=False)
-    _, found = fault(data[:-8], tmp_path)  # its end, and its checksum
-    assert found == WHOLE
-
-
 def test_an_archive_without_its_end_mark_is_cut_off(tmp_path: Path) -> None:
     data = tar(*ENTRIES).rstrip(b"\0")
     data += bytes(-len(data) % 512)
     message, found = fault(lz4ed(data), tmp_path)
     assert "is cut off" in message
     assert found == WHOLE
-
-
-def test_a_frame_that_needs_a_dictionary_is_named_so(tmp_path: Path) -> None:
-    header = bytearray(lz4ed(b"", content_checksum=False, store_size=False)[:6])
-    header[4] |= 1
-    said = []
-    for checksum in range(256):  # of the header: one of them is right
-        with pytest.raises(DataError) as raised:
-            unpack(UnpackConfig(written(tmp_path / "a", bytes(header) + b"dict" + bytes([checksum]))))
-        said.append(raised.value.message)
-    assert all("dictionary" in message for message in said)
 
 
 def test_a_fresh_archive_completes_what_a_damaged_one_began(tmp_path: Path) -> None:

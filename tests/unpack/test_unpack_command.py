@@ -2,10 +2,8 @@
 
 import bz2
 import gzip
-import json
 import lzma
 import os
-import pty
 import shlex
 import stat
 import subprocess
@@ -13,12 +11,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, start, tar, tree
+from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.locks import held
 from virc.unpack.archive.formats import ENOUGH
-from virc_cli.console import events
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"
@@ -88,14 +85,6 @@ def test_frames_and_members_may_follow_each_other(tmp_path: Path) -> None:
         assert archive.exists()
 
 
-def test_the_folder_of_the_archive_is_where_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "a.tar").write_bytes(tar(file("images/1.png")))
-    monkeypatch.chdir(tmp_path)
-    assert virc("unpack", "data/a.tar", "--remove").out == "data\n"
-    assert tree(tmp_path) == {"data/images/1.png": b"x"}
-
-
 def test_a_second_run_skips_what_is_there_and_json_says_so(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar.lz4"
     entries = [*many(20), link("l", "images"), hard_link("h", "images/0/0.png")]
@@ -111,14 +100,6 @@ def test_a_second_run_skips_what_is_there_and_json_says_so(tmp_path: Path) -> No
     assert after.items() <= before.items()
 
 
-def test_json_looks_the_same_on_failure(tmp_path: Path) -> None:
-    done = virc("unpack", tmp_path / "none.tar", "--json")
-    assert (done.code, done.json["schema"], done.json["error"]["kind"]) == (5, "virc.unpack/1", "data")
-    assert {key for key, value in done.json.items() if value is None} == {
-        *("to", "files", "bytes", "skipped", "removed")
-    }
-
-
 def test_an_archive_goes_when_its_files_are_safe_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "a.tar.lz4"
     archive.write_bytes(lz4ed(tar(file("1.png"))))
@@ -127,14 +108,6 @@ def test_an_archive_goes_when_its_files_are_safe_on_the_disk(tmp_path: Path, mon
     assert virc("unpack", archive, "--remove").code == 0
     assert moments == [(True, True)]
     assert not archive.exists()
-
-
-def test_an_archive_that_is_a_link_stays(tmp_path: Path) -> None:
-    (tmp_path / "blob").write_bytes(tar(file("f")))
-    (tmp_path / "a.tar").symlink_to("blob")
-    done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to", "--remove")
-    assert (done.code, (tmp_path / "a.tar").exists()) == (0, True)
-    assert "it is a link" in done.err
 
 
 def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
@@ -186,16 +159,6 @@ def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert archive.read_bytes() == b"newer"
 
 
-def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None:
-    archive = tmp_path / "a.tar"
-    archive.write_bytes(tar(file("f")))
-
-    from virc.unpack import unpack
-
-    done = unpack.unpack(unpack.UnpackConfig(archive, tmp_path / "to", remove=True), lambda at, size: archive.unlink())
-    assert (done.files, done.kept) == (1, None)
-
-
 OTHERS = {
     "xz": "tar -xJf {0} -C {1}",
     "bz2": "tar -xjf {0} -C {1}",
@@ -225,40 +188,6 @@ def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, 
     assert not (tmp_path / "to").exists()
 
 
-@pytest.mark.parametrize("name", ["it's.zip", "it's.z01", "it's.z02"])
-def test_a_part_of_a_split_zip_archive_leads_to_its_whole(name: str, tmp_path: Path) -> None:
-    for each, head in (("it's.z01", b"PK\7\x08"), ("it's.z02", b"words"), ("it's.zip", b"words")):
-        (tmp_path / each).write_bytes(head)
-    done = virc("unpack", tmp_path / name)
-    last, whole = (shlex.quote(str(tmp_path / f"it's{more}.zip")) for more in ("", "-whole"))
-    assert (done.code, "is a part of a split zip archive\n" in done.err) == (5, True)
-    assert f"\nhint: zip -s 0 {last} --out {whole}, then virc unpack {whole}\n" in done.err
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "is empty"),
-        (b"words", "is not a tar archive"),
-        (bytes(10_240), "is not a tar archive"),
-        (b"<html>" * 200, "is not a tar archive"),
-        (lz4ed(b"no tar" * 200), "is a single file in LZ4, not a tar archive"),
-        (gzip.compress(b"", mtime=0), "the archive is cut off"),
-    ],
-)
-def test_what_is_no_archive_is_said_in_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
-    archive = tmp_path / "a.tar.lz4"
-    archive.write_bytes(content)
-    done = virc("unpack", archive, "--to", tmp_path / "to")
-    assert (done.code, sentence in done.err, archive.read_bytes()) == (5, True, content)
-    assert sum(line.startswith("error: ") for line in done.err.splitlines()) == 1
-
-
-def test_a_target_that_is_a_file_is_a_wrong_use(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(tar(file("f")))
-    assert virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "a.tar").code == 2
-
-
 def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
     archive, to = tmp_path / "a.tar", tmp_path / "to"
     archive.write_bytes(tar(file("f")))
@@ -272,28 +201,3 @@ def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
     (to / "virc-unpack.partial" / "0").write_bytes(b"half")
     assert virc("unpack", archive, "--to", to).code == 0
     assert tree(to) == {"f": b"x"}
-
-
-def test_progress_is_lines_where_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_IN_FILES", 0)
-    (tmp_path / "a.tar").write_bytes(tar(file("f", bytes(600_000))))
-    lines = virc("unpack", tmp_path / "a.tar", "--remove").err.splitlines()
-    assert lines[0] == "262.1 KB of 604.2 KB of the archive"
-    assert lines[-1] == f"removed {tmp_path / 'a.tar'}"
-
-
-@pytest.mark.integration
-def test_progress_is_one_line_on_a_terminal(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(tar(*many(3000)))
-    controller, terminal = pty.openpty()
-    process = start("unpack", tmp_path / "a.tar", "--remove", "--json", stderr=terminal)
-    os.close(terminal)
-    shown = b""
-    while b"removed" not in shown or not shown.endswith(b"\n"):
-        shown += os.read(controller, 10_000)
-    os.close(controller)
-    out, _ = process.communicate()
-    assert json.loads(out)["files"] == 3000
-    assert shown.count(b"\n") == 2
-    for line in shown.split(b"\r"):
-        assert b"of the archive" not in line or line.rstrip().endswith(b"of the archive")

@@ -1,17 +1,14 @@
 """Archives with one checksum behind all content: what is wrong in them is found at their end alone."""
 
-import errno
 import gzip
 import io
 import os
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import file, lz4ed, other, tar, tree
-from support.called import virc
+from archives import file, lz4ed, tar, tree
 
 from virc.core.errors import DataError
 from virc.unpack.archive.folder import UNVERIFIED, Unverified
@@ -79,19 +76,6 @@ def test_what_a_cut_archive_left_is_compared_and_not_written_again(tmp_path: Pat
     assert done.skipped == there > 5
 
 
-@pytest.mark.parametrize(
-    "pack",
-    [lambda data: data, lambda data: lz4ed(data, content_checksum=False, store_size=False)],
-    ids=["tar", "no checksum"],
-)
-def test_where_nothing_more_is_to_come_no_list_is_kept(pack: Any, tmp_path: Path) -> None:
-    archive, to = tmp_path / "archive", tmp_path / "to"
-    archive.write_bytes(pack(tar(*NOISE[:30]))[:150_000])
-    with pytest.raises(DataError):
-        unpack(UnpackConfig(archive, to))
-    assert not (to / UNVERIFIED).exists()
-
-
 def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.write_bytes(tar(file(UNVERIFIED)))
@@ -105,55 +89,6 @@ def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path
     with pytest.raises(DataError, match="symbolic links"):
         unpack(UnpackConfig(archive, to))
     assert outside.read_text() == "keep"
-
-
-def test_names_that_go_wrong_elsewhere_are_told(tmp_path: Path) -> None:
-    alike = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE"]
-    names = [*alike, "a/con.txt", "what?", "ok.", "fine"]
-    archive = tmp_path / "archive"
-    archive.write_bytes(tar(*[file(name) for name in names]))
-    done = virc("unpack", archive, "--to", tmp_path / "to")
-    assert done.code == 0, done.err
-    assert "3 files, such as 'map.png', have the same name as another but for case or Unicode form" in done.err
-    assert "3 files, such as 'a/con.txt', have a name that Windows does not take" in done.err
-
-
-def test_names_that_are_right_everywhere_are_not(tmp_path: Path) -> None:
-    archive = tmp_path / "archive"
-    archive.write_bytes(tar(file("a/b.png"), other("a", b"5"), file("a/c.png"), file("console.txt")))
-    assert not unpack(UnpackConfig(archive, tmp_path / "to")).warnings
-
-
-@pytest.mark.parametrize("pack", [lambda data: data, lambda data: lz4ed(data, store_size=True)], ids=["tar", "lz4"])
-def test_what_cannot_fit_is_said_before_the_start(pack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = tmp_path / "archive"
-    archive.write_bytes(pack(tar(file("a", bytes(200_000)))))
-    usage = shutil.disk_usage(tmp_path)._replace(free=150_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match="there is room for") as refused:
-        unpack(UnpackConfig(archive, tmp_path / "to"))
-    assert "--to" in (refused.value.hint or "")
-    assert not (tmp_path / "to").exists()
-    with pytest.raises(DataError, match="there is room for"):  # also beside itself
-        unpack(UnpackConfig(archive))
-    (tmp_path / "to").mkdir()
-    (tmp_path / "to" / "a").write_bytes(bytes(200_000))  # of an earlier run
-    assert unpack(UnpackConfig(archive, tmp_path / "to")).skipped == 1
-
-
-@pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EROFS, "you may write to")])
-def test_a_disk_that_refuses_comes_with_a_hint(
-    number: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number), "x")
-
-    archive = tmp_path / "archive"
-    archive.write_bytes(tar(file("a")))
-    monkeypatch.setattr(os, "replace", refuse)
-    done = virc("unpack", archive, "--to", tmp_path / "to")
-    assert done.code == 1
-    assert hint in done.err
 
 
 def test_what_an_earlier_run_listed_stays_until_all_is_verified(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from archives import file, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.unpack.archive.names import Names
-from virc.unpack.unpack import Joined, UnpackConfig, unpack
+from virc.unpack.unpack import UnpackConfig, unpack
 
 DOS, UNIX = 0, 3
 
@@ -172,35 +171,6 @@ def test_names_in_other_encodings_are_guessed_and_said(form: str, encoding: str,
 
 
 @pytest.mark.parametrize(
-    ("names", "encoding", "forms"),
-    [
-        (["图片/图_0.png", "图片/图_1.png"], "gbk", "zip tar"),
-        (["图片/框_0.png", "图片/图_0.png"], "gbk", "zip tar"),
-        (["猫/猫_0.png", "猫/狗_0.png"], "gbk", "zip"),  # of those, a tar archive shows the first alone
-        (["每/美.png", "门/每.png"], "gbk", "zip"),
-        (["café/naïve.png", "Größe.png"], "utf-8", "zip tar"),
-        (["рис/дом.png", "Ελλάδα/μία.png", "αβγ.png"], "utf-8", "zip tar"),
-        (["عربي/ا.png", "עברית.png", "ơư/ț.png", "façade.png"], "utf-8", "zip tar"),
-        (["图片/图.png", "画像/é.png"], "utf-8", "zip tar"),
-    ],
-)
-def test_all_names_of_an_archive_are_in_one_encoding(
-    names: Sequence[str], encoding: str, forms: str, tmp_path: Path
-) -> None:
-    for form in forms.split():
-        raw = [name.encode(encoding) for name in names]
-        data = tar(*(file(each.decode(errors="surrogateescape")) for each in raw))
-        if form == "zip":
-            stand_in = [chr(ord("a") + at) * len(each) for at, each in enumerate(raw)]
-            data = zipped(*((each, b"x") for each in stand_in))
-            for one, other in zip(stand_in, raw, strict=True):
-                data = data.replace(one.encode(), other)
-        done = unpack(UnpackConfig(put(data, tmp_path), tmp_path / form))
-        assert {each for each in tree(tmp_path / form) if each.endswith("g")} == set(names)
-        assert bool(done.guessed) == (encoding != "utf-8")
-
-
-@pytest.mark.parametrize(
     ("encoding", "name"), [("euc_kr", "그림/시험.png"), ("big5", "圖片/測試.png"), ("cp1251", "рис.png")]
 )
 def test_names_are_in_the_encoding_that_is_given(encoding: str, name: str, tmp_path: Path) -> None:
@@ -209,39 +179,10 @@ def test_names_are_in_the_encoding_that_is_given(encoding: str, name: str, tmp_p
     assert (done.code, (tmp_path / "to" / name).is_file(), "warning" in done.err) == (0, True, False)
 
 
-def test_a_name_that_is_not_in_the_encoding_that_is_given_is_kept() -> None:
-    names = Names("utf-8")
-    assert [names.text(raw, "kept.png") for raw in (b"\xff.png", "é.png".encode())] == ["kept.png", "é.png"]
-
-
 def test_a_whole_zip_archive_beside_parts_of_another_is_no_part(tmp_path: Path) -> None:
     (tmp_path / "a.z01").write_bytes(b"PK\7\x08")
     for data, files in ((zipped(*PICTURES), 5), (zipped(), 0)):
         assert unpack(UnpackConfig(put(data, tmp_path), tmp_path / str(files))).files == files
-
-
-def test_an_encoding_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
-    done = virc("unpack", put(tar(file("a")), tmp_path), "--encoding", "klingon")
-    assert (done.code, "klingon" in done.err) == (2, True)
-
-
-@pytest.mark.parametrize("sizes", [(10,), (3, 4, 3), (1, 0, 9), (0, 0)])
-def test_parts_are_one_file(sizes: Sequence[int], tmp_path: Path) -> None:
-    whole, at, parts = bytes(range(sum(sizes))), 0, []
-    for number, size in enumerate(sizes):
-        (tmp_path / str(number)).write_bytes(whole[at : at + size])
-        parts.append((tmp_path / str(number)).open("rb"))
-        at += size
-    joined = Joined(parts)
-    for begin in range(len(whole) + 1):
-        joined.seek(begin)
-        assert (joined.read(4), joined.tell()) == (whole[begin : begin + 4], min(begin + 4, len(whole)))
-    joined.seek(1)
-    assert joined.seek(1, 1) == 2
-    joined.seek(-len(whole), 2)
-    assert (joined.read(), joined.read(1)) == (whole, b"")
-    for part in parts:
-        part.close()
 
 
 def test_files_behind_a_link_keep_their_bytes(tmp_path: Path) -> None:
