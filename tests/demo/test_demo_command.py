@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import finished
@@ -17,14 +16,11 @@ import pytest
 from support.called import virc
 
 from virc.core.errors import ConfigError
-from virc.core.extras import install
-from virc.core.locks import held
-from virc.core.processes import start_time
 from virc.demo import plan as demo
 from virc.demo.plan import Demo, Took
 from virc.runs import plots
 from virc.training import steps
-from virc.training.steps import SOURCES, Step
+from virc.training.steps import Step
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,70 +41,6 @@ def test_a_dry_run_is_a_script_and_makes_nothing(workspace: Path) -> None:
     assert subprocess.run(["bash", "-n"], input=done.out, text=True).returncode == 0
 
 
-def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_CACHE", str(workspace / "none"))
-    done = virc("demo", "--dry-run", "--full", "--json")
-    assert done.json["schema"] == "virc.demo.plan/1"
-    assert [step["name"] for step in done.json["steps"]][:5] == ["sight", "read", "place", "skills", "instruct data"]
-    command = done.json["steps"][3]["command"]
-    assert command.startswith(f"PYTHONPATH={SOURCES} torchrun --standalone --nproc-per-node 2 -m tiny.")
-    assert files(workspace) == []
-
-
-def test_a_full_demo_needs_a_source_checkout(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "SOURCES", workspace)
-    done = virc("demo", "--dry-run", "--full")
-    assert (done.code, done.out) == (4, "")
-    assert "virc demo --full needs a source checkout" in done.err
-    assert virc("demo", "--full").code == 4
-    assert files(workspace) == []
-    assert virc("demo", "--dry-run").code == 0
-
-
-def test_a_large_one_draws_more(workspace: Path) -> None:
-    done = virc("demo", "--dry-run", "--large")
-    assert demo.LARGE.instruct > demo.USUAL.instruct
-    assert f"--count {demo.LARGE.instruct} --seed 1" in done.out
-    control = next(line for line in done.out.splitlines() if "--to data/direct " in line)
-    assert f"--count {demo.LARGE.instruct + demo.LARGE.practice} " in control
-    both = virc("demo", "--dry-run", "--large", "--quick")
-    sentence = "error: --quick and --large are two sizes\nhint: leave one of them out\n"
-    assert (both.code, both.out, both.err) == (2, "", sentence)
-    assert files(workspace) == []
-
-
-def test_environments_that_are_missing_are_named_before_anything_begins(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VIRC_CACHE", str(workspace.parent / "none"))
-    done = virc("demo", "--quick")
-    assert (done.code, done.out, files(workspace)) == (4, "", [])
-    assert done.err == (
-        "error: a demo needs the environment sft-cpu and the environment rl-cpu\n"
-        "hint: virc env create sft --device cpu && virc env create rl --device cpu\n"
-    )
-
-
-def test_extras_that_are_missing_are_named_before_anything_begins(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from importlib import metadata
-
-    there = metadata.distribution
-
-    def distribution(name: str) -> metadata.Distribution:
-        if name == "matplotlib":
-            raise metadata.PackageNotFoundError(name)
-        return there(name)
-
-    monkeypatch.setattr(metadata, "distribution", distribution)
-    done = virc("demo", "--quick", "--json")
-    assert (done.code, files(workspace)) == (4, [])
-    assert done.json["error"]["message"] == "a demo needs the extra plot"
-    assert done.json["error"]["hint"] == install("plot")
-    assert done.json["stages"] is None
-
-
 def test_a_folder_of_something_else_is_left_alone(workspace: Path) -> None:
     (workspace / "demo").mkdir()
     (workspace / "demo" / "mine").touch()
@@ -125,23 +57,6 @@ def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
     sentence = "demo holds a demo of other settings: problems 20, not 30; seed 0, not 1"
     assert done.err.splitlines()[0] == f"error: {sentence}"
     assert (workspace / "demo" / "demo.json").read_bytes() == before
-
-
-def test_a_demo_of_another_version_is_not_gone_on_with(workspace: Path) -> None:
-    finished.finish(workspace / "demo")
-    record = workspace / "demo" / "demo.json"
-    record.write_text(record.read_text().replace("settings/3", "settings/2"))
-    done = virc("demo", "--quick")
-    assert (done.code, done.out) == (3, "")
-    assert done.err == "error: demo holds a demo of another version of virc\nhint: another folder: --to DIR\n"
-
-
-def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
-    finished.finish(workspace / "demo")
-    with held(workspace / "demo" / "demo"):
-        done = virc("demo", "--quick")
-    assert done.code == 3
-    assert done.err.startswith("error: another virc demo runs in demo\n")
 
 
 def test_the_curve_is_left_as_figures_and_as_a_picture(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,45 +126,5 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 
 
-@pytest.mark.integration
-def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(workspace: Path) -> None:
-    words = [sys.executable, "-m", "virc_cli", "demo", "--full", "--quick"]
-    with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as child:
-        workers: list[int] = []
-        end = time.monotonic() + 180  # on a machine that is busy
-        while not workers and time.monotonic() < end:
-            time.sleep(0.05)
-            workers = [pid for launcher in children(child.pid) for pid in children(launcher)]
-        child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=240)
-    assert workers
-    assert child.returncode == 130, said
-    assert [line for line in said.splitlines() if not line.startswith(("step 1 of 21, sight", "$ "))] == [
-        "stopped; the same command continues from there"
-    ]
-    assert not any(start_time(pid) for pid in workers)
-
-
-@pytest.mark.integration
-def test_nothing_is_done_twice(workspace: Path) -> None:
-    folder = workspace / "demo"
-    finished.finish(folder)
-    first = virc("demo", "--quick")
-    made = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    second = virc("demo", "--quick")
-    assert (first.code, second.code, first.out) == (0, 0, second.out)
-    assert second.err.count(": done before\n") == len(demo.plan(finished.QUICK)) == 17
-    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == made
-
-
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            stat = path.read_text()
-            found += [int(stat.split()[0])] if stat.rsplit(")", 1)[1].split()[1] == str(pid) else []
-    return found

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 import toys
 
-from virc.core.events import Event
 from virc.core.locks import held
-from virc.envs import making
 from virc.envs import pins as envs
 from virc_cli.main import main
 
@@ -39,37 +36,6 @@ def test_a_made_environment_imports_its_engine_and_nothing_of_ours(
     assert main(["env", "ls", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["environments"]
     assert [(row["device"], row["state"]) for row in rows] == [("cpu", "ready"), ("cuda", "not made")]
-
-
-@pytest.mark.integration
-def test_what_uv_writes_is_printed_when_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    assert main(["env", "create", "toy", "--device", "cpu", "-v"]) == 0
-    assert "Installed 1 package" in capsys.readouterr().err
-    assert main(["env", "remove", "toy", "--device", "cpu"]) == 0
-    capsys.readouterr()
-    assert main(["env", "create", "toy", "--device", "cpu", "-q"]) == 0
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.integration
-def test_a_long_installation_shows_its_time_and_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    found: list[Event] = []
-    making.create(envs.get("toy", "cpu", tmp_path / "cache"), found.append)
-    progress = [each.text for each in found if each.kind == "progress"]
-    assert any(re.match(r"install 1 packages: \d+ s  .*toy==1.0", text) for text in progress), progress
-
-
-@pytest.mark.integration
-def test_making_it_again_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    assert main(["env", "create", "toy", "--device", "cpu"]) == 0
-    (folder_of(tmp_path / "cache") / "mine").touch()
-    assert main(["env", "create", "toy", "--device", "cpu"]) == 0
-    assert (folder_of(tmp_path / "cache") / "mine").exists()
 
 
 def test_new_pins_make_a_new_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,18 +72,6 @@ def test_a_package_with_another_hash_is_not_installed(
 
 
 @pytest.mark.integration
-def test_links_to_builds_without_pins_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    toys.wheel(tmp_path / "wheels", version="1.0+cpu")
-    assert main(["env", "create", "toy", "--device", "cpu"]) == 7
-    said = capsys.readouterr().err
-    assert "toy==1.0+cpu" in said
-    assert f"hint: unset UV_FIND_LINKS ({tmp_path / 'wheels'})" in said
-
-
-@pytest.mark.integration
 def test_a_source_distribution_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,17 +80,6 @@ def test_a_source_distribution_is_not_built(
     pins.write_text(toys.pinned(source))
     assert main(["env", "create", "toy", "--device", "cpu"]) == 7
     assert not (tmp_path / "built").exists()
-
-
-@pytest.mark.integration
-def test_a_version_that_is_nowhere_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pins = toys.install_engine(tmp_path, monkeypatch)
-    pins.write_text(pins.read_text().replace("1.0", "9.9"))
-    assert main(["env", "create", "toy", "--device", "cpu"]) == 7
-    assert "could not install 1 packages" in capsys.readouterr().err
-    assert "toy==9.9" in (tmp_path / "cache" / "envs" / "toy-cpu.log").read_text()
 
 
 @pytest.mark.integration
@@ -221,19 +164,6 @@ def test_an_interpreter_of_ones_own_is_checked_compared_and_only_forgotten(
 
 
 @pytest.mark.integration
-def test_an_interpreter_without_the_engine_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    assert main(["env", "use", "toy", sys.executable, "--device", "cpu"]) == 7
-    assert "No module named 'toy'" in capsys.readouterr().err
-    assert main(["env", "use", "toy", str(tmp_path / "nothing"), "--device", "cpu"]) == 4
-    assert main(["env", "use", "toy", "/bin/echo", "--device", "cpu"]) == 7
-    assert "is it a Python interpreter" in capsys.readouterr().err
-    assert main(["env", "path", "toy", "--device", "cpu"]) == 4
-
-
-@pytest.mark.integration
 def test_remove_takes_former_pins_too_and_leaves_other_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = toys.install_engine(tmp_path, monkeypatch)
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
@@ -268,15 +198,3 @@ def test_packages_of_ones_own_are_added_and_remembered(
     assert listed[1].endswith("with ruler==2.0")
     assert main(["env", "remove", "toy", "--device", "cpu"]) == 0
     assert folder_of(tmp_path / "cache") == plain
-
-
-@pytest.mark.integration
-def test_a_package_that_is_not_there_is_not_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    toys.install_engine(tmp_path, monkeypatch)
-    assert main(["env", "create", "toy", "--device", "cpu", "--with", "no-such-package"]) == 7
-    assert "no-such-package" in capsys.readouterr().err
-    assert main(["env", "create", "toy", "--device", "cpu", "--with=-r x.txt"]) == 2
-    assert "is no package" in capsys.readouterr().err
-    assert main(["env", "create", "toy", "--device", "cpu"]) == 0
