@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import finished
-import msgspec
 import pytest
 from support.called import virc
 
@@ -46,16 +45,6 @@ def test_gains_are_on_the_same_problems(curve: Curve, stage: str, part: str, of:
     assert (found.of, found.p) == (of, pytest.approx(p))
     assert found.difference == pytest.approx(points)
     assert found.interval[0] <= found.difference <= found.interval[1]
-
-
-@pytest.fixture(scope="module")
-def uncontrolled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Curve, Path]:
-    """The curve of a demo without a control, and its folder."""
-    size = msgspec.structs.replace(QUICK, control=False)
-    begun = msgspec.structs.replace(finished.QUICK, size=size)
-    folder = tmp_path_factory.mktemp("uncontrolled")
-    finished.finish(folder, begun)
-    return demo_curve.read(folder, begun), folder
 
 
 @pytest.mark.integration

@@ -142,10 +142,9 @@ def test_other_rows_than_were_checked_end_the_run(run: Run) -> None:
         follow.Follower(run, runs.info(run), 1, 0, Reporter()).poll()
 
 
-@pytest.mark.integration
 def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
 
     names = {
         "model.embed_tokens.weight": "model.language_model.embed_tokens.weight",
@@ -155,7 +154,8 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
         "model.layers.0.model.z": "model.language_model.layers.0.model.z",
         "lm_head.weight": "lm_head.weight",
     }
-    tensors = {name: torch.randn(3, 5).to(torch.bfloat16 if "visual" in name else torch.float32) for name in names}
+    drawn = np.random.default_rng(1)
+    tensors = {name: drawn.random((3, 5)).astype("float16" if "visual" in name else "float32") for name in names}
     saved = tmp_path / "checkpoint-7"
     saved.mkdir()
     parts = {"model-00001-of-00002.safetensors": list(names)[:3], "model-00002-of-00002.safetensors": list(names)[3:]}
@@ -171,7 +171,7 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
         length = int.from_bytes((tmp_path / "resume" / file).read_bytes()[:8], "little")
         assert length % 8 == 0  # where safetensors has tensors begin
         assert found.keys() == {names[name] for name in inside}
-        assert all(torch.equal(found[names[name]], tensors[name]) for name in inside)
+        assert all((found[names[name]] == tensors[name]).all() for name in inside)
         assert all(found[names[name]].dtype == tensors[name].dtype for name in inside)
     again = json.loads((tmp_path / "resume" / "model.safetensors.index.json").read_text())
     assert again["weight_map"] == {names[name]: file for name, file in index["weight_map"].items()}  # type: ignore[attr-defined]
