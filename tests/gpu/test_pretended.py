@@ -1,9 +1,6 @@
 """What runs on a GPU, on one that is pretended: code that forgets to move a tensor fails without a GPU too."""
 
-import json
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ from PIL import Image
 from support import sized
 from test_in_process_models import asks, at_once, question
 
-from tiny import loop
 from virc.backends.batched import Batch
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Reply
@@ -30,20 +26,6 @@ def pretended() -> Any:
     from support import pretended_gpu
 
     return pretended_gpu
-
-
-@pytest.mark.integration
-def test_tensors_of_two_devices_do_not_meet(pretended: Any) -> None:
-    import torch
-
-    with pretended.here():
-        there = torch.ones(2, device=pretended.GPU)
-        assert (there + there).device == pretended.GPU
-        assert there.cpu().device == torch.device("cpu")
-        with pytest.raises(RuntimeError, match="same device"):
-            there + torch.ones(2)
-        with pytest.raises(RuntimeError, match="same device"):
-            torch.nn.functional.embedding(torch.tensor([0]), torch.ones(2, 2, device=pretended.GPU))
 
 
 @pytest.mark.integration
@@ -75,25 +57,3 @@ def test_the_backend_leaves_no_tensor_behind(
             return turns + at_once([partial(drawn, number) for number in range(3)])
 
     assert replies(str(pretended.GPU)) == replies("cpu")
-
-
-@pytest.mark.slow
-def test_the_training_loop_leaves_no_tensor_behind(pretended: Any, tmp_path: Path) -> None:
-    """In a process of its own: torch's autograd knows only the devices that there were at its first gradient."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        there, here = process.submit(_losses, tmp_path, (str(pretended.GPU), "cpu")).result()
-    assert there == here
-
-
-def _losses(folder: Path, devices: tuple[str, ...]) -> list[float]:
-    """The loss of the first step of training, on each device."""
-    from support import pretended_gpu
-
-    losses = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "save", lambda *_: None)  # safetensors knows no pretended device
-        for device in devices:
-            with pretended_gpu.here():
-                loop.train(folder / device, steps=1, phase="sft", seed=5, device=device)
-            losses.append(json.loads((folder / device / "log.jsonl").read_text())["loss"])
-    return losses

@@ -70,17 +70,7 @@ def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
     assert found.step == 3
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b'{"current_steps": 3',
-        b"[1]",
-        b'{"current_steps": 12, "total_steps": 12}',
-        b"\xff",
-        line().replace(b"0.0001", b'0.0001, "x": "\xff"'),
-    ],
-)
+@pytest.mark.parametrize("text", [b'{"current_steps": 3', b"[1]", b"\xff"])
 def test_what_is_no_step_is_none(text: bytes) -> None:
     assert engine_log.metric(text, 1) is None
 
@@ -91,33 +81,19 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB.", 1, "ran out of memory"),
         ("OSError: [Errno 28] No space left on device", 1, "disk is full"),
         (
-            "ValueError: Image features and image tokens do not match: tokens: 0, features 76",
-            1,
-            "longer than the cutoff",
-        ),
-        (
             "TimeoutError: waited 600 s at n1:29500 for process 3 of 8",
             1,
             "did not meet: it waited 600 s at n1:29500 for",
         ),
-        (
-            "DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (n1, 29500).",
-            1,
-            "did not meet: it waited 600 s for (n1, 29500)",
-        ),
         (ENDED, 1, "ValueError: rows of two sizes"),
         ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n", 1, "one of its processes ended"),
-        ("DistNetworkError: EADDRINUSE", 1, "the port for the processes to meet is taken"),
         (
             "FloatingPointError: the loss of step 4 is nan\nValueError: x",
             1,
             "training diverged: the loss of step 4 is nan",
         ),
-        ("SignalException: Process 7 got signal: 15", 1, "it was stopped by signal 15"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
-        ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
         ("nothing of use\n \n", 3, "exit code 3: nothing of use"),
-        ("", 1, "no output"),
         ("loading\n", -9, "killed"),
     ],
 )
@@ -154,12 +130,9 @@ MISSING = "There were missing keys in the checkpoint model loaded: ['model.visua
 @pytest.mark.parametrize(
     ("text", "step", "said"),
     [
-        ("  Num examples = 48\n", 0, None),
         ("  Num examples = 48\n", 4, None),
-        ("", 4, None),
-        (MISSING + "  Num examples = 48\n", 0, None),  # there is no checkpoint
+        (MISSING + "  Num examples = 48\n", 0, None),
         (MISSING + "  Num examples = 48\n", 4, "did not load model.visual.a and 1 more tensors of step 4"),
-        ("  Num examples = 47\n", 0, "trains on 47 rows, and 48 were checked"),
         ("  Num examples = 49\n", 4, "trains on 49 rows, and 48 were checked"),
     ],
 )

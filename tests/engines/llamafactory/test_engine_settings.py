@@ -14,7 +14,7 @@ from virc.core.plan import Plan
 from virc.engines import registry as engines
 from virc.engines.llamafactory import plan as llamafactory
 from virc.stages.context import Place
-from virc.stages.sft import Config, Curriculum, Lora
+from virc.stages.sft import Config, Lora
 
 FILES = Path("/runs/a/logs/attempt_2")
 PLACE = Place(
@@ -48,49 +48,27 @@ def planned(given: dict[str, Any], **place: Any) -> Plan:
 
 @pytest.mark.parametrize(
     ("given", "wanted"),
-    [
-        ({}, {"finetuning_type": "full", "lora_rank": None, "do_train": True, "stage": "sft", "report_to": "none",
+    [({}, {"finetuning_type": "full", "lora_rank": None, "do_train": True, "stage": "sft", "report_to": "none",
               "save_only_model": False, "trust_remote_code": False, "template": "qwen2_vl", "media_dir": "/pictures",
               "dataset": "rows", "dataset_dir": str(FILES), "deepspeed": f"{FILES}/deepspeed.json"}),
         ({"train_batch_size": 96, "micro_batch_size_per_device": 2, "devices": 4, "nodes": 3},
          {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}),
-        ({"train_batch_size": 6, **ALONE}, {"gradient_accumulation_steps": 6, "deepspeed": None}),
         ({"steps": 7, "epochs": 3}, {"max_steps": 7, "num_train_epochs": None}),
-        ({"epochs": 3}, {"max_steps": None, "num_train_epochs": 3}),
-        ({"learning_rate": 2e-5, "max_grad_norm": 0.5, "seed": 9},
-         {"learning_rate": 2e-5, "max_grad_norm": 0.5, "seed": 9}),
         ({"schedule": "constant", "warmup_ratio": 0.1},
          {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 0.1}),
-        ({"schedule": "linear"}, {"lr_scheduler_type": "linear"}),
-        ({"cutoff_len": 900, "min_pixels": 4000, "max_pixels": 90_000},
-         {"cutoff_len": 900, "image_min_pixels": 4000, "image_max_pixels": 90_000}),
         ({"frozen_modules": ("vision",)}, {"freeze_vision_tower": True, "freeze_multi_modal_projector": False,
                                            "freeze_language_model": False}),
-        ({"frozen_modules": ("projector",)}, {"freeze_vision_tower": False, "freeze_multi_modal_projector": True,
-                                              "freeze_language_model": False}),
-        ({"frozen_modules": ("language",)}, {"freeze_vision_tower": False, "freeze_multi_modal_projector": False,
-                                             "freeze_language_model": True}),
         ({"lora": Lora(8, 24, 0.1, ("q_proj", "v_proj"))},
          {"finetuning_type": "lora", "lora_rank": 8, "lora_alpha": 24, "lora_dropout": 0.1,
           "lora_target": "q_proj,v_proj"}),
         ({"precision": "float32"}, {"bf16": False}),
-        ({"attention": "fa2", "use_liger": False}, {"flash_attn": "fa2", "enable_liger_kernel": False}),
-        ({"gradient_checkpointing": False}, {"disable_gradient_checkpointing": True}),
-        ({"order": "written"}, {"disable_shuffling": True}),
         ({"engine": {"of_another_version": 3, "weight_decay": 0.1}}, {"of_another_version": 3, "weight_decay": 0.1}),
-        ({"curriculum": Curriculum("level")}, {"disable_shuffling": True}),
-        ({"order": "shuffled"}, {"disable_shuffling": None}),
         ({"save_steps": 50, "save_total_limit": 2},
          {"save_strategy": "steps", "save_steps": 50, "save_total_limit": 2}),
         ({"save_steps": "epoch"}, {"save_strategy": "epoch", "save_steps": None}),
         ({"log_every": 3, "loaders": 2}, {"logging_steps": 3, "dataloader_num_workers": 2,
                                           "preprocessing_num_workers": 4}),
-        ({"loaders": 0}, {"dataloader_num_workers": 0, "preprocessing_num_workers": None}),
-        ({"trackers": ("wandb",)}, {"report_to": ["wandb"]}),
-        ({"device": "cpu", **ALONE}, {"use_cpu": True}),
-        ({"device": "cpu", "devices": 2}, {"use_cpu": None}),
-        ({"engine": {"weight_decay": 0.1, "optim": "adafactor"}}, {"weight_decay": 0.1, "optim": "adafactor"}),
-    ],
+        ({"device": "cpu", **ALONE}, {"use_cpu": True})],
 )  # fmt: skip
 def test_a_setting_becomes_the_engines_key(given: dict[str, Any], wanted: dict[str, Any]) -> None:
     found = keys(given)
@@ -102,15 +80,11 @@ LOADABLE = str(FILES / "resume")
 
 @pytest.mark.parametrize(
     ("given", "place", "wanted"),
-    [
-        ({}, {}, ("/models/base", None, None)),
-        ({}, {"resume": CHECKPOINT}, (str(CHECKPOINT), None, str(CHECKPOINT))),
+    [({}, {"resume": CHECKPOINT}, (str(CHECKPOINT), None, str(CHECKPOINT))),
         (ALONE, {"resume": CHECKPOINT}, (str(CHECKPOINT), None, LOADABLE)),
         ({"lora": Lora(), **ALONE}, {"resume": CHECKPOINT}, ("/models/base", None, str(CHECKPOINT))),
-        ({"lora": Lora()}, {"adapter": ADAPTER}, ("/models/base", str(ADAPTER), None)),
         ({"lora": Lora()}, {"adapter": ADAPTER, "resume": CHECKPOINT},
-         ("/models/base", str(ADAPTER), str(CHECKPOINT))),
-    ],
+         ("/models/base", str(ADAPTER), str(CHECKPOINT)))],
 )  # fmt: skip
 def test_a_run_starts_from_its_base_or_goes_on_from_its_checkpoint(
     given: dict[str, Any], place: dict[str, Any], wanted: tuple[str | None, ...]
@@ -130,12 +104,7 @@ def test_the_engine_reads_the_rows_of_the_run_in_the_columns_of_their_file() -> 
 
 @pytest.mark.parametrize(
     ("given", "stage", "offloaded"),
-    [
-        ({"zero": 2}, 2, set()),
-        ({"zero": 3}, 3, set()),
-        ({"zero": 2, "offload": True}, 2, {"offload_optimizer"}),
-        ({"zero": 3, "offload": True}, 3, {"offload_optimizer", "offload_param"}),
-    ],
+    [({"zero": 2}, 2, set()), ({"zero": 3, "offload": True}, 3, {"offload_optimizer", "offload_param"})],
 )
 def test_deepspeed_shards_and_offloads_as_the_stage_says(
     given: dict[str, Any], stage: int, offloaded: set[str]
@@ -149,9 +118,6 @@ def test_deepspeed_shards_and_offloads_as_the_stage_says(
     [
         (ALONE, None),
         ({"devices": 4}, ["--nnodes", "1", "--nproc-per-node", "4", "--standalone"]),
-        ({"devices": 1, "zero": 3, "offload": True}, ["--nnodes", "1", "--nproc-per-node", "1", "--standalone"]),
-        ({"devices": 1, "nodes": 2}, ["--nnodes", "2", "--nproc-per-node", "1"]),
-        ({**ALONE, "nodes": 2}, ["--nnodes", "2", "--nproc-per-node", "1"]),
         ({"devices": 8, "nodes": 2}, ["--nnodes", "2", "--nproc-per-node", "8"]),
     ],
 )
@@ -179,18 +145,6 @@ def test_the_process_finds_its_devices_and_no_network(given: dict[str, Any], wan
 
 
 @pytest.mark.parametrize(
-    ("given", "packages"),
-    [
-        ({}, {"liger-kernel", "deepspeed"}),
-        ({"use_liger": False, **ALONE}, set()),
-        ({"use_liger": False, "attention": "fa2", "trackers": ("wandb",), **ALONE}, {"flash-attn", "wandb"}),
-    ],
-)
-def test_packages_are_asked_for_that_the_settings_need(given: dict[str, Any], packages: set[str]) -> None:
-    assert llamafactory.needs(config(**given)).keys() == packages
-
-
-@pytest.mark.parametrize(
     ("model_type", "template"), [("qwen2_vl", "qwen2_vl"), ("qwen2_5_vl", "qwen2_vl"), ("qwen3_vl", "qwen3_vl_nothink")]
 )
 def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -> None:
@@ -201,23 +155,14 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
 
 @pytest.mark.parametrize(
     ("given", "setting", "said"),
-    [
-        ({"train_batch_size": 12}, "train_batch_size", "12 is no multiple of the 8 rows"),
-        ({"train_batch_size": 24, "nodes": 2}, "train_batch_size", "24 is no multiple of the 16 rows"),
-        ({"train_batch_size": 3}, "train_batch_size", "3 is no multiple of the 8 rows"),
+    [({"train_batch_size": 24, "nodes": 2}, "train_batch_size", "24 is no multiple of the 16 rows"),
         ({"device": "cpu", "zero": 0, "devices": 1, "nodes": 2}, "zero", "several processes on CPUs"),
         ({"gpus": (0, 0), **ALONE}, "gpus", "gpus names 1 different GPUs, and devices is 1; each is named once"),
         ({"devices": 1}, "zero", "zero 3 spreads over devices, and there is only one"),
-        ({"offload": True, "zero": 0}, "offload", "offload is done by DeepSpeed ZeRO, and zero is 0"),
         ({"device": "cpu", "zero": 0}, "zero", "several processes on CPUs cannot be resumed without DeepSpeed"),
-        ({"device": "cpu"}, "use_liger", "the kernels of liger need a GPU"),
-        ({"device": "cpu", "offload": True}, "offload", "offload spares the memory of GPUs"),
-        ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
         ({"min_pixels": 100, "max_pixels": 99}, "min_pixels", "min_pixels 100 is over max_pixels 99"),
         ({"frozen_modules": ("language", "vision", "projector")}, "frozen_modules", "every part of the model is"),
-        ({"data": "d/{scale}"}, "data", "scale"),
-        ({"engine": {"optim": 5}}, "engine", "engine.optim"),
-    ],
+        ({"data": "d/{scale}"}, "data", "scale")],
 )  # fmt: skip
 def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
     found = {fault.path[0]: fault for fault in engines.faults("sft", config(**given)) if said in fault.message}
@@ -227,11 +172,7 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
 
 @pytest.mark.parametrize(
     "given",
-    [
-        {}, {"devices": 1, "nodes": 2}, {"devices": 1, "offload": True}, ALONE, {"zero": 0},
-        {"device": "cpu", "use_liger": False}, {"min_pixels": 3136, "max_pixels": 3136},
-        {"gpus": (7, 6, 5, 4, 3, 2, 1, 0)},
-    ],
+    [{"devices": 1, "nodes": 2}, {"devices": 1, "offload": True}, {"device": "cpu", "use_liger": False}],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:
     assert not list(engines.faults("sft", config(**given)))

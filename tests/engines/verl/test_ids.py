@@ -1,6 +1,5 @@
 """The ids of a rollout, the errors that end one, and the parts that stay: what needs no verl."""
 
-import hashlib
 import json
 import shutil
 from contextlib import nullcontext
@@ -16,8 +15,6 @@ from virc.core.errors import EngineError
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
 from virc.engines.verl.agent_ids import Ids, Prefix, Speech, speech
-from virc.engines.verl.cause import cause
-from virc.engines.verl.start import folder_prefix
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.resize import Grid
@@ -70,28 +67,10 @@ def test_a_turn_ends_with_its_mark_whatever_ends_a_model_names(tiny: Speech, tmp
         assert speech(str(tmp_path / "base")).ends == {tiny.end, *([named] if isinstance(named, int) else named)}
 
 
-def test_an_empty_reply_is_one(tiny: Speech) -> None:
-    ids = Ids([1], tiny, 5)
-    assert ids.reply([tiny.end]).text == ""
-    assert ids.mask == [1]
-
-
 def test_no_reply_holds_an_image(tiny: Speech) -> None:
     names = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|im_start|>")
     assert set(tiny.tokenizer.convert_tokens_to_ids(list(names))) <= set(tiny.never)
     assert tiny.end not in tiny.never
-
-
-class _OfRayError(Exception):
-    def __init__(self, inner: Exception) -> None:
-        super().__init__("a long\ntraceback")
-        self.cause = inner
-
-
-def test_the_cause_is_the_innermost_error() -> None:
-    with pytest.raises(RuntimeError) as raised:
-        raise RuntimeError("outside") from _OfRayError(ValueError("two\n  lines"))
-    assert cause(raised.value) == "ValueError: two lines"
 
 
 def _model() -> "torch.nn.Module":
@@ -105,6 +84,7 @@ def _model() -> "torch.nn.Module":
     return model
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("parts", "learn"),
     [
@@ -120,6 +100,7 @@ def test_parts_are_frozen(parts: tuple[str, ...], learn: set[str]) -> None:
     assert left == learn
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("value", "saved"), [(0.5, True), (float("nan"), False), (float("inf"), False)])
 def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) -> None:
     class Engine:
@@ -137,31 +118,6 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) ->
     with nullcontext() if saved else pytest.raises(FloatingPointError, match="the weight visual"):
         engine.save_checkpoint("here", None, 4, 1)  # as verl's worker does
     assert engine.saved == ([("here", None, 4, 1)] if saved else [])
-
-
-def test_a_part_must_be_there() -> None:
-    import torch
-
-    with pytest.raises(ValueError, match="no part vision"):
-        verl_model.freeze(torch.nn.Linear(2, 2), ["vision"])
-
-
-@pytest.mark.parametrize(
-    ("said", "match"),
-    [("tower", "names no parts of a model: tower"), ("vision,projector,language", "leaves nothing to train")],
-)
-def test_parts_that_cannot_be_frozen(monkeypatch: pytest.MonkeyPatch, said: str, match: str) -> None:
-    monkeypatch.setenv("VIRC_FROZEN", said)
-    with pytest.raises(ValueError, match=match):
-        verl_model.frozen()
-
-
-def test_a_run_finds_its_folders_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_RUN", "/a/run")
-    assert folder_prefix() == f"virc-ray-{hashlib.blake2s(b'/a/run').hexdigest()[:8]}-"
-    # The longest socket of Ray lies at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store.7
-    longest = f"/tmp/{folder_prefix()}12345678/session_2026-11-20_22-24-33_123456_1234567/sockets/plasma_store.7"
-    assert len(longest) <= 107
 
 
 @pytest.mark.parametrize("reference", [True, False])

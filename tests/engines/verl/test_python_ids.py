@@ -1,10 +1,7 @@
 """A rollout of verl whose model writes Python has the ids, images and results of `virc solve`, several at once."""
 
-import asyncio
 import json
-import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,14 +9,11 @@ from rl_engine import TINY, child
 from scripted_backend import scripted, spelt
 from test_rollout_ids import ANSWER, PICTURE, QUESTION, row
 
-from virc.engines.verl.agent_ids import Ids, following, speech
 from virc.models.chat_protocol import written
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import CodeSettings, own_protocol
-from virc.reasoning.session import Ask, Reply, Session
-from virc.sandbox import pool
 from virc.solving.one import SolveConfig, solve
-from virc.tools.registry import known, schemas
+from virc.tools.registry import schemas
 
 PROTOCOL = msgspec.structs.replace(own_protocol(schemas(("python", "crop_image"))), code=CodeSettings(seconds=20))
 
@@ -64,41 +58,3 @@ def test_a_rollout_with_code_has_the_ids_of_solve(tmp_path: Path) -> None:
     texts = [message["text"] for message in json.loads(done["extra"]["rollout"])["messages"]]
     assert any("ZeroDivisionError" in text for text in texts)
     assert any("Its state is lost." in text for text in texts)
-
-
-@pytest.mark.integration
-def test_rollouts_that_run_code_keep_the_event_loop_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several rollouts at once, as the agent loop of verl goes on with each in a thread.
-
-    The code of each begins when all are there and the loop has gone on.
-    """
-    own, run, running = speech(str(TINY)), pool.Pool.run, threading.Barrier(7)
-
-    def held(*given: Any) -> Any:
-        running.wait(60)
-        return run(*given)
-
-    monkeypatch.setattr(pool.Pool, "run", held)
-
-    async def rollout(number: int) -> Any:
-        talk = Session(PROTOCOL, QUESTION, [open_image(PICTURE, "it")], own.grid, tools=known())
-        ask = talk.next()
-        assert isinstance(ask, Ask)
-        ids = Ids(own.encode(ask), own, 8192)
-        text = code(f"{number} * 2")
-        sampled = own.tokenizer.encode(text, add_special_tokens=False)
-        reply = ids.reply([*sampled, own.end])
-        await asyncio.to_thread(following, talk, ids, Reply(text, reply.token_ids), own)
-        return talk.trace().messages[-1].text
-
-    async def together() -> list[str]:
-        rollouts = [asyncio.create_task(rollout(number)) for number in range(6)]
-        while running.n_waiting < 6:
-            await asyncio.sleep(0.01)
-        running.wait(60)
-        return await asyncio.gather(*rollouts)
-
-    try:
-        assert asyncio.run(together()) == [str(number * 2) for number in range(6)]
-    finally:
-        pool.shared().close()

@@ -1,0 +1,34 @@
+"""What Ray is told at the start of a run: no key of the user goes to a cluster, which shows what it is given."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.stand_ins import stand_in
+
+from virc.engines.verl.start import ray_arguments
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_cluster_is_told_of_no_key(joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = {"num_cpus": 16, "address": None, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "2"}}}
+    own = {"env_vars": {"OMP_NUM_THREADS": "1", "NCCL_DEBUG": "WARN"}}
+    stand_in(monkeypatch, {
+        "omegaconf": {"OmegaConf": SimpleNamespace(to_container=lambda *_, **__: dict(container))},
+        "verl.trainer.constants_ppo": {"get_ppo_ray_runtime_env": lambda _: own},
+    })  # fmt: skip
+    given = {"VIRC_PATH": "/code", "VIRC_JUDGE_KEY": "sk-1", "WANDB_API_KEY": "sk-2", "WANDB_MODE": "online"}
+    for name, value in {**given, "RAY_ADDRESS": "head:1" if joins else "", "RAY_AUTH_TOKEN": "t"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TQ_NUM_THREADS", "1")
+    config: Any = SimpleNamespace(ray_kwargs=SimpleNamespace(ray_init=None))
+    variables = {"OMP_NUM_THREADS": "2", "NCCL_DEBUG": "WARN"}  # a user's win
+    found = ray_arguments(config, "/tmp/ray")
+    told = found.pop("runtime_env")["env_vars"]
+    assert not any("sk-" in value for value in told.values())
+    if joins:
+        assert told.items() >= (variables | {"VIRC_PATH": "/code", "WANDB_MODE": "online"}).items()
+        assert found == {"address": None}
+    else:
+        assert told == variables
+        assert found == {"num_cpus": 16, "address": None, "_temp_dir": "/tmp/ray", "include_dashboard": False}
