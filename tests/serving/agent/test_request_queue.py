@@ -73,6 +73,9 @@ def test_as_many_jobs_wait_as_there_are_places() -> None:
     with pytest.raises(RefusedError, match="the model is being started again") as refused:
         queue.place("a third")
     assert (refused.value.status, refused.value.wait) == (503, 60)
+    away, queue.closing = [], True
+    with pytest.raises(RefusedError):
+        queue.place("a third")
 
 
 @pytest.mark.parametrize(
