@@ -73,13 +73,6 @@ def test_bare_brings_what_the_stages_lack_and_nothing_twice(server: Hub, publish
 
 
 @pytest.mark.integration
-def test_what_came_trains_and_is_read(server: Hub) -> None:
-    assert virc("download", "dataset").code == 0
-    checked = virc("data", "check", "data/CRUX", "--json")
-    assert (checked.code, checked.json["error"]) == (0, None)
-
-
-@pytest.mark.integration
 def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
     done = virc("download")
     assert (done.code, done.out, names()) == (2, "", [])
@@ -106,17 +99,6 @@ def test_a_model_that_does_not_run_here_is_named_before_it_is_fetched(server: Hu
     assert fetched[0] == "config.json"
     assert words or held(Path("models/Other-8B")) == other
     assert "does not run" not in virc("download", "someone/Other-8B").err or words  # it is there
-
-
-def test_a_dry_run_prints_the_table_and_fetches_nothing(server: Hub) -> None:
-    done = virc("download", "base", "vstar", "--dry-run")
-    assert (done.code, done.err, names()) == (0, "", [])
-    head, base, vstar, below = done.out.splitlines()
-    assert head.split() == ["what", "size", "missing", "state", "folder", "from"]
-    assert base.split()[:4] == ["base", "4.719", "MB", "4.719"]
-    assert "data/vstar" in vstar
-    assert re.fullmatch(r"4\.719 MB to fetch; [\d.]+ [GTK]B are free there", below)
-    assert server.sent() == 0
 
 
 def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
@@ -163,12 +145,6 @@ def test_a_model_comes_with_its_chat_protocol_and_the_line_that_makes_it_the_def
     assert held(Path("models/ViRC-7B")).items() >= model(seed=5).items()
 
 
-def test_a_benchmark_comes_into_the_folder_that_eval_reads(server: Hub) -> None:
-    for words in (["eval", "vstar"], ["vstar"], ["craigwu/vstar_bench"], ["datasets/craigwu/vstar_bench"]):
-        done = virc("download", *words)
-        assert (done.code, done.out, held(Path("data/vstar"))) == (0, "data/vstar\n", VSTAR)
-
-
 @pytest.mark.integration
 def test_another_revision_replaces_what_was_fetched_and_keeps_the_rest(server: Hub) -> None:
     assert virc("download", MODEL, "--revision", TAGGED).code == 0
@@ -184,13 +160,6 @@ def test_another_revision_replaces_what_was_fetched_and_keeps_the_rest(server: H
     kept = record.read(folder)
     assert kept is not None
     assert (kept.commit, kept.lacking) == (server.commit(MODEL), ())
-
-
-def test_include_takes_some_files(server: Hub) -> None:
-    done = virc("download", MODEL, "--include", "*.json", "--include", "more/")
-    assert done.code == 0
-    wanted = {"config.json", "model.safetensors.index.json", "more/model-2.safetensors"}
-    assert held(Path("models/ViRC-7B")).keys() == wanted
 
 
 def test_a_stream_leaves_the_same_as_a_download(server: Hub, tmp_path: Path) -> None:
@@ -224,8 +193,7 @@ def test_an_archive_that_leaves_its_folder_is_refused(server: Hub) -> None:
     assert "virc itself uses that name" in virc("download", "datasets/someone/sly").err
 
 
-@pytest.mark.parametrize("words", [[], ["--stream"]])
-@pytest.mark.parametrize("content", [b"\x1f\x8bno gzip at all", b"no archive"])
+@pytest.mark.parametrize(("words", "content"), [([], b"\x1f\x8bno gzip at all"), (["--stream"], b"no archive")])
 def test_an_archive_that_was_published_damaged_need_not_come_again(
     content: bytes, words: list[str], server: Hub
 ) -> None:

@@ -1,8 +1,6 @@
 """A folder that files are fetched into: what of it is ours, what is somebody else's, and what a kill left."""
 
-import io
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,9 @@ from hub_server import git_id
 from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
-from virc.download.hub import fetching, record
+from virc.download.hub import record
 from virc.download.hub.fetching import fetch, move_in
-from virc.download.hub.folder import Folder, digest
+from virc.download.hub.folder import Folder
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
@@ -41,35 +39,6 @@ def nothing(count: int) -> None:
     """OnBytes of bytes."""
 
 
-@pytest.mark.parametrize("last", ["dataset_info.json", "part/config.json"])
-def test_what_makes_a_folder_a_dataset_comes_behind_small_files_and_packed_archives(
-    last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    came: list[str] = []
-
-    def small(_repo: Repo, _commit: str, wanted: File, to: Path, *_: object) -> None:
-        came.append(wanted.name)
-        to.write_bytes(b"content")
-
-    monkeypatch.setattr(fetching, "fetch_small", small)
-    files = tuple(file(name) for name in (last, "images.tar", "rows.json"))
-    fetch(tmp_path, Listing(REPO, "1" * 40, files), files, Meter(0, Reporter()), stream=True, packed=True)
-    assert came == ["rows.json", "images.tar", last]
-    assert (tmp_path / "images.tar").read_bytes() == b"content"
-
-
-@pytest.mark.parametrize(("behind", "stays"), [(b"", False), (b"a second archive", True)])
-def test_an_archive_with_more_behind_its_last_file_stays(behind: bytes, stays: bool, tmp_path: Path) -> None:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("images/one.png"))
-    whole = content.getvalue() + behind
-    path, archive = put(tmp_path, "images.tar", whole), file("images.tar", whole)
-    fetch(tmp_path, Listing(REPO, "1" * 40, (archive,)), (archive,), Meter(0, Reporter()))
-    assert (tmp_path / "images" / "one.png").is_file()
-    assert path.exists() is stays
-
-
 def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> None:
     wanted = file("a/rows.json")
     folder = opened(tmp_path, wanted)
@@ -89,18 +58,6 @@ def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> No
     path.write_bytes(b"longer than it was")
     with pytest.raises(DataError, match="something else is there"):
         opened(tmp_path, wanted).state(wanted)
-
-
-@pytest.mark.parametrize("ours", [True, False])
-def test_a_folder_that_held_something_is_not_ours(ours: bool, tmp_path: Path) -> None:
-    if not ours:
-        put(tmp_path, "mine.txt")
-    for _ in range(2):
-        with (folder := opened(tmp_path)).alone():
-            folder.expect((file("a"),))
-        kept = record.read(tmp_path)
-        assert kept
-        assert kept.ours is ours
 
 
 def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Path) -> None:
@@ -164,17 +121,6 @@ def test_an_unpacked_archive_that_is_right_comes_no_second_time(tmp_path: Path) 
     fetch(tmp_path, Listing(REPO, "1" * 40, (archive,)), (archive,), Meter(0, Reporter()))
     assert (tmp_path / "images" / "one.png").is_file()
     assert opened(tmp_path, archive).state(archive) == "whole"
-
-
-def test_digests_are_those_of_git_and_sha256(tmp_path: Path) -> None:
-    path = put(tmp_path, "a", b"content" * 300_000)
-    seen: list[int] = []
-    assert digest(path, "git:", seen.append) == f"git:{git_id(path.read_bytes())}"
-    assert sum(seen) == len(path.read_bytes())
-    empty = put(tmp_path, "b", b"")
-    assert digest(empty, "sha256:", nothing) == (
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    )
 
 
 def test_what_was_unpacked_elsewhere_moves_in_and_goes_on_after_a_kill(

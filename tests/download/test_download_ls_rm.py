@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from downloads import BASE, MODEL, held, model, serving, start
+from downloads import BASE, MODEL, model, serving, start
 from hub_server import Hub, slow
 from support import made
 from support.called import virc
@@ -121,35 +121,6 @@ def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> 
     assert virc("download", "rm", "rows", "--json").json["error"]["code"] == 3
 
 
-@pytest.mark.integration
-def test_a_folder_that_virc_did_not_make_is_refused(server: Hub) -> None:
-    folder = Path("models/ViRC-7B")
-    folder.mkdir(parents=True)
-    (folder / "notes.txt").write_text("mine")
-    assert virc("download", MODEL).code == 0
-    done = virc("download", "rm", "ViRC-7B", "--yes")
-    assert (done.code, "held files before" in done.err) == (3, True)
-    assert held(folder).items() >= {"notes.txt": b"mine"}.items()
-    Path("models/mine").mkdir()
-    done = virc("download", "rm", "models/mine", "--yes")
-    assert (done.code, "was not made by virc download" in done.err) == (3, True)
-    done = virc("download", "rm", "ViRC-B", "--yes")
-    assert (done.code, "did you mean 'ViRC-7B'?" in done.err) == (3, True)
-    assert there() == {"models/ViRC-7B", "models/mine"}
-
-
-@pytest.mark.integration
-def test_a_link_to_another_place_is_refused(server: Hub, tmp_path: Path) -> None:
-    assert virc("download", MODEL, "--to", tmp_path / "elsewhere").code == 0
-    Path("models").mkdir()
-    Path("models/ViRC-7B").symlink_to(tmp_path / "elsewhere")
-    done = virc("download", "rm", "ViRC-7B", "--yes")
-    assert (done.code, "is a link to" in done.err) == (3, True)
-    assert held(tmp_path / "elsewhere").items() >= model().items()
-    assert virc("download", "rm", tmp_path / "elsewhere", "--yes").code == 0
-    assert not (tmp_path / "elsewhere").exists()
-
-
 def test_links_in_it_are_not_followed(server: Hub, tmp_path: Path) -> None:
     assert virc("download", ROWS).code == 0
     (tmp_path / "precious").mkdir()
@@ -157,19 +128,6 @@ def test_links_in_it_are_not_followed(server: Hub, tmp_path: Path) -> None:
     Path("data/rows/link").symlink_to(tmp_path / "precious")
     assert virc("download", "rm", "rows", "--yes").code == 0
     assert (tmp_path / "precious" / "file").exists()
-
-
-@pytest.mark.integration
-def test_what_runs_started_from_is_refused_without_yes(server: Hub) -> None:
-    assert virc("download", BASE, ROWS).code == 0
-    base = Path("models/Qwen2.5-VL-7B-Instruct").absolute()
-    made.make(Path.cwd(), "first", base=str(base))
-    made.make(Path.cwd(), "second", data=str(Path("data/rows/rows.jsonl").absolute()))
-    for name, run in ((base.name, "first"), ("rows", "second")):
-        done = virc("download", "rm", name)
-        assert (done.code, f"{run} started from {name}" in done.err, len(there())) == (3, True, 2)
-    assert virc("download", "rm", base.name, "rows", "--yes").code == 0
-    assert there() == set()
 
 
 @pytest.mark.integration

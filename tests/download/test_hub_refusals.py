@@ -2,19 +2,16 @@
 
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hub_server import Fault, Hub, Repo, hub, moved, status
+from hub_server import Hub, Repo, hub, status
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.web.client import http_library
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
 from virc.download.hub.refusals import PassingError, reason, unreachable
-from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
-from virc.download.hub.small import fetch_small
 
 MODEL, PRIVATE, GATED = "LeonMiao/ViRC-3B", "some/private", "some/gated"
 STRANGER = "hf_stranger"
@@ -35,72 +32,6 @@ def listed(repo: str = MODEL, revision: str | None = None) -> VircError:
     with pytest.raises(VircError) as failed:
         listing(Wanted(repo), revision)
     return failed.value
-
-
-def fetched(to: Path, repo: str = MODEL, name: str = "config.json") -> VircError:
-    """What a download of a small file fails with."""
-    with pytest.raises(VircError) as failed:
-        fetch_small(Wanted(repo), "main", File(name, 100), to / "file", to)
-    return failed.value
-
-
-@pytest.mark.parametrize(
-    ("repo", "revision", "token", "kind", "sentence"),
-    [
-        ("no/such", None, "", ConfigError, "the hub has no model no/such, or it is private (HF_ENDPOINT is "),
-        ("no/such", None, STRANGER, ConfigError, "the hub has no model no/such, or it is private"),
-        (PRIVATE, None, STRANGER, ConfigError, "the hub has no model some/private, or it is private"),
-        (MODEL, "v9", "", ConfigError, "LeonMiao/ViRC-3B has no revision 'v9'"),
-        (MODEL, None, "hf_unknown", ConfigError, "refuses the token"),
-        ("x" * 200, None, "", ConfigError, "is not a hub id"),
-    ],
-)
-def test_listings_that_are_refused(
-    server: Hub,
-    monkeypatch: pytest.MonkeyPatch,
-    repo: str,
-    revision: str | None,
-    token: str,
-    kind: type[VircError],
-    sentence: str,
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", token)
-    error = listed(repo, revision)
-    assert type(error) is kind
-    assert sentence in error.message
-    assert error.hint
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind", "sentence"),
-    [
-        (status(403, "no right"), ConfigError, "forbids to read LeonMiao/ViRC-3B: no right"),
-        (status(404, "Not Found"), ConfigError, "the hub has no model LeonMiao/ViRC-3B"),
-        (status(400, "bad"), NetworkError, "answers 400: bad"),
-        (status(451, ""), NetworkError, "answers 451"),
-        (status(429), PassingError, "answers 429: too many requests"),
-        (status(429, retry_after="3600"), NetworkError, "answers 429: too many requests"),
-        (status(500, "a\x1b[31mb. " * 900), PassingError, "answers 500: a [31mb. a"),
-        (status(502), PassingError, "answers 502: scripted"),
-        (status(504, "\t"), PassingError, "answers 504"),
-        (moved("ftp://x/y"), PassingError, "cannot reach 127.0.0.1:"),
-    ],
-)
-def test_answers_that_are_no_success(server: Hub, fault: Fault, kind: type[VircError], sentence: str) -> None:
-    server.misbehave(fault, on="api", times=None)
-    error = listed()
-    assert type(error) is kind
-    assert sentence in error.message
-    assert len(error.message) < 500
-    assert error.message.isprintable()
-
-
-def test_files_that_are_refused(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "gated: it is for users who are logged in" in fetched(tmp_path, GATED).message
-    monkeypatch.setenv("HF_TOKEN", STRANGER)
-    assert "gated, and your account is not on its list" in fetched(tmp_path, GATED).message
-    missing = fetched(tmp_path, name="none.json")
-    assert (type(missing), missing.message) == (ConfigError, "LeonMiao/ViRC-3B has no such file")
 
 
 def test_a_certificate_that_is_not_trusted_is_no_passing_fault() -> None:

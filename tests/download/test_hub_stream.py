@@ -51,7 +51,7 @@ def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
     assert len(server.asked("resolve")) == 2
 
 
-@pytest.mark.parametrize("read", [0, 700, FILE.size])
+@pytest.mark.parametrize("read", [700, FILE.size])
 def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
     server.misbehave(wrong(FILE.size - 1))
     with Stream(REPO, server.commit(REPO.id), FILE) as source:

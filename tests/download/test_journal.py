@@ -8,13 +8,6 @@ import pytest
 from virc.download.hub.ranged import Part, append_parts, noted_parts
 
 
-def test_what_is_added_is_read_in_order(tmp_path: Path) -> None:
-    parts = [Part(0, 10, 1), Part(10, 5, 2, '"etag"'), Part(0, 10, 3)]
-    append_parts(tmp_path / "notes", parts[:2])
-    append_parts(tmp_path / "notes", parts[2:])
-    assert noted_parts(tmp_path / "notes") == parts
-
-
 def test_a_disk_that_takes_half_of_the_lines_is_an_error(tmp_path: Path) -> None:
     parts = [Part(at, 1, 0) for at in range(100)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

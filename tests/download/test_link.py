@@ -1,20 +1,18 @@
 """One file of the hub by requests for ranges: where they lead, who is told the token, what is tried again."""
 
 import hashlib
-import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hub_server import Fault, Hub, Reply, drop, etag, hang, ignore_range, moved, status
-from large_files import CONTENT, NAME, REPO, TOKEN, listed, serving
+from hub_server import Fault, Hub, Reply, drop, etag, hang, moved, status
+from large_files import CONTENT, NAME, REPO, listed, serving
 
 from virc.core.errors import NetworkError
-from virc.core.web.client import http_library
 from virc.download.hub import link
-from virc.download.hub.link import TRIES, ChangedError, Link, NoRangesError, Reader
+from virc.download.hub.link import ChangedError, Link, Reader
 
 FILE = listed(CONTENT)
 MIDDLE = 100_000
@@ -35,31 +33,6 @@ def read(source: Link, begins: int = 0, ends: int = FILE.size, skips: bool = Tru
         return b"".join(iter(reader.read, b""))
 
 
-def test_any_range_is_read_and_the_address_is_asked_for_once(server: Hub) -> None:
-    source = linked(server)
-    for begins, ends in ((0, 1), (5, 5), (MIDDLE, 2 * MIDDLE), (FILE.size - 1, FILE.size), (0, FILE.size)):
-        assert read(source, begins, ends) == CONTENT[begins:ends]
-    assert len(server.asked("resolve")) == 1
-    assert server.until(lambda: server.sent(NAME) == 1 + MIDDLE + 1 + FILE.size)
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [OSError("no route"), ssl.SSLError("bad record"), ValueError("a port"), http_library().InvalidURL("none")],
-)
-def test_whatever_the_network_raises_is_one_sentence(failure: Exception, server: Hub) -> None:
-    def broken() -> Iterator[bytes]:
-        raise failure
-        yield b""
-
-    source = linked(server)
-    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from "):
-        source.received(broken())
-    source._web.get = lambda *_: next(broken())  # type: ignore[method-assign,assignment]
-    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from "):
-        source.get(0, 1)
-
-
 def test_another_port_of_the_same_name_is_another_host(server: Hub) -> None:
     source = linked(server)
     read(source, 0, 1)
@@ -70,13 +43,6 @@ def test_another_port_of_the_same_name_is_another_host(server: Hub) -> None:
     assert read(source) == read(source) == CONTENT
     assert server.asked("storage")[-1].headers["host"].startswith("127.0.0.1:")
     assert not any("authorization" in r.headers for r in server.asked("storage"))
-
-
-def test_a_relative_redirect_stays_at_the_hub_and_keeps_the_token(server: Hub) -> None:
-    there = f"/{REPO.id}/resolve/{server.commit(REPO.id)}/{NAME}?once=more"
-    server.misbehave(moved(there, 307), on="resolve")
-    assert read(linked(server)) == CONTENT
-    assert [r.headers["authorization"] for r in server.asked("resolve")] == 2 * [f"Bearer {TOKEN}"]
 
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "FILE:/etc/passwd"])
@@ -94,51 +60,10 @@ def test_a_loop_of_redirects_ends(server: Hub) -> None:
     assert len(server.requests) == 10
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_broken_connection_goes_on_where_it_broke(server: Hub, reset: bool) -> None:
-    server.misbehave(drop(300_000, reset), times=5)
-    assert read(linked(server)) == CONTENT
-    if not reset:  # a reset also takes what was on its way
-        assert server.until(lambda: server.sent(NAME) == FILE.size)
-    assert len(server.asked("storage")) == 6
-    assert len(server.asked("resolve")) == 1
-
-
-@pytest.mark.parametrize("code", [401, 403, 410])
-def test_an_address_that_expires_is_asked_for_again(server: Hub, code: int) -> None:
-    server.misbehave(drop(300_000), times=4)
-    server.misbehave(status(code), skip=2)
-    assert read(linked(server)) == CONTENT
-    assert len(server.asked("resolve")) == 2
-
-
-def test_a_storage_that_refuses_for_good_is_named(server: Hub) -> None:
-    server.misbehave(status(403), times=None)
-    with pytest.raises(NetworkError, match=f"localhost, where {NAME} is stored, answers 403"):
-        read(linked(server))
-    assert len(server.asked("storage")) == TRIES
-
-
-@pytest.mark.parametrize("on", ["resolve", "storage"])
-@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_a_server_that_is_busy_is_asked_again(server: Hub, on: str, code: int) -> None:
-    server.misbehave(status(code), on=on, times=3)
-    assert read(linked(server)) == CONTENT
-    assert len(server.asked(on)) == 4
-
-
 def test_a_file_that_ends_before_a_range_is_another_file(server: Hub) -> None:
     server.misbehave(status(416), times=None)
     with pytest.raises(ChangedError, match="is shorter on the server than the hub lists it"):
         read(linked(server), MIDDLE)
-
-
-def test_where_ranges_are_ignored_what_stands_before_is_dropped(server: Hub) -> None:
-    server.misbehave(ignore_range, times=None)
-    assert read(linked(server), MIDDLE, 2 * MIDDLE) == CONTENT[MIDDLE : 2 * MIDDLE]
-    assert read(linked(server), 0, MIDDLE, skips=False) == CONTENT[:MIDDLE]
-    with pytest.raises(NoRangesError):
-        read(linked(server), MIDDLE, 2 * MIDDLE, skips=False)
 
 
 def another_range(reply: Reply) -> None:

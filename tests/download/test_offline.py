@@ -51,7 +51,7 @@ def test_a_file_that_is_gone_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (done.code, "HF_HUB_OFFLINE forbids it" in done.err) == (6, True)
 
 
-@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "\u2018hf_abc\u2019", "hf_\u00e9", "hf_abc\u200b"])
+@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "hf_abc\u200b"])
 def test_a_token_in_typographic_quotes_gets_a_sentence(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(ConfigError, match="such as typographic quotes") as refused:

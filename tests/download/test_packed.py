@@ -37,12 +37,9 @@ def letters(data: bytes, form: str, count: int) -> dict[str, bytes]:
 
 SPLIT = {
     "part_00": split(TAR, "images.tar.part_{:02d}", 3),
-    "001": split(TAR, "images.tar.{:03d}", 3, first=1),
     "of": split(TAR, "images-{:05d}-of-00004.tar", 4),
     "of, from 1": split(TAR, "images-{:05d}-of-00004.tar", 4, first=1),
     "aa": letters(gzip.compress(TAR), "images.tar.gz.{}", 3),
-    "partaa": letters(gzip.compress(TAR), "images.tgz.part{}", 3),
-    "over ten": split(TAR, "images.tar.part{}", 12),
     "zip.001": split(zipped(PICTURES), "images.zip.{:03d}", 3, first=1),
     "of, each whole": {
         f"images-{at:05d}-of-00002.tar": packed(dict(list(PICTURES.items())[6 * at : 6 * at + 6])) for at in range(2)
@@ -54,8 +51,18 @@ SPLIT = {
 }
 
 
-@pytest.mark.parametrize("more", [(), ("--stream",), ("--keep",)])
-@pytest.mark.parametrize("how", SPLIT)
+@pytest.mark.parametrize(
+    ("how", "more"),
+    [
+        ("part_00", ()),
+        ("of, from 1", ("--stream",)),
+        ("aa", ("--keep",)),
+        ("zip.001", ()),
+        ("zip.001", ("--stream",)),
+        ("of, each whole", ()),
+        ("two sets", ("--stream",)),
+    ],
+)
 def test_parts_are_unpacked_as_one(
     how: str, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -88,17 +95,10 @@ ROWS = b'{"image": "images/00.png"}\n'
     ("files", "more", "hint"),
     [
         ({"all.zip": zipped({"images.tar": TAR})}, (), "virc unpack data/data/images.tar"),
-        ({"all.zip": zipped({"a/b c.tar.gz": b""})}, (), "virc unpack 'data/data/a/b c.tar.gz'"),
-        ({"x.rar": b"Rar!"}, (), "virc unpack data/data/x.rar"),
         ({"a/x.tbz2": b"BZh", "x.7z": b"7z"}, (), "virc unpack data/data/a/x.tbz2 && virc unpack data/data/x.7z"),
-        ({"x.tar.xz": b"\xfd7zXZ\0"}, (), "virc unpack data/data/x.tar.xz"),
-        ({"x.tar.zst": b"\x28\xb5\x2f\xfd"}, ("--stream",), "virc unpack data/data/x.tar.zst"),
-        ({"x.z01": b"PK\7\x08PK\3\4", "x.zip": b"rest"}, (), "virc unpack data/data/x.zip"),
-        (SPLIT["part_00"], ("--keep-packed",), "virc unpack data/data/images.tar.part_*"),
         (SPLIT["of"], ("--keep-packed",), "virc unpack data/data/images-*-of-00004.tar"),
         (letters(TAR, "x.tar.{}", 2) | {"x.tar.ad": b"x"}, (), "data lacks a part of x.tar.aa: tell its owner"),
         (SPLIT["part_00"], ("--include", "*_00", "--include", "*l"), "--include left files out"),
-        ({"notes.txt": b"none"}, ("--include", "*l"), "--include left files out"),
     ],
 )
 def test_pictures_that_are_packed_lead_to_the_command_that_unpacks_them(
@@ -116,14 +116,12 @@ def test_pictures_that_are_packed_lead_to_the_command_that_unpacks_them(
 SAMPLES = {"0001.jpg": b"picture", "0001.json": b"{}", "0002.jpg": b"picture", "0002.json": b"{}"}
 
 
-@pytest.mark.parametrize("more", [(), ("--stream",)])
 @pytest.mark.parametrize(
-    "names",
+    ("names", "more"),
     [
-        ("train-000000.tar", "train-000001.tar", "test-000000.tar"),
-        ("a-00000-of-00002.tar", "a-00001-of-00002.tar"),
-        ("data/00000.tar", "data/00001.tar"),
-        ("shard_07.tar",),
+        (("train-000000.tar", "train-000001.tar", "test-000000.tar"), ()),
+        (("a-00000-of-00002.tar", "a-00001-of-00002.tar"), ("--stream",)),
+        (("shard_07.tar",), ()),
     ],
 )
 def test_shards_of_webdataset_stay_shards(
@@ -138,7 +136,7 @@ def test_shards_of_webdataset_stay_shards(
     assert held(Path("data/data")) == files
 
 
-@pytest.mark.parametrize("name", ["images.tar", "sub/images.zip", "images.tar.gz"])
+@pytest.mark.parametrize("name", ["sub/images.zip", "images.tar.gz"])
 def test_what_stays_packed_is_unpacked_by_the_hint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     picture = {"images/a.png": b"a"}
     data = {"r": packed(picture), "p": zipped(picture), "z": gzip.compress(packed(picture))}[name[-1]]

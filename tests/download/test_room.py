@@ -7,13 +7,9 @@ from types import SimpleNamespace
 import pytest
 from support.called import virc
 
-from virc.core.errors import DataError
-from virc.core.files import HIDDEN
 from virc.download import fetch
 from virc.download import workspace as downloaded
 from virc.download.fetch import Item, Part
-from virc.download.hub import record
-from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadRequest
 
@@ -37,22 +33,6 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Listing:
     found = Listing(Repo("some/model", "model"), "0" * 40, tuple(File(name, 2) for name in NAMES))
     monkeypatch.setattr(fetch, "listed", lambda *_: found)
     return found
-
-
-def test_a_model_with_a_file_that_was_cut_is_not_here(listed: Listing, tmp_path: Path) -> None:
-    folder = tmp_path / "models" / "m"
-    (folder / HIDDEN).mkdir(parents=True)
-    for name in NAMES[:2]:
-        (folder / name).write_bytes(b"{}")
-    record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0", 1) for name in NAMES[:2]}))
-    want = DownloadRequest("m", folder, listed.repo, known_as="m")
-    found = fetch.look(want, tmp_path)
-    assert (found.here, found.commit, found.state, found.folder) == (True, "0" * 40, "present", folder)
-    record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0") for name in NAMES[:2]}))
-    assert not fetch.look(want, tmp_path).here, "a copy of it was broken off"
-    (folder / NAMES[1]).write_bytes(b"{")
-    with pytest.raises(DataError, match="something else is there"):
-        fetch.look(want, tmp_path)
 
 
 SHARDS = ("model-1-of-2.safetensors", "model-2-of-2.safetensors")

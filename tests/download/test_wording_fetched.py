@@ -1,6 +1,5 @@
 """The chat protocol of a released model, read from the beginning of the rows that show it, on a real server."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from support.called import virc
 from virc.data.formats.registry import only_source
 from virc.data.protocol.extract import study_file
 from virc.download.protocol_source import MOST_BYTES, fetch_chat_protocol
-from virc.models import registry as models
-from virc.models.chat_protocol import of_weights, read_protocol
+from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
 DATASET = "datasets/LeonMiao/CRUX"
-PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 ROWS = "ViRC_stage_2_PracSFT_scale_{}_50K.json"
 Said = list[tuple[str, str | None]]
 
@@ -104,28 +101,6 @@ def test_rows_that_show_no_chat_protocol_are_one_warning_and_the_weights_stay(
     assert ROWS.format("dynamic") in message
     assert "--protocol default does without" in str(hint)
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["model.safetensors"]
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("solved", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_model_is_solved_with_in_its_own_chat_protocol_once_it_was_fetched(
-    server: Hub, tmp_path: Path, solved: bool
-) -> None:
-    """tiny's weights stand for those of ViRC-3B: the way to the chat protocol is the same."""
-    folder = tmp_path / "models" / "ViRC-3B"
-    shutil.copytree(EMBEDDED_FOLDER, folder, ignore=shutil.ignore_patterns(FILE_NAME))
-    words = ("solve", PICTURE, "In triangle BLA, find m∠L.", "--model", "ViRC-3B", "--json", "--device", "cpu")
-    refused = virc(*words)
-    assert refused.code == 3
-    assert refused.json["error"]["message"].startswith("no chat protocol for ViRC-3B: ")
-    assert refused.json["error"]["hint"].startswith("`virc download ViRC-3B` brings it")
-    assert fetched("ViRC-3B", folder)[0] == folder / FILE_NAME
-    assert of_weights(models.find("ViRC-3B", tmp_path)).origin == "trained"
-    if not solved:
-        return
-    done = virc(*words, "--max-turns", 1, "--timeout", 1)
-    assert done.code in (0, 6, 7, 8), done.err
-    assert done.json["protocol"] == "trained"
 
 
 @pytest.mark.integration

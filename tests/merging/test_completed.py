@@ -3,13 +3,10 @@
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
 
-from virc.core.errors import NoAnswerError
-from virc.core.events import Event, Reporter
 from virc.merging import build
 from virc.merging.source import Source
 from virc.models.chat_protocol import of_system, read_protocol, written
@@ -17,7 +14,6 @@ from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Run
-from virc.solving.one import Solved
 from virc.systems import registry as systems
 
 TEXTS = (
@@ -50,19 +46,6 @@ def source(tmp_path: Path) -> Source:
     )
 
 
-def test_a_model_goes_into_the_folder_that_python_names_and_into_gguf_where_it_asks_so(
-    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plans, checked = list[build.MergePlan](), list[Path]()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build.sources, "find", lambda *_: source)
-    monkeypatch.setattr(build.writing, "check", checked.append)
-    monkeypatch.setattr(build, "write", lambda plan, _: plans.append(plan) or SimpleNamespace(folder=plan.folder))
-    assert build.merge("first", to=str(tmp_path / "to"), gguf=True) == tmp_path / "to"
-    assert build.merge(Path("first")) == Path("models/first")
-    assert ([plan.gguf for plan in plans], checked) == ([True, False], [source.texts])
-
-
 @pytest.mark.parametrize(("system", "said"), [("chain-of-focus", 2), ("deepeyes", 1), ("tiny", 0)])
 def test_the_card_says_whose_texts_the_chat_protocol_holds(
     system: str, said: int, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -79,33 +62,3 @@ def test_the_card_says_whose_texts_the_chat_protocol_holds(
             trained = msgspec.structs.replace(trained, chat_protocol=tmp_path / FILE_NAME)
         build.complete(trained, folder, "first", build.copy_weights(source, folder))
         assert (folder / "README.md").read_text().count("It holds texts of ") == count
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    return tmp_path
-
-
-def test_a_merged_model_is_asked_for_minutes_at_most_and_ctrl_c_ends_it(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, closed = [], list[bool]()
-    model: Any = SimpleNamespace(
-        backend=SimpleNamespace(close=lambda: closed.append(True)), chat_protocol=SimpleNamespace(protocol=None)
-    )
-    errors: list[BaseException] = [KeyboardInterrupt(), NoAnswerError("no answer in 16 turns")]
-
-    def solve(config: build.SolveConfig, *_: object) -> Solved:
-        asked.append(config.timeout)
-        return Solved((), error=errors.pop(0))
-
-    monkeypatch.setattr(build, "solve", solve)
-    events: list[Event] = []
-    with pytest.raises(KeyboardInterrupt):
-        build._answer(model, Reporter())
-    assert build._answer(model, Reporter(events.append)) is None
-    assert (asked, closed) == ([300, 300], [True, True])
-    assert "it answers nothing (no answer in 16 turns); the right answer is " in events[0].text

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, SetupError
-from virc.engines.merge import common
+from virc.core.errors import ConfigError
 from virc.runs.checkpoint_formats.shards import Shards
+
+pytestmark = pytest.mark.integration  # imports torch
 
 
 @pytest.fixture(scope="module")
@@ -106,38 +107,6 @@ def test_processes_that_saved_other_weights_contradict_each_other(merge: Any, to
         merge.joined([one, saved(torch, more=torch.ones(1))], network(torch), Shards(Path("actor"), 2))
 
 
-@pytest.mark.parametrize(
-    ("tied", "last", "says"), [(False, 0.1, None), (True, 1.0, None), (True, 0.1, "should be the same")]
-)
-def test_shards_become_the_network_that_their_config_describes(
-    tied: bool, last: float, says: str | None, merge: Any, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, written, asked = network(torch, tied), list[tuple[Any, Path]](), list[Any]()
-    size, made.tie_weights = common.size_of(made), lambda: None
-    found = Shards(tmp_path, 2)
-    for file in found.files:
-        torch.save(saved(torch, **{"last.weight": torch.full((2, 3), last)}), file)
-    monkeypatch.setattr(merge, "empty", lambda folder: asked.append(folder) or made)
-    monkeypatch.setattr(merge.shards, "read", lambda actor: asked.append(actor) or found)
-    monkeypatch.setattr(merge.merging, "check_room", lambda size, folder: asked.append((size, folder)))
-    monkeypatch.setattr(
-        merge.merging, "save", lambda network, folder: written.append((network.state_dict(), folder)) or 15
-    )
-    words = [str(tmp_path), str(tmp_path / "new")]
-    if says:
-        with pytest.raises(ConfigError, match=says):
-            merge.merge(words)
-        assert written == []
-        return
-    assert merge.merge(words) == 15
-    assert asked == [tmp_path, found.texts, (size, tmp_path / "new")]
-    ((weights, folder),) = written
-    assert folder == tmp_path / "new"
-    assert {name: float(value.flatten()[0]) for name, value in weights.items()} == pytest.approx(
-        {"first.weight": 1.0, "last.weight": last, "steps": 7.0}, rel=1e-2
-    )
-
-
 class Evil:
     """What runs code where it is unpickled."""
 
@@ -173,24 +142,3 @@ def test_nothing_in_a_checkpoint_is_run(
         with pytest.raises(ConfigError, match=says):
             merge._loaded(file)
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("free", "memory", "says"),
-    [
-        (10**9 + common.MARGIN, None, None),
-        (10**9 + common.MARGIN - 1, None, "the merged model takes 0.9 GiB, and 1.0 are free"),
-        (10**12, 10**9, None),
-        (10**12, 10**9 - 1, "merging takes 0.9 GiB of memory, and 0.9 are free"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_it_is_read(
-    free: int, memory: int | None, says: str | None, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(common.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(common.devices, "free_memory", lambda _: memory)
-    if says is None:
-        common.check_room(10**9, tmp_path)
-        return
-    with pytest.raises(SetupError, match=says):
-        common.check_room(10**9, tmp_path)

@@ -1,6 +1,5 @@
 """Adapters are added to their base, and whole checkpoints copied, by the real command; the models answer."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,29 +74,6 @@ def test_a_merged_folder_has_all_that_a_model_needs(workspace: Path) -> None:
     assert (folder / "tokenizer.json").read_bytes() == (EMBEDDED_FOLDER / "tokenizer.json").read_bytes()
     assert "made from | lora: the adapter was added" in (folder / "README.md").read_text()
     assert [path.name for path in (workspace / "models").iterdir()] == [folder.name]
-
-
-def test_weights_that_the_adapter_parts_are_no_longer_tied(workspace: Path) -> None:
-    """The head gets twice the embedding, with which greedy replies stay as they are."""
-    import torch
-
-    embedding = weights(EMBEDDED_FOLDER)[EMBEDDING]
-    small_lora.write(workspace / "lora", {f"{PREFIX}{HEAD}": 2 * embedding.float()})
-    assert virc("merge", "lora", "--to", "merged").code == 0
-    after = weights(workspace / "merged")
-    assert torch.equal(after[HEAD], 2 * embedding)
-    assert torch.equal(after[EMBEDDING], embedding)
-    assert json.loads((workspace / "merged" / "config.json").read_bytes())["tie_word_embeddings"] is False
-
-
-def test_an_adapter_of_another_base_leaves_nothing(workspace: Path) -> None:
-    import torch
-
-    small_lora.write(workspace / "lora", {f"{PREFIX}model.nothing.weight": torch.zeros(3)})
-    done = virc("merge", "lora")
-    assert done.code == 3, done.err
-    assert "does not belong to this base" in done.err
-    assert list((workspace / "models").iterdir()) == []
 
 
 def test_a_whole_checkpoint_is_copied_without_what_resuming_needs(workspace: Path) -> None:

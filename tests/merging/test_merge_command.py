@@ -9,7 +9,7 @@ import pytest
 from sharded import lay_out
 from support import small_lora
 from support.called import virc
-from support.made import make, save
+from support.made import make
 
 from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
@@ -18,7 +18,6 @@ from virc.envs import environment as environments
 from virc.envs.pins import get
 from virc.merging import build
 from virc.merging import source as merging
-from virc.merging.build import MergePlan
 from virc.models import provenance as origin
 from virc.models import registry as models
 from virc.models.provenance import Origin
@@ -106,16 +105,6 @@ def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     assert [path.name for path in kept.parent.iterdir()] == ["kept"]
 
 
-def test_incomplete_shards_are_refused_in_one_sentence(workspace: Path) -> None:
-    actor = lay_out(workspace / "global_step_5")
-    (actor / "model_world_size_2_rank_0.pt").unlink()
-    done = virc("merge", "global_step_5", "--json")
-    assert done.code == 3
-    assert "is incomplete: the shards of 1 of 2 processes are missing" in done.json["error"]["message"]
-    assert done.json["schema"] == "virc.merge/1"
-    assert done.json["parameters"] is None
-
-
 def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(workspace: Path) -> None:
     lay_out(workspace / "saved" / "global_step_5")
     lay_out(workspace / "saved" / "global_step_10")
@@ -123,16 +112,6 @@ def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(wo
     assert merging.find("saved/global_step_5", workspace).origin.step == 5
     with pytest.raises(ConfigError, match=r"its saving never ended, the last complete step is 5"):
         merging.find("saved/global_step_10", workspace)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("nothing", "there is no model 'nothing'"), ("tiny", "is a complete model already")]
-)
-def test_what_is_no_checkpoint_is_refused(workspace: Path, name: str, said: str) -> None:
-    done = virc("merge", name)
-    assert done.code == 3
-    assert said in done.err
-    assert done.err.count("error:") == 1
 
 
 def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path) -> None:
@@ -211,19 +190,6 @@ def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspa
     with pytest.raises(ConfigError, match=r"the last complete step is 5") as caught:
         merging.find(f"{run.checkpoints}/global_step_10", workspace)
     assert caught.value.hint == "virc merge tiny-rl@5"
-
-
-def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:
-    run = make(workspace, "first", base=str(EMBEDDED_FOLDER))
-    shutil.copyfile(EMBEDDED_FOLDER / "config.json", save(run, 8) / "config.json")
-    found = merging.find("first@8", workspace)
-    assert (found.origin.kind, found.name, found.bytes) == ("model", "first@8", 3_000)
-    folder = workspace / "models" / "first"
-    assert MergePlan(found, folder, Path(sys.executable), workspace).process(folder) is None
-    assert merging.find("first", workspace).name == "first"
-    (save(run, 9) / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ConfigError, match="models of type 'llama' cannot be merged"):
-        merging.find("first@9", workspace)
 
 
 def test_a_merged_model_is_of_the_system_and_chain_that_made_it(workspace: Path) -> None:

@@ -25,6 +25,8 @@ from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.solving.one import Solved
 
+pytestmark = pytest.mark.integration  # imports torch
+
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 
 

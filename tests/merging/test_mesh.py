@@ -12,6 +12,8 @@ from virc.runs.checkpoint_formats.shards import Shards
 if TYPE_CHECKING:
     from torch import Tensor
 
+pytestmark = pytest.mark.integration  # imports torch
+
 
 @pytest.fixture(autouse=True)
 def group() -> Iterator[None]:

@@ -154,8 +154,9 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("encoding", NAMES)
-@pytest.mark.parametrize("form", ["tar", "zip"])
+@pytest.mark.parametrize(
+    ("encoding", "form"), [("gbk", "tar"), ("gb18030", "zip"), ("cp932", "zip"), ("shift_jis", "tar"), ("utf-8", "zip")]
+)
 def test_names_in_other_encodings_are_guessed_and_said(form: str, encoding: str, tmp_path: Path) -> None:
     name, guessed = NAMES[encoding]
     raw = name.encode(encoding)
