@@ -32,3 +32,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4032 x 3024 pixels, as a telephone makes them."""
     return targets.write_picture(tmp_path_factory.mktemp("pictures") / "photo.png", (4032, 3024))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """448 x 336 pixels, for what is said of any picture."""
+    return targets.write_picture(tmp_path_factory.mktemp("pictures") / "small.png", (448, 336))

@@ -37,12 +37,6 @@ TEXT = in_text(hermes)
 NO_ANSWER = 8
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """420 x 308 pixels."""
-    return targets.write_picture(tmp_path_factory.mktemp("pictures") / "small.png", (420, 308))
-
-
 def says(said: Said, wire: Wire | None = None, model: Listed = QWEN, *, streamed: bool = True) -> Scene:
     """A model that says one thing only."""
     return Scene(wire or Vllm(), model, TEXT, instead=lambda turn: said, streamed=streamed)

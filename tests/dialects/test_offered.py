@@ -27,9 +27,9 @@ WIRES: tuple[tuple[Wire, str], ...] = (
     [(*row, way) for row in WIRES for way in ((True, False) if row[1] in ("library", "vllm") else (True,))],
 )
 def test_a_server_that_is_told_of_the_tools_gets_its_calls_back(
-    wire: Wire, owner: str, streamed: bool, picture: Path
+    wire: Wire, owner: str, streamed: bool, small: Path
 ) -> None:
-    asked = _asked(Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), streamed=streamed), owner, picture)
+    asked = _asked(Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), streamed=streamed), owner, small)
     assert asked.is_right, (asked.faults, asked.done.err)
     assert all(body["tools"] for body in asked.chats)
     assert len(asked.chats) == 2
@@ -38,7 +38,7 @@ def test_a_server_that_is_told_of_the_tools_gets_its_calls_back(
     assert "<tool_call>" not in str(asked.chats[1]["messages"])
 
 
-def _asked(scene: Scene, owner: str, picture: Path) -> Asked:
+def _asked(scene: Scene, owner: str, small: Path) -> Asked:
     with play(scene) as server:
         keep(
             Probed(
@@ -53,4 +53,4 @@ def _asked(scene: Scene, owner: str, picture: Path) -> Asked:
                 calls="native",
             )
         )
-        return told(server, picture)
+        return told(server, small)

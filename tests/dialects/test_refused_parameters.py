@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import refusals
-import targets
 from asked import QUESTION, Asked, ask
 from refusals import CONTEXTS
 from server import Player, Refusal, Refusing, Scene, asks, play
@@ -99,12 +98,6 @@ SERVERS: Mapping[str, Wire] = {
     "dashscope": OpenAi(),
     "mlx": MlxVlm(),
 }
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """448 x 336 pixels."""
-    return targets.write_picture(tmp_path_factory.mktemp("pictures") / "small.png", (448, 336))
 
 
 def is_right_without(asked: Asked, refusing: Refusing) -> None:

@@ -155,10 +155,10 @@ CASES: dict[str, tuple[Wire, str, Rule, int]] = {
 
 @pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_a_zoom_of_two_turns_is_taken(name: str, streamed: bool, picture: Path) -> None:
+def test_a_zoom_of_two_turns_is_taken(name: str, streamed: bool, small: Path) -> None:
     wire, owner, rule, refusals = CASES[name]
     asked = _asked(
-        Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), streamed=streamed, refuse=rule), owner, picture
+        Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), streamed=streamed, refuse=rule), owner, small
     )
     assert asked.is_right, (asked.faults, asked.done.err)
     assert len(asked.refused) <= refusals
@@ -166,9 +166,9 @@ def test_a_zoom_of_two_turns_is_taken(name: str, streamed: bool, picture: Path) 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_of_several_calls_those_that_were_made_come_back(name: str, picture: Path) -> None:
+def test_of_several_calls_those_that_were_made_come_back(name: str, small: Path) -> None:
     wire, owner, rule, _ = CASES[name]
-    asked = _asked(Scene(wire, Listed("qwen3-vl-8b"), several(apart(structured())), refuse=rule), owner, picture)
+    asked = _asked(Scene(wire, Listed("qwen3-vl-8b"), several(apart(structured())), refuse=rule), owner, small)
     assert asked.is_right, (asked.faults, asked.done.err)
     (_, message), *_ = calling(asked.answered[-1])
     results = [each for each in asked.answered[-1]["messages"] if each["role"] == "tool"]
@@ -176,7 +176,7 @@ def test_of_several_calls_those_that_were_made_come_back(name: str, picture: Pat
 
 
 @pytest.mark.parametrize("name", ["mistral", "kimi", "groq", "nothing named", "litellm"])
-def test_what_a_server_asked_for_is_said_by_doctor_and_remembered(name: str, picture: Path) -> None:
+def test_what_a_server_asked_for_is_said_by_doctor_and_remembered(name: str, small: Path) -> None:
     wire, owner, rule, _ = CASES[name]
     told_alone = Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), refuse=rule)
     untold = replace(told_alone, instead=lambda turn: Said("I see a red rectangle."))
@@ -192,15 +192,15 @@ def test_what_a_server_asked_for_is_said_by_doctor_and_remembered(name: str, pic
         assert (found["calls"], bool(found["left_out"]), found["zoom_refused"]) == ("native", True, None)
         _keep(server.url, owner, left_out=tuple(found["left_out"]))
         before = len(server.refused)
-        asked = told(server, picture)
+        asked = told(server, small)
         assert asked.is_right, asked.done.err
         assert len(server.refused) == before
 
 
-def _asked(scene: Scene, owner: str, picture: Path) -> Asked:
+def _asked(scene: Scene, owner: str, small: Path) -> Asked:
     with play(scene) as server:
         _keep(server.url, owner)
-        return told(server, picture)
+        return told(server, small)
 
 
 def _keep(url: str, owner: str, **more: Any) -> None:
