@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data.converted import convert, records
+from data.converted import convert
 from data.llamafactory import example
 from PIL import Image, ImageDraw
 from support.called import Done, virc
@@ -17,9 +17,6 @@ from virc.backends.chatml import render
 from virc.backends.checkpoint import image_grid, image_settings
 from virc.backends.interface import Sampling
 from virc.backends.tokenizer import tokenizer
-from virc.data.convert.change import Target
-from virc.data.convert.convert import ConvertConfig
-from virc.data.convert.convert import convert as library_convert
 from virc.models.chat_protocol import of_weights
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED_FOLDER, find
@@ -71,13 +68,9 @@ def replies(row: Row) -> list[str]:
     ("choices", "answer", "taught"),
     [
         (["cat", "dog"], "B", "dog"),
-        (["B", "A"], "A", "A"),  # a choice, as it stands there
         (["yes", "no"], "(a)", "yes"),
-        (["cat", "dog", "cow"], "A, C", "cat, cow"),
         (["Dog", "cat"], "dog", "Dog"),
-        (["A. cat", "B. dog"], "B", "B"),
         (["(A) cat", "(B) dog"], "B", "B"),
-        (["1", "2"], "2", "2"),
     ],
 )
 def test_a_letter_is_taught_only_where_the_question_shows_letters(
@@ -118,11 +111,7 @@ def trained_ids(folder: Path, row: Row) -> list[int]:
     return list(spoken.encode(text, add_special_tokens=False).ids)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"boxes": [BOX]}, {"boxes": [BOX, [0, 0, 60.5, 50]]}, {"choices": ["37", "41 cm"]}],
-    ids=["answer", "crop", "two crops", "choices"],
-)
+@pytest.mark.parametrize("fields", [{}, {"boxes": [BOX, [0, 0, 60.5, 50]]}])
 def test_training_reads_the_tokens_that_solve_sends(tmp_path: Path, fields: Row) -> None:
     file = make_rows(tmp_path, fields)
     assert run_convert(file, tmp_path / "rows").code == 0
@@ -168,65 +157,12 @@ def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ..
     assert min(edges) > 200  # white all around: none of the figure is cut off
 
 
-def test_a_system_decides_how_large_pictures_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_MODEL", "tiny")  # which is for rows of no system
-    sizes = {}
-    for name, words in (("tiny", ()), ("vlaa-thinking", ()), ("vlaa-thinking", ("--model", "tiny"))):
-        to = tmp_path / f"{name}{len(words)}"
-        assert run_convert(make_rows(tmp_path, {}), to, "--system", name, *words).code == 0
-        sizes[to.name] = Image.open(to / rows_of(to)[0]["images"][0]).size
-    assert sizes["vlaa-thinking0"] == (420, 320) > sizes["tiny0"] == sizes["vlaa-thinking2"]
-
-
-@pytest.mark.parametrize(("more", "code"), [({"bbox": [1, 2, 3, 4]}, 5), ({}, 0)])
-def test_a_dry_run_reads_the_rows_without_the_engine(
-    more: Row, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("virc.training.preview.find_spec", lambda name: None)
-    assert run_convert(make_rows(tmp_path, {}), tmp_path / "rows").code == 0
-    (tmp_path / "rows" / "own.json").write_text(json.dumps([rows_of(tmp_path / "rows")[0] | more]))
-    done = virc("train", "tiny", "--stage", "instruct", "--data", "rows", "--from", "tiny", "--dry-run")
-    said = "nothing reads its column bbox" if more else "1 row can be read"
-    assert (done.code, said in done.err) == (code, True), done.err
-
-
-def test_boxes_follow_the_picture_that_is_made_smaller(tmp_path: Path) -> None:
-    assert run_convert(make_rows(tmp_path, {"boxes": [BOX]}), tmp_path / "rows").code == 0
-    (row,) = rows_of(tmp_path / "rows")
-    small = Image.open(tmp_path / "rows" / row["images"][0]).convert("L")
-    assert small.width * small.height <= 63_504
-    (box,) = row["boxes"]
-    dark = small.point(lambda value: 255 * (value < 128)).getbbox()
-    scale = small.width / 420, small.height / 320
-    assert dark
-    around = [dark[at] + (BOX[at] - (*PLACE[:2], 381, 231)[at]) * scale[at % 2] for at in range(4)]
-    assert box == pytest.approx(around, abs=1)
-
-
-def test_boxes_without_an_answer_are_the_answer(tmp_path: Path) -> None:
-    file = make_rows(tmp_path, {"answer": None, "boxes": [BOX]})
-    assert run_convert(file, tmp_path / "rows").code == 0
-    (row,) = rows_of(tmp_path / "rows")
-    assert len(row["images"]) == 1
-    said = json.loads(replies(row)[0].partition("<answer>")[2].removesuffix("</answer>"))
-    width, height = Image.open(tmp_path / "rows" / row["images"][0]).size
-    scale = (width / 420, height / 320) * 2
-    assert said == [pytest.approx([at * by for at, by in zip(BOX, scale, strict=True)], abs=1)]
-
-
 @pytest.mark.parametrize(
     ("fields", "words", "code", "said"),
     [
         ({"answer": None}, (), 5, "row 1: it has no answer"),
-        ({"boxes": [[0, 0, 500, 50]]}, (), 5, "its box [0, 0, 500, 50] is outside the picture"),
         ({"boxes": [[90, 0, 50, 50]]}, (), 5, "its box [90, 0, 50, 50] is turned round"),
-        ({"answer": "a</answer>b"}, (), 5, "message 2: the tags are not one think"),
-        ({"question": "What is <image><image>?"}, (), 5, "its messages have 3 <image> marks"),
         ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
-        ({"answer": "9", "answers": ["2"], "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
-        ({}, ("--model", "absent-model"), 3, "no model 'absent-model'"),
     ],
 )
 def test_a_row_that_teaches_nothing_is_refused(
@@ -235,25 +171,6 @@ def test_a_row_that_teaches_nothing_is_refused(
     done = run_convert(make_rows(tmp_path, fields), tmp_path / "rows", *words)
     assert (done.code, said in done.err) == (code, True), done.err
     assert not (tmp_path / "rows").exists()
-
-
-@pytest.mark.parametrize(
-    ("format", "words", "hint"),
-    [("batch", ("--answers",), "--format sft"), ("sft", ("--model", "tiny"), "--answers makes trajectories")],
-)
-def test_options_that_need_each_other_say_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, words: tuple[str, ...], hint: str
-) -> None:
-    file = make_rows(tmp_path, {})
-    assert convert(file, "--to", tmp_path / "rows", "--format", format, *words) in (2, 5)
-    assert hint in capsys.readouterr().err
-
-
-def test_the_model_that_learns_is_the_users_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_MODEL", "nowhere")
-    file = make_rows(tmp_path, {})
-    assert "there is no model 'nowhere'" in run_convert(file, tmp_path / "rows").err
-    assert run_convert(file, tmp_path / "rows", "--model", "tiny").code == 0
 
 
 def dark_part(image: Image.Image) -> tuple[int, int, int, int]:
@@ -289,59 +206,3 @@ def test_boxes_and_crops_of_trajectories_follow_smaller_pictures(tmp_path: Path,
     assert Image.open(tmp_path / "batch" / problem["image"]).size == small.size
     seen = dark_part(crop)
     assert [seen[0], crop.width - seen[2]] == pytest.approx([crop.width / 9] * 2, abs=crop.width / 15)
-
-
-def test_a_picture_that_fits_stays_the_file_that_it_is(tmp_path: Path) -> None:
-    file = make_rows(tmp_path, {"answers": ["38", "37"]})
-    make_figure(tmp_path / "figures/bars.png", (200, 100))
-    assert run_convert(file, tmp_path / "rows").code == 0
-    report = library_convert(
-        ConvertConfig([file], tmp_path / "again", "sft", target=Target(answers=True, model="tiny"))
-    )
-    assert report.reasons == [
-        "replies are in the chat protocol of tiny, and images have at most 63,504 pixels, as it sees them; "
-        "--model NAME is for another model"
-    ]
-    (name,) = rows_of(tmp_path / "rows")[0]["images"]
-    assert "<answer>37</answer>" in replies(rows_of(tmp_path / "rows")[0])[-1]  # of several the row's own
-    assert name == "figures/bars.png"
-    assert (tmp_path / "rows" / name).read_bytes() == (tmp_path / name).read_bytes()
-
-
-@pytest.mark.parametrize("format", ["batch", "prompts", "rl"])
-def test_a_conversation_becomes_its_first_question_and_answer(tmp_path: Path, format: str) -> None:
-    make_figure(tmp_path / "a.png")
-    said = ["<image>How many?", "Three.", "And red ones?", "Two."]
-    turns = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)]
-    (tmp_path / "own.jsonl").write_text(json.dumps({"id": 1, "messages": turns, "images": ["a.png"]}))
-    assert convert(tmp_path / "own.jsonl", "--to", tmp_path / "made", "--format", format) == 0
-    (found, *_) = records(tmp_path / "made", joined=False)["own"]
-    assert (found.question, found.answer) == ("How many?", "Three.")
-
-
-def test_boxes_of_problems_follow_a_smaller_picture(tmp_path: Path) -> None:
-    file = make_rows(tmp_path, {"boxes": [BOX]}, {"box": BOX})
-    assert convert(file, "--to", tmp_path / "made", "--format", "batch", "--max-pixels", 30_000) == 0
-    rows = [json.loads(line) for line in (tmp_path / "made/own.jsonl").read_text().splitlines()]
-    small = Image.open(tmp_path / "made" / rows[0]["image"])
-    left, top, right, bottom = dark_part(small)
-    margin = 10 * small.width / 420
-    around = pytest.approx([left - margin, top - margin, right + margin, bottom + margin], abs=2)
-    assert (rows[0]["boxes"], rows[1]["box"]) == ([around], around)
-
-
-def test_a_box_of_less_than_a_pixel_is_cropped(tmp_path: Path) -> None:
-    file = make_rows(tmp_path, {"boxes": [[300.6, 160.6, 300.9, 160.9]]})
-    assert run_convert(file, tmp_path / "rows").code == 0
-    assert len(rows_of(tmp_path / "rows")[0]["images"]) == 2
-
-
-def test_what_was_taken_for_what_is_said_once(tmp_path: Path) -> None:
-    for at in range(4):
-        make_figure(tmp_path / f"{at}.png", (200 + at, 100))
-    lines = [f"{at},{at}.png,How many?,{at}" for at in range(4)]
-    (tmp_path / "own.csv").write_text("\n".join(["id,image,question,answer", *lines]))
-    done = run_convert(tmp_path / "own.csv", tmp_path / "rows", "--split", "val=0.5", "--json")
-    assert len(done.json["reasons"]) == len(set(done.json["reasons"])) == 5
-    assert "tiny" in done.json["reasons"][-1]
-    assert "63,504" in done.json["reasons"][-1]

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from support.called import virc
 
@@ -22,22 +21,6 @@ def test_sizes_are_checked_on_the_grid_of_a_family(tmp_path: Path) -> None:
     assert other.code == 0
     assert "image 0 is announced with 320 x 288, and is shown at 336 x 280 px" in other.out
     assert virc("data", "check", tmp_path / "rows.jsonl", "--family", "nobody").code == 3
-
-
-@pytest.mark.parametrize(("side", "unit"), [(1000, "permille"), (560, "pixel")])
-def test_boxes_that_fit_both_are_of_a_thousand_in_square_pictures(side: int, unit: str, tmp_path: Path) -> None:
-    Image.new("RGB", (side, side)).save(tmp_path / "a.png")
-    look = '{"name": "crop_image", "arguments": {"bbox_2d": [100, 100, 400, 400], "image_index": 0}}'
-    turns = [
-        {"role": "user", "content": f"<image>Image 0: {side} x {side}.\nQuestion: How much?"},
-        {"role": "assistant", "content": f"<think>a</think><tool_call>{look}</tool_call>"},
-    ]
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "messages": turns, "images": ["a.png"]}))
-    (found,) = virc("data", "check", tmp_path / "rows.jsonl", "--workers", 1, "--json").json["datasets"]
-    assert (found["coordinates"], found["why"][:24]) == (unit, "the first boxes fit both"), found
-    for given in ("pixel", "permille"):  # 1000 is no multiple of 28, and pictures are shown so for permille alone
-        words = ("data", "check", tmp_path / "rows.jsonl", "--workers", 1, "--json", "--coordinates", given)
-        assert ("size_differs" in virc(*words).json["faults"]) == (side == 1000 and given == "pixel")
 
 
 def test_what_most_boxes_can_only_be_is_what_they_are_and_said(tmp_path: Path) -> None:

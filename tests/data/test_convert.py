@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data.converted import bare, convert, records, told, tree, write
+from data.converted import bare, convert, records, tree, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,7 +19,6 @@ from virc.data.convert.change import Target
 from virc.data.convert.convert import ConvertConfig
 from virc.data.convert.convert import convert as library_convert
 from virc.data.formats import prompts
-from virc.data.formats import registry as formats
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig
@@ -153,25 +151,6 @@ def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(published: 
     assert [(row.question, row.answer) for row in found] == [(row.question, row.answer) for row in known]
 
 
-@pytest.mark.parametrize("more", [(), (Message("user", "Go on."),)], ids=["finished", "unfinished"])
-@pytest.mark.parametrize("line", ["Question: What is {x}?", "Question: 已知 ∠A"])
-def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(
-    tmp_path: Path, line: str, more: tuple[Message, ...]
-) -> None:
-    messages = (Message("user", f"{MARK}{line}\nThink."), Message("assistant", "<think>a</think><answer>7</answer>"))
-    write(tmp_path / "a", "sft", [Record((*messages, *more), (Picture("", data=DATA[0]),), answer="7")])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "batch") == 0
-    (row,) = records(tmp_path / "b")["rows"]
-    assert (row.question, row.answer) == (line.removeprefix("Question: "), "7")
-
-
-def test_a_question_that_nothing_tells_is_a_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    messages = (Message("user", f"{MARK}Well?"), Message("assistant", "<think>a</think><answer>7</answer>"))
-    write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts") == 5
-    assert "row 1: its question is not known" in capfd.readouterr().err
-
-
 def test_problems_become_prompts_in_a_chat_protocol_that_is_named(
     everywhere: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,17 +162,6 @@ def test_problems_become_prompts_in_a_chat_protocol_that_is_named(
     (row, *_) = records(tmp_path / "out")["rows"]
     assert [message.role for message in row.messages] == ["system", "user"]
     assert f"Question: {row.question}\n" in row.messages[1].content
-
-
-def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
-    image = io.BytesIO()
-    Image.new("RGB", (56, 56)).save(image, "PNG")
-    record = Record((), (Picture("", data=image.getvalue()),), 1, "Which?", "b", {"choices": ["a", "b"]})
-    write(tmp_path / "a", "batch", [record])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts", "--protocol", "default") == 0
-    (row,) = records(tmp_path / "b")["rows"]
-    assert "Question: Which? Choices: a b\n" in row.messages[1].content
-    assert (row.question, row.extra["choices"]) == ("Which?", ["a", "b"])
 
 
 def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(drawn: Path, tmp_path: Path) -> None:
@@ -209,17 +177,6 @@ def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(drawn:
     assert records(tmp_path / "b") == records(drawn)
     assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "sft", "--coordinates", "pixel") == 0
     assert tree(tmp_path / "c") == tree(tmp_path / "b")
-
-
-def test_boxes_that_come_back_changed_are_said_in_their_unit(
-    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--coordinates", "permille") == 0
-    assert "all exact on the way back" in capfd.readouterr().err
-    rows = tmp_path / "a" / "trajectories.json"
-    rows.write_text(re.sub(r'(bbox_2d\\": \[\d*)\d', r"\g<1>7", rows.read_text()))
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--coordinates", "pixel") == 0
-    assert re.search(r"of them would come back changed, by up to [1-9]\d* thousandths\n", capfd.readouterr().err)
 
 
 def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Path], tmp_path: Path) -> None:
@@ -246,16 +203,6 @@ def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
     assert convert(*words, "--protocol", tmp_path / "target.json") == 0
     (rows,) = records(tmp_path / "out").values()
     assert {row.messages[0].content for row in rows} == {target["system"]}
-
-
-def test_a_given_chat_protocol_must_be_of_the_coordinates_asked_for(
-    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    words = (drawn, "--to", tmp_path / "out", "--format", "sft", "--protocol", drawn.parent / FILE_NAME)
-    for option, other, own in (("--coordinates", "permille", "pixel"), ("--images", "square_1000", "smart")):
-        assert convert(*words, option, other) == 3
-        assert f"is for {option.removeprefix('--')} {own}, not {other}" in capfd.readouterr().err
-    assert convert(*words, "--coordinates", "pixel") == 0
 
 
 def test_sources_of_two_chat_protocols_stay_apart(
@@ -293,23 +240,6 @@ def test_new_ids_of_several_sources_differ(tmp_path: Path) -> None:
     assert [row.id for row in records(tmp_path / "out")["all"]] == [f"all-{at}" for at in (1, 3, 4, 5, 6, 7)]
 
 
-def test_a_problem_needs_the_pictures_of_its_question_alone(drawn: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(drawn.parent, tmp_path / "set")
-    for crop in (each for each in folder.rglob("*.png") if not each.stem.endswith("-0")):
-        crop.unlink()
-    assert convert(folder / drawn.name, "--to", tmp_path / "out", "--format", "batch") == 0
-    assert all(len(row.images) == 1 for row in records(tmp_path / "out")["trajectories"])
-
-
-@pytest.mark.parametrize(("images", "noted"), [("smart", True), ("square_1000", False)])
-def test_squares_that_stay_squares_are_noted(
-    images: str, noted: bool, drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    words = ("--format", "trajectories", "--limit", "1", "--images", images)
-    assert convert(drawn, "--to", tmp_path / "a", *words) == 0
-    assert ("those of 1000 x 1000 px do not get their proportions back" in capfd.readouterr().err) is noted
-
-
 @pytest.mark.integration
 def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Path) -> None:
     assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--images", "square_1000") == 0
@@ -322,45 +252,3 @@ def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Pa
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
     (back,) = records(tmp_path / "b").values()
     assert all("1008 x 1008" in row.messages[1].content for row in back)
-
-
-def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, tmp_path: Path) -> None:
-    """Also what is not in the question of the row, as choices are not."""
-    (rows,) = records(drawn).values()
-    first = rows[0].messages[1]
-    asked = f"{rows[0].question} Choices: 5 6"
-    other = Message("user", first.content.replace(str(rows[0].question), asked))
-    row = msgspec.structs.replace(rows[0], messages=(rows[0].messages[0], other, *rows[0].messages[2:]))
-    write(tmp_path / "a", "sft", [row])
-    (tmp_path / "a" / FILE_NAME).write_bytes((drawn.parent / FILE_NAME).read_bytes())
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--images", "square_1000") == 0
-    (there,) = records(tmp_path / "b")["rows"]
-    assert f"Question: {asked}\n" in there.messages[1].content
-    assert there.question == row.question
-
-
-def test_formats_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
-    apart = {"conversation", "pairs", "published"}  # see test_saved_conversation, test_pairs
-    assert set(formats.names()) == {*FORMATS, *apart}
-    assert convert("x.json", "--to", "y", "--format", "stf") == 2
-    assert "sft" in capfd.readouterr().err
-
-
-def test_weights_are_one_for_each_dataset(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert convert(drawn, "--to", tmp_path / "out", "--format", "sft", "--weights", "1,2") == 2
-    assert "--weights needs one number per dataset, and has 2 for trajectories" in capfd.readouterr().err
-
-
-def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert convert(drawn, "--to", tmp_path / "out", "--format", "rl", "--json") == 0
-    fields = told(capfd.readouterr().out)
-    (dataset,) = fields["datasets"]
-    units = sum(len(row.messages) // 2 for rows in records(drawn).values() for row in rows)
-    assert (dataset["rows_in"], dataset["rows_out"], dataset["left_out"]) == (6, units, 0)
-    assert fields["schema"] == "virc.data.convert/1"
-    assert fields["images_bytes"] < fields["unshared_bytes"]
-    assert fields["error"] is None
-    assert convert(drawn, "--to", tmp_path / "out", "--format", "rl", "--json") == 2
-    failed = told(capfd.readouterr().out)
-    assert failed.keys() == fields.keys()
-    assert failed["error"]["message"] == f"{tmp_path / 'out'} is in use"

@@ -35,28 +35,9 @@ def test_a_field_of_two_kinds_is_a_flaw_of_the_second_row(first: Any, second: An
     assert said in flaw
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(1, 1.5), (None, "x"), ([], [1]), ({"a": 1}, {"b": "x"}), ("x", None), ("数学", "🙂")]
-)
-def test_what_the_reader_takes_is_none(first: Any, second: Any) -> None:
-    assert flaws({"field": first}, {"field": second}, {}) == [[], [], []]
-
-
-def test_a_list_of_two_kinds_is_a_flaw_of_its_own_row() -> None:
-    [[flaw]] = flaws({"field": [1, "x"]})
-    assert "field[]" in flaw
-
-
 def test_half_a_character_is_a_flaw() -> None:
     [[flaw]] = flaws({"field": ["\ud800"]})
     assert "half a character" in flaw
-
-
-def test_fields_without_end_are_not_all_remembered() -> None:
-    kinds = Kinds()
-    for number in range(1, 30_000):
-        assert not list(kinds.flaws(number, {f"field{number}": 1}))
-    assert len(kinds._first) <= 10_000
 
 
 def test_a_field_that_first_appears_after_the_start_of_a_file_is_a_flaw(
@@ -69,14 +50,3 @@ def test_a_field_that_first_appears_after_the_start_of_a_file_is_a_flaw(
     found = {row.number: row.flaws for row in get("trajectories").read(only_source(file)) if row.flaws}
     assert found == {201: ("more is in no row of the first 0 MiB: LLaMA-Factory stops at it",)}
     assert not any(row.flaws for row in get("trajectories").read(only_source(file), 2))  # the start is not known
-
-
-def test_rows_come_with_the_flaws_of_their_fields(tmp_path: Path) -> None:
-    rows = [{"messages": TURNS, "answer": answer} for answer in (4, "4")]
-    file = tmp_path / "a.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = only_source(file)
-    first, second = get(source.format).read(source)
-    assert first.flaws == ()
-    assert second.record
-    assert "answer is text, and a number in row 1" in second.flaws[0]

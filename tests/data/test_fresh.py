@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError, UsageError
 from virc.core.files import fresh_folder
 
 HOLD = """
@@ -93,15 +93,6 @@ def test_an_empty_folder_is_filled_and_keeps_its_mode(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_link_to_an_empty_folder_leads_to_a_filled_one(tmp_path: Path) -> None:
-    (tmp_path / "disk/a").mkdir(parents=True)
-    (tmp_path / "a").symlink_to(tmp_path / "disk/a")
-    fill(tmp_path / "a")
-    assert (tmp_path / "a").is_symlink()
-    assert names(tmp_path / "disk/a") == ["rows.jsonl"]
-    assert names(tmp_path / "disk") == ["a"]
-
-
 def test_a_folder_or_file_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/mine.txt").write_text("keep")
@@ -111,26 +102,3 @@ def test_a_folder_or_file_in_use_is_left_alone(tmp_path: Path) -> None:
             fill(tmp_path / name)
     assert names(tmp_path) == ["a", "b"]
     assert names(tmp_path / "a") == ["mine.txt"]
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root can write")
-def test_a_parent_that_cannot_be_written_is_said() -> None:
-    with pytest.raises(VircError, match="cannot make the folder /proc/a: "):
-        fill(Path("/proc/a"))
-
-
-@pytest.mark.parametrize("name", ["x" * 300, "file/a", "a\0b"])
-def test_a_place_where_no_folder_can_be_is_one_sentence(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("keep")
-    with pytest.raises(VircError, match="cannot make the folder"):
-        fill(tmp_path / name)
-    assert names(tmp_path) == ["file"]
-
-
-def test_what_is_no_folder_of_ours_in_the_way_is_said(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/mine.txt").write_text("keep")
-    (tmp_path / ".a.partial").symlink_to(tmp_path / "other")
-    with pytest.raises(VircError, match="cannot make the folder"):
-        fill(tmp_path / "a")
-    assert names(tmp_path / "other") == ["mine.txt"]

@@ -5,12 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.public_layouts import lines, saved
+from support.public_layouts import saved
 
 from virc.core.errors import DataError
-from virc.data.proposing import pictures_elsewhere
 from virc.data.rows.laid_out import record_of
-from virc.systems.layouts.layout import Column, Layout, Part, value_of
+from virc.systems.layouts.layout import Layout
 
 ROW: dict[str, Any] = {
     "q": "Which?",
@@ -31,32 +30,6 @@ def read(folder: Path, row: dict[str, Any], **fields: Any) -> Any:
     saved(folder, "a.png", 0)
     layout = msgspec.convert({"about": "mine", "question": "q", "images": "i", **fields}, Layout)
     return record_of(ROW | row, layout, folder, None)
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        (Part(columns=("A", "B", "C")), ["x", "z"]),
-        (Part(text="p/{n:012}.jpg"), "p/000000000007.jpg"),
-        (Part(text="{B}\n{q}"), "Which?"),
-        (Part(text="{hint}\n{q}"), "Which?"),
-        (Part(columns=("A", "hint")), ["x"]),
-        (Part(text="{q}: {A}"), "Which?: x"),
-        (Part(text="{hints}\n{void}\n{q}"), "a\nb\nWhich?"),
-        (Part(text="none"), "none"),
-        ("j.k.0", 1),
-        (Part(column="q", before="?"), "Which"),
-        (Part(columns=("X", "Y")), msgspec.UNSET),
-    ],
-)
-def test_a_column_is_a_part_or_several(column: Column, value: Any) -> None:
-    assert value_of(ROW, column) == value
-
-
-@pytest.mark.parametrize("wrong", [{"after": "x"}, {"column": "a", "columns": ["b"]}, {"column": "a", "text": "{b}"}])
-def test_a_part_names_columns_in_one_way(wrong: dict[str, Any]) -> None:
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(wrong, Part)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +84,6 @@ def test_a_list_of_texts_is_no_answer(tmp_path: Path) -> None:
         read(tmp_path, {"a": ["a", "b"]}, answer="a")
 
 
-@pytest.mark.parametrize("question", ["<image 2> is?", "<image2> is?", "<image_2> is?"])
-def test_a_picture_that_is_named_has_to_be_there(question: str, tmp_path: Path) -> None:
-    assert read(tmp_path, {"q": question.replace("2", "1")}).question
-    with pytest.raises(DataError, match="names <image 2>, and has 1 image"):
-        read(tmp_path, {"q": question})
-
-
 @pytest.mark.parametrize(
     ("box", "fields"),
     [
@@ -133,35 +99,6 @@ def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
     assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]
 
 
-def test_each_of_several_boxes_and_of_several_folders_is_read(tmp_path: Path) -> None:
-    boxes = [[10, 20, 20, 30], [0, 5, 7, 9]]
-    saved(tmp_path, "a.png", 0)
-    fields = {"about": "mine", "question": "q", "images": "i", "boxes": "b", "box": "size", "folder": ["one", "two/"]}
-    row = ROW | {"b": boxes, "i": ["one/a.png", "two/a.png"]}
-    found = record_of(row, msgspec.convert(fields, Layout), tmp_path, None)
-    assert found.extra["boxes"] == [(10, 20, 30, 50), (0, 5, 7, 14)]
-    assert [each.name for each in found.images] == ["a.png", "a.png"]
-
-
 def test_boxes_in_shares_of_the_sides_become_pixels(tmp_path: Path) -> None:
     (box,) = read(tmp_path, {"b": [0, 0, 0.5, 1]}, boxes="b", coordinates="unit").extra["boxes"]
     assert box == pytest.approx([0, 0, 126, 196])
-
-
-@pytest.mark.parametrize(
-    ("name", "place", "where"),
-    [
-        ("1.png", "pics/1.png", "as pics/{i}"),
-        ("set/pics/1.png", "pics/1.png", "without set/"),
-        ("1.png", "1.png", None),
-    ],
-)
-def test_pictures_of_another_folder_are_read_by_a_layout_that_is_proposed(
-    name: str, place: str, where: str | None, tmp_path: Path
-) -> None:
-    for at in range(2):
-        saved(tmp_path, place.replace("1", str(at)), at)
-    rows = [{"question": f"Is it {at}?", "image": name.replace("1", str(at)), "answer": "a"} for at in range(2)]
-    found = pictures_elsewhere(lines(tmp_path / "my rows.jsonl", rows))
-    said = f"virc data layout '{tmp_path / 'my rows.jsonl'}' --write mine.yaml writes a layout with that, for --layout"
-    assert found == (where and f"there are pictures {where.replace('{i}', '{image}')}: {said} mine.yaml")

@@ -1,22 +1,17 @@
 """Parquet that is damaged, of another kind, or made to fill the memory: a fault says so, and what is sound is read."""
 
 import os
-import sys
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data.parquet_sets import PROMPT, info, row, source
-from support import crux
+from data.parquet_sets import PROMPT, row
 
-from virc.core.errors import DataError, SetupError
-from virc.core.extras import install
+from virc.core.errors import DataError
 from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import prompts, rl
-from virc.data.formats import registry as formats
-from virc.data.formats.registry import Source, Writing
-from virc.data.rows.pictures import PictureStore
+from virc.data.formats.registry import Source
 
 
 def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:
@@ -89,48 +84,3 @@ def test_what_is_no_parquet_says_so_when_it_is_read(tmp_path: Path, content: byt
     for module in (rl, prompts):
         with pytest.raises(DataError, match=sentence):
             list(module.read(Source(path, module.NAME, "x")))
-
-
-def test_parquet_of_other_columns_is_of_no_format(tmp_path: Path) -> None:
-    found = source(tmp_path, {"text": "x"})
-    assert not rl.recognises(found.file)
-    assert not prompts.recognises(found.file)
-    with pytest.raises(DataError, match="has no column prompt"):
-        list(rl.read(found))
-    with pytest.raises(DataError, match="of no known format"):
-        formats.sources(found.file)
-
-
-def test_formats_are_recognised_by_their_columns(tmp_path: Path) -> None:
-    made = crux.build(tmp_path, rows=2)
-    assert [found.format for found in formats.sources(made.train)] == ["rl"]
-    for name, rows, format in (
-        ("a", row(**info(reference="x")), "rl"),
-        ("b", row(**info()), "prompts"),
-        ("c", row(extra_info=...), "prompts"),
-    ):
-        (tmp_path / name).mkdir()
-        assert [found.format for found in formats.sources(source(tmp_path / name, rows).file)] == [format]
-    assert not rl.recognises(tmp_path)
-    assert not rl.recognises(tmp_path / "none")
-    assert not rl.recognises(Path("\0"))
-
-
-def test_without_pyarrow_reading_and_writing_say_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = source(tmp_path, row())
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert rl.recognises(found.file)
-    assert not rl.recognises(Path(__file__))
-    writing = Writing(PictureStore(tmp_path))
-    for act in (lambda: list(rl.read(found)), lambda: rl.write(tmp_path, "set", [], writing)):
-        with pytest.raises(SetupError, match="need the extra data") as raised:
-            act()
-        assert raised.value.hint == install("data")
-
-
-def test_images_that_stand_twice_are_read_once(tmp_path: Path) -> None:
-    made = crux.build(tmp_path, rows=1)
-    assert any(name.startswith("extra_info.images.") for name in parquet_rows.column_names(made.train))
-    assert not any(name.startswith("extra_info.images.") for name in rl.columns(made.train))

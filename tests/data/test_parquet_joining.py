@@ -72,12 +72,3 @@ def test_rows_are_joined_only_where_one_continues_the_other() -> None:
     (swapped,) = joined_units([row(1, units[1]), row(2, units[0])])
     assert swapped.record
     assert swapped.record.messages == units[1].messages
-
-
-def test_the_tool_of_an_unknown_unit_survives_joining() -> None:
-    asked = msgspec.structs.replace(example(2), messages=example(2).messages[:-1])
-    units = list(rl.split(msgspec.structs.replace(asked, extra={"tool_info_gt": {"name": "scale_image"}})))
-    assert [unit.extra["tool_info_gt"]["name"] for unit in units] == ["crop_image", "scale_image"]
-    (joined,) = joined_units([Row(1, units[0]), Row(2, units[1])])
-    assert joined.record
-    assert joined.record.extra == {"tool_info_gt": {"name": "scale_image"}}

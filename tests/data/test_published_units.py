@@ -69,36 +69,9 @@ def test_what_was_joined_lacks_its_answers_and_nothing_else(units: tuple[Path, P
     assert not any("tool_info_gt" in row for row in rows), "the tool of a unit that is not there"
 
 
-@pytest.mark.parametrize("format", ["batch", "prompts"])
-def test_each_problem_comes_once_whatever_the_order(format: str, units: tuple[Path, Path], tmp_path: Path) -> None:
-    done = converted(shuffled(units[0]), tmp_path / "to", format, "--json")
-    assert done.code == 0, done.err
-    assert done.json["datasets"][0]["rows_out"] == 5
-    assert "end before" not in done.err
-
-
 def test_units_with_their_references_stay_whole(units: tuple[Path, Path], tmp_path: Path) -> None:
     assert converted(units[1], tmp_path / "rl", "rl", "--name", "rows").code == 0
     done = converted(shuffled(tmp_path / "rl/rows.parquet"), tmp_path / "to", "sft", "--name", "rows")
     assert done.code == 0, done.err
     assert "end before" not in done.err
     assert messages(tmp_path / "to/rows.json") == messages(units[1])
-
-
-def test_rows_of_which_no_reply_is_known_are_one_sentence(units: tuple[Path, Path], tmp_path: Path) -> None:
-    table = pq.read_table(units[0])
-    first = [at for at, prompt in enumerate(table["prompt"].to_pylist()) if len(prompt) == 2]
-    file = tmp_path / "first.parquet"
-    pq.write_table(table.take(pa.array(first)), file)
-    done = converted(file, tmp_path / "to", "sft")
-    assert (done.code, done.out) == (5, "")
-    assert "no row is left to write" in done.err
-    assert "--format batch writes the problems" in done.err
-
-
-def test_a_smaller_limit_is_part_of_a_larger_one(units: tuple[Path, Path], tmp_path: Path) -> None:
-    for limit in (2, 3):
-        assert converted(units[0], tmp_path / str(limit), "sft", "--limit", limit, "--name", "rows").code == 0
-    few, more = (messages(tmp_path / f"{limit}/rows.json") for limit in (2, 3))
-    assert (len(few), len(more)) == (2, 3)
-    assert all(row in more for row in few)

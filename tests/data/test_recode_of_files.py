@@ -72,13 +72,6 @@ def test_a_replayed_row_has_crops_of_the_sizes_of_solve(more: dict[str, Any]) ->
     assert [Image.open(_bytes(each)).size for each in there.images] == [each.size for each in session.images]
 
 
-def test_on_a_square_image_crops_are_cut_from_the_square() -> None:
-    target = spoken(images="square_1000")
-    there = replayed(row_of(rolled(spoken())), "Where?", spoken(), target, Boxes())
-    alone = msgspec.structs.replace(there, extra={})  # the square is what the row has as its file
-    assert check_row(Rules("solutions", "pixel", target), Row(1, alone)).faults == ()
-
-
 def test_a_reworded_row_has_crops_of_the_same_part_of_the_file() -> None:
     replies = ([0.2537, 0.2511, 0.5013, 0.4987], 0), ([0.3333, 0.3, 0.9, 0.77], 1)
     source, target = spoken("unit"), spoken("unit", name="system")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.called import virc
 
-from virc.core.errors import DataError
 from virc.data.convert.recode import reworded
 from virc.data.rows.record import Message, Picture, Record
 from virc.data.synth import worked
@@ -38,7 +37,6 @@ CALLED = Grammar(
 )  # fmt: skip
 ACTED = Grammar(think=None, calls=(CallForm(body="actions"),), answer=None)
 GRAMMARS = {"tags": TAGS, "bare": BARE, "marked": MARKED, "listed": LISTED, "called": CALLED, "acted": ACTED}
-CROP = ToolText("crop_image", {"bbox_2d": [28, 14, 84, 70], "image_index": 0})
 
 
 def look(thought: str, name: str, **arguments: object) -> str:
@@ -80,62 +78,12 @@ def replies(record: Record) -> list[str]:
     return [each.content for each in record.messages if each.role == "assistant"]
 
 
-def test_a_call_without_a_tool_is_left_out_and_its_thought_stays(record: Record) -> None:
-    found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(MARKED))
-    thought = "Look at A. It is too small to read. A is 40."
-    said = f"<|begin_of_thought|>{thought}<|end_of_thought|>\n<|s|>40<|e|>"
-    assert found.messages == (Message("user", f"<image>{QUESTION}"), Message("assistant", said))
-    assert len(found.images) == 1
-
-
-def test_a_call_of_a_tool_that_both_have_keeps_its_arguments(record: Record) -> None:
-    found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "scale_image", "crop_image"))
-    assert '"scale_factor": 2.0' in replies(found)[1]
-    assert '"image_index": 1' in replies(found)[1]
-    with pytest.raises(DataError, match="message 3: the tags are not"):
-        reworded(turned(record, "no tags"), QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
-    wrong = look("a", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=5)
-    with pytest.raises(DataError, match=r"message 3: .*image_index is 5"):
-        reworded(turned(record, wrong), QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
-
-
-def turned(record: Record, reply: str) -> Record:
-    return msgspec.structs.replace(record, messages=(*record.messages[:2], Message("assistant", reply)))
-
-
-def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) -> None:
-    target = chat_protocol(MARKED, first=r"{question} Put it into \boxed{}.")
-    assert replies(reworded(record, QUESTION, worked.PROTOCOL, target))[0].endswith(r"<|s|>\boxed{40}<|e|>")
-
-
-@pytest.mark.parametrize(
-    ("more", "point"),
-    [
-        ({}, "[28, 14]"),
-        ({"coordinates": "unit"}, "[0.2545, 0.1726]"),  # the middle of the pixel: 28.5 of 112, 14.5 of 84
-        ({"coordinates": "thousand"}, "[254, 172]"),
-    ],
-)
-def test_points_are_the_middles_of_their_pixels(more: dict[str, Any], point: str, tmp_path: Path) -> None:
-    protocol = msgspec.structs.replace(worked.PROTOCOL, tools=("crop_around_point",))
-    step = look("Look at A.", "crop_around_point", point_2d=[28, 14], half=28, image_index=0)
-    inside = look("In it.", "crop_around_point", point_2d=[20, 11], half=28, image_index=1)
-    record = told(tmp_path, (step, inside, STEPS[2]), protocol)
-    found = reworded(record, QUESTION, protocol, chat_protocol(TAGS, "crop_around_point", **more))
-    assert all(part in replies(found)[0] for part in (f'"point_2d": {point}', '"half": 28'))
-    assert ('"point_2d": [20, 11]' in replies(found)[1]) == (not more)  # of the sides of its own picture
-
-
 @pytest.mark.parametrize(
     ("more", "box"),
     [
         ({}, "[28, 14, 84, 70]"),
-        ({"coordinates": "thousand"}, "[250, 167, 750, 833]"),  # of 112 and 84: 250, 166.67, 750, 833.33
         ({"coordinates": "unit"}, "[0.25, 0.1667, 0.75, 0.8333]"),
-        ({"coordinates": "unit", "box": "center"}, "[0.5, 0.5, 0.5, 0.6667]"),  # 56 of 84 px high
         ({"box": "center"}, "[56, 42, 56, 56]"),
-        ({"box": "corners_yx"}, "[14, 28, 70, 84]"),
-        ({"coordinates": "original"}, "[28, 14, 84, 70]"),
     ],
 )
 def test_boxes_are_written_as_the_other_system_counts_them(more: dict[str, Any], box: str, record: Record) -> None:
@@ -146,21 +94,6 @@ def test_boxes_are_written_as_the_other_system_counts_them(more: dict[str, Any],
     ]
     assert [each.role for each in found.messages] == ["user", "assistant", "user", "assistant"]
     assert len(found.images) == 2
-
-
-def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> None:
-    again = look("Again.", "crop_image", bbox_2d=[0, 0, 56, 56], image_index=2)
-    record = told(tmp_path, (*STEPS[:2], again, STEPS[2]))
-    with pytest.raises(DataError, match="it needs image 2, which no tool of this system makes"):
-        reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
-    inside = look("In it.", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=1)
-    record = told(tmp_path, (STEPS[0], inside, STEPS[2]))
-    with pytest.raises(DataError, match="message 5: the grammar has no way to write a call of crop_image"):
-        reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image"))
-    kept = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(CALLED, "crop_image"))
-    assert replies(kept)[1] == (
-        '<think>In it.</think>\nAction:\n{"name": "look", "arguments": {"image_index": 1, "area": [0, 0, 28, 28]}}'
-    )
 
 
 def test_images_of_several_calls_of_a_turn_keep_their_places(tmp_path: Path) -> None:
@@ -198,15 +131,6 @@ def test_what_is_written_is_read_again(name: str, think: str, answer: str, box: 
         assert parse(text, grammar) == turn
 
 
-def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
-    with pytest.raises(FormatError, match="the tags are not one think"):
-        written(Turn("a </think> b", answer="c"), TAGS)
-    with pytest.raises(FormatError, match="no way to write a call of crop_image"):
-        written(Turn("a", (CROP,)), MARKED)
-    with pytest.raises(FormatError, match="no way to write a call of crop_image"):
-        written(Turn("a", (ToolText("crop_image", {"image_index": 0}),)), LISTED)
-
-
 @pytest.mark.integration
 def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) -> None:
     made = ("--count", 6, "--seed", 3, "--workers", 1, "--formats", "sft,batch")
@@ -230,28 +154,6 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
     (alone / "text.json").write_text(json.dumps(content))
     wrong = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
     assert wrong.json["faults"] == {"answer_differs": 1}
-
-
-def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path) -> None:
-    made = ("--count", 4, "--seed", 3, "--workers", 1, "--formats", "batch")
-    assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
-    rows = tmp_path / "own" / "problems.jsonl"
-    named = ("--format", "batch", "--system", "visual-rft")
-    assert virc("data", "convert", rows, "--to", tmp_path / "named", *named).code == 0
-    mixed = ("--format", "batch", "--name", "mix")
-    done = virc("data", "convert", rows, tmp_path / "named", "--to", tmp_path / "mix", *mixed)
-    assert done.code == 0, done.err
-    lines = [json.loads(line) for line in (tmp_path / "mix" / "mix.jsonl").read_text().splitlines()]
-    assert [line.get("data_source") for line in lines] == [None] * 4 + ["visual-rft"] * 4
-
-
-def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
-    made = ("--count", 1, "--workers", 1, "--formats", "sft")
-    assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
-    words = ("--format", "sft", "--system", "virgo", "--coordinates", "permille")
-    done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
-    assert done.code == 2
-    assert "a system decides coordinates, images and chat protocol" in done.err
 
 
 BOXES = """name: bare
@@ -279,24 +181,6 @@ def bare_rows(tmp_path: Path) -> Path:
         del row["answer"]
     (tmp_path / "bare" / "trajectories.json").write_text(json.dumps(rows))
     return tmp_path / "bare" / "trajectories.json"
-
-
-@pytest.mark.integration
-def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_path: Path) -> None:
-    done = virc("data", "convert", bare_rows, "--to", tmp_path / "rl", "--format", "rl")
-    assert done.code == 0, done.err
-    checked = virc("data", "check", tmp_path / "rl", "--system", tmp_path / "bare.yaml", "--json")
-    assert checked.json["faults"] == {}, checked.out
-
-
-@pytest.mark.integration
-def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -> None:
-    problems = (tmp_path / "d" / "problems.jsonl").read_text().splitlines()
-    done = virc("data", "convert", bare_rows, "--to", tmp_path / "batch", "--format", "batch")
-    assert done.code == 0, done.err
-    (file,) = (tmp_path / "batch").glob("*.jsonl")
-    found = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
-    assert found == [json.loads(line)["answer"] for line in problems]
 
 
 @pytest.mark.integration

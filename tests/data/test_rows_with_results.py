@@ -17,7 +17,7 @@ from virc.data.convert.change import Change, changed
 from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import joined, split_results
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
@@ -109,33 +109,6 @@ def test_rows_pass_and_are_read_as_they_were_said(name: str, tmp_path: Path) -> 
     assert trace.answer == "4"
 
 
-def test_an_error_without_words_ends_a_reply_within_a_turn() -> None:
-    grammar = msgspec.structs.replace(OWN.grammar, stop=("</tool_call>",))
-    protocol = msgspec.structs.replace(
-        OWN, results="inline", errors="show", after_error="{error}", error_texts={"image": "\n\n"}, grammar=grammar
-    )
-    replies = [said(crop(0, 0, 40, 40, index=9)), said(crop(0, 0, 100, 60)).replace(" look", "\n\nlook"), answer("4")]
-    session = Session(protocol, "How many?", [Image.new("RGB", (280, 196))], tools=tools.known())
-    for reply in replies:
-        session.feed(Reply(reply))
-    record = split_results(Record(tuple(joined(session.trace().messages))), protocol)
-    assert [each.content for each in record.messages if each.role == "assistant"] == replies
-
-
-@pytest.mark.parametrize("results", ["inline", "assistant"])
-def test_results_of_any_tool_and_of_a_broken_call_part_the_replies(results: Any, tmp_path: Path) -> None:
-    protocol = msgspec.structs.replace(PROTOCOLS[results], after_scale="\n{image}Scaled.")
-    scaled = said(("scale_image", {"scale_factor": 0.5, "image_index": 0}))
-    replies = [scaled, f"<think>I look.</think>\n<tool_call>\n{{{crop}\n</tool_call>", scaled, answer("4")]
-    record = split_results(row_of(protocol, tmp_path, replies), protocol)
-    assert [each.content for each in record.messages if each.role == "assistant"] == replies
-
-
-def test_a_reply_that_looks_like_a_result_stays_whole_where_results_are_the_users() -> None:
-    record = Record((Message("user", "?"), Message("assistant", "It says\n[4]\nthere.\nERROR: none.\n")))
-    assert split_results(record, FROM_FILE) == split_results(record, None) == record
-
-
 def in_reply(record: Record, old: str, new: str) -> Record:
     messages = tuple(Message(each.role, each.content.replace(old, new)) for each in record.messages)
     assert messages != record.messages
@@ -162,69 +135,10 @@ def test_a_call_about_the_image_of_one_at_fault_is_checked(name: str, tmp_path: 
     assert "turn 1: bbox_2d [0, 0, 0, 60] holds no pixel" in found[0]
 
 
-STRICT = msgspec.structs.replace(FROM_FILE, errors="redraw")
-
-
-@pytest.mark.parametrize(
-    ("protocol", "index", "box"),
-    [
-        (msgspec.structs.replace(STRICT, index_counts="inputs"), 1, (0, 0, 100, 60)),
-        (msgspec.structs.replace(STRICT, coordinates="original"), 1, (600, 400, 800, 600)),
-    ],
-    ids=["numbers of inputs", "pixels of the file"],
-)
-def test_calls_are_held_against_the_inputs_and_their_files(
-    protocol: Protocol, index: int, box: tuple[int, ...], tmp_path: Path
-) -> None:
-    called = said(*(crop(*box, index=at) for at in (0, index)))
-    record = row_of(protocol, tmp_path, (called, answer("4")), inputs=2)
-    assert faults(record, protocol) == []
-    rules = Rules("solutions", protocol.coordinates, protocol)
-    trace = show.trace_of(record, show.images_to_show(record, rules), rules)
-    assert [call.index for unit in trace.units for call in unit.calls] == [0, 1]
-    as_given = Rules("solutions", "permille", protocol).view([(56, 84)], [(56, 84)])
-    assert (as_given.coordinates, as_given.sizes) == ("permille", [(56, 84)])
-
-
-class Halves(Reader):
-    """A tool that returns two images."""
-
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {**tools.schemas(("crop_image",))[0]["function"], "name": "read_text"},
-    }
-
-    def apply(self, call: Call, source: Any) -> Any:
-        left, top, right, bottom = call.box or (0, 0, 0, 0)
-        return Result(images=[source.crop((left, top, at, bottom)) for at in (right, (left + right) // 2)])
-
-
-def test_what_a_call_makes_is_held_against_the_images_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All images of one call; none of a reply that is no JSON; with lines that a chat protocol has in its own words."""
-    line = "Picture {index}: {width} by {height}."
-    broken = f"<think>I look.</think>\n<tool_call>\n{{{crop}\n</tool_call>"
-    shown = msgspec.structs.replace(FROM_FILE, image_line=line)
-    record = row_of(shown, tmp_path, (said(crop(0, 0, 100, 60)), broken, answer("4")))
-    assert faults(record, shown) == []
-    (wrong,) = faults(in_reply(record, "Picture 0: ", "Picture 0: 1"), shown)
-    assert wrong.startswith("size_differs: image 0 is announced with 1")
-    monkeypatch.setitem(tools._CUSTOM, "read_text", Halves())
-    plain = msgspec.structs.replace(OWN, tools=(*OWN.tools, "read_text"))
-    halves = said(("read_text", {"bbox_2d": [0, 0, 300, 100], "image_index": 0}))
-    (tmp_path / "other").mkdir()
-    record = row_of(plain, tmp_path / "other", (halves, answer("4")))
-    assert (len(record.images), faults(record, plain)) == (3, [])
-
-
 def test_a_crop_of_another_place_is_found_by_its_pixels(tmp_path: Path) -> None:
     record = row_of(FROM_FILE, tmp_path)
     shifted = in_reply(record, "[100, 60, 200, 150]", "[40, 20, 140, 110]")
     assert any("levels of 255" in each for each in faults(shifted, FROM_FILE))
-
-
-def test_an_image_of_the_assistant_is_a_fault_where_results_are_the_users(tmp_path: Path) -> None:
-    record = row_of(PROTOCOLS["inline"], tmp_path)
-    assert any("mark_misplaced" in each for each in faults(record, FROM_FILE))
 
 
 @pytest.mark.parametrize("source", PROTOCOLS)

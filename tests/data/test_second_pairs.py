@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support import published_pairs
 from support.called import virc
 
 # zhangquanchen/VisRL, src/visrl_stage2/data/aligner.py, crop_and_convert_to_image, on pictures whose pixels say where
@@ -56,39 +55,3 @@ def test_the_second_pair_shows_the_part_of_the_better_box(
     assert part.tobytes() == whole.crop(edges).tobytes()
     assert "chosen_step" not in answers
     assert "rejected_step" not in answers
-
-
-def test_it_counts_before_entries_that_cannot_say_it(tmp_path: Path) -> None:
-    file = published_pairs.visrl(tmp_path)  # with the entry of the stage that learns boxes alone
-    assert len(converted(file, tmp_path / "both")) == 6
-    done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "pairs")
-    assert done.code == 0, done.err
-    assert len((tmp_path / "to" / "demo_rl_data_stage1.jsonl").read_text().splitlines()) == 3
-
-
-@pytest.mark.parametrize(
-    ("box", "fault"),
-    [
-        ("[0.5, 0.1, 0.5, 0.9]", "has no pixels: [0.5, 0.1, 0.5, 0.9]"),
-        ("[0.1, 0.1, 0.2, 0.2], [0.3, 0.3, 0.4, 0.4]", "is not one box"),
-        ("the left half", "is not one box: the left half"),
-        ("[0.1, 0.1, 2.4, 0.2]", "outside the picture"),
-    ],
-)
-def test_a_part_that_cannot_be_cut_out_is_said(box: str, fault: str, tmp_path: Path) -> None:
-    file = written(tmp_path / "from", (100, 80), box)
-    done = virc("data", "convert", file, "--system", "visrl", "--to", tmp_path / "to", "--format", "pairs")
-    assert done.code != 0
-    assert fault in done.err
-    assert "Traceback" not in done.err
-
-
-def test_a_row_without_a_turn_of_the_user_is_said(tmp_path: Path) -> None:
-    file = written(tmp_path / "from", (100, 80), "[0.1, 0.1, 0.2, 0.2]")
-    rows = json.loads(file.read_text())
-    rows.append({**rows[0], "conversations": [{"from": "gpt", "value": "<image>\nIt is there."}]})
-    file.write_text(json.dumps(rows))
-    done = virc("data", "convert", file, "--system", "visrl", "--to", tmp_path / "to", "--format", "pairs")
-    assert done.code != 0
-    assert "no turn of the user" in done.err
-    assert "Traceback" not in done.err

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc.core.errors import DataError, UnreadError
-from virc.data.convert.subset import Groups, ends, score, shares, subset
+from virc.data.convert.subset import Groups, score, shares, subset
 
 KEYS = st.lists(st.one_of(st.integers(), st.text(max_size=3)), max_size=40)
 SEEDS = st.integers(0, 5)
@@ -30,31 +29,6 @@ def test_a_subset_has_exactly_as_many_rows_and_lies_within_a_larger_one(
     assert all(large[row] for row in range(len(keys)) if small[row])
 
 
-def test_a_row_is_chosen_by_its_key_wherever_it_stands() -> None:
-    keys: list[int | str] = list(range(100))
-    chosen = {key for key, one in zip(keys, subset(scores(3, keys), 30), strict=True) if one}
-    other = {key for key, one in zip(keys[::-1], subset(scores(3, keys[::-1]), 30), strict=True) if one}
-    assert chosen == other
-    assert chosen != {key for key, one in zip(keys, subset(scores(4, keys), 30), strict=True) if one}
-
-
-def test_a_smaller_subset_lies_within_a_larger_one() -> None:
-    keys: list[int | str] = list(range(100))
-    small, large = (subset(scores(3, keys), count) for count in (30, 60))
-    assert (sum(small), sum(large)) == (30, 60)
-    assert all(large[row] for row in range(100) if small[row])
-
-
-def test_a_fault_ends_a_file_where_nobody_knows_how_many_rows_it_hides() -> None:
-    faults = (DataError("it ends"), UnreadError("it ends", rows=3), UnreadError("it ends", rows=0), UnreadError("it"))
-    assert [ends(each) for each in faults] == [False, False, False, True]
-
-
-def test_a_number_and_its_text_are_one_key() -> None:
-    """Formats hold ids as text or as numbers; the same problem is chosen in both."""
-    assert score(1, 7) == score(1, "7")
-
-
 @pytest.mark.integration
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 200)), min_size=1, max_size=6), st.integers(0, 500))
@@ -68,16 +42,6 @@ def test_a_mix_has_its_weights_to_within_a_row(pairs: list[tuple[int, int]], tot
     assert all(count <= size for count, size in zip(largest, sizes, strict=True))
     one_more = shares(weights, sizes, sum(largest) + len(weights) + int(sum(weights) / min(weights)) + 1)
     assert any(count > size for count, size in zip(one_more, sizes, strict=True))
-
-
-def test_weights_of_two_to_one_make_sixty_and_thirty_of_ninety() -> None:
-    assert shares([Fraction(2), Fraction(1)], [1000, 1000], 90) == [60, 30]
-    assert shares([Fraction(2), Fraction(1)], [50, 40]) == [50, 25]
-
-
-def test_the_rows_that_are_left_go_to_the_largest_remainders() -> None:
-    assert shares([Fraction(53), Fraction(28), Fraction(19)], [100] * 3, 10) == [5, 3, 2]  # 5.3, 2.8, 1.9
-    assert shares([Fraction(1), Fraction(5)], [100] * 2, 10) == [2, 8]  # 1.67, 8.33
 
 
 ROWS = st.lists(st.lists(st.integers(0, 25), min_size=1, max_size=3), min_size=1, max_size=40)
@@ -111,14 +75,6 @@ def test_rows_linked_by_a_third_stay_together_and_count_each(seed: int) -> None:
         assert sum(part) <= 100 * share
     assert sum(groups.part(0.5)) == 50
     assert not any(groups.part(0.04)[:5])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_split_of_rows_with_pictures_of_their_own_has_its_exact_share(seed: int) -> None:
-    groups = Groups(seed)
-    for row in range(1000):
-        groups.add([f"picture {row}"])
-    assert sum(groups.part(0.05)) == 50
 
 
 def test_a_split_depends_on_the_pictures_and_the_seed_not_on_the_order() -> None:
