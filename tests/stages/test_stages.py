@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.registry import Overlay, Stage, System
+from virc.systems.registry import Assumption, Overlay, Stage, System
 
 SYSTEM = System(
     name="s",
@@ -229,3 +229,17 @@ def test_what_differs_by_default_is_shown_beside_what_was_published() -> None:
         each.key == "trainer.val_before_train" and each.ours is True
         for each in engines.changes("rl", first.config, first.published, first.origins, "run")
     )
+
+
+@pytest.mark.parametrize(("published", "defaults"), [({}, {}), ({"a": 1}, {})])
+def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any], defaults: dict[str, Any]) -> None:
+    assumed = tuple(
+        Assumption(key, "why", "others", value, stage)
+        for key, value, stage in (("seed", 42, None), ("n", 8, "other"), ("nodes", 1, "one"))
+    )
+    one = Stage("sft", {"data": "d", "learning_rate": 1e-5}, (), published, defaults)
+    system = System(name="s", stages={"one": one, "other": Stage("rl", {"data": "d"})}, assumed=assumed)
+    said = [note for note in stages.resolve(system, "one").notes if "assum" in note]
+    assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
+    usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
+    assert said[3:] == ([] if published or defaults else [usual])

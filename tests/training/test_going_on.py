@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from stage_rows import drawn
 from support.called import virc
+from support.reported import show_event
 
+from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import attempts
 from virc.runs import run as runs
@@ -93,3 +95,10 @@ def test_a_terminal_that_is_closed_asks_to_save_unless_nohup_was_said(before: An
         assert received == [signal.SIGHUP] * asked
     finally:
         signal.signal(signal.SIGHUP, former)
+
+
+def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    write(run, recipes="/gone")
+    begun = attempt._info_with_code(run, Reporter(show_event))
+    assert (Path(begun.recipes) / "virc" / "runs" / "run.py").is_file()
+    assert "the code that mine was begun with is gone" in capsys.readouterr().err
