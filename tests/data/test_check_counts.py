@@ -45,40 +45,6 @@ def checked(*paths: Path, **more: Any) -> Said:
     return report, told
 
 
-def test_repeated_ids_and_pictures_that_are_held_out(tmp_path: Path) -> None:
-    train = written(tmp_path / "train.jsonl", (1, 0), (2, 1), (2, 2), (4, 3), (5, 4), (2, 1))
-    test = written(tmp_path / "test.jsonl", (1, 1), (2, 5), (3, 1))
-    other = written(tmp_path / "b" / "other.jsonl", ("a", 4))
-    report, told = checked(train)
-    assert [(each.name, each.held_out, each.rows, each.good, each.counts.images) for each in report.datasets] == [
-        ("train", False, 6, 4, 6)
-    ]
-    assert told == [
-        LocatedFault(str(train), row, 2, "duplicate_id", "row 2 has the same id", stops=False) for row in (3, 6)
-    ]
-    assert (report.faults, report.stops) == ({"duplicate_id": 2}, {})
-    assert report.summary == "2 of 6 rows have faults"
-    report, told = checked(train, test)  # the name says that it is held out: it is read first
-    assert [(each.name, each.held_out, each.good) for each in report.datasets] == [
-        ("test", True, 3),
-        ("train", False, 3),
-    ]
-    leaks = [each for each in told if each.kind == "leak"]
-    assert leaks == [
-        LocatedFault(str(train), row, 2, "leak", "an input of it is held out: test, row 1") for row in (2, 6)
-    ]
-    assert (report.faults, report.stops) == ({"duplicate_id": 2, "leak": 2}, {"leak": 2})
-    report, told = checked(train, against=[other])
-    assert [(each.name, each.held_out) for each in report.datasets] == [("other", True), ("train", False)]
-    assert [(each.row, each.message) for each in told if each.kind == "leak"] == [
-        (5, "an input of it is held out: other, row 1")
-    ]
-    report, _ = checked(test)  # alone, nothing is trained on that it could be held out of
-    assert (report.datasets[0].held_out, report.faults) == (False, {})
-    report, _ = checked(train, against=[test, other])
-    assert report.stops == {"leak": 3}
-
-
 def test_rows_without_faults_are_kept_and_nothing_else(tmp_path: Path) -> None:
     rows = written(tmp_path / "rows.jsonl", (1, 0), (1, 1), "{", (4, 2), (5, 4))
     other = written(tmp_path / "b" / "other.jsonl", ("a", 4))

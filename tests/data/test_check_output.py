@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
-from support import crux, picture_kinds
+from support import picture_kinds
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -132,14 +132,6 @@ def test_a_picture_that_is_held_out_is_found_in_another_file(batches: Path) -> N
     assert report(batches / "val.jsonl")["faults"] == {}
 
 
-def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp_path: Path) -> None:
-    done = checked(batches / "train.jsonl", "--against", batches / "val.jsonl", "--clean", tmp_path / "c")
-    assert done.code == 5
-    kept = [json.loads(line) for line in (tmp_path / "c/train.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in kept] == [0, 2]
-    assert not (tmp_path / "c/val.jsonl").exists()
-
-
 @pytest.mark.parametrize(
     ("row", "kind"),
     [
@@ -152,14 +144,6 @@ def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: 
     lines(batches / "train.jsonl", [problem(1, "0.png", answer="B", choices=["1", "2"]), row])
     found = report(batches / "train.jsonl")
     assert (found["faults"], found["first"][0]["row"]) == ({kind: 1}, 2)
-
-
-def test_the_published_files_have_no_fault() -> None:
-    found = report(whole().folder)
-    assert found["faults"] == {}
-    held = {each["name"]: each["held_out"] for each in found["datasets"]}
-    assert sum(held.values()) == 1
-    assert held[crux.RL.format(split="val").removesuffix(".parquet")]
 
 
 def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -> None:

@@ -187,24 +187,6 @@ def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Pa
     assert records(tmp_path / "b", joined=False) == records(beside, joined=False)
 
 
-def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
-    published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    words = (published.dynamic, "--to", tmp_path / "out", "--format", "sft", "--coordinates", "permille")
-    assert convert(*words) == 3
-    said = capfd.readouterr().err
-    assert "--protocol FILE" in said
-    assert "--protocol default" in said
-    assert convert(published.fixed, "--to", tmp_path / "fixed", "--format", "batch") == 0
-    chat_protocol = tmp_path / "fixed" / FILE_NAME
-    assert json.loads(chat_protocol.read_text())["coordinates"] == "permille"
-    target = json.loads(chat_protocol.read_text()) | {"images": "smart"}
-    (tmp_path / "target.json").write_text(json.dumps(target))
-    assert convert(*words, "--protocol", tmp_path / "target.json") == 0
-    (rows,) = records(tmp_path / "out").values()
-    assert {row.messages[0].content for row in rows} == {target["system"]}
-
-
 def test_sources_of_two_chat_protocols_stay_apart(
     drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,17 +209,6 @@ def test_sources_of_two_chat_protocols_stay_apart(
     twin.with_name(FILE_NAME).write_text(json.dumps(named))
     assert convert(drawn, twin, "--to", tmp_path / "same", "--format", "sft") == 0
     assert json.loads((tmp_path / "same" / FILE_NAME).read_text())["coordinates"] == "pixel"
-
-
-def test_new_ids_of_several_sources_differ(tmp_path: Path) -> None:
-    messages = (Message("user", f"{MARK}Question: Which?"), Message("assistant", "<think>a</think><answer>7</answer>"))
-    for name, count in zip("abc", (3, 1, 2), strict=True):
-        write(tmp_path / name, "trajectories", [Record(messages, (Picture("", data=DATA[0]),))] * count, name)
-    lines = tmp_path / "a" / "a.jsonl"
-    lines.write_text(lines.read_text().replace("\n", "\n\n", 1))  # an empty line is counted, too
-    words = (*(tmp_path / name for name in "abc"), "--to", tmp_path / "out", "--format", "batch", "--name", "all")
-    assert convert(*words) == 0
-    assert [row.id for row in records(tmp_path / "out")["all"]] == [f"all-{at}" for at in (1, 3, 4, 5, 6, 7)]
 
 
 @pytest.mark.integration

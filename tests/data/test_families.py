@@ -9,29 +9,24 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from PIL import Image, ImageChops
+from PIL import ImageChops
 
 from virc.data.synth import worked
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Problem
 from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split, inside
-from virc.data.synth.sketch import Face, mask
+from virc.data.synth.sketch import Face
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
 
 NAMES = families.names()
-NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own
 COUNT = 25
 FEW: Mapping[str, int] = {"sheets": 3}
 """Of how many problems pages are drawn, where a page takes long."""
 integration = pytest.mark.integration
 CASES = [pytest.param(name, each, marks=integration) for name in NAMES for each in DIFFICULTIES]
 every = pytest.mark.parametrize(("name", "difficulty"), CASES)
-HARD = [pytest.param(name, "hard") for name in NEW]
-every_new = pytest.mark.parametrize(
-    ("name", "difficulty"), [*HARD, *(case for case in CASES if case.values[0] in NEW and case.values[1] == "easy")]
-)
 every_by_default = pytest.mark.parametrize(
     ("name", "difficulty"), [case if case.values[0] in FEW else case.values for case in CASES]
 )
@@ -48,22 +43,6 @@ def drawn(name: str, difficulty: Difficulty, split: Split = "train", count: int 
 
 def numbers(labels: Sequence[Label]) -> list[Label]:
     return [label for label in labels if label.text.isdigit()]
-
-
-@every_new
-def test_a_label_box_holds_the_ink_of_its_label_and_no_other(name: str, difficulty: Difficulty) -> None:
-    for problem in drawn(name, difficulty)[: FEW.get(name)]:
-        page = families.get(name).draw(problem).convert("L")
-        for label in problem.labels:
-            glyphs = mask(label.text, problem.style.face)
-            alone = Image.new("L", glyphs.size, problem.style.paper)
-            alone.paste(problem.style.ink, (0, 0), glyphs)
-            there = page.crop(label.box)
-            assert there.size == alone.size
-            assert ImageChops.difference(there, alone).getbbox() is None, label
-            ink = ImageChops.difference(there, Image.new("L", there.size, problem.style.paper)).getbbox()
-            assert ink is not None
-            assert all(abs(edge - side) <= 1 for edge, side in zip(ink, (0, 0, *there.size), strict=True))
 
 
 def polygon_angle(problem: Problem) -> Fraction:

@@ -79,11 +79,6 @@ def test_several_answers_are_each_accepted(answers: Any, answer: str, kept: Any,
     assert (record.answer, record.extra.get("answers")) == (answer, kept)
 
 
-def test_a_list_of_texts_is_no_answer(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a list of 2 texts"):
-        read(tmp_path, {"a": ["a", "b"]}, answer="a")
-
-
 @pytest.mark.parametrize(
     ("box", "fields"),
     [

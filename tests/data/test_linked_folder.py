@@ -36,13 +36,6 @@ def test_every_command_follows_a_linked_folder(linked: Path, tmp_path: Path, nam
     assert virc("data", "check", tmp_path / "clean", "--workers", 1).code == 0  # the images themselves are in it
 
 
-@pytest.mark.integration
-def test_rows_of_a_linked_folder_are_converted_and_rewarded(linked: Path, tmp_path: Path) -> None:
-    done = virc("data", "convert", linked / "trajectories.json", "--to", tmp_path / "rl", "--format", "rl", "--embed")
-    assert done.code == 0, done.err
-    assert virc("rewards", "try", "tiny", "--data", linked / "rl.parquet").code == 0
-
-
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,6 +1,5 @@
 """Rows for RL whose folder is moved or copied: they name images from their own folder, and runs by absolute path."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,13 +69,6 @@ def test_every_command_reads_rows_that_were_moved(
 
 
 @pytest.mark.integration
-def test_a_reward_is_tried_on_rows_that_were_moved(drawn: Path, tmp_path: Path) -> None:
-    tried = virc("rewards", "try", "tiny", "--data", moved(drawn, tmp_path / "b") / "rl.parquet", "--json")
-    assert tried.code == 0, tried.err
-    assert tried.json["mean"] > 0.9
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../etc/passwd", "images/../../x.png", "file:///etc/passwd"])
 def test_names_that_lead_out_of_the_folder_are_faults(drawn: Path, tmp_path: Path, name: str) -> None:
     folder = moved(drawn, tmp_path / "b")
@@ -103,12 +95,3 @@ def test_rows_that_name_images_by_absolute_path_are_still_read(drawn: Path, tmp_
     done = virc("data", "check", drawn / "absolute.parquet", "--workers", 1)
     (drawn / "absolute.parquet").unlink()
     assert done.code == 0, done.out
-
-
-@pytest.mark.integration
-def test_batch_alone_writes_no_image_of_a_tool(tmp_path: Path) -> None:
-    assert virc("data", "synth", "--to", tmp_path / "a", "--count", 5, "--formats", "batch").code == 0
-    rows = [json.loads(line) for line in (tmp_path / "a/problems.jsonl").read_text().splitlines()]
-    there = {str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*.png")}
-    assert there == {row["image"] for row in rows}
-    assert virc("data", "check", tmp_path / "a").code == 0

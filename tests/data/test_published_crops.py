@@ -31,9 +31,7 @@ Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),
-    ("chain-of-focus", published_crops.chain_of_focus_rl),
     ("vigorl", published_crops.vigorl_rl),
-    ("pixel", published_crops.pixel_reasoner_rl),
 ]
 SOLUTIONS: list[tuple[str, Writes, str]] = [
     ("mini-o3", published_crops.mini_o3_cold_start, "cold-start"),
@@ -82,6 +80,7 @@ def test_published_problems_are_clean_and_become_problems(system: str, write: Wr
             assert shown.convert("RGB").tobytes() == picture(at).tobytes()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("system", "write"), [each for each in PROBLEMS if each[0] != "pixel"])
 def test_published_problems_train(system: str, write: Writes, tmp_path: Path) -> None:
     to = converted(write(tmp_path / "published"), system, "prompts")
@@ -107,6 +106,7 @@ def test_published_problems_train(system: str, write: Writes, tmp_path: Path) ->
     assert "not checked" not in planned.err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("system", "write", "stage"), SOLUTIONS)
 def test_published_solutions_are_clean_and_train(system: str, write: Writes, stage: str, tmp_path: Path) -> None:
     file = write(tmp_path / "published")
@@ -121,21 +121,6 @@ def test_published_solutions_are_clean_and_train(system: str, write: Writes, sta
     assert checked.code == 0, checked.out + checked.err
     words = ("--stage", stage, "--with", "cpu", "--from", "tiny", "--data", to / "rows.json", "--dry-run")
     planned = virc("train", system, *words)
-    assert planned.code == 0, planned.err
-
-
-def test_chains_of_vigorl_are_clean_and_train(tmp_path: Path) -> None:
-    file = published_crops.vigorl_sft(tmp_path / "published")
-    published = json.loads(file.read_text())
-    assert [len(row["images"]) for row in published[:4]] == [2, 2, 3, 1]
-    checked = virc("data", "check", file, "--system", "vigorl", "--workers", 1)
-    assert checked.code == 0, checked.out + checked.err
-    to = converted(file, "vigorl", "sft")
-    rows = json.loads((to / "rows.json").read_text())
-    assert [row["messages"] for row in rows] == [row["messages"] for row in published]
-    base = published_crops.wide_base(tmp_path / "wide")
-    words = ("--stage", "instruct", "--with", "cpu", "--from", base, "--data", to / "rows.json", "--dry-run")
-    planned = virc("train", "vigorl", *words)
     assert planned.code == 0, planned.err
 
 

@@ -10,7 +10,6 @@ import pytest
 from support import published_rows
 from support.called import virc
 
-from virc.core.errors import DataError
 from virc.data.formats.registry import only_source
 from virc.data.rows import raw
 from virc.systems import registry as systems
@@ -84,31 +83,3 @@ def test_compressed_rows_of_a_folder_are_refused(compression: str | None, dictio
     else:
         ((number, fault),) = read
         assert (number, f"row 1: {file} cannot be read: its rows are compressed" in str(fault)) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("state", "fault"),
-    [
-        ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "data-1.arrow"}]}, None),
-        ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "out.arrow"}]}, "does not name files"),
-        ({"_data_files": [{"filename": 3}]}, "does not name files"),
-    ],
-)
-@pytest.mark.parametrize("is_link", [False, True])
-def test_files_of_a_saved_dataset_are_in_its_folder(
-    state: dict[str, Any], fault: str | None, is_link: bool, tmp_path: Path
-) -> None:
-    folder = tmp_path / "set"
-    folder.mkdir()
-    (tmp_path / "link").symlink_to("set")
-    for name in ("data-0.arrow", "data-1.arrow", ".hidden"):
-        (folder / name).touch()
-    (tmp_path / "outside.arrow").touch()
-    (folder / "out.arrow").symlink_to(tmp_path / "outside.arrow")
-    (folder / "state.json").write_text(json.dumps(state))
-    read = tmp_path / "link" if is_link else folder
-    if fault is None:
-        assert raw.saved_files(read) == [read / "data-0.arrow", read / "data-1.arrow"]
-        return
-    with pytest.raises(DataError, match=fault):
-        raw.saved_files(read)

@@ -11,14 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shown_sizes, shrunk
+from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shown_sizes
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
-from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
 
@@ -194,21 +193,6 @@ def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinate
     back = replayed(there, record.question, target, PIXEL, Boxes())
     assert back.images[0] == there.images[0]
     assert "Image 0: 1008 x 1008." in back.messages[1].content
-
-
-@pytest.mark.parametrize("has_protocol", [False, True])
-def test_only_images_that_are_too_large_shrink_and_boxes_go_with_the_first(has_protocol: bool) -> None:
-    sizes = (("a", (560, 280)), ("b", (140, 280)))  # the second has exactly as many pixels as there may be
-    large, small = (Picture(f"{name}.jpg", data=png(Image.new("RGB", size))) for name, size in sizes)
-    grid = QWEN2.limited(280 * 140)
-    for images, boxes in (((large, small), [[28, 14, 56, 28]]), ((small, large), [[56, 28, 112, 56]])):
-        record = Record((), images, question="?", extra={"boxes": [[56, 28, 112, 56]]})
-        found = replayed(record, "?", PIXEL, PIXEL, Boxes(), grid) if has_protocol else shrunk(record, grid)
-        assert [Image.open(io.BytesIO(each.data or b"")).size for each in found.images] == [
-            (280, 140) if each is large else (140, 280) for each in images
-        ]
-        assert [each.name for each in found.images] == ["a.png" if each is large else "b.jpg" for each in images]
-        assert found.extra["boxes"] == boxes
 
 
 def _box(unit: Unit) -> object:

@@ -1,6 +1,5 @@
 """The published rows of systems: they are read clean, converted, and their stages begin with them."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ def rows_of(source: Source) -> Iterator[Row]:
     return formats.get(source.format).read(source)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "write", "stage"), ROWS)
 def test_published_rows_become_prompts_that_a_stage_takes(
     name: str, write: Write, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,13 +65,3 @@ def test_what_converted_rows_ask_is_what_was_published(name: str, write: Write, 
         assert [each.content for each in after.record.messages] == [spoken.system, first]
         assert after.record.extra["data_source"] == name
         assert after.record.extra.get("published_data_source") == before.record.extra.get("data_source")
-
-
-def test_rows_of_several_pictures_show_all_of_them(tmp_path: Path) -> None:
-    file = published_rows.actial_rl(tmp_path)
-    done = virc("data", "convert", file, "--system", "actial", "--to", tmp_path / "to", "--format", "batch")
-    assert done.code == 0, done.err
-    (rows,) = (tmp_path / "to").glob("*.jsonl")
-    found = [json.loads(line) for line in rows.read_text().splitlines()]
-    assert [len(row["images"]) if "images" in row else 1 for row in found] == [1, 2, 1]
-    assert [row["answer"] for row in found] == ["12", "B", "85"]

@@ -125,16 +125,6 @@ def test_damaged_rows_fail(name: str, tmp_path: Path) -> None:
     assert any("marks" in each for each in faults(cut, protocol))
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_call_about_the_image_of_one_at_fault_is_checked(name: str, tmp_path: Path) -> None:
-    protocol = msgspec.structs.replace(PROTOCOLS[name], errors="redraw")
-    replies = (said(crop(0, 0, 100, 60)), said(crop(0, 0, 60, 30, index=1)), answer("4"))
-    record = in_reply(row_of(protocol, tmp_path, replies), "[0, 0, 100, 60]", "[0, 0, 0, 60]")
-    found = faults(record, protocol)
-    assert len(found) == 1
-    assert "turn 1: bbox_2d [0, 0, 0, 60] holds no pixel" in found[0]
-
-
 def test_a_crop_of_another_place_is_found_by_its_pixels(tmp_path: Path) -> None:
     record = row_of(FROM_FILE, tmp_path)
     shifted = in_reply(record, "[100, 60, 200, 150]", "[40, 20, 140, 110]")

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image
 from support.solving import answer
 
-from virc.core.errors import ConfigError, NoAnswerError, UsageError, VircError
+from virc.core.errors import NoAnswerError, UsageError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
 from virc.data.rows.record import Record
@@ -18,8 +17,7 @@ from virc.data.sample import dataset, run
 from virc.data.sample.dataset import Location
 from virc.data.sample.pairing import Pairing, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of
-from virc.reasoning.images import Shown
-from virc.reasoning.protocol import FILE_NAME, own_protocol
+from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.batch import RowDone
@@ -72,10 +70,6 @@ def sides(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, float]]:
     return [(row["chosen"]["content"], row["rejected"]["content"], row["margin"]) for row in rows]
 
 
-def by_length(problem: Problem, each: Rollout) -> float:
-    return {RIGHT: 3.0, WRONG: 2.5, OTHER: 1.0}[each.attempt.trace.units[-1].text]
-
-
 @pytest.mark.parametrize(
     ("rule", "replies", "given", "found"),
     [
@@ -119,25 +113,6 @@ def lines(to: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_chat_protocol_that_is_there_stays(tmp_path: Path) -> None:
-    location = Location(tmp_path, "rows")
-    dataset.put_protocol(location, PROTOCOL)
-    before = (tmp_path / FILE_NAME).read_bytes()
-    dataset.put_protocol(location, msgspec.structs.replace(PROTOCOL, name="theirs"))
-    assert (tmp_path / FILE_NAME).read_bytes() == before
-    with pytest.raises(ConfigError, match="is another chat protocol than that of the rows to be made"):
-        dataset.put_protocol(location, msgspec.structs.replace(PROTOCOL, first="{images}{question}"))
-    with (
-        pytest.raises(ConfigError, match="is another chat protocol than that of the rows to be made"),
-        dataset.begun(location, msgspec.structs.replace(PROTOCOL, first="{images}{question}"), {}),
-    ):
-        pass  # nothing is asked
-    assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
-    location.images.touch()
-    with pytest.raises(VircError, match=f"^cannot write {location.images}/[0-9a-f]+.png: "):
-        dataset.store(location, Shown(Image.new("RGB", (56, 42))))
-
-
 def test_rows_are_published_in_the_order_of_their_problems(tmp_path: Path) -> None:
     location = ledger(tmp_path, *lines(tmp_path))
     (tmp_path / "dataset_info.json").write_text('{"other": {"file_name": "other.json"}}')
@@ -147,12 +122,6 @@ def test_rows_are_published_in_the_order_of_their_problems(tmp_path: Path) -> No
     assert [*entries] == ["other", "rows"]
     assert "ranking" not in entries["rows"]
     assert len([*location.images.iterdir()]) == 4, "a row may still be sampled"
-
-
-def test_pictures_that_no_row_names_go_once_all_is_done(tmp_path: Path) -> None:
-    location = ledger(tmp_path, *lines(tmp_path))
-    dataset.publish(location, finished=True, keep=2)
-    assert {each.name for each in location.images.iterdir()} == {f"{1:032x}.png", f"{2:032x}.png", "mine.png"}
 
 
 FAILED = {"line": 2, "error": {"kind": "NetworkError"}}

@@ -9,8 +9,6 @@ import pytest
 from chat_protocols import ANSWER, CROP, OWN, SCALE, spoken
 from support.called import virc
 
-from virc.core.json_stream import MAX_ROW_BYTES
-
 Messages = list[dict[str, Any]]
 
 
@@ -75,11 +73,3 @@ def test_a_broken_conversation_is_one_sentence(tmp_path: Path, case: str) -> Non
     assert len(errors) == 1
     assert said in errors[0], done.err
     assert "Traceback" not in done.err
-
-
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    file = saved(tmp_path, turns())
-    with file.open("ab") as out:
-        out.truncate(MAX_ROW_BYTES + 1)
-    done = virc("data", "protocol", file)
-    assert (done.code, "it is over 64 MiB" in done.err) == (5, True)

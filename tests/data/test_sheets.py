@@ -1,13 +1,10 @@
 """Pages of 12 megapixels: what is drawn for systems that cut crops from the file, and for those that do not."""
 
-import json
 import random
-from pathlib import Path
 
 import msgspec
 import pytest
 from PIL import Image
-from support.called import virc
 
 from virc.data.synth import worked
 from virc.data.synth.families import sheets
@@ -17,7 +14,6 @@ from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
 
 PICTURES = {"input_pixels": (3136, 1_000_000), "crop_pixels": (12_544, 63_504)}
-YAML = "name: large\ncrops: file\ninput_pixels: [3136, 1000000]\ncrop_pixels: [12544, 63504]\n"
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +47,5 @@ def test_a_crop_from_the_file_has_the_pixels_of_the_page_and_one_from_what_was_s
     assert blurred >= ink + 50  # so no pixel of it is that of a stroke
 
 
-def test_rows_of_crops_of_what_was_shown_are_checked_at_the_size_that_crops_have(tmp_path: Path) -> None:
-    system, to = tmp_path / "shown.yaml", tmp_path / "drawn"
-    system.write_text(YAML.replace("crops: file", "crops: shown"))
-    drawn = ("--family", "sheets", "--difficulty", "easy", "--count", 1)
-    assert virc("data", "synth", "--to", to, *drawn, "--system", system).code == 0
-    done = virc("data", "check", to)
-    assert done.code == 0, done.out
-    assert size_of(to / json.loads((to / "problems.jsonl").read_text())["image"]) == sheets.PAGE
-
-
 def darkest(image: Image.Image) -> int:
     return int(image.convert("L").getextrema()[0])  # type: ignore[arg-type]
-
-
-def size_of(file: Path) -> tuple[int, int]:
-    with Image.open(file) as image:
-        return image.size

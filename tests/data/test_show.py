@@ -13,7 +13,6 @@ import pytest
 from chat_protocols import CROP, OWN, QUESTIONS, spoken
 from data import parquet_sets
 from data.converted import write
-from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
 from support import crux
 from support.called import virc
@@ -144,24 +143,6 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
     assert "<script>" in shown
     assert "\x1b[2J" not in shown
     assert "\u202e" not in shown
-
-
-def test_images_that_are_missing_or_elsewhere_have_a_placeholder_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    Image.new("RGB", (84, 56)).save(tmp_path / "secret.png")
-    file = saved(tmp_path / "inner", spoken(OWN, QUESTIONS[0]))
-    text = file.read_text().replace("0-1.png", "../secret.png").replace("0-2.png", "gone.png")
-    file.write_text(text)
-    done = virc("data", "show", file, "--html", tmp_path / "page.html")
-    assert done.code == 0
-    assert "../secret.png: it is outside the dataset's folder" in done.out
-    assert "there is no file gone.png" in done.out
-    page = Page(tmp_path / "page.html")
-    assert "is outside the dataset's folder" in page.text
-    assert page.tags.count("image") == 4
-    images = virc("data", "show", file, "--json").json["images"]
-    assert [image["fault"] is None for image in images] == [True, False, False, True]
-    assert images[1]["width"] == 84  # as the text says
 
 
 def printed(format: str) -> Any:

@@ -63,20 +63,6 @@ def test_no_picture_stands_on_both_sides_of_a_split(rows: list[list[int]], seed:
     assert sum(part) <= round(share * len(rows))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_rows_linked_by_a_third_stay_together_and_count_each(seed: int) -> None:
-    groups = Groups(seed)
-    linked: list[list[int | str]] = [["a"], ["b"], ["c"], ["c", "b", "a"], ["d", "a"]]
-    for pictures in [*linked, *([f"picture {row}"] for row in range(95))]:
-        groups.add(pictures)
-    for share in (0.03, 0.05, 0.5):
-        part = groups.part(share)
-        assert len(set(part[:5])) == 1
-        assert sum(part) <= 100 * share
-    assert sum(groups.part(0.5)) == 50
-    assert not any(groups.part(0.04)[:5])
-
-
 def test_a_split_depends_on_the_pictures_and_the_seed_not_on_the_order() -> None:
     def part(order: list[int], seed: int) -> set[int]:
         groups = Groups(seed)

@@ -105,18 +105,6 @@ def test_problems_name_pictures_that_open_and_boxes_inside_them(tmp_path: Path) 
                 assert 0 <= box[1] < box[3] <= height
 
 
-def test_trajectories_are_a_dataset_as_llamafactory_reads_it(tmp_path: Path) -> None:
-    assert synth(tmp_path / "a") == 0
-    (info,) = json.loads((tmp_path / "a/dataset_info.json").read_text()).values()
-    rows = json.loads((tmp_path / "a" / info["file_name"]).read_text())
-    for row in rows:
-        roles = [message["role"] for message in row["messages"]]
-        assert roles == ["system", *["user", "assistant"] * (len(roles) // 2)]
-        assert sum(message["content"].count("<image>") for message in row["messages"]) == len(row["images"])
-        assert all((tmp_path / "a" / file).is_file() for file in row["images"])
-        assert row["messages"][-1]["content"].endswith(f"<answer>{row['answer']}</answer>")
-
-
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [(["--sides", "5"], 2, "5 sides"), (["--formats", "sft,parket"], 2, "no format parket")],

@@ -101,12 +101,6 @@ def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Pat
     assert not check(CheckConfig([tmp_path / "to"])).faults
 
 
-def test_an_answer_that_is_no_choice_is_not_written(tmp_path: Path) -> None:
-    file = rows(tmp_path, choices=["blue", "green"])
-    with pytest.raises(DataError, match="'red' is none of its choices"):
-        convert(ConvertConfig([file], tmp_path / "to", "batch"))
-
-
 @pytest.mark.parametrize("more", [{"bbox": [1, 2, 3, 4]}, {"label": False}, {"kto_tag": True}])
 def test_training_refuses_what_it_would_lose(more: dict[str, Any], tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]} | more

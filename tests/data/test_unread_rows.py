@@ -14,7 +14,7 @@ from support.called import virc
 from virc.core.errors import UnreadError
 from virc.core.json_stream import line_rows
 
-NO_OBJECTS: list[Any] = [5, None, "x", [1, {"a": 2}]]
+NO_OBJECTS: list[Any] = [None, [1, {"a": 2}]]
 
 
 def rows(folder: Path) -> list[Any]:
@@ -102,29 +102,6 @@ def damaged(path: Path, count: int = 30, group: int = 10) -> Path:
     data[start : start + 200] = bytes(200)
     path.write_bytes(data)
     return path
-
-
-@pytest.mark.parametrize(
-    ("group", "said", "behind"),
-    [(1, "row 2 cannot", None), (2, "rows 3 to 4 cannot", "1 row behind row 3 of {} was not read")],
-)
-def test_of_a_small_damaged_group_no_row_behind_is_made_up(
-    group: int, said: str, behind: str | None, tmp_path: Path
-) -> None:
-    file = damaged(tmp_path / "rows.parquet", count=3 * group, group=group)
-    done = virc("data", "check", file, "--workers", 1)
-    assert f": unread: {said} be read: " in done.out
-    assert done.err.partition("\n")[0].partition("; ")[2] == (behind or "").format(file)
-    told = report(file)["datasets"][0]
-    assert (told["unread"], told["unread_from"]) == (group - 1, 3 if behind else None)
-
-
-def test_a_conversion_counts_all_rows_of_a_damaged_group(tmp_path: Path) -> None:
-    file = damaged(tmp_path / "rows.parquet", count=12, group=4)
-    words = ("--format", "prompts", "--skip-faulty", "--json")
-    done = virc("data", "convert", file, "--to", tmp_path / "to", *words)
-    assert done.code == 0, done.err
-    assert [done.json["datasets"][0][key] for key in ("rows_in", "rows_out", "left_out")] == [12, 8, 4]
 
 
 @pytest.mark.parametrize("size", [0, 300])

@@ -45,6 +45,7 @@ def test_questions_become_rows_of_every_format_and_problems_again(format: str, q
     assert [{name: row[name] for name in wanted} for row in rows] == [wanted] * 2
 
 
+@pytest.mark.integration
 def test_a_box_on_a_page_that_was_found_is_not_held_against_what_was_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
