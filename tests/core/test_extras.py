@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from email.message import Message
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,29 +11,6 @@ import pytest
 
 from virc.core import extras
 from virc.core.errors import SetupError
-
-REQUIRED = (
-    "msgspec>=0.18", 'torch>=2.4; extra == "local"', "flash-attn[all]>=2; extra == 'local'",
-    "transformers>=4.49; extra == 'local'", 'mcp>=2; extra == "mcp"',
-    'pytest; extra == "dev"',
-)  # fmt: skip
-
-
-@pytest.fixture
-def described(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package with extras, of whose packages transformers and mcp are installed."""
-    found = Message()
-    for name in ("mcp", "local", "dev", "all"):
-        found["Provides-Extra"] = name
-    for line in REQUIRED:
-        found["Requires-Dist"] = line
-    monkeypatch.setattr(metadata, "metadata", lambda name: found)
-    monkeypatch.setattr(extras, "_installed", lambda package: package in ("transformers", "mcp", "msgspec"))
-
-
-@pytest.mark.usefixtures("described")
-def test_an_extra_lacks_what_it_alone_requires_and_is_not_there() -> None:
-    assert {each.name: each.missing for each in extras.discover()} == {"local": ("torch", "flash-attn"), "mcp": ()}
 
 
 @pytest.mark.parametrize(
@@ -55,17 +31,6 @@ def test_extras_are_installed_the_way_that_virc_is(
     text = source and json.dumps({"url": f"file://{quote(str(there))}", **source})
     monkeypatch.setattr(metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
     assert extras.install("local", "mcp") == line.format(there=there)
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_extras_of_a_wheel_come_with_it_while_it_is_there(
-    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = tmp_path / "my virc-0.2.0-py3-none-any.whl"
-    wheel.touch() if is_there else None
-    text = json.dumps({"url": wheel.as_uri(), "archive_info": {}})
-    monkeypatch.setattr(metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
-    assert extras.install("serve") == f"pip install 'virc[serve]{f' @ {wheel.as_uri()}' * is_there}'"
 
 
 def test_what_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

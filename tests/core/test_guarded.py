@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +13,6 @@ from support.servers import serve
 from support.solving import call, picture
 
 from virc.core import guarded
-from virc.core.errors import ConfigError
 from virc.tools import registry as tools
 
 EXITS = """\
@@ -63,16 +61,3 @@ def test_a_tool_that_exits_costs_the_rows_that_call_it(tmp_path: Path, monkeypat
     assert done.code != 0
     assert len(errors) == 2
     assert all(f"the tool leave fails in line 7 of {tmp_path / 'leave.py'}: ExitError" in each for each in errors)
-
-
-def test_a_function_that_is_called_otherwise_says_how() -> None:
-    module = ModuleType("tool")
-    exec("def apply(image):\n    return image\n\ndef check(arguments, view):\n    return None + 1\n", module.__dict__)
-    module.ready = partial(int, "x")  # type: ignore[attr-defined]
-    guarded.guard(module)
-    assert isinstance(module.ready, partial)  # it has no line to be named
-    with pytest.raises(ConfigError, match=r"apply\(image\) in line 1 of .* cannot be called as apply") as raised:
-        module.apply(1, 2)
-    assert raised.value.hint == "def apply(call, source):"
-    with pytest.raises(TypeError, match="unsupported operand"):  # which is a fault inside
-        module.check(1, 2)

@@ -14,19 +14,16 @@ HERE, ELSEWHERE = "127.0.0.1", "192.168.1.5"
         ({"host": "127.0.0.1:8000"}, HERE, False, None),
         ({"host": "[::1]:8000"}, "::1", False, None),
         ({"host": "virc.example:8000"}, HERE, False, "localhost only"),
-        ({"host": ""}, HERE, False, "localhost only"),
         ({}, HERE, False, "localhost only"),
         ({"host": "virc.example:8000"}, HERE, True, None),
         ({"host": "virc.example:8000"}, ELSEWHERE, False, None),
         ({"host": "localhost:8000", "origin": "http://localhost:8000"}, HERE, False, None),
-        ({"host": "localhost:8000", "origin": "http://LOCALHOST:8000"}, HERE, False, None),
         ({"host": "localhost:8000", "origin": "http://localhost:9000"}, HERE, False, "another site"),
         ({"host": "localhost:8000", "origin": "https://evil.example"}, HERE, True, "another site"),
         ({"host": "localhost:8000", "origin": "null"}, HERE, True, "another site"),
         ({"host": "localhost:8000", "sec-fetch-site": "cross-site"}, HERE, True, "another site"),
         ({"host": "localhost:8000", "sec-fetch-site": "same-site"}, HERE, False, "another site"),
         ({"host": "localhost:8000", "sec-fetch-site": "same-origin"}, HERE, False, None),
-        ({"host": "localhost:8000", "sec-fetch-site": "none"}, HERE, False, None),
     ],
 )
 def test_pages_of_other_sites_and_names_are_refused(
@@ -45,15 +42,10 @@ def test_pages_of_other_sites_and_names_are_refused(
         ("Bearer schl\u00fc\u00dfel", "schl\u00fc\u00dfel", None),  # latin-1 on the wire: it is another text
         ("Bearer schl\u00c3\u00bcssel", "schl\u00fcssel", 0),
         ("Basic one", "one", None),
-        ("one", "one", None),
-        ("Bearer on", "one", None),
         ("Bearer one1", "one", None),
-        ("Bearer ONE", "one", None),
-        ("Bearer", "one", None),
         ("Bearer ", "one", None),
         ("", "one", None),
         ("Bearer one", None, None),
-        ("Bearer one", (), None),
     ],
 )
 def test_only_a_whole_key_as_a_bearer_token_is_known(

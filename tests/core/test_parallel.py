@@ -1,22 +1,16 @@
 """Several processes: results in order, few items under way, no process left when it ends or is killed."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from virc.core import parallel
 from virc.core.errors import DataError, SetupError
 from virc.core.parallel import LostWorkerError, in_order
 
@@ -31,12 +25,12 @@ def work(item: int) -> int:
     return 2 * item
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.integration)])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     assert list(in_order(work, range(10), workers)) == list(range(0, 20, 2))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.integration)])
 def test_a_fault_comes_at_its_turn_whole(workers: int) -> None:
     results = in_order(work, range(10, 17), workers)
     assert [next(results) for _ in range(3)] == [20, 22, 24]
@@ -45,6 +39,7 @@ def test_a_fault_comes_at_its_turn_whole(workers: int) -> None:
     assert raised.value.hint == "take twelve"
 
 
+@pytest.mark.integration
 def test_items_are_taken_no_further_than_the_workers_need() -> None:
     taken = []
 
@@ -58,67 +53,6 @@ def test_items_are_taken_no_further_than_the_workers_need() -> None:
         next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(taken) <= 3 + 4
-
-
-class Broken:
-    """A pool whose second worker was killed; where `shows_at_once`, it takes nothing then."""
-
-    def __init__(self, *_: object, shows_at_once: bool) -> None:
-        self.done, self.shows_at_once = 0, shows_at_once
-
-    def submit(self, work: Callable[[int], int], item: int) -> "Future[int]":
-        found: Future[int] = Future()
-        self.done += 1
-        if self.done > 1 and self.shows_at_once:
-            raise BrokenProcessPool
-        if self.done > 1:
-            found.set_exception(BrokenProcessPool())
-        else:
-            found.set_result(work(item))
-        return found
-
-    def shutdown(self, **how: object) -> None:
-        """Nothing runs."""
-        assert how == {"cancel_futures": True}
-        self.done = 0
-
-
-@pytest.mark.parametrize("shows_at_once", [True, False])
-@pytest.mark.parametrize(("workers", "apart"), [(2, False), (1, True)])
-def test_a_worker_that_was_killed_is_said_behind_what_came_before(
-    workers: int, apart: bool, shows_at_once: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = Broken(shows_at_once=shows_at_once)
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", lambda *_: pool)
-    results = in_order(work, range(3, 9), workers, apart)
-    assert next(results) == 6
-    with pytest.raises(LostWorkerError, match="a worker process was killed") as raised:
-        next(results)
-    assert (raised.value.hint, pool.done) == ("--workers 1", 0)
-
-
-def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
-    assert parallel.cores() == 2
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert parallel.cores() == 7
-
-
-def test_a_worker_shares_memory_ignores_ctrl_c_and_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, ended, alone = list[object](), threading.Event(), contextlib.nullcontext()
-    parent = SimpleNamespace(join=lambda: None)
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
-    monkeypatch.setattr(parallel.IMAGE_MEMORY, "share", lambda *how: shared.extend(how))
-    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        parallel._serve(3, alone)
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert shared == [3, alone]
-    assert ended.wait(60)
 
 
 @pytest.mark.integration
@@ -196,15 +130,3 @@ def test_ctrl_c_ends_all_without_a_word_of_workers_even_while_they_start(
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=240)[1] == ""
     assert process.returncode == 130
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_waits_until_the_semaphores_of_the_pool_have_their_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pool(*_: object) -> None:
-        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        raise DataError("made", "")
-
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", pool)
-    with pytest.raises(DataError, match="made"):
-        list(in_order(work, [1], 2))
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

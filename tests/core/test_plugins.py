@@ -1,13 +1,11 @@
 """Which file of a name is taken, and modules that find each other."""
 
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from virc.core import discovery, plugins
+from virc.core import plugins
 from virc.core.errors import ConfigError
 
 
@@ -27,7 +25,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     ("there", "taken"),
     [
         ([], "package/spin.py"),
-        (["second/spin.yaml"], "second/spin.yaml"),
         (["second/spin.py", "second/spin.yaml"], "second/spin.py"),
         (["second/spin.py", "first/spin.yaml"], "first/spin.yaml"),
         (["second/spin.py", "first/spin.py", "beside/spin.yaml"], "beside/spin.yaml"),
@@ -41,7 +38,7 @@ def test_the_nearest_file_of_a_name_is_taken(places: dict[str, Path], there: lis
     assert found == root / taken
 
 
-@pytest.mark.parametrize("name", ["../beside/spin", "a.b", "spin.py", "", "a b"])
+@pytest.mark.parametrize("name", ["../beside/spin", "a.b", ""])
 def test_a_name_leads_to_no_other_folder(places: dict[str, Path], name: str) -> None:
     (places["beside"] / "spin.py").touch()
     assert plugins.file_of(name, [places["first"]], "virc.tools") is None
@@ -57,17 +54,6 @@ def test_a_module_that_fails_names_its_line_and_is_loaded_anew(tmp_path: Path) -
     file.write_text("VALUE = 2\n")
     plugins.loaded.cache_clear()
     assert plugins.loaded(file).VALUE == 2
-
-
-def test_modules_of_a_package_are_found_in_order_without_the_registry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder := tmp_path / "kinds_of_mine").mkdir()
-    for name in ("__init__", "zoom", "registry", "crop", "turn", "ask", "mark", "blur", "line"):
-        (folder / f"{name}.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    assert discovery.names("kinds_of_mine") == ("ask", "blur", "crop", "line", "mark", "turn", "zoom")
-    assert isinstance(discovery.module("kinds_of_mine", "crop"), ModuleType)
 
 
 def test_of_two_installed_packages_the_first_on_the_path_counts(
@@ -106,39 +92,6 @@ def test_a_package_that_names_what_cannot_be_found_is_named(
     assert refused.value.hint == "update the package, or pip uninstall my-pack"
 
 
-def test_modules_in_folders_of_systems_are_of_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "pack_of_mine"
-    for name in (
-        "__init__.py", "a/__init__.py", "a/system.yaml", "a/total.py", "a/pipeline.py", "a/rows.py", "b/loose.py",
-        "a/tools/__init__.py", "a/tools/spin.py", "a/tools/_help.py", "c/field.yaml", "c/other.py",
-    ):  # fmt: skip
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(plugins, "system_packages", lambda: {tmp_path / "another": "another", root: "pack_of_mine"})
-    for cached in (plugins.totals, plugins.of_systems):
-        cached.cache_clear()
-    try:
-        assert plugins.totals() == {"total": root / "a" / "total.py", "other": root / "c" / "other.py"}
-        assert plugins.of_systems("tools") == {"spin": root / "a" / "tools" / "spin.py"}
-        assert plugins.fresh(root / "a" / "tools" / "spin.py").__name__ == "pack_of_mine.a.tools.spin"
-        assert plugins.in_system_folders("*.yaml") == [root / "a" / "system.yaml", root / "c" / "field.yaml"]
-        monkeypatch.chdir(root)
-        assert plugins.is_of_a_system(Path("a/total.py"))
-        assert not plugins.is_of_a_system(root / "a" / "tools" / "spin.py")
-    finally:
-        for cached in (plugins.totals, plugins.of_systems):
-            cached.cache_clear()
-
-
-def test_systems_are_in_the_folder_of_a_package_or_beside_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    package, module = ModuleSpec("pack", None, is_package=True), ModuleSpec("far.near", None, origin="/s/far/near.py")
-    package.submodule_search_locations = ["/s/pack", "/t/pack"]
-    monkeypatch.setattr(plugins, "_specs", lambda _: iter([("x", package), ("y", module)]))
-    found = plugins.system_packages.__wrapped__()  # type: ignore[attr-defined]
-    assert found == {Path("/s/pack"): "pack", Path("/t/pack"): "pack", Path("/s/far"): "far"}
-
-
 def test_files_are_meant_by_their_paths_and_others_by_their_names(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,23 +126,3 @@ def test_a_file_that_cannot_be_loaded_says_why_and_where(code: str, says: str, t
     with pytest.raises(ConfigError, match=f"mine.py cannot be loaded: {says}") as refused:
         plugins.fresh(file)
     assert ("in line" in says) == ("in line" in refused.value.message)
-
-
-def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
-    made = []
-    for folder in ("a", "b"):
-        (file := tmp_path / folder / "mine.py").parent.mkdir()
-        file.write_text(f"VALUE = {folder!r}\n")
-        made.append(plugins.fresh(file))
-    assert [sys.modules[each.__name__].VALUE for each in made] == ["a", "b"]
-
-
-def test_two_tools_of_systems_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [tmp_path / each / "a" / "tools" / "spin.py" for each in ("one", "two")]
-    for file in files:
-        file.parent.mkdir(parents=True)
-        file.touch()
-    monkeypatch.setattr(plugins, "system_packages", lambda: {tmp_path / each: each for each in ("one", "two")})
-    plugins.of_systems.cache_clear()
-    with pytest.raises(ConfigError, match=f"{files[0]} and {files[1]} have one name"):
-        plugins.of_systems("tools")

@@ -1,6 +1,5 @@
 """How often what fails in passing is tried again, and after which pauses."""
 
-import math
 import random
 import time
 from collections.abc import Callable
@@ -46,12 +45,3 @@ def test_it_is_asked_as_often_as_is_allowed_after_longer_pauses(
         with pytest.raises(OSError, match=f"^{tries}$"):
             retry.retried(ask, lambda _, pause: pause, tries=tries, longest=3.0)
     assert pauses == slept
-
-
-@pytest.mark.parametrize(("pause", "until"), [(None, math.inf), (60.0, 30.0)])
-def test_what_cannot_help_or_comes_too_late_is_not_tried(
-    pause: float | None, until: float, pauses: list[float]
-) -> None:
-    with pytest.raises(OSError, match=r"^1$"):
-        retry.retried(failing(9), lambda *_: pause, until=time.monotonic() + until)
-    assert pauses == []

@@ -46,30 +46,9 @@ def test_the_status_of_an_error_is_an_answer(url: str, monkeypatch: pytest.Monke
     assert client.ask(f"{url}/200", {}, seconds=60) == (200, b"{}")
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "http://127.0.0.1:1", "http://127.0.0.1:99999", "nonsense"])
-def test_what_is_no_server_is_an_oserror_or_valueerror(address: str) -> None:
-    with pytest.raises((OSError, ValueError)):
-        client.ask(address, seconds=60)
-
-
 def test_an_answer_is_bounded_in_bytes(url: str) -> None:
     with pytest.raises(ValueError, match="over 1 MiB"):
         client.ask(f"{url}/large", seconds=60)
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_the_proxy_on_the_way_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.proxy_of("https://hub.example/x") is None
-    error = client.proxy_error(ValueError("me:secret"))
-    assert error.message == "a proxy of the settings of this system has no address that can be used"
-    monkeypatch.setenv("ALL_PROXY", "socks5://all.example:1")
-    monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "local.example")
-    urls = ("https://hub.example/x", "http://hub.example/x", "https://local.example/x")
-    assert [*map(client.proxy_of, urls)] == [("https", "proxy.example:3128"), ("all", "all.example:1"), None]
-    error = client.proxy_error(ImportError("socksio"))
-    assert error.message == "the SOCKS proxy of ALL_PROXY, https_proxy, no_proxy needs the package socksio"
-    assert error.hint == "python -m pip install socksio, or set another proxy"
 
 
 def test_connections_end_also_those_that_are_still_made() -> None:

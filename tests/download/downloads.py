@@ -1,6 +1,5 @@
 """What the tests of downloading share: a workspace, a hub with models in small, and the real command."""
 
-import ctypes
 import functools
 import io
 import json
@@ -19,8 +18,6 @@ from hub_server import Files, Hub, Repo, hub
 ROOT = Path(__file__).resolve().parents[2]
 BASE, MODEL, CRUX = "Qwen/Qwen2.5-VL-7B-Instruct", "LeonMiao/ViRC-7B", "LeonMiao/CRUX"
 CONFIG = b'{"model_type": "qwen2_5_vl"}'
-
-_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1  # of Linux: prctl(2), capabilities(7)
 
 # Parts, and what counts as a large file, in small; the real command all the same.
 _SMALL = """
@@ -84,12 +81,6 @@ def start(*words: object, **streams: Any) -> subprocess.Popen[bytes]:
         env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "100"},
         **streams,
     )
-
-
-def bound_by_permissions() -> None:
-    """For a child before it runs: where it is root's, it may not write what is not to be written (Linux)."""
-    if os.geteuid() == 0:
-        assert ctypes.CDLL(None).prctl(_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0) == 0
 
 
 def held(folder: Path) -> dict[str, bytes]:

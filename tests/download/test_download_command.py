@@ -14,7 +14,6 @@ from support import crux
 from support.called import virc
 from support.terminal import rest_of
 
-from virc.backends import checkpoint
 from virc.download.hub import fetching, ranged, record
 from virc.reasoning.protocol import FILE_NAME
 
@@ -79,26 +78,6 @@ def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
     assert "hint: --yes" in done.err
     assert virc("download", "ViRC-7B").code == 0
     assert held(Path("models/ViRC-7B")).keys() >= model().keys()
-
-
-@pytest.mark.parametrize("words", [("--dry-run",), ()])
-def test_a_model_that_does_not_run_here_is_named_before_it_is_fetched(server: Hub, words: tuple[str, ...]) -> None:
-    other = {**model(), "config.json": b'{"model_type": "internvl_chat"}'}
-    server.put("someone/Other-8B", other)
-    done = virc("download", "someone/Other-8B", *words)
-    assert done.code == 0, done.err
-    first, hint = done.err.splitlines()[:2]
-    assert first.startswith(
-        "warning: someone/Other-8B is a model of type 'internvl_chat', which does not run in this process: "
-    )
-    assert all(kind in first for kind in checkpoint.FAMILIES)
-    assert "virc serve models/Other-8B" in hint
-    assert "--endpoint URL" in hint
-    assert Path("models/Other-8B").exists() is not bool(words)
-    fetched = [request.path.rpartition("/")[2] for request in server.asked() if "/resolve/" in request.path]
-    assert fetched[0] == "config.json"
-    assert words or held(Path("models/Other-8B")) == other
-    assert "does not run" not in virc("download", "someone/Other-8B").err or words  # it is there
 
 
 def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
@@ -191,17 +170,6 @@ def test_an_archive_that_leaves_its_folder_is_refused(server: Hub) -> None:
     assert not list(Path().parent.rglob("evil"))
     server.add("datasets/someone/sly", {"a.tar": packed({".virc-download/record.json": b"{}"})})
     assert "virc itself uses that name" in virc("download", "datasets/someone/sly").err
-
-
-@pytest.mark.parametrize(("words", "content"), [([], b"\x1f\x8bno gzip at all"), (["--stream"], b"no archive")])
-def test_an_archive_that_was_published_damaged_need_not_come_again(
-    content: bytes, words: list[str], server: Hub
-) -> None:
-    server.add("datasets/someone/bad", {"a.tar.gz": content, "rows.json": b"[]"})
-    done = virc("download", "datasets/someone/bad", *words)
-    assert done.code == 5
-    assert done.err.endswith("\nhint: it is as the hub lists it: tell its owner; --keep-packed leaves it packed\n")
-    assert virc("download", "datasets/someone/bad", "--include", "*.json").code == 0
 
 
 def test_what_is_in_the_way_stays(server: Hub) -> None:

@@ -7,14 +7,12 @@ import pytest
 from hub_server import git_id
 
 from virc.core.errors import DataError
-from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download.hub import record
-from virc.download.hub.fetching import fetch, move_in
+from virc.download.hub.fetching import move_in
 from virc.download.hub.folder import Folder
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.meter import Meter
 from virc.models.registry import downloaded_from
 
 REPO = Repo("someone/data", "dataset")
@@ -113,14 +111,6 @@ def test_a_changed_file_of_which_no_hash_was_known_is_not_replaced(tmp_path: Pat
     later = file("rows.json", b"CONTENT")
     with pytest.raises(DataError, match="something else is there"):
         opened(tmp_path, later, commit="2" * 40).is_same(later, nothing)
-
-
-def test_an_unpacked_archive_that_is_right_comes_no_second_time(tmp_path: Path) -> None:
-    archive = file("images.tar")
-    put(opened(tmp_path, archive).verified(archive), "images/one.png")
-    fetch(tmp_path, Listing(REPO, "1" * 40, (archive,)), (archive,), Meter(0, Reporter()))
-    assert (tmp_path / "images" / "one.png").is_file()
-    assert opened(tmp_path, archive).state(archive) == "whole"
 
 
 def test_what_was_unpacked_elsewhere_moves_in_and_goes_on_after_a_kill(

@@ -68,13 +68,6 @@ def test_files_of_a_release_come_with_their_sha256(server: GitHub) -> None:
     assert len(server.asked("storage")) > 1, "it came in one piece"
 
 
-def test_what_git_lfs_stores_is_followed(server: GitHub) -> None:
-    (item,) = virc("download", f"{AT}/stored.bin", "--dry-run", "--json").json["items"]
-    assert (item["bytes"], item["files"][0]["verified_by"]) == (len(STORED), "sha256")
-    assert virc("download", f"{AT}/stored.bin").code == 0
-    assert held(Path("data/n")) == {"stored.bin": STORED}
-
-
 @pytest.mark.parametrize(
     ("fault", "address", "on"),
     [
@@ -192,23 +185,3 @@ def test_an_answer_that_makes_no_sense_is_one_sentence(fault: Fault, server: Git
     assert done.code == 6, done.err
     assert "Traceback" not in done.err
     assert not Path("data").exists()
-
-
-SYSTEM = """name: s
-tools: none
-datasets:
-  rows: {{github: o/n, revision: {commit}, files: [data/rows.json, large.bin]}}
-stages:
-  sft: {{kind: sft, settings: {{base: o/m, data: rows/data/rows, learning_rate: 1e-5}}}}
-"""
-
-
-def test_a_system_names_files_of_github(server: GitHub) -> None:
-    file = Path("s.yaml")
-    file.write_text(SYSTEM.format(commit=COMMIT))
-    assert virc("download", "dataset", "--system", "s.yaml").code == 0
-    assert held(Path("data/rows")) == {"data/rows.json": FILES["data/rows.json"]}, "the stage needs one of them"
-    planned = virc("train", "s.yaml", "--stage", "sft", "--from", "tiny", "--dry-run")
-    assert "1 rows, 0 images" in planned.err, "the stage has found them"
-    assert virc("download", "rows", "--system", "s.yaml").code == 0
-    assert set(held(Path("data/rows"))) == {"data/rows.json", "large.bin"}

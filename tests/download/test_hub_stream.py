@@ -5,17 +5,15 @@ import random
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 
 import lz4.frame
 import pytest
-from hub_server import Hub, drop, etag, git_id, hang, status, wrong
+from hub_server import Hub, drop, hang, status, wrong
 from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 
 from virc.core.errors import NetworkError
-from virc.download.hub.link import ChangedError, StoppedError
-from virc.download.hub.repository import File
+from virc.download.hub.link import StoppedError
 from virc.download.hub.small import Stream
 from virc.unpack.archive.formats import chunks
 
@@ -58,23 +56,6 @@ def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(serv
         source.read(read)
         with pytest.raises(NetworkError, match=f"came with SHA-256 .*, but the hub lists {FILE.sha256}"):
             source.verify()
-
-
-def test_a_file_that_is_known_by_its_git_hash_is_held_against_that(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for content, is_right in ((CONTENT, True), (CONTENT[:-1] + b"x", False)):
-        source = Stream(REPO, "1", File(NAME, FILE.size, git=git_id(CONTENT)))
-        monkeypatch.setattr(source, "_reader", io.BytesIO(content))
-        with nullcontext() if is_right else pytest.raises(NetworkError, match="but the hub lists"):
-            source.verify()
-
-
-def test_a_file_that_changes_ends_it(server: Hub) -> None:
-    server.misbehave(drop(300_000))
-    server.misbehave(etag('"other"'), skip=1)
-    with Stream(REPO, server.commit(REPO.id), FILE) as source, pytest.raises(ChangedError):
-        source.read(FILE.size)
 
 
 def test_a_read_that_waits_is_ended_from_another_thread(server: Hub) -> None:

@@ -134,18 +134,3 @@ def test_shards_of_webdataset_stay_shards(
     assert (done.code, done.err.count("shards of WebDataset stay packed")) == (0, 1)
     assert "nothing is missing" in again.err
     assert held(Path("data/data")) == files
-
-
-@pytest.mark.parametrize("name", ["sub/images.zip", "images.tar.gz"])
-def test_what_stays_packed_is_unpacked_by_the_hint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    picture = {"images/a.png": b"a"}
-    data = {"r": packed(picture), "p": zipped(picture), "z": gzip.compress(packed(picture))}[name[-1]]
-    rows = {f"{Path(name).parent}/train.jsonl".removeprefix("./"): b'{"images": ["images/a.png", "images/b.png"]}\n'}
-    with serving(monkeypatch, tmp_path, {DATA: {name: data, **rows}}):
-        done = virc("download", DATA, "--keep-packed")
-        again = virc("download", DATA)
-    assert (done.code, again.code) == (0, 0)
-    assert f"2 of 2 pictures named in {next(iter(rows))} are not here; {name} is still packed" in done.err
-    (hint,) = (line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: "))
-    assert virc(*hint.split()[1:]).code == 0
-    assert (Path("data/data", name).parent / "images" / "a.png").read_bytes() == b"a"

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hub_server import Fault, Reply, becomes, drop, etag, ignore_range, short, slow, status, wrong
+from hub_server import Fault, Reply, drop, etag, ignore_range, short, slow, status, wrong
 from large_files import CONTENT, NAME, PART, REPO, Place, asked_for, listed, serving
 
-from virc.core.errors import ConfigError, NetworkError, SetupError
+from virc.core.errors import NetworkError, SetupError
 from virc.download.hub import ranged
-from virc.download.hub.link import TRIES, ChangedError
-from virc.download.hub.repository import File
+from virc.download.hub.link import ChangedError
 
 SIZE = len(CONTENT)
 PARTS = -(-SIZE // PART)
@@ -62,18 +61,6 @@ def test_files_of_any_size(place: Place, size: int) -> None:
     place.server.put(REPO.id, {NAME: place.content})
     place.fetch()
     assert place.is_whole()
-
-
-def test_a_hub_that_sends_the_file_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a storage beside it, as a mirror may do."""
-    with serving(monkeypatch, tmp_path / "home") as server:
-        server.large = 1 << 40
-        name = "plain.weights"
-        commit = server.put(REPO.id, {name: CONTENT})
-        file = File(name, SIZE, listed(CONTENT).sha256)
-        ranged.fetch_large(REPO, commit, file, tmp_path / "to" / name, tmp_path / "work", part=PART)
-        assert (tmp_path / "to" / name).read_bytes() == CONTENT
-        assert not server.asked("storage")
 
 
 @pytest.mark.parametrize(
@@ -125,14 +112,6 @@ def test_parts_are_noted_in_the_midst_of_a_request(place: Place, monkeypatch: py
     place.fetch(told, connections=1)
     assert len(place.server.asked("storage")) == 1
     assert seen == {at * PART for at in range(PARTS)}
-
-
-def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> None:
-    assert broken_off(place, 4) == 4 * PART
-    place.server.misbehave(ignore_range, times=None)
-    place.fetch()
-    assert place.is_whole()
-    assert sum(place.told) == SIZE - 4 * PART
 
 
 def flip(path: Path, at: int) -> None:
@@ -231,13 +210,6 @@ def test_without_a_hash_another_etag_in_the_next_run_begins_anew(place: Place) -
     assert sum(place.told) == SIZE - 4 * PART  # those four were counted as there, and are thrown away
 
 
-def test_another_file_of_the_same_size_is_refused(place: Place) -> None:
-    place.server.misbehave(becomes(CONTENT[::-1]), times=None, skip=3)
-    with pytest.raises(NetworkError, match="came with SHA-256"):
-        place.fetch()
-    assert not place.to.exists()
-
-
 def test_wrong_bytes_never_get_the_name_and_the_sentence_has_both_hashes(place: Place) -> None:
     place.server.misbehave(wrong(5 * PART + 1), times=None)
     other = bytearray(CONTENT)
@@ -257,22 +229,6 @@ def test_wrong_bytes_of_an_earlier_run_are_fetched_once_more(place: Place) -> No
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind", "requests"),
-    [
-        (status(500), NetworkError, TRIES),
-        (status(404, error="EntryNotFound"), ConfigError, 1),
-        (status(401, error="GatedRepo"), ConfigError, 1),
-    ],
-)
-def test_what_stays_ends_it(place: Place, fault: Fault, kind: type[Exception], requests: int) -> None:
-    place.server.misbehave(fault, on="resolve", times=None)
-    with pytest.raises(kind):
-        place.fetch(connections=1)
-    assert len(place.server.requests) == requests
-    assert not place.to.exists()
 
 
 @pytest.mark.usefixtures("one_by_one")

@@ -1,22 +1,18 @@
 """Small files: each is there whole and verified, or not at all."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from downloads import held
 from hub_server import Fault, Hub, Reply, Repo, drop, hub, short, slow, status, wrong
 
 from virc.core.errors import NetworkError, VircError
-from virc.core.events import Reporter
-from virc.download.hub import fetching, small
+from virc.download.hub import small
 from virc.download.hub.listing import listing
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 from virc.download.hub.small import fetch_small
-from virc.download.meter import Meter
 
 MODEL, GATED = "LeonMiao/ViRC-3B", "some/gated"
 CONFIG, TOKENIZER = b'{"model_type": "qwen2_5_vl"}' * 100, os.urandom(300_000)
@@ -60,20 +56,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         server.tokens.add(STRANGER)
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield Place(tmp_path, server)
-
-
-def test_many_files_are_asked_for_once_each_over_connections_that_stay(place: Place) -> None:
-    files = {f"{number // 10}/{number}.json": b"%d" % number for number in range(60)}
-    place.server.put(MODEL, files)
-    listed = listing(Wanted(MODEL))
-    before, connections = len(place.server.requests), place.server.accepted
-    fetching.fetch(place.to, listed, listed.files, Meter(0, Reporter()))
-    assert held(place.to) == files
-    asked = Counter((request.method, request.on) for request in place.server.requests[before:])
-    assert asked.keys() == {("GET", "resolve"), ("GET", "cache")}
-    assert asked["GET", "cache"] == len(files)
-    assert asked["GET", "resolve"] <= fetching.AT_ONCE  # until the first one shows where the cache is
-    assert place.server.accepted - connections <= fetching.AT_ONCE
 
 
 @pytest.mark.parametrize("fault", [wrong(7), short(5), status(500), drop(0, reset=True)])

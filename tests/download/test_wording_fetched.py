@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, hub
 from support import crux
-from support.called import virc
 
 from virc.data.formats.registry import only_source
 from virc.data.protocol.extract import study_file
 from virc.download.protocol_source import MOST_BYTES, fetch_chat_protocol
 from virc.models.chat_protocol import read_protocol
-from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
@@ -101,26 +99,3 @@ def test_rows_that_show_no_chat_protocol_are_one_warning_and_the_weights_stay(
     assert ROWS.format("dynamic") in message
     assert "--protocol default does without" in str(hint)
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["model.safetensors"]
-
-
-@pytest.mark.integration
-def test_the_protocol_alone_comes_without_the_weights(
-    published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The command that a model of ViRC on somebody's own server is answered with."""
-    weights = tmp_path / "weights"
-    weights.write_bytes(b"w" * 100_000)
-    model = {"model.safetensors": weights, "config.json": EMBEDDED_FOLDER / "config.json"}
-    monkeypatch.chdir(tmp_path)
-    with hub({DATASET: published, "LeonMiao/ViRC-7B": model}, large=4096) as running:
-        for name, value in running.env(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        done = virc("download", "ViRC-7B", "--include", FILE_NAME)
-    assert done.code == 0, done.err
-    folder = tmp_path / "models" / "ViRC-7B"
-    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == [FILE_NAME]
-    assert read_protocol(folder / FILE_NAME).tools
-    with hub({DATASET: published, "LeonMiao/ViRC-7B": model}) as running:
-        for name, value in running.env(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        assert virc("download", "ViRC-7B", "--include", "*.bin").code == 5

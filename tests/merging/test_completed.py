@@ -9,6 +9,7 @@ import pytest
 
 from virc.merging import build
 from virc.merging.source import Source
+from virc.models import provenance
 from virc.models.chat_protocol import of_system, read_protocol, written
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
@@ -44,6 +45,19 @@ def source(tmp_path: Path) -> Source:
     return Source(
         folder=texts, texts=texts, name="first", origin=about, base=base, chat_protocol=code / FILE_NAME, code=code
     )
+
+
+def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    build.complete(source, folder, "first", build.copy_weights(source, folder))
+    expected = {*TEXTS, "config.json", "model.safetensors", "LICENSE", "NOTICE.txt", "README.md", FILE_NAME, "code"}
+    assert {file.name for file in folder.iterdir()} == {*expected, provenance.FILE_NAME}
+    assert (folder / FILE_NAME).read_bytes() == source.chat_protocol.read_bytes()  # type: ignore[union-attr]
+    assert [file.name for file in (folder / "code").iterdir()] == ["spin.py"]
+    card = (folder / "README.md").read_text()
+    for said in ("# first\n", "first@8", "(LICENSE, NOTICE.txt next to this file)", "| code/spin.py | ", "1,527,424"):
+        assert said in card, said
 
 
 @pytest.mark.parametrize(("system", "said"), [("chain-of-focus", 2), ("deepeyes", 1), ("tiny", 0)])

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,9 @@ from support import small_lora
 from support.called import virc
 from support.made import make
 
-from virc.core import extras
-from virc.core.errors import ConfigError, SetupError
-from virc.core.extras import Extra
+from virc.core.errors import ConfigError
 from virc.envs import environment as environments
 from virc.envs.pins import get
-from virc.merging import build
 from virc.merging import source as merging
 from virc.models import provenance as origin
 from virc.models import registry as models
@@ -62,31 +58,6 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(
     for name, folder in (("~/global_step_5", actor), (".", Path("actor"))):
         found = merging.find(name, workspace)
         assert (found.folder, found.origin.source) == (folder, "global_step_5")
-
-
-def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    adapter = small_lora.describe(workspace / "lora")
-    (adapter / "adapter_model.safetensors").write_bytes(bytes(9))
-    said = virc("merge", "lora", "--to", "merged", "--dry-run", "--json").json
-    assert said["plan"]["command"] == [
-        sys.executable, "-m", "virc.engines.merge.adapter", str(EMBEDDED_FOLDER), str(adapter),
-        str(workspace / "merged"),
-    ]  # fmt: skip
-    assert said["to"] == "merged"
-    assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
-    monkeypatch.setenv("HOME", str(workspace))
-    assert build.prepare("lora", Path("~/x")).folder == workspace / "x"
-    monkeypatch.setattr(extras, "discover", lambda: (Extra("serve", ("x",), "s"), Extra("local", ("a", "b"), "pip i")))
-    with pytest.raises(SetupError, match="merging lora needs a, b") as refused:
-        build.prepare("lora")
-    assert refused.value.hint == "pip i"
-    found = merging.find("lora", workspace)
-    assert found.origin == Origin(kind="adapter", source="lora", root="tiny")
-    assert (found.chat_protocol, found.base) == (EMBEDDED_FOLDER / "virc_protocol.json", EMBEDDED_FOLDER)
-    assert found.bytes == (EMBEDDED_FOLDER / "model.safetensors").stat().st_size
-    assert merging.find("~/lora", workspace).folder == Path("~/lora").expanduser()
-    tiny = merging.find("tiny", workspace, as_gguf=True)
-    assert (tiny.name, tiny.base) == ("tiny-gguf", EMBEDDED_FOLDER)
 
 
 def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
@@ -155,22 +126,6 @@ def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: P
 def note(run: Run, step: int) -> None:
     """Say that saving ended, as verl says it."""
     (run.checkpoints / "latest_checkpointed_iteration.txt").write_text(str(step))
-
-
-def test_a_run_saved_in_shards_is_a_model_once_it_is_merged(workspace: Path) -> None:
-    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER))
-    lay_out(run.checkpoints / "global_step_5")
-    note(run, 5)
-    for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl"):
-        with pytest.raises(ConfigError, match=r"tiny-rl@5 is saved in shards") as caught:
-            models.find(name, workspace)
-        assert caught.value.hint == f"virc merge {name}"
-    for name in ("tiny-rl", "tiny-rl@5"):
-        folder = workspace / "models" / name
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
-        origin.write(folder, Origin(kind="shards", source="tiny-rl@5"))
-        assert models.find(name, workspace).folder == folder
 
 
 def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspace: Path) -> None:

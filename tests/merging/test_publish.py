@@ -14,10 +14,8 @@ from pathlib import Path
 import huggingface_hub.constants as hub_constants
 import pytest
 from download.hub_server import Hub, hang, hub, status
-from support import small_lora
 from support.called import virc
 from support.entry import ROOT
-from support.made import make, save
 
 from virc.core.errors import DataError
 from virc.merging import leaks, publish
@@ -388,22 +386,6 @@ def test_a_killed_upload_is_resumed_by_the_same_command(server: Hub, model: Path
     assert server.held(ID)["model-3.safetensors"] == WEIGHTS + b"1" * publish._LARGE
 
 
-def test_offline_nothing_is_sent(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
-    assert virc("push", "small", ID).code == 6
-    assert server.requests == []
-
-
-def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
-    (save(make(Path(), "mine", 3), 4) / "config.json").write_text("{}")
-    (small_lora.describe(Path("lora")) / "adapter_model.safetensors").write_bytes(bytes(9))
-    Path("lora/log.jsonl").write_text("{}\n")
-    for name in ("mine", "runs/mine", "lora"):
-        done = virc("push", name, ID)
-        assert done.code == 3
-        assert f"hint: virc merge {name}, then virc push\n" in done.err
-
-
 @pytest.mark.parametrize(
     ("member", "content", "says"),
     [
@@ -427,15 +409,3 @@ def test_shards_of_rows_are_looked_through(
     if says is None:
         done = virc("push", "data/charts", ID, "--dry-run")
         assert (done.code, f"s.tar contains {member}, which is too large" in done.err) == (5, True), done
-
-
-def test_old_shards_go_in_the_commit_that_completes_the_new_ones(
-    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish, "_MAX_FILES", 1)
-    for name in ("train-00000-of-00001.json", "train-00000-of-00002.json"):
-        (rows / name).write_text("[]")
-        assert virc("push", "charts", ID).code == 0
-        (rows / name).unlink()
-    deleting = [b"deletedFile" in each.body for each in server.asked("commit")]
-    assert deleting == [*[False] * (len(deleting) - 1), True]

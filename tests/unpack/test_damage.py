@@ -12,7 +12,6 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.unpack.archive import writers as writing
-from virc.unpack.archive.members import Member
 from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(30, seed=3, sizes=(0, 20_000))
@@ -73,17 +72,6 @@ def test_a_changed_byte_is_found_and_placed(form: str, tmp_path: Path) -> None:
         assert place <= max(numbers) <= len(data)
 
 
-def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path) -> None:
-    for member in (0, 12):
-        data, folder = bytearray(ARCHIVES["tar"]), tmp_path / str(member)
-        place = data.index(ENTRIES[member][0].name.encode())
-        data[place] ^= 1
-        folder.mkdir()
-        message, found = fault(bytes(data), folder)
-        assert message.startswith(f"the archive is damaged at byte {place}: ")
-        assert len(found) == member
-
-
 def test_an_archive_without_its_end_mark_is_cut_off(tmp_path: Path) -> None:
     data = tar(*ENTRIES).rstrip(b"\0")
     data += bytes(-len(data) % 512)
@@ -136,15 +124,3 @@ def test_an_archive_that_lacks_the_end_of_its_checksum_is_cut_off(missing: int, 
     (tmp_path / "a.tar.gz").write_bytes(PACKED["tar.gz"](tar(file("f")))[:-missing])
     with pytest.raises(DataError, match="the archive is cut off"):
         unpack(UnpackConfig(tmp_path / "a.tar.gz", tmp_path / "to"))
-
-
-@pytest.mark.parametrize("size", [10, writing.SMALL + 1])
-def test_a_file_gets_its_name_behind_its_check(size: int, tmp_path: Path) -> None:
-    member, target = Member("a", "file", size, 0o644, 0, ""), tmp_path / "a"
-
-    def refuse() -> None:
-        raise DataError("its checksum is another")
-
-    with pytest.raises(DataError, match="another"), writing.writers(tmp_path / "partial") as made:
-        made.write(str(target), member, [memoryview(bytes(size))], refuse)
-    assert not target.exists()

@@ -9,12 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from archives import PACKED, contents, file, lz4ed, many, tar, tree
+from archives import PACKED, contents, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError, UsageError
 from virc.unpack.archive import stream
-from virc.unpack.archive.parts import is_shard
 from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(12, sizes=(100, 3000))
@@ -93,20 +92,3 @@ def test_a_bomb_from_the_standard_input_is_refused(tmp_path: Path, monkeypatch: 
 def room(free: int) -> Callable[[Path], object]:
     """A disk with so much room; others have none."""
     return lambda place: shutil._ntuple_diskusage(1 << 40, 0, free if place.name == "disk" else 0)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "is_one"),
-    [
-        ("a/0.jpg", "a/0.json", True),
-        ("0.jpg", "0.json", True),
-        ("a/0.jpg", "b/0.json", False),
-        ("0.jpg", "1.jpg", False),
-        ("0.jpg", "0.jpg", False),
-    ],
-)
-def test_a_shard_has_the_files_of_a_sample_in_one_folder(first: str, second: str, is_one: bool, tmp_path: Path) -> None:
-    (tmp_path / "train-000000.tar").write_bytes(tar(file(first), file(second)))
-    assert is_shard(tmp_path / "train-000000.tar") is is_one
-    (tmp_path / "train-000001.tar").write_bytes(b"no archive")
-    assert not is_shard(tmp_path / "train-000001.tar")

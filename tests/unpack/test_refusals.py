@@ -10,10 +10,6 @@ from archives import Entry, file, folder, gzip, hard_link, link, lz4ed, other, t
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.unpack.archive import members
-from virc.unpack.archive.formats import chunks
-from virc.unpack.archive.names import Names
-from virc.unpack.archive.stream import Stream
 from virc.unpack.unpack import UnpackConfig, unpack
 
 
@@ -260,17 +256,6 @@ def test_a_description_without_end_is_damage(tmp_path: Path) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 33
     with pytest.raises(DataError, match="described by more than"):
         unpacked(info.tobuf(tarfile.GNU_FORMAT), tmp_path)
-
-
-def test_headers_of_many_members_are_bounded_each_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(members, "_MAX_EXTRA", 4 * tarfile.BLOCKSIZE)
-    data = io.BytesIO(tar(*(file(f"{number}", b"") for number in range(20))))
-    found = members.members(Stream(chunks(data, Path("a.tar")), None, 100, lambda _: None), Names())
-    assert [member.name for member in found] == [f"{number}" for number in range(20)]
-    info = tarfile.TarInfo("long")
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2
-    with pytest.raises(DataError, match="described by more than 2048 bytes"):
-        unpacked((info.tobuf() + b"f\0".ljust(512, b"\0")) * 6 + tar(file("g")), tmp_path)
 
 
 def test_many_descriptions_in_a_row_do_no_harm(tmp_path: Path) -> None:

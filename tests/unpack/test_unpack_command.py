@@ -1,10 +1,7 @@
 """`virc unpack` as a user types it: what comes out, what is printed, and when the archive goes."""
 
-import bz2
 import gzip
-import lzma
 import os
-import shlex
 import stat
 import subprocess
 import tarfile
@@ -132,35 +129,6 @@ def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     config = unpack.UnpackConfig(archive, tmp_path / "to", remove=True)
     assert unpack.unpack(config, lambda done, size: replace()).kept == "another file has its name now"
     assert archive.read_bytes() == b"newer"
-
-
-OTHERS = {
-    "xz": "tar -xJf {0} -C {1}",
-    "bz2": "tar -xjf {0} -C {1}",
-    "zst": "zstd -dc {0} | tar -xf - -C {1}",
-    "legacy": "lz4 -dc {0} | tar -xf - -C {1}",
-    "lfs": "git lfs pull",
-}
-
-
-@pytest.mark.parametrize("form", OTHERS)
-def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, tmp_path: Path) -> None:
-    data, archive = tar(file("f")), tmp_path / "it's.tar.lz4"
-    match form:
-        case "xz":
-            archive.write_bytes(lzma.compress(data))
-        case "bz2":
-            archive.write_bytes(bz2.compress(data))
-        case "zst":
-            archive.write_bytes(b"\x28\xb5\x2f\xfd" + data)
-        case "legacy":
-            archive.write_bytes(b"\x02\x21\x4c\x18" + data)
-        case _:
-            archive.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
-    done = virc("unpack", archive, "--to", tmp_path / "to")
-    hint = OTHERS[form].format(shlex.quote(str(archive)), tmp_path)
-    assert (done.code, f"\nhint: {hint}\n" in done.err) == (5, True)
-    assert not (tmp_path / "to").exists()
 
 
 def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 import io
 import stat
-import time
 import zipfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from struct import pack
 
@@ -69,21 +67,6 @@ def test_what_a_zip_archive_says_of_its_members(
     unpack(UnpackConfig(put(zipped(*entries), tmp_path), tmp_path / "to"))
     assert {name: (tmp_path / "to" / name).stat().st_mode & 0o777 for name in found} == found
     assert (tmp_path / "to" / next(iter(found))).read_bytes() == entries[-1 if len(found) == 1 else 0][1]
-
-
-def test_a_time_in_a_zip_archive_is_that_of_this_place_in_summer_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    infos = [zipfile.ZipInfo(str(month), (2024, month, 1, 12, 30, 2)) for month in (1, 7)]
-    try:
-        with monkeypatch.context() as patched:
-            patched.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # a name alone means UTC where no zones are installed
-            time.tzset()
-            unpack(UnpackConfig(put(zipped(*((info, b"x") for info in infos)), tmp_path), tmp_path / "to"))
-    finally:
-        time.tzset()
-    found = [datetime.fromtimestamp((tmp_path / "to" / each.filename).stat().st_mtime, UTC) for each in infos]
-    assert [f"{each:%H:%M:%S}" for each in found] == ["11:30:02", "10:30:02"]
 
 
 @pytest.mark.parametrize(

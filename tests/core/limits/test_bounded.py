@@ -1,18 +1,15 @@
 """Schemas and patterns of others are read in bounded processes: what has no end is told, and nothing is fetched."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from virc.core.errors import SetupError
 from virc.core.limits import bounded
 from virc.core.limits.bounded import CostlyError, find, misfit, schema_fault
 
@@ -52,11 +49,6 @@ def test_a_fault_of_a_schema_is_told(schema: Any, said: str) -> None:
     assert schema_fault(schema) == said
 
 
-def test_a_schema_of_its_parts_is_no_fault() -> None:
-    node = {"anyOf": [{"type": "null"}, {"properties": {"next": {"$ref": "#/$defs/n"}}}]}
-    assert schema_fault({"$defs": {"n": node}, "allOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}) is None
-
-
 def test_depth_is_a_fault_and_ends_nothing() -> None:
     for depth in (200, 100_000):
         schema: dict[str, Any] = {}
@@ -83,25 +75,6 @@ def test_a_value_is_held_against_all_of_a_schema() -> None:
     assert len(misfit({"type": "integer"}, "x" * 9000) or "") < 200
 
 
-def test_questions_of_one_request_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
-    monkeypatch.setattr(bounded, "_idle", [])
-    monkeypatch.setattr(bounded, "_idle_or_new", lambda: None)
-    monkeypatch.setattr(bounded, "_exchange", lambda _, line: asked.append(json.loads(line)[1]) or b"[null, 0.75]\n")
-    share = bounded.Share(1.5)
-    for left in (0.75, 0.0):
-        assert misfit({"type": "integer"}, 1, share) is None
-        assert share.left == left
-    with pytest.raises(CostlyError, match=r"all of the request takes over 1\.5 s of CPU time"):
-        misfit({"type": "integer"}, 1, share)
-    assert asked == [1.0, 0.75]
-
-
-def test_matches_are_those_of_the_pattern() -> None:
-    assert (find(r"a(b)?", "xab a"), find(r"a(b)?", "xa")) == (["ab", "b"], ["a", None])
-    assert find("c", "ab") is None
-
-
 def test_a_process_that_was_ended_by_others_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "_idle", [])  # those of tests in several threads are more than one
     assert schema_fault({}) is None
@@ -110,13 +83,6 @@ def test_a_process_that_was_ended_by_others_is_replaced(monkeypatch: pytest.Monk
     assert schema_fault({}) is None
     for process in bounded._idle:
         bounded.end(process)
-
-
-def test_a_program_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "_idle", [])
-    monkeypatch.setattr(bounded, "_PROGRAM", bounded._PROGRAM.with_name("none.py"))
-    with pytest.raises(SetupError, match="ended with exit code 2"):
-        schema_fault({})
 
 
 @pytest.fixture
@@ -153,31 +119,6 @@ def test_many_threads_ask_and_each_gets_its_own_answer() -> None:
     assert len(bounded._idle) <= 4
 
 
-def test_values_of_any_depth_are_answered() -> None:
-    value: list[Any] = []
-    reasons = set[str | None]()
-    for _ in range(sys.getrecursionlimit()):
-        value = [value]
-        with suppress(RecursionError):  # json.dumps itself fails for some depth from here
-            json.dumps(value)
-            continue
-        break
-    for _ in range(40):
-        (value,) = value
-        reasons.add(misfit({"type": "array"}, value))
-    assert reasons - {None} <= {"it is too deep"}  # of Python 3.12 on, a process goes as deep as json.dumps
-
-
-def test_another_thread_takes_the_last_idle_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Taken(list[Any]):
-        def __bool__(self) -> bool:
-            return True
-
-    monkeypatch.setattr(bounded, "_idle", Taken())
-    assert find("b", "abc") == ["b"]
-    bounded.end(bounded._idle.pop())
-
-
 @pytest.mark.usefixtures("short")
 def test_the_share_of_cpu_time_ends_a_question_not_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int | None] = []
@@ -191,31 +132,6 @@ def test_the_share_of_cpu_time_ends_a_question_not_the_clock(monkeypatch: pytest
     with pytest.raises(CostlyError, match="it is too costly"):
         find(r"(a|a)*b", "a" * 40)
     assert codes == [-signal.SIGPROF]
-
-
-def test_an_answer_that_was_not_waited_for_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    schema_fault({})  # a process is there
-    ended = list[object]()
-    end = bounded.end
-    monkeypatch.setattr(bounded, "end", lambda process: (ended.append(process), end(process)))
-
-    class Interrupted:
-        """A pipe out of which Ctrl-C comes."""
-
-        def readline(self) -> bytes:
-            raise KeyboardInterrupt
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    process = bounded._idle_or_new()
-    out, process.stdout = process.stdout, Interrupted()  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
-        bounded._exchange(process, b'["fault", 1, "{}"]\n')
-    assert ended == [process]
-    assert process.poll() is not None
-    assert out
-    out.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from virc.core.errors import ConfigError
 from virc.core.limits.image_memory import OWN, SETTING, BusyError, ImageMemory, Terms, TooLargeError, limit, of_client
 
 MIB = 2**20
@@ -47,30 +46,6 @@ def test_more_than_the_limit_is_refused_with_the_numbers(memory: ImageMemory) ->
         pytest.fail("it was let in")
     assert refused.value.message == "it has 9 x 9 px, which take 11 MiB of memory to decode; at most 10 MiB are used"
     assert refused.value.hint == f"make it smaller, or export {SETTING}=11"
-
-
-def test_a_request_stops_waiting_when_its_client_is_gone(memory: ImageMemory) -> None:
-    def gone() -> None:
-        raise ConnectionResetError
-
-    with memory.hold(9 * MIB, "it"), pytest.raises(ConnectionResetError), memory.hold(2 * MIB, "it", of_client(gone)):
-        pytest.fail("it was let in")
-    assert memory.held == 0
-
-
-def test_a_file_of_the_user_is_opened_alone_without_a_chosen_limit(
-    memory: ImageMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(SETTING)
-    large = limit() + MIB
-    with memory.hold(MIB, "it"):
-        refused = in_thread(lambda: memory.hold(large, "it", Terms(seconds=0)).__enter__())
-    assert isinstance(refused, BusyError)
-    with memory.hold(large, "it"):
-        assert memory.held == large
-    monkeypatch.setenv(SETTING, "256")
-    with pytest.raises(TooLargeError), memory.hold(large, "it"):
-        pass
 
 
 def test_the_first_who_waits_is_the_first_who_is_served(memory: ImageMemory) -> None:
@@ -118,40 +93,6 @@ def test_all_comes_back_however_it_ends(ending: str, memory: ImageMemory) -> Non
         found = in_thread(more)
     assert type(found) is {"time": BusyError, "left": KeyboardInterrupt, "error": ValueError}[ending]
     assert (memory.held, memory._waiting) == (0, [])
-
-
-def test_what_is_kept_for_later_gives_way(memory: ImageMemory) -> None:
-    kept = memory.keep(9 * MIB)
-    memory.reclaim = lambda: kept.shrink(0)
-    with memory.hold(9 * MIB, "it", of_client()):
-        assert memory.held == 9 * MIB
-    kept = memory.keep(9 * MIB)
-    for size, held in ((4, 4), (6, 4), (0, 0), (0, 0)):  # it only shrinks
-        kept.shrink(size * MIB)
-        assert memory.held == held * MIB
-
-
-def test_several_processes_share_the_limit(memory: ImageMemory) -> None:
-    alone = threading.Lock()
-    memory.share(2, alone)
-    with memory.hold(5 * MIB, "it"):
-        assert not alone.locked()
-    with memory.hold(6 * MIB, "it"):
-        assert alone.locked()
-    assert not alone.locked()
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²", str(2**40)])
-def test_a_wrong_limit_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SETTING, text)
-    with pytest.raises(ConfigError, match=SETTING):
-        limit()
-
-
-def test_a_limit_is_in_mebibytes_and_an_empty_one_is_the_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limit() == 10 * MIB
-    monkeypatch.setenv(SETTING, "")
-    assert limit() == 256 * MIB
 
 
 def in_thread(work: Callable[[], object]) -> BaseException | None:
