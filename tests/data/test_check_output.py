@@ -180,3 +180,11 @@ def test_pictures_that_training_shows_otherwise_are_written_side_by_side(tmp_pat
         assert (pair.getpixel((0, 0)), pair.getpixel((pair.width - 1, 0))) == ((0, 0, 0), (255, 255, 255))
     again = checked(file, "--as-shown", shown)
     assert (again.code, "is in use" in again.err, "--as-shown" in again.err) == (2, True, True)
+
+
+def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp_path: Path) -> None:
+    done = checked(batches / "train.jsonl", "--against", batches / "val.jsonl", "--clean", tmp_path / "c")
+    assert done.code == 5
+    kept = [json.loads(line) for line in (tmp_path / "c/train.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in kept] == [0, 2]
+    assert not (tmp_path / "c/val.jsonl").exists()

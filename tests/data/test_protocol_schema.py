@@ -29,9 +29,9 @@ def test_the_schema_is_one_and_is_what_the_command_prints() -> None:
     assert (done.code, json.loads(done.out)) == (0, json.loads(json.dumps(schema())))
 
 
-@pytest.mark.parametrize("name", sorted(systems.discover()))
-def test_the_protocol_of_every_system_is_valid(name: str) -> None:
-    assert checks(json.loads(written(of_system(systems.discover()[name]).protocol))) == []
+def test_the_protocol_of_every_system_is_valid() -> None:
+    found = {name: checks(json.loads(written(of_system(each).protocol))) for name, each in systems.discover().items()}
+    assert [name for name, faults in found.items() if faults] == []
 
 
 FORM = {"open": "[", "close": "]"}
