@@ -92,8 +92,3 @@ def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
     box: Any, fields: dict[str, Any], tmp_path: Path
 ) -> None:
     assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]
-
-
-def test_boxes_in_shares_of_the_sides_become_pixels(tmp_path: Path) -> None:
-    (box,) = read(tmp_path, {"b": [0, 0, 0.5, 1]}, boxes="b", coordinates="unit").extra["boxes"]
-    assert box == pytest.approx([0, 0, 126, 196])

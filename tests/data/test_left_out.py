@@ -48,22 +48,3 @@ def test_a_folder_with_none_of_them_is_refused(tmp_path: Path) -> None:
             read(tmp_path)
     done = virc("data", "check", tmp_path)
     assert (done.code, done.err.count("\n")) == (5, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says", "hint"),
-    [
-("rows.jsonl", b"", "is of no known format: it is empty", "name a file with rows"),
-("rows.jsonl", b'{"a": 1}', "is of no known format: its columns are a; no column is known as the question",
-         "printf 'about: mine\\nquestion: COLUMN\\nanswer: COLUMN\\nimages: COLUMN\\n' > mine.yaml"),
-],
-)  # fmt: skip
-def test_a_file_of_no_format_is_refused_with_what_may_help(
-    name: str, content: bytes, says: str, hint: str, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError) as refused:
-        formats.only_source(tmp_path / name)
-    assert refused.value.message.startswith(f"{tmp_path / name} ")
-    assert says in refused.value.message
-    assert hint in (refused.value.hint or "")

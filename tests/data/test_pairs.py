@@ -91,15 +91,6 @@ def test_pairs_come_back_from_a_conversion_as_they_were(tmp_path: Path) -> None:
     ]
 
 
-def test_the_chosen_reply_becomes_a_solution(tmp_path: Path) -> None:
-    file, to = rows(tmp_path, pair(0)), tmp_path / "to"
-    done = virc("data", "convert", file, "--to", to, "--format", "sft")
-    assert done.code == 0, done.err
-    assert "lost in this format: the rejected replies" in done.err
-    (row,) = json.loads((to / "rows.json").read_text())
-    assert row["messages"] == [*pair()["messages"], pair()["chosen"]]
-
-
 SIDES_FAULTS = {
     "other_turns": ([{"role": "user", "content": "<image>Which letter?"}], "do not follow the same turns"),
     "no_turns": ([], "do not follow the same turns"),

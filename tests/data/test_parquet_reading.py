@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 from data.parquet_sets import IMAGE, info, only, read, row
 
-from virc.data.rows.record import Message, Picture
-
 
 @pytest.mark.parametrize(
     ("images", "names", "data"),
@@ -34,28 +32,6 @@ def test_an_image_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
         (picture,) = only(read(tmp_path / "set", row(images=[{"image": name}]))).images
         with pytest.raises(OSError, match="outside"):
             picture.read()
-
-
-@pytest.mark.parametrize(
-    ("changed", "read_as"),
-    [
-        ({"prompt": '[{"role": "user", "content": "<image>Find it."}]'}, {}),
-        ({"extra_info": ...}, {"question": None}),
-        ({"reward_model": {"ground_truth": ["97", "97.0"]}}, {"answer": '["97", "97.0"]'}),
-        (info(reference="said"), {"messages": (Message("user", "<image>Find it."), Message("assistant", "said"))}),
-    ],
-)
-def test_a_row_is_read_whichever_optional_parts_it_has(
-    tmp_path: Path, changed: dict[str, Any], read_as: dict[str, Any]
-) -> None:
-    if changed.get("prompt") is ...:
-        changed["prompt"] = None
-    record = only(read(tmp_path, row(**changed)))
-    expected: dict[str, Any] = {
-        "messages": (Message("user", "<image>Find it."),), "id": None, "question": "Find it.", "answer": "97",
-        "images": (Picture("a.png", tmp_path, IMAGE),),
-    }  # fmt: skip
-    assert {name: getattr(record, name) for name in expected} == expected | read_as
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Published rows with replies and boxes: what their authors' programs read is read, and what is wrong is said."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +19,6 @@ def vlm_r3(folder: Path, **change: Any) -> Path:
     first = {key: value for key, value in (first | change).items() if value is not None}
     file.write_text(json.dumps([first, *others]))
     return file
-
-
-def replies(file: Path, to: Path) -> list[str]:
-    """What the assistant says in the rows of a file of VLM-R3, converted for supervised training."""
-    done = virc("data", "convert", file, "--system", "vlm-r3", "--to", to, "--format", "sft")
-    assert done.code == 0, done.err
-    return [row["messages"][-1]["content"] for row in json.loads((to / f"{file.stem}.json").read_text())]
-
-
-@pytest.mark.parametrize(
-    ("texts", "crops", "reply"),
-    [
-        (["<think>So.</think>\n<answer> 12 </answer>"], None, "<think>So.</think>\n<answer> 12 </answer>"),
-        (
-            ["<think>So", "it is.</think>", "<answer> 12 </answer>"],
-            [],
-            "<think>So\nit is.</think>\n<answer> 12 </answer>",
-        ),
-        (
-            ['<think>Look.\n{"bbox_2d": [14, 14, 98, 98]}\n', "It says 12.</think>", "<answer> 12 </answer>"],
-            ["crops/0_0.png"],
-            '<think>Look.\n{"bbox_2d": [14, 14, 98, 98]}\n<image>\nIt says 12.</think>\n<answer> 12 </answer>',
-        ),
-    ],
-)
-def test_a_reply_may_have_fewer_images_than_places_for_them(
-    texts: Sequence[str], crops: Sequence[str] | None, reply: str, tmp_path: Path
-) -> None:
-    file = vlm_r3(tmp_path / "rows", response_list=texts, img_crop_list=crops)
-    done = virc("data", "check", file, "--system", "vlm-r3", "--workers", 1)
-    assert (done.code, "3 rows, 3 good" in done.out) == (0, True), done.out
-    assert replies(file, tmp_path / "to")[0] == reply
 
 
 @pytest.mark.parametrize("texts", ["<answer> 12 </answer>", ["<think>Look.</think>", "<answer> 12 </answer>"]])

@@ -12,9 +12,6 @@ from support.called import virc
 from support.engine_python import interpreter
 
 from virc.data.formats.registry import only_source
-from virc.data.rows.record import MARK
-from virc.systems import registry as systems
-from virc.systems import texts
 
 SYSTEM = """
 name: mine
@@ -61,13 +58,6 @@ def batch(folder: Path, layout: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_the_layout_of_the_system_comes_before_shared_ones(tmp_path: Path) -> None:
-    file = published_rows.r1_v(tmp_path)
-    own = system(tmp_path, mine="{about: mine, question: problem, images: image}")
-    assert only_source(file).laid_out.name == "r1-v"
-    assert only_source(file, systems.load(own)).laid_out.name == "mine"
-
-
 def test_the_layout_of_the_docs_reads_a_row(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
     layout = page.partition("```yaml\nrows:\n")[2].partition("```")[0]
@@ -107,16 +97,6 @@ def test_what_does_not_fit_is_a_fault_of_its_row(change: Mapping[str, Any], faul
 
 ASKED = [{"role": "user", "content": "<image>What? Answer."}]
 TOLD, SO = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "<answer>12</answer>"}
-
-
-def test_a_reply_becomes_a_conversation_of_the_system(tmp_path: Path) -> None:
-    layout = "{about: mine, question: q, images: image, reply: r}"
-    file, to = rows(tmp_path, {"q": "Why?", "image": "a.png", "r": "<answer>So</answer>"}), tmp_path / "to"
-    own = system(tmp_path, own=layout)
-    assert virc("data", "check", file, "--system", own, "--workers", 1).code == 0
-    assert virc("data", "convert", file, "--system", own, "--to", to, "--format", "sft").code == 0
-    (found,) = json.loads((to / "rows.json").read_bytes())
-    assert [each["content"] for each in found["messages"]] == ["<image>Why? Answer.", "<answer>So</answer>"]
 
 
 @pytest.mark.parametrize("files", [1, 3])
@@ -161,18 +141,6 @@ def test_a_damaged_folder_gives_faults_and_no_traceback(damage: str, tmp_path: P
     done = virc("data", "check", folder, "--workers", 1)
     assert (done.code, "unread" in done.out, "20 good" in done.out) == (5, True, True), done.out
     assert "Traceback" not in done.err
-
-
-def test_a_question_that_says_how_to_answer_is_the_whole_prompt(tmp_path: Path) -> None:
-    for write, shown in ((published_rows.visual_rft_detect, True), (published_rows.visual_rft_ground, False)):
-        file, to = write(tmp_path / write.__name__), tmp_path / f"{write.__name__}-to"
-        done = virc("data", "convert", file, "--system", "visual-rft", "--to", to, "--format", "prompts")
-        assert done.code == 0, done.err
-        found = virc("data", "show", to, "--json").json
-        first = found["messages"][1]["content"]
-        assert (first == MARK + found["question"]) == shown
-        assert first.startswith(MARK + found["question"])
-        assert shown or first.endswith(texts.text(systems.get("visual-rft").file.parent, "user"))
 
 
 def test_rows_without_faults_are_kept_in_a_format_that_engines_read(tmp_path: Path) -> None:

@@ -92,15 +92,6 @@ def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, lis
     assert counted == Boxes(1, int(max(errors) > 0), max(errors))
 
 
-def test_only_the_numbers_change() -> None:
-    text = '<think>at [5, 6, 7, 8] {"bbox_2d": [5, 6, 7, 8]}\r\n</think> so\t'
-    text += '<tool_call>{ "arguments" : {"image_index":0,"bbox_2d"  :[ 100 ,200,\t300, 400 ]} , '
-    text += '"name":"crop_image"}</tool_call>\n\n'
-    there, back = there_and_back(text, (500, 800), Boxes())
-    assert there == text.replace("[ 100 ,200,\t300, 400 ]", "[ 200 ,250,\t599, 500 ]")
-    assert back == text
-
-
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -152,23 +143,6 @@ def test_a_model_of_the_other_coordinates_would_cut_the_same_boxes(seed: int) ->
     assert [_box(unit) for unit in units(there, PERMILLE)] == [_box(unit) for unit in session.trace().units]
     assert counted.written == len(session.images) - 1
     assert recoded(there, PERMILLE, PIXEL, Boxes()) == record
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "index", "box", "found"),
-    [
-        ([(100, 200), (400, 50)], None, 0, [10, 20, 50, 100], [100, 100, 500, 500]),
-        ([(100, 200), (400, 50)], None, 1, [40, 10, 200, 25], [100, 200, 500, 500]),  # of the crop, not the question's
-        ([(100, 200), (400, 50)], [(100, 200), (800, 25)], 1, [40, 10, 200, 26], [80, 5, 400, 13]),
-    ],
-)
-def test_a_box_is_a_share_of_the_picture_that_its_call_names(
-    before: list[Size], after: list[Size] | None, index: int, box: list[int], found: list[int]
-) -> None:
-    to = View(after or before, "pixel" if after else "permille")
-    tool = parse(rewritten(turn(json.dumps(box), index), View(before, "pixel"), to, Boxes())).tool
-    assert tool is not None
-    assert tool.arguments["bbox_2d"] == pytest.approx(found, abs=1)
 
 
 @pytest.mark.parametrize("coordinates", ["pixel", "permille"])

@@ -96,22 +96,6 @@ def test_boxes_are_written_as_the_other_system_counts_them(more: dict[str, Any],
     assert len(found.images) == 2
 
 
-def test_images_of_several_calls_of_a_turn_keep_their_places(tmp_path: Path) -> None:
-    """A scaling is left out, so that later images have smaller numbers."""
-
-    def turn(*calls: str) -> str:
-        return calls[0] + "".join(each.partition("</think>")[2] for each in calls[1:])
-
-    def crop(left: int, index: int) -> str:
-        return look("a", "crop_image", image_index=index, bbox_2d=[left, 0, left + 28, 28])
-
-    two = msgspec.structs.replace(worked.PROTOCOL, grammar=msgspec.structs.replace(TAGS, most_calls=2))
-    scale = look("a", "scale_image", scale_factor=2.0, image_index=0)
-    record = told(tmp_path, (turn(scale, crop(0, 0)), turn(crop(28, 0), crop(0, 2)), crop(0, 4), STEPS[2]), two)
-    found = reworded(record, QUESTION, two, chat_protocol(two.grammar, "crop_image"))
-    assert replies(found)[:3] == [crop(0, 0), turn(crop(28, 0), crop(0, 1)), crop(0, 3)]
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("name", GRAMMARS)
 @given(

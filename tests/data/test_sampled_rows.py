@@ -9,18 +9,14 @@ import pytest
 from PIL import Image
 from support.solving import answer
 
-from virc.core.errors import NoAnswerError, UsageError
-from virc.core.events import Reporter
-from virc.data.convert.recode import boxes_scaled
-from virc.data.rows.record import Record
-from virc.data.sample import dataset, run
+from virc.core.errors import UsageError
+from virc.data.sample import dataset
 from virc.data.sample.dataset import Location
 from virc.data.sample.pairing import Pairing, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
-from virc.solving.batch import RowDone
 from virc.solving.one import Attempt
 from virc.solving.rows import Row
 from virc.systems.rounds import PairRule
@@ -51,19 +47,6 @@ def pairs(
     location.folder.mkdir()
     found = paired(Pairing(rule, **given), keep, problem, rollouts, location)
     return found.rows, {kind: count for kind, count in found.left_out.items() if count}
-
-
-@pytest.mark.parametrize(
-    ("given", "rescaled"),
-    [
-        ({"boxes": None}, {"boxes": None}),
-        ({"boxes": None, "box": [28, 14, 56, 84]}, {"boxes": None, "box": [14, 7, 28, 42]}),
-        ({"box": [28, 14, 56, 84]}, {"box": [14, 7, 28, 42]}),
-        ({"level": 3}, {"level": 3}),
-    ],
-)
-def test_boxes_follow_a_picture_in_the_column_that_has_them(given: dict[str, Any], rescaled: dict[str, Any]) -> None:
-    assert boxes_scaled(Record((), extra=given), (112, 84), (56, 42)).extra == rescaled
 
 
 def sides(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, float]]:
@@ -162,35 +145,3 @@ def test_rows_go_where_no_others_are(there: str, to: str, says: str | None, hint
         dataset.location_of(tmp_path / to)
     assert refused.value.message.removeprefix(str(tmp_path)) == says
     assert refused.value.hint == (hint or "choose another path with --to")
-
-
-@pytest.mark.parametrize(
-    ("ends", "kept", "stops"),
-    [
-        ([{"tags": 2}] * 50, 0, True),
-        ([{"wrong": 2}] * 49 + [{"tags": 2}], 0, False),
-        ([{"right": 1, "wrong": 1}] * 50, 1, False),
-        ([{"tags": 2}] * 49, 0, False),
-    ],
-)
-def test_sampling_stops_where_the_first_problems_failed_alike(
-    ends: list[dict[str, int]], kept: int, stops: bool
-) -> None:
-    notes: list[str] = []
-    progress = run._Rollouts(0, Reporter(lambda event: notes.append(event.text)), total=200)
-    first = {"replies": 6, "pictures": 7, "tokens": {"prompt": 9000, "completion": 80}}
-
-    def add_all() -> None:
-        for each in ends:
-            fields = {"rollouts": 2, "right": kept, "kept": [{}] * kept, "ended": each, **first}
-            progress.add(RowDone(Row(1, "a"), fields))
-
-    estimate = (
-        "by the first problem about 1,200 requests, 1,400 pictures, 1,800,000 prompt tokens, 16,000 completion tokens"
-    )
-    if stops:
-        with pytest.raises(NoAnswerError, match="first 50 problems failed alike: rollouts without the tags"):
-            add_all()
-    else:
-        add_all()
-    assert [each.startswith(estimate) for each in notes if each.startswith("by ")] == [True]

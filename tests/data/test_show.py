@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from chat_protocols import CROP, OWN, QUESTIONS, spoken
+from chat_protocols import CROP, OWN, spoken
 from data import parquet_sets
 from data.converted import write
 from pyarrow import parquet  # type: ignore[import-untyped]
@@ -94,23 +94,6 @@ def test_a_row_is_told_in_the_order_it_was_had(published: crux.Crux) -> None:
         assert words in done.out[at:], words
         at = done.out.index(words, at) + len(words)
     assert "fault" not in done.out
-
-
-def test_rows_are_found_by_number_and_by_id_in_every_format(published: crux.Crux, tmp_path: Path) -> None:
-    rows = parquet.read_table(published.train).to_pylist()
-    for number in (1, 5, len(rows)):
-        found = virc("data", "show", published.train, "--row", number, "--json").json
-        assert (found["row"], found["rows"], found["format"]) == (number, len(rows), "rl")
-        assert found["question"] == rows[number - 1]["extra_info"]["question"]
-        assert len(found["images"]) == len(rows[number - 1]["images"])
-    file = saved(tmp_path, *(spoken(OWN, question) for question in QUESTIONS))
-    for id, question in (("r0", QUESTIONS[0]), ("r4", QUESTIONS[4])):
-        found = virc("data", "show", file, "--id", id, "--json").json
-        assert (found["id"], found["question"]) == (id, question)
-    for words, said in ((("--row", 7), "has no row 7"), (("--id", "r9"), "no row with the id r9")):
-        done = virc("data", "show", file, *words)
-        assert done.code == 5
-        assert said in done.err
 
 
 def test_the_page_shows_every_turn_and_draws_the_boxes_cut(published: crux.Crux, tmp_path: Path) -> None:
