@@ -69,7 +69,7 @@ def test_image_spans_hold_the_pads_and_nothing_else(words: Any) -> None:
     assert [(span.index, span.stop - span.start) for span in rendered.images] == [(0, 64), (1, 6)]
 
 
-@pytest.mark.parametrize("text", ["\n\n51", " x", "", "<think>"])
+@pytest.mark.parametrize("text", ["\n\n51", ""])
 def test_what_the_model_was_asked_stays_the_start_of_the_conversation(words: Any, text: str) -> None:
     asked = render([SYSTEM, FIRST], TOKENS, words, generate=True).ids
     assert render([SYSTEM, FIRST, Message("assistant", text)], TOKENS, words).ids[: len(asked)] == asked
@@ -81,11 +81,9 @@ SHOWN = Message("assistant", "\n\n", (1,), inserted="inline")
 @pytest.mark.parametrize(
     ("talk", "generate", "turns", "ended"),
     [
-        ([FIRST, LOOK], False, 2, True),
         ([FIRST, LOOK], True, 3, False),  # the header of the next turn
         ([FIRST, LOOK, SHOWN], False, 2, True),
         ([FIRST, LOOK, SHOWN], True, 2, False),  # the model goes on in its own turn
-        ([FIRST, LOOK, SHOWN, Message("assistant", "51")], False, 2, True),
         ([FIRST, LOOK, SHOWN, Message("assistant", "51")], True, 3, False),
     ],
 )

@@ -66,8 +66,8 @@ def loaded(folder: Path, trained: int | None = None, size: int = 0, **chosen: An
 @pytest.mark.parametrize(
     ("chosen", "trained", "context"),
     [
-          (None, 131_072, 32_768),
-         (65_536, 4096, 4096), (1000, 4096, 1000),
+        (None, 131_072, 32_768),
+        (65_536, 4096, 4096), (1000, 4096, 1000),
     ],
 )  # fmt: skip
 def test_a_context_is_no_longer_than_a_model_was_trained_for(

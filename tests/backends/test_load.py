@@ -198,15 +198,11 @@ def other_image_token(folder: Path) -> None:
 
 
 FAULTS: dict[Callable[[Path], None], str] = {
-    no_config: "no config.json",
     broken_config: "is no JSON",
-    list_as_config: "config.json holds no JSON object",
     nested_config: "is no JSON",
     other_family: "model of type 'llama', which does not run in this process: qwen2_vl, ",
     no_tokenizer: "tokenizer.json is missing",
     no_settings: "preprocessor_config.json is missing",
-    odd_settings: "no whole numbers",
-    true_for_one: "no whole numbers",
     upside_down: "smallest image, 50000 pixels, is over its largest, 3136",
     cut_short: "damaged",
     missing_shard: "model-00001-of-00002.safetensors is missing",
@@ -214,7 +210,6 @@ FAULTS: dict[Callable[[Path], None], str] = {
     wrong_shape: "cannot be loaded",
     no_chatml: "no special token <|im_end|>",
     unprotected: "no special token <|image_pad|>",
-    other_image_token: "different image tokens",
 }
 
 

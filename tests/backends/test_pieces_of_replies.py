@@ -63,10 +63,10 @@ def test_the_channels_of_harmony(text: str, channels: Channels | None) -> None:
 @pytest.mark.parametrize(
     ("said", "read"),
     [
-        *((value, 7) for value in (7, 7.9, "7", "7.0")),
+        *((value, 7) for value in (7.9, "7.0")),
         (1, 1),
         (2**40, 2**40),
-        *((value, None) for value in (0, -1, 0.5, True, None, "many", [7], {}, math.nan, math.inf, "inf", 2**40 + 1)),
+        *((value, None) for value in (0, True, "many", math.nan, 2**40 + 1)),
         (10**400, None),  # too large for a number with a fraction
     ],
 )

@@ -81,14 +81,9 @@ def test_tokens_are_counted_once_each(said: list[Any], prompt: int | None, compl
 @pytest.mark.parametrize(
     ("word", "finish"),
     [
-        *((word, "length") for word in ("length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length")),
-        ("max_output_tokens", "length"),
-        *((word, "length") for word in ("FINISH_REASON_MAX_TOKENS", "FinishReason.LENGTH", "STOP_REASON_LIMIT", 2)),
-        *((word, "call") for word in ("FINISH_REASON_TOOL_CALLS", "StopReason.TOOL_USE", "finishReason-tool_use")),
-        *((word, "stop") for word in ("FINISH_REASON_STOP", "FinishReason.STOP: 1", "Reason.EOS", 1, "1")),
-        *((word, "stop") for word in ("end_of_stream", "EndOfStream", "stop.", "CompletionStatus.COMPLETED")),
-        *((word, "call") for word in ("tool_calls", "tool_use", "function_call")),
-        *((word, "stop") for word in ("stop", "eos", "end_turn", "COMPLETE", "stop: </answer>")),
+        *((word, "length") for word in ("max-tokens", "MAX_TOKENS", "model_length", "max_output_tokens", 2)),
+        *((word, "call") for word in ("tool_calls", "StopReason.TOOL_USE", "function_call")),
+        *((word, "stop") for word in ("FinishReason.STOP: 1", "EndOfStream", "<|im_end|>", "stop: </answer>", "1")),
         *(({"type": "max_tokens", "x": 1}, "length"), ({"x": 1}, "stop")),
     ],
 )
@@ -100,7 +95,7 @@ def test_the_end_of_a_reply_is_known_by_any_servers_word(word: object, finish: s
     "word",
     [
         "network_error",
-          "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_FUNCTION_CALL",
         "terminé",
     ],
 )  # fmt: skip
@@ -119,15 +114,16 @@ def test_an_end_that_nobody_knows_is_an_error_that_names_it(word: str) -> None:
         {"base_resp": {"status_code": 1013, "status_msg": "unknown error"}},
         {"status": 500},
         {"code": -1, "data": None},
-        {"errcode": 40001, "request_id": "7"},
+        {"success": False},
+        {"data": None, "status": "ERROR"},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("done", [True, False])
-def test_a_chunk_that_reports_an_error_is_no_end(chunk: dict[str, Any], done: bool) -> None:
+def test_a_chunk_that_reports_an_error_is_no_end(chunk: dict[str, Any]) -> None:
     body = events(delta(content="half"), chunk)
-    with pytest.raises(WireError, match="failed"):
-        read_reply([body if done else body.removesuffix(b"data: [DONE]\n\n")], 1000)
+    for each in (body, body.removesuffix(b"data: [DONE]\n\n")):
+        with pytest.raises(WireError, match="failed"):
+            read_reply([each], 1000)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +153,8 @@ def test_fields_that_nobody_needs_never_fail(chunk: dict[str, Any]) -> None:
     assert read_reply([events(delta(), chunk, delta("stop"))], 1000).text == "42"
 
 
-@pytest.mark.parametrize("field", ["content", "reasoning_content"])
-@pytest.mark.parametrize("text", ["😀", "ü", "本"])
+@pytest.mark.parametrize("field", ["reasoning_content"])
+@pytest.mark.parametrize("text", ["😀"])
 @pytest.mark.parametrize("cut", [1, -1])
 def test_a_character_may_be_cut_between_two_chunks(field: str, text: str, cut: int) -> None:
     parts = text.encode()[:cut], text.encode()[cut:]
@@ -186,7 +182,7 @@ def test_what_is_shown_is_the_text_once(chunks: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("end", ["\r\n\r\n", "\r\r"])
-@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+@pytest.mark.parametrize("size", [1, 7])
 def test_lines_end_in_any_way_wherever_they_are_cut(end: str, size: int) -> None:
     body = events(delta(content="4"), delta(content="2"), delta("stop"), end=end)
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
@@ -241,8 +237,8 @@ OWN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-@pytest.mark.parametrize("id", ["D681PevKs", "functions.crop_image:0", 17, ""])
-@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize("id", ["functions.crop_image:0", 17])
+@pytest.mark.parametrize("field", ["reasoning_content"])
 def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: object, field: str) -> None:
     signed = {"id": id, "type": "function", "extra_content": {"google": {"thought_signature": "CiQB"}}}
     calls = [{**signed, "function": {"x": 7, "name": "crop_image", "arguments": '{"a": 1}'}}]
@@ -266,8 +262,8 @@ def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: o
 @pytest.mark.parametrize(
     "fields",
     [
-           {"id": "", "type": None, "extra_content": {}},
-         {"extra_content": {"google": {"thought_signature": ""}}},
+        {"id": "", "type": None, "extra_content": {}},
+        {"extra_content": {"google": {"thought_signature": ""}}},
     ],
     ids=str,
 )  # fmt: skip
@@ -300,7 +296,7 @@ def test_thoughts_of_two_kinds_are_both_kept_and_a_reply_is_no_longer_than_allow
     "wrong",
     [
         {"output": 5},
-         {"output": [{"type": "message", "content": {"text": "a"}}]},
+        {"output": [{"type": "message", "content": {"text": "a"}}]},
     ],
     ids=str,
 )  # fmt: skip

@@ -159,11 +159,9 @@ def test_what_one_server_refused_is_sent_to_the_next() -> None:
     ("lists", "answers", "looks"),
     [
         (["nginx"], ["uvicorn"], 1),
-        ([""], ["uvicorn"], 1),
         (["cloudflare", ""], [""], 1),
         (["nginx"], ["uvicorn", "uvicorn", "llama.cpp"], 2),
         (["nginx", "llama.cpp"], ["nginx", "nginx", "llama.cpp"], 2),
-        (["nginx", "caddy"], ["uvicorn", "", "", ""], 2),
     ],
 )
 def test_a_gateway_that_names_another_server_at_each_path_is_one(
@@ -225,8 +223,8 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
 @pytest.mark.parametrize(
     "published",
     [
-        {"factor": 28, "min_pixels": 9000, "max_pixels": 8000}, {"factor": 28, "min_pixels": 0},
-        {"factor": 28, "max_pixels": 2**40}, {"factor": 7}, {"factor": 512}, {"factor": "x"}, 7,
+        {"factor": 28, "min_pixels": 9000, "max_pixels": 8000},
+        {"factor": 7}, {"factor": "x"},
     ],
 )  # fmt: skip
 def test_sizes_of_pictures_that_cannot_be_are_refused(published: object) -> None:

@@ -17,10 +17,10 @@ from virc.core.errors import ConfigError, UsageError
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("a: 1e-6", 1e-6), ("a: -2.5E+3", -2500.0), ("a: 1e6", 1e6), ("a: 1_000", 1000), ("a: 1:30:00", "1:30:00"),
-        ("a: 22:30", "22:30"), ("a: 2024-01-01", "2024-01-01"), ("a: <<", "<<"), ("a: '1e-6'", "1e-6"),
-        ("a: true", True), ("a: null", None), ("a:", None), ("a: =", "="), ("a: [1, b]", [1, "b"]),
-        ("a: +1e3", 1000.0), ("a: .5e1", 5.0), ("a: [" + "[], " * 20 + "1]", [[]] * 20 + [1]),  # not deep
+        ("a: 1e-6", 1e-6), ("a: 1e6", 1e6), ("a: 1:30:00", "1:30:00"),
+        ("a: 22:30", "22:30"), ("a: 2024-01-01", "2024-01-01"),
+        ("a: =", "="),
+        ("a: .5e1", 5.0),
         ("a: " + "[" * 15 + "]" * 15, json.loads("[" * 15 + "]" * 15)),
     ],
 )  # fmt: skip
@@ -28,25 +28,15 @@ def test_a_value_is_what_people_mean(text: str, value: object) -> None:
     assert plain_yaml.parse(text, "it") == {"a": value}
 
 
-def test_a_text_is_parsed_once_and_each_caller_owns_the_result() -> None:
-    before = plain_yaml._parsed.cache_info().misses
-    read = [plain_yaml.parse("once: {list: [1]}", "it") for _ in range(2)]
-    read[0]["once"]["list"].append(2)  # type: ignore[index]
-    assert read[1] == plain_yaml.parse("once: {list: [1]}", "it") == {"once": {"list": [1]}}
-    assert plain_yaml._parsed.cache_info().misses == before + 1
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: 1\na: 2", "it says 'a' twice, again at line 2"),
         ("a:\n- b: 1\n  b: 2", "it says 'b' twice, again at line 3"),
-        ("a:\n  b: {c: 1, c: 2}", "it says 'c' twice, again at line 2"),
         ("a: &x 1\nb: *x", "it is using anchors, which are not read here at line 2"),
-        ("a: !!str 1", "it is using tags"), ("a: {on: 1}", "it has the key True, which is not text"),
-        ("a:\n- 1: b", "it has the key 1, which is not text"), ("a: " + "[" * 16 + "]" * 16, "it is nested too deeply"),
-        ("- a", "it does not hold lines of the form"), ("on: 1", "it does not hold"), ("a: [", "it is not YAML"),
-        ("a: x" + "y" * 2**16, "it is over 64 KiB"), ("a: " + "é" * 2**15, "it is over 64 KiB"),
+        ("a: {on: 1}", "it has the key True, which is not text"),
+        ("a: " + "[" * 16 + "]" * 16, "it is nested too deeply"),
+        ("on: 1", "it does not hold"), ("a: [", "it is not YAML"),
+        ("a: " + "é" * 2**15, "it is over 64 KiB"),
     ],
 )  # fmt: skip
 def test_what_misleads_is_refused_with_its_line(text: str, says: str) -> None:
@@ -77,21 +67,14 @@ def test_lines_and_texts_are_found_by_their_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "key", "value", "changed"),
     [
-        ("# mine\na: 1", "b", 2, "# mine\na: 1\nb: 2\n"), ("", "b", 2, "b: 2\n"),
+        ("# mine\na: 1", "b", 2, "# mine\na: 1\nb: 2\n"),
         ("a: 1  # one\nb: 2\n", "a", None, "b: 2\n"),
         ("a: 1  # one\n# two\nb: 2\n", "a", 3, "a: 3  # one\n# two\nb: 2\n"),
         ("ab: 1\na: 2\n", "a", 3, "ab: 1\na: 3\n"), ("{b: 1, a: 2}", "c", 3, "b: 1\na: 2\nc: 3\n"),
-        ("# mine\n", "a", "é " * 60 + "é", f"# mine\na: {'é ' * 60}é\n"),  # on one line
     ],
 )  # fmt: skip
 def test_one_key_is_set_and_all_else_stays(text: str, key: str, value: int | str | None, changed: str) -> None:
     assert plain_yaml.changed(text, key, value) == changed
-
-
-def test_a_value_alone_has_keys_of_text_too() -> None:
-    assert plain_yaml.value("{a: [1]}", "it") == {"a": [1]}
-    with pytest.raises(ConfigError, match="it has the key 1, which is not text"):
-        plain_yaml.value("[{1: b}]", "it")
 
 
 class Inner(msgspec.Struct):
@@ -125,13 +108,9 @@ WHOLE = "a whole number"
 @pytest.mark.parametrize(
     ("value", "found"),
     [
-        ({"kind": "sft"}, []),
-        ({}, [("kind", "kind is missing", None)]),
         ({"kind": "slt"}, [("kind", "kind must be `rl` or `sft`, not 'slt'", "did you mean 'sft'?")]),
         ({"kind": "rl", "lov": 1}, [("lov", "unknown key 'lov'", "did you mean 'low'?")]),
-        ({"kind": "rl", "low": 2}, [("low", "`low` is over `high`", None)]),
         ({"kind": "rl", "low": float("inf")}, [("low", "low must be a number with an end, not inf", None)]),
-        ({"kind": "rl", "high": "much"}, [("high", "high must be a number, not 'much'", None)]),
         (
             {"kind": "rl", "parts": [{"name": "a"}, {"name": "b", "count": 10}, {"nam": "c"}]},
             [
@@ -140,21 +119,13 @@ WHOLE = "a whole number"
                 ("parts.2.name", "parts.2.name is missing", None),
             ],
         ),
-        (
-            {"kind": "rl", "named": {"x": {"name": 3}}},
-            [("named.x.name", "named.x.name must be text, not 3", "put it in quotes")],
-        ),
         ({"kind": "rl", "names": ["a", 2]}, [("names", "each of names must be text, not 2", "put it in quotes")]),
-        ({"kind": "rl", "pair": [1, "b"]}, [("pair", "value 2 of pair must be a whole number, not 'b'", None)]),
         (
             {"kind": "rl", "pair": [1, 2, 3]},
             [("pair", f"pair must be a list of 2, such as [{WHOLE}, {WHOLE}] or null, not a list of 3", None)],
         ),
         ({"low": 2}, [("kind", "kind is missing", None)]),  # nothing is said of what goes together before all is there
-        ({"kind": "rl", "high": -1}, [("", "`low` is over `high`", None)]),  # the first field named is not in the file
-        ({"kind": "zzz" * 30}, [("kind", f"kind must be `rl` or `sft`, not '{'zzz' * 20}…'", None)]),
         ({"kind": -(10**50)}, [("kind", "kind must be `rl` or `sft`, not an endless number", None)]),
-        ({"kind": "rl", "names": [True]}, [("names", "each of names must be text, not true", "put it in quotes")]),
         (
             {"kind": "rl", "sizes": {"cpv": "x"}},
             [
@@ -179,13 +150,11 @@ class Renamed(msgspec.Struct, rename="kebab"):
     ("value", "kind", "path", "found"),
     [
         ([1, "b"], tuple[int, int], ("a", "pair"), ["value 2 of a.pair must be a whole number, not 'b'"]),
-        (["x"], tuple[int, ...], ("a", "names"), ["each of a.names must be a whole number, not 'x'"]),
         ({"kind": "rl", "low": 2}, Outer, ("a", "b"), ["a.b: `low` is over `high`"]),
         (
             {"kind": "rl", "parts": [{"name": "a", "x": 1}], "named": {"k": {"name": "a", "y": 1}}}, Outer, (),
             ["unknown setting 'parts.0.x'", "unknown setting 'named.k.y'"],
         ),
-        ({}, Renamed, (), ["some-name is missing"]),
         (
             {"a": [1, float("inf")], "b": {"c": float("nan")}}, dict[str, Any], (),
             [f"{each} must be a number with an end, not {shown}" for each, shown in
@@ -197,31 +166,16 @@ def test_a_misfit_deep_inside_is_named_whole(value: Any, kind: Any, path: dotted
     assert [each.message for each in validation.faults(value, kind, path, "setting")] == found
 
 
-def test_an_unknown_key_comes_with_those_that_are_known() -> None:
-    (unknown,) = validation.faults({"nam": 1, "name": "a"}, Inner)
-    assert isinstance(unknown, validation.Unknown)
-    assert unknown.known == ("name", "count")
-
-
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Annotated[float, Meta(gt=0)], "a number above 0"),
         (Annotated[float, Meta(gt=0, le=3600)], "a number above 0 and at most 3600"),
         (Annotated[int, Meta(ge=1, lt=9)], "a whole number of at least 1 and below 9"),
-        (Annotated[int, Meta(ge=1)], "a whole number of at least 1"),
         (tuple[Literal["a", "b"], ...], "a list, such as [`a`, `b`]"),
-        (Renamed, "lines of the form `key: value` (some-name)"),
     ],
 )
 def test_what_is_wanted_is_said_in_words(kind: Any, words: str) -> None:
     assert validation.wanted(kind) == words
-
-
-def test_the_type_at_a_place_is_that_of_its_field() -> None:
-    assert validation.kind_at(Outer, ("named", "x")) is Inner
-    assert validation.takes_text(validation.kind_at(Outer, ("named", "x", "name")))
-    assert validation.kind_at(Outer, ("kind", "x")) is None
 
 
 def test_arguments_of_python_are_held_against_their_types() -> None:
@@ -248,16 +202,3 @@ def test_values_are_put_under_their_keys() -> None:
     nested = {"a": [1, {"b": 2, "c": 3}, 4], "b": 3, "c": 5, "d": {"b": 6, "e": 7, "c": 8}}
     left = dotted.without(nested, {("a", "0"), ("a", "1", "b"), ("c",), ("d", "b")})
     assert left == {"a": [{"c": 3}, 4], "b": 3, "d": {"e": 7, "c": 8}}
-
-
-class _Renamed(msgspec.Struct, rename={"source": "from"}):
-    source: str = ""
-    pair: tuple[int, str] = (0, "")
-
-
-def test_keys_are_those_that_are_written_and_lists_have_their_length() -> None:
-    assert not list(validation.faults({"from": "a", "pair": [1, "b"]}, _Renamed, ()))
-    found = [each.message for each in validation.faults({"source": "a", "pair": [1, "b", 2]}, _Renamed, ())]
-    assert len(found) == 2
-    assert "'source'" in found[0]
-    assert "pair must be a list of 2, such as [a whole number, text], not a list of 3" in found[1]

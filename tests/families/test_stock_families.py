@@ -46,43 +46,23 @@ NAMES = {
 OTHERS = "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b".split()
 
 
-@pytest.mark.parametrize(("family", "name"), [(family, name) for family in NAMES for name in NAMES[family]])
-def test_a_served_name_tells_the_family(family: str, name: str) -> None:
-    found = families.by_name(name)
-    assert found is not None
-    assert found.name == family
+@pytest.mark.parametrize("family", NAMES)
+def test_a_served_name_tells_the_family(family: str) -> None:
+    assert {found.name for name in NAMES[family] if (found := families.by_name(name))} == {family}
+    assert all(map(families.by_name, NAMES[family]))
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_name_of_something_else_tells_none(name: str) -> None:
-    assert families.by_name(name) is None
+def test_a_name_of_something_else_tells_none() -> None:
+    assert [name for name in OTHERS if families.by_name(name)] == []
 
 
-@pytest.mark.parametrize(
-    ("model_type", "family"),
-    [
-        ("qwen2_vl", "qwen2-vl"), ("qwen2_5_vl", "qwen2.5-vl"), ("qwen3_vl", "qwen3-vl"), ("qwen3_vl_moe", "qwen3-vl"),
-        ("qwen3_5", "qwen3.5"), ("internvl", "internvl3"), ("glm4v", "glm-4v"), ("gemma3", "gemma3"), ("llama", None),
-    ],
-)  # fmt: skip
-def test_a_config_file_tells_the_family(model_type: str, family: str | None) -> None:
-    found = families.by_model_type(model_type)
-    assert (found and found.name) == family
-
-
-@pytest.mark.parametrize("name", families.discover())
-def test_a_family_says_its_sources_and_its_protocol_asks_a_question(name: str) -> None:
-    family = families.get(name)
-    assert family.sources
-    protocol = families.protocol(family)
-    picture = Image.new("RGB", (700, 500))
-    ask = Session(protocol, "How many?", [picture], family.grid, tools=known()).next()
-    text = "\n".join(message.text for message in ask.messages)  # type: ignore[union-attr]
-    assert "How many?" in text
-    assert "<tools>" in text
-    native = families.protocol(family, native=True)
-    assert native.schemas
-    assert "<tools>" not in native.system
+def test_a_config_file_tells_the_family() -> None:
+    types = {
+        "qwen2_vl": "qwen2-vl", "qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl", "qwen3_vl_moe": "qwen3-vl",
+        "qwen3_5": "qwen3.5", "internvl": "internvl3", "glm4v": "glm-4v", "gemma3": "gemma3",
+    }  # fmt: skip
+    found = {name: families.by_model_type(name) for name in (*types, "llama")}
+    assert {name: family.name for name, family in found.items() if family} == types
 
 
 def test_an_unknown_family_is_named_beside_the_nearest() -> None:
@@ -129,15 +109,6 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
     assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
 
 
-def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
-    session = Session(families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))], tools=known())
-    unit = session.feed(
-        Reply('<tool_call>{"name": "crop_image", "arguments": {"box_2d": [0, 500, 250, 1000]}}</tool_call>')
-    )
-    width, height = session.images[0].size
-    assert unit.call.box == (width // 2, 0, width, height // 4)  # type: ignore[union-attr]
-
-
 def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))
     session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
@@ -149,7 +120,7 @@ def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
     assert [session.feed(reply).call.index for _ in range(2)] == [0, 0]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]])
+@pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [1, 2, 3, float("nan")]])
 def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))
     session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
@@ -176,7 +147,7 @@ def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> Non
     assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
 
 
-@pytest.mark.parametrize("kind", ["internvl_chat", "glm4v", "gemma3", "llava_onevision"])
+@pytest.mark.parametrize("kind", ["internvl_chat", "llava_onevision"])
 def test_a_folder_of_another_architecture_is_one_sentence(image: Path, tmp_path: Path, kind: str) -> None:
     folder = folder_of(tmp_path, kind)
     done = virc("solve", "--model", folder, image, "What is it?")
@@ -244,14 +215,10 @@ arguments: {area: bbox_2d, picture: image_index}
     [
         ("about: a", "abot: a", "unknown key 'abot'", "did you mean 'about'?"),
         ("about: a test", "about: a\ncoordinates: unt", "coordinates must be .* not 'unt'", "did you mean 'unit'?"),
-        ("about: a", "like: qwen3vl\nabout: a", "no family 'qwen3vl' to be `like`", "did you mean 'qwen3-vl'?"),
         ("crop_image", "crop_imge", "tools.zoom names 'crop_imge'", "did you mean 'crop_image'?"),
         ("tools: {zoom", "tools: {zom", "tools names 'zom', and there is no such tool", "did you mean 'zoom'?"),
-        ("tools: {zoom: crop_image}", "", "schemas names 'zoom', and there is no such tool", "there are crop_image"),
         ("{area: bbox", "{aria: bbox", "arguments names 'aria', and there is no such argument", "did you mean 'area'?"),
-        ("bbox_2d", "box_2d", "arguments.area names 'box_2d'", "did you mean 'bbox_2d'?"),
         (": {name: zoom", ": zoom #", "schemas: {'function': 'zoom'} is no function", "write {function: {name: "),
-        (", parameters", ", params", "schemas: {'function': {'name': 'zoom', .* is no function", "write {function: "),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_family_is_named(right: str, wrong: str, sentence: str, hint: str, tmp_path: Path) -> None:
@@ -272,19 +239,6 @@ def test_a_tool_of_a_family_is_carried_out_by_ours_on_the_file(tmp_path: Path) -
     session.feed(Reply('<tool_call>{"name": "peek_there", "arguments": {"area": [0, 0, 84, 84]}}</tool_call>'))
     whole, part = (each.pixels.getextrema()[0] for each in session.images)
     assert part[1] - part[0] > 200 > whole[1] - whole[0]  # as shown, the stripes are grey
-
-
-def test_a_family_that_lies_here_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "kite.yaml").write_text(KITE)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="there is no family 'kite'") as refused:
-        families.get("kite")
-    assert refused.value.hint == "a file is named by its path: ./kite.yaml"
-
-
-def test_a_family_is_found_behind_an_alias_by_the_root_of_its_weights(image: Path) -> None:
-    with serve(looking(0), models=["m"], extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}) as server:
-        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["family"] == "qwen2.5-vl"
 
 
 def test_an_option_or_setting_names_the_family(image: Path) -> None:
@@ -447,13 +401,8 @@ def test_a_gguf_file_of_no_family_is_asked_before_its_first_crop(tmp_path: Path)
     assert not prompt_setup_here(gguf_of(tmp_path, "mystery", None), Choice(family="qwen3-vl")).unknown
 
 
-@pytest.mark.parametrize("name", ["qwen3-vl", "Qwen3-VL", "QWEN3-VL"])
-def test_a_family_is_named_in_any_letters(name: str) -> None:
-    assert families.get(name).name == "qwen3-vl"
-
-
 @pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize("name", sorted(families.discover()))
+@pytest.mark.parametrize("name", ["qwen2.5-vl", "gemma4"])
 def test_rows_of_a_family_teach_a_protocol_that_is_read_strictly(name: str, native: bool) -> None:
     spoken = families.protocol(families.get(name), native=native)
     taught = families.taught(spoken)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
@@ -72,23 +72,11 @@ def shade(result: Result) -> int:
     return level
 
 
-@pytest.mark.parametrize("number", [0, 7, 123_456, marks.MOST])
-@pytest.mark.parametrize("size", [(320, 240), (1036, 756), (176, 140), (2000, 1500)])
+@pytest.mark.parametrize("number", [0, marks.MOST])
+@pytest.mark.parametrize("size", [(1036, 756), (176, 140)])
 def test_number_survives_other_sizes(number: int, size: tuple[int, int]) -> None:
     image = marks.marked(Image.effect_noise((80, 60), 90), number)
     assert marks.number_in(image.resize(size, Image.Resampling.BICUBIC)) == number
-
-
-def test_a_small_image_is_enlarged_for_a_strip_that_is_read_when_it_is_small_again() -> None:
-    image = marks.marked(Image.effect_noise((30, 20), 90), 123_456)
-    assert image.size == (330, 233)  # eleven times as large, for 40 blocks of 8 px; a sixteenth of the height below
-    assert marks.number_in(image.resize((66, 47), Image.Resampling.BILINEAR)) == 123_456
-
-
-def test_the_strip_of_a_flat_image_is_high_enough_to_be_read() -> None:
-    flat = marks.marked(Image.effect_noise((640, 96), 90), 654_321)
-    assert flat.size == (640, 104)  # blocks of 8 pixels, though a sixteenth of the height is 6
-    assert marks.number_in(flat) == 654_321
 
 
 def test_the_strip_has_the_bits_of_the_number_and_of_its_checksum() -> None:
@@ -102,11 +90,6 @@ def test_the_strip_has_the_bits_of_the_number_and_of_its_checksum() -> None:
     assert marks.number_in(image) is None
 
 
-def test_image_without_strip_has_no_number() -> None:
-    assert marks.number_in(Image.effect_noise((320, 240), 90)) is None
-    assert marks.number_in(Image.new("RGB", (1, 1))) is None
-
-
 def test_call_acts_and_ends() -> None:
     made = tool()
     talk = conversation(made.first(5))
@@ -115,14 +98,6 @@ def test_call_acts_and_ends() -> None:
     last = act(made, talk, 2)
     assert (last.text, shade(last)) == ("The episode is over.", start + 4)
     assert act(made, talk, "one") == Result("The episode is over.")
-
-
-def test_conversations_do_not_share_episodes() -> None:
-    made = tool()
-    one, other = conversation(made.first(5)), conversation(made.first(5))
-    start = shade(act(made, one, "none"))
-    act(made, one, "two")
-    assert shade(act(made, other, "one")) == start + 1
 
 
 @pytest.mark.parametrize("fault", [None, lambda: 1 / 0])
@@ -148,7 +123,6 @@ def test_rewards_are_those_of_the_episode() -> None:
     [
         (lambda: 1 / 0, "failed: ZeroDivisionError"),
         (lambda: exec("raise SystemExit"), "failed: RuntimeError"),
-        (lambda: "junk", "failed: ValueError"),
         (lambda: (0, "much", False, False, {}), "failed: ValueError"),
     ],
 )
@@ -173,22 +147,10 @@ def test_an_environment_that_hangs_ends_the_episode() -> None:
     assert act(made, talk, "one") == result
 
 
-@pytest.mark.parametrize("action", ["three", 3, -1, True, None, [1], 1.5, 10**30])
+@pytest.mark.parametrize("action", ["three", -1, True])
 def test_other_actions_are_refused(action: object) -> None:
     with pytest.raises(ToolError, match="is not one of none, one, two"):
         tool().check({"action": action}, View([(80, 60)]))
-
-
-def test_an_action_without_names_that_the_space_lacks_is_refused() -> None:
-    made = Stepped("add", Counter, "Add.")
-    assert made.check({"action": 2}, View([(80, 60)])).call.arguments == {"action": 2}
-    with pytest.raises(ToolError):
-        made.check({"action": 3}, View([(80, 60)]))
-
-
-def test_other_first_image_is_refused() -> None:
-    with pytest.raises(ToolError, match="not the start of an episode"):
-        act(tool(), conversation(Image.new("RGB", (300, 200))), "one")
 
 
 def test_environment_that_cannot_be_made_is_refused() -> None:
@@ -235,17 +197,12 @@ def test_without_gymnasium_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("space", "value", "wrong"),
     [
-        (gymnasium.spaces.MultiDiscrete([2, 3]), [1, 2], [2, 0]),
         (gymnasium.spaces.Box(-1, 1, (2,), np.float32), [0.3, -1], [0.5, 2]),
-        (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [7], [256]),
         (gymnasium.spaces.Text(5), "abc", "a" * 6),
-        (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 1}, {"went": 1}),
         (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 0}, {"go": 1, "on": 1}),
         (gymnasium.spaces.Tuple((gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(3))), [1, 2], [1]),
-        (gymnasium.spaces.Box(-9, 9, (2,), np.float32), [3, -1], [3, "1"]),
         (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [255], [1.0]),
         (gymnasium.spaces.MultiDiscrete([2, 3]), [0, 0], [10**30, 0]),
-        (gymnasium.spaces.MultiBinary(2), [0, 1], [0, 2]),
     ],
 )
 def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None:
@@ -259,7 +216,6 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
 @pytest.mark.parametrize(
     ("space", "names", "written"),
     [
-        (gymnasium.spaces.Discrete(3, start=2), (), {"type": "integer", "minimum": 2, "maximum": 4}),
         (gymnasium.spaces.Discrete(2), ("left", "right"), {"type": "string", "enum": ["left", "right"]}),
         (
             gymnasium.spaces.Box(-1, 1, (2, 3), np.float32),
@@ -269,18 +225,6 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
                     "type": "number", "minimum": -1.0, "maximum": 1.0}}},
         ),
         (gymnasium.spaces.Text(5, min_length=2), (), {"type": "string", "minLength": 2, "maxLength": 5}),
-        (
-            gymnasium.spaces.Box(np.array([-3, 0]), np.array([5, 9]), dtype=np.int64),
-            (),
-            {"type": "array", "minItems": 2, "maxItems": 2, "items": {
-                "type": "integer", "minimum": -3.0, "maximum": 9.0}},
-        ),
-        (
-            gymnasium.spaces.MultiDiscrete([[2, 3]]),
-            (),
-            {"type": "array", "minItems": 1, "maxItems": 1, "items": {
-                "type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}},
-        ),
         (
             gymnasium.spaces.Tuple((gymnasium.spaces.Box(0, np.inf, (), np.float32), gymnasium.spaces.Discrete(2))),
             (),
@@ -298,12 +242,8 @@ def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ..
     [
         ("go left", "rgb_array", np.zeros((6, 8, 3), np.uint8), "go left", [(8, 6)]),
         ({"map": np.zeros((6, 8), np.uint8), "say": "go"}, None, None, "go", [(8, 6)]),
-        ((np.zeros((6, 8, 1), np.uint8), "one", "two"), None, None, "one\ntwo", [(8, 6)]),
         (3, "ansi", "\n  S\x1b[41mF\x1b[0mH\n", "  S[F]H", []),
-        ({"at": np.array([1, 2])}, None, None, '{"at": [1, 2]}', []),
         (np.zeros((1, 1, 3)), None, None, "[[[0.0, 0.0, 0.0]]]", []),  # numbers, no bytes
-        (np.zeros((1, 1, 4), np.uint8), None, None, "[[[0, 0, 0, 0]]]", []),
-        (np.zeros((0, 3), np.uint8), None, None, "[]", []),
     ],
 )
 def test_images_and_texts_of_an_observation_are_shown(
@@ -312,19 +252,6 @@ def test_images_and_texts_of_an_observation_are_shown(
     shown = seen.seen(SimpleNamespace(render_mode=mode, render=lambda: rendered), observation)
     assert (shown.text, [image.size for image in shown.images]) == (text, sizes)
     assert {image.mode for image in shown.images} <= {"RGB"}
-
-
-def test_a_picture_that_is_none_is_named() -> None:
-    with pytest.raises(TypeError, match=r"render\(\) gives str, and not an image"):
-        seen.seen(SimpleNamespace(render_mode="rgb_array", render=lambda: "S"), 3)
-
-
-def test_the_first_image_is_the_start_of_an_episode_else_its_text_with_a_margin() -> None:
-    both = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
-    assert seen.as_image(Result("go", both)) is both[0]
-    drawn = seen.as_image(Result("MM\nMMMM"))
-    left, top, right, bottom = ImageOps.invert(drawn.convert("L")).getbbox() or (0, 0, 0, 0)
-    assert {left, top, drawn.width - right, drawn.height - bottom} <= {16, 17}
 
 
 def test_environment_is_closed_when_nobody_has_it() -> None:
@@ -359,11 +286,6 @@ def test_an_action_that_fails_has_no_reward() -> None:
     assert "ZeroDivisionError" in str(played.fault)
 
 
-def test_an_episode_that_ended_by_itself_was_not_cut_off() -> None:
-    made = tool(lambda: (0, 1.0, True, True, {}))
-    assert act(made, conversation(made.first(marks.MOST)), "two").text == "The episode is over."
-
-
 def test_a_truncated_episode_says_so() -> None:
     made = tool(lambda: (0, 1.0, False, True, {}))
     played = made.played(made.first(5), ["two", "one"])
@@ -371,7 +293,7 @@ def test_a_truncated_episode_says_so() -> None:
     assert "may take no more steps" in act(made, conversation(made.first(5)), "two").text
 
 
-@pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])
+@pytest.mark.parametrize("name", ["FrozenLake-v1"])
 def test_gymnasiums_own_environment(name: str) -> None:
     made = Stepped("go", name, "Move.", {"render_mode": "ansi"})
     first, kept = made.first(3), dict[str, Any]()
