@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-from virc.systems import published
+from virc.systems import published, support
 from virc.systems import registry as systems
-from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
@@ -15,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
 
 def tables() -> dict[str, str]:
     """Each table by the mark above it."""
-    states = state.states()
+    states = support.states()
     field, far = published.rows(), get_args(Support)
     order = sorted(field.values(), key=lambda each: (far.index(states[each.name].kind), each.row))
     rows = (

@@ -13,10 +13,6 @@ A folder has what there is of a system:
     operators/NAME.py          an operator of `virc data make`
     NAME.layout.yaml           a layout of rows that files may have without the system being named
     teacher.yaml               what teachers are asked for its rows, for `virc data make teacher`
-    tested.json                what was tried of it, which says whether it works
-    facts.json                 what its authors published, and where this package differs and why
 
-and what tests read, which is not installed: `cases.json`, rewards that its own program gave; `program.json` and
-`program-rewards.json`, other results of that program; `conversation.yaml`, replies in its grammar; and
-`pipeline-cases.json`, what its own program sends.
+Results of their own programs, which tests compare with ours, are in `tests/zoo/cases`.
 """

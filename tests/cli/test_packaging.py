@@ -22,7 +22,6 @@ from support.loopback import free_port
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CACHE = re.compile(r"(^|/)(\.|__pycache__)")
-OF_TESTS = re.compile(r"^virc_zoo/\w+/(cases.*|program.*|pipeline-cases)\.json|^virc_zoo/\w+/conversation\.yaml")
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
 TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
@@ -100,7 +99,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: Path
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in listed)
     names = {name for name in listed if ".dist-info/" not in name}
     files = {f"{package}/{file}" for package, folder in PACKAGES.items() for file in shipped(folder)}
-    assert names == {file for file in files if not OF_TESTS.match(file)}
+    assert names == files
 
 
 def contents(archive: Path) -> dict[str, bytes]:
@@ -130,7 +129,7 @@ def test_archives_are_small_licensed_and_without_tests_or_copies(kind: str, buil
     (archive,) = built.glob(kind)
     assert archive.stat().st_size <= 12e6
     files = contents(archive)
-    assert not [name for name in files if name.startswith("tests/") or OF_TESTS.match(name.removeprefix("recipes/"))]
+    assert not [name for name in files if name.startswith("tests/")]
     large = [hashlib.sha256(data).hexdigest() for data in files.values() if len(data) > 100_000]
     assert len(large) == len(set(large))
     assert any(name.endswith("LICENSE") and data == (ROOT / "LICENSE").read_bytes() for name, data in files.items())

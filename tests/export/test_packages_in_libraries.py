@@ -25,7 +25,7 @@ from support.called import virc
 from support.entry import ROOT
 from support.exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from support.servers import Body, image_bytes, serve
-from systems.test_conversations import gradient
+from support.conversations import gradient
 
 from virc.core.errors import VircError
 from virc.data.rows.record import Picture, Record

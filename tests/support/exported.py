@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from support import zoo
+from support import published_rewards
+from support.conversations import FILES, gradient, searched_in
 from support.servers import serve
-from systems.test_conversations import FILES, gradient, searched_in
 
 from virc.backends.interface import OnText, Sampling
 from virc.backends.openai.images import Pieces, whole
@@ -39,7 +39,7 @@ Chat = list[dict[str, Any]]
 _OTHERS = ("critic-v", "honeybee", "virgo")
 """Systems whose recorded conversation is another than that of their chat protocol: of a critic, or a pipeline."""
 EXPORTED = sorted(name for name in FILES if name not in _OTHERS and None in refusals(systems.get(name)).values())
-_CASES = dict(zoo.files("cases.json"))
+_CASES = published_rewards.FILES
 _CONFIG = SolveConfig()
 NOTHING = "Nothing further."
 _QUICK = ("chain-of-focus", "grit", "vlm-r3", "visual-rft")

@@ -1,15 +1,14 @@
 """The rewards of published programs on recorded cases, held against ours.
 
-`cases.json` in the folder of a system, or `cases-STAGE.json`, says what the reward function of a system gave when it
-was run: of each case the question, what the model and its tools wrote (`turns`, replies and results by turns), what the
-judge said, and the reward of each rollout. Cases on which ours differ are listed there by their numbers, with the
-reason.
+`tests/zoo/cases/SYSTEM.json`, or `SYSTEM-STAGE.json`, says what the reward function of a system gave when it was run:
+of each case the question, what the model and its tools wrote (`turns`, replies and results by turns), what the judge
+said, and the reward of each rollout. Cases on which ours differ are listed there by their numbers, with the reason.
 """
 
 import asyncio
 import io
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -48,14 +47,8 @@ from virc.systems.registry import System
 from virc.tools import search
 from virc.tools.registry import known
 
-_VIRC = Path(__file__).parents[1] / "rewards" / "published" / "virc.json"
-FILES = {"virc": _VIRC, **{f"{name}{file.stem.removeprefix('cases')}": file for name, file in zoo.files("cases*.json")}}
+FILES = {file.stem: file for file in sorted(zoo.CASES.glob("*.json"))}
 """The files of recorded cases, by the names of their systems and what they are of."""
-NAMES = sorted(FILES)
-ENOUGH, CHEAP = 60, 200
-"""Cases of a file that are counted at every change, or more where more are needed to see all that occurs; of a file of
-single replies without a judge, which take half a millisecond each."""
-_PROGRAM = re.compile(r"<code>\s*(?:```python\n)?(.*?)\s*(?:```\s*)?</code>", re.DOTALL)
 _GREY = 90
 _QUESTION: ContextVar[str] = ContextVar("_QUESTION")
 
@@ -130,13 +123,11 @@ class Compared(msgspec.Struct, frozen=True):
 
     Args:
         file: it.
-        counted: the numbers of the cases that were counted.
         differing: number of a case on which ours differ -> our rewards and theirs, or what else differs.
         values: term -> its values.
     """
 
     file: File
-    counted: Sequence[int]
     differing: Mapping[int, str]
     values: Mapping[str, Sequence[float]]
 
@@ -192,7 +183,9 @@ def digest(messages: Sequence[str]) -> str:
 @cache
 def read(name: str) -> File:
     """A file of recorded cases."""
-    return msgspec.convert(zoo.json_of(FILES[name]), File)
+    file = FILES[name]
+    system = json.loads(file.read_bytes())["system"]
+    return msgspec.convert(zoo.json_of(file, system), File)
 
 
 @cache
@@ -202,21 +195,20 @@ def _algebra() -> Symbolic:
 
 
 @cache
-def compare(name: str, all_cases: bool = True) -> Compared:
-    """Count the rewards of the cases of a file again, with ours: of all, or of `sampled`, which get blank pictures."""
+def compare(name: str) -> Compared:
+    """Count the rewards of the cases of a file again, with ours."""
     file = read(name)
     with ExitStack() as stack:
         if file.pages:
             stack.enter_context(_searched(file.pages))
-        if not all_cases:
-            stack.enter_context(_quick())
-        return _counted(file, range(len(file.cases)) if all_cases else sampled(file))
+        stack.enter_context(_quick())
+        return _counted(file)
 
 
 def differs(name: str, case: Case) -> str | None:
     """How our reward of a further case differs; None where it does not."""
     with _quick():
-        return _counted(msgspec.structs.replace(read(name), cases=[case], differences={}), [0]).differing.get(0)
+        return _counted(msgspec.structs.replace(read(name), cases=[case], differences={})).differing.get(0)
 
 
 @contextmanager
@@ -247,70 +239,22 @@ def _quick() -> Iterator[None]:
         yield
 
 
-def sampled(file: File) -> list[int]:
-    """The numbers of cases in which each reward occurs with and without programs, each program, each reply of a judge
-    and each reason why ours differs, and of further ones by a hash of the case, until there are enough.
-
-    A program takes a process, so of cases with programs there are as few as can be; one that plots takes a second.
-    """
-    order = sorted(range(len(file.cases)), key=lambda number: sha256(msgspec.json.encode(file.cases[number])).digest())
-    occurring = {number: {*_occurring(file, number)} for number in order}
-    plain = [number for number in order if not programs(file.cases[number])]
-    seen, taken = set[object](), list[int]()
-
-    def take(number: int) -> None:
-        taken.append(number)
-        seen.update(occurring[number])
-
-    for number in plain:
-        if occurring[number] - seen:
-            take(number)
-    left = [number for number in order if not _plots(file.cases[number]) and number not in plain]
-    while left and occurring[best := max(left, key=lambda number: len(occurring[number] - seen))] - seen:
-        take(best)
-    others = [number for number in plain if number not in taken]
-    cheap = all(len(each.turns) == 1 and not each.said for case in file.cases for each in case.rollouts)
-    return sorted(taken + others[: max((CHEAP if cheap else ENOUGH) - len(taken), 0)])
-
-
-def _plots(case: Case) -> bool:
-    return any("matplotlib" in code for code in programs(case))
-
-
-def _occurring(file: File, number: int) -> Iterator[object]:
-    """What occurs in a case, and has to occur in the sample."""
-    case = file.cases[number]
-    yield from (reason for reason, numbers in file.differences.items() if number in numbers)
-    yield from programs(case)
-    for each in case.rollouts:
-        yield each.reward, type(each.reward), bool(programs(case)), case.columns.get("task")
-        yield from ((question, reply) for question, replies in each.said.items() for reply in replies)
-
-
-def programs(case: Case) -> set[str]:
-    """The programs in the replies of a case, without the marks of a block of code."""
-    texts = (reply for each in case.rollouts for reply in each.turns[::2])
-    return {code for text in texts for code in _PROGRAM.findall(text)}
-
-
-def _counted(file: File, numbers: Iterable[int]) -> Compared:
+def _counted(file: File) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
     ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), _algebra(), system.file.parent)
-    counted, differing, values = list[int](), dict[int, str](), dict[str, list[float]]()
+    differing, values = dict[int, str](), dict[str, list[float]]()
     with asyncio.Runner() as runner, sandboxed.each_program_once():
-        for number in numbers:
-            case = file.cases[number]
+        for number, case in enumerate(file.cases):
             whole = msgspec.structs.replace(case, columns={**file.columns, **case.columns})
             faults, scored = runner.run(_compared(whole, ours))
-            counted.append(number)
             if faults:
                 differing[number] = "; ".join(faults)
             for term, value in (each for unit in scored for each in unit.terms.items() if each[1] is not None):
                 values.setdefault(term, []).append(value)
     ours.judge.close()
-    return Compared(file, counted, differing, values)
+    return Compared(file, differing, values)
 
 
 def _of_benchmark(system: System) -> Config:

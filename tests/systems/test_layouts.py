@@ -8,7 +8,6 @@ import pytest
 from msgspec import UNSET
 
 from virc.core.errors import ConfigError
-from virc.systems.catalog import facts
 from virc.systems.layouts import registry as shared
 from virc.systems.layouts.layout import MAX_LISTED, Layout, Part, elements_of, listed, names_of, shown, value_of
 
@@ -126,21 +125,6 @@ def test_fields_that_do_not_go_together_are_refused(fields: dict[str, Any], said
 )  # fmt: skip
 def test_a_list_in_a_text_is_read_and_any_other_text_stays(text: str, value: object) -> None:
     assert listed(text) == value
-
-
-def test_facts_are_counted_and_those_that_differ_are_named() -> None:
-    values = {"a": facts.Value(1, 0, "none here"), "b": facts.Value("x", None, "unknown"), "c": facts.Value(1),
-              "d": facts.Value(1, 2, "the same", alike=True)}  # fmt: skip
-    found = facts.Facts("O/N@1", {"system": "t"}, {"rl": values, "sft": {}})
-    assert str(found) == "4 values and 1 texts of O/N@1"
-    assert [*facts.differing(found, "rl")] == ["a: published 1, here 0; none here", 'b: published "x"; unknown']
-    assert [*facts.differing(found, "sft"), *facts.differing(found, "dpo")] == []
-
-
-def test_facts_stand_beside_the_yaml_of_their_system() -> None:
-    assert [str(facts.file_of(Path("a", name))) for name in ("system.yaml", "mine.yaml")] == [
-        "a/facts.json", "a/mine.facts.json"
-    ]  # fmt: skip
 
 
 def test_shared_layouts_are_found_by_their_files() -> None:

@@ -1,4 +1,4 @@
-"""DeepEyes as published: its functions ran on the cases of `published/deepeyes.json`."""
+"""DeepEyes as published: its functions ran on the cases of `cases/deepeyes/program.json`."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from virc.systems import registry as systems
 from virc.systems import speech, texts
 from virc.tools.registry import known
 
-FACTS = zoo.json_of(zoo.FOLDER / "deepeyes" / "program.json")
+FACTS = zoo.program("deepeyes")
 TURN = re.compile(r"\n<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n", re.DOTALL)
 Case = Mapping[str, Any]
 

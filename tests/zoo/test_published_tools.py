@@ -22,9 +22,7 @@ from virc.systems import registry as systems
 from virc.systems import texts
 from virc.tools.registry import known
 
-MINI_O3, FOCUS, VLM_R3 = (
-    zoo.json_of(zoo.FOLDER / name / "program.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
-)
+MINI_O3, FOCUS, VLM_R3 = map(zoo.program, ("mini-o3", "chain-of-focus", "vlm-r3"))
 EXAMPLES = json.loads((Path(__file__).parents[1] / "systems" / "published" / "printed_replies.json").read_bytes())
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 Facts = Sequence[Any]

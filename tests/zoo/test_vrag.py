@@ -1,4 +1,4 @@
-"""VRAG-RL against its published agent, which was run on the boxes and replies of `published/vrag_rl.json`: what it
+"""VRAG-RL against its published agent, which was run on the boxes and replies of `cases/vrag-rl/program.json`: what it
 sends, and what it cuts out of the file of the page that it found.
 """
 
@@ -20,7 +20,7 @@ from virc.tools import search
 from virc.tools.registry import known
 from virc_zoo.vrag_rl import vrag_rl
 
-PUBLISHED = json.loads((zoo.FOLDER / "vrag_rl" / "program.json").read_bytes())
+PUBLISHED = zoo.program("vrag-rl")
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _STEP = 14  # px: half a step of the grid of 28, onto which pages come there before boxes are counted in them
 

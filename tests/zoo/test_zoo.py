@@ -22,8 +22,7 @@ from virc.systems.registry import Reward
 
 FOLDERS = sorted(folder for folder in zoo.FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__")
 LISTED = re.compile(
-    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|texts\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools|operators"
-    r"|cases(-\w+)?\.json|program(-rewards)?\.json|conversation\.yaml|pipeline-cases\.json"
+    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|texts\.yaml|[\w-]+\.layout\.yaml|tools|operators"
 )
 """The files that the package says its folders have."""
 
@@ -77,7 +76,7 @@ def code_for_engines(folder: Path) -> Path:
     return environments.recipes_in(pins.get("rl", "cpu", folder))
 
 
-def test_engines_get_the_code_of_systems_and_not_their_records(tmp_path: Path) -> None:
+def test_engines_get_the_code_of_systems_and_none_of_their_tests(tmp_path: Path) -> None:
     copied = code_for_engines(tmp_path) / virc_zoo.__name__
     assert {file.suffix for file in copied.rglob("*.*")} == {".py", ".yaml"}
     here, there = ({file.relative_to(each) for file in each.rglob("*.py")} for each in (zoo.FOLDER, copied))

@@ -1,1 +1,1 @@
-"""Systems, one YAML each, and the catalog of published ones."""
+"""Systems, one YAML each, and the published ones that there are."""

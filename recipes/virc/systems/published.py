@@ -65,14 +65,12 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about: what it is, one line.
         kind: what it is a part of, a key of `components.yaml`.
         provided: files of this package that provide it together, counted from its folder; empty: nothing does yet.
-        tests: files of this repository that show it.
         lacks: published system -> what that needs of it and is not provided.
     """
 
     about: Line
     kind: str = ""
     provided: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
     lacks: Mapping[Name, Line] = {}
 
     @property

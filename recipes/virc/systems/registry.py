@@ -111,6 +111,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         notes: what one should know of it, such as where the published texts contradict themselves.
         published: every value of the published script, by the engine's names; empty where there is none.
         published_defaults: what the program it was written for does by default, where the engine here does not.
+        differs: settings of the published script that are other ones here, each with the reason.
     """
 
     kind: Kind
@@ -118,6 +119,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
     published: dict[str, Any] = {}
     published_defaults: dict[str, Any] = {}
+    differs: tuple[Text, ...] = ()
 
 
 class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -237,6 +239,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         about: what it is, one line.
+        support: how far a published system is supported, as tests in `tests/zoo` show; None: nobody says.
         models: by short name.
         judges: models that say whether an answer is right, by short name; they get plain chat messages.
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
@@ -264,6 +267,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     about: str = ""
+    support: Literal["works", "reconstructed", "ran", "partly"] | None = None
     models: Mapping[Name, Model] = {}
     judges: Mapping[Name, Model] = {}
     datasets: Mapping[Name, Dataset] = {}

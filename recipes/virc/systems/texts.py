@@ -99,11 +99,6 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def source_of(self, reference: Reference) -> str:
         return reference.source or next(iter(self.sources))
 
-    def digest(self, around: object) -> str:
-        """Return a digest of all references and of the chat protocol `around` them, which changes with each of both."""
-        named = "".join(f"{name} {each.sha256}\n" for name, each in sorted(self.texts.items()))
-        return sha256(named.encode() + msgspec.json.encode(around)).hexdigest()[:16]
-
     def files(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, dict[str, None]] = {}
         for each in self.texts.values():

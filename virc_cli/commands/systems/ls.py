@@ -29,7 +29,7 @@ def command(
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
-    from virc.systems.catalog import support
+    from virc.systems import support
 
     states = support.states()
     field = [_published(row, states[row.name]) for row in listed.rows().values()]
@@ -66,8 +66,6 @@ def _summary(row: dict[str, Any]) -> str:
 
 
 def _found(system: "System", reached: "State") -> dict[str, Any]:
-    from virc.systems.catalog import support
-
     own = reached.kind == "own"
     return {
         "name": system.name,
@@ -75,7 +73,6 @@ def _found(system: "System", reached: "State") -> dict[str, Any]:
         "state": reached.kind,
         "what": reached.what,
         "stages": {name: stage.kind for name, stage in system.stages.items()},
-        "levels": {} if own else {name: support.of_stage(system, name).reached for name in system.stages},
         "models": list(system.models),
         "from": str(system.file) if own else "package",
     }

@@ -18,7 +18,7 @@ SIZE = (1024, 768)
 """(width, height) in pixels of the picture of the question that is shown as asked."""
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "name about state published facts file coordinates images models judges "
+    "name about state published file coordinates images models judges "
     "datasets protocol_source tools chat_protocol limits sent example_call sampling stages rounds overlays reward "
     "reported assumed notes stage pipeline texts".split()
 )
@@ -67,7 +67,7 @@ def command(
 
 
 def _show_listed(row: "Row", as_json: bool) -> None:
-    from virc.systems.catalog import support
+    from virc.systems import support
 
     reached, published = str(support.of(row)), _published(row)
     known = {"name": row.name, "about": row.about, "state": reached, "published": published}
@@ -96,28 +96,18 @@ def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
     from virc.systems import published as listed
-    from virc.systems.catalog import facts, support
+    from virc.systems import support
 
     published, texts = listed.rows().get(system.name), _texts(system)
-    support_facts = None if system.is_own else facts.of(system)
     fields: dict[str, Any] = msgspec.to_builtins({name: getattr(system, name) for name in _OF_SYSTEM})
     return fields | {
         "assumed": [str(each) for each in system.assumed],
         "state": str(support.of_system(system, published)),
         "published": _published(published) if published else None,
-        "facts": support_facts and str(support_facts),
-        "notes": [*system.notes, *(support_facts.notes if support_facts else ())],
         "file": str(system.file),
         "texts": texts,
         **_prompt_fields(system, all(each["here"] for each in texts)),
-        "stages": {
-            name: {
-                **_about_stage(system, name),
-                "differs": [*facts.differing(support_facts, name)] if support_facts else [],
-                **_level(system, name),
-            }
-            for name in system.stages
-        },
+        "stages": {name: _about_stage(system, name) for name in system.stages},
     }
 
 
@@ -174,23 +164,7 @@ def _about_stage(system: "System", name: str) -> dict[str, Any]:
     settings, _ = stages.merged(stages.of_system(system, name))
     stage = system.stages[name]
     shown = {key: settings.get(key) for key in ("base", "after", "data", "variant")}
-    return {"kind": stage.kind, **shown, "notes": list(stage.notes)}
-
-
-def _level(system: "System", name: str) -> dict[str, Any]:
-    """How far a stage of a system of this package is: what was tried of it, and what was not."""
-    from virc.core.text import counted
-    from virc.systems.catalog import support
-
-    if system.is_own:
-        return {"level": None, "tried": []}
-    level, record = support.of_stage(system, name), support.tested().get(system.name, support.Record())
-    ran, compared = record.stages.get(name), record.rewards.get(name)
-    tried = [f"ran {counted(ran.steps, 'step')} in {ran.engine} on rows of {ran.rows}"] if ran else []
-    if compared:
-        same = f"{compared.cases - compared.differ} of {compared.cases} replies"
-        tried.append(f"{same} are rewarded as by the published function")
-    return {"level": level.reached, "tried": [*tried, *level.lacks]}
+    return {"kind": stage.kind, **shown, "differs": list(stage.differs), "notes": list(stage.notes)}
 
 
 def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
@@ -231,7 +205,7 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
-    shown = "state facts pipeline file coordinates images".split()
+    shown = "state pipeline file coordinates images".split()
     yield from (f"{name:<12} {fields[name]}" for name in shown if fields[name])
     if tools := fields["tools"]:
         yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
@@ -254,8 +228,6 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         start = f"after {stage['after']}" if stage["after"] else f"from {stage['base']}"
         words = ", ".join(f"{key} {word}" for key, word in (stage["variant"] or {}).items())
         yield f"  {name} ({stage['kind']}) {start}, data {stage['data']}" + (f" ({words})" if words else "")
-        if stage["level"]:
-            yield f"    {stage['level']}: {'; '.join(stage['tried'])}"
         yield from (f"    differs: {each}" for each in stage["differs"])
         yield from (f"    note: {note}" for note in stage["notes"])
     if fields["rounds"]:

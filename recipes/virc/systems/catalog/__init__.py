@@ -1,1 +1,0 @@
-"""The published systems, and how far each is supported."""

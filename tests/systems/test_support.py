@@ -1,0 +1,271 @@
+"""How far a system is supported: `support` of its YAML, and of the published ones the components that they need."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import msgspec
+import pytest
+from support.called import virc
+from support.entry import ROOT
+
+from virc.config import dotted
+from virc.config import yaml as plain_yaml
+from virc.stages import resolve as stages
+from virc.systems import published as listed
+from virc.systems import registry as systems
+from virc.systems import support
+from virc.systems.published import Component, Kind, Row, State
+from virc_cli.commands.systems.ls import Support
+
+SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())
+
+
+def row(**fields: object) -> Row:
+    return msgspec.convert({"name": "r", "row": 1, "title": "R", "about": "a", "stages": "s", **fields}, Row)
+
+
+@pytest.fixture
+def _components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`A` is there, of `B` something is missing for `r`, `C` is there in half, `D` is not there."""
+    found = {
+        "A": Component("a", "tools", ("stages/rl.py",)),
+        "B": Component("b", "tools", ("stages/rl.py",), lacks={"r": "a corner"}),
+        "C": Component("c", "tools", ("stages/rl.py", "gone.py")),
+        "D": Component("d", "tools"),
+        "E": Component("how rows are made", "rows"),
+    }
+    monkeypatch.setattr(listed, "components", lambda: found)
+
+
+@pytest.mark.usefixtures("_components")
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"needs": ["A"]}, "planned: needs a YAML alone"),
+        ({"needs": ["A", "D", "C"]}, "planned: needs: D, C"),
+        ({"needs": ["A", "B"]}, "planned: needs: B (a corner)"),
+        ({"name": "other", "needs": ["A", "B"]}, "planned: needs a YAML alone"),
+        ({"needs": ["D"], "unknown": "its weights"}, "to be supplied: its weights; needs: D"),
+        ({"needs": ["A"], "unsupported": "it paints"}, "unsupported: it paints"),
+    ],
+)
+def test_a_system_without_a_yaml_lacks_what_is_not_there(fields: dict[str, object], wanted: str) -> None:
+    assert str(listed.of_listed(row(**fields))) == wanted
+
+
+@pytest.mark.usefixtures("_components")
+@pytest.mark.parametrize(
+    ("stated", "fields", "wanted"),
+    [
+        ("works", {"needs": ["A"]}, "works"),
+        ("works", None, "works"),
+        ("works", {"needs": ["A", "E"]}, "works: without E"),
+        ("ran", None, "ran"),
+        ("partly", {"needs": ["A", "D"]}, "partly: needs: D"),
+        ("partly", {"outside": "a robot", "unknown": "x"}, "partly: to be supplied: x; not: a robot"),
+        (None, None, "partly: its YAML does not state its support"),
+    ],
+)
+def test_a_system_is_supported_as_its_yaml_states(
+    stated: str | None, fields: dict[str, object] | None, wanted: str
+) -> None:
+    system = msgspec.structs.replace(systems.get("virc"), support=stated)
+    assert str(support.of_system(system, None if fields is None else row(**fields))) == wanted
+
+
+def test_a_system_with_tools_or_outside_parts_does_not_state_that_it_works() -> None:
+    """What a published system needs and has not here makes it `partly`, whatever its YAML states."""
+    for name, published in listed.rows().items():
+        system = systems.discover().get(name)
+        if system and system.support in ("works", "reconstructed"):
+            assert all(map(listed.is_beside, listed.lacking(published))), name
+            assert not published.outside, name
+            assert (system.support == "reconstructed") == bool(system.assumed), name
+
+
+@pytest.mark.parametrize("name", ["mine", "virc"])  # also under the name of one that works
+def test_a_system_of_ones_own_is_nobodys_to_test(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"name: {name}\nsupport: works\n")
+    assert support.of_system(systems.load(file), None) == State("own", str(file))
+
+
+def test_a_system_whose_reward_is_not_public_says_so() -> None:
+    reward = systems.Reward(total=None, supply="the weights")
+    closed = msgspec.structs.replace(systems.get("virc"), reward=reward)
+    assert str(support.of_system(closed, None)) == "to be supplied: the weights"
+
+
+def test_show_prints_what_a_stage_does_otherwise_than_published() -> None:
+    shown = virc("systems", "show", "thyme", "--json").json["stages"]["rl"]["differs"]
+    assert shown[2].startswith("overlong_filter: published true; replies that are cut off do not count in the loss")
+    assert f"    differs: {shown[2]}" in virc("systems", "show", "thyme").out.splitlines()
+
+
+def test_the_field_has_71_systems_whose_needs_are_known() -> None:
+    field = [*listed.rows().values()]
+    assert [each.row for each in field] == list(range(1, 72))
+    assert len({each.title for each in field}) == 71
+    assert {need for each in field for need in each.needs} == listed.components().keys()
+    assert all(each.needs or each.unsupported for each in field)
+    for name, component in listed.components().items():
+        assert component.is_there == bool(component.provided), name
+        assert component.lacks.keys() <= {each.name for each in field if name in each.needs}, name
+
+
+def test_ls_has_a_line_for_each_system_grouped_by_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nmodels: {m: {}}\nstages: {one: {kind: sft}}\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    done = virc("systems", "ls")
+    lines = [[*line.split(maxsplit=2), ""][:3] for line in done.out.splitlines()]
+    assert sorted(name for _, name, _ in lines) == sorted({*listed.rows(), *systems.discover()})
+    order = [kind for kind, _, _ in lines]
+    assert order == sorted(order, key=lambda kind: get_args(Support).index(kind))
+    what = {name: (kind, text) for kind, name, text in lines}
+    assert what["mine"] == ("own", str(tmp_path / "mine.yaml"))
+    assert what["virc"] == ("works", "instruct (sft), practice (sft), rl (rl)")
+    assert what["meteor"] == ("unsupported", "a Mamba network inside the model reads the rationale")
+    counted = [[int(number) for number in re.findall(r"\d+", line)] for line in done.err.splitlines()[:2]]
+    assert [sum(states) for _, *states in counted] == [total for total, *_ in counted]
+    assert (counted[0][0], counted[0][0] + counted[1][0]) == (71, len(lines))
+    assert "the page *Systems*" in done.err
+
+
+def test_an_assumption_says_what_the_yaml_has() -> None:
+    for system, each in [(one, each) for one in systems.discover().values() for each in one.assumed]:
+        path = tuple(each.key.split("."))
+        if each.value is None:
+            assert dotted.at(plain_yaml.read(system.file), path), each.key
+            continue
+        of = [each.stage] if each.stage else [*system.stages]
+        for stage in of:
+            assert dotted.at(msgspec.to_builtins(stages.resolve(system, stage).config), path) == each.value, each.key
+            other = "elsewhere" if isinstance(each.value, str) else 2
+            changed = stages.resolve(system, stage, assignments=[f"{each.key}={other}"]).config
+            assert dotted.at(msgspec.to_builtins(changed), path) == other, each.key
+
+
+def test_a_system_with_assumptions_is_reconstructed_and_lists_them() -> None:
+    star = systems.get("star-r1")
+    reached = support.of_system(star, listed.rows()["star-r1"])
+    assert (reached.kind, reached.what.split(":")[0]) == ("reconstructed", f"{len(star.assumed)} assumptions")
+    lines = virc("systems", "show", "star-r1").out.splitlines()
+    plan = virc("systems", "show", "star-r1", "--stage", "rl").out.splitlines()
+    for each in star.assumed:
+        assert str(each) in lines
+        assert f"note: {each}" in plan
+
+
+def test_defaults_of_a_reconstructed_stage_are_assumptions_too() -> None:
+    def left(name: str, stage: str = "rl", *assignments: str) -> str:
+        notes = stages.resolve(systems.get(name), stage, assignments=assignments).notes
+        return next((note for note in notes if note.startswith("assumed too")), "")
+
+    assert "train_batch_size 64, epochs 1" in left("star-r1")
+    assert "learning_rate" not in left("star-r1")  # which is among its assumptions
+    assert "train_batch_size" not in left("star-r1", "rl", "train_batch_size=8")
+    assert not left("vision-g1", "round-1")  # whose script is published
+    assert not left("deepeyes")
+
+
+def test_assumptions_name_their_stage_and_the_value_that_an_overlay_leaves() -> None:
+    reached = support.of_system(systems.get("grip"), listed.rows()["grip"])
+    assert "learning_rate of instruct, n of rl, learning_rate of rl" in reached.what
+    assert reached.what.startswith(f"{len(systems.get('grip').assumed)} assumptions: ")
+    notes = stages.resolve(systems.get("visreason"), "instruct", ["full"]).notes
+    assert any(note.startswith("assumed: lora.rank 16, here null: ") for note in notes)
+
+
+def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nabout: b\nmodels: {m: {}}\nstages: {one: {kind: sft}}\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    printed = virc("systems", "ls", "--json").json
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(printed, SCHEMA)
+    assert [each["row"] for each in printed["field"]] == list(range(1, 72))
+    assert printed["systems"][-1] == {
+        "name": "mine", "about": "b", "state": "own", "what": str(tmp_path / "mine.yaml"),
+        "stages": {"one": "sft"}, "models": ["m"], "from": str(tmp_path / "mine.yaml"),
+    }  # fmt: skip
+    (reasoner,) = (each for each in printed["field"] if each["name"] == "pixel-reasoner")
+    assert (reasoner["repo"], reasoner["state"]) == ("TIGER-AI-Lab/Pixel-Reasoner", "planned")
+    assert reasoner["lacks"]["frames of videos"] == ""
+    assert set(SCHEMA["$defs"]["state"]["enum"]) == set(get_args(Support)) == set(get_args(Kind))
+
+
+def test_ls_shows_a_part_alone() -> None:
+    unsupported = virc("systems", "ls", "--state", "unsupported").out.splitlines()
+    assert [line.split()[1] for line in unsupported] == [
+        each.name for each in listed.rows().values() if each.unsupported
+    ]
+    printed = virc("systems", "ls", "--state", "unsupported", "--json").json
+    assert (printed["systems"], len(printed["field"])) == ([], 6)
+    field = virc("systems", "ls", "--field").out.splitlines()
+    assert len(field) == 71
+    assert any(line.endswith("  reasons in hidden states and in patches that attention picks, not in words")
+               for line in field)  # fmt: skip
+    misspelt = virc("systems", "ls", "--state", "plannd")
+    assert (misspelt.code, "'planned'" in misspelt.err) == (2, True)
+
+
+def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> None:
+    lines = virc("systems", "show", "pixel-reasoner").out.splitlines()
+    assert lines[0].startswith("pixel-reasoner: zooms into pictures")
+    assert lines[1].startswith("state        planned: needs: ")
+    assert "published    Pixel Reasoner, number 8 of the field" in lines
+    assert "  code       https://github.com/TIGER-AI-Lab/Pixel-Reasoner" in lines
+    cells = (re.split(r"  +", line.strip()) for line in lines[lines.index("needs") + 1 :])
+    needs = {name: (there, about) for name, there, about in cells}
+    assert needs["frames of videos"][0] == "missing"
+    assert needs["GRPO"][0] == "there"
+    assert needs["crops"][0] == "partly"
+    assert needs["crops"][1].endswith("; not a margin of a tenth around the box")
+    printed = virc("systems", "show", "pixel-reasoner", "--json").json
+    assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 8)
+    assert printed["published"]["needs"]["frames of videos"]["there"] is False
+    for name in ("internvl3.5", "vogue"):
+        shown, text = (virc("systems", "show", name, *words) for words in (("--json",), ()))
+        for key, head in (("unknown", "not public"), ("reported", "reported"), ("outside", "outside")):
+            told = f"  {head:<11}{shown.json['published'][key]}" in text.out.splitlines()
+            assert told is bool(shown.json["published"][key]), (name, key)
+    assert "  repeat_limit  0" in virc("systems", "show", "deepeyes").out.splitlines()
+    virc_shown = virc("systems", "show", "virc").out
+    assert "published    ViRC, number 70 of the field" in virc_shown
+    assert virc("systems", "show", "tiny", "--json").json["published"] is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train pixel-reasoner --stage rl",
+        "systems show pixel-reasoner --stage rl",
+        "systems cp pixel-reasoner x.yaml",
+        "doctor pixel-reasoner",
+    ],
+)
+def test_what_is_planned_alone_is_refused_in_one_sentence(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = virc(*words.split())
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: pixel-reasoner is planned: needs: ")
+    assert done.err.endswith("\nhint: virc systems show pixel-reasoner\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_published_system_gets_the_right_name_and_a_file_of_the_name_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "did you mean 'pixel-reasoner'?" in virc("train", "pixl-reasoner", "--stage", "rl").err
+    monkeypatch.chdir(tmp_path)
+    Path("pixel-reasoner.yaml").write_text("name: pixel-reasoner\n")
+    done = virc("train", "pixel-reasoner", "--stage", "rl")
+    assert "a file is named by its path: ./pixel-reasoner.yaml" in done.err
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert virc("systems", "ls", "--state", "own").out.split()[:2] == ["own", "pixel-reasoner"]
