@@ -59,9 +59,3 @@ def test_a_fresh_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is in use"), files.fresh_folder(to):
         pass
     assert [file.name for file in to.iterdir()] == ["whole"]
-
-
-@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", ""])
-def test_a_name_that_no_file_can_have_is_none(name: str) -> None:
-    assert not files.is_file(name)
-    assert not files.is_folder(Path(name) / "x")

@@ -9,7 +9,7 @@ from virc.core.web import html
     ("text", "shown"),
     [
         ("می\u200cخواهم", "می\u200cخواهم"), ("👩\u200d🔬", "👩\u200d🔬"),
-        ("a\u202eb", "a[U+202E]b"), ("a\u200bb\x00", "a[U+200B]b[U+0000]"), ("a\tb\nc", "a\tb\nc"),
+        ("a\u202eb\tc", "a[U+202E]b\tc"), ("a\u200bb\x00", "a[U+200B]b[U+0000]"),
         ("<b>\u200c</b>\u2066", "&lt;b&gt;\u200c&lt;/b&gt;[U+2066]"),
     ],
 )  # fmt: skip

