@@ -61,14 +61,6 @@ def test_spans_hold_what_a_trainer_learns(words: Any) -> None:
     assert render([], (), words).spans == []
 
 
-def test_image_spans_hold_the_pads_and_nothing_else(words: Any) -> None:
-    rendered = render(TALK, TOKENS, words)
-    pad = words.convert_tokens_to_ids("<|image_pad|>")
-    places = [place for span in rendered.images for place in range(span.start, span.stop)]
-    assert places == [place for place, token in enumerate(rendered.ids) if token == pad]
-    assert [(span.index, span.stop - span.start) for span in rendered.images] == [(0, 64), (1, 6)]
-
-
 @pytest.mark.parametrize("text", ["\n\n51", ""])
 def test_what_the_model_was_asked_stays_the_start_of_the_conversation(words: Any, text: str) -> None:
     asked = render([SYSTEM, FIRST], TOKENS, words, generate=True).ids

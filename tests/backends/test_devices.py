@@ -116,16 +116,3 @@ def test_free_memory_is_what_containers_around_this_process_leave(monkeypatch: p
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 9)
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2)
     assert devices.free_memory(torch.device("mps")) == 7
-
-
-@pytest.mark.parametrize(
-    ("error", "refused"),
-    [
-        (MemoryError(), ""),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"), ": 2.00 GiB could not be allocated"),
-        (RuntimeError("MPS backend out of memory"), ""),
-        (RuntimeError("shapes do not match"), None),
-    ],
-)
-def test_memory_that_ran_out_is_told_from_other_errors(error: Exception, refused: str | None) -> None:
-    assert devices.memory_refused(error) == refused

@@ -175,28 +175,3 @@ def test_a_reply_that_comes_back_without_its_thought_is_read_again_alone(
     assert backend.cached.tokens_fed - before == inputs["input_ids"].shape[1] - asked
     expected = whole.logits(inputs, ())[-len(seen) :]
     torch.testing.assert_close(torch.stack(seen), expected, atol=TOLERANCE[family], rtol=0)
-
-
-@HYBRID
-def test_another_question_about_the_same_picture_is_read_anew(tiny: Callable[..., Path], family: str) -> None:
-    import torch
-
-    backend = load(tiny(family), device="cpu")
-    whole, images = Whole(tiny(family), backend), pictures(backend)[:1]
-    asks = [Ask([Message("user", text, (0,))], images) for text in ("What is 1?", "What is 2?")]
-    assert len({len(backend._render(ask.messages, ask.images).ids) for ask in asks}) == 1
-    for ask in (*asks, asks[0]):
-        conversation = backend._render(ask.messages, ask.images)
-        logits, ids = backend.cached.read(conversation, ask.images), len(conversation.ids)
-        backend.cached.append(30)
-        expected = whole.logits(whole.inputs(ask), ())[ids - 1]
-        torch.testing.assert_close(logits, expected, atol=TOLERANCE[family], rtol=0)
-
-
-@HYBRID
-def test_a_model_with_recurrent_layers_says_that_it_draws_one_at_a_time(tiny: Callable[..., Path], family: str) -> None:
-    backend = load(tiny(family), device="cpu")
-    ask = Ask([Message("user", "What is it?", (0,))], pictures(backend)[:1])
-    reply = backend.reply(ask, FIRST)
-    assert backend.draw_together() is False
-    assert backend.reply(ask, FIRST) == reply

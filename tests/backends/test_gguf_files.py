@@ -117,15 +117,6 @@ def test_the_grid_of_a_model_is_that_in_its_files(
 
 
 @pytest.mark.parametrize(
-    ("names", "found"), [(["a.gguf", "mmproj-a.gguf", "README.md"], "a.gguf"), (["a.gguf", "b.gguf"], None)]
-)
-def test_the_model_of_a_folder_is_its_only_one(tmp_path: Path, names: list[str], found: str | None) -> None:
-    for name in names:
-        (tmp_path / name).touch()
-    assert model.in_folder(tmp_path) == (found and tmp_path / found)
-
-
-@pytest.mark.parametrize(
     ("version", "tensors", "cut", "says"),
     [
         (3, (0,), 0, None),

@@ -148,18 +148,6 @@ def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backe
 
 
 @pytest.mark.integration
-def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend) -> None:
-    import torch
-
-    cached = backend.cached
-    for size in ((56, 56), (84, 84)):
-        shown = show(picture(size), backend.grid)
-        conversation = rendered(backend, talk(1), [shown])
-        logits = cached.read(conversation, [shown])
-    torch.testing.assert_close(logits, fresh(cached, conversation.ids, [shown.pixels]), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize(("family", "layer"), [("qwen2_5_vl", 0), ("qwen2_5_vl", 1), ("qwen3_5", 0), ("qwen3_5", 3)])
 @pytest.mark.parametrize("step", ["read", "append"])
 def test_an_interrupt_in_any_layer_leaves_the_cache_right(
@@ -260,20 +248,3 @@ def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(back
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])
     assert ours["image_grid_thw"].tolist() == [[1, 14, 8]]
-
-
-def test_an_image_on_the_grid_is_never_resized_even_under_the_smallest_size(backend: LocalBackend) -> None:
-    shown = Shown(picture((56, 28)))
-    assert backend.cached.image_tokens(shown) == 2
-    assert backend.cached._patches([shown])["image_grid_thw"].tolist() == [[1, 2, 4]]
-
-
-@pytest.mark.integration
-def test_a_conversation_without_images_is_read(backend: LocalBackend) -> None:
-    import torch
-
-    conversation = rendered(backend, [Message("user", "What is 2 + 3?")], [])
-    logits = backend.cached.read(conversation, [])
-    with torch.inference_mode():
-        expected = backend.cached.network(input_ids=torch.tensor([conversation.ids])).logits[0, -1]
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from virc.data.synth.families import polygons
 from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import show
+from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message, Session
 from virc.tools.registry import known
 
@@ -257,18 +257,6 @@ def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str
 
 
 @pytest.mark.integration
-def test_four_long_conversations_are_drawn_together(tiny_gguf: model.GGUF) -> None:
-    short = llamacpp.load(tiny_gguf, "cpu", context=1024)
-    long = [a_question(short, f"{number} " + "word " * 150) for number in range(4)]
-    alone = [short.reply(ask, Sampling(max_tokens=40)) for ask in long]
-    assert alone[0].prompt_tokens
-    assert alone[0].prompt_tokens > 400
-    with ThreadPoolExecutor(4) as threads:
-        together = list(threads.map(lambda ask: short.reply(ask, Sampling(max_tokens=40)), long))
-    assert [reply.text for reply in together] == [reply.text for reply in alone]
-
-
-@pytest.mark.integration
 def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
     """A reply that ends before its signal comes is asked anew, and the signal then ends nothing else."""
     replying = False
@@ -302,31 +290,6 @@ def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
         signal.signal(signal.SIGINT, before)
     assert ended == 3
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
-
-
-@pytest.mark.integration
-def test_the_share_of_top_p_is_that_at_the_temperature(backend: LlamaCppBackend) -> None:
-    ask = a_question(backend)
-    hot = [Sampling(temperature=5.0, top_p=0.9, seed=seed, max_tokens=12) for seed in range(12)]
-    assert len({backend.reply(ask, sampling).text for sampling in hot}) == 12
-
-
-@pytest.mark.integration
-def test_a_closed_model_and_a_device_are_refused(tiny_gguf: model.GGUF) -> None:
-    closed = llamacpp.load(tiny_gguf)
-    ask = a_question(closed)
-    closed.close()
-    with pytest.raises(EngineError, match="is closed"):
-        closed.reply(ask, Sampling())
-    with pytest.raises(ConfigError, match="chooses the GPU itself, not cuda"):
-        llamacpp.load(tiny_gguf, "cuda")
-
-
-@pytest.mark.integration
-def test_a_model_is_in_memory_once(tiny_gguf: model.GGUF) -> None:
-    small, usual = llamacpp.load(tiny_gguf, "cpu", max_pixels=50_000), llamacpp.load(tiny_gguf, "cpu")
-    assert small._server is usual._server
-    assert small.grid.max_pixels == 50_000
 
 
 @pytest.mark.parametrize(("file", "key"), [("config.json", "text_config"), ("tokenizer.json", "pre_tokenizer")])
@@ -364,3 +327,35 @@ def test_an_interrupt_while_a_model_is_loaded_does_not_drop_it(
     with pytest.raises(KeyboardInterrupt):
         llamacpp._server.__wrapped__(((str(tiny_gguf.file), 0), (str(tiny_gguf.vision), 0)), "cpu", 100, 1000, 1)
     assert not dropped
+
+
+class Scripted:
+    """In place of llama.cpp: keeps what it was started with and what it was asked."""
+
+    def __init__(self, params: Any) -> None:
+        self.params, self.requests = params, list[dict[str, Any]]()
+
+    def handle_chat_completions(self, request: dict[str, Any], heard: Callable[[Any], object]) -> dict[str, Any]:
+        self.requests.append(request)
+        heard({"choices": [{"delta": {"content": "one"}, "finish_reason": "stop"}]})
+        return {}
+
+
+@pytest.mark.parametrize(("trained", "context"), [(4096, 4096), (131_072, 32_768)])
+def test_llama_cpp_is_told_its_limits_and_answers_nobody_else(
+    trained: int, context: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import xllamacpp
+
+    monkeypatch.setattr(xllamacpp, "Server", Scripted)
+    for name in ("m.gguf", "mmproj.gguf"):
+        (tmp_path / name).touch()
+    found = model.GGUF(tmp_path / "m.gguf", tmp_path / "mmproj.gguf", "m", "qwen2vl", 0.0, trained)
+    backend: Any = llamacpp.load(found, "cpu", QWEN2)
+    backend.reply(a_question(backend), Sampling(temperature=0.5, top_k=7, seed=3, repetition_penalty=1.2))
+    params, (request,) = backend._server.params, backend._server.requests
+    assert (backend.context, params.n_ctx // params.n_parallel) == (context, context)
+    assert (params.port, params.endpoint_slots, params.n_gpu_layers) == (0, False, 0)
+    assert [len(key) > 30 for key in params.api_keys] == [True]
+    asked = {"temperature": 0.5, "top_k": 7, "seed": 3, "min_p": 0.0, "repeat_penalty": 1.2, "repeat_last_n": context}
+    assert {name: request[name] for name in asked} == asked

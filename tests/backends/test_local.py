@@ -4,20 +4,16 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
-from virc.backends import local
 from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load, thought_opening
-from virc.core.errors import EngineError
-from virc.reasoning.images import Shown, show
+from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Reply
 
 GREEDY = Sampling(max_tokens=12)
@@ -93,19 +89,6 @@ def test_a_reply_opens_as_the_chat_template_opens_a_thought(
     assert thought_opening(words) == []
 
 
-@pytest.mark.integration
-def test_only_a_stock_models_reply_opens_with_a_thought(tiny: Callable[..., Path]) -> None:
-    stock, trained = (load(tiny("qwen3_5"), device="cpu", stock=stock) for stock in (True, False))
-    ask, said = first(stock), list[str]()
-    reply = stock.reply(ask, GREEDY, said.append)
-    assert reply.text == "".join(said)
-    assert reply.text.startswith("<think>\n")
-    assert stock._tokenizer.decode(reply.token_ids) == reply.text
-    plain = trained.reply(ask, GREEDY)
-    assert not plain.text.startswith("<think>")
-    assert (reply.prompt_tokens, reply.completion_tokens) == ((plain.prompt_tokens or 0) + 2, 12)
-
-
 def test_a_reply_holds_its_opening_and_goes_on_from_it(backend: LocalBackend) -> None:
     words, ask, said = backend._tokenizer, first(backend), list[str]()
     opening = words.encode("<think>\nI", add_special_tokens=False)
@@ -158,13 +141,6 @@ def test_a_reply_ends_with_a_text_that_ends_it(backend: LocalBackend) -> None:
     assert reply.completion_tokens == len(reply.token_ids or ())
 
 
-def test_a_reply_ends_where_the_context_ends(backend: LocalBackend) -> None:
-    ask = first(backend)
-    backend.context = len(rendered(backend, ask.messages, ask.images).ids) + 3
-    reply = backend.reply(ask, GREEDY)
-    assert (reply.completion_tokens, reply.finish) == (3, "length")
-
-
 @pytest.mark.parametrize("more", [0, -1])
 def test_a_conversation_that_fills_the_context_is_too_long(backend: LocalBackend, more: int) -> None:
     ask = first(backend)
@@ -174,44 +150,6 @@ def test_a_conversation_that_fills_the_context_is_too_long(backend: LocalBackend
         backend.reply(ask, GREEDY)
     backend.context = asked + 1
     assert backend.reply(ask, GREEDY).completion_tokens == 1
-
-
-@pytest.mark.integration
-def test_four_turns_cost_the_tokens_of_the_last_conversation(backend: LocalBackend) -> None:
-    ask = first(backend)
-    for turn in range(4):
-        reply = backend.reply(ask, GREEDY)
-        assert reply.prompt_tokens == len(rendered(backend, ask.messages, ask.images).ids)
-        if turn < 3:
-            ask = after(backend, ask, reply)
-    assert reply.finish == "length"
-    unfed = 1  # nobody asked for what comes after the last id drawn
-    assert backend.cached.tokens_fed == (reply.prompt_tokens or 0) + 12 - unfed
-    assert backend.cached.vision_encodings == 4
-
-
-@pytest.mark.integration
-def test_tries_and_samples_of_one_picture_encode_it_once(backend: LocalBackend) -> None:
-    for seed in range(3):
-        again = first(backend)  # equal pixels, another object, as every sample has its own session
-        backend.reply(again, Sampling(temperature=1.0, seed=seed, max_tokens=12))
-    asked = len(rendered(backend, again.messages, again.images).ids)
-    assert backend.cached.vision_encodings == 1
-    assert backend.cached.tokens_fed == asked + 11 + 2 * (1 + 11)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("sampling", [GREEDY, WARM])
-def test_a_reply_depends_on_the_ask_and_the_sampling_alone(
-    backend: LocalBackend, tiny: Callable[..., Path], sampling: Sampling
-) -> None:
-    start = first(backend)
-    second = after(backend, start, backend.reply(start, GREEDY))
-    other = first(backend, seed=9)
-    asks = (second, start, other, second, other)
-    assert [backend.reply(ask, sampling) for ask in asks] == [
-        load(tiny(), device="cpu").reply(ask, sampling) for ask in asks
-    ]
 
 
 @pytest.mark.integration
@@ -297,49 +235,6 @@ def test_a_reply_never_holds_image_or_header_tokens(backend: LocalBackend) -> No
     special = {token for token, added in words.added_tokens_decoder.items() if added.special}
     assert set(reply.token_ids or ()) & special <= {words.convert_tokens_to_ids("<|endoftext|>")}
     assert max(reply.token_ids or ()) < len(words)
-
-
-@pytest.mark.integration
-def test_a_conversation_longer_than_the_model_takes_is_an_error_and_a_reply_ends_where_it_ends(
-    backend: LocalBackend,
-) -> None:
-    long = first(backend, question="é" * 1980)
-    asked = len(rendered(backend, long.messages, long.images).ids)
-    assert 4000 < asked < 4096
-    reply = backend.reply(long, Sampling(max_tokens=200))
-    assert (reply.completion_tokens, reply.finish) == (4096 - asked, "length")
-    with pytest.raises(EngineError, match="the model takes 4096") as caught:
-        backend.reply(first(backend, question="é" * 2100), GREEDY)
-    assert "--max-pixels" in (caught.value.hint or "")
-
-
-def test_an_estimate_is_of_a_token_read_and_of_one_drawn(
-    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times = iter([0, 50, 80, 100, 104, 110])  # the first three only warm up
-    monkeypatch.setattr(local, "time", SimpleNamespace(perf_counter=lambda: next(times)))
-    drawn = list[int]()
-    append = CachedModel.append
-    monkeypatch.setattr(CachedModel, "append", lambda self, token: append(self, drawn.append(token) or token))
-    white = Shown(Image.new("RGB", (224, 224), "white"))
-    fed = rendered(backend, [Message("user", "What is this?", (0,))], [white])
-    assert backend.estimate(1000) == (1000 * 4 / len(fed.ids), 2)
-    logits = CachedModel(backend.cached.network, backend.cached.processor, backend.grid).read(fed, [white])
-    assert drawn[3] == int(logits.argmax())
-    assert len(set(drawn[3:])) > 1
-
-
-@pytest.mark.integration
-def test_an_estimate_leaves_the_conversation_as_it_is(backend: LocalBackend) -> None:
-    ask = first(backend)
-    backend.reply(ask, GREEDY)
-    fed = backend.cached.tokens_fed
-    prefill, decode = backend.estimate(1000)
-    assert prefill > 0
-    assert decode > 0
-    assert backend.cached.tokens_fed == fed
-    backend.reply(ask, GREEDY)
-    assert backend.cached.tokens_fed == fed + 12
 
 
 def test_the_likeliest_first_tokens_are_those_that_would_be_drawn(backend: LocalBackend) -> None:

@@ -79,15 +79,6 @@ def test_the_request_carries_the_sampling_and_each_image_before_its_text(seed: i
     assert Image.open(io.BytesIO(image_bytes(image))).tobytes() == first.images[0].pixels.tobytes()
 
 
-def test_the_likeliest_first_tokens_are_asked_for_where_they_are_wanted() -> None:
-    with serve(["Yes", "Yes"]) as server:
-        backend = OpenAIBackend(server.url)
-        backend.reply(ask(), Sampling(max_tokens=1))
-        backend.reply(ask(), Sampling(max_tokens=1, likeliest=20))
-        said = [{key: chat.get(key) for key in ("logprobs", "top_logprobs")} for chat in server.chats()]
-    assert said == [{"logprobs": None, "top_logprobs": None}, {"logprobs": True, "top_logprobs": 20}]
-
-
 def test_a_json_schema_goes_to_the_server_until_it_refuses_it() -> None:
     schema = {"type": "object"}
     wanted = msgspec.structs.replace(ask(), json_schema=schema)
@@ -165,13 +156,6 @@ def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="no address") as raised:
         OpenAIBackend(endpoint)
     assert "http://localhost:8000/v1" in str(raised.value.hint)
-
-
-def test_a_path_is_put_behind_an_address_with_one_slash() -> None:
-    with serve([ANSWER]) as server:
-        OpenAIBackend(f"{server.url}/").reply(ask(), GREEDY)
-        assert [each.path for each in server.requests] == [MODELS, CHAT]
-    assert ollama.root_of("http://h:9/v1/") == ollama.root_of("http://h:9") == "http://h:9"
 
 
 def test_a_backend_that_moved_asks_there_with_the_key_of_there() -> None:

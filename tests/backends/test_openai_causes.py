@@ -14,8 +14,6 @@ from test_openai_faults import listed
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.causes import AskedServer, StatusError, as_error
-from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
 
 PAGE = (
@@ -151,24 +149,3 @@ def test_headers_of_the_environment_reach_every_request_of_solve(
     shown = virc("config", "show")
     assert "headers" in shown.out
     assert SECRET not in shown.out + shown.err
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (
-            422,
-            "`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 8190 `inputs` tokens and 64 `max_new_tokens`",
-        ),
-        (400, "输入长度超过模型上下文"),
-        (500, "input length exceeds the context length"),
-        (413, "Request too large for model `m` on tokens per minute (TPM): Limit 30000, Requested 41234"),
-    ],
-)
-def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) -> None:
-    refused = StatusError(code, {}, {"error": {"message": said}})
-    assert not refused.is_transient
-    found = as_error(refused, AskedServer("http://a/v1", str, True, "", None))
-    assert isinstance(found, RefusedError)
-    assert (found.is_full, found.too_large) == (True, False)
-    assert bytes_allowed(said) is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.faults import body, cut, drip, endless, hang, status
 from support.https_site import Site
 from support.loopback import Connection, Loopback
-from support.servers import CHAT, MODEL, MODELS, Exchange, Fault, dead_url, error, piece, serve
+from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
@@ -109,12 +109,6 @@ def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
             backend.reply(ask(), GREEDY, seconds=0.3)
 
 
-@pytest.mark.parametrize("code", [400, 401, 500])
-def test_what_any_request_would_meet_is_told_from_what_is_wrong_with_one(code: int) -> None:
-    failed, _ = failure(status(code))
-    assert failed.fails_all_requests == (code not in {400, 413, 422})
-
-
 def aborted(exchange: Exchange) -> None:
     """End the reply as vLLM does when it is ended itself."""
     exchange.send_events("<think>half a ", None, "abort")
@@ -137,14 +131,6 @@ def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault
     failed, _ = failure(fault)
     assert isinstance(failed, NetworkError)
     assert failed.broken == broken
-
-
-@pytest.mark.parametrize("code", [400, 404])
-def test_a_request_that_is_refused_is_a_mistake_and_not_tried_again(code: int) -> None:
-    refused, asked = failure(status(code, "because"), tries=2)
-    assert isinstance(refused, ConfigError)
-    assert f"({code}): because" in refused.message
-    assert asked == 1
 
 
 @pytest.mark.parametrize(
@@ -217,12 +203,6 @@ def test_garbage_is_a_network_error_and_what_broke_off_is_asked_for_once_more(ki
     assert isinstance(failed, NetworkError)
     assert failed.message.isprintable()
     assert asked == (2 if kind in BROKEN_OFF else 1)
-
-
-@pytest.mark.parametrize("kind", ["a web page", "an empty body"])
-def test_a_named_model_needs_no_list_that_can_be_read(kind: str) -> None:
-    with serve([ANSWER], fault=GARBAGE[kind], fault_on=MODELS) as server:
-        assert OpenAIBackend(server.url, MODEL).reply(ask(), GREEDY).text == ANSWER
 
 
 @pytest.mark.parametrize("on", [CHAT, MODELS])
@@ -309,20 +289,6 @@ def test_an_address_with_a_password_is_refused_without_printing_it(address: str)
         OpenAIBackend(address.format(KEY))
     assert KEY not in f"{raised.value.message} {raised.value.hint}"
     assert "VIRC_API_KEY" in str(raised.value.hint)
-
-
-@pytest.mark.parametrize(
-    ("query", "typed"),
-    [
-        ("", "{}"),
-        ("?api-version=2024-10-21", "'{}?api-version=2024-10-21'"),
-        (f"?key={KEY}&api-version=preview&x=1", "'{}?api-version=preview'"),
-    ],
-)
-def test_a_command_in_a_hint_has_the_version_of_the_address_and_no_key(query: str, typed: str) -> None:
-    with serve([ANSWER]) as server:
-        named = OpenAIBackend(f"{server.url}{query}", MODEL).named.removesuffix(f" --model {MODEL}")
-        assert named == f"--endpoint {typed.format(server.url)}"
 
 
 @pytest.mark.parametrize(

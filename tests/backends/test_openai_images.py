@@ -1,10 +1,7 @@
 """Images that a server keeps by id: sent once, and again where it has lost them."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from PIL import Image
 from support.faults import status
 from support.servers import Body, Exchange, Server, error, images_of, serve
 
@@ -24,12 +21,6 @@ SECOND = further(FIRST, LOOK)
 def sent(server: Server) -> list[list[bool]]:
     """Of every request so far, whether each image came with its data."""
     return [[bool(image["image_url"]) for image in images_of(body)] for body in server.chats()]
-
-
-def of_level(level: int) -> Ask:
-    """A first turn with a picture of its own."""
-    image = Shown(Image.new("RGB", (56, 56), (level % 256, level // 256, 0)))
-    return Ask((Message("user", f"q {level}", (0,)),), (image,))
 
 
 def test_an_image_is_sent_once_and_named_by_its_id_from_then_on() -> None:
@@ -132,14 +123,3 @@ def test_the_time_of_a_reply_holds_for_both_its_requests(monkeypatch: pytest.Mon
         with pytest.raises(NetworkError, match="no whole answer in 60 s"):
             backend.reply(FIRST, GREEDY, seconds=60)
         assert sent(server)[:2] == [[True], [False]]
-
-
-def test_threads_share_what_was_sent() -> None:
-    asks = [of_level(level) for level in range(20)]
-    with serve(lambda body: body["messages"][0]["content"][-1]["text"], kept={}) as server:
-        backend = OpenAIBackend(server.url)
-        with ThreadPoolExecutor(8) as pool:
-            for _ in range(3):
-                texts = list(pool.map(lambda each: backend.reply(each, GREEDY).text, asks))
-                assert texts == [f"q {level}" for level in range(20)]
-        assert sum(data for (data,) in sent(server)) == 20

@@ -86,18 +86,6 @@ def test_a_picture_is_scaled_down_where_its_size_may_change() -> None:
         assert raised.value.hint == f"send smaller images: --max-pixels {SIZE[0] * SIZE[1] // 2}"
 
 
-@pytest.mark.parametrize(("side", "hinted"), [(1400, 1_000_000), (224, 25_088)])
-@pytest.mark.parametrize(("status", "said"), [(413, "Request Entity Too Large")])
-def test_a_hint_names_fewer_pixels_than_the_picture_has(status: int, said: str, side: int, hinted: int) -> None:
-    ask = Ask((Message("user", "?", (0,)),), (Shown(Image.new("RGB", (side, side))),))
-    with serve(fault=lambda exchange: exchange.send_json(error(said), status)) as server:
-        backend = OpenAIBackend(server.url)
-        backend.needs_sizes = True
-        with pytest.raises(ConfigError) as raised:
-            backend.reply(ask, Sampling())
-    assert raised.value.hint == f"send smaller images: --max-pixels {hinted}"
-
-
 def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
     with serve(fault=lambda exchange: exchange.send_json(error("image exceeds 200000 bytes"), 413)) as server:
         with pytest.raises(ConfigError, match="takes no images of this size"):

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from virc.backends.openai.received.texts import Channels, Text, harmony, joined
+from virc.backends.openai.received.texts import Text
 from virc.backends.openai.received.usage import Usage, usage
-from virc.reasoning.bodies import Called
 
 SHORT, LONG = "012345678901234", "0123456789012345"  # 15 and 16 characters: too few, and enough, to be sure
 
@@ -31,33 +30,7 @@ def test_a_piece_goes_on_or_says_all_again(pieces: list[str], said: list[str], w
     assert (never.whole, never.is_doubtful, never.size) == ("".join(pieces), False, sum(map(len, pieces)))
 
 
-@pytest.mark.parametrize(
-    ("pieces", "whole"),
-    [(["\udce6", "\udc95\udcb0."], "数."), (["\ud83d", "\ude42"], "🙂"), (["a\ud83d", "b"], "a\ufffdb")],
-)
-def test_characters_that_were_cut_are_joined(pieces: list[str], whole: str) -> None:
-    assert joined(pieces) == whole
-
-
 BEGUN, TURN = "<|channel|>analysis<|message|>", "<|start|>assistant"
-
-
-@pytest.mark.parametrize(
-    ("text", "channels"),
-    [
-        ("analysis of four", None),
-        ("analysisLook.assistantfinal4", Channels("Look.", "4")),
-        (f"{BEGUN}Look.<|end|>{TURN}<|channel|>final<|message|>4<|return|>", Channels("Look.", "4")),
-        ("<|channel|>final<|message|>4<|end|><|channel|>final<|message|>2", Channels("", "42")),
-        (
-            f"{TURN} to=functions.crop<|channel|>commentary<|constrain|>json<|message|>1<|call|>"
-            f"{TURN} to=zoom<|channel|>commentary<|message|>2<|call|>",
-            Channels(calls=(Called("crop", "1"), Called("zoom", "2"))),
-        ),
-    ],
-)
-def test_the_channels_of_harmony(text: str, channels: Channels | None) -> None:
-    assert harmony(text) == channels
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from support.faults import body
 from support.servers import Exchange, error, serve
 
 from virc.backends.interface import Sampling
-from virc.backends.openai import link
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.causes import AskedServer, StatusError, as_error
 from virc.core import retry
@@ -45,18 +43,6 @@ def test_a_service_of_six_requests_a_second_answers_all(
 
         assert list(pool.map(one, range(14))) == [ANSWER] * 14
     assert len(refused) < 40
-
-
-def test_many_at_once_are_tried_until_the_time_is_over_where_one_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, now = retry.Pace(), time.monotonic()
-    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: now + 1))  # it stands still
-    tries = [link._Tries(link.Exchange("http://a/", began=now), pace, now + 60) for _ in range(3)]
-    assert tries[0].pause(StatusError(429, {}, {}), 0.0) is None
-    pace.note_answer()
-    assert tries[1].pause(StatusError(429, {}, {}), 0.0) is None  # alone
-    with pace.asks(), pace.asks():
-        waits = [tries[2].pause(StatusError(429, {}, {}), 0.0) for _ in range(9)]
-    assert waits == pytest.approx([0.2 * at for at in range(9)])  # 0.25 s apart, less a fifth for the answer
 
 
 @pytest.mark.parametrize(

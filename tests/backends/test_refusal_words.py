@@ -9,7 +9,7 @@ from openai.types.chat import completion_create_params
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import refusals
-from virc.backends.openai.refusals import AFTER_TOOL, OPTIONAL, OWN, SYSTEM, RefusedError
+from virc.backends.openai.refusals import AFTER_TOOL, OWN, RefusedError
 from virc.backends.openai.request import Habits, completion
 from virc.reasoning.session import Message
 
@@ -50,20 +50,6 @@ def test_which_parameters_a_refusal_names(said: str, parameter: str | None, foun
     assert list(refusals.parameters(refused(said, parameter))) == found
 
 
-@pytest.mark.parametrize(
-    ("said", "count", "allowed", "tried"),
-    [
-        ("at most 4 images are allowed", 9, 4, 2),
-        ("at most 4 images are allowed", 4, None, 1),
-        ("at most two images", 3, 2, 1),
-        ("too many images", 8, None, 2),
-    ],
-)
-def test_how_many_pictures_a_refusal_allows(said: str, count: int, allowed: int | None, tried: int | None) -> None:
-    assert refusals.pictures_allowed(said, count) == allowed
-    assert refusals.fewer(said, count) == tried
-
-
 SYSTEM_FIRST = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
 CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "x": {"y": 1}, "function": {"name": "a"}}]}
 TOLD = [CALLS, {"role": "tool", "content": "T"}, {"role": "user", "content": "U"}]
@@ -71,43 +57,6 @@ TOLD = [CALLS, {"role": "tool", "content": "T"}, {"role": "user", "content": "U"
 
 def request(messages: list[Any] = SYSTEM_FIRST, **fields: Any) -> dict[str, Any]:
     return {"messages": messages, "stream": True, "stream_options": {}, "max_tokens": 9, "seed": 1, **fields}
-
-
-@pytest.mark.parametrize(
-    ("left_out", "sent", "fitted"),
-    [
-        (["stream"], request(), {k: v for k, v in request().items() if not k.startswith("stream")}),
-        (["max_tokens", "max_completion_tokens"], {"max_tokens": 9, "messages": []}, {"messages": []}),
-        (
-            [SYSTEM],
-            {"messages": SYSTEM_FIRST},
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "S"}, {"type": "text", "text": "U"}]}]},
-        ),
-        (
-            [AFTER_TOOL],
-            {"messages": TOLD},
-            {"messages": [*TOLD[:2], {"role": "assistant", "content": "I look at the image."}, TOLD[2]]},
-        ),
-        (
-            [f"{OWN}y"],
-            {"messages": [{"role": "user", "y": 1}, CALLS]},
-            {
-                "messages": [
-                    {"role": "user", "y": 1},
-                    {**CALLS, "tool_calls": [{"id": "1", "x": {}, "function": {"name": "a"}}]},
-                ]
-            },
-        ),
-    ],
-)
-def test_what_a_server_refuses_is_left_out(left_out: list[str], sent: dict[str, Any], fitted: dict[str, Any]) -> None:
-    habits, before = Habits(), repr(sent)
-    habits.leave_out(left_out)
-    assert habits.left_out == {name for name in left_out if name in OPTIONAL or name.startswith(OWN)}
-    assert habits.fitted(sent) == fitted
-    assert repr(sent) == before
-    habits.forget()
-    assert habits.fitted(sent) == sent
 
 
 @pytest.mark.parametrize(
@@ -124,14 +73,6 @@ def test_what_is_learnt_from_a_refusal(said: str, sent: dict[str, Any], learnt: 
     habits = Habits()
     assert habits.learn(sent, refused(said)) is (learnt is not None)
     assert habits.left_out == (learnt or set())
-
-
-def test_the_old_name_of_the_limit_of_tokens_is_tried_again_where_the_new_one_is_refused() -> None:
-    habits = Habits()
-    assert habits.learn({"max_tokens": 9}, refused("max_tokens is not supported"))
-    assert habits.learn({"max_completion_tokens": 9}, refused("max_completion_tokens is not supported"))
-    assert habits.left_out == {"max_completion_tokens"}
-    assert habits.fitted({"max_tokens": 9, "messages": []}) == {"max_tokens": 9, "messages": []}
 
 
 USUAL = {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}

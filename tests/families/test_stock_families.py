@@ -10,7 +10,6 @@ from PIL import Image
 from support.called import virc
 from support.servers import Body, image_bytes, images_of, serve, turn_of
 
-from virc.backends import checkpoint
 from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.families import registry as families
@@ -24,8 +23,6 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
-
-ROOT = Path(__file__).parents[2]
 
 # Names as servers, hubs and file folders have them.
 NAMES = {
@@ -156,15 +153,6 @@ def test_a_folder_of_another_architecture_is_one_sentence(image: Path, tmp_path:
     assert error.startswith(f"error: {folder} is a model of type {kind!r}, which does not run in this process: ")
     assert error.endswith("and qwen3_5_moe do")
     assert hint == f"hint: serve it with vLLM (virc serve {folder}) or another server, and use --endpoint URL"
-
-
-def test_readme_and_docs_name_all_families_that_run_in_this_process() -> None:
-    here = [family for family in families.discover().values() if set(family.model_types) & set(checkpoint.FAMILIES)]
-    assert sum(len(family.model_types) for family in here) == len(checkpoint.FAMILIES)
-    for page in ("README.md", "docs/solve.md"):
-        rows = (ROOT / page).read_text().lower().splitlines()
-        row = next(row for row in rows if "virc config set model folder" in row)
-        assert [family.name for family in here if family.name not in row] == [], page
 
 
 @pytest.fixture
@@ -360,28 +348,6 @@ def test_a_model_that_the_server_does_not_list_is_said(image: Path) -> None:
         done = virc("solve", "--endpoint", server.url, "--model", "gemma-3-4b", image, "?")
         assert "does not list gemma-3-4b: it serves qwen2.5-vl-7b, text-embedding-nomic" in done.err
         assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["model"] == "qwen2.5-vl-7b"
-
-
-def test_a_probe_is_refused_where_a_model_has_a_protocol_of_its_own(image: Path, own: Protocol) -> None:
-    published = {"virc_protocol": msgspec.to_builtins(own)}
-    for models_, extra, said in (
-        (["m"], published, "needs no probe"),
-        (["ViRC"], {}, "virc download ViRC-7B --include"),
-    ):
-        with serve(models=models_, extra=extra) as server:
-            done = virc("doctor", "--endpoint", server.url)
-            assert done.code == 3
-            assert said in done.err
-            assert server.chats() == []
-
-
-def test_solving_says_how_many_pictures_a_probe_found_to_fit(image: Path) -> None:
-    with serve(["97"], models=["qwen3-vl"], owned_by="vllm") as server:
-        known = Probed(endpoint=server.url, model="qwen3-vl", server="vllm", coordinates="thousand")
-        keep(msgspec.structs.replace(known, images=4, asked_images=17))
-        assert "--max-turns 3 stays within" in virc("solve", "--endpoint", server.url, image, "?").err
-        keep(msgspec.structs.replace(known, images=17, asked_images=17))
-        assert "stays within" not in virc("solve", "--endpoint", server.url, image, "?").err
 
 
 def gguf_of(tmp_path: Path, name: str, model_type: str | None) -> models.Weights:

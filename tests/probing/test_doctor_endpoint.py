@@ -13,12 +13,11 @@ import msgspec
 import pytest
 from rows import QWEN3
 from support.called import virc
-from support.servers import Body, dead_url, serve
+from support.servers import Body, dead_url
 from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
 from virc.probing import servers
 from virc.probing.result import Probed, kept
-from virc.probing.servers import local_servers
 
 QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
 ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")
@@ -181,24 +180,6 @@ def test_a_server_that_dies_in_the_middle_has_its_result_kept(photo: Photo) -> N
 
 
 @pytest.mark.integration
-def test_an_order_of_which_nothing_is_known_is_not_called_wrong(photo: Photo) -> None:
-    with see(replace(QWEN25, pictures=1, usage=False)) as server:
-        assert doctor(server)["ordered"] is None
-    with see(replace(QWEN25, usage=False), server.server_address[1]) as again:
-        _, said = solved(again, photo(800, 400))
-    assert "mixes up" not in said
-
-
-@pytest.mark.integration
-def test_larger_pictures_than_were_tried_are_not_sent_to_a_model_that_counts_pixels(photo: Photo) -> None:
-    """llama.cpp shows up to 3.2 million px: the probe's 2.5 million are none that tells."""
-    with see(replace(QWEN25, owned_by="llamacpp", eyes=Eyes(most=3_211_264))) as server:
-        assert doctor(server)["scaling"] == "none"
-        asked, _ = solved(server, photo(4200, 3000))
-        assert is_red(asked[1])
-
-
-@pytest.mark.integration
 def test_small_pictures_are_not_sent_where_they_are_enlarged(photo: Photo) -> None:
     eyes = Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)
     with see(replace(QWEN25, owned_by="llamacpp", eyes=eyes)) as server:
@@ -224,15 +205,6 @@ def test_a_first_request_that_fails_is_an_error_with_its_code() -> None:
     assert "maximum context length is 900 tokens" in done.json["error"]["message"]
     with see(replace(QWEN25, pictures=0)) as server:
         assert virc("doctor", "--endpoint", server.url).code == 3
-
-
-@pytest.mark.integration
-def test_a_model_or_an_endpoint_has_to_be_known() -> None:
-    unknown = virc("doctor", "--model", "m")
-    assert (unknown.code, "there is no model 'm'" in unknown.err) == (3, True)
-    assert virc("doctor", "--endpoint", "no address").code == 2
-    with serve(models=("a", "b")) as several:
-        assert virc("doctor", "--endpoint", several.url).code == 3
 
 
 @pytest.mark.integration
@@ -267,14 +239,6 @@ def test_servers_on_their_usual_ports_are_listed(monkeypatch: pytest.MonkeyPatch
         printed = virc("doctor").out
         assert f"{server.url}  LM Studio: {QWEN25.model}" in printed
         assert str(broken) not in printed
-
-
-@pytest.mark.integration
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("slow", [b"", b"HTTP/1.1 200 OK\r\n"])
-def test_a_server_that_trickles_is_left_out_in_time(slow: bytes) -> None:
-    with _garbage(slow, pause=0.1) as port:
-        assert local_servers([port]) == []
 
 
 @contextmanager

@@ -19,9 +19,8 @@ from virc.families import registry as families
 from virc.models import probe_endpoint
 from virc.probing import pictures
 from virc.probing.identity import Identity, identify
-from virc.probing.probe import MAX_REQUESTS, _box_ask, _order_ask, _zoom_ask, probe
+from virc.probing.probe import MAX_REQUESTS, _box_ask, _zoom_ask, probe
 from virc.probing.result import Probed
-from virc.probing.scaling import beyond_text
 from virc.reasoning.bodies import Called
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
@@ -131,13 +130,6 @@ def test_small_pictures_that_are_enlarged_are_noticed(model: str) -> None:
 
 
 # Order and number of pictures
-
-
-@pytest.mark.parametrize("pictures_at_most", [5])
-def test_order_that_is_mixed_up_is_told(pictures_at_most: int | None) -> None:
-    found, _ = asked(replace(THOUSANDTHS, order="reversed", pictures=pictures_at_most))
-    assert found.ordered is False
-    assert found.images == (pictures_at_most or 17)
 
 
 def test_pictures_that_are_dropped_are_not_counted() -> None:
@@ -374,28 +366,12 @@ def test_a_refused_probe_is_said_as_it_is_and_one_that_cannot_be_kept_too(monkey
     ]
 
 
-def test_text_is_estimated_as_tokenizers_count_it() -> None:
-    """Counted with the vocabulary of Qwen's models, which their makers publish in the package dashscope."""
-    picture = Shown(pictures.small("red"))
-    for name, tokens in (("qwen3-vl", 336), ("qwen2.5-vl", 375), ("gemma4", 301), ("glm-4v", 385)):
-        ask = _box_ask(families.protocol(families.get(name)), picture)
-        assert beyond_text(Reply("", prompt_tokens=tokens + 2 * 5 + 3), ask) == pytest.approx(0, abs=12)
-    assert beyond_text(Reply("", prompt_tokens=147 + 33 * 5 + 3), _order_ask(17)) == pytest.approx(0, abs=12)
-    assert beyond_text(Reply(""), _order_ask(17)) is None
-
-
 def test_counts_without_what_a_server_kept_are_not_believed() -> None:
     """Some count only what is new: of the second request with the same text that is its end."""
     found, _ = asked(replace(THOUSANDTHS, model="alias", counts_kept=False))
     assert found.scaling is None
     assert found.requests == 3
     assert asked(replace(THOUSANDTHS, model="alias"))[0].scaling == "none"
-
-
-@pytest.mark.parametrize("model", ["qwen3-vl-8b", "internvl3-8b"])
-def test_counts_of_the_text_alone_tell_nothing(model: str) -> None:
-    found, _ = asked(replace(THOUSANDTHS, model=model, counts_pictures=False))
-    assert (found.scaling, found.longest, found.min_pixels) == (None, None, None)
 
 
 def test_a_model_that_is_served_under_another_name_is_known_by_its_root() -> None:

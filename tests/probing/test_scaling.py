@@ -6,7 +6,7 @@ import pytest
 
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.probing.scaling import Counts, Shrunk, cached, enlarged, scaling
+from virc.probing.scaling import Counts, Shrunk, scaling
 
 QWEN = families.get("qwen3-vl")  # a token is 32 x 32 px: 2240 x 1120 px are 2,450 of them, 288 x 288 px are 81
 HIDDEN, MARKS, PICTURES = 10, 2, 17
@@ -32,23 +32,6 @@ def test_large_pictures_are_seen_as_they_are_or_smaller_or_all_alike(
     family: Family | None, counts: Counts, expected: Shrunk
 ) -> None:
     assert scaling(family, counts) == expected
-
-
-@pytest.mark.parametrize(
-    ("counts", "pixels"),
-    [
-        (counted(2450, 1024), 1024 * 32 * 32),
-        (counted(1024, 1024), None),  # all pictures are brought to one size
-    ],
-)
-def test_pixels_to_which_small_pictures_are_enlarged(counts: Counts, pixels: int | None) -> None:
-    assert enlarged(QWEN, counts, None) == pixels
-
-
-def test_a_count_of_a_part_of_a_request_is_one_of_less_than_its_picture() -> None:
-    assert cached(counted(2450, 500), 10)
-    assert not cached(counted(2450, 500), 500)
-    assert not cached(Counts(large=2462), 10)
 
 
 def sent(longest: int, factor: int, hidden: int, marks: int, counted: str, least: int = 0) -> Counts:

@@ -9,7 +9,7 @@ from support.loopback import Connection, Loopback
 from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models.probe_endpoint import _warnings
-from virc.probing import pictures, probe, result
+from virc.probing import pictures, probe
 from virc.probing.identity import identify
 from virc.probing.result import Probed
 from virc.probing.servers import local_servers
@@ -84,26 +84,6 @@ def test_a_server_of_this_machine_is_named(
         monkeypatch.setattr("virc.probing.servers._SECONDS", 60.0)  # on a machine that is busy
         found = [(each.server, each.models) for each in local_servers()]
     assert found == ([(server, models)] if server else [])
-
-
-@pytest.mark.parametrize(
-    ("days", "weights", "known"), [(29, "w", True), (31, "w", False), (2, None, False), (-31, "w", False)]
-)
-def test_how_boxes_are_counted_is_believed_for_its_days(
-    days: float, weights: str | None, known: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A result from the future, of a clock that was wrong, is no newer than one of as long ago."""
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
-    now = 1_800_000_000.0
-    monkeypatch.setattr(result.time, "time", lambda: now)
-    found = Probed(
-        endpoint="http://h/v1", model="m", server="s", weights=weights, coordinates="pixel", box="corners_yx",
-        longest=9, kept=now - days * 86_400,
-    )  # fmt: skip
-    result.keep(found)
-    kept = result.kept("http://h/v1", "m", "s", weights)
-    assert kept
-    assert (kept.coordinates, kept.box, kept.longest) == (("pixel", "corners_yx", 9) if known else (None, None, 9))
 
 
 SWALLOWED = Reply("\n", thought="Red?\nThe answer is red.")

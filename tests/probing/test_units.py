@@ -208,13 +208,6 @@ def test_a_model_that_cannot_tell_is_refused_with_what_settles_it(name: str, pho
         assert all(str(body).count("base64,") == 1 for body in server.posts())  # no crop was shown
 
 
-def test_a_server_that_refuses_the_drawn_picture_is_refused(photo: Photo) -> None:
-    with see(Vision(model="default", context=1200, context_in="error")) as server:
-        done = virc("solve", "--endpoint", server.url, photo(400, 300), "Which colour?")
-    assert (done.code, done.out) == (3, "")
-    assert "it is not known how default counts boxes: asked about a drawn picture, it failed" in done.err
-
-
 def test_a_server_that_goes_away_then_is_a_network_error(photo: Photo) -> None:
     with see(Vision(model="default")) as server:
         server.alive = 1

@@ -1,7 +1,6 @@
 """An environment as a tool: the same episode whoever plays it, and a fault costs a sentence."""
 
 import threading
-import zlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -77,17 +76,6 @@ def shade(result: Result) -> int:
 def test_number_survives_other_sizes(number: int, size: tuple[int, int]) -> None:
     image = marks.marked(Image.effect_noise((80, 60), 90), number)
     assert marks.number_in(image.resize(size, Image.Resampling.BICUBIC)) == number
-
-
-def test_the_strip_has_the_bits_of_the_number_and_of_its_checksum() -> None:
-    image, number = marks.marked(Image.new("RGB", (400, 160)), 654_321), 654_321
-    bits = number | (zlib.crc32(bytes([0xF1, 0xFB, 0x09])) & 0xFFFF) << 24  # 654321 is 0x09FBF1
-    for at in range(40):
-        assert image.getpixel((10 * at + 5, 165)) == (255 * (bits >> at & 1),) * 3
-    faint = image.point(lambda level: 60 + level // 2)  # grey as after a bad print
-    assert marks.number_in(faint) == number
-    image.paste((255,) * 3 if image.getpixel((395, 165)) == (0,) * 3 else (0,) * 3, (390, 160, 400, 170))
-    assert marks.number_in(image) is None
 
 
 def test_call_acts_and_ends() -> None:
@@ -214,30 +202,6 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
 
 
 @pytest.mark.parametrize(
-    ("space", "names", "written"),
-    [
-        (gymnasium.spaces.Discrete(2), ("left", "right"), {"type": "string", "enum": ["left", "right"]}),
-        (
-            gymnasium.spaces.Box(-1, 1, (2, 3), np.float32),
-            (),
-            {"type": "array", "minItems": 2, "maxItems": 2, "items": {
-                "type": "array", "minItems": 3, "maxItems": 3, "items": {
-                    "type": "number", "minimum": -1.0, "maximum": 1.0}}},
-        ),
-        (gymnasium.spaces.Text(5, min_length=2), (), {"type": "string", "minLength": 2, "maxLength": 5}),
-        (
-            gymnasium.spaces.Tuple((gymnasium.spaces.Box(0, np.inf, (), np.float32), gymnasium.spaces.Discrete(2))),
-            (),
-            {"type": "array", "prefixItems": [
-                {"type": "number", "minimum": 0.0}, {"type": "integer", "minimum": 0, "maximum": 1}]},
-        ),
-    ],
-)  # fmt: skip
-def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ...], written: object) -> None:
-    assert spaces.schema(space, names) == written
-
-
-@pytest.mark.parametrize(
     ("observation", "mode", "rendered", "text", "sizes"),
     [
         ("go left", "rgb_array", np.zeros((6, 8, 3), np.uint8), "go left", [(8, 6)]),
@@ -284,13 +248,6 @@ def test_an_action_that_fails_has_no_reward() -> None:
     played = made.played(made.first(5), ["one", "two", "one"])
     assert (played.rewards, played.terminated) == ((1.0,), False)
     assert "ZeroDivisionError" in str(played.fault)
-
-
-def test_a_truncated_episode_says_so() -> None:
-    made = tool(lambda: (0, 1.0, False, True, {}))
-    played = made.played(made.first(5), ["two", "one"])
-    assert (played.rewards, played.terminated, played.truncated) == ((1.0,), False, True)
-    assert "may take no more steps" in act(made, conversation(made.first(5)), "two").text
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1"])
