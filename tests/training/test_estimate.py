@@ -16,7 +16,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages import dpo
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, estimate
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, Work, estimate, kept, moments
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -292,3 +292,33 @@ def test_a_pair_holds_two_rows_and_a_reference_where_the_loss_has_one() -> None:
         assert "reference weights" not in of_pairs(**others)
     alone = state(estimate(settings(), base(), 8192))
     assert of_pairs(loss="orpo")["activations"] == 2 * of_pairs(loss="kto")["activations"] == 2 * alone["activations"]
+
+
+def named(name: str, found: Any) -> float:
+    of_name: list[Term] = [each for each in found if each.name == name]
+    return of_name[0].gib * GIB
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes", "of_vision"),
+    [({"gradient_checkpointing": True}, 8, 2), ({"gradient_checkpointing": False, "lora": {"rank": 8}}, 4, 2)],
+)
+def test_floating_point_work_is_that_of_each_part(changes: Any, passes: int, of_vision: int) -> None:
+    """A row of 1,000 tokens, 256 of them an image of 1,024 patches; each word attends to half of the row on average."""
+    rows, longest, image = 100, 1000, 256
+    work = Work.of(settings(max_pixels=784, **changes), base(), longest, image)
+    vision, _, language = PARAMETERS[THREE_B]
+    attention = 2 * 36 * (16 * 128) * longest * longest / 2
+    row = passes * (language * longest + attention) + of_vision * vision * image * 4
+    assert work.flops(rows * longest, longest) == pytest.approx(rows * row, rel=1e-6)
+    untied = Work.of(settings(max_pixels=784, **changes), base("Qwen/Qwen2.5-VL-7B-Instruct"), longest, image)
+    words = 152_064 * 3584  # which are looked up, not multiplied
+    text = (7_615_616_512 - words) * longest + 2 * 28 * 3584 * longest * longest / 2
+    assert untied.flops(longest, longest) == pytest.approx(passes * text + of_vision * vision * image * 4, rel=1e-6)
+
+
+def test_a_frozen_tower_is_held_for_a_moment_and_a_trained_one_is_kept() -> None:
+    frozen, trained = (Work.of(settings(frozen_modules=each), base(), 1000, 256) for each in (["vision"], []))
+    assert named("vision tower", moments(frozen)) == 1024 * (18 * 2 * 1280 + 6 * 1176)
+    assert "vision tower" not in {term.name for term in (*kept(frozen), *moments(trained))}
+    assert "vision tower" in {term.name for term in kept(trained)}
