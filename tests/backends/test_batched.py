@@ -3,13 +3,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_kv_cache import RECURRENT, rendered
+from test_kv_cache import RECURRENT
 from test_local import GREEDY, WARM, after, first
 
 from virc.backends import checkpoint
 from virc.backends.interface import OnText, Sampling
 from virc.backends.local import LocalBackend, load
-from virc.core.errors import EngineError, SetupError
 from virc.reasoning.session import Reply
 
 Result = list[Reply] | BaseException
@@ -71,28 +70,3 @@ def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: s
     several.draw_together()
     found = together([lambda plan=plan: talk(several, *plan) for plan in plans])  # type: ignore[misc]
     assert found == expected
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "shape mismatch"])
-def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[..., Path], said: str) -> None:
-    expected = [talk(load(tiny(), device="cpu"), seed, GREEDY) for seed in range(3)]
-    long = first(backend, 3, question="long " * 200)
-    assert len(rendered(backend, long.messages, long.images).ids) > 400
-
-    def fail(_: object, given: tuple[object, ...], named: dict[str, object]) -> None:
-        hidden = given[0] if given else named["hidden_states"]
-        if hidden.shape[1] > 400:  # type: ignore[attr-defined]
-            raise RuntimeError(said)
-
-    layer = backend.cached.network.model.language_model.layers[1]
-    hook = layer.register_forward_pre_hook(fail, with_kwargs=True)
-    works: list[Conversation] = [
-        lambda seed=seed: talk(backend, seed, GREEDY)  # type: ignore[misc]
-        for seed in range(3)
-    ]
-    found = together([*works, lambda: [backend.reply(long, GREEDY)]])
-    hook.remove()
-    assert found[:3] == expected
-    assert isinstance(found[3], SetupError if "memory" in said else EngineError)
-    assert ("--concurrency" in (found[3].hint or "")) == ("memory" in said)

@@ -12,7 +12,6 @@ from virc.backends.gguf import convert, header, model
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.resize import Grid
 
 WIDE = {"general.architecture": "qwen2vl", "qwen2vl.embedding_length": 64}
 TOWER = {"general.architecture": "clip"}
@@ -98,22 +97,6 @@ def test_facts_of_a_model_are_read_from_its_header(
     found = model.read(write(tmp_path / "m.gguf", WIDE | keys))
     assert {name: getattr(found, name) for name in said} == said
     assert found.gib == sum(each.stat().st_size for each in tmp_path.iterdir()) / 2**30
-
-
-@pytest.mark.parametrize(
-    ("sizes", "tower", "grid"),
-    [
-        ((3136, 63504), {"patch_size": 14, "spatial_merge_size": 2}, Grid(28, 3136, 63504)),
-        ((3136, 63504), {}, None),
-        ((63504, 3136), {"patch_size": 14}, None),
-    ],
-)
-def test_the_grid_of_a_model_is_that_in_its_files(
-    tmp_path: Path, sizes: tuple[int, int], tower: dict[str, int], grid: Grid | None
-) -> None:
-    write(tmp_path / "mmproj.gguf", TOWER | {f"clip.vision.{key}": value for key, value in tower.items()})
-    keys = dict(zip((model.MIN_PIXELS, model.MAX_PIXELS), sizes, strict=True))
-    assert model.read(write(tmp_path / "m.gguf", WIDE | keys)).grid == grid
 
 
 @pytest.mark.parametrize(

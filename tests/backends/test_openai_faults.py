@@ -182,29 +182,6 @@ def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wa
     assert failed.hint == ("it asks to wait for 100 s" if wait == "100" else None)
 
 
-GARBAGE = {
-    "a web page": body(b"<html>Welcome</html>", "text/html"),
-    "an empty body": body(b""),
-    "other JSON": body(b'{"hello": "world"}'),
-    "a list": body(b"[1, 2]"),
-    "only the end": body(b"data: [DONE]\n\n", EVENTS),
-    "half a surrogate": body(b'data: {"choices": [{"delta": {"content": "\\ud800"}}]}\n\n', EVENTS),
-    "deep nesting": body(b'data: {"x": ' + b"[" * 100_000 + b"\n\n", EVENTS),
-    "an error in the stream": body(b"data: " + json.dumps(error("out of memory")).encode() + b"\n\n", EVENTS),
-}
-
-
-BROKEN_OFF = {"an empty body", "half a surrogate", "an error in the stream"}
-
-
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_a_network_error_and_what_broke_off_is_asked_for_once_more(kind: str) -> None:
-    failed, asked = failure(GARBAGE[kind], tries=2)
-    assert isinstance(failed, NetworkError)
-    assert failed.message.isprintable()
-    assert asked == (2 if kind in BROKEN_OFF else 1)
-
-
 @pytest.mark.parametrize("on", [CHAT, MODELS])
 def test_a_server_that_says_nothing_is_given_up_when_the_time_is_over(on: str) -> None:
     failed, asked = failure(hang, timeout=0.3, tries=5, on=on)
@@ -289,19 +266,6 @@ def test_an_address_with_a_password_is_refused_without_printing_it(address: str)
         OpenAIBackend(address.format(KEY))
     assert KEY not in f"{raised.value.message} {raised.value.hint}"
     assert "VIRC_API_KEY" in str(raised.value.hint)
-
-
-@pytest.mark.parametrize(
-    ("said", "hint"),
-    [
-        ("This model's maximum context length is 4096 tokens", "--max-model-len"),
-        ("At most 1 image(s) may be provided in one prompt", "--limit-mm-per-prompt"),
-        ("tiny-text is not a multimodal model", "serve a vision model"),
-        ("image input is not supported", "serve a vision model"),
-    ],
-)
-def test_a_prompt_that_a_server_cannot_take_has_a_hint(said: str, hint: str) -> None:
-    assert hint in str(failure(status(400, said))[0].hint)
 
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])

@@ -9,7 +9,7 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from PIL import Image
 from support.faults import body
-from support.servers import MODEL, Fault, serve
+from support.servers import Fault, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
@@ -90,15 +90,6 @@ def test_a_context_that_is_full_and_slides_is_found_within_a_few_turns() -> None
         converse(PromptCounts(images=True), lambda step: min(honest(28)(step), 1000), ask(size=(448, 336)))
 
 
-def test_a_rejected_try_does_not_lengthen_the_conversation() -> None:
-    counts = PromptCounts(images=True)
-    first = ask()
-    for reply in ("no tags at all " * 200, LOOK):
-        counts.check(first, Reply(reply, prompt_tokens=honest(28)(first)), "it")
-    second = further(first, LOOK)
-    counts.check(second, Reply(ANSWER, prompt_tokens=honest(28)(second)), "it")
-
-
 def test_conversations_do_not_mix_though_they_run_at_once() -> None:
     counts = PromptCounts(images=True)
 
@@ -145,24 +136,3 @@ def test_servers_that_refuse_what_is_too_long_are_not_counted(owner: str, counte
             assert replies[1].text == ANSWER
             assert 0 < second_tokens < first_tokens  # which it would be accused of
         assert len(server.chats()) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "flag", "accused"),
-    [
-        (MODEL, None, True),
-        ("Qwen/Qwen2.5-VL-3B", None, True),
-        ("gpt", None, False),
-        ("gpt", True, True),
-        (MODEL, False, False),
-    ],
-)
-def test_images_count_for_models_known_to_use_the_grid(name: str, flag: bool | None, accused: bool) -> None:
-    with serve([ANSWER], models=[name], keep=0, owned_by="organization_owner") as server:
-        backend = OpenAIBackend(server.url, counts_image_tokens=flag)
-        backend.trust_sizes()
-        if accused:
-            with pytest.raises(EngineError):
-                backend.reply(ask("?", size=(560, 560)), GREEDY)
-        else:
-            assert backend.reply(ask("?", size=(560, 560)), GREEDY).text == ANSWER

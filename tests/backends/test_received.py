@@ -50,21 +50,6 @@ def test_pieces_of_two_calls_are_put_together(pieces: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "prompt", "completion"),
-    [
-        ([{"prompt_tokens": 10, "completion_tokens": 1}, {"completion_tokens": 3}], 10, 3),
-        ([{"input_tokens": 20, "output_tokens": 3, "cache_read_input_tokens": 80}], 100, 3),
-        ([{"prompt_tokens": "10", "completion_tokens": 3.0}], 10, 3),
-        ([None], None, None),
-    ],
-)
-def test_tokens_are_counted_once_each(said: list[Any], prompt: int | None, completion: int | None) -> None:
-    chunks = [{"choices": [], "usage": usage} for usage in said]
-    reply = read_reply([events(delta(content="yes"), delta("stop"), *chunks)], 1000)
-    assert (reply.prompt_tokens, reply.completion_tokens) == (prompt, completion)
-
-
-@pytest.mark.parametrize(
     ("word", "finish"),
     [
         *((word, "length") for word in ("max-tokens", "MAX_TOKENS", "model_length", "max_output_tokens", 2)),
@@ -218,22 +203,6 @@ def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: o
             delta("tool_calls", content=None),
         ]  # fmt: skip
     assert read_reply([events(*chunks)], 1000).message == whole
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"id": "", "type": None, "extra_content": {}},
-        {"extra_content": {"google": {"thought_signature": ""}}},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_what_a_call_began_with_stays_when_later_pieces_leave_it_empty(fields: dict[str, Any]) -> None:
-    signed = {"type": "function", "extra_content": {"google": {"thought_signature": "CiQB"}}}
-    pieces = [{**call('{"a"', 0, "crop_image", "c1"), **signed}, {**call(": 1}", 0), **fields}]
-    message = read_reply([events(*(delta(tool_calls=[each]) for each in pieces), delta("tool_calls"))], 1000).message
-    assert message
-    assert message["tool_calls"] == [{"id": "c1", **signed, "function": {"name": TWO[0][0], "arguments": TWO[0][1]}}]
 
 
 def test_thoughts_of_two_kinds_are_both_kept_and_a_reply_is_no_longer_than_allowed() -> None:

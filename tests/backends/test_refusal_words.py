@@ -9,8 +9,8 @@ from openai.types.chat import completion_create_params
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import refusals
-from virc.backends.openai.refusals import AFTER_TOOL, OWN, RefusedError
-from virc.backends.openai.request import Habits, completion
+from virc.backends.openai.refusals import RefusedError
+from virc.backends.openai.request import completion
 from virc.reasoning.session import Message
 
 
@@ -48,31 +48,6 @@ def test_how_many_tokens_a_refusal_leaves(most: int, said: str, shortened: int |
 )
 def test_which_parameters_a_refusal_names(said: str, parameter: str | None, found: list[str]) -> None:
     assert list(refusals.parameters(refused(said, parameter))) == found
-
-
-SYSTEM_FIRST = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
-CALLS = {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "x": {"y": 1}, "function": {"name": "a"}}]}
-TOLD = [CALLS, {"role": "tool", "content": "T"}, {"role": "user", "content": "U"}]
-
-
-def request(messages: list[Any] = SYSTEM_FIRST, **fields: Any) -> dict[str, Any]:
-    return {"messages": messages, "stream": True, "stream_options": {}, "max_tokens": 9, "seed": 1, **fields}
-
-
-@pytest.mark.parametrize(
-    ("said", "sent", "learnt"),
-    [
-        ("`seed` is not supported", request(), {"seed"}),
-        ("`seed` is not supported", {"messages": []}, None),
-        ("System role not supported", request(SYSTEM_FIRST[1:]), None),
-        ("Unexpected role 'user' after role 'tool'", request(TOLD), {AFTER_TOOL}),
-        ("messages: Extra inputs are not permitted", request(TOLD), {f"{OWN}x", f"{OWN}y"}),
-    ],
-)
-def test_what_is_learnt_from_a_refusal(said: str, sent: dict[str, Any], learnt: set[str] | None) -> None:
-    habits = Habits()
-    assert habits.learn(sent, refused(said)) is (learnt is not None)
-    assert habits.left_out == (learnt or set())
 
 
 USUAL = {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}

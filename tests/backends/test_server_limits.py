@@ -115,21 +115,6 @@ def test_requests_under_way_together_all_learn_the_limit_of_output(said: str, li
         assert sent == [each for each in (2048, *limits) for _ in range(4)]
 
 
-@pytest.mark.parametrize(
-    ("models", "named", "chosen"),
-    [
-        (["nomic-embed-text", "qwen3-vl", "whisper-1"], None, "qwen3-vl"),
-        (["qwen3-vl:latest", "llava:latest"], "llava", "llava:latest"),
-        (["qwen3-vl"], "not-listed", "not-listed"),
-    ],
-)
-def test_the_model_is_the_one_that_sees_or_the_one_that_is_named(
-    models: list[str], named: str | None, chosen: str
-) -> None:
-    with serve(models=models) as server:
-        assert OpenAIBackend(server.url, named).model == chosen
-
-
 def gone(exchange: Exchange) -> None:
     exchange.hang_up()
 

@@ -88,19 +88,6 @@ def test_a_problem_is_solved_by_what_was_found(vision: Vision, photo: Photo) -> 
 
 
 @pytest.mark.integration
-def test_without_a_probe_the_unit_of_an_alias_is_wrong(photo: Photo) -> None:
-    """What the probe is for."""
-    with see(ALIAS) as server:
-        asked, said = solved(server, photo(3000, 1500))
-        assert not is_red(asked[1])
-        assert "virc doctor" in said
-        doctor(server)
-        asked, said = solved(server, photo(3000, 1500))
-        assert is_red(asked[1])
-        assert "virc doctor" not in said
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize("longest", [500, 1024, 2048])
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2600, 2600)])
 def test_no_picture_is_larger_than_the_server_shows(longest: int, size: tuple[int, int], photo: Photo) -> None:
@@ -177,15 +164,6 @@ def test_a_server_that_dies_in_the_middle_has_its_result_kept(photo: Photo) -> N
         again = kept(server.url, QWEN25.model, "organization_owner")
         assert again is not None
         assert again.longest == 1024
-
-
-@pytest.mark.integration
-def test_small_pictures_are_not_sent_where_they_are_enlarged(photo: Photo) -> None:
-    eyes = Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)
-    with see(replace(QWEN25, owned_by="llamacpp", eyes=eyes)) as server:
-        assert doctor(server)["min_pixels"] > 800_000
-        asked, _ = solved(server, photo(800, 400))
-        assert is_red(asked[1])
 
 
 # Errors

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from support.loopback import Connection, Loopback
 
-from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models.probe_endpoint import _warnings
 from virc.probing import pictures, probe
@@ -100,24 +99,6 @@ def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -
     for reply in replies:
         probe._take_box(reply, families.protocol(families.UNKNOWN), seen)
     assert seen.thoughts == thoughts
-
-
-@pytest.mark.parametrize(
-    ("props", "listed", "context"),
-    [
-        ({"default_generation_settings": {"n_ctx": 4096}}, None, 4096),
-        (None, {"data": [{"id": "m", "max_context_length": 9, "loaded_context_length": 8}]}, 8),
-        (None, {"data": "m"}, None),
-    ],
-)
-def test_how_long_a_conversation_may_be_is_told_in_other_places(props: Any, listed: Any, context: int | None) -> None:
-    def json_object(path: str) -> Any:
-        told = {"/props": props, "/api/v0/models": listed}[path]
-        if told is None:
-            raise ConfigError("there is no such path")
-        return told
-
-    assert probe._context(SimpleNamespace(model="m", json_object=json_object)) == context  # type: ignore[arg-type]
 
 
 BOXED, NOTHING = Reply("It is at [625, 187.5, 875, 437.5]."), Reply("I see nothing.")

@@ -73,11 +73,6 @@ def worded() -> list[Row]:
         right(
             "delta as text", stream({"choices": [{"index": 0, "delta": "42", "finish_reason": "stop"}]}), kind=EVENTS
         ),
-        right(
-            "text of a completion in pieces",
-            stream(*({"choices": [{"index": 0, "text": each, "finish_reason": None}]} for each in "42")),
-            kind=EVENTS,
-        ),
         right("an empty error in every answer", whole("42", error={"code": None, "message": ""})),
         right("message beside an empty delta", encoded({"choices": [{"delta": {}, **choice("42")}]})),
         right(
@@ -111,7 +106,6 @@ def worded() -> list[Row]:
         ),
         right("Responses API, streamed", b"".join(map(event, (delta, {**delta, "delta": "2"}, ended))), kind=EVENTS),
         right("thought in a field, 17", whole({"content": "42", "reasoning_content": "It could be 17."})),
-        right("the answer behind a thought", whole({"content": "", "reasoning": "17 and 25.\n\n42"})),
         right("thought in both fields", whole({"content": "42", "reasoning": "17?", "reasoning_content": "17?"})),
         right("finish reason as an object", whole("42", {"type": "stop"})),
         right(

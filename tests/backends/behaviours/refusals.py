@@ -35,12 +35,6 @@ def accounts() -> list[Row]:
             chats=1,
         ),
         said(
-            "credit balance (Anthropic)",
-            400,
-            _anthropic("invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
-            used_up,
-        ),
-        said(
             "arrears (DashScope)",
             400,
             error("Access denied, please make sure your account is in good standing.", code="Arrearage"),
@@ -91,16 +85,6 @@ def accounts() -> list[Row]:
             code=6,
         ),
         said("overloaded (Anthropic)", 529, _anthropic("overloaded_error", "Overloaded"), "too busy", code=6),
-        said(
-            "larger than the limit of a minute (Groq, OpenAI)",
-            429,
-            error(
-                "Request too large for model `llama` on tokens "
-                "per minute (TPM): Limit 6000, Requested 9000, please reduce your message size."
-            ),
-            "--max-pixels",
-            chats=1,
-        ),
     ]
 
 
@@ -112,7 +96,6 @@ def ways() -> list[Row]:
         said("Squid", 403, b"ERR_ACCESS_DENIED", "proxy", kind=TEXT, headers={"X-Squid-Error": "ERR_ACCESS_DENIED 0"}),
         said("proxy that wants a login", 407, page("Proxy Authentication Required"), "proxy", "password", kind=HTML),
         said("nginx without that path", 404, page("404 Not Found"), "does not know", "(404)", kind=HTML),
-        said("FastAPI without that path", 404, encoded({"detail": "Not Found"}), "does not know"),
         said(
             "Express without that path",
             404,
@@ -138,9 +121,6 @@ def ways() -> list[Row]:
             code=6,
             kind=HTML,
             chats=3,
-        ),
-        said(
-            "server behind Cloudflare is down", 522, page("522: Connection timed out"), "timed out", code=6, kind=HTML
         ),
         said("Anthropic alone: no such path", 404, _anthropic("not_found_error", "Not Found"), "anthropic"),
         said("Anthropic, wrong key", 401, _anthropic("authentication_error", "invalid x-api-key"), "key (401)"),
