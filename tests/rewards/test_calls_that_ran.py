@@ -50,11 +50,6 @@ def test_calls_of_a_rollout_count_by_their_results(tmp_path: Path) -> None:
     assert "paint" in samples[-1].why["ran"]
 
 
-def test_a_reply_without_a_call_has_none_that_ran() -> None:
-    assert ran(sample(answer("5"), prompt(strict="own")), Means()) == 0.0
-    assert ran(sample("no marks", prompt(strict="own")), Means()) == 0.0
-
-
 @pytest.mark.parametrize(("errors", "fault"), [("show", None), ("end", "the call is not exact: box_clamped")])
 def test_a_call_that_a_model_is_told_of_is_forgiven_what_solve_forgives(errors: Any, fault: str | None) -> None:
     spoken = msgspec.structs.replace(SHOWN, errors=errors)

@@ -1,19 +1,17 @@
 """Rewards of one's own: found beside the YAML and in VIRC_PATH, loaded only where a system names them."""
 
 import asyncio
-import inspect
 from pathlib import Path
 
 import pytest
-from rewards.prompts import answer, crop, prompt, tool
+from rewards.prompts import answer, prompt
 
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import VircError
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.systems import files
 from virc.systems import registry as systems
-from virc.systems.registry import Reward
 from virc.training.system_check import check
 
 SHORT = '''"""The shorter the thought, the better."""
@@ -38,26 +36,6 @@ def of_file(folder: Path, text: str, name: str = "mine") -> rewards.Total:
 
 def value(total: rewards.Total, reply: str) -> float | None:
     return asyncio.run(rewards.score(sample(reply, prompt(strict="own")), total, Means())).total
-
-
-def test_a_total_is_at_most_ten_lines() -> None:
-    totals = rewards.discover()[1]
-    assert {total.name for total in totals} >= {"virc", "rules"}
-    assert all(len(inspect.getsource(total.total).splitlines()) <= 10 for total in totals)
-
-
-def test_every_term_says_what_it_is_and_where_that_comes_from() -> None:
-    for term in rewards.discover()[0]:
-        assert term.about
-        assert term.file.parent.name == "terms"
-        assert "Source: " in (inspect.getdoc(term.score) or "")
-
-
-def test_one_file_is_a_reward(tmp_path: Path) -> None:
-    total = of_file(tmp_path, SHORT)
-    assert [term.name for term in total.terms] == ["format", "short"]
-    assert value(total, answer("5", "abc")) == 0.25
-    assert value(total, "no tags") == -1.0
 
 
 def test_terms_are_found_beside_the_yaml_and_in_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,14 +64,6 @@ def test_a_system_names_its_reward_and_its_copy_still_finds_it(tmp_path: Path) -
     assert Path(copied.total).samefile(tmp_path / "mine.py")
     assert rewards.find(copied.total).name == "mine"
     assert "total: ../mine.py" in copy.read_text()
-
-
-def test_a_file_without_a_folder_lies_beside_the_yaml(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SHORT)
-    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: mine.py}\n")
-    reward = systems.load(tmp_path / "s.yaml").reward
-    assert reward
-    assert reward.total == str(tmp_path / "mine.py")
 
 
 def test_nothing_is_loaded_by_a_check_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,63 +99,6 @@ def test_misspelt_rewards_are_refused(yaml: str, message: str, hint: str | None,
     assert found.message.startswith(message)
     if hint:
         assert found.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("def total(t): return 1.0", "has no TERMS, a tuple of names, and total"),
-        ('TERMS = ("format",)', "has no TERMS, a tuple of names, and total"),
-        ('TERMS = "format"\ndef total(t): return 1.0', "has no TERMS, a tuple of names, and total"),
-        ('TERMS = ("formt",)\ndef total(t): return 1.0', "reads 'formt', and there is no such term"),
-        ("def total(t) return", "cannot be loaded: SyntaxError"),
-        ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
-        ("1 / 0", "cannot be loaded: ZeroDivisionError"),
-    ],
-    ids=["terms", "total", "text", "unknown", "syntax", "import", "division"],
-)
-def test_what_is_no_reward_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        of_file(tmp_path, text)
-
-
-def test_a_total_that_calculates_without_a_value_is_told_which_terms_have_none(tmp_path: Path) -> None:
-    total = of_file(tmp_path, "TERMS = ('format', 'answer')\ndef total(t): return t.format * t.answer")
-    with pytest.raises(ConfigError, match=r"line 2 of .* fails: TypeError") as failed:
-        value(total, tool(crop(0, 0, 56, 56)))
-    assert failed.value.hint == "in a reply whose t.turn is 'tool', these terms are None: answer"
-
-
-def test_a_total_of_a_published_system_is_found_by_its_name_and_located() -> None:
-    with pytest.raises(ConfigError, match="there is no reward 'deepeye'") as refused:
-        rewards.find("deepeye")
-    assert refused.value.hint == "did you mean 'deepeyes'?"
-    place = Path(rewards.located(Reward("deepeyes")).total or "")
-    assert (place.name, place.is_file(), rewards.find("deepeyes").file) == ("deepeyes.py", True, place)
-    assert rewards.located(Reward("virc")) == Reward("virc")
-
-
-def test_a_misspelt_term_of_ones_own_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="reads 'shrt'") as failed:
-        of_file(tmp_path, "TERMS = ('shrt',)\ndef short(s, m): return 1\ndef total(t): return 1")
-    assert failed.value.hint == "did you mean 'short'?"
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        (
-            "TERMS = ('a',)\ndef a(s, m): return s.prompt.columns['unit']\ndef total(t): return 1",
-            "the row has these col",
-        ),
-        ("TERMS = ()\ndef total(t): t.turn", "each of its paths ends with `return` and a number"),
-    ],
-    ids=["column", "return"],
-)
-def test_a_failing_reward_is_told_what_to_write(text: str, hint: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as failed:
-        value(of_file(tmp_path, text), "<think>a</think><answer>73</answer>")
-    assert (failed.value.hint or "").startswith(hint)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The likeness of texts by a server of embeddings: what it is asked, what is kept, and how it fails."""
 
 import asyncio
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +8,12 @@ from typing import Any
 
 import pytest
 from rewards.prompts import answer, prompt
-from support.called import virc
 from support.faults import body, status
-from support.servers import EMBEDDINGS, Body, Fault, Server, dead_url, serve
+from support.servers import EMBEDDINGS, Body, Fault, Server, serve
 
-from virc.core import plugins
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import NetworkError
 from virc.rewards import registry as rewards
-from virc.rewards.judging import MAX_TEXT, Judge, Verdict
+from virc.rewards.judging import Judge, Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.rewards.scripted import judged
@@ -69,13 +66,6 @@ def test_a_server_is_asked_for_each_text_in_floats() -> None:
 
 
 @pytest.mark.integration
-def test_another_server_than_vllm_gets_what_openai_documents() -> None:
-    with serve(embed=embed, owned_by="openai") as server:
-        alike(server.url, ("cat", "cat"))
-        assert asked(server) == [{"model": server.script.models[0], "input": "cat", "encoding_format": "float"}] * 2
-
-
-@pytest.mark.integration
 def test_the_server_of_these_tests_answers_as_the_official_client_reads() -> None:
     from openai import OpenAI
 
@@ -83,27 +73,6 @@ def test_the_server_of_these_tests_answers_as_the_official_client_reads() -> Non
         for form in ({}, {"encoding_format": "float"}):  # without it, the client asks for base64
             read = client.embeddings.create(model="m", input=["cat", "dog"], **form)  # type: ignore[arg-type]
             assert [each.embedding for each in read.data] == [pytest.approx([2, 0]), pytest.approx([0, 2], abs=1e-6)]
-
-
-@pytest.mark.integration
-def test_an_embedding_is_kept_by_its_model_and_text(tmp_path: Path) -> None:
-    with serve(embed=embed) as server:
-        first = alike(server.url, ("cat", "dog"), kept=tmp_path)
-        assert alike(server.url, ("dog", "cat"), kept=tmp_path) == first
-        assert [each["input"] for each in asked(server)] == ["cat", "dog"]
-        for file in tmp_path.rglob("*.json"):  # damaged ones are asked for again
-            file.write_text('{"reply": "1"}')
-        assert alike(server.url, ("cat", "dog"), kept=tmp_path) == first
-        alike(server.url, ("cat", "dog"), kept=tmp_path, model="another")
-        assert len(asked(server)) == 6
-
-
-@pytest.mark.integration
-def test_an_empty_text_is_like_none_and_a_long_one_is_cut() -> None:
-    with serve(embed=lambda text: (1, len(text))) as server:
-        empty, blank, long = alike(server.url, ("", "cat"), ("cat", " \n"), ("a" * 2 * MAX_TEXT, "b" * MAX_TEXT))
-        assert (empty.value, blank.value, long.value) == (0, 0, pytest.approx(1))
-        assert max(len(each["input"]) for each in asked(server)) == MAX_TEXT
 
 
 @pytest.mark.integration
@@ -120,14 +89,6 @@ def test_a_failure_is_no_likeness_and_is_tried_again(fault: Fault) -> None:
         assert len(asked(server)) == 4
     with serve(embed=embed, fault=fault, fault_on=EMBEDDINGS) as server, pytest.raises(NetworkError, match="no answer"):
         alike(server.url, ("cat", "cat"), patience=1.0)
-
-
-@pytest.mark.integration
-def test_a_refusal_and_a_server_that_is_away_end_the_run() -> None:
-    with serve(fault_on=EMBEDDINGS) as server, pytest.raises(ConfigError, match="does not know what was requested"):
-        alike(server.url, ("cat", "dog"))
-    with pytest.raises(NetworkError, match=r"the judge gave no answer for 0\.5 s"):
-        alike(dead_url(), ("cat", "dog"), patience=0.5)
 
 
 FILE = """
@@ -164,48 +125,3 @@ def test_a_reward_file_reads_what_a_script_says(says: str, reward: float, system
     assert scored.total == reward
     without = asyncio.run(rewards.score(sample(answer("kitten"), prompt(strict="own")), total, Means()))
     assert (without.total, without.unscored) == (None, {"near": "needs a judge, embedder"})
-
-
-@pytest.mark.integration
-def test_rewards_try_shows_texts_and_likeness(system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("VIRC_JUDGE_KEY_EMBEDDER", "secret")
-    assert virc("data", "synth", "--to", tmp_path / "rows", "--count", 1, "--formats", "rl", "--workers", 1).code == 0
-    data = tmp_path / "rows" / "rl.parquet"
-    (tmp_path / "reply.txt").write_text(answer("kitten"))
-    words = ("--rows", 1, "--reply", tmp_path / "reply.txt")
-    bare = virc("rewards", "try", system, "--data", data, *words)
-    assert "needs a judge, embedder" in bare.out + bare.err
-    with serve(embed=lambda text: (1, 0)) as server:
-        words += ("--judge-endpoint", f"embedder={server.url}")
-        told = virc("rewards", "try", system, "--data", data, *words, "--json")
-        assert told.code == 0, told.err
-        (row,) = json.loads(told.out)["rows"]
-        assert row["total"] == 1
-        (exchange,) = row["asked"]
-        assert exchange["question"].startswith("kitten\n")
-        assert (exchange["name"], exchange["replies"]) == ("near", ["1.0"])
-        assert {request.headers["authorization"] for request in server.requests} == {"Bearer secret"}
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("judges", "sentence"),
-    [
-        ("{embedder: {}}", "asks the judge embedder, which has no endpoint"),
-        ("{}", "asks 'embedder', and reward.judges has none"),
-    ],
-)
-def test_training_says_that_no_server_is_named(judges: str, sentence: str, system: Path, tmp_path: Path) -> None:
-    settings = "base: tiny, data: d, device: cpu, offload: false, tensor_parallel: 1, train_batch_size: 8"
-    of_tiny = f"stages: {{rl: {{kind: rl, settings: {{{settings}, ppo_mini_batch_size: 8}}}}}}"
-    system.write_text(f"name: near\nreward: {{total: ./near.py, judges: {judges}}}\n{of_tiny}\n")
-    virc("data", "synth", "--to", tmp_path / "d", "--count", 4, "--formats", "rl", "--workers", 1)
-    words = ("train", system, "--stage", "rl", "--data", tmp_path / "d" / "rl.parquet", "--dry-run")
-    unnamed = sentence if judges == "{}" else "near needs a judge, embedder"  # so that no row can be rewarded
-    with serve(lambda body: "yes") as judge:
-        assert sentence in virc(*words, "--judge-endpoint", judge.url).err
-        assert unnamed in virc(*words).err
-        system.with_name("near.py").write_text(FILE.replace('@asks("embedder")', ""))
-        plugins.loaded.cache_clear()
-        assert "near needs a judge, embedder" in virc(*words, "--judge-endpoint", judge.url).err

@@ -47,29 +47,6 @@ def test_rules_of_rewards_by_hand(rule: str, before: list[float], after: list[fl
     assert by(rule, before) == pytest.approx(after)
 
 
-@pytest.mark.parametrize(
-    ("rule", "answers", "after"),
-    [
-        ("distinct", ["5", " 5", "7", None], [2 / 3, 2 / 3, 1, 0]),
-        ("distinct", ["5"], [0]),
-        ("agreement", ["Cat", "cat", "dog", None], [0.5, 0.5, 0.25, 0]),
-        ("majority", ["7", "5", "5", None, None, None], [0, 1, 1, 0, 0, 0]),
-        ("majority", ["7", "5"], [1, 0]),  # the first of two
-        ("majority", [None, None], [0, 0]),
-    ],
-)
-def test_rules_of_answers_by_hand(rule: str, answers: list[str | None], after: list[float]) -> None:
-    assert by(rule, [0.0] * len(answers), answers) == pytest.approx(after)
-
-
-def test_rules_of_likeness_by_hand() -> None:
-    """abcd and abxd share 3 of 4 letters, 1 - 2 / 8; nothing is like yz."""
-    replies = ["abcd", "abxd", "yz"]
-    assert by("unlike", [1, 1, 1], (), replies) == pytest.approx([1 - 0.75 / 2, 1 - 0.75 / 2, 1])
-    assert by("over_likeness", [1, 0.5, 1], (), replies) == pytest.approx([1 / 1.75, 0.5 / 1.75, 1])
-    assert by("unlike", [1], (), ["abcd"]) == [0]
-
-
 def test_rules_give_what_the_published_programs_give() -> None:
     """Their ranks are 4 times ours less 2, and what is distinct is worth at least 0.1 there."""
     assert len(PUBLISHED) == 420

@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.faults import body, cut, hang, status
-from support.servers import MODELS, Body, Fault, Server, dead_url, images_of, serve
+from support.servers import Body, Fault, Server, dead_url, images_of, serve
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.reasoning.images import Shown, open_image
-from virc.reasoning.session import Ask, Message
-from virc.rewards.judging import SAMPLING, Judge, Verdict, questions
+from virc.rewards.judging import Judge, Verdict, questions
 from virc.rewards.published import read_focus, read_verdict
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
@@ -254,28 +253,6 @@ def test_kept_replies_are_not_drawn_again(tmp_path: Path) -> None:
     assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".json"}
 
 
-def test_another_answer_or_model_is_another_question(tmp_path: Path) -> None:
-    with serve(replies(ONE, ONE, ONE), models=("a", "b")) as server:
-        for model, answer in (("a", "5"), ("a", "6"), ("b", "5"), ("b", "5")):
-            ask(server.url, answer, model=model, kept=tmp_path)
-        assert len(server.chats()) == 3
-
-
-def test_a_picture_at_another_place_in_the_text_is_another_question(tmp_path: Path) -> None:
-    picture = Shown(open_image(PICTURE, "triangle"))
-
-    async def both(url: str) -> list[float]:
-        judge = Judge(url, kept=tmp_path)
-        asks = [Ask((Message("user", "Is it so?", (0,), at=(at,)),), [picture]) for at in (0, 3, 0)]
-        found = [(await judge.verdict("own", ask, SAMPLING, 1, read_verdict)).value for ask in asks]
-        judge.close()
-        return found
-
-    with serve(replies(ONE, r"\boxed{0}")) as server:
-        assert asyncio.run(both(server.url)) == [1.0, 0.0, 1.0]
-        assert sum(request.path == MODELS for request in server.requests) < 3  # it is opened once
-
-
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"reply": 1}', b"\xff" * 9], ids=["empty", "cut", "type", "bytes"])
 def test_a_damaged_file_is_drawn_again(damage: bytes, tmp_path: Path) -> None:
     with serve(replies(r"\boxed{0}", ONE)) as server:
@@ -301,19 +278,3 @@ def test_the_key_goes_to_the_judge_only_as_a_bearer() -> None:
     with serve(lambda body: ONE) as server:
         ask(server.url, api_key="sk-secret")
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-secret"}
-
-
-@pytest.mark.integration
-def test_models_that_fail_at_first_are_asked_again() -> None:
-    with serve(lambda body: ONE, fault=status(503), fault_on=MODELS, times=2) as server:
-        assert ask(server.url, patience=30)[0].value == 1.0
-
-
-@pytest.mark.integration
-def test_a_judge_that_fails_questions_is_named_once() -> None:
-    said = list[str]()
-    with serve(lambda body: ONE, fault=status(500), times=3) as server:
-        assert ask(server.url, on_wait=said.append)[0].value == 1.0
-    (sentence,) = said
-    assert "500" in sentence
-    assert sentence.endswith("such questions are asked again, for 600 s at most")

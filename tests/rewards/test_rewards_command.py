@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rewards.test_discovery import SHORT
 from rewards.test_verl import judge
 from support import crux
 from support.called import virc
@@ -72,32 +71,6 @@ def test_a_reward_that_fails_names_the_row(tmp_path: Path, rows: Path) -> None:
         assert re.search(rf"error: row \d: line 6 of {tmp_path / 'late.py'} fails: ZeroDivisionError", done.err)
 
 
-def test_questions_of_ones_own_are_checked_and_asked(tmp_path: Path, rows: Path) -> None:
-    (tmp_path / "asked.yaml").write_text("answer: 'Is {anser} right?'")
-    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: virc, judge: {questions: ./asked.yaml}}\n")
-    checked = virc("systems", "check", tmp_path / "mine.yaml")
-    assert checked.code == 3
-    assert "answer has no place {anser}" in checked.out + checked.err
-    (tmp_path / "asked.yaml").write_text("reasoning: 'How good is {latest}? {image}'")
-    with serve(lambda body: r"\boxed{0.5}") as server:
-        words = ("--data", rows / "rl.parquet", "--rows", 1, "--judge-endpoint", server.url)
-        assert virc("rewards", "try", tmp_path / "mine.yaml", *words).code == 0
-        asked = [chat["messages"][-1]["content"] for chat in server.chats()]
-    (own,) = [parts for parts in asked if parts[0].get("text", "").startswith("How good is")]
-    assert [part["type"] for part in own] == ["text", "image_url"]
-
-
-def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
-    done = virc("rewards", "try", "tiny", "--data", rows / "rl.parquet", "--rows", 6)
-    assert (done.code, done.err) == (0, "")
-    head, *lines, last = done.out.splitlines()
-    terms = ["format", "answer", "thought", "overlap", "tool_choice"]
-    assert head.split() == ["row", "turn", *terms, "total", "why"]
-    assert [line.split()[0] for line in lines] == list("123456")
-    assert lines[0].split()[1:8] == ["tool", "1", "-", "1", "1", "1", "1"]
-    assert last.startswith("6 of 6 rows are scored (100%), ")
-
-
 def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     done = virc("rewards", "try", "tiny", "--data", rows / "trajectories.json", "--json")
     assert done.code == 0
@@ -106,14 +79,6 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     assert done.json["rows"][0]["why"]["units"] == "1, 1, 1, 1, 0.8"
     judged = virc("rewards", "try", "virc", "--data", rows / "trajectories.json")
     assert "0 of 3 rows are scored" in judged.out
-
-
-def test_results_inside_a_turn_end_the_reply_before_them(rows: Path, tmp_path: Path) -> None:
-    words = ("--to", tmp_path / "said", "--format", "sft", "--system", "vlm-r3", "--workers", 1)
-    assert virc("data", "convert", rows / "trajectories.json", *words).code == 0
-    done = virc("rewards", "try", "vlm-r3", "--data", tmp_path / "said" / "trajectories.json", "--json")
-    assert done.code == 0, done.err
-    assert [row["total"] for row in done.json["rows"]] == pytest.approx([1 + 0.5 + 0.5 + 0.1] * 3)
 
 
 GROUP = """TERMS = ("format",)
@@ -150,23 +115,6 @@ def test_rows_of_one_prompt_are_compared_as_the_total_says(rows: Path, tmp_path:
         assert row["compared"] == pytest.approx(row["total"] + size + calls / 10)
     text = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json").out
     assert text.splitlines()[0].split() == ["row", "turn", "format", "total", "compared", "why"]
-
-
-def test_rules_of_groups_are_shown_and_tried(rows: Path, tmp_path: Path) -> None:
-    """Rows 1 and 4 are of one prompt, the second with another answer: both are distinct."""
-    solutions = json.loads((rows / "trajectories.json").read_text())
-    other = json.loads(json.dumps(solutions[0]))
-    other["messages"][-1]["content"] = "<think>a</think><answer>-7</answer>"
-    made = tmp_path / "made"
-    shutil.copytree(rows, made)
-    (made / "trajectories.json").write_text(json.dumps([*solutions, other]))
-    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: outcome, group: {reward: 2, distinct: 0.5}}\n")
-    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json", "--json")
-    assert done.code == 0, done.err
-    assert [(row["total"], row["compared"]) for row in done.json["rows"]] == [(1, 2.5), (1, 2), (1, 2), (0, 0.5)]
-    assert virc("rewards", "show", tmp_path / "s.yaml", "--json").json["group"] == {"reward": 2, "distinct": 0.5}
-    assert "group   distinct  0.5" in virc("rewards", "show", tmp_path / "s.yaml").out
-    assert "majority" in [each["name"] for each in virc("rewards", "ls", "--json").json["groups"]]
 
 
 def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
@@ -206,33 +154,6 @@ def test_published_rows_have_their_reply_in_the_next_row(tmp_path: Path) -> None
     assert [row["row"] for row in found] == [1, 3, 4, 6, 7]
     assert {row["turn"] for row in found} == {"tool"}  # the answers are in no row
     assert {row["terms"]["tool_choice"] for row in found} == {1.0}
-
-
-def test_published_checks_hold_boxes_against_files(tmp_path: Path) -> None:
-    """In row 3 the whole of 1176 x 280 px, as shown, is cut out of a file of 1185 x 274 px."""
-    made = crux.build(tmp_path / "crux", rows=3)
-    done = virc("rewards", "try", "virc", "--data", made.train, "--json")
-    totals = {row["row"]: row["total"] for row in done.json["rows"]}
-    assert totals == {1: None, 3: -1.0, 4: None, 6: None, 7: None}
-
-
-def test_one_reply_to_every_row(rows: Path, tmp_path: Path) -> None:
-    (tmp_path / "reply.txt").write_text("<think>so</think><answer>80</answer>")
-    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt", "--json")
-    assert done.code == 0
-    assert {row["turn"] for row in done.json["rows"]} == {"answer"}
-    assert {row["total"] for row in done.json["rows"]} == {0.0, 0.8}
-    (tmp_path / "reply.txt").write_bytes(b"<think>\xff")
-    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt")
-    assert (done.code, "the reply" in done.err, "reply.txt cannot be read" in done.err) == (5, True, True)
-
-
-def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SHORT)
-    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
-    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", rows / "rl.parquet", "--rows", 1)
-    assert done.code == 0
-    assert done.out.splitlines()[0].split() == ["row", "turn", "format", "short", "total", "why"]
 
 
 @pytest.mark.parametrize(

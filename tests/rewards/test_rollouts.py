@@ -8,9 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
-from hashlib import sha256
 from importlib import import_module
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,8 @@ from rewards.prompts import answer, crop, scale, tool
 from support.servers import Body, images_of, serve
 
 import virc
-from virc.core.errors import ConfigError, DataError
-from virc.data.rows.record import MARK, Message, Picture, Record
-from virc.models import chat_protocol
+from virc.core.errors import DataError
+from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.history import History
@@ -33,9 +30,8 @@ from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means
-from virc.rewards.user_code import copy, moved, own_files, variables_in_code
+from virc.rewards.user_code import copy, moved, own_files
 from virc.rewards.verl import Settings, grid_of
-from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
 from virc.tools import crop as crop_image
 from virc.tools.registry import known
@@ -120,28 +116,6 @@ def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:
     assert scored(["x"], picture).terms == {"format": 0.0, "answer": None}
 
 
-def test_pictures_of_the_solution_of_a_row_are_no_inputs(picture: Path) -> None:
-    messages = (Message("user", f"{MARK}{QUESTION}"), Message("assistant", LOOK), Message("user", f"{MARK}Go on."))
-    record = Record(messages, (Picture(picture.name, picture.parent),) * 2, question=QUESTION, answer="5")
-    trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
-    samples, _ = rollouts.samples_of(record, trace, TEMPLATE, QWEN2, 16)
-    assert [len(each.prompt.shown) for each in samples] == [1, 2]
-
-
-def test_a_unit_without_a_reward_leaves_the_rollout_without(picture: Path) -> None:
-    found = scored([LOOK, RIGHT], picture, "virc")
-    assert found.total is None
-    assert found.units[0].unscored.keys() == {"reasoning", "focus"}
-
-
-def test_a_tool_that_the_chat_protocol_does_not_offer_is_a_fault(picture: Path) -> None:
-    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
-    chat_protocol = msgspec.structs.replace(TEMPLATE, tools=("scale_image",))
-    trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
-    samples, _ = rollouts.samples_of(record, trace, chat_protocol, QWEN2, 16)
-    assert "there is no tool 'crop_image'" in (samples[0].fault or "")
-
-
 def test_calls_of_a_rollout_are_carried_out_once(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grammar = msgspec.structs.replace(TEMPLATE.grammar, most_calls=2)
     several = msgspec.structs.replace(TEMPLATE, grammar=grammar)
@@ -192,20 +166,6 @@ def rewarded(picture: Path, replies: Sequence[str], file: str, most: int = 16) -
     return found
 
 
-def test_verl_gets_the_same_keys_of_every_rollout(picture: Path, tmp_path: Path) -> None:
-    file = settings(tmp_path, Reward("outcome"))
-    right, wrong, open_end = (
-        rewarded(picture, replies, file) for replies in ([LOOK, RIGHT], [LOOK, LOOK, "x"], [LOOK, LOOK])
-    )
-    assert right.keys() == wrong.keys() == open_end.keys()
-    assert (open_end["units"], open_end["tool_calls"], open_end["answered"], open_end["taken"]) == (2, 2, 0, 1)
-    assert (right["score"], wrong["score"]) == (1.0, 0.0)
-    assert (right["units"], right["tool_calls"], right["answered"], right["taken"]) == (2, 1, 1, 1)
-    assert (wrong["units"], wrong["tool_calls"], wrong["answered"], wrong["taken"]) == (2, 2, 0, 0)
-    assert isnan(wrong["answer"])
-    json.dumps([right, wrong])
-
-
 def test_what_is_no_rollout_is_a_fault_of_its_row(picture: Path, tmp_path: Path) -> None:
     compute = import_module("virc.rewards.verl").compute_score
     with pytest.raises(DataError, match="row 0 has no rollout: "):
@@ -216,12 +176,6 @@ def test_what_is_no_rollout_is_a_fault_of_its_row(picture: Path, tmp_path: Path)
         asyncio.run(compute(**without, settings=settings(tmp_path, Reward("outcome"))))
     limited = Settings(Reward(), "", base=str(EMBEDDED_FOLDER), max_pixels=50_000)
     assert grid_of(limited).max_pixels == 50_000
-
-
-def test_an_answer_in_the_last_of_many_turns_counts(picture: Path, tmp_path: Path) -> None:
-    file = settings(tmp_path, Reward("outcome"), max_turns=18)
-    found = rewarded(picture, [*[LOOK] * 17, RIGHT], file, most=18)
-    assert (found["score"], found["units"], found["answered"]) == (1.0, 18, 1)
 
 
 def test_a_tool_that_fails_under_reward_ends_nothing(
@@ -253,14 +207,6 @@ def test_a_judge_scores_every_look_and_the_answer(
         assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-judge"}
 
 
-def test_a_judge_that_gives_no_score_is_counted(picture: Path, tmp_path: Path) -> None:
-    with serve(lambda body: "no idea") as server:
-        file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
-        found = rewarded(picture, [answer("five")], file)
-        assert (found["score"], found["judge_asked"], found["judge_failed"]) == (0.0, 1, 1)
-        assert isnan(found["judge_score"])
-
-
 OWN = '''"""Short solutions."""
 
 TERMS = ("format", "short")
@@ -280,13 +226,6 @@ def whole(units, t):
 '''
 
 
-def test_a_total_says_what_a_rollout_is_worth(picture: Path, tmp_path: Path) -> None:
-    (tmp_path / "short.py").write_text(OWN)
-    file = settings(tmp_path, Reward(str(tmp_path / "short.py")))
-    assert rewarded(picture, [LOOK, answer("5", "abcd")], file)["score"] == 2.25
-    assert rewarded(picture, [LOOK, "x"], file)["score"] == -2.0
-
-
 WORKER = """
 import asyncio, json, sys
 from virc.tools.registry import known
@@ -294,33 +233,6 @@ from virc.rewards.verl import compute_score
 found = asyncio.run(compute_score(**json.loads(sys.argv[1]), settings=sys.argv[2]))
 print(json.dumps(found))
 """
-
-
-def test_files_of_ones_own_are_known_by_their_names(tmp_path: Path) -> None:
-    """Of a run that other nodes take part in: its total, its terms, and the questions to its judge."""
-    (tmp_path / "own").mkdir()
-    mine, term, other = tmp_path / "mine.py", tmp_path / "half.py", tmp_path / "own" / "half.py"
-    mine.write_text("TERMS = ('third', 'half')\ndef total(t): return t.half\n")
-    for file in (third := tmp_path / "third.py", term, other):
-        file.write_text(f'NAME = "{file.stem}"\ndef score(sample, means): return 0.5\n')
-    asked = tmp_path / "questions.yaml"
-    asked.write_text("{}\n")
-    reward = Reward(str(mine), judge=Judging(questions=str(asked)))
-    files = own_files(reward, tmp_path, ())
-    assert files == {each.name: each.resolve() for each in (mine, third, term, asked)}
-    assert copy(files, tmp_path / "code") == {
-        name: sha256(file.read_bytes()).hexdigest() for name, file in files.items()
-    }
-    assert {each.name: each.read_bytes() for each in (tmp_path / "code").iterdir()} == {
-        name: file.read_bytes() for name, file in files.items()
-    }
-    (tmp_path / "code" / "data.bin").write_bytes(b"\xff OWN_KEY ")
-    assert variables_in_code(tmp_path, {"OWN_KEY": "k", "OTHER": "o"}) == {"OWN_KEY": "k"}
-    assert moved(reward, tmp_path, Path("/run/code")).judge.questions == "/run/code/questions.yaml"
-    clash = msgspec.structs.replace(reward, judge=Judging(questions=str(other)))
-    with pytest.raises(ConfigError, match=r"half\.py and .*half\.py have one name"):
-        own_files(clash, tmp_path, ())
-    assert own_files(Reward("outcome"), None, ()) == {}
 
 
 @pytest.mark.integration
@@ -346,40 +258,3 @@ def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Pat
         [sys.executable, "-c", WORKER, words, file], env=env, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["score"] == 2.5
-
-
-PIECES = ["The label at B is small. ", "Now it reads 5 cm. "]
-BARE = '{"bbox_2d": [0, 0, 56, 56]}'
-
-
-@pytest.mark.parametrize(
-    ("replies", "value", "calls"),
-    [
-        # right, in the format, a look; both pieces have over ten characters: 1 + 0.5 + 0.5 + 0.1
-        ([PIECES[0] + BARE, PIECES[1] + "<answer>5</answer>"], 2.1, 1),
-        # "so" has two characters: 1 + 0.5 + 0.5 + 0.02
-        ([PIECES[0] + BARE, "so <answer>5</answer>"], 2.02, 1),
-        ([PIECES[0] + "<answer>5</answer>"], 1.6, 0),
-        ([PIECES[0] + BARE, PIECES[1] + "<answer>6</answer>"], 0.6, 1),
-        # no answer, and nothing is written behind the box, which lies outside
-        ([PIECES[0] + '{"bbox_2d": [900, 0, 956, 56]}'], 0.0, 0),
-        # a box that is refused is a look where it can be read
-        ([PIECES[0] + '{"bbox_2d": [900, 0, 956, 56]}', PIECES[1] + "<answer>5</answer>"], 2.1, 0),
-        # a list of no box, which the program does not ask for, and a box of another name
-        (['{"bbox_2d": []}', PIECES[1] + "<answer>5</answer>"], 2.0, 0),
-        ([PIECES[0] + '{"bbox": [0, 0, 56, 56]}', PIECES[1] + "<answer>5</answer>"], 1.6, 0),
-    ],
-)
-def test_vlm_r3_in_its_own_words(replies: list[str], value: float, calls: int, picture: Path) -> None:
-    """Bare boxes, and what stands before them is the thought: rolled out as its system words it."""
-    spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
-    with Image.open(picture) as image:
-        session = Session(spoken, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=8, tools=known())
-    for reply in replies:
-        if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
-            break
-    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
-    samples, ended = rollouts.samples_of(record, session.trace(), spoken, QWEN2, 8)
-    found = asyncio.run(rollouts.score(samples, ended, rewards.find("vlm_r3"), Means()))
-    assert found.total == pytest.approx(value)
-    assert found.last.tool_calls == calls

@@ -1,7 +1,6 @@
 """Our own checks and the terms that rules give."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,17 +10,14 @@ from virc.core.errors import DataError
 from virc.data.rows.record import Message
 from virc.models import chat_protocol
 from virc.reasoning.calls import Call
-from virc.reasoning.protocol import own_protocol
 from virc.rewards import pictures
 from virc.rewards import registry as rewards
-from virc.rewards.delimiters import between, on_one_line
 from virc.rewards.means import Means
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Prompt, prompt_of, sample
 from virc.rewards.scripted import ScriptedJudge
 from virc.scoring.symbolic import Symbolic
 from virc.systems import registry as systems
-from virc.tools import registry as tools
 
 TWO = ((280, 196), (84, 84))
 
@@ -58,14 +54,6 @@ def test_ours_forgives_nothing_that_the_published_checks_let_pass(reply: str, ow
     assert all(f"<think>{each.turn.think}" in reply for each in read if each.turn)
 
 
-def test_ours_holds_boxes_against_what_was_shown() -> None:
-    known = prompt([(300, 200)], strict="own")  # shown at 308 x 196
-    assert sample(tool(crop(0, 0, 308, 196)), known).fault is None
-    assert sample(tool(crop(0, 0, 300, 200)), known).fault == "the call is not exact: box_clamped"
-    permille = prompt([(300, 200)], strict="own", coordinates="permille")
-    assert sample(tool(crop(0, 0, 999, 999)), permille).fault is None
-
-
 def test_boxes_are_held_against_what_the_chat_protocol_shows() -> None:
     spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
     known = msgspec.structs.replace(prompt([(100, 100)], strict="own"), protocol=spoken)  # shown at 168 x 168
@@ -73,13 +61,6 @@ def test_boxes_are_held_against_what_the_chat_protocol_shows() -> None:
     assert (read.fault, read.call and read.call.box) == (None, (120, 120, 168, 168))
     square = msgspec.structs.replace(known, protocol=msgspec.structs.replace(spoken, images="square_1000"))
     assert square.view.sizes == [(1000, 1000)]
-
-
-def test_boxes_in_pixels_of_the_file_are_held_against_its_size() -> None:
-    spoken = msgspec.structs.replace(own_protocol(tools.schemas(tools.DEFAULT)), coordinates="original")
-    known = prompt([(280, 196)], strict="own", coordinates="original", file_sizes=[[560, 392]])
-    read = sample(tool(crop(280, 196, 560, 392)), msgspec.structs.replace(known, protocol=spoken))
-    assert (read.fault, read.call and read.call.box) == (None, (140, 98, 280, 196))
 
 
 @pytest.mark.integration
@@ -100,18 +81,6 @@ def test_answers_by_rule_and_algebra(said: str, right: str, value: float, why: s
     with Symbolic() as symbolic:
         found = scored(answer(said), prompt(right=right, strict="own"), means=Means(symbolic=symbolic))
     assert (found.terms["answer"], found.why["answer"], found.total) == (value, why, 0.8 * value)
-
-
-def test_choices_and_tolerance_of_the_row_count() -> None:
-    choices = prompt(right="102", choices=["97", "102"], strict="own")
-    assert scored(answer("B"), choices).total == 0.8
-    assert scored(answer("A"), choices).total == 0.0
-    assert scored(answer("98"), prompt(right="100", tolerance=0.05, strict="own")).total == 0.8
-
-
-def test_a_row_without_an_answer_is_a_fault_of_the_row() -> None:
-    with pytest.raises(DataError, match="no answer"):
-        scored(answer("5"), prompt(right=" ", strict="own"))
 
 
 @pytest.mark.parametrize(
@@ -138,11 +107,6 @@ def test_overlap_is_iou_on_the_input_through_all_crops(box: list[int], reply: st
     assert found.total == pytest.approx(0.4 * iou + 0.1 * called)
 
 
-def test_the_reference_shows_where_no_box_does() -> None:
-    known = prompt(strict="own", reference=tool(crop(0, 0, 140, 196)))
-    assert scored(tool(crop(0, 0, 280, 196)), known).terms["overlap"] == 0.5
-
-
 @pytest.mark.parametrize(
     ("think", "f1"),
     [
@@ -160,33 +124,6 @@ def test_a_thought_counts_by_what_it_has_in_common_with_the_references(think: st
     found = scored(tool(look, think), known)
     assert found.terms["thought"] == pytest.approx(f1)
     assert found.total == pytest.approx(0.5 * f1 + 0.4 + 0.1)
-
-
-def test_thoughts_count_in_looks_alone_and_where_there_is_a_reference() -> None:
-    look = crop(0, 0, 140, 196)
-    assert scored(answer("5"), prompt(strict="own", reference=tool(look))).terms["thought"] is None
-    without = scored(tool(look), prompt(strict="own", box=[0, 0, 140, 196]))
-    assert (without.terms["thought"], without.total) == (None, 0.5)
-
-
-def test_a_look_has_no_point_where_the_reference_answers() -> None:
-    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", reference=answer("5"), reference_tool=None))
-    assert found.terms["overlap"] == 0.0
-    assert found.total == 0.0
-
-
-def test_without_box_or_reference_a_look_cannot_be_scored() -> None:
-    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own"))
-    assert found.total is None
-    assert found.unscored == {"overlap": "the row has no box, nor a reference that calls a tool"}
-
-
-@pytest.mark.parametrize(
-    "box", ["1,2,3,4", [1, 2, 3], [1, 2, 3, "x"], {"a": 1}], ids=["text", "three", "word", "object"]
-)
-def test_a_box_that_is_none_is_a_fault_of_the_row(box: Any) -> None:
-    with pytest.raises(DataError, match="the row's box is not four numbers"):
-        scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", box=box))
 
 
 def test_without_a_judge_its_terms_are_not_zero_but_not_there() -> None:
@@ -232,25 +169,3 @@ def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> N
     )
     with pytest.raises(DataError, match=r"x\.png"):
         scored(tool(display()), Prompt(cut))
-
-
-@pytest.mark.parametrize(
-    ("text", "found", "line"),
-    [
-        ("<answer>5</answer> and <answer>6</answer>", ["5", "6"], "5"),
-        ("<answer>a\nb</answer>\n<answer>c</answer>", ["a\nb", "c"], "c"),
-        ("<answer>1<answer>2</answer>3</answer>", ["1<answer>2"], "1<answer>2"),  # pairs do not overlap
-        ("</answer>5<answer>6", [], None),
-        ("5</answer>", [], None),
-        ("<answer>5</answer>6</answer>", ["5"], "5"),  # the second has no beginning
-        ("<answer></answer>", [""], ""),
-    ],
-)
-def test_what_stands_between_delimiters(text: str, found: list[str], line: str | None) -> None:
-    assert [*between(text)] == found
-    assert on_one_line(text) == line
-
-
-def test_delimiters_may_be_others_or_one() -> None:
-    assert [*between("<a>5</a><b>6</b><a>7</a>", "<a>", "</a>")] == ["5", "7"]
-    assert [*between("$5$ and $6$, $", "$", "$")] == ["5", "6"]

@@ -15,7 +15,6 @@ from virc.rewards.sample import Action, Carried, Prompt, sample
 
 RIGHT, WRONG = answer("5"), answer("6")
 TERMS = ("tool_bonus", "shown", "looked", "ran")
-SIZES = ((280, 196), (84, 84))
 
 
 def carried(kind: str, image: int) -> Carried:
@@ -67,25 +66,6 @@ def scored(reply: str, known: Prompt, names: Sequence[str]) -> dict[str, float |
 
 
 LEFT, OTHER = crop(0, 0, 140, 196), crop(0, 0, 84, 84, index=1)
-
-
-@pytest.mark.parametrize(
-    ("row", "reply", "overlap"),
-    [
-        ({"box": [0, 0, 140, 196]}, LEFT, 1),
-        ({"box": [0, 0, 280, 196]}, crop(0, 0, 84, 84, index=1), 0),  # all of the second picture
-        ({"reference": tool(OTHER)}, OTHER, 1),
-        ({"reference": tool(crop(0, 0, 280, 196))}, OTHER, 0),
-        ({"reference": tool(OTHER)}, crop(0, 0, 280, 196), 0),
-        ({"reference": RIGHT}, LEFT, 0),
-    ],
-    ids=["same", "box of the first", "other", "other alone", "first alone", "no look"],
-)
-def test_a_look_at_another_picture_of_the_question_is_worth_nothing(
-    row: dict[str, object], reply: str, overlap: float
-) -> None:
-    known = prompt(SIZES, strict="own", **row)  # type: ignore[arg-type]
-    assert scored(tool(reply), known, ["overlap"]) == {"overlap": overlap}
 
 
 def test_an_annotated_box_is_in_pixels_of_the_file() -> None:

@@ -7,22 +7,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from rewards.prompts import answer, call, crop, prompt, tool
+from rewards.prompts import answer, crop, prompt, tool
 from support.servers import Body, serve
 
 from virc.core.errors import ConfigError
-from virc.data.rows.record import MARK, Message
-from virc.reasoning.protocol import own_protocol
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means, means_of
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Known, Last
-from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.rewards.sample import sample
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
-from virc.tools import registry as tools
 from virc.training.system_check import check
 
 LOOK, FAR, WIDE = (
@@ -46,40 +43,6 @@ def of_one(text: str, total: str, **columns: Any) -> float | None:
     """The reward of a single reply."""
     found = sample(text, prompt(strict="own", **columns))
     return asyncio.run(rewards.score(found, rewards.find(total), Means())).total
-
-
-def test_visual_rft_adds_three() -> None:
-    """One of two boxes found with IoU 0.8, sure by 0.9: 0.8 / 2 + 0.9 + 1."""
-    boxes = [[0, 0, 100, 100], [150, 0, 250, 100]]
-    reply = answer("[{'Position': [0, 0, 100, 80], 'Confidence': 0.9}]")
-    assert of_one(reply, "visual_rft", boxes=boxes) == pytest.approx(2.3)
-    assert of_one("no tags", "visual_rft", boxes=boxes) == 0.0
-    assert of_one(answer("nothing"), "visual_rft", boxes=boxes) == 1.0
-    assert of_one(answer("[]"), "visual_rft", boxes=[]) == 1.0
-    assert of_one(reply, "visual_rft") is None
-
-
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [("Boeing 737-800", 2.0), ("the BOEING_737-800, I think", 2.0), ("737", 2.0), ("", 2.0), ("Boeing 747", 1.0)],
-)
-def test_a_name_is_right_that_is_a_part_of_the_other(written: str, value: float) -> None:
-    assert of_one(answer(written), "visual_rft_classify", right="Boeing 737-800") == value
-
-
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [
-        # in thousandths of 280 x 196 px: letter by letter; IoU 0.5; beside it, a quarter of the width between them
-        ("(0,0),(500,500)", 3.0),
-        ("( 0 , 0 ), (500, 250)", 2.5),
-        ("(750,0),(1000,500)", 1 + 1 - 0.25),
-        ("[0, 0, 500, 500]", 1.0),
-    ],
-)
-def test_a_box_is_worth_its_giou_and_one(written: str, value: float) -> None:
-    boxes = [[0, 0, 140, 98]]
-    assert of_one(answer(written), "visual_rft_ground", boxes=boxes, right="the cup") == pytest.approx(value)
 
 
 @pytest.mark.parametrize(("reply", "value"), [("no tags", -1.0), (RIGHT, 0.8), (WRONG, 0.0), (LOOK, 0.5), (WIDE, 0.3)])
@@ -124,24 +87,6 @@ def test_the_curiosity_of_pixel_reasoner(calls: list[int], before: list[float], 
     assert rollouts.grouped(total, before, [last(each) for each in calls]) == pytest.approx(after)
 
 
-@pytest.mark.parametrize(
-    ("calls", "before", "after"),
-    [
-        # a direct answer is right: 1, with looks 0.8, wrong with looks 0.5, wrong 0.1 in the format, else 0
-        ([0, 2, 1, 0, 0], [1.0, 1.0, 0.1, 0.1, 0.0], [1.0, 0.8, 0.5, 0.1, 0.0]),
-        # none is: with looks 1
-        ([0, 2, 1, 0], [0.1, 1.0, 0.1, 0.0], [0.1, 1.0, 0.5, 0.0]),
-        ([0, 1], [0.1, 0.0], [0.1, 0.5]),
-        ([1], [0.1], [0.1]),
-        # right without the format is over a half
-        ([0, 1], [0.9, 0.9], [1.0, 0.8]),
-    ],
-)
-def test_agar_of_chain_of_focus(calls: list[int], before: list[float], after: list[float]) -> None:
-    total = rewards.find("chain_of_focus")
-    assert rollouts.grouped(total, before, [last(each) for each in calls]) == after
-
-
 def test_a_group_sees_what_rollouts_were() -> None:
     found = rolled([LOOK, FAR, RIGHT], "pixel_reasoner")
     assert (found.total, found.last.tool_calls, found.last.turns, found.last.ended) == (1.0, 2, 3, "answer")
@@ -170,12 +115,6 @@ def test_what_is_no_group_is_one_sentence(text: str, sentence: str, tmp_path: Pa
         rollouts.grouped(rewards.find(str(file)), [1.0, 0.0], [last(1), last(0)])
 
 
-def test_a_group_that_is_no_function_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("TERMS = ()\ngroup = 5\n\n\ndef total(t):\n    return 0\n")
-    with pytest.raises(ConfigError, match=r"group of .*mine\.py is no function"):
-        rewards.find(str(tmp_path / "mine.py"))
-
-
 def weighted(text: str, folder: Path) -> Total:
     (folder / "s.yaml").write_text(f"name: s\nreward: {text}\n")
     reward = systems.load(folder / "s.yaml").reward
@@ -202,15 +141,6 @@ def test_totals_without_python(weights: str, replies: list[str], value: float, t
     assert rolled(replies, total).total == pytest.approx(value)
 
 
-def test_a_weighted_total_finds_terms_beside_the_yaml(tmp_path: Path) -> None:
-    (tmp_path / "half.py").write_text('NAME = "half"\n\n\ndef score(sample, means):\n    return 0.5\n')
-    total = weighted("{total: weighted, weights: {half: 3}}", tmp_path)
-    assert rolled([RIGHT], total).total == 1.5
-    with pytest.raises(ConfigError, match="there is no term 'anser'") as error:
-        weighted("{total: weighted, weights: {anser: 1}}", tmp_path)
-    assert error.value.hint == "did you mean 'answer'?"
-
-
 def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not public: how salience is weighed") as error:
         weighted('{total: null, supply: "how salience is weighed"}', tmp_path)
@@ -235,16 +165,6 @@ def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_pa
     assert found.message.startswith(message)
 
 
-def test_a_tool_that_the_chat_protocol_does_not_offer_is_not_taken() -> None:
-    record = prompt(strict="own").record
-    zoom = tool(call("zoom_image", bbox_2d=[0, 0, 99, 99], image_index=0))
-    spoken = own_protocol(tools.schemas(tools.DEFAULT))
-    assert sample(zoom, prompt_of(record)).call
-    found = sample(zoom, prompt_of(record, protocol=spoken))
-    assert (found.fault or "").startswith("there is no tool 'zoom_image'; there are: crop_image, display_image")
-    assert sample(tool(crop(0, 0, 99, 99)), prompt_of(record, protocol=spoken)).fault is None
-
-
 def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
     bad = tool(crop(0, 0, 9, 9, index=7))
     read = sample(bad, prompt(SIZES[:2], before=[LOOK], strict="own"))
@@ -256,12 +176,3 @@ def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
     assert "7" in (second.fault or "")
     assert sample(RIGHT, prompt(SIZES[:2], before=[LOOK], strict="own")).calls == [first]
     assert Reward().weights == {}
-
-
-def test_images_in_several_messages_behind_a_call_are_all_of_it() -> None:
-    seen = prompt(SIZES[:2], before=[LOOK], strict="own").record
-    more = msgspec.structs.replace(
-        seen, messages=(*seen.messages, Message("user", f"{MARK}Go on.")), images=(*seen.images, seen.images[1])
-    )
-    known = Prompt(more)
-    assert known.made_by == [None, known.calls[0].call, known.calls[0].call]

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from virc.core.errors import ConfigError
 from virc.systems.layouts import registry as shared
-from virc.systems.layouts.layout import MAX_LISTED, Layout, Part, elements_of, listed, names_of, shown, value_of
+from virc.systems.layouts.layout import Layout, Part, value_of
 
 ROW = {
     "question": "Q?", "answer": "<answer>red</answer>", "solution": None, "a.b": "flat",
@@ -58,26 +58,6 @@ def test_a_row_fits_that_has_all_columns(fields: dict[str, Any], fits: bool) -> 
     assert layout(**fields).fits(ROW) is fits
 
 
-@pytest.mark.parametrize(
-    ("named", "file", "has"),
-    [(None, "any.json", True), ("train", "My-TRAIN.json", True), ("train", "test.json", False),
-     (["val", "test"], "test.json", True), (["val", "test"], "train.json", False)],
-)  # fmt: skip
-def test_a_layout_is_of_files_by_a_part_of_their_names(named: Any, file: str, has: bool) -> None:
-    assert layout(named=named).of_file(file) is has
-
-
-def test_the_columns_of_a_layout_are_in_order_and_once() -> None:
-    assert names_of(Part(text="{a} {b:03} {a}")) == ("a", "b")
-    assert [*layout(chosen="good", rejected="bad").replies()] == ["good", "bad"]
-    assert layout(answer="answer", ignore=["more"]).read() == {"question", "answer", "more"}
-    for sign in "?？؟":
-        assert elements_of({f"Where{sign}": "here"}) == [{"question": f"Where{sign}", "answer": "here"}]
-    assert elements_of({"Where?": "here", "more": 1}) == {"Where?": "here", "more": 1}
-    assert layout(replied="said", history="before").read() == {"question", "said", "before"}
-    assert shown(("image", "picture")) == "image or picture"
-
-
 def test_lists_of_a_row_become_rows() -> None:
     asked = [{"question": "a", "hint": "h"}, {"question": "b"}]
     assert layout(explode="qas").exploded({"qas": asked, "image": "i"}) == [
@@ -114,18 +94,3 @@ def test_a_file_that_is_no_layout_is_named(tmp_path: Path) -> None:
 def test_fields_that_do_not_go_together_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=said):
         layout(**fields)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        (" [1, 2]", [1, 2]), ("['a' 'b']", ["a", "b"]), ("{'a': 'b' }", {"a": "b"}), ("7", "7"),
-        *((text, text) for text in ("[1, 2", "{[]: 1}", "{oops", "[" * 5000, f"[{' ' * MAX_LISTED}]")),
-    ],
-)  # fmt: skip
-def test_a_list_in_a_text_is_read_and_any_other_text_stays(text: str, value: object) -> None:
-    assert listed(text) == value
-
-
-def test_shared_layouts_are_found_by_their_files() -> None:
-    assert {"easy-r1", "r1-v", "mmpr", "trl-pairs", "llamafactory-pairs"} <= shared.discover().keys()

@@ -2,11 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from virc.reasoning.protocol import PICTURES, Coordinates, own_protocol
+from virc.reasoning.protocol import Coordinates, own_protocol
 from virc.systems import registry as systems
 from virc.systems import speech
 from virc.systems.registry import System
@@ -16,20 +15,6 @@ from virc.tools import registry as tools
 def system(folder: Path, text: str) -> System:
     (folder / "x.yaml").write_text(f"name: x\n{text}\n")
     return systems.load(folder / "x.yaml")
-
-
-OF_PICTURES: dict[str, Any] = {
-    "images": "square_1000", "crops": "shown", "input_pixels": (3136, 100_000), "crop_pixels": (3136, 50_000),
-    "edges": "floor", "least_side": 28, "short_boxes": "refuse",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_field_of_pictures_reaches_the_chat_protocol(name: str, tmp_path: Path) -> None:
-    usual = getattr(speech.ours(system(tmp_path, "")), name)
-    written = [*OF_PICTURES[name]] if isinstance(OF_PICTURES[name], tuple) else OF_PICTURES[name]
-    found = getattr(speech.ours(system(tmp_path, f"{name}: {written}")), name)
-    assert found == OF_PICTURES[name] != usual
 
 
 @pytest.mark.parametrize(
@@ -63,17 +48,3 @@ def test_the_tools_of_a_system_are_told_and_no_others(text: str, names: tuple[st
     listed = speech.worded_by(system(tmp_path, f"{text}\nchat_protocol: {{system: 'Of {{tools}}.'}}"))
     assert listed is not None
     assert listed.system == f"Of {chr(10).join(json.dumps(each) for each in tools.schemas(names))}."
-
-
-def test_a_system_says_how_it_is_sampled(tmp_path: Path) -> None:
-    drawn = system(tmp_path, "sampling: {temperature: 0.5, max_tokens: 99}")
-    found = speech.drawn(speech.ours(None), drawn).sampling
-    assert (found.temperature, found.max_tokens) == (0.5, 99)
-    assert speech.ours(drawn).sampling == found
-    plain = speech.ours(drawn)
-    assert speech.drawn(plain, system(tmp_path, "")).sampling == found  # one that says nothing changes nothing
-
-
-def test_without_words_of_its_own_a_system_has_ours(tmp_path: Path) -> None:
-    assert speech.worded_by(system(tmp_path, "tools: none")) is None
-    assert speech.worded_by(None) is None

@@ -4,15 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from support import zoo
 
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import ConfigError
 from virc.systems import files
 from virc.systems import registry as systems
-from virc.systems.kinds import runs_in
-from virc.systems.samples import find
 from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
@@ -80,31 +77,6 @@ def test_a_wrong_key_is_named_with_its_line_and_the_nearest_one(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("stages: {a: {kind: sft, setings: {}}}", "stages.a.setings"),
-        ("overlays: {o: {about: x, setings: {}}}", "overlays.o.setings"),
-        ("reward: {wieghts: {answer: 1}}", "reward.wieghts"),
-        ("reward: {judge: {endpont: 'http://a/v1'}}", "reward.judge.endpont"),
-        ("reward: {judges: {critic: {modle: m}}}", "reward.judges.critic.modle"),
-        ("datasets: {d: {hub: a/b, revison: x}}", "datasets.d.revison"),
-        ("judges: {j: {hub: a/b, gigs: 3}}", "judges.j.gigs"),
-        ("reported: {source: s, figurs: {}}", "reported.figurs"),
-        ("sampling: {temprature: 1}", "sampling.temprature"),
-        ("chat_protocol: {systm: hi}", "chat_protocol.systm"),
-        ("chat_protocol: {grammar: {thnk: null}}", "chat_protocol.grammar.thnk"),
-        ("rows: {r: {about: x, question: q, anwser: a}}", "rows.r.anwser"),
-        ("rounds: [{train: a, form: base}]", "rounds.0.form"),
-    ],
-)
-def test_a_misspelt_key_is_never_passed_over(text: str, said: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "x.yaml", f"name: x\n{text}\n")
-    with pytest.raises(ConfigError) as caught:
-        systems.load(path)
-    assert caught.value.message.startswith(f"{path}:2: unknown key '{said}'")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
         ("datasets: {d: {}}", "one repository: hub, or github"),
         ("datasets: {d: {hub: a/b, github: a/b}}", "one repository: hub, or github"),
         ("datasets: {d: {github: a/b, files: [x]}}", "a repository of GitHub needs revision"),
@@ -137,11 +109,6 @@ def test_a_system_offers_the_tools_that_it_names(tools_: str, offered: tuple[str
     assert system.offered == tuple(each.replace("{folder}", str(tmp_path)) for each in offered)
 
 
-def test_a_sentence_is_no_name_of_a_system() -> None:
-    with pytest.raises(ConfigError, match="is no system message: 'You are a careful reader'"):
-        systems.get("You are a careful reader")
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -171,12 +138,6 @@ def test_a_system_is_named_by_its_path_wherever_it_is_loaded(tmp_path: Path, mon
     with pytest.raises(ConfigError, match=r"there is a file .*link\.yaml already"):
         files.write(tmp_path / "link.yaml", "name: y\n")
     assert not (tmp_path / "gone").exists()
-
-
-def test_a_misspelt_system_gets_the_right_name() -> None:
-    with pytest.raises(ConfigError, match="no system 'vric'") as caught:
-        systems.get("vric")
-    assert caught.value.hint == "did you mean 'virc'?"
 
 
 def test_systems_of_the_folders_of_the_search_path_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,19 +172,6 @@ def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_
     assert caught.value.hint == f"VIRC_PATH names {tmp_path / 'typo'}, which is no folder"
 
 
-def test_a_tool_in_a_folder_of_systems_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.yaml").write_text("name: mine")
-    (tmp_path / "detect.yaml").write_text("parameters: {type: object}\nhttp: {url: http://localhost:1}")
-    (tmp_path / "segment.yaml").write_text("parameters: {type: object}\nmcp: {url: http://localhost:1}")
-    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert systems.get("mine").file == tmp_path / "mine.yaml"
-    assert not {"detect", "segment"} & systems.discover().keys()
-    (tmp_path / "half.yaml").write_text("parameters: {type: object}\n")
-    systems._discovered.cache_clear()
-    with pytest.raises(ConfigError, match=r"half\.yaml:1: unknown key 'parameters'"):
-        systems.discover()
-
-
 def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "mine.yaml", "name: other\n")
     monkeypatch.chdir(tmp_path)
@@ -241,23 +189,6 @@ def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.M
             systems.get(name)
 
 
-def test_a_command_names_a_system_so_that_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = written(tmp_path / "mine.yaml", "name: mine\n")
-    assert (systems.get("virc").called, systems.load(file).called) == ("virc", str(file))
-    copy = written(tmp_path / "copy" / "virc.yaml", "name: virc\n")
-    assert systems.load(copy).called == str(copy)  # the name is that of another
-    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert systems.load(file).called == "mine"
-    written(tmp_path / "wrong.yaml", "nam: x\n")
-    systems._discovered.cache_clear()
-    assert systems.load(file).called == str(file)
-
-
-def test_files_of_this_package_are_called_as_their_systems() -> None:
-    assert all(name == system.name for name, system in systems.discover().items())
-    assert all(name == file.stem for name, file in systems.discover().files.items() if file.parent == systems.PACKAGE)
-
-
 def test_a_system_may_have_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "mine" / "system.yaml", "# of tests\nname: mine\n")
     written(tmp_path / "quoted" / "system.yaml", 'name: "quoted"\n')
@@ -269,26 +200,6 @@ def test_a_system_may_have_a_folder_of_its_own(tmp_path: Path, monkeypatch: pyte
     systems._discovered.cache_clear()
     with pytest.raises(ConfigError, match="names its system 'virc', as"):
         systems.discover()
-
-
-def test_a_system_is_read_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    systems._discovered.cache_clear()
-    read: list[str] = []
-    load = systems.load
-    monkeypatch.setattr(systems, "load", lambda path: read.append(path.stem) or load(path))
-    assert "virc" in systems.discover()
-    assert not read
-    assert systems.get("virc") is systems.get("virc")
-    assert read == ["virc"]
-    assert any("ViRC-3B" in each.models for each in systems.mentioning("ViRC-3B"))
-    assert len(read) < 5
-
-
-def test_a_path_from_the_root_or_a_name_is_no_path_from_the_file() -> None:
-    content = {"tools": ["/a/own.py", "./own.py", "zoom_image", 3], "pipeline": "/a/p.py", "reward": {"total": "virc"}}
-    assert [*systems.relative_paths(content)] == [(("tools", "1"), "./own.py")]
-    lines = {("a",): 1, ("a", "b"): 2}
-    assert [systems.line_of(path, lines) for path in (("a.b",), ("a", "b", "c"), ("a", "x"), ("x",))] == [2, 2, 1, 1]
 
 
 def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,59 +232,6 @@ overlays:
         "./x",
         {"one": {"base": f"{tmp_path}/folder/weights"}},
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "chosen"),
-    [
-        (None, "mine.yml", "mine"),
-        ("other", "mine.yaml", "other"),
-        (None, "mine.txt", ("mine.txt does not end in .yaml", "mine.txt.yaml")),
-        ("a b", "mine.yaml", ('"a b" cannot name a system', "names are at most 50 letters")),
-        ("virc", "mine.yaml", (f"there is a system virc already, in {FOLDER / 'virc.yaml'}", "choose another name")),
-    ],
-)
-def test_a_new_system_has_a_name_of_its_own(name: str | None, file: str, chosen: str | tuple[str, str]) -> None:
-    if isinstance(chosen, str):
-        assert files.checked_name(name, Path(file)) == chosen
-        return
-    with pytest.raises(VircError) as refused:
-        files.checked_name(name, Path(file))
-    assert (refused.value.message, (refused.value.hint or "").startswith(chosen[1])) == (chosen[0], True)
-
-
-def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
-    (tmp_path / "led.yaml").symlink_to(tmp_path / "gone.yaml")
-    with pytest.raises(ConfigError, match=r"there is a file .*led\.yaml already"):
-        files.write(tmp_path / "led.yaml", "name: x\n")
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"cannot write .*mine\.yaml: \S"):
-        files.write(tmp_path / "file" / "mine.yaml", "name: x\n")
-
-
-def test_replies_that_no_file_can_hold_are_refused() -> None:
-    sample = find.found(["<think>a</think><answer>5</answer>"])
-    with pytest.raises(ConfigError, match="no YAML can be written that holds these replies"):
-        files.sampled("x", msgspec.structs.replace(sample, notes=("x" * 70_000,)))
-
-
-def test_a_copy_of_a_copy_has_the_rows_of_the_first(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
-    published = systems.get("reason-rft")
-    files.write(first, files.copied(published, first, "a"))
-    files.write(second, files.copied(systems.load(first), second, "b"))
-    assert [systems.load(each).rows_of for each in (first, second)] == ["reason-rft"] * 2
-    assert systems.load(second).rewriting() == published.rewriting() == published.file.with_name("rows.py")
-
-
-def test_a_kind_of_stages_says_what_it_runs_in() -> None:
-    assert {kind: msgspec.structs.astuple(runs_in(kind)) for kind in ("sft", "dpo", "rl")} == {
-        "sft": ("llamafactory", "sft", ("llamafactory",)),
-        "dpo": ("llamafactory", "sft", ("llamafactory", "llamafactory/preferences")),
-        "rl": ("verl", "rl", ("verl",)),
-    }
-    with pytest.raises(ConfigError, match="stages of kind 'sfft' are not of this version"):
-        runs_in("sfft")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Texts of systems' authors: what is taken out of their files, and what stands where they are not on this machine."""
 
-import json
 import os
 import shutil
 from hashlib import sha256
@@ -11,13 +10,8 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import ConfigError
-from virc.data.make.operators import teacher
-from virc.export.digest import digest_of
-from virc.models import chat_protocol
-from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.solving.pipelines import files as pipelines
 from virc.systems import registry as systems
 from virc.systems import speech, texts
 from virc.systems.texts import Reference, extract
@@ -175,28 +169,6 @@ def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Pat
     assert "o/n" not in "".join(rest)
 
 
-def test_a_package_holds_the_texts_of_a_system_of_ones_own_and_says_whose(tmp_path: Path, cache: Path) -> None:
-    (cache / "p.txt").write_text("Look at {question} twice.")
-    file = system(tmp_path / "looker")
-    file.write_text(file.read_text().replace("{folder: ../small}", "{hub: o/small}") + "reward: {total: rules}\n")
-    done = virc("export", file, tmp_path / "p", "--to", "inspect")
-    assert done.code == 0, done.err
-    assert "holds texts that only their authors may pass on" in done.err
-    assert "license: none stated" in (tmp_path / "p" / "README.md").read_text()
-    (cache / "p.txt").unlink()
-    (kept,) = (tmp_path / "p").glob("*/system.yaml")
-    assert systems.load(kept).chat_protocol.first == "{images}Look at {question} twice."
-    assert digest_of(systems.load(kept)) in (tmp_path / "p" / "README.md").read_text()
-
-
-@pytest.mark.parametrize("name", sorted(n for n, file in systems.discover().files.items() if texts.of(file.parent)))
-def test_whose_words_something_holds_is_seen_from_what_it_holds(name: str) -> None:
-    folder, found = systems.get(name).file.parent, texts.of(systems.get(name).file.parent)
-    assert found
-    assert len(texts.credited(folder, "their words")) == len(found.sources)
-    assert texts.credited(folder, json.dumps([each.own for each in found.texts.values()])) == []
-
-
 def test_texts_of_several_repositories_are_told_apart(tmp_path: Path, cache: Path) -> None:
     folder, published = tmp_path / "both", {"a": "Look.", "b": "And {x}.", "c": "Again."}
     folder.mkdir()
@@ -241,19 +213,6 @@ def test_no_file_outside_of_the_repository_is_read(tmp_path: Path, cache: Path, 
         speech.worded_by(systems.load(system(tmp_path / "looker", file=file)))
 
 
-def test_a_name_that_no_text_has_is_said(tmp_path: Path) -> None:
-    file = system(tmp_path / "looker")
-    file.write_text(file.read_text().replace("text:asked", "text:told"))
-    with pytest.raises(ConfigError, match="has no text 'told'"):
-        speech.worded_by(systems.load(file))
-
-
-@pytest.mark.parametrize(("said", "own"), [("1", True), ("yes", True), ("0", False), ("False", False), ("", False)])
-def test_the_variable_may_say_no(said: str, own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(texts.OWN_WORDS, said)
-    assert texts.own_words() is own
-
-
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
@@ -277,36 +236,3 @@ def test_no_place_is_left_unfilled(tmp_path: Path, written: str) -> None:
     file.write_text(file.read_text().replace("Be brief.", f"'{written}'"))
     with pytest.raises(ConfigError, match="stands for no text"):
         speech.worded_by(systems.load(file))
-
-
-def test_what_is_kept_of_one_wording_is_not_taken_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, steps = pipelines.load("prism").digest, teacher.steps_of(teacher.Options(preset="vlaa-thinking"))
-    monkeypatch.setattr(texts, "text", lambda folder, name, own=False: f"published {name} {{question}}")
-    monkeypatch.setenv(texts.OWN_WORDS, "")
-    assert pipelines.load("prism").digest != ours
-    assert teacher.steps_of(teacher.Options(preset="vlaa-thinking")) != steps
-
-
-def test_own_words_beside_weights_are_no_trained_ones(tmp_path: Path) -> None:
-    spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
-    assert spoken
-    (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(spoken))
-    weights = models.find(str(EMBEDDED_FOLDER), tmp_path)
-    found = chat_protocol.of_weights(weights, str(tmp_path / FILE_NAME))
-    assert found.origin == speech.OWN_WORDS
-
-
-def test_a_flat_folder_of_systems_may_have_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_PATH", str(system(tmp_path / "looker").parent))
-    assert systems.get("looker").name == "looker"
-
-
-@pytest.mark.parametrize("problem", [None, 3, ["x"]])
-def test_a_row_that_a_module_of_rows_cannot_read_is_one_fault(tmp_path: Path, problem: object) -> None:
-    good = {"id": 1, "problem": "How many?", "solution": "3", "image": "p.png"}
-    Image.new("RGB", (56, 56)).save(tmp_path / "p.png")
-    file = tmp_path / "clevr-math-train.json"
-    file.write_text(json.dumps([good, {**good, "problem": problem}, {**good, "id": 3}]))
-    done = virc("data", "check", file, "--system", "reason-rft", "--workers", 1)
-    assert (done.code, "internal" in done.err) == (5, False), done.err
-    assert "rows.py of its system cannot read it" in done.out + done.err

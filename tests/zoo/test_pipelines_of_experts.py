@@ -35,18 +35,6 @@ LOOK, THINK = planned("Vision Expert", "What color?"), planned("Reasoning Expert
 CAN, CANNOT = "Thought: ok\nAnswer: CAN_SOLVE", "Answer: UNSOLVABLE"
 
 
-@pytest.mark.parametrize(
-    ("plan", "request_"),
-    [
-        (LOOK, ("What color?", "Vision Expert")), (THINK, ("Add 2 and 3", "Reasoning Expert")),
-        (planned("Nobody", "Why?"), ("Why?", "")), ("I do not know", ("", "")),
-        (f"So: {LOOK}", ("What color?", "Vision Expert")),
-    ],
-)  # fmt: skip
-def test_a_plan_says_whom_to_ask_what(plan: str, request_: tuple[str, str]) -> None:
-    assert proreason.request(plan) == request_
-
-
 def proreasoned(mind: Sequence[str], eyes: Sequence[str] = (), professor: Sequence[str] = ()) -> tuple[Any, ...]:
     backends = {"mind": Scripted(*mind), "eyes": Scripted(*eyes), "professor": Scripted(*professor)}
     fields = run(proreason.solve, backends, roles=files.load("proreason").roles)
@@ -74,12 +62,6 @@ def test_experts_are_asked_until_what_is_known_is_enough() -> None:
     assert f"{proreason.text('known')}It is red.\nfive\n{CAN}" in summary
 
 
-def test_eyes_answer_where_experts_do_not_suffice() -> None:
-    answer, said, _ = proreasoned(["no plan"] * proreason.ROUNDS, ["red"])
-    assert (answer, len(said["mind"])) == ("red", proreason.ROUNDS)
-    assert (said["eyes"][0].text, len(said["eyes"][0].images)) == ("How many?", 2)
-
-
 # Critic-V
 
 
@@ -94,18 +76,6 @@ def test_eyes_answer_where_experts_do_not_suffice() -> None:
 )  # fmt: skip
 def test_choices_are_asked_of_critic_v_as_published(question: str, asked: str) -> None:
     assert critic.as_asked(question) == asked
-
-
-@pytest.mark.parametrize(("critique", "count"), [("It is incorrect.", 2), ("This is Correct", 1), ("Look again", 2)])
-def test_a_reasoner_answers_again_unless_the_critic_calls_it_correct(critique: str, count: int) -> None:
-    backends = {"reasoner": Scripted("two", "three"), "critic": Scripted(critique)}
-    assert run(critic.solve, backends, roles=critic.ROLES)["answer"] == ("two", "three")[count - 1]
-    asks = backends["reasoner"].asks
-    assert len(asks) == count
-    if count == 2:
-        *_, answered, again = asks[1].messages
-        assert (answered.text, again.text) == ("two", f"reflection on former answer:{critique}\nHow many?")
-    assert "#### Answer\ntwo\n#### Task" in backends["critic"].asks[0].messages[-1].text
 
 
 # ReAgent-V
@@ -221,68 +191,6 @@ def test_patches_are_counted_from_below_and_hold_what_was_detected(names: dict[s
         patch.crop(400, 0, 500, 20, "outside")
 
 
-def test_patches_are_sorted_and_measured(names: dict[str, Any]) -> None:
-    patch = names["image_patch"]
-    high, low = patch.find(["cup"])["cup"]
-    (person,) = patch.find(["person"])["person"]
-    by = {name: names[f"get_{name}"] for name in (
-        "sorted_patches_left_to_right", "sorted_patches_bottom_to_top", "sorted_patches_front_to_back", "middle_patch",
-        "patch_closest_to_anchor_object", "patch_farthest_to_anchor_object",
-    )}  # fmt: skip
-    assert by["sorted_patches_left_to_right"]([low, high, person]) == [person, high, low]
-    assert by["sorted_patches_bottom_to_top"]([high, person, low]) == [low, person, high]
-    assert by["sorted_patches_front_to_back"]([person, high, low]) == [low, high, person]  # depth is one over the level
-    assert by["middle_patch"]([low, person, high]) is high
-    assert by["patch_closest_to_anchor_object"]([low, high], person) is high
-    assert by["patch_farthest_to_anchor_object"]([low, high], person) is low
-    assert names["distance"](person, high) == 20
-    assert names["distance"](high, low) == pytest.approx((40**2 + 10**2) ** 0.5)
-    assert names["distance"](high, high) == -1
-    assert names["distance"](3, 5) == 2
-    assert high.overlaps_with(high.crop(10, 10, 20, 20, "inner"))
-    assert not high.overlaps_with(low)
-    assert not low.overlaps_with(person)
-
-
-def test_what_is_beside_a_patch_is_a_part_of_its_picture(names: dict[str, Any]) -> None:
-    (person,) = names["image_patch"].find(["person"])["person"]
-    assert {where: box_of(names[f"get_patch_{where}_of"](person)) for where in ("left", "right", "above", "below")} == {
-        "left": (0, 0, 50, 140),
-        "right": (30, 0, 280, 140),
-        "above": (0, 70, 280, 140),
-        "below": (0, 0, 280, 90),
-    }
-
-
-def test_what_is_seen_is_asked_of_its_own_patch(names: dict[str, Any]) -> None:
-    patch = names["image_patch"]
-    assert patch.simple_query("What? It *is*!") == "yes: what? it is"
-    assert patch.exists("cup") is True
-    with pytest.raises(KeyError):  # as published
-        patch.exists("dog")
-    assert patch.exists("5") is False
-    before, between, behind = hydra.text("asked").split("\n\n")
-    told = [part.format(context="a cup", question="why") for part in (before, between, behind)]
-    assert names["llm_query"]("why", "a cup", False) == "".join(told)
-    assert names["llm_query"]("why") == told[1]
-    assert names["bool_to_yesno"](False) == "no"
-
-
-@pytest.mark.parametrize(
-    ("program", "outcome"),
-    [("final_answer = 'a'", "final"), ("x = 5", "continue"), ("final_answer = 5", "continue"), ("1 / 0", "error")],
-)
-def test_a_program_that_gives_a_text_is_the_last(names: dict[str, Any], program: str, outcome: str) -> None:
-    memory = names["_memory"]
-    memory.feedbacks, memory.variables = [], []
-    lab = Here()
-    lab.names = names
-    lab.run(f"_memory.finished = False\n{program}\n_memory.finished = True" if program != "1 / 0" else program)
-    memory.finished = outcome != "error"
-    assert names["_outcome"](program) == outcome
-    assert memory.variables == ([] if outcome == "error" else [program.replace("'", "").replace(" =", ":")])
-
-
 def listed(**instructions: float) -> str:
     """A plan with the probability of each instruction."""
     return json.dumps([{"instruction": name, "probability": each} for name, each in instructions.items()])
@@ -298,19 +206,6 @@ def listed(**instructions: float) -> str:
 )  # fmt: skip
 def test_a_plan_of_hydra_is_read(plan: str, found: list[tuple[str, float]]) -> None:
     assert hydra.read(plan) == found
-
-
-def test_each_function_of_a_program_asks_its_own_model() -> None:
-    mind, eyes = Role(to=lambda text: f"mind: {text}"), Role(to=lambda image, text: f"eyes: {text}")
-    tools = SimpleNamespace(
-        detect=lambda image, words: SimpleNamespace(json=[words]), depth=lambda image: SimpleNamespace(images=[image])
-    )
-    roles: Any = SimpleNamespace(mind=mind, eyes=eyes)
-    functions = hydra.eyes_and_tools(SimpleNamespace(tools=tools), roles)  # type: ignore[arg-type]
-    assert functions["mind_answer"](7) == "mind: 7"
-    assert functions["eyes_answer"](PICTURE, "What?") == "eyes: Question: What? Short answer:"
-    assert functions["eyes_caption"](PICTURE) == "eyes: Generate a caption of the image."
-    assert (functions["detected"](PICTURE, ["cup"]), functions["depth_shown"](PICTURE)) == ([["cup"]], [PICTURE])
 
 
 def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,13 +234,3 @@ def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch)
         (True, True)
     ]
     assert "1 / 0" not in again  # a program that failed is not known
-
-
-@pytest.mark.parametrize(("plan", "asked"), [("none", hydra.TRIES), ('[{"instruction": "a", "probability": 1}]', 5)])
-def test_nothing_comes_of_plans_or_programs_that_fail(plan: str, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hydra, "Interpreter", Here)
-    mind, coder = Role(to=lambda _: plan), Role(to=lambda _: "1 / 0")
-    eyes = Role(to=lambda *_: "a table")
-    problem = SimpleNamespace(question="q", images=[PICTURE], tools=None)
-    assert hydra.solve(problem, SimpleNamespace(mind=mind, coder=coder, eyes=eyes)) == ""
-    assert (len(mind.asked), len(coder.asked)) == (asked, 0 if plan == "none" else hydra.TRIES)

@@ -38,21 +38,3 @@ def test_functions_right_in_part_count_by_the_overlay(said: str, full: float, pa
         name = resolve(systems.get("reason-rft"), "transform-rl", overlays).config.reward.total
         assert scored(name, TWO, f"{TWO} <answer>{said}</answer>") == pytest.approx(worth), overlays
         assert scored(name, TWO, f"<think>t</think>\n<answer>{said}</answer>") == pytest.approx(worth + 1), overlays
-
-
-@pytest.mark.parametrize(
-    ("reply", "worth"),
-    [
-        ("<think>t</think><answer> 3 </answer>", 2),
-        ("<answer>3</answer>", 1),
-        ("<think>t</think><answer>3.0</answer>", 1),  # letter by letter
-        ("<think>t</think><answer>4</answer>", 1),
-        ("<answer>4</answer> or 3", 0),
-        ("<answer>4</answer><answer>3</answer>", 0),  # the first counts
-        ("<think>t</think> It is 3", 1),
-        ("It is 4", 0),
-        ("", 0),
-    ],
-)
-def test_the_first_marked_answer_counts(reply: str, worth: float) -> None:
-    assert scored("reason_rft", "3", reply) == worth

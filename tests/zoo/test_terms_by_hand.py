@@ -3,36 +3,28 @@
 import asyncio
 import json
 from collections.abc import Callable
-from functools import partial
 from inspect import isawaitable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rewards.prompts import prompt
 
 from virc.core.errors import DataError
 from virc.data.rows.record import MARK, Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
-from virc.systems import texts
 from virc_zoo.actial import actial
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge, curr_reft_open
-from virc_zoo.curr_reft import rows as curr_reft_rows
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.grit import grit
-from virc_zoo.honeybee import pipeline as honeybee
 from virc_zoo.openvlthinker import openvlthinker
 from virc_zoo.pixel_reasoner import pixel_reasoner
-from virc_zoo.prism import pipeline as prism
-from virc_zoo.reason_rft import rows as reason_rft_rows
 from virc_zoo.reasonmap import reasonmap
 from virc_zoo.reasonmap import rows as reasonmap_rows
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vision_g1 import vision_g1
-from virc_zoo.visual_rft import visual_rft
 
 
 def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
@@ -94,12 +86,6 @@ def test_a_term_is_as_its_program_has_it(
     assert asyncio.run(found()) == value
 
 
-def test_words_and_tokens_that_are_repeated_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grit, "token_ids", lambda *_: list(range(30)))
-    assert grit.varied(read("a b c d e f g h " * 2), Means()) == pytest.approx(1 - 1 / 8)
-    assert [grit.verdict(f"score: {score}") for score in ("0 and 1 more", "0.2", "none")] == [0, 1, None]
-
-
 def test_a_rollout_is_worth_what_its_module_says() -> None:
     assert [pixel_reasoner.whole([0.2, 1], SimpleNamespace(ended=how)) for how in ("answer", "turns")] == [1, 0]
     assert openvlthinker.total(SimpleNamespace(answer=1, concluded=0)) == 0.5
@@ -113,28 +99,6 @@ def test_a_rollout_is_worth_what_its_module_says() -> None:
         f"a{MARK}<|im_end|>\n<|im_start|>user\n{image}out<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
     )
     assert curr_reft_judge.answer_of("<answer> a </answer>") == curr_reft_judge.answer_of("<answer> a <answer>b") == "a"
-
-
-@pytest.mark.parametrize(
-    ("module", "layout", "changed"),
-    [
-        (curr_reft_rows, "judge", True), (curr_reft_rows, "other", False), (reason_rft_rows, "count", True),
-        (reason_rft_rows, "structure", True), (reason_rft_rows, "transform", True), (reason_rft_rows, "other", False),
-    ],
-)  # fmt: skip
-def test_a_problem_is_asked_with_the_sentences_of_its_task(
-    module: Any, layout: str, changed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
-    rows = [{"id": 1, "problem": "How many cups?", name: said} for name, said in (("answer", "D"), ("solution", "5"))]
-    first, second = (next(module.rows(row, 1, layout, Path())) for row in rows)
-    assert (first["id"], "How many cups?" in first["problem"], first != rows[0]) == (1, True, changed)
-    assert (first["problem"] == second["problem"]) == (layout != "structure")
-    words = partial(texts.text, Path(module.__file__).parent)
-    before = "rules" if layout == "transform" else ""
-    behind = {"count": "count", "structure": "choice", "transform": "general", "judge": "judge"}.get(layout, "")
-    said = f"{words(before) if before else ''}How many cups?{f' {words(behind)}' if behind else ''}"
-    assert first["problem"].removesuffix("\n") == said
 
 
 def test_a_route_of_reasonmap_is_held_against_the_plan_of_an_app() -> None:
@@ -179,62 +143,3 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
     # 2 for both ends, 3 for each line, 1 for the change, and 5 less for one more leg than changes
     assert terms == {"right": 1, "route": 4, "difficulty": pytest.approx(1.7)}
     assert rewardmap.total(SimpleNamespace(**terms)) == pytest.approx((10 + 0.5 * 4) * 1.7)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [{"data_source": "vision_g1_bbox"}, {"data_source": "x", "published_data_source": "new_domain/multi_ui_bbox"}],
-)
-def test_boxes_of_vision_g1_overlap_and_its_last_box_counts(source: dict[str, str]) -> None:
-    of = read(r"\boxed{[1, 1, 2, 2]}? No: \boxed{[5, 0, 15, 10]}", "[0, 0, 10, 10]", **source)
-    assert (asyncio.run(vision_g1.right(of, Means())), vision_g1.overlap(of, Means())) == (None, pytest.approx(1 / 3))
-    assert vision_g1.overlap(read("5", "5"), Means()) is None
-    texts_ = (r"\boxed{\text{ red }} so", r"\boxed{1} \boxed{2}", r"\boxed{1} \fbox{3}", r"\fbox{3}", r"\boxed", "4")
-    assert [vision_g1.in_box(text) for text in texts_] == ["red", "2", "1", "3", "", None]
-    assert vision_g1.total(SimpleNamespace(right=None, overlap=0.5)) == 0.5
-
-
-@pytest.mark.parametrize(("like", "worth"), [(0.96, 1), (0.95, 0.2), (0.91, 0.2), (0.9, 0)])
-def test_sentences_of_curr_reft_are_right_where_they_are_near(like: float, worth: float) -> None:
-    told = list[tuple[str, ...]]()
-
-    async def similarity(*words: str) -> Any:
-        told.append(words)
-        return SimpleNamespace(value=like, why="near")
-
-    means: Any = SimpleNamespace(asked=lambda name: SimpleNamespace(similarity=similarity))
-    of = read("So <answer>a cat</answer>", "cat", task="coco_vqa")
-    assert (asyncio.run(curr_reft_open.near(of, means)), told) == (worth, [("near", "a cat", "cat")])
-
-
-def test_boxes_of_visual_rft_are_sure_of_what_they_are_right_in() -> None:
-    boxes = "{'Position': [0, 0, 100, 90], 'Confidence': 0.8}, {'Position': [200, 0, 300, 90], 'Confidence': 0.3}"
-    known = prompt([(392, 112)], right="", strict="own", boxes=[[0, 0, 100, 100]])
-    for said, matching, confidence in ((boxes, 0.9 / 2, (0.8 + 1 - 0.3) / 2), (boxes.replace("0.8", "'0.8'"), 0, 0)):
-        of = sample(f"<answer>[{said}]</answer>", known)  # of two boxes one is right
-        assert visual_rft.matching(of, Means()) == pytest.approx(matching)
-        assert visual_rft.confidence(of, Means()) == pytest.approx(confidence)
-
-
-def test_a_description_is_told_and_all_solutions_vote() -> None:
-    asked: list[Any] = []
-
-    def ask(*words: Any, step: str) -> str:
-        asked.append(words[-1])
-        return "<caption>a\ncup</caption> \\boxed{1}" if step == "caption" else "a cup"
-
-    def drawn(count: int, pictures: Any, text: str, step: str) -> list[str]:
-        asked.append((count, text))
-        return [r"\boxed{2}", "none", r"\boxed{2}", r"\boxed{1}"]
-
-    voted: list[Any] = []
-    problem: Any = SimpleNamespace(images=["picture"], question="How many?")
-    model: Any = SimpleNamespace(ask=ask, sample=drawn)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(honeybee, "vote", lambda texts: voted.extend(texts) or "1")
-        assert honeybee.solve(problem, SimpleNamespace(model=model)) == "1"  # type: ignore[arg-type]
-    assert voted == ["1", "2", "2", "1"]
-    assert (asked[1][0], asked[1][1].endswith("\n\n<caption>a\ncup</caption>")) == (63, True)
-    mind: Any = SimpleNamespace(ask=lambda told, step: f"mind: {told}")
-    found = prism.solve(problem, SimpleNamespace(eyes=model, mind=mind))  # type: ignore[arg-type]
-    assert found == f"mind: {prism.text('answer')}Description: a cup\nQuestion: How many?\n"

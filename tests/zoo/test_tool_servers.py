@@ -72,11 +72,6 @@ def test_an_image_that_a_server_made_is_shown(server: tool_rows.Tools) -> None:
     assert [each.size for each in made("OCR").images if isinstance(each, Image.Image)] == [CUT.size]
 
 
-def test_a_long_text_is_cut(server: tool_rows.Tools) -> None:
-    server.replies["OCR"] = {"text": "x" * 30_000}
-    assert made("OCR").text == f"OCR model outputs: {'x' * 20_000}"
-
-
 def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
     with failures.noted() as noted:
         assert made("Point", param="x").text == "Point model outputs: Tool Point not found."
@@ -141,15 +136,6 @@ def test_lines_are_dashed_at_their_percent(name: str, param: str, columns: set[i
     along = 0 if name.startswith("DrawH") else 1
     assert {place[1 - along] for place in red} == (rows, columns)[along]
     assert {place[along] for place in red} == {at for at in (columns, rows)[along] if at % 10 < 7}
-
-
-@pytest.mark.parametrize("param", ["", "here", "y=101", "y=3 x=100.5"])
-def test_a_call_without_a_point_draws_nothing(param: str) -> None:
-    result = made("DrawHorizontalLineByY", param=param)
-    assert (result.text, list(result.images)) == (
-        "DrawHorizontalLineByY model outputs: No valid points extracted.",
-        [PAGE],
-    )
 
 
 @pytest.mark.parametrize(

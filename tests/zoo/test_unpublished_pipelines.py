@@ -5,56 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from virc.core.errors import NoAnswerError
 from virc_zoo.rsvp import pipeline as rsvp
 from virc_zoo.vicor import pipeline as vicor
 from virc_zoo.zero_shot_study import pipeline as study
-
-
-@pytest.mark.parametrize(
-    ("regions", "box"),
-    [
-        ([1], [0, 0, 70, 35]),
-        ([4], [210, 0, 280, 35]),
-        ([16], [210, 105, 280, 140]),
-        ([2, 5], [0, 0, 140, 70]),
-        ([10, 7], [70, 35, 210, 105]),
-    ],
-)
-def test_regions_are_numbered_row_by_row(regions: list[int], box: list[int]) -> None:
-    assert rsvp.around(regions, (280, 140)) == box
-
-
-@pytest.mark.parametrize(
-    ("reply", "thing", "regions"),
-    [
-        ("Object: a cup\nRegions: 3, 4", "a cup", "3, 4"),
-        ("Object: a cup\nNo.\n**Object:** a **red** cup\n- Regions: 7", "a **red** cup", "7"),
-        ("Regions: none", "", "none"),
-    ],
-)
-def test_the_last_lines_of_a_reply_name_the_object_and_its_regions(reply: str, thing: str, regions: str) -> None:
-    assert (rsvp.last(rsvp._OBJECT, reply), rsvp.last(rsvp._REGIONS, reply)) == (thing, regions)
-
-
-def test_lines_stand_where_regions_end() -> None:
-    drawn = rsvp.gridded(Image.new("RGB", (282, 141), "white"))
-    red = [x for x in range(drawn.width) if drawn.getpixel((x, 139)) == (255, 0, 0)]
-    assert red == rsvp.edges(282, rsvp.COLUMNS)[1:-1]
-    assert all(drawn.getpixel((1, y)) == (255, 0, 0) for y in rsvp.edges(141, rsvp.ROWS)[1:-1])
-
-
-def test_each_region_has_its_own_number() -> None:
-    drawn = rsvp.gridded(Image.new("RGB", (280, 140), "white"))
-    for number, corner in ((2, (70, 0)), (5, (0, 35)), (16, (210, 105))):
-        wanted = Image.new("RGB", (60, 30), "white")
-        draw = ImageDraw.Draw(wanted)
-        draw.fontmode = "1"
-        draw.text((1, -1), str(number), "red", ImageFont.load_default(20))
-        left, top = corner[0] + 1, corner[1] + 1
-        assert drawn.crop((left, top, left + 60, top + 30)) == wanted, number
 
 
 @pytest.mark.parametrize(
@@ -88,22 +44,6 @@ def test_the_mask_of_what_is_meant_is_looked_for_in_its_regions(
         with pytest.raises(answer, match="the reply names no region"):
             rsvp.solve(problem, roles)
     assert cuts == ([] if box is None else [(True, box, "a cup")])
-
-
-@pytest.mark.parametrize(
-    ("reply", "answer"),
-    [
-        ("It rains.\nAnswer: B", "B"),
-        ("**Answer:** he is late", "he is late"),
-        ("Answer: A\nNo.\nanswer : C ", "C"),
-        ("Answer: unsure", None),
-        ("Answer: `Unsure.`", None),
-        ("Answer:\nB", None),
-        ("B", None),
-    ],
-)
-def test_the_last_answer_counts_unless_it_is_unsure(reply: str, answer: str | None) -> None:
-    assert vicor.answered(reply) == answer
 
 
 FACTORS = "- Is it red?\n\n* Is it big?\n\u2022 Is it old?\nIs it wet?"
@@ -151,14 +91,6 @@ def test_vicor_looks_again_where_its_first_thought_is_unsure(
         assert f"A picture is described so: look 0{clues}" in said[3]
 
 
-@pytest.mark.parametrize(
-    ("reply", "word"),
-    [("Red.", "red"), ("Answer: Two cubes", "two"), ("yes, it is", "yes"), ("so:\n 3", "3"), ("", ""), ("it is:", "")],
-)
-def test_the_first_word_behind_the_last_colon_counts(reply: str, word: str) -> None:
-    assert study.word(reply) == word
-
-
 @pytest.mark.parametrize("told", ["", f"{study.SCENE}Objects: 0\n\n"])
 @pytest.mark.parametrize("thought", ["", f" {study.THINK}"])
 def test_the_mind_is_told_a_scene_and_a_thought_is_asked_for_at_the_end(told: str, thought: str) -> None:
@@ -174,22 +106,3 @@ def test_the_mind_is_told_a_scene_and_a_thought_is_asked_for_at_the_end(told: st
     name, seen = ("mind", ()) if told else ("eyes", ("picture",))
     first = (name, seen, f"{told}{study.SETUP.replace('{question}', 'Which?')}{thought}", "")
     assert asked == [first, *[(name, study.CONCLUDE, "So: 3 or 4")] * bool(thought)]
-
-
-def test_a_scene_that_is_told_is_parted_from_its_question() -> None:
-    thing = {"color": "red", "size": "large", "rotation": 1.5, "shape": "cube", "material": "metal",
-             "3d_coords": [1.0, 2.0, 0.7], "pixel_coords": [100, 90, 8.5]}  # fmt: skip
-    scene = study.described(
-        {"image_index": 3, "image_filename": "3.png", "objects": [thing], "relationships": {"left": [[]]},
-         "directions": {"left": [1, 0, 0]}}
-    )  # fmt: skip
-    assert study.told(f"{scene}What is it?") == (scene, "What is it?")
-    things, relations, directions, file = scene.removeprefix(f"{study.SCENE}Scene 3:\n\n").split("\n\n")[:4]
-    assert things == "Objects: 1\nObject: " + " ".join(
-        f"{name}: {value}" for name, value in zip(
-            ("Color", "Size", "Rotation", "Shape", "Material", "3D Coords", "Pixel Coords"), thing.values(), strict=True
-        )
-    )  # fmt: skip
-    assert (relations, directions) == ("Relationships: 'left': [[]]", "Directions: 'left': [1, 0, 0]")
-    assert file == "Image Filename: 3.png"
-    assert study.told("Is it red?\n\nOr blue?") == ("", "Is it red?\n\nOr blue?")
