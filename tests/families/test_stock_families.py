@@ -144,6 +144,7 @@ def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> Non
     assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
 
 
+@pytest.mark.integration  # torch is imported
 @pytest.mark.parametrize("kind", ["internvl_chat", "llava_onevision"])
 def test_a_folder_of_another_architecture_is_one_sentence(image: Path, tmp_path: Path, kind: str) -> None:
     folder = folder_of(tmp_path, kind)
