@@ -322,3 +322,13 @@ def test_a_frozen_tower_is_held_for_a_moment_and_a_trained_one_is_kept() -> None
     assert named("vision tower", moments(frozen)) == 1024 * (18 * 2 * 1280 + 6 * 1176)
     assert "vision tower" not in {term.name for term in (*kept(frozen), *moments(trained))}
     assert "vision tower" in {term.name for term in kept(trained)}
+
+
+def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
+    plain = settings(lora=Lora(), gradient_checkpointing=False)
+    for change in ({"use_liger": True}, {"gradient_checkpointing": True, "max_pixels": 784}):
+        less = msgspec.structs.replace(plain, **change)
+        assert estimate(less, base(), 8192).device_gib < estimate(plain, base(), 8192).device_gib - 1
+    qwen3 = msgspec.structs.replace(base(), family="qwen3_vl")  # LLaMA-Factory has no kernels for it
+    liger = msgspec.structs.replace(plain, use_liger=True)
+    assert estimate(liger, qwen3, 8192).device_gib == estimate(plain, qwen3, 8192).device_gib

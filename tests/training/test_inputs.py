@@ -9,7 +9,7 @@ import pytest
 from support import small_lora
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError, EngineError
+from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.verl import log as verl_log
 from virc.models import sizes
@@ -19,7 +19,7 @@ from virc.runs.run import Info
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
-from virc.training import inputs
+from virc.training import inputs, prepare
 from virc.training.inputs import Base
 from virc.training.request import TrainRequest
 
@@ -203,3 +203,17 @@ def test_an_engine_that_trains_something_else_is_ended(reader: Any, line: str, t
     inputs.check_trained(continued, 4 * 4 * (384 + 128))
     with pytest.raises(EngineError, match="and the settings say 8,192"):
         inputs.check_trained(continued, TRAINED)
+
+
+def test_a_package_that_a_setting_needs_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = prepare.environment_of(stage("instruct"))
+    own = type(environment)(**{**{f: getattr(environment, f) for f in environment.__struct_fields__}, "extra": ("x",)})
+    asked = stage("instruct", "trackers=[wandb]")
+    for printed, refused in (('{"wandb": "1"}', False), ('{"torch": "2"}', True)):
+        monkeypatch.setattr(prepare.processes, "output", lambda _, printed=printed: printed)
+        if not refused:
+            prepare._check_packages(asked, own, Path("python"))
+            continue
+        with pytest.raises(SetupError, match="tiny-instruct needs wandb, which the environment") as error:
+            prepare._check_packages(asked, own, Path("python"))
+        assert str(error.value.hint).startswith("--set trackers=[], or your own environment that has it: virc env")

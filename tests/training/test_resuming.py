@@ -333,3 +333,37 @@ def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys
     ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen, Reporter(show_event))
     assert (ended.finished, ended.step) == (False, 1)
     assert "step 3 was not saved: the disk is full" in capsys.readouterr().err
+
+
+def warned(run: Run, found: list[Metric]) -> list[tuple[str, str | None]]:
+    """The warnings, with their hints, of a run that finishes at its newest checkpoint."""
+    run.metrics.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in found))
+    told: list[Event] = []
+    seen = follower(run)
+    seen.total = checkpoints(run)[-1].step
+    assert attempt._conclude(run, 1, 0, None, seen, Reporter(told.append)).finished
+    return [(each.text, each.hint) for each in told if each.kind == "warning"]
+
+
+HELD_OUT = "rows that were learnt from have a loss of 0.04 at the end, held-out ones "
+
+
+@pytest.mark.parametrize(
+    ("held_out", "says"),
+    [
+        ({3: 0.5, 9: 0.139}, []),
+        (
+            {9: 0.141},
+            [("0.14: it knows the rows by heart", "more rows, or the same pictures in other sizes and places")],
+        ),
+        ({0: 0.3, 3: 0.5, 9: 1.2}, [("1.2, and 0.5 at step 3: it knows the rows by heart", "--model mine@3")]),
+    ],
+)
+def test_rows_known_by_heart_are_warned_of_at_the_end(
+    run: Run, held_out: dict[int, float], says: list[tuple[str, str]]
+) -> None:
+    for step in (3, 9):
+        checkpoint(run, step)
+    found = [Metric(step=step, loss=0.04, learning_rate=0.1) for step in range(1, 10)]
+    found += [Metric(step=step, eval_loss=loss) for step, loss in held_out.items()]
+    assert warned(run, found) == [(HELD_OUT + text, hint) for text, hint in says]
