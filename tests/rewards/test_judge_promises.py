@@ -2,19 +2,17 @@
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rewards.prompts import picture, prompt, tool
 from rewards.prompts import scale as scaled
 
-from virc.backends.openai.link import Link
 from virc.core.errors import NetworkError
 from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
-from virc.rewards.judging import MAX_TEXT, SAMPLING, WAITED, Exchange, Judge, Verdict, Waited, questions
+from virc.rewards.judging import MAX_TEXT, SAMPLING, WAITED, Exchange, Verdict, Waited, questions
 from virc.rewards.means import JUDGE_KEY, means_of
 from virc.rewards.published import read_verdict
 from virc.rewards.sample import sample
@@ -29,54 +27,6 @@ def test_a_judge_is_shown_the_beginning_of_each_text(length: int) -> None:
     assert asyncio.run(judge.ask("answer", texts, (), read_verdict)).value == 1
     shown = judge.asked[0].messages[-1].text.splitlines()[-1]
     assert (shown.count("q" * 100), shown.count("a" * 100)) == (min(length, MAX_TEXT) // 100,) * 2
-
-
-URL = "http://127.0.0.1:9/v1"
-
-
-@pytest.mark.parametrize(("back", "patience"), [(20.0, 60.0), (1e9, 10.0)])
-def test_all_questions_wait_once_for_a_judge_that_is_away(
-    back: float, patience: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is away for 20 s, or for longer than anybody waits; the clock is that of the pauses."""
-    clock = SimpleNamespace(now=0.0, asked=0)
-    said, pause = list[str](), asyncio.sleep
-
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-        await pause(0)
-
-    def reply(ask: Ask, sampling: object) -> Any:
-        clock.asked += 1
-        if clock.now < back:
-            raise NetworkError("it is away", "--endpoint URL")
-        return SimpleNamespace(text=r"\boxed{1}")
-
-    monkeypatch.setattr("virc.rewards.judging.asyncio.sleep", sleep)
-    monkeypatch.setattr("virc.rewards.judging.time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(Link, "answers", lambda link: clock.now >= back)
-    judge = Judge(URL, on_wait=said.append, patience=patience)
-    backend = SimpleNamespace(kind="other", model="m", reply=reply)
-    monkeypatch.setattr(judge, "_open", lambda: backend)
-
-    async def several(count: int) -> list[Any]:
-        asks = (Ask((Message("user", f"{number}?"),), ()) for number in range(count))
-        verdicts = (judge.verdict("own", ask, SAMPLING, 1, read_verdict) for ask in asks)
-        return await asyncio.gather(*verdicts, return_exceptions=True)
-
-    found, end, asked = asyncio.run(several(5)), clock.now, clock.asked
-    assert said[0] == f"it is away; questions to the judge wait until it answers, {patience:g} s at most"
-    if back < patience:
-        assert [each.value for each in found] == [1.0] * 5
-        assert said[1:] == [f"the judge answers again, after {judge.counts.away:.0f} s"]
-        assert back <= judge.counts.away <= back + 15
-        return
-    assert len(said) == 1
-    assert {str(each) for each in found} == {"the judge gave no answer for 10 s: it is away"}
-    assert {each.hint for each in found} == {"--judge-endpoint URL"}
-    assert patience <= end < 2 * patience
-    (later,) = asyncio.run(several(1))
-    assert (type(later), clock.asked, clock.now) == (NetworkError, asked, end)  # nobody waits again
 
 
 def test_what_was_asked_and_said_is_known_with_every_try() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rewards.prompts import answer, call, prompt, tool
+from rewards.prompts import answer, prompt
 from support.called import virc
 from support.servers import images_of, serve
 
@@ -53,24 +53,6 @@ def scored(question: Question, reply: str, means: Means, **known: Any) -> tuple[
     found = asyncio.run(question.score(sample(reply, prompt(strict="own", **known)), means, "own"))
     assert isinstance(means.judge, ScriptedJudge)
     return found, means.judge
-
-
-def test_texts_and_pictures_stand_where_their_places_are() -> None:
-    question = Question('First {image}, then {row.hint}: {thought}. Again {image_0}. JSON: {"a": 1}, {{kept}}', yes_no)
-    value, judge = scored(question, answer("5", "I see"), judged("yes"), hint={"at": [1, 2]})
-    assert value == 1
-    (ask,) = judge.asked
-    message = ask.messages[-1]
-    assert [*message.parts()] == [
-        "First ", 0, ', then {"at":[1,2]}: I see. Again ', 1, '. JSON: {"a": 1}, {kept}',
-    ]  # fmt: skip
-    assert [image.size for image in ask.images] == [(280, 196), (280, 196)]
-
-
-def test_a_question_about_a_result_that_cannot_be_shown_has_no_score() -> None:
-    drawn = tool(call("draw_on_image", shape="line", points=[[1, 2]], image_index=0))  # of one point
-    with pytest.raises(UnscoredError, match="needs an image that its call leads to: a line has 2 points"):
-        scored(Question("{result}?", yes_no), drawn, judged("yes"))
 
 
 def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:

@@ -140,33 +140,3 @@ def test_a_reward_that_cannot_be_loaded_or_called_is_one_fault(
     code, found = check(tmp_path, mine, rows)
     assert (code, len(found)) == (3, 1)
     assert found[0]["message"].startswith(message.replace("MINE", str(tmp_path / "mine.py"))), found
-
-
-@pytest.mark.parametrize(
-    ("mine", "code", "message"),
-    [
-        ("def mine(sample, means):\n    return 0.5", 0, "the term mine is 0.5 for all of the"),
-        (
-            "def mine(sample, means):\n    return float(len(sample.text) > 10**6)",
-            0, "the term mine is 0 for all of the",
-        ),
-        (
-            "def mine(sample, means):\n    return None if len(sample.text) < 10**6 else 1.0",
-            0, "the term mine applies to none of the",
-        ),
-        ('mine = Question("{reply}", lambda reply: 0.5)', 0, "the term mine is 0.5 for all of the"),
-        ("def mine(sample, means):\n    raise DataError('there is no map')", 2, None),
-    ],
-)  # fmt: skip
-def test_a_term_that_never_differs_is_named(
-    mine: str, code: int, message: str | None, rows: Path, tmp_path: Path
-) -> None:
-    if message is None:
-        with pytest.raises(TypeError):  # no findings: the rows cannot be used
-            check(tmp_path, mine, rows)
-        return
-    for data in (rows, None):
-        exit_code, (found,) = check(tmp_path, mine, data)
-        assert (exit_code, found["message"].startswith(message)) == (code, True), found
-        judges = "with judges that say the best and the worst"  # of the term `answer`
-        assert found["message"].endswith(f" replies tried on row{'s 1, 2' if data else ' 1'}, {judges}")

@@ -1,8 +1,6 @@
 """`virc rewards`: the real command on real rows."""
 
-import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -79,56 +77,6 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     assert done.json["rows"][0]["why"]["units"] == "1, 1, 1, 1, 0.8"
     judged = virc("rewards", "try", "virc", "--data", rows / "trajectories.json")
     assert "0 of 3 rows are scored" in judged.out
-
-
-GROUP = """TERMS = ("format",)
-
-
-def total(t):
-    return t.format
-
-
-def group(rewards, ts):
-    return [reward + len(rewards) + t.tool_calls / 10 for reward, t in zip(rewards, ts)]
-"""
-
-
-def test_rows_of_one_prompt_are_compared_as_the_total_says(rows: Path, tmp_path: Path) -> None:
-    """Rows 1, 2, 3, 1 again with another answer, and 1 about another picture; each looks four times."""
-    solutions = json.loads((rows / "trajectories.json").read_text())
-    other, elsewhere = json.loads(json.dumps([solutions[0]] * 2))
-    other["messages"][-1]["content"] = "<think>a</think><answer>7</answer>"
-    made = tmp_path / "made"
-    shutil.copytree(rows, made)
-    elsewhere["images"][0] = "another.png"
-    shutil.copyfile(made / solutions[0]["images"][0], made / "another.png")
-    (made / "trajectories.json").write_text(json.dumps([*solutions, other, elsewhere]))
-    (tmp_path / "mine.py").write_text(GROUP)
-    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
-    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json", "--json")
-    assert done.code == 0
-    found = done.json["rows"]
-    assert [row["prompt"] for row in found] == [1, 2, 3, 1, 5]
-    looks = [row["why"]["units"].count(",") for row in found]
-    sizes = [2, 1, 1, 2, 1]
-    for row, size, calls in zip(found, sizes, looks, strict=True):
-        assert row["compared"] == pytest.approx(row["total"] + size + calls / 10)
-    text = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json").out
-    assert text.splitlines()[0].split() == ["row", "turn", "format", "total", "compared", "why"]
-
-
-def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
-    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5, "--json")
-    assert done.code == 0
-    looks = [row for row in done.json["rows"] if row["turn"] == "tool"]
-    assert {row["total"] for row in looks} == {None}
-    assert looks[0]["unscored"] == {"reasoning": "needs a judge", "focus": "needs a judge"}
-    assert done.json["scored"] == len(done.json["rows"]) - len(looks) == 1
-    text = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5).out
-    assert "reasoning: needs a judge; focus: needs a judge" in text
-    assert {line.split().count("?") for line in text.splitlines() if " needs a judge" in line} == {2}
-    assert text.splitlines()[-1] == "1 of 5 rows are scored (20%), 0.8 on average"
-    assert (done.json["mean"], done.json["strict"]) == (0.8, "published")
 
 
 def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:

@@ -6,16 +6,12 @@ import msgspec
 import pytest
 from rewards.prompts import answer, crop, display, prompt, scale, tool
 
-from virc.core.errors import DataError
 from virc.data.rows.record import Message
 from virc.models import chat_protocol
-from virc.reasoning.calls import Call
-from virc.rewards import pictures
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Prompt, prompt_of, sample
-from virc.rewards.scripted import ScriptedJudge
 from virc.scoring.symbolic import Symbolic
 from virc.systems import registry as systems
 
@@ -134,21 +130,6 @@ def test_without_a_judge_its_terms_are_not_zero_but_not_there() -> None:
     assert scored(answer("5"), known, "virc").total == 0.8
 
 
-def test_pictures_are_seen_at_the_size_that_is_asked_for() -> None:
-    seen = prompt([(300, 200)], strict="own")
-    given = Prompt(seen.record, "pixel", "own", shown=[seen.images[0].pixels((140, 112))], files=[(300, 200)])
-    for known, size in ((seen, (300, 200)), (given, (140, 112))):
-        assert (known.images[0].size, known.original) == (size, (300, 200))
-        assert [known.images[0].pixels(each).size for each in (None, size, (56, 84))] == [size, size, (56, 84)]
-    two = prompt(TWO, strict="own")
-    assert pictures.as_shown(two, 1).size == pictures.result(Call("display_image", 1), two).size == (84, 84)
-    judge = ScriptedJudge(r"\boxed{0.5}")
-    found = scored(tool(crop(0, 0, 84, 84)), seen, "virc", Means(judge))
-    assert (found.total, [image.size for image in judge.asked[-1].images]) == (0.55, [(308, 196), (84, 84)])
-    assert "AB is hard to read" in judge.asked[-1].messages[-1].text
-    assert "crop_image" not in judge.asked[-1].messages[-1].text
-
-
 def test_the_reply_that_a_row_ends_with_is_its_reference_and_none_of_what_was_before() -> None:
     look = tool(crop(0, 0, 84, 84))
     record = prompt(TWO, before=[look], strict="own", tool_info_gt={"arguments": {}}).record
@@ -156,16 +137,3 @@ def test_the_reply_that_a_row_ends_with_is_its_reference_and_none_of_what_was_be
     found = prompt_of(ended)
     assert (found.reference, len(found.before), len(found.calls), found.reference_tool) == (look, 1, 1, None)
     assert Prompt(record, strict="own", carried=()).calls == []
-
-
-def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> None:
-    known = prompt(strict="own")
-    picture = known.record.images[0]
-    gone = msgspec.structs.replace(known.record, images=(msgspec.structs.replace(picture, name="x.png", data=None),))
-    with pytest.raises(DataError, match=r"image x\.png cannot be read"):
-        scored(tool(display()), Prompt(gone))
-    cut = msgspec.structs.replace(
-        known.record, images=(msgspec.structs.replace(picture, name="x.png", data=b"\x89PNG"),)
-    )
-    with pytest.raises(DataError, match=r"x\.png"):
-        scored(tool(display()), Prompt(cut))

@@ -39,18 +39,6 @@ def rolled(replies: Sequence[str], total: Total | str, means: Means | None = Non
     return asyncio.run(rollouts.score(samples, rollouts.ends(samples[-1]), found, means or Means()))
 
 
-def of_one(text: str, total: str, **columns: Any) -> float | None:
-    """The reward of a single reply."""
-    found = sample(text, prompt(strict="own", **columns))
-    return asyncio.run(rewards.score(found, rewards.find(total), Means())).total
-
-
-@pytest.mark.parametrize(("reply", "value"), [("no tags", -1.0), (RIGHT, 0.8), (WRONG, 0.0), (LOOK, 0.5), (WIDE, 0.3)])
-def test_rules_reward_a_single_reply(reply: str, value: float) -> None:
-    """A look: 0.4 times its overlap with the box, 1 and 1/2, and 0.1 for its tool."""
-    assert of_one(reply, "rules", box=[0, 0, 140, 98]) == pytest.approx(value)
-
-
 def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
     def says(body: Body) -> str:
         return r"\boxed{1}"
@@ -68,23 +56,6 @@ def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
 
 def last(calls: int, ended: Ended = "answer") -> Last:
     return Last(Known("answer", {"called": float(calls > 0)}, {}, ended, calls + 1, calls))
-
-
-@pytest.mark.parametrize(
-    ("calls", "before", "after"),
-    [
-        # p = 1/8: 0.175 / 2 * 0.25 / 0.125 = 0.175
-        ([1, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [1.175, 1, 0, 0, 0, 0, 0, 0]),
-        # p = 1/4: 0.05 / 2 * 0.25 / 0.25 = 0.025; the second call costs 0.05, though the answer is wrong
-        ([2, 0, 0, 0], [0, 1, 1, 0], [-0.025, 1, 1, 0]),
-        # p over 0.3: no curiosity; three calls cost 0.1
-        ([3, 1], [1, 1], [0.9, 1]),
-        ([0, 0], [1, 0], [1, 0]),
-    ],
-)
-def test_the_curiosity_of_pixel_reasoner(calls: list[int], before: list[float], after: list[float]) -> None:
-    total = rewards.find("pixel_reasoner")
-    assert rollouts.grouped(total, before, [last(each) for each in calls]) == pytest.approx(after)
 
 
 def test_a_group_sees_what_rollouts_were() -> None:
@@ -146,23 +117,6 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
         weighted('{total: null, supply: "how salience is weighed"}', tmp_path)
     assert "--set reward.total=./mine.py" in (error.value.hint or "")
     assert check(tmp_path / "s.yaml") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{total: null}", "reward.total is null, and nothing says why"),
-        ("{total: weighted, weights: {answer: 1}, gate: formt}", "there is no term 'formt'"),
-        ("{total: weighted}", "the total weighted has no weights"),
-        ("{total: virc, gate: format}", "reward.gate is of the total weighted, not of virc"),
-        ("{total: virc, weights: {answer: 1}}", "reward.weights is of the total weighted, not of virc"),
-        ("{total: weighted, weights: {answer: much, format: 1}}", "reward.weights.answer must be a number, not 'much'"),
-    ],
-)
-def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {text}\n")
-    (found,) = check(tmp_path / "s.yaml")
-    assert found.message.startswith(message)
 
 
 def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:

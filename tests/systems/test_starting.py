@@ -30,15 +30,6 @@ def test_what_is_written_passes_the_test_that_comes_with_it(kind: str, tmp_path:
     assert "passed" in ran.stdout
 
 
-def test_a_system_uses_them() -> None:
-    assert virc("systems", "new", "reward", "short").code == 0
-    assert virc("systems", "new", "tool", "turn").code == 0
-    Path("s.yaml").write_text("name: s\ntools: [crop_image, ./turn.py]\nreward: {total: ./short.py}\n")
-    assert virc("systems", "check", "./s.yaml").code == 0
-    assert [term.name for term in rewards.find(str(Path("short.py").absolute())).terms][-1] == "brevity"
-    assert tools.load([str(Path("turn.py").absolute())]) == ["turn"]
-
-
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

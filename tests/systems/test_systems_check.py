@@ -13,18 +13,12 @@ from virc.training.system_check import MAX_LISTED, check
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"
-PACKAGE = Path(systems.__file__).parent
 
 
 def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
     file = folder / "s.yaml"
     file.write_text(text)
     return [(found.line, found.message, found.hint) for found in check(file)]
-
-
-@pytest.mark.parametrize("file", sorted(PACKAGE.glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_systems_of_this_package_have_no_fault(file: Path) -> None:
-    assert check(file) == []
 
 
 def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:
@@ -37,7 +31,7 @@ stages:
       base: tiny
       data: rows_{size}
       learning_rate: fast
-      engine: {optm: x, learning_rate: 1, weight_decay: 1e-2}
+      engine: {learning_rate: 1, weight_decay: 1e-2}
   two:
     kind: sft
     settings: {after: oen, data: x, learning_rate: 1, lerning_rate: 2, zero: 0, devices: 1}
@@ -59,12 +53,11 @@ overlays:
         (2, "coordinates must be `original`, `permille`, `pixel`, `thousand` or `unit`, not 'inches'"),
         (8, "data is 'rows_{size}', and variant does not say what {size} is"),
         (9, "learning_rate must be a number above 0, not 'fast'"),
-        (10, "LLaMA-Factory 0.9.5 has no key 'optm'"),
         (10, "engine.learning_rate follows from the setting learning_rate"),
         (13, "unknown setting 'lerning_rate'"),
         (13, "there is no stage 'oen'"),
         (14, "stages.three.kind is missing"),
-        (16, faults[10][1].partition(" (")[0]),
+        (16, faults[9][1].partition(" (")[0]),
         (18, "the name overlays.a,b must be at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit "
              "first, not 'a,b'"),
         (20, "overlays.c.about must be text, not 3"),
@@ -72,7 +65,7 @@ overlays:
         (22, "there is no stage 'owt'"),
         (23, "there is no stage 'tow'"),
     ]  # fmt: skip
-    assert "train_batch_size 7" in faults[10][1]
+    assert "train_batch_size 7" in faults[9][1]
     assert [hint for line, _, hint in faults if line in (13, 23)] == [
         "did you mean 'learning_rate'?", "did you mean 'one'?", "did you mean 'two'?",
     ]  # fmt: skip
@@ -174,14 +167,6 @@ def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
     )
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MAX_LISTED
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
-
-
-def test_more_stages_and_overlays_than_can_be_tried_are_a_fault(tmp_path: Path) -> None:
-    stages = "".join(f"s{number}: {{kind: sft}}, " for number in range(60))
-    overlays = "".join(f"o{number}: {{about: x}}, " for number in range(60))
-    settings = "{base: b, data: d, learning_rate: 1}"
-    text = f"name: s\nstages: {{{stages}}}\neverywhere: {settings}\noverlays: {{{overlays}}}\n"
-    assert "too many to try" in faults_of(tmp_path, text)[0][1]
 
 
 def test_the_command_prints_every_fault_and_exits_with_3(tmp_path: Path) -> None:

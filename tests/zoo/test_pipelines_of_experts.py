@@ -170,42 +170,9 @@ def names() -> dict[str, Any]:
     return lab.names
 
 
-def box_of(patch: Any) -> tuple[float, ...]:
-    return patch.left, patch.lower, patch.right, patch.upper
-
-
-def test_patches_are_counted_from_below_and_hold_what_was_detected(names: dict[str, Any]) -> None:
-    patch = names["image_patch"]
-    first, second = patch.find(["cup"])["cup"]
-    assert (box_of(first), box_of(second)) == ((90, 70, 150, 130), (190, 0, 250, 60))  # 10 px wider on each side
-    assert first.cropped_image.tobytes() == PICTURE.crop((90, 10, 150, 70)).tobytes()
-    (person,) = patch.find(["person"])["person"]
-    assert (box_of(person), person.confidence) == ((10, 50, 70, 110), 0.7)
-    inner = first.crop(20, 20, 30, 30, "inner")
-    assert box_of(inner) == (100, 80, 130, 110)  # of the whole picture
-    assert inner.cropped_image.tobytes() == PICTURE.crop((100, 30, 130, 60)).tobytes()
-    assert box_of(patch.crop(250, 100, 279, 139, "corner")) == (240, 90, 280, 140)
-    assert patch.find(["dog"]) == {"dog": []}
-    assert names["_memory"].new[-1] == hydra.text("told").split("\n\n")[2].format(name="dog")
-    with pytest.raises(ValueError, match="no area"):
-        patch.crop(400, 0, 500, 20, "outside")
-
-
 def listed(**instructions: float) -> str:
     """A plan with the probability of each instruction."""
     return json.dumps([{"instruction": name, "probability": each} for name, each in instructions.items()])
-
-
-@pytest.mark.parametrize(
-    ("plan", "found"),
-    [
-        (f"```json\n{listed(a=0.2, b=1)}\n```", [("a", 0.2), ("b", 1.0)]),
-        ('So: [{"instruction": "a", "probability": "high"}, {"probability": 1}, 7]', []),
-        (listed(**{"find cups[0]": 1}), [("find cups[0]", 1.0)]), ("none", []), ("[{]", []),
-    ],
-)  # fmt: skip
-def test_a_plan_of_hydra_is_read(plan: str, found: list[tuple[str, float]]) -> None:
-    assert hydra.read(plan) == found
 
 
 def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,11 @@ from support.called import virc
 from virc.core.errors import ConfigError, DataError
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import Box, View
-from virc.reasoning.checking import as_written, check_call
+from virc.reasoning.checking import check_call
 from virc.reasoning.encoded import as_png
 from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Reply, Session, Unit
-from virc.solving.reading import example
+from virc.reasoning.session import Reply, Session
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_zoo.visrl import rows as rows_of_visrl
@@ -66,25 +65,6 @@ def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[in
     assert made.size == (size if name == "zoomin_action" else made.cut.size)
 
 
-@pytest.mark.parametrize(
-    ("box", "issues"),
-    [
-        ([-1, 0, 84, 84], "x0 (-1) < 0"),
-        ([0, 0, 337, 84], "x1 (337) > image width (336)"),
-        ([-2, 0, 340, 84], "x0 (-2) < 0, x1 (340) > image width (336)"),
-        ([0, 0, 84, 300], "y1 (300) > image height (252)"),
-        ([0, -3, 84, 253.5], "y0 (-3) < 0, y1 (253.5) > image height (252)"),
-    ],
-)
-def test_a_box_of_chain_of_focus_that_leaves_its_image_is_refused(box: list[float], issues: str) -> None:
-    talk = session("chain-of-focus")
-    call = json.dumps({"name": "image_zoom_in_tool", "arguments": {"bbox_2d": box}})
-    unit = talk.feed(Reply(f"<think>x</think><tool_call>{call}</tool_call>"))
-    assert isinstance(unit, Unit)
-    assert unit.results[0].error is not None
-    assert unit.results[0].error.endswith(f"[0,0,336,252]. Issues: {issues}".removeprefix("[0,0,"))
-
-
 def test_a_crop_of_chain_of_focus_has_a_quarter_around_it_at_twice_its_size() -> None:
     talk = session("chain-of-focus", (1120, 840))
     call = json.dumps({"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [200, 200, 424, 424]}})
@@ -93,32 +73,11 @@ def test_a_crop_of_chain_of_focus_has_a_quarter_around_it_at_twice_its_size() ->
     assert talk.trace().images[1].box == (200, 200, 424, 424)  # what the model asked for
 
 
-@pytest.mark.parametrize("name", ["vts-v", "mini-o3", "chain-of-focus", "visrl"])
-def test_an_example_of_its_calls_is_read(name: str) -> None:
-    text = example(protocol_of(name), (1120, 840))
-    assert text
-    unit = session(name, (1120, 840), errors="redraw").feed(Reply(text))
-    assert isinstance(unit, Unit), unit
-    assert unit.shown == [1]
-
-
 def test_a_users_tool_may_not_have_the_name_of_a_published_one(tmp_path: Path) -> None:
     file = tmp_path / "zoom_around.py"
     file.write_text(Path(tool("zoom_around").__file__).read_text())
     with pytest.raises(ConfigError, match="has the NAME 'zoom_around', which is that of a tool of virc"):
         tools.load([str(file)])
-
-
-@pytest.mark.parametrize("function", ["read", "write"])
-def test_a_function_of_a_tool_that_fails_is_named_with_its_line(function: str, tmp_path: Path) -> None:
-    file = tmp_path / "odd.py"
-    lines = ["from virc.tools.crop import TEMPLATE, apply, schema", "NAME = 'odd'", "SCHEMA = schema(NAME, '')"]
-    file.write_text("\n".join([*lines, f"def {function}(arguments, view):", "    return arguments['gone']"]))
-    (name,) = tools.load([str(file)])
-    arguments = {"bbox_2d": [1, 2, 30, 40], "image_index": 0}
-    call: Any = check_call if function == "read" else as_written
-    with pytest.raises(ConfigError, match=rf"the {function} of the tool odd fails in line 5 of .*odd.py: KeyError"):
-        call(tool(name), arguments, View([(100, 100)]))
 
 
 def test_rows_are_converted_to_and_from_these_tools(tmp_path: Path) -> None:
