@@ -12,7 +12,7 @@ from virc.core.errors import ConfigError
 from virc.core.plan import Change, Plan
 from virc.core.text import plain
 from virc.engines.environment import place_before
-from virc.engines.keys import Keys
+from virc.engines.key_table import KeyTable
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
 from virc.engines.verl import log as verl_log
@@ -65,7 +65,7 @@ class LogReader(Protocol):
 class Engine(msgspec.Struct, frozen=True):
     plan: Planner
     log: LogReader
-    keys: Keys
+    keys: KeyTable
     contradictions: Callable[[Any], Iterator[Fault]]
 
 
@@ -100,7 +100,7 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
 
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `Keys.check`."""
+    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `KeyTable.check`."""
     try:
         return of_kind(kind).keys.check(given, origins)
     except ConfigError as error:

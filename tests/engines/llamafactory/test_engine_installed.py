@@ -2,36 +2,49 @@
 
 import ast
 import json
-import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
-import engine_keys
 import engine_source
 import pytest
 from support.called import virc
 from support.engine_python import interpreter
+from training import stage_plans
 
-from virc.engines.llamafactory.plan import KEYS as ENGINE
+from virc.engines.llamafactory.keys import KEYS, LORA, PREFERENCE_KEYS
 from virc.engines.llamafactory.plan import TEMPLATES
 
-KEYS = ENGINE.accepted
-RECIPES = engine_keys.FOLDER.parents[1]
+KEYS_OF_ENGINE = """
+import dataclasses, json
+from enum import Enum
+from llamafactory.hparams import parser
+
+def group(part, name):
+    return next(kind.__name__ for kind in part.__mro__ if name in vars(kind).get("__annotations__", {}))
+
+def default(field):
+    value = field.default_factory() if callable(field.default_factory) else field.default
+    return value.value if isinstance(value, Enum) else value
+
+fields = {
+    field.name: (group(part, field.name), default(field))
+    for part in parser._TRAIN_ARGS for field in dataclasses.fields(part) if field.init
+}
+print(json.dumps(fields, default=str))
+"""
 
 # Where dead keys are read without effect.
 WITHOUT_EFFECT = {
-    # made of text a mapping or a list, or looked at for other stages
-    "llamafactory/hparams/model_args.py:VllmArguments.__post_init__": {"VllmArguments"},
-    "llamafactory/hparams/model_args.py:SGLangArguments.__post_init__": {"SGLangArguments"},
-    "llamafactory/hparams/training_args.py:RayArguments.__post_init__": {"RayArguments"},
+    # looked at for other stages
     "llamafactory/hparams/finetuning_args.py:FinetuningArguments.__post_init__": {
-        "OFTArguments", "RLHFArguments", "freeze_trainable_modules", "freeze_extra_modules",
+        "freeze_trainable_modules", "freeze_extra_modules",
     },
-    "llamafactory/hparams/parser.py:get_train_args": {"RLHFArguments", "infer_backend", "shift_attn", "use_mca"},
+    "llamafactory/hparams/parser.py:get_train_args": {"infer_backend", "shift_attn", "use_mca"},
     "llamafactory/hparams/parser.py:_check_extra_dependencies": {"infer_backend"},
     # for a method, a kind of model or a tracker that a stage does not have
     "llamafactory/model/adapter.py:_setup_freeze_tuning": {"freeze_trainable_modules", "freeze_extra_modules"},
-    "llamafactory/model/adapter.py:_setup_lora_tuning": {"OFTArguments", "offload_folder"},
+    "llamafactory/model/adapter.py:_setup_lora_tuning": {"offload_folder"},
     "llamafactory/model/model_utils/longlora.py:configure_longlora": {"shift_attn"},
     "llamafactory/model/model_utils/moe.py:configure_moe": {"moe_aux_loss_coef"},
     "llamafactory/model/patcher.py:patch_processor": {
@@ -47,11 +60,9 @@ WITHOUT_EFFECT = {
     "llamafactory/data/mm_plugin.py:Qwen2OmniPlugin._get_mm_inputs": {"audio_sampling_rate"},
     "llamafactory/data/mm_plugin.py:Qwen2OmniPlugin.process_messages": {"use_audio_in_video"},
     "llamafactory/data/template.py:get_template_and_fix_tokenizer": {"enable_thinking", "preserve_thinking"},
-    "llamafactory/train/trainer_utils.py:get_swanlab_callback": {"SwanLabArguments"},
     # only where a model is not trained, or is loaded in parts
     "llamafactory/model/patcher.py:patch_config": {"infer_dtype", "offload_folder"},
     "llamafactory/model/model_utils/kv_cache.py:configure_kv_cache": {"use_kv_cache"},
-    "llamafactory/train/sft/workflow.py:run_sft": {"GeneratingArguments"},
     # a warning
     "transformers/training_args.py:TrainingArguments.__post_init__": {"logging_dir"},
     # after it has been overwritten
@@ -61,39 +72,47 @@ WITHOUT_EFFECT = {
 }  # fmt: skip
 
 
-def dead() -> list[str]:
-    """Every key of which we say that a stage does not read it."""
-    return [name for name in KEYS if (ENGINE.verdict(name) or ("",))[0] == "dead"]
-
-
-@pytest.fixture(scope="module")
-def readers() -> dict[str, set[str]]:
-    """Key -> the functions of the installed engine that read it in a stage."""
-    return engine_source.readers(frozenset(KEYS))
+NOT_FOR_SUPERVISED = "it is for preferences", "it is for reward models and PPO"
 
 
 @pytest.mark.engine
-def test_no_stage_reads_a_dead_key_to_any_effect(readers: dict[str, set[str]]) -> None:
-    alive = {
-        (name, place)
-        for name in dead()
-        for place in readers.get(name, ())
-        if not {name, KEYS[name].group} & WITHOUT_EFFECT.get(place, set())
-    }
-    assert not alive
-
-
-@pytest.mark.engine
-def test_every_key_that_no_stage_reads_is_called_dead_or_refused(readers: dict[str, set[str]]) -> None:
-    assert not [name for name in KEYS if not readers.get(name) and not ENGINE.verdict(name)]
-
-
-@pytest.mark.engine
-def test_the_table_of_places_holds_no_more_than_there_is(readers: dict[str, set[str]]) -> None:
-    found = {(place, each) for name in dead() for place in readers.get(name, ()) for each in (name, KEYS[name].group)}
+def test_no_stage_reads_a_dead_key_to_any_effect() -> None:
+    dead = [name for name, why in KEYS.dead.items() if why not in NOT_FOR_SUPERVISED]
+    readers = engine_source.readers(frozenset(dead))
+    assert len(dead) > 20
     assert not [
-        (place, each) for place, names in WITHOUT_EFFECT.items() for each in names if (place, each) not in found
+        (name, place) for name in dead for place in readers.get(name, ()) if name not in WITHOUT_EFFECT.get(place, ())
     ]
+
+
+@pytest.mark.engine
+def test_every_key_that_is_named_here_is_one_of_the_engine() -> None:
+    """Those that a stage gets, those that a user may not set, and defaults that published values are compared with."""
+    command = [str(interpreter("sft")), "-c", KEYS_OF_ENGINE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    engine: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    planned = [stage_plans.plan(resolved) for resolved in stage_plans.cases() if resolved.kind != "rl"]
+    given = {name for plan in planned for name in stage_plans.engine_keys(plan)}
+    tables = (KEYS, PREFERENCE_KEYS)
+    named = {name for table in tables for name in (*table.refused, *table.dead)}
+    ours = {name for table in tables for name, key in table.keys.items() if key.settings or key.fixed or key.instead}
+    assert not (given | named | ours | LORA) - engine.keys()
+    defaults = {name: key.default for name, key in KEYS.keys.items() if key.default is not None}
+    assert {name: engine[name][1] for name in defaults} == defaults
+    of_lora = {name for name, (group, _) in engine.items() if group == "LoraArguments"}
+    assert of_lora - KEYS.keys.keys() - KEYS.refused.keys() == LORA
+
+
+@pytest.mark.engine
+def test_an_unknown_key_is_named_by_the_engine_before_it_loads_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "sft").code == 0
+    done = virc("train", "tiny", "--stage", "instruct", "--name", "run", "--set", "engine.weight_deca=0.1")
+    assert done.code == 7
+    assert "error: LLaMA-Factory failed: it has no key ['weight_deca']\nhint: leave it out" in done.err
+    assert "loading checkpoint" not in Path("runs/run/logs/attempt_1/engine.log").read_text().lower()
 
 
 @pytest.mark.engine
@@ -114,16 +133,6 @@ def test_the_templates_of_a_stage_do_not_think() -> None:
     }
     assert "ReasoningTemplate" in source
     assert not [template for template in TEMPLATES.values() if "template_class" in named[template]]
-
-
-@pytest.mark.engine
-def test_the_list_is_what_the_engine_accepts(tmp_path: Path) -> None:
-    command = [str(interpreter("sft")), engine_keys.__file__, "llamafactory", str(tmp_path / "keys.json")]
-    env = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run(command, env=env, check=True, timeout=240)
-    file = engine_keys.FOLDER / "llamafactory" / "keys.json"
-    assert (tmp_path / "keys.json").read_bytes() == file.read_bytes(), f"write it anew: {engine_keys.__doc__}"
 
 
 @pytest.mark.engine

@@ -6,21 +6,20 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import engine_keys
 import pytest
 import verl_source
 import yaml
+from support.called import virc as run_virc
 from support.engine_python import interpreter
 from training import stage_plans
 
 import virc
 from virc.config import dotted as nested
 from virc.engines.verl import plan as verl
-from virc.engines.verl.plan import KEYS
+from virc.engines.verl.keys import KEYS
 from virc.stages.resolve import Resolved
 
 RECIPES = Path(virc.__file__).parents[1]
-KEYS_FILE = Path(verl.__file__).with_name("keys.json")
 
 WITHOUT_EFFECT = {
     "data.reward_fn_key": {"verl/experimental/reward_loop/reward_manager/limited.py"},
@@ -47,26 +46,20 @@ def last(name: str) -> str:
 @pytest.mark.engine
 def test_dead_keys_are_read_nowhere_in_a_stage() -> None:
     readers = verl_source.readers()
-    dead = [name for name in KEYS.accepted if (KEYS.verdict(name) or ("",))[0] == "dead"]
-    found = {name: readers[last(name)] for name in dead if last(name) in readers}
-    assert len(dead) > 20
-    assert found == WITHOUT_EFFECT
-
-
-@pytest.mark.engine
-def test_every_key_that_can_be_set_is_read_in_a_stage() -> None:
-    readers = verl_source.readers()
-    open_to_all = [name for name in KEYS.accepted if not KEYS.verdict(name) and name not in KEYS.ours]
-    unread = [name for name in open_to_all if not {last(name), last(name.rpartition(".")[0])} & readers.keys()]
-    assert len(open_to_all) > 100
-    assert not unread
+    found = {name: readers[last(name)] for name in KEYS.dead if last(name) in readers}
+    assert len(KEYS.dead) > 20
+    assert not [name for name, files in found.items() if files - WITHOUT_EFFECT.get(name, set())]
 
 
 @pytest.mark.engine
 def test_every_key_that_a_stage_gets_is_read() -> None:
     readers = verl_source.readers()
     given = {name for resolved in stages_of_rl() for name in stage_plans.engine_keys(stage_plans.plan(resolved))}
-    handed_on = ("ray_kwargs.ray_init.", f"{verl.VLLM}.", "trainer.v1.sampler.sampler_kwargs.")
+    handed_on = (
+        "ray_kwargs.ray_init.",
+        "actor_rollout_ref.rollout.engine_kwargs.vllm.",
+        "trainer.v1.sampler.sampler_kwargs.",
+    )
     unread = [name for name in given if last(name) not in readers and not name.startswith(handed_on)]
     assert len(given) > 50
     assert not unread
@@ -121,6 +114,27 @@ for file in sys.argv[1:]:
 """
 
 
+KNOWN = """
+import json, sys
+from omegaconf import OmegaConf
+from virc.engines.verl import config as verl_config
+
+names, wanted = json.load(open(sys.argv[1]))
+plain = OmegaConf.to_container(verl_config.default(), resolve=True)
+
+def default(path):
+    node = plain
+    for key in path[:-1]:
+        node = node[key]
+    if path[-1] in node:
+        return node[path[-1]]
+    return verl_config.fields(node)[path[-1]].default
+
+unknown = [name for name in names if not verl_config.known(plain, tuple(name.split(".")))]
+print(json.dumps({"unknown": unknown, "defaults": {name: default(name.split(".")) for name in wanted}}))
+"""
+
+
 def composed(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
     """What verl makes of each of these files."""
     files = [folder / f"{number}.yaml" for number in range(len(texts))]
@@ -170,8 +184,23 @@ def test_verl_refuses_an_unknown_key_and_takes_those_of_its_classes(tmp_path: Pa
 
 
 @pytest.mark.engine
-def test_the_list_of_keys_is_that_of_the_installed_engine(tmp_path: Path) -> None:
-    code = f"import sys; sys.path.append({str(Path(engine_keys.__file__).parent)!r}); from engine_keys import main; "
-    done = in_engine(f"{code}main('verl', sys.argv[1])", str(tmp_path / "keys.json"))
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "keys.json").read_bytes() == KEYS_FILE.read_bytes()
+def test_every_key_that_is_named_here_is_one_of_the_engine(tmp_path: Path) -> None:
+    """Those that virc sets, those that a user may not set, and the defaults that published values are compared with."""
+    ours = {name for name, key in KEYS.keys.items() if key.settings or key.fixed or key.instead}
+    defaults = {name: key.default for name, key in KEYS.keys.items() if key.default is not None}
+    (tmp_path / "names.json").write_text(json.dumps([sorted({*ours, *KEYS.refused, *KEYS.dead}), sorted(defaults)]))
+    found = json.loads(in_engine(KNOWN, str(tmp_path / "names.json")).stdout.splitlines()[-1])
+    assert found["unknown"] == []
+    assert found["defaults"] == defaults
+
+
+@pytest.mark.engine
+def test_an_unknown_key_is_named_before_ray_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "rl").code == 0
+    unknown = "actor_rollout_ref.actor.ppo_epoch"
+    words = ("--from", "tiny", "--name", "run", "--set", "steps=1", "--set", f"engine.{unknown}=2")
+    done = run_virc("train", "tiny", "--stage", "rl", *words)
+    assert done.code == 7
+    assert f"error: verl failed: verl has no key '{unknown}'\nhint: " in done.err
+    assert "Started a local Ray instance" not in Path("runs/run/logs/attempt_1/engine.log").read_text()

@@ -10,14 +10,13 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
-from virc.engines.keys import load
+from virc.engines.llamafactory.keys import KEYS, LORA, PREFERENCE_KEYS
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages import dpo
 from virc.stages.context import Place
 from virc.stages.sft import Config
 
 NAME = "LLaMA-Factory"
-KEYS, PREFERENCE_KEYS = (load("llamafactory", NAME, kind) for kind in ("sft", "dpo"))
 OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
 """With one of these the engine counts other rows than there are in the file."""
 
@@ -39,10 +38,10 @@ READS: Mapping[str, tuple[str, ...]] = {
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Keys of `engine` that LLaMA-Factory refuses, or ignores, with the other settings once it has begun."""
-    given = {name for name, value in KEYS.leaves(config.engine).items() if value and name in KEYS.accepted}
+    given = {name for name, value in config.engine.items() if value}
     if config.lora is None:
         whole = "and this stage trains whole weights"
-        for name in sorted(name for name in given if KEYS.accepted[name].group == "LoraArguments"):
+        for name in sorted(given & LORA):
             yield Fault(
                 ("engine", name), f"engine.{name} is for LoRA adapters, {whole}", "--with lora, or leave it out"
             )
@@ -133,7 +132,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    in_order = {name: given[name] for name in KEYS.entries if name in given} | given
+    in_order = {name: given[name] for name in KEYS.keys if name in given} | given
     found = {name: value for name, value in in_order.items() if value is not None}
     return {**found, **_of_preferences(config, place), **config.engine} if isinstance(config, dpo.Config) else found
 

@@ -1,6 +1,6 @@
 """verl 0.9.1: the keys, files and command of a stage of reinforcement learning.
 
-`keys.json` says why they differ from those of the published script, which is for verl 0.5. The setting `max_grad_norm`
+`keys` says why they differ from those of the published script, which is for verl 0.5. The setting `max_grad_norm`
 is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
@@ -10,14 +10,13 @@ from typing import Any
 from virc.config import dotted
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
-from virc.engines import keys
-from virc.engines.keys import under
+from virc.engines.key_table import under
+from virc.engines.verl.keys import KEYS
 from virc.stages.context import Place
 from virc.stages.rl import Config
 
 NAME = "verl"
 ACTOR, ROLLOUT, MODEL, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
-KEYS = keys.load("verl", NAME)
 SETTINGS = "engine.yaml"
 AGENTS = "agents.yaml"
 METRICS = "verl.jsonl"
@@ -77,10 +76,9 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
     ours = {
         key: value
         for key, value in given.items()
-        if value is not None and (key in published or not KEYS.is_default(key, value))
+        if value is not None and (key in published or value != KEYS.default(key))
     }
-    # The members of free mappings are keys, too.
-    return ours | {".".join(path): value for path, value in dotted.leaves(KEYS.leaves(config.engine))}
+    return ours | KEYS.leaves(config.engine)
 
 
 def needs(config: Config) -> dict[str, str]:

@@ -1,0 +1,393 @@
+"""verl 0.9.1: the keys that virc sets or compares, and those that a user may not set."""
+
+from collections.abc import Mapping
+
+from virc.engines.key_table import Key, KeyTable
+
+_KEYS: Mapping[str, Key] = {
+    "actor_rollout_ref.actor.checkpoint.save_contents": Key(
+        why="a checkpoint holds what a run goes on from", default=["model", "optimizer", "extra"]
+    ),
+    "actor_rollout_ref.actor.clip_ratio": Key(instead="clip_low"),
+    "actor_rollout_ref.actor.clip_ratio_c": Key(default=3.0),
+    "actor_rollout_ref.actor.clip_ratio_high": Key(same="clip_high", default=0.2),
+    "actor_rollout_ref.actor.clip_ratio_low": Key(same="clip_low", default=0.2),
+    "actor_rollout_ref.actor.entropy_coeff": Key(same="entropy", default=0),
+    "actor_rollout_ref.actor.freeze_vision_tower": Key(instead="frozen_modules"),
+    "actor_rollout_ref.actor.fsdp_config.dtype": Key(instead="precision"),
+    "actor_rollout_ref.actor.fsdp_config.fsdp_size": Key(default=-1),
+    "actor_rollout_ref.actor.fsdp_config.model_dtype": Key(
+        why="weights are float32, as verl has them by default", default="fp32"
+    ),
+    "actor_rollout_ref.actor.fsdp_config.optimizer_offload": Key(same="offload", default=False),
+    "actor_rollout_ref.actor.fsdp_config.param_offload": Key(same="offload", default=False),
+    "actor_rollout_ref.actor.fsdp_config.use_torch_compile": Key(preset="device", default=True),
+    "actor_rollout_ref.actor.grad_clip": Key(instead="max_grad_norm", default=1.0),
+    "actor_rollout_ref.actor.kl_loss_coef": Key(
+        follows=("kl_loss_coef",), why="left out where there is no such loss", default=0.001
+    ),
+    "actor_rollout_ref.actor.kl_loss_type": Key(why="it is verl's own default", default="low_var_kl"),
+    "actor_rollout_ref.actor.loss_agg_mode": Key(same="loss_agg_mode", default="token-mean"),
+    "actor_rollout_ref.actor.loss_scale_factor": Key(follows=("loss_agg_mode",)),
+    "actor_rollout_ref.actor.optim.betas": Key(default=[0.9, 0.999]),
+    "actor_rollout_ref.actor.optim.clip_grad": Key(same="max_grad_norm", default=1.0),
+    "actor_rollout_ref.actor.optim.grad_clip": Key(instead="max_grad_norm"),
+    "actor_rollout_ref.actor.optim.lr": Key(same="learning_rate", default=1e-06),
+    "actor_rollout_ref.actor.optim.lr_scheduler_type": Key(default="constant"),
+    "actor_rollout_ref.actor.optim.lr_warmup_steps": Key(default=-1),
+    "actor_rollout_ref.actor.optim.lr_warmup_steps_ratio": Key(same="warmup_ratio", default=0.0),
+    "actor_rollout_ref.actor.optim.weight_decay": Key(default=0.01),
+    "actor_rollout_ref.actor.policy_loss.loss_mode": Key(default="vanilla"),
+    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": Key(default=16384),
+    "actor_rollout_ref.actor.ppo_micro_batch_size": Key(instead="micro_batch_size_per_device"),
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu": Key(same="micro_batch_size_per_device"),
+    "actor_rollout_ref.actor.ppo_mini_batch_size": Key(same="ppo_mini_batch_size", default=256),
+    "actor_rollout_ref.actor.strategy": Key(
+        fixed="FSDP1 does not run without GPUs, and a stage is the same everywhere", default="fsdp"
+    ),
+    "actor_rollout_ref.actor.ulysses_sequence_parallel_size": Key(why="it is verl's own default", default=1),
+    "actor_rollout_ref.actor.use_dynamic_bsz": Key(why="it is verl's own default", default=False),
+    "actor_rollout_ref.actor.use_kl_loss": Key(follows=("kl_loss_coef",), default=False),
+    "actor_rollout_ref.model.enable_activation_offload": Key(
+        why="activations stay on the device; the setting `gradient_checkpointing`", default=False
+    ),
+    "actor_rollout_ref.model.enable_gradient_checkpointing": Key(same="gradient_checkpointing", default=True),
+    "actor_rollout_ref.model.exclude_modules": Key(
+        follows=("lora.targets",), why="vLLM puts adapters on the language model alone"
+    ),
+    "actor_rollout_ref.model.external_lib": Key(
+        follows=("frozen_modules", "fidelity"), fixed="verl cannot compute rows without pictures, nor freeze a part"
+    ),
+    "actor_rollout_ref.model.lora.alpha": Key(instead="lora.alpha"),
+    "actor_rollout_ref.model.lora.merge": Key(
+        follows=("rollout_engine",), why="the sampler takes no adapters", default=False
+    ),
+    "actor_rollout_ref.model.lora.rank": Key(instead="lora.rank"),
+    "actor_rollout_ref.model.lora_adapter_path": Key(follows=("base",), why="a path on this machine"),
+    "actor_rollout_ref.model.lora_alpha": Key(follows=("lora.alpha",), default=16),
+    "actor_rollout_ref.model.lora_rank": Key(follows=("lora.rank",), default=0),
+    "actor_rollout_ref.model.path": Key(
+        follows=("base",), why="a path on this machine", default="~/models/deepseek-llm-7b-chat"
+    ),
+    "actor_rollout_ref.model.target_modules": Key(follows=("lora.targets",), default="all-linear"),
+    "actor_rollout_ref.model.trust_remote_code": Key(why="no code that comes with a model is run", default=False),
+    "actor_rollout_ref.model.use_liger": Key(follows=("use_liger", "fidelity"), default=False),
+    "actor_rollout_ref.model.use_remove_padding": Key(
+        follows=("attention",), why="it needs flash-attn, which the tested environment does not have", default=True
+    ),
+    "actor_rollout_ref.ref.fsdp_config.param_offload": Key(
+        why="the base stays where verl puts it by default", default=False
+    ),
+    "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": Key(
+        follows=("micro_batch_size_per_device",),
+        why="as for the update; none without a loss of distance, which alone needs the base",
+    ),
+    "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": Key(
+        why="batches have one size, as verl has them by default", default=False
+    ),
+    "actor_rollout_ref.ref.ulysses_sequence_parallel_size": Key(
+        why="each device computes whole rows, as verl has it by default", default=1
+    ),
+    "actor_rollout_ref.rollout.agent.agent_loop_config_path": Key(
+        fixed="rollouts have the token ids of `virc solve`; see the setting `rollout`"
+    ),
+    "actor_rollout_ref.rollout.agent.default_agent_loop": Key(
+        fixed="rollouts have the token ids of `virc solve`; see the setting `rollout`", default="single_turn_agent"
+    ),
+    "actor_rollout_ref.rollout.agent.num_workers": Key(preset="device", default=8),
+    "actor_rollout_ref.rollout.calculate_log_probs": Key(
+        why="verl 0.9.1 keeps those of the sampler, to report how far they are off", default=True
+    ),
+    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes": Key(preset="device", default=2048),
+    "actor_rollout_ref.rollout.do_sample": Key(why="it is verl's own default", default=True),
+    "actor_rollout_ref.rollout.dtype": Key(follows=("precision",), default="bfloat16"),
+    "actor_rollout_ref.rollout.enable_chunked_prefill": Key(
+        follows=("rollout_engine",), fixed="the longest batch is that of the longest prompt", default=True
+    ),
+    "actor_rollout_ref.rollout.enable_sleep_mode": Key(preset="device", default=True),
+    "actor_rollout_ref.rollout.enforce_eager": Key(preset="device", why="on GPUs as verl has it, false", default=False),
+    "actor_rollout_ref.rollout.free_cache_engine": Key(
+        preset="device", why="on GPUs as verl has it: an update has the memory", default=True
+    ),
+    "actor_rollout_ref.rollout.gpu_memory_utilization": Key(follows=("sampler_memory", "rollout_engine"), default=0.5),
+    "actor_rollout_ref.rollout.limit_images": Key(
+        follows=("max_images", "rollout_engine"), why="images of a prompt; it was limit_mm_per_prompt"
+    ),
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size": Key(instead="micro_batch_size_per_device"),
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu": Key(
+        same="micro_batch_size_per_device", why="as for the update"
+    ),
+    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz": Key(
+        why="batches have one size, as verl has them by default", default=False
+    ),
+    "actor_rollout_ref.rollout.max_model_len": Key(
+        follows=("response_length", "prompt_length", "rollout_engine"),
+        why="a prompt and its response; verl would take the model's 128,000",
+    ),
+    "actor_rollout_ref.rollout.max_num_batched_tokens": Key(
+        follows=("prompt_length", "response_length", "rollout_engine"),
+        why="a prompt and its response; verl would take the model's 128,000",
+        default=8192,
+    ),
+    "actor_rollout_ref.rollout.max_num_seqs": Key(
+        why="replies that are drawn together: verl 0.9.1 has another default", default=256
+    ),
+    "actor_rollout_ref.rollout.mode": Key(why="verl 0.9.1 samples in servers of their own alone", default="async"),
+    "actor_rollout_ref.rollout.multi_turn.enable": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings", instead="rollout", default=False
+    ),
+    "actor_rollout_ref.rollout.multi_turn.max_assistant_turns": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings", instead="max_turns"
+    ),
+    "actor_rollout_ref.rollout.multi_turn.max_user_turns": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings"
+    ),
+    "actor_rollout_ref.rollout.multi_turn.tokenization_sanity_check_mode": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings", default="strict"
+    ),
+    "actor_rollout_ref.rollout.n": Key(same="n", default=1),
+    "actor_rollout_ref.rollout.name": Key(
+        follows=("rollout_engine",), why="vLLM samples, and the loop of tool calls is that of `virc solve`"
+    ),
+    "actor_rollout_ref.rollout.prompt_length": Key(instead="prompt_length"),
+    "actor_rollout_ref.rollout.response_length": Key(instead="response_length"),
+    "actor_rollout_ref.rollout.seed": Key(same="seed", why="of the sampling", default=42),
+    "actor_rollout_ref.rollout.temperature": Key(same="temperature", default=1.0),
+    "actor_rollout_ref.rollout.tensor_model_parallel_size": Key(same="tensor_parallel", default=2),
+    "actor_rollout_ref.rollout.top_k": Key(follows=("top_k",), default=-1),
+    "actor_rollout_ref.rollout.top_p": Key(same="top_p", default=1),
+    "actor_rollout_ref.rollout.val_kwargs.n": Key(default=1),
+    "actor_rollout_ref.rollout.val_kwargs.temperature": Key(default=0),
+    "algorithm.adv_estimator": Key(fixed="a stage is GRPO", default="gae"),
+    "algorithm.filter_groups.enable": Key(same="dynamic_sampling", default=False),
+    "algorithm.filter_groups.max_num_gen_batches": Key(why="groups are drawn until a batch is full", default=0),
+    "algorithm.filter_groups.metric": Key(why="groups are compared by their rewards", default="reward"),
+    "algorithm.kl_ctrl.kl_coef": Key(
+        why="it acts on nothing: the distance to the base is in the loss, `kl_loss_coef`", default=0.001
+    ),
+    "algorithm.kl_penalty": Key(instead="kl_loss_coef"),
+    "algorithm.norm_adv_by_std_in_grpo": Key(same="norm_adv_by_std", default=True),
+    "algorithm.use_kl_in_reward": Key(fixed="the distance to the base is in the loss, `kl_loss_coef`", default=False),
+    "data.dataloader_num_workers": Key(preset="device", default=8),
+    "data.filter_overlong_prompts": Key(
+        fixed="virc counts prompts before verl does; see the setting `filter_overlong`", default=False
+    ),
+    "data.filter_overlong_prompts_workers": Key(why="virc counts the rows itself", default=1),
+    "data.gen_batch_size": Key(why="prompts are drawn until a batch is full; see the setting `dynamic_sampling`"),
+    "data.image_key": Key(why="it is verl's own default", default="images"),
+    "data.max_prompt_length": Key(same="prompt_length", default=512),
+    "data.max_response_length": Key(
+        same="response_length", why="of a whole rollout, with what tools show", default=512
+    ),
+    "data.return_multi_modal_inputs": Key(
+        why="the loop of a stage makes its prompts itself, from the rows", default=True
+    ),
+    "data.return_raw_chat": Key(why="the loop of a stage makes its prompts itself, from the rows", default=True),
+    "data.seed": Key(same="seed", why="of the order of rows"),
+    "data.shuffle": Key(follows=("order", "curriculum"), default=True),
+    "data.train_batch_size": Key(same="train_batch_size", default=1024),
+    "data.train_files": Key(
+        follows=("data", "variant"), why="a path on this machine", default="~/data/rlhf/gsm8k/train.parquet"
+    ),
+    "data.truncation": Key(why="nothing reads it", default="error"),
+    "data.trust_remote_code": Key(why="no code that comes with a model is run", default=False),
+    "data.val_batch_size": Key(why="verl 0.9.1 validates all rows together"),
+    "data.val_files": Key(
+        follows=("validation", "variant"), why="a path on this machine", default="~/data/rlhf/gsm8k/test.parquet"
+    ),
+    "data.val_max_samples": Key(
+        follows=("validation",), why="verl reads a file of them even where it does not validate", default=-1
+    ),
+    "reward.custom_reward_function.path": Key(fixed="the reward is the setting `reward`"),
+    "reward.num_workers": Key(preset="device", default=8),
+    "reward_model.enable": Key(why="verl 0.9.1 calls it reward.reward_model.enable, and has it off by default"),
+    "reward_model.reward_manager": Key(why="verl 0.9.1 has no manager `prime`: its own `naive` asks the same function"),
+    "trainer.critic_warmup": Key(why="GRPO has no critic", default=0),
+    "trainer.default_local_dir": Key(fixed="it is the run's folder", default="checkpoints/verl_examples/gsm8k"),
+    "trainer.device": Key(follows=("device",), default="cuda"),
+    "trainer.experiment_name": Key(fixed="it is the run's name", default="gsm8k"),
+    "trainer.log_val_generations": Key(why="rollouts are left as traces; see the setting `rollouts`", default=0),
+    "trainer.logger": Key(
+        follows=("trackers",), why="metrics.jsonl is always written; trackers are opt-in", default=["console", "wandb"]
+    ),
+    "trainer.max_actor_ckpt_to_keep": Key(follows=("save_total_limit",), why="virc deletes older checkpoints itself"),
+    "trainer.n_gpus_per_node": Key(same="devices", default=8),
+    "trainer.nnodes": Key(same="nodes", default=1),
+    "trainer.project_name": Key(fixed="runs are known by their names", default="verl_examples"),
+    "trainer.resume_from_path": Key(fixed="virc train --resume sets it"),
+    "trainer.resume_mode": Key(fixed="virc train --resume sets it", default="auto"),
+    "trainer.rollout_data_dir": Key(instead="rollouts"),
+    "trainer.save_freq": Key(same="save_steps", default=-1),
+    "trainer.test_freq": Key(
+        follows=("test_freq",), why="without rows to validate on there is no validation", default=-1
+    ),
+    "trainer.total_epochs": Key(follows=("epochs", "steps"), default=30),
+    "trainer.total_training_steps": Key(same="steps"),
+    "trainer.v1.sampler.custom_sampler.name": Key(
+        fixed="verl's own fills up groups whose rollouts failed; a run stops"
+    ),
+    "trainer.v1.sampler.custom_sampler.path": Key(
+        fixed="verl's own fills up groups whose rollouts failed; a run stops"
+    ),
+    "trainer.val_before_train": Key(
+        follows=("validate_first", "test_freq"), why="without rows to validate on there is no validation", default=True
+    ),
+    "transfer_queue.backend.SimpleStorage.num_data_storage_units": Key(preset="device", default=8),
+    "+actor_rollout_ref.actor.freeze_vision_tower": Key(why="verl does not read it; see the setting `fidelity`"),
+    "+model.use_liger": Key(why="verl does not read it; see the setting `fidelity`"),
+    "+actor_rollout_ref.rollout.engine_kwargs.vllm.limit_mm_per_prompt": Key(
+        why="verl 0.9.1 has a key of its own: limit_images"
+    ),
+    "reward_model.launch_reward_fn_async": Key(why="verl 0.9.1 has no such key, and always does so"),
+    "actor_rollout_ref.actor.checkpoint.contents": Key(
+        why="verl 0.9.1 calls it save_contents; a checkpoint holds what a run goes on from"
+    ),
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": Key(follows=("precision",)),
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.reduce_dtype": Key(follows=("precision",)),
+    "actor_rollout_ref.actor.fsdp_config.mixed_precision.buffer_dtype": Key(follows=("precision",)),
+    "actor_rollout_ref.rollout.agent.max_turns": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings"
+    ),
+    "actor_rollout_ref.rollout.agent.single_response_max_tokens": Key(
+        why="the loop of a stage counts turns and tokens itself, by its settings"
+    ),
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.mm_processor_cache_gb": Key(
+        fixed="images are seen once; it was disable_mm_preprocessor_cache"
+    ),
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.disable_mm_preprocessor_cache": Key(
+        why="verl 0.9.1 has no such key: mm_processor_cache_gb"
+    ),
+    "actor_rollout_ref.model.override_config.attn_implementation": Key(
+        follows=("attention",), why="the tested environment has no flash-attn; PyTorch computes the same"
+    ),
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype": Key(follows=("precision",)),
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.reduce_dtype": Key(follows=("precision",)),
+    "actor_rollout_ref.ref.fsdp_config.mixed_precision.buffer_dtype": Key(follows=("precision",)),
+    "trainer.v1.sampler.sampler_kwargs.filter_groups_metric": Key(follows=("dynamic_sampling",)),
+    "trainer.v1.sampler.sampler_kwargs.train_batch_size": Key(follows=("train_batch_size",)),
+    "trainer.v1.sampler.sampler_kwargs.gen_batch_size": Key(follows=("dynamic_sampling",)),
+    "trainer.v1.sampler.sampler_kwargs.max_inflight_gen_batches": Key(follows=("dynamic_sampling",)),
+    "trainer.v1.sampler.sampler_kwargs.poll_interval": Key(follows=("device",)),
+    "reward.custom_reward_function.reward_kwargs.settings": Key(fixed="the reward is the setting `reward`"),
+    "ray_kwargs.ray_init.num_cpus": Key(follows=("device",)),
+    "ray_kwargs.ray_init.num_gpus": Key(follows=("devices",)),
+    "ray_kwargs.ray_init.include_dashboard": Key(fixed="a run opens no port for its pages"),
+    "ray_kwargs.ray_init._temp_dir": Key(fixed="virc takes it away when a run ends"),
+    "ray_kwargs.ray_init.address": Key(fixed="the launcher knows the cluster"),
+    "algorithm.kl_ctrl": Key(instead="kl_loss_coef"),
+    "custom_reward_function": Key(instead="reward.total"),
+    "reward.custom_reward_function": Key(instead="reward.total"),
+}
+_REFUSED: Mapping[str, str] = {
+    "actor_rollout_ref.actor.fsdp_config.forward_only": "the policy is trained",
+    "actor_rollout_ref.actor.policy_loss.rollout_correction": "it is algorithm.rollout_correction",
+    "actor_rollout_ref.actor.rollout_n": "it follows from the setting n",
+    "actor_rollout_ref.actor.use_fused_kernels": "it is actor_rollout_ref.model.use_fused_kernels",
+    "actor_rollout_ref.actor.use_remove_padding": "it follows from the setting attention",
+    "actor_rollout_ref.actor.use_torch_compile": "it is actor_rollout_ref.actor.fsdp_config.use_torch_compile",
+    "actor_rollout_ref.model.custom_chat_template": "a model's chat protocol is that of its rows",
+    "actor_rollout_ref.model.hf_config_path": "weights, their configuration and their tokenizer are one folder",
+    "actor_rollout_ref.model.load_tokenizer": "conversations are encoded with it",
+    "actor_rollout_ref.model.target_parameters": "adapters of a stage are the setting lora",
+    "actor_rollout_ref.model.tokenizer_path": "weights, their configuration and their tokenizer are one folder",
+    "actor_rollout_ref.model.trust_remote_code": "code that comes with weights is not run",
+    "actor_rollout_ref.rollout.agent.agent_loop_manager_class": "rollouts are led by the setting rollout",
+    "actor_rollout_ref.rollout.calculate_log_probs": "the health of a run is told by them",
+    "actor_rollout_ref.rollout.checkpoint_engine.backend": "the trainer of a stage has one way to hand on weights",
+    "actor_rollout_ref.rollout.checkpoint_engine.custom_backend_module": "weights are handed on in one way",
+    "actor_rollout_ref.rollout.checkpoint_engine.engine_kwargs": "weights are handed on in one way",
+    "actor_rollout_ref.rollout.do_sample": "replies that are all alike teach nothing",
+    "actor_rollout_ref.rollout.engine_kwargs.sglang": "rollouts are written by the setting rollout_engine",
+    "actor_rollout_ref.rollout.engine_kwargs.trtllm": "rollouts are written by the setting rollout_engine",
+    "actor_rollout_ref.rollout.ignore_eos": "a reply ends where the model ends it",
+    "actor_rollout_ref.rollout.load_format": "weights come from the policy before the first rollout",
+    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": (
+        "it is actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
+    ),
+    "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz": "it follows from actor_rollout_ref.actor.use_dynamic_bsz",
+    "actor_rollout_ref.rollout.logprobs_mode": "the policy's are of that mode",
+    "actor_rollout_ref.rollout.n_gpus_per_node": "samplers share the devices of the policy",
+    "actor_rollout_ref.rollout.nnodes": "samplers share the devices of the policy",
+    "actor_rollout_ref.rollout.qat": "weights are trained as they are, not as quantized ones",
+    "actor_rollout_ref.rollout.repetition_penalty": "the loop of verl sets it to 1 whatever it is told",
+    "actor_rollout_ref.rollout.router_config_path": "rollouts are written by the setting rollout_engine",
+    "actor_rollout_ref.rollout.skip_tokenizer_init": "verl sets it to false whatever it is told",
+    "algorithm.gamma": "GRPO weighs all tokens of a reply alike",
+    "algorithm.lam": "GRPO weighs all tokens of a reply alike",
+    "data.apply_chat_template_kwargs": "a model's chat protocol is that of its rows",
+    "data.audio_key": "rows hold no sound",
+    "data.function_tool_path": "verl's own tools are not used, see the setting rollout",
+    "data.gen_batch_size": "it follows from the setting train_batch_size",
+    "data.image_key": "virc writes the rows that verl reads",
+    "data.image_patch_size": "our loop reads it next to the weights",
+    "data.mm_processor_kwargs": "pixels of an image are the setting max_pixels",
+    "data.prompt_key": "virc writes the rows that verl reads",
+    "data.return_full_prompt": "virc writes the rows that verl reads",
+    "data.return_multi_modal_inputs": "images are shown by our loop",
+    "data.return_raw_chat": "our loop reads it",
+    "data.tokenizer": "weights, their configuration and their tokenizer are one folder",
+    "data.tool_config_path": "verl's own tools are not used, see the setting rollout",
+    "data.train_max_samples": "a run knows one set of rows",
+    "data.trust_remote_code": "code that comes with weights is not run",
+    "data.val_batch_size": "verl takes all rows at once",
+    "data.video_key": "rows hold no films",
+    "reward_model.reward_manager": "a reward is the setting `reward`, which verl's own manager asks; `prime` is gone",
+    "trainer.checkpoint_callback_class": "virc looks after checkpoints",
+    "trainer.critic_warmup": "GRPO has no critic",
+    "trainer.default_hdfs_dir": "a run uploads nothing",
+    "trainer.del_local_ckpt_after_load": "virc looks after checkpoints",
+    "trainer.max_critic_ckpt_to_keep": "GRPO has no critic",
+    "trainer.use_v1": "verl takes its older trainer away, and virc knows the other",
+    "trainer.val_only": "a stage trains",
+    "trainer.validation_data_dir": "virc keeps rollouts, see the setting rollouts",
+    "transfer_queue.enable": "it carries rollouts between verl's processes",
+    "actor_rollout_ref.actor.checkpoint": "a run can be resumed and merged, of old checkpoints only the weights stay",
+    "actor_rollout_ref.actor.fsdp_config.qat": "weights are trained as they are, not as quantized ones",
+    "actor_rollout_ref.actor.qat": "weights are trained as they are, not as quantized ones",
+    "actor_rollout_ref.ref": "the reference model is held as the policy is, see the setting kl_loss_coef",
+    "actor_rollout_ref.rollout.agent.custom_async_server": "rollouts are written by the setting rollout_engine",
+    "actor_rollout_ref.rollout.disaggregation": "a sampler of a stage reads prompts and writes replies in one place",
+    "actor_rollout_ref.rollout.multi_turn": "verl's own tools are not used, see the setting rollout",
+    "actor_rollout_ref.rollout.trace": "the trainer of a stage traces nothing, see the setting rollouts",
+    "algorithm.filter_groups": "groups are drawn again by their reward, see the setting dynamic_sampling",
+    "critic": "GRPO has no critic",
+    "data.custom_cls": "rows are read by verl's own class",
+    "distillation": "a stage has no teacher",
+    "reward.reward_manager": "a reward is the setting `reward`, which verl's own manager asks; `prime` is gone",
+    "reward.reward_model": "a judge is the setting reward.judge, and runs outside of verl",
+    "reward.sandbox_fusion": "rewards run no code",
+    "reward_model": "verl 0.9.1 calls it reward, and the setting `reward` stands for that",
+    "sandbox_fusion": "rewards run no code",
+    "skip": "a stage learns from its own rollouts",
+    "trainer.v1": "it is for trainers that are not in step with their rollouts, which resume otherwise",
+    "transfer_queue.metrics": "a run opens no port for figures",
+    "actor_rollout_ref.model.lora": "adapters of a stage are the setting lora",
+}
+_DEAD: Mapping[str, str] = {
+    "actor_rollout_ref.actor.ppo_infer_micro_batch_size_per_gpu": "nothing in this version reads it",
+    "actor_rollout_ref.actor.use_prefix_grouper": "nothing in this version reads it",
+    "actor_rollout_ref.actor.use_rollout_log_probs": "nothing in this version reads it",
+    "actor_rollout_ref.hybrid_engine": "it is for trainers with a pool of samplers of their own",
+    "actor_rollout_ref.model.generation_config": "verl finds it next to the weights",
+    "actor_rollout_ref.nccl_timeout": "nothing in this version reads it",
+    "actor_rollout_ref.rollout.checkpoint_manager_class": "it is for trainers with a pool of samplers of their own",
+    "actor_rollout_ref.rollout.custom": "nothing in this version reads it",
+    "actor_rollout_ref.rollout.layer_name_map": "nothing in this version reads it",
+    "actor_rollout_ref.rollout.multi_stage_wake_up": "it is for SGLang",
+    "actor_rollout_ref.rollout.over_sample_rate": "it is for SGLang",
+    "actor_rollout_ref.rollout.server": "it is for SGLang",
+    "actor_rollout_ref.rollout.sglang_engine_mode": "it is for SGLang",
+    "actor_rollout_ref.rollout.standalone_gpu_memory_utilization": (
+        "it is for trainers with a pool of samplers of their own"
+    ),
+    "algorithm.use_pf_ppo": "nothing in this version reads it",
+    "data.return_raw_input_ids": "nothing in this version reads it",
+    "data.reward_fn_key": "nothing in this version reads it",
+    "data.truncation": "this version stores it and looks at it no more; longer prompts are left out before",
+    "model_engine": "it chooses among verl's files before any key is read",
+    "trainer.balance_batch": "this version always balances",
+    "trainer.esi_redundant_time": "nothing in this version reads it",
+    "trainer.ray_wait_register_center_timeout": "nothing in this version reads it",
+    "algorithm.pf_ppo": "nothing in this version reads it",
+}
+KEYS = KeyTable(_KEYS, _REFUSED, _DEAD, is_nested=True)
