@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,6 @@ from support.solving import answer, picture
 
 from virc.reasoning.protocol import own_protocol
 from virc.tools import registry as tools
-from virc_cli.console import events
 
 
 def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -29,16 +26,6 @@ def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_pat
     assert {id: line["answer"] for id, line in found.items()} == {"a": "q a", "b": "q b", 3: "q 3"}
     assert "3 rows: 3 answered, 0 without an answer, 0 failed" in done.err
     assert not any("view" in line for line in found.values()), "of rows whose answer is a box alone"
-
-
-def test_what_was_done_to_a_conversation_is_said_of_its_row(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
-    with serve(echo) as server:
-        done = batch(problems(image, 0), server, "--max-requests", 1)
-    said = "the limit of requests or tokens is near: the model is asked for its answer"
-    assert f"warning: row 0: {said}\n" in done.err
-    assert read(tmp_path / "out")[0]["warnings"] == [said]
 
 
 def test_every_row_is_drawn_from_a_seed_of_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -211,31 +198,6 @@ def test_as_many_rows_as_asked_are_in_work_at_a_time(batch: Callable[..., Any], 
         assert batch(problems(image, *range(8)), server, "--concurrency", 4).code == 0
 
 
-def test_one_at_a_time_keeps_the_order(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
-    with serve(echo) as server:
-        batch(problems(image, *range(10)), server, "--concurrency", 1)
-    assert [line["id"] for line in read(tmp_path / "out")] == list(range(10))
-
-
-@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="files are not numbered here")
-def test_image_paths_of_rows_that_come_through_a_pipe_start_from_here(clean: Path) -> None:
-    picture(clean / "here.png")
-    reading, writing = os.pipe()
-    os.write(writing, json.dumps({"id": 1, "image": "here.png", "question": "q"}).encode())
-    os.close(writing)
-    with serve(echo) as server:
-        done = virc("batch", f"/dev/fd/{reading}", "--endpoint", server.url)
-    os.close(reading)
-    assert [line["answer"] for line in done.lines] == ["q"]
-
-
-def test_samples_vote_in_every_row(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
-    with serve(echo) as server:
-        batch(problems(image, "a"), server, "--samples", 3)
-    (line,) = read(tmp_path / "out")
-    assert line["votes"] == [{"answer": "q a", "count": 3}]
-
-
 def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, 1))
     (tmp_path / "link").symlink_to(source)
@@ -243,29 +205,6 @@ def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     for out in (source, tmp_path / "link"):
         assert virc("batch", source, "--to", out).code == 2
     assert source.read_bytes() == before
-
-
-def test_a_missing_batch_file_is_a_data_error(tmp_path: Path) -> None:
-    for source in (tmp_path / "gone", tmp_path):
-        assert virc("batch", source).code == 5
-
-
-def test_progress_says_how_fast_it_is_and_how_long_it_takes(
-    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serve(echo) as server:
-        quiet = batch(problems(image, *range(4)), server)
-        monkeypatch.setattr(events, "_IN_FILES", 0)
-        told = batch(problems(image, *range(8)), server, "--concurrency", 1)
-    assert quiet.err.count(" rows: ") == 1
-    lines = [line for line in told.err.splitlines() if "rows/s" in line]
-    assert re.fullmatch(
-        r"5 of 8, [\d.]+ rows/s, about \d+ s left, [\d,]+ tokens; 1 rows: 1 answered, .*; 4 were done before", lines[0]
-    )
-    assert "left" not in lines[-1]
-    counted = sum(sum(line["tokens"].values()) for line in read(tmp_path / "out") if line["id"] > 3)
-    assert lines[-1].startswith("8 of 8, ")
-    assert f", {counted:,} tokens; 4 rows: 4 answered" in lines[-1]
 
 
 def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -29,15 +28,6 @@ def test_a_row_has_its_images_question_and_what_passes_through() -> None:
     assert row.passed == {"question": "q", "answer": "3", "level": {"n": 2}}
 
 
-def test_a_row_says_that_it_has_no_image() -> None:
-    (row,) = rows({"id": 1, "images": [], "question": "q"})
-    assert (row.images, row.fault) == ((), None)
-
-
-def test_several_images_keep_their_order() -> None:
-    assert rows({"id": 1, "images": ["b", "a"], "question": "q"})[0].images == ("b", "a")
-
-
 @pytest.mark.parametrize(
     ("choices", "question"),
     [([97, "102"], "q Choices: 97 102"), (["red car", "bus"], "q Choices: red car; bus"), ([], "q"), (None, "q")],
@@ -52,28 +42,12 @@ def test_choices_stand_behind_the_question(choices: object, question: str) -> No
     [
         b"{",
         b"\xff\xfe",
-        b'{"id": 1, "image": "a", "question": "caf\xe9"}',
-        b'{"id": "\xe9", "image": "a", "question": "q"}',
-        b"[1]",
-        b"NaN",
         b"[" * 100_000,
-        b'{"id": 1, "image": "a", "question": ' + b"[" * 100_000,
         b'{"id": "\\ud800", "image": "a", "question": "q"}',
-        {"image": "a", "question": "q"},
-        {"id": None, "image": "a", "question": "q"},
         {"id": True, "image": "a", "question": "q"},
-        {"id": 1.5, "image": "a", "question": "q"},
         {"id": 1, "question": "q"},
-        {"id": 1, "image": "a"},
-        {"id": 1, "image": "a", "question": "  "},
-        {"id": 1, "image": "a", "question": "  ", "choices": [1]},
-        {"id": 1, "image": "a", "images": ["b"], "question": "q"},
-        {"id": 1, "image": 3, "question": "q"},
-        {"id": 1, "images": None, "question": "q"},
         {"id": 1, "images": ["a"] * (MAX_IMAGES + 1), "question": "q"},
         {"id": 1, "image": "a", "question": "x" * (MAX_QUESTION + 1)},
-        {"id": 1, "image": "a", "question": "q", "choices": ["x" * MAX_QUESTION]},
-        {"id": 1, "image": "a", "question": "q", "choices": [[]]},
     ],
     ids=lambda content: str(content)[:40],
 )
@@ -84,10 +58,6 @@ def test_a_wrong_row_is_a_fault_that_names_its_line_and_the_next_goes_on(content
     assert wrong.fault.message.startswith("line 2: ")
     assert "\n" not in wrong.fault.message
     assert (before.fault, after.fault) == (None, None)
-
-
-def test_the_id_of_a_wrong_row_is_known_where_it_can_be_read() -> None:
-    assert rows({"id": "x", "question": 3})[0].id == "x"
 
 
 def test_a_line_that_never_ends_is_skipped_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,21 +154,6 @@ def test_a_row_already_handed_out_when_the_batch_ends_is_not_begun() -> None:
     assert begun == [1]
 
 
-def test_rows_are_worked_on_at_the_same_time() -> None:
-    together = threading.Barrier(4, timeout=60)
-
-    def work(_: Row) -> None:
-        together.wait()
-
-    in_parallel([Row(n) for n in range(8)], work, 4, threading.Event())
-
-
-def test_every_row_is_worked_on_once() -> None:
-    seen: list[int] = []
-    in_parallel([Row(n) for n in range(500)], lambda row: seen.append(row.line), 5, threading.Event())
-    assert sorted(seen) == list(range(500))
-
-
 @pytest.mark.parametrize("workers", [1, 4])
 def test_what_work_raises_ends_the_batch_and_is_raised(workers: int) -> None:
     done, stop = list[int](), threading.Event()
@@ -233,27 +188,14 @@ def test_an_interruption_while_rows_are_read_does_not_wait_for_the_work() -> Non
     busy.set()
 
 
-def test_numbers_pass_through_as_they_came() -> None:
-    passed: dict[str, Any] = rows(b'{"id":1,"image":"a","question":"q","n":12345678901234567890,"f":1.5}')[0].passed
-    assert (passed["n"], passed["f"]) == (12345678901234567890, 1.5)
-
-
 @pytest.mark.parametrize(
     ("columns", "choices"),
     [
         ({"A": "red", "B": "blue", "C": ""}, ["red", "blue"]),
-        ({"options": ["red", "blue"]}, ["red", "blue"]),
         ({"options": "['red', 'blue']"}, ["red", "blue"]),
         ({"Candidates": "red; blue"}, ["red", "blue"]),
-        ({"option2": "blue", "option1": "red"}, ["red", "blue"]),
-        ({"Option A": "red", "Option B": "blue", "Option C": None}, ["red", "blue"]),
-        ({"choice_0": "red", "choice_1": 2}, ["red", 2]),
-        ({f"opt{number}": str(number) for number in range(1, 11)}, [*map(str, range(1, 11))]),
         ({"option1": "red", "option3": "blue"}, None),
         ({"A": "red"}, None),
-        ({"A": "red", "B": ""}, None),
-        ({"a": "red", "b": "blue"}, None),
-        ({"option1": "red", "option2": "blue", "option4": "green"}, None),
         ({"choices": ["x", "y"], "A": "red", "B": "blue"}, ["x", "y"]),
     ],
 )
@@ -279,42 +221,17 @@ def test_of_columns_only_what_belongs_to_the_question_is_told() -> None:
     ("text", "choices"),
     [
         ("A. red\nB. blue\nC. green", ["A. red", "B. blue", "C. green"]),
-        ("(A) red (B) dark blue", ["(A) red", "(B) dark blue"]),
-        ("A: red; B: blue;", ["A: red", "B: blue"]),
         ("Options: a) red, or so, b) blue", ["a) red, or so", "b) blue"]),
         ("A. 1.5 B. 2", ["A. 1.5", "B. 2"]),
         ("red; dark blue", ["red", "dark blue"]),
-        ("red\nblue, or green\n", ["red", "blue, or green"]),
-        ("", []),
-        ("Options:\nred\nblue", ["red", "blue"]),
-        ("1. red\n2. blue", ["1. red", "2. blue"]),
-        ("A. red\n(B) blue", ["A. red", "(B) blue"]),
         ("5 &lt; x; x &gt; 5", ["5 &lt; x", "x &gt; 5"]),
-        ("U.S.; U.K.", ["U.S.", "U.K."]),
-        ("AT&T; Verizon", ["AT&T", "Verizon"]),
         ("['red' 'dark blue'\n 'it is \\'x\\' ']", ["red", "dark blue", "it is 'x' "]),
         ("N/A", []),
-        ("None", []),
-        ("nan", []),
-        (" - ", []),
         ("A. red\nC. blue\nD. green", None),
-        ("B.\nC.\nD.", None),
-        ("2. red\n3. blue", None),
-        ("A. red\nA. blue", None),
-        (" ".join(f"({letter}) x{letter}" for letter in "ABCDEFGHIJK"), None),
-        ("\n".join(f"{letter}. x" for letter in "ABCDEFGHIJK"), None),
         ("red\nblue\nAnswer:", None),
-        ("The cat sits on\nthe mat.\nThe dog runs.", None),
-        ("5 &lt; x", None),
         ("red, blue", None),
-        ("yes/no", None),
-        ("red; blue | green", None),
-        ("A. red C. blue", None),
-        ("A. red B. blue A. green", None),
         ("(A) angle A. x (B) angle B. y", None),
         ("A. red\nB. blue\nAnswer with a letter.", None),
-        ("Pick one: A. red B. blue", None),
-        ("red", None),
     ],
 )
 def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: list[str] | None) -> None:
@@ -340,8 +257,6 @@ def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: l
     [
         ("Which is red?\nChoices:\n(A) this\n(B) that", "Which is red?", 2),
         ("Which? A. 5 B. 6 C. 7", "Which?", 3),
-        ("Who is A. B. Smith?", "Who is A. B. Smith?", 0),
-        ("What is A. in the figure?", "What is A. in the figure?", 0),
         ("Is AB) longer, C. or D?", "Is AB) longer, C. or D?", 0),
     ],
 )
@@ -354,10 +269,7 @@ DATA_URL = "data:image/png;base64,AAAA"
 
 
 @pytest.mark.parametrize("column", ["images", "image_urls"])
-@pytest.mark.parametrize(
-    ("cell", "images"),
-    [("a.png", ("a.png",)), ("a.png; b.png", ("a.png", "b.png")), ("a|b", ("a", "b")), (DATA_URL, (DATA_URL,))],
-)
+@pytest.mark.parametrize(("cell", "images"), [("a.png; b.png", ("a.png", "b.png")), (DATA_URL, (DATA_URL,))])
 def test_a_cell_lists_names_or_has_one_data_url(column: str, cell: str, images: tuple[str, ...]) -> None:
     content = {"id": 1, column: cell, "question": "q"}
     row = read_row(1, 1, content, resolve(content, {} if column == "images" else {"image": column}))
@@ -365,7 +277,7 @@ def test_a_cell_lists_names_or_has_one_data_url(column: str, cell: str, images: 
 
 
 @pytest.mark.parametrize(
-    ("photo", "is_copied"), [("a.png", True), (DATA_URL, False), ("iVBORw0KGgo" + "A" * 90, False), (b"\x89PNG", False)]
+    ("photo", "is_copied"), [("a.png", True), ("iVBORw0KGgo" + "A" * 90, False), (b"\x89PNG", False)]
 )
 def test_a_picture_inside_a_row_is_not_copied(photo: object, is_copied: bool) -> None:
     content = {"id": 1, "photo": photo, "question": "q"}

@@ -5,18 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from virc.core.errors import NetworkError, NoAnswerError
 from virc.reasoning.calls import ToolError
-from virc.reasoning.images import OpenedImage, open_image
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Asked
 from virc.solving.pipelines import Interpreter, Output
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.tools import python
 
-PICTURE = OpenedImage(Image.new("RGB", (8, 6), "red"))
 Sandbox = Callable[..., Any]
 """Gets the past, the code, the images, the machine, the limits, whether the state is kept, and what is around it."""
 
@@ -70,38 +66,6 @@ def test_what_code_prints_and_shows_comes_back(
     )  # fmt: skip
 
 
-def test_exact_code_that_fails_ends_the_problem_by_its_last_line(interpreter: Callable[[Sandbox], Interpreter]) -> None:
-    reply = printed("a", "Traceback\nNameError: name 'x' is not defined\n", fault=True)
-    with running(Branch(Run(1))):
-        assert interpreter(lambda *_: (reply, [], None)).run("x").endswith("is not defined")
-        with pytest.raises(NoAnswerError, match=r"^code of the pipeline failed: NameError: name 'x' is not defined$"):
-            interpreter(lambda *_: (reply, [], None)).run("x", exact=True)
-
-
-def test_a_piece_of_code_finds_the_state_and_the_pictures_of_those_before_it(
-    interpreter: Callable[[Sandbox], Interpreter],
-) -> None:
-    given: list[tuple[Any, ...]] = []
-
-    def sandbox(past: object, text: str, images: Any, machine: Any, limits: Any, kept: bool, around: Any) -> Any:
-        names = [(each.image.file, each.image.name, open_image(each.png(), "it").size) for each in images]
-        given.append((past, text, names, limits.seconds, kept, dict(around.variables), around.max_calls))
-        if text == "die":
-            raise pool.DiedError("it took over 3 s and was ended. Its state is lost.")
-        return printed(), [], f"past {text}"
-
-    shared = interpreter(sandbox)
-    with running(Branch(Run(1))):
-        shared.run("```\n1\n```", [PICTURE, Image.new("L", (5, 4))], {"a": "b\ud83d"}, seconds=3)
-        assert shared.run("die", calls=7) == "it took over 3 s and was ended."
-        shared.run("3", [OpenedImage(Image.new("RGB", (7, 7)))])
-    pictures = [("image_0.png", "image_0", (8, 6)), ("image_1.png", "image_1", (5, 4))]
-    first, second, third = given
-    assert first[1:] == ("1", pictures, 3, True, {"a": "b?"}, 32)
-    assert second == ("past 1", "die", pictures, 20, True, {}, 7)
-    assert third[:3] == ("past 1", "3", [*pictures, ("image_0.png", "image_0", (7, 7))])  # the later is found
-
-
 def fails(error: Exception) -> Callable[..., Any]:
     def function(what: object) -> object:
         raise error
@@ -153,33 +117,3 @@ def test_a_call_gets_json_and_pictures_and_is_in_the_step(
     assert [(each.function, each.output, each.error) for each in step.calls] == (
         [] if output is None else [("look", output, answer.error)]
     )
-
-
-def test_pictures_of_a_call_go_out_and_come_back(interpreter: Callable[[Sandbox], Interpreter]) -> None:
-    made = [Image.new("RGB", (5, 4), "blue"), PICTURE]
-    answers: list[Answer] = []
-
-    def sandbox(*given: Any) -> Any:
-        assert given[-1].functions == {"look": ("what", "how=")}
-        asked = Asked(1, "look", {"what": [{"image": 0}, 7], "how": {"image": 0}}, ((8, 6),))
-        answers.append(given[-1].answer(asked, [b"\xff\0\0" * 48]))
-        return printed(), [], None
-
-    step = ran(lambda: interpreter(sandbox).run("1", functions={"look": lambda what, how=1: made}))
-    assert [open_image(each, "it").tobytes() for each in answers[0].images] == [
-        made[0].tobytes(), PICTURE.pixels.tobytes(),
-    ]  # fmt: skip
-    (called,) = step.calls
-    assert (called.arguments, called.output) == (
-        '{"what": ["8x6", 7], "how": "8x6"}',
-        "picture of 5 x 4 px\npicture of 8 x 6 px",
-    )
-    assert called.pictures == ((8, 6),)
-
-
-def test_a_role_that_fails_in_a_call_ends_the_problem(interpreter: Callable[[Sandbox], Interpreter]) -> None:
-    def sandbox(*given: Any) -> Any:
-        given[-1].answer(Asked(1, "look", {"what": 1}), [])
-
-    with running(Branch(Run(1))), pytest.raises(NetworkError, match="gone"):
-        interpreter(sandbox).run("1", functions={"look": fails(NetworkError("gone"))})

