@@ -15,8 +15,11 @@ from virc.engines.environment import place_before
 from virc.engines.key_table import KeyTable
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
+from virc.engines.llamafactory.keys import KEYS as SUPERVISED_KEYS
+from virc.engines.llamafactory.keys import PREFERENCE_KEYS
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
+from virc.engines.verl.keys import KEYS as VERL_KEYS
 from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 from virc.stages import dpo, rl, sft
@@ -70,9 +73,9 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 ENGINES: Mapping[str, Engine] = {
-    "sft": Engine(llamafactory, llamafactory_log, llamafactory.KEYS, sft.contradictions),
-    "dpo": Engine(llamafactory, llamafactory_log, llamafactory.PREFERENCE_KEYS, dpo.contradictions),
-    "rl": Engine(verl, verl_log, verl.KEYS, rl.contradictions),
+    "sft": Engine(llamafactory, llamafactory_log, SUPERVISED_KEYS, sft.contradictions),
+    "dpo": Engine(llamafactory, llamafactory_log, PREFERENCE_KEYS, dpo.contradictions),
+    "rl": Engine(verl, verl_log, VERL_KEYS, rl.contradictions),
 }
 """Kind of a stage -> its engine."""
 

@@ -13,6 +13,7 @@ from virc.core.errors import ConfigError
 from virc.engines import registry as engines
 from virc.engines.llamafactory import log
 from virc.engines.llamafactory import plan as planner
+from virc.engines.llamafactory.keys import PREFERENCE_KEYS
 from virc.runs.metrics import Metric
 from virc.stages.context import Place
 from virc.stages.dpo import Config, contradictions
@@ -148,7 +149,7 @@ def test_the_engine_reads_no_refused_key_for_preferences() -> None:
     files = [f"train/{kind}/{part}.py" for kind in ("dpo", "kto") for part in ("trainer", "workflow")]
     files += ["data/processor/pairwise.py", "data/processor/feedback.py"]
     text = "".join((site / "llamafactory" / file).read_text() for file in files)
-    unread = [name for name, why in planner.PREFERENCE_KEYS.dead.items() if why == "it is for supervised training"]
+    unread = [name for name, why in PREFERENCE_KEYS.dead.items() if why == "it is for supervised training"]
     assert len(unread) == 10
     assert not [name for name in unread if re.search(rf"\.{name}\b", text)]
     assert all(re.search(rf"\.{name}\b", text) for name in ("pref_beta", "simpo_gamma", "ld_alpha"))
