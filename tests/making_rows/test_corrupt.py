@@ -13,24 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.servers import Body, images_of, serve
+from support.tables import each_case
 
-from virc.core.errors import UsageError
 from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
-from virc_zoo.vicrit.operators import corrupt
-from virc_zoo.vicrit.operators.corrupt import (
-    WORDS,
-    Change,
-    Options,
-    Proposed,
-    UnfitError,
-    by_rules,
-    changed,
-    difference,
-    is_only,
-    put_in,
-)
+from virc_zoo.vicrit.operators.corrupt import UnfitError, by_rules, changed
 
 CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
 
@@ -87,7 +75,7 @@ def test_comparing_the_texts_finds_one_change(tmp_path: Path) -> None:
         assert row["caption"] == CAPTION
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kind", "text", "expected"),
     [
         ("number", "Ten men.", {"Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}),
@@ -116,18 +104,7 @@ def test_rules_change_words_of_their_kind(kind: Any, text: str, expected: set[st
     assert found == expected
 
 
-def test_every_word_can_be_changed_into_each_of_its_group() -> None:
-    for groups in WORDS.values():
-        for group in groups:
-            phrases = group.split("/")
-            assert len(phrases) == len(set(phrases)) > 1
-            for word in phrases:
-                for other in phrases:
-                    if other != word:
-                        assert changed(f"It is {word} it.", word, other)[0] == f"It is {other} it."
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("text", "original", "replacement", "rule"),
     [
         ("a red car", "red", "red", "nothing changed"),
@@ -149,66 +126,6 @@ def test_a_change_that_cannot_be_found_is_refused(text: str, original: str, repl
     assert rule != "phrase not there once" or caught.value.why.startswith(f"{original!r} stands ")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        ("a red car", "a blue car", "blue"),
-        ("a red car", "a red car", ""),
-        ("a red car.", "a red van.", "van"),
-        ("a red car", "an old red car", "an old"),
-        ("a large red car", "a red car", ""),
-        ("so a car", "so a a car", "a"),
-        ("a red car and a van", "a blue car and a bus", "blue car and a bus"),
-        ("", "new", "new"),
-        ("ein grünes Auto", "ein grünes Haus", "Haus"),
-        ("猫が 二匹", "犬が 二匹", "犬が"),
-    ],
-)
-def test_the_difference_has_all_that_differs(before: str, after: str, expected: str) -> None:
-    start, end = difference(before, after)
-    assert after[start:end] == expected
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (Change(2, 6, "red", "blue"), True),
-        (Change(2, 10, "red car", "blue car"), True),
-        (Change(7, 10, "car", "car"), False),
-        (Change(2, 6, "green", "blue"), False),
-        (Change(0, 0, "", ""), False),
-    ],
-)
-def test_a_change_elsewhere_is_not_the_one_found(change: Change, expected: bool) -> None:
-    assert is_only("a red car", "a blue car", change) is expected
-
-
-def test_several_changes_are_where_they_are_said_to_be() -> None:
-    proposed = [Proposed("three dogs", "one big cat"), Proposed("Two", "seventeen"), Proposed("large", "small", "size")]
-    made, changes = put_in(CAPTION, proposed)
-    assert (
-        made
-        == "Seventeen red cars, one old, stand in front of a small wooden house. On the left there are one big cat."
-    )
-    assert [made[each["start"] : each["end"]] for each in changes] == ["one big cat", "Seventeen", "small"]
-    assert [each["original"] for each in changes] == ["three dogs", "Two", "large"]
-    assert [each["detail"] for each in changes] == ["", "", "size"]
-
-
-@pytest.mark.parametrize(
-    ("proposed", "rule"),
-    [
-        ([Proposed("red cars", "blue vans"), Proposed("blue", "green")], "changes overlap"),
-        ([Proposed("red", "blue"), Proposed("red", "green")], "phrase not there once"),
-        ([Proposed("red cars", "green vans"), Proposed("Two green vans", "nine mice")], "changes overlap"),
-    ],
-)
-def test_changes_of_changes_are_refused(proposed: list[Proposed], rule: str) -> None:
-    with pytest.raises(UnfitError) as caught:
-        put_in(CAPTION, proposed)
-    assert caught.value.rule == rule
-
-
 def proposal(*pairs: tuple[str, str]) -> str:
     return json.dumps({"changes": [{"original": old, "replacement": new, "detail": "it is not"} for old, new in pairs]})
 
@@ -222,7 +139,7 @@ def test_a_teacher_sees_the_picture_and_changes_a_noun(tmp_path: Path) -> None:
     assert CAPTION in json.dumps(body)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "rule"),
     [
         ("I cannot.", "no such JSON"),
@@ -252,28 +169,3 @@ def test_faults_of_an_answer_are_added_beside_it(tmp_path: Path) -> None:
     (folder := tmp_path / "one").mkdir()
     (row,), _ = by_model(folder, rows, proposal(("red", "blue")), column="answer", most=5)
     assert (row["corrupted"], row["answer"]) == ("Two blue cars and a dog.", "Two red cars and a dog.")
-
-
-def test_texts_without_a_phrase_are_left_out(tmp_path: Path) -> None:
-    assert corrupted(tmp_path, rows_file(tmp_path, "A bird.", "", None, 5, CAPTION)) != []
-    assert rules(tmp_path) == {"no such phrase": 1, "no text": 3}
-
-
-def test_the_same_seed_changes_the_same_phrases(tmp_path: Path) -> None:
-    rows = rows_file(tmp_path, *[CAPTION] * 20)
-    first, again, other = (corrupted(tmp_path, rows, f"n{at}", seed=seed) for at, seed in enumerate((1, 1, 2)))
-    assert first == again != other
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"kinds": ["noun"]}, {"most": 2}, {"kinds": []}, {"kinds": ["verb"]}, {"by": "hand"}, {"by": "model", "most": 0}],
-)
-def test_what_nobody_can_do_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        corrupted(tmp_path, rows_file(tmp_path, CAPTION), **options)
-
-
-def test_rules_need_no_model() -> None:
-    assert corrupt.roles(Options()) == {}
-    assert list(corrupt.roles(Options(by="model"))) == ["teacher"]

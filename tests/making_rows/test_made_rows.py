@@ -6,22 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from making_rows.made import picture, read_rows, write_rows
 from PIL import Image
 from support.called import virc
 from support.entry import ROOT
+from support.tables import each_case
 
-from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.core.tables import parquet
-from virc.data.make import registry
 from virc.data.make import run as making
-from virc.data.make.operator import Means
 from virc.data.make.run import make
 
 OPERATOR = '''
@@ -84,7 +81,7 @@ def test_one_row_becomes_several_with_pictures_and_ids_of_their_own(turn: str, t
     assert not [path for path in (tmp_path / "to").iterdir() if "progress" in path.name or "lock" in path.name]
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv"])
+@each_case("ending", [".jsonl", ".json", ".parquet", ".csv"])
 def test_rows_of_any_format_keep_their_columns(ending: str, tmp_path: Path) -> None:
     rows = [{"id": at, "level": at % 5, "name": f"n{at}"} for at in range(20)]
     file = tmp_path / f"rows{ending}"
@@ -144,50 +141,6 @@ def test_rows_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_rows_that_no_json_holds_are_left_out(tmp_path: Path) -> None:
-    lines = ['{"id": 1, "text": "\\ud800"}', '{"id": 2}', '{"id": 3, "far": ' + "9" * 30 + "}"]
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
-    fields = make("select", [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl", {"column": "id"})
-    assert fields["rows"] == 3
-    assert {"id": 2} in read_rows(tmp_path / "new.jsonl")
-    assert fields["left_out"]["unreadable"] == 3 - fields["kept"] > 0
-
-
-def test_texts_that_look_like_pictures_stay(tmp_path: Path) -> None:
-    """Pictures of one name in two folders get names of their own; ids and answers are no pictures."""
-    files = []
-    for folder in "ab":
-        name = picture(tmp_path / folder / "x.png", ord(folder))
-        row = {"id": f"{folder}.png", "images": [None, name], "question": "x.png", "answer": "x.png"}
-        files.append(str(write_rows(tmp_path / folder / "rows.jsonl", [row])))
-    make("select", files, tmp_path / "new.jsonl", {"column": "id"})
-    rows = read_rows(tmp_path / "new.jsonl")
-    assert [(row["id"], row["question"], row["answer"]) for row in rows] == [
-        ("a.png", "x.png", "x.png"), ("b.png", "x.png", "x.png"),
-    ]  # fmt: skip
-    shown = [(tmp_path / row["images"][1]).read_bytes() for row in rows]
-    assert shown == [(tmp_path / folder / "x.png").read_bytes() for folder in "ab"]
-
-
-def test_a_continued_run_refuses_other_files(turn: str, tmp_path: Path) -> None:
-    """Rows are the same in another file, whose folder may have other pictures."""
-    rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
-    rows[9]["wrong"] = True
-    file = write_rows(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(ConfigError, match="KeyError"):
-        make(turn, [str(file)], tmp_path / "new.jsonl")
-    with pytest.raises(ConfigError, match="was begun with rows"):
-        make(turn, [str(write_rows(tmp_path / "other.jsonl", rows))], tmp_path / "new.jsonl")
-
-
-def test_mixed_files_have_no_id_twice(tmp_path: Path) -> None:
-    files = [str(write_rows(tmp_path / name / "rows.jsonl", LEVELS)) for name in "ab"]
-    fields = make("mix", files, tmp_path / "new.jsonl", {"weights": [1, 3]})
-    found = [row["id"] for row in read_rows(tmp_path / "new.jsonl")]
-    assert len(set(found)) == len(found) == 27
-    assert fields["left_out"] == {"weight": 13}
-
-
 def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
     rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
     rows[2]["bad"], events = True, list[Event]()
@@ -220,7 +173,7 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@each_case("at", [1, 2, 3])
 def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
     at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,38 +208,6 @@ def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
     assert done == ["select", "curriculum", "select"]
     assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 16, {"3 select: min": 4})
     assert [row["level"] for row in read_rows(tmp_path / "to" / "new.jsonl")] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
-
-
-@pytest.mark.parametrize(
-    ("steps", "settings", "rows", "to", "said"),
-    [
-        ("- operator: select\n  column: x\n", [], "rows.jsonl", "new.jsonl", "was begun with other steps"),
-        (None, ["seed=2"], "rows.jsonl", "new.jsonl", "was begun with other steps"),
-        (None, [], "others.jsonl", "new.jsonl", "was begun with other steps"),
-        (None, [], "rows.jsonl", "rows.jsonl", "is there already"),
-        (None, ["column=x"], "rows.jsonl", "new.jsonl", "--set column is an option of one operator"),
-    ],
-)
-def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
-    steps: str | None, settings: list[str], rows: str, to: str, said: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    for name in ("rows.jsonl", "others.jsonl"):
-        write_rows(tmp_path / name, LEVELS)
-    listed = tmp_path / "steps.yaml"
-    listed.write_text("- operator: select\n  column: level\n")
-
-    def run(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(making, "write_lines", run)
-    with pytest.raises(KeyboardInterrupt):
-        make(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
-    listed.write_text(steps or listed.read_text())
-    with pytest.raises(VircError, match=said) as refused:
-        make(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
-    hint = {"was begun": f"rm {tmp_path}/new.jsonl.steps {tmp_path}/.new.step*", "--set col": f"write it into {listed}"}
-    assert hint.get(said[:9], "choose another --to, or remove it") in (refused.value.hint or "")
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
@@ -326,7 +247,7 @@ def test_a_continued_run_refuses_what_has_changed(
     assert not (tmp_path / "new.jsonl").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("operator", "to", "options", "said"),
     [
         ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
@@ -362,52 +283,6 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert len(file.read_text().splitlines()) == 20
 
 
-@pytest.mark.parametrize(
-    ("steps", "said"),
-    [
-        ("operator: select", "is no list of operators"),
-        ("[]", "is no list of operators"),
-        ("- {operator: split}\n- {operator: split, name: b}\n- {operator: split}", "two steps of .* write n.heldout"),
-        ("- {operator: split}\n- {operator: split}", r"two steps of .* write n.heldout.jsonl"),
-        ("- {column: level}", "step 1 of"),
-        ("- {operator: select, column: level}\n- {operator: select, colum: level}", "unknown option 'colum'"),
-    ],
-)
-def test_a_wrong_list_of_operators_is_refused_at_once(steps: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "steps.yaml").write_text(steps)
-    with pytest.raises(UsageError, match=said):
-        make(str(tmp_path / "steps.yaml"), [str(write_rows(tmp_path / "rows.jsonl", LEVELS))], tmp_path / "n.jsonl")
-    assert not list(tmp_path.glob("*n.jsonl*"))
-
-
-@pytest.mark.parametrize(("name", "said"), [("rows.jsonl", "there is no file"), ("", "is a folder")])
-def test_what_is_no_file_of_rows_leaves_nothing_behind(name: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=said):
-        make("select", [str(tmp_path / name)], tmp_path / "new.jsonl", {"column": "x"})
-    assert not list(tmp_path.iterdir())
-
-
-def test_texts_of_settings_stay_texts(tmp_path: Path) -> None:
-    file = str(write_rows(tmp_path / "rows.jsonl", [{"id": "0012"}, {"id": "12"}]))
-    make("select", [file], tmp_path / "new.jsonl", ["column=id", "contains=0012"])
-    assert read_rows(tmp_path / "new.jsonl") == [{"id": "0012"}]
-
-
-def test_each_operator_documents_its_options() -> None:
-    for operator in map(registry.get, registry.names()):
-        described = registry.described(operator)
-        assert operator.title
-        assert operator.title.endswith(".")
-        assert set(described) == {each.name for each in msgspec.structs.fields(operator.options)}
-        assert [name for name, (about, _) in described.items() if not about] == []
-    assert registry.names() == sorted(registry.names())
-    assert {"hide", "pair", "search"} < {*registry.names()}  # of systems
-    assert registry.described(registry.get("select"))["column"] == (
-        "the column; a dot leads into an object.", "required",
-    )  # fmt: skip
-    assert registry.described(registry.get("teacher"))["steps"][1] == {}
-
-
 @pytest.mark.integration
 def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
     package, info = tmp_path / "site" / "turner", tmp_path / "site" / "turner-1.0.dist-info"
@@ -431,21 +306,6 @@ def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
     assert [row["quarters"] for row in read_rows(tmp_path / "new.jsonl")] == [2, 0]
 
 
-def test_a_reward_that_cannot_be_had_is_said(tmp_path: Path) -> None:
-    def graded(system: str, role: str) -> Any:
-        assert (system, role) == ("mine", "writer")
-        return lambda problem, rollout: 0.5 if problem == "good" else None
-
-    options, to = SimpleNamespace(seed=0), tmp_path / "n.jsonl"
-    bare: Any = Means[Any](options, 0, to)
-    with pytest.raises(ConfigError, match="nothing is given that has the reward of mine"):
-        bare.reward("mine", "writer", "good", None)
-    means: Any = Means[Any](options, 0, to, grader=graded)
-    assert means.reward("mine", "writer", "good", None) == 0.5
-    with pytest.raises(DataError, match="a term of the reward of mine cannot be had"):
-        means.reward("mine", "writer", "bad", None)
-
-
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Six rows with a pass rate each."""
@@ -466,53 +326,3 @@ def test_the_command_makes_rows_as_it_is_told(rows: str, tmp_path: Path) -> None
     (tmp_path / "steps.yaml").write_text(steps)
     assert virc("data", "make", "steps.yaml", rows, rows, "--to", "some.jsonl").out == "some.jsonl\n"
     assert [row["id"] for row in read_rows(tmp_path / "some.jsonl")] == [3, 4] * 2
-
-
-def test_the_seed_of_the_command_is_that_of_the_operator(turn: str, rows: str, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", size=(8, 6))
-    write_rows(tmp_path / "rows.jsonl", [{"id": at, "image": "a.png"} for at in range(8)])
-
-    def turned(name: str, *words: str) -> list[int]:
-        assert virc("data", "make", turn, rows, "--to", name, *words).code == 0
-        return [row["quarters"] for row in read_rows(tmp_path / name)]
-
-    assert turned("a.jsonl", "--seed", "5") == turned("b.jsonl", "--set", "seed=5") != turned("c.jsonl", "--seed", "6")
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("select", "rows.jsonl"), "ROWS or --to is missing"),
-        (("select", "--to", "n.jsonl"), "ROWS or --to is missing"),
-        (("select", "rows.jsonl", "--to", "n.jsonl", "--max-tokens", "9"), "--max-tokens belongs to the options of an"),
-        (("selects", "rows.jsonl", "--to", "n.jsonl"), "select"), (("ls", "selects"), "select"),
-    ],
-)  # fmt: skip
-def test_a_command_that_cannot_be_meant_is_refused(
-    words: tuple[str, ...], said: str, rows: str, tmp_path: Path
-) -> None:
-    done = virc("data", "make", *words)
-    assert (done.code, (tmp_path / "n.jsonl").exists()) == (2, False)
-    assert said in done.err
-
-
-def test_operators_are_listed_with_their_options() -> None:
-    listed = virc("data", "make", "ls")
-    assert [line.split()[0] for line in listed.out.splitlines() if not line.startswith(" ")][1:] == list(
-        registry.names()
-    )
-    told = virc("data", "make", "ls", "select").out
-    assert told.startswith(f"select: {registry.get('select').title}")
-    in_json = virc("data", "make", "ls", "select", "--json").json["operators"]
-    assert [each["name"] for each in in_json] == ["select"]
-    options = {each["name"]: each["default"] for each in in_json[0]["options"]}
-    assert options == {name: default for name, (_, default) in registry.described(registry.get("select")).items()}
-    assert all(name in told for name in options)
-
-
-def test_roles_of_the_command_are_those_of_the_operator(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(making, "make", lambda *words, **more: given.update(more) or {"to": words[2]})
-    where = "http://127.0.0.1:9/v1"
-    done = virc("data", "make", "teacher", rows, "--to", "n.jsonl", "--role", f"writer={where}", "--concurrency", "3")
-    assert (done.out, given["roles"], given["at_once"]) == ("n.jsonl\n", {"writer": where}, 3)

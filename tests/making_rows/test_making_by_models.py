@@ -4,24 +4,16 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from making_rows.made import picture, read_rows, write_rows
-from support.servers import Body, Server, dead_url, serve
+from support.servers import Body, Server, serve
 
-from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.core.timeouts import Deadline
-from virc.data.make import asking
-from virc.data.make.operator import Cost, Means
 from virc.data.make.run import make
-from virc.reasoning.session import Reply
-from virc.reasoning.trace import Message
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup, set_up
 
@@ -173,77 +165,12 @@ def test_rows_that_a_model_failed_are_done_again(home: Path) -> None:
         assert caption(home, server.url)["kept"] == 6
 
 
-def test_rows_that_cannot_be_read_cost_no_model(server: Server, home: Path) -> None:
-    with (home / "rows.jsonl").open("a") as file:
-        file.write("no JSON\n")
-    fields = caption(home, server.url)
-    assert (fields["rows"], fields["kept"], fields["left_out"]["unreadable"]) == (7, 6, 1)
-
-
 def test_offline_no_picture_is_fetched_for_a_model(server: Server, home: Path) -> None:
     rows = write_rows(home / "far.jsonl", [{"id": 1, "image": f"{server.url}/far.png", "question": "?"}])
     events, options = list[Event](), {"steps": {"said": {"prompt": "?"}}}
     with pytest.raises(VircError):
         make("teacher", [str(rows)], home / "n.jsonl", options, setup=at(server.url), report=Reporter(events.append))
     assert "offline" in " ".join(event.text for event in events)
-
-
-def test_a_further_question_goes_on_from_the_reply_before_it(server: Server, home: Path) -> None:
-    asked = 'means.ask("eyes", "And correct?", after=first)'
-    text = OPERATOR.replace('means.ask("editor", f"Correct {first} or {second}")', asked)
-    (home / "caption.py").write_text(text)
-    caption(home, server.url, at_once=1)
-    first, _, further = (body["messages"] for body in server.chats()[:3])
-    assert [message["role"] for message in further] == ["user", "assistant", "user"]
-    assert further[0] == first[0]
-    asked, said, more = (_texts(message["content"])[-1] for message in further)
-    assert (asked, more) == ("Describe r0.", "And correct?")
-    assert said in {reply(body) for body in server.chats()[:2]}
-
-
-def test_messages_of_an_operator_are_sent_once_in_the_time_of_their_row(home: Path) -> None:
-    sent, saved = list[Any](), dict[str, Any]()
-
-    def answered(*request: Any) -> Reply:
-        sent.append(request)
-        return Reply("Yes", prompt_tokens=30, completion_tokens=4)
-
-    backend = SimpleNamespace(reply=answered)
-    opened: Any = {"eyes": SimpleNamespace(turn=nullcontext(), opened=SimpleNamespace(backend=backend))}
-    means = Means[Any](
-        None, 5, home / "n.jsonl", opened=opened, deadline=Deadline(30),  # type: ignore[type-var]
-        once=lambda key, make: saved[key] if key in saved else saved.setdefault(key, make()),
-    )  # fmt: skip
-    messages, sampling = [Message("user", "Is it?")], Sampling(0.5, seed=7)
-    for _ in range(2):
-        said = asking.reply(means, "eyes", "first", messages, [], sampling, ("END",), {"type": "string"})
-        assert (said.text, said.prompt_tokens, said.completion_tokens) == ("Yes", 30, 4)
-    ((ask, given, _, seconds),) = sent
-    assert (ask.messages, ask.stop, ask.json_schema, given) == (messages, ("END",), {"type": "string"}, sampling)
-    assert 0 < seconds <= 30
-    assert means.cost == Cost(2, 60, 8)
-
-
-def test_rules_of_models_are_counted(server: Server, home: Path) -> None:
-    fields = caption(home, server.url, options={"words": 100})
-    assert (fields["kept"], fields["left_out"]) == (0, {"short": 6})
-
-
-@pytest.mark.parametrize(
-    ("url", "roles", "said"),
-    [
-        (None, {"eyes": "http://127.0.0.1:9/v1"}, "role 'editor' has no model"),
-        ("http://127.0.0.1:9/v1", {"nose": "x"}, "there is no such role"),
-    ],
-)
-def test_roles_need_models(url: str | None, roles: dict[str, str], said: str, home: Path) -> None:
-    with pytest.raises(UsageError, match=said):
-        make(str(home / "caption.py"), [str(home / "rows.jsonl")], home / "n.jsonl", setup=at(url), roles=roles)
-
-
-def test_a_role_is_not_for_an_operator_without_models(home: Path) -> None:
-    with pytest.raises(UsageError, match="--role eyes: this operator asks no model"):
-        make("select", [str(home / "rows.jsonl")], home / "n.jsonl", {"column": "id"}, roles={"eyes": dead_url()})
 
 
 def test_roles_of_a_list_go_to_the_operators_that_have_them(server: Server, home: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from making_rows.made import picture, write_rows
+from support.tables import each_case
 
 from virc.data.make.run import make
 
@@ -102,7 +103,7 @@ def check_kills(home: Path, moments: int) -> None:
         assert left == whole
 
 
-@pytest.mark.parametrize("moment", [45])
+@each_case("moment", [45])
 def test_a_killed_run_goes_on(moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_home(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from making_rows.made import made, write_rows
 from PIL import Image
 from support.servers import Body, serve
+from support.tables import each_case
 
-from virc.core.errors import ConfigError, UsageError
 from virc.data.formats import pairs
 from virc.data.formats.registry import Source
 from virc.data.make.run import make
@@ -23,7 +22,7 @@ TWO: dict[str, Any] = {"replies": ["a", "b"], "grades": ["x", "y"]}
 THREE: dict[str, Any] = {"replies": ["a", "b", "c"], "grades": ["x", "y", "z"]}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("columns", "options", "expected"),
     [
         ({"a": "A", "b": "B", "x": 1, "y": 0.5}, TWO, [("A", "B", 0.5)]),
@@ -52,37 +51,6 @@ def test_each_better_reply_is_paired_with_each_worse(
     found = [(row["chosen"]["content"], row["rejected"]["content"], round(row["margin"], 4)) for row in rows]
     assert found == expected
     assert out == ({} if expected else {"no better reply": 1})
-
-
-def test_an_absent_text_is_said_before_teachers_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(texts.OWN_WORDS, "")
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "none"))
-    rows = write_rows(tmp_path / "rows.jsonl", [{"id": 1, "question": "Q?", "images": []}])
-    asks = {"operator": "teacher", "steps": {"a": {"prompt": "Say"}}}
-    steps = [asks, {"operator": "pair", **TWO, "prompt": "{text:critique}"}]
-    (tmp_path / "steps.yaml").write_text(json.dumps(steps))
-    with serve(lambda body: "A") as server:
-        setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
-        with pytest.raises(ConfigError, match="the text 'critique' of critic-v's authors is not on this machine"):
-            make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
-        assert server.chats() == []
-
-
-def test_a_prompt_has_columns_of_the_row(tmp_path: Path) -> None:
-    row = {"id": 1, "question": "Q?", "images": [], "a": "A", "b": "B", "x": 1, "y": 0, "seen": "S", "n": 1}
-    (one,), _ = made("pair", tmp_path / "one", [row], **TWO, prompt="{question} {seen} {}", start="> ")
-    assert one["messages"] == [{"role": "user", "content": "Q? S {}"}]
-    assert [one[name]["content"] for name in ("chosen", "rejected")] == ["> A", "> B"]
-    assert one["chosen"]["role"] == "assistant"
-    assert made("pair", tmp_path / "two", [row], **TWO, prompt="{seen} {n} {x}") == ([], {"no prompt": 1})
-    assert "n is no text" in (tmp_path / "two" / "new.jsonl.left_out").read_text()
-    assert made("pair", tmp_path / "three", [{**row, "b": ""}], **TWO) == ([], {"no better reply": 1})
-    assert "1 replies, and none" in (tmp_path / "three" / "new.jsonl.left_out").read_text()
-
-
-def test_a_reply_without_a_grade_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="2 columns of replies have 1 of grades"):
-        made("pair", tmp_path, [{"id": 1}], replies=["a", "b"], grades=["x"])
 
 
 def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:

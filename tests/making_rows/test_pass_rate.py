@@ -1,8 +1,6 @@
 """Rows are kept by how often a model solves them."""
 
 import itertools
-import json
-import math
 import os
 import signal
 import threading
@@ -14,9 +12,10 @@ from typing import Any
 import pytest
 from asking_rows import made, read, rows_at, rules
 from support.servers import Body, Exchange, Server, serve
-from support.solving import answer, call, start
+from support.solving import answer, start
+from support.tables import each_case
 
-from virc.core.errors import UsageError, VircError
+from virc.core.errors import VircError
 from virc.data.make.operators import pass_rate
 from virc.data.make.run import make
 from virc.rewards.graders.choosing import maker_of
@@ -63,7 +62,7 @@ CASES: list[tuple[str, dict[str, Any], str | None, int]] = [
 """Script, bounds, rule by which the row is left out, and how many replies show that."""
 
 
-@pytest.mark.parametrize(("script", "bounds", "rule", "replies"), CASES)
+@each_case(("script", "bounds", "rule", "replies"), CASES)
 def test_replies_end_where_a_bound_is_out_of_reach(
     script: str, bounds: dict[str, Any], rule: str | None, replies: int, tmp_path: Path
 ) -> None:
@@ -85,8 +84,8 @@ def test_replies_end_where_a_bound_is_out_of_reach(
 BOUNDS = [{}, {"min": 0.25}, {"max": 0.5}, {"min": 0.5, "max": 0.75}, {"min_variance": 0.16}, {"min_variance": 0.24}]
 
 
-@pytest.mark.parametrize("bounds", BOUNDS)
-@pytest.mark.parametrize("n", [1, 4, 5])
+@each_case("bounds", BOUNDS)
+@each_case("n", [1, 4, 5])
 def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], n: int) -> None:
     """Against all outcomes: a row ends where no further replies keep it, and not before."""
 
@@ -102,23 +101,6 @@ def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], 
             assert (pass_rate._broken([*begun], options) is None) == can_stay, begun
 
 
-@pytest.mark.parametrize(("right", "variance"), [(1, 0.09), (9, 0.09), (3, 0.21), (7, 0.21), (5, 0.25)])
-def test_bounds_of_the_variance_are_inclusive(right: int, variance: float) -> None:
-    for reward in (None, "thinklite-vl"):
-        options = pass_rate.Options(n=10, min_variance=variance, reward=reward)
-        assert pass_rate._broken([1.0] * right + [0.0] * (10 - right), options) is None
-
-
-def test_what_is_left_out_says_how_many_replies_were_counted(tmp_path: Path) -> None:
-    rows = rows_at(tmp_path)
-    with serve(Scripted("1111")) as server:
-        made("pass_rate", rows, server.url, {"n": 4, "max": 0.25})
-    (out,) = read(tmp_path / "new.jsonl.left_out")
-    assert out["why"] == "2 of 2 replies are right"
-    assert pass_rate.requests(pass_rate.Options(n=3)) == 3
-    pass_rate.Options(n=1, temperature=0, min=0.5, max=0.5)  # which is fine
-
-
 REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
     ({}, 1, None),
     ({"right_from": 0.9}, 2, None),
@@ -129,7 +111,7 @@ REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
 """Options, right replies of those below, and the rule by which the row is left out."""
 
 
-@pytest.mark.parametrize(("options", "right", "rule"), REWARDED)
+@each_case(("options", "right", "rule"), REWARDED)
 def test_a_reward_of_a_system_says_what_is_right(
     options: dict[str, Any], right: int, rule: str | None, tmp_path: Path
 ) -> None:
@@ -144,23 +126,6 @@ def test_a_reward_of_a_system_says_what_is_right(
     for row in read(new):
         assert (row["replies"], row["right"]) == (4, right)
         assert (row["mean"], row["variance"]) == pytest.approx((0.5, (2 * 0.5**2 + 2 * 0.4**2) / 4))
-
-
-def test_a_crop_of_a_rollout_is_no_picture_of_its_problem(tmp_path: Path) -> None:
-    """The box is a quarter of the first crop and all of the second, which is cut out of the first: 1/4 + 1."""
-    (tmp_path / "looks.py").write_text(
-        "TERMS = ('overlap',)\ntotal = lambda t: t.overlap or 0\nwhole = lambda units, t: sum(units)\n"
-    )
-    (tmp_path / "looks.yaml").write_text("name: looks\ntools: [crop_image]\nreward: {total: ./looks.py}\n")
-    crops = [([0, 0, 56, 56], 0), ([0, 0, 28, 28], 1)]
-    replies = iter([*(call("crop_image", bbox_2d=box, image_index=index) for box, index in crops), RIGHT])
-    rated = {"n": 1, "reward": str(tmp_path / "looks.yaml")}
-    with serve(lambda body: next(replies)) as server:
-        (row,) = made(
-            "pass_rate", rows_at(tmp_path, box=[0, 0, 28, 28]), server.url, rated,
-            rewards=lambda name: maker_of(name, None, None, {}),
-        )  # fmt: skip
-    assert row["mean"] == 1.25
 
 
 def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:
@@ -184,27 +149,6 @@ def test_a_server_that_fails_leaves_no_row_out(tmp_path: Path) -> None:
     with serve(fails) as server, pytest.raises(VircError):
         made("pass_rate", rows_at(tmp_path, 2), server.url, {"n": 1}, at_once=1)
     assert not (tmp_path / "new.jsonl").exists()
-
-
-def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
-    rows = rows_at(tmp_path, answer=None)
-    with serve(Scripted("1")) as server:
-        assert made("pass_rate", rows, server.url, {"n": 1}) == []
-        assert server.chats() == []
-    assert rules(rows) == {1: "unreadable"}
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"min": 0.5, "max": 0.25}, "pass_rate: min 0.5 is above max 0.25: no row could stay"),
-        ({"temperature": 0}, "at temperature 0 all replies to a row are the same"),
-        ({"n": 0}, "n must be"),
-    ],
-)
-def test_options_that_cannot_be_are_refused(options: dict[str, Any], sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=sentence):
-        make("pass_rate", [str(rows_at(tmp_path))], tmp_path / "new.jsonl", options)
 
 
 def asked_again(server: Server) -> list[tuple[int, int]]:
@@ -244,27 +188,3 @@ def test_a_killed_run_asks_no_reply_twice(tmp_path: Path) -> None:
         assert len(server.chats()) == 24 + len(twice)
     assert len(twice) <= 2  # those under way when it was killed, whose replies nobody got
     assert read(tmp_path / "new.jsonl") == read(tmp_path / "whole.jsonl")
-
-
-@pytest.mark.slow
-def test_a_filter_keeps_of_tiny_what_a_direct_count_keeps(tmp_path: Path) -> None:
-    """Pass rates of the same problems by `virc data sample`, with other seeds, differ by chance alone."""
-    from virc.core.events import Reporter
-    from virc.data.sample.run import sample_file
-    from virc.data.synth.draw import SynthConfig, write
-
-    write(SynthConfig(tmp_path / "drawn", 6, seed=3, formats=("batch",)))
-    rows, n = tmp_path / "drawn" / "problems.jsonl", 6
-    setup = set_up({"model": "tiny"}, SolveConfig(temperature=1.0, samples=n), None, None, False)
-    make("pass_rate", [str(rows)], tmp_path / "new.jsonl", {"n": n}, setup=setup)
-    ours = {each["id"]: each["right"] for each in read(tmp_path / "new.jsonl")}
-    sample_file(setup, str(rows), str(tmp_path / "direct.jsonl"), 1, None, Reporter())
-    lines = map(json.loads, (tmp_path / "direct.progress").read_text().splitlines())
-    direct = {line["id"]: line["right"] for line in lines}
-    assert ours.keys() == direct.keys()
-    total, both = n * len(ours), sum(ours.values()) + sum(direct.values())
-    share = both / (2 * total)
-    assert abs(sum(ours.values()) - sum(direct.values())) <= 4 * math.sqrt(2 * total * share * (1 - share)) + 1
-    make("pass_rate", [str(rows)], tmp_path / "some.jsonl", {"n": n, "min": 0.3, "max": 0.9}, setup=setup)
-    kept = {id for id, right in ours.items() if 0.3 <= right / n <= 0.9}
-    assert {each["id"] for each in read(tmp_path / "some.jsonl")} == kept

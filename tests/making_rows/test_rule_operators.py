@@ -1,17 +1,12 @@
 """Operators without models: which rows they keep, in which order, and why others are left out."""
 
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
 from making_rows.made import made, picture, read_rows, write_rows
-from PIL import Image
-from support.servers import dead_url
+from support.tables import each_case
 
-from virc.core.errors import DataError, UsageError
-from virc.core.events import Reporter
 from virc.data.make.run import make
 
 ROWS = [
@@ -48,7 +43,7 @@ def ids(rows: list[dict[str, Any]]) -> str:
     return "".join(str(row["id"]) for row in rows)
 
 
-@pytest.mark.parametrize(("options", "expected", "rules"), SELECT)
+@each_case(("options", "expected", "rules"), SELECT)
 def test_select_keeps_rows_within_its_rules(
     options: dict[str, Any], expected: str, rules: dict[str, int], tmp_path: Path
 ) -> None:
@@ -63,7 +58,7 @@ def test_select_keeps_rows_within_its_rules(
             assert row["why"] == f"{column} is {given[row['id']][column]}"
 
 
-@pytest.mark.parametrize(("options", "expected"), CURRICULUM)
+@each_case(("options", "expected"), CURRICULUM)
 def test_curriculum_sorts_rows(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
     rows = [{"id": id, "n": n} for id, n in zip("abcdef", (2, 9, -1, 2.0, None, "many"), strict=True)]
     found, left_out = made("curriculum", tmp_path, rows, **options)
@@ -98,67 +93,6 @@ def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:
     assert {row["id"] for row in whole} == {*order}
 
 
-@pytest.mark.parametrize(
-    ("counts", "weights", "rows", "expected"),
-    [
-        ([20] * 4, None, 10, 10),  # 2.5 of each
-        ([20] * 3, [1, 1, 1], 10, 10),
-        ([10, 10], [3, 1], None, 13),
-        ([20] * 12, [1, 1, 5, *[1] * 9], 32, 32),
-    ],
-)
-def test_mix_gives_as_many_rows_as_asked_by_files(
-    counts: list[int], weights: list[float] | None, rows: int | None, expected: int, tmp_path: Path
-) -> None:
-    files = [
-        str(write_rows(tmp_path / f"{at}.jsonl", [{"id": f"{at}-{n}", "of": at} for n in range(count)]))
-        for at, count in enumerate(counts)
-    ]
-    fields = make("mix", files, tmp_path / "new.jsonl", {"weights": weights, "rows": rows})
-    taken = Counter(row["of"] for row in read_rows(tmp_path / "new.jsonl"))
-    assert fields["made"] == expected
-    shares = weights or [1.0] * len(counts)
-    assert all(abs(taken[at] - expected * share / sum(shares)) < 1 for at, share in enumerate(shares))
-
-
-def test_mix_of_rows_without_a_source_leaves_all_out(tmp_path: Path) -> None:
-    assert made("mix", tmp_path, ROWS, column="nothing") == ([], {"missing": 4})
-
-
-def test_a_column_that_no_row_has_is_said(tmp_path: Path) -> None:
-    said = list[str]()
-    report = Reporter(lambda event: said.append(f"{event}"))
-    rows = str(write_rows(tmp_path / "rows.jsonl", ROWS))
-    make("select", [rows], tmp_path / "new.jsonl", {"column": "nope"}, report=report)
-    assert "no row has the column that is named" in said[-1]
-
-
-def test_dedupe_tells_sums_from_differences(tmp_path: Path) -> None:
-    texts = ["5 + 3 = ?", "5 - 3 = ?", "5+3=", "Is 3 < 5?", "Is 3 > 5?", "Where is -2?", "Where is 2?"]
-    rows = [{"id": id, "question": text} for id, text in zip("abcdefg", texts, strict=True)]
-    found, left_out = made("dedupe", tmp_path, rows, by="text")
-    assert (ids(found), left_out) == ("abdefg", {"copy": 1})
-
-
-def test_split_does_not_write_over_rows_that_are_read(tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "new.heldout.jsonl", ROWS)
-    with pytest.raises(UsageError, match="is read and cannot be written"):
-        make("split", [str(rows)], tmp_path / "new.jsonl")
-    assert read_rows(rows) == ROWS
-
-
-def test_mix_repeats_rows_under_new_ids(tmp_path: Path) -> None:
-    rows = [{"id": n, "from": "ab"[n > 2]} for n in range(10)]
-    options = {"column": "from", "weights": {"a": 1, "b": 1}, "rows": 14}
-    with pytest.raises(UsageError, match="source a has 3 rows, and 7 are wanted"):
-        made("mix", tmp_path, rows, **options)
-    found, left_out = made("mix", tmp_path, rows, **options, repeat=True)
-    assert len({row["id"] for row in found}) == 14
-    taken = Counter(row["id"] if isinstance(row["id"], int) else int(row["id"][0]) for row in found)
-    assert sorted(count for id, count in taken.items() if id < 3) == [2, 2, 3]
-    assert left_out == {}
-
-
 def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
     for at in range(30):
         picture(tmp_path / f"{at}.png", at)
@@ -175,38 +109,7 @@ def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
     assert left_out == {}
 
 
-def test_split_sets_rows_without_pictures_aside_one_by_one(tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", [{"id": at} for at in range(40)])
-    said = list[str]()
-    report = Reporter(lambda event: said.append(event.text))
-    make("split", [str(rows)], tmp_path / "new.jsonl", {"share": 0.25}, report=report)
-    assert said[-1].endswith(f"; 10 of them in {tmp_path / 'new.heldout.jsonl'}")
-    assert [len(read_rows(tmp_path / name)) for name in ("new.jsonl", "new.heldout.jsonl")] == [30, 10]
-
-
-def test_a_picture_that_cannot_be_fetched_leaves_no_row_out(tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", [{"id": 1, "image": f"{dead_url()}/x.png"}])
-    with pytest.raises(DataError):
-        make("split", [str(rows)], tmp_path / "new.jsonl")
-
-
-def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
-    for at in range(24):
-        picture(tmp_path / f"{at}.png", at)
-    rows = [{"id": at, "images": [f"{at % 23}.png"], "page": at // 4} for at in range(24)]  # the ends share one
-    file = str(write_rows(tmp_path / "rows.jsonl", rows))
-    held = []
-    for seed in range(3):
-        make("split", [file], tmp_path / f"{seed}.jsonl", {"share": 0.4, "column": "page", "name": "val", "seed": seed})
-        sides = [{row["page"] for row in read_rows(tmp_path / f"{seed}{name}.jsonl")} for name in ("", ".val")]
-        assert [len(side) for side in sides] == [4, 2]
-        assert not sides[0] & sides[1]
-        assert any({0, 5} <= side for side in sides)
-        held.append(sides[1])
-    assert held[1:] != held[:2]
-
-
-@pytest.mark.parametrize(("by", "expected"), [("both", "abdefg"), ("picture", "abfg"), ("text", "abe")])
+@each_case(("by", "expected"), [("both", "abdefg"), ("picture", "abfg"), ("text", "abe")])
 def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path) -> None:
     picture(tmp_path / "one.png", 1)
     picture(tmp_path / "small.png", 1, (32, 24))
@@ -225,29 +128,6 @@ def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path
     whys = {row["id"]: row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")}
     assert whys["c"] == "it is the same as row 'a'"
     assert whys.get("f", "it is the same as row 'b'") == "it is the same as row 'b'"
-
-
-def test_dedupe_compares_all_pictures_and_the_first_question_of_a_conversation(tmp_path: Path) -> None:
-    names = [picture(tmp_path / f"{at}.png", at) for at in range(3)]
-    said = [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Who?"}, {"from": "gpt", "value": "I"}]
-    talks = [said, [said[1], {"from": "gpt", "value": "You"}], [said[0], {"from": "human", "value": "Why?"}]]
-    rows: list[dict[str, Any]] = [{"id": f"{at}", "conversations": talk} for at, talk in enumerate(talks)]
-    rows += [{"id": "3", "messages": [{"role": "user", "content": "who"}, {"role": "assistant", "content": "-"}]}]
-    rows += [{"id": id, "images": [names[at] for at in shown]} for id, shown in (
-        ("4", (0, 1)), ("5", (0, 2)), ("6", (0,)), ("7", (2, 1)), ("8", (0, 1)),
-    )]  # fmt: skip
-    found, left_out = made("dedupe", tmp_path, rows)
-    assert (ids(found), left_out) == ("024567", {"copy": 3})
-
-
-@pytest.mark.parametrize("part", range(4))
-def test_dedupe_finds_copies_by_any_quarter_of_a_picture(part: int, tmp_path: Path) -> None:
-    for name, faint in (("a", 5), ("b", -5)):
-        blocks = Image.new("L", (9, 8))
-        blocks.putdata([100 + (100 if y // 2 == part else faint) * (x % 2) for y in range(8) for x in range(9)])
-        blocks.resize((90, 80), Image.Resampling.NEAREST).save(tmp_path / f"{name}.png")
-    rows = [{"id": name, "image": f"{name}.png"} for name in "ab"]
-    assert made("dedupe", tmp_path, rows, by="picture")[1] == {"copy": 1}
 
 
 def test_dedupe_leaves_out_rows_of_other_files(tmp_path: Path) -> None:

@@ -1,17 +1,15 @@
 """Teachers add columns, and rows whose replies fit nothing are left out by name."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking_rows import made, read, rows_at, rules
 from support.servers import Body, serve
+from support.tables import each_case
 
 from virc.core.errors import ConfigError, UsageError
-from virc.data.make.operators import teacher
-from virc.data.make.operators.teacher import Options, steps_of
 from virc.rewards.graders.choosing import maker_of
 
 SCHEMA = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
@@ -93,7 +91,7 @@ def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, 
     return found
 
 
-@pytest.mark.parametrize(("keys", "replies", "value"), TAKEN)
+@each_case(("keys", "replies", "value"), TAKEN)
 def test_the_first_reply_that_fits_becomes_the_column(
     keys: dict[str, Any], replies: list[str], value: object, tmp_path: Path
 ) -> None:
@@ -103,7 +101,7 @@ def test_the_first_reply_that_fits_becomes_the_column(
     assert len(server.bodies) == len(replies)
 
 
-@pytest.mark.parametrize(("keys", "replies", "why"), LEFT_OUT)
+@each_case(("keys", "replies", "why"), LEFT_OUT)
 def test_a_row_is_left_out_where_no_reply_fits(
     keys: dict[str, Any], replies: list[str], why: str, tmp_path: Path
 ) -> None:
@@ -151,7 +149,7 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
     assert len({body["seed"] for body in (seen, thought)}) == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "error", "sentence"),
     [
         ({"steps": {"said": step(prompt="{captoin}")}}, ConfigError, "names {captoin}, and the row has no such column"),
@@ -172,19 +170,6 @@ def test_steps_that_cannot_be_asked_are_refused(
     hint = getattr(refused.value, "hint", None) or ""
     if "no system" in sentence:
         assert {"pebr-r1", "perception-r1", "vlaa-thinking"} <= {*hint.removeprefix("systems: ").split(", ")}
-
-
-def test_steps_are_read_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(
-        "steps:\n  caption: {prompt: Describe it., right: true}\n  more: {prompt: '?', tries: 5, role: a}\n"
-    )
-    options = Options(preset=str(file))
-    assert [*steps_of(options)] == ["caption", "more"]
-    assert (teacher.requests(options), [*teacher.roles(options)]) == (3 + 5, ["caption", "a"])
-    (tmp_path / "wrong.yaml").write_text("steps:\n  caption: {promt: Describe it.}\n")
-    with pytest.raises(ConfigError, match=r"wrong.yaml: .*promt"):
-        Options(preset=str(tmp_path / "wrong.yaml"))
 
 
 def said(texts: dict[str, str]) -> Callable[[Body], str]:
@@ -226,7 +211,7 @@ PRESETS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
 """A system, what its teachers say by a piece of the prompt, and columns."""
 
 
-@pytest.mark.parametrize(("system", "texts", "columns"), PRESETS)
+@each_case(("system", "texts", "columns"), PRESETS)
 def test_rows_of_a_system_are_made_as_its_steps_say(
     system: str, texts: dict[str, str], columns: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -235,33 +220,3 @@ def test_rows_of_a_system_are_made_as_its_steps_say(
         (row,) = made("teacher", rows, server.url, {"preset": system})
     assert {key: row[key] for key in columns} == columns
     assert rules(rows) == {}
-
-
-def test_facts_are_as_the_reward_of_perception_r1_counts_them() -> None:
-    """Its reward reads so many numbers of a judge as the column has facts."""
-    step = steps_of(Options(preset="perception-r1"))["visual_key_info"]
-    for text, taken in ((facts(2), True), (facts(1), True), ("1. AB is 5.", False), (facts(1) + "and so on", False)):
-        assert bool(teacher._formed(step, text)[0]) is taken
-
-
-def facts(count: int) -> str:
-    return "".join(lines(count))
-
-
-def lines(count: int) -> Iterator[str]:
-    yield from (f"<info{number}>AB is {number}.</info{number}>\n" for number in range(1, count + 1))
-
-
-@pytest.mark.parametrize(("thought", "value"), [(True, "<think>97?</think>\nYes"), (False, "Yes")])
-def test_a_thought_that_the_server_took_out_is_put_back(thought: bool, value: str) -> None:
-    from virc.reasoning.session import Reply
-
-    step, reply = teacher.Step(prompt="", thought=thought), Reply("Yes", thought="97?")
-    assert teacher._taken(step, "said", reply, None, {}, None) == (value, "")  # type: ignore[arg-type]
-
-
-def test_a_long_reply_that_was_cut_is_not_taken(tmp_path: Path) -> None:
-    from virc.reasoning.session import Reply
-
-    step = teacher.Step(prompt="")
-    assert teacher._taken(step, "said", Reply(json.dumps("x"), finish="length"), None, {}, None)[1] == "cut"  # type: ignore[arg-type]

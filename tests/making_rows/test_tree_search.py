@@ -8,11 +8,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
 from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
+from support.tables import each_case
 
-from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, requests, search
+from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, search
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_searches.json").read_text())
 """What mcts.py of si0wang/ThinkLite-VL@37fb148 found on toy trees, with `picks` for its random choices."""
@@ -47,7 +47,7 @@ def toy(case: dict[str, Any]) -> tuple[Found, int]:
     return search(Options(), step, value, Picks(case["picks"])), next(drawn)
 
 
-@pytest.mark.parametrize("case", PUBLISHED)
+@each_case("case", PUBLISHED)
 def test_a_search_goes_as_the_published_program_does(case: dict[str, Any]) -> None:
     found, drawn = toy(case)
     assert found.iterations == (None if case["iters"] is None else case["iters"] + 1)  # it counts from 0
@@ -57,7 +57,7 @@ def test_a_search_goes_as_the_published_program_does(case: dict[str, Any]) -> No
     assert [[each.visits for each in child.children] for child in found.root.children] == case["deep"]
 
 
-@pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 3.0])
+@each_case("c", [0.0, 0.3, 1.0, 3.0])
 def test_the_tree_takes_the_leaves_that_the_formula_names(c: float) -> None:
     """Every choice on the way down is made again from the log of values alone, without the tree."""
     log: list[tuple[tuple[str, ...], float]] = []  # solution, value
@@ -126,7 +126,7 @@ CASES: list[tuple[set[int], dict[str, Any], Any, str | None]] = [
 """Which answers are right, options, iterations, and the rule by which the row is left out."""
 
 
-@pytest.mark.parametrize(("right", "options", "iterations", "rule"), CASES)
+@each_case(("right", "options", "iterations", "rule"), CASES)
 def test_a_row_gets_the_iterations_of_its_search(
     right: set[int], options: dict[str, Any], iterations: int | None, rule: str | None, tmp_path: Path
 ) -> None:
@@ -139,10 +139,6 @@ def test_a_row_gets_the_iterations_of_its_search(
         solution = ["### Step 1: I look.", "### Final Answer: The answer is: 97"]
         assert found[0]["steps"] == (solution if iterations else [])
         assert found[0]["drawn"] == len(solver.bodies)
-
-
-def test_a_row_takes_so_many_replies_at_most() -> None:
-    assert requests(Options(limit=2, children=3, depth=4)) == 12  # of each, three children and three more steps
 
 
 def test_a_step_goes_on_with_those_before_it(tmp_path: Path) -> None:

@@ -5,25 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.checking import check_call
-from virc.reasoning.coordinates import (
-    UnitError,
-    corners_of,
-    numbers_in,
-    resolve_box,
-    resolve_index,
-    resolve_point,
-    resolve_region,
-    settled_box,
-    written_as,
-)
+from virc.reasoning.coordinates import UnitError, numbers_in, resolve_box, resolve_index, resolve_point, settled_box
 from virc.reasoning.grammar import Index
-from virc.reasoning.history import _onto
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.reasoning.resize import too_long
-from virc.tools import registry as tools
 
 SIZE = (336, 252)
 
@@ -32,7 +20,7 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
     return View([size], coordinates, box, [(1000, 750)])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "seen", "pixels"),
     [
         ([500, 500, 1000, 1000], view("thousand"), (168, 126, 336, 252)),
@@ -54,11 +42,7 @@ def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tu
     assert resolve_box(written, seen, 0) == (pixels, ())
 
 
-def test_a_region_is_a_box_in_parts_of_both_sides() -> None:
-    assert resolve_region([84, 63, 168, 252], view("pixel"), 0) == (0.25, 0.25, 0.5, 1)
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("written", "pixels"),
     [
         ([999, 0, 1000, 750], (9, 0, 10, 10)),  # the last pixel as shown, which stays inside
@@ -82,7 +66,7 @@ def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
         resolve_box(written, small, 0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "seen", "pixels"),
     [
         ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)),
@@ -99,7 +83,7 @@ def test_a_box_that_reaches_out_is_clamped_by_name(
     assert resolve_box(written, seen, 0) == (pixels, ("box_clamped",))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "seen", "says"),
     [
         ([0.5, 0, 9, 9], view("thousand"), "not four whole numbers"),
@@ -119,13 +103,7 @@ def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> No
         resolve_box(written, seen, 0)
 
 
-def test_fractions_of_pixels_are_rounded_where_a_stock_model_writes_them() -> None:
-    written = [10.6, 20.4, 300.7, 199.6]
-    assert settled_box(written, View([(980, 700)]), 0) == [11, 20, 301, 200]
-    assert settled_box(written, View([(980, 700)], float_boxes=True), 0) == written
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("written", "coordinates", "says"),
     [
         ([0, 0, 350, 260], "pixel", ""),  # a little outside, as boxes in pixels often are
@@ -149,14 +127,7 @@ def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates:
         assert settled_box(written, seen, 1) == written
 
 
-def test_a_fiftieth_of_a_large_image_is_a_little_outside() -> None:
-    large = View([(2000, 1500)])
-    assert settled_box([0, 0, 2040, 1500], large, 0) == [0, 0, 2040, 1500]
-    with pytest.raises(UnitError):
-        settled_box([0, 0, 2041, 1500], large, 0)
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("text", "box"),
     [
         ("[1, 2, 3, 4]", [1, 2, 3, 4]),
@@ -168,23 +139,6 @@ def test_a_fiftieth_of_a_large_image_is_a_little_outside() -> None:
 def test_a_box_in_words_is_its_four_numbers(text: str, box: list[float] | str) -> None:
     found: Any = numbers_in(text)
     assert (found, [type(each) for each in found]) == (box, [type(each) for each in box])
-
-
-@pytest.mark.parametrize("form", ["corners", "corners_yx", "center"])
-def test_a_box_is_written_as_it_is_read(form: BoxForm) -> None:
-    box = [10.0, 20.0, 50.0, 30.0]
-    assert list(corners_of(written_as(box, form), form)) == box
-    assert list(written_as(box, "center")) == [30, 25, 40, 10]
-
-
-def test_boxes_in_fractions_of_pixels_are_taken_where_the_chat_protocol_has_them() -> None:
-    assert resolve_box([0.6, 0.4, 9.6, 9.4], View([SIZE], float_boxes=True), 0) == ((1, 0, 10, 9), ())
-
-
-def test_a_huge_number_is_far_outside_and_no_more() -> None:
-    assert resolve_box([0, 0, 10**400, 9], view("pixel"), 0)[0] == (0, 0, 336, 9)
-    assert resolve_box([0, 0, 10**400, 1], view("unit"), 0)[0] == (0, 0, 336, 252)
-    assert corners_of([10**400, 5, 10, 10], "center")[1::2] == [0, 10]
 
 
 @given(
@@ -208,12 +162,6 @@ def test_pixels_written_in_any_count_come_back_exactly(
     assert resolve_box(written, seen, 0) == (box, ())
 
 
-def test_boxes_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
-    seen = View([(336, 252), (56, 56)], "original", originals=[(672, 504)])
-    assert resolve_box([28, 0, 56, 56], seen, 1)[0] == (28, 0, 56, 56)
-    assert resolve_box([28, 0, 56, 56], seen, 0)[0] == (14, 0, 28, 28)
-
-
 def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
     seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
     assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
@@ -224,7 +172,7 @@ def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> Non
             resolve_point(point, View([(336, 252)], "unit"), 0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "index", "says"),
     [
         (0, 0, ""), (2, 2, ""), (-1, 2, ""), (-3, 0, ""), (3, None, "is 3, but the images are 0 to 2"),
@@ -251,34 +199,3 @@ def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
         assert refused.value.values == {"image": named}
     with pytest.raises(ToolError, match="not a whole number"):
         resolve_index("last", 3)
-
-
-def test_every_count_is_told_to_the_model() -> None:
-    described = {
-        coordinates: tools.schemas(["crop_image"], coordinates)[0]["function"]["parameters"]["properties"]["bbox_2d"]
-        for coordinates in ("pixel", "permille", "thousand", "unit", "original")
-    }
-    assert len({str(each) for each in described.values()}) == 5
-    assert all("{" not in each["description"] for each in described.values())
-    assert described["unit"]["items"] == {"type": "number"}
-
-
-def test_a_box_is_kept_as_parts_of_its_image_beside_its_pixels() -> None:
-    seen = View([(84, 84)], "thousand", originals=[(1000, 1000)], crops="file")
-    call = check_call(tools.get("crop_image"), {"bbox_2d": [125, 0, 375, 1000], "image_index": 0}, seen).call
-    assert (call.box, call.region) == ((10, 0, 32, 84), (0.125, 0, 0.375, 1))
-
-
-@pytest.mark.parametrize(("crops", "pixels"), [("shown", [42, 0, 42, 84]), ("file", [500, 0, 500, 1000])])
-def test_a_box_that_is_refused_is_told_in_pixels_of_what_is_cut(crops: Any, pixels: list[int]) -> None:
-    with pytest.raises(ToolError) as refused:
-        resolve_box([500, 0, 500, 1000], View([(84, 84)], "thousand", originals=[(1000, 1000)], crops=crops), 0)
-    assert refused.value.values["pixels"] == pixels
-    with pytest.raises(ToolError) as beyond:
-        resolve_box([1200, 0, 1200, 500], View([(84, 84)], "thousand"), 0)
-    assert beyond.value.values["pixels"] == [100, 0, 84, 42]
-
-
-def test_points_of_a_stretched_picture_are_stretched_back() -> None:
-    assert _onto([(500, 500), (999, 4)], (1000, 1000), (2000, 500)) == ((1000, 250), (1998, 2))
-    assert _onto([(100, 50), (199, 99)], (200, 100), (400, 400)) == ((200, 200), (398, 396))

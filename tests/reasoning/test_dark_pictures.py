@@ -1,7 +1,7 @@
 """Pictures of 8 bits that would all be black are stretched, and no others."""
 
-import pytest
 from PIL import Image
+from support.tables import each_case
 
 from virc.reasoning.depth import brightened
 
@@ -12,7 +12,7 @@ def row(mode: str, *values: int | tuple[int, ...]) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("image", "levels", "shown"),
     [
         (row("L", 0, 1), (0, 1), [0, 255]),

@@ -3,19 +3,18 @@
 import io
 import itertools
 import struct
-import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
+from support.tables import each_case
 
-from virc.reasoning.encoded import as_jpeg, without_metadata
-from virc.reasoning.images import Shown, open_file, show, show_square
+from virc.reasoning.encoded import without_metadata
+from virc.reasoning.images import open_file, show, show_square
 from virc.reasoning.resize import QWEN2
 
 SECRET = b"48.8584 N 2.2945 E"
@@ -117,7 +116,7 @@ KEPT: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", KEPT)
+@each_case("name", KEPT)
 def test_a_file_is_sent_as_it_is_without_metadata(name: str) -> None:
     opened = open_file(KEPT[name], name)
     shown = show(opened, QWEN2)
@@ -153,7 +152,7 @@ ANEW: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", ANEW)
+@each_case("name", ANEW)
 def test_what_is_not_plain_is_encoded_anew(name: str) -> None:
     shown = show(open_file(ANEW[name], name), QWEN2)
     data = shown.file.data
@@ -164,7 +163,7 @@ def test_what_is_not_plain_is_encoded_anew(name: str) -> None:
         assert (decoded.format == "JPEG") == ("JPEG" in name)
 
 
-@pytest.mark.parametrize("size", [(1, 400), (2, 401), (403, 3), (5, 199), (91, 60)])
+@each_case("size", [(1, 400), (2, 401), (403, 3), (5, 199), (91, 60)])
 def test_pixels_are_counted_as_they_are_compressed(size: tuple[int, int]) -> None:
     image = IMAGE.resize((5, 5)).resize(size, Image.Resampling.NEAREST)  # so plain that its PNG is small
     kinds = [image, image.convert("L"), image.quantize(2), image.quantize(4), image.quantize(16), image.quantize(256)]
@@ -183,26 +182,7 @@ def test_data_of_more_than_the_pixels_is_not_inflated() -> None:
         tracemalloc.stop()
 
 
-def test_a_file_is_the_same_while_another_thread_makes_its_url() -> None:
-    class Raced(Shown):
-        """The other thread is at work between two reads of this one."""
-
-        def __getattribute__(self, name: str) -> object:
-            value = super().__getattribute__(name)
-            if name == "_url" and not threads:
-                threads.append(threading.Thread(target=lambda: self.url))
-                threads[0].start()
-                threads[0].join()
-            return value
-
-    threads: list[threading.Thread] = []
-    own = without_metadata(KEPT["JPEG"], SIZE)
-    shown = Raced(IMAGE, file=own)
-    assert shown.file == own
-    assert (len(threads), shown.encodings) == (1, 0)
-
-
-@pytest.mark.parametrize("make", [show_square, lambda image: show(image, QWEN2)])
+@each_case("make", [show_square, lambda image: show(image, QWEN2)])
 def test_a_resized_jpeg_is_shown_as_the_jpeg_that_is_sent(make: Callable[[Any], Any]) -> None:
     shown = make(open_file(file(IMAGE.resize((100, 100))), "it"))
     with Image.open(io.BytesIO(shown.file.data)) as decoded:
@@ -226,19 +206,6 @@ def test_a_damaged_file_is_kept_whole_or_not_at_all(seed: bytes, hits: list[tupl
         assert len(found.data) <= len(data) + 20
         assert without_metadata(found.data, SIZE) == found
         assert found.data.endswith(b"\xff\xd9" if found.media == "jpeg" else chunk(b"IEND", b""))
-
-
-@pytest.mark.parametrize("size", [(56, 84), (84, 57)])
-def test_a_file_of_another_size_is_not_kept(size: tuple[int, int]) -> None:
-    assert all(without_metadata(seed, size) is None for seed in SEEDS)
-
-
-def test_a_file_whose_end_is_cut_is_not_kept() -> None:
-    assert without_metadata(file()[:-1], SIZE) is None  # of the two bytes of its end one is there
-
-
-def test_a_jpeg_of_pixels_has_the_quality_93() -> None:
-    assert as_jpeg(IMAGE).data == file(quality=93)
 
 
 def test_scans_without_end_are_not_kept() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
+from support.tables import each_case
 
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import read_protocol
@@ -35,11 +36,11 @@ def session(errors: str, apply: Any = fails, told: Callable[[str], None] | None 
     return Session(protocol, "What?", [Image.new("RGB", (84, 84))], tools={"look": tool}, on_tool_failure=told)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("apply", "sentence"),
     [(fails, "OSError: the camera is gone"), (lambda call, source: 3, "the tool look returns int, and not an image")],
 )
-@pytest.mark.parametrize("errors", ["redraw", "show"])
+@each_case("errors", ["redraw", "show"])
 def test_the_model_is_shown_that_a_tool_failed(errors: str, apply: Any, sentence: str) -> None:
     told = list[str]()
     held = session(errors, apply, told.append)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.solving import answer
 from support.solving import call as look
+from support.tables import each_case
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, as_shown_on, boxed, input_grid, scaled, show_input
-from virc.reasoning.images import OpenedImage, open_file, show_square
+from virc.reasoning.history import History, boxed, scaled, show_input
+from virc.reasoning.images import open_file
 from virc.reasoning.protocol import Protocol, own_protocol
-from virc.reasoning.resize import QWEN2, Grid, smart_resize
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, schemas
 
@@ -104,10 +105,6 @@ def test_every_box_has_a_pixel_of_what_it_is_cut_from(sides: list[int], data: st
         assert abs(last - ends[at] * length[at] / size[at]) <= 1.5
 
 
-def test_the_last_column_of_a_large_image_is_the_last_pixel_of_a_small_one() -> None:
-    assert scaled((9, 9, 10, 10), (10, 10), (5, 6, 6, 7)) == (5, 6, 6, 7)
-
-
 def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:
     page = numbered(PAGE)
     protocol = msgspec.structs.replace(FILE, coordinates="unit")
@@ -122,15 +119,6 @@ def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_show
     assert again.tobytes() == page.crop((0, 0, 84, 56)).tobytes()
 
 
-def test_a_box_in_pixels_of_a_crop_is_the_same_in_parts_of_its_sides() -> None:
-    page = numbered(PAGE)
-    pixels, parts = session(page), session(page, msgspec.structs.replace(FILE, coordinates="unit"))
-    for index, box in enumerate([(100, 100, 300, 200), (28, 14, 112, 84)]):
-        sides = pixels.images[index].size * 2
-        seen = crop(pixels, list(box), index)
-        assert seen.tobytes() == crop(parts, [at / side for at, side in zip(box, sides, strict=True)], index).tobytes()
-
-
 def test_what_a_refused_turn_had_cut_out_is_forgotten() -> None:
     page = numbered(PAGE)
     protocol = msgspec.structs.replace(FILE, grammar=msgspec.structs.replace(FILE.grammar, most_calls=2))
@@ -142,16 +130,6 @@ def test_what_a_refused_turn_had_cut_out_is_forgotten() -> None:
         crop(talk, [28, 28, 84, 84], index=1)
     assert [image.pixels.tobytes() for image in refused.images] == [image.pixels.tobytes() for image in fresh.images]
     assert refused.trace().images == fresh.trace().images
-
-
-def test_the_file_is_held_once_and_crops_of_it_not_at_all() -> None:
-    page = numbered((2000, 1500))
-    talk = session(page)
-    for at in range(5):
-        crop(talk, [0, 0, 400 + at, 400], index=at)
-        assert talk.images[-1].full_size == talk.images[-1].size
-    assert talk.images[0].full is page
-    assert {place.root for place in talk.history.places} == {0}
 
 
 def test_of_a_file_the_bytes_are_held_until_a_crop_is_cut(tmp_path: Path) -> None:
@@ -187,44 +165,6 @@ def test_a_scaled_image_is_cut_from_the_file_too() -> None:
     )
 
 
-def test_an_enlarged_image_counts_as_large_as_it_is_shown() -> None:
-    small = msgspec.structs.replace(FILE, input_pixels=None)
-    talk = Session(small, "?", [numbered((112, 112))], Grid(max_pixels=280 * 280), tools=known())
-    talk.feed(Reply(look("scale_image", scale_factor=4.0, image_index=0)))
-    assert (talk.images[1].size, talk.history.places[1].size) == ((280, 280), (280, 280))
-
-
-def test_what_is_displayed_again_keeps_the_pixels_of_its_file() -> None:
-    page = numbered(PAGE)
-    talk = session(page)
-    talk.feed(Reply(look("display_image", image_index=0)))
-    direct, again = crop(talk, [100, 100, 156, 156], index=0), crop(talk, [100, 100, 156, 156], index=1)
-    assert direct.tobytes() == again.tobytes()
-    assert direct.width > 150
-
-
-def test_tools_of_a_whole_conversation_get_the_pixels_of_the_file() -> None:
-    page: Size = (2000, 1500)
-    talk = session(Image.new("RGB", page))
-    assert [image().size for image in talk.history.conversation.images] == [page]
-    assert talk.images[0].size != page
-    limits = {"input_pixels": (3136, 54_880), "crop_pixels": (3136, 50_176)}
-    limited = msgspec.structs.replace(FILE, **limits)  # type: ignore[arg-type]
-    for most, inputs, crops in ((60_000, 54_880, 50_176), (52_000, 52_000, 50_176)):
-        found = as_shown_on(limited, QWEN2.limited(most))
-        assert (found.input_pixels, found.crop_pixels) == ((3136, inputs), (3136, crops))
-    least = as_shown_on(msgspec.structs.replace(FILE, input_pixels=(1000, 54_880)), QWEN2)
-    assert least.input_pixels == (QWEN2.min_pixels, 54_880)
-
-
-def test_crops_from_what_was_shown_stay_as_they_were() -> None:
-    page = numbered((900, 700))
-    old = msgspec.structs.replace(own_protocol(schemas(DEFAULT)), input_pixels=None)
-    cut = crop(session(page, old), [28, 28, 168, 140])
-    shown = session(page, old).images[0].pixels
-    assert cut.tobytes() == shown.crop((28, 28, 168, 140)).tobytes()
-
-
 def test_inputs_and_crops_have_limits_of_their_own() -> None:
     protocol = msgspec.structs.replace(FILE, crop_pixels=(200_704, 401_408))
     talk = session(numbered(PAGE), protocol)
@@ -234,7 +174,7 @@ def test_inputs_and_crops_have_limits_of_their_own() -> None:
     assert large.width * large.height <= 401_408
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings_of", "box", "expected"),
     [
         ({"least_side": 32}, (100, 100, 115, 131), (91, 81, 124, 150)),  # both sides grow by as much
@@ -267,18 +207,7 @@ def test_a_margin_is_cut_out_around_the_box() -> None:
     assert boxed(flat, (1000, 800), (1000, 800), grown) == (0, 291, 303, 324)
 
 
-def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:
-    protocol = msgspec.structs.replace(FILE, least_side=31, short_boxes="refuse")
-    refused = session(numbered((900, 700)), protocol).feed(
-        Reply(look("crop_image", bbox_2d=[0, 0, 20, 200], image_index=0))
-    )
-    assert isinstance(refused, Rejected)
-    assert "no side may be under 31 px" in refused.reason
-
-
-@pytest.mark.parametrize(
-    ("box", "kind"), [((0.5, 0.2, 0.5004, 0.4), "no_width"), ((0.2, 0.5, 0.4, 0.5004), "no_height")]
-)
+@each_case(("box", "kind"), [((0.5, 0.2, 0.5004, 0.4), "no_width"), ((0.2, 0.5, 0.4, 0.5004), "no_height")])
 def test_a_box_without_a_pixel_of_the_file_grows_or_is_refused(box: tuple[float, ...], kind: str) -> None:
     size = (1000, 800)
     call = Call("crop_image", 0, (500, 400, 501, 401), region=box)  # type: ignore[arg-type]
@@ -288,48 +217,6 @@ def test_a_box_without_a_pixel_of_the_file_grows_or_is_refused(box: tuple[float,
     with pytest.raises(ToolError) as refused:
         boxed(call, size, size, msgspec.structs.replace(protocol, short_boxes="refuse"))
     assert refused.value.kind == kind
-
-
-@pytest.mark.integration
-def test_less_than_a_pixel_as_shown_may_be_more_in_the_file() -> None:
-    page = numbered((8000, 6000))
-    unit = msgspec.structs.replace(FILE, coordinates="unit")
-    talk = session(page, unit)
-    assert talk.images[0].width < 1200
-    crop(talk, [0.5, 0.5, 0.5004, 0.5004])
-    assert talk.trace().images[1].region == (4000, 3000, 4003, 3002)
-    shown = session(page, msgspec.structs.replace(unit, crops="shown"))
-    refused = shown.feed(Reply(look("crop_image", bbox_2d=[0.5, 0.5, 0.5004, 0.5004], image_index=0)))
-    assert isinstance(refused, Rejected)
-
-
-def test_squares_are_cut_from_the_file_in_its_own_proportions() -> None:
-    page = OpenedImage(numbered((2000, 500)))
-    square = msgspec.structs.replace(FILE, images="square_1000", coordinates="permille", input_pixels=None)
-    assert show_square(page).size == (1000, 1000)
-    talk = Session(square, "?", [page], tools=known())
-    assert crop(talk, [0, 0, 499, 999]).size == smart_resize(999, 500)
-
-
-def test_limits_whose_least_is_over_the_most_are_refused() -> None:
-    with pytest.raises(ValueError, match="input_pixels"):
-        msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": [10, 5]}, Protocol)
-
-
-@pytest.mark.parametrize("name", ["input_pixels", "crop_pixels"])
-@pytest.mark.parametrize("limits", [(50_176, 50_176), (50_176, 60_000)])
-def test_limits_within_which_no_size_is_stable_are_refused(limits: tuple[int, int], name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` .* has to be at least twice the least, 100352"):
-        msgspec.convert({**msgspec.to_builtins(FILE), name: limits}, Protocol)
-
-
-def test_a_size_stays_when_it_is_brought_within_its_limits_again() -> None:
-    protocol = msgspec.structs.replace(FILE, input_pixels=(200_704, 401_408))
-    for most in (10**7, 200_704, 150_000):  # as --max-pixels bounds them
-        grid = input_grid(protocol, QWEN2.limited(most))
-        for size in ((1000, 700), (300, 200), (3000, 400), (1999, 2001)):
-            shown = smart_resize(*size, grid)
-            assert smart_resize(*shown, grid) == shown
 
 
 def test_the_trace_says_where_in_the_file_an_image_lies() -> None:

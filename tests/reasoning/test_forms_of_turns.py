@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from support.tables import each_case
 
 from virc.reasoning.bodies import Called
-from virc.reasoning.grammar import ANSWER, CallForm, Grammar, Index
-from virc.reasoning.messages import FormatError, ToolText, Turn, parse, up_to
-from virc.reasoning.turns import Piece, piece
+from virc.reasoning.grammar import CallForm, Grammar, Index
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.writing import assembled, written
 
 
@@ -47,7 +47,7 @@ ONLY_READ = (QUOTED, STRAY, NUMBERED)
 FORMS = (CallForm("<a>", "</a>"), CallForm("<b>", "</b>"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("grammar", "text", "turn"),
     [
         (TWO, marked(call(x=1), call("b")), Turn("so", (tool(x=1), tool("b")))),
@@ -106,7 +106,7 @@ def test_a_turn_is_read_and_written(grammar: Grammar, text: str, turn: Turn) -> 
         assert parse(written(turn, grammar), grammar) == turn
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("grammar", "text", "kind", "why"),
     [
         (Grammar(), "97", "tags", "the tags are not one think and one tool_call or answer, but none"),
@@ -189,28 +189,7 @@ def test_why_a_turn_is_refused(grammar: Grammar, text: str, kind: str, why: str 
     assert why is None or str(raised.value) == why or (why.endswith(": ") and str(raised.value).startswith(why))
 
 
-def test_the_first_of_several_calls_is_the_tool_of_a_turn() -> None:
-    assert parse(marked(call(x=1), call("b")), TWO).tool == tool(x=1)
-    assert piece("a {image}, {image}b", 3, index=1) == Piece("a , b", ((3, 2),))
-
-
-def test_numbers_of_eighteen_digits_and_the_body_of_a_fault_are_kept() -> None:
-    assert parse(f"<x>[{'9' * 18}, -{'9' * 18}]</x>", LIST).calls == (tool("mark", points=[10**18 - 1, 1 - 10**18]),)
-    with pytest.raises(FormatError) as raised:
-        parse(f"<x>{'y' * 3000}</x>", LIST)
-    assert raised.value.values["body"] == "y" * 2000
-    assert isinstance(raised.value.values["parser"], json.JSONDecodeError)
-
-
-@pytest.mark.parametrize(
-    ("text", "stops", "kept"),
-    [("a]}b</s>", ("</s>", "]}"), "a]}"), ("]}b", ("]}",), "]}"), ("ab", ("]}",), "ab"), ("ab", (), "ab")],
-)
-def test_a_reply_ends_with_the_first_text_that_ends_one(text: str, stops: tuple[str, ...], kept: str) -> None:
-    assert up_to(text, stops) == kept
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("turn", "grammar"),
     [
         (Turn("</think>", answer="4"), Grammar()),
@@ -226,42 +205,11 @@ def test_what_would_be_read_in_another_way_is_not_written(turn: Turn, grammar: G
         written(turn, grammar)
 
 
-@pytest.mark.parametrize(
-    ("turn", "grammar", "text"),
-    [
-        (
-            Turn("so", (tool("é", x="é"),)),
-            Grammar(),
-            '<think>so</think>\n<tool_call>\n{"name": "é", "arguments": {"x": "é"}}\n</tool_call>',
-        ),
-        (Turn("so", answer="4"), Grammar(), "<think>so</think>\n<answer>4</answer>"),
-        (Turn("", answer=""), Grammar(), "<think></think>\n<answer></answer>"),
-        (Turn("so", (tool(),)), OPEN, 'so\nAction:\n{"name": "a", "arguments": {}}'),
-        (Turn("", answer="4"), ALONE, "4"),
-        (Turn("", (tool("zoom", image=0, factor="x"),)), FUNCTION, "zoom(0, x)"),
-        (Turn("", (tool("crop", bbox_2d=[1], image_index=Index.LAST),)), ARGUMENTS, '<x>{"b": [1]}</x>'),
-        (
-            Turn("", (tool("mark", image_index=0, marks=[{"at": 1}]), tool("mark", marks=[{"at": 2}]))),
-            MARKS,
-            '<x>[{"image_index": 0, "at": 1}, {"at": 2}]</x>',
-        ),
-        (
-            Turn("so", answer="4"),
-            ACTIONS,
-            '{"thought": "so", "actions": [{"name": "End", "arguments": {"ANSWER": "4"}}]}',
-        ),
-        (Turn("so", (tool(x=1),)), STEP, '{"thought": "so", "action_name": "a", "action": {"x": 1}}'),
-    ],
-)
-def test_how_a_turn_is_written(turn: Turn, grammar: Grammar, text: str) -> None:
-    assert written(turn, grammar) == text.replace("ANSWER", ANSWER)
-
-
 UNMARKED = Grammar(think=None)
 MADE = '<tool_call>\n{"name": "é", "arguments": {"x": 1}}\n</tool_call>'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "thought", "calls", "grammar", "whole"),
     [
         ("four", "I look.", (), Grammar(), "<think>I look.</think>\nfour"),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.replies import answer, asked, call, finished, picture
+from support.tables import each_case
 
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
@@ -45,7 +46,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@each_case("fault", FAULTS)
 def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: str) -> None:
     reply, kind = FAULTS[fault]
     session = Session(own, "?", [picture()], tools=known())

@@ -8,28 +8,17 @@ import struct
 import subprocess
 import sys
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 from support.picture_kinds import KINDS
+from support.tables import each_case
 
 from virc.core.errors import DataError
-from virc.reasoning.depth import colours
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import (
-    OpenedImage,
-    StoredImage,
-    from_pillow,
-    image_size,
-    open_file,
-    open_image,
-    show,
-    show_square,
-    stored,
-)
+from virc.reasoning.images import StoredImage, image_size, open_file, open_image, show, stored
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import Grid
 
@@ -96,7 +85,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@each_case("bomb", BOMBS)
 def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     message = refusal(BOMBS[bomb]).message
@@ -105,16 +94,7 @@ def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_large_netpbm_files_with_comments_are_opened() -> None:
-    pixels = bytes(range(256)) * 300
-    for kind, mode, size in ((b"P5", b"\n# 255\n255\n", (256, 300)), (b"P4", b"\n", (2048, 300))):
-        data = b"%b\n# made by hand\n%d %d" % (kind, *size) + mode + pixels
-        found = price(data, "it")
-        assert found
-        assert open_image(data, "it").size == found.size == size
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("data", "says", "hints"),
     [
         (b"", "is empty", None),
@@ -136,21 +116,7 @@ def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) 
     assert error.hint is None if hints is None else hints in (error.hint or "")
 
 
-@pytest.mark.integration
-def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
-    assert "there is no file" in refusal(tmp_path / "none.png").message
-    assert "is a folder" in refusal(tmp_path).message
-    assert "cannot be read" in refusal(Path("a\0b")).message
-    assert "is over 256 MiB" in refusal(Path("/dev/zero")).message
-    locked = tmp_path / "locked.png"
-    locked.write_bytes(encoded(marked()))
-    assert open_image(locked, "locked.png").size == (30, 20)
-    locked.chmod(0)
-    if not os.access(locked, os.R_OK):
-        assert "permission denied" in refusal(locked).message
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+@each_case("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
 def test_a_picture_cut_anywhere_is_one_sentence(kind: str) -> None:
     data = encoded(Image.radial_gradient("L").convert("RGB"), kind)
     assert open_image(data, "whole").size == (256, 256)
@@ -159,28 +125,6 @@ def test_a_picture_cut_anywhere_is_one_sentence(kind: str) -> None:
         error = refusal(data[:size])
         if size >= 16:
             assert "is damaged or cut short" in error.message
-
-
-def test_a_damaged_compressed_tiff_is_one_sentence() -> None:
-    data = bytearray(encoded(Image.radial_gradient("L").convert("RGB"), "TIFF", compression="tiff_lzw"))
-    data[300:400] = bytes(byte ^ 0x5A for byte in data[300:400])
-    assert "is damaged" in refusal(bytes(data)).message
-
-
-def test_pillow_adds_no_warning_to_our_sentence(tmp_path: Path) -> None:
-    exif = b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(9)
-    (tmp_path / "exif.jpg").write_bytes(encoded(marked(), "JPEG", exif=exif))
-    (tmp_path / "large.png").write_bytes(png(9_900, 9_900))
-    code = (
-        "import sys, pathlib\n"
-        "from virc.reasoning.images import open_image\n"
-        "for path in sys.argv[1:]:\n"
-        "    try: open_image(pathlib.Path(path), path)\n"
-        "    except Exception as error: print(type(error).__name__)\n"
-    )
-    files = [str(tmp_path / "exif.jpg"), str(tmp_path / "large.png")]
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("DataError\n", "")
 
 
 def near(pixel: object, colour: tuple[int, int, int], by: int = 4) -> bool:
@@ -195,19 +139,12 @@ def test_cmyk_keeps_its_colours() -> None:
         assert near(image.getpixel((5, 5)), RED)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "PPM"), ("F", "TIFF")])
+@each_case(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "PPM"), ("F", "TIFF")])
 def test_sixteen_bits_become_eight_without_clipping(mode: str, kind: str) -> None:
     wide = Image.new("F" if mode == "F" else "I", (256, 8))
     wide.putdata([float(level) * 257 if mode == "F" else level * 257 for level in range(256)] * 8)
     image = open_image(encoded(wide.convert(mode) if mode == "I;16" else wide, kind), "grey")
     assert [image.getpixel((level, 3)) for level in range(256)] == [(level,) * 3 for level in range(256)]
-
-
-def test_numbers_wider_than_sixteen_bits_go_from_least_to_most() -> None:
-    wide = Image.new("I", (3, 8))
-    wide.putdata([-(2**30), 0, 2**30] * 8)
-    image = open_image(encoded(wide, "TIFF"), "wide")
-    assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (128, 128, 128), WHITE]
 
 
 def test_what_is_no_number_is_transparent_where_it_stands() -> None:
@@ -269,23 +206,7 @@ BACKGROUNDS: dict[str, tuple[Image.Image, dict[str, Any], str | None]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("numbers", "shade"),
-    [
-        ([(0, 0, 0, 32768), (4095, 4095, 4095, 65535)], 127),  # 12 bits, and 16 of alpha
-        ([(0, 0, 0, 2048), (4095, 4095, 4095, 4095)], 127),
-        ([(0, 0, 0, 65535), (4095, 4095, 4095, 65535)], 0),
-    ],
-)
-def test_alpha_of_16_bits_goes_as_far_as_its_own_numbers(numbers: list[tuple[int, ...]], shade: int) -> None:
-    rows = b"".join(b"\0" + b"".join(struct.pack(">4H", *each) * 4 for each in numbers) for _ in range(8))
-    body = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 6, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows))
-    found = open_file(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""), "it")
-    assert found.rendering.background == "white"
-    assert found.pixels.getpixel((1, 1)) == (shade,) * 3
-
-
-@pytest.mark.parametrize("name", BACKGROUNDS)
+@each_case("name", BACKGROUNDS)
 def test_transparent_paper_gets_the_colour_that_hides_the_least(name: str) -> None:
     image, options, background = BACKGROUNDS[name]
     found = open_file(encoded(image, **options), "it")
@@ -312,7 +233,7 @@ RANGES: dict[str, tuple[str, list[float], tuple[float, float], list[int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", RANGES)
+@each_case("name", RANGES)
 def test_numbers_of_many_bits_are_shown_at_the_range_that_they_have(name: str) -> None:
     mode, values, levels, expected = RANGES[name]
     image = Image.new("F" if mode == "F" else "I", (len(values), 20))
@@ -337,7 +258,7 @@ DEAD: dict[str, tuple[str, list[float], tuple[float, float], list[float]]] = {
 }
 
 
-@pytest.mark.parametrize("name", DEAD)
+@each_case("name", DEAD)
 def test_a_few_dead_pixels_do_not_darken_all_others(name: str) -> None:
     mode, (low, high), levels, dead = DEAD[name]
     image = Image.new("F" if mode == "F" else "I", (64, 64))
@@ -351,7 +272,7 @@ def test_a_few_dead_pixels_do_not_darken_all_others(name: str) -> None:
     assert all(abs(a - b) <= 1 for a, b in zip(found.pixels.getchannel(0).tobytes(), clipped, strict=True))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("orientation", "corner"),
     [(1, (0, 0)), (2, (1, 0)), (3, (1, 1)), (4, (0, 1)), (5, (0, 0)), (6, (1, 0)), (7, (1, 1)), (8, (0, 1))],
 )
@@ -362,22 +283,6 @@ def test_rotated_photos_stand_upright(orientation: int, corner: tuple[int, int])
     assert image.size == ((30, 20) if orientation < 5 else (20, 30))
     at = (corner[0] * (image.width - 6) + 3, corner[1] * (image.height - 6) + 3)
     assert near(image.getpixel(at), RED, 20)
-
-
-def test_a_pillow_image_of_the_caller_stays_as_it_is() -> None:
-    image = Image.open(io.BytesIO(turned("JPEG", 6)))
-    assert (from_pillow(image).size, image.size, image.getexif()[0x0112]) == ((20, 30), (30, 20), 6)
-
-
-def test_a_description_that_is_no_range_is_passed_over() -> None:
-    odd = encoded(marked(), "TIFF", description="virc: numbers shown from black to white: few")
-    assert open_file(odd, "it").rendering.range is None
-
-
-def test_colours_of_many_bits_share_one_range() -> None:
-    bands = [Image.new("I;16", (4, 4), number) for number in (0, 65_535, 0)]
-    shown, levels, missing = colours(bands)
-    assert (shown.getpixel((1, 1)), levels, missing) == ((0, 255, 0), (0, 65_535), 0)
 
 
 def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
@@ -403,18 +308,11 @@ def _chunks(data: bytes) -> list[int]:
     return places
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@each_case("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     assert near(open_image(data, "frames").getpixel((3, 3)), RED, 6)
-
-
-def test_heic_names_its_extra_where_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    error = refusal(b"\0\0\0\x18ftypheic" + bytes(40), "IMG 2041.HEIC")
-    assert "[heic]" in (error.hint or "")
-    assert "sips -s format png 'IMG 2041.HEIC'" in (error.hint or "")
 
 
 def test_heic_opens_with_its_extra() -> None:
@@ -433,7 +331,7 @@ def test_heic_opens_with_its_extra() -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "RGB"])
+@each_case("mode", ["P", "LA", "RGBA", "RGB"])
 def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: Path) -> None:
     import re
 
@@ -455,13 +353,6 @@ def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: 
     assert int(peak[1]) < 950_000
 
 
-def test_pictures_open_alike_in_many_threads() -> None:
-    files = [encoded(Image.new("RGB", (64, 48), (level, 0, 9))) for level in range(40)]
-    with ThreadPoolExecutor(8) as pool:
-        images = list(pool.map(lambda data: open_image(data, "one"), files))
-    assert [image.getpixel((1, 1)) for image in images] == [(level, 0, 9) for level in range(40)]
-
-
 def test_an_image_is_encoded_once_and_without_loss() -> None:
     shown = show(open_image(encoded(Image.radial_gradient("L").convert("RGB")), "one"), Grid())
     assert (shown.encodings, shown.size) == (0, (252, 252))
@@ -472,27 +363,14 @@ def test_an_image_is_encoded_once_and_without_loss() -> None:
     assert shown.encodings == 1
 
 
-def test_square_images_are_a_thousand_a_side() -> None:
-    shown = show_square(marked(60, 30))
-    assert shown.size == (1000, 1000)
-    assert near(shown.pixels.getpixel((50, 100)), RED)
-    assert near(shown.pixels.getpixel((300, 600)), WHITE)
-
-
-def test_an_image_that_is_shown_smaller_keeps_the_size_of_its_original() -> None:
-    for image in (marked(300, 200), OpenedImage(marked(300, 200))):
-        small = show(image, Grid(max_pixels=56 * 56))
-        assert (small.size != (300, 200), small.original) == (True, (300, 200))
-
-
 def turned(kind: str, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(marked(), kind, exif=exif)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
+@each_case("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@each_case("orientation", range(1, 9))
 def test_the_size_by_the_header_is_that_of_the_upright_picture(kind: str, orientation: int) -> None:
     data = turned(kind, orientation)
     assert image_size(data, "it") == open_image(data, "it").size
@@ -505,13 +383,7 @@ def test_the_size_is_known_without_decoding() -> None:
         open_image(cut, "it")
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", png(20_000, 20_000), png(1, 3)])
-def test_the_size_of_what_cannot_be_shown_is_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"it\.png"):
-        image_size(data, "it.png")
-
-
-@pytest.mark.parametrize("name", KINDS)
+@each_case("name", KINDS)
 def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     kind, ours = KINDS[name], open_image(KINDS[name].data, name)
     found = stored(kind.data)
@@ -522,14 +394,7 @@ def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     assert not kind.why or stored(as_png(ours).data).differs == ""
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "RGB", "L", "P", "1", "CMYK", "I;16"])
-@pytest.mark.parametrize("size", [(4, 900), (6000, 20), (1, 3)])
-def test_what_solving_refuses_is_refused(mode: str, size: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match=rf"^a has {size[0]} x {size[1]} px"):
-        stored(encoded(Image.new(mode, size), "TIFF"), "a")
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
+@each_case("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
 def test_half_a_picture_is_no_picture(kind: str) -> None:
     data = encoded(Image.effect_noise((300, 200), 50), kind)
     with pytest.raises(DataError, match=r"^a is damaged"):

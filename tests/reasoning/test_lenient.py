@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.reasoning.bodies import Called, FormatError, ToolText
 from virc.reasoning.grammar import CallForm, Grammar
@@ -66,7 +67,7 @@ PUBLISHED = [
 """Calls in forms that models' templates publish."""
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         f"<tool_call>\n{BODY}\n</tool_call>",
@@ -131,7 +132,7 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
     assert said.turn.think.startswith("I look closer.")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "call",
     [
         Called("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0}),
@@ -144,7 +145,7 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
         Called("tools.zoom_in", GIVEN),
     ],
 )
-@pytest.mark.parametrize("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
+@each_case("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
 def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
     said = read(text, STOCK, NAMES, calls=(call, Called("display_image", "")))
     assert (said.turn.calls, said.turn.answer) == ((CROP,), None)
@@ -152,20 +153,7 @@ def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called
     assert said.sent == Sent(f"{text}\n{again}".strip(), text, (Called(call.name, CROP.arguments),))
 
 
-def test_what_a_server_or_a_system_leaves_out_is_filled_in() -> None:
-    assert read("", STOCK, NAMES, calls=(Called("display_image", " "),)).turn.tool == ToolText("display_image", {})
-    given = Grammar(think=None, calls=(CallForm("<tool_call>", "</tool_call>", given={"image_index": 0}),))
-    text = BODY.replace(', "image_index": 0', "")
-    assert read(f"<tool_call>{text}</tool_call>", given, NAMES).turn.tool == CROP
-
-
-@pytest.mark.parametrize("text", ["cat", "42"])
-def test_a_text_is_a_text_without_the_space_around_it(text: str) -> None:
-    written = f"<function=search>\n<parameter=query>\n{text}\n</parameter>\n</function>"
-    assert read(written, STOCK, offered(("search",))).turn.tool == ToolText("search", {"query": text})
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("written", "code"),
     [("    x = 1\n    print(x)", "x = 1\nprint(x)"), ("\n  if x:\n\n    y = 1\n  z()  ", "if x:\n\n  y = 1\nz()")],
 )
@@ -181,7 +169,7 @@ CODE = "if a < 3:\n    print(\"a {b}\", 'c')  # d, e\n"
 _LINES = json.dumps(CODE).replace("\\n", "\n")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         f'<tool_call>{{"name": "python", "arguments": {{"code": {_LINES}}}}}</tool_call>',
@@ -202,15 +190,10 @@ def test_values_are_those_of_python_javascript_and_regular_expressions() -> None
     assert read(written, STOCK, NAMES).turn.tool == ToolText("f", {"a": True, "b": "it's \\d", "c": "\\d"})
 
 
-@pytest.mark.parametrize("text", ["display_image", "\ndisplay_image\n", "display_image<tool_sep>"])
-def test_a_name_alone_in_marks_is_a_call_without_arguments(text: str) -> None:
-    assert read(f"<tool_call>{text}</tool_call>", STOCK, NAMES).turn.tool == ToolText("display_image", {})
-
-
 SECOND = BODY.replace("30", "31")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         f"```json\n[{BODY}, {SECOND}]\n```",
@@ -225,18 +208,13 @@ SECOND = BODY.replace("30", "31")
         "[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
     ],
 )
-@pytest.mark.parametrize("most", [1, 2, 3])
+@each_case("most", [1, 2, 3])
 def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, most: int) -> None:
     said = read(f"I look. {text}", msgspec.structs.replace(STOCK, most_calls=most), NAMES)
     boxes = [call.arguments["bbox_2d"] for call in said.turn.calls]
     assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
     assert said.sent
     assert len(said.sent.called) == len(boxes)
-
-
-def test_an_alias_leaves_the_argument_itself_alone() -> None:
-    tool = read(BODY.replace('"bbox_2d"', '"region": [5, 6, 7, 8], "bbox_2d"'), STOCK, NAMES).turn.tool
-    assert tool == ToolText("crop_image", {**CROP.arguments, "region": [5, 6, 7, 8]})
 
 
 def test_calls_with_text_between_them_are_no_calls_of_a_turn() -> None:
@@ -247,14 +225,6 @@ def test_calls_with_text_between_them_are_no_calls_of_a_turn() -> None:
     assert (thought.calls, thought.think) == ((CROP, CROP), "Small.")
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_arguments_may_be_encoded_more_than_once(times: int) -> None:
-    arguments: object = CROP.arguments
-    for _ in range(times):
-        arguments = json.dumps(arguments)
-    assert read("", STOCK, NAMES, calls=(Called("crop_image", str(arguments)),)).turn.tool == CROP
-
-
 def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
     for index in ({}, {"img_idx": 0}, {"img_idx": 0.0}, {"img_idx": "0"}):
         arguments = {"bbox_2d": [1, 2, 30, 40], "label": "corner", **index}
@@ -262,7 +232,7 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         assert read(text, QWEN, NAMES).turn.tool == CROP
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "thought", "answer"),
     [
         ("97", "", "97"),
@@ -303,23 +273,7 @@ def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str
     assert read(text, STOCK, NAMES).turn == Turn(thought, answer=answer)
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("<think>a</think><think>b</think><think>c</think>97", "97"),
-        ("<answer><think>q</think><think>z</think>97</answer>", "97"),
-        ("<|begin_of_box|>3<|end_of_box|>, no: <|begin_of_box|>97<|end_of_box|>", "97"),
-        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"$\boxed{\frac{\sqrt{3}}{2}}$.", r"\frac{\sqrt{3}}{2}"),
-        (r"\boxed{\sqrt{\frac{a^{2}}{b_{1}}}}", r"\sqrt{\frac{a^{2}}{b_{1}}}"),
-        (r"It is $\boxed{7}$", r"It is $\boxed{7}$"),
-    ],
-)
-def test_no_thought_and_no_box_around_it_is_a_part_of_an_answer(text: str, answer: str) -> None:
-    assert read(text, STOCK, NAMES).turn.answer == answer
-
-
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         '{"name": "zoom", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
@@ -332,15 +286,7 @@ def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
     assert read(text, STOCK, NAMES).turn.tool == CROP
 
 
-@pytest.mark.parametrize(
-    "text", ['{"name": "look", "arguments": {"bbox_2d": [1, 2, 3, 4]}}', '{"bbox_2d": [1, 2, 3, 4], "image_index": 0}']
-)
-def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None:
-    with pytest.raises(FormatError):
-        read(text, STOCK, NAMES)
-
-
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "It uses [TOOL_CALLS] before a call.",
@@ -356,10 +302,8 @@ def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
     assert read(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
 
 
-@pytest.mark.parametrize("text", [GIVEN, f"```json\n{GIVEN}\n```", GIVEN.replace("image_index", "img_idx")])
-@pytest.mark.parametrize(
-    "question", ["Answer in JSON with bbox_2d and image_index.", "{bbox_2d, img_idx}?", "bbox_2d?", ""]
-)
+@each_case("text", [GIVEN, f"```json\n{GIVEN}\n```", GIVEN.replace("image_index", "img_idx")])
+@each_case("question", ["Answer in JSON with bbox_2d and image_index.", "{bbox_2d, img_idx}?", "bbox_2d?", ""])
 def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, question: str) -> None:
     index, grammar = ("img_idx", QWEN) if "img_idx" in text else ("image_index", STOCK)
     if index in question:
@@ -371,7 +315,7 @@ def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, quest
             read(text, grammar, NAMES, question=question)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         '<tool_call>{"name": "scale_image", "arguments": {"image_index": 0, "scale_factor": 1',
@@ -398,12 +342,6 @@ def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:
     assert refused.value.kind == "length"
 
 
-def test_arguments_that_are_no_json_are_refused() -> None:
-    for value in ("b'x'", "{1}"):
-        with pytest.raises(FormatError):
-            read(f"crop_image(bbox_2d=[1, 2, 3, 4], label={value})", STOCK, NAMES)
-
-
 def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobody() -> None:
     said = read("97", STOCK, NAMES, thought="It reads 97.")
     assert said.turn == Turn("It reads 97.", answer="97")
@@ -416,11 +354,7 @@ def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobo
     assert (said.sent.text, said.sent.before) == (f"I zoom. {BODY}", "I zoom.")
 
 
-def test_a_call_within_a_thought_that_has_no_end_counts() -> None:
-    assert read("", STOCK, NAMES, thought=f"Small. <tool_call>{BODY}</tool_call>").turn.tool == CROP
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("thought", "answer"),
     [
         (r"180 - 107 is 73. So \boxed{73}", "73"),
@@ -462,18 +396,7 @@ def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | No
             read("", STOCK, NAMES, thought=thought, cut=True)
 
 
-@pytest.mark.parametrize("text", ["<think>It is 73.</think>", "<think>73", "◁think▷73◁/think▷ "])
-def test_a_short_thought_that_the_model_marked_itself_is_no_answer(text: str) -> None:
-    with pytest.raises(FormatError, match="a thought without a call or an answer"):
-        read(text, STOCK, NAMES)
-
-
-def test_of_several_answers_within_a_thought_the_last_counts() -> None:
-    said = read("", STOCK, NAMES, thought="<answer>79</answer> or rather <answer>97</answer>")
-    assert said.turn.answer == "97"
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("text", "kind"),
     [
         ("", "tags"),
@@ -492,7 +415,7 @@ def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -
     assert refused.value.kind == kind
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "It is",
@@ -509,11 +432,6 @@ def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
     assert refused.value.kind == "length"
 
 
-def test_a_whole_answer_or_call_counts_though_the_limit_cut_what_follows() -> None:
-    assert read("<answer>97</answer> and so", STOCK, NAMES, cut=True).turn.answer == "97"
-    assert read(f"<tool_call>{BODY}</tool_call> and", STOCK, NAMES, cut=True).turn.tool == CROP
-
-
 def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
     said = read(f"See <answer>. <tool_call>{BODY}</tool_call>", STOCK, NAMES)
     text = canonical(said.turn, STOCK)
@@ -524,12 +442,6 @@ def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
     assert parse(within) == Turn("a  b", answer="4")
 
 
-@pytest.mark.parametrize("arguments", [GIVEN, " {'bbox_2d': [1, 2, 30, 40], 'image_index': 0}", json.dumps(GIVEN)])
-def test_arguments_that_are_a_text_are_read(arguments: str) -> None:
-    body = json.dumps({"name": "crop_image", "arguments": arguments})
-    assert read(f"<tool_call>{body}</tool_call>", STOCK, NAMES).turn.calls == (CROP,)
-
-
 def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None:
     half = (Called("crop_image", GIVEN[:-1]),)
     assert read("", STOCK, NAMES, calls=half).turn.calls == (CROP,)
@@ -537,7 +449,7 @@ def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None
         read("", STOCK, NAMES, calls=half, cut=True)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         f"{BODY}\n\\boxed{{97}}", f"I looked at {BODY} So the answer is 97.",
@@ -546,10 +458,6 @@ def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None
 )  # fmt: skip
 def test_an_object_beside_a_conclusion_or_without_a_name_of_ours_is_no_call(text: str) -> None:
     assert read(text, STOCK, NAMES).turn == Turn("", answer=text)
-
-
-def test_what_stands_behind_the_end_of_a_thought_that_the_server_took_is_the_answer() -> None:
-    assert read("", STOCK, NAMES, thought="I see 7.\nOr 97?</think>It reads 97").turn.answer == "It reads 97"
 
 
 MARKS = [
@@ -607,20 +515,9 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("piece", HOSTILE)
+@each_case("piece", HOSTILE)
 def test_a_long_hostile_reply_is_read_in_little_time(piece: str) -> None:
     began = time.process_time()
     with suppress(FormatError):
         read(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
     assert time.process_time() - began < 10
-
-
-def test_of_several_answers_the_last_counts() -> None:
-    found = read("<answer>3</answer> No, wait. <answer>4</answer>", STOCK, offered(("crop_image",)))
-    assert (found.turn.answer, found.turn.calls) == ("4", ())
-
-
-def test_of_a_list_of_calls_the_first_is_made() -> None:
-    listed = [{"name": name, "arguments": {"image_index": 0}} for name in ("crop_image", "display_image")]
-    found = read(f"<tool_call>{json.dumps(listed)}</tool_call>", STOCK, offered(("crop_image", "display_image")))
-    assert [tool.name for tool in found.turn.calls] == ["crop_image"]

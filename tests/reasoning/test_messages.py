@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import each_case
 
-from virc.reasoning.grammar import Grammar
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable
 
 CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
@@ -23,10 +23,6 @@ def test_a_call_and_an_answer_are_read() -> None:
     assert parse("<think>a < b</think> <answer>\n 9\n7 </answer>") == Turn("a < b", answer="9\n7")
 
 
-def test_text_outside_the_tags_is_ignored() -> None:
-    assert parse("so <think>a</think> hence <answer>97</answer><|end|>") == Turn("a", answer="97")
-
-
 def test_backslashes_stay() -> None:
     name = r"\\frac \" \u0041"
     turn = parse(rf'<think>\(x\)</think><tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>')
@@ -34,7 +30,7 @@ def test_backslashes_stay() -> None:
     assert parse(r"<think></think><answer>\frac{1}{2}\\</answer>").answer == "\\frac{1}{2}\\\\"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "",
@@ -61,7 +57,7 @@ def test_other_tags_are_refused(text: str) -> None:
     assert caught.value.kind == "tags"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "says"),
     [
         ("", "not JSON"),
@@ -123,30 +119,3 @@ def test_printable_text_can_be_written(text: str) -> None:
     written = printable(text).encode("utf-8").decode("utf-8")
     assert len(written) == len(text)
     assert all(one == two or "\ud800" <= two <= "\udfff" for one, two in zip(written, text, strict=True))
-
-
-LOOSE = Grammar(loose=True, most_calls=2)
-CUT = '<tool_call>{"name": "crop_image", "arguments": {"image_index": %d}}</tool_call>'
-
-
-@pytest.mark.parametrize(
-    ("text", "answer", "called"),
-    [
-        ("<answer>1</answer> or <answer>2</answer>", "1", []),
-        ("<answer> </answer> or <answer>2</answer>", "2", []),  # one that says nothing is none
-        (f"{CUT % 0}<answer>3</answer>", "3", []),
-        (f"{CUT % 0}{CUT % 1}{CUT % 2}", None, [1, 2]),  # the last, as many as there may be
-        (f"<tool_call>{CUT % 0}", None, [0]),
-        (f"{CUT % 0}</tool_call>", None, [0]),
-    ],
-)
-def test_of_a_loose_reply_the_first_answer_counts_else_the_last_calls(
-    text: str, answer: str | None, called: list[int]
-) -> None:
-    turn = parse(f"<think>I look.</think>{text}", LOOSE)
-    assert (turn.answer, [tool.arguments["image_index"] for tool in turn.calls]) == (answer, called)
-    assert turn.think.startswith("I look.")
-
-
-def test_of_a_loose_reply_an_answer_without_an_end_mark_goes_on_to_the_end() -> None:
-    assert parse(f"{CUT % 0} Answer: 5 cm", Grammar(think=None, answer=("Answer:", ""), loose=True)).answer == "5 cm"

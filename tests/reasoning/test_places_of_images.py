@@ -1,13 +1,12 @@
 """Where the images of a question stand: at its marks, or as the chat protocol says."""
 
 import msgspec
-import pytest
+from support.tables import each_case
 
 from virc.data.rows.record import Message, content_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import own_protocol
-from virc.reasoning.trace import CallResult
-from virc.reasoning.turns import Piece, Seen, following, message, opening
+from virc.reasoning.turns import opening
 from virc.tools import registry as tools
 
 OWN = msgspec.structs.replace(
@@ -21,12 +20,12 @@ SIZES: list[Size] = [(300, 200), (280, 140)]
 DOGS = "my dog: <image> neighbour's dog: <image> Which barks?"
 
 
-@pytest.mark.parametrize("text", [DOGS, "<image><image>Which?", "Which? <image> <image>"])
+@each_case("text", [DOGS, "<image><image>Which?", "Which? <image> <image>"])
 def test_a_message_of_a_row_keeps_where_its_images_stand(text: str) -> None:
     assert content_of(message_of(Message("user", text), (0, 1))) == text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("protocol", "question", "parts"),
     [
         (OWN, DOGS, ["Question: my dog:\n", 0, "Image 0: 300 x 200.\nneighbour's dog:\n", 1,
@@ -55,17 +54,3 @@ def test_a_message_of_a_row_keeps_where_its_images_stand(text: str) -> None:
 )  # fmt: skip
 def test_images_stand_at_the_marks_of_a_question(protocol: object, question: str, parts: list[str | int]) -> None:
     assert [*opening(protocol, question, SIZES)[-1].parts()] == parts  # type: ignore[arg-type]
-
-
-def test_a_question_that_is_said_again_has_no_marks() -> None:
-    protocol = msgspec.structs.replace(OWN, after_image="{image}You were asked: {question}")
-    seen = Seen(DOGS, [*SIZES, (56, 56)], 2, 1)
-    (message,) = following(protocol, [(CallResult(images=(2,)), protocol.after_image)], seen)
-    assert message.text == "You were asked: my dog:  neighbour's dog:  Which barks?"
-
-
-def test_images_of_a_message_are_in_the_order_of_their_places() -> None:
-    said = message(Piece("abc", ((7, 2), (5, 0), (6, 1))))
-    assert (said.images, said.at) == ((5, 6, 7), (0, 1, 2))
-    said = message(Piece("abc", ((7, None), (5, 0))))  # without a place they stay as they are
-    assert (said.images, said.at) == ((7, 5), ())

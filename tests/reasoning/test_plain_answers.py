@@ -5,9 +5,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import msgspec
-import pytest
 from support.plain_answers import drawn
 from support.replies import picture
+from support.tables import each_case
 
 from virc.families import registry as families
 from virc.reasoning.protocol import Protocol, own_protocol, with_tools
@@ -33,17 +33,15 @@ def assert_answered(protocol: Protocol, text: str, answer: str | None = None) ->
     assert (unit.answer, unit.results) == (text if answer is None else answer, ()), text
 
 
-@pytest.mark.parametrize("family", STOCK)
+@each_case("family", STOCK)
 def test_no_plain_answer_is_a_call(family: str) -> None:
     assert len(ANSWERS) >= 60
     for text, answer in ANSWERS:
         assert_answered(STOCK[family], text, answer)
 
 
-@pytest.mark.parametrize(
-    "said", [" would help, but \\boxed{3}", "\n\\boxed{3}", "\nThe answer is 3.", "\n<answer>3</answer>"]
-)
-@pytest.mark.parametrize("family", STOCK)
+@each_case("said", [" would help, but \\boxed{3}", "\n\\boxed{3}", "\nThe answer is 3.", "\n<answer>3</answer>"])
+@each_case("family", STOCK)
 def test_an_answer_that_is_said_wins_over_a_call_without_marks(family: str, said: str) -> None:
     call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
     unit = taken(STOCK[family], call + said)
@@ -54,7 +52,7 @@ def test_an_answer_that_is_said_wins_over_a_call_without_marks(family: str, said
 CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "crop_image(...) would help. The answer is 3.",
@@ -75,18 +73,12 @@ CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40]
         "With OpenCV:\nzoom([10, 20, 110, 60])",
     ],
 )
-@pytest.mark.parametrize("family", STOCK)
+@each_case("family", STOCK)
 def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> None:
     assert_answered(STOCK[family], text)
 
 
-def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
-    unit = taken(STOCK["internvl3"], f"I write `<tool_call>`, or '<tool_call>'.\n`<tool_call>{CALL}</tool_call>`")
-    assert isinstance(unit, Unit), unit
-    assert [each.call.name for each in unit.results if each.call] == ["crop_image"]
-
-
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         '{"image_index": 0, "bbox_2d": [10, 20, 30, 40], "label": "cat"}',
@@ -97,7 +89,7 @@ def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
         '[{"name": "crop", "bbox_2d": [10, 20, 30, 40], "role": "args parameters"}]',
     ],
 )
-@pytest.mark.parametrize("family", STOCK)
+@each_case("family", STOCK)
 def test_a_box_with_a_label_is_an_answer(family: str, text: str) -> None:
     assert_answered(STOCK[family], text)
 
@@ -172,8 +164,8 @@ FORMS: dict[str, Form] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("family", STOCK)
+@each_case("form", FORMS)
+@each_case("family", STOCK)
 def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:
     protocol = STOCK[family]
     own = {theirs: ours for theirs, ours in protocol.grammar.calls[0].names.items() if ours == "crop_image"}
@@ -184,14 +176,7 @@ def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:
         assert [each.call.name for each in unit.results if each.call] == ["crop_image"] * most, name
 
 
-def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
-    block = f"```json\n{bare('image_zoom_in_tool', {'bbox_2d': [10, 10, 300, 200], 'label': 'f(2)'})}\n```"
-    unit = taken(STOCK["qwen3-vl"], f"{block}\n{block}")
-    assert isinstance(unit, Unit)
-    assert len(unit.results) == 2
-
-
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "<tool_call>f(2) = 7</tool_call>",
@@ -205,19 +190,12 @@ def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
         '{"crop_image": {"bbox_2d": [1, 2, 30], "image_index": 0}}',
     ],
 )
-@pytest.mark.parametrize("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
+@each_case("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
 def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family: str, text: str) -> None:
     assert isinstance(taken(STOCK[family], text), Rejected)
 
 
-@pytest.mark.parametrize("text", ["display_image(0)", "display_image(image_index=0)", "scale_image(2, 0)"])
-def test_values_without_keys_are_those_of_the_schema_in_order(text: str) -> None:
-    unit = taken(STOCK["internvl3"], text)
-    assert isinstance(unit, Unit), unit
-    assert [each.call.name for each in unit.results if each.call] == [text.partition("(")[0]]
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("schema", "taken_for"),
     [
         ({"type": "string"}, "2024"),

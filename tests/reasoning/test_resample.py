@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat
+from support.tables import each_case
 
 from virc.reasoning.calls import Call
 from virc.reasoning.images import open_image, show
@@ -32,8 +33,8 @@ def averaged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.rint(means).astype(np.uint8))
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5])
-@pytest.mark.parametrize("index", [0, 1, 2])
+@each_case("factor", [0.25, 0.5])
+@each_case("index", [0, 1, 2])
 def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index: int, factor: float) -> None:
     """It averages areas, from the image as it is straight to the size shown; the bound is that of its crops."""
     image = open_image(sample / f"image-{index}.png", "it")
@@ -44,7 +45,7 @@ def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index:
     assert sum(difference.mean) / 3 <= 0.2
 
 
-@pytest.mark.parametrize(("size", "small"), [((29, 31), (28, 28)), ((100, 9), (37, 8)), ((7, 400), (7, 121))])
+@each_case(("size", "small"), [((29, 31), (28, 28)), ((100, 9), (37, 8)), ((7, 400), (7, 121))])
 def test_lines_of_one_pixel_keep_their_weight(size: tuple[int, int], small: tuple[int, int]) -> None:
     lines = Image.new("RGB", size, "white")
     places = (divmod(at, size[0]) for at in range(size[0] * size[1]))
@@ -63,14 +64,7 @@ def test_a_picture_that_is_shown_smaller_is_resampled_by_lanczos() -> None:
     assert shown.pixels.tobytes() == page.resize((336, 224), Image.Resampling.LANCZOS).tobytes()
 
 
-def test_an_enlarged_image_is_resampled_once() -> None:
-    image = Image.radial_gradient("L").convert("RGB").crop((0, 0, 140, 84))
-    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=1.5), image), QWEN2, 0)
-    assert shown.size == (224, 112)  # 210 x 126 on the grid
-    assert shown.pixels.tobytes() == image.resize((224, 112), Image.Resampling.LANCZOS).tobytes()
-
-
-@pytest.mark.parametrize(("size", "factor"), [((16212, 784), 4.0), ((50000, 256), 0.25)])
+@each_case(("size", "factor"), [((16212, 784), 4.0), ((50000, 256), 0.25)])
 def test_no_image_much_larger_than_the_two_is_made(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], factor: float
 ) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.tables import each_case
 
 from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call
@@ -35,7 +36,7 @@ TABLE = {
 HEIGHTS = {0.25: (16, 8, 5, 4), 0.5: (16, 8), 1.5: (24,), 2.0: (32,), 2.5: (40,), 4.0: (64,)}
 
 
-@pytest.mark.parametrize("factor", TABLE)
+@each_case("factor", TABLE)
 def test_scaled_sizes_are_those_of_the_table(factor: float) -> None:
     widths = [int(width) for width in TABLE[factor].split()]
     assert len(widths) == 40
@@ -47,7 +48,7 @@ def test_scaled_sizes_are_those_of_the_table(factor: float) -> None:
         assert smart_resize(*scaled.size) == (28 * width, 28 * height)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("size", "grid", "shown"),
     [
         ((126, 280), Grid(), (112, 280)),  # 4.5 units: the even four
@@ -68,7 +69,7 @@ def test_known_sizes(size: tuple[int, int], grid: Grid, shown: tuple[int, int]) 
     assert smart_resize(*size, grid) == shown
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("size", "why"),
     [
         ((201, 1), "one side of 201 x 1 px is over 200 times the other"),
@@ -109,7 +110,7 @@ def test_what_is_shown_lies_on_the_grid_within_the_limits_and_stays(width: int, 
         assert smart_resize(*shown, grid) == shown
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("size", "shown"),
     [
         ((3000, 1500), (980, 504)),  # 1000 x 500, and 36 patches of 28 would be 1008

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
+from support.tables import each_case
 
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
@@ -40,7 +41,7 @@ def test_every_turn_announces_the_recorded_size(replayed: tuple[Session, list[di
     assert len(ours) == 3
 
 
-@pytest.mark.parametrize(("index", "most", "mean"), [(0, 0, 0.0), (1, 0, 0.0), (2, 8, 0.2)])
+@each_case(("index", "most", "mean"), [(0, 0, 0.0), (1, 0, 0.0), (2, 8, 0.2)])
 def test_every_image_shown_is_the_recorded_one(
     sample: Path, replayed: tuple[Session, list[dict[str, str]]], index: int, most: int, mean: float
 ) -> None:

@@ -7,13 +7,14 @@ import msgspec
 import pytest
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
+from support.tables import each_case
 
 from virc.reasoning.calls import Call, Conversation
 from virc.reasoning.images import open_file
-from virc.reasoning.protocol import Protocol, as_fields, fill, own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
-from virc.reasoning.trace import CallResult, Failure, ImageRecord, Message, Rejected, Trace, Unit
+from virc.reasoning.trace import Failure, ImageRecord, Rejected, Trace, Unit
 from virc.tools.registry import known, schemas
 
 QUESTION = "What is {index}, and what is {question}?"
@@ -52,14 +53,6 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
     ]
 
 
-def test_a_crop_is_cut_from_the_image_as_shown(own: Protocol) -> None:
-    image = Image.new("RGB", (322, 245), "white")
-    image.paste("black", (0, 0, 161, 245))
-    session = Session(own, "?", [image], tools=known())
-    session.feed(call("crop_image", bbox_2d=[168, 0, 336, 252]))
-    assert asked(session).images[1].pixels.crop((8, 0, 168, 252)).getextrema() == ((255, 255),) * 3
-
-
 def test_several_pictures_are_announced_before_the_question(own: Protocol) -> None:
     session = Session(own, "Which?", [picture(), picture(56, 84)], tools=known())
     message = asked(session).messages[1]
@@ -81,11 +74,6 @@ def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own:
     assert unit.call is not None
     assert unit.call.box == (0, 0, 1000, 501)
     assert asked(session).images[1].size == (1008, 504)
-
-
-def test_images_are_shown_on_the_grid_of_the_model(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], Grid(32, 4 * 1024, 64 * 1024), tools=known())
-    assert asked(session).images[0].size == (288, 192)
 
 
 def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None:
@@ -118,21 +106,6 @@ def test_a_tool_outside_the_chat_protocol_is_rejected(own: Protocol) -> None:
     assert isinstance(renamed.feed(call("zoom")), Rejected)
 
 
-def test_the_repetition_limit_is_that_of_the_chat_protocol(own: Protocol) -> None:
-    text = "<think>" + "no. " * 20 + "</think><answer>1</answer>"
-    off = Session(msgspec.structs.replace(own, repeat_limit=0), "?", [picture()], tools=known())
-    assert isinstance(off.feed(Reply(text)), Unit)
-    across_lines = "<think>" + "no.\n" * 20 + "</think><answer>1</answer>"
-    assert isinstance(Session(own, "?", [picture()], tools=known()).feed(Reply(across_lines)), Unit)
-
-
-def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], max_turns=2, tools=known())
-    session.feed(call())
-    session.feed(answer("97"))
-    assert finished(session).answer == "97"
-
-
 def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
     session = Session(own, "?", [picture()], max_turns=2, tools=known())
     session.feed(call())
@@ -140,14 +113,6 @@ def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
     session.feed(call())
     assert finished(session).failure == Failure("turns", "no answer after 2 turns")
     assert finished(session).replies.ended == "length"
-
-
-def test_a_problem_that_ends_with_a_wrong_call_says_what_was_wrong(own: Protocol) -> None:
-    session = Session(msgspec.structs.replace(own, errors="show"), "?", [picture()], max_turns=1, tools=known())
-    session.feed(call("crop_image", bbox_2d=[1, 1, 1, 1]))
-    failure = finished(session).failure
-    assert failure
-    assert failure.message.startswith("no answer after 1 turns; the last tool call could not be used: ")
 
 
 def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protocol) -> None:
@@ -162,7 +127,7 @@ def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protoco
     assert (first.rejected, second.rejected) == (tuple(tries), ())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "kind"),
     [
         (Reply("<think>so", finish="length"), "length"),
@@ -191,7 +156,7 @@ def test_ids_of_a_reply_that_was_cut_are_left_out(own: Protocol) -> None:
         assert (unit.text, unit.token_ids) == ("<think>so</think><answer>7</answer>", ids)
 
 
-@pytest.mark.parametrize("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
+@each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     session = Session(own, "?", [picture()], tools=known())
     session.feed(answer(text))
@@ -229,16 +194,7 @@ def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protoco
     assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 3000, 28])), Unit)
 
 
-def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], tools=known())
-    for index in (0, 1, 0):
-        assert isinstance(session.feed(call(image_index=index)), Unit)
-    assert len({shown.data_url for shown in session.images}) == len({shown.png for shown in session.images}) == 1
-    assert sum(shown.encodings for shown in session.images) == 1
-    assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@each_case("kind", ["PNG", "JPEG"])
 def test_scaling_to_the_same_size_sends_the_same_file(own: Protocol, kind: str) -> None:
     file = io.BytesIO()
     Image.effect_noise((140, 84), 90).convert("RGB").save(file, kind)
@@ -252,16 +208,6 @@ def test_scaling_to_the_same_size_sends_the_same_file(own: Protocol, kind: str) 
     assert session.images[4].file.media == kind.lower()
 
 
-def test_sessions_on_one_problem_share_its_pictures_and_nothing_else(own: Protocol) -> None:
-    first = Session(own, "?", [picture(400, 100), picture()], tools=known())
-    first.feed(call())
-    second = Session(own, "?", first.images[:2], tools=known())
-    assert [shown is other for shown, other in zip(second.images, first.images, strict=False)] == [True, True]
-    assert asked(second).messages == asked(Session(own, "?", [picture(400, 100), picture()], tools=known())).messages
-    second.feed(call("scale_image", scale_factor=2))
-    assert (len(first.images), len(second.images)) == (3, 3)
-
-
 def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -> None:
     session = Session(own, "?", [Image.new("RGB", (3560, 3560))], tools=known())  # 12.5 million pixels
     for _ in range(7):
@@ -271,23 +217,6 @@ def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -
     assert (rejected.kind, len(session.images)) == ("tool", 8)
     assert "over 100 million pixels together" in rejected.reason
     assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 28, 28])), Unit)
-
-
-def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], tools=known())
-    reply = answer("97", token_ids=(5, 6, 7), prompt_tokens=100, completion_tokens=3)
-    unit = session.feed(reply)
-    assert isinstance(unit, Unit)
-    assert (unit.token_ids, unit.prompt_tokens, unit.completion_tokens) == ((5, 6, 7), 100, 3)
-    assert finished(session).messages[-1] == Message("assistant", reply.text, token_ids=(5, 6, 7))
-
-
-def test_an_ask_is_a_snapshot(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], tools=known())
-    ask, trace = asked(session), session.trace()
-    session.feed(call())
-    assert (len(ask.messages), len(ask.images)) == (2, 1)
-    assert (len(trace.messages), len(trace.images), trace.units) == (2, 1, [])
 
 
 def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
@@ -312,13 +241,6 @@ def test_a_box_of_a_stock_model_is_settled_on_the_image_that_it_names(own: Proto
     assert (unit.call.index, unit.call.box) == (1, (11, 20, 51, 60))
 
 
-def test_further_arguments_of_a_stock_model_are_passed_over(own: Protocol) -> None:
-    session = Session(stock(own, "measure"), "?", [picture()], tools=known())
-    unit = session.feed(call("measure", points=[[0, 0], [30, 40]], label="the line"))
-    assert isinstance(unit, Unit)
-    assert unit.results[0].text.startswith("The distance is 50.0 pixels")
-
-
 def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_thoughts(own: Protocol) -> None:
     session = Session(stock(own, "measure"), "?", [picture()], tools=known())
     before = len(asked(session).messages)
@@ -332,14 +254,6 @@ def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_though
     for at, distance in ((before, 50), (before + 2, 100)):
         assert ask.called[at].results[0].startswith(f"The distance is {distance}.0 pixels")
         assert ask.called[at].calls[0].name == "measure"
-
-
-def test_a_stock_model_gets_the_error_of_a_call_as_its_result(own: Protocol) -> None:
-    spoken = msgspec.structs.replace(stock(own, "measure"), errors="show")
-    session = Session(spoken, "?", [picture()], tools=known())
-    session.feed(call("measure", points=[[0, 0], [999, 0]]))
-    (called,) = asked(session).called.values()
-    assert called.results == ("the point [999, 0] is outside of the image of 336 x 252",)
 
 
 def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) -> None:
@@ -364,25 +278,6 @@ def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) ->
     assert session.history.kept == {}
 
 
-def test_crops_of_a_photograph_are_sent_as_its_kind_and_known_by_their_pixels(own: Protocol) -> None:
-    file = io.BytesIO()
-    Image.radial_gradient("L").convert("RGB").resize((336, 252)).save(file, "JPEG")
-    session = Session(own, "?", [open_file(file.getvalue(), "photo")], tools=known())
-    session.feed(call("crop_image", bbox_2d=[0, 0, 112, 112]))
-    session.feed(call("crop_image", bbox_2d=[112, 70, 224, 182]))
-    _, one, other = asked(session).images
-    assert [each.file.media for each in (one, other)] == ["jpeg", "jpeg"]
-    assert one.size == other.size
-    assert one.digest != other.digest
-
-
-def test_what_was_forgiven_is_said_of_all_calls() -> None:
-    results = (CallResult(deviations=("box_clamped",)), CallResult(deviations=("index_negative", "box_clamped")))
-    assert Unit("", "", results).deviations == ("box_clamped", "index_negative")
-    made = Unit("", "", (CallResult(), CallResult(Call("a"), (1, 2)), CallResult(Call("b"), (3,))))
-    assert (made.call, made.calls, made.shown) == (Call("a"), [Call("a"), Call("b")], [1, 2, 3])
-
-
 def test_a_problem_without_images_needs_a_tool_that_takes_none() -> None:
     with_search, of_images = (own_protocol(schemas(each)) for each in (("search", "crop_image"), ("crop_image",)))
     assert Session(with_search, "?", [], tools=known()).images == []
@@ -390,7 +285,7 @@ def test_a_problem_without_images_needs_a_tool_that_takes_none() -> None:
         Session(of_images, "?", [], tools=known())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("first", "complete_with", "question", "text"),
     [
         ("Q: {question}", None, "what is {question}, {images}?", "Q: what is {question}, {images}?"),
@@ -405,23 +300,3 @@ def test_a_question_stands_in_the_first_turn_as_it_is(
 ) -> None:
     spoken = msgspec.structs.replace(own, first=first, complete_with=complete_with)
     assert asked(Session(spoken, question, [picture()], tools=known())).messages[1].text == text
-
-
-def test_the_file_of_a_chat_protocol_has_its_main_fields_also_where_they_are_usual(own: Protocol) -> None:
-    written = as_fields(own)
-    main = {
-        "system",
-        "first",
-        "tools",
-        "coordinates",
-        "box",
-        "images",
-        "repeat_limit",
-        "refusals",
-        "grammar",
-        "sampling",
-    }
-    assert main <= written.keys()
-    assert not {"margin", "crops", "errors", "results", "code", "error_texts", "schemas"} & written.keys()
-    assert fill("{question} of {index}", question="{count}?") == "{count}? of {index}"
-    assert msgspec.convert(written, Protocol) == own

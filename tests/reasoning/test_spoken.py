@@ -5,6 +5,7 @@ import pytest
 from grammars import CASES
 from PIL import Image
 from support.replies import asked, finished, picture
+from support.tables import each_case
 
 from virc.models import chat_protocol
 from virc.reasoning.calls import Box
@@ -12,7 +13,7 @@ from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Reply, Session
-from virc.reasoning.trace import Message, Rejected, Unit
+from virc.reasoning.trace import Message, Unit
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
@@ -22,11 +23,6 @@ SMALL = Grid(max_pixels=336 * 252)
 @pytest.fixture(scope="module")
 def vlm_r3() -> Protocol:
     return chat_protocol.of_system(systems.get("vlm-r3")).protocol
-
-
-@pytest.fixture(scope="module")
-def plain() -> Protocol:
-    return chat_protocol.of_system(systems.get("visual-rft")).protocol
 
 
 def taken(session: Session, text: str, **more: object) -> Unit:
@@ -51,13 +47,6 @@ def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) ->
     assert finished(session).answer == "2"
 
 
-def test_a_reply_that_ends_where_it_may_keeps_its_ids(vlm_r3: Protocol) -> None:
-    session = Session(vlm_r3, "How many?", [picture()], tools=known())
-    unit = taken(session, 'a {"bbox_2d": [0, 0, 84, 84]}', token_ids=[1, 2, 3])
-    assert unit.token_ids == (1, 2, 3)
-    assert asked(session).messages[-2].token_ids == (1, 2, 3)
-
-
 def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
     session = Session(vlm_r3, "How many?", [picture()], tools=known())
     for _ in range(2):
@@ -67,35 +56,11 @@ def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
     assert (refused.calls, refused.shown, refused.results[0].error) == ([], [], "\n\n")
 
 
-def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:
-    session = Session(plain, "Which flower?", [picture()], tools=known())
-    rejected = session.feed(Reply('<think>a</think><tool_call>{"name": "crop_image", "arguments": {}}</tool_call>'))
-    assert isinstance(rejected, Rejected)
-    assert rejected.kind == "tags"
-    assert "not one think and one answer" in rejected.reason
-    assert taken(session, "<think>yellow</think><answer>a rose</answer>").answer == "a rose"
-    assert finished(session).answer == "a rose"
-
-
-def test_an_empty_system_message_is_not_sent(plain: Protocol) -> None:
-    session = Session(msgspec.structs.replace(plain, system=""), "Which?", [picture()], tools=known())
-    assert [message.role for message in asked(session).messages] == ["user"]
-
-
-def test_what_no_mark_stands_around_is_the_answer(plain: Protocol) -> None:
-    spoken = msgspec.structs.replace(plain, grammar=Grammar(think=None, calls=(), answer=None))
-    session = Session(spoken, "Which?", [picture()], tools=known())
-    assert taken(session, " It is \\boxed{B}.\n").answer == "It is \\boxed{B}."
-    empty = Session(spoken, "Which?", [picture()], tools=known())
-    taken(empty, " \n")
-    assert finished(empty).failure is not None
-
-
 def speaking(own: Protocol, coordinates: Coordinates, box: BoxForm = "corners") -> Protocol:
     return msgspec.structs.replace(own, coordinates=coordinates, box=box)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("coordinates", "form", "written", "box"),
     [
         ("original", "corners", [500, 0, 1000, 375], (168, 0, 336, 126)),
@@ -120,16 +85,6 @@ def test_the_same_quarter_is_cut_whatever_it_is_counted_in(
     assert session.images[1].pixels.getpixel((100, 60)) == (0, 0, 255)
 
 
-def test_of_what_a_tool_made_the_file_is_what_was_shown(own: Protocol) -> None:
-    session = Session(speaking(own, "original"), "?", [Image.new("RGB", (1000, 750))], SMALL, tools=known())
-    call = '{"name": "crop_image", "arguments": {"bbox_2d": [500, 0, 1000, 375], "image_index": 0}}'
-    taken(session, f"<think></think><tool_call>{call}</tool_call>")
-    again = call.replace("[500, 0, 1000, 375]", "[0, 0, 84, 84]").replace('index": 0', 'index": 1')
-    unit = taken(session, f"<think></think><tool_call>{again}</tool_call>")
-    assert unit.call
-    assert unit.call.box == (0, 0, 84, 84)
-
-
 def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> None:
     form = CallForm("<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"})
     session = Session(
@@ -141,7 +96,7 @@ def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> Non
         assert (unit.call.index, unit.deviations) == (place, ())
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_a_trace_of_any_grammar_is_written_and_read(own: Protocol, name: str) -> None:
     case = CASES[name]
     session = Session(msgspec.structs.replace(own, grammar=case.grammar), "?", [picture()], tools=known())

@@ -1,8 +1,5 @@
 """What a chat protocol can say of calls and results: several calls, texts, errors, names, and where results stand."""
 
-import base64
-import contextlib
-import time
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,16 +7,15 @@ import pytest
 from PIL import Image
 from support.solving import answer
 from support.solving import call as look
+from support.tables import each_case
 
 from virc.backends.openai.request import messages
 from virc.core.errors import ConfigError
-from virc.reasoning import lenient
 from virc.reasoning.calls import Call, Result, Tool
-from virc.reasoning.messages import FormatError
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
-from virc.tools.registry import DEFAULT, known, offered, schemas
+from virc.tools.registry import DEFAULT, known, schemas
 
 OWN = own_protocol(schemas(DEFAULT))
 CROP = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [%d, 0, 84, 84], "image_index": 0}}</tool_call>'
@@ -51,20 +47,6 @@ def test_several_calls_of_a_turn_are_carried_out_in_order() -> None:
     assert [line[:8] for line in message.text.splitlines()] == ["Image 1:", "Image 2:"]
 
 
-def test_a_call_may_name_an_image_that_one_before_it_in_the_turn_made() -> None:
-    talk = session(grammar=with_calls(2))
-    again = CROP.replace('"image_index": 0', '"image_index": 1') % 0
-    assert isinstance(talk.feed(Reply("<think>two</think>" + CROP % 0 + again)), Unit)
-    assert talk.trace().images[2].parent == 1
-
-
-@pytest.mark.parametrize("most", [1, 2])
-def test_more_calls_than_allowed_are_no_turn(most: int) -> None:
-    refused = session(grammar=with_calls(most)).feed(Reply("<think>x</think>" + (CROP % 0) * 3))
-    assert isinstance(refused, Rejected)
-    assert refused.kind == "tags"
-
-
 def test_where_one_of_two_calls_fails_nothing_of_the_turn_happened() -> None:
     talk = session(grammar=with_calls(2))
     bad = CROP.replace('"image_index": 0', '"image_index": 7') % 0
@@ -72,7 +54,7 @@ def test_where_one_of_two_calls_fails_nothing_of_the_turn_happened() -> None:
     assert len(talk.images) == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "part"),
     [
         (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9), "images are 0 to 0"),
@@ -105,7 +87,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "said"),
     [
         ("<think>x</think><tool_call>{oops}</tool_call>", "What?"),
@@ -176,9 +158,7 @@ def test_a_tool_without_a_check_takes_what_its_schema_allows() -> None:
     assert last(talk).text == "Tool: It says {question}."  # what a tool says is no template
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"language": "fr"}, {"language": "de", "lines": 0}, {"language": "de", "x": 1}]
-)
+@each_case("arguments", [{}, {"language": "fr"}, {"language": "de", "lines": 0}, {"language": "de", "x": 1}])
 def test_what_its_schema_does_not_allow_is_refused(arguments: dict[str, object]) -> None:
     _, refused = reading("", arguments)
     assert isinstance(refused, Rejected)
@@ -223,13 +203,6 @@ def test_images_stand_where_the_template_says() -> None:
     assert [part["type"] for part in sent[-1]["content"]] == ["text", "image_url", "text"]
 
 
-def test_results_are_numbered_from_one() -> None:
-    talk = session(after_image="Result {number}:{image}")
-    for number in (1, 2):
-        talk.feed(Reply("<think>x</think>" + CROP % 0))
-        assert last(talk).text == f"Result {number}:"
-
-
 def test_a_mark_in_the_question_is_text() -> None:
     own = msgspec.structs.replace(OWN, image_line="{image} {index}")
     talk = Session(own, "What is {image} or {images}?", [Image.new("RGB", (56, 56))], tools=known())
@@ -251,32 +224,6 @@ def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
     assert talk.trace().answer == "3"
 
 
-def test_nothing_stands_between_inline_results() -> None:
-    talk = session(results="inline", grammar=with_calls(2), after_image="<{image}>")
-    talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
-    assert list(last(talk).parts()) == ["<", 1, "><", 2, ">"]
-
-
-def test_a_deviation_is_forgiven_where_errors_are_shown() -> None:
-    for errors, kind in (("show", Unit), ("redraw", Rejected)):
-        protocol = msgspec.structs.replace(OWN, errors=errors)
-        talk = Session(protocol, "?", [Image.new("RGB", (336, 252))], tools=known(), tolerate=())
-        fed = talk.feed(Reply("<think>x</think>" + (CROP % 0).replace("84, 84", "840, 84")))
-        assert isinstance(fed, kind)
-        assert not isinstance(fed, Unit) or fed.results[0].error is None
-
-
-def test_a_schema_that_allows_no_image_means_the_newest() -> None:
-    painter: Any = Painter()
-    schema = {**BOX_ALONE, "properties": {**BOX_ALONE["properties"], "image_index": {"type": "integer"}}}
-    painter.SCHEMA = {"type": "function", "function": {"name": "paint", "parameters": schema}}
-    protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"))
-    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter, **known()})
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    assert isinstance(talk.feed(Reply(look("paint", bbox_2d=[0, 0, 56, 56]))), Unit)
-    assert talk.trace().images[2].parent == 1
-
-
 def test_results_in_turns_of_the_assistant_have_one_each() -> None:
     talk = session(results="assistant", grammar=with_calls(2), after_image="{image}Go on.")
     talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
@@ -284,26 +231,6 @@ def test_results_in_turns_of_the_assistant_have_one_each() -> None:
     assert isinstance(ask, Ask)
     assert not ask.continues
     assert [turn.parts for turn in ask.turns()][-2:] == [(1, "Go on."), (2, "Go on.")]
-
-
-def test_of_a_loose_grammar_the_answer_counts_else_the_last_call() -> None:
-    grammar = msgspec.structs.replace(OWN.grammar, loose=True)
-    talk = session(grammar=grammar)
-    unit = talk.feed(Reply("Well. " + CROP % 0 + " or " + CROP % 28 + " <answer></answer>"))
-    assert isinstance(unit, Unit)
-    assert [call.box for call in unit.calls] == [(28, 0, 84, 84)]
-    done = talk.feed(Reply("<think>a</think><think>b</think>" + CROP % 0 + "<answer>7</answer>"))
-    assert isinstance(done, Unit)
-    assert done.answer == "7"
-
-
-def test_pixels_in_what_is_sent_are_those_of_the_crop() -> None:
-    talk = session()
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    assert base64.b64decode(talk.images[1].url.partition(b",")[2])[:4] == b"\x89PNG"
-
-
-BOX_ALONE = {"type": "object", "properties": {"bbox_2d": {"type": "array"}}}
 
 
 class Painter:
@@ -327,8 +254,8 @@ class Painter:
         return source
 
 
-@pytest.mark.parametrize("crops", ["file", "shown"])
-@pytest.mark.parametrize("box", [{}, {"bbox_2d": [0, 0, 84, 84]}])
+@each_case("crops", ["file", "shown"])
+@each_case("box", [{}, {"bbox_2d": [0, 0, 84, 84]}])
 def test_a_tool_that_draws_on_what_it_is_given_changes_its_result_alone(crops: str, box: dict[str, object]) -> None:
     protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"), crops=crops)
     painter: Any = Painter()
@@ -357,52 +284,13 @@ def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
     assert unit.calls[0].box == (0, 0, 84, 84)
 
 
-def test_a_box_without_an_image_is_on_the_newest() -> None:
-    painter: Any = Painter()
-    painter.SCHEMA = {"type": "function", "function": {"name": "paint", "parameters": BOX_ALONE}}
-    protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"))
-    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter, **known()})
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    unit = talk.feed(Reply(look("paint", bbox_2d=[0, 0, 56, 56])))
-    assert isinstance(unit, Unit)
-    assert talk.trace().images[2].parent == 1
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("returned", "said"),
     [(None, "nothing"), ([1], "list"), (Result(text=5), "Result"), (Result(images=["x"]), "Result")],  # type: ignore[arg-type, list-item]
 )
 def test_a_tool_that_returns_something_else_is_named(returned: object, said: str) -> None:
     with pytest.raises(ConfigError, match=f"the tool read_text returns {said}"):
         reading(returned, {"language": "en"})
-
-
-def test_a_tool_that_raises_is_named_with_its_line() -> None:
-    class Broken(Reader):
-        def apply(self, call: Call, source: object) -> object:
-            raise KeyError("x")
-
-    tool: Any = Broken("")
-    talk = Session(
-        msgspec.structs.replace(OWN, tools=("read_text",)), "?", [Image.new("RGB", (56, 56))], tools={"read_text": tool}
-    )
-    with pytest.raises(ConfigError, match=r"read_text fails in line \d+ of .*test_tool_turns\.py: KeyError"):
-        talk.feed(Reply(look("read_text", language="en")))
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "L", "P"])
-def test_images_of_any_mode_are_shown(mode: str) -> None:
-    talk, unit = reading(Image.new(mode, (56, 56)), {"language": "en"})
-    assert isinstance(unit, Unit)
-    assert talk.images[1].pixels.mode == "RGB"
-
-
-def test_a_crop_that_was_sent_is_the_same_file_when_it_is_displayed() -> None:
-    talk = session()
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    urls = [image.url for image in talk.images]
-    talk.feed(Reply(look("display_image", image_index=1)))
-    assert talk.images[2].url is urls[1]
 
 
 def test_pixels_that_a_tool_keeps_whole_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,11 +301,3 @@ def test_pixels_that_a_tool_keeps_whole_count_as_well(monkeypatch: pytest.Monkey
     _, refused = reading(Result(images=[large, large]), {"language": "en"}, crops="file")
     assert isinstance(refused, Rejected)
     assert "million pixels" in refused.reason
-
-
-def test_many_ends_of_thoughts_are_read_in_time() -> None:
-    began = time.process_time()
-    grammar = msgspec.structs.replace(OWN.grammar, think=None)
-    with contextlib.suppress(FormatError):
-        lenient.read("</think>" * 6_000, grammar, offered(DEFAULT))
-    assert time.process_time() - began < 10
