@@ -2,23 +2,19 @@
 
 import errno
 import io
-import re
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from PIL import Image
 from support.called import Done, virc
 from support.entry import BOOM
 
 from virc.core import errors
 from virc.core.errors import VircError
 from virc.core.plan import Change, Plan, Step
-from virc.solving.reading import ReadCall
 from virc_cli import commands
-from virc_cli.console import confirm, events, output, plans, replies, sources, tables
+from virc_cli.console import confirm, output, plans
 from virc_cli.main import _as_virc_error, _open_streams
 
 CODES = {
@@ -63,34 +59,6 @@ def test_an_unforeseen_error_is_one_line(words: list[str], code: int, said: str)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(said[:40])
     assert "Traceback" not in done.err
-
-
-@pytest.mark.parametrize(("columns", "room"), [(40, 39), (2, 1), (1, 79), (0, 79)])
-def test_a_line_is_shorter_than_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, room: int) -> None:
-    monkeypatch.setattr(events.os, "get_terminal_size", lambda _: SimpleNamespace(columns=columns))
-    assert events.room(sys.__stderr__) == room
-
-
-@pytest.mark.usefixtures("boom")
-def test_what_an_earlier_command_knew_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
-    output.know(answer="of yesterday")
-    output.ends_when_stopped("served no more")
-    assert virc("boom", "--json").json["answer"] is None
-    output.end(output.CancelledError("interrupted"))
-    assert capsys.readouterr().err.endswith("error: interrupted\n")
-    output.ends_when_stopped("the server has ended")
-    try:
-        for signalled in (output.CancelledError, output.TerminatedError):
-            output.end(signalled("stopped"))
-            assert capsys.readouterr().err == "the server has ended\n"
-    finally:
-        output.forget()
-
-
-@pytest.mark.usefixtures("boom")
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_DEBUG", "1")
-    assert "boom.py" in virc("boom", "bug").err
 
 
 @pytest.mark.usefixtures("boom")
@@ -150,12 +118,6 @@ def test_a_word_that_is_no_command_is_not_in_the_name_of_what_failed() -> None:
     assert virc("solve", "run", "--json").json["schema"] == "virc.solve/1"
 
 
-def test_replies_are_typed_until_one_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for typed, found in (("one\ntwo\n", ["one\ntwo"]), (" \n", [])):
-        on_terminal(monkeypatch, typed)
-        assert replies.asked() == found
-
-
 @pytest.mark.parametrize(
     ("error", "received", "kind", "code"),
     [
@@ -172,14 +134,6 @@ def test_a_signal_is_how_a_command_ends(error: Exception, received: int | None, 
     assert (failure.kind, output.exit_code(failure)) == (kind, code)
     if isinstance(error, OSError):
         assert failure.hint == "make room, or choose another disk"
-
-
-def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
-    assert output.exit_code(type("TooWideError", (errors.DataError,), {})("x")) == 5
-    assert output.exit_code(BrokenPipeError()) == 141
-    assert output.exit_code(ValueError()) == 1
-    assert output.error_class(5) is errors.DataError
-    assert {output.error_class(code) for code in (99, 141)} == {errors.EngineError}
 
 
 class Terminal(io.StringIO):
@@ -232,48 +186,6 @@ def test_without_a_terminal_nothing_is_deleted() -> None:
     confirm.check_unused("first", [])
 
 
-def test_a_line_of_progress_is_blanked_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("NO_COLOR", "1")
-    output.note("3 of 9", end="\r")
-    output.note("done")
-    assert stream.getvalue() == "3 of 9\r      \rdone\n"
-
-
-@pytest.mark.parametrize(
-    ("quiet", "verbose", "said"),
-    [(False, False, "begin\nnote\nwarning: w\nhint: h\n"), (True, False, "warning: w\nhint: h\n"),
-     (False, True, "begin\nnote\nwarning: w\nhint: h\nengine\n")],
-)  # fmt: skip
-def test_what_is_reported_is_printed_as_asked(
-    quiet: bool, verbose: bool, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with events.printed(quiet, verbose) as report:
-        report.start("begin")
-        report.progress("soon after: not in a file")
-        report.note("note")
-        report.warn("w", "h")
-        report.log("engine")
-    printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", said)
-
-
-@pytest.mark.parametrize(("is_terminal", "pause", "end"), [(False, 5.0, "\n"), (True, 0.1, "\r")])
-def test_progress_is_a_line_now_and_then(
-    is_terminal: bool, pause: float, end: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream, clock = on_terminal(monkeypatch), [0.0]
-    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
-    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    with events.printed(verbose=True) as report:
-        for clock[0], text in ((pause - 0.01, "soon"), (pause, "first"), (1.9 * pause, "soon"), (2 * pause, "second")):
-            report.progress(text)
-        report.log("engine")
-    blank, engine = (" " * 6 + "\r", "\x1b[2mengine\x1b[0m\n") if is_terminal else ("", "engine\n")
-    assert stream.getvalue() == f"first{end}second{end}{blank}{engine}"
-
-
 def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     env = {"HF_TOKEN": "s3cret", "VIRC_API_KEY": "s3cret", "CUDA_VISIBLE_DEVICES": "-1", "PASSWORD": "",
            "DB_PASSWORD": "s3cret"}  # fmt: skip
@@ -286,75 +198,3 @@ def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert plans.fields(plan)["environment"]["HF_TOKEN"] == "***"
     assert plans.fields(plan)["command"] == ["verl", "a=1"]
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["rows.csv"], (["rows.csv"], None)), (["a.png", "What?"], (["a.png"], "What?")),
-        (["What?", "a.png"], "the question comes after"), (["a.png", "What", "now?"], "the question is several words"),
-        ([], "there are no rows"), (["a.png", " "], "is empty"), (["b.png"], "there is no file b.png"),
-    ],
-)  # fmt: skip
-def test_sources_come_before_their_question(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], found: object
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("rows.csv", "a.png"):
-        Path(name).touch()
-    if isinstance(found, str):
-        with pytest.raises(VircError, match=re.escape(found)):
-            sources.split_words(words)
-    else:
-        assert sources.split_words(words) == found
-
-
-def test_a_reply_is_a_file_or_text(tmp_path: Path) -> None:
-    (file := tmp_path / "reply.txt").write_bytes(b"\xef\xbb\xbf\r\n<answer>7</answer>\r\n")
-    assert replies.replies_of([str(file), "one\ntwo", "plain"]) == ["<answer>7</answer>", "one\ntwo", "plain"]
-    for given, said in (("no.txt", "cannot read the reply"), (" ", "reply 1 is empty"), ("a\x1b", r"U\+001B")):
-        with pytest.raises(errors.DataError, match=said):
-            replies.replies_of([given])
-
-
-@pytest.mark.parametrize(
-    ("call", "line"),
-    [
-        (ReadCall(None, reason="there is no tool 'x'"), "cannot be carried out: there is no tool 'x'"),
-        (ReadCall("python", arguments={"code": "1 + ∠"}), 'python, code "1 + ∠"'),
-        (ReadCall("display_image", 0), "display_image of image 0"),
-        (
-            ReadCall("crop_image", 0, (56, 84), (1, 2, 3, 4)),
-            "crop_image of image 0, shown at 56 x 84: box [1, 2, 3, 4]",
-        ),
-        (
-            ReadCall("crop_image", 1, None, (1, 2, 3, 4), (2, 4, 6, 8), {}, ("box_clamped", "tags")),
-            "crop_image of image 1: box [1, 2, 3, 4], of the file [2, 4, 6, 8] (box_clamped, tags)",
-        ),
-    ],
-)
-def test_a_call_is_told_on_one_line(call: ReadCall, line: str) -> None:
-    assert replies.call_line(call) == line
-
-
-def test_tables_are_aligned_and_folded() -> None:
-    rows = [("name", "says"), ("a", "x" * 99), ("longer", "-")]
-    assert tables.table(rows)[1] == "a       " + "x" * 99
-    assert tables.folded(rows, Terminal()) == ["name", "a", f"  says {'x' * 99}", "longer"]
-    compared = [("setting", "a", "longer"), ("rate", "1", "x" * 99)]
-    assert tables.stacked(compared, Terminal()) == ["setting", "  rate", "    a       1", f"    longer  {'x' * 99}"]
-    assert tables.stacked([row[:2] for row in compared], Terminal()) == ["setting  a", "rate     1"]
-    assert [tables.value_text(value) for value in (None, "a", ["é"], True)] == ["-", "a", '["é"]', "true"]
-
-
-def test_a_picture_on_a_terminal_has_two_pixels_a_character(capsys: pytest.CaptureFixture[str]) -> None:
-    image = Image.new("RGB", (2, 4))
-    for at, colour in enumerate([(1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12), *[(200, 0, at) for at in range(4)]]):
-        image.putpixel((at % 2, at // 2), colour)
-    output.thumbnail(image)
-    lines = capsys.readouterr().out.splitlines()
-    assert [re.findall(r"38;2;(\d+;\d+;\d+);48;2;(\d+;\d+;\d+)m▀", line) for line in lines] == [
-        [("1;2;3", "7;8;9"), ("4;5;6", "10;11;12")], [("200;0;0", "200;0;2"), ("200;0;1", "200;0;3")]
-    ]  # fmt: skip
-    output.thumbnail(Image.new("RGB", (4000, 1000)))
-    assert len(capsys.readouterr().out.splitlines()) == output._THUMBNAIL // 8

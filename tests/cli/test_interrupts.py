@@ -1,11 +1,9 @@
 """Ctrl-C at any moment: quiet, with exit code 130, while commands are imported and after they have ended, too."""
 
-import _thread
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +16,6 @@ from virc.core import processes
 from virc.core.interpreter import interrupts_deferred
 from virc.core.plan import Step
 from virc_cli import main as entry
-from virc_cli.console import output
 from virc_cli.console.interrupts import leave
 
 PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
@@ -40,49 +37,6 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 def test_an_interrupt_outside_of_a_command_leaves_no_traceback(program: str) -> None:
     done = run(program)
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
-
-
-def test_an_interrupt_that_is_ignored_above_stays_ignored() -> None:
-    done = run("import signal; signal.signal(2, signal.SIG_IGN); import virc_cli.entry; signal.raise_signal(2)")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, ImportError, SystemError])
-def test_an_interrupt_within_an_import_is_one_whatever_it_becomes(
-    raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Extension modules make an ImportError or a SystemError of it."""
-
-    def interrupted(*_: object) -> int:
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            raise raised from None
-        raise AssertionError
-
-    monkeypatch.setattr(entry, "_run", interrupted)
-    done = virc("solve")
-    assert (done.code, done.err) == (130, "error: interrupted\n")
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM")]
-)
-def test_a_signal_that_a_destructor_receives_is_not_lost(
-    number: int, code: int, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Closes:
-        def __del__(self) -> None:
-            signal.raise_signal(number)
-
-    def work(*_: object) -> int:
-        Closes()
-        time.sleep(60)
-        raise AssertionError
-
-    monkeypatch.setattr(entry, "_run", work)
-    done = virc("solve")
-    assert (done.code, done.err) == (code, f"error: {said}\n")
 
 
 def test_a_second_sigterm_ends_the_process_and_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,36 +71,6 @@ def test_an_interrupt_that_is_ignored_above_stays_ignored_in_a_command(monkeypat
         assert virc("solve").code == 0
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="terminals")
-def test_an_interrupt_just_before_an_answer_is_read_ends_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = os.openpty()
-    ended, late = threading.Event(), list[bool]()
-
-    def interrupt() -> None:
-        shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(ours, 1000)
-        time.sleep(0.1)  # it waits for the answer
-        _thread.interrupt_main()  # which ends no read that has begun
-        if not ended.wait(20):
-            late.append(True)
-            os.write(ours, b"y\n")
-
-    with open(theirs) as stdin, open(theirs, "w", closefd=False) as stderr:  # noqa: PTH123
-        monkeypatch.setattr(sys, "stdin", stdin)
-        monkeypatch.setattr(sys, "stderr", stderr)
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        try:
-            with pytest.raises(KeyboardInterrupt):
-                output.confirmed("delete it?")
-        finally:
-            ended.set()
-            thread.join()
-    os.close(ours)
-    assert not late
 
 
 def test_an_interrupt_waits_for_the_end_of_a_block_that_defers_it() -> None:

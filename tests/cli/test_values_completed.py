@@ -1,6 +1,5 @@
 """Values that the shell completes, in this process; `test_completions.py` asks the real shells."""
 
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,6 @@ import pytest
 from support.called import virc
 
 from virc_cli.console import completion
-from virc_cli.main import main
 
 
 def context(*words: str, **params: object) -> Any:
@@ -39,33 +37,6 @@ def test_names_are_those_that_begin_with_what_was_typed(tmp_path: Path, monkeypa
     assert {"ls", "rm", "base", "dataset", "ViRC-3B", "mathvista"} <= {*whole}
     assert {*whole} - {*given} == {"ls", "rm", "base"}
     assert {"mathvista"} <= {*of_eval} <= {*whole} - {"ls", "rm", "base", "dataset", "ViRC-3B"}
-
-
-def test_the_shell_gets_its_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "tiny-a").mkdir(parents=True)
-    (tmp_path / "runs" / "tiny-a" / "run.json").touch()
-    monkeypatch.setitem(sys.modules, "rich", None)
-    for name, value in (("_VIRC_COMPLETE", "complete_bash"), ("COMP_WORDS", "virc runs show ti"), ("COMP_CWORD", "3")):
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit):
-        main([])
-    assert capsys.readouterr().out.split() == ["tiny-a"]
-    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "virc config ")
-    assert completion.typed() == ["config"]
-
-
-def test_a_script_for_zsh_is_completed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    completion.finish_installation()
-    assert not (tmp_path / ".zfunc").exists()
-    (tmp_path / ".zfunc").mkdir()
-    (tmp_path / ".zfunc" / "_virc").write_text("#compdef virc\n")
-    for _ in range(2):
-        completion.finish_installation()
-        assert (tmp_path / ".zfunc" / "_virc").read_text() == f"#compdef virc\n{completion.AUTOLOADED}"
 
 
 def test_help_has_arguments_first_and_examples_last() -> None:

@@ -1,10 +1,8 @@
 """What a package runs is what `virc solve` asks and `virc rewards try` rewards, for recorded rollouts of systems."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,14 +11,14 @@ from PIL import Image
 from rewards.prompts import answer, crop, tool
 from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
 
-from virc.core.errors import ConfigError, DataError, SetupError, VircError
+from virc.core.errors import ConfigError, DataError, VircError
 from virc.data.rows.record import Picture, Record
 from virc.export.check import check_trainer
-from virc.export.environment import Environment, Settings, total_of
+from virc.export.environment import Environment, Settings
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.reasoning.session import SOLVE, Reply
+from virc.reasoning.session import Reply
 from virc.rewards.means import Means
 from virc.solving.one import SolveConfig
 from virc.systems import registry as systems
@@ -146,19 +144,6 @@ def test_a_rollout_ends_as_in_rl(replies: list[str], ended: str, units: int, pro
     assert environment.score_now(problem, conversation.replies).total == found.total
 
 
-def test_an_evaluation_forgives_what_solve_forgives(problem: Record) -> None:
-    assert not tiny(tolerate=SOLVE).begin(problem, [OUTSIDE]).over
-
-
-def test_another_reply_may_be_fed_where_one_was_not_taken(problem: Record) -> None:
-    conversation = tiny().begin(problem, ["no tags"])
-    assert conversation.over
-    assert not conversation.feed(Reply("still none"))
-    assert conversation.replies == ["no tags"]
-    assert conversation.feed(Reply(RIGHT))
-    assert conversation.replies == [RIGHT]
-
-
 def test_a_rollout_without_replies_and_rows_without_problems_are_refused(problem: Record, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the rollout holds no reply"):
         tiny().score_now(problem, ())
@@ -167,36 +152,10 @@ def test_a_rollout_without_replies_and_rows_without_problems_are_refused(problem
         tiny().problems(tmp_path / "none.json")
 
 
-def test_rewards_wait_on_no_loop_of_the_caller(problem: Record) -> None:
-    environment = tiny()
-
-    async def both() -> list[float]:
-        found = await asyncio.gather(environment.score(problem, [RIGHT]), environment.score(problem, [WRONG]))
-        return [total_of(each) for each in found]
-
-    assert asyncio.run(both()) == asyncio.run(both()) == [1.0, 0.0]
-
-
 def test_rewards_of_a_group_are_compared_by_its_rule(problem: Record) -> None:
     environment = tiny("reward.group={distinct: 1}")
     found = [environment.score_now(problem, [each]) for each in (RIGHT, RIGHT, WRONG)]
     assert environment.compared(found) == [0.5, 0.5, 1.0]
-
-
-def test_a_total_that_lacks_a_term_says_which(problem: Record) -> None:
-    environment = tiny("reward.total=virc")
-    with pytest.raises(ConfigError, match="reasoning needs a judge") as refused:
-        total_of(environment.score_now(problem, [LOOK]))
-    assert refused.value.hint == "virc export SYSTEM --set reward.judge.endpoint=URL names a judge"
-
-
-def test_a_problem_that_cannot_be_asked_is_named(problem: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    def narrow(*_: object, **__: object) -> None:
-        raise ValueError("it is too narrow")
-
-    monkeypatch.setattr("virc.export.environment.Session", narrow)
-    with pytest.raises(DataError, match=f"^{problem.called}: it is too narrow$"):
-        tiny().begin(problem)
 
 
 def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
@@ -215,28 +174,6 @@ def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
     )
     assert tiny(f"reward.total={tmp_path / 'wide.py'}").score_now(two, [RIGHT]).total == 280 + 84 + 196_000
     assert capsys.readouterr().err == "virc: the judge waits\n"
-
-
-def test_tools_that_cannot_be_used_here_are_told_of_before_a_problem_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_ready() -> None:
-        raise SetupError("crop_image needs a library")
-
-    made = tiny()
-    monkeypatch.setattr("virc.tools.registry.known", lambda: {"crop_image": SimpleNamespace(ready=not_ready)})
-    with pytest.raises(SetupError, match="crop_image needs a library"):
-        Environment(made.system, made.protocol, made.settings)
-
-
-def test_what_an_environment_lacks_is_said(problem: Record) -> None:
-    environment = tiny()
-    environment.reward = None
-    with pytest.raises(ConfigError, match="the system tiny has no reward"):
-        environment.score_now(problem, [RIGHT])
-    with pytest.raises(DataError, match="this package of tiny holds no rows"):
-        environment.problems()
-    unit = SimpleNamespace(unscored={"reasoning": "needs a judge"})
-    with pytest.raises(ConfigError, match=r"a rollout cannot be scored: reasoning needs a judge$"):
-        total_of(SimpleNamespace(total=None, units=[unit, unit]))  # type: ignore[arg-type]
 
 
 def test_a_picture_that_changes_how_many_tokens_there_are_is_seen() -> None:

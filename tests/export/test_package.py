@@ -1,23 +1,18 @@
 """Packages of `virc export`: their files, the systems that are refused, and the system that each finds again."""
 
 import json
-import shutil
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError
 from virc.export.digest import digest_of
 from virc.export.environment import SETTINGS, of_package
-from virc.export.package import TARGETS, refusals
-from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.protocol import FILE_NAME
-from virc.reasoning.session import SOLVE
+from virc.export.package import TARGETS
 from virc.systems import registry as systems
 from virc.systems import texts
 
@@ -130,99 +125,11 @@ def test_a_judge_without_an_endpoint_is_told(system: str, words: tuple[str, ...]
     assert ("the reward asks a judge (" in done.err, done.code) == (warned, 0), done.err
 
 
-@pytest.mark.parametrize(("critic", "warned"), [("{endpoint: 'http://c:1/v1'}", False), ("{}", True)])
-def test_a_judge_of_a_name_has_an_endpoint_of_its_own(critic: str, warned: bool, mine: Path, tmp_path: Path) -> None:
-    judges = f"{{total: ./rewards/brevity.py, judges: {{critic: {critic}}}}}"
-    mine.write_text(MINE.replace("{total: ./rewards/brevity.py}", judges))
-    (mine.parent / "rewards" / "brevity.py").write_text(
-        "from virc.rewards.question import Question, yes_no\nTERMS = ('fine',)\n"
-        "fine = Question('{answer}?', yes_no, judge='critic')\ndef total(t): return t.fine or 0\n"
-    )
-    done = virc("export", mine, tmp_path / "p", "--to", "openenv")
-    assert ("the reward asks a judge (fine), and no endpoint" in done.err, done.code) == (warned, 0), done.err
-
-
-@pytest.mark.parametrize("words", [(), ("--json",)])
-def test_texts_without_a_license_are_told_of(
-    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder, mark in (("a", "# "), ("b", "nowhere in it")):
-        monkeypatch.setattr(texts, "NO_LICENSE", mark)
-        done = virc("export", "visual-rft", tmp_path / folder, "--to", "verifiers", *words)
-        assert ("they state no license" in done.err, done.code) == (mark == "# ", 0), done.err
-
-
-def test_tools_of_a_package_name_the_extra_that_they_need(tmp_path: Path) -> None:
-    exported("vrag-rl", "verifiers", tmp_path / "p")
-    assert "virc[eval,search]~=" in (tmp_path / "p" / "pyproject.toml").read_text()
-
-
-def test_a_package_without_rows_asks_for_them(rows: Path, tmp_path: Path) -> None:
-    environment = of_package(module := str(exported("deepeyes", "inspect", tmp_path / "p")))
-    with pytest.raises(DataError, match="holds no rows"):
-        environment.problems()
-    assert len(environment.problems(rows)) == 1
-    rows.write_text(rows.read_text() * 25)
-    assert len(of_package(module).problems(rows)) == 25
-
-
-def test_the_stage_says_turns_and_reward(tmp_path: Path) -> None:
-    assert of_package(str(exported("deepeyes", "verifiers", tmp_path / "a"))).max_turns == 5
-    words = ("--with", "multi-turn", "--set", "max_turns=3")
-    environment = of_package(str(exported("tiny", "verifiers", tmp_path / "b", *words)))
-    assert (environment.max_turns, environment.total.name, environment.tolerate) == (3, "outcome", frozenset())
-    assert of_package(str(next((tmp_path / "b").glob("virc_*/__init__.py"))), evaluates=True).tolerate == SOLVE
-
-
-def test_the_embedded_model_says_protocol_and_grid(tmp_path: Path) -> None:
-    environment = of_package(str(exported("tiny", "verifiers", tmp_path / "p")))
-    assert environment.settings.grid.max_pixels == 63504
-    assert "virc download texts" not in (tmp_path / "p" / "README.md").read_text()
-    assert environment.protocol.system.startswith("You answer questions about p")
-
-
-def test_a_base_of_ones_own_says_protocol_and_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(texts, "credited", lambda *_: ["by A", "by B"])
-    shutil.copytree(EMBEDDED_FOLDER, "models/mine", ignore=shutil.ignore_patterns("*.gguf"))
-    spoken = json.loads(Path("models/mine", FILE_NAME).read_text())
-    Path("models/mine", FILE_NAME).write_text(json.dumps({**spoken, "system": "Mine."}))
-    processor = json.loads(Path("models/mine/preprocessor_config.json").read_text())
-    Path("models/mine/preprocessor_config.json").write_text(json.dumps({**processor, "max_pixels": 28 * 28 * 50}))
-    Path("rows.jsonl").touch()
-    module = exported("tiny", "verifiers", tmp_path / "p", "--base", "mine", "--set", "data=rows.jsonl")
-    environment = of_package(str(module))
-    assert (environment.protocol.system, environment.settings.grid.max_pixels) == ("Mine.", 28 * 28 * 50)
-    assert (tmp_path / "p" / "README.md").read_text().endswith("\n## Texts of others\n\nby A\nby B\n")
-
-
-def test_what_is_not_public_cannot_be_rewarded() -> None:
-    closed = msgspec.structs.replace(systems.get("deepeyes"), reward=systems.Reward(total=None))
-    assert refusals(closed) == dict.fromkeys(TARGETS, "its reward is not public") | {"inspect": None}
-
-
 def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Path) -> None:
     module = exported(mine, "verifiers", tmp_path / "p")
     (mine.parent / "rewards" / "brevity.py").unlink()
     environment = of_package(str(module))
     assert (environment.max_turns, environment.total.file) == (3, module.parent / "rewards" / "brevity.py")
-
-
-def test_a_package_is_of_the_version_of_virc_that_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = digest_of(systems.get("deepeyes"))
-    monkeypatch.setattr("virc.export.digest.version", lambda _: "9.9.9")
-    assert digest_of(systems.get("deepeyes")) != before
-
-
-def test_a_system_is_known_by_its_pipeline_too(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(
-        "from virc.solving.pipelines import Role\nROLES = {'eyes': Role()}\n"
-        "def solve(problem, roles):\n    return roles.eyes.ask(problem.question)\n"
-    )
-    (tmp_path / "own.yaml").write_text("name: own\npipeline: own.py\n")
-    before = digest_of(systems.get(str(tmp_path / "own.yaml")))
-    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text().replace("problem.question", "'What?'"))
-    assert digest_of(systems.get(str(tmp_path / "own.yaml"))) != before
 
 
 @pytest.mark.parametrize("file", ["system.yaml", "rewards/brevity.py"])
@@ -279,13 +186,6 @@ def test_ls_says_for_each_system_what_it_cannot_have_and_why() -> None:
     assert lines[at + 1].startswith("  not trl: its grammar is not native tool calls")
 
 
-def test_ls_needs_no_text_of_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = virc("export", "ls").out
-    monkeypatch.setenv(texts.OWN_WORDS, "")
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
-    assert virc("export", "ls").out == expected
-
-
 @pytest.mark.parametrize(("written", "run", "whose"), [("1", "", "our own words"), ("", "1", "the words of its auth")])
 def test_a_package_asks_in_the_words_that_it_was_written_in(
     written: str, run: str, whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -326,16 +226,3 @@ def test_a_link_out_of_the_folder_of_a_system_is_refused(mine: Path, tmp_path: P
     (mine.parent / "linked.py").symlink_to(elsewhere)
     done = virc("export", mine, tmp_path / "to", "--to", "openenv")
     assert (done.code, "outside of the system's folder" in done.err) == (2, True), done
-
-
-def test_a_reward_that_cannot_be_loaded_is_named_where_the_user_has_it(mine: Path, tmp_path: Path) -> None:
-    (mine.parent / "rewards" / "brevity.py").write_text("1 / 0")
-    done = virc("export", mine, tmp_path / "to", "--to", "inspect")
-    assert f"{mine.parent}/rewards/brevity.py cannot be loaded" in done.err
-
-
-def test_files_that_no_key_names_stay_out_of_the_package(mine: Path, tmp_path: Path) -> None:
-    (mine.parent / "secret.env").write_text("mine")
-    mine.write_text(MINE.replace("about: for tests", "about: secret.env"))
-    exported(mine, "openenv", tmp_path / "to")
-    assert not list((tmp_path / "to").rglob("secret.env"))

@@ -20,8 +20,7 @@ from PIL import Image
 from remote_server import DETECT, tool_of
 
 from virc.core.errors import SetupError
-from virc.reasoning.calls import Call, Result, ToolError
-from virc.reasoning.resample import STAND_IN
+from virc.reasoning.calls import Call, Result
 from virc.remote import mcp_client, relay, reply
 from virc.remote.tool import RemoteTool
 
@@ -176,77 +175,6 @@ def test_a_server_that_hangs_costs_its_seconds_and_not_the_next_call(behind: Cal
     assert asked(tool, "dog")[0] == "again"
 
 
-def test_a_session_that_has_ended_is_opened_again(behind: Callable[..., RemoteTool]) -> None:
-    client = Scripted(said(text("one")), said(text("two")))
-    tool = behind(client)
-    assert asked(tool)[0] == "one"
-    assert isinstance(tool.server, mcp_client.Server)
-    session = tool.server._session
-    assert session
-    session.loop.call_soon_threadsafe(session._stop.set)
-    asyncio.run_coroutine_threadsafe(asyncio.wait([session.task]), session.loop).result(60)
-    assert (asked(tool, "dog")[0], client.sessions) == ("two", 2)
-
-
-def test_the_end_of_an_earlier_session_leaves_the_one_in_use(behind: Callable[..., RemoteTool]) -> None:
-    waiting, go, closed = threading.Event(), threading.Event(), mcp.MCPError(-32000, "Connection closed")
-
-    async def late() -> None:
-        waiting.set()
-        await asyncio.to_thread(go.wait, 60)
-        raise closed
-
-    client = Scripted(late, closed, said(text("three")), said(text("four")))
-    tool = behind(client, "seconds: 60\n")
-    first = threading.Thread(target=asked, args=(tool, "one"))
-    first.start()
-    assert waiting.wait(60)
-    assert "connection closed" in asked(tool, "two")[0]
-    assert (asked(tool, "three")[0], client.sessions) == ("three", 2)
-    assert not client.ended.is_set()
-    go.set()
-    first.join(60)
-    assert client.ended.wait(60)  # after its last call
-    assert (asked(tool, "four")[0], client.sessions) == ("four", 2)
-
-
-@pytest.mark.parametrize(("cache", "asks"), [("true", 1), ("false", 2)])
-def test_results_are_kept_where_the_file_says_so(behind: Callable[..., RemoteTool], cache: str, asks: int) -> None:
-    client = Scripted(said(text("one")), said(text("one")))
-    tool = behind(client, f"cache: {cache}\n")
-    assert asked(tool) == asked(tool)
-    assert len(client.called) == asks
-
-
-def test_rows_are_checked_without_asking_the_server(behind: Callable[..., RemoteTool]) -> None:
-    client = Scripted()
-    with pytest.raises(ToolError, match="is not known before it is asked"):
-        behind(client).apply(Call("detect", 0, arguments={"words": "cat"}), Image.new(STAND_IN, (9, 9)))
-    assert client.called == []
-
-
-def test_a_failed_call_is_made_again(behind: Callable[..., RemoteTool]) -> None:
-    tool = behind(Scripted(said(is_error=True), said(text("one"))))
-    assert asked(tool)[0].startswith("The tool failed")
-    assert asked(tool)[0] == "one"
-
-
-def test_a_call_waits_for_its_turn_no_longer_than_its_time(behind: Callable[..., RemoteTool]) -> None:
-    tool = behind(Scripted(), "seconds: 0.1\nat_once: 1\n")
-    with tool._slots:
-        assert "its server is busy with other calls for 0.1 seconds" in asked(tool)[0]
-
-
-def test_a_call_that_cannot_be_written_gives_its_turn_back(
-    behind: Callable[..., RemoteTool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool = behind(Scripted(), "seconds: 0.1\nat_once: 1\n")
-    monkeypatch.setattr(mcp_client.filling, "body", lambda *_: 1 / 0)
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            asked(tool)
-
-
 @pytest.mark.parametrize(
     ("client", "tool", "sentence"),
     [
@@ -294,23 +222,6 @@ def test_a_command_gets_its_own_variables_and_folder(tmp_path: Path, monkeypatch
         asked(tool_of(tmp_path, "", end, HEAD))
 
 
-def test_why_a_command_ended_is_said_with_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ends(Scripted):
-        async def __aenter__(self) -> "Scripted":
-            raise OSError("pipe gone")
-
-    monkeypatch.setattr(mcp, "StdioServerParameters", lambda **_: None)
-    said_last = f"loading\nno weights of {SECRET}\n"
-    monkeypatch.setattr("mcp.client.stdio.stdio_client", lambda _, errlog: errlog.write(said_last))
-    monkeypatch.setattr(mcp, "Client", Ends())
-    monkeypatch.setenv("DETECT_KEY", SECRET)
-    end = "mcp:\n  tool: detect\n  command: [detector]\n  env: {KEY: '${DETECT_KEY}'}\n"
-    tool = tool_of(tmp_path, "", end, HEAD)
-    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
-    with pytest.raises(SetupError, match=r"cannot be used: pipe gone; its last line: no weights of \*\*\*$"):
-        tool.ready()
-
-
 def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[str, str, int]] = []
 
@@ -326,38 +237,6 @@ def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch
     assert asked(tool)[0] == "it is ***"
     assert opened == [("http://127.0.0.1:9/mcp?a=1", SECRET, reply.MAX_BYTES)]
     assert tool.server.address == "http://127.0.0.1:9/mcp"
-
-
-def test_a_server_that_does_not_start_in_time_is_said(behind: Callable[..., RemoteTool]) -> None:
-    class Late(Scripted):
-        async def __aenter__(self) -> "Scripted":
-            try:
-                await asyncio.Event().wait()
-            finally:
-                given_up.set()
-            return self
-
-    given_up = threading.Event()
-    late = "^the MCP server detector 'two words' did not start within 0.1 seconds"
-    with pytest.raises(SetupError, match=late):
-        behind(Late(), "seconds: 0.1\n").ready()
-    assert given_up.wait(60)  # nothing of it is left
-
-
-def test_arguments_are_sent_as_the_file_names_them(behind: Callable[..., RemoteTool]) -> None:
-    schema = {"properties": {"text": {}, "pic": {}}, "required": ["text"], "additionalProperties": False}
-    client = Scripted(said(text("one")), schema=schema)
-    assert asked(behind(client, "  arguments: {text: 'a {words}', pic: '{image}'}\n  images: data_url\n"))[0] == "one"
-    ((_, arguments),) = client.called
-    assert (arguments["text"], arguments["pic"][:22]) == ("a cat", "data:image/png;base64,")
-
-
-def test_a_compressed_reply_is_not_unpacked() -> None:
-    bound = mcp_client._http_client({"X-Key": "one"}).event_hooks["response"][0]
-    for encoding in ("gzip", "br"):
-        response = SimpleNamespace(headers={"content-encoding": encoding, "content-type": "application/json"})
-        with pytest.raises(Exception, match="its reply is compressed"):
-            asyncio.run(bound(response))
 
 
 @pytest.mark.parametrize(

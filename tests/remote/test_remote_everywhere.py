@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from remote_server import DETECT, in_json, serving, tool_of
 from support.called import virc
-from support.servers import dead_url, images_of, serve
+from support.servers import images_of, serve
 from support.solving import answer, call, picture
 
 from virc.core.errors import ConfigError
@@ -65,12 +65,6 @@ def test_no_model_is_asked_where_the_server_is_not_there(tmp_path: Path) -> None
     assert "cannot be reached" in said
 
 
-def test_a_run_gets_a_copy_of_the_file(tmp_path: Path) -> None:
-    write(tmp_path, "http://127.0.0.1:9")
-    assert tools.load(["detect"], tmp_path) == ["detect"]
-    assert tools.own_files(["crop_image", "detect"]) == {"detect.yaml": (tmp_path / "detect.yaml").resolve()}
-
-
 def test_a_file_that_takes_a_built_in_name_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "http://127.0.0.1:9", "name: crop_image\n")
     with pytest.raises(ConfigError, match="has the NAME 'crop_image'"):
@@ -117,19 +111,3 @@ def test_a_check_of_a_system_says_which_server_fails(tmp_path: Path) -> None:
         tools._CUSTOM.clear()
         done = virc("systems", "check", tmp_path / "mine.yaml")
     assert (done.code, "warning" in done.err) == (0, False), done.err
-
-
-def test_a_check_of_a_system_warns_of_a_server_that_is_not_there(tmp_path: Path) -> None:
-    write(tmp_path, dead_url().removesuffix("/v1"))
-    done = virc("systems", "check", tmp_path / "mine.yaml")
-    assert done.code == 0, done.err
-    assert "mine.yaml:2: the server http://127.0.0.1:" in done.err
-    assert "cannot be reached" in done.err
-
-
-def test_a_check_of_a_system_warns_of_a_file_that_its_name_does_not_find(tmp_path: Path) -> None:
-    with serving(lambda _: in_json(FOUND)) as remote:
-        write(tmp_path, remote.address, f"{RESULT}name: find\n")
-        done = virc("systems", "check", tmp_path / "mine.yaml")
-    assert done.code == 0, done.err
-    assert "its NAME is 'find', and by that name no command finds detect.yaml\nhint: mv " in done.err

@@ -18,7 +18,6 @@ from virc.core.errors import ConfigError, SetupError
 from virc.core.limits import bounded
 from virc.reasoning.calls import Call, Result, ToolError, View
 from virc.remote import permission
-from virc.remote import tool as remote_tool
 from virc.remote.tool import read
 from virc.tools import registry as tools
 
@@ -110,16 +109,6 @@ def test_an_image_or_a_text_may_be_the_whole_reply(tmp_path: Path) -> None:
         assert tool.apply(CALL, PICTURE) == Result("caf\ufffd")
 
 
-@pytest.mark.parametrize(("taken", "made"), [("text: '{n}'", ("3", 0)), ("images: mask", ("", 1))])
-def test_json_that_is_called_text_is_read_where_parts_of_it_are_wanted(
-    taken: str, made: tuple[str, int], tmp_path: Path
-) -> None:
-    _, _, content = in_json({"n": 3, "mask": png()})
-    with serving(lambda _: (200, {"Content-Type": "text/plain"}, content)) as server:
-        found = tool_of(tmp_path, server.address, f"  result: {{{taken}}}\n").apply(CALL, PICTURE)
-    assert (found.text, len(found.images)) == made
-
-
 @pytest.mark.parametrize(("name", "reason"), [("webp that fits", "of memory to decode"), ("ico", "is not a picture")])
 def test_an_image_that_costs_too_much_fails_the_call(name: str, reason: str, tmp_path: Path) -> None:
     image = base64.b64encode(COSTLY[name]()).decode()
@@ -143,19 +132,6 @@ def test_the_same_call_on_the_same_pixels_is_sent_once(tmp_path: Path) -> None:
         uncached.apply(CALL, PICTURE)
         uncached.apply(CALL, PICTURE)
         assert len(server.requests) == 7
-
-
-@pytest.mark.parametrize(("limit", "most"), [("_MAX_RESULTS", 2), ("_MAX_PIXELS", 2 * 600)])
-def test_the_result_that_was_not_used_for_longest_is_dropped(
-    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
-) -> None:
-    monkeypatch.setattr(remote_tool, limit, most)
-    results, made = remote_tool.ResultCache(), Result(images=(Image.new("RGB", (30, 20)),))
-    for key in (b"1", b"2"):
-        results.put(key, made)
-    assert results.get(b"1") is made
-    results.put(b"3", made)
-    assert [key for key in (b"1", b"2", b"3") if results.get(key)] == [b"1", b"3"]
 
 
 def test_no_more_calls_at_once_than_allowed(tmp_path: Path) -> None:
@@ -205,24 +181,6 @@ def test_a_server_that_drips_costs_its_seconds(tmp_path: Path) -> None:
     with server.running():
         tool = tool_of(tmp_path, server.address, "seconds: 0.3\n")
         assert failure(tool, "cat", PICTURE) == "no reply within 0.3 seconds"
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_no_proxy_stands_before_a_server_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with serving(lambda _: in_json("here")) as server:
-        assert tool_of(tmp_path, server.address).apply(CALL, PICTURE).text == "here"
-
-
-def test_a_variable_of_two_lines_is_no_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    tool = tool_of(tmp_path, "http://127.0.0.1:9", '  headers: {X-Key: "${DETECT_KEY}"}\n')
-    permission.allow(tool.permission, tool.permission.secrets)
-    for value in ("one\r\nX-Other: two", "caf\u00e9"):
-        monkeypatch.setenv("DETECT_KEY", value)
-        with pytest.raises(SetupError, match="the header X-Key holds characters that no header has"):
-            tool.ready()
 
 
 GZIP = gzip.compress(b"0" * 100_000_000)
@@ -304,34 +262,6 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
     monkeypatch.setattr(tool.server, "_client", mock.Mock(**{"stream.side_effect": OSError("no way with s3cret")}))
     assert failure(tool, "ox", PICTURE) == "the connection failed: no way with ***"
-
-
-def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> None:
-    with serving(lambda _: in_json({})) as server:
-        tool = tool_of(tmp_path, server.address + "/v1?key=1")
-        tool.ready()
-    with pytest.raises(SetupError, match=r"^the server http://127\.0\.0\.1:\d+/v1 cannot be reached: .*refused"):
-        tool.ready()
-
-
-@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-server\r\n\r\n"])
-def test_what_listens_is_taken_for_the_server_until_it_is_asked(tmp_path: Path, greeting: bytes) -> None:
-    class Silent(Connection):
-        def do_HEAD(self) -> None:  # noqa: N802
-            self.wfile.write(greeting)
-            self.close_connection = True
-
-    server = Loopback(Silent)
-    with server.running():
-        tool_of(tmp_path, server.address).ready()
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_a_proxy_that_cannot_be_used_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, "gopher://h:1")
-    with pytest.raises(SetupError, match=r"^the server http://tools\.example\.org/detect cannot be asked: "):
-        tool_of(tmp_path, "http://tools.example.org").ready()
 
 
 @pytest.mark.parametrize(
