@@ -188,3 +188,11 @@ def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp
     kept = [json.loads(line) for line in (tmp_path / "c/train.jsonl").read_text().splitlines()]
     assert [row["id"] for row in kept] == [0, 2]
     assert not (tmp_path / "c/val.jsonl").exists()
+
+
+def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:
+    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png"), problem(3, "bad.png")])
+    (batches / "bad.png").write_bytes(b"no picture")
+    found = report(batches / "train.jsonl")
+    assert found["faults"] == {"image_missing": 1, "image_broken": 1}  # which training does not fetch either
+    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)

@@ -1,8 +1,7 @@
 """What a conversion reads, writes and leaves out, recounted from its files; and what it says where it is refused."""
 
 import json
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from PIL import Image
 
 from virc.core.errors import VircError
 from virc.data.convert.convert import ConvertConfig, Report, Split, convert
-from virc.data.convert.subset import score
 
 BROKEN = {3: "{", 7: '{"id": 1}'}
 """Places of rows that cannot be read, from 0."""
@@ -68,28 +66,6 @@ def test_a_part_set_aside_shares_no_picture_and_faults_count_once(
     assert 0 < len(held) <= share * len(whole)
     assert not {int(key[1:]) % 4 for key in train} & {int(key[1:]) % 4 for key in held}
     assert [train, held] == [[key for key in GOOD if key in side] for side in (train, held)]
-
-
-@pytest.mark.parametrize(
-    ("weights", "limit", "counts"),
-    [([1, 1], None, (6, 6)), ([1, 3], None, (2, 6)), ([2, 1], 6, (4, 2)), ([0.5, 0.5], 12, (6, 6))],
-)
-def test_a_mix_has_so_many_rows_of_each(
-    weights: Sequence[float], limit: int | None, counts: tuple[int, int], tmp_path: Path
-) -> None:
-    one, other = problems(tmp_path / "a" / "one.jsonl", 8), problems(tmp_path / "b" / "other.jsonl", 6, first="s")
-    report, ids = made(tmp_path / "to", one, other, weights=[*map(Fraction, weights)], limit=limit)
-    assert [(each.name, each.rows_in) for each in report.datasets] == [("mix", 14)]
-    keys = {first: [f"{first}{at}" for at in range(count)] for first, count in (("r", 8), ("s", 6))}
-
-    def drawn(seed: int) -> list[str]:
-        pairs = zip(keys.values(), counts, strict=True)
-        chosen = {key for own, count in pairs for key in sorted(own, key=lambda key: score(seed, key))[:count]}
-        return [key for own in keys.values() for key in own if key in chosen]
-
-    assert ids == {"mix": drawn(0)}
-    named = made(tmp_path / "named", one, other, weights=[*map(Fraction, weights)], limit=limit, name="all", seed=4)
-    assert named[1] == {"all": drawn(4)}
 
 
 @pytest.mark.parametrize("more", [{}, {"limit": 1}, {"split": Split("held", 0.5)}])

@@ -155,7 +155,9 @@ def test_half_a_character_stays_in_json_and_is_a_fault_of_its_row_in_parquet(
     assert ids(tmp_path / "c")["rows"] == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "file:///etc/passwd", "a\0b", "~/x"])
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/passwd", "file:///etc/passwd", "images/../../secret.png", "a\0b", "link.png", "~/x"]
+)
 def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
     source = dataset(tmp_path / "a", 2)
@@ -167,7 +169,9 @@ def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "secret.png"]
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a\nb", "dataset_info"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/tmp/evil", "a/b", "..", "", ".hidden", "a\nb", "x" * 300, "dataset_info"]
+)
 def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     source = dataset(tmp_path / "in" / "a", 2)
     info = json.loads((source / "dataset_info.json").read_text())

@@ -15,7 +15,7 @@ from PIL import Image
 from virc.core.errors import DataError, VircError
 from virc.core.json_stream import MAX_DEPTH
 from virc.data.formats import batch, conversation, pairs, prompts, rl, sft, trajectories
-from virc.data.formats.registry import Row, Source, Writing
+from virc.data.formats.registry import Source, Writing
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, file_sizes_field
@@ -88,24 +88,6 @@ def test_units_come_back_as_they_were_split(tmp_path: Path) -> None:
     assert [each and bare(each) for each in merged] == [WHOLE, SHORT]
     backwards = [row.record for row in rl.merged(reversed(rows), rl.continued(rows[::-1]))]
     assert [each and bare(each) for each in backwards] == [SHORT, WHOLE]
-
-
-def test_published_units_lack_the_last_and_are_cut_there() -> None:
-    """A row without its reference is known up to the reply that the next row has."""
-    units = [msgspec.structs.replace(each, messages=each.messages[:-1]) for each in rl.split(WHOLE)]
-    rows = [Row(at, each) for at, each in enumerate(units, 1)]
-    fault = Row(9, fault=DataError("no"))
-    (kept, passed) = rl.merged([*rows, fault], rl.continued(rows))
-    assert (passed.number, kept.number) == (9, 2)
-    assert kept.record
-    assert (kept.record.messages, kept.record.extra) == (WHOLE.messages[:-1], EXTRA)
-    assert rl.is_cut(kept.record)
-    answered = rl.answered(kept.record)
-    assert (answered.messages, answered.images) == (WHOLE.messages[:3], WHOLE.images[:2])
-    assert rl.answered(WHOLE) is WHOLE
-    with_tool = rl.whole(Row(1, msgspec.structs.replace(units[0], extra={"turn": 0, "tool_info_gt": {"name": "x"}})))
-    assert with_tool.record
-    assert with_tool.record.extra == {"tool_info_gt": {"name": "x"}}
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,9 @@ from pyarrow import parquet
 from support.called import virc
 from support.public_layouts import asked, lines, saved
 
-from virc.data.formats import registry
 from virc.data.rows.guess import propose
 
 CHOICES = ["red", "green", "blue"]
-QA = {"question": "What?", "answer": "a"}
 
 
 def rows(folder: Path, *columns: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,35 +35,6 @@ UNSURE = [
 def test_what_may_be_read_in_two_ways_is_not_taken(columns: list[dict[str, Any]], reason: str, tmp_path: Path) -> None:
     found = propose(rows(tmp_path, *columns), tmp_path)
     assert any(reason in each for each in found.unsure), found.unsure
-
-
-EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
-    ({"questions": ["What?", "Which?"], "answers": ["red", 2]}, [("What?", "red", None), ("Which?", "2", None)]),
-    (
-        {"questions": ["What?", "Which?"], "answers": ["a", "d"], "choices": [["a", "b"], ["c", "d"]]},
-        [("What?", "a", ["a", "b"]), ("Which?", "d", ["c", "d"])],
-    ),
-    (
-        {"qa_pairs": [{"question": "What?", "answer": "a"}, {"question": "Which?", "answer": "b", "options": "b;c"}]},
-        [("What?", "a", None), ("Which?", "b", ["b", "c"])],
-    ),
-    ({"qa": {"What?": "a", "Which?": "b"}}, [("What?", "a", None), ("Which?", "b", None)]),
-]
-
-
-@pytest.mark.parametrize(("columns", "problems"), EXPLODED)
-@pytest.mark.parametrize("id", [7, None])
-def test_each_question_of_a_row_becomes_a_problem(
-    columns: dict[str, Any], problems: list[tuple[str, Any, Any]], id: int | None, tmp_path: Path
-) -> None:
-    row = {"image": saved(tmp_path, "0.png", 0)} | columns | ({} if id is None else {"id": id})
-    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [row, row | ({} if id is None else {"id": 8})]))
-    records = [each.known() for each in registry.get(source.format).read(source)]
-    found = [(each.question, each.answer, each.extra.get("choices") or None) for each in records]
-    assert found == problems * 2
-    first, second = (7, 8) if id else (1, 2)
-    ids = [f"{number}-{at}" for number in (first, second) for at, _ in enumerate(problems, 1)]
-    assert [each.id for each in records] == ids
 
 
 def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:

@@ -77,18 +77,3 @@ def test_choices_keep_their_letters(choices: Any, found: list[str] | None, tmp_p
 def test_several_answers_are_each_accepted(answers: Any, answer: str, kept: Any, tmp_path: Path) -> None:
     record = read(tmp_path, {"a": answers}, answers="a")
     assert (record.answer, record.extra.get("answers")) == (answer, kept)
-
-
-@pytest.mark.parametrize(
-    ("box", "fields"),
-    [
-        ([10, 20, 30, 40], {}),
-        ([10, 20, 20, 20], {"box": "size"}),
-        ([[10, 20, 20, 20]], {"box": "size"}),
-        ("a.png###[10, 20, 30, 40]", {"boxes": {"column": "b", "after": "###"}}),
-    ],
-)
-def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
-    box: Any, fields: dict[str, Any], tmp_path: Path
-) -> None:
-    assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]

@@ -37,15 +37,12 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "name",
     [
-"../x.png",
-"c:/x.png",
-"a/NUL.png",
-".hidden.png",
-"a\nb.png",
-"x" * 300 + ".png",
-"d/" * 30 + "x.png",
-"train.jsonl",
-],
+        "../x.png", "a/../../x.png", "/x.png", "c:/x.png", "con:x.png", "con.png", "a/NUL.png", "\\\\host\\x.png",
+        "a\\x.png", ".hidden.png", ".to.partial/x.png", "a /x.png", "a\nb.png", "a\0b.png", "\udc80.png",
+        "x" * 300 + ".png", "图" * 90 + ".png", f"{'图' * 80}/" * 18 + "x.png",
+        "d/" * 30 + "x.png", "dataset_info.json", "virc_protocol.json", "train.jsonl", "x", "",
+        "data:image/png;base64,AAAA", "images/0123456789abcdef01234567.png", "a.png:stream", 'a"b.png',
+    ],
 )  # fmt: skip
 def test_a_name_that_is_not_one_of_an_image_everywhere_gives_way_to_one_by_content(
     store: PictureStore, name: str

@@ -13,30 +13,13 @@ from support import published_crops
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
 
-PIXEL_REASONER = """
-name: pixel
-coordinates: pixel
-tools: none
-chat_protocol:
-  system: You are a helpful assistant.
-  first: "{question}{images}"
-  image_line: "{image}"
-  repeat_limit: 0
-  grammar: {calls: [], think: null, answer: null}
-rows:
-  sft: {about: PixelReasoner-SFT-Data, messages: message_list}
-  rl: {about: PixelReasoner-RL-Data, question: question, answer: answer, images: image, id: qid}
-"""
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),
     ("vigorl", published_crops.vigorl_rl),
 ]
-SOLUTIONS: list[tuple[str, Writes, str]] = [
-    ("mini-o3", published_crops.mini_o3_cold_start, "cold-start"),
-    ("chain-of-focus", published_crops.chain_of_focus_sft, "instruct"),
-]
+SOLUTIONS: list[tuple[str, Writes, str]] = [("mini-o3", published_crops.mini_o3_cold_start, "cold-start")]
 
 STAGES = {"vigorl": "search"}
 """Stages of RL that are not called `rl`."""
@@ -49,16 +32,8 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def named(system: str) -> str:
-    """The system as commands take it; that of Pixel-Reasoner is a file of one's own."""
-    if system != "pixel":
-        return system
-    Path("pixel.yaml").write_text(PIXEL_REASONER)
-    return "./pixel.yaml"
-
-
 def converted(file: Path, system: str, format: str) -> Path:
-    words = ("--system", named(system), "--to", "to", "--name", "rows", "--format", format, "--workers", 1)
+    words = ("--system", system, "--to", "to", "--name", "rows", "--format", format, "--workers", 1)
     done = virc("data", "convert", file, *words)
     assert done.code == 0, done.err
     return Path("to")
@@ -67,7 +42,7 @@ def converted(file: Path, system: str, format: str) -> Path:
 @pytest.mark.parametrize(("system", "write"), PROBLEMS)
 def test_published_problems_are_clean_and_become_problems(system: str, write: Writes, tmp_path: Path) -> None:
     file = write(tmp_path / "published")
-    checked = virc("data", "check", file, "--system", named(system), "--workers", 1)
+    checked = virc("data", "check", file, "--system", system, "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
     to = converted(file, system, "batch")
     rows = [json.loads(line) for line in (to / "rows.jsonl").read_text().splitlines()]
@@ -80,8 +55,7 @@ def test_published_problems_are_clean_and_become_problems(system: str, write: Wr
             assert shown.convert("RGB").tobytes() == picture(at).tobytes()
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize(("system", "write"), [each for each in PROBLEMS if each[0] != "pixel"])
+@pytest.mark.parametrize(("system", "write"), [each for each in PROBLEMS if each[0] == "mini-o3"])
 def test_published_problems_train(system: str, write: Writes, tmp_path: Path) -> None:
     to = converted(write(tmp_path / "published"), system, "prompts")
     prompts = pq.read_table(to / "rows.parquet").to_pylist()
@@ -106,7 +80,6 @@ def test_published_problems_train(system: str, write: Writes, tmp_path: Path) ->
     assert "not checked" not in planned.err
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(("system", "write", "stage"), SOLUTIONS)
 def test_published_solutions_are_clean_and_train(system: str, write: Writes, stage: str, tmp_path: Path) -> None:
     file = write(tmp_path / "published")
@@ -124,7 +97,10 @@ def test_published_solutions_are_clean_and_train(system: str, write: Writes, sta
     assert planned.code == 0, planned.err
 
 
-@pytest.mark.parametrize("text", ["__import__('os').abort()", "3"])
+@pytest.mark.parametrize(
+    "text",
+    ["__import__('os').abort()", "[" * 10_000, "-" * 100_000 + "1", "{1: 2}", "3", "['a']", "x" * (2**20 + 1), "\0"],
+)
 def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) -> None:
     table = pq.read_table(published_crops.mini_o3_cold_start(tmp_path / "published")).to_pylist()
     file = tmp_path / "odd.parquet"

@@ -138,39 +138,3 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
     (alone / "text.json").write_text(json.dumps(content))
     wrong = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
     assert wrong.json["faults"] == {"answer_differs": 1}
-
-
-BOXES = """name: bare
-tools: [zoom_image]
-chat_protocol:
-  system: Look.
-  first: "{question}"
-  image_line: ""
-  after_image: ""
-  grammar:
-    think: null
-    calls: [{body: arguments, tool: zoom_image, given: {image_index: 0}}]
-"""
-
-
-@pytest.fixture
-def bare_rows(tmp_path: Path) -> Path:
-    """Two trajectories in the words of a system that writes bare boxes, without a column for their answers."""
-    (tmp_path / "bare.yaml").write_text(BOXES)
-    assert virc("data", "synth", "--to", tmp_path / "d", "--count", "2", "--pattern", "look").code == 0
-    words = ("--to", tmp_path / "bare", "--format", "sft", "--system", tmp_path / "bare.yaml")
-    assert virc("data", "convert", tmp_path / "d" / "trajectories.json", *words).code == 0
-    rows = json.loads((tmp_path / "bare" / "trajectories.json").read_bytes())
-    for row in rows:
-        del row["answer"]
-    (tmp_path / "bare" / "trajectories.json").write_text(json.dumps(rows))
-    return tmp_path / "bare" / "trajectories.json"
-
-
-@pytest.mark.integration
-def test_images_of_rows_in_another_grammar_are_made_anew(bare_rows: Path, tmp_path: Path) -> None:
-    words = ("--to", tmp_path / "square", "--format", "sft", "--images", "square_1000")
-    done = virc("data", "convert", bare_rows, *words)
-    assert done.code == 0, done.err
-    checked = virc("data", "check", tmp_path / "square")
-    assert (checked.code, checked.out.count("2 rows, 2 good")) == (0, 2), checked.out + checked.err

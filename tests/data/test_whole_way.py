@@ -86,26 +86,6 @@ def test_one_damaged_row_is_found_and_left_out(
     virc("data", "check", tmp_path / "clean")
 
 
-KINDS = [(DYNAMIC, "pixel", "smart"), (FIXED, "permille", "square_1000")]
-
-
-@pytest.mark.parametrize(("name", "coordinates", "images"), KINDS)
-def test_the_chat_protocol_of_the_rows_becomes_a_file(
-    set_: Crux, tmp_path: Path, name: str, coordinates: str, images: str
-) -> None:
-    file = set_.folder / f"{name}.json"
-    virc("data", "protocol", file, "--to", tmp_path / "virc_protocol.json")
-    chat_protocol = json.loads((tmp_path / "virc_protocol.json").read_text("utf-8"))
-    assert (chat_protocol["coordinates"], chat_protocol["images"]) == (coordinates, images)
-    for row in rows_of(file):
-        system, first, *_ = (message["content"] for message in row["messages"])
-        before, after = chat_protocol["first"].split("{images}")[1].split("{question}")
-        assert chat_protocol["system"] == system
-        assert first.endswith(after)
-        assert before in first
-        assert "{" not in before + after
-
-
 def test_a_chat_protocol_in_the_folder_is_held_against_its_own_rows_alone(
     set_: Crux, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,16 +131,6 @@ def test_rows_come_back_as_they_were_from_every_format_that_holds_them(set_: Cru
     images = {name: data for name, data in images_under(set_.folder).items() if "dynamic" in name}
     for format in ("rl", "trajectories", "sft"):
         assert images_under(tmp_path / format) == images
-
-
-def test_units_name_each_image_once_however_often_it_is_shown(set_: Crux, tmp_path: Path) -> None:
-    virc("data", "convert", set_.train, "--format", "rl", "--to", tmp_path / "files")
-    (file,) = (tmp_path / "files").glob("*.parquet")
-    named = [image["image"] for row in rows_of(file) for image in row["images"]]
-    assert len(images_under(tmp_path / "files")) == len(set(named)) < len(named)
-    virc("data", "convert", file, "--format", "rl", "--embed", "--to", tmp_path / "bytes")
-    (again,) = (tmp_path / "bytes").glob("*.parquet")
-    assert [_essence(row) for row in rows_of(again)] == [_essence(row) for row in rows_of(set_.train)]
 
 
 @pytest.mark.parametrize("format", ["prompts", "batch"])
