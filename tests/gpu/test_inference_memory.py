@@ -31,23 +31,3 @@ def test_a_turn_holds_what_is_estimated(name: str, device: str, dtype: str, side
     assert found.weights[0] == pytest.approx(found.weights[1], rel=0.001)
     print(f"{name} {dtype} {side} {words}: {found.beside[0] / 2**30:.2f} GiB, {found.beside[1] / 2**30:.2f} measured")
     assert 1 - WITHIN <= found.beside[0] / found.beside[1] <= 1 + (ABOVE if device == "cuda" else WITHIN)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", sized.NAMES)
-def test_a_layer_in_full_size_holds_what_is_estimated(name: str) -> None:
-    """On tensors without content."""
-    from support import inference_memory
-
-    estimated, measured = inference_memory.language(name, 4096)
-    assert estimated == pytest.approx(measured, rel=0.01)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("name", sized.NAMES[::2])
-def test_a_vision_tower_of_full_width_holds_what_is_estimated(name: str, dtype: str) -> None:
-    from support import inference_memory
-
-    estimated, measured = inference_memory.tower(name, dtype, 24)
-    assert estimated == pytest.approx(measured, rel=0.1)

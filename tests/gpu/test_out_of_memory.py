@@ -8,7 +8,6 @@ import json
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ import pytest
 from PIL import Image
 from support import sized
 from support.called import virc
-from test_in_process_models import at_once
 
 from virc.backends.interface import Sampling
 from virc.core.errors import SetupError
@@ -135,35 +133,6 @@ def test_a_batch_command_goes_on_with_fewer_at_a_time(
     refusing = refuse(100, rows=2)
     assert answers("smaller") == expected
     assert refusing.refused > 0
-
-
-@DEVICES
-def test_sixteen_that_do_not_fit_reply_as_alone(device: str, refuse: Callable[..., Refusing]) -> None:
-    import torch
-
-    backend = sized.backend(sized.NAMES[0], device, "float32", scaled=True)
-    asks = [ask(backend, number, WORDS[device]) for number in range(TOGETHER)]
-    alone = [backend.reply(each, GREEDY) for each in asks]
-    backend.cached.clear()
-    works = [partial(backend.reply, each, GREEDY) for each in asks]
-    spare, refusing = 0.0, None
-    if device == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        backend.draw_together()
-        assert at_once(works) == alone
-        spare = 0.6 * (torch.cuda.max_memory_allocated() - before)
-        backend._batch = None
-    else:
-        refusing = refuse(FIT * len(backend._render(asks[-1].messages, asks[-1].images).ids))
-    backend.draw_together()
-    with room(device, spare):
-        assert at_once(works) == alone
-    assert backend._batch is not None
-    assert backend._batch._most_ids < float("inf"), "memory was to run out"
-    if refusing:
-        assert refusing.held == 0, "what is tried again must not find the memory of the failed step taken"
-        assert 0 < refusing.refused <= 4, "what did not fit is remembered"
 
 
 @DEVICES

@@ -168,11 +168,3 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
     found = {fault.path[0]: fault for fault in engines.faults("sft", config(**given)) if said in fault.message}
     assert list(found) == [setting]
     assert helps("sft", config(**given), found[setting])
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{"devices": 1, "nodes": 2}, {"devices": 1, "offload": True}, {"device": "cpu", "use_liger": False}],
-)  # fmt: skip
-def test_these_fit_together(given: dict[str, Any]) -> None:
-    assert not list(engines.faults("sft", config(**given)))

@@ -7,13 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 from support.called import virc
-from support.engine_python import interpreter
 
 from virc.core.errors import ConfigError
 from virc.engines import registry as engines
 from virc.engines.llamafactory import log
 from virc.engines.llamafactory import plan as planner
-from virc.engines.llamafactory.keys import PREFERENCE_KEYS
 from virc.runs.metrics import Metric
 from virc.stages.context import Place
 from virc.stages.dpo import Config, contradictions
@@ -141,23 +139,6 @@ def test_the_published_example_differs_only_where_said() -> None:
     }  # fmt: skip
     assert all(changed.values())
     assert next(each.ours for each in planned.changes if each.key == "warmup_steps") == EXAMPLE["warmup_ratio"]
-
-
-@pytest.mark.engine
-def test_the_engine_reads_no_refused_key_for_preferences() -> None:
-    site = next((interpreter("sft").parents[1] / "lib").glob("python3*/site-packages"))
-    files = [f"train/{kind}/{part}.py" for kind in ("dpo", "kto") for part in ("trainer", "workflow")]
-    files += ["data/processor/pairwise.py", "data/processor/feedback.py"]
-    text = "".join((site / "llamafactory" / file).read_text() for file in files)
-    unread = [name for name, why in PREFERENCE_KEYS.dead.items() if why == "it is for supervised training"]
-    assert len(unread) == 10
-    assert not [name for name in unread if re.search(rf"\.{name}\b", text)]
-    assert all(re.search(rf"\.{name}\b", text) for name in ("pref_beta", "simpo_gamma", "ld_alpha"))
-    call = re.search(r"self\.dpo_loss\(([^)]*)\)", text)
-    assert call
-    assert "loss_type" not in call[1]  # so that trl takes sigmoid for every loss but ORPO and SimPO
-    trl = (site / "trl" / "trainer" / "dpo_trainer.py").read_text()
-    assert re.search(r'def dpo_loss\([^)]*loss_type: str = "sigmoid"', trl)
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,6 @@ def test_a_reply_does_not_depend_on_what_is_drawn_with_it(drawn: Drawn) -> None:
     assert len({tuple(drawn.ids(f"wild {number}")) for number in range(12)}) == 12
 
 
-def test_requests_that_sample_alike_are_drawn_together(drawn: Drawn) -> None:
-    assert sorted(drawn.found["batches"]) == [1, 1, 1, 3, 12]
-
-
 def test_each_reply_has_its_own_limit(drawn: Drawn) -> None:
     assert len(drawn.ids("warm")) <= 7
     assert len(drawn.ids("text")) <= 20
@@ -131,11 +127,6 @@ def test_a_stop_string_ends_a_reply(drawn: Drawn, backend: LocalBackend) -> None
     assert "</think>" in text
     assert drawn.ids("stopped") == drawn.ids("greedy")[: len(drawn.ids("stopped"))]
     assert len(drawn.ids("stopped")) < len(drawn.ids("greedy"))
-
-
-def test_a_nucleus_of_one_is_greedy(drawn: Drawn) -> None:
-    greedy = drawn.ids("greedy")
-    assert drawn.ids("nucleus")[:30] == greedy[:30]
 
 
 def test_images_are_never_drawn(drawn: Drawn, backend: LocalBackend) -> None:

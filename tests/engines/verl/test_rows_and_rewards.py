@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from rl_engine import RECIPES, TINY, child
 from support.called import virc
@@ -13,7 +12,6 @@ from support.engine_python import interpreter
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards.verl import Settings
 from virc.systems.registry import Reward
 from virc.training.preflight import process as preflight
 from virc.training.preflight.types import Result, RlRequest
@@ -54,11 +52,3 @@ def test_prompts_are_as_long_as_they_were_counted(
     ids = child("prompts_child.py", found.file, TINY, TINY / FILE_NAME, found.media, rollout)
     assert len(ids) == found.rows
     assert (sum(ids), max(ids)) == (found.total, found.longest)
-
-
-def test_algebra_in_reward_workers_neither_blocks_nor_hangs(tmp_path: Path) -> None:
-    file = tmp_path / "reward.json"
-    file.write_bytes(msgspec.json.encode(Settings(Reward("outcome"), str(tmp_path))))
-    found = child("symbolic_child.py", file)
-    assert found["answers"] == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
-    assert found["still"] < 1

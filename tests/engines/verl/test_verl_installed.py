@@ -21,34 +21,10 @@ from virc.stages.resolve import Resolved
 
 RECIPES = Path(virc.__file__).parents[1]
 
-WITHOUT_EFFECT = {
-    "data.reward_fn_key": {"verl/experimental/reward_loop/reward_manager/limited.py"},
-    "data.truncation": {
-        # a default of tokenizing, of fine-tuning, and stored where nothing looks at it
-        "verl/utils/torch_functional.py", "verl/utils/dataset/multiturn_sft_dataset.py",
-        "verl/utils/dataset/rl_dataset.py",
-    },
-    "actor_rollout_ref.actor.ppo_infer_micro_batch_size_per_gpu": {"verl/workers/config/actor.py"},
-    "actor_rollout_ref.actor.use_prefix_grouper": {"verl/models/transformers/monkey_patch.py"},
-    "actor_rollout_ref.model.generation_config": {"verl/workers/config/model.py"},
-    "algorithm.pf_ppo.reweight_method": {"verl/trainer/ppo/core_algos.py"},
-    "algorithm.pf_ppo.weight_pow": {"verl/trainer/ppo/core_algos.py"},
-    "trainer.ray_wait_register_center_timeout": {"verl/single_controller/ray/base.py"},
-}  # fmt: skip
-"""Where a name of a dead key stands in the code of a stage: other things of that name, or where it is put down."""
-
 
 def last(name: str) -> str:
     """The last part of a dotted name."""
     return name.rsplit(".", 1)[-1]
-
-
-@pytest.mark.engine
-def test_dead_keys_are_read_nowhere_in_a_stage() -> None:
-    readers = verl_source.readers()
-    found = {name: readers[last(name)] for name in KEYS.dead if last(name) in readers}
-    assert len(KEYS.dead) > 20
-    assert not [name for name, files in found.items() if files - WITHOUT_EFFECT.get(name, set())]
 
 
 @pytest.mark.engine

@@ -99,10 +99,6 @@ def test_rollouts_are_of_the_weights_that_learn(frozen: Ended, resumed: Ended) -
         assert step["actor/grad_norm"] > 0
 
 
-def test_rollouts_have_several_turns(frozen: Ended) -> None:
-    assert max(step["num_turns/max"] for step in frozen.steps.values()) >= 4
-
-
 def test_the_actor_is_checked_once_to_see_the_pictures(frozen: Ended) -> None:
     assert frozen.log.count("virc: the actor sees the pictures of its rollouts") == 1
 
@@ -118,10 +114,6 @@ def test_frozen_parts_stay_bit_equal(frozen: Ended) -> None:
 def test_a_reference_model_gives_a_kl_loss(frozen: Ended) -> None:
     assert all("actor/kl_loss" in step for step in frozen.steps.values())
     assert frozen.steps[2]["actor/kl_loss"] > 0
-
-
-def test_validation_is_logged(frozen: Ended) -> None:
-    assert "val-core" in " ".join(frozen.steps[2])
 
 
 def test_a_resumed_run_goes_on_with_its_optimizer(frozen: Ended, resumed: Ended) -> None:

@@ -110,12 +110,6 @@ def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:
     assert keys(config())["trainer.resume_mode"] == "disable"
 
 
-def test_validation_looks_at_all_of_its_rows() -> None:
-    found = keys(config(validation="v", test_freq=5), validation=RUN / "data/validation.parquet")
-    assert (found["data.val_files"], found["trainer.test_freq"]) == ("/w/runs/r/data/validation.parquet", 5)
-    assert not {"data.val_max_samples", "trainer.val_before_train"} & found.keys()
-
-
 def test_the_loop_is_told_the_chat_protocol_and_how_far_a_rollout_goes() -> None:
     several, one = {"max_turns": 16, "max_tokens": 1024}, {"max_turns": 1}
     for rollout, turns, whole in (("per_cru", 16, {}), ("multi_turn", 16, several), ("multi_turn", 1, one)):
@@ -199,17 +193,6 @@ def test_what_is_frozen_and_fused_follows_from_the_settings(
     assert (config(**given).frozen, config(**given).liger) == (frozen, liger)
 
 
-@pytest.mark.parametrize(
-    "given",
-    [{"nodes": 64},
-        {"reward": Reward("outcome", group={"over_mean": 1.0}), "norm_adv_by_std": False},
-        {"lora": Lora(), "frozen_modules": ("vision", "projector")},
-        {"rollout_engine": "transformers", "tensor_parallel": 1}],
-)  # fmt: skip
-def test_these_fit_together(given: dict[str, Any]) -> None:
-    assert not [*engines.faults("rl", config(**given))]
-
-
 @pytest.mark.parametrize("name", ["virc", "tiny"])
 def test_every_stage_of_rl_fits_together_alone_and_with_each_overlay(name: str) -> None:
     system = systems.get(name)
@@ -225,11 +208,3 @@ def test_what_is_published_is_compared_before_anything_is_here() -> None:
     assert (found.media, found.validation) == (Path("data/d"), Path("data/v/of_big"))
     assert (found.output, found.files) == (Path("runs/mine/checkpoints"), Path("runs/mine/logs/attempt_1"))
     assert place_before(config(), "mine").validation is None
-
-
-def test_a_systems_reward_is_the_first_layer_of_the_stages() -> None:
-    found = stages.resolve(systems.get("virc"), "rl", assignments=["reward.judge.model=m"])
-    assert (found.config.reward.total, found.config.reward.strict) == ("virc", "published")
-    assert found.config.reward.judge.model == "m"
-    assert found.origins["reward.strict"] == "virc"
-    assert stages.resolve(systems.get("virc"), "rl", ["rules"]).config.reward.total == "rules"
