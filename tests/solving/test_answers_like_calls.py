@@ -34,7 +34,13 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "p.png"
 
 
-@pytest.mark.parametrize("family", families.discover())
+BY_DAY = ("qwen3-vl", "internvl3")  # the others are asked at night
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(each, marks=() if each in BY_DAY else pytest.mark.integration) for each in families.discover()],
+)
 def test_a_plain_answer_is_printed_after_one_request(family: str, image: Path) -> None:
     # each family has its share of the drawn answers, and all that users have met
     share = [text for at, (text, _) in enumerate(ANSWERS) if at % len(families.discover()) == _place(family)]

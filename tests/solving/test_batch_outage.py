@@ -12,8 +12,7 @@ import pytest
 from batches import asked, echo, problems, read, write
 from rollouts import RIGHT, Rollouts, progress, sample
 from support import faults
-from support.called import virc
-from support.servers import MODELS, Body, Exchange, Fault, Server, Turns, serve
+from support.servers import Body, Exchange, Fault, Server, Turns, serve
 from support.solving import answer, ended, start, told_to_wait
 
 from virc.solving import batch as outage
@@ -73,7 +72,7 @@ def dying(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("fault", [faults.hang, faults.stall], ids=["before its answer", "within it"])
+@pytest.mark.parametrize("fault", [faults.stall], ids=["within it"])
 def test_rows_in_work_are_done_again_when_the_server_is_back(
     fault: Fault, batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
 ) -> None:
@@ -102,14 +101,6 @@ def test_what_was_answered_before_is_not_asked_again(
 
 
 @pytest.mark.integration
-def test_the_time_a_row_waited_is_not_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
-    with dying(echo, 2, faults.hang, away=10) as servers:
-        done = batch(problems(image, 1, 2), servers[0], "--timeout", 9)
-    assert done.code == 0
-    assert [line["error"] for line in read(tmp_path / "out")] == [None, None]
-
-
-@pytest.mark.integration
 def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_up(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,17 +115,6 @@ def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_u
         done = batch(rows, again)
         assert (done.code, len(again.chats())) == (0, 4)
     assert sorted(line["id"] for line in read(tmp_path / "out")) == list(range(6))
-
-
-@pytest.mark.integration
-def test_all_rows_give_up_together(
-    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outage, "MAX_SECONDS", 1.0)
-    with dying(echo, 8, faults.stall, away=None) as (first,):
-        done = batch(problems(image, *range(8)), first, "--concurrency", 8)
-    assert done.code == 6
-    assert (done.err.count(WAITING), read(tmp_path / "out")) == (1, [])  # not one wait after the other
 
 
 @pytest.mark.integration
@@ -168,28 +148,6 @@ def test_a_row_that_breaks_every_connection_fails_alone(batch: Callable[..., Any
 
 
 @pytest.mark.integration
-def test_a_proxy_that_answers_for_a_server_that_is_away_is_waited_for_too(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
-    with serve(echo) as server:
-        backs = threading.Timer(3, lambda: setattr(server.script, "fault", None))
-
-        def away(body: Body) -> str:
-            server.script.turns = echo
-            server.script.fault = server_away
-            backs.start()
-            raise ConnectionError
-
-        server_away = faults.status(502, "bad gateway")
-        server.takes_fault = lambda path: server.script.fault is not None  # type: ignore[method-assign]
-        server.script.turns = away
-        done = batch(problems(image, 1, 2), server, "--concurrency", 1)
-        assert sum(request.path == MODELS for request in server.requests) > 2
-    assert (done.code, done.err.count(WAITING)) == (0, 1)
-    assert [line["answer"] for line in read(tmp_path / "out")] == ["q 1", "q 2"]
-
-
-@pytest.mark.integration
 def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
     names = list("abcd")
     source = write(tmp_path / "in.jsonl", [row for name in names for row in problems(image, name, answer=97)])
@@ -200,9 +158,3 @@ def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
     lines = progress(tmp_path / "made.progress")
     assert {id: line["right"] for id, line in lines.items()} == dict.fromkeys(names, 2)
     assert len(lines) == len((tmp_path / "made.progress").read_bytes().splitlines())
-
-
-def test_without_a_batch_nothing_waits(image: Path) -> None:
-    with dying(echo, 1, faults.stall, away=None) as (first,):
-        done = virc("solve", image, "q", "--endpoint", first.url)
-    assert (done.code, WAITING in done.err) == (6, False)

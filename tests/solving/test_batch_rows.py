@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
 from virc.solving.rows import Row, as_row, choices_in, file_name, in_parallel, read_rows, split_choices
-from virc.solving.sources.columns import listed, read_row, resolve, unused_texts
+from virc.solving.sources.columns import read_row, resolve
 from virc.solving.sources.row_files import rows_of
 
 
@@ -102,13 +102,6 @@ def test_any_id_names_one_folder_below_the_given_one(id: str | int) -> None:
     assert len(name.encode()) < 200
 
 
-def test_ids_that_look_alike_get_folders_of_their_own() -> None:
-    ids = ("a/b", "a%2Fb", "a/../../b", "/a", "a\\b", "..", ".", "", "x" * 300, "x" * 301, "a b")
-    names = [file_name(id) for id in ids]
-    assert len(set(names)) == len(names)
-    assert all(not {"/", "\\"} & set(name) for name in names)
-
-
 def test_rows_are_read_no_further_ahead_than_needed() -> None:
     taken: list[int] = []
     gate = threading.Event()
@@ -135,23 +128,6 @@ def test_rows_are_read_no_further_ahead_than_needed() -> None:
     gate.set()
     runner.join(60)
     assert not runner.is_alive()
-
-
-def test_a_row_already_handed_out_when_the_batch_ends_is_not_begun() -> None:
-    stop, handed_out = threading.Event(), threading.Event()
-    begun: list[int] = []
-
-    def two() -> Iterator[Row]:
-        yield from (Row(1), Row(2))
-        handed_out.set()
-
-    def work(row: Row) -> None:
-        begun.append(row.line)
-        assert handed_out.wait(60)
-        stop.set()
-
-    in_parallel(two(), work, 1, stop)
-    assert begun == [1]
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -203,18 +179,6 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
     content = {"id": 1, "image": "a.png", "question": "Which?", **columns}
     row = read_row(1, 1, content, resolve(content, {}))
     assert (row.fault, row.passed.get("choices")) == (None, choices)
-
-
-def test_of_columns_only_what_belongs_to_the_question_is_told() -> None:
-    texts = {"prompt": "Look: x? Now.", "hint": "Old.", "context": ["A", "map"]}
-    assert unused_texts(texts, "x?") == ["hint", "context"]
-    assert listed(list("abcdefghijklmnopqrstuvwxy")).endswith("'t', …")
-    assert read_row(1, 1, {"image": "a.png", "question": True}, resolve(["image", "question"], {})).fault
-    told: list[str] = []
-    row = {"image": "a.png", "question": "x?", "option1": "red", "option3": "blue"}
-    found = list(rows_of(((at, at, row | {f"more{at}": 1}) for at in (1, 2)), say=told.append))
-    assert [each.fault for each in found] == [None, None]
-    assert told == ["the question is asked without option1 and option3, which are too many or have gaps"]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import echo, problems, read, write
+from batches import echo, read
 from PIL import Image
 from support.called import virc
-from support.servers import Server, count_usage, serve
-from support.solving import CROP, answer, picture
+from support.servers import Server, serve
+from support.solving import answer, picture
 
 from virc import solve
 from virc.core.errors import UsageError
@@ -63,18 +63,6 @@ def test_a_table_becomes_a_table_with_its_columns(rows: Path) -> None:
     assert Path("excel.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"id")
 
 
-def test_the_counts_of_a_table_are_those_of_the_server(rows: Path) -> None:
-    turns = [CROP, CROP, answer("7")]
-    with serve(turns) as server:
-        run(server, rows, "--to", "out.csv", "--concurrency", 1)
-        counts = [count_usage(body, turns[at % 3]) for at, body in enumerate(server.chats())]
-    names = ("turns", "tool_calls", "prompt_tokens", "completion_tokens")
-    kept = [tuple(int(row[name]) for name in names) for row in table(Path("out.csv"))]
-    for at, own in enumerate(kept):
-        of_row = counts[3 * at : 3 * at + 3]
-        assert own == (3, 2, *(sum(each[name] for each in of_row) for name in names[2:]))
-
-
 def test_a_table_is_written_as_the_spreadsheet_wrote_its_rows(rows: Path) -> None:
     text = rows.read_text().replace(",", ";").replace("y;", "y,")
     rows.write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -85,22 +73,6 @@ def test_a_table_is_written_as_the_spreadsheet_wrote_its_rows(rows: Path) -> Non
     assert Path("out.csv").read_bytes().startswith(b"\xef\xbb\xbfid;nr;img;prompt;")
     assert Path("out.tsv").read_bytes().startswith(b"id\tnr\timg\tprompt\t")
     assert {row["id"] for row in table(Path("out.csv"), ";")} == {"1", "2", "3"}
-
-
-def test_lines_become_a_table_with_the_columns_of_all_rows(image: Path, clean: Path) -> None:
-    lines = [*problems(image, "a", level={"n": 1}), *problems(image, "b", tags=["x", "y"], choices=["∠", 2])]
-    source = write(clean / "in.jsonl", lines)
-    with serve(echo) as server:
-        assert run(server, source, "--to", "out.csv", "--concurrency", 1).code == 0
-    a, b = table(Path("out.csv"))
-    assert list(a) == ["id", "image", "question", "level", "tags", "choices", *OURS, "run"]
-    assert (a["image"], a["level"], a["tags"]) == (str(image), '{"n": 1}', "")
-    assert (b["level"], b["tags"], b["choices"]) == ("", '["x", "y"]', '["∠", 2]')
-    url = f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
-    lines = [{"id": at, "images": [each], "question": "q"} for at, each in enumerate((str(image), url))]
-    with serve(echo) as server:
-        run(server, write(clean / "several.jsonl", lines), "--to", "several.csv", "--concurrency", 1)
-    assert [row["images"] for row in table(Path("several.csv"))] == [json.dumps([str(image)]), ""]
 
 
 def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: Path) -> None:
@@ -230,15 +202,6 @@ def test_rows_without_ids_are_numbered_and_twice_the_same_is_an_error(clean: Pat
         done = run(server, "rows.csv", "--to", "out.jsonl", "--concurrency", 1)
     assert (done.code, "the id 'x' comes twice" in done.err) == (1, True)
     assert [line["id"] for line in read(Path("out.jsonl"))] == [1, "x", "x"]
-
-
-def test_a_wrong_file_is_refused_before_the_model_is_asked(clean: Path) -> None:
-    (clean / "rows.csv").write_text("Bild,Frage\na.png,q\n")
-    with serve([]) as server:
-        done = run(server, "rows.csv")
-        assert not server.chats()
-    assert done.code == 5
-    assert done.err.splitlines()[-1] == "hint: --column question=Bild"
 
 
 def test_frames_that_are_not_looked_at_are_said(clean: Path) -> None:

@@ -112,11 +112,8 @@ def rewarded(folder: Path, to: Path) -> Image.Image:
 PATHS: dict[str, Callable[[Path, Path], Image.Image]] = {
     "solve in this process": in_process,
     "solve on an endpoint": by_endpoint("solve", "{folder}/page.png", "How many?"),
-    "batch": by_endpoint("batch", "{folder}/rows.jsonl", "--to", "{to}/out.jsonl"),
-    "eval": by_endpoint("eval", "{folder}/rows.jsonl", "--to", "{to}/eval"),
     "data sample, data check": sampled,
     "a rollout of RL": rolled_out,
-    "the replay of rewards": rewarded,
 }
 
 

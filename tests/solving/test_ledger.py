@@ -44,19 +44,6 @@ def written(path: Path, *lines: bytes) -> None:
             out.append(each)
 
 
-def test_what_was_appended_is_done_the_next_time(tmp_path: Path) -> None:
-    written(tmp_path / "out", line("a"), line(2))
-    with ledger(tmp_path / "out") as out:
-        assert out.resumed == 2
-        assert (out.claim("a", "r"), out.claim(2, "r"), out.claim("c", "r")) == (False, False, True)
-
-
-def test_every_id_of_a_line_is_known_again_also_an_empty_one(tmp_path: Path) -> None:
-    written(tmp_path / "out", line(""))
-    with ledger(tmp_path / "out") as out:
-        assert (out.claim("", "r"), out.claim(0, "r")) == (False, True)
-
-
 def test_a_torn_last_line_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
     path = tmp_path / "out"
     first, second = line("a", text="∠"), line("b", text="é")
@@ -116,12 +103,6 @@ def test_answers_made_otherwise_are_not_mixed_in(key: str, value: object, tmp_pa
     (tmp_path / "out").write_bytes(line("a", settings=None) + b"\n")
     with pytest.raises(ConfigError, match=r"made with seed None, not \d$"), ledger(tmp_path / "out", seed=1):
         pass
-
-
-def test_settings_of_failed_rows_do_not_matter(tmp_path: Path) -> None:
-    written(tmp_path / "out", line("a", code=6))
-    with ledger(tmp_path / "out", seed=1) as out:
-        assert out.resumed == 0
 
 
 def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Path) -> None:

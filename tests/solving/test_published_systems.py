@@ -62,20 +62,6 @@ CASES = {
         1,
         {"temperature": 0, "repetition_penalty": 1.05},
     ),
-    "visual-rft": Case(
-        ('<think>It is left.</think>\n<answer>[{"Position": [0, 0, 500, 500], "Confidence": 0.9}]</answer>',),
-        '[{"Position": [0, 0, 500, 500], "Confidence": 0.9}]',
-        1,
-        {},
-    ),
-    "thinklite-vl": Case(
-        (rf"<think>{THOUGHT}</think> So it is \boxed{{40}}.",),
-        r"So it is \boxed{40}.",
-        1,
-        {"temperature": 0, "max_tokens": 2048},
-    ),
-    "vision-g1": Case((rf"{THOUGHT} \boxed{{40}}",), rf"{THOUGHT} \boxed{{40}}", 1, {"max_tokens": 4096}),
-    "actial": Case(("<think>It turned left.</think> <answer>B</answer>",), "B", 1, {"max_tokens": 4096}),
 }
 
 
@@ -120,7 +106,7 @@ def test_a_system_is_spoken_to_and_read_in_its_own_way(name: str, image: Path, t
     assert [image["box"] for image in trace["images"][1:]] == BOXES.get(name, [])
 
 
-@pytest.mark.parametrize("name", ["vlm-r3", "virgo", "thinklite-vl", "vision-g1"])
+@pytest.mark.parametrize("name", ["vlm-r3", "virgo"])
 def test_a_system_is_evaluated_by_what_its_answer_ends_in(name: str, image: Path, tmp_path: Path) -> None:
     rows = [{"id": at, "image": image.name, "question": QUESTION, "answer": at} for at in ("40", "41")]
     problems = tmp_path / "problems.jsonl"

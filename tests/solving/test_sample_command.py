@@ -27,7 +27,7 @@ from rollouts import (
 from support import faults
 from support.called import virc
 from support.servers import Body, serve
-from support.solving import answer, call
+from support.solving import answer
 
 from virc.data.formats.registry import get, sources
 from virc.data.rows.record import Record, inputs_of
@@ -256,19 +256,6 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
     assert files(folder) == before
 
 
-def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(source: Path, tmp_path: Path) -> None:
-    with serve([answer("97")]) as server:
-        assert sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1).code == 0
-        assert sample(source, tmp_path / "b.jsonl", server.url, "--samples", 1).code == 0
-        words = json.loads((tmp_path / FILE_NAME).read_bytes()) | {"system": "Look."}
-        (tmp_path / "other").write_text(json.dumps(words))
-        before = files(tmp_path)
-        done = sample(source, tmp_path / "c.jsonl", server.url, "--protocol", tmp_path / "other")
-        assert (done.code, "is another chat protocol" in done.err) == (3, True)
-    assert files(tmp_path) == before
-    assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
-
-
 def test_another_chat_protocol_that_comes_meanwhile_ends_the_run(source: Path, tmp_path: Path) -> None:
     other = json.dumps(as_fields(PROTOCOL) | {"system": "Look."})
     coming = tmp_path / "coming"
@@ -287,18 +274,6 @@ def test_another_chat_protocol_that_comes_meanwhile_ends_the_run(source: Path, t
     assert not (tmp_path / "a.jsonl").exists()
 
 
-def test_rows_say_how_large_the_files_are_that_crops_were_cut_from(source: Path, tmp_path: Path) -> None:
-    looked = [call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0), answer("97")]
-    with serve(scripts([looked], [looked])) as server:
-        own = as_fields(PROTOCOL)
-        (tmp_path / "file").write_text(json.dumps(own | {"crops": "file", "input_pixels": [1024, 5000]}))
-        done = sample(source, tmp_path / "out", server.url, "--samples", 1, "--protocol", tmp_path / "file")
-    assert done.code == 0, done.err
-    assert {tuple(record.extra["file_sizes"][0]) for record in records(tmp_path / "out")} == {(112, 84)}
-    checked = virc("data", "check", tmp_path / "out")
-    assert checked.code == 0, checked.out
-
-
 def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,11 +285,3 @@ def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
         server.script.fault = None
         assert sample(source, tmp_path / "out", server.url, "--samples", 8).code == 0
     assert len(read(tmp_path / "out" / "trajectories.jsonl")) == 9
-
-
-def test_a_rollout_the_endpoint_refuses_costs_itself_and_all_of_them_the_row(source: Path, tmp_path: Path) -> None:
-    with serve([answer("97")], fault=faults.status(400, "maximum context length"), times=6) as server:
-        done = sample(source, tmp_path / "out", server.url, "--samples", 4, "--concurrency", 1)
-    assert (done.code, "row 'a':" in done.err) == (1, True)
-    line = progress(tmp_path / "out" / "trajectories.progress")["b"]
-    assert line["ended"] == {"failed": 2, "right": 2}

@@ -79,31 +79,6 @@ def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_
     assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
 
 
-def test_a_critic_without_a_grade_is_quoted(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server, serve(lambda body: "I cannot say.") as graded:
-        words = ("--pairs", "grade", "--judge-endpoint", graded.url, "--samples", 2)
-        done = sample(source, tmp_path / "out", server.url, *words)
-    assert done.code == 1
-    assert "gave no grade in 4 tries; the last reply begins 'I cannot say'" in done.err
-
-
-def test_a_reward_that_lacks_something_says_once_what(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [LOOKED, LOOKED]})) as server:
-        words = ("--pairs", "reward", "--reward", "tiny", "--samples", 2)
-        done = sample(source, tmp_path / "out", server.url, *words)
-    assert done.code == 8
-    sentence = "warning: the reward of tiny gives rollouts no grade, for its term overlap: the row has no box"
-    assert done.err.count(sentence) == 1
-    assert "hint: rows with what the reward needs, or another --reward" in done.err
-
-
-def test_a_margin_that_leaves_out_all_is_the_hint(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server:
-        words = ("--pairs", "right", "--margin", 2, "--samples", 2)
-        done = sample(source, tmp_path / "out", server.url, *words)
-    assert (done.code, "hint: a smaller --margin" in done.err) == (8, True)
-
-
 def test_a_judge_is_asked_of_wrong_answers_alone(source: Path, tmp_path: Path) -> None:
     said = [answer("three short of a hundred")]
     judge = serve(lambda body: "verdict: different" if "98" in str(body) else "verdict: same")
@@ -125,15 +100,6 @@ def test_a_system_s_reward_ranks_rollouts(source: Path, tmp_path: Path) -> None:
     assert row["margin"] > 0
 
 
-def test_problems_without_a_contrast_are_counted(image: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.jsonl", problems(image, "a", "b", answer=97))
-    with serve(Rollouts({"q a": [RIGHT, RIGHT], "q b": [RIGHT, WRONG]})) as server:
-        done = sample(source, tmp_path / "out", server.url, "--pairs", "right", "--samples", 2)
-    assert done.code == 0
-    assert "1 pair, 1 problem without one" in done.err
-    assert "left out: 1 problems with no rollout better than another" in done.err
-
-
 def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
     words = ("--pairs", "right", "--samples", 2)
     with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server:
@@ -151,11 +117,7 @@ def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (("--pairs", "right", "--samples", 1), "--pairs right compares rollouts of a problem"),
-        (("--pairs", "reward"), "--pairs reward needs a system"),
-        (("--pairs", "grade"), "--pairs grade needs a critic"),
         (("--pairs", "right", "--reward", "tiny"), "--pairs right does not use --reward"),
-        (("--margin", 0.5), "--margin is for pairs"),
-        (("--pairs", "right", "--temperature", 0), "at temperature 0 all rollouts of a problem are the same"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -168,13 +130,7 @@ def test_options_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(
     ("reply", "grade"),
-    [
-        ("Fine.\ngrade: 10", 1.0),
-        ("<think>grade: 3</think>\n**Grade:** 7/10", 0.7),
-        ("grade: 11", None),
-        ("grade: 3\nor so", None),
-        ("", None),
-    ],
+    [("<think>grade: 3</think>\n**Grade:** 7/10", 0.7), ("grade: 11", None), ("grade: 3\nor so", None)],
 )
 def test_a_grade_is_the_last_line_of_a_critic(reply: str, grade: float | None) -> None:
     assert read_grade(reply) == grade

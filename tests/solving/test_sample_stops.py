@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batches import asked, problems, read, write
-from rollouts import LOOKED, NO_TAGS, RIGHT, SHOWN_AGAIN, WRONG, Rollouts, files, progress
+from rollouts import LOOKED, NO_TAGS, RIGHT, SHOWN_AGAIN, WRONG, Rollouts, files
 from support.called import virc
 from support.servers import Body, Server, serve
 from support.solving import ended, picture, start
@@ -129,19 +129,3 @@ def test_images_that_no_row_names_go_and_other_files_stay(source: Path, tmp_path
             (images / name).write_bytes(b"")
         assert virc(*words(source, tmp_path / "out", server)).code == 0
     assert files(tmp_path / "out") == before | {"trajectories.images/mine.png": b""}
-
-
-@pytest.mark.integration
-@pytest.mark.slow
-def test_the_embedded_model_makes_what_it_says_it_makes(tmp_path: Path) -> None:
-    assert virc("data", "synth", "--to", tmp_path / "in", "--count", 2, "--sides", "3").code == 0
-    command = ("data", "sample", tmp_path / "in" / "problems.jsonl", "--to", tmp_path / "out", "--model", "tiny")
-    done = virc(*command, "--samples", 2, "--concurrency", 2, "--json")
-    assert done.code == (0 if done.json["kept"] else 8)
-    assert (done.json["problems"], done.json["rollouts"], done.json["failed"]) == (2, 4, 0)
-    lines = progress(tmp_path / "out" / "trajectories.progress")
-    rows = read(tmp_path / "out" / "trajectories.jsonl")
-    assert sum(line["right"] for line in lines.values()) == done.json["right"] >= len(rows) == done.json["kept"]
-    for row in rows:
-        assert row["messages"][-1]["content"].rstrip().endswith("</answer>")
-        assert len(row["images"]) == sum(message["content"].count("<image>") for message in row["messages"])

@@ -1,24 +1,16 @@
 """What a Python caller gets: one line, and a trace that a notebook shows."""
 
-import base64
 import html
-import io
-import itertools
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
-import pytest
-from PIL import Image
 from support.parsed import HOSTILE, Page
 from support.servers import MODEL, serve
 from support.solving import CROP, answer
 
 from virc.core.errors import NoAnswerError
-from virc.solving import one
-from virc.solving import solution as module
 from virc.solving.python.one import solve
 from virc.solving.solution import Solution
 
@@ -72,15 +64,6 @@ def test_pictures_of_a_solution_are_bounded(image: Path) -> None:
     assert len(msgspec.json.encode(solution.view.pictures)) < 2_000_000
 
 
-def test_pictures_of_a_solution_are_bounded_together(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_PIXELS", 2 * 40**2)
-    with serve([CROP, answer("97")]) as server:
-        view = solve(image, "q", MODEL, endpoint=server.url).view
-    assert view
-    shown = [Image.open(io.BytesIO(base64.b64decode(each.data_url.partition(",")[2]))) for each in view.pictures]
-    assert [max(each.size) for each in shown] == [40] * 2
-
-
 def test_a_solution_without_an_answer_says_why(image: Path) -> None:
     with serve([answer("unreadable")]) as server:
         solution = solve(image, "q", MODEL, endpoint=server.url)
@@ -89,17 +72,3 @@ def test_a_solution_without_an_answer_says_why(image: Path) -> None:
     assert repr(Solution(None, {}, NoAnswerError("a\nb"))) == "Solution(None, error=NoAnswerError('a b'))"
     assert repr(Solution(None, {}, seconds=0.0)) == "Solution(None, seconds=0.00)"
     assert Solution(None, {})._repr_html_() is None
-
-
-def test_seconds_of_a_turn_are_those_of_all_its_replies(
-    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(one, "time", SimpleNamespace(monotonic=itertools.count().__next__))  # each reply takes 1 s
-    script = iter(["<think>half", CROP, answer("97")])
-    with serve(lambda _: next(script)) as server:
-        solution = solve(image, "q", MODEL, endpoint=server.url, trace=tmp_path / "t")
-    record = msgspec.json.decode((tmp_path / "t" / "trace.json").read_bytes())
-    first, second = record["seconds"]
-    assert (first, second) == (2, 1)  # the first reply was rejected
-    assert solution.view
-    assert solution.view.meta["seconds"] == (first, second)

@@ -11,16 +11,11 @@ from support.called import Done, virc
 from support.servers import dead_url, serve
 from support.solving import CROP, answer
 
-from virc.core import errors
-from virc.core.errors import VircError
-from virc_cli.console import output
-
 SCHEMA: dict[str, Any] = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 
 
 def check(value: object) -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(value, SCHEMA, cls=jsonschema.Draft202012Validator)
+    jsonschema.Draft202012Validator(SCHEMA).validate(value)
 
 
 def solved(image: Path, *words: object) -> Done:
@@ -29,11 +24,12 @@ def solved(image: Path, *words: object) -> Done:
 
 
 def test_an_answer(image: Path, tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
     check(solved(image).json)
     check(solved(image, "--samples", 2, "--trace", tmp_path / "t", "--timeout", 50).json)
 
 
-@pytest.mark.parametrize("words", [["--bad"], ["--model", "nothing"], ["--samples", "x"], ["--protocol", "gone"]])
+@pytest.mark.parametrize("words", [["--bad"], ["--model", "nothing"]])
 def test_a_failure_before_anything_is_known(words: list[str], image: Path) -> None:
     done = virc("solve", image, "q", "--json", *words)
     assert done.json["error"]["code"] == done.code != 0
@@ -49,13 +45,6 @@ def test_failures_of_every_later_kind(image: Path, tmp_path: Path) -> None:
     ):
         assert done.json["error"]["code"] == done.code != 0
         check(done.json)
-
-
-def test_every_kind_of_error_is_in_the_schema() -> None:
-    classes = [cls for cls in output.EXIT_CODES if issubclass(cls, VircError)]
-    kinds = SCHEMA["properties"]["error"]["anyOf"][1]["properties"]["kind"]["enum"]
-    assert {cls.kind for cls in classes} == set(kinds)
-    assert errors.NoAnswerError in classes
 
 
 def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
@@ -82,11 +71,8 @@ def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
     assert [each["row"] is None for each in lines] == [False, True, True, False]
 
 
-@pytest.mark.parametrize(
-    "change", [{"answer": 97}, {"error": {"code": 8}}, {"more": 1}, {"protocol": "other"}, {"id": 1}, {"votes": []}]
-)
-def test_the_schema_refuses_another_shape(change: dict[str, object], image: Path) -> None:
-    value = solved(image).json
-    check(value)
-    with pytest.raises(jsonschema.ValidationError):
-        check(value | change)
+def test_the_schema_refuses_another_shape(image: Path) -> None:
+    value, checker = solved(image).json, jsonschema.Draft202012Validator(SCHEMA)
+    assert checker.is_valid(value)
+    changes = ({"answer": 97}, {"error": {"code": 8}}, {"more": 1}, {"protocol": "other"}, {"id": 1}, {"votes": []})
+    assert [change for change in changes if checker.is_valid(value | change)] == []

@@ -2,11 +2,9 @@
 
 import json
 import os
-import pty
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,7 +14,6 @@ import pytest
 from batches import asked, problems, read, write
 from support.servers import Body, Server, serve
 from support.solving import CROP, answer, ended, start
-from support.terminal import rest_of
 
 pytestmark = pytest.mark.integration
 
@@ -98,27 +95,6 @@ def test_a_closed_stdout_keeps_the_trace(image: Path, tmp_path: Path, environmen
         os.close(writing)
         assert ended(process).code == 141
     assert json.loads((tmp_path / "t" / "trace.json").read_text())["answer"] == "1"
-
-
-def test_a_stdin_that_is_closed_is_an_empty_one(image: Path, environment: Env) -> None:
-    command = f"exec {sys.executable} -m virc_cli solve - q <&-"
-    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=240)
-    assert (done.returncode, "standard input is empty" in done.stderr) == (5, True)
-
-
-def test_thoughts_are_dim_on_a_terminal_and_plain_where_no_colour_is_wanted(image: Path, environment: Env) -> None:
-    seen = []
-    with serve([answer("97", thought="I look.")]) as server:
-        for extra in ({}, {"NO_COLOR": "1"}):
-            master, slave = pty.openpty()
-            env = {**environment, "TERM": "xterm", **extra}
-            process = start("solve", image, "q", "--endpoint", server.url, env=env, stderr=slave)
-            os.close(slave)
-            assert ended(process).out == "97\n"
-            seen.append(rest_of(master))
-    assert "\x1b[2mI look." in seen[0]
-    assert "I look." in seen[1]
-    assert "\x1b" not in seen[1]
 
 
 def kill_after(process: subprocess.Popen[bytes], server: Server, requests: int, seconds: float) -> None:

@@ -9,16 +9,7 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
-from virc.core.errors import UsageError
-from virc.models import chat_protocol
-from virc.models.load import REPLY_SECONDS
-from virc.reasoning.protocol import own_protocol
-from virc.solving.one import SolveConfig
 from virc.solving.python.one import solve
-from virc.solving.setup import set_up
-from virc.systems import registry as systems
-from virc.tools import registry as tools
-from virc_cli.commands.solve import hints
 
 REPLIES = ("<think>I search.</think><search>grain</search>", "<think>So.</think><answer>12 tons</answer>")
 
@@ -30,24 +21,6 @@ def pages(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (560, 420), "grey").save(folder / "harbour_2.png")
     (folder / "harbour_2.txt").write_text("tons of grain")
     monkeypatch.setenv("VIRC_PAGES", str(folder))
-
-
-def test_a_tool_that_finds_pictures_makes_them_optional() -> None:
-    needs = {name: chat_protocol.needs_picture(chat_protocol.of_system(system).protocol)
-             for name, system in systems.discover().items()}  # fmt: skip
-    assert {name for name, needed in needs.items() if not needed} == {"vrag-rl", "deepeyes-v2"}
-    assert chat_protocol.needs_picture(own_protocol(tools.schemas(tools.DEFAULT)))
-
-
-@pytest.mark.parametrize(("flags", "seconds"), [({"timeout": 9.0}, 9.0), ({}, REPLY_SECONDS)])
-def test_a_reply_has_the_time_of_its_problem(
-    flags: dict[str, float], seconds: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        monkeypatch.setenv(name, "1")  # set by the function; this puts it back
-    setup = set_up(flags, SolveConfig(), None, "traces", offline=True)
-    assert (setup.choice.timeout, setup.config.timeout) == (seconds, flags.get("timeout"))
-    assert (setup.trace, setup.offline, setup.config.keep_images) == (Path("traces"), True, True)
 
 
 def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:
@@ -64,7 +37,7 @@ def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:
     assert (clean / "out" / "index.html").is_file()
 
 
-@pytest.mark.parametrize("words", [("--system", "virc"), ("--system", "tiny"), ("--model", "nowhere"), ()])
+@pytest.mark.parametrize("words", [("--system", "virc"), ()])
 def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
     done = virc("solve", "How many tons?", *words)
     assert (done.code, done.out) == (2, "")
@@ -74,15 +47,6 @@ def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
 def test_a_picture_that_is_not_there_is_no_question() -> None:
     done = virc("solve", "nothere.png", "How many tons?", "--system", "vrag-rl", "--endpoint", "http://127.0.0.1:9/v1")
     assert (done.code, done.err) == (5, "error: there is no file nothere.png\n")
-
-
-def test_only_a_word_that_stands_alone_is_the_question(clean: Path) -> None:
-    (clean / "a.png").touch()
-    assert hints.question_alone("How?", None, None, lambda: True) == (None, "How?")
-    for image, question, file in (("How?", None, "q.txt"), ("a.png", None, None), ("a.png", "How?", None)):
-        assert hints.question_alone(image, question, file, lambda: True) == (image, question)
-    with pytest.raises(UsageError):
-        hints.check_one(None, "How?", lambda: False)
 
 
 def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:

@@ -13,7 +13,7 @@ from virc.core.errors import ConfigError
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
+from virc.reasoning.protocol import FILE_NAME, Drawing, own_protocol
 from virc.systems import registry as systems
 from virc.systems.registry import System
 from virc.tools import registry as tools
@@ -84,55 +84,18 @@ def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ou
     assert chat_protocol.of_stage(system, weights).origin == "system"
 
 
-def test_a_stage_of_a_system_without_words_speaks_those_of_the_model(virc_system: System, tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
-    assert chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system)).origin == "trained"
-    (tmp_path / FILE_NAME).unlink()
-    with pytest.raises(ConfigError, match="no chat protocol for m"):
-        chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system))
-
-
 def test_a_chat_protocol_is_the_same_once_written_and_read(system: System, tmp_path: Path) -> None:
     protocol = chat_protocol.of_system(system).protocol
     (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(protocol))
     assert chat_protocol.read_protocol(tmp_path / FILE_NAME) == protocol
 
 
-def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
-    written = json.loads(chat_protocol.written(own))
-    assert (written["grammar"], written["sampling"], written["box"]) == ({}, {}, "corners")
-    assert msgspec.convert({key: written[key] for key in written if key not in ("grammar", "box")}, Protocol) == own
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "says", "hint"),
     [
         ("first:", "frist:", 7, "unknown key 'chat_protocol.frist'", "did you mean 'first'?"),
-        (
-            "body: arguments",
-            "body: argument",
-            14,
-            "chat_protocol.grammar.calls.0.body must be `actions`",
-            "did you mean",
-        ),
-        ("think:", "thnik:", 12, "unknown key 'chat_protocol.grammar.thnik'", "did you mean 'think'?"),
         ("tool: zoom_image, ", "", 13, "chat_protocol.grammar.calls.0: the body `arguments` names no tool", None),
-        (
-            "box: center",
-            "box: centre",
-            10,
-            "chat_protocol.box must be `center`, `corners` or `corners_yx`",
-            "did you mean 'center'?",
-        ),
         ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),
-        ("temperature: 0.3", "temperature: hot", 16, "sampling.temperature must be a number from 0 to 2", None),
-        (
-            "[zoom_image]",
-            "nnoe",
-            3,
-            "tools must be a list, such as [one line of text] or `none`",
-            "did you mean 'none'?",
-        ),
     ],
 )
 def test_a_fault_in_the_words_is_found_with_its_line(
@@ -157,10 +120,6 @@ def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> Non
     assert "without tools a system needs words of its own" in found.message
 
 
-def test_what_names_no_tools_offers_those_of_virc() -> None:
-    assert chat_protocol.of_system(systems.get("tiny")).protocol.tools == tools.DEFAULT
-
-
 def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Path, tmp_path: Path) -> None:
     with serve([f"{BOX} and on", SEEN]) as server:
         words = ("--endpoint", server.url, "--system", mine, "--json", "--trace", tmp_path / "trace")
@@ -182,12 +141,6 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
     page = (tmp_path / "trace" / "index.html").read_text()
     assert "Zoom 0,0–56,84 of image 0" in page
     assert "It reads 97." in page
-
-
-def test_what_is_asked_for_goes_before_what_the_system_says(mine: Path, image: Path) -> None:
-    with serve([SEEN]) as server:
-        words = ("--endpoint", server.url, "--system", mine, "--temperature", "0.9", "--json")
-        assert virc("solve", image, "q", *words).json["settings"]["temperature"] == 0.9
 
 
 def test_an_evaluation_reads_its_replies_so_too(mine: Path, tmp_path: Path) -> None:

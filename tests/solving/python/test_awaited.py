@@ -1,39 +1,18 @@
 """`virc.asolve` and `virc.abatch`: many at a time in one event loop, and ended when nobody awaits them."""
 
 import asyncio
-import inspect
 import itertools
 import threading
 from pathlib import Path
 
 import pytest
-from support.servers import MODEL, Body, serve
+from support.servers import MODEL, serve
 from support.silence import Silence
 from support.solving import ROOT, answer
 
 from virc.core.errors import DataError, NoAnswerError
 from virc.models.load import load
 from virc.solving.python.many import abatch, asolve
-from virc.solving.python.one import solve
-
-
-def test_many_problems_are_in_work_together_over_the_connections_of_one_model(image: Path) -> None:
-    together = threading.Barrier(34)  # more than the threads of asyncio
-
-    def drawn(_: Body) -> str:
-        together.wait(60)
-        return answer("97")
-
-    async def ask() -> None:
-        with load(MODEL, endpoint=server.url) as model:
-            await asyncio.gather(*(asolve(image, "q", model) for _ in range(34)))
-            before = server.accepted
-            found = await asyncio.gather(*(asolve(image, "q", model) for _ in range(34)))
-            assert [solution.answer for solution in found] == ["97"] * 34
-            assert server.accepted == before
-
-    with serve(drawn) as server:
-        asyncio.run(ask())
 
 
 def test_the_event_loop_goes_on_and_mistakes_are_raised_as_of_solve(image: Path) -> None:
@@ -122,12 +101,3 @@ def test_a_batch_is_awaited_in_order_and_ends_when_it_is_left(image: Path) -> No
         if thread.name in ("virc-batch", "virc-row"):
             thread.join(60)
             assert not thread.is_alive()
-
-
-def test_the_forms_for_asyncio_have_the_arguments_of_the_others() -> None:
-    assert inspect.signature(asolve).parameters == inspect.signature(solve).parameters
-    assert inspect.iscoroutinefunction(asolve)
-    assert asolve.__name__ == "asolve"
-    assert asolve.__doc__
-    assert "Args:" in asolve.__doc__
-    assert asolve.__doc__ != solve.__doc__

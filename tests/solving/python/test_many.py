@@ -19,11 +19,10 @@ from support.servers import MODEL, Body, Exchange, serve
 from support.silence import Silence
 from support.solving import answer
 
-from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError
 from virc.models.load import load
 from virc.solving.batch import HOPELESS_IN_A_ROW
 from virc.solving.python.many import batch
-from virc.solving.sources.python_rows import read_python_rows
 
 Pair = namedtuple("Pair", "image question")
 
@@ -48,11 +47,6 @@ def _threads() -> list[str]:
     """The threads of batches."""
     names = (thread.name for thread in threading.enumerate())
     return [name for name in names if name in ("virc-batch", "virc-row")]
-
-
-def _monitors() -> set[threading.Thread]:
-    """The threads of tqdm, which never end; other libraries start some, too."""
-    return {thread for thread in threading.enumerate() if type(thread).__name__ == "TMonitor"}
 
 
 def test_solutions_come_in_the_order_of_the_rows_whatever_is_done_first(image: Path) -> None:
@@ -113,20 +107,6 @@ class Lazy:
 
     def iter_rows(self, named: bool) -> Iterator[dict[str, object]]:
         return iter(self.rows)
-
-
-def test_values_of_a_row_are_plain_but_its_pictures() -> None:
-    grey, given = np.zeros((9, 8), np.uint8), object()
-    row = {"image": grey, "question": np.str_("Say 1"), "price": np.float64("nan"), "at": np.array([1, 2]), "by": given}
-    row["when"] = type("NaT", (), {"__str__": lambda _: "NaT"})()  # of pandas
-    ((same, read),) = read_python_rows([row])
-    assert same is row
-    assert (read.fault, read.id, read.digest, type(read.question)) == (None, 0, None, str)
-    assert [*map(id, read.memory.values())] == [id(grey)]
-    assert read.passed == {"question": "Say 1", "at": [1, 2], "by": str(given)}
-    pair = [grey, np.ones((8, 9), np.uint8)]
-    ((_, read),) = read_python_rows([(pair, "Which?")])
-    assert [read.memory[str(name)] is each for name, each in zip(read.images, pair, strict=True)] == [True, True]
 
 
 def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: Path) -> None:
@@ -259,26 +239,6 @@ def test_an_endpoint_that_refuses_every_row_ends_the_batch(image: Path) -> None:
     assert not _threads()
 
 
-def test_wrong_arguments_are_refused_before_anything_is_opened(image: Path, tmp_path: Path) -> None:
-    rows = _rows(image, 1)
-    for wrong, words in (
-        ({"image": image, "question": "q"}, {}),
-        (7, {}),
-        (b"rows", {}),
-        (rows, {"concurrency": 0}),
-        (rows, {"concurrency": True}),
-        (rows, {"samples": 0}),
-        (rows, {"roles": {"eyes": "tiny"}}),
-    ):
-        with pytest.raises(UsageError):
-            batch(wrong, "no-such-model", **words)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="unexpected keyword argument 'on_event'"):
-        batch(rows, on_event=print)  # type: ignore[call-arg]
-    (tmp_path / "file").touch()
-    with pytest.raises(VircError, match="cannot write traces"):
-        batch(rows, trace=tmp_path / "file" / "t")
-
-
 def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) -> None:
     lines = [{"id": f"r{number}", "image": image.name, "question": f"Say {number}", "level": 3} for number in range(2)]
     file = image.with_name("rows.jsonl")
@@ -294,30 +254,3 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     assert found[1].row == {"id": "r1", "images": [image.name], "question": "Say 1", "level": 3}
     assert found[1].trace == tmp_path / "t" / "r1"
     assert (tmp_path / "t" / "r1" / "index.html").is_file()
-
-
-def test_a_row_whose_trace_folder_is_a_file_is_not_asked(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "r1").write_text("mine")
-    rows = [{"id": f"r{number}", "image": image, "question": f"Say {number}"} for number in range(2)]
-    with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
-        first, second = batch(rows, model, trace=tmp_path)
-        assert len(server.chats()) == 1
-    assert (first.answer, first.trace) == ("0", tmp_path / "r0")
-    assert (second.answer, second.trace) == (None, None)
-    assert str(second.error) == f"{tmp_path / 'r1'} is a file, not a folder for a trace"
-
-
-def test_progress_is_a_line_on_stderr_where_it_is_wanted(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows, before = [*_rows(image, 3), {"image": "gone.png", "question": "q"}], _monitors()
-    with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
-        assert len(list(batch(rows, model))) == 4
-        assert capsys.readouterr() == ("", "")  # no terminal
-        assert len(list(batch(rows, model, progress=True))) == 4
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert "4/4 [" in err
-        assert "no answer=1" in err
-        assert len(list(batch((row for row in rows), model, progress=True, on_progress=lambda _: None))) == 4
-        assert "4row [" in capsys.readouterr().err
-    assert not _threads()
-    assert not _monitors() - before

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
-import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
@@ -68,11 +67,8 @@ def wrong_when_greedy(number: int, temperature: float) -> str:
 
 
 HOPELESS: dict[str, tuple[Says, int, str]] = {
-    "one call": (repeating(CROP), 3, "crop 0,0–56,56 of image 0"),
     "one call, with another thought each time": (thinking_anew, 3, "crop 0,0–56,56 of image 0"),
-    "two calls in turns": (repeating(CROP, OTHER), 5, "crop 0,0–56,56 of image 0"),
     "three calls in turns": (repeating(CROP, OTHER, AGAIN), 7, "crop 0,0–56,56 of image 0"),
-    "the whole of the newest image": (newest, 3, "crop 0,0–112,84 of image 2"),
     "the same unusable box, rescued by warmer tries": (wrong_when_greedy, 5, "bbox_2d [500, 500, 600, 600]"),
 }
 
@@ -116,25 +112,6 @@ def test_the_same_box_of_several_pictures_of_one_size_is_progress(own: Protocol)
     looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
     solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
     assert (solved.answer, solved.error) == ("97", None)
-
-
-def test_an_equal_crop_of_another_picture_is_progress(own: Protocol) -> None:
-    pictures = [Image.new("RGB", (112, 84), "white") for _ in range(3)]
-    for at, picture in enumerate(pictures):
-        picture.putpixel((80 + at, 80), 0)  # outside of the crops
-    looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
-    solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
-    assert (solved.answer, solved.error) == ("97", None)
-
-
-def test_a_new_call_beside_one_that_was_made_is_progress(own: Protocol) -> None:
-    two = msgspec.structs.replace(own, grammar=msgspec.structs.replace(own.grammar, most_calls=2))
-    solved, _ = run(two, lambda number, warm: CROP + growing(number, warm).partition("</think>")[2])
-    assert "no answer after 16 turns" in str(solved.error)
-
-
-def test_an_answer_after_two_equal_calls_is_given(own: Protocol) -> None:
-    assert run(own, repeating(CROP, CROP, answer("97")))[0].answer == "97"
 
 
 def zoom(number: int, temperature: float) -> str:

@@ -74,19 +74,6 @@ def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pyte
     assert Opened("-").problems == PROBLEMS
 
 
-def test_of_a_pipe_the_first_row_names_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    def piped(content: bytes) -> None:
-        stdin = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
-
-    piped(b'{"image": "a", "question": "q"}\n{"image": "b", "question": "r", "level": 3}\n')
-    opened = Opened("-")
-    assert (opened.file.columns(), opened.count, len(opened.rows)) == (("image", "question"), None, 2)
-    for content, said in ((b"PAR1", "Parquet is not read from a pipe"), (b"GIF89a", "- is a picture, not rows")):
-        piped(content)
-        assert refused("-").message == said
-
-
 @pytest.mark.parametrize(
     ("header", "read"),
     [
@@ -205,25 +192,6 @@ def test_windows_1252_is_read_with_a_warning(clean: Path) -> None:
     assert "read as Windows-1252" in opened.events[0].text
 
 
-@pytest.mark.parametrize(
-    ("cells", "images", "question"),
-    [
-        ({"images": "a.png;b.png"}, ("a.png", "b.png"), "q"),
-        ({"images": '["a.png", "b;c.png"]'}, ("a.png", "b;c.png"), "q"),
-        ({"image": "a;b.png"}, ("a;b.png",), "q"),
-        ({"image": "https://x.org/a.png?b=1;2"}, ("https://x.org/a.png?b=1;2",), "q"),
-    ],
-)
-def test_lists_in_cells(cells: dict[str, str], images: tuple[str, ...], question: str, clean: Path) -> None:
-    import csv
-
-    with (clean / "rows.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([[*cells, "question"], [*cells.values(), "q"]])
-    (row,) = Opened("rows.csv").rows
-    assert (row.images, row.question) == (images, question)
-
-
 def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
     """The TSV files of VLMEvalKit hold the first; Parquet files of `datasets` hold the second."""
     import pyarrow
@@ -270,20 +238,6 @@ def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, h
     assert sentence in told.message
     assert told.hint
     assert told.hint.startswith(hint)
-
-
-def test_a_file_that_a_spreadsheet_wrote_and_one_of_several_sources(clean: Path) -> None:
-    for name, bom in (("UTF-16", True), ("byte order mark and line ends of Windows", True), ("comma", False)):
-        (clean / "rows").write_bytes(TABLES[name])
-        opened = Opened("rows")
-        assert opened.file.bom is bom
-        assert [event.text for event in opened.events] == ["rows is read as utf-16"] * (name == "UTF-16")
-    picture(clean / "a.png")
-    error = refused(["a.png", "rows"], "q")
-    assert (type(error), error.message) == (UsageError, "several sources, and not all are pictures")
-    for name in "vwxyz":
-        (clean / name).touch()
-    assert [each.text for each in Opened(".", "q").events] == [". has 1 picture; left out: rows, v, w, …"]
 
 
 def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:

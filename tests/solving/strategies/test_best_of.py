@@ -7,14 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from batches import problems, read, write
 from support import faults
 from support.called import Done, virc
 from support.servers import Body, Exchange, Server, dead_url, serve
-from support.solving import CROP, answer, picture, think
+from support.solving import answer, think
 from test_majority import in_order
 
 
@@ -122,13 +121,6 @@ def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) ->
     assert (unclear.code, unclear.json["error"]["hint"]) == (3, "--judge-model a")
 
 
-def test_a_judge_that_refuses_ends_the_problem_with_its_traces(image: Path, tmp_path: Path) -> None:
-    with serve(in_order("1", "2")) as server, serve([], fault=faults.status(403, "no such right")) as judge:
-        done = solved(server, judge, image, "best_of:n=2", "--trace", tmp_path / "t")
-    assert (done.code, done.json["answer"]) == (3, None)
-    assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_judge_that_is_silent_is_left_when_the_time_of_the_problem_is_over(image: Path, tmp_path: Path) -> None:
     def silent(exchange: Exchange) -> None:
@@ -190,22 +182,6 @@ def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
     assert [abs(score) for score in done.json["strategy"]["scores"]] == [len(text) for text in texts]
 
 
-@pytest.mark.parametrize(("named", "given"), [("long", "333"), (None, "1")])
-def test_the_reward_is_that_of_the_strategy_else_of_the_system(
-    image: Path, tmp_path: Path, named: str | None, given: str
-) -> None:
-    for name, sign in (("long", ""), ("short", "-")):
-        (tmp_path / f"{name}.py").write_text(REWARD.format(sign=sign))
-        about = f"name: {name}\nabout: of a test\nmodels: {{{name}: {{}}}}\nreward: {{total: {name}}}\n"
-        (tmp_path / f"{name}.yaml").write_text(about)
-    strategy = "best_of:n=3,by=reward" + (f",reward={tmp_path / named}.yaml" if named else "")
-    words = ("--system", tmp_path / "short.yaml", "--strategy", strategy, "--json")
-    with serve(in_order("22", "333", "1")) as server:
-        done = virc("solve", image, "q", "--endpoint", server.url, *words)
-    assert done.code == 0, done.err
-    assert done.json["answer"] == given
-
-
 @pytest.mark.parametrize(
     ("strategy", "message", "hint"),
     [
@@ -234,54 +210,6 @@ def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable
         virc("batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
     (line,) = read(tmp_path / "out")
     assert line["strategy"]["scores"] == [0, 0]
-
-
-HISTORY = """
-TERMS = ("history",)
-
-def history(sample, means):
-    "The pictures of the question, the width of its file, and its choices."
-    prompt = sample.prompt
-    return 1000 * prompt.view.given + prompt.original[0] + len(prompt.columns.get("choices", ())) / 10
-
-def total(t):
-    return t.history
-
-def whole(units, t):
-    return units[-1]
-"""
-
-
-@pytest.mark.parametrize(("fields", "score"), [({"choices": ["one", "two"]}, 1130.2)])
-def test_a_reward_is_given_the_question_as_it_was_asked(
-    fields: Mapping[str, Any], score: float, system: Callable[[str], Path], tmp_path: Path
-) -> None:
-    """A crop is none of its pictures, and boxes of rows are in pixels of its file, which is shown at 140 x 84."""
-    texts = iter("ab")
-
-    def turns(body: Body) -> str:
-        return CROP if len(body["messages"]) == 2 else answer(next(texts))
-
-    rows = problems(picture(tmp_path / "wide.png", 130, 90), 1, **fields)
-    with serve(turns) as server:
-        words = ("--to", tmp_path / "out", "--strategy", f"best_of:n=2,by=reward,reward={system(HISTORY)}")
-        virc("batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
-    (line,) = read(tmp_path / "out")
-    assert line["strategy"]["scores"] == [score, score]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--strategy", "best_of"), "none is named"),
-        (("--strategy", "best_of:reward=tiny"), "reward is for grades by a reward, and they are by judge"),
-        (("--judge-endpoint", "http://localhost:1/v1"), "--judge-endpoint belongs to --strategy"),
-    ],
-)
-def test_what_is_missing_is_said_first(image: Path, words: tuple[Any, ...], message: str) -> None:
-    done = virc("solve", image, "q", *words)
-    assert done.code == 2
-    assert message in done.err
 
 
 def test_in_an_evaluation_and_a_rerun_asks_nobody(image: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from batches import asked, problems, read, write
@@ -10,11 +9,6 @@ from support import faults
 from support.called import Done, virc
 from support.servers import Body, Server, serve
 from support.solving import answer
-
-import virc as package
-from virc.core.errors import UsageError
-from virc.solving.one import SolveConfig
-from virc.solving.strategies.registry import resolved
 
 
 def in_order(*texts: str) -> Callable[[Body], str]:
@@ -89,15 +83,6 @@ def test_refusals_win_no_vote_and_none_but_refusals_is_no_answer(image: Path) ->
     assert "none of 3 samples has an answer" in done.err
 
 
-def test_when_all_samples_fail_one_sentence_says_why(image: Path) -> None:
-    with serve([], fault=faults.status(422, "too large")) as server:
-        done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3", "--quiet")
-        assert len(server.chats()) == 3
-    assert (done.code, done.out) == (3, "")
-    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert "too large" in line
-
-
 def test_a_refused_key_is_asked_about_once(image: Path) -> None:
     with serve([], fault=faults.status(401)) as server:
         assert virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3").code == 3
@@ -144,14 +129,6 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(image: Path, strategy: 
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
-
-
-def test_from_python(image: Path) -> None:
-    with serve(in_order("1", "2", "2")) as server:
-        found = package.solve(image, "q", endpoint=server.url, strategy="majority:n=3")
-    assert (found.answer, found.fields["strategy"]["samples"]) == ("2", 3)
-    with pytest.raises(package.VircError, match="there is no strategy"):
-        package.solve(image, "q", strategy="nothing")
 
 
 OWN = """
@@ -210,16 +187,3 @@ def test_an_own_strategy_that_fails_costs_a_batch_its_row(image: Path, tmp_path:
         words = (tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
         done = virc("batch", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
     assert "1 answered, 0 without an answer, 1 failed" in done.err, done.err
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-({"strategy": "majority:n="}, "'n=' is no option"),
-({"strategy": "majority", "samples": 2}, "samples and a strategy are given"),
-({"strategy": "majority", "temperature": 0}, "at temperature 0 all samples of a problem are the same"),
-],
-)  # fmt: skip
-def test_a_strategy_that_says_nothing_clear_is_refused(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        resolved(SolveConfig(**config))
