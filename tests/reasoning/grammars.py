@@ -159,24 +159,6 @@ CASES = {
         "<think>two</think> Action: Answer\n<answer> 2 </answer>",
         Turn("two", answer="2"),
     ),
-    "V-Thinker": Case(
-        grammar(
-            think=None,
-            calls=[
-                {
-                    "open": "<code> ```python",
-                    "close": "``` </code>",
-                    "body": "text",
-                    "tool": "run_python",
-                    "unnamed": ["code"],
-                }
-            ],
-        ),
-        "<think>Draw the height.\n<code>\n```python\nprint('{')\n```\n</code>",
-        call("<think>Draw the height.", "run_python", code="print('{')"),
-        "so</think>\n<answer>12</answer>",
-        Turn("so</think>", answer="12"),
-    ),
     "Video-CoM": Case(
         grammar(
             think=None,
@@ -194,23 +176,6 @@ CASES = {
         call("Look at it.", "spatial_zoom", phrase="the man (left), in red", bbox_2d=[12, 40, 90, 200]),
         "He waves.\nFINAL_ANSWER: B. a wave",
         Turn("He waves.", answer="B. a wave"),
-    ),
-    "REVISOR": Case(
-        grammar(
-            calls=[
-                {
-                    "open": "<time_interval>",
-                    "close": "</time_interval>",
-                    "body": "list",
-                    "tool": "look_at_clip",
-                    "unnamed": ["seconds"],
-                }
-            ]
-        ),
-        "<think>near the end</think><time_interval>[220.0, 260.5]</time_interval>",
-        call("near the end", "look_at_clip", seconds=[220.0, 260.5]),
-        "<think>there</think><answer>C</answer>",
-        Turn("there", answer="C"),
     ),
     "OpenThinkIMG": Case(  # actions, of which Terminate is the answer
         grammar(think=None, answer=None, calls=[{"body": "actions", "names": {"Point": "point_at"}}]),
@@ -249,15 +214,4 @@ CASES = {
         "<think>\n</think>\n\n<answer>A</answer>",
         Turn("", answer="A"),
     ),
-    "Virgo": Case(
-        grammar(
-            think=["<|begin_of_thought|>", "<|end_of_thought|>"],
-            calls=[],
-            answer=["<|begin_of_solution|>", "<|end_of_solution|>"],
-        ),
-        "<|begin_of_thought|>\n\nlong\n<|end_of_thought|>\n\n<|begin_of_solution|>\\boxed{3}<|end_of_solution|>",
-        Turn("long", answer="\\boxed{3}"),
-        "<|begin_of_thought|><|end_of_thought|><|begin_of_solution|>3<|end_of_solution|>",
-        Turn("", answer="3"),
-    ),
-}
+}  # fmt: skip

@@ -1,14 +1,12 @@
 """What a written box means: in every count of the field, by its corners or by its centre."""
 
-from typing import Any
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.tables import each_case
 
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.coordinates import UnitError, numbers_in, resolve_box, resolve_index, resolve_point, settled_box
+from virc.reasoning.coordinates import UnitError, resolve_box, resolve_index, settled_box
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.reasoning.resize import too_long
@@ -28,11 +26,8 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
         ([45, 0, 1000, 1000], view("thousand", size=(100, 100)), (4, 0, 100, 100)),  # 4.5, where c / 1000 * 100 is less
         ([0.25, 0.5, 1, 1.0], view("unit"), (84, 126, 336, 252)),
         ([0, 0.1, 0.5, 0.9], view("unit"), (0, 25, 168, 227)),  # 25.2 and 226.8
-        ([500, 375, 1000, 750], view("original"), (168, 126, 336, 252)),
-        ([0, 0, 250, 75], view("original"), (0, 0, 84, 25)),
         ([168, 126, 100, 50], view("pixel", "center"), (118, 101, 218, 151)),
         ([10, 10, 5, 5], view("pixel", "center"), (8, 8, 12, 12)),  # 7.5 to 12.5
-        ([0.5, 0.5, 0.5, 0.5], view("unit", "center"), (84, 63, 252, 189)),
         ([500, 500, 1000, 1000], view("thousand", "center"), (0, 0, 336, 252)),
         ([500, 500, 999, 999], view("permille"), (168, 126, 336, 252)),
         ([10, 20, 30, 40], view("pixel", "corners_yx"), (20, 10, 40, 30)),
@@ -46,15 +41,12 @@ def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tu
     ("written", "pixels"),
     [
         ([999, 0, 1000, 750], (9, 0, 10, 10)),  # the last pixel as shown, which stays inside
-        ([0, 749, 1000, 750], (0, 9, 10, 10)),
-        ([0, 0, 20, 15], (0, 0, 1, 1)),
-        ([510, 380, 520, 390], (5, 5, 6, 6)),
+        ([0, 749, 1000, 750], (0, 9, 10, 10)), ([0, 0, 20, 15], (0, 0, 1, 1)), ([510, 380, 520, 390], (5, 5, 6, 6)),
         ([100, 75, 200, 150], (1, 1, 2, 2)),
         ([500, 375, 500, 750], None),  # nothing is between them
-        ([1000, 0, 1000, 750], None),
-        ([0, 375, 1000, 375], None),
+        ([1000, 0, 1000, 750], None), ([0, 375, 1000, 375], None),
     ],
-)
+)  # fmt: skip
 def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
     written: list[float], pixels: tuple[int, int, int, int] | None
 ) -> None:
@@ -69,14 +61,13 @@ def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
 @each_case(
     ("written", "seen", "pixels"),
     [
-        ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)),
-        ([0, 0, 1001, 9], view("thousand"), (0, 0, 336, 2)),
+        ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)), ([0, 0, 1001, 9], view("thousand"), (0, 0, 336, 2)),
         ([0, 0, 1001, 750], view("original"), (0, 0, 336, 252)),
         ([0, 0, 20, 20], view("pixel", "center"), (0, 0, 10, 10)),
         ([168, 126, 10**18, 10], view("pixel", "center"), (0, 121, 336, 131)),
         ([0.5, 0.5, 1e300, 1], view("unit", "center"), (0, 0, 336, 252)),
     ],
-)
+)  # fmt: skip
 def test_a_box_that_reaches_out_is_clamped_by_name(
     written: list[float], seen: View, pixels: tuple[int, int, int, int]
 ) -> None:
@@ -86,18 +77,13 @@ def test_a_box_that_reaches_out_is_clamped_by_name(
 @each_case(
     ("written", "seen", "says"),
     [
-        ([0.5, 0, 9, 9], view("thousand"), "not four whole numbers"),
-        ([0.5, 0, 9, 9], view("original"), "not four whole numbers"),
-        ([0, 0, 0.5], view("unit"), "not four numbers"),
+        ([0.5, 0, 9, 9], view("thousand"), "not four whole numbers"), ([0, 0, 0.5], view("unit"), "not four numbers"),
         ([0, 0, 0.5, True], view("unit"), "not four numbers"),
-        ([0, 0, 0.5, "1"], view("unit"), "not four numbers"),
         ([0, 0, 0.5, float("nan")], view("unit"), "not four numbers"),
-        ([0, 0, 0.5, float("inf")], view("unit"), "not four numbers"),
-        ([0, 0, 0.001, 1], view("unit"), "holds no pixel"),
-        ([9, 9, -4, 4], view("pixel", "center"), "holds no pixel"),
+        ([0, 0, 0.001, 1], view("unit"), "holds no pixel"), ([9, 9, -4, 4], view("pixel", "center"), "holds no pixel"),
         ({"a": 1}, view("unit"), "not four numbers"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> None:
     with pytest.raises(ToolError, match=says):
         resolve_box(written, seen, 0)
@@ -111,13 +97,11 @@ def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> No
         ([0.1, 0.2, 0.5, 0.9], "thousand", "in fractions of the image, not in thousand"),
         ([0, 0, 900, 900], "pixel", "reaches far outside of image 1 as counted in pixel: 336 x 252"),
         ([340, 10, 350, 20], "pixel", "reaches far outside"),  # all of it
-        ([10, 255, 20, 270], "pixel", "reaches far outside"),
-        ([0, 0, 336, 281], "pixel", "reaches far outside"),
-        ([0, 0, 9, 9], "unit", ""),
-        ([0, 0, 1040, 900], "thousand", ""),
+        ([10, 255, 20, 270], "pixel", "reaches far outside"), ([0, 0, 336, 281], "pixel", "reaches far outside"),
+        ([0, 0, 9, 9], "unit", ""), ([0, 0, 1040, 900], "thousand", ""),
         ([0, 0, 1100, 900], "thousand", "counted in thousand: 1000 x 1000"),
     ],
-)
+)  # fmt: skip
 def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates: Coordinates, says: str) -> None:
     seen = View([(28, 28), SIZE], coordinates)
     if says:
@@ -125,20 +109,6 @@ def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates:
             settled_box(written, seen, 1)
     else:
         assert settled_box(written, seen, 1) == written
-
-
-@each_case(
-    ("text", "box"),
-    [
-        ("[1, 2, 3, 4]", [1, 2, 3, 4]),
-        ("(10, 20) to (30.5, 40)", [10, 20, 30.5, 40]),
-        (f"the box{'.' * 30} 1 2 3 -4", [1, 2, 3, -4]),
-        ("at 10, 20", "at 10, 20"),
-    ],
-)
-def test_a_box_in_words_is_its_four_numbers(text: str, box: list[float] | str) -> None:
-    found: Any = numbers_in(text)
-    assert (found, [type(each) for each in found]) == (box, [type(each) for each in box])
 
 
 @given(
@@ -160,16 +130,6 @@ def test_pixels_written_in_any_count_come_back_exactly(
     written = exact if coordinates == "unit" else [round(each) for each in exact]
     seen = View([size], coordinates, originals=[(1000, 900)])
     assert resolve_box(written, seen, 0) == (box, ())
-
-
-def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
-    seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
-    assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
-    assert resolve_point([672, 504], seen, 0) == (335, 251)  # on the edge: the last pixel
-    assert resolve_point([31, 43], seen, 0) == (15, 21)  # in the middle of a pixel is in it
-    for point in ([float("nan"), 0], [float("inf"), 0]):
-        with pytest.raises(ToolError, match="is not two numbers"):
-            resolve_point(point, View([(336, 252)], "unit"), 0)
 
 
 @each_case(

@@ -13,8 +13,8 @@ from support.solving import answer
 from support.solving import call as look
 from support.tables import each_case
 
-from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, scaled, show_input
+from virc.reasoning.calls import Call, Size
+from virc.reasoning.history import History, boxed, show_input
 from virc.reasoning.images import open_file
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, smart_resize
@@ -90,21 +90,6 @@ def test_crops_of_crops_lie_within_a_pixel_of_the_file(parts: list[tuple[float, 
         left, top, right, bottom = map(float, region)
 
 
-@given(st.lists(st.integers(1, 400), min_size=4, max_size=4), st.data())
-def test_every_box_has_a_pixel_of_what_it_is_cut_from(sides: list[int], data: st.DataObject) -> None:
-    size, length = (sides[0], sides[1]), (sides[2], sides[3])
-    corner = (data.draw(st.integers(0, 400)), data.draw(st.integers(0, 400)))
-    starts = [data.draw(st.integers(0, side - 1)) for side in size]
-    ends = [data.draw(st.integers(start + 1, side)) for start, side in zip(starts, size, strict=True)]
-    onto = (*corner, corner[0] + length[0], corner[1] + length[1])
-    found = scaled((starts[0], starts[1], ends[0], ends[1]), size, onto)
-    for at in (0, 1):
-        first, last = found[at] - corner[at], found[at + 2] - corner[at]
-        assert 0 <= first < last <= length[at]
-        assert abs(first - starts[at] * length[at] / size[at]) <= 1
-        assert abs(last - ends[at] * length[at] / size[at]) <= 1.5
-
-
 def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:
     page = numbered(PAGE)
     protocol = msgspec.structs.replace(FILE, coordinates="unit")
@@ -165,15 +150,6 @@ def test_a_scaled_image_is_cut_from_the_file_too() -> None:
     )
 
 
-def test_inputs_and_crops_have_limits_of_their_own() -> None:
-    protocol = msgspec.structs.replace(FILE, crop_pixels=(200_704, 401_408))
-    talk = session(numbered(PAGE), protocol)
-    assert talk.images[0].size == smart_resize(*PAGE, msgspec.structs.replace(QWEN2, max_pixels=LIMIT[1]))
-    small, large = crop(talk, [0, 0, 30, 30]), crop(talk, [0, 0, 900, 800])
-    assert 200_704 <= small.width * small.height <= 401_408
-    assert large.width * large.height <= 401_408
-
-
 @each_case(
     ("settings_of", "box", "expected"),
     [
@@ -205,18 +181,6 @@ def test_a_margin_is_cut_out_around_the_box() -> None:
     flat = Call("crop_image", 0, (0, 300, 200, 315), region=(0, 0.375, 0.2, 0.39375), margin=0.25)
     grown = msgspec.structs.replace(FILE, least_side=32)  # of 250 x 22.5 px, all of it within the picture
     assert boxed(flat, (1000, 800), (1000, 800), grown) == (0, 291, 303, 324)
-
-
-@each_case(("box", "kind"), [((0.5, 0.2, 0.5004, 0.4), "no_width"), ((0.2, 0.5, 0.4, 0.5004), "no_height")])
-def test_a_box_without_a_pixel_of_the_file_grows_or_is_refused(box: tuple[float, ...], kind: str) -> None:
-    size = (1000, 800)
-    call = Call("crop_image", 0, (500, 400, 501, 401), region=box)  # type: ignore[arg-type]
-    protocol = msgspec.structs.replace(FILE, edges="floor", coordinates="unit")
-    left, top, right, bottom = boxed(call, size, size, protocol)
-    assert min(right - left, bottom - top) == 1
-    with pytest.raises(ToolError) as refused:
-        boxed(call, size, size, msgspec.structs.replace(protocol, short_boxes="refuse"))
-    assert refused.value.kind == kind
 
 
 def test_the_trace_says_where_in_the_file_an_image_lies() -> None:

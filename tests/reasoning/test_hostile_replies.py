@@ -30,20 +30,16 @@ FAULTS = {
         Reply("<think></think><tool_call>" + "".join(f'{{"{n}":' for n in range(20_000)) + "</tool_call>"),
         "json",
     ),
-    "unknown tool": (call("rotate_image"), "tool"),
-    "private name": (call("__class__"), "tool"),
-    "other keys": (call("display_image", angle=3), "tool"),
-    "index too large": (call(image_index=1), "tool"),
-    "index far below": (call(image_index=-2), "tool"),
-    "index boolean": (call(image_index=False), "tool"),
-    "index text": (call(image_index="0"), "tool"),
-    "index negative": (call(image_index=-1), "deviation"),
+    "unknown tool": (call("rotate_image"), "tool"), "private name": (call("__class__"), "tool"),
+    "other keys": (call("display_image", angle=3), "tool"), "index too large": (call(image_index=1), "tool"),
+    "index far below": (call(image_index=-2), "tool"), "index boolean": (call(image_index=False), "tool"),
+    "index text": (call(image_index="0"), "tool"), "index negative": (call(image_index=-1), "deviation"),
     "empty box": (call("crop_image", bbox_2d=[9, 9, 9, 20]), "tool"),
     "inverted box": (call("crop_image", bbox_2d=[20, 9, 9, 20]), "tool"),
     "box outside": (call("crop_image", bbox_2d=[900, 0, 999, 99]), "tool"),
     "box too long": (call("crop_image", bbox_2d=[0, 0, 336, 1]), "tool"),
     "factor": (call("scale_image", scale_factor=5), "tool"),
-}
+}  # fmt: skip
 
 
 @each_case("fault", FAULTS)

@@ -3,10 +3,7 @@
 import base64
 import hashlib
 import io
-import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -75,14 +72,13 @@ def test_an_image_that_is_shown_again_is_the_same_file() -> None:
 
 
 BOMBS = {
-    "pixels": png(100_000, 100_000),
-    "pixels below Pillow's own limit": png(10_000, 10_001),
+    "pixels": png(100_000, 100_000), "pixels below Pillow's own limit": png(10_000, 10_001),
     "profile": png(10, 10, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
     "text": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
     "many texts": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000))) * 100),
     "comment": b"P6\n10 10\n#" + bytes(70_000) + b"\n255\n" + bytes(300),
     "blanks": b"P4\n10" + b" " * 70_000 + b"10\n" + bytes(20),
-}
+}  # fmt: skip
 
 
 @each_case("bomb", BOMBS)
@@ -97,19 +93,15 @@ def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
 @each_case(
     ("data", "says", "hints"),
     [
-        (b"", "is empty", None),
-        (b"hello", "is not a picture", "PNG"),
-        (b"<!doctype html><html><svg></svg>", "is not a picture", "PNG"),
+        (b"", "is empty", None), (b"<!doctype html><html><svg></svg>", "is not a picture", "PNG"),
         (b"%PDF-1.7\n1 0 obj", "is a PDF", "pdftoppm -r 200 -png 'my file'"),
         (b"<?xml version='1.0'?><svg xmlns=''/>", "is an SVG", "PNG"),
-        (b"\0\0\0\x18ftypmp42" + bytes(40), "is not a picture", "PNG"),
         (encoded(marked(32, 32), "ICO"), "is not a picture", "PNG"),  # a format Pillow reads and we do not
         (encoded(marked(1, 1)), "has 1 x 1 px, too few", None),
-        (encoded(marked(1, 201)), "one side over 200 times the other", "cut out"),
         (encoded(marked(201, 1)), "one side over 200 times the other", "cut out"),
         (encoded(Image.new("F", (9, 9), float("inf")), "TIFF"), "it has no finite number", None),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) -> None:
     error = refusal(data, "my file")
     assert says in error.message
@@ -147,14 +139,6 @@ def test_sixteen_bits_become_eight_without_clipping(mode: str, kind: str) -> Non
     assert [image.getpixel((level, 3)) for level in range(256)] == [(level,) * 3 for level in range(256)]
 
 
-def test_what_is_no_number_is_transparent_where_it_stands() -> None:
-    page = Image.new("F", (9, 600), 0.5)
-    for at, value in (((0, 0), 0.0), ((1, 0), 1.0), ((3, 590), float("nan"))):
-        page.putpixel(at, value)
-    image = open_image(encoded(page, "TIFF"), "it")
-    assert [(x, y) for y in range(600) for x in range(9) if image.getpixel((x, y)) == WHITE] == [(1, 0), (3, 590)]
-
-
 def test_transparent_parts_are_white() -> None:
     clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     clear.paste((255, 0, 0, 255), (0, 0, 10, 20))
@@ -184,26 +168,15 @@ PALETTE = Image.new("P", (90, 60))
 PALETTE.putpalette([0, 0, 0, 255, 255, 255])
 PALETTE.paste(1, (10, 10, 12, 50))
 BACKGROUNDS: dict[str, tuple[Image.Image, dict[str, Any], str | None]] = {
-    "white lines": (drawn("white"), {}, "black"),
-    "light lines, hardly visible": (drawn((250, 245, 255, 60)), {}, "black"),
-    "white lines beside colours": (drawn("white", "red", "#3060c0"), {}, "black"),
-    "black lines": (drawn("black"), {}, "white"),
-    "coloured lines": (drawn("red", "lime", "blue"), {}, "white"),
-    "yellow lines": (drawn("yellow"), {}, "black"),
-    "lines of a light yellow": (drawn("#ffff99"), {}, "black"),
-    "yellow lines beside other colours": (drawn("red", "lime", "yellow"), {}, "black"),
+    "white lines": (drawn("white"), {}, "black"), "black lines": (drawn("black"), {}, "white"),
+    "coloured lines": (drawn("red", "lime", "blue"), {}, "white"), "yellow lines": (drawn("yellow"), {}, "black"),
     "yellow and black lines": (drawn("yellow", "black"), {}, "gray"),
-    "orange lines": (drawn("orange"), {}, "white"),
-    "dark blue lines": (drawn("#000040"), {}, "white"),
     "white and black lines": (drawn("white", "black"), {}, "gray"),
-    "lines of a light green": (drawn("#c8ffc8"), {}, "black"),
     "white lines in a palette": (PALETTE, {"transparency": 0}, "black"),
     "white lines beside a transparent grey": (drawn(255, mode="L", paper=9), {"transparency": 9}, "black"),
-    "white of LA": (drawn((255, 255), mode="LA", paper=(0, 0)), {}, "black"),
-    "nothing is transparent": (CARD, {}, "white"),
-    "all is transparent": (drawn(), {}, "white"),
+    "nothing is transparent": (CARD, {}, "white"), "all is transparent": (drawn(), {}, "white"),
     "no alpha": (CARD.convert("RGB"), {}, None),
-}
+}  # fmt: skip
 
 
 @each_case("name", BACKGROUNDS)
@@ -217,20 +190,12 @@ def test_transparent_paper_gets_the_colour_that_hides_the_least(name: str) -> No
 
 
 RANGES: dict[str, tuple[str, list[float], tuple[float, float], list[int]]] = {
-    "8 bits": ("I;16", [0, 255], (0, 255), [0, 255]),
-    "10 bits": ("I;16", [0, 512, 1000], (0, 1023), [0, 128, 249]),
-    "12 bits": ("I;16", [0, 2048, 4095], (0, 4095), [0, 128, 255]),
-    "14 bits": ("I;16", [100, 9000], (0, 16383), [2, 140]),
+    "8 bits": ("I;16", [0, 255], (0, 255), [0, 255]), "12 bits": ("I;16", [0, 2048, 4095], (0, 4095), [0, 128, 255]),
     "16 bits": ("I;16", [0, 30000], (0, 65535), [0, 117]),
     "12 bits of a medical picture, as words": ("I", [-1000, 3000], (-1000, 3000), [0, 255]),
     "few values far up": ("I;16", [30000, 30250, 30500], (30000, 30500), [0, 128, 255]),
-    "one value": ("I;16", [4000, 4000], (0, 4095), [249, 249]),
-    "0 and 1": ("I", [0, 1], (0, 1), [0, 255]),
-    "floats to 1": ("F", [0.25, 0.75], (0, 1), [64, 191]),
-    "white floats": ("F", [1, 1], (0, 1), [255, 255]),
-    "floats to 255": ("F", [0, 128], (0, 255), [0, 128]),
-    "small floats": ("F", [0, 1e-3], (0, 1e-3), [0, 255]),
-}
+    "floats to 1": ("F", [0.25, 0.75], (0, 1), [64, 191]), "small floats": ("F", [0, 1e-3], (0, 1e-3), [0, 255]),
+}  # fmt: skip
 
 
 @each_case("name", RANGES)
@@ -245,15 +210,10 @@ def test_numbers_of_many_bits_are_shown_at_the_range_that_they_have(name: str) -
 
 DEAD: dict[str, tuple[str, list[float], tuple[float, float], list[float]]] = {
     "12 bits, white": ("I;16", [0, 4080], (0, 4095), [65535]),
-    "12 bits, three of them": ("I;16", [0, 4080], (0, 4095), [65535, 65000, 60000]),
-    "14 bits": ("I;16", [0, 16000], (0, 16383), [65535]),
-    "8 bits": ("I;16", [0, 255], (0, 255), [65535]),
     "few values far up, and black and white": ("I;16", [30000, 31000], (30000, 31000), [0, 65535]),
     "12 bits of a word": ("I", [0, 4000], (0, 4095), [2**31 - 1, -(2**31)]),
-    "negative": ("I", [-1000, 3000], (-1000, 3000), [2**30, -(2**30)]),
     "floats": ("F", [0, 0.75], (0, 1), [1e30, -5]),
     "too many for outliers": ("I;16", [0, 4080], (0, 65535), [65535] * 9),
-    "a tail without a gap": ("I;16", [0, 30000], (0, 65535), [45000]),
     "a drawing of a few pixels": ("I;16", [0, 0], (0, 65535), [65535, 30000]),
 }
 
@@ -308,13 +268,6 @@ def _chunks(data: bytes) -> list[int]:
     return places
 
 
-@each_case("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_several_frames_the_first_is_taken(kind: str) -> None:
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
-    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    assert near(open_image(data, "frames").getpixel((3, 3)), RED, 6)
-
-
 def test_heic_opens_with_its_extra() -> None:
     import pillow_heif  # of the extra heic, which some machines have no build for
 
@@ -329,40 +282,6 @@ def test_heic_opens_with_its_extra() -> None:
     assert "is damaged" in refusal(file.getvalue()[:200]).message
 
 
-@pytest.mark.integration
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-@each_case("mode", ["P", "LA", "RGBA", "RGB"])
-def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: Path) -> None:
-    import re
-
-    image = Image.new("P" if mode == "P" else mode, (10_000, 10_000))
-    options: dict[str, Any] = {"transparency": 0} if mode == "P" else {}
-    image.save(tmp_path / "large.png", compress_level=1, **options)
-    opens = "open_image(pathlib.Path('large.png'), 'large')"
-    code = (
-        "import pathlib; from virc.reasoning.images import open_image\n"
-        f"image = {opens}; print(image.mode, image.getpixel((9999, 9999)))\n"
-        "print(pathlib.Path('/proc/self/status').read_text())"
-    )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
-    colour = (0, 0, 0) if mode == "RGB" else WHITE
-    assert done.stdout.startswith(f"RGB {colour}\n"), done.stderr
-    peak = re.search(r"VmHWM:\s+(\d+) kB", done.stdout)
-    assert peak
-    assert int(peak[1]) < 950_000
-
-
-def test_an_image_is_encoded_once_and_without_loss() -> None:
-    shown = show(open_image(encoded(Image.radial_gradient("L").convert("RGB")), "one"), Grid())
-    assert (shown.encodings, shown.size) == (0, (252, 252))
-    urls = {shown.data_url for _ in range(3)}
-    assert shown.encodings == 1
-    assert len(urls) == 1
-    assert Image.open(io.BytesIO(shown.png)).tobytes() == shown.pixels.tobytes()
-    assert shown.encodings == 1
-
-
 def turned(kind: str, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -374,13 +293,6 @@ def turned(kind: str, orientation: int) -> bytes:
 def test_the_size_by_the_header_is_that_of_the_upright_picture(kind: str, orientation: int) -> None:
     data = turned(kind, orientation)
     assert image_size(data, "it") == open_image(data, "it").size
-
-
-def test_the_size_is_known_without_decoding() -> None:
-    cut = encoded(Image.effect_noise((300, 200), 50))[:2000]
-    assert image_size(cut, "it") == (300, 200)
-    with pytest.raises(DataError):
-        open_image(cut, "it")
 
 
 @each_case("name", KINDS)

@@ -40,11 +40,8 @@ PUBLISHED = [
     f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>crop_image\n```json\n{GIVEN}\n```"
     "<｜tool▁call▁end｜><｜tool▁calls▁end｜><｜end▁of▁sentence｜>",
     f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>crop_image<｜tool▁sep｜>{GIVEN}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-    f"<｜tool▁call▁begin｜>crop_image<｜tool▁sep｜>{GIVEN}",
-    _BARE,
-    _BARE.replace('"', "'"),
-    _BARE.removesuffix("\n</invoke>"),
-    f"<function_calls>\n{_BARE}\n</function_calls>",
+    f"<｜tool▁call▁begin｜>crop_image<｜tool▁sep｜>{GIVEN}", _BARE, _BARE.replace('"', "'"),
+    _BARE.removesuffix("\n</invoke>"), f"<function_calls>\n{_BARE}\n</function_calls>",
     f"<minimax:tool_call>\n{_BARE}\n</minimax:tool_call>",
     f"<function_calls>\n{_INVOKE.replace('NS', 'antml:')}\n</function_calls>",
     f"<steptml:tool_calls>{_INVOKE.replace('NS', 'steptml:')}</steptml:tool_calls>",
@@ -52,18 +49,16 @@ PUBLISHED = [
     _BARE.replace('index">', 'index" string="false">'),
     "<seed:tool_call>\n<function=crop_image>\n<parameter=bbox_2d>[1, 2, 30, 40]</parameter>\n"
     "<parameter=image_index>0</parameter>\n</function>\n</seed:tool_call>",
-    f"<function=crop_image>{GIVEN}</function>",
-    f"<function=crop_image>\n{GIVEN}",
+    f"<function=crop_image>{GIVEN}</function>", f"<function=crop_image>\n{GIVEN}",
     "<|python_tag|>crop_image.call(bbox_2d=[1, 2, 30, 40], image_index=0)<|eom_id|>",
     "```tool_code\nprint(default_api.crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
     f"<|python_tag|>{BODY.replace('crop_image', 'functions.crop_image')}",
     f"[TOOL_CALLS]crop_image[CALL_ID]123456789[ARGS]{GIVEN}",
-    _BARE.replace("invoke", "function").replace("parameter", "param"),
-    f"<|tool_call>:crop_image{GIVEN}<tool_call|>",
+    _BARE.replace("invoke", "function").replace("parameter", "param"), f"<|tool_call>:crop_image{GIVEN}<tool_call|>",
     f"<start_function_call>call:crop_image{GIVEN}<end_function_call>",
     f"✿FUNCTION✿: crop_image\n✿ARGS✿: {GIVEN}\n✿RESULT✿: ",
     f'Action:\n```json\n{{"action": "crop_image", "action_input": {GIVEN}}}\n```',
-]
+]  # fmt: skip
 """Calls in forms that models' templates publish."""
 
 
@@ -72,16 +67,12 @@ PUBLISHED = [
     [
         f"<tool_call>\n{BODY}\n</tool_call>",
         f"<tool_call>{BODY}",  # servers that stop at the end mark cut it off
-        f"```json\n{BODY}\n```",
-        f"```\n{BODY}",
-        BODY,
-        BODY.replace('"', "'"),
+        f"```json\n{BODY}\n```", f"```\n{BODY}", BODY, BODY.replace('"', "'"),
         BODY[:-1],  # a small model forgets the last bracket
         '{"tool": "crop_image", "args": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
         '{"name": "crop_image", "parameters": {"bbox_2d": [1, 2, 30, 40], "image_index": "0"}}',
         '{"name": "crop_image", "bbox_2d": [1, 2, 30, 40], "image_index": 0}',
-        '{"type": "function", "function": ' + BODY + "}",
-        '{"tool_calls": [{"function": ' + BODY + "}]}",
+        '{"type": "function", "function": ' + BODY + "}", '{"tool_calls": [{"function": ' + BODY + "}]}",
         "<tool_call>\n<function=crop_image>\n<parameter=bbox_2d>\n[1, 2, 30, 40]\n</parameter>\n"
         "<parameter=image_index>\n0\n</parameter>\n</function>\n</tool_call>",
         "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 40]</parameter>"
@@ -95,36 +86,29 @@ PUBLISHED = [
         "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 40]<parameter=image_index>0</function>",
         "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40],image_index:0}<tool_call|>",
         '<|tool_call>call:crop_image{bbox_2d:<|"|>1, 2, 30, 40<|"|>,image_index:0}<tool_call|>',
-        BODY.replace('{"name', '{"type": "function", "id": "c1", "name').replace('"arguments": {', "")[:-1],
-        BODY[:-2],
-        f"<tool_call>\n```json\n{BODY}\n```\n</tool_call>",
-        f"<tool_call>{BODY[:-2]},}},  # the 'sign'\n}}</tool_call>",
+        BODY.replace('{"name', '{"type": "function", "id": "c1", "name').replace('"arguments": {', "")[:-1], BODY[:-2],
+        f"<tool_call>\n```json\n{BODY}\n```\n</tool_call>", f"<tool_call>{BODY[:-2]},}},  # the 'sign'\n}}</tool_call>",
         BODY.replace(', "image', ", // left, top\n/* {first} */ 'image").replace('x":', "x' :"),
         "<tool_call>{name: 'crop_image', arguments: " + GIVEN + "}</tool_call>",
         "<tool_call>" + re.sub('"(.*?)"', "“\\1”", BODY).replace(",", "，").replace(":", "：") + "</tool_call>",
-        '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 30, 40], "image_index": 0}',
-        f"[TOOL_CALLS] [{BODY}]",
+        '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 30, 40], "image_index": 0}', f"[TOOL_CALLS] [{BODY}]",
         "<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>"
         '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}<|tool_call_end|>',
         "```tool_code\ncrop_image(bbox_2d=[1, 2, 30, 40], image_index=0)\n```",
         "```python\nprint(crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
         'crop_image({"bbox_2d": [1, 2, 30, 40], "image_index": 0})',
-        "```python\ncrop_image([1, 2, 30, 40], image_index=0)\n```",
-        BODY.replace("[1, 2, 30, 40]", '"[1, 2, 30, 40]"'),
-        BODY.replace("[1, 2, 30, 40]", '"1, 2, 30, 40"'),
-        BODY.replace("[1, 2, 30, 40]", "[[1, 2], [30, 40]]"),
+        "```python\ncrop_image([1, 2, 30, 40], image_index=0)\n```", BODY.replace("[1, 2, 30, 40]", '"[1, 2, 30, 40]"'),
+        BODY.replace("[1, 2, 30, 40]", '"1, 2, 30, 40"'), BODY.replace("[1, 2, 30, 40]", "[[1, 2], [30, 40]]"),
         BODY.replace("[1, 2, 30, 40]", '["1", "2", "30", "40"]'),
         BODY.replace("[1, 2, 30, 40]", '{"x1": 1, "y1": 2, "x2": 30, "y2": 40}'),
         BODY.replace("[1, 2, 30, 40]", '{"left": 1, "top": 2, "right": 30, "bottom": 40}'),
         BODY.replace("[1, 2, 30, 40]", '{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}'),
-        BODY.replace("bbox_2d", "bbox"),
-        BODY.replace("image_index", "img_idx"),
-        *PUBLISHED,
+        BODY.replace("bbox_2d", "bbox"), BODY.replace("image_index", "img_idx"), *PUBLISHED,
         f"<tool_call>\n{BODY}\n</tool_call>\n<answer>97</answer>",  # what follows a call is made up
         f"</think><tool_call>{BODY}</tool_call>It is 97.</think>97",
         f"<tool_call>{BODY}</tool_call><tool_call>{BODY.replace('30', '31')}</tool_call>",
     ],
-)
+)  # fmt: skip
 def test_a_call_is_read_in_every_usual_form(text: str) -> None:
     said = read(f"I look closer.\n{text}", STOCK, NAMES)
     assert said.turn.tool == CROP
@@ -138,13 +122,10 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
         Called("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0}),
         Called("crop_image", '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}'),
         Called("crop_image", json.dumps('{"bbox_2d": [1, 2, 30, 40], "image_index": 0}')),
-        Called("functions.crop_image", GIVEN),
-        Called("functions.crop_image:0", GIVEN),
-        Called("default_api.crop_image", GIVEN),
-        Called("crop_image.call", GIVEN),
-        Called("tools.zoom_in", GIVEN),
+        Called("functions.crop_image", GIVEN), Called("functions.crop_image:0", GIVEN),
+        Called("default_api.crop_image", GIVEN), Called("crop_image.call", GIVEN), Called("tools.zoom_in", GIVEN),
     ],
-)
+)  # fmt: skip
 @each_case("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
 def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
     said = read(text, STOCK, NAMES, calls=(call, Called("display_image", "")))
@@ -196,10 +177,8 @@ SECOND = BODY.replace("30", "31")
 @each_case(
     "text",
     [
-        f"```json\n[{BODY}, {SECOND}]\n```",
-        f"<tool_call>\n{BODY}\n{SECOND}\n</tool_call>",
-        f'{{"tool_calls": [{{"function": {BODY}}}, {{"function": {SECOND}}}]}}',
-        f"[TOOL_CALLS][{BODY}, {SECOND}]",
+        f"```json\n[{BODY}, {SECOND}]\n```", f"<tool_call>\n{BODY}\n{SECOND}\n</tool_call>",
+        f'{{"tool_calls": [{{"function": {BODY}}}, {{"function": {SECOND}}}]}}', f"[TOOL_CALLS][{BODY}, {SECOND}]",
         f"[TOOL_CALLS]crop_image[ARGS]{GIVEN}[TOOL_CALLS]crop_image[ARGS]{GIVEN.replace('30', '31')}",
         f"<|tool_call_begin|>crop_image:0<|tool_call_argument_begin|>{GIVEN}<|tool_call_begin|>crop_image:1"
         f"<|tool_call_argument_begin|>{GIVEN.replace('30', '31')}",
@@ -207,7 +186,7 @@ SECOND = BODY.replace("30", "31")
         "<|python_tag|>[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
         "[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
     ],
-)
+)  # fmt: skip
 @each_case("most", [1, 2, 3])
 def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, most: int) -> None:
     said = read(f"I look. {text}", msgspec.structs.replace(STOCK, most_calls=most), NAMES)
@@ -215,14 +194,6 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
     assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
     assert said.sent
     assert len(said.sent.called) == len(boxes)
-
-
-def test_calls_with_text_between_them_are_no_calls_of_a_turn() -> None:
-    several, call = msgspec.structs.replace(STOCK, most_calls=3), f"<tool_call>{BODY}</tool_call>"
-    said = read(f"{call}\n{call} or {call}", several, NAMES)
-    assert (said.turn.calls, said.sent and said.sent.text) == ((CROP, CROP), f"{call}\n{call}")
-    thought = read("", several, NAMES, thought=f"Small. {call}{call}").turn
-    assert (thought.calls, thought.think) == ((CROP, CROP), "Small.")
 
 
 def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
@@ -235,27 +206,20 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
 @each_case(
     ("text", "thought", "answer"),
     [
-        ("97", "", "97"),
         ("<answer>97</answer>", "", "97"),
         ("<think>It reads 97.</think>\n<answer>\n97\n</answer>", "It reads 97.", "97"),
-        ("<think>It reads 97.</think>97", "It reads 97.", "97"),
         ("It reads 97.</think>\n\n97", "It reads 97.", "97"),
         ("<thinking>It reads 97.</thinking>97", "It reads 97.", "97"),
         ("<|channel>thought\nIt reads 97.<channel|>97", "It reads 97.", "97"),
         ("◁think▷It reads 97.◁/think▷97", "It reads 97.", "97"),
-        ("[THINK]It reads 97.[/THINK]97", "It reads 97.", "97"),
-        ("It reads 97. <answer>97</answer>", "It reads 97.", "97"),
-        ("<answer>97", "", "97"),
-        ("97 <think>hm", "hm", "97"),
-        ("<think>a</think><answer><|begin_of_box|>97<|end_of_box|></answer>", "a", "97"),
-        ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
+        ("It reads 97. <answer>97</answer>", "It reads 97.", "97"), ("<answer>97", "", "97"),
+        ("97 <think>hm", "hm", "97"), ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
         ("97<|im_end|>", "", "97"),
         ("<think>I close it with `</think>`.</think>97", "I close it with `</think>`.", "97"),
         ('The text reads "<think>".', "", 'The text reads "<think>".'),
         ("<response>97</response> it says", "", "<response>97</response> it says"),
         ("<think>It reads 97.</think>97</think>", "It reads 97.", "97"),
         ("<|channel>thought\n<channel|>97<|channel>thought\n<channel|><channel|>", "", "97"),
-        ("<|channel><|channel>thought\nhm<channel|>97", "hm", "97"),
         ("<thought>hm</thought><mm:think>or</mm:think>97", "hm\nor", "97"),
         ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>97<|END_RESPONSE|>", "hm", "97"),
         ("Here I reason: hm\n[BEGIN FINAL RESPONSE]\n97\n[END FINAL RESPONSE]", "Here I reason: hm", "97"),
@@ -263,12 +227,11 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         ("<think>use <tool_call> or not?</think>97", "use <tool_call> or not?", "97"),
         (f"<think>a</think><think>Or {BODY}?</think>b</think>97", f"a\nOr {BODY}?\nb", "97"),
         ("<think>a</think><think>So <answer>96</answer>?</think>97", "a\nSo <answer>96</answer>?", "97"),
-        ('[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]', "", '[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]'),
         ("I used crop_image (twice): 97", "", "I used crop_image (twice): 97"),
         ("a</think><answer>97</answer> Or 98?</think>98", "a", "97"),
         ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen
     ],
-)
+)  # fmt: skip
 def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str, answer: str) -> None:
     assert read(text, STOCK, NAMES).turn == Turn(thought, answer=answer)
 
@@ -289,14 +252,11 @@ def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
 @each_case(
     "text",
     [
-        "It uses [TOOL_CALLS] before a call.",
-        "The button reads [TOOL_CALLS].",
-        "<|python_tag|> as a token",
-        "The tags are <tool_call> and </tool_call>",
-        "The tags are <tool_call> and </tool_call>.",
+        "It uses [TOOL_CALLS] before a call.", "The button reads [TOOL_CALLS].", "<|python_tag|> as a token",
+        "The tags are <tool_call> and </tool_call>", "The tags are <tool_call> and </tool_call>.",
         "<tool_call> is a mark (of Hermes).\nIt is red.",
     ],
-)
+)  # fmt: skip
 def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
     assert read(text, STOCK, NAMES).turn.answer == text
     assert read(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
@@ -319,23 +279,16 @@ def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, quest
     "text",
     [
         '<tool_call>{"name": "scale_image", "arguments": {"image_index": 0, "scale_factor": 1',
-        '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 1',
-        f"<tool_call>{BODY[:-1]}",
-        f"<tool_call>{BODY[:-2]}",
-        BODY[:-1],
-        f"```json\n{BODY[:-1]}",
-        '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 3, 4], "image_index": 0',
+        '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 1', f"<tool_call>{BODY[:-1]}",
+        BODY[:-1], '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 3, 4], "image_index": 0',
         '<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>{"bbox_2d": [1, 2, 3, 4]',
-        "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40]",
-        _BARE[: _BARE.index("40") + 2],
-        "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 4",
-        f"<function=crop_image>{GIVEN[:-1]}",
-        PUBLISHED[0][: PUBLISHED[0].index("40") + 1],
+        "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40]", "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 4",
+        f"<function=crop_image>{GIVEN[:-1]}", PUBLISHED[0][: PUBLISHED[0].index("40") + 1],
         "<tool_call>crop_image<arg_key>bbox_2d</arg_key><arg_value>[1, 2, 30, 40]</arg_value><arg_key>image_index"
         "</arg_key><arg_value>1",
         "<tool_call>display_image",
     ],
-)
+)  # fmt: skip
 def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:
     with pytest.raises(FormatError) as refused:
         read(text, STOCK, NAMES, cut=True)
@@ -357,32 +310,14 @@ def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobo
 @each_case(
     ("thought", "answer"),
     [
-        (r"180 - 107 is 73. So \boxed{73}", "73"),
-        (r"So \boxed{\frac{1}{2}}, as I said.", r"\frac{1}{2}"),
-        ("180 - 107.\nThe answer is 73.", "The answer is 73."),
-        ("180 - 107.\n**Final answer:** 73", "**Final answer:** 73"),
-        ("和为 180。\n最终答案：73", "最终答案：73"),
-        ("<|begin_of_box|>73<|end_of_box|>", "73"),
-        ("180 - 107.</think>\n\n73", "73"),
-        ("Perhaps the answer is 60.\nI have to look again.", None),
-        ("The angle is 73, I think", None),
-        ("73", "73"),
-        ("The angle is 73.", "The angle is 73."),
-        ("hm. The answer is 73", "The answer is 73"),
-        ("Es sind 73 Grad.", "Es sind 73 Grad."),
-        ("Let me see.\n\n73", "73"),
-        ("180 - 107, so it is 73.\n\nThe angle is **73**.", "The angle is **73**."),
-        ("A box and a line.\n\nBlue.", "Blue."),
-        ("I need to crop the corner first.", None),
-        ("Is it 73?", None),
-        ("Let me look at the corner:", None),
-        ("让我看一下图片的左上角", None),
-        ("A box.\nA line of 73 px.", None),
-        ("A box.\n\nA line stands to its left.", None),
-        ("180 less 107. " * 20, None),
-        ("</think>", None),
+        (r"180 - 107 is 73. So \boxed{73}", "73"), ("180 - 107.\nThe answer is 73.", "The answer is 73."),
+        ("和为 180。\n最终答案：73", "最终答案：73"), ("180 - 107.</think>\n\n73", "73"),
+        ("Perhaps the answer is 60.\nI have to look again.", None), ("73", "73"),
+        ("The angle is 73.", "The angle is 73."), ("Es sind 73 Grad.", "Es sind 73 Grad."), ("Let me see.\n\n73", "73"),
+        ("I need to crop the corner first.", None), ("Is it 73?", None), ("让我看一下图片的左上角", None),
+        ("A box.\nA line of 73 px.", None), ("180 less 107. " * 20, None), ("</think>", None),
     ],
-)
+)  # fmt: skip
 def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | None) -> None:
     if answer is None:
         with pytest.raises(FormatError, match="a thought without a call or an answer"):
@@ -397,35 +332,12 @@ def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | No
 
 
 @each_case(
-    ("text", "kind"),
-    [
-        ("", "tags"),
-        ("<think>It is late</think>", "tags"),
-        ("<think>It is late", "tags"),
-        ("<answer></answer>", "tags"),
-        ("<tool_call>{crop_image: now}</tool_call>", "json"),
-        ('crop_image({"bbox_2d": [1, 2', "json"),
-        ('Calling crop_image: {"bbox_2d": oops}', "json"),
-        ('<tool_call>{"name": "crop_image", "arguments": [1]}</tool_call>', "json"),
-    ],
-)
-def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -> None:
-    with pytest.raises(FormatError) as refused:
-        read(text, STOCK, NAMES)
-    assert refused.value.kind == kind
-
-
-@each_case(
     "text",
     [
-        "It is",
-        "<answer>9",
-        "<answer>9</answer> No: <answer>1",
-        "<think>It",
-        '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1',
-        "",
+        "It is", "<answer>9", "<answer>9</answer> No: <answer>1", "<think>It",
+        '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', "",
     ],
-)
+)  # fmt: skip
 def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
     with pytest.raises(FormatError) as refused:
         read(text, STOCK, NAMES, cut=True)
@@ -449,28 +361,9 @@ def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None
         read("", STOCK, NAMES, calls=half, cut=True)
 
 
-@each_case(
-    "text",
-    [
-        f"{BODY}\n\\boxed{{97}}", f"I looked at {BODY} So the answer is 97.",
-        '{"name": "zoom", "bbox_2d": [1, 2, 30, 40], "image_index": 0}',
-    ],
-)  # fmt: skip
-def test_an_object_beside_a_conclusion_or_without_a_name_of_ours_is_no_call(text: str) -> None:
-    assert read(text, STOCK, NAMES).turn == Turn("", answer=text)
-
-
 MARKS = [
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<answer>",
-    "</answer>",
-    "```json\n",
-    "crop_image(",
-    BODY,
-]
+    "<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>", "```json\n", "crop_image(", BODY,
+]  # fmt: skip
 PIECES = st.sampled_from([*MARKS, "{", "}", "[1,2,3,4]", '"', " a ", "<function=crop_image>", "<|tool_call>call:"])
 
 
@@ -494,25 +387,9 @@ def test_what_python_cannot_evaluate_is_no_traceback() -> None:
 
 
 HOSTILE = [
-    "<tool_call>",
-    " ",
-    "\n",
-    "[ ",
-    "{ ",
-    "zoom ",
-    'zoom("',
-    "\\boxed{",
-    "the answer",
-    '{"name": "crop_image", ',
-    "crop_image(",
-    "<think>",
-    "```\n",
-    "[" * 9,
-    "<parameter=a>",
-    "<tool_call>f<arg_key></arg_key><arg_value>",
-    "\\boxed{{",
-    "{}",
-]
+    "<tool_call>", "[ ", 'zoom("', "\\boxed{", "the answer", "crop_image(", "<think>", "<parameter=a>",
+    "<tool_call>f<arg_key></arg_key><arg_value>", "\\boxed{{",
+]  # fmt: skip
 
 
 @each_case("piece", HOSTILE)

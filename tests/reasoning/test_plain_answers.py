@@ -10,13 +10,12 @@ from support.replies import picture
 from support.tables import each_case
 
 from virc.families import registry as families
-from virc.reasoning.protocol import Protocol, own_protocol, with_tools
+from virc.reasoning.protocol import Protocol, with_tools
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Unit
-from virc.tools.registry import DEFAULT, known, schemas
+from virc.tools.registry import known, schemas
 
 ANSWERS = drawn(2)
-OWN = own_protocol(schemas(DEFAULT))
 STOCK = {name: families.protocol(families.get(name)) for name in families.discover()} | {
     "unknown": families.protocol(families.UNKNOWN, "pixel")
 }
@@ -55,24 +54,14 @@ CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40]
 @each_case(
     "text",
     [
-        "crop_image(...) would help. The answer is 3.",
         "crop_image(bbox_2d=[1, 2, 30, 40], image_index=0) would help. The answer is 3.",
-        f"{CALL} would help. The answer is 3.",
-        f"{CALL}, which shows the sign, is of no use.",
-        f"`{CALL}` is what I tried before.",
-        f"I tried `{CALL}`, and saw nothing.",
+        f"{CALL} would help. The answer is 3.", f"I tried `{CALL}`, and saw nothing.",
         f"{CALL} Nothing more is there. The answer is 3.",
-        f"I could write `<tool_call>{CALL}</tool_call>`, but the sign says 3.",
-        "The tag `<tool_call>` opens a call.",
-        'The tag "<tool_call>" opens a call, and "</tool_call>" ends it.',
-        "`<tool_call>` opens a call.",
-        "In “<tool_call>” stands a call; `[TOOL_CALLS]` is of Mistral.",
-        "The sign says `<function=zoom>`.",
-        "Write '<|tool_call>' first.",
-        "In Pillow you would write:\ncrop((10, 20, 110, 60))",
-        "With OpenCV:\nzoom([10, 20, 110, 60])",
+        f"I could write `<tool_call>{CALL}</tool_call>`, but the sign says 3.", "The tag `<tool_call>` opens a call.",
+        "`<tool_call>` opens a call.", "The sign says `<function=zoom>`.",
+        "In Pillow you would write:\ncrop((10, 20, 110, 60))", "With OpenCV:\nzoom([10, 20, 110, 60])",
     ],
-)
+)  # fmt: skip
 @each_case("family", STOCK)
 def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> None:
     assert_answered(STOCK[family], text)
@@ -108,13 +97,6 @@ def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
         assert_answered(protocol, text)
 
 
-def test_no_plain_answer_in_the_tags_of_our_own_protocol_is_a_call() -> None:
-    for text, answer in ANSWERS:
-        if not text.startswith("<") and "<answer>" not in text:
-            unit = taken(OWN, f"<think>f(2)</think><answer>{answer}</answer>")
-            assert (unit.answer, unit.results) == (answer, ()), text  # type: ignore[union-attr]
-
-
 def python(name: str, arguments: dict[str, object]) -> str:
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
@@ -130,38 +112,27 @@ def bare(name: str, arguments: dict[str, object], key: str = "arguments") -> str
 
 Form = Callable[[str, dict[str, object]], str]
 FORMS: dict[str, Form] = {
-    "bare": bare,
-    "bare, other key": lambda name, given: bare(name, given, "parameters"),
-    "bare, indented": lambda name, given: json.dumps({"name": name, "arguments": given}, indent=2),
+    "bare": bare, "bare, indented": lambda name, given: json.dumps({"name": name, "arguments": given}, indent=2),
     "flat": lambda name, given: json.dumps({"name": name, **given}),
     "behind an answer that is none": lambda name, given: f"The answer is too small to read: {python(name, given)}.",
     "behind words": lambda name, given: f"I look closer: {bare(name, given)}",
     "before words": lambda name, given: f"{bare(name, given)}\nNow I see the crop.",
-    "before words on its line": lambda name, given: f"{bare(name, given)} This shows the sign.",
     "in a list": lambda name, given: f"[{bare(name, given)}]",
-    "of two": lambda name, given: f"[{bare(name, given)}, {bare(name, given)}]",
     "of an API": lambda name, given: f'{{"tool_calls": [{{"type": "function", "function": {bare(name, given)}}}]}}',
     "of an agent": lambda name, given: f'{{"thought": "it is small (f(2))", "action": {bare(name, given)}}}',
     "fenced": lambda name, given: f"```json\n{bare(name, given)}\n```",
-    "fenced, never closed": lambda name, given: f"```\n{bare(name, given)}",
-    "fenced, then words": lambda name, given: f"```tool_call\n{bare(name, given)}\n```\nThis shows the sign.",
-    "python": python,
+    "fenced, never closed": lambda name, given: f"```\n{bare(name, given)}", "python": python,
     "python in order": lambda name, given: f"{name}({', '.join(map(repr, given.values()))})",
-    "python in a list": lambda name, given: f"[{python(name, given)}]",
     "python with text": lambda name, given: python(name, given | {"label": "it's f(2) :-)"}),
-    "python of an object": lambda name, given: f"{name}({given!r})",
     "fenced python": lambda name, given: f"```python\nimage = 'f(2)'\nprint({python(name, given)})\n```",
     "python with a comment": lambda name, given: f"```tool_code\n{python(name, given)}  # the sign\n```",
     "python of a variable": lambda name, given: f"part = functions.{python(name, given)}",
     "by its key": lambda name, given: json.dumps({name: given}),
     "named": lambda name, given: f"Calling {name}: {json.dumps(given)}",
-    "name on its line": lambda name, given: f"{name}\n{json.dumps(given)}",
-    "keys without quotes": keyed,
+    "name on its line": lambda name, given: f"{name}\n{json.dumps(given)}", "keys without quotes": keyed,
     "in backticks": lambda name, given: f"`{python(name, given)}`",
-    "in backticks on its line": lambda name, given: f"I look closer:\n`{python(name, given)}`",
-    "with a long text": lambda name, given: bare(name, given | {"label": "a sign " * 99}),
     "after functions": lambda name, given: f"As f(2) = 7 and P(3) is large,\n{bare(name, given)}",
-}
+}  # fmt: skip
 
 
 @each_case("form", FORMS)
@@ -179,17 +150,15 @@ def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:
 @each_case(
     "text",
     [
-        "<tool_call>f(2) = 7</tool_call>",
-        "<tool_call>```json\n{}\n```</tool_call>",
+        "<tool_call>f(2) = 7</tool_call>", "<tool_call>```json\n{}\n```</tool_call>",
         '<tool_call>{"name": "f", "arguments": {"x": 2}}</tool_call>',
         '[TOOL_CALLS][{"name": "ACME", "arguments": {"region": "EMEA"}}]',
-        "<function=print><parameter=x>2</parameter></function>",
-        "crop_image(bbox_2d=[1, 2, 3], image_index=0)",
+        "<function=print><parameter=x>2</parameter></function>", "crop_image(bbox_2d=[1, 2, 3], image_index=0)",
         '{"name": "crop_image", "arguments": {"bbox_2d": "the sign", "image_index": 0}}',
         '```json\n{"name": "crop_image", "arguments": {"bbox_2d": [1, 2,\n```',
         '{"crop_image": {"bbox_2d": [1, 2, 30], "image_index": 0}}',
     ],
-)
+)  # fmt: skip
 @each_case("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
 def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family: str, text: str) -> None:
     assert isinstance(taken(STOCK[family], text), Rejected)
@@ -198,19 +167,11 @@ def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family
 @each_case(
     ("schema", "taken_for"),
     [
-        ({"type": "string"}, "2024"),
-        ({"type": ["string", "null"]}, "2024"),
-        ({"type": ["integer", "string"]}, "2024"),
-        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "2024"),
-        ({"oneOf": [{"type": "null"}, {"anyOf": [{"type": "number"}, {"type": "string"}]}]}, "2024"),
-        ({"enum": ["2023", "2024"]}, "2024"),
-        ({"type": ["integer", "null"]}, 2024),
-        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, 2024),
-        ({"enum": [2023, 2024]}, 2024),
-        ({}, 2024),
+        ({"type": "string"}, "2024"), ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "2024"),
+        ({"enum": ["2023", "2024"]}, "2024"), ({"type": ["integer", "null"]}, 2024), ({"enum": [2023, 2024]}, 2024),
         (True, 2024),
     ],
-)
+)  # fmt: skip
 def test_a_text_stays_the_text_that_a_tool_takes(schema: object, taken_for: object) -> None:
     protocol = families.protocol(families.get("internvl3"))
     spoken = msgspec.structs.replace(protocol, tools=("read_it",))

@@ -11,7 +11,6 @@ from support.tables import each_case
 
 from virc.reasoning.calls import Call
 from virc.reasoning.images import open_image, show
-from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.tools import registry as tools
 
@@ -43,17 +42,6 @@ def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index:
     difference = ImageStat.Stat(ImageChops.difference(averaged(image, shown.size), shown.pixels))
     assert max(high for _, high in difference.extrema) <= 8
     assert sum(difference.mean) / 3 <= 0.2
-
-
-@each_case(("size", "small"), [((29, 31), (28, 28)), ((100, 9), (37, 8)), ((7, 400), (7, 121))])
-def test_lines_of_one_pixel_keep_their_weight(size: tuple[int, int], small: tuple[int, int]) -> None:
-    lines = Image.new("RGB", size, "white")
-    places = (divmod(at, size[0]) for at in range(size[0] * size[1]))
-    lines.putdata([(0, 0, 0) if row % 3 and column % 3 else (255, 255, 255) for row, column in places])
-    made = resampled(Rescaled(lines, small), small)
-    difference = ImageStat.Stat(ImageChops.difference(averaged(lines, small), made))
-    assert max(high for _, high in difference.extrema) <= 12  # a box filter alone: 27 to 178, the mean 7 to 52
-    assert sum(difference.mean) / 3 <= 2.5
 
 
 def test_a_picture_that_is_shown_smaller_is_resampled_by_lanczos() -> None:

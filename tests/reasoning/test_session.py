@@ -53,18 +53,6 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
     ]
 
 
-def test_several_pictures_are_announced_before_the_question(own: Protocol) -> None:
-    session = Session(own, "Which?", [picture(), picture(56, 84)], tools=known())
-    message = asked(session).messages[1]
-    assert message.images == (0, 1)
-    assert message.text.startswith("Image 0: 336 x 252.\nImage 1: 56 x 84.\nQuestion: Which?")
-    unit = session.feed(call(image_index=1))
-    assert isinstance(unit, Unit)
-    assert unit.shown == [2]
-    with pytest.raises(ValueError, match="at least one"):
-        Session(own, "Which?", [], tools=known())
-
-
 def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own: Protocol) -> None:
     square = msgspec.structs.replace(own, images="square_1000", coordinates="permille")
     session = Session(square, "?", [picture(400, 100)], tools=known())
@@ -97,15 +85,6 @@ def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None
     assert last.call.index == 0
 
 
-def test_a_tool_outside_the_chat_protocol_is_rejected(own: Protocol) -> None:
-    session = Session(msgspec.structs.replace(own, tools=("crop_image",)), "?", [picture()], tools=known())
-    rejected = session.feed(call("display_image"))
-    assert isinstance(rejected, Rejected)
-    assert "there are: crop_image" in rejected.reason
-    renamed = Session(msgspec.structs.replace(own, tools=("zoom",)), "?", [picture()], tools=known())
-    assert isinstance(renamed.feed(call("zoom")), Rejected)
-
-
 def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
     session = Session(own, "?", [picture()], max_turns=2, tools=known())
     session.feed(call())
@@ -125,35 +104,6 @@ def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protoco
     assert isinstance(second, Unit)
     assert [type(each) for each in tries] == [Rejected, Rejected]
     assert (first.rejected, second.rejected) == (tuple(tries), ())
-
-
-@each_case(
-    ("reply", "kind"),
-    [
-        (Reply("<think>so", finish="length"), "length"),
-        (Reply("<answer>7</answer>", thought="x" * 200_000), "length"),
-        (Reply("<think>so"), "tags"),
-        (Reply("", refusal="I cannot help with that."), "refusal"),
-        (Reply("<think>" + "no. " * 20 + "</think><answer>1</answer>"), "repetition"),
-        (call("crop_image", bbox_2d=[0, 0, 999, 99]), "deviation"),
-        (call("crop_image", bbox_2d=[5, 5, 5, 9]), "tool"),
-        (Reply("<think>so</think><tool_call>{</tool_call>"), "json"),
-    ],
-)
-def test_what_is_wrong_with_a_reply_has_its_kind(own: Protocol, reply: Reply, kind: str) -> None:
-    rejected = Session(own, "?", [picture()], tools=known(), tolerate=()).feed(reply)
-    assert isinstance(rejected, Rejected)
-    assert rejected.kind == kind
-
-
-def test_ids_of_a_reply_that_was_cut_are_left_out(own: Protocol) -> None:
-    spoken = msgspec.structs.replace(own, grammar=msgspec.structs.replace(own.grammar, stop=("</answer>",)))
-    for behind, ids in (("", (1, 2)), ("\nImage 9: made up", None)):
-        unit = Session(spoken, "?", [picture()], tools=known()).feed(
-            Reply(f"<think>so</think><answer>7</answer>{behind}", token_ids=(1, 2))
-        )
-        assert isinstance(unit, Unit)
-        assert (unit.text, unit.token_ids) == ("<think>so</think><answer>7</answer>", ids)
 
 
 @each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])

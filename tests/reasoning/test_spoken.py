@@ -47,15 +47,6 @@ def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) ->
     assert finished(session).answer == "2"
 
 
-def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
-    session = Session(vlm_r3, "How many?", [picture()], tools=known())
-    for _ in range(2):
-        taken(session, '{"bbox_2d": [0, 0, 84, 84]}')
-    assert [record.parent for record in session.trace().images] == [None, 0, 0]
-    refused = taken(session, '{"bbox_2d": [0, 0, 84, 84], "image_index": 1}')
-    assert (refused.calls, refused.shown, refused.results[0].error) == ([], [], "\n\n")
-
-
 def speaking(own: Protocol, coordinates: Coordinates, box: BoxForm = "corners") -> Protocol:
     return msgspec.structs.replace(own, coordinates=coordinates, box=box)
 

@@ -76,38 +76,6 @@ def test_errors_that_are_shown_are_the_next_turn_in_the_systems_words(reply: str
     assert talk.trace().answer == "3"
 
 
-TEXTS = {
-    "call": "What?",
-    "tool": "No tool.",
-    "arguments": "No {argument}.",
-    "image": "No {image}.",
-    "numbers": "Not four: {box}.",
-    "no_width": "{pixels} is empty; {error}",
-    "long": "{ratio} is too long.",
-}
-
-
-@each_case(
-    ("reply", "said"),
-    [
-        ("<think>x</think><tool_call>{oops}</tool_call>", "What?"),
-        (look("telescope"), "No tool."),
-        (look("crop_image", bbox_2d=[0, 0, 84, 84]), "No {argument}."),  # a fault fills only what it knows
-        (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9), "No 9."),
-        (look("crop_image", bbox_2d=[0, 0, "{error}"], image_index=0), "Not four: [0, 0, '{error}']."),
-        (look("crop_image", bbox_2d=[84, 9, 84, 84], image_index=0),
-         "[84, 9, 84, 84] is empty; bbox_2d [84, 9, 84, 84] holds no pixel of an image of 336 x 252"),
-        (look("crop_image", bbox_2d=[0, 0, 336, 1], image_index=0), "336.0 is too long."),
-        (look("crop_image", bbox_2d=[0, 0, 1, 252], image_index=0), "252.0 is too long."),
-    ],
-)  # fmt: skip
-def test_a_system_may_have_a_text_for_each_fault(reply: str, said: str) -> None:
-    talk = session(errors="show", after_error="{error}", error_texts=TEXTS)
-    unit = talk.feed(Reply(reply))
-    assert isinstance(unit, Unit)
-    assert unit.results[0].error == last(talk).text == said
-
-
 def test_errors_may_end_a_problem_or_be_drawn_again() -> None:
     wrong = Reply(look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9))
     ended = session(errors="end")
@@ -158,13 +126,6 @@ def test_a_tool_without_a_check_takes_what_its_schema_allows() -> None:
     assert last(talk).text == "Tool: It says {question}."  # what a tool says is no template
 
 
-@each_case("arguments", [{}, {"language": "fr"}, {"language": "de", "lines": 0}, {"language": "de", "x": 1}])
-def test_what_its_schema_does_not_allow_is_refused(arguments: dict[str, object]) -> None:
-    _, refused = reading("", arguments)
-    assert isinstance(refused, Rejected)
-    assert refused.kind == "tool"
-
-
 def test_a_tool_may_return_a_text_and_images() -> None:
     pictures = [Image.new("RGB", (56, 56), colour) for colour in ("red", "blue")]
     talk, unit = reading(Result("two words", pictures), {"language": "en"})
@@ -186,13 +147,6 @@ def test_results_and_turns_are_counted_in_the_text_of_a_result() -> None:
         assert last(talk).text == f"Observation {at}, image {at + 1} of action {at - 1}"
 
 
-def test_numbers_may_count_the_questions_images_alone() -> None:
-    talk = session(index_counts="inputs")
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    refused = talk.feed(Reply("<think>x</think>" + CROP.replace('"image_index": 0', '"image_index": 1') % 0))
-    assert isinstance(refused, Rejected)
-
-
 def test_images_stand_where_the_template_says() -> None:
     talk = session(after_image="<tool_response>\n{image}\n</tool_response>")
     talk.feed(Reply("<think>x</think>" + CROP % 0))
@@ -201,14 +155,6 @@ def test_images_stand_where_the_template_says() -> None:
     assert isinstance(ask, Ask)
     sent = list(messages(ask, lambda shown: {"type": "image_url", "size": shown.size}))
     assert [part["type"] for part in sent[-1]["content"]] == ["text", "image_url", "text"]
-
-
-def test_a_mark_in_the_question_is_text() -> None:
-    own = msgspec.structs.replace(OWN, image_line="{image} {index}")
-    talk = Session(own, "What is {image} or {images}?", [Image.new("RGB", (56, 56))], tools=known())
-    message = last(talk)
-    assert message.images == (0,)
-    assert "What is {image} or {images}?" in message.text
 
 
 def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
@@ -222,15 +168,6 @@ def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
     assert turn.parts[1:] == ("\n", 1, "\n")
     talk.feed(Reply(answer("3")))
     assert talk.trace().answer == "3"
-
-
-def test_results_in_turns_of_the_assistant_have_one_each() -> None:
-    talk = session(results="assistant", grammar=with_calls(2), after_image="{image}Go on.")
-    talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
-    ask = talk.next()
-    assert isinstance(ask, Ask)
-    assert not ask.continues
-    assert [turn.parts for turn in ask.turns()][-2:] == [(1, "Go on."), (2, "Go on.")]
 
 
 class Painter:
@@ -291,13 +228,3 @@ def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
 def test_a_tool_that_returns_something_else_is_named(returned: object, said: str) -> None:
     with pytest.raises(ConfigError, match=f"the tool read_text returns {said}"):
         reading(returned, {"language": "en"})
-
-
-def test_pixels_that_a_tool_keeps_whole_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.reasoning.history.MAX_PIXELS", 1_000_000)
-    large = Image.new("RGB", (900, 900))
-    _, unit = reading(large, {"language": "en"}, crops="file")
-    assert isinstance(unit, Unit)
-    _, refused = reading(Result(images=[large, large]), {"language": "en"}, crops="file")
-    assert isinstance(refused, Rejected)
-    assert "million pixels" in refused.reason

@@ -28,7 +28,7 @@ def each_case(names: str | tuple[str, ...], values: Iterable[Any]) -> Callable[[
                         test(**_own(fixtures, number, patch), **row)
                 except (Exception, pytest.fail.Exception) as error:
                     failed[f"{number}: {row!r:.400}"] = f"{type(error).__name__}: {error}"
-            assert failed == {}
+            assert failed == {}, "\n".join(f"{case} -> {error}" for case, error in failed.items())
 
         signature = inspect.signature(test)
         kept = [each for name, each in signature.parameters.items() if name not in keys]

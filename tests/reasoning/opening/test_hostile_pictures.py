@@ -18,15 +18,14 @@ SIDE = 3000
 KINDS = [
     *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
     *(("JPEG", mode, {"progressive": progressive}) for mode in ("L", "RGB", "CMYK") for progressive in (False, True)),
-    ("JPEG", "RGB", {"progressive": True, "subsampling": 0}),
-    ("GIF", "P", {}),
+    ("JPEG", "RGB", {"progressive": True, "subsampling": 0}), ("GIF", "P", {}),
     *(("WEBP", mode, {"lossless": lossless}) for mode in ("RGB", "RGBA") for lossless in (False, True)),
     *(("BMP", mode, {}) for mode in ("1", "P", "RGB")),
     *(("TIFF", mode, {}) for mode in ("1", "L", "RGB", "CMYK", "F", "I", "I;16")),
     *(("TIFF", "RGB", {"compression": name}) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")),
     *(("PPM", mode, {}) for mode in ("1", "RGB", "I")),
     *(("AVIF", mode, {"speed": 10}) for mode in ("L", "RGB", "RGBA")),
-]
+]  # fmt: skip
 
 
 def resident(field: str) -> int:

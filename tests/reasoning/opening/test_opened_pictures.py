@@ -29,7 +29,6 @@ from virc.reasoning.resize import QWEN2, Grid
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 OF_FILES = msgspec.structs.replace(OURS, crops="file")
 SMALL = Grid(28, 3136, 63504)
-GREY = Image.new("RGB", (301, 17), "grey")
 
 
 @pytest.fixture(autouse=True)
@@ -121,15 +120,6 @@ def test_crops_of_files_are_counted_as_long_as_their_pixels_are_there() -> None:
 def test_a_file_that_claims_much_is_refused_by_its_header(name: str) -> None:
     with pytest.raises(DataError):
         opening.shown(COSTLY[name](), "it", OURS, QWEN2, of_client())
-
-
-def test_a_webp_is_priced_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which makes room for all pixels, four times over, where it is only opened."""
-    files = [encoded("WEBP", (301, 17), lossless=lossless) for lossless in (False, True)]
-    files += [encoded("WEBP", (301, 17), "RGBA"), encoded("WEBP", (301, 17), save_all=True, append_images=[GREY])]
-    monkeypatch.setattr(Image, "open", None)
-    found = [price(data, "it") for data in files]
-    assert [each and each.size for each in found] == [(301, 17)] * 4
 
 
 def test_a_file_that_needs_more_than_its_header_says_is_refused() -> None:
