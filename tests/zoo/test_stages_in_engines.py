@@ -39,7 +39,7 @@ STEPS = 2  # of a supervised stage
 SAMPLES = 2
 SMALL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1}
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
-      "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 128}  # fmt: skip
+      "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 512}  # fmt: skip
 UNCHECKED = {"validation": "null", "test_freq": "null"}
 """Of a stage that validates on rows which are not here."""
 
@@ -53,7 +53,7 @@ class Case(NamedTuple):
         more: settings beside those of all.
         judge: what the judge says.
         wide: whether its images are larger than `tiny` is shown.
-        data: rows by another name than that of the file.
+        data: rows by their name in `dataset_info.json`, in place of their file.
     """
 
     write: Callable[[Path], Path]
@@ -148,8 +148,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vision-g1", "round-2"): Case(rows.vision_g1, "prompts"),
     ("visreason", "instruct"): Case(tools.visreason),
     ("visreason", "pro"): Case(tools.visreason),
-    ("visrl", "boxes"): Case(stage_rows.visrl_boxes, data="demo_sft_data"),
-    ("visrl", "box-pairs"): Case(published_pairs.visrl, data="demo_rl_data"),
+    ("visrl", "boxes"): Case(stage_rows.visrl_boxes, data="published/demo_sft_data"),
+    ("visrl", "box-pairs"): Case(published_pairs.visrl, data="published/demo_rl_data"),
     ("visrl", "both-pairs"): Case(published_pairs.visrl, "pairs"),
     ("visual-rft", "detect"): Case(rows.visual_rft_detect, "batch"),
     ("visual-rft", "classify"): Case(rows.visual_rft_classify, "batch"),
@@ -184,7 +184,7 @@ def rows_of(case: Case, system: str, workspace: Path) -> str:
     folder = workspace / "data" / "published"
     file = case.write(folder)
     if case.form is None:
-        return str((file.with_name(case.data) if case.data else file).relative_to(workspace))
+        return case.data or str(file.relative_to(workspace))
     words = ("--system", system, "--to", "data/rows", "--name", "rows", "--format", case.form, "--workers", "1")
     done = workspaces.run(workspace, "data", "convert", str(file), *words)
     assert done.returncode == 0, done.stderr
