@@ -86,19 +86,6 @@ def test_one_damaged_row_is_found_and_left_out(
     virc("data", "check", tmp_path / "clean")
 
 
-def test_a_chat_protocol_in_the_folder_is_held_against_its_own_rows_alone(
-    set_: Crux, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine = copy(set_, tmp_path / "mine")
-    virc("data", "protocol", mine.dynamic, "--to", mine.folder / "virc_protocol.json")
-    capsys.readouterr()
-    virc("data", "check", mine.folder, "--json")
-    told = json.loads(capsys.readouterr().out)
-    why = {Path(dataset["file"]).name: dataset["why"] for dataset in told["datasets"]}
-    assert why[mine.dynamic.name] == "as virc_protocol.json says"
-    assert why[mine.fixed.name] == "as its name says"
-
-
 def test_units_of_the_trajectories_are_the_published_rl_rows(set_: Crux, tmp_path: Path) -> None:
     virc("data", "convert", set_.dynamic, "--format", "rl", "--embed", "--to", tmp_path / "rl")
     ours, published = rows_of(tmp_path / "rl" / f"{DYNAMIC}.parquet"), rows_of(set_.train)
