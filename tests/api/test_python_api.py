@@ -28,14 +28,14 @@ def test_importing_virc_loads_nothing_heavy() -> None:
     assert heavy == []
 
 
-@pytest.mark.parametrize("name", [each for each in virc.__all__ if each[0].islower()])
-def test_every_function_is_typed_and_documented(name: str) -> None:
-    function = getattr(virc, name)
-    signature = inspect.signature(function)
-    assert signature.return_annotation is not inspect.Signature.empty
-    assert all(each.annotation is not inspect.Signature.empty for each in signature.parameters.values())
-    assert "Args:" in function.__doc__
-    assert name in dir(virc)
+def test_every_function_is_typed_and_documented() -> None:
+    for name in [each for each in virc.__all__ if each[0].islower()]:
+        function = getattr(virc, name)
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not inspect.Signature.empty, name
+        assert all(each.annotation is not inspect.Signature.empty for each in signature.parameters.values()), name
+        assert "Args:" in function.__doc__, name
+        assert name in dir(virc)
 
 
 @pytest.mark.integration
@@ -55,11 +55,6 @@ def test_solve_takes_a_path_or_a_picture_in_memory() -> None:
     with virc.load("tiny") as model, Image.open(PICTURE) as image:
         for picture in (PICTURE, PICTURE.read_bytes(), image, np.asarray(image.convert("RGB"))):
             assert virc.solve(picture, QUESTION, model).answer == "73"
-
-
-def test_a_loaded_model_solves_several_problems() -> None:
-    with virc.load("tiny") as model:
-        assert [virc.solve(PICTURE, QUESTION, model).answer for _ in range(2)] == ["73", "73"]
         with pytest.raises(UsageError, match="chosen already"):
             virc.solve(PICTURE, QUESTION, model, device="cpu")
 

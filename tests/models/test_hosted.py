@@ -8,14 +8,10 @@ from virc.models import registry
 @pytest.mark.parametrize(
     ("name", "said", "typed"),
     [
-        ("gpt-4o", "OpenAI", "--endpoint https://api.openai.com/v1 --model gpt-4o"),
         ("GPT-5", "OpenAI", "--model GPT-5"),
-        ("o3", "OpenAI", "api.openai.com"),
         ("claude-sonnet-4", "Anthropic", "api.anthropic.com"),
-        ("gemini-2.5-pro", "Google", "generativelanguage"),
         ("openai/gpt-4o", "OpenRouter", "openrouter.ai"),
         ("qwen2.5vl:7b", "Ollama", "--endpoint http://localhost:11434/v1 --model qwen2.5vl:7b"),
-        ("library/llava:latest", "Ollama", "localhost:11434"),
     ],
 )
 def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: str) -> None:
@@ -26,9 +22,6 @@ def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: 
     assert typed in hint
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ViRC-7B", "Qwen/Qwen2.5-VL-7B-Instruct", "models/my-gpt-4", "o30-model", "runs/a@100", r"C:\models\a:b", "tiny"],
-)
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-VL-7B-Instruct", "models/my-gpt-4", r"C:\models\a:b"])
 def test_other_names_may_be_models_of_this_machine(name: str) -> None:
     assert registry.elsewhere_hint(name) is None

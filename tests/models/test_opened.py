@@ -1,6 +1,5 @@
 """How a model is opened: by which family it is asked, where it runs, and how it is found out how it counts boxes."""
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError, EngineError, NetworkError, VircError
+from virc.core.errors import ConfigError, EngineError, NetworkError
 from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
 from virc.families import registry as families
@@ -22,9 +21,6 @@ from virc.probing import result
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import FILE_NAME, own_protocol
-from virc.reasoning.resize import QWEN2, Grid
-from virc.systems import registry as systems
-from virc.systems.speech import OWN_WORDS
 from virc.tools import registry as tools
 
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
@@ -102,25 +98,8 @@ def test_a_server_that_was_away_is_asked_again(tmp_path: Path, monkeypatch: pyte
     assert len(asks.calls) == 2
 
 
-def test_what_is_kept_without_boxes_does_not_tell_how_they_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asks = Asks(monkeypatch, tmp_path, FOUND)
-    result.keep(BEFORE)
-    assert uncalibrated().settled(native=False).coordinates == "thousand"
-    assert len(asks.calls) == 1
-
-
 @pytest.mark.parametrize(
-    ("sizes", "shown"),
-    [
-        ([(500, 100), (600, 100)], True),
-        ([(601, 1), (5, 5)], False),  # longer than it is known to see
-        ([(5, 5), (1, 601)], False),
-        ([(400, 250)], True),
-        ([(5, 5), (400, 251)], False),  # larger than it is known to see
-        ([], True),
-    ],
+    ("sizes", "shown"), [([(500, 100), (600, 100)], True), ([(601, 1), (5, 5)], False), ([(5, 5), (400, 251)], False)]
 )
 def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     sizes: list[tuple[int, int]], shown: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,10 +114,8 @@ def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     ("names", "model", "family", "why", "known"),
     [
         (("C:\\models\\qwen3-vl\\weights",), "mine", "qwen3-vl", "its server says C:\\models\\qwen3-vl\\weights", True),
-        (("org/qwen2.5-vl/qwen3-vl-8b",), "mine", "qwen3-vl", "its server says org/qwen2.5-vl/qwen3-vl-8b", True),
-        (("nobody", "qwen3-vl"), "mine", "qwen3-vl", "its server says qwen3-vl", True),
         (("qwen3-vl",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", True),
-        (("nobody",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", False),  # anybody may have chosen it
+        (("nobody",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", False),
         ((), "mine", "unknown", "its name tells nothing", False),
     ],
 )
@@ -147,13 +124,6 @@ def test_what_tells_the_family_of_a_served_model(
 ) -> None:
     found = load._family_at(None, SimpleNamespace(model=model), Identity(names))  # type: ignore[arg-type]
     assert (found[0].name, *found[1:]) == (family, why, known)
-
-
-def test_a_family_of_ones_own_may_leave_open_how_boxes_are_counted(tmp_path: Path) -> None:
-    for text, known in (("", False), ("coordinates: unit\n", True)):
-        (file := tmp_path / "own.yaml").write_text(f"name: own\nabout: mine\n{text}")
-        found = load._family_at(str(file), SimpleNamespace(model="m"), Identity())  # type: ignore[arg-type]
-        assert (found[0].name, *found[1:]) == ("own", "as chosen", known)
 
 
 @pytest.mark.parametrize(
@@ -186,14 +156,7 @@ def test_a_server_that_shows_all_at_one_size_makes_pixels_meaningless(unit: Any,
         load._grid_at(server, families.UNKNOWN, probed, Choice())
 
 
-def test_chosen_sizes_are_sent_and_warned_of() -> None:
-    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="--endpoint X")
-    grid, (said,) = load._grid_at(server, families.get("qwen2.5-vl"), None, Choice(max_pixels=9000))
-    assert (grid.max_pixels, grid.longest) == (9000, None)
-    assert said == "boxes are wrong where this server scales pictures down: `virc doctor --endpoint X` finds out"
-
-
-@pytest.mark.parametrize("model", [None, "tiny"])
+@pytest.mark.parametrize("model", [None])
 @pytest.mark.parametrize("protocol", [None, "default"])
 def test_a_model_that_a_server_here_has_loaded_is_asked_there(
     model: str | None, protocol: str | None, monkeypatch: pytest.MonkeyPatch
@@ -230,90 +193,11 @@ def test_a_model_that_a_server_here_has_loaded_is_asked_there(
     ]
 
 
-@pytest.mark.parametrize(("gguf", "adapter"), [(False, True), (True, False), (False, False)])
-def test_what_a_model_was_loaded_from_is_recorded(gguf: bool, adapter: bool, tmp_path: Path) -> None:
-    weights: Any = SimpleNamespace(
-        name="m", folder=tmp_path / "m", adapter=tmp_path / "a" if adapter else None,
-        gguf=SimpleNamespace(file=tmp_path / "m" / "m.gguf") if gguf else None,
-    )  # fmt: skip
-    found = load.loaded_from(weights)
-    assert found.folder == str(tmp_path / "m" / "m.gguf" if gguf else tmp_path / "m")
-    assert (found.adapter, found.run) == (str(tmp_path / "a") if adapter else None, None)
-
-
-def test_a_gguf_file_is_known_by_what_it_says_of_itself(tmp_path: Path) -> None:
-    (file := tmp_path / "m.gguf").write_bytes(b"12345")
-    gguf: Any = SimpleNamespace(file=file, vision=file, name="Qwen3-VL-8B", model_type=None)
-    weights = Weights("m", tmp_path, gguf=gguf)
-    family, why = load._family_here(weights, None)
-    assert (family.name, why) == ("qwen3-vl", "by the name Qwen3-VL-8B")
-    asked = load._weights_to_ask(weights)
-    assert (asked.endpoint, asked.model, asked.weights) == (str(file), "m", f"5 {file.stat().st_mtime_ns}")
-
-
-@pytest.mark.parametrize("changed", ["m.gguf", "mmproj.gguf"])
-def test_a_file_that_was_written_anew_is_another_model(changed: str, tmp_path: Path) -> None:
-    for name in ("m.gguf", "mmproj.gguf"):
-        (tmp_path / name).write_bytes(b"12345")
-    gguf: Any = SimpleNamespace(file=tmp_path / "m.gguf", vision=tmp_path / "mmproj.gguf")
-    weights = Weights("m", tmp_path, gguf=gguf)
-    before = local_server.fingerprint(weights)
-    assert local_server.fingerprint(weights) == before
-    os.utime(tmp_path / changed, ns=(1, 1))
-    assert local_server.fingerprint(weights) != before
-
-
-def test_an_endpoint_gets_all_that_was_chosen_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = list[Any]()
-
-    def backend(*given: object, **named: object) -> Any:
-        made.append((given, named))
-        raise NetworkError("away")
-
-    monkeypatch.setattr("virc.backends.openai.backend.OpenAIBackend", backend)
-    choice = Choice("m", "http://a/v1", "k", max_pixels=9000, timeout=7.0, headers="A: b", num_ctx=5)
-    with pytest.raises(NetworkError, match="away"):
-        load.open_model(choice)
-    given = ("http://a/v1", "m", "k", 7.0, QWEN2.limited(9000))
-    assert made == [(given, {"headers": "A: b", "num_ctx": 5})]
-    with pytest.raises(VircError, match="nosuch"):
-        load.open_model(msgspec.structs.replace(choice, family="nosuch"))
-    assert len(made) == 1  # nobody is asked
-
-
-def test_tools_that_were_chosen_are_looked_for_beside_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, system = list[Any](), systems.get("virc")
-    monkeypatch.setattr(chat_protocol, "offering", lambda *each: given.append(each) or OWN)
-    for each in (None, system):
-        load._with_tools(ChatProtocol(OWN), each, Choice(tools=("./mine.py",)))
-    assert given == [(OWN, ("./mine.py",), None), (OWN, ("./mine.py",), system.file.parent)]
-
-
-def test_a_system_that_is_chosen_is_that_of_the_served_model(tmp_path: Path) -> None:
-    server: Any = SimpleNamespace(model="mine", root=None, published_protocol=lambda: OWN)
-    for system in ("virc", "tiny"):
-        assert load.protocol_of(server, tmp_path, Choice(system=system))[0] == systems.get(system)
-    assert load.protocol_of(server, tmp_path, Choice())[0] is None
-
-
-def test_a_served_model_that_is_asked_in_our_own_words_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    spoken = ChatProtocol(msgspec.structs.replace(OWN, name=OWN_WORDS))
-    monkeypatch.setattr(load, "protocol_of", lambda *_: (None, spoken, "it says so"))
-    setup = load._prompt_setup_at(SimpleNamespace(model="m"), Choice(), Path())  # type: ignore[arg-type]
-    assert (setup.why, setup.warnings) == (
-        "it says so", ("m is asked in our own words, which it was not trained with",),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (LateError(), "127.0.0.1:9 did not answer within 0.5 s"),
-        (OSError("Connection refused"), "nothing listens on 127.0.0.1:9"),
-        (ValueError("no HTTP"), "127.0.0.1:9 does not list its models"),
-        ((500, []), "127.0.0.1:9 does not list its models"),
         ((200, []), "127.0.0.1:9 serves nothing, not tiny"),
-        ((200, [{"id": "a"}, {"id": "b"}]), "127.0.0.1:9 serves a, b, not tiny"),
         ((200, [{"id": "a"}, {"id": "tiny", "virc_weights": "0"}]), "127.0.0.1:9 serves another a, tiny"),
         (
             (200, [{"id": "a"}, {"id": "b", "virc_weights": "ours"}]),
@@ -343,77 +227,11 @@ def test_a_server_here_is_used_for_these_very_files_alone(
         assert local_server.find(weights, None, 9)[0] == local_server.Entry("http://127.0.0.1:9/v1", "b")
 
 
-def test_other_files_are_other_weights(tmp_path: Path) -> None:
-    for name in ("base", "adapter"):
-        (tmp_path / name).mkdir()
-    for name in ("base/config.json", "base/a.safetensors", "base/notes.txt", "adapter/a.safetensors"):
-        (tmp_path / name).write_text("one")
-    weights = Weights("m", tmp_path / "base", adapter=tmp_path / "adapter")
-    found = {local_server.fingerprint(weights), local_server.fingerprint(Weights("m", tmp_path / "base"))}
-    for name, number in (("base/a.safetensors", 3), ("adapter/a.safetensors", 4), ("base/notes.txt", 4)):
-        (tmp_path / name).write_text("other")
-        found.add(local_server.fingerprint(weights))
-        assert len(found) == number
-
-
-def test_llama_cpp_gets_the_file_that_was_named_and_no_adapter(tmp_path: Path) -> None:
-    file: Any = SimpleNamespace()
-    assert load.gguf_of(Weights("m", tmp_path, gguf=file)) is file
-    with pytest.raises(ConfigError, match="m is an adapter, which llama"):
-        load.gguf_of(Weights("m", EMBEDDED_FOLDER, adapter=tmp_path))
-    with pytest.raises(ConfigError, match="holds no GGUF file, or several"):
-        load.gguf_of(Weights("m", tmp_path))
-    assert load.gguf_of(Weights("tiny", EMBEDDED_FOLDER)).file.parent == EMBEDDED_FOLDER
-
-
 def test_a_gguf_file_is_of_the_system_that_was_asked_for_whatever_its_name(tmp_path: Path) -> None:
     for name, to in (("tiny-F32.gguf", "other.gguf"), ("mmproj-tiny-F32.gguf", "mmproj-other.gguf")):
         (tmp_path / to).symlink_to(EMBEDDED_FOLDER / name)
     found = [registry.find(str(tmp_path / "other.gguf"), tmp_path, each, with_gguf=True) for each in ("deepeyes", None)]
     assert [each.system and each.system.name for each in found] == ["deepeyes", "tiny"]  # by the name in the file
-
-
-@pytest.mark.parametrize("native", [False, True])
-def test_a_model_of_no_family_is_prompted_with_room_to_think(native: bool) -> None:
-    protocol = families.protocol(families.UNKNOWN, native=native)
-    assert (protocol.sampling.max_tokens, protocol.repeat_limit, protocol.crops) == (4096, 0, "file")
-    assert bool(protocol.schemas) is native
-    assert ("<tool_call>" in protocol.system) is not native
-
-
-@pytest.mark.parametrize("listed", [True, False])
-def test_what_was_found_of_boxes_limits_what_is_sent(
-    listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Asks(monkeypatch, tmp_path, msgspec.structs.replace(FOUND, coordinates="pixel", longest=600, max_pixels=100_000))
-    backend: Any = SimpleNamespace(
-        model="m", endpoint="http://a/v1", grid=Grid(max_pixels=900_000), needs_sizes=False, is_listed=listed,
-        listed="a, b", at_once=3, answers=bool, move=print, context=None, calibrate=None,
-    )  # fmt: skip
-    spoken = ChatProtocol(families.protocol(families.UNKNOWN))
-    setup = load.PromptSetup(spoken, "why", "unknown", ("w",), context=99, unknown=BEFORE)
-    opened = load._opened_at(backend, Choice(), setup)
-    unlisted = "http://a/v1 does not list m: it serves a, b"
-    assert opened.warnings == (("w",) if listed else (unlisted, "w"))
-    assert (opened.at_once, opened.context, opened.family, opened.coordinates) == (3, 99, "unknown", None)
-    assert (opened.answers, opened.move, backend.calibrate) == (bool, print, opened.calibration)
-    assert opened.reading().coordinates == opened.coordinates == "pixel"
-    assert (backend.grid.max_pixels, backend.grid.longest, backend.needs_sizes) == (100_000, 600, True)
-    asked, known = list[Any](), msgspec.structs.replace(setup, unknown=None)
-    monkeypatch.setattr("virc.probing.identity.identify", lambda _: Identity())
-    monkeypatch.setattr(load, "_stock_setup_at", lambda *given, **named: asked.append((given[3], named)) or known)
-    assert opened.settled().calibration is None
-    assert asked == [(opened.calibration and opened.calibration.found, {"settled": True})]
-    later = load._opened_at(backend, Choice(), known)
-    assert (later.calibration, later.settle, backend.calibrate) == (None, None, opened.calibration)
-    assert later.settled() is later
-    assert later.coordinates == spoken.protocol.coordinates
-
-
-def test_a_model_that_is_asked_in_our_own_words_is_warned_of() -> None:
-    spoken = ChatProtocol(msgspec.structs.replace(OWN, name=OWN_WORDS))
-    (said,) = load._untrained(spoken, "m", Choice(protocol="default"))
-    assert said == "m is asked in our own words, which it was not trained with"
 
 
 def test_a_hub_id_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,13 +240,6 @@ def test_a_hub_id_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     for root, place in (("org/name", ""), (str(tmp_path / "org/name"), str(tmp_path / "org/name" / FILE_NAME))):
         assert chat_protocol.of_endpoint(ServedModel("m", root), tmp_path)[1] == place
-
-
-@pytest.mark.parametrize("unit", ["pixel", "thousand", "unit"])
-def test_the_tools_of_a_model_of_no_family_are_told_in_its_unit(unit: Any) -> None:
-    protocol = families.protocol(families.UNKNOWN, unit, "corners_yx", native=True)
-    assert [*protocol.schemas] == [*tools.schemas(("crop_image", "scale_image"), unit)]
-    assert (protocol.coordinates, protocol.box) == (unit, "corners_yx")
 
 
 def test_no_path_in_a_chat_protocol_of_a_gguf_file_is_followed(tmp_path: Path) -> None:
