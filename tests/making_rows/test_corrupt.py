@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
 from PIL import Image
 from support.servers import Body, images_of, serve
 from support.tables import each_case
@@ -18,7 +17,7 @@ from support.tables import each_case
 from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
-from virc_zoo.vicrit.operators.corrupt import UnfitError, by_rules, changed
+from virc_zoo.vicrit.operators.corrupt import UnfitError, by_rules
 
 CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
 
@@ -80,50 +79,18 @@ def test_comparing_the_texts_finds_one_change(tmp_path: Path) -> None:
     [
         ("number", "Ten men.", {"Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}),
         ("number", "One man has one dog.", set()),
-        ("number", "A two-door car.", set()),
         ("colour", "A RED door.", {"Blue", "Green", "Yellow", "Black", "White", "Brown", "Grey", "Pink", "Purple"}),
-        ("colour", "A redder door and a red's.", set()),
         ("place", "He left. It stands to the left of him.", {"the right"}),
-        ("place", "He left, and he was right.", set()),
-        ("place", "An upper shelf.", set()),
-        ("place", "It is above the sofa and below the roof.", set()),
-        ("place", "It is in front of\nthe sofa.", {"behind"}),
-        ("attribute", "A full glass.", set()),
-        ("attribute", "The full glass.", {"empty"}),
-        ("attribute", "An empty glass.", set()),
-        ("attribute", "A tall man and a tall woman.", set()),
-        ("attribute", "A tall man and a short woman.", set()),
-        ("attribute", "", set()),
+        ("place", "He left, and he was right.", set()), ("place", "It is in front of\nthe sofa.", {"behind"}),
+        ("attribute", "The full glass.", {"empty"}), ("attribute", "A tall man and a tall woman.", set()),
     ],
-)
+)  # fmt: skip
 def test_rules_change_words_of_their_kind(kind: Any, text: str, expected: set[str]) -> None:
     found = set()
     for seed in range(80):
         with suppress(UnfitError):
             found.add(by_rules(text, [kind], Random(seed))[1].replacement)
     assert found == expected
-
-
-@each_case(
-    ("text", "original", "replacement", "rule"),
-    [
-        ("a red car", "red", "red", "nothing changed"),
-        ("a red car", "red", "RED", "nothing changed"),
-        ("a red car", "red", " ", "nothing changed"),
-        ("a red car", "", "blue", "nothing changed"),
-        ("a red car", "green", "blue", "phrase not there once"),
-        ("a red car, a red van", "red", "blue", "phrase not there once"),
-        ("a redder car", "red", "blue", "phrase not there once"),
-        ("a red car, a blue van", "red", "blue", "answer not there once"),
-        ("a large red car", "large red car", "red car", "not one change"),
-        ("it is so", "it is so", "a b c d e f g", "phrase too long"),
-    ],
-)
-def test_a_change_that_cannot_be_found_is_refused(text: str, original: str, replacement: str, rule: str) -> None:
-    with pytest.raises(UnfitError) as caught:
-        changed(text, original, replacement)
-    assert caught.value.rule == rule
-    assert rule != "phrase not there once" or caught.value.why.startswith(f"{original!r} stands ")
 
 
 def proposal(*pairs: tuple[str, str]) -> str:
@@ -142,30 +109,12 @@ def test_a_teacher_sees_the_picture_and_changes_a_noun(tmp_path: Path) -> None:
 @each_case(
     ("reply", "rule"),
     [
-        ("I cannot.", "no such JSON"),
-        ("{}", "no such JSON"),
-        ('{"changes": []}', "no such JSON"),
-        ('{"changes": [{"original": "red"}]}', "no such JSON"),
-        ("{" * 3000 + "}", "no such JSON"),
+        ("I cannot.", "no such JSON"), ('{"changes": []}', "no such JSON"), ("{" * 3000 + "}", "no such JSON"),
         (proposal(("red", "blue"), ("large", "small")), "too many changes"),
         (proposal(("green", "blue")), "phrase not there once"),
-        (proposal(("red", "wooden")), "answer not there once"),
     ],
-)
+)  # fmt: skip
 def test_replies_that_do_not_fit_leave_the_row_out(tmp_path: Path, reply: str, rule: str) -> None:
     rows, _ = by_model(tmp_path, rows_file(tmp_path, CAPTION), reply, kinds=["colour"])
     assert rows == []
     assert rules(tmp_path) == {rule: 1}
-
-
-def test_faults_of_an_answer_are_added_beside_it(tmp_path: Path) -> None:
-    rows = rows_file(tmp_path, "", question="What is there?", answer="Two red cars and a dog.")
-    (row,), (body,) = by_model(tmp_path, rows, proposal(("red", "blue"), ("dog", "cat")), column="answer", most=5)
-    assert (row["question"], row["answer"]) == ("What is there?", "Two red cars and a dog.")
-    assert row["corrupted"] == "Two blue cars and a cat."
-    assert [row["corrupted"][each["start"] : each["end"]] for each in row["changes"]] == ["blue", "cat"]
-    assert "What is there?" in json.dumps(body)
-    assert "wrong in 1 to 5 places, by changing a " in json.dumps(body)
-    (folder := tmp_path / "one").mkdir()
-    (row,), _ = by_model(folder, rows, proposal(("red", "blue")), column="answer", most=5)
-    assert (row["corrupted"], row["answer"]) == ("Two blue cars and a dog.", "Two red cars and a dog.")

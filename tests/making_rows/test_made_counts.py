@@ -115,14 +115,10 @@ def line(n: int, **more: Any) -> Line:
 @each_case(
     ("content", "says"),
     [
-        (b'{"schema": "other"}\n', "is not the progress of virc data make"), (b"[1]\n", "is not the progress of virc"),
-        (b"nonsense\n", "is not the progress of virc"), (b"\n", "is not the progress of virc"),
+        (b'{"schema": "other"}\n', "is not the progress of virc data make"),
+        (b"nonsense\n", "is not the progress of virc"),
         (encoded({"schema": "virc.data.make.progress/1", **HEAD}) + b'\n{"n": "x"}\n', "is damaged: "),
         (encoded({"schema": "virc.data.make.progress/1", **HEAD, "seed": 1}) + b"\n", "was begun with seed 1, not 0"),
-        (encoded({"schema": "virc.data.make.progress/1", **HEAD, "files": {}}) + b"\n",
-         "was begun with files {}, not null"),
-        (encoded({"schema": "virc.data.make.progress/1", "operator": "mine", "seed": 0}) + b"\n",
-         'was begun with options null, not {"a":1}'),
     ],
 )  # fmt: skip
 def test_a_progress_file_of_something_else_is_refused_and_stays(content: bytes, says: str, tmp_path: Path) -> None:
@@ -134,6 +130,22 @@ def test_a_progress_file_of_something_else_is_refused_and_stays(content: bytes, 
     hint = "choose another --to" if "not the progress" in says else f"rm {file} "
     assert hint in (refused.value.hint or "")
     assert file.read_bytes() == content
+
+
+def test_a_line_that_is_not_whole_is_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "new.jsonl.progress"
+    with Progress(file, HEAD, safe=False) as progress:
+        progress.add(line(1))
+    whole = file.read_bytes()
+    file.write_bytes(whole + encoded(line(2))[:-1])
+    with Progress(file, HEAD, safe=False) as progress:
+        assert (progress.last, progress.resumed) == (1, 1)
+        progress.add(line(2))
+    assert file.read_bytes() == whole + encoded(line(2)) + b"\n"
+    file.write_bytes(whole[:20])  # not even its head
+    with Progress(file, HEAD, safe=False) as progress:
+        progress.add(line(1))
+    assert file.read_bytes() == whole
 
 
 def test_rows_that_cannot_be_written_leave_the_file_before_them(tmp_path: Path) -> None:
@@ -151,19 +163,3 @@ def test_rows_that_cannot_be_written_leave_the_file_before_them(tmp_path: Path) 
     with pytest.raises(VircError, match=f"cannot write {tmp_path / 'taken'}: "):
         write_lines(tmp_path / "taken", [b"1"])
     assert sorted(tmp_path.iterdir()) == [file, tmp_path / "taken"]
-
-
-def test_a_line_that_is_not_whole_is_written_again(tmp_path: Path) -> None:
-    file = tmp_path / "new.jsonl.progress"
-    with Progress(file, HEAD, safe=False) as progress:
-        progress.add(line(1))
-    whole = file.read_bytes()
-    file.write_bytes(whole + encoded(line(2))[:-1])
-    with Progress(file, HEAD, safe=False) as progress:
-        assert (progress.last, progress.resumed) == (1, 1)
-        progress.add(line(2))
-    assert file.read_bytes() == whole + encoded(line(2)) + b"\n"
-    file.write_bytes(whole[:20])  # not even its head
-    with Progress(file, HEAD, safe=False) as progress:
-        progress.add(line(1))
-    assert file.read_bytes() == whole

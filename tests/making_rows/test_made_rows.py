@@ -1,9 +1,6 @@
 """Rows that are made: their order, columns, pictures and ids, what is left out, and what is refused."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +9,11 @@ import pytest
 from making_rows.made import picture, read_rows, write_rows
 from PIL import Image
 from support.called import virc
-from support.entry import ROOT
 from support.tables import each_case
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.core.tables import parquet
-from virc.data.make import run as making
 from virc.data.make.run import make
 
 OPERATOR = '''
@@ -97,21 +92,6 @@ def test_rows_of_any_format_keep_their_columns(ending: str, tmp_path: Path) -> N
     assert found == [{key: str(value) for key, value in row.items()} for row in rows if row["level"] > 2]
 
 
-def test_pictures_within_parquet_become_files(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    picture(tmp_path / "a.png")
-    data = (tmp_path / "a.png").read_bytes()
-    columns, paths = {"level": 1, "question": "?"}, (None, "there/photo.png")
-    table = pyarrow.Table.from_pylist([
-        {"id": at, "image": {"bytes": data + bytes([at]), "path": path}, **columns} for at, path in enumerate(paths)
-    ])  # fmt: skip
-    parquet.load().write_table(table, tmp_path / "rows.parquet")
-    make("select", [str(tmp_path / "rows.parquet")], tmp_path / "to" / "new.jsonl", {"column": "level"})
-    names = [row["image"] for row in read_rows(tmp_path / "to" / "new.jsonl")]
-    assert [(tmp_path / "to" / name).read_bytes() for name in names] == [data + b"\0", data + b"\1"]
-    assert names[1] == "there/photo.png"
-
-
 def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:
     there = tmp_path / "rows"
     names = [picture(there / "a.PNG", 1), "../b.png", str(tmp_path / "c.png"), "https://example.com/d.png", "gone.png"]
@@ -129,16 +109,6 @@ def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:
     assert (tmp_path / "to" / found[1]).read_bytes() == (tmp_path / "b.png").read_bytes()
     assert found[2:] == names[2:]
     assert not any(".." in name for name in found)
-
-
-def test_rows_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"id": 1, "level": 1}\nnonsense\n\n[1]\n{"id": 2, "level": 2}\n')
-    fields = make("select", [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl", {"column": "level"})
-    assert (fields["kept"], fields["left_out"]) == (2, {"unreadable": 2})
-    left_out = read_rows(tmp_path / "new.jsonl.left_out")
-    assert [(row["id"], row["row"], "not JSON" in row["why"], "object" in row["why"]) for row in left_out] == [
-        (2, 2, True, False), (3, 3, False, True),
-    ]  # fmt: skip
 
 
 def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
@@ -171,43 +141,6 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
     assert {path.name for path in (tmp_path / "to").iterdir() if path.suffix != ".png"} == {
         "new.jsonl", "new.jsonl.left_out", "new.heldout.jsonl", "new_images"
     }  # fmt: skip
-
-
-@each_case("at", [1, 2, 3])
-def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
-    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After it was interrupted in a step, or as its rows were put in place."""
-    file = str(write_rows(tmp_path / "rows.jsonl", LEVELS))
-    steps = [f"- operator: {name}\n  column: level\n" for name in ("select", "curriculum", "select")]
-    (tmp_path / "steps.yaml").write_text("".join(steps) + "  min: 1\n")
-    done: list[str] = []
-
-    def run(job: Any, report: Any) -> Any:
-        if len(done) == at:
-            done.append("interrupted")
-            raise KeyboardInterrupt
-        done.append(job.operator.name)
-        return real_run(job, report)
-
-    def write_lines(path: Path, lines: Any) -> None:
-        if len(done) == at:
-            done.append("interrupted")
-            raise KeyboardInterrupt
-        real_lines(path, lines)
-
-    real_run, real_lines = making.run, making.write_lines
-    monkeypatch.setattr(making, "run", run)
-    monkeypatch.setattr(making, "write_lines", write_lines)
-    command = (str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl")
-    with pytest.raises(KeyboardInterrupt):
-        make(*command)
-    assert not (tmp_path / "to" / "new.jsonl").exists()
-    fields = make(*command)
-    done.remove("interrupted")
-    assert done == ["select", "curriculum", "select"]
-    assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 16, {"3 select: min": 4})
-    assert [row["level"] for row in read_rows(tmp_path / "to" / "new.jsonl")] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
@@ -251,19 +184,14 @@ def test_a_continued_run_refuses_what_has_changed(
     ("operator", "to", "options", "said"),
     [
         ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
-        ("gone.py", "new.jsonl", {}, "there is no operator 'gone.py'"),
         ("select", "new.json", {"column": "level"}, "does not end with .jsonl"),
-        ("mix", "new.jsonl", {"column": "level", "weights": {"0": 1, "9": 1}}, "weights names '9', which no row has"),
         ("select", "new.jsonl", {}, "select: column is missing"),
         ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
         ("select", "new.jsonl", {"column": "level", "min": "x"}, "select: min must be a number or null, not 'x'"),
-        ("select", "new.jsonl", {"column": "level", "seed": "x"}, "seed must be a whole number, not 'x'"),
-        ("select", "new.csv", {"column": "level"}, "does not end with .jsonl"),
         ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
         ("select", "there.jsonl", {"column": "level"}, "is there already"),
         ("select", "a\0b.jsonl", {"column": "level"}, "cannot write"),
         ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
-        ("mix", "new.jsonl", {"weights": [1, 2]}, "there are 2 weights for 1 sources with rows"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -281,29 +209,6 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert "\n" not in refused.value.message
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert len(file.read_text().splitlines()) == 20
-
-
-@pytest.mark.integration
-def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
-    package, info = tmp_path / "site" / "turner", tmp_path / "site" / "turner-1.0.dist-info"
-    for folder in (package, info):
-        folder.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "turning.py").write_text(OPERATOR)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: turner\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[virc.operators]\nturning = turner.turning\n")
-    picture(tmp_path / "a.png")
-    write_rows(tmp_path / "rows.jsonl", [{"id": 1, "image": "a.png"}])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (package.parent, ROOT, ROOT / "recipes")))}
-
-    def called(*words: str) -> str:
-        command = [sys.executable, "-m", "virc_cli", "data", "make", *words]
-        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-
-    assert "turning     Turn pictures, and say by how much." in called("ls")
-    assert "turns   [1, 2]   one of these quarters is drawn." in called("ls", "turning")
-    assert json.loads(called("turning", "rows.jsonl", "--to", "new.jsonl", "--set", "turns=[2]", "--json"))["made"] == 2
-    assert [row["quarters"] for row in read_rows(tmp_path / "new.jsonl")] == [2, 0]
 
 
 @pytest.fixture

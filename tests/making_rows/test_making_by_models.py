@@ -11,7 +11,7 @@ import pytest
 from making_rows.made import picture, read_rows, write_rows
 from support.servers import Body, Server, serve
 
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError, VircError
 from virc.core.events import Event, Reporter
 from virc.data.make.run import make
 from virc.solving.one import SolveConfig
@@ -163,25 +163,3 @@ def test_rows_that_a_model_failed_are_done_again(home: Path) -> None:
         assert not (home / "new.jsonl").exists()
         failing = False
         assert caption(home, server.url)["kept"] == 6
-
-
-def test_offline_no_picture_is_fetched_for_a_model(server: Server, home: Path) -> None:
-    rows = write_rows(home / "far.jsonl", [{"id": 1, "image": f"{server.url}/far.png", "question": "?"}])
-    events, options = list[Event](), {"steps": {"said": {"prompt": "?"}}}
-    with pytest.raises(VircError):
-        make("teacher", [str(rows)], home / "n.jsonl", options, setup=at(server.url), report=Reporter(events.append))
-    assert "offline" in " ".join(event.text for event in events)
-
-
-def test_roles_of_a_list_go_to_the_operators_that_have_them(server: Server, home: Path) -> None:
-    (home / "s.yaml").write_text(
-        f"- {{operator: select, column: id, contains: '3'}}\n- operator: {home}/caption.py\n"
-        "- {operator: select, column: id}\n"
-    )
-    steps = str(home / "s.yaml")
-    given = {"setup": at(None), "roles": {"eyes": server.url, "editor": server.url}}
-    fields = make(steps, [str(home / "rows.jsonl")], home / "new.jsonl", **given)  # type: ignore[arg-type]
-    assert (fields["rows"], fields["made"], fields["replies"]) == (6, 1, 3)
-    assert fields["tokens"]["prompt"] > fields["tokens"]["completion"] > 0
-    with pytest.raises(UsageError, match="--role nose: no operator of"):
-        make(steps, [str(home / "rows.jsonl")], home / "n.jsonl", roles={"nose": server.url})

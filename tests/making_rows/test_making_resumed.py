@@ -30,24 +30,8 @@ def _other_model(home: Path, given: dict[str, Any]) -> None:
     given["model"] = "other"
 
 
-def _other_turns(home: Path, given: dict[str, Any]) -> None:
-    given["max_turns"] = 5
-
-
 def _other_file(home: Path, given: dict[str, Any]) -> None:
     (home / "words.txt").write_text("two")
-
-
-def _other_listed_file(home: Path, given: dict[str, Any]) -> None:
-    (home / "listed.txt").write_text("two")
-
-
-def _other(name: str, value: object) -> Callable[[Path, dict[str, Any]], None]:
-    return lambda _, given: given["choice"].update({name: value})
-
-
-def _other_protocol(home: Path, given: dict[str, Any]) -> None:
-    given["protocol"] = "default"
 
 
 def _other_seed(home: Path, given: dict[str, Any]) -> None:
@@ -58,16 +42,10 @@ def _other_seed(home: Path, given: dict[str, Any]) -> None:
     ("change", "says"),
     [
         (_other_model, 'was begun with models {"eyes":"one","editor":"one"}'),
-        (_other_turns, 'was begun with asked {"max_turns":16'),
         (_other_file, "was begun with files"),
-        (_other_listed_file, "was begun with files"),
-        (_other("max_pixels", 50_000), "was begun with asked"),
-        (_other("family", "qwen2.5-vl"), "was begun with asked"),
-        (_other("system", "deepeyes"), "was begun with asked"),
-        (_other_protocol, "was begun with asked"),
         (_other_seed, "was begun with seed 0, not 7"),
     ],
-)
+)  # fmt: skip
 def test_rows_of_other_settings_are_not_mixed(
     change: Callable[[Path, dict[str, Any]], None], says: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,27 +97,3 @@ def test_what_was_paid_is_on_disk_and_a_torn_last_line_is_cut(home: Path) -> Non
         plugins.loaded.cache_clear()
         assert caption(home, server.url)["kept"] == 6
         assert len(on_disk) == 6 * 3
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "more"),
-    [
-        ("", "", 0),
-        ("temperature=0.7", "temperature=0.6", 2),
-        ("0.7)", "0.7, max_tokens=9)", 2),
-        ("Describe", "Portrays", 2),
-        ("means.image(row, 0)", "means.image(row, 0).resize((8, 8))", 2),
-        ('f"Describe {row.id}.", means.image(row, 0)', 'means.image(row, 0), f"Describe {row.id}."', 2),
-    ],
-)
-def test_a_kept_reply_is_that_of_the_same_request(was: str, now: str, more: int, home: Path) -> None:
-    write_rows(home / "rows.jsonl", read_rows(home / "rows.jsonl")[:1])
-    text = (home / "caption.py").read_text()
-    with serve(reply) as server:
-        (home / "caption.py").write_text(text.replace('row.fields.get("stop")', "True"))
-        with pytest.raises(ConfigError, match="fails: KeyError"):
-            caption(home, server.url, at_once=1)
-        (home / "caption.py").write_text(text.replace(was, now))
-        plugins.loaded.cache_clear()
-        assert caption(home, server.url, at_once=1)["kept"] == 1
-        assert len(server.chats()) == 3 + more

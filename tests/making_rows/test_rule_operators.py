@@ -1,6 +1,5 @@
 """Operators without models: which rows they keep, in which order, and why others are left out."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,14 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "pass_rate", "min": 0.2, "max": 0.9}, "b", {"min": 1, "max": 1, "missing": 1}),
     ({"column": "pass_rate", "max": 0.9, "missing": True}, "abd", {"max": 1}),
     ({"column": "level", "equal": "hard"}, "b", {"equal": 3}),
-    ({"column": "level", "equal": ["easy", 7]}, "ad", {"equal": 2}),
     ({"column": "pass_rate", "equal": "1.0"}, "c", {"equal": 2, "missing": 1}),  # as the command line gives it
-    ({"column": "pass_rate", "equal": 0}, "a", {"equal": 2, "missing": 1}),
     ({"column": "flag", "equal": "true"}, "d", {"missing": 3}),
-    ({"column": "flag", "equal": False}, "", {"equal": 1, "missing": 3}),
     ({"column": "level", "contains": "HARD"}, "bc", {"contains": 2}),
     ({"column": "level", "min": 1}, "d", {"no number": 3}),
-    ({"column": "tags", "contains": "x"}, "ab", {"contains": 1, "missing": 1}),
     ({"column": "tags", "min": 1, "max": 1}, "b", {"min": 1, "max": 1, "missing": 1}),
-    ({"column": "scores", "contains": "1"}, "bcd", {"contains": 1}),
     ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "no number": 1}),
-    ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
-    ({"column": "far", "min": 1}, "", {"no number": 1, "missing": 3}),
-    ({"column": "nothing"}, "", {"missing": 4}),
-    ({"column": "level.words"}, "", {"missing": 4}),
-]
+    ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}), ({"column": "nothing"}, "", {"missing": 4}),
+]  # fmt: skip
 CURRICULUM: list[tuple[dict[str, Any], str]] = [({"column": "n"}, "cadb"), ({"column": "n", "first": "high"}, "badc")]
 
 
@@ -64,17 +55,6 @@ def test_curriculum_sorts_rows(options: dict[str, Any], expected: str, tmp_path:
     found, left_out = made("curriculum", tmp_path, rows, **options)
     assert (ids(found), left_out) == (expected, {"missing": 1, "no number": 1})
     assert [row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == ["it has no n", "n is no number"]
-
-
-def test_curriculum_shuffles_within_buckets(tmp_path: Path) -> None:
-    rows = [{"id": n, "n": 103 - n} for n in range(103)]
-    first, _ = made("curriculum", tmp_path, rows, column="n", buckets=4)
-    again, _ = made("curriculum", tmp_path, rows, column="n", buckets=4)
-    other, _ = made("curriculum", tmp_path, rows, column="n", buckets=4, seed=1)
-    for start, end in pairwise((0, 25, 51, 77, 103)):
-        assert {row["n"] for row in first[start:end]} == set(range(start + 1, end + 1))
-        assert first[start:end] != sorted(first[start:end], key=lambda row: row["n"])
-    assert first == again != other
 
 
 def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:

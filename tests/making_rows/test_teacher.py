@@ -44,36 +44,23 @@ def step(**keys: Any) -> dict[str, Any]:
 
 
 TAKEN: list[tuple[dict[str, Any], list[str], Any]] = [
-    ({}, [" A circle.\n"], "A circle."),
-    ({"schema": SCHEMA}, ['{"count": 2}'], {"count": 2}),
-    ({"schema": SCHEMA}, ['```json\n{"count": 2}\n```'], {"count": 2}),
+    ({}, [" A circle.\n"], "A circle."), ({"schema": SCHEMA}, ['```json\n{"count": 2}\n```'], {"count": 2}),
     ({"schema": SCHEMA}, ["two", '{"count": 2}'], {"count": 2}),
-    ({"pattern": "Yes|No"}, ["Maybe", "No"], "No"),
     ({"pattern": r"<c>((?s:.*))</c>\s*"}, ["<c>red\nblue</c>\n"], "red\nblue"),
     ({"right": True}, ["It is 98.", "So the answer is 97."], "So the answer is 97."),
-    ({"right": True}, ["<think>first 98</think>\n97"], "97"),
     ({"right": True, "thought": True}, ["<think>first 98</think>\n97"], "<think>first 98</think>\n97"),
-    ({"schema": SCHEMA}, ['<think>Two?</think>{"count": 2}'], {"count": 2}),
-    ({"schema": {"type": "array"}}, ['["ä"]'], ["ä"]),
     ({"like": "draft", "words": 1}, ["a red one is here", "the big square is here"], "the big square is here"),
-    (
-        {"reward": "thinklite-vl", "thought": True},
-        [r"\boxed{97}", r"<think>a</think>\boxed{97}"],
-        r"<think>a</think>\boxed{97}",
-    ),
-]
+    ({"reward": "thinklite-vl", "thought": True}, [r"\boxed{97}", r"<think>a</think>\boxed{97}"],
+        r"<think>a</think>\boxed{97}"),
+]  # fmt: skip
 """A step, replies, and the value of the column."""
 LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
-    ({"schema": SCHEMA}, ["two", "{}x"], "no JSON"),
     ({"schema": SCHEMA}, ["two", '{"count": "2"}'], "JSON that does not fit"),
     ({"pattern": "Yes"}, ["Oh Yes", "Yes and no"], "another form"),
     ({"right": True}, ["98", "It is 98 or 97."], "another answer"),
     ({"like": "draft", "words": 0}, ["the blue square is here", "big"], "too many words changed"),
-    ({"like": "draft", "words": 1}, ["the red square is here again, now", "the red"], "too many words changed"),
-    ({"pattern": "Yes", "temperature": 0}, ["No"], "another form"),
-    ({}, [" ", ""], "empty"),
-    ({"reward": "thinklite-vl"}, ["97", r"\boxed{98}"], "a small reward of thinklite-vl"),
-]
+    ({}, [" ", ""], "empty"), ({"reward": "thinklite-vl"}, ["97", r"\boxed{98}"], "a small reward of thinklite-vl"),
+]  # fmt: skip
 """A step, replies, and why the row is left out."""
 
 
@@ -114,51 +101,13 @@ def test_a_row_is_left_out_where_no_reply_fits(
     assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
 
 
-def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> None:
-    steps = {
-        "caption": {
-            "prompt": "Describe it.",
-            "system": "You see.",
-            "schema": SCHEMA,
-            "temperature": 0.2,
-            "max_tokens": 9,
-        },
-        "thought": {"prompt": "{caption} {question} {answer}", "pictures": False, "role": "thinker"},
-    }
-    steps["thought"] |= {"reward": "thinklite-vl", "reward_from": 0.5}
-    images = {"image": None, "images": ["figure.png"] * 2, "choices": ["97", "98"]}
-    rows, eyes, thinker = rows_at(tmp_path, **images), Replies('{"count": 2, "of": "ä"}'), Replies("Well.")
-    graded = list[tuple[str, str]]()
-
-    def rewards(system: str) -> Any:
-        return lambda model, report: Grading(lambda *_: graded.append((system, model.name)) or 0.5, [])
-
-    with serve(eyes, models=("seer",)) as one, serve(thinker, models=("sage",)) as other:
-        (row,) = made("teacher", rows, "http://127.0.0.1:9/v1", {"steps": steps}, roles={
-            "caption": one.url, "thinker": other.url
-        }, rewards=rewards)  # fmt: skip
-    assert (row["caption"], row["thought"], row["answer"]) == ({"count": 2, "of": "ä"}, "Well.", "97")
-    assert graded == [("thinklite-vl", "sage")]
-    (seen,), (thought,) = eyes.bodies, thinker.bodies
-    assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
-    assert seen["messages"][0] == {"role": "system", "content": "You see."}
-    assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "image_url", "text"]
-    assert seen["temperature"] == 0.2
-    assert 9 in (seen.get("max_tokens"), seen.get("max_completion_tokens"))
-    assert thought["messages"] == [{"role": "user", "content": '{"count": 2, "of": "ä"} q 1 Choices: 97 98 97'}]
-    assert len({body["seed"] for body in (seen, thought)}) == 2
-
-
 @each_case(
     ("options", "error", "sentence"),
     [
         ({"steps": {"said": step(prompt="{captoin}")}}, ConfigError, "names {captoin}, and the row has no such column"),
         ({"steps": {"said": step(schema={"type": "texts"})}}, UsageError, "the schema of said cannot be used"),
         ({"steps": {"said": step(pattern="(")}}, UsageError, "the pattern of said cannot be used"),
-        ({"steps": {"said": step(pattern="(?i)yes|no")}}, UsageError, "the pattern of said cannot be used"),
-        ({"steps": {"said": step(temprature=1)}}, UsageError, "temprature"),
         ({}, UsageError, "it needs steps, or a preset"),
-        ({"steps": {"said": step()}, "preset": "pebr-r1"}, UsageError, "it needs steps, or a preset"),
         ({"preset": "no-such-system"}, UsageError, "no system and no file has the steps 'no-such-system'"),
     ],
 )
@@ -184,30 +133,14 @@ def said(texts: dict[str, str]) -> Callable[[Body], str]:
 
 
 PRESETS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
-    (
-        "vlaa-thinking",
-        {
-            "<think>The image shows 97.</think> 97": "Yes",
+    ("vlaa-thinking",
+        {"<think>The image shows 97.</think> 97": "Yes",
             "<think>The caption says 97.</think> 97": "<think>The image shows 97.</think> 97",
-            "A circle with 97 in it.": "<think>The caption says 97.</think> 97",
-            "": "A circle with 97 in it.",
-        },
-        {"ds_answer": "<think>The image shows 97.</think> 97", "verdict": "Yes"},
-    ),
-    (
-        "perception-r1",
-        {
-            "First say what": r"A circle with 97 in it. \boxed{97}",
-            "Solution: A circle": "<info1>The circle has 97 in it.</info1>\n<info2>There is one circle.</info2>\n",
-        },
-        {"visual_key_info": "<info1>The circle has 97 in it.</info1>\n<info2>There is one circle.</info2>"},
-    ),
-    (
-        "pebr-r1",
-        {"do not answer it": "A circle with 97.", "Description of the picture: A circle": '["circle", "97"]'},
-        {"key_word": ["circle", "97"]},
-    ),
-]
+            "A circle with 97 in it.": "<think>The caption says 97.</think> 97", "": "A circle with 97 in it."},
+        {"ds_answer": "<think>The image shows 97.</think> 97", "verdict": "Yes"}),
+    ("pebr-r1", {"do not answer it": "A circle with 97.", "Description of the picture: A circle": '["circle", "97"]'},
+        {"key_word": ["circle", "97"]}),
+]  # fmt: skip
 """A system, what its teachers say by a piece of the prompt, and columns."""
 
 

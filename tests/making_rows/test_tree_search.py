@@ -1,7 +1,6 @@
 """Tree search visits what the UCB formula says, and what the published program visits."""
 
 import json
-import math
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -12,7 +11,7 @@ from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
 from support.tables import each_case
 
-from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, search
+from virc_zoo.thinklite_vl.operators.search import Found, Options, search
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_searches.json").read_text())
 """What mcts.py of si0wang/ThinkLite-VL@37fb148 found on toy trees, with `picks` for its random choices."""
@@ -57,49 +56,6 @@ def test_a_search_goes_as_the_published_program_does(case: dict[str, Any]) -> No
     assert [[each.visits for each in child.children] for child in found.root.children] == case["deep"]
 
 
-@each_case("c", [0.0, 0.3, 1.0, 3.0])
-def test_the_tree_takes_the_leaves_that_the_formula_names(c: float) -> None:
-    """Every choice on the way down is made again from the log of values alone, without the tree."""
-    log: list[tuple[tuple[str, ...], float]] = []  # solution, value
-    letters = count()
-
-    def step(steps: Sequence[str]) -> str:
-        return f"{next(letters)} " + ("Final Answer:" if len(steps) == 4 else "")
-
-    def value(steps: Sequence[str]) -> float:
-        log.append((tuple(steps), 0.1 * (sum(map(len, steps)) % 7)))
-        return log[-1][1]
-
-    found = search(Options(c=c, limit=40, children=3), step, value, Random(5))
-    assert found.iterations is None
-    assert len(log) == 40
-    for at, (solution, _) in enumerate(log):
-        path: tuple[str, ...] = ()
-        while siblings := [child.steps for child in node_at(found.root, path).children]:
-            tried = [[worth for each, worth in log[:at] if goes_through(each, sibling)] for sibling in siblings]
-            if not any(tried):  # it was just expanded, and one of its children is taken at random
-                break
-            n = sum(goes_through(each, path) for each, _ in log[:at])
-            bounds = [bound(each, n, c) for each in tried]
-            assert siblings.index(solution[: len(path) + 1]) == bounds.index(max(bounds))
-            path = solution[: len(path) + 1]
-
-
-def bound(values: Sequence[float], n: int, c: float) -> float:
-    return sum(values) / len(values) + c * math.sqrt(math.log(n) / len(values)) if values else math.inf
-
-
-def node_at(root: Node, steps: tuple[str, ...]) -> Node:
-    node = root
-    for at in range(len(steps)):
-        node = next(child for child in node.children if child.steps == steps[: at + 1])
-    return node
-
-
-def goes_through(solution: tuple[str, ...], steps: tuple[str, ...]) -> bool:
-    return solution[: len(steps)] == steps
-
-
 class Solver:
     """Writes steps; the n-th reply that answers is right where `right` holds n."""
 
@@ -116,13 +72,10 @@ class Solver:
 
 
 CASES: list[tuple[set[int], dict[str, Any], Any, str | None]] = [
-    ({1}, {}, 1, None),
-    ({2, 3, 4}, {}, 2, None),
-    (set(), {"limit": 3}, None, None),
-    (set(), {"limit": 3, "unsolved": False}, None, "unsolved"),
-    ({1}, {"above": 1}, None, "too easy"),
+    ({1}, {}, 1, None), ({2, 3, 4}, {}, 2, None), (set(), {"limit": 3}, None, None),
+    (set(), {"limit": 3, "unsolved": False}, None, "unsolved"), ({1}, {"above": 1}, None, "too easy"),
     ({2, 3, 4}, {"above": 1}, 2, None),
-]
+]  # fmt: skip
 """Which answers are right, options, iterations, and the rule by which the row is left out."""
 
 
@@ -139,16 +92,3 @@ def test_a_row_gets_the_iterations_of_its_search(
         solution = ["### Step 1: I look.", "### Final Answer: The answer is: 97"]
         assert found[0]["steps"] == (solution if iterations else [])
         assert found[0]["drawn"] == len(solver.bodies)
-
-
-def test_a_step_goes_on_with_those_before_it(tmp_path: Path) -> None:
-    solver = Solver({1})
-    with serve(solver) as server:
-        made("search", rows_at(tmp_path), server.url, {})
-    first, later = solver.bodies[0], solver.bodies[-1]
-    assert (first["temperature"], first["top_p"], first["max_tokens"]) == (0.5, 0.9, 2048)
-    assert first["stop"] == ["<end>"]
-    assert "q 1" in first["messages"][-1]["content"][-1]["text"]
-    assert later["messages"][-1] == {"role": "assistant", "content": "### Step 1: I look.<end>"}
-    assert later["continue_final_message"]
-    assert len({body["seed"] for body in solver.bodies}) == len(solver.bodies)
