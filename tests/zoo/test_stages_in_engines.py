@@ -148,8 +148,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vision-g1", "round-2"): Case(rows.vision_g1, "prompts"),
     ("visreason", "instruct"): Case(tools.visreason),
     ("visreason", "pro"): Case(tools.visreason),
-    ("visrl", "boxes"): Case(stage_rows.visrl_boxes, data="published/demo_sft_data"),
-    ("visrl", "box-pairs"): Case(published_pairs.visrl, data="published/demo_rl_data"),
+    ("visrl", "boxes"): Case(stage_rows.visrl_boxes, data="visrl/demo_sft_data"),
+    ("visrl", "box-pairs"): Case(published_pairs.visrl, data="visrl/demo_rl_data_stage1"),
     ("visrl", "both-pairs"): Case(published_pairs.visrl, "pairs"),
     ("visual-rft", "detect"): Case(rows.visual_rft_detect, "batch"),
     ("visual-rft", "classify"): Case(rows.visual_rft_classify, "batch"),
@@ -180,9 +180,8 @@ def _servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def rows_of(case: Case, system: str, workspace: Path) -> str:
-    """The rows that a stage is given, by their place in the workspace."""
-    folder = workspace / "data" / "published"
-    file = case.write(folder)
+    """The rows that a stage is given, by their place in the workspace, or by their name in its `data`."""
+    file = case.write(workspace / "data" / (system if case.data else "published"))
     if case.form is None:
         return case.data or str(file.relative_to(workspace))
     words = ("--system", system, "--to", "data/rows", "--name", "rows", "--format", case.form, "--workers", "1")
@@ -202,7 +201,8 @@ def test_a_stage_runs_in_its_engine(system: str, stage: str, tmp_path: Path) -> 
     data = rows_of(case, system, workspace)
     base = str(published_crops.wide_base(workspace / "wide")) if case.wide else "tiny"
     overlay = () if system == "tiny" else ("--with", "cpu")
-    words = ["--from", base, "--data", data, *overlay, "--set", "trackers=[]"]
+    named = ("--set", f"data={data}") if case.data else ("--data", data)
+    words = ["--from", base, *named, *overlay, "--set", "trackers=[]"]
     with serve(lambda _: case.judge or "") as judge:
         words += ["--judge-endpoint", judge.url] if case.judge else []
         run = workspaces.trained(workspace, system, stage, *words, **{**(RL if kind == "rl" else SMALL), **case.more})
