@@ -158,21 +158,3 @@ def test_a_dry_run_does_not_hang_where_slurm_does_not_answer(
     assert planned.code == 0
     assert "were not checked: could not ask Slurm for its partitions: sinfo did not answer in 0.2 s" in planned.err
     assert "the nodes must see the paths of this run; with shared: in the site file virc checks that" in planned.err
-
-
-def test_a_run_is_refused_before_its_rows_are_read(program: Program, tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text("partition: shrt\n")
-    words = ("train", "tiny", "--stage", "instruct", "--site", site)
-    assert "partition 'shrt' is not in this cluster" in virc(*words).err
-    (tmp_path / "bin" / "sbatch").unlink()
-    refused = virc(*words)
-    assert refused.code == 4
-    assert "sbatch cannot be started: this machine has no Slurm\nhint: --no-submit" in refused.err
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_site_file_does_not_go_with_ray(tmp_path: Path) -> None:
-    done = virc("train", "tiny", "--stage", "rl", "--launcher", "ray", "--site", tmp_path / "site.yaml")
-    assert done.code == 2
-    assert "a site file is for Slurm, and the launcher is ray" in done.err

@@ -1,18 +1,14 @@
 """The judge of a Slurm job: its server is waited for, its death is an error, and the reward gets its address."""
 
 import os
-import socket
 import sys
-import threading
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 import slurm_cases
-from support.loopback import Connection, Loopback, free_port
+from support.loopback import free_port
 
 from virc.cluster import judge as judges
 from virc.cluster.site import IN_JOB, JobJudge, Site
@@ -88,13 +84,6 @@ def test_the_reward_gets_the_address_and_the_engine_the_key_once_it_answers(
     assert os.environ[JUDGE_KEY] == "of another judge"
 
 
-def test_a_judge_that_ends_is_an_error_with_its_last_words(run: Run) -> None:
-    info = _planned(run, "import sys\nsys.exit('no GPU has room')")
-    with pytest.raises(EngineError, match="the judge judge-7b of the job ended: exit code 1, no GPU has room") as ended:
-        _watched(run, info)
-    assert ended.value.hint == f"see {run.attempt(1) / judges.LOG}"
-
-
 def test_a_judge_that_ends_while_training_is_an_error(run: Run) -> None:
     info = _planned(run, f"{SERVER}\nserver.handle_request()\nsys.exit('out of memory')")
     with pytest.raises(EngineError, match="exit code 1, out of memory"):
@@ -108,67 +97,11 @@ def test_a_judge_that_never_answers_is_an_error(run: Run, monkeypatch: pytest.Mo
         _watched(run, info)
 
 
-def test_what_speaks_no_http_at_its_port_is_not_the_judge() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-
-        def greet() -> None:
-            connection, _ = other.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"SSH-2.0-server\r\n")
-
-        threading.Thread(target=greet, daemon=True).start()
-        assert not judges._answers(f"http://127.0.0.1:{other.getsockname()[1]}/v1", "key")
-
-
-class _Models(Connection):
-    def get(self) -> None:
-        self.send_body(b"", 200 if self.headers["Authorization"] == "Bearer key" else 401)
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    server, proxy = Loopback(_Models), Loopback(Connection)
-    monkeypatch.setenv("http_proxy", proxy.address)
-    with server.running(), proxy.running():
-        assert judges._answers(f"{server.address}/v1", "key")
-        assert not judges._answers(f"{server.address}/v1", "key of another")  # it is another's server
-        assert (server.accepted, proxy.accepted) == (2, 0)
-
-
-@pytest.mark.parametrize(("code", "ends"), [(0, True), (-9, True), (None, False)])
-def test_a_judge_has_ended_whatever_its_exit_code(code: int | None, ends: bool, tmp_path: Path) -> None:
-    (tmp_path / "log").touch()
-    process: Any = SimpleNamespace(wait=lambda seconds: code)
-    with pytest.raises(EngineError, match="the judge m of the job ended") if ends else nullcontext():
-        judges.Serving(process, "m", tmp_path / "log").check()
-
-
-def test_a_judge_beside_training_gets_the_gpus_after_those_of_the_run(run: Run) -> None:
-    settings = {**SETTINGS, "devices": 4, "device": "cuda"}
-    site = Site(judge=JobJudge(model="m", gpus=2))
-    plan = judges.with_script(Plan(Step(("engine",), "train"), {}), run.attempt(1), settings, site, "python")
-    (script,) = plan.files.values()
-    assert "serve m --tensor-parallel-size=2 --gpus=4,5 --host=0.0.0.0 --port=" in script
-    assert " --relative 0 " in script
-
-
 def _watched(run: Run, info: Info) -> None:
     """Look after a judge for ever, as if a run trained."""
     with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
         while serving:
             serving.check()
-
-
-def test_a_run_that_is_asked_to_end_waits_for_no_judge_and_leaves_no_key(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(JUDGE_KEY, raising=False)
-    info = _planned(run, "import time\ntime.sleep(60)")
-    with judges.served(run, info, 1, JOB, [10], Reporter()) as serving:
-        assert serving
-        assert JUDGE_KEY in os.environ
-    assert JUDGE_KEY not in os.environ
 
 
 @pytest.mark.parametrize("settings", [{**SETTINGS, "reward": {"judge": {"endpoint": "http://other/v1"}}}, {"nodes": 1}])

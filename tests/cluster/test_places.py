@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import slurm_cases
 
-from virc.cluster import jobs, judge, slurm, submitting
+from virc.cluster import jobs, slurm, submitting
 from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site
-from virc.cluster.submitting import check_site
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
+from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.files import write_json
 from virc.runs.run import Run
@@ -95,35 +94,6 @@ def test_a_site_file_that_says_something_else_is_named(tmp_path: Path) -> None:
     assert submitting.changed_site(about) == str(file)
     file.unlink()
     assert submitting.changed_site(about) is None
-
-
-@pytest.mark.parametrize(("own_node", "host"), [(True, "n3"), (False, "n1")])
-def test_a_judge_is_asked_where_it_is_served(own_node: bool, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-3]")
-    monkeypatch.setattr(judge.processes, "output", lambda step: "n1\nn2\nn3\n")
-    assert judge._host(own_node) == host
-
-
-@pytest.mark.parametrize(
-    ("site", "refused"),
-    [
-        (Site(time="2:00:00"), True),  # of the default partition, whatever others allow
-        (Site(time="0:30:00"), False),
-        (Site(partition="long", time="2:00:00"), False),
-        (Site(partition="long,short", time="2:00:00"), False),  # Slurm takes the one in which it fits
-        (Site(), False),
-    ],
-)
-def test_the_time_of_a_job_is_held_against_its_partition(
-    site: Site, refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    printed = "short|1:00:00|short*\nlong|2-00:00:00|long\n"
-    monkeypatch.setattr("virc.cluster.submitting.processes.answer", lambda *_: printed)
-    if refused:
-        with pytest.raises(ConfigError, match="above the limit of the partition short, 1:00:00"):
-            check_site(site, "f")
-    else:
-        assert check_site(site, "f") is None
 
 
 @pytest.mark.parametrize(

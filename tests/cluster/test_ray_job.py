@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ import pytest
 import slurm_cases
 from support.loopback import free_port
 
-from virc.cluster import jobs, slurm
+from virc.cluster import jobs
 from virc.cluster.judge import SCRIPT
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
@@ -43,24 +42,6 @@ def job(plan: Plan) -> dict[str, object]:
     return found
 
 
-def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
-    asked = ray_job.requirements(
-        {"nodes": 2, "devices": 8}, {"the data": "/w/rows", "the adapter": None}, {"ray": "2", "x": "1"}
-    )
-    assert asked == {"nodes": 2, "gpus": 8, "paths": {"the data": "/w/rows"}, "versions": {"ray": "2"}}
-    folder = RUN.attempt(2)
-    checked = ray_job.checked(Plan(ENGINE, {"/w/engine.yaml": "x"}), folder, asked)
-    plan = ray_job.on_cluster(checked, RUN, 2, ray_job.cluster("http://head:8265/"))
-    entry = shlex.split(str(job(plan)["entrypoint"]))
-    assert entry[:2] == [PYTHON, "-m"]
-    assert entry[entry.index("--") + 1 :] == list(ENGINE.argv)
-    assert json.loads(plan.files[entry[3]]) == asked
-    assert plan.files["/w/engine.yaml"] == "x"
-    assert job(plan)["address"] == "http://head:8265"
-    assert plan.step.argv == (PYTHON, "-m", "virc.cluster.ray.submit", str(folder / ray_job.JOB))
-    assert plan.step.saves_on == ENGINE.saves_on
-
-
 def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
     runtime = job(ray_job.on_cluster(Plan(ENGINE, {}), RUN, 2, ray_job.Cluster(address="http://h")))["runtime_env"]
     assert isinstance(runtime, dict)
@@ -78,35 +59,6 @@ def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Pa
     wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
     others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
     assert ray_job.secrets(tmp_path, wanted | others) == wanted
-
-
-def test_ray_is_given_the_names_of_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "tool.yaml").write_text("mcp: {command: [find], env: {SPOT: '${VIRC_SPOT}', K: '${A_PASS}'}}")
-    monkeypatch.setenv("VIRC_SPOT", "of-the-tool")
-    monkeypatch.setenv("A_PASS", "another")
-    request = {"run": str(tmp_path), "runtime_env": {"env_vars": {}}}
-    runtime = submit._runtime(request, tmp_path / "keys")
-    assert runtime["env_vars"]["VIRC_HIDDEN"] == "A_PASS,VIRC_JUDGE_KEY,VIRC_SPOT"
-    assert "of-the-tool" not in json.dumps(runtime)
-
-
-def test_a_slurm_job_of_rl_hides_the_values_of_tools_and_takes_no_more_cores_than_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(tmp_path / "runs" / "far")
-    (run.folder / "code").mkdir(parents=True)
-    (run.folder / "code" / "tool.yaml").write_text("mcp: {env: {SPOT: '${VIRC_SPOT}'}}")
-    write_whole(run.folder / "environment.txt", b"verl==0.9.1\n")
-    monkeypatch.setenv("VIRC_SPOT", "of-the-tool")
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
-    about = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL)
-    plan = jobs.placed(Plan(ENGINE, {}), run, about, 1, _place(run), "7")
-    script = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
-    assert "export VIRC_HIDDEN=VIRC_JUDGE_KEY,VIRC_SPOT\n" in script
-    assert "export PYTHONPATH=/shared/recipes\n" in script
-    assert "of-the-tool" not in str(plan)
-    assert "--cpus-per-task 3 " in " ".join(plan.step.argv)  # no more than the job has
 
 
 def test_an_attempt_on_a_cluster_has_its_own_files(tmp_path: Path) -> None:
@@ -155,14 +107,6 @@ def test_a_cluster_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(submit, "OUTAGE", 0.05)
     with pytest.raises(submit.OutageError, match="has not answered for 0 s: no route"):
         submit.follow(_Client("step 1\n", ConnectionError("no route")), "job")
-
-
-def test_an_outage_begins_with_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock moves 70 s at each look: of two minutes without an answer there is no word."""
-    seconds = iter(range(0, 7000, 70))
-    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
-    client = _Client("1", "1", "1", ConnectionError("no route"), "1", ConnectionError("no route"), "1", "12", "")
-    assert submit.follow(client, "job").end == "12"
 
 
 @pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])

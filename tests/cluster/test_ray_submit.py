@@ -13,8 +13,6 @@ import pytest
 
 from virc.cluster.ray import submit
 
-RUN = "/w/runs/toy"
-
 
 class RefusedError(Exception):
     """As Ray's, where a cluster wants a token."""
@@ -120,16 +118,6 @@ def test_a_job_ends_with_the_code_of_its_process(
 ) -> None:
     cluster.status, cluster.code = status, code  # type: ignore[assignment]
     assert run(tmp_path) == ends
-
-
-def test_a_job_is_asked_for_with_its_run_and_its_log_is_written(
-    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(tmp_path) == 0
-    (asked,) = cluster.asked
-    assert (cluster.address, asked["entrypoint"]) == ("http://head:8265", "python -m engine")
-    assert asked["metadata"] == {"virc_run": str(tmp_path / "run")}
-    assert capsys.readouterr().out == "virc: Ray job new at http://head:8265\nstep 1\n"
 
 
 def test_only_jobs_of_this_run_that_go_on_are_ended_first(cluster: Cluster, tmp_path: Path) -> None:

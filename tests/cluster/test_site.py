@@ -4,12 +4,10 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
-import msgspec
 import pytest
-import slurm_cases
 
 from virc.cluster import site as sites
-from virc.cluster.site import Site, seconds
+from virc.cluster.site import Site
 from virc.cluster.submitting import check_need
 from virc.core.errors import ConfigError, SetupError
 
@@ -114,72 +112,9 @@ def test_an_option_that_virc_sets_is_refused_and_its_key_named(
     assert refused.value.hint == hint
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        "--nice=10", "--nice", "-x node7", "--exclusive", "--container=/bundle", "--mem-bind=local", "--nodelist=n1",
-        "--gpu-bind=closest", "--time-min=30", "--comment='--nodes=2'", "-H", "--export=ALL,A=1", "-bnow+1hour",
-        "--mail-type=FAIL # not --nodes", "--reservation=spring", "--license=a:2",
-    ],
-)  # fmt: skip
-def test_other_options_of_sbatch_are_kept(tmp_path: Path, option: str) -> None:
-    assert _sites(tmp_path / "slurm.yaml", f"extra:\n  - {json.dumps(option)}\n").extra == (option,)
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("24:00:00", "24:00:00"), ("1:00:00", "1:00:00"), ("'1:00:00'", "1:00:00"), ("90", "90"), ("9:30", "9:30"),
-        ("2-00:00:00", "2-00:00:00"), ("2-12", "2-12"), ("2 days", "2-00:00:00"), ("90 minutes", "01:30:00"),
-        ("1 day, 12 hours and 30 min", "1-12:30:00"), ("1.5h", "01:30:00"), ("1d 2h 3m 4s", "1-02:03:04"),
-        ("unlimited", "UNLIMITED"), ("INFINITE", "UNLIMITED"),
-    ],
-)  # fmt: skip
-def test_a_time_is_understood_with_and_without_quotes_and_in_words(tmp_path: Path, written: str, read: str) -> None:
-    assert _sites(tmp_path / "slurm.yaml", f"time: {written}\n").time == read
-
-
-@pytest.mark.parametrize(
-    ("time", "length"),
-    [
-        ("1:00:00", 3600), ("90", 5400), ("1:30", 90), ("2-12", 216000), ("2-12:30", 217800), ("2-00:00:01", 172801),
-        ("UNLIMITED", None),
-    ],
-)  # fmt: skip
-def test_a_time_of_sbatch_in_seconds(time: str, length: int | None) -> None:
-    assert seconds(time) == length
-
-
-def test_one_text_may_stand_for_a_list(tmp_path: Path) -> None:
-    text = "setup: |\n  module load cuda\n\n  ulimit -n 65536\nextra: --nice=10\nshared: /scratch\nmemory: 900\n"
-    expected = Site(
-        setup=("module load cuda", "ulimit -n 65536"), extra=("--nice=10",), shared=("/scratch",), memory="900"
-    )
-    assert _sites(tmp_path / "slurm.yaml", text) == expected
-
-
-def test_the_site_file_lies_beside_the_config_file(tmp_path: Path) -> None:
-    env = {"VIRC_CONFIG": str(tmp_path / "config.yaml")}
-    assert sites.read_site(None, env) == Site()
-    (tmp_path / "slurm.yaml").write_text("account: geometry\nqos:\n")
-    assert sites.read_site(None, env) == Site(account="geometry")
-
-
 def test_a_site_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no file"):
         sites.read_site(tmp_path / "slurm.yaml", {})
-
-
-def test_a_run_keeps_its_site() -> None:
-    for site in slurm_cases.SITES.values():
-        info = slurm_cases.info(site)
-        assert sites.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
-
-
-def test_a_run_of_another_version_is_named_with_its_key() -> None:
-    about = msgspec.structs.replace(slurm_cases.info(Site()), site={"acount": "a"})
-    with pytest.raises(ConfigError, match=r"^site of the run virc-instruct: unknown key 'acount'$"):
-        sites.site_of(about)
 
 
 def test_a_run_whose_judge_is_of_its_job_needs_one_in_the_site_file() -> None:
@@ -188,21 +123,6 @@ def test_a_run_whose_judge_is_of_its_job_needs_one_in_the_site_file() -> None:
     assert sites.judge_of({"reward": {"judge": {"endpoint": None}}}, Site()) is None
     with pytest.raises(ConfigError, match="the job of this run serves its judge, and the site file has none"):
         sites.judge_of(settings, Site())
-
-
-def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
-    shared, local = tmp_path / "shared", tmp_path / "local"
-    shared.mkdir()
-    local.mkdir()
-    (shared / "link").symlink_to(local)
-    site = Site(shared=(str(shared),))
-    assert sites.check_paths({"the data": shared / "rows.json"}, site) is None
-    for path in (local, shared / "link" / "rows.json", shared.with_name("shared2")):
-        with pytest.raises(SetupError, match="the nodes do not see the data"):
-            sites.check_paths({"the workspace": shared, "the data": path}, site)
-    assert "shared:" in (sites.check_paths({"the data": local}, Site()) or "")
-    by_link = Site(shared=(str(shared / "link"),))
-    assert sites.check_paths({"the data": shared / "link" / "rows.json"}, by_link) is None
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import slurm_cases
@@ -19,7 +17,6 @@ from virc.cluster import slurm
 from virc.cluster.site import Site
 from virc.core.errors import EngineError
 from virc.core.plan import Step
-from virc.core.processes import in_job
 from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 
@@ -49,39 +46,6 @@ def test_a_job_saves_five_minutes_before_its_end_or_in_the_last_quarter(time: st
     assert f"--signal=B:USR1@{notice}" in _options(script)
 
 
-@pytest.mark.parametrize(("settings", "asked"), [(slurm_cases.SETTINGS, True), (slurm_cases.SMALL, False)])
-def test_a_job_asks_for_gpus_where_it_trains_on_them(settings: dict[str, Any], asked: bool) -> None:
-    script = slurm.job_script(Run(Path("/w/runs/a")), settings, Path("/w"), Site(), "python")
-    assert ("--gres=gpu:8" in _options(script), "--gres" in script) == (asked, asked)
-
-
-@pytest.mark.parametrize(("partition", "most"), [(None, 64), ("gpu", 128), ("none", None)])
-def test_the_cores_of_the_largest_node_are_read_from_sinfo(partition: str | None, most: int | None) -> None:
-    listed = {None: "cpu* 32\ncpu* 64\ngpu 128\n", "gpu": "gpu 96\ngpu 128\n", "none": ""}
-    site = Site(partition=partition)
-    assert slurm.cores_of(listed[partition], site) == most
-    assert slurm.nodes_step(site).argv[3:] == ("--format=%P %c", *(("--partition", partition) if partition else ()))
-    assert slurm.cores_of("cpu 32\ngpu 96\n", Site()) == 96  # none is the default
-
-
-@pytest.mark.parametrize(("site", "most", "cpus"), [(None, 48, 48), (None, 128, 64), (None, None, None), (96, 48, 96)])
-def test_a_job_asks_for_no_more_cores_than_a_node_has(site: int | None, most: int | None, cpus: int | None) -> None:
-    assert slurm.fitting(Site(cpus=site), slurm_cases.RL_SETTINGS, most).cpus == cpus
-    assert slurm.cpus_of_node(slurm_cases.SMALL, Site()) == 1  # it loads rows in its own process
-
-
-@pytest.mark.parametrize(("cores", "of_ray"), [(4, 24), (96, 96)])
-def test_ray_has_the_cores_that_verl_asks_for_though_most_only_wait(cores: int, of_ray: int) -> None:
-    script = slurm.node_script(Step(("x",), "x"), "rl", 2, cores)
-    assert f"\ndevices=2\ncores={of_ray}\n" in script
-
-
-@pytest.mark.parametrize(("said", "cores"), [({}, None), ({"SLURM_CPUS_PER_TASK": "8"}, 8),
-                                             ({"SLURM_CPUS_PER_TASK": "8(x2)"}, None)])  # fmt: skip
-def test_the_cores_of_this_job_are_those_that_slurm_says(said: dict[str, str], cores: int | None) -> None:
-    assert slurm.given_cores(said) == cores
-
-
 @given(LINE)
 @example("x\"; rm -rf '$(id)' # \\")
 @example("hetjob")
@@ -89,17 +53,6 @@ def test_values_reach_sbatch_as_they_are(value: str) -> None:
     run = Run(Path("/w/runs/a"))
     script = slurm.job_script(run, slurm_cases.SETTINGS, Path("/w"), Site(account=value), "python")
     assert f"--account={value}" in _options(script)
-
-
-@given(LINE.filter(lambda text: "/" not in text and text not in {".", ".."}))
-@example('it\'s 100% "mine"; $(id) `id`')
-def test_a_workspace_may_have_any_name(name: str) -> None:
-    folder = Path("/w") / name
-    run = Run(folder / "runs" / "a")
-    script = slurm.job_script(run, slurm_cases.SETTINGS, folder, Site(), "python")
-    assert f"--output=/w/{name.replace('%', '%%')}/runs/a/logs/slurm-%j.log" in _options(script)
-    change = next(line for line in script.split("\n") if line.startswith("cd "))
-    assert shlex.split(change)[1] == str(folder)
 
 
 @given(LINE, LINE)
@@ -128,21 +81,10 @@ def test_numbers_of_gpus_are_of_those_that_the_job_was_given(wanted: str, given:
     assert shown.stdout.strip() == taken
 
 
-@pytest.mark.parametrize("printed", ["1234\n", "1234;main\n", "sbatch: a word of the site\n1234\n"])
-def test_the_answer_of_sbatch_is_a_job(printed: str) -> None:
-    assert slurm.job_id(printed) == "1234"
-
-
 @pytest.mark.parametrize("printed", ["", "Submitted batch job 1234", "12 34"])
 def test_other_answers_of_sbatch_are_errors(printed: str) -> None:
     with pytest.raises(EngineError, match="sbatch named no job"):
         slurm.job_id(printed)
-
-
-def test_only_the_jobs_own_script_is_in_the_job() -> None:
-    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
-    assert in_job({"SLURM_JOB_ID": "7"}) is None
-    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
 
 
 class Cluster:
@@ -187,15 +129,6 @@ class Cluster:
         return [int(path.read_text()) for path in sorted(self.folder.glob("node-*"))]
 
 
-def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, nodes=2, steps=3, each=0.02)
-    job = cluster.submit()
-    assert cluster.ended(job) == 0, cluster.log
-    assert cluster.counts() == [3, 3]
-    assert "node 0 meets at 127.0.0.1" in cluster.log
-    assert "node 1 meets at 127.0.0.1" in cluster.log
-
-
 @pytest.mark.integration
 def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
@@ -220,31 +153,3 @@ def test_a_node_that_fails_fails_the_job(tmp_path: Path) -> None:
     job = cluster.submit()
     assert cluster.ended(job) == 3, cluster.log
     assert cluster.counts()[0] == 1
-
-
-def test_an_engine_that_saves_by_itself_is_told_itself() -> None:
-    """One process that is no launcher: the signal goes to it, and its exit code comes back."""
-    ended = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))"
-    engine = f"import signal, sys; {ended}; print(flush=True); signal.pause()"
-    script = slurm.node_script(Step((sys.executable, "-c", engine), "wait"))
-    process = subprocess.Popen(
-        ["bash", "-c", script], env={**os.environ, "SLURM_NODEID": "0"}, stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGUSR1)
-    assert process.wait() == 9
-    process.stdout.close()
-
-
-def test_a_launcher_without_workers_is_ended() -> None:
-    launcher = "import signal; print(flush=True); signal.pause()"
-    step = Step((sys.executable, "-c", launcher), "wait", through=True)
-    process = subprocess.Popen(
-        ["bash", "-c", slurm.node_script(step)], env={**os.environ, "SLURM_NODEID": "0"}, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGUSR1)
-    assert process.wait() == 128 + signal.SIGTERM
-    process.stdout.close()

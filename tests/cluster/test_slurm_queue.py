@@ -1,13 +1,10 @@
 """A run's way into the queue and back into it, and what is said of it before."""
 
-import json
 import os
 import signal
 import socket
-import sys
 from pathlib import Path
 from threading import Timer
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -17,10 +14,8 @@ from support import made
 from support.called import virc
 
 from virc.cluster import jobs, slurm, submitting
-from virc.cluster import site as sites
 from virc.cluster.site import Site
-from virc.core import retry
-from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Event, Reporter
 from virc.runs import attempts
 from virc.runs import run as runs
@@ -131,16 +126,6 @@ def test_another_site_file_replaces_that_of_the_run(run: Run, spool: Path, tmp_p
     assert runs.info(run).settings == SETTINGS  # as they were written
 
 
-def test_a_wrong_site_file_leaves_the_script_as_it_is(run: Run, spool: Path, tmp_path: Path) -> None:
-    before = (run.folder / slurm.SCRIPT).read_text()
-    (tmp_path / "slurm.yaml").write_text("time: tomorrow\n")
-    done = virc("train", "--resume", "--name", "mine")
-    assert done.code == 3
-    assert "time must be a time like" in done.err
-    assert (run.folder / slurm.SCRIPT).read_text() == before
-    assert not list(spool.iterdir())
-
-
 def test_a_finished_run_gets_no_job(run: Run, spool: Path) -> None:
     runs.write_state(run, progress="finished")
     assert "the run mine has finished" in virc("train", "--resume", "--name", "mine").err
@@ -164,41 +149,12 @@ def test_a_job_that_slurm_starts_again_after_its_run_has_finished_ends_well(
     assert "the run mine has finished" in done.err
 
 
-def test_a_site_file_for_a_run_of_another_launcher_is_refused(run: Run, tmp_path: Path) -> None:
-    info = msgspec.structs.replace(runs.info(run), launcher="local")
-    (run.folder / "run.json").write_bytes(msgspec.json.encode(info))
-    done = virc("train", "--resume", "--name", "mine", "--site", tmp_path / "slurm.yaml")
-    assert done.code == 2
-    assert "a site file is for Slurm, and mine was begun with the launcher local" in done.err
-
-
-def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
-    (spool / "7.pid").touch()
-    for number, saved in enumerate([0, 0, 0, 5], 1):
-        attempts.write(run, Attempt(number=number, saved=saved))
-    events = list[Event]()
-    jobs.requeue(run, "7", Reporter(events.append))
-    assert [event.text for event in events] == ["saved at step 5; job 7 goes back into the queue"]
-    assert (spool / "7.requeue").exists()
-    for number in (5, 6):
-        attempts.write(run, Attempt(number=number, saved=5))
-    jobs.requeue(run, "7", Reporter())  # twice in vain is not three times
-
-
 def test_a_job_that_came_no_further_for_three_times_does_not(run: Run, spool: Path) -> None:
     for number in range(1, 5):
         attempts.write(run, Attempt(number=number, saved=5))
     with pytest.raises(EngineError, match="3 times the job's time was over before it passed step 5"):
         jobs.requeue(run, "7", Reporter())
     assert not list(spool.iterdir())
-
-
-def test_the_first_job_may_fail_to_save_a_few_times(run: Run, spool: Path) -> None:
-    (spool / "7.pid").touch()
-    for number in range(1, 4):
-        attempts.write(run, Attempt(number=number, saved=0))
-    jobs.requeue(run, "7", Reporter())
-    assert (spool / "7.requeue").exists()
 
 
 @pytest.mark.integration
@@ -261,25 +217,6 @@ def test_a_requeue_is_tried_again_while_the_controller_does_not_answer(hurried: 
     assert "Unable to contact slurm controller (connect failure); tried again in" in events[1].text
 
 
-def test_a_requeue_is_tried_again_for_ten_minutes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    passed, calls = 0.0, _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
-
-    def sleep(seconds: float) -> None:
-        nonlocal passed
-        passed += seconds
-
-    clock = SimpleNamespace(monotonic=lambda: passed, sleep=sleep)
-    for module in (jobs, retry):
-        monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    attempts.write(run, Attempt(number=1, saved=5))
-    with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
-        jobs.requeue(run, "7", Reporter())
-    assert refused.value.hint == "virc train --resume --name mine submits another"
-    assert 540 <= passed <= 600
-    assert 10 <= calls.stat().st_size <= 20  # not so often that it is a burden to a controller which starts
-
-
 @pytest.mark.parametrize("error", ["Invalid job id specified", "Requested operation is presently disabled"])
 def test_a_requeue_that_slurm_refuses_is_not_tried_again(hurried: Run, tmp_path: Path, error: str) -> None:
     calls = _failing(tmp_path, 999, error)
@@ -292,39 +229,3 @@ def test_a_job_that_is_queued_already_was_requeued(hurried: Run, tmp_path: Path)
     calls = _failing(tmp_path, 999, "Job is pending execution for job 7")
     jobs.requeue(hurried, "7", Reporter())
     assert calls.stat().st_size == 1
-
-
-def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    site = tmp_path / "site.yaml"
-    site.write_text('account: geometry\ntime: "8:00:00"\n')
-    words = ("train", "--stage", "instruct", "--launcher", "slurm", "--site", site, "--dry-run")
-    done = virc(*words, "--set", "nodes=2", "--json")
-    assert done.code == 0, done.err
-    assert "the nodes must see the paths of this run" in done.err
-    run = tmp_path / "runs" / "virc-instruct"
-    script = done.json["files"][str(run / "slurm.sh")]
-    assert {"#SBATCH --nodes=2", "#SBATCH --account=geometry", "#SBATCH --gres=gpu:8"} <= set(script.split("\n"))
-    assert done.json["command"][0] == "srun"
-    assert "torch.distributed.run" in done.json["files"][str(run / "logs" / "attempt_1" / "node.sh")]
-    assert "#SBATCH --account=geometry" in virc(*words).out
-    assert not run.exists()
-    assert not list(spool.iterdir())
-
-
-def test_a_run_whose_images_the_nodes_do_not_see_is_refused(run: Run, tmp_path: Path) -> None:
-    info = slurm_cases.info(Site(), python="/usr/bin/python", media=str(tmp_path / "elsewhere"))
-    with pytest.raises(SetupError, match="the nodes do not see the images"):
-        jobs.write(
-            run, run.folder, info, Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))), Reporter()
-        )
-
-
-def test_a_wrong_site_file_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text("accout: geometry\n")
-    done = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--site", site, "--json")
-    assert done.code == 3
-    assert json.loads(done.out)["error"]["hint"] == "did you mean 'account'?"
-    with pytest.raises(ConfigError):
-        sites.read_site(site, {})

@@ -292,15 +292,3 @@ def test_an_environment_that_cannot_be_loaded_says_why(there: bool, monkeypatch:
     kind, said = (DataError, "cannot be loaded: division by zero") if there else (ConfigError, "is not installed")
     with pytest.raises(kind, match=said):
         load()
-
-
-def test_values_are_kept_for_the_same_environment_alone(by_function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_function()
-    digests = [load().digest, load('{"num_examples": 2}').digest]
-    digests.append(environments.load("counting-stars", OfEnvironment(shown="<answer>{answer}</answer>")).digest)
-    for updated in ("counting-stars", "verifiers"):
-        versions = {"counting-stars": "counting-stars 1.0", "verifiers": "verifiers 1.0", updated: "1.1"}
-        monkeypatch.setattr(environments.metadata, "version", versions.__getitem__)
-        digests.append(load().digest)
-    assert len(set(digests)) == 5
-    assert digests[-1] == load().digest

@@ -5,7 +5,6 @@ import pytest
 from reported import RIGHT, WRONG, outcomes, result, summary_of
 
 from virc.evaluation.boxes import BoxScores
-from virc.evaluation.looks import ArmName, ArmResult, Looks
 from virc.evaluation.pages.figures import UNREAD
 from virc.evaluation.rewarded import Gap, Mean, RewardFacts
 from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
@@ -58,45 +57,6 @@ def test_rewards_and_boxes_have_their_means_and_pairs_their_difference() -> None
     assert cells(found, "model mean") == [["one", "0.500", "0.250", "44.0%", "-", "3"]]
 
 
-def test_a_pair_says_by_how_much_at_what_cost_and_who_alone_solves_what() -> None:
-    summary = summary_of(UNEVEN, "one", "other")
-    (pair,) = summary.pairs
-    low, high = (100 * end for end in pair.interval)
-    found = printed(summary)
-    start = next(at for at, line in enumerate(found) if line.startswith("one minus other"))
-    assert found[start : start + 5] == [
-        f"one minus other: +75.0 points ({low:+.1f} to {high:+.1f}), p = 0.012, on 12 problems",
-        "  113 tokens against 53, 1.42 s against 0.67, for a problem",
-        f"  {pair.needed} problems like these would tell the two apart (power 80 %)",
-        "  only one solves 1, 2, 3, 4, 5, 6, 7, 8 … (10 in all)",
-        "  only other solves 11",
-    ]
-    odd = msgspec.structs.replace(
-        pair,
-        p=0.0004,
-        p_holm=0.0012,
-        undecided=2,
-        p_bounds=(0.0001, 0.5),
-        bounds=(-0.25, 0.5),
-        only_other=[],
-        needed=None,
-    )
-    found = printed(msgspec.structs.replace(summary, pairs=[odd]))
-    chance = "p < 0.001 (Holm: p = 0.001) (0.000 to 0.500 with the 2 undecided)"
-    assert f"one minus other: -25.0 to +50.0 points ({low:+.1f} to {high:+.1f}), {chance}, on 12 problems" in found
-    assert "  only other solves none" in found
-    assert not [line for line in found if "would tell" in line]
-
-
-def test_each_model_is_compared_with_the_commonest_answer() -> None:
-    found = printed(summary_of(UNEVEN, "one", "other"))
-    start = found.index("the commonest answer alone: 100.0%")  # all have one reference
-    assert found[start + 1 : start + 3] == [
-        "  one minus that: -8.3 points, p = 1.000",
-        "  other minus that: -83.3 points, p = 0.002",  # 2 of 2**10
-    ]
-
-
 @pytest.mark.parametrize(("count", "shown"), [(24, True), (25, False)])
 def test_a_division_of_many_parts_is_in_the_report_alone(count: int, shown: bool) -> None:
     results = [result(at, {"one": RIGHT, "two": WRONG}, categories={"kind": (f"k{at:02}",)}) for at in range(count - 1)]
@@ -126,19 +86,6 @@ def test_pictures_that_were_trained_on_are_listed_and_taken_out() -> None:
     found = printed(msgspec.structs.replace(summary, contamination=clean))
     assert "train.jsonl: 40 rows of training" in found
     assert not [line for line in found if "without these" in line]
-
-
-def test_a_verdict_on_looking_comes_first_with_its_arms() -> None:
-    arms: dict[ArmName, ArmResult] = {
-        "no tools": ArmResult(3, 4, 0.25, (0.1, 0.4), 0.03), "crops blurred": ArmResult(0, 0, 0.0, (-0.5, 0.5), 1.0)
-    }  # fmt: skip
-    verdict = Looks("one", "not decided", "not decided: too few", "McNemar", 0.0004, 0.1, (0, 1), None, arms)
-    found = printed(msgspec.structs.replace(summary_of(UNEVEN, "one"), looks=[verdict]))
-    assert found[0] == "one: not decided: too few, p < 0.001 (McNemar)"
-    assert cells(found, "asked with") == [
-        ["no", "tools", "75.0%", "4", "+25.0", "+10.0", "to", "+40.0", "0.030"],
-        ["crops", "blurred", "-", "0", "0.0", "−50.0", "to", "+50.0", "1.000"],
-    ]
 
 
 def test_seeds_and_published_figures_stand_with_what_differs() -> None:

@@ -66,16 +66,6 @@ def scored(done: Done, model: str) -> dict[str, dict[str, Any]]:
     return {row["id"]: row["rewarded"] for row in map(json.loads, lines)}
 
 
-def test_a_row_of_two_questions_becomes_two_problems_on_one_picture(rows: Path) -> None:
-    found = [json.loads(line) for line in rows.read_text().splitlines()]
-    assert [row["id"] for row in found] == list(WORTH)
-    assert [row["category"] for row in found] == ["short", "long"] * 3
-    assert [row["question"] for row in found[:2]] == ["甲站 to 丁站?", "甲站 to 丁站, with Via Stops?"]
-    assert len({row["image"] for row in found}) == 3
-    assert (rows.parent / found[0]["image"]).read_bytes().startswith(b"\x89PNG")
-    assert "figure" not in found[0]
-
-
 def test_routes_are_worth_what_is_counted_by_hand(rows: Path, server: Server) -> None:
     words = ("--endpoint", server.url, "--model", "mine", "--system", "reasonmap", "--reward", "reasonmap", "--json")
     done = virc("eval", rows, *words)

@@ -1,14 +1,10 @@
 """`virc eval --looks`: the verdict on models that cheat and models that do not, and the run that leads to it."""
 
 import json
-import math
 import re
 import shutil
 from collections.abc import Iterator
-from fractions import Fraction
-from functools import partial
 from itertools import product
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +16,11 @@ from support.called import Done, virc
 from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
-from virc.core.errors import DataError
 from virc.evaluation import results
 from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
-from virc.evaluation.problems import contents, swapped
 from virc.evaluation.results import Head
-from virc.evaluation.statistics import at_least
 from virc.evaluation.summary import Answered
-from virc.reasoning.history import show_input
-from virc.reasoning.images import OpenedImage, Shown, open_image
-from virc.reasoning.protocol import own_protocol
-from virc.reasoning.resize import QWEN2
-from virc.reasoning.session import Reply, Session
-from virc.solving.ablation import CropAblation, ablated, without_tools
-from virc.solving.rows import Row
-from virc.tools.registry import DEFAULT, known, schemas
-
-OWN = own_protocol(schemas(DEFAULT))
+from virc.reasoning.images import open_image
 
 
 @pytest.mark.slow
@@ -170,16 +154,6 @@ def test_the_verdict_of_answers_by_arm(rows: list[dict[ArmName, Answered]], deci
     assert (found.p < LEVEL) == (decision != "not decided")
 
 
-def test_an_answer_that_two_options_share_by_chance_is_no_proof() -> None:
-    """Of yes and no, half of the answers stay whatever the picture shows."""
-    rows = [arms(YES)] * 21 + [arms(YES, blank_picture=NO)] * 7 + [arms(NO, blank_picture=YES)] * 2
-    for two in ([Guess("yes"), Guess("no")], [Guess("A", 2), Guess("B", 2)]):
-        assert looks("m", rows, two * 15).decision == "not decided"
-        assert looks("m", rows, apart(30)).p < looks("m", rows, two * 15).p
-    others: list[dict[ArmName, Answered]] = [{}] * 300  # of no choices
-    assert looks("m", rows + others, [*two * 15, *apart(300)]).p == looks("m", rows, two * 15).p
-
-
 def test_chance_is_that_of_the_problems_with_a_crop() -> None:
     """Of two options half of the answers stay, however many problems besides have none and need no crop."""
     rows = [arms(YES, blank_picture=OTHER)] * 60 + [arms(YES, blank_picture=OTHER, crops_swapped=NO)] * 20
@@ -190,79 +164,10 @@ def test_chance_is_that_of_the_problems_with_a_crop() -> None:
         assert ("though 75.0 % of its answers stay" in sentence) == found
 
 
-@pytest.mark.parametrize(("count", "decision"), [(453, "not decided"), (454, "looks, but its crops do not matter")])
-def test_needed_answers_that_come_by_chance_take_more_problems(count: int, decision: str) -> None:
-    """Of two options three of four come without tools or with the crops of others."""
-    sides = [Guess("A", 2), Guess("B", 2)] * (count // 2 + 1)
-    assert looks("m", [arms(YES, blank_picture=NO)] * count, sides[:count]).decision == decision
-
-
-@pytest.mark.parametrize(("count", "decision"), [(9, "not decided"), (10, "right without looking")])
-def test_p_is_that_of_three_tests(count: int, decision: str) -> None:
-    """All answers of a model that is never right stay; of one that looks, half would, and more by chance."""
-    found = looks("m", [arms(OTHER)] * count, apart(count))
-    assert (found.decision, found.p) == (decision, pytest.approx(3 * ((1 + 1 / count) / 2) ** count))
-
-
-def test_p_of_what_is_not_decided_is_the_lowest() -> None:
-    """Four of McNemar's test."""
-    found = looks("m", [arms(YES, crops_swapped=NO, blank_picture=NO)] * 4, apart(4))
-    assert (found.decision, found.test, found.p) == ("not decided", "McNemar's exact test", 2 / 2**4)
-    assert (
-        found.sentence
-        == "not decided: its crops are worth +100.0 points (95 %: 30.7 to 100.0); about 8 such problems would tell"
-    )
-
-
-def test_so_many_problems_are_wanted_that_the_loss_would_be_found() -> None:
-    found = looks("m", [NEEDED] * 3 + [arms(YES, blank_picture=NO)] * 30, apart(33))
-    (low, high), gain = found.arms["crops swapped"].interval, 3 / 33
-    wanted = 33 * (3.417 * (high - low) / (2 * 1.959964) / gain) ** 2
-    assert wanted % 1 < 0.9
-    assert found.sentence.endswith(f"; about {math.ceil(wanted):,} such problems would tell")
-
-
-def test_answers_that_change_by_themselves_are_no_proof_of_looking() -> None:
-    """Of a warm model that ignores its crops, as many answers change with a crop as with another seed."""
-    change = [arms(YES, crops_swapped=NO, blank_picture=OTHER), arms(NO, crops_swapped=YES, blank_picture=OTHER)]
-    rows = [arms(YES, blank_picture=OTHER)] * 70 + change * 45
-    assert looks("cold", rows, apart(160)).decision == "not decided"
-    warm = rows[:70] + [{**row, "another seed": OTHER} for row in rows[70:]]
-    assert looks("warm", warm, apart(160)).decision == "looks, but its crops do not matter"
-
-
 def test_undecided_answers_are_in_no_test() -> None:
     open_ = msgspec.structs.replace(YES, right=None)
     found = looks("m", [arms(YES, another_seed=open_), arms(open_), arms(YES)], apart(3))
     assert [found.arms[name].of for name in ("crops swapped", "another seed")] == [2, 1]
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "likely"), [(0, 5, 0.5), (3, 5, 0.5), (5, 5, 0.1), (190, 200, 0.75), (5, 5, 1.0)]
-)
-def test_the_binomial_tail_is_exact(count: int, of: int, likely: float) -> None:
-    part = Fraction(likely)
-    tail = sum(comb(of, at) * part**at * (1 - part) ** (of - at) for at in range(count, of + 1))
-    assert at_least(count, of, likely) == pytest.approx(float(tail), rel=1e-9)
-
-
-def test_each_row_gets_the_next_picture_that_is_another() -> None:
-    rows = [Row(at, at, images=tuple(names)) for at, names in enumerate(["", "a", "a", "b", "", "cd", "cd"])]
-    assert ["".join(map(str, row.swapped)) for row in swapped(rows)] == ["b", "b", "b", "cd", "cd", "b", "b"]
-
-
-def test_one_picture_in_two_files_is_swapped_with_neither(tmp_path: Path) -> None:
-    for name, content in {"one": "same", "copy": "same", "other": "another"}.items():
-        (tmp_path / name).write_text(content)
-    rows = [Row(at, at, images=(name,)) for at, name in enumerate(["one", "copy", "other", "one"])]
-    found = swapped(rows, partial(contents, base=tmp_path))
-    assert [row.swapped[0] for row in found] == ["other", "other", "one", "other"]
-    with pytest.raises(DataError, match="all problems have the same picture"):
-        list(swapped(rows[:2], partial(contents, base=tmp_path)))
-    several = [Row(at, at, images=names) for at, names in enumerate([("one", "other"), ("copy", "copy")])]
-    assert [row.swapped for row in swapped(several, partial(contents, base=tmp_path))] == [
-        ["copy", "copy"], ["one", "other"]
-    ]  # fmt: skip
 
 
 def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
@@ -275,58 +180,6 @@ def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
         done = virc("eval", tmp_path / "rows.jsonl", "--looks", "--endpoint", server.url, "--to", tmp_path / "out")
     assert (done.code, server.requests) == (5, [])
     assert "all problems have the same picture" in done.err
-
-
-def noise(seed: int, size: tuple[int, int] = (1120, 840)) -> Image.Image:
-    image = Image.effect_noise((size[0] // 4, size[1] // 4), 60 + 30 * seed).resize(size, Image.Resampling.NEAREST)
-    return image.convert("RGB")
-
-
-@pytest.mark.parametrize("ablation", ["counterfactual", "swapped"])
-@pytest.mark.parametrize("cut", ["file", "shown"])
-def test_crops_of_another_picture_are_as_sharp_as_its_own(ablation: CropAblation, cut: Any) -> None:
-    protocol = msgspec.structs.replace(OWN, crops=cut, input_pixels=(3136, 112 * 84))
-    page, other = (show_input(OpenedImage(noise(seed)), protocol, QWEN2) for seed in (0, 1))
-    crops = []
-    for shown in (ablated(page, ablation, other), other):
-        session = Session(protocol, "?", [shown], tools=known())
-        session.feed(Reply(CROP))
-        crops.append(session.images[1])
-    assert crops[0].size == crops[1].size
-    assert crops[0].pixels.tobytes() == crops[1].pixels.tobytes()
-
-
-def test_blurred_crops_show_the_right_place_and_no_detail() -> None:
-    page = Image.new("RGB", (448, 448), "white")
-    page.paste("black", (0, 0, 224, 448))
-    page.paste(noise(0, (112, 112)), (280, 280))
-    session = Session(OWN, "?", [ablated(Shown(page), "blurred", Shown(page))], tools=known())
-    for box in ([0, 0, 112, 112], [280, 280, 392, 392]):
-        session.feed(Reply(planted.call("crop_image", bbox_2d=box, image_index=0)))
-    assert session.images[0].pixels.tobytes() == page.tobytes()
-    dark, blurred = (image.pixels.convert("L") for image in session.images[1:])
-    assert dark.getextrema()[1] < 10
-    sharp = page.crop((280, 280, 392, 392)).convert("L")
-    assert spread(blurred) < spread(sharp) / 2
-
-
-def spread(image: Image.Image) -> int:
-    low, high = image.crop((28, 28, 84, 84)).getextrema()
-    assert isinstance(low, int)
-    assert isinstance(high, int)
-    return high - low
-
-
-def test_without_tools_none_is_offered_or_taken() -> None:
-    bare = without_tools(OWN)
-    assert (bare.tools, "crop_image" in OWN.system, "crop_image" in bare.system) == ((), True, False)
-    assert without_tools(msgspec.structs.replace(OWN, schemas=schemas(("crop_image",)))).schemas == ()
-
-
-def test_a_blank_picture_is_white_and_as_large() -> None:
-    shown = Shown(noise(0, (112, 84)), original=(448, 336))
-    blank = ablated(shown, "no-picture", shown)
-    assert (blank.size, blank.original, blank.pixels.getextrema()) == ((112, 84), (448, 336), ((255, 255),) * 3)
 
 
 GREYS = tuple(range(40, 160, 10))
@@ -433,20 +286,6 @@ def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: 
     assert "the verdict on looking is taken as it is written: cheater.looks/crops-swapped.jsonl" in alone.err
 
 
-def test_result_files_have_the_protocol_of_their_arm_and_no_path(rows: Path, here: Path) -> None:
-    with serve(knows, models=("/home/me/cheater",)) as running:
-        done = run_eval(running, rows, "--limit", 2, "--to", "a", model="/home/me/cheater")
-    assert (done.code, "cheater, crops swapped: 2 of 2 problems: 2 right" in done.err) == (0, True), done.err
-    assert [*(here / "a").rglob("traces")] == [here / "a/traces"] * (here / "a/traces").exists()
-    files = {file.stem: parts(file) for file in (here / "a/results").rglob("*.jsonl")}
-    seeds = {name for name, (_, lines) in files.items() if {line["settings"]["seed"] for line in lines} == {1}}
-    assert seeds == {"another-seed"}
-    heads = {name: head for name, (head, _) in files.items()}
-    offered = {name for name, head in heads.items() if (head.chat_protocol or {})["tools"]}
-    assert heads.keys() - offered == {"no-tools"}
-    assert b"/home/me" not in b"".join(map(msgspec.json.encode, heads.values()))
-
-
 def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> None:
     """Also with a digest of its own."""
     assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
@@ -515,14 +354,6 @@ def test_an_answer_that_failed_is_still_to_go(server: Server, rows: Path, here: 
     done = run_eval(server, rows, "--dry-run", "--json")
     assert (done.code, "12 problems in 6 arms, 68 answers to go: about " in done.err) == (1, True), done.err
     assert "4 right, 0 without an answer, 1 failed" in done.err
-
-
-def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here: Path) -> None:
-    done = run_eval(server, rows, "--dry-run", "--json")
-    assert done.code == 0, done.err
-    assert "12 problems in 6 arms, 67 answers to go: about " in done.err
-    assert (len(server.chats()), done.json["looks"]) == (10, [])
-    assert not (here / "evals/greys/looks").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """What is asked and what was answered before: rows left out, rows that changed, folders of other answers."""
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from PIL import Image
 from support import small_lora
 from support.made import make
 
@@ -16,7 +14,7 @@ from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
 from virc.core.events import Event, Reporter
 from virc.evaluation import api
 from virc.evaluation.against import Published, compared, published_for
-from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in, check_crop_ablation
+from virc.evaluation.answers import EvalFolder, answered_before, answers_in, check_crop_ablation
 from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.environments import OfEnvironment
@@ -24,7 +22,7 @@ from virc.evaluation.problems import EvalProblem, find_problems, problems_of, ro
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Answered, Result, summarise
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.solving.rows import Row, as_row
+from virc.solving.rows import Row
 from virc.systems.registry import Figures
 
 
@@ -73,23 +71,6 @@ def test_without_a_problem_the_first_fault_is_told(
     with pytest.raises(DataError, match=said) as caught:
         problems_of(bench(rows, published), None, lambda _: None)
     assert hint is None or caught.value.hint == hint
-
-
-def test_boxes_of_a_row_are_compared_with_its_first_picture(tmp_path: Path) -> None:
-    for name, side in (("a.png", 100), ("b.png", 400)):
-        Image.new("RGB", (side, side)).save(tmp_path / name)
-    row = {"id": 1, "question": "Where?", "boxes": [[150, 10, 190, 50]]}
-    for images, is_wrong in ((["a.png", "b.png"], True), (["b.png", "a.png"], False)):
-        rows = [as_row(1, row | {"images": images})]
-        found = LocalBenchmark("bench", tmp_path, lambda rows=rows: iter(rows), published=False)  # type: ignore[misc]
-        with pytest.raises(DataError) if is_wrong else nullcontext():
-            problems_of(found, None, pytest.fail)
-
-
-def test_with_a_reward_a_row_needs_no_answer() -> None:
-    rows = [row(1, "a", answer=None), row(2, "b")]
-    found = problems_of(bench(rows, published=False), None, pytest.fail, rewarded=True)
-    assert [each.key and each.key.answer for each in found.values()] == [None, "7"]
 
 
 def folder(place: Path, **settings: dict[str, str]) -> EvalFolder:
@@ -144,14 +125,6 @@ def test_what_was_answered_before_is_counted_unless_it_changed() -> None:
         answered_before("A", problems, ledger)
     assert caught.value.message == "problems that changed since A answered them: 2, the first is 'b'"
     assert "answers/A.jsonl" in str(caught.value.hint)
-
-
-def test_what_a_line_says_of_its_model_and_of_its_replies() -> None:
-    line = AnswerLine("a", "row 1", "A", "7", None, protocol="own", device="cpu", settings={"seed": 1})
-    assert line.facts == {"protocol": "own", "settings": {"device": "cpu", "seed": 1}}
-    others = [msgspec.structs.replace(line, **each) for each in ({"answer": "8"}, {"settings": {"seed": 2}})]
-    assert len({each.replies_digest for each in (line, *others)}) == 3
-    assert msgspec.structs.replace(line, device="cuda").replies_digest == line.replies_digest
 
 
 @pytest.mark.parametrize(

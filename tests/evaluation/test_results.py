@@ -1,11 +1,10 @@
 """Files of results: verified elsewhere without the model, edits that are named, cards, and signatures."""
 
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from support.solving import CROP, answer, picture
 from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
-from virc.evaluation.contamination import are_copies, compare, files, fingerprint
+from virc.evaluation.contamination import compare, files
 from virc.evaluation.summary import Answered, ModelSummary, Result
 from virc.scoring import answers as scoring
 from virc.scoring.score import Key, Verdict
@@ -77,16 +76,6 @@ def test_a_result_verifies_where_there_is_nothing_else(file: Path) -> None:
     assert len(file.read_bytes()) < 20_000
     signed = verified(file, "--signer", "RWQ")
     assert (signed.code, [each["kind"] for each in signed.json["differences"]]) == (6, ["signature"])
-
-
-def test_a_result_has_replies_pictures_versions_and_prompts_without_paths(file: Path, made: Path) -> None:
-    head, first, *_ = map(json.loads, file.read_text().splitlines())
-    assert head["chat_protocol"]["system"]
-    assert len(first["rollout"]["texts"]) == 2
-    assert [len(each) for each in first["digests"]] == [64, 64]  # the picture and the crop
-    assert {"virc", "server"} <= first["versions"].keys()
-    assert first["settings"]["seed"] == 0
-    assert str(made) not in file.read_text()
 
 
 def test_rows_are_compared_with_those_that_are_here(file: Path, made: Path) -> None:
@@ -272,40 +261,6 @@ def test_two_lines_of_one_problem_are_refused(file: Path) -> None:
     assert (done.code, "no problems, or two of one id" in done.err) == (5, True)
 
 
-def test_the_order_of_keys_is_no_edit(file: Path) -> None:
-    head, *lines = file.read_bytes().splitlines()
-    turned = [dict(reversed(msgspec.json.decode(line).items())) for line in lines]
-    file.write_bytes(b"\n".join([head, *map(msgspec.json.encode, turned), b""]))
-    assert verified(file).code == 0
-
-
-def test_answers_of_a_strategy_are_taken_as_written(file: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        head["figures"]["settings"]["strategy"] = "majority"
-        for line in lines:
-            line["settings"]["strategy"] = "majority"
-        only_reply(head, lines)
-
-    resealed(file, change)
-    done = verified(file)
-    assert (done.code, done.json["differences"]) == (0, [])
-    assert "which are taken as they are written: 4" in done.err
-
-
-def test_results_of_a_crop_ablation_have_a_table_of_their_own(file: Path, made: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        other_crops(head, lines)
-        head["crop_ablation"] = head["figures"]["settings"]["crop_ablation"] = "blank"
-
-    resealed(file, change)
-    done = virc("eval", "card", made / "evals" / "sums" / "results" / "poor.jsonl", file)
-    assert done.code == 0, done.err
-    assert [line for line in done.out.splitlines() if line.startswith("**")] == [
-        "**sums**", "**sums, crop ablation: blank**",
-    ]  # fmt: skip
-    assert "SD over seeds" not in done.out
-
-
 def test_a_card_and_a_check_say_what_has_no_answer(file: Path) -> None:
     def change(head: Line, lines: list[Line]) -> None:
         row = Row(1, lines[0]["id"], digest=lines[0]["row"], passed=lines[0]["input"])
@@ -346,54 +301,11 @@ def test_a_file_of_a_stranger_names_no_path_that_is_read(named: str, file: Path,
 
 
 HEAD = "x **b** </b><script> [x](javascript:1) ![a](http://b) | # $ `c` _i_ &lt; ~s~\n\\immediate\\write18{id}\x1b[2J"
-SHOWN = {
-    "markdown": r"\[x\](javascript:1) \!\[a\](http://b) \| \# \$ \`c\` \_i\_ \&lt; \~s\~ "
-    r"\\immediate\\write18\{id\} \[2J",
-    "latex": r"$<$script$>$ {[}x{]}(javascript:1) !{[}a{]}(http://b) $|$ \# \$ `c` \_i\_ \&lt; "
-    r"\textasciitilde{}s\textasciitilde{} \textbackslash{}immediate\textbackslash{}write18\{id\} {[}2J",
-    "html": r"x **b** &lt;/b&gt;&lt;script&gt; [x](javascript:1) ![a](http://b) | # $ `c` _i_ &amp;lt; ~s~ "
-    r"\immediate\write18{id} [2J",
-}
-
-
-@pytest.mark.parametrize("form", SHOWN)
-def test_fields_of_a_stranger_are_text_in_every_card(form: str, file: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        head |= {"model": HEAD, "benchmark": HEAD, "judge": HEAD, "versions": {"virc": HEAD}}
-        head["figures"]["name"] = HEAD
-        for line in lines:
-            line["model"] = HEAD
-
-    resealed(file, change)
-    done = virc("eval", "card", file, "--format", form)
-    assert done.code == 0, done.err
-    told = done.out.splitlines()
-    assert sum(SHOWN[form] in line for line in told) == (2 if form == "latex" else 3)  # the title, the row, a note
-    assert all(line.isprintable() for line in told)
-    notes = [line for line in told if "immediate" in line and SHOWN[form] not in line]
-    assert all(line.startswith("% ") for line in notes)
-    assert len(notes) == (form == "latex")
 
 
 def reference(_: Line, lines: list[Line]) -> None:
     lines[0]["input"]["answer"] = "1"
     lines[0]["verdict"]["right"] = True
-
-
-@pytest.mark.parametrize("where", ["here", "file"])
-def test_a_changed_row_is_named(where: str, file: Path, made: Path, here: Path) -> None:
-    rows = (made / "sums.jsonl").read_text()
-    changed = rows.replace("problem 1", "problem 01").replace('"id": "2"', '"id": "02"')
-    (here / "sums.jsonl").write_text(changed if where == "here" else rows)
-    if where == "file":  # its reference, and all that follows of it
-        resealed(file, reference)
-        right = [line.verdict for line in results.read(file).lines.values()]
-        assert all(right)
-    done = verified(file, "--benchmark", here / "sums.jsonl")
-    assert done.code == (5 if where == "here" else 6)  # the figures too are others then
-    found = {each["id"]: each["says"] for each in done.json["differences"] if each["kind"] == "row"}
-    told = {"1": "its row in sums here is another", "2": "its row in sums here is missing"}
-    assert found == (told if where == "here" else {"1": "its question or its reference is not that of the row here"})
 
 
 def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,14 +346,6 @@ def test_all_code_that_scores_is_in_its_digest(here: Path, monkeypatch: pytest.M
         (here / name).write_text("odd = True")
         digests.append(results.rules_digest())
     assert len({*digests}) == len(names) + 1
-
-
-@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"schema": "virc.solve/1"}\n', "\xff\n", "[" * 100_000])
-def test_what_is_no_result_is_refused(text: str, here: Path) -> None:
-    file = here / "odd.jsonl"
-    file.write_text(text, "latin-1")
-    done = verified(file)
-    assert (done.code, done.json["error"]["kind"]) == (5, "data")
 
 
 @pytest.mark.parametrize(
@@ -506,21 +410,6 @@ def test_files_on_other_rows_or_of_one_model_twice_are_not_compared(file: Path, 
     assert (done.code, "another problem 1" in done.err) == (5, True)
 
 
-def test_several_models_and_seeds_are_corrected_and_spread(made: Path) -> None:
-    summary = json.loads((made / "evals" / "sums" / "summary.json").read_text())
-    pairs = {(pair["one"], pair["other"]): pair for pair in summary["pairs"]}
-    assert len(pairs) == 6  # three of each seed, none across
-    assert ("good", "fair") in pairs
-    assert ("good (seed 1)", "fair (seed 1)") in pairs
-    assert all(pair["p_holm"] >= pair["p"] for pair in pairs.values())
-    assert pairs["good", "fair"]["needed"] == 37
-    assert pairs["fair", "poor"]["needed"] is None
-    good = next(each for each in summary["seeds"] if each["model"] == "good")
-    assert (good["seeds"], good["mean"], good["deviation"]) == ({"0": 1.0, "1": 1.0}, 1.0, 0.0)
-    assert "good, mean of 2 seeds: 100.0%" in (made / "printed").read_text()
-    assert "37 problems like these would tell the two apart" in (made / "printed").read_text()
-
-
 def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Image.open(made / "a.png") as small:
         small.resize((448, 336)).save(here / "copy.jpg", quality=80)
@@ -575,19 +464,6 @@ def page(draw: ImageDraw.ImageDraw, random: Random) -> None:
         draw.text((40, y), " ".join(random.choices(words, k=9)), "black")
 
 
-def triangle(draw: ImageDraw.ImageDraw, random: Random) -> None:
-    """Thin lines."""
-    corners = [(random.randint(40, 440), random.randint(40, 560)) for _ in "ABC"]
-    draw.polygon(corners, outline="black")
-
-
-def bars(draw: ImageDraw.ImageDraw, random: Random) -> None:
-    """A chart of four bars."""
-    draw.line((40, 20, 40, 560, 460, 560), "black")
-    for x in range(60, 460, 100):
-        draw.rectangle((x, random.randint(60, 500), x + 60, 560), "#4472c4")
-
-
 def table(draw: ImageDraw.ImageDraw, random: Random) -> None:
     """Digits in squares."""
     for at in range(40, 441, 80):
@@ -595,28 +471,6 @@ def table(draw: ImageDraw.ImageDraw, random: Random) -> None:
         draw.line((40, at, 440, at), "black")
     for x, y in product(range(50, 440, 80), repeat=2):
         draw.text((x, y + 16), str(random.randint(100, 9999)), "black", ImageFont.load_default(20))
-
-
-@pytest.mark.parametrize("draw", [page, triangle, bars, table])
-def test_copies_are_found_and_pictures_of_a_kind_are_none(draw: Callable[[ImageDraw.ImageDraw, Random], None]) -> None:
-    prints = []
-    for seed in range(6):
-        picture = Image.new("RGB", (480, 600), "white")
-        draw(ImageDraw.Draw(picture), Random(seed))
-        prints.append(fingerprint(picture))
-        for size, quality in (((240, 300), 60), ((336, 420), 80), ((480, 600), 40)):
-            again = io.BytesIO()
-            picture.resize(size).save(again, "JPEG", quality=quality)
-            with Image.open(again) as copy:
-                assert are_copies(prints[-1], fingerprint(copy))
-    assert [pair for pair in combinations(prints, 2) if are_copies(*pair)] == []
-
-
-def test_only_pictures_without_contrast_of_one_colour_are_copies() -> None:
-    white, grey, gradient = Image.new("L", (9, 9), 255), Image.new("L", (64, 9), 250), Image.radial_gradient("L")
-    prints = list(map(fingerprint, (white, grey, gradient)))
-    assert are_copies(prints[0], fingerprint(white.resize((64, 64))))
-    assert [are_copies(*pair) for pair in combinations(prints, 2)] == [False] * 3
 
 
 def odd(body: dict[str, Any]) -> str:

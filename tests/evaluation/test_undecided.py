@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,24 +18,19 @@ from support.solving import answer, picture
 
 from virc.evaluation import request
 from virc.evaluation.answers import AnswerLine
-from virc.evaluation.pages.report import render
 from virc.evaluation.problems import problem_of
 from virc.evaluation.statistics import mcnemar
 from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
-from virc.reasoning.calls import BoxView
 from virc.scoring.judge import Judge
-from virc.scoring.score import Verdict
 from virc.solving import batch as outage
 from virc.solving.rows import as_row
-from virc_cli.commands.eval.figures import lines
 
 Verdicts = Mapping[str, bool | None]
 """Of one problem: model -> right, wrong or undecided; a model that is not in it has no result."""
 NAMES = ("A", "B")
 VERDICTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([True, False, None]))
 SLACK = 1e-9  # of rounding
-RANGE = r"([\d.]+)%(?: to ([\d.]+)%)?"
 
 
 def summary_of(verdicts: Sequence[Verdicts], evidence: Sequence[bool] = ()) -> tuple[Summary, list[Result]]:
@@ -50,43 +44,6 @@ def summary_of(verdicts: Sequence[Verdicts], evidence: Sequence[bool] = ()) -> t
         for at, of in enumerate(verdicts)
     ]  # fmt: skip
     return summarise("bench", results, {name: {} for name in NAMES}), results
-
-
-def figures(value: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Everything with bounds in a summary, by its place there."""
-    if isinstance(value, dict):
-        if "bounds" in value:
-            yield path, value
-        for key, each in value.items():
-            yield from figures(each, f"{path}/{key}")
-    elif isinstance(value, list):
-        for at, each in enumerate(value):
-            yield from figures(each, f"{path}/{at}")
-
-
-@settings(max_examples=25)
-@given(st.lists(st.tuples(VERDICTS, VERDICTS.map(set), st.booleans()), min_size=1, max_size=40))
-def test_a_failing_judge_raises_no_lower_end_and_lowers_no_upper_end(
-    rows: list[tuple[Verdicts, set[str], bool]],
-) -> None:
-    """A row: what the judge decides, the models whose answer it fails on afterwards, whether the evidence was seen."""
-    evidence = [seen for *_, seen in rows]
-    before, _ = summary_of([verdicts for verdicts, *_ in rows], evidence)
-    failed = [
-        {name: None if name in fails else right for name, right in verdicts.items()} for verdicts, fails, _ in rows
-    ]
-    after, _ = summary_of(failed, evidence)
-    known = dict(figures(msgspec.to_builtins(before)))
-    found = dict(figures(msgspec.to_builtins(after)))
-    assert found.keys() == known.keys()
-    assert len(found) >= 3  # both models and their pair
-    for path, wide in found.items():
-        narrow = known[path]
-        assert wide["of"] == narrow["of"]
-        assert wide["undecided"] >= narrow["undecided"]
-        for ends in {"bounds", "interval", "p_bounds"} & wide.keys():
-            assert wide[ends][0] <= narrow[ends][0] + SLACK
-            assert wide[ends][1] >= narrow[ends][1] - SLACK
 
 
 @settings(max_examples=25)
@@ -111,32 +68,6 @@ def _fillings(both: Sequence[tuple[bool | None, ...]]) -> Iterator[list[tuple[bo
     choices = [(True, False) if right is None else (right,) for right in flat]
     for filled in product(*choices):
         yield list(zip(filled[::2], filled[1::2], strict=True))
-
-
-@settings(max_examples=25)
-@given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=30))
-def test_no_figure_is_above_what_was_decided_unless_it_is_named_undecided(rights: list[bool | None]) -> None:
-    """In the page and on a terminal: every share is a range up to that with the undecided answers, and says so."""
-    rows = [{"A": right} for right in rights]
-    results = [Result(at, "q", "4", {"all": ("all",)}, {"A": Answered("x", row["A"])}) for at, row in enumerate(rows)]
-    results.append(Result("other", "q", "5", {}, {}))  # so that the commonest answer is no share of all
-    summary = summarise("bench", results, {"A": {}})
-    summary = msgspec.structs.replace(
-        summary, against=[Reported("A", "A", "a paper", None, summary.models[0].score, {})]
-    )
-    decided, undecided = rights.count(True), rights.count(None)
-    page = render(summary, results).partition('id="problems"')[0]
-    shown = re.findall(rf"<strong>{RANGE}</strong><small>(.*?)</small>", page)
-    assert len(shown) == 5  # right, refused, refused of those with an answer, beside the paper, a part
-    text = "\n".join(lines(summary))
-    shown += re.findall(rf"^(?:A:|all +) ?{RANGE}(.*)", text, re.MULTILINE)
-    (row,) = re.findall(rf"^A +{RANGE} +[\d.]+ to [\d.]+ +\d+ +(\d+) ", text, re.MULTILINE)
-    assert len(shown) == 7
-    for low, high, beside in [*shown, (*row[:2], "undecided")]:
-        assert float(low) <= 100 * decided / len(rights) + 0.05
-        assert float(high or low) <= 100 * (decided + undecided) / len(rights) + 0.05
-        assert not high or "undecided" in beside
-    assert row[2] == str(undecided)
 
 
 def test_a_published_figure_between_the_bounds_is_said_to_be_undecided() -> None:
@@ -224,44 +155,7 @@ def test_a_judge_that_fails_on_answers_makes_every_figure_a_range(server: Server
     assert "undecided which is higher" in page
 
 
-def test_a_judge_that_answers_again_decides_what_was_undecided(server: Server, problems: Path) -> None:
-    with serve(models=("judge",), fault=judges) as judge:
-        evaluated(server, problems, judge)
-    with serve(models=("judge",), fault=partial(judges, failing=False)) as judge:
-        done = evaluated(server, problems, judge, "--json")
-        assert len(judge.chats()) == 2
-    assert done.code == 0, done.err
-    assert "judge has judged 2 of 4 answers: 2 right, 0 failed; 2 were judged before\n" in done.err
-    assert done.json["models"][0]["score"]["bounds"] == [0.8, 0.8]
-
-
-LONG = "There seem to be several persons who walk towards the exit of the hall"
 BOX, CHOICES = {"box": [1, 1, 9, 9]}, {"choices": ["red", "blue"], "answer": "B"}
-
-
-@pytest.mark.parametrize(
-    ("fields", "said", "right", "unread"),
-    [
-        ({"answer": "5"}, "5", True, False), ({"answer": "5"}, "6", False, False), ({"answer": "5"}, LONG, False, True),
-        ({"answer": "5"}, "red", False, False), ({"answer": "5"}, f"{LONG}. It is 7.", False, False),
-        ({"answer": "5"}, "", False, True), ({"answer": "5"}, "答案是6", False, False),
-        ({"answer": "a red car"}, LONG, False, True),
-        ({"answer": "a red car"}, "The answer is a blue car.", False, False),
-        (CHOICES, "(B)", True, False), (CHOICES, "A", False, False), (CHOICES, "red", False, False),
-        (CHOICES, "A or B", False, True), (CHOICES, "a purple one", False, True), (CHOICES, LONG, False, True),
-        (CHOICES, "A, B", False, False), (BOX, "[1, 1, 9, 9]", True, False), (BOX, "[50, 1, 90, 9]", False, False),
-        (BOX, "[]", False, False), (BOX, "in the corner", False, True), (BOX, "[1, 1]", False, True),
-    ],
-)  # fmt: skip
-def test_what_no_rule_could_read_is_told_from_what_is_wrong(
-    fields: dict[str, Any], said: str, right: bool, unread: bool
-) -> None:
-    row = {"id": 1, "question": "q", **fields}
-    problem = problem_of(as_row(1, {**row, "images": []}), "none", rewarded=False, right=None)
-    line = AnswerLine(1, problem.digest, "m", said, None, view=BoxView([(100, 100)]))
-    assert verdicts_by_rule({"1": problem}, {"m": {"1": line}}, algebra=False) == {
-        ("m", "1"): Verdict(right, "rule", unread)
-    }
 
 
 @pytest.mark.parametrize(("right", "asked"), [(None, ["4"]), (False, []), (True, [])])
@@ -271,25 +165,6 @@ def test_a_judge_is_asked_about_what_a_published_rule_cannot_read(right: bool | 
     answers = {"m": {"1": AnswerLine(1, problems["1"].digest, "m", "4", None)}}
     found = doubtful(problems, answers, verdicts_by_rule(problems, answers, algebra=False))
     assert [each.answer for each in found] == asked
-
-
-def test_unread_answers_have_a_column_and_the_flag_of_a_judge(server: Server, problems: Path) -> None:
-    TOLD["2"] = LONG
-    try:
-        done, shown = evaluated(server, problems, None, "--json"), evaluated(server, problems, None)
-    finally:
-        TOLD["2"] = "not four"
-    (model,) = done.json["models"]
-    assert (model["unread"]["count"], model["unread"]["of"]) == (1, 5)
-    assert re.search(r"^m +20\.0% +\S+ to \S+ +5 +0 +1 \(20\.0%\) +0 ", shown.out, re.MULTILINE)
-    page = Page((Path(done.json["folder"]) / "report.html").read_text()).text
-    hint = "unread: no rule could read the answer, which counts as wrong; --judge-endpoint URL asks a judge about it"
-    assert hint in shown.out
-    assert hint in page
-    assert "1 (20.0%)" in page
-    with serve(models=("judge",), fault=partial(judges, failing=False)) as judge:
-        (model,) = evaluated(server, problems, judge, "--json").json["models"]
-    assert model["unread"]["count"] == 0
 
 
 def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
@@ -318,21 +193,3 @@ def test_a_judge_that_goes_away_for_good_leaves_the_rest_undecided(
     assert "the endpoint did not come back" in done.err
     assert done.json["models"][0]["score"]["bounds"] == [0.2, 1.0]
     assert "error: the judge failed on 4 answers" in done.err
-
-
-def test_pages_of_traces_say_the_verdict_and_the_reference(server: Server, problems: Path, here: Path) -> None:
-    def said() -> dict[str, str]:
-        pages = {id: here / "evals/sums/traces/m" / id / "index.html" for id in TOLD}
-        texts = {id: Page(page.read_text()).text for id, page in pages.items() if page.is_file()}
-        return {id: re.sub(r"\s+", " ", text.partition("Verdict")[2])[:20] for id, text in texts.items()}
-
-    evaluated(server, problems, None)
-    wrong = {id: f"WrongReference: {REFERENCES[id]}" for id in "2345"}
-    assert {id: text[: len(wrong[id])] for id, text in said().items()} == wrong
-    with serve(models=("judge",), fault=judges) as judge:
-        evaluated(server, problems, judge)
-    assert {id: text[:5] for id, text in said().items()} == {"2": "Wrong", "3": "Right", "4": "Undec", "5": "Undec"}
-    before = {page: page.stat().st_mtime_ns for page in here.glob("evals/sums/traces/m/*/index.html")}
-    with serve(models=("judge",), fault=judges) as judge:
-        evaluated(server, problems, judge)
-    assert {page: page.stat().st_mtime_ns for page in before} == before  # none is written again

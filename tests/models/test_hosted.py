@@ -20,8 +20,3 @@ def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: 
     sentence, hint = found
     assert said in sentence
     assert typed in hint
-
-
-@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-VL-7B-Instruct", "models/my-gpt-4", r"C:\models\a:b"])
-def test_other_names_may_be_models_of_this_machine(name: str) -> None:
-    assert registry.elsewhere_hint(name) is None

@@ -17,7 +17,6 @@ from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ChatProtocol, ServedModel
 from virc.models.load import Choice, Opened
 from virc.models.registry import EMBEDDED_FOLDER, Weights
-from virc.probing import result
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import FILE_NAME, own_protocol
@@ -47,30 +46,6 @@ class Asks:
 def uncalibrated() -> Calibration:
     """Of a model whose boxes nothing tells."""
     return Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("native", "measured", "longest"), [(True, None, 500), (False, 700, 700)])
-def test_a_model_is_asked_once_about_its_boxes(
-    native: bool, measured: int | None, longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = msgspec.structs.replace(FOUND, longest=measured)
-    asks, adopted, backend = Asks(monkeypatch, tmp_path, answer), list[Probed](), SimpleNamespace()
-    calibration = Calibration(backend, families.UNKNOWN, BEFORE, adopted.append)  # type: ignore[arg-type]
-    protocol = families.protocol(families.UNKNOWN, native=native)
-    assert calibration.found is None
-    for seconds in (7.0, None):
-        found = calibration(protocol, [(9999, 9999)], seconds)
-        assert (found.coordinates, found.box) == ("thousand", "corners_yx")
-    assert asks.calls == [(backend, "http://a/v1", families.UNKNOWN, native, 7.0)]
-    assert adopted == [calibration.found]
-    whole = adopted[0]
-    assert (whole.longest, whole.scaling, whole.max_pixels, whole.weights) == (longest, "down", 9, "w")
-    again = Calibration(backend, None, BEFORE, adopted.append)  # type: ignore[arg-type]
-    assert again.settled(native).coordinates == "thousand"  # it was kept
-    assert result.kept("http://a/v1", "m", "s", "w")
-    known = Calibration(backend, None, msgspec.structs.replace(FOUND, model="other"), adopted.append)  # type: ignore[arg-type]
-    assert known.settled(native).box == "corners_yx"
-    assert len(asks.calls) == 1
 
 
 @pytest.mark.parametrize(

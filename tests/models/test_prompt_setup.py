@@ -14,21 +14,6 @@ from virc.models import load
 from virc.models.load import Choice
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
-from virc.reasoning.resize import Grid
-
-
-@pytest.mark.parametrize(
-    ("family", "enlarged", "least"),
-    [("qwen2.5-vl", 50_000, 50_000), ("qwen2.5-vl", None, 3136), ("qwen2.5-vl", 900_000, 800_000)],
-)
-def test_small_pictures_are_sent_as_large_as_the_server_makes_them(
-    family: str, enlarged: int | None, least: int
-) -> None:
-    """That matters to boxes in pixels alone."""
-    probed = Probed(endpoint="http://a/v1", model="m", longest=2000, max_pixels=800_000, min_pixels=enlarged)
-    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="vllm", named="m --endpoint http://a/v1")
-    grid, _ = load._grid_at(server, families.get(family), probed, Choice("m"))
-    assert (grid.min_pixels, grid.longest) == (least, 2000)
 
 
 @pytest.mark.parametrize(("kind", "longest"), [("vllm", None), ("", load.CAUTIOUS_SIDE)])
@@ -57,15 +42,6 @@ def test_counts_of_tokens_are_believed_of_a_server_that_was_seen_not_to_scale(sc
     assert bool(said) is trusted
 
 
-@pytest.mark.parametrize(("grid", "found", "longest"), [(1024, 2000, 1024), (2000, 1024, 1024)])
-def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
-    grid: int | None, found: int | None, longest: int | None
-) -> None:
-    for unit, expected in (("pixel", longest), ("thousand", grid)):
-        probed: Any = Probed(endpoint="http://a/v1", model="m", coordinates=unit, longest=found)  # type: ignore[arg-type]
-        assert load._limited_to_unchanged(Grid(longest=grid), probed).longest == expected
-
-
 @pytest.mark.parametrize(("settled", "unit"), [(False, "thousand"), (True, "unit")])
 def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(settled: bool, unit: str) -> None:
     server: Any = SimpleNamespace(
@@ -85,17 +61,6 @@ def test_a_model_that_is_still_to_be_asked_gets_no_larger_pictures_than_the_ques
     )
     assert load._stock_setup_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
     assert server.grid.max_pixels == most
-
-
-@pytest.mark.parametrize("refused", [("logprobs", "seed")])
-def test_parameters_that_a_probe_found_refused_are_left_out(refused: tuple[str, ...]) -> None:
-    left_out: list[str] = []
-    server: Any = SimpleNamespace(
-        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=left_out.extend
-    )
-    probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", left_out=refused)
-    load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
-    assert tuple(left_out) == refused
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from support.made import make, save
 
 from virc.core.errors import ConfigError
-from virc.core.files import HIDDEN, RECORD
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.chat_protocol import ServedModel
@@ -49,17 +48,6 @@ def asked(workspace: Path, system: System, short: str | None, **more: Protocol) 
     return spoken.protocol.first.partition(":")[0], place.removeprefix(f"{workspace}/models/")
 
 
-@pytest.mark.parametrize(
-    ("spoken", "short", "found"),
-    [({"a": "one"}, "a", "one"), ({"b": "one"}, "a", "one"), ({"a": "one", "c": "two"}, "a", "one")],
-)
-def test_a_served_model_is_spoken_to_as_those_alike_here(
-    spoken: Mapping[str, str], short: str | None, found: str, tmp_path: Path
-) -> None:
-    left(tmp_path, spoken)
-    assert asked(tmp_path, with_models(a="pixel", b="pixel", c="permille", d=None), short)[0] == found
-
-
 @pytest.mark.parametrize("short", [None])
 def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_path: Path) -> None:
     left(tmp_path, {"a": "one", "b": "two"})
@@ -68,21 +56,6 @@ def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_
         asked(tmp_path, system, short)
     assert all(f"models/{name}/{FILE_NAME}" in (caught.value.hint or "") for name in "ab")
     assert asked(tmp_path, system, short, published=saying("three")) == ("three", "the endpoint publishes it")
-
-
-def test_what_the_weights_are_called_counts_more_than_the_name_they_are_served_by() -> None:
-    system = with_models(**{"X": "pixel", "X-large": "permille"})
-    assert models.served("X", "org/X-large", system)[1] == system.models["X-large"]
-    assert models.served("VIRC", None, system) == models.served("other", None, system) == (system, None)
-    assert models.served("Virc")[0] == systems.get("virc")
-
-
-def test_a_hub_id_means_its_model_whatever_its_short_name() -> None:
-    system = with_models(short="pixel")
-    model = msgspec.structs.replace(system.models["short"], hub="org/long")
-    system = msgspec.structs.replace(system, models={"other": system.models["short"], "short": model})
-    assert models.known("org/long", system) == models.known("a/short", system) == (system, model)
-    assert models.known("long", system) == (system, None)
 
 
 @pytest.mark.parametrize(
@@ -97,17 +70,6 @@ def test_a_hub_id_means_its_model_whatever_its_short_name() -> None:
 def test_a_served_name_means_the_model_with_the_longest_name_in_it(name: str, short: str | None) -> None:
     system = with_models(**{"X": "pixel", "X-large": "permille"})
     assert models.served(name, None, system)[1] == (system.models[short] if short else None)
-
-
-@pytest.mark.parametrize("order", [("adapter", "base"), ("base",)])
-def test_the_protocol_of_an_adapter_goes_before_that_of_its_base(order: tuple[str, ...], tmp_path: Path) -> None:
-    for name in order:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / FILE_NAME).write_bytes(chat_protocol.written(saying(name)))
-    weights = models.Weights("w", tmp_path / "base", adapter=tmp_path / "adapter")
-    nearest = "adapter" if "adapter" in order else "base"
-    assert chat_protocol.trained_with(weights) == tmp_path / nearest / FILE_NAME
-    assert chat_protocol.of_weights(weights).protocol.first == saying(nearest).first
 
 
 def test_the_protocol_of_a_checkpoint_goes_before_that_of_its_run(tmp_path: Path) -> None:
@@ -143,16 +105,6 @@ def test_a_served_model_whose_protocol_is_nowhere_is_refused_with_what_brings_it
             chat_protocol.of_endpoint(ServedModel("served", system=system, model=model), tmp_path)
         option = f" --system {tmp_path}/my.yaml" if own else ""
         assert refused.value.hint == f"virc download {short} --include {FILE_NAME}{option}"
-
-
-def test_a_folder_of_another_model_of_that_name_is_not_that_of_a_hub_id(tmp_path: Path) -> None:
-    folder = tmp_path / "models" / "m"
-    assert models.folder_of("org/m", tmp_path, by_hand=True) == folder
-    assert models.folder_of("org/m", tmp_path, by_hand=False) is None
-    (record := folder / HIDDEN / RECORD).parent.mkdir(parents=True)
-    record.write_text('{"repo": "org/m", "kind": "model"}')
-    assert [models.folder_of("org/m", tmp_path, by_hand=each) for each in (True, False)] == [folder, folder]
-    assert [models.folder_of("other/m", tmp_path, by_hand=each) for each in (True, False)] == [None, None]
 
 
 def test_a_model_is_found_in_each_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

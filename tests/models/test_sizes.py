@@ -23,23 +23,6 @@ def config(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-TIED = {"tie_word_embeddings": True}
-
-
-@pytest.mark.parametrize(
-    ("fields", "tied"),
-    [
-        ({}, False),
-        (TIED, True),
-        ({"text_config": TIED}, True),
-        ({"tie_word_embeddings": False, "text_config": TIED}, False),
-    ],
-)
-def test_tied_embeddings_are_counted_once(tmp_path: Path, fields: dict[str, Any], tied: bool) -> None:
-    shape = sizes.of_folder(config(tmp_path, **fields))
-    assert (shape.tied, "lm_head" in {linear.name for linear in shape.linears()}) == (tied, not tied)
-
-
 @pytest.mark.parametrize(
     ("name", "parameters", "layers", "kv", "tied"),
     [

@@ -26,9 +26,7 @@ from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
 from virc.training import attempt as attempting
-from virc.training import health
 from virc.training.attempt import Ended, attempt
-from virc.training.silence import Silence
 
 GONE = 2**22 + 1
 """The id of no process: Linux gives none above 2**22."""
@@ -127,23 +125,6 @@ def shown(state: runs.State) -> tuple[object, ...]:
     return state.progress, state.attempt, state.step, state.reward, state.error
 
 
-def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine = Engine(run, 6)
-    assert attempted(engine) == Ended(finished=True, step=6)
-    assert shown(engine.seen[0]) == ("running", 1, 0, None, None)
-    state = runs.state(run)
-    assert shown(state) == ("finished", 1, 6, 0.6, None)
-    assert (state.pid, state.engine, state.total) == (None, None, 6)
-    assert all((each / FILE_NAME).is_file() for each in run.checkpoints.glob("global_step_*"))
-    (record,) = attempts.attempts(run)
-    assert (record.exit, record.saved, record.error) == (0, 6, None)
-    assert record.began
-    assert record.ended
-    with pytest.raises(ConfigError, match="the run a has finished"):
-        attempted(Engine(run, 6))
-    assert not run.attempt(2).exists()
-
-
 def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(
     run: Run, attempted: Callable[[Engine], Ended], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,7 +166,7 @@ def test_a_run_that_was_killed_goes_on_from_what_it_had_logged(run: Run, attempt
 USR1, TERM = signal.SIGUSR1, signal.SIGTERM
 
 
-@pytest.mark.parametrize("asked", [(TERM,), (USR1,), (signal.SIGINT,), (USR1, TERM), (TERM, USR1)])
+@pytest.mark.parametrize("asked", [(TERM,), (signal.SIGINT,), (USR1, TERM)])
 def test_asked_to_end_it_is_stopped_and_counts_what_is_lost(
     run: Run, attempted: Callable[[Engine], Ended], asked: tuple[signal.Signals, ...]
 ) -> None:
@@ -197,36 +178,7 @@ def test_asked_to_end_it_is_stopped_and_counts_what_is_lost(
     assert shown(runs.state(run)) == ("stopped", 1, 4, 0.5, None)
 
 
-def test_interrupted_a_second_time_it_is_stopped_at_once(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine = Engine(run, 9)
-    engine.at[2] = lambda: [signal.raise_signal(each) for each in (signal.SIGINT, signal.SIGINT)]
-    with pytest.raises(KeyboardInterrupt):
-        attempted(engine)
-    assert shown(runs.state(run))[::4] == ("stopped", "interrupted")
-
-
-def test_a_step_that_was_not_saved_is_not_the_end(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine = Engine(run, 6)
-    engine.at[6] = lambda: (run.checkpoints / "latest_checkpointed_iteration.txt").write_text("4")
-    with pytest.raises(EngineError, match="it ended before its last step"):
-        attempted(engine)
-    assert runs.state(run).progress == "failed"
-
-
-@pytest.mark.parametrize(("stop_on", "finished"), [(("correlation",), False), (("length",), True), ((), True)])
-def test_a_sign_ends_a_run_that_is_to_stop_on_it(
-    run: Run, attempted: Callable[[Engine], Ended], stop_on: tuple[str, ...], finished: bool
-) -> None:
-    info = runs.info(run)
-    settings = {**info.settings, "stop_on": stop_on}
-    (run.folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(info, settings=settings)))
-    ended = attempted(Engine(run, 6, numbers={"training/rollout_actor_probs_pearson_corr": 0.5}))
-    assert (ended.finished, ended.unhealthy is None) == (finished, finished)
-    assert list(health.active(run)) == ["correlation"]
-    assert (runs.state(run).error is None) == finished
-
-
-@pytest.mark.parametrize("code", [-9, 137])
+@pytest.mark.parametrize("code", [137])
 def test_an_engine_that_was_killed_is_told_from_one_that_failed(
     run: Run, attempted: Callable[[Engine], Ended], code: int
 ) -> None:
@@ -236,59 +188,11 @@ def test_an_engine_that_was_killed_is_told_from_one_that_failed(
     assert failed.value.hint == "free memory, or lower train_batch_size and micro_batch_size_per_device"
 
 
-def test_an_engine_that_trains_other_weights_than_were_counted_is_ended(
-    run: Run, attempted: Callable[[Engine], Ended]
-) -> None:
-    engine = Engine(run, 6)
-    engine.at[0] = lambda: run.log(1).write_text("virc: 1,005 parameters are trained\n")
-    with pytest.raises(EngineError, match="the engine trains 1,005 parameters, and the settings say "):
-        attempted(engine)
-    assert engine.step == 1
-
-
 def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
     engine = Engine(run, 3, code=1)
     engine.at[3] = lambda: run.log(1).write_text("step 3\nsrun: error: Node failure on node7\n")
     with pytest.raises(EngineError, match="Slurm has lost the node node7"):
         attempted(engine)
-
-
-def test_a_node_whose_daemon_was_killed_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine = Engine(run, 3, code=1)
-    engine.at[3] = lambda: [(run.attempt(1) / f"lost-{node}").touch() for node in (2, 1)]
-    with pytest.raises(EngineError, match="daemon of the step was killed on node 1, 2 of the job"):
-        attempted(engine)
-
-
-@pytest.mark.parametrize(("falls_silent", "place"), [(5, "from step 4"), (1, "from the beginning")])
-def test_an_engine_that_fell_silent_is_ended_and_its_run_can_go_on(
-    falls_silent: int, place: str, run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    engine = Engine(run, 6)
-
-    def look(self: Silence, starting: bool) -> None:
-        self.reason = self.reason or ("has written nothing for 2 h" if engine.step == falls_silent else None)
-
-    monkeypatch.setattr(Silence, "look", look)
-    with pytest.raises(EngineError) as ended:
-        attempted(engine)
-    assert ended.value.message == "verl has written nothing for 2 h: it was ended"
-    assert (
-        ended.value.hint == f"virc train --resume --name a resumes it {place}; VIRC_SILENT_MINUTES=0 waits without end"
-    )
-    assert "note: verl has written nothing for 2 h: ending it" in capsys.readouterr().err
-    assert (runs.state(run).progress, runs.state(run).error) == ("failed", ended.value.message)
-
-
-def test_a_checkpoint_is_made_loadable_for_the_engine(
-    run: Run, attempted: Callable[[Engine], Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine, made = Engine(run, 6), list[tuple[Path, ...]]()
-    engine.loadable = (tmp_path / "saved", tmp_path / "to")
-    monkeypatch.setattr(attempting.resume, "loadable", lambda *given: made.append(given))
-    assert attempted(engine).finished
-    assert made == [engine.loadable]
 
 
 def test_two_engines_do_not_train_one_run(
@@ -310,53 +214,6 @@ def test_two_engines_do_not_train_one_run(
     with pytest.raises(ConfigError, match=rf"^process {os.getpid()} on .* still trains a$"):
         attempt(run, Reporter(show_event), job="7")
     assert f"note: waiting for process {os.getpid()} on " in capsys.readouterr().err
-
-
-def test_a_run_that_is_stopped_while_its_former_engine_ends_is_not_resumed(
-    run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def ends(_: runs.State) -> bool:
-        runs.write_state(run, progress="stopped", pid=None, engine=None)
-        return False
-
-    runs.write_state(run, progress="running", engine=77, **{**runs.this_process(), "pid": GONE})
-    monkeypatch.setattr(runs, "engine_lives", ends)
-    with pytest.raises(ConfigError, match=r"^a was stopped meanwhile$"):
-        attempted(Engine(run, 6))
-
-
-def test_a_run_that_saved_its_last_step_has_finished_though_a_node_is_lost(
-    run: Run, attempted: Callable[[Engine], Ended]
-) -> None:
-    engine = Engine(run, 6, code=1)
-    engine.at[6] = (run.attempt(1) / "lost-1").touch
-    assert attempted(engine) == Ended(finished=True, step=6)
-
-
-def test_a_sign_at_the_last_step_is_no_error(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    info = runs.info(run)
-    settings = {**info.settings, "stop_on": ("correlation",)}
-    (run.folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(info, settings=settings)))
-    engine = Engine(run, 6)
-    engine.at[5] = lambda: setattr(engine, "numbers", {"training/rollout_actor_probs_pearson_corr": 0.5})
-    assert attempted(engine).finished
-    assert shown(runs.state(run)) == ("finished", 1, 6, 0.6, None)
-
-
-def test_a_validation_before_the_first_step_is_no_repeated_step(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine, line = Engine(run, 6), {"step": 0, "data": {"val-core/drawn/reward/mean@1": 0.5}}
-    engine.at[0] = lambda: (run.folder / "logs" / "verl.jsonl").write_text(json.dumps(line) + "\n")
-    assert attempted(engine).finished
-    assert logged(run)[0] == (0, 1)
-
-
-def test_rollouts_that_cannot_be_shown_are_said(
-    run: Run, attempted: Callable[[Engine], Ended], capsys: pytest.CaptureFixture[str]
-) -> None:
-    run.rollouts.mkdir()
-    (run.rollouts / "step_1.json").write_text("{")
-    attempted(Engine(run, 6))
-    assert "a rollout cannot be shown as a page: step_1.json: " in capsys.readouterr().err
 
 
 def test_an_engine_that_begins_anew_where_it_was_to_resume_is_stopped(

@@ -4,15 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.made import make
 
-from virc.core import processes
 from virc.core.events import Reporter
-from virc.core.plan import Step
 from virc.runs import leftovers
 from virc.runs.run import Run
 
@@ -31,29 +28,11 @@ def run(workspace: Path) -> Run:
     return made
 
 
-@pytest.fixture
-def stranger(run: Run) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process of another run, whose name begins with that of the run."""
-    env = {**os.environ, leftovers.MARK: leftovers.mark(run)[leftovers.MARK] + "-2"}
-    with subprocess.Popen([sys.executable, "-c", SLEEPS], env=env) as child:
-        yield child
-        child.kill()
-
-
 def wait_for(run: Run, count: int) -> None:
     end = time.monotonic() + 200  # on a machine that is busy
     while len(leftovers.processes(run)) != count:
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def test_what_an_engine_started_and_left_is_ended_with_it(run: Run, stranger: "subprocess.Popen[bytes]") -> None:
-    step = Step((sys.executable, "-c", LEAVES), "leave a process", leftovers.mark(run))
-    with leftovers.none_after(run, Reporter()), processes.started(step, run.log(1)) as process:
-        assert process.wait(240) == 0
-        wait_for(run, 1)
-    assert leftovers.processes(run) == []
-    assert stranger.poll() is None
 
 
 def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,17 +51,3 @@ def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkey
     leftovers.clear(run, Reporter())
     assert leftovers.processes(run) == []
     assert (own.exists(), other.exists()) == (False, True)
-
-
-def test_processes_are_marked_with_the_whole_path_of_their_run(run: Run) -> None:
-    assert leftovers.mark(Run(run.folder.relative_to(Path.cwd()))) == {"VIRC_RUN": str(run.folder)}
-
-
-def test_a_new_process_with_the_number_of_an_ended_one_is_not_waited_for(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began = iter([1.0, 2.0])
-    monkeypatch.setattr(leftovers, "processes", lambda _: [2**30])
-    monkeypatch.setattr(leftovers, "start_time", lambda _: next(began))
-    monkeypatch.setattr(leftovers, "_TEMPORARY", run.folder)
-    leftovers.clear(run, Reporter())

@@ -7,15 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from support.called import virc
-from support.made import add, make, metric
+from support.made import make
 from support.reported import show_event
-from test_rl_runs import save
 
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
@@ -29,13 +26,12 @@ from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
-from virc.training import follow, health, train
+from virc.training import health, train
 from virc.training.api import RunEvent
 from virc.training.attempt import attempt
-from virc.training.follow import Follower, StepEvent
+from virc.training.follow import StepEvent
 
 HERE = Path(__file__).parent
-NEXT = "virc merge a"
 Begin = Callable[..., Run]
 
 
@@ -143,13 +139,6 @@ def test_a_sign_of_stop_on_ends_the_run_and_says_why(
 
 
 @pytest.mark.integration
-def test_a_sign_that_is_none_of_stop_on_ends_nothing(begin: Begin) -> None:
-    run = begin(correlation=0.5, stop_on=["length"])
-    assert attempt(run, Reporter()).finished
-    assert list(health.active(run)) == ["correlation"]
-
-
-@pytest.mark.integration
 def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin) -> None:
     run = begin()
     (run.folder / "logs").mkdir()
@@ -163,16 +152,6 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
 
 
 @pytest.mark.integration
-def test_the_last_reward_is_that_of_the_metrics_where_nothing_was_left_to_do(begin: Begin) -> None:
-    run = begin()
-    add(run, *(metric(step, 6, reward=step / 10, loss=None) for step in range(1, 7)))
-    save(run, 6)
-    runs.write_state(run, progress="stopped", attempt=1, step=1, total=6, reward=0.1)  # virc was killed at step 1
-    assert attempt(run, Reporter()).finished
-    assert (runs.state(run).step, runs.state(run).reward) == (6, 0.6)
-
-
-@pytest.mark.integration
 def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:
     run, events = begin(), list[Event]()
     assert train(name=run.name, resume=True, on_progress=events.append) == run
@@ -180,43 +159,3 @@ def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:
     assert [event.run for event in events if isinstance(event, RunEvent)] == [run]
     assert [event.metric.step for event in events if isinstance(event, StepEvent)][-1] == 6
     assert "log" in {event.kind for event in events}
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("option", "shown"), [("-q", (False, False)), ("-v", (True, True))])
-def test_quiet_shows_no_progress_and_verbose_the_engines_lines(
-    begin: Begin, option: str, shown: tuple[bool, bool]
-) -> None:
-    done = virc("train", "--resume", "--name", begin().name, option)
-    assert done.code == 0, done.err
-    assert ("resuming a\n" in done.err, "$ " in done.err) == shown
-    assert f"next: {NEXT}" in done.err
-
-
-def test_a_gradient_that_is_no_number_is_said(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
-    """verl skips such an update, prints a line of its own about it and goes on."""
-    run = begin()
-    run.attempt(1).mkdir(parents=True)
-    run.log(1).touch()
-    seen = Follower(run, runs.info(run), 1, 0, Reporter(show_event))
-    numbers = {"critic/score/mean": 0.5, "response_length/mean": 30.0, "actor/grad_norm": None, "timing_s/step": 0.3}
-    (run.folder / "logs" / "verl.jsonl").write_text(json.dumps({"step": 1, "data": numbers}) + "\n")
-    seen.poll()
-    assert "the reward or gradient at step 1 is not a number" in capsys.readouterr().err
-
-
-def test_the_start_shows_its_phases(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    run, events = begin(), list[Event]()
-    run.attempt(1).mkdir(parents=True)
-    seen = Follower(run, runs.info(run), 1, 0, Reporter(events.append))
-    seen.poll()
-    run.log(1).write_text("dataset len: 6\nLLMServerManager: ['127.0.0.1:1']\n")
-    seen.poll()
-    shown = [event.text for event in events if event.kind in ("progress", "note")]
-    assert [text.split(",")[0] for text in shown] == [
-        "1/4 starting Ray and reading the rows",
-        "starting Ray and reading the rows: done in 1 s",
-        "loading the model and starting the rollout server: done in 1 s",
-        "4/4 first batch: rollouts",
-    ]

@@ -11,14 +11,12 @@ import msgspec
 import pytest
 from PIL import Image
 
-from virc.data.rows.record import MARK, Message, Picture, Record
-from virc.engines.verl.agent_ids import Prefix
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.resize import Grid
 from virc.reasoning.session import Reply, Session, Unit
-from virc.reasoning.trace import Failure, Rejected, Trace
+from virc.reasoning.trace import Rejected, Trace
 from virc.runs import rollout_stats as rollouts
 from virc.runs.rollout_stats import Rollout
 from virc.tools import crop
@@ -63,13 +61,6 @@ def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]
     return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
 
 
-def test_a_reply_without_tokens_for_another_unit_is_cut(chat_protocol: Protocol, picture: Path) -> None:
-    trace = session(chat_protocol, picture, CROP)
-    failed = [Failure("no_answer", said) for said in (rollouts.OUT_OF_TOKENS, "no answer within 4 units")]
-    found = [rollout(msgspec.structs.replace(trace, failure=failure)) for failure in failed]
-    assert measures(found)["cut"] == 0.5
-
-
 def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
     found = measures(
@@ -87,30 +78,10 @@ def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: P
     assert found["judge_seconds"] == 2.0
 
 
-@pytest.mark.parametrize(
-    ("scores", "same"),
-    [([1.0] * 8, 1.0), ([1.0] * 7, None), ([0.0] * 9 + [0.5], 0.0), ([0.6, nan, None] * 8, 1.0), ([nan] * 9, None)],
-)
-def test_a_judge_that_gives_all_replies_one_score_is_seen(
-    chat_protocol: Protocol, picture: Path, scores: list[float | None], same: float | None
-) -> None:
-    trace = session(chat_protocol, picture, ANSWER)
-    found = measures([rollout(trace, values={"judge_score": score}) for score in scores])
-    assert (found.get("judge_same"), "terms/judge_score" in found) == (same, False)
-
-
 def test_questions_that_a_judge_left_open_are_counted(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
     values: list[dict[str, float | None]] = [{"judge_failed": 2.0}, {"judge_failed": None}, {}, {"judge_failed": 1.0}]
     assert measures([rollout(trace, values=each) for each in values])["judge_failures"] == 3
-
-
-def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, picture: Path) -> None:
-    trace = session(chat_protocol, picture, ANSWER)
-    mixed = [("a", 0.3), ("b", 0.2), ("c", 0.5), ("a", 0.1 + 0.2), ("b", 0.3), ("c", 0.5)]  # sums are not exact
-    found = measures([rollout(trace, group, reward) for group, reward in mixed])
-    assert found["same"] == pytest.approx(2 / 3)
-    assert found["reward_std"] == pytest.approx(0.1118, abs=1e-4)
 
 
 def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(chat_protocol: Protocol, picture: Path) -> None:
@@ -179,32 +150,6 @@ def test_a_few_groups_become_pages_with_reward_and_terms(
     with Image.open(page / "image-1.png") as crop, Image.open(picture) as given:
         assert crop.size == (56, 84)
         assert crop.getpixel((5, 80)) == given.getpixel((5, 80))
-
-
-def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
-    chat_protocol: Protocol, picture: Path, tmp_path: Path
-) -> None:
-    crop = tmp_path / "crop.png"
-    with Image.open(picture) as given:
-        given.crop((0, 0, 56, 84)).save(crop)
-    messages = (
-        Message("system", chat_protocol.system),
-        Message("user", f"{MARK}How many?"),
-        Message("assistant", CROP),
-        Message("user", f"{MARK}Image 1"),
-    )
-    record = Record(messages, tuple(Picture(str(path), tmp_path) for path in (picture, crop)), question="How many?")
-    talk = Prefix(record, chat_protocol, QWEN2)
-    talk.feed(Reply(ANSWER))
-    folder = tmp_path / "rollouts"
-    names = [f"file://{picture}", f"file://{crop}"]
-    rollouts.leave(folder, 1, [rollout(talk.trace(), images=names, values={"answer": 1.0, "focus": nan})])
-    assert rollout_pages.render(folder, "mine") == []
-    said = json.loads((folder / "step_1" / "1-1" / "trace.json").read_text())
-    assert [unit["answer"] for unit in said["units"]] == [None, "7"]
-    assert said["units"][0]["results"][0]["call"]["box"] == [0, 0, 56, 84]
-    assert said["terms"] == {"format": 1.0, "answer": 1.0}
-    assert len(list((folder / "step_1" / "1-1").glob("image-*.png"))) == 2
 
 
 def test_crops_of_crops_are_those_of_the_models_grid(chat_protocol: Protocol, tmp_path: Path) -> None:

@@ -12,21 +12,12 @@ from support.called import virc
 from support.made import make, running, save
 
 from virc.core.files import write_json
-from virc.core.locks import held
 from virc.runs import delete
 from virc.runs import run as runs
 
 
 def left(workspace: Path) -> set[str]:
     return {path.name for path in (workspace / "runs").iterdir()}
-
-
-def test_named_runs_are_deleted(workspace: Path) -> None:
-    for name in ("a", "b", "c"):
-        save(make(workspace, name, 3), 2)
-    done = virc("runs", "rm", "a", "c", "--yes")
-    assert (done.code, done.out, left(workspace)) == (0, "", {"b"})
-    assert done.err.count("removed ") == 2
 
 
 def test_one_that_is_not_there_keeps_all(workspace: Path) -> None:
@@ -79,13 +70,6 @@ def test_a_run_whose_engine_still_works_is_refused(workspace: Path) -> None:
     assert "virc runs stop a --now" in done.err
 
 
-def test_a_run_that_an_attempt_is_about_to_use_is_refused(workspace: Path) -> None:
-    run = make(workspace, "a")
-    with held(run.folder / "attempt"):
-        assert virc("runs", "rm", "a", "--yes").code == 3
-    assert left(workspace) == {"a"}
-
-
 def test_a_run_that_others_started_from_is_refused(workspace: Path) -> None:
     first = make(workspace, "first")
     checkpoint = save(first, 9)
@@ -122,12 +106,6 @@ def test_of_a_run_that_is_a_link_the_link_goes(workspace: Path) -> None:
     assert virc("runs", "rm", "a", "--yes").code == 0
     assert left(workspace) == set()
     assert (workspace / "moved" / "run.json").exists()
-
-
-def test_a_run_that_cannot_be_read_can_be_deleted(workspace: Path) -> None:
-    (make(workspace, "a").folder / "run.json").write_text("{")
-    assert virc("runs", "rm", "a", "--yes").code == 0
-    assert left(workspace) == set()
 
 
 def test_what_a_killed_removal_left_is_no_run_and_goes_with_the_next(

@@ -5,16 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from support.called import virc
 from support.made import make, running, save
 
-from virc.core.errors import SetupError
 from virc.core.processes import start_time
 from virc.runs import run as runs
 from virc.runs import stopping
@@ -36,47 +34,6 @@ def engine() -> "Iterator[subprocess.Popen[bytes]]":
 
 def of_engine(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
     return {"engine": process.pid, "engine_started": start_time(process.pid)}
-
-
-def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
-    run = make(workspace, "a")
-    with running(run, step=38) as holder:
-        runs.write_state(run, step=37, total=100)
-        save(run, 38)
-        done = virc("runs", "stop", "a")
-        assert holder.wait(240) == 0
-    assert done.code == 0
-    assert done.out == "a was stopped at step 38/100; its newest checkpoint is of step 38\n"
-    assert done.err.startswith("asked a to save and end, at step 37/100\n")
-    assert "virc train --resume --name a" in done.err
-
-
-def test_what_was_lost_is_said(workspace: Path) -> None:
-    run = make(workspace, "a")
-    save(run, 20)
-    save(run, 30)
-    save(run, 35, resumable=False)
-    with running(run, step=38):
-        assert "its newest checkpoint is of step 30, 8 steps before" in virc("runs", "stop", "a").out
-    with running(make(workspace, "b"), step=3):
-        assert "no checkpoint was saved" in virc("runs", "stop", "b").out
-
-
-def test_a_job_that_starts_while_it_is_cancelled_leaves_a_run_without_a_step(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(workspace, "a")
-    monkeypatch.setattr(stopping, "ask", lambda *_: None)
-    done = virc("runs", "stop", "a")
-    assert (done.code, done.out) == (0, "a was stopped before its first step\n")
-    assert done.err.endswith("\nvirc train --resume --name a starts it again\n")
-
-
-def test_a_run_that_fails_while_it_ends_is_an_error(workspace: Path) -> None:
-    with running(make(workspace, "a"), progress="failed", error="the disk is full"):
-        done = virc("runs", "stop", "a")
-    assert (done.code, done.out) == (7, "")
-    assert "the disk is full" in done.err
 
 
 @pytest.mark.parametrize("now", [[], ["--now"]])
@@ -101,23 +58,6 @@ def test_now_ends_the_attempt_and_all_its_engine_started(workspace: Path, engine
     assert done.out == "a was stopped at step 5; its newest checkpoint is of step 3, 2 steps before\n"
     assert runs.state(run).progress == "stopped"
     assert start_time(grandchild) is None
-
-
-@pytest.mark.parametrize("now", [[], ["--now"]])
-def test_an_engine_left_by_a_run_that_died_is_ended(
-    now: list[str], workspace: Path, engine: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stopping, "_ENGINE_SECONDS", 0.5)
-    run = make(workspace, "a")
-    with running(run) as holder:
-        runs.write_state(run, **of_engine(engine))
-        holder.kill()
-        holder.wait()
-    done = virc("runs", "stop", "a", *now)
-    assert done.code == 0
-    assert ("its engine did not end by itself and was killed; no checkpoint was saved" in done.out) is not now
-    assert engine.wait(240) == -signal.SIGKILL
-    assert runs.state(run).progress == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -146,16 +86,6 @@ def test_an_engine_that_saves_after_its_attempt_died_is_waited_for(
     assert [bool(each) for each in told] == [killed]
 
 
-def test_an_engine_that_ends_between_two_looks_is_stopped(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make(workspace, "a")
-    looks = iter([True, True, False, False])
-    monkeypatch.setattr(stopping, "_ENGINE_SECONDS", -1)
-    monkeypatch.setattr(stopping.runs, "engine_lives", lambda state: next(looks))
-    state = runs.write_state(run, progress="stopped", pid=4_000_000, engine=4_000_001)
-    stopping.ask(run, state)
-    assert runs.state(run).progress == "stopped"
-
-
 def test_processes_that_took_over_an_id_are_left_alone(workspace: Path, engine: "subprocess.Popen[bytes]") -> None:
     run = make(workspace, "a")
     other = of_engine(engine)
@@ -175,45 +105,11 @@ def elsewhere(workspace: Path, **changes: Any) -> Run:
     return run
 
 
-def test_a_run_on_another_machine_is_stopped_there(workspace: Path) -> None:
-    elsewhere(workspace)
-    done = virc("runs", "stop", "a")
-    assert done.code == 3
-    assert done.err == "error: a runs on elsewhere\nhint: on that machine: virc runs stop a\n"
-
-
-def test_without_scancel_the_command_for_the_job_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere(workspace, job="77")
-    monkeypatch.setenv("PATH", str(workspace))
-    assert virc("runs", "stop", "a").err.endswith("hint: scancel --batch --signal=TERM 77\n")
-    assert virc("runs", "stop", "a", "--now").err.endswith("hint: scancel 77\n")
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("now", "words"), [([], "--batch --signal=TERM 77"), (["--now"], "77")])
-def test_a_job_of_the_cluster_is_signalled_through_it(
-    now: list[str], words: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = elsewhere(workspace, job="77")
-    program = workspace / "scancel"
-    write = "import sys; from pathlib import Path; from virc.runs import run as runs"
-    program.write_text(
-        f'#!/bin/sh\necho "$*" > {workspace}/said\n'
-        f'{sys.executable} -c \'{write}; runs.write_state(runs.Run(Path("{run.folder}")), progress="stopped")\'\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
-    assert virc("runs", "stop", "a", *now).code == 0
-    assert (workspace / "said").read_text() == words + "\n"
-
-
 @pytest.mark.parametrize(
     ("phases", "slurm", "words", "cancelled"),
     [
         (["queued", "over"], "PENDING", ("--state=PENDING",), True),
-        (["queued", "queued", None], "PENDING", ("--state=PENDING",), True),
-        (["queued", "running"], "PENDING", ("--state=PENDING",), False),  # it started meanwhile: it is to save
-        (["queued", "over"], "REQUEUE_HOLD", (), True),
+        (["queued", "running"], "PENDING", ("--state=PENDING",), False),
         (["running"], "RUNNING", None, False),
     ],
 )
@@ -229,49 +125,6 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(
     job = next(jobs)
     assert stopping.cancel(run, runs.state(run), job) == (job if cancelled else None)
     assert told == ([] if words is None else [words])
-
-
-@pytest.mark.parametrize(
-    ("job", "here", "words"),
-    [
-        (None, True, "pid 15"),  # SIGTERM to the process, which saves
-        (None, False, "--batch --signal=TERM"),
-        ("running", False, "--batch --signal=TERM"),
-    ],
-)
-def test_a_run_is_asked_where_it_runs(
-    job: str | None, here: bool, words: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, told = make(workspace, "a"), list[str]()
-    runs.write_state(run, progress="running", pid=4_000_000, started=1)
-    monkeypatch.setattr(stopping.runs, "is_on_this_machine", lambda state: here)
-    monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(" ".join(words)))
-    monkeypatch.setattr(stopping, "_signal", lambda run, pid, number: told.append(f"pid {int(number)}"))
-    state = msgspec.structs.replace(runs.state(run), progress="running")
-    stopping.ask(run, state, Job("77", "running", "RUNNING") if job else None)
-    assert told == [words]
-
-
-@pytest.mark.parametrize(
-    ("error", "says"), [(ProcessLookupError(), None), (PermissionError(), "a is run by another user, as process 77")]
-)
-def test_a_process_of_another_user_is_named(
-    error: OSError, says: str | None, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kill(pid: int, number: int) -> None:
-        raise error
-
-    monkeypatch.setattr(stopping.os, "kill", kill)
-    with pytest.raises(SetupError, match=says) if says else nullcontext():
-        stopping._signal(make(workspace, "a"), 77, signal.SIGTERM)
-
-
-def test_a_job_is_named_where_slurm_does_not_answer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs.write_state(make(workspace, "a"), job="77")
-    monkeypatch.setenv("PATH", str(workspace))
-    assert "hint: scancel 77 ends its job, if it waits" in virc("runs", "stop", "a").err
-    runs.write_state(Run(workspace / "runs" / "a"), progress="finished")
-    assert "hint" not in virc("runs", "stop", "a").err
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.called import virc
-from support.made import add, make, metric, running, write_log
+from support.made import add, make, metric, running
 
 from virc.core.files import write_whole
 from virc.runs import run as runs
@@ -42,25 +42,6 @@ def shown_steps(out: str) -> list[int]:
     return [int(line.split()[1].removesuffix("/100")) for line in out.splitlines()]
 
 
-def test_steps_come_until_the_run_ends(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    add(run, metric(1), metric(2))
-    run_here(run)
-    events += [partial(add, run, metric(3)), lambda: (add(run, metric(4)), stop(run, step=4))]
-    done = virc("runs", "tail", "a")
-    assert (done.code, shown_steps(done.out)) == (0, [1, 2, 3, 4])
-    assert done.out.endswith("step 4/100  loss 0.25  lr 5e-6  4.1k tok/s  3 min left\n")
-    assert done.err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
-
-
-def test_all_lines_that_come_at_once_are_shown(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    add(run, metric(1))
-    run_here(run)
-    events += [lambda: (add(run, *(metric(step) for step in range(2, 40))), stop(run))]
-    assert shown_steps(virc("runs", "tail", "a").out) == list(range(1, 40))
-
-
 @pytest.mark.parametrize("kept", [5, 8])
 def test_a_resumed_run_repeats_no_line(kept: int, workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
@@ -75,20 +56,6 @@ def test_a_resumed_run_repeats_no_line(kept: int, workspace: Path, events: list[
     assert shown_steps(virc("runs", "tail", "a").out) == [*range(1, 9), kept + 1, kept + 2]
 
 
-def test_the_time_left_is_by_the_pace_of_the_newest_attempt(workspace: Path) -> None:
-    run = make(workspace, "a")
-    add(run, metric(4), metric(5), metric(6, attempt=2, seconds=10.0), metric(7, attempt=2, seconds=70.0))
-    runs.write_state(run, progress="stopped", attempt=2, step=7, total=100)
-    assert virc("runs", "tail", "a").out.endswith("  1 h 33 min left\n")
-
-
-def test_only_the_last_lines_of_before_are_shown(workspace: Path) -> None:
-    make(workspace, "a", 100)
-    done = virc("runs", "tail", "a")
-    assert [line.split()[1] for line in done.out.splitlines()] == [f"{step}/100" for step in range(81, 101)]
-    assert (done.code, done.err) == (0, "a finished at step 100/100\n")
-
-
 def test_json_gives_every_line(workspace: Path) -> None:
     run = make(workspace, "a", 100)
     with run.metrics.open("a") as file:
@@ -99,34 +66,6 @@ def test_json_gives_every_line(workspace: Path) -> None:
     assert lines[100] == {"step": 101, "loss": None}
 
 
-def test_the_newest_running_run_is_the_default(workspace: Path, events: list[Event]) -> None:
-    first = make(workspace, "first", created="2026-01-01T00:00:00+00:00")
-    second = make(workspace, "second", created="2026-01-02T00:00:00+00:00")
-    make(workspace, "third", 3)
-    (make(workspace, "broken").folder / "run.json").write_text("")
-    for run in (first, second):
-        run_here(run)
-    events += [partial(stop, second), partial(stop, first)]
-    assert virc("runs", "tail").err.startswith("second was stopped")
-
-
-def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
-    make(workspace, "done", 3)
-    done = virc("runs", "tail")
-    assert (done.code, done.out) == (3, "")
-    assert (
-        done.err == "error: no run of this workspace is running\nhint: virc runs tail done shows how the newest ended\n"
-    )
-
-
-def test_a_run_that_has_not_begun_is_waited_for(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    events += [lambda: (run_here(run), add(run, metric(1))), partial(stop, run)]
-    done = virc("runs", "tail", "a")
-    assert done.err.startswith("a has not started; waiting for it\n")
-    assert shown_steps(done.out) == [1]
-
-
 @pytest.mark.parametrize(("progress", "code"), [("finished", 0), ("stopped", 0), ("failed", 7)])
 def test_the_exit_code_is_that_of_the_run(progress: str, code: int, workspace: Path) -> None:
     run = make(workspace, "a", 3)
@@ -135,14 +74,6 @@ def test_the_exit_code_is_that_of_the_run(progress: str, code: int, workspace: P
     assert done.code == code
     assert ("the disk is full" in done.err) == (code == 7)
     assert (str(run.log(1)) in done.err) == (code == 7)
-
-
-def test_a_killed_run_ends_the_following(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    run_here(run)
-    events += [partial(runs.write_state, run, started=1)]  # another process has its id by now
-    done = virc("runs", "tail", "a")
-    assert (done.code, done.err.split(":")[1]) == (7, " a died at step 0/100")
 
 
 @pytest.mark.integration
@@ -158,40 +89,3 @@ def test_ctrl_c_ends_the_following_only(workspace: Path) -> None:
         assert child.communicate(timeout=240) == ("", "error: interrupted\n")
         assert child.returncode == 130
         assert runs.state(run).progress == "running"
-
-
-def test_a_run_that_is_removed_ends_the_following(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    run_here(run)
-    events += [lambda: run.folder.rename(workspace / "elsewhere")]
-    done = virc("runs", "tail", "a")
-    assert (done.code, done.err) == (3, "error: a has been removed\n")
-
-
-def log_lines(run: Run, *texts: str) -> list[str]:
-    for text in texts:
-        write_log(run, 1, text)
-    return virc("runs", "tail", "a", "--log").out.splitlines()
-
-
-def test_the_log_comes_without_colours_and_drawn_over_bars(workspace: Path) -> None:
-    run = make(workspace, "a", 1)
-    shown = log_lines(run, "\x1b[31;1mred\x1b[0m", "\r 5%|#\r 10%|##", "", "é".encode("latin-1").decode("latin-1"))
-    assert shown == ["loading the model", "red", " 10%|##", "é"]
-
-
-def test_only_the_last_lines_of_a_log_are_shown(workspace: Path) -> None:
-    shown = log_lines(make(workspace, "a", 1), *(f"line {number}" for number in range(100)))
-    assert shown == [f"line {number}" for number in range(80, 100)]
-
-
-def test_the_log_of_the_next_attempt_follows(workspace: Path, events: list[Event]) -> None:
-    run = make(workspace, "a")
-    write_log(run, 1, "first")
-    run_here(run)
-    events += [lambda: (write_log(run, 2, "second"), run_here(run, attempt=2)), partial(stop, run)]
-    assert virc("runs", "tail", "a", "--log").out == "first\nsecond\n"
-
-
-def test_the_log_is_no_json(workspace: Path) -> None:
-    assert virc("runs", "tail", "--log", "--json").code == 2

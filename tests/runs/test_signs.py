@@ -80,78 +80,41 @@ HEALTHY: dict[str, tuple[Curve, dict[str, Any]]] = {
     "rl that has learnt all": (
         rollouts(reward=lambda step: {"reward": min(1.0, 0.5 + step / 100)},
                  entropy=lambda step: {"entropy": 0.4 * math.exp(-step / 20)}), RL),
-    "rl whose entropy halves": (field("entropy", lambda step: 0.6 * math.exp(-step / 100) + 0.05), RL),
-    "rl with few calls from the start": (field("tool_calls", lambda step: 0.05 + abs(noise(step, 0.03))), RL),
     "rl with rewards below 0": (field("reward", lambda step: -0.5 + step / 500 + noise(step, 0.1)), RL),
-    "rl with rewards of 8 replies": (field("reward", lambda step: some(step, 8, 0.3)), RL),
     "rl whose rows get harder": (field("reward", lambda step: 0.8 if step < 60 else 0.1), {
         **RL, "curriculum": {"column": "level"}}),
     "rl with a KL that grows": (field("kl", lambda step: 0.002 * step**0.7), RL),
-    "rl whose replies get longer": (field("cut", lambda step: 0.01 + min(0.15, step / 1000)), RL),
     "rl with long gradients now and then": (field("grad_norm", lambda step: 30.0 if step % 17 == 0 else 0.5), RL),
-    "rl whose judge agrees at times": (field("judge_same", lambda step: float(step % 4 > 0)), RL),
     "rl validated on 50 rows": (field("validation", lambda step: some(step, 50, 0.4) if step % 5 == 0 else None), RL),
-    "rl with rare calls": (field("tool_calls", lambda step: some(step, 64, 0.05)), RL),
-    "rl that does not move": (field("reward", lambda step: 0.0), RL),
     "sft": (rows(lambda step: learnt(step) * math.exp(noise(step, 0.1))), {}),
     "sft of one row a step": (rows(lambda step: learnt(step) * math.exp(noise(step, 0.6))), {}),
-    "sft of two kinds of rows": (rows(lambda step: 2.0 if random.Random(step).random() < 0.1 else 0.1), {}),
     "sft with a spike of one step": (rows(lambda step: 9.0 if step == 80 else learnt(step) + noise(step, 0.05)), {}),
-    "sft in epochs": (rows(lambda step: 2.0 / (1 + step // 40) + noise(step, 0.1)), {}),
     "sft that knows its rows": (rows(lambda step: 3 * math.exp(-step / 10) + abs(noise(step, 0.01)),
                                      lambda step: 5 * math.exp(-step / 30)), {}),
     "sft whose rows get harder": (rows(lambda step: 0.2 if step < 60 else 2.0), {"curriculum": {"column": "level"}}),
-    "sft in warm-up": (rows(learnt, lambda step: 40 / step), {"max_grad_norm": 1.0}),
     "dpo": (pairs(right, lambda step: step / 60, lambda step: -step / 60), DPO),
-    "dpo whose better replies fall less": (pairs(right, lambda step: step / 30, lambda step: -step / 20), DPO),
-    "dpo of two pairs a step": (pairs(lambda step: some(step, 2, 0.5), lambda step: 0.01), DPO),
-    "dpo of one pair a step": (pairs(lambda step: some(step, 1, 0.7), lambda step: noise(step, 0.1)), DPO),
     "orpo": (pairs(lambda step: 1.0, lambda step: 0.2, lambda step: -9.0), {"loss": "orpo"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_curve_raises_no_sign_at_any_step(name: str) -> None:
-    assert [found for found in told(HEALTHY[name][0], 150, HEALTHY[name][1], each=True) if found] == []
-
-
 SICK: dict[str, tuple[Curve, dict[str, Any], str]] = {
     "never a call": (field("tool_calls", lambda step: 0.0), RL, "tools"),
-    "one call in a thousand replies": (field("tool_calls", lambda step: 0.001), RL, "tools"),
-    "calls are given up": (field("tool_calls", lambda step: 2 * math.exp(-step / 50)), RL, "tools"),
     "all replies alike": (field("same", lambda step: min(0.99, step / 100)), RL, "variance"),
     "replies at the limit of tokens": (field("cut", lambda step: min(0.9, step / 200)), RL, "length"),
-    "replies at the limit of turns": (field("turns", lambda step: 7.9), RL, "length"),
     "entropy at 0": (field("entropy", lambda step: 0.6 * math.exp(-step / 20)), RL, "entropy"),
-    "entropy falls in a few steps": (field("entropy", lambda step: 1.2 if step < 6 else 0.01), RL, "entropy"),
     "entropy grows into noise": (field("entropy", lambda step: 0.3 * math.exp(step / 40)), RL, "entropy"),
-    "KL grows": (field("kl", lambda step: 0.001 * math.exp(step / 20)), RL, "kl"),
     "KL jumps to billions": (field("kl", lambda step: 1e9 if step > 100 else 0.01), RL, "kl"),
     "the reward collapses": (field("reward", lambda step: 0.6 if step < 100 else 0.05), RL, "reward"),
-    "the reward fades": (field("reward", lambda step: 0.8 * math.exp(-max(0, step - 50) / 40)), RL, "reward"),
-    "the reward falls below 0": (field("reward", lambda step: 0.2 - step / 100), RL, "reward"),
     "the reward is tricked": (
         rollouts(reward=lambda step: {"reward": step / 150},
                  validation=lambda step: {"validation": 0.6 - step / 400 if step % 10 == 0 else None}), RL, "reward"),
-    "the format is lost": (field("malformed", lambda step: min(0.6, step / 200)), RL, "format"),
     "sampler far from trainer": (field("correlation", lambda step: 0.95), RL, "correlation"),
-    "sampler drifts away": (field("correlation", lambda step: 0.9999 - step / 10_000), RL, "correlation"),
     "a judge that says one thing": (field("judge_same", lambda step: 1.0), RL, "judge"),
-    "a judge that is exchanged for one": (field("judge_same", lambda step: float(step > 100)), RL, "judge"),
-    "gradients of RL grow": (field("grad_norm", lambda step: 0.3 if step < 120 else 20.0), RL, "gradient"),
     "the loss rises": (rows(lambda step: learnt(step) if step < 90 else 0.5 + (step - 90) / 20), {}, "loss"),
-    "the loss jumps and stays": (rows(lambda step: 0.6 + noise(step, 0.05) if step < 140 else 7.0), {}, "loss"),
-    "the loss climbs from the first step": (rows(lambda step: 1 + step / 100), {}, "loss"),
-    "the loss is noisy and rises": (rows(lambda step: (0.5 + max(0, step - 80) / 25) * math.exp(noise(step, 0.3))), {},
-                                    "loss"),
     "gradients of SFT grow": (rows(learnt, lambda step: math.exp(step / 20)), {}, "gradient"),
-    "pairs that anybody tells apart": (pairs(lambda step: 1.0, lambda step: step / 10), DPO, "pairs"),
     "sides that are the same": (pairs(lambda step: 0.0, lambda step: 0.0), DPO, "pairs"),
-    "sides that are swapped": (pairs(lambda step: 0.2, lambda step: -0.1), DPO, "pairs"),
     "both sides fall": (pairs(right, lambda step: 0.3, lambda step: -step / 15), DPO, "chosen"),
     "pairs of KTO fall": (pairs(right, lambda step: 0.1, lambda step: -8.0), {"loss": "kto"}, "chosen"),
-    "DPO that diverges": (
-        lambda step: {**pairs(right, lambda step: 0.1)(step), "loss": 0.69 if step < 100 else 3.0}, DPO, "loss"),
 }  # fmt: skip
 
 
@@ -161,9 +124,3 @@ def test_a_sick_curve_raises_its_sign_and_no_other(name: str) -> None:
     (found,) = told(curve, 150, settings)
     assert list(found) == [sign], found
     assert any(each.isdigit() for each in found[sign])
-
-
-def test_the_first_steps_raise_no_sign_by_themselves() -> None:
-    """There are no earlier ones that they could be compared with."""
-    curve, settings, sign = SICK["never a call"]
-    assert [list(told(curve, steps, settings)[0]) for steps in (5, 6)] == [[], [sign]]

@@ -2,8 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,13 @@ from support.made import add, make, metric
 
 from virc.core.errors import ConfigError
 from virc.core.plan import Step
-from virc.runs import plots
 from virc.runs import run as runs
 from virc.runs.delete import begun_in
 from virc.runs.follow import time_left
-from virc.runs.metrics import LONGEST_LINE, Metric, diverged, lines_of, newest
+from virc.runs.metrics import Metric, diverged, newest
 from virc.runs.queue import ask
 from virc.runs.run import Run
-from virc.runs.status import age, ended, next_step, step_line
+from virc.runs.status import ended, step_line
 
 
 @pytest.mark.parametrize(
@@ -54,30 +51,6 @@ def test_a_step_in_a_line(line: Metric, text: str) -> None:
 )
 def test_how_a_run_ended(state: runs.State, text: str) -> None:
     assert ended(Run(Path("runs/a")), state) == text
-
-
-@pytest.fixture
-def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "JST-9")  # its name alone means UTC where no zones are installed
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("in_tokyo")
-def test_the_age_of_a_run_is_rough_and_by_the_worlds_clock() -> None:
-    then = datetime.now(UTC) - timedelta(hours=3, minutes=5)
-    for written in (then, then.replace(tzinfo=None), then.astimezone(timezone(timedelta(hours=7)))):
-        assert age(written.isoformat()) == "3 h ago"
-    assert age("yesterday") == ""
-
-
-def test_runs_are_in_the_order_in_which_they_were_made(workspace: Path) -> None:
-    for name, day in (("g", 2), ("d", 2), ("a", 3), ("f", 2), ("b", 1), ("c", 2), ("e", 2)):
-        make(workspace, name, created=f"2026-03-0{day}T00:00:00+00:00")
-    (make(workspace, "z").folder / "run.json").write_text("{")
-    assert [run.name for run in runs.discover(workspace)] == ["z", *"bcdefga"]
 
 
 def test_a_stage_starts_from_the_newest_finished_run_of_its_base(workspace: Path) -> None:
@@ -149,12 +122,6 @@ def test_the_newest_number_is_the_last_that_a_line_has(workspace: Path) -> None:
     assert newest(run) == {"loss": 1 / 3, "reward": 0.0}
 
 
-def test_a_line_without_an_end_is_read_in_pieces(workspace: Path) -> None:
-    (workspace / "metrics.jsonl").write_bytes(b"x" * (LONGEST_LINE + 5) + b"\n{}")
-    assert [len(line) for line in lines_of(workspace / "metrics.jsonl")] == [LONGEST_LINE, 6, 2]
-    assert list(lines_of(workspace / "none")) == []
-
-
 def test_jobs_of_all_users_are_asked_for_whatever_one_of_them_filters(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,12 +146,6 @@ def test_a_run_elsewhere_has_died_after_four_signs_of_life(workspace: Path, age:
     assert runs.state(run).progress == progress
 
 
-def test_each_further_attempt_is_marked_where_it_began(workspace: Path) -> None:
-    run = make(workspace, "a", 3)
-    add(run, metric(3, attempt=2), metric(4, attempt=2), metric(4, attempt=10))
-    assert plots.read(run).resumed == [(3, 2), (4, 10)]
-
-
 @pytest.mark.parametrize(
     ("line", "is_one"),
     [
@@ -198,29 +159,6 @@ def test_each_further_attempt_is_marked_where_it_began(workspace: Path) -> None:
 )
 def test_a_line_without_its_main_number_has_diverged(line: Metric, is_one: bool) -> None:
     assert diverged(line) is is_one
-
-
-def test_a_process_of_another_machine_is_no_engine_here(workspace: Path) -> None:
-    here = runs.this_process()
-    engine = {"engine": here["pid"], "engine_started": here["started"]}
-    assert runs.engine_lives(runs.State(**here, **engine))
-    assert not runs.engine_lives(runs.State(**{**here, "host": "elsewhere"}, **engine))
-
-
-@pytest.mark.parametrize(
-    ("line", "aside"),
-    [({"validation": 0.5}, True), ({"validation": 0.5, "reward": 0.4}, False), ({"eval_loss": 1.0, "loss": 1.0}, True)],
-)
-def test_a_step_that_was_validated_is_a_step(line: dict[str, float], aside: bool) -> None:
-    assert Metric(step=3, **line).aside is aside  # type: ignore[arg-type]
-    assert Metric(step=3, loss=2.0, reward=0.5).main == 0.5
-
-
-def test_the_log_of_a_run_that_died_is_named(workspace: Path) -> None:
-    run = make(workspace, "a")
-    for progress, named in (("died", True), ("failed", True), ("stopped", False)):
-        said = next_step(run, runs.State(progress=progress, attempt=2))  # type: ignore[arg-type]
-        assert (str(run.log(2)) in said, "--resume --name a" in said) == (named, True)
 
 
 def test_the_time_left_is_by_the_first_line_of_the_attempt_and_the_last(workspace: Path) -> None:

@@ -9,14 +9,10 @@ import msgspec
 import pytest
 from support.made import add, make
 
-from virc.core.events import Event, Reporter
-from virc.runs import run as runs
 from virc.runs.metrics import Metric
 from virc.runs.run import Run
 from virc.stages import rl
-from virc.training import health
-from virc.training.diagnosis import diagnose
-from virc.training.health import Watch, known_by_heart, signs
+from virc.training.health import known_by_heart, signs
 
 Fields = dict[str, list[Any]]
 Case = tuple[dict[str, Any], Fields, str | None]
@@ -165,31 +161,6 @@ def test_signs_of_rows_and_pairs(at: int) -> None:
     assert told(metrics, settings) == expected
 
 
-FADING = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("scores", "rewards", "says"),
-    [
-        (FADING, [0.0, 0.0, *[0.5] * 10],
-         "reward: the reward rose to 0.5, while that of validation rows fell to 0.5, from 1 at step 2"),
-        (FADING, [0.5] * 12, None),
-        (FADING, [1.0] + [0.0] * 9 + [1.0, 1.0], None),  # lower than before the best validation
-        ([1.0] * 4 + [0.75] * 3, [0.0] * 5 + [0.5] * 10, None),
-        ([1.0, 0.95, 0.9, 0.85, 0.8, 0.76, 0.74, 0.73, 0.72], [0.0, 0.0, *[0.5] * 12],
-         "reward: the reward rose to 0.5, while that of validation rows fell to 0.72, from 1 at step 2"),
-        ([1.0, 0.95, 0.9, 0.85, 0.8, 0.76, 0.74, 0.76, 0.74], [0.0, 0.0, *[0.5] * 12], None),  # one of the last three
-        ([0.1, 1.0, 0.2, 0.2], [0.0, 0.0, *[0.5] * 10], None),  # two after the best
-        ([0.0, -0.5, -1.0, -1.5, -2.0, -2.5], [0.0, 0.0, *[0.5] * 10], None),
-    ],
-)  # fmt: skip
-def test_the_reward_rises_while_that_of_validation_rows_falls(
-    scores: list[float], rewards: list[float], says: str | None
-) -> None:
-    fields = {"reward": rewards, "validation": [None, *scores]}
-    assert told(curve(fields, response_length=9.0), {}) == says
-
-
 @pytest.mark.parametrize(
     ("losses", "held_out", "says"),
     [
@@ -214,12 +185,6 @@ def test_rows_are_known_by_heart(
     assert not found or not says or says in found[0]
 
 
-def test_evaluation_is_no_loss_that_was_learnt_from(workspace: Path) -> None:
-    run = make(workspace, "a")
-    add(run, Metric(step=4, loss=1.0), Metric(step=5, eval_loss=3.0, loss=3.0))
-    assert known_by_heart(run, ()) is not None
-
-
 @pytest.fixture
 def run(workspace: Path) -> Run:
     return make(workspace, "a", kind="rl", settings=msgspec.to_builtins(rl.Config(data="rows")))
@@ -227,38 +192,3 @@ def run(workspace: Path) -> Run:
 
 def step(number: int, **fields: Any) -> Metric:
     return Metric(step=number, response_length=9.0, **{"reward": 0.5, "grad_norm": 1.0, **fields})
-
-
-def test_a_warning_says_how_to_end_at_a_sign_that_does_not_end_the_run(run: Run) -> None:
-    events: list[Event] = []
-    info = runs.info(run)
-    info = msgspec.structs.replace(info, settings={**info.settings, "stop_on": ["kl"]})
-    seen = Watch(run, info, [], Reporter(events.append))
-    seen.take([step(1, kl=0.9, correlation=0.5, tool_failures=0.01)])
-    assert {each.text.partition(":")[0]: each.hint for each in events} == {
-        "kl": None, "correlation": "--stop-on correlation ends such a run",
-        "tool_failures": "--stop-on tool_failures ends such a run",
-    }  # fmt: skip
-    assert seen.reason == "the policy is 0.9 nats a token away from its base"
-    seen.take([step(2, cut=0.9)])
-    assert seen.reason == "the policy is 0.9 nats a token away from its base", "the first reason"
-    assert {note.sign: note.step for note in health.notes(run)} == {
-        "kl": 1, "correlation": 2, "tool_failures": 2, "length": 2,
-    }  # fmt: skip
-
-
-def test_a_verdict_names_further_signs_and_three_causes(run: Run) -> None:
-    add(
-        run, step(1, kl=0.1, correlation=1.0), step(2, kl=0.2), *(step(at, kl=0.9, correlation=0.5) for at in (3, 4, 5))
-    )
-    runs.write_state(run, progress="stopped", step=5)
-    found = diagnose(run)
-    assert found.verdict.startswith("kl: the policy is ")
-    assert found.verdict.endswith("; also correlation")
-    assert not found.healthy
-    assert len(found.causes) == 3
-    assert (found.looked_at["kl"], found.looked_at["reward"]) == (
-        (pytest.approx(0.4), pytest.approx(0.9)), (0.5, 0.5)
-    )  # fmt: skip
-    assert "step" not in found.looked_at
-    assert found.looked_at["correlation"] == (pytest.approx(2 / 3), pytest.approx(0.5))

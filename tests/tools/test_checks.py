@@ -10,7 +10,6 @@ from PIL import Image
 
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Call, Checked, ToolError, View
-from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resample import Rescaled, resampled
 from virc.tools import registry as tools
 
@@ -84,21 +83,6 @@ def test_boxes_without_a_reading_are_refused(box: object, view: View) -> None:
     refused("crop_image", view, bbox_2d=box, image_index=0)
 
 
-def test_numbers_too_long_to_print_are_clamped_or_refused_like_others() -> None:
-    huge = 10**5000
-    for view, box in ((PIXELS, [0, 0, huge, huge]), (PERMILLE, [-huge, -huge, huge, huge])):
-        result = checked("crop_image", view, bbox_2d=box, image_index=0)
-        assert (result.call.box, result.deviations) == ((0, 0, 336, 252), ("box_clamped",))
-        refused("crop_image", view, bbox_2d=[huge, 0, huge + 1, 9], image_index=0)
-    for number in (huge, -huge):
-        assert "image_index" in refused("display_image", image_index=number)
-        assert "scale_factor" in refused("scale_image", scale_factor=number, image_index=0)
-
-
-def test_a_permille_box_narrower_than_a_pixel_is_refused() -> None:
-    refused("crop_image", PERMILLE, bbox_2d=[500, 0, 501, 999], image_index=1)
-
-
 @pytest.mark.parametrize(("name", "more"), [("display_image", {}), ("scale_image", {"scale_factor": 2})])
 @pytest.mark.parametrize("index", [2, -3, True, False, 0.0, 1.0, "0", None, [0], float("nan")])
 def test_an_index_that_names_no_image_is_refused(name: str, more: Mapping[str, Any], index: object) -> None:
@@ -163,31 +147,6 @@ def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
     assert refused(name, PIXELS, **GOOD[name], label="x") == "the tool takes no label"
 
 
-def test_an_unknown_tool_is_named_beside_those_there_are() -> None:
-    with pytest.raises(ToolError, match=r"'rotate'; there are: (\w+, )*crop_around_point, (\w+, )*crop_image, "):
-        tools.get("rotate")
-    with pytest.raises(ToolError, match=r"'scale_image'; there are: crop_image$"):
-        tools.get("scale_image", ("crop_image", "rotate"))
-    with pytest.raises(ToolError, match="'crop_image'; there are: none"):
-        tools.get("crop_image", ())
-
-
-@pytest.mark.parametrize(
-    ("coordinates", "said", "kind"),
-    [
-        ("pixel", "bottom in pixels of that image as shown", "integer"), ("permille", "0 to 999", "integer"),
-        ("thousand", "0 to 1000", "integer"), ("unit", "bottom in fractions", "number"),
-        ("original", "bottom in pixels of that image's file", "integer"),
-    ],
-)  # fmt: skip
-def test_schemas_say_what_boxes_are_counted_in(coordinates: Coordinates, said: str, kind: str) -> None:
-    (schema,) = tools.schemas(["crop_image"], coordinates)
-    properties = schema["function"]["parameters"]["properties"]
-    assert said in properties["bbox_2d"]["description"]
-    assert properties["bbox_2d"]["items"] == {"type": kind}
-    assert properties["image_index"]["type"] == "integer"
-
-
 def test_a_tool_that_is_not_offered_is_not_called() -> None:
     call = ToolText("display_image", {"image_index": 0})
     assert tools.checked(call, PIXELS, ("display_image",)).call.index == 0
@@ -196,22 +155,6 @@ def test_a_tool_that_is_not_offered_is_not_called() -> None:
 
 
 integers = st.integers(-2000, 2000) | st.integers()
-
-
-@given(st.lists(integers, min_size=4, max_size=4), integers, st.sampled_from(["pixel", "permille"]))
-def test_any_accepted_box_can_be_cut_out(box: list[int], index: int, coordinates: Coordinates) -> None:
-    sizes = ((336, 252), (28, 5600), (56, 56))
-    try:
-        call = checked("crop_image", View(sizes, coordinates), bbox_2d=box, image_index=index).call
-    except ToolError:
-        return
-    assert call.box is not None
-    left, top, right, bottom = call.box
-    width, height = sizes[call.index]
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
-    source = Image.new("1", sizes[call.index])
-    assert tools.get("crop_image").apply(call, source).size == (right - left, bottom - top)
 
 
 junk = st.recursive(
@@ -253,12 +196,6 @@ def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
     assert list(small.tobytes()) == [12, 102, 212, 52]
     large = resampled(scale(Call("scale_image", 0, factor=2.5), source), (28, 28))
     assert large.tobytes() == source.resize((28, 28), Image.Resampling.LANCZOS).tobytes()
-
-
-@pytest.mark.parametrize(("side", "factor", "scaled"), [(30, 0.25, 7), (31, 1.5, 46), (33, 2.5, 82), (3, 0.25, 1)])
-def test_sides_are_cut_to_whole_pixels(side: int, factor: float, scaled: int) -> None:
-    call = Call("scale_image", 0, factor=factor)
-    assert tools.get("scale_image").apply(call, Image.new("1", (side, side))).size == (scaled, scaled)
 
 
 def test_a_tool_that_is_not_named_is_not_offered() -> None:

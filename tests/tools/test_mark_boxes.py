@@ -44,16 +44,6 @@ def test_boxes_are_drawn_in_the_pixels_of_the_file() -> None:
     assert red(marked(boxes)) == outline(*boxes[0]) | outline(*boxes[1])
 
 
-def test_a_box_ends_at_the_edge_of_the_image() -> None:
-    found = red(marked([[200, 150, 400, 500]]))
-    assert {(200, 150), (299, 150), (200, 199)} <= found
-
-
-def test_no_boxes_show_the_image_again() -> None:
-    image = marked([])
-    assert (image.size, red(image)) == (FILE, set())
-
-
 @pytest.mark.parametrize(
     ("boxes", "kind"),
     [

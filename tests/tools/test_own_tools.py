@@ -10,16 +10,13 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
-from support.servers import images_of, serve
+from support.servers import serve
 from support.solving import answer, call, picture
 
 from virc.core import plugins
-from virc.core.errors import ConfigError, UsageError
-from virc.families import registry as families
-from virc.models import chat_protocol
+from virc.core.errors import ConfigError
 from virc.models.chat_protocol import offering, read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.calls import ToolError
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session, Unit
 from virc.rewards.user_code import own_files
@@ -94,28 +91,6 @@ def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
 
 
-def test_a_chat_protocol_without_it_does_not_get_it(own: Path) -> None:
-    tools.load(["rotate_image"])
-    session = Session(TEMPLATE, "What is it?", [Image.new("RGB", (112, 56))], tools=tools.known())
-    assert "there is no tool 'rotate_image'" in getattr(session.feed(Reply(TURN)), "reason", "")
-    assert "rotate_image" not in families.protocol(families.UNKNOWN).tools
-
-
-def test_the_texts_of_the_other_tools_stay(own: Path) -> None:
-    protocol = offering(TEMPLATE, ["rotate_image"])
-    schema = json.dumps(tools.schemas(["rotate_image"])[0])
-    assert protocol.system == TEMPLATE.system.replace("\n</tools>", f"\n{schema}\n</tools>")
-    assert offering(protocol, ["rotate_image", "crop_image"]) == protocol
-
-
-def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path: Path) -> None:
-    file = tmp_path / FILE_NAME
-    file.write_bytes(msgspec.json.encode(offering(TEMPLATE, ["rotate_image"])))
-    tools._CUSTOM.clear()
-    assert read_protocol(file).tools[-1] == "rotate_image"
-    assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
-
-
 def test_another_process_is_told_the_files_of_own_tools(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, published = str(tools.file_of("rotate_image")), next(iter(plugins.of_systems("tools")))
     assert [tools.source(name) for name in ("crop_image", "rotate_image", published)] == ["crop_image", file, published]
@@ -135,15 +110,6 @@ def test_a_file_by_the_name_of_a_tool_of_virc_is_not_taken(own: Path) -> None:
     assert tools.file_of("crop_image") is None
     with pytest.raises(ConfigError, match=f"has the name of a tool of virc, '{published}'"):
         tools.file_of(published)
-
-
-def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
-    (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
-    with pytest.raises(ToolError):
-        tools.get("loud")
-    assert tools.file_of("loud") == own / "loud.py"
-    read_protocol(EMBEDDED_FOLDER / FILE_NAME)
-    assert not (own / "ran").exists()
 
 
 @pytest.mark.parametrize("name", ["loud.py", "./loud.py", "{folder}/loud.py", "../{last}/loud"])
@@ -189,45 +155,6 @@ def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Pat
         tools.load([str(file)])
 
 
-def test_a_tool_that_is_not_there_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="there is no tool 'crop_imag'") as refused:
-        tools.load(["crop_imag"])
-    assert refused.value.hint == "did you mean 'crop_image'?"
-    with pytest.raises(ConfigError, match="there is no tool 'zzqx'") as refused:
-        tools.load(["zzqx"])
-    assert refused.value.hint == "a file zzqx.py or zzqx.yaml next to the system's YAML or in VIRC_PATH"
-    with pytest.raises(ConfigError, match=r"there is no file ./no.py"):
-        tools.load(["./no.py"])
-    with pytest.raises(UsageError, match=r"--tools rotate_image is not \+NAME"):
-        chat_protocol.added(["rotate_image"])
-
-
-def test_solve_offers_it_where_it_is_asked_for(own: Path, tmp_path: Path) -> None:
-    image = picture(tmp_path / "a.png", 112, 56)
-    with serve([TURN, answer("7")]) as server:
-        words = ("solve", image, "What is it?", "--endpoint", server.url, "--tools", "+rotate_image")
-        done = virc(*words, "--json")
-        assert (done.code, done.json["answer"]) == (0, "7")
-        first, second = server.chats()
-        assert '"name": "rotate_image"' in json.dumps(first["messages"][0]).replace('\\\\"', '"').replace('\\"', '"')
-        assert len(images_of(second)) == 2
-    with serve([TURN, TURN, TURN, TURN]) as server:
-        refused = virc("solve", image, "What is it?", "--endpoint", server.url)
-        assert refused.code == 8
-
-
-def test_a_system_names_its_tools(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VIRC_PATH")
-    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, own/rotate_image.py]\n")
-    image = picture(tmp_path / "a.png", 112, 56)
-    with serve([TURN, answer("7")]) as server:
-        words = ("solve", image, "What is it?", "--endpoint", server.url, "--system", tmp_path / "mine.yaml")
-        assert virc(*words).out == "7\n"
-        system = server.chats()[0]["messages"][0]["content"]
-        assert "rotate_image" in str(system)
-        assert "scale_image" not in str(system)
-
-
 @pytest.mark.integration
 def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 112, 56)
@@ -260,25 +187,6 @@ def taught(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("rows", "models/mine"):
         (tmp_path / folder / FILE_NAME).write_bytes(protocol)
     return picture(tmp_path / "a.png", 112, 56)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "solve a.png What? --model mine",
-        "batch rows/problems.jsonl --to out.jsonl --model mine",
-        "data sample rows/problems.jsonl --to made --model mine",
-        "data check rows/trajectories.json --workers 1",
-        "eval rows/problems.jsonl --model mine",
-        "serve mine --engine transformers --agent",
-    ],
-    ids=lambda words: " ".join(words.split()[:2]),
-)
-def test_every_command_names_the_variable_where_a_tool_is_not_here(words: str, taught: Path) -> None:
-    refused = virc(*words.split())
-    told = f"the chat protocol of {'the rows' if 'check' in words else 'mine'} offers the tool 'rotate_image', and"
-    assert (refused.code, told in refused.err) == (3, True), refused.err
-    assert "hint: export VIRC_PATH=DIR, the folder that has rotate_image.py" in refused.err
 
 
 def test_the_copy_beside_a_model_is_named_and_not_loaded(taught: Path, own: Path) -> None:

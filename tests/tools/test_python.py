@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from virc.core.errors import SetupError
-from virc.reasoning.calls import Checked, ToolError, View
+from virc.reasoning.calls import ToolError, View
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import CodeSettings, Protocol, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
@@ -51,17 +51,6 @@ def turn(asked: Session, text: str) -> tuple[str, list[tuple[int, int]]]:
     assert isinstance(ask, Ask)
     message = ask.messages[-1]
     return message.text, [ask.images[index].size for index in message.images]
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [("1 + 1", "1 + 1"), ("```python\n1 + 1\n```", "1 + 1"), ("\n```py\na\nb\n```\n", "a\nb"), ("```\na```", "a"),
-     ("```python\na", "a"), ("x = '```'", "x = '```'"), ("x" * 100_000, "x" * 100_000)],
-)  # fmt: skip
-def test_marks_around_code_are_left_out(text: str, code: str) -> None:
-    found = python.check({"code": text}, VIEW)
-    assert isinstance(found, Checked)
-    assert found.call.arguments == {"code": code}
 
 
 @pytest.mark.parametrize("arguments", [{}, {"code": 1}, {"code": "1", "image_index": 0}, {"code": "x" * 100_001}])
@@ -115,37 +104,6 @@ def ran(monkeypatch: pytest.MonkeyPatch, *said: Reply_ | pool.DiedError) -> Ran:
 
 def reply(stdout: str = "", stderr: str = "", fault: bool = False, images: tuple[tuple[int, int], ...] = ()) -> Reply_:
     return Reply_(1, stdout, stderr, (), fault, images)
-
-
-IMAGES_OF_CODE = [
-    (CodeSettings(), [("image_0.png", "image_0", ""), ("image_1.png", "image_1", "")]),
-    (CodeSettings(images="inputs"), [("image_0.png", "image_0", "")]),
-    (CodeSettings(path_variable="path"), [("image_0.png", "image_0", "path"), ("image_1.png", "image_1", "")]),
-    (
-        CodeSettings(file="p{number}.png", variable="image", path_variable="path_{number}"),
-        [("p1.png", "image", "path_1"), ("p2.png", "", "path_2")],
-    ),
-]
-
-
-@pytest.mark.parametrize(("code", "given"), IMAGES_OF_CODE)
-def test_code_is_given_the_images_under_the_names_of_the_protocol(
-    monkeypatch: pytest.MonkeyPatch, code: CodeSettings, given: list[tuple[str, str, str]]
-) -> None:
-    found = ran(monkeypatch, reply(images=((56, 84),)), reply("2"))
-    asked = session(protocol(code=code))
-    turn(asked, called("image_0"))
-    turn(asked, called("1 + 1"))
-    assert found.given == [given[:1], given]
-
-
-@pytest.mark.parametrize(("state", "keeps"), [("kept", True), ("fresh", False)])
-def test_state_is_kept_as_the_protocol_says(
-    monkeypatch: pytest.MonkeyPatch, state: Literal["kept", "fresh"], keeps: bool
-) -> None:
-    found = ran(monkeypatch, reply("1"))
-    turn(session(protocol(code=CodeSettings(state=state))), called("1"))
-    assert found.keeps == [keeps]
 
 
 def test_code_gets_the_memory_and_disk_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,25 +64,6 @@ def test_the_model_sees_its_drawing_and_what_the_teacher_says(folder: Path, monk
     assert sizes(asked) == [(224, 112), (168, 112)]
 
 
-@pytest.mark.parametrize(("code", "said"), [("print(6 * 7)", "42"), ("image_0.show()", "NameError"), ("1 /", "Syntax")])
-def test_code_that_draws_nothing_asks_nobody(
-    code: str, said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    messages, taught = solved(folder, code, TOLD, monkeypatch)
-    assert said in json.dumps(messages[-1])
-    assert not taught
-
-
-def test_a_missing_teacher_is_said_before_anything_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TEACHER_ENDPOINT", raising=False)
-    with serve((answered("7"),)) as model:
-        words = ("solve", folder / "a.png", "What?", "--system", folder / "drawing.yaml")
-        done = virc(*words, "--endpoint", model.url)
-        assert done.code
-        assert "draw_again needs TEACHER_ENDPOINT" in done.err
-        assert not model.chats()
-
-
 @pytest.mark.parametrize(
     ("code", "says", "value", "drawn"),
     [

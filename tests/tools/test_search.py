@@ -52,12 +52,6 @@ def test_pages_are_ranked_by_the_words_of_the_query(pages: Path) -> None:
     assert search.ranked("") == []
 
 
-def test_a_page_may_have_its_suffix_in_capitals_and_odd_bytes(pages: Path) -> None:
-    (pages / "without_text.png").rename(pages / "P4.PNG")
-    (pages / "P4.txt").write_bytes(b"a scanned invoice of a caf\xe9")  # not UTF-8, as of many scanners
-    assert [page.name for page in search.ranked("invoice")] == ["P4.PNG"]
-
-
 def test_scores_are_those_of_bm25_as_published() -> None:
     import bm25s  # type: ignore[import-untyped]
 
@@ -79,14 +73,6 @@ def test_each_search_shows_a_page_that_was_not_shown(pages: Path) -> None:
         last = unit.results[0].text
     assert shown == [(280, 56), (280, 112)]
     assert last == "No other page has a word of this query."
-
-
-def test_another_problem_begins_with_all_pages(pages: Path) -> None:
-    for _ in range(2):
-        problem = session()
-        unit = problem.feed(call("revenue"))
-        assert isinstance(unit, Unit)
-        assert problem.images[1].size == (280, 56)
 
 
 def test_without_pages_the_tool_is_refused_before_a_model_is_asked(
