@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from support.tables import each_case
 
 from virc.sandbox import libraries
 from virc.sandbox.isolator import Machine, command
@@ -26,7 +26,7 @@ def test_a_program_needs_what_its_loader_loads() -> None:
     assert loaded - {Path(loader).name} <= set(found)
 
 
-@pytest.mark.parametrize("cut", [0, 3, 63, 64, 200, 4_000])
+@each_case("cut", [0, 3, 63, 64, 200, 4_000])
 def test_a_file_that_is_no_elf_file_needs_nothing(tmp_path: Path, cut: int) -> None:
     (tmp_path / "cut").write_bytes(PROGRAM.read_bytes()[:cut])
     (tmp_path / "text.so").write_text("INPUT(libm.so.6)")

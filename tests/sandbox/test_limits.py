@@ -69,11 +69,9 @@ def with_(*flags: str) -> Callable[..., list[str]]:
     ("where", "name", "value", "breaks"),
     [
         (seccomp, "REFUSED", [each for each in seccomp.REFUSED if each != "socket"], {"network"}),
-        (seccomp, "last_program", bytes, {"programs"}),
-        (seccomp, "IGNORED", [], {"devices"}),
+        (seccomp, "last_program", bytes, {"programs"}), (seccomp, "IGNORED", [], {"devices"}),
         (isolator, "command", with_("--setenv", "VIRC_API_KEY", "x"), {"environment"}),
-        (isolator, "command", with_(), {"files of this machine"}),
-        (watch, "MAX_FILES", 10**6, {"number of files"}),
+        (isolator, "command", with_(), {"files of this machine"}), (watch, "MAX_FILES", 10**6, {"number of files"}),
         (watch.Watch, "stop", lambda _: None, {"between calls"}),
     ],
 )  # fmt: skip

@@ -1,21 +1,17 @@
 """What one piece of code leaves for the next, and how many run at once."""
 
 import signal
-import sys
-import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 
-import PIL.Image
 import pytest
 from support.sandboxed import SMALL, Runs, pool_of
+from support.tables import each_case
 
 from virc.core.errors import ConfigError
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Request
 from virc.sandbox.child import Child
-from virc.sandbox.pool import Limits, Machine, Past, Pool, Problem, Reply
-from virc.sandbox.runner import Output, _take_shown
+from virc.sandbox.pool import Limits, Machine, Past, Pool, Problem
 
 BARE = Machine(512, 4, ())
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
@@ -40,17 +36,6 @@ def test_state_is_kept_for_a_problem_and_no_other(pool: Pool) -> None:
     assert "FileNotFoundError" in other.said("open('a.txt')")
 
 
-def test_state_is_not_kept_where_nobody_wants_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = runs_of(pool)
-    started = list[Child]()
-    monkeypatch.setattr(
-        pool, "_take_warm", lambda machine: started.append(Pool._take_warm(pool, machine)) or started[-1]
-    )
-    runs.reply("x = 1", keeps=False)
-    assert [child._popen.poll() in KILLED for child in started] == [True]  # and its process is gone
-    assert "NameError" in runs.said("x")
-
-
 def test_state_comes_back_where_a_process_made_room(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_max_sessions", 1)
     first, other = runs_of(pool), runs_of(pool)
@@ -70,22 +55,14 @@ def test_a_call_that_is_taken_back_leaves_nothing(pool: Pool) -> None:
     assert runs.said("x") == "1"
 
 
-def test_equal_code_has_equal_results(pool: Pool) -> None:
-    code = "import random, numpy\nprint(random.random(), numpy.random.rand(), hash('a'), set('abcdef'))"
-    assert Runs(pool).said(code) == Runs(pool).said(code) != ""
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("code", "says", "sizes"),
     [
-        ("6 * 7", "42", 0),
-        ("print('a' * 9_000 + 'end')", "end", 0),
-        ("1 / 0", "ZeroDivisionError", 0),
+        ("6 * 7", "42", 0), ("print('a' * 9_000 + 'end')", "end", 0), ("1 / 0", "ZeroDivisionError", 0),
         ("for _ in range(9): display(Image.new('RGB', (30, 30)))", "more than 8 images", 8),
-        ("Image.new('RGB', (5000, 5000))", "is not shown: the most is", 0),
-        ("Image.new('LA', (2, 2), (0, 0))", "", 1),
+        ("Image.new('RGB', (5000, 5000))", "is not shown: the most is", 0), ("Image.new('LA', (2, 2), (0, 0))", "", 1),
     ],
-)
+)  # fmt: skip
 def test_what_comes_back_of_code(pictures: Runs, code: str, says: str, sizes: int) -> None:
     said = pictures.said(code)
     assert says in said
@@ -104,47 +81,6 @@ def test_a_file_is_shown_whenever_it_was_written(pictures: Runs) -> None:
         assert (pictures.said(code), len(pictures.pixels)) == (says, shown)
 
 
-@pytest.mark.parametrize(
-    ("code", "says"),
-    [
-        ("import sys; sys.exit('done')", None),
-        ("x = 1\nraise KeyError('a')", "    raise KeyError('a')"),
-        ("display(Image.new('RGB', (3, 3)))", None),
-    ],
-)
-def test_what_is_said_of_an_end(pictures: Runs, code: str, says: str | None) -> None:
-    reply = pictures.reply(code)
-    assert reply
-    assert reply.fault == bool(says)
-    assert (says or "") in reply.stderr
-    assert reply.stdout == ""
-
-
-@pytest.mark.parametrize("middle", [["x" * 200], ["x"] * 200, ["x" * 30] * 6 + ["x" * 20]])
-def test_both_ends_of_an_output_are_kept(middle: list[str]) -> None:
-    out = Output(10)
-    for text in ("begin", *middle, "end!!"):
-        out.write(text)
-    assert out.value() == "begin\n[... 200 characters left out ...]\nend!!"
-    whole = Output(10)
-    whole.write("begin" + "".join(middle) + "end!!")
-    assert whole.value() == out.value()
-
-
-def test_figures_that_were_shown_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = {1: "a figure"}
-    pyplot = SimpleNamespace(
-        get_fignums=lambda: [*figures], figure=figures.get, close=lambda which: figures.clear(), show=None
-    )
-    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
-    monkeypatch.setattr(PIL.Image.Image, "show", PIL.Image.Image.show)  # which is changed
-    shown: list[str] = []
-    _take_shown("import matplotlib", SimpleNamespace(add_figure=shown.append), {})  # type: ignore[arg-type]
-    pyplot.show()
-    pyplot.show()
-    assert shown == ["a figure"]
-
-
 def test_without_a_sandbox_the_folder_goes_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_UNSAFE_PYTHON", "1")
     child = Child(Machine(512, 4, ()))
@@ -155,14 +91,6 @@ def test_without_a_sandbox_the_folder_goes_with_its_process(monkeypatch: pytest.
     finally:
         child.kill()
     assert not child._folder.exists()
-
-
-def test_a_fork_has_a_pool_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    pools._of_process.cache_clear()
-    own = pools.shared()
-    monkeypatch.setattr("os.getpid", lambda: 1)
-    assert pools.shared() is not own
-    pools._of_process.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -180,42 +108,6 @@ def test_a_death_costs_the_state_and_the_next_call_works(pool: Pool) -> None:
     assert "NameError" in runs.said("x")
 
 
-class Meeting:
-    """A process that counts those that run; each waits for a second one."""
-
-    both, watch = threading.Barrier(2), None
-    running, most = 0, 0
-
-    def __init__(self, machine: Machine) -> None:
-        self.counting = threading.Lock()
-
-    def ready(self) -> None:
-        """It is."""
-
-    def kill(self) -> None:
-        """There is nothing to end."""
-
-    def run(self, *_: object) -> tuple[Reply, list[bytes]]:
-        with self.counting:
-            Meeting.running += 1
-            Meeting.most = max(Meeting.most, Meeting.running)
-        self.both.wait(60)
-        with self.counting:
-            Meeting.running -= 1
-        return Reply(0, "", "", (), False, ()), []
-
-
-def test_no_more_than_allowed_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "Child", Meeting)
-    with pool_of(2) as pool:
-        threads = [threading.Thread(target=runs_of(pool).said, args=("1",)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert Meeting.most == 2
-
-
 def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
     runs = runs_of(pool)
     runs.said("x = 1")
@@ -224,13 +116,7 @@ def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
     assert child._popen.poll() in KILLED
 
 
-def test_a_start_that_fails_names_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.sandbox.child.isolator.command", lambda *_: ["sh", "-c", "echo no right to >&2"])
-    with pool_of(1) as pool, pytest.raises(Exception, match="does not start: no right to"):
-        Runs(pool).said("1")
-
-
-@pytest.mark.parametrize("value", ["0", "many", "-1", "9999"])
+@each_case("value", ["0", "many", "-1", "9999"])
 def test_the_number_at_once_is_a_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(pools.AT_ONCE, value)
     pools._of_process.cache_clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.sandboxed import Runs, pool_of
+from support.tables import each_case
 
 from virc.sandbox import cgroup
 from virc.sandbox import pool as pools
@@ -59,7 +60,7 @@ def wait_until_stopped(watch: Watch) -> None:
     assert watch.is_stopped()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "says"),
     [
         *((f"open('{place}/x', 'w')", "Read-only file system") for place in ("", "/usr/lib", "/python", "/dev")),
@@ -245,7 +246,7 @@ def test_while_a_call_is_answered_no_thread_runs(pool: Pool) -> None:
     assert stopped == [True]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "says"),
     [
         ("threading.stack_size(65536)\nfor _ in range(63):\n"
