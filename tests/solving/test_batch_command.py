@@ -50,14 +50,6 @@ def test_a_line_says_what_was_rejected_and_what_ended_it(
     assert found == {"late": (2, None, 3), "never": (4, "tries", 4), "once": (0, None, 1)}
 
 
-def test_lines_go_to_stdout_without_a_file(image: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.jsonl", problems(image, 1, 2))
-    for words in ([], ["--to", "-"]):
-        with serve(echo) as server:
-            done = virc("batch", source, "--endpoint", server.url, *words)
-        assert {line["id"] for line in done.lines} == {1, 2}
-
-
 def test_rows_come_from_standard_input_with_paths_from_here(image: Path, clean: Path) -> None:
     picture(clean / "here.png")
     text = json.dumps({"id": 1, "image": "here.png", "question": "q"}).encode()
@@ -160,19 +152,6 @@ def test_a_row_that_changed_is_an_error_and_the_answer_to_the_old_one_stays(
     assert [line["answer"] for line in read(tmp_path / "out")] == ["q a"]
 
 
-def test_other_settings_are_refused_for_a_file_that_has_answers(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
-    with serve(echo) as server:
-        batch(problems(image, "a"), server)
-        before = (tmp_path / "out").read_bytes()
-        for words, named in ((["--seed", 4], "seed 0, not 4"), (["--temperature", 1], "temperature 0.0, not 1.0")):
-            done = batch(problems(image, "a", "b"), server, *words)
-            assert (done.code, named in done.err) == (3, True)
-        assert (tmp_path / "out").read_bytes() == before
-        assert batch(problems(image, "a", "b"), server, "--timeout", 60).code == 0
-
-
 def test_another_chat_protocol_is_refused_for_a_file_that_has_answers(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:
@@ -205,12 +184,6 @@ def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     for out in (source, tmp_path / "link"):
         assert virc("batch", source, "--to", out).code == 2
     assert source.read_bytes() == before
-
-
-def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:
-    with serve(echo) as server:
-        done = batch([], server)
-    assert (done.code, "warning: there are no rows" in done.err) == (0, True)
 
 
 @pytest.mark.integration

@@ -29,15 +29,6 @@ def test_a_row_has_its_images_question_and_what_passes_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "question"),
-    [([97, "102"], "q Choices: 97 102"), (["red car", "bus"], "q Choices: red car; bus"), ([], "q"), (None, "q")],
-)
-def test_choices_stand_behind_the_question(choices: object, question: str) -> None:
-    (row,) = rows({"id": 1, "image": "a", "question": "q", "choices": choices})
-    assert row.question == question
-
-
-@pytest.mark.parametrize(
     "content",
     [
         b"{",
@@ -147,23 +138,6 @@ def test_what_work_raises_ends_the_batch_and_is_raised(workers: int) -> None:
     assert len(done) < 20
 
 
-def test_an_interruption_while_rows_are_read_does_not_wait_for_the_work() -> None:
-    def interrupted() -> Iterator[Row]:
-        yield Row(1)
-        raise KeyboardInterrupt
-
-    stop = threading.Event()
-    busy = threading.Event()
-
-    def work(_: Row) -> None:
-        busy.wait(60)
-
-    with pytest.raises(KeyboardInterrupt):
-        in_parallel(interrupted(), work, 1, stop)
-    assert stop.is_set()
-    busy.set()
-
-
 @pytest.mark.parametrize(
     ("columns", "choices"),
     [
@@ -238,12 +212,3 @@ def test_a_cell_lists_names_or_has_one_data_url(column: str, cell: str, images: 
     content = {"id": 1, column: cell, "question": "q"}
     row = read_row(1, 1, content, resolve(content, {} if column == "images" else {"image": column}))
     assert (row.fault, row.images) == (None, images)
-
-
-@pytest.mark.parametrize(
-    ("photo", "is_copied"), [("a.png", True), ("iVBORw0KGgo" + "A" * 90, False), (b"\x89PNG", False)]
-)
-def test_a_picture_inside_a_row_is_not_copied(photo: object, is_copied: bool) -> None:
-    content = {"id": 1, "photo": photo, "question": "q"}
-    row = read_row(1, 1, content, resolve(content, {"image": "photo"}))
-    assert (row.fault, len(row.images), "photo" in row.passed) == (None, 1, is_copied)

@@ -163,25 +163,6 @@ def test_texts_that_belong_to_the_question_are_told_once(
     assert (told or "") in done.err
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "several"),
-    [
-("questions", ["a?"], True),
-("qas", {"a?": "b"}, True),
-("questions", "a?", False),
-],
-)  # fmt: skip
-def test_rows_of_several_questions_are_to_be_converted_first(
-    column: str, value: object, several: bool, clean: Path
-) -> None:
-    picture(clean / "a.png")
-    (clean / "rows.jsonl").write_text(json.dumps({"image": "a.png", column: value}) + "\n")
-    with serve(echo) as server:
-        done = virc("batch", "rows.jsonl", "--endpoint", server.url)
-    convert = "virc data convert rows.jsonl --to DIR --format batch writes a row for each question"
-    assert (convert if several else f"--column question={column}") in done.err
-
-
 def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:
     picture(clean / "a.png")
     lines = [{"id": id, "image": "a.png", "question": "x?"} | more for id, more in enumerate(({}, {"b": 1}, {"b": 2}))]
@@ -193,35 +174,6 @@ def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path)
     assert "--to FILE.jsonl keeps every column" in done.err
     assert "warning" not in whole.err
     assert {row["id"]: row["input"].get("b") for row in read(Path("out.jsonl"))} == {0: None, 1: 1, 2: 2}
-
-
-def test_rows_without_ids_are_numbered_and_twice_the_same_is_an_error(clean: Path) -> None:
-    picture(clean / "a.png")
-    (clean / "rows.csv").write_text("id,image,question\n,a.png,q\nx,a.png,r\nx,a.png,s\n")
-    with serve(echo) as server:
-        done = run(server, "rows.csv", "--to", "out.jsonl", "--concurrency", 1)
-    assert (done.code, "the id 'x' comes twice" in done.err) == (1, True)
-    assert [line["id"] for line in read(Path("out.jsonl"))] == [1, "x", "x"]
-
-
-def test_frames_that_are_not_looked_at_are_said(clean: Path) -> None:
-    frames = [Image.new("RGB", (60, 60), (shade, 0, 0)) for shade in (0, 100, 200)]
-    three, two = "3 frames, and 2 of them are", "2 frames, and the second is"
-    for name, count in (("a.gif", three), ("a.webp", three), ("a.png", two), ("a.tiff", two)):
-        frames[0].save(clean / name, save_all=True, append_images=frames[1 : 3 if count is three else 2])
-        said = f"{name} has {count} not looked at"
-        with serve(echo) as server:
-            done = virc("solve", name, "q", "--json", "--endpoint", server.url)
-            assert (done.code, done.json["warnings"]) == (0, [said])
-            assert f"warning: {said}\n" in done.err
-            done = run(server, name, "q")
-            assert done.lines[0]["warnings"] == [said]
-            assert f"warning: row '{name}': {said}\n" in done.err
-    frames[0].save(clean / "one.png")
-    frames[0].save(clean / "phone.jpg", "MPO", save_all=True, append_images=frames[1:])
-    for name in ("one.png", "phone.jpg"):
-        with serve(echo) as server:
-            assert virc("solve", name, "q", "--json", "--endpoint", server.url).json["warnings"] == []
 
 
 def test_what_is_not_shown_as_it_is_is_said(clean: Path) -> None:

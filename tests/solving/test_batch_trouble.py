@@ -1,6 +1,5 @@
 """Rows that fail, are slow or large, endpoints that fail, and traces that cannot be kept: what each costs."""
 
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from support.solving import CROP, answer
 
 from virc.core.result_log import Claims
 from virc.core.timeouts import Deadline
-from virc.reasoning.images import OpenedImage, open_file
-from virc.reasoning.opening import decoder
 from virc.solving import batch as solve_batch
 from virc.solving.batch import RowDone
 from virc.solving.rows import Row
@@ -43,26 +40,6 @@ def test_every_row_has_its_own_time(
     assert (done.code, times) == (1, [7, 7])
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"slow": 6, "fast": None}
-
-
-def test_a_row_has_one_picture_at_its_full_size_in_memory(
-    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[weakref.ref[Image.Image]] = []
-    held: list[int] = []
-
-    def watched(*args: Any) -> OpenedImage:
-        held.append(sum(picture() is not None for picture in opened))
-        picture = open_file(*args)
-        opened.append(weakref.ref(picture.pixels))
-        return picture
-
-    monkeypatch.setattr(decoder, "open_file", watched)
-    rows = [{"id": id, "images": [str(image)] * 4, "question": "q"} for id in range(2)]
-    with serve(echo) as server:
-        done = batch(rows, server, "--max-pixels", 6000, "--concurrency", 1)
-    assert (done.code, done.err.count("are shown smaller")) == (0, 1)
-    assert held == [0] * 8
 
 
 def test_a_bug_in_one_row_costs_that_row_alone() -> None:
@@ -190,38 +167,3 @@ def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
         batch(rows, server)
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"bomb": 5, "a": None}
-
-
-@pytest.mark.parametrize(
-    ("refused", "said"),
-    [
-        ("ab", "error: all 2 rows failed: {url} refuses the request (400): no such thing\n"),
-        ("abd", "error: 3 rows failed\nhint: the same command does them again, and only them\n"),
-    ],
-)
-def test_what_all_rows_failed_for_is_said_in_place_of_a_rerun(
-    batch: Callable[..., Any], image: Path, refused: str, said: str
-) -> None:
-    def of_bad_rows(exchange: Exchange) -> None:
-        assert exchange.body
-        is_bad = asked(exchange.body) in refused
-        said = "odd" if asked(exchange.body) == "d" else "no such thing"
-        faults.status(400, said)(exchange) if is_bad else exchange.complete(exchange.body)
-
-    with serve(echo, fault=of_bad_rows) as server:
-        done = batch([{"id": at, "image": str(image), "question": at} for at in "ab" + refused[2:]], server)
-    assert (done.code, said.format(url=server.url) in done.err) == (1, True), done.err
-
-
-@pytest.mark.parametrize(
-    ("rows", "hint"), [(({"image": "gone.png"}, {"question": "slow"}), "correct 1 of them; the same command does")]
-)
-def test_a_rerun_is_only_advised_for_rows_that_can_pass(
-    batch: Callable[..., Any], image: Path, rows: tuple[dict[str, Any], ...], hint: str
-) -> None:
-    known = [{"id": at, "image": str(image), "question": "?", **row} for at, row in enumerate(rows)]
-    with serve(echo) as server:
-        server.script.turns = lambda body: str(server.stopping.wait(30)) if asked(body) == "slow" else answer("1")
-        done = batch(known, server, "--timeout", 0.2)
-    assert done.code == 1
-    assert f"hint: {hint}" in done.err

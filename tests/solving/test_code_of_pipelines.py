@@ -9,7 +9,7 @@ import pytest
 from virc.reasoning.calls import ToolError
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Asked
-from virc.solving.pipelines import Interpreter, Output
+from virc.solving.pipelines import Interpreter
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.tools import python
 
@@ -38,32 +38,6 @@ def ran(work: Callable[[], object]) -> Ran:
         work()
     (step,) = run.steps
     return step
-
-
-@pytest.mark.parametrize(
-    ("reply", "text", "sizes"),
-    [
-        (printed("a\n", "b\n", notes=("c",)), "a\nb\nc", []),
-        (printed(), "The code printed nothing.", []),
-        (printed(images=((8, 6),)), "", [(8, 6)]),
-        (
-            printed("a", images=((8, 6), (3, 3), (4, 4), (900, 4))),
-            "a\n[an image is too small, or one side over 200 times the other, and is not shown]",
-            [(8, 6), (4, 4)],
-        ),
-    ],
-)
-def test_what_code_prints_and_shows_comes_back(
-    reply: pool.Reply, text: str, sizes: list[tuple[int, int]], interpreter: Callable[[Sandbox], Interpreter]
-) -> None:
-    pixels = [bytes(3 * width * height) for width, height in reply.images]
-    found: list[Output] = []
-    step = ran(lambda: found.append(interpreter(lambda *_: (reply, pixels, None)).run("```python\n1\n```", step="it")))
-    (output,) = found
-    assert (output, [each.size for each in output.images]) == (text, sizes)
-    assert (step.name, step.kind, step.prompt, step.output, list(step.pictures)) == (
-        "it", "code", "```python\n1\n```", (text,), sizes,
-    )  # fmt: skip
 
 
 def fails(error: Exception) -> Callable[..., Any]:

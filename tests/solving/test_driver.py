@@ -195,15 +195,6 @@ def test_votes_are_counted_by_the_choices_and_samples_left_are_told(own: Protoco
     assert (solved.votes, left) == ([("A", 2), ("blue", 1)], [2, 1, 0])
 
 
-def test_the_commonest_answer_of_several_samples_is_given(own: Protocol) -> None:
-    answers = [answer(text) for text in ("1", "2", "2", "unreadable", "3")]
-    solved, backend = run(own, *answers, config=SolveConfig(samples=5))
-    assert solved.answer == "2"
-    assert len(solved.attempts) == 5
-    assert {sampling.temperature for sampling in backend.samplings} == {1.0}
-    assert len({sampling.seed for sampling in backend.samplings}) == 5
-
-
 def test_every_turn_is_drawn_from_a_seed_of_its_own(own: Protocol) -> None:
     """From one seed, replies take the same way wherever shares are alike, and err together."""
     drawn = [

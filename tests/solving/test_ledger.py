@@ -192,25 +192,6 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_whole_lines_and_no_lock(
     assert [each.name for each in path.parent.iterdir()] == ["out"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file")
-def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fcntl
-
-    taken: list[Path] = []
-    flock = fcntl.flock
-
-    def late(file: Any, how: int) -> None:
-        if not taken:  # the run that held it ends between our opening and locking
-            taken.append(Path(file.name))
-            taken[0].unlink()
-        flock(file, how)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with ledger(tmp_path / "out"), pytest.raises(ConfigError, match="another run is writing"), ledger(tmp_path / "out"):
-        pass
-    assert taken
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 def test_who_may_read_the_file_does_not_change_when_failed_rows_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "out"
@@ -227,14 +208,6 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     written(tmp_path / "link", line("b"))
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "out").read_bytes().splitlines() == [line("a"), line("b")]
-
-
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(VircError, match=r"cannot write .*/file/out: file exists$"), ledger(tmp_path / "file" / "out"):
-        pass
-    with pytest.raises(ConfigError, match="is not a file"), ledger(tmp_path):
-        pass
 
 
 @linux

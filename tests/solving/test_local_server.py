@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.called import Done, virc
-from support.servers import MODELS, Server, serve
+from support.servers import Server, serve
 from support.solving import answer
 
 from virc.models import local_server
@@ -56,12 +56,6 @@ def port(server: Server) -> int:
     return number
 
 
-def look(weights: Weights, server: Server) -> tuple[local_server.Entry | None, str]:
-    protocol = prompt_setup_here(weights, Choice()).chat_protocol.protocol
-    found, why = local_server.find(weights, protocol, port(server))
-    return found, why.replace(str(port(server)), "PORT")
-
-
 @pytest.mark.parametrize("words", [[], ["--model", "tiny"]])
 def test_the_server_that_has_the_model_answers(image: Path, tiny: Weights, words: list[object]) -> None:
     with holding(tiny) as server:
@@ -78,24 +72,6 @@ def test_no_key_goes_to_a_server_that_nobody_named(image: Path, tiny: Weights, m
     with holding(tiny) as server:
         assert virc("solve", image, "How many?").out == "97\n"
     assert "sesame" not in str([request.headers for request in server.requests])
-
-
-def test_another_name_for_the_same_files_is_the_same_model(tiny: Weights) -> None:
-    with holding(tiny, "mine") as server:
-        found, _ = look(tiny, server)
-    assert found == local_server.Entry(server.url, "mine")
-
-
-def test_other_files_of_the_same_name_are_another_model(tiny: Weights) -> None:
-    with holding(tiny, virc_weights="0" * 64) as server:
-        assert look(tiny, server) == (None, "127.0.0.1:PORT serves another tiny")
-    with serve([], models=("tiny",)) as server:
-        assert look(tiny, server) == (None, "127.0.0.1:PORT serves another tiny")
-
-
-def test_another_chat_protocol_is_not_spoken(tiny: Weights) -> None:
-    with holding(tiny, virc_protocol=facts(tiny)["virc_protocol"] | {"system": "Be brief."}) as server:
-        assert look(tiny, server) == (None, "127.0.0.1:PORT serves tiny with another chat protocol")
 
 
 def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
@@ -123,13 +99,6 @@ def test_a_gguf_file_is_known_again_with_its_vision_tower(changed: str, same: bo
     before = local_server.fingerprint(Weights("m", tmp_path, gguf=file))
     (tmp_path / changed).write_text("{ }")
     assert (local_server.fingerprint(Weights("m", tmp_path, gguf=file)) == before) is same
-
-
-def test_a_list_of_models_on_a_page_of_errors_does_not_count(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = json.dumps({"data": [{"id": "tiny", "virc_weights": local_server.fingerprint(tiny)}]}).encode()
-    for status, found in ((200, True), (503, False)):
-        monkeypatch.setattr(local_server, "models_answer", lambda *_, status=status: (status, listed))
-        assert (local_server.find(tiny, None, 9)[0] is not None) is found
 
 
 @contextmanager
@@ -199,15 +168,6 @@ def test_a_server_is_looked_for_only_where_nothing_else_was_chosen(
 
 def ask(image: Path, model: Path, *words: object) -> Done:
     return virc("solve", image, "q", "--model", model, "--timeout", 1, "--json", *words)
-
-
-@pytest.mark.integration
-def test_where_another_model_is_served_it_is_loaded_here(image: Path, random_model: Path, tiny: Weights) -> None:
-    with holding(tiny) as server:
-        done = ask(image, random_model)
-    assert done.json["device"], done.err
-    assert f"127.0.0.1:{port(server)} serves tiny, not {random_model}: the model is loaded in this process" in done.err
-    assert [request.path for request in server.requests] == [MODELS]
 
 
 @pytest.mark.integration

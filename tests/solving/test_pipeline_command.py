@@ -148,21 +148,6 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
     assert f"# what follows depends on the replies ({file}:12: ValueError: " in done.out
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"),
-    [
-        (["--role", "eyes=tiny"], 2, "role 'mind' has no model"),
-        (["--role", "eye=tiny"], 2, "--role eye: there is no such role"),
-        (["--samples", "3"], 2, "--samples does not go with --pipeline"),
-        (["--temperature", "1"], 2, "leave one out, or in the pipeline's file use `Role(temperature=...)`\n"),
-    ],
-)
-def test_mistakes_end_with_a_sentence(image: Path, file: Path, words: list[str], code: int, sentence: str) -> None:
-    done = asked(image, file, *words)
-    assert done.code == code
-    assert sentence in done.err
-
-
 def test_a_batch_has_a_line_and_a_trace_for_each_row(
     image: Path, file: Path, eyes: Server, mind: Server, tmp_path: Path
 ) -> None:
@@ -218,17 +203,6 @@ def test_a_changed_pipeline_does_not_go_on_with_answers_of_the_former(
     assert virc("batch", *words, "--role", f"eyes={eyes.url}").code == 0
     file.write_text(TEXT.replace("You see.", "You look."))
     assert virc("batch", *words, "--role", f"eyes={eyes.url}").code == 3
-
-
-def test_a_system_has_its_own_pipeline(image: Path, eyes: Server, tmp_path: Path) -> None:
-    (tmp_path / "looking.py").write_text(TEXT.replace("roles.mind", "roles.eyes"))
-    (own := tmp_path / "own.yaml").write_text("name: looking\npipeline: looking.py\n")
-    assert virc("solve", image, "Sides?", "--pipeline", own, "--endpoint", eyes.url).out == "4\n"
-    assert virc("systems", "check", own).code == 0
-    (tmp_path / "looking.py").write_text("ROLES = {}\n")
-    done = virc("systems", "check", own)
-    assert done.code != 0
-    assert "looking.py has no ROLES" in done.out + done.err
 
 
 @pytest.mark.integration

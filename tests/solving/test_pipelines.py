@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pipeline_runs import ROLES, Scripted, run
+from pipeline_runs import Scripted, run
 
 from virc.core.errors import NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
@@ -19,8 +19,7 @@ from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together, tools, vote
-from virc.solving.pipelines.files import Pipeline
-from virc.solving.pipelines.solve import PipelineSetup, planned, ready, set_up
+from virc.solving.pipelines.solve import ready, set_up
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Run, running
 from virc.solving.setup import Setup
@@ -124,19 +123,6 @@ def test_a_fault_of_the_function_is_one_sentence_with_its_line(function: Any, wo
     assert str(Path(__file__)) in caught.value.message
 
 
-def test_a_plan_has_what_each_step_is_sent() -> None:
-    def solved(problem: Problem, roles: Roles) -> str:
-        return roles.mind.ask(vote(roles.eyes.sample(2, problem.images, "Look.")), step="end")
-
-    pipeline = Pipeline("p", Path(__file__), ROLES, {}, "mind", solved, "digest")
-    chosen = {"eyes": Choice(endpoint="http://e/v1"), "mind": Choice(model="m")}
-    setup = PipelineSetup(pipeline, chosen, Setup(Choice(), SolveConfig()))
-    assert [*planned(setup, "How many?", 1)] == [
-        "step eyes: role eyes, its model at http://e/v1", "  system: You see.", "  images: 1", "  samples: 2",
-        "  prompt: Look.", "step vote: vote", "step end: role mind, m", "  prompt: {eyes}",
-    ]  # fmt: skip
-
-
 def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
     return Reply(text, seen=(Seen(OpenedImage(Image.new("RGB", file)), shown),))
 
@@ -154,25 +140,6 @@ def test_boxes_are_read_in_their_unit(text: str, unit: Any, found: list[tuple[in
     with running(Branch(run := Run(1))):
         assert [each.box for each in boxes(reply(text), unit)] == found
     assert [list(step.boxes) for step in run.steps] == [found]
-
-
-@pytest.mark.parametrize(
-    ("text", "unit", "words"),
-    [
-        ("[0.25, 0.25, 0.5, 0.5]", "pixel", "in fractions of the image, not in pixel"),
-        ("[100, 50, 900, 800]", "pixel", "reaches far outside"),
-    ],
-)
-def test_boxes_in_another_unit_are_no_answer(text: str, unit: Any, words: str) -> None:
-    with running(Branch(Run(1))), pytest.raises(NoAnswerError, match=words):
-        boxes(reply(text), unit)
-    with running(Branch(Run(1))), pytest.raises(NoAnswerError, match="about picture 1, and the role was shown 1"):
-        boxes(reply(text), unit, image=1)
-
-
-def test_a_run_has_a_bound_of_steps() -> None:
-    with running(Branch(Run(1, max_steps=3))), pytest.raises(RuntimeError, match="over 3 steps"):
-        [vote(["a"]) for _ in range(4)]
 
 
 @pytest.mark.parametrize("value", [{"object": [1]}, {"image": "a"}, {}])

@@ -1,8 +1,7 @@
 """Rows whose endpoint goes away are done again, and no others; nothing here waits."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -116,37 +115,3 @@ def test_rows_that_fail_alike_one_after_the_other_end_the_batch(results: list[Vi
             run(results, [], rows=100)
     else:
         assert len(run(results, [], rows=100)[0]) == 100
-
-
-def test_a_row_in_work_when_the_batch_ends_is_not_reported() -> None:
-    stop, begun = Stop(), threading.Event()
-    done: list[RowDone] = []
-
-    def work(row: Row) -> RowDone:
-        if row.id:
-            assert begun.wait(60)
-            raise DataError("it ends the batch")
-        begun.set()
-        assert stop.wait(60)
-        return RowDone(row, {})
-
-    def on_row(each: RowDone) -> None:
-        done.append(each)
-        raise OSError("the disk is full")
-
-    rows = (Row(number, number, digest="") for number in range(2))
-    with pytest.raises(OSError, match="disk"):
-        through(rows, Claims(), work, on_row, 2, None, stop)
-    assert [each.row.id for each in done] == [1]
-
-
-@pytest.mark.parametrize("end", [lambda stop: stop.set(), lambda stop: None])
-def test_a_stop_ends_the_wait(end: Callable[[Stop], None]) -> None:
-    stop = NoWait()
-    looks = iter([False])
-
-    def answers() -> bool:
-        end(stop)
-        return next(looks, True)
-
-    assert Outage(answers, lambda _: None).over(gone(), 0.0, stop) is not stop.is_set()

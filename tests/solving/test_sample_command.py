@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,14 +25,13 @@ from rollouts import (
 )  # fmt: skip
 from support import faults
 from support.called import virc
-from support.servers import Body, serve
+from support.servers import serve
 from support.solving import answer
 
 from virc.data.formats.registry import get, sources
 from virc.data.rows.record import Record, inputs_of
-from virc.data.synth.worked import PROTOCOL
 from virc.reasoning.images import open_image
-from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.rules import same
 from virc.solving import batch as solve_batch
@@ -193,14 +191,6 @@ def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_do
         assert len(server.chats()) == 2
 
 
-def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
-    with serve([answer("98")]) as server:
-        done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
-    assert (done.code, done.json["rollouts"], done.json["right"], done.json["pass_rate"]) == (8, 4, 0, 0)
-    assert "none of 4 rollouts was kept, and no file is left: 4 with another answer than the row's" in done.err
-    assert not (tmp_path / "out").exists()
-
-
 def test_nothing_right_leaves_the_chat_protocol_and_the_folder_of_a_user(source: Path, tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "set", "--count", 2, "--formats", "batch,rl")
     assert made.code == 0, made.err
@@ -254,24 +244,6 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
             assert (done.code, reason in done.err) == (2, True), done.err
         assert server.requests == []
     assert files(folder) == before
-
-
-def test_another_chat_protocol_that_comes_meanwhile_ends_the_run(source: Path, tmp_path: Path) -> None:
-    other = json.dumps(as_fields(PROTOCOL) | {"system": "Look."})
-    coming = tmp_path / "coming"
-    coming.write_text(other)
-
-    def turn(body: Body) -> str:
-        with suppress(FileExistsError):  # in one step, as rows are asked at the same time and read the file between
-            (tmp_path / FILE_NAME).hardlink_to(coming)
-        return answer("97")
-
-    with serve([]) as server:
-        server.script.turns = turn
-        done = sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1)
-    assert (done.code, "is another chat protocol" in done.err) == (3, True)
-    assert (tmp_path / FILE_NAME).read_text() == other
-    assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 from batches import problems, write
-from rollouts import BAD_JSON, LOOKED, MARKED, NO_TAGS, RIGHT, WRONG, Rollouts, files, progress, sample
+from rollouts import LOOKED, MARKED, RIGHT, WRONG, Rollouts, files, progress, sample
 from support.called import virc
 from support.servers import Body, serve
 from support.solving import CROP, answer, call
-
-from virc.data.sample.pairing import read_grade
 
 OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
 LOOKED_WRONG = [CROP, answer("98", "I looked.")]
@@ -45,14 +43,6 @@ def test_right_and_wrong_part_as_late_as_they_can(source: Path, tmp_path: Path) 
     assert (sides(second), len(second["images"])) == ((CROP, WRONG[0]), 1)
     assert done.json["left_out"] == {"more": 1}
     assert (done.json["kept"], done.json["unpaired"], done.json["settings"]["pairs"]) == (2, 0, "right")
-
-
-def test_a_reply_that_is_not_taken_is_only_the_worse_side(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [RIGHT, NO_TAGS, BAD_JSON]})) as server:
-        assert sample(source, tmp_path / "out", server.url, "--pairs", "right", "--samples", 3).code == 0
-    assert [sides(row) for row in pairs(tmp_path / "out" / "pairs.jsonl")] == [
-        (RIGHT[0], NO_TAGS[0]), (RIGHT[0], BAD_JSON[0])
-    ]  # fmt: skip
 
 
 def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> None:
@@ -126,11 +116,3 @@ def test_options_that_do_not_fit_are_refused(
     done = sample(source, tmp_path / "out", "http://127.0.0.1:9/v1", *words)
     assert (done.code, sentence in done.err) == (2, True), done.err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("reply", "grade"),
-    [("<think>grade: 3</think>\n**Grade:** 7/10", 0.7), ("grade: 11", None), ("grade: 3\nor so", None)],
-)
-def test_a_grade_is_the_last_line_of_a_critic(reply: str, grade: float | None) -> None:
-    assert read_grade(reply) == grade

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from PIL import Image
@@ -16,7 +15,7 @@ from virc.reasoning.bodies import Called
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.reasoning.session import Called as Turn
-from virc.solving.shortening import closing, oldest, without
+from virc.solving.shortening import oldest, without
 
 GONE = "[This image is no longer shown.]"
 
@@ -113,43 +112,11 @@ def test_before_the_last_request_the_model_is_asked_to_answer(most: int, replies
     assert asked == (most < 5) == bool(done.json.get("warnings"))
 
 
-def test_near_the_end_of_its_tokens_the_model_is_asked_to_answer(image: Path) -> None:
-    with serve(turns(9)) as running:
-        done = solve(running, image, "--max-tokens-total", 3000)
-    assert (done.code, done.json["answer"]) == (0, "97"), done.err
-    assert sum(done.json["tokens"].values()) <= 3000
-    assert done.json["settings"]["max_tokens_total"] == 3000
-    assert 1 < len(running.chats()) < 9
-
-
 def test_a_limit_that_is_used_up_ends_without_an_answer(image: Path) -> None:
     with serve(lambda body: turns(9)({"messages": body["messages"][:-1]})) as running:
         done = solve(running, image, "--max-requests", 3)
     assert (done.code, len(running.chats())) == (8, 3)
     assert re.search("no answer within --max-requests 3", done.err)
-
-
-@pytest.mark.parametrize(
-    ("messages", "called", "roles"),
-    [
-([("user", 0)], (), ["user"]),
-([("user", 0), ("assistant", None), ("user", 1)], (1,), ["user", "assistant", "user"]),
-(
-            [("user", 0), ("assistant", None), ("user", None), ("assistant", None), ("user", 1)], (1, 3),
-            ["user", "assistant", "assistant", "user"],
-        ),
-],
-)  # fmt: skip
-def test_the_request_to_answer_stands_at_the_end_of_what_the_user_said(
-    messages: list[tuple[Literal["user", "assistant"], int | None]], called: tuple[int, ...], roles: list[str]
-) -> None:
-    said = [Message(role, "Look.", () if image is None else (image,)) for role, image in messages]
-    turn = Turn("", (Called("crop", {}),), ("Done.",))
-    shown = [Shown(Image.new("RGB", (28, 28)))] * 2
-    made = list(closing(Ask(said, shown, called=dict.fromkeys(called, turn))).turns())
-    assert [each.role for each in made] == roles
-    assert made[-1].text.endswith("ask for nothing more.")
-    assert [each.called for each in made].count(turn) == len(called)
 
 
 def test_in_place_of_an_image_a_sentence_stands_and_the_others_are_counted_anew() -> None:

@@ -156,33 +156,6 @@ def test_endpoint_and_key_come_from_the_environment(
     assert "secret-key" not in done.out + done.err
 
 
-def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
-    with serve([answer("1")], models=["a", "b"]) as server:
-        virc("config", "set", "model", "b")
-        virc("config", "set", "endpoint", server.url)
-        assert virc("solve", image, "q", "--json").json["model"] == "b"
-        assert virc("solve", image, "q", "--json", "--model", "a").json["model"] == "a"
-
-
-def test_no_endpoint_can_be_asked_for_against_the_config_file(server: Server, image: Path, clean: Path) -> None:
-    virc("config", "set", "endpoint", server.url)
-    done = virc("solve", image, "q", "--endpoint", "none", "--model", "ViRC-7B")
-    assert done.code == 3
-    assert "not on this machine" in done.err
-    assert server.requests == []
-
-
-def test_a_chat_protocol_file_is_what_the_server_hears(
-    server: Server, image: Path, own: Protocol, tmp_path: Path
-) -> None:
-    protocol = msgspec.structs.replace(own, system="Look well.", name="trained")
-    (tmp_path / "p.json").write_bytes(msgspec.json.encode(protocol))
-    done = virc("solve", image, "q", "--endpoint", server.url, "--protocol", tmp_path / "p.json", "--json")
-    assert done.json["protocol"] == "trained"
-    assert "warning" not in done.err
-    assert server.chats()[0]["messages"][0]["content"] == "Look well."
-
-
 def test_a_published_chat_protocol_is_used_without_a_word(image: Path, own: Protocol) -> None:
     protocol = msgspec.structs.replace(own, system="As trained.", name="trained")
     with serve([answer("1")], extra={"virc_protocol": msgspec.to_builtins(protocol)}) as server:
@@ -235,14 +208,6 @@ def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
         found = virc("solve", image, "q", "--endpoint", server.url, "--json").json
     assert (found["answer"], found["error"]["code"], found["error"]["kind"]) == (None, 8, "no_answer")
     assert (found["turns"], found["model"]) == (1, "virc-scripted")
-
-
-def test_the_last_turn_ends_it_with_exit_8(image: Path) -> None:
-    crop = call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0)
-    with serve([crop] * 20) as server:
-        done = virc("solve", image, "q", "--endpoint", server.url, "--max-turns", 2)
-        assert (done.code, len(server.chats())) == (8, 2)
-    assert "no answer after 2 turns" in done.err
 
 
 @pytest.mark.integration  # test_driver leaves one that hangs by default

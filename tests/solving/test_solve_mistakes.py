@@ -57,14 +57,6 @@ def test_a_question_that_looks_like_an_option_gets_a_double_dash(question: str) 
 
 
 @pytest.mark.usefixtures("here")
-def test_a_picture_that_looks_like_an_option_gets_its_folder() -> None:
-    Path("a.png").rename("-dash.png")
-    told = hint("-dash.png", "what is x?", "--max-turns", "3")
-    assert told == "virc solve ./-dash.png 'what is x?' --max-turns 3"
-    works(told)
-
-
-@pytest.mark.usefixtures("here")
 def test_quiet_prints_the_answer_alone_and_verbose_the_rejected_replies() -> None:
     nonsense = CROP.replace("crop_image", "melt_image")
     for words, heard in (((), "cannot be used"), (("-q",), ""), (("-v",), "melt_image")):
@@ -115,15 +107,6 @@ def test_what_is_no_picture_is_said_before_any_model_is_loaded(
     assert (done.code, done.json["error"]["kind"]) == (5, "data")
     assert name in done.json["error"]["message"]
     assert told in done.err
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "told"),
-    [(["--model", "ViRC-7B"], 3, "virc download ViRC-7B"), (["--model", "x" * 5000], 3, "there is no model")],
-)
-def test_a_model_that_is_not_there_is_one_sentence(words: list[str], code: int, told: str, image: Path) -> None:
-    done = virc("solve", image, "q", *words)
-    assert (done.code, done.out, told in done.err) == (code, "", True), done.err
 
 
 def test_a_key_that_is_none_is_shown_nowhere_and_stops_only_what_needs_it(

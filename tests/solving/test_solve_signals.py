@@ -158,15 +158,3 @@ def test_a_batch_killed_fifty_times_loses_nothing_and_does_nothing_twice(
     image: Path, tmp_path: Path, environment: Env
 ) -> None:
     killed_and_resumed(50, 2, image, tmp_path, environment)
-
-
-def test_rows_are_answered_while_more_are_still_to_come(image: Path, environment: Env) -> None:
-    with serve([answer("1")]) as server:
-        process = start("batch", "-", "--endpoint", server.url, env=environment, stdin=subprocess.PIPE)
-        assert process.stdin
-        assert process.stdout
-        for row in problems(image, 1, 2, 3):
-            process.stdin.write(json.dumps(row).encode() + b"\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["id"] == row["id"]
-        assert ended(process).code == 0

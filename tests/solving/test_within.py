@@ -24,34 +24,11 @@ def test_what_is_said_is_heard_in_order_in_the_callers_thread_before_the_result(
     assert heard == [(number, threading.current_thread()) for number in range(100)]
 
 
-def test_an_error_of_the_work_is_the_callers() -> None:
-    with pytest.raises(ZeroDivisionError):
-        within(time.monotonic() + FAR, lambda _: 1 // 0)
-
-
 def test_work_that_waits_for_ever_is_left() -> None:
     never = threading.Event()
     with pytest.raises(LateError):
         within(time.monotonic() + 0.05, lambda _: never.wait(FAR))
     never.set()
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_what_is_done_afterwards_keeps_nobody_waiting(fails: bool) -> None:
-    waiting, ended = threading.Event(), threading.Event()
-
-    def afterwards() -> None:
-        waiting.wait(FAR)
-        ended.set()
-        raise OSError
-
-    try:
-        assert within(time.monotonic() + FAR, lambda _: 1 // (not fails), afterwards=afterwards) == 1
-    except ZeroDivisionError:
-        assert fails
-    assert not ended.is_set()
-    waiting.set()
-    assert ended.wait(60)
 
 
 @pytest.mark.parametrize("late", [True, False])

@@ -9,8 +9,6 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
-from virc.solving.python.one import solve
-
 REPLIES = ("<think>I search.</think><search>grain</search>", "<think>So.</think><answer>12 tons</answer>")
 
 
@@ -44,11 +42,6 @@ def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
     assert done.err == "error: there is no question\nhint: virc solve IMAGE 'QUESTION'\n"
 
 
-def test_a_picture_that_is_not_there_is_no_question() -> None:
-    done = virc("solve", "nothere.png", "How many tons?", "--system", "vrag-rl", "--endpoint", "http://127.0.0.1:9/v1")
-    assert (done.code, done.err) == (5, "error: there is no file nothere.png\n")
-
-
 def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
     rows = [{"id": 1, "images": [], "question": "How many tons?", "answer": "12 tons", "boxes": [[1, 2, 3, 4]]}]
     (clean / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -65,9 +58,3 @@ def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
     with serve(["a"]) as server:
         done = virc("batch", "rows.jsonl", "--pipeline", "prism", "--endpoint", server.url)
     assert "a pipeline answers questions about images" in json.loads(done.out)["error"]["message"]
-
-
-def test_python_callers_give_an_empty_list() -> None:
-    replies = iter(REPLIES)
-    with serve(lambda body: next(replies)) as server:
-        assert solve([], "How many tons?", endpoint=server.url, system="vrag-rl").answer == "12 tons"

@@ -28,12 +28,6 @@ def test_the_option_goes_before_the_file_beside_the_weights(tmp_path: Path, virc
     assert chat_protocol.of_weights(weights).origin == "trained"
 
 
-def test_a_released_model_without_its_chat_protocol_is_refused(tmp_path: Path, virc_system: System) -> None:
-    with pytest.raises(ConfigError, match="no chat protocol for ViRC-7B") as caught:
-        chat_protocol.of_weights(Weights("ViRC-7B", tmp_path, virc_system))
-    assert "--protocol default" in str(caught.value.hint)
-
-
 def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
     published = write(tmp_path / "p.json", "published")
     given = write(tmp_path / "g.json", "given")
@@ -63,22 +57,6 @@ def test_a_file_that_is_no_chat_protocol_is_a_config_error(text: str, tmp_path: 
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"p\.json is no chat protocol file"):
         chat_protocol.read_protocol(path)
-
-
-def test_an_unknown_key_in_a_chat_protocol_is_refused(tmp_path: Path) -> None:
-    content = msgspec.to_builtins(own_protocol([])) | {"sytem": "x"}
-    (tmp_path / "p.json").write_bytes(msgspec.json.encode(content))
-    with pytest.raises(ConfigError, match="sytem"):
-        chat_protocol.read_protocol(tmp_path / "p.json")
-    (tmp_path / "p.json").write_bytes(msgspec.json.encode(msgspec.to_builtins(own_protocol([])) | {"margin": 0.1}))
-    with pytest.raises(ConfigError, match="margin") as raised:
-        chat_protocol.read_protocol(tmp_path / "p.json")
-    assert "a tool says that now" in (raised.value.hint or "")
-
-
-def test_chat_protocol_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
-    assert chat_protocol.of_weights(Weights("mine", tmp_path)).origin == "trained"
 
 
 def test_a_chat_protocol_file_of_any_size_takes_bounded_memory(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from support.called import virc
 from support.servers import serve
-from support.solving import picture
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol
@@ -84,12 +83,6 @@ def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ou
     assert chat_protocol.of_stage(system, weights).origin == "system"
 
 
-def test_a_chat_protocol_is_the_same_once_written_and_read(system: System, tmp_path: Path) -> None:
-    protocol = chat_protocol.of_system(system).protocol
-    (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(protocol))
-    assert chat_protocol.read_protocol(tmp_path / FILE_NAME) == protocol
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "says", "hint"),
     [
@@ -141,13 +134,3 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
     page = (tmp_path / "trace" / "index.html").read_text()
     assert "Zoom 0,0–56,84 of image 0" in page
     assert "It reads 97." in page
-
-
-def test_an_evaluation_reads_its_replies_so_too(mine: Path, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    rows = [{"id": "1", "image": "a.png", "question": "What does it read?", "answer": "97"}]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with serve([BOX, SEEN]) as server:
-        done = virc("eval", tmp_path / "rows.jsonl", "--endpoint", server.url, "--system", mine, "--json")
-    assert done.code == 0, done.err
-    assert [model["score"]["right"] for model in done.json["models"]] == [1]

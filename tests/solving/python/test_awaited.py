@@ -10,25 +10,8 @@ from support.servers import MODEL, serve
 from support.silence import Silence
 from support.solving import ROOT, answer
 
-from virc.core.errors import DataError, NoAnswerError
 from virc.models.load import load
 from virc.solving.python.many import abatch, asolve
-
-
-def test_the_event_loop_goes_on_and_mistakes_are_raised_as_of_solve(image: Path) -> None:
-    async def ask() -> None:
-        waiting = asyncio.create_task(asolve(image, "q", MODEL, endpoint=server.url))
-        await asyncio.to_thread(server.wait_for, 1)
-        go.set()  # which the reply waits for
-        assert (await waiting).answer == "97"
-        server.script.turns = [answer("unreadable")]
-        assert isinstance((await asolve(image, "q", MODEL, endpoint=server.url)).error, NoAnswerError)
-        with pytest.raises(DataError, match="there is no file"):
-            await asolve("gone.png", "q", MODEL, endpoint=server.url)
-
-    go = threading.Event()
-    with serve(lambda _: (go.wait(60) and answer("97")) or "") as server:
-        asyncio.run(ask())
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])

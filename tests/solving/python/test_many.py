@@ -179,21 +179,6 @@ def test_endless_rows_are_read_no_further_than_they_are_solved(image: Path) -> N
     assert not _threads()
 
 
-def test_rows_may_wait_for_the_solutions_before_them(image: Path) -> None:
-    known = list[str]()
-
-    def asking() -> Iterator[object]:
-        for number in range(3):
-            while len(known) < number:
-                threading.Event().wait(0.005)
-            yield (image, f"Say {number}")
-
-    with serve(_echo) as server:
-        for solution in batch(asking(), MODEL, endpoint=server.url):
-            known.append(str(solution.answer))
-    assert known == ["0", "1", "2"]
-
-
 @pytest.mark.parametrize("leave", [lambda held: held[0].close(), lambda held: held.clear()], ids=["close", "delete"])
 def test_a_batch_that_is_left_ends_its_requests_and_threads(image: Path, leave: Callable[[list[Any]], None]) -> None:
     silence = Silence()
@@ -212,18 +197,6 @@ def test_a_batch_that_is_left_ends_its_requests_and_threads(image: Path, leave: 
         for _ in range(4):
             assert silence.ended.acquire(timeout=60)
         assert len(server.chats()) == 5
-
-
-def test_an_error_of_the_rows_comes_after_the_solutions_before_it(image: Path) -> None:
-    def broken() -> Iterator[object]:
-        yield from _rows(image, 2)
-        raise ZeroDivisionError
-
-    found = list[str | None]()
-    with serve(_echo) as server, pytest.raises(ZeroDivisionError):
-        found.extend(solution.answer for solution in batch(broken(), MODEL, endpoint=server.url))
-    assert found == ["0", "1"]
-    assert not _threads()
 
 
 def test_an_endpoint_that_refuses_every_row_ends_the_batch(image: Path) -> None:

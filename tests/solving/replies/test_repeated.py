@@ -57,10 +57,6 @@ def thinking_anew(number: int, temperature: float) -> str:
     return CROP.replace("I look closer.", f"Thought {number}.")
 
 
-def newest(number: int, temperature: float) -> str:
-    return call("crop_image", bbox_2d=[0, 0, 112, 84], image_index=number)
-
-
 def wrong_when_greedy(number: int, temperature: float) -> str:
     box = [number, 0, 56 + number, 56]
     return call("crop_image", bbox_2d=box, image_index=0) if temperature else OUTSIDE
@@ -122,15 +118,6 @@ def zoom(number: int, temperature: float) -> str:
 def test_boxes_of_the_same_pixels_are_the_same() -> None:
     solved, asked = run(families.protocol(families.get("qwen3-vl")), zoom)
     assert (asked, "3 times the same call" in str(solved.error)) == (3, True)
-
-
-def test_an_error_that_the_model_is_shown_again_ends_it() -> None:
-    protocol = families.protocol(families.get("qwen3-vl"))
-    assert protocol.errors == "show"
-    wrong = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [9, 9, 9], "label": "it", "img_idx": 0}}
-    solved, asked = run(protocol, repeating(f"<tool_call>{json.dumps(wrong)}</tool_call>"))
-    assert asked == 3
-    assert "a call that could not be used: bbox_2d is [9, 9, 9]" in str(solved.error)
 
 
 def test_solve_ends_with_exit_8_after_three_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

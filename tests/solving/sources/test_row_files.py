@@ -75,24 +75,6 @@ def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("header", "read"),
-    [
-        ("img,prompt", "image is read from 'img', question is read from 'prompt'"),
-        ("image,question,text,file,prompt", ""),
-        ("Image,file,Question,text", "image is read from 'Image', question is read from 'Question'"),
-    ],
-)
-def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean: Path) -> None:
-    columns = header.split(",")
-    values = dict.fromkeys(columns, "a.png") | {name: "q" for name in columns if name.lower() in ("question", "prompt")}
-    (clean / "rows.csv").write_text(f"{header}\n{','.join(values.values())}\n")
-    opened = Opened("rows.csv")
-    assert [event.text for event in opened.events if event.kind == "note"] == ([read] if read else [])
-    assert opened.rows[0].images == ("a.png",)
-    assert opened.rows[0].id == 1
-
-
-@pytest.mark.parametrize(
     ("header", "sentence", "hint"),
     [
         ("file,path,question", "the column of the image may be 'file' or 'path'", "--column image=file"),
@@ -110,14 +92,6 @@ def test_a_column_that_is_not_clear_is_named_with_those_seen(
     assert sentence in told.message
     assert told.hint
     assert told.hint.endswith(hint)
-
-
-def test_columns_are_read_as_the_user_says(clean: Path) -> None:
-    (clean / "rows.csv").write_text("nr,Bild,image,Frage\n3,a.png,b.png,q\n")
-    chosen = {"id": "nr", "image": "Bild", "question": "Frage"}
-    opened = Opened("rows.csv", None, chosen)
-    assert opened.problems == [("3", "a.png", "q")]
-    assert "no column 'Foto'" in refused("rows.csv", None, chosen | {"image": "Foto"}).message
 
 
 def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
@@ -177,11 +151,6 @@ def test_a_wrong_row_of_a_table_costs_itself_alone(clean: Path) -> None:
         "q",
     ]
     assert opened.count == 6
-
-
-def test_text_in_quotes_without_an_end_is_said(clean: Path) -> None:
-    (clean / "rows.csv").write_text('image,question\na.png,"q\nb.png,q\n')
-    assert [str(row.fault) for row in Opened("rows.csv").rows] == ["line 2: its text in quotes has no end"]
 
 
 def test_windows_1252_is_read_with_a_warning(clean: Path) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import re
-import signal
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 from batches import problems, read, write
 from support import faults
 from support.called import Done, virc
-from support.servers import Body, Exchange, Server, dead_url, serve
+from support.servers import Body, Server, dead_url, serve
 from support.solving import answer, think
 from test_majority import in_order
 
@@ -61,12 +58,6 @@ def test_the_highest_grade_wins_wherever_it_stands(
     assert found["strategy"]["cost"]["replies"] == found["replies"] == replies_drawn
 
 
-def test_of_two_graded_alike_the_earlier_is_given(image: Path) -> None:
-    with serve(in_order("2", "1", "3")) as server, serve(lambda _: "It may be.\nscore: 5") as judge:
-        found = solved(server, judge, image, "best_of:n=3").json
-    assert (found["answer"], found["strategy"]["remarks"]) == ("2", ["It may be."] * 3)
-
-
 def test_the_judge_sees_the_pictures_and_no_reference(image: Path, tmp_path: Path) -> None:
     rows = problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]])
     with serve(in_order("1", "2")) as server, serve(lambda _: "score: 5") as judge:
@@ -88,13 +79,6 @@ def test_text_of_a_solution_cannot_write_its_own_grade(image: Path) -> None:
     assert found["answer"] == "2"
     assert "\n" not in sent
     assert set(json.loads(sent)) == {"question", "solution"}
-
-
-def test_samples_that_say_the_same_are_not_graded(image: Path) -> None:
-    with serve(in_order("1/2", "0.5", "unreadable")) as server, serve([]) as judge:
-        found = solved(server, judge, image, "best_of:n=3").json
-        assert judge.chats() == []
-    assert (found["answer"], found["strategy"]["scores"]) == ("1/2", [None] * 3)
 
 
 def test_failed_and_refused_samples_are_not_graded(image: Path) -> None:
@@ -119,20 +103,6 @@ def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) ->
         unclear = solved(server, two, image, "best_of:n=2")
         assert (done.code, server.chats()) == (6, [])
     assert (unclear.code, unclear.json["error"]["hint"]) == (3, "--judge-model a")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_judge_that_is_silent_is_left_when_the_time_of_the_problem_is_over(image: Path, tmp_path: Path) -> None:
-    def silent(exchange: Exchange) -> None:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)  # as when the minute is over
-        faults.hang(exchange)
-
-    with serve(in_order("1", "2")) as server, serve([], fault=silent) as judge:
-        done = solved(server, judge, image, "best_of:n=2", "--timeout", 60, "--trace", tmp_path / "t")
-        judge.stopping.set()
-    assert (done.code, done.json["answer"]) == (6, None)
-    assert "60 s" in done.json["error"]["message"]
-    assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
 
 
 def test_the_key_of_the_judge_goes_to_it_alone(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,13 +39,6 @@ def test_it_asks_until_the_vote_is_decided(image: Path, strategy: str, texts: st
     assert found["settings"]["strategy"].startswith("majority:n=")
 
 
-def test_equal_answers_are_one_vote_and_the_first_is_what_is_said(image: Path) -> None:
-    with serve(in_order("3", "0.5", "1/2", "3.5", "50%")) as server:
-        found = solved(server, image, "majority:n=5,early=no").json
-    assert found["answer"] == "0.5"
-    assert found["votes"][:2] == [{"answer": "0.5", "count": 3}, {"answer": "3", "count": 1}]
-
-
 def test_each_sample_has_a_trace_and_is_drawn_warm_from_a_seed_of_its_own(image: Path, tmp_path: Path) -> None:
     with serve(in_order("1", "2", "2")) as server:
         solved(server, image, "majority:n=3", "--trace", tmp_path / "t")
@@ -178,12 +171,3 @@ def test_an_own_strategy_that_fails_is_named_with_its_line(
         done = solved(server, image, f"{file}:n=1")
     assert (done.code, done.err.count("error:")) == (3, 1), done.err
     assert said.format(file=file) in done.err
-
-
-def test_an_own_strategy_that_fails_costs_a_batch_its_row(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text(OWN.replace("min(answers, key=len)", "{'1': '1'}[answers[0]]"))
-    write(tmp_path / "in.jsonl", problems(image, "a", "b"))
-    with serve(in_order("2", "1")) as server:
-        words = (tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
-        done = virc("batch", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
-    assert "1 answered, 0 without an answer, 1 failed" in done.err, done.err

@@ -40,42 +40,6 @@ def test_box_lies_where_it_was_cut_at_every_width(browser: Tab, page: Path) -> N
         assert [left, top, right, bottom] == pytest.approx([140 / 224, 56 / 168, 224 / 224, 140 / 168], abs=0.01)
 
 
-SHOWN = (
-    "[...document.querySelectorAll(':popover-open label > span')].filter(each => each.checkVisibility())"
-    ".map(each => each.querySelector('use').getAttribute('href'))"
-)
-
-
-@pytest.mark.parametrize("key", ["Enter"])
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
-def test_a_picture_is_enlarged_and_left_again(browser: Tab, page: Path, key: str, width: int, scheme: str) -> None:
-    browser.open(page, width, scheme)
-    browser.value("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # autofocus was looked for
-    browser.value("document.querySelectorAll('.enlarge')[2].focus()")
-    for _ in range(2):  # opened again, it begins with its own picture
-        if key == "click":
-            browser.value("document.querySelectorAll('.enlarge')[2].click()")
-        else:
-            browser.press(key)
-        assert browser.value(SHOWN) == ["#figure-2"]
-        browser.press("ArrowRight")
-        assert browser.value(SHOWN) == ["#figure-3"]
-        for _ in range(4):
-            browser.press("ArrowLeft")
-        assert browser.value(SHOWN) == ["#figure-6"]  # of 7: behind the first is the last
-        browser.press("Tab")
-        assert browser.value("document.activeElement.textContent") == "Close"
-        assert browser.value(SHOWN) == ["#figure-6"]
-        over = "(({scrollHeight, scrollWidth}) => [scrollWidth, scrollHeight])(document.querySelector(':popover-open'))"
-        across, down = browser.value(over)
-        assert across <= width
-        assert down <= 900
-        browser.press("Escape")
-        assert browser.value(SHOWN) == []
-        assert browser.value("document.activeElement === document.querySelectorAll('.enlarge')[2]")
-    assert browser.complaints == []
-
-
 @pytest.mark.parametrize("width", [360, 1400])
 def test_pictures_keep_their_proportions(browser: Tab, page: Path, width: int) -> None:
     browser.open(page, width)
