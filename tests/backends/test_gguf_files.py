@@ -170,7 +170,7 @@ def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(convert, "_SMALL", 0)
     written = GGUFReader(convert.convert(EMBEDDED_FOLDER, tmp_path, "m")).tensors
-    exact = {each.name: each.data for each in GGUFReader(EMBEDDED_FOLDER / "tiny-F32.gguf").tensors}
+    exact = {each.name: each.data for each in GGUFReader(EMBEDDED_FOLDER / "tiny-F16.gguf").tensors}
     assert {each.tensor_type.name for each in written} == {"Q8_0", "F32"}
     for each in written:
         assert abs(dequantize(each.data, each.tensor_type) - exact.pop(each.name)).max() < 0.02, each.name

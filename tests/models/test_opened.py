@@ -203,7 +203,7 @@ def test_a_server_here_is_used_for_these_very_files_alone(
 
 
 def test_a_gguf_file_is_of_the_system_that_was_asked_for_whatever_its_name(tmp_path: Path) -> None:
-    for name, to in (("tiny-F32.gguf", "other.gguf"), ("mmproj-tiny-F32.gguf", "mmproj-other.gguf")):
+    for name, to in (("tiny-F16.gguf", "other.gguf"), ("mmproj-tiny-F32.gguf", "mmproj-other.gguf")):
         (tmp_path / to).symlink_to(EMBEDDED_FOLDER / name)
     found = [registry.find(str(tmp_path / "other.gguf"), tmp_path, each, with_gguf=True) for each in ("deepeyes", None)]
     assert [each.system and each.system.name for each in found] == ["deepeyes", "tiny"]  # by the name in the file
