@@ -64,19 +64,16 @@ def test_images_and_values_go_out_and_images_come_in(pool: Pool) -> None:
 @each_case(
     ("code", "says"),
     [
-        ("look()", "TypeError: it is look(image, text=)"), ("look(1, 2, 3)", "TypeError: it is look(image, text=)"),
-        ("look(1, image=2)", "TypeError: it is look(image, text=)"),
+        ("look()", "TypeError: it is look(image, text=)"),
         ("look(object())",
             "TypeError: look() takes images of PIL, texts, numbers, lists and dicts, and this is object"),
         ("look(float('nan'))", "TypeError: look() takes"),
         ("for each in range(9): look(each)", "CallError: the code has called functions 5 times"),
         ("look('\\ud800'); print('sent')", "sent"),
-        ("look([Image.new('RGB', (9, 9))] * 17)", "CallError: look() was called with 17 images with 1377"),
         ("look(Image.new('RGB', (4000, 4000)))", "it takes at most 16 images with 4000000 pixels together"),
         ("look(Image.new('RGB', (0, 5)))", "CallError: look() was called with an image of (0, 5), which has no pixels"),
         ("look(10**400)", "TypeError: look() takes finite numbers, and no integers of more than 64 bits"),
-        ("look(1e30); print('sent')", "sent"), ("print('half \\ud800')", "half ?"),
-        ("a = []; a.append(a); look(a)", "RecursionError"),
+        ("print('half \\ud800')", "half ?"), ("a = []; a.append(a); look(a)", "RecursionError"),
     ],
 )  # fmt: skip
 def test_a_call_that_cannot_be_made_is_an_error_of_the_code(shared: Calls, code: str, says: str) -> None:

@@ -72,15 +72,6 @@ def test_what_comes_back_of_code(pictures: Runs, code: str, says: str, sizes: in
         assert pictures.pixels == [b"\xff" * 12]
 
 
-def test_a_file_is_shown_whenever_it_was_written(pictures: Runs) -> None:
-    for code, says, shown in (
-        ("Image.new('RGB', (9, 9)).save('a.png'); print('once')", "once", 1),
-        ("Image.new('RGB', (9, 8)).save('a.png'); print('again')", "again", 1),
-        ("print(open('a.png', 'rb').read(1))", "b'\\x89'", 0),
-    ):
-        assert (pictures.said(code), len(pictures.pixels)) == (says, shown)
-
-
 def test_without_a_sandbox_the_folder_goes_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_UNSAFE_PYTHON", "1")
     child = Child(Machine(512, 4, ()))

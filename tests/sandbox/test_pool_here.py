@@ -108,17 +108,6 @@ def kept(pool: Pool, past: Past, *codes: str, images: Sequence[Given] = ()) -> P
     return past
 
 
-def test_a_state_is_what_all_pieces_left_and_a_reply_that_is_drawn_again_leaves_none(pool: Pool) -> None:
-    Scripted.script = ()
-    past = kept(pool, Past(Problem()), "first", "second")
-    kept(pool, past, "third")
-    kept(pool, past, "drawn again")
-    ran = [(each.ran, each.killed) for each in Scripted.made if each.ran]
-    assert ran == [(["first", "second", "third"], True), (["first", "second", "drawn again"], False)]
-    pool.close()
-    assert all(each.killed for each in Scripted.made)  # the one that waits, too
-
-
 def test_a_process_gets_the_pictures_that_are_new_to_it_and_what_goes_with_the_code(pool: Pool) -> None:
     Scripted.script = ()
     pictures = [Given(Image(f"{at}.png"), lambda at=at: bytes([at])) for at in range(3)]  # type: ignore[misc]
@@ -181,31 +170,6 @@ def test_the_own_group_is_found_where_it_is_mounted(
     (tmp_path / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/sda rw\n" + mounts)
     monkeypatch.setattr(cgroup, "Path", lambda name: Path(str(name).replace("/proc/self", str(tmp_path))))
     assert cgroup._own() == (Path(own) if own else None)
-
-
-@each_case(
-    ("beside", "offered", "given", "moved", "written"),
-    [
-        ([], "cpu memory pids io", "", True, {"+cpu", "+memory", "+pids"}),
-        ([], "memory", "memory", False, set()),  # nothing is wanting
-        ([1], "memory", "", False, set()),  # others are in the group
-        (None, "memory", "", False, {"+memory"}),  # the root group
-    ],
-)
-def test_groups_below_get_their_controllers_where_nobody_else_is(
-    beside: list[int] | None, offered: str, given: str, moved: bool, written: set[str], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    pids = [os.getpid(), *(beside or [])]
-    files = {"cgroup.controllers": offered, "cgroup.subtree_control": given, "cgroup.procs": "\n".join(map(str, pids))}
-    for name, text in (files if beside is None else files | {"cgroup.type": "domain"}).items():
-        (tmp_path / name).write_text(text)
-    wrote: list[tuple[Path, str]] = []
-    monkeypatch.setattr(Path, "write_text", lambda self, text: wrote.append((self, text)))
-    cgroup._delegate(tmp_path)
-    own = [(tmp_path / "virc" / "cgroup.procs", str(os.getpid()))]
-    assert wrote[: len(own) * moved] == own * moved  # before controllers are asked for
-    assert {text for file, text in wrote[len(own) * moved :]} == written
 
 
 @each_case(

@@ -5,9 +5,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -50,17 +48,12 @@ LARGE = "an image of {} px is not shown: the most is 100 pixels"
     ("code", "stdout", "error", "notes", "sizes"),
     [
         ("print(6 * 7)", "42\n", "", [], []), ("6 * 7", "42\n", "", [], []), ("None", "", "", [], []),
-        ("0", "0\n", "", [], []), ("[]", "[]\n", "", [], []), ("1 > 2", "False\n", "", [], []),
-        ("import numpy\nnumpy.zeros(2)", "array([0., 0.])\n", "", [], []), ("'a'", "'a'\n", "", [], []),
+        ("import numpy\nnumpy.zeros(2)", "array([0., 0.])\n", "", [], []),
         ("print(1)\nraise SystemExit(3)\nprint(2)", "1\n", "", [], []), ("input()", "", "EOFError", [], []),
-        ("import sys\nprint(sys.stdin.read() == '')", "True\n", "", [], []),
         ("1 / 0", "", "ZeroDivisionError: division by zero", [], []),
         (IMAGES + "Image.new('RGB', (4, 5))", "", "", [], [(4, 5)]),
-        (IMAGES + "Image.new('RGB', (10, 10))", "", "", [], [(10, 10)]),
         (IMAGES + "Image.new('RGB', (0, 5))", "", "", [LARGE.format("0 x 5")], []),
         (IMAGES + "for _ in range(3): Image.new('L', (11, 10)).show()", "", "", [LARGE.format("11 x 10")], []),
-        (IMAGES + "display(*[Image.new('L', (2, 2))] * 5)", "", "", ["more than 2 images: the others are not shown"],
-            [(2, 2)] * 2),
         ("open('a.png', 'w').write('none')", "4\n", "", ["a.png cannot be shown: UnidentifiedImageError"], []),
         (  # the file ends within its pixels
             IMAGES + "Image.effect_noise((9, 9), 90).save('a.png')\nimport os\nos.truncate('a.png', 50)",
@@ -111,28 +104,6 @@ def test_images_are_there_by_their_names_and_paths(run: Run) -> None:
     assert run("print(a.size)")[0]["stdout"] == "(7, 3)\n"
 
 
-def test_a_figure_is_shown_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of matplotlib, which takes a second to import."""
-    opened = {1: 4, 3: 7}
-
-    def save(side: int, to: io.BytesIO, format: str, bbox_inches: str) -> None:
-        assert bbox_inches == "tight"  # labels beyond its edges are not cut off
-        Image.new("RGB", (side, 4)).save(to, format)
-
-    def figure(number: int) -> SimpleNamespace:
-        return SimpleNamespace(savefig=partial(save, opened[number]))
-
-    pyplot = SimpleNamespace(get_fignums=lambda: list(opened), figure=figure, close=lambda which: opened.clear())
-    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
-    assert run("print(1)")[0]["images"] == [(4, 4), (7, 4)]
-    assert run("print(2)")[0]["images"] == []
-    opened |= {1: 5, 2: 6}
-    assert run("from matplotlib import pyplot\npyplot.show()\nprint(len(pyplot.get_fignums()))")[0]["stdout"] == "0\n"
-    opened |= {1: 5, 2: 6}
-    assert run("from matplotlib import pyplot\npyplot.show()")[0]["images"] == [(5, 4), (6, 4)]
-
-
 WANTED = Request("code", (), "none", max_images=1, max_pixels=100, max_characters=9, id=7, max_call_images=2)
 
 
@@ -170,12 +141,3 @@ def test_a_reply_is_cut_where_the_process_does_not_cut_it(child: Child, monkeypa
     monkeypatch.setattr(child, "_found", lambda *_: reply, raising=False)
     short, pixels = child._reply(WANTED, 0, 0, None)
     assert (short.stdout, short.stderr, short.notes, pixels) == ("a" * 118, "b" * 118, ("n" * 200,) * 8, [])
-
-
-def test_frames_have_the_size_that_was_said(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_bytes", lambda *_: b"\0\0\0\4", raising=False)
-    assert child._read(4, 0) == b"\0\0\0\4"
-    with pytest.raises(DiedError, match="sent too much"):
-        child._read(3, 0)
-    with pytest.raises(DiedError, match="connection to the interpreter broke"):
-        child._pixels([(2, 1)], 0, 0)
