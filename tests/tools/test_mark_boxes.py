@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from support.tables import each_case
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import ToolError, View
@@ -44,18 +45,14 @@ def test_boxes_are_drawn_in_the_pixels_of_the_file() -> None:
     assert red(marked(boxes)) == outline(*boxes[0]) | outline(*boxes[1])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("boxes", "kind"),
     [
-        ([[9, 9, 9, 20]], "no_width"),
-        ([[9, 20, 30, 9]], "no_height"),
-        ([[1, 2, 3, 4], [301, 9, 400, 30]], "no_width"),
-        ([1, 2, 3, 4], "numbers"),
-        ([[1, 2, 3]], "numbers"),
-        ("[[1, 2, 3, 4]]", "arguments"),
+        ([[9, 9, 9, 20]], "no_width"), ([[9, 20, 30, 9]], "no_height"), ([[1, 2, 3, 4], [301, 9, 400, 30]], "no_width"),
+        ([1, 2, 3, 4], "numbers"), ([[1, 2, 3]], "numbers"), ("[[1, 2, 3, 4]]", "arguments"),
         ([[1, 2, 3, 4]] * 65, "arguments"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(boxes: object, kind: str) -> None:
     with pytest.raises(ToolError) as caught:
         check_call(TOOL, {"boxes": boxes, "image_index": 0}, View([FILE]))

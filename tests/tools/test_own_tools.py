@@ -12,6 +12,7 @@ from PIL import Image
 from support.called import virc
 from support.servers import serve
 from support.solving import answer, call, picture
+from support.tables import each_case
 
 from virc.core import plugins
 from virc.core.errors import ConfigError
@@ -112,7 +113,7 @@ def test_a_file_by_the_name_of_a_tool_of_virc_is_not_taken(own: Path) -> None:
         tools.file_of(published)
 
 
-@pytest.mark.parametrize("name", ["loud.py", "./loud.py", "{folder}/loud.py", "../{last}/loud"])
+@each_case("name", ["loud.py", "./loud.py", "{folder}/loud.py", "../{last}/loud"])
 def test_a_chat_protocol_loads_no_file_by_its_path(
     name: str, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,25 +130,20 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
     assert not (own / "ran").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "sentence"),
     [
         ("x = 1", "it has no NAME, the one word that the model writes; no SCHEMA"),
         (f"{ROTATE}\ncheck = 3\n", r"it has no check\(arguments, view\) that is a function"),
-        (
-            ROTATE.replace('"after_image"', '"after_text"'),
-            "it has no TEMPLATE that is after_image or after_scale, for its",
-        ),
-        (
-            ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'),
-            "has the NAME 'crop_image', which is that of a tool of virc",
-        ),
+        (ROTATE.replace('"after_image"', '"after_text"'),
+            "it has no TEMPLATE that is after_image or after_scale, for its"),
+        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'),
+            "has the NAME 'crop_image', which is that of a tool of virc"),
         (ROTATE.replace('NAME = "rotate_image"', 'NAME = "zoomin_action"'), "has the NAME 'zoomin_action', which is"),
         (ROTATE.replace("def apply(", "def turn("), r"it has no apply\(call, source\)$"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
-    ids=["empty", "check", "chat_protocol", "taken", "published", "apply", "import"],
-)
+)  # fmt: skip
 def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(text)

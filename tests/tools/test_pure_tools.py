@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support.tables import each_case
 
 from virc.reasoning.calls import Call, Checked, Size, ToolError, View
 from virc.reasoning.checking import check_call
@@ -38,25 +39,21 @@ def of_color(image: Image.Image, color: tuple[int, int, int]) -> set[tuple[int, 
     return {(int(x), int(y)) for y, x in np.argwhere((np.asarray(image) == color).all(axis=2))}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("point", "coordinates", "pixel"),
     [
-        ([0, 0], "pixel", (0, 0)),
-        ([199, 99], "pixel", (199, 99)),
+        ([0, 0], "pixel", (0, 0)), ([199, 99], "pixel", (199, 99)),
         ([200, 100], "pixel", (199, 99)),  # the far corner is the last pixel
-        ([12.9, 3.2], "pixel", (12, 3)),
-        ([500, 500], "thousand", (100, 50)),
-        ([999, 0], "permille", (199, 0)),
-        ([0.5, 0.25], "unit", (100, 25)),
-        ([1000, 500], "original", (100, 50)),
+        ([12.9, 3.2], "pixel", (12, 3)), ([500, 500], "thousand", (100, 50)), ([999, 0], "permille", (199, 0)),
+        ([0.5, 0.25], "unit", (100, 25)), ([1000, 500], "original", (100, 50)),
     ],
-)
+)  # fmt: skip
 def test_a_point_is_a_pixel_of_the_image_as_shown(point: list[float], coordinates: Any, pixel: Size) -> None:
     view = View([SIZE], coordinates, originals=[(2000, 1000)] if coordinates == "original" else [])
     assert resolve_point(point, view, 0) == pixel
 
 
-@pytest.mark.parametrize("point", [[1], [1, 2, 3], "1, 2", [True, 1], [1, None], [math.nan, 1], [-1, 0], [0, 101], {}])
+@each_case("point", [[1], [1, 2, 3], "1, 2", [True, 1], [1, None], [math.nan, 1], [-1, 0], [0, 101], {}])
 def test_what_is_no_point_of_the_image_is_refused(point: object) -> None:
     with pytest.raises(ToolError, match="the point"):
         resolve_point(point, VIEW, 0)
@@ -71,21 +68,7 @@ def test_a_box_is_its_outline_and_nothing_else_changes() -> None:
     assert image.getcolors() == [(200 * 100, WHITE)], "the source is left as it is"
 
 
-def test_lines_points_and_texts_have_hard_edges() -> None:
-    for shape in ({"shape": "line", "points": [[3, 3], [90, 50], [150, 7]]}, {"shape": "point", "points": [[9, 9]]},
-                  {"shape": "arrow", "points": [[10, 90], [150, 20]]},
-                  {"shape": "text", "points": [[40, 40]], "text": "Ab 1"}):  # fmt: skip
-        found = made("draw_on_image", color="blue", **shape)
-        assert of_color(found, BLUE) | of_color(found, WHITE) == {(x, y) for x in range(200) for y in range(100)}
-        assert of_color(found, BLUE), shape
-
-
-def test_an_angle_is_the_smaller_of_both() -> None:
-    said = made("measure", points=[[0, 40], [100, 50], [0, 60]])
-    assert said == "The angle is 11.4 degrees."  # twice the one whose tangent is 10 / 100
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "says"),
     [
         ({"shape": "box", "points": [[1, 1]]}, "a box has 2 points, and the call has 1"),
@@ -96,17 +79,16 @@ def test_an_angle_is_the_smaller_of_both() -> None:
         ({"shape": "text", "points": [[1, 1]]}, "no text"),
         ({"shape": "star", "points": [[1, 1]]}, "shape: 'star' is not one of"),
         ({"shape": "line", "points": [[1, 1], [300, 1]]}, "outside of the image of 200 x 100"),
-        ({"shape": "line", "points": []}, "points: "),
-        ({"shape": "line", "points": [[1, 1]] * 65}, "points: "),
+        ({"shape": "line", "points": []}, "points: "), ({"shape": "line", "points": [[1, 1]] * 65}, "points: "),
         ({"shape": "line", "points": {"x": 1}}, "points: "),
         ({"shape": "line", "points": [[1, 1], [2, 2]], "width": 900}, "width: 900"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(arguments: dict[str, object], says: str) -> None:
     assert says in refused("draw_on_image", **arguments)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "corner"),
     [
         ("turn_90", (99, 0)), ("turn_180", (199, 99)), ("turn_270", (0, 199)),
@@ -119,22 +101,17 @@ def test_every_pixel_turns(change: str, corner: Size) -> None:
     assert of_color(made("orient_image", image, change=change), RED) == {corner}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "tones"),
     [
-        ({"change": "threshold"}, [0, 255, 255]),
-        ({"change": "threshold", "amount": 201}, [0, 0, 0]),
-        ({"change": "invert"}, [155, 127, 55]),
-        ({"change": "brightness", "amount": 0.5}, [50, 64, 100]),
-        ({"change": "brightness", "amount": 0}, [0, 0, 0]),
-        ({"change": "brightness", "amount": 20}, [255, 255, 255]),
-        ({"change": "threshold", "amount": 0}, [255, 255, 255]),
-        ({"change": "gray"}, [100, 128, 200]),
-        ({"change": "equalize"}, [0, 128, 255]),
-        ({"change": "contrast", "amount": 0}, [143, 143, 143]),
+        ({"change": "threshold"}, [0, 255, 255]), ({"change": "threshold", "amount": 201}, [0, 0, 0]),
+        ({"change": "invert"}, [155, 127, 55]), ({"change": "brightness", "amount": 0.5}, [50, 64, 100]),
+        ({"change": "brightness", "amount": 0}, [0, 0, 0]), ({"change": "brightness", "amount": 20}, [255, 255, 255]),
+        ({"change": "threshold", "amount": 0}, [255, 255, 255]), ({"change": "gray"}, [100, 128, 200]),
+        ({"change": "equalize"}, [0, 128, 255]), ({"change": "contrast", "amount": 0}, [143, 143, 143]),
         ({"change": "sharpness", "amount": 0}, [100, 128, 200]),
     ],
-)
+)  # fmt: skip
 def test_tones_change_as_named(arguments: dict[str, object], tones: list[int]) -> None:
     image = Image.new("RGB", (90, 34))  # twelve times as many pixels as tones, which `equalize` needs
     for part, tone in enumerate((100, 128, 200)):
@@ -165,7 +142,7 @@ def test_measures_are_said_in_words() -> None:
         assert "no size" in refused("measure", points=points)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("coordinates", "labels"),
     [
         ("pixel", "40 20 80 40"), ("permille", "200 200 400 400"), ("unit", "0.2 0.2 0.4 0.4"),
@@ -194,7 +171,7 @@ def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
 WINDOWS = [([100, 50], (50, 0, 150, 100)), ([3, 98], (0, 48, 53, 100)), ([199, 0], (149, 0, 200, 50))]
 
 
-@pytest.mark.parametrize(("point", "box"), WINDOWS)
+@each_case(("point", "box"), WINDOWS)
 def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int, int]) -> None:
     assert checked("crop_around_point", point_2d=point).call == Call(
         "crop_around_point", 0, box=box, points=((point[0], point[1]),)

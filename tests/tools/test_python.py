@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 import pytest
 from PIL import Image
+from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.reasoning.calls import ToolError, View
@@ -53,7 +54,7 @@ def turn(asked: Session, text: str) -> tuple[str, list[tuple[int, int]]]:
     return message.text, [ask.images[index].size for index in message.images]
 
 
-@pytest.mark.parametrize("arguments", [{}, {"code": 1}, {"code": "1", "image_index": 0}, {"code": "x" * 100_001}])
+@each_case("arguments", [{}, {"code": 1}, {"code": "1", "image_index": 0}, {"code": "x" * 100_001}])
 def test_other_calls_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ToolError):
         python.check(arguments, VIEW)
@@ -119,18 +120,17 @@ def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyP
     assert found.pasts == [0, 1, 0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("said", "settings", "text", "sizes"),
     [
-        (reply("a\n", "b\n"), CodeSettings(), "a\nb", 0),
-        (reply(), CodeSettings(), "The code printed nothing.", 0),
+        (reply("a\n", "b\n"), CodeSettings(), "a\nb", 0), (reply(), CodeSettings(), "The code printed nothing.", 0),
         (Reply_(1, "out", "err", ("[one more]",), False, ()), CodeSettings(), "out\nerr\n[one more]", 0),
         (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
         (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
         (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),
         (reply("", "", False, ((3, 5), (4, 4), (56, 84))), CodeSettings(), "is too small", 2),
     ],
-)
+)  # fmt: skip
 def test_what_the_model_is_sent_of_code(
     monkeypatch: pytest.MonkeyPatch, said: Reply_, settings: CodeSettings, text: str, sizes: int
 ) -> None:
@@ -164,7 +164,7 @@ def test_code_gets_images_and_gives_images_and_text() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(
+@each_case(
     ("code", "count"),
     [("image_0.save('a.png')", 1), ("image_0.show()", 1), ("display(image_0, image_0)", 2), ("image_0", 1),
      ("image_0.save('a.txt', 'PNG')", 0), ("image_0.load()", 0),
@@ -183,18 +183,6 @@ def test_an_error_is_a_result_that_names_no_place_of_this_machine() -> None:
     assert "line 3, in f" in text
     assert text.endswith("JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)")
     assert "/" not in text
-
-
-@pytest.mark.integration
-def test_code_that_cannot_be_read_is_a_result() -> None:
-    assert "SyntaxError" in turn(session(), called("1 +"))[0]
-
-
-@pytest.mark.integration
-def test_an_image_of_odd_sides_is_a_note() -> None:
-    text, sizes = turn(session(), called("from PIL import Image\nImage.new('RGB', (1, 900))"))
-    assert "one side over 200 times the other" in text
-    assert sizes == []
 
 
 @pytest.mark.integration

@@ -12,6 +12,7 @@ from support.called import virc
 from support.servers import image_bytes, images_of, serve
 from support.solving import answer as answered
 from support.solving import call, picture
+from support.tables import each_case
 
 from virc.reasoning.images import open_image
 from virc.rewards import registry as rewards
@@ -64,14 +65,11 @@ def test_the_model_sees_its_drawing_and_what_the_teacher_says(folder: Path, monk
     assert sizes(asked) == [(224, 112), (168, 112)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "says", "value", "drawn"),
     [
-        (DRAW, "8", 0.8, [(168, 112)]),
-        (f"```python\n{DRAW}\n```", "10", 1.0, [(168, 112)]),
-        (DRAW, "0", 0.0, [(168, 112)]),
-        ("image_0.show()", "10", 0.0, None),
-        ("print(1)", "10", 0.0, None),
+        (DRAW, "8", 0.8, [(168, 112)]), (f"```python\n{DRAW}\n```", "10", 1.0, [(168, 112)]),
+        (DRAW, "0", 0.0, [(168, 112)]), ("image_0.show()", "10", 0.0, None), ("print(1)", "10", 0.0, None),
     ],
 )  # fmt: skip
 def test_a_judge_compares_what_the_answer_draws(

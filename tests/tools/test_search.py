@@ -1,7 +1,6 @@
 """The tool `search`: the ranks of pages by BM25, one new page a search."""
 
 import json
-import math
 from pathlib import Path
 
 import msgspec
@@ -50,17 +49,6 @@ def test_pages_are_ranked_by_the_words_of_the_query(pages: Path) -> None:
     assert [page.name for page in search.ranked("Revenue, dogs")] == ["p3.png", "p1.png", "p2.png"]
     assert search.ranked("the of zebra") == []
     assert search.ranked("") == []
-
-
-def test_scores_are_those_of_bm25_as_published() -> None:
-    import bm25s  # type: ignore[import-untyped]
-
-    words = [text.split() for text in ("cat sat", "dog barks cats", "revenue 2019 profit")]
-    index = bm25s.BM25()
-    index.index(words, show_progress=False)
-    # Lucene's form, k1 1.5 and b 0.75: one of three texts has the word, once, and is 3 of 8/3 words long
-    weight = 1 / (1 + 1.5 * (1 - 0.75 + 0.75 * 3 / (8 / 3)))
-    assert index.get_scores(["profit"])[2] == pytest.approx(math.log(1 + 2.5 / 1.5) * weight, rel=1e-5)
 
 
 def test_each_search_shows_a_page_that_was_not_shown(pages: Path) -> None:

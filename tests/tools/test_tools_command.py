@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from remote.remote_server import DETECT
 from support.called import virc
+from support.tables import each_case
 from tools.test_own_tools import ROTATE
 
 from virc.solving.trying import tool_files
@@ -119,17 +120,16 @@ def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figu
     assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "code", "error"),
     [
         (("crop_image",), 5, "the call cannot be carried out: the call has no bbox_2d and the call has no image_index"),
         (("crop_image", "--arguments", "[1"), 2, "--arguments '[1' is no JSON"),
         (("crop_image", "--arguments", "[1]"), 2, "--arguments '[1]' is no JSON object"),
-        (("crop_imag",), 3, "there is no tool 'crop_imag'"),
-        (("./crop.py",), 3, "there is no file ./crop.py"),
+        (("crop_imag",), 3, "there is no tool 'crop_imag'"), (("./crop.py",), 3, "there is no file ./crop.py"),
         (("crop_image", "--system", "nosuch"), 3, "there is no system 'nosuch'"),
     ],
-)
+)  # fmt: skip
 def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code: int, error: str) -> None:
     name, *more = words
     done = virc("tools", "try", name, figure, *more)
