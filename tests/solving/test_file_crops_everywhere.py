@@ -117,6 +117,8 @@ PATHS: dict[str, Callable[[Path, Path], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "path", [pytest.param(each, marks=pytest.mark.integration if each.startswith("data") else ()) for each in PATHS]
+)
 def test_single_pixels_reach_the_model(path: str, folder: Path, tmp_path: Path) -> None:
     assert PATHS[path](folder, tmp_path).convert("RGB").getextrema() == ((0, 255),) * 3

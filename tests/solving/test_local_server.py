@@ -137,7 +137,7 @@ def drip(connection: socket.socket) -> None:
             lambda connection: connection.sendall(b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\n\r\n"),
             "does not list its models",
         ),
-        (drip, "did not answer within 0.5 s"),
+        pytest.param(drip, "did not answer within 0.5 s", marks=pytest.mark.integration),
     ],
     ids=["no-http", "endless", "elsewhere", "drips"],
 )

@@ -89,16 +89,6 @@ def test_the_file_names_an_endpoint_which_gets_no_key(
     assert "secret-key" not in str([request.headers for request in mind.requests])
 
 
-def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server, mind: Server) -> None:
-    found = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--json").json
-    schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
-    jsonschema.validate(found, schema)
-    assert [step["name"] for step in found["steps"]] == ["scene", "count", "reply"]
-    assert found["steps"][2]["output"] == ["four"]
-    assert (found["answer"], found["model"].partition(":")[0]) == ("four", "see (eyes")
-    assert set(found["roles"]) == {"eyes", "mind"}
-
-
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -11,20 +11,14 @@ import pytest
 from PIL import Image
 from pipeline_runs import Scripted, run
 
-from virc.core.errors import NetworkError, NoAnswerError, SetupError, VircError
-from virc.core.events import Reporter
-from virc.models.load import Choice
+from virc.core.errors import NetworkError, NoAnswerError, VircError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
-from virc.solving.one import SolveConfig
-from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together, tools, vote
-from virc.solving.pipelines.solve import ready, set_up
+from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together, vote
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Run, running
-from virc.solving.setup import Setup
 from virc.tools import python
-from virc.tools import registry as tools_registry
 
 
 def sent(backend: Scripted) -> list[list[str]]:
@@ -170,51 +164,3 @@ def test_exact_output_is_whole_or_ends_the_problem(length: int, is_cut: bool, mo
             return
         with pytest.raises(NoAnswerError, match="it prints over 200,000 characters"):
             Interpreter().run("1", exact=True)
-
-
-OWN_TOOL = """
-NAME, TEMPLATE = "own", "after_image"
-SCHEMA = {"type": "function", "function": {"name": "own", "description": "d", "parameters":
-          {"type": "object", "properties": {"words": {"type": "string"}}}}}
-
-def check(arguments, view):
-    raise AssertionError
-
-def apply(call, source):
-    return "seen"
-"""
-
-
-@pytest.mark.parametrize(
-    ("tool", "found"),
-    [
-        ("./own.py", "own"),
-        ("./gone.py?", None),
-        ("./gone.py", "there is no file .*gone.py"),
-        ("python", "the tool 'python' is about a whole conversation"),
-    ],
-)
-def test_a_pipeline_has_the_tools_that_it_names(
-    tool: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tools_registry, "_CUSTOM", {})
-    (tmp_path / "own.py").write_text(OWN_TOOL)
-    if found and " " in found:
-        with pytest.raises(VircError, match=found):
-            tools.loaded({"see": tool}, tmp_path)
-        return
-    made = tools.loaded({"see": tool}, tmp_path)
-    assert [*made] == ["see"]
-    assert (made["see"] and made["see"].NAME) == found
-    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): return ''\n"
-    (tmp_path / "p.py").write_text(f"{head}TOOLS = {{'see': {tool!r}}}\n")
-    setup = set_up(str(tmp_path / "p.py"), {}, Setup(Choice(model="m"), SolveConfig()))
-    assert {name: each and each.NAME for name, each in setup.tools.items()} == {"see": found}
-
-    def lacks(names: list[str]) -> None:
-        raise SetupError(f"no {names}")
-
-    monkeypatch.setattr(tools_registry, "check_ready", lacks)  # before a model is opened
-    with pytest.raises(SetupError) as refused, ready(setup, Reporter()):
-        pass
-    assert refused.value.message == f"tool 'see': no {[found] if found else []}"

@@ -101,10 +101,9 @@ def test_a_trace_folder_that_cannot_be_written_is_refused_before_the_model(folde
         assert "loading" not in done.err
 
 
-@pytest.mark.parametrize(
-    ("typed", "ours"), [(typed, ours) for typed, ours in slips.OPTIONS.items() if ours not in ("--help", "--version")]
-)
-def test_every_option_that_is_named_instead_exists(typed: str, ours: str) -> None:
+def test_every_option_that_is_named_instead_exists() -> None:
     shown = virc("solve", "--help").out + virc("batch", "--help").out
-    assert f"{ours} " in shown
-    assert f" {typed} " not in shown.replace(", ", " , ") or typed == "-v"
+    for typed, ours in slips.OPTIONS.items():
+        if ours not in ("--help", "--version"):
+            assert f"{ours} " in shown
+            assert f" {typed} " not in shown.replace(", ", " , ") or typed == "-v"

@@ -13,7 +13,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply
 from virc.solving.one import SolveConfig, Spent
 from virc.solving.sampling.asking import Asking, Graded
-from virc.solving.sampling.grading import Judge, read_score
+from virc.solving.sampling.grading import Judge
 
 
 def grade(
@@ -67,19 +67,3 @@ def test_all_tries_are_paid_for(own: Protocol) -> None:
     counted = Reply("fine", prompt_tokens=100, completion_tokens=7)
     graded, _ = grade(own, counted, counted, Reply("score: 5", prompt_tokens=100, completion_tokens=9))
     assert graded.spent == Spent(3, 300, 23)
-
-
-@pytest.mark.parametrize(
-    ("reply", "grade"),
-    [
-        ("Step 2 is wrong.\n\n**Score**: 7.5 / 10", 7.5),
-        ("The grade is 3 out of 5.", 3),
-        ("<think>score: 9</think>\nRating = -0.5", -0.5),
-        ("**8/10**", 8),
-        ("I see 3 errors in 4 steps", None),
-        ("score: 7 for the first part, score: 2 for the second", None),
-        ("score: 75%", None),
-    ],
-)
-def test_a_grade_is_read_where_it_is_said(reply: str, grade: float | None) -> None:
-    assert read_score(reply) == grade

@@ -67,7 +67,7 @@ def test_the_same_rows_are_read_however_they_are_written(name: str, clean: Path)
     assert opened.count == 2
 
 
-@pytest.mark.parametrize("name", sorted(TABLES.keys() - {"a JSON object"}))  # a line of a pipe is a row
+@pytest.mark.parametrize("name", ["semicolon", "UTF-16", "a JSON array"])  # a line of a pipe is a row
 def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.BufferedReader(io.BytesIO(TABLES[name]))  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))

@@ -5,7 +5,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -15,10 +14,8 @@ from hypothesis import strategies as st
 from problems import META, interrupted, look, session, solved
 from support.parsed import HOSTILE, Page
 
-from virc.core.errors import VircError
 from virc.reasoning.session import Reply
 from virc.reasoning.trace import Failure, FailureKind
-from virc.solving.outcome import Listed, write_index
 from virc.solving.traces.page import render_page, with_verdict
 
 
@@ -170,29 +167,3 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     )
     assert "url(" not in style
     assert "@import" not in style
-
-
-@pytest.mark.parametrize(
-    ("samples", "columns"),
-    [
-        ([Listed("sample-1", "4"), Listed("sample-2", None, taken=True)], ["Sample", "Answer", ""]),
-        ([Listed("sample-1", "4", None, "it cannot be read")], ["Sample", "Answer", "Grade", "Remark", ""]),
-    ],
-)
-def test_the_page_of_samples_shows_grades_where_there_are_any(
-    samples: list[Listed], columns: list[str], tmp_path: Path
-) -> None:
-    write_index(tmp_path, "How <long>?", samples)
-    page = (tmp_path / "index.html").read_text()
-    assert re.findall(r'<th scope="col">(.*?)</th>', page) == columns
-    assert "How &lt;long&gt;?" in page
-    assert page.count("no answer") == sum(each.answer is None for each in samples)
-    assert [each in page for each in ("0</td>", "it cannot be read")] == [
-        any(each.score == 0 for each in samples), any(each.remark for each in samples)
-    ]  # fmt: skip
-    (tmp_path / "index.html").write_text("mine")
-    write_index(tmp_path, "q", samples)
-    assert (tmp_path / "index.html").read_text() == "mine"
-    (tmp_path / "other" / "index.html").mkdir(parents=True)
-    with pytest.raises(VircError, match=r"cannot write .*/other/index\.html: "):
-        write_index(tmp_path / "other", "q", samples)
