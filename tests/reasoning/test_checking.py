@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from support.tables import each_case
 
-from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call, Checked, ToolError, View
-from virc.reasoning.checking import as_written, by_schema, check_call
+from virc.reasoning.checking import by_schema
 
 NUMBERS = {"type": "array"}
 WHOLE = {**NUMBERS, "items": {"type": "integer"}}
@@ -74,18 +73,3 @@ def test_what_a_schema_does_not_allow_is_an_error_of_the_call(
     with pytest.raises(ToolError) as raised:
         by_schema(tool(properties=properties), arguments, VIEW)
     assert raised.value.kind == kind
-
-
-def fails(*_: object) -> Any:
-    raise LookupError("the camera is gone")
-
-
-@each_case("function", ["read", "check", "write"])
-def test_a_function_of_a_tool_that_fails_is_named_with_its_line(function: str) -> None:
-    broken = tool(properties=PLACES, **{function: fails})
-    with pytest.raises(ConfigError) as raised:
-        as_written(broken, {}, VIEW) if function == "write" else check_call(broken, {}, VIEW)
-    line = fails.__code__.co_firstlineno + 1
-    reason = "LookupError: the camera is gone"
-    assert raised.value.message == f"the {function} of the tool look fails in line {line} of {__file__}: {reason}"
-    assert raised.value.hint == "it raises ToolError for a call that cannot be carried out"

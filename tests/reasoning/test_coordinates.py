@@ -7,7 +7,6 @@ from support.tables import each_case
 
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import UnitError, resolve_box, resolve_index, settled_box
-from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.reasoning.resize import too_long
 
@@ -147,15 +146,3 @@ def test_an_index_is_a_place_in_the_history(value: object, index: int | None, sa
     else:
         assert isinstance(value, int)
         assert resolve_index(value, seen) == (index, ("index_negative",) if value < 0 else ())
-
-
-def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
-    assert resolve_index(Index.LAST, 3) == (2, ())
-    inputs = View([SIZE] * 3, inputs=1, index_counts="inputs")
-    assert (resolve_index(Index.LAST, inputs), resolve_index(-1, inputs)) == ((2, ()), (0, ("index_negative",)))
-    for images, named in ((View([]), "last"), (View([], inputs=0), "last")):
-        with pytest.raises(ToolError, match="no image yet") as refused:
-            resolve_index(Index.LAST, images)
-        assert refused.value.values == {"image": named}
-    with pytest.raises(ToolError, match="not a whole number"):
-        resolve_index("last", 3)

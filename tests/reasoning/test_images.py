@@ -124,21 +124,6 @@ def near(pixel: object, colour: tuple[int, int, int], by: int = 4) -> bool:
     return all(abs(one - two) <= by for one, two in zip(pixel, colour, strict=True))
 
 
-def test_cmyk_keeps_its_colours() -> None:
-    for kind in ("JPEG", "TIFF"):
-        image = open_image(encoded(Image.new("CMYK", (20, 20), (0, 255, 255, 0)), kind), "cmyk")
-        assert image.mode == "RGB"
-        assert near(image.getpixel((5, 5)), RED)
-
-
-@each_case(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "PPM"), ("F", "TIFF")])
-def test_sixteen_bits_become_eight_without_clipping(mode: str, kind: str) -> None:
-    wide = Image.new("F" if mode == "F" else "I", (256, 8))
-    wide.putdata([float(level) * 257 if mode == "F" else level * 257 for level in range(256)] * 8)
-    image = open_image(encoded(wide.convert(mode) if mode == "I;16" else wide, kind), "grey")
-    assert [image.getpixel((level, 3)) for level in range(256)] == [(level,) * 3 for level in range(256)]
-
-
 def test_transparent_parts_are_white() -> None:
     clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     clear.paste((255, 0, 0, 255), (0, 0, 10, 20))

@@ -163,14 +163,6 @@ def test_a_text_with_quotes_and_lines_is_as_it_was_written(text: str) -> None:
     assert read(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": CODE})
 
 
-def test_values_are_those_of_python_javascript_and_regular_expressions() -> None:
-    for values in ("a=true, b=null, c=[False]", "a=True, b=None, c=[false]"):
-        called = read(f"<|tool_call_start|>[f({values})]<|tool_call_end|>", STOCK, NAMES).turn.tool
-        assert called == ToolText("f", {"a": True, "b": None, "c": [False]})
-    written = "<tool_call>{name: 'f', arguments: {a: True, b: 'it\\'s \\d', c: \"\\d\"}}</tool_call>"
-    assert read(written, STOCK, NAMES).turn.tool == ToolText("f", {"a": True, "b": "it's \\d", "c": "\\d"})
-
-
 SECOND = BODY.replace("30", "31")
 
 
@@ -378,12 +370,6 @@ def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str 
         is_quoted = re.search(r'"(<[^<>]*>)*<tool_call>|<tool_call>(<[^<>]*>)*"', text)
         assert is_quoted or "<tool_call>" not in turn.answer.replace("<tool_call> a", "")  # words may name a mark
         assert "</think>" not in turn.answer
-
-
-def test_what_python_cannot_evaluate_is_no_traceback() -> None:
-    assert read("<function=crop_image>{{}}</function>", STOCK, NAMES).turn.tool == ToolText("crop_image", {})
-    with pytest.raises(FormatError):
-        read("<tool_call>crop_image({[1]: 2}, image_index=0)</tool_call>", STOCK, NAMES)
 
 
 HOSTILE = [

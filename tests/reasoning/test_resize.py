@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.tables import each_case
 
-from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call
 from virc.reasoning.resize import Grid, smart_resize, too_long
 from virc.tools.registry import get
@@ -81,15 +80,6 @@ def test_sizes_nobody_can_show_are_refused(size: tuple[int, int], why: str) -> N
         smart_resize(*size)
     assert str(raised.value) == why
     assert not any(too_long(*each) for each in ((200, 1), (1, 200), (28, 5600)))
-
-
-def test_a_limit_of_pixels_lowers_that_of_the_model_and_never_raises_it() -> None:
-    grid = Grid(28, 3136, 10_000)
-    limits = (None, 3136, 5000, 10_000, 10_001)
-    assert [grid.limited(limit).max_pixels for limit in limits] == [10_000, 3136, 5000, 10_000, 10_000]
-    with pytest.raises(ConfigError) as raised:
-        grid.limited(3135)
-    assert raised.value.message == "max_pixels 3135 is under the model's smallest image, 3136 pixels"
 
 
 sides = st.integers(1, 12_000)

@@ -4,17 +4,16 @@ import io
 from types import SimpleNamespace
 
 import msgspec
-import pytest
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
 from support.tables import each_case
 
 from virc.reasoning.calls import Call, Conversation
 from virc.reasoning.images import open_file
-from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
-from virc.reasoning.trace import Failure, ImageRecord, Rejected, Trace, Unit
+from virc.reasoning.trace import Failure, ImageRecord, Rejected, Unit
 from virc.tools.registry import known, schemas
 
 QUESTION = "What is {index}, and what is {question}?"
@@ -169,14 +168,6 @@ def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -
     assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 28, 28])), Unit)
 
 
-def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
-    session = Session(own, "what \udcff?", [picture()], tools=known())
-    session.feed(answer("a \ud800 b"))
-    trace = finished(session)
-    assert (trace.question, trace.answer) == ("what ??", "a ? b")
-    assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
-
-
 def stock(own: Protocol, *names: str) -> Protocol:
     """A stock model's protocol whose server makes its calls of these tools."""
     listed = tuple(dict(schema) for schema in schemas(names))
@@ -228,21 +219,12 @@ def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) ->
     assert session.history.kept == {}
 
 
-def test_a_problem_without_images_needs_a_tool_that_takes_none() -> None:
-    with_search, of_images = (own_protocol(schemas(each)) for each in (("search", "crop_image"), ("crop_image",)))
-    assert Session(with_search, "?", [], tools=known()).images == []
-    with pytest.raises(ValueError, match="at least one image"):
-        Session(of_images, "?", [], tools=known())
-
-
 @each_case(
     ("first", "complete_with", "question", "text"),
     [
         ("Q: {question}", None, "what is {question}, {images}?", "Q: what is {question}, {images}?"),
         ("{question} in\n{images}", None, "what is {question}", "what is {question} in\nImage 0: 336 x 252."),
         ("Q: {question}", "<think>", "Reason in <think> marks.", "Reason in <think> marks."),
-        ("Q: {question}", "<think>", "Reason.", "Q: Reason."),
-        ("{question} Once more: {question}", None, "Why?", "Why? Once more: Why?"),
     ],
 )
 def test_a_question_stands_in_the_first_turn_as_it_is(

@@ -3,14 +3,12 @@
 from typing import Any, ClassVar
 
 import msgspec
-import pytest
 from PIL import Image
 from support.solving import answer
 from support.solving import call as look
 from support.tables import each_case
 
 from virc.backends.openai.request import messages
-from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call, Result, Tool
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
@@ -140,13 +138,6 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert list(last(talk).parts()) == ["two words, 1: ", 1, "\ntwo words, 2: ", 2]
 
 
-def test_results_and_turns_are_counted_in_the_text_of_a_result() -> None:
-    talk = session(after_image="Observation {number}, image {count} of action {turn_from_0}")
-    for at in (1, 2):
-        talk.feed(Reply("<think>x</think>" + CROP % 0))
-        assert last(talk).text == f"Observation {at}, image {at + 1} of action {at - 1}"
-
-
 def test_images_stand_where_the_template_says() -> None:
     talk = session(after_image="<tool_response>\n{image}\n</tool_response>")
     talk.feed(Reply("<think>x</think>" + CROP % 0))
@@ -219,12 +210,3 @@ def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
     unit = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 84, 84])))
     assert isinstance(unit, Unit)
     assert unit.calls[0].box == (0, 0, 84, 84)
-
-
-@each_case(
-    ("returned", "said"),
-    [(None, "nothing"), ([1], "list"), (Result(text=5), "Result"), (Result(images=["x"]), "Result")],  # type: ignore[arg-type, list-item]
-)
-def test_a_tool_that_returns_something_else_is_named(returned: object, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"the tool read_text returns {said}"):
-        reading(returned, {"language": "en"})

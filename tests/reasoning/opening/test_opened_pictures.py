@@ -75,17 +75,6 @@ def test_pictures_are_shown_and_cut_as_ever(terms: Terms, changes: dict[str, Any
             assert (pictures[0].pixels.tobytes(), pictures[0].sendable) == (opened.pixels.tobytes(), opened.sendable)
 
 
-@each_case("terms", [OWN, of_client()])
-def test_several_pictures_are_counted_in_one_step(terms: Terms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SETTING, "1")
-    two = [(encoded("PNG", (280, 280)), "it")] * 2
-    with opening.opened_all(two, terms) as pictures:
-        assert IMAGE_MEMORY.held == 2 * 4 * 280 * 280
-        assert len(pictures) == 2
-    with pytest.raises(TooLargeError, match="the 3 pictures have 235,200 px together, which take 2 MiB"):
-        opening.opened_all(two + two[:1], terms).__enter__()
-
-
 def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTING, "4")
     photograph = Image.radial_gradient("L").crop((0, 0, 160, 120)).resize((1600, 1200)).convert("RGB")
