@@ -12,7 +12,7 @@ from support.tables import each_case
 from virc.core.errors import ConfigError, VircError
 from virc.core.events import Event, Reporter
 from virc.data.make.job import write_lines
-from virc.data.make.progress import Line, Progress, encoded
+from virc.data.make.progress import Progress, encoded
 from virc.data.make.run import make
 
 PLAN = '''
@@ -105,11 +105,6 @@ def test_rows_of_a_plan_are_written_or_left_out(
 
 
 HEAD = {"operator": "mine", "options": {"a": 1}, "seed": 0}
-DIGEST = bytes(range(8))
-
-
-def line(n: int, **more: Any) -> Line:
-    return Line(n, DIGEST.hex(), f"r{n}", **more)
 
 
 @each_case(
@@ -130,22 +125,6 @@ def test_a_progress_file_of_something_else_is_refused_and_stays(content: bytes, 
     hint = "choose another --to" if "not the progress" in says else f"rm {file} "
     assert hint in (refused.value.hint or "")
     assert file.read_bytes() == content
-
-
-def test_a_line_that_is_not_whole_is_written_again(tmp_path: Path) -> None:
-    file = tmp_path / "new.jsonl.progress"
-    with Progress(file, HEAD, safe=False) as progress:
-        progress.add(line(1))
-    whole = file.read_bytes()
-    file.write_bytes(whole + encoded(line(2))[:-1])
-    with Progress(file, HEAD, safe=False) as progress:
-        assert (progress.last, progress.resumed) == (1, 1)
-        progress.add(line(2))
-    assert file.read_bytes() == whole + encoded(line(2)) + b"\n"
-    file.write_bytes(whole[:20])  # not even its head
-    with Progress(file, HEAD, safe=False) as progress:
-        progress.add(line(1))
-    assert file.read_bytes() == whole
 
 
 def test_rows_that_cannot_be_written_leave_the_file_before_them(tmp_path: Path) -> None:

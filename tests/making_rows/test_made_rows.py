@@ -1,6 +1,5 @@
 """Rows that are made: their order, columns, pictures and ids, what is left out, and what is refused."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from support.tables import each_case
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.core.tables import parquet
 from virc.data.make.run import make
 
 OPERATOR = '''
@@ -74,22 +72,6 @@ def test_one_row_becomes_several_with_pictures_and_ids_of_their_own(turn: str, t
     assert {path.parent.name for path in tmp_path.rglob("*turned*")} == {"new_images"}
     assert {path.name[:2] for path in tmp_path.rglob("*turned*")} == {"1-", "2-", "3-"}
     assert not [path for path in (tmp_path / "to").iterdir() if "progress" in path.name or "lock" in path.name]
-
-
-@each_case("ending", [".jsonl", ".json", ".parquet", ".csv"])
-def test_rows_of_any_format_keep_their_columns(ending: str, tmp_path: Path) -> None:
-    rows = [{"id": at, "level": at % 5, "name": f"n{at}"} for at in range(20)]
-    file = tmp_path / f"rows{ending}"
-    if ending == ".parquet":
-        pyarrow = pytest.importorskip("pyarrow")
-        parquet.load().write_table(pyarrow.Table.from_pylist(rows), file)
-    elif ending == ".csv":
-        file.write_text("id,level,name\n" + "".join(f"{','.join(map(str, row.values()))}\n" for row in rows))
-    else:
-        file.write_text(json.dumps(rows) if ending == ".json" else "".join(f"{json.dumps(row)}\n" for row in rows))
-    make("select", [str(file)], tmp_path / "new.jsonl", {"column": "level", "min": 3})
-    found = [{key: str(value) for key, value in row.items()} for row in read_rows(tmp_path / "new.jsonl")]
-    assert found == [{key: str(value) for key, value in row.items()} for row in rows if row["level"] > 2]
 
 
 def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Operators that ask models: once for each row, at the concurrency that suits, counted, and continued."""
 
 import json
-import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,23 +90,6 @@ def caption(
     return dict(
         make(str(home / "caption.py"), [str(home / "rows.jsonl")], home / to, setup=at(url), report=report, **given)
     )
-
-
-def test_rows_are_asked_counted_and_estimated(server: Server, home: Path) -> None:
-    events = list[Event]()
-    fields = caption(home, server.url, report=Reporter(events.append))
-    notes = [event.text for event in events if event.kind == "note"]
-    assert notes[0] == "6 rows, at most 18 requests of models"
-    tokens = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) (?:prompt|completion) tokens", notes[1])]
-    assert notes[1].startswith("by the first row about 18 requests, ")
-    assert notes[1].index("prompt tokens") < notes[1].index("completion tokens")
-    assert tokens[0] > tokens[1] > 0
-    assert len({body["seed"] for body in server.chats()}) == 18
-    assert len(notes) == 3  # the last one is the summary
-    assert any(event.kind == "progress" and "of 6" in event.text for event in events)
-    assert (fields["kept"], fields["replies"], len(server.chats())) == (6, 18, 18)
-    assert fields["tokens"]["prompt"] > fields["tokens"]["completion"] > 0
-    assert [row["id"] for row in read_rows(home / "new.jsonl")] == [f"r{at}" for at in range(6)]
 
 
 def test_concurrency_changes_nothing_but_time(home: Path) -> None:

@@ -16,10 +16,6 @@ from support.solving import answer, start
 from support.tables import each_case
 
 from virc.data.make.operators import pass_rate
-from virc.data.make.run import make
-from virc.rewards.graders.choosing import maker_of
-from virc.solving.one import SolveConfig
-from virc.solving.setup import set_up
 
 RIGHT, WRONG = answer("97"), answer("98")
 
@@ -89,31 +85,6 @@ def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], 
         for begun in itertools.product((0.0, 1.0), repeat=done):
             can_stay = any(stays(begun + rest) for rest in itertools.product((0.0, 1.0), repeat=n - done))
             assert (pass_rate._broken([*begun], options) is None) == can_stay, begun
-
-
-REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
-    ({}, 1, None),
-    ({"right_from": 0.05, "max": 0.5}, 2, "too easy"),
-    ({"min_variance": 0.21}, 1, "alike"),
-]
-"""Options, right replies of those below, and the rule by which the row is left out."""
-
-
-@each_case(("options", "right", "rule"), REWARDED)
-def test_a_reward_of_a_system_says_what_is_right(
-    options: dict[str, Any], right: int, rule: str | None, tmp_path: Path
-) -> None:
-    """Rewards of ThinkLite-VL: 0.9 for the answer and 0.1 for the form."""
-    replies = iter([r"<think>a</think> \boxed{97}", r"\boxed{97}", r"<think>a</think> \boxed{98}", "nothing"])
-    rows, new = rows_at(tmp_path), tmp_path / "new.jsonl"
-    with serve(lambda body: next(replies)) as server:
-        setup = set_up({"endpoint": server.url, "system": "thinklite-vl"}, SolveConfig(), None, None, False)
-        rated = {"n": 4, "reward": "thinklite-vl", **options}
-        make("pass_rate", [str(rows)], new, rated, setup=setup, rewards=lambda name: maker_of(name, None, None, {}))
-    assert rules(rows) == ({1: rule} if rule else {})
-    for row in read(new):
-        assert (row["replies"], row["right"]) == (4, right)
-        assert (row["mean"], row["variance"]) == pytest.approx((0.5, (2 * 0.5**2 + 2 * 0.4**2) / 4))
 
 
 def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:

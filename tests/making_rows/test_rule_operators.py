@@ -27,7 +27,6 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "no number": 1}),
     ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}), ({"column": "nothing"}, "", {"missing": 4}),
 ]  # fmt: skip
-CURRICULUM: list[tuple[dict[str, Any], str]] = [({"column": "n"}, "cadb"), ({"column": "n", "first": "high"}, "badc")]
 
 
 def ids(rows: list[dict[str, Any]]) -> str:
@@ -47,14 +46,6 @@ def test_select_keeps_rows_within_its_rules(
             assert row["why"] == f"it has no {column}"
         elif "." not in column:
             assert row["why"] == f"{column} is {given[row['id']][column]}"
-
-
-@each_case(("options", "expected"), CURRICULUM)
-def test_curriculum_sorts_rows(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    rows = [{"id": id, "n": n} for id, n in zip("abcdef", (2, 9, -1, 2.0, None, "many"), strict=True)]
-    found, left_out = made("curriculum", tmp_path, rows, **options)
-    assert (ids(found), left_out) == (expected, {"missing": 1, "no number": 1})
-    assert [row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == ["it has no n", "n is no number"]
 
 
 def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:

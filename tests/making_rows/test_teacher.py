@@ -4,12 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from asking_rows import made, read, rows_at, rules
 from support.servers import Body, serve
 from support.tables import each_case
 
-from virc.core.errors import ConfigError, UsageError
 from virc.rewards.graders.choosing import maker_of
 
 SCHEMA = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
@@ -99,26 +97,6 @@ def test_a_row_is_left_out_where_no_reply_fits(
     assert out["why"].startswith(f"no reply of {len(replies)} was taken; the last: ")
     assert out["why"].endswith(replies[-1].rstrip("."))
     assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
-
-
-@each_case(
-    ("options", "error", "sentence"),
-    [
-        ({"steps": {"said": step(prompt="{captoin}")}}, ConfigError, "names {captoin}, and the row has no such column"),
-        ({"steps": {"said": step(schema={"type": "texts"})}}, UsageError, "the schema of said cannot be used"),
-        ({"steps": {"said": step(pattern="(")}}, UsageError, "the pattern of said cannot be used"),
-        ({}, UsageError, "it needs steps, or a preset"),
-        ({"preset": "no-such-system"}, UsageError, "no system and no file has the steps 'no-such-system'"),
-    ],
-)
-def test_steps_that_cannot_be_asked_are_refused(
-    options: dict[str, Any], error: type[Exception], sentence: str, tmp_path: Path
-) -> None:
-    with serve(Replies()) as server, pytest.raises(error, match=sentence) as refused:
-        made("teacher", rows_at(tmp_path), server.url, options)
-    hint = getattr(refused.value, "hint", None) or ""
-    if "no system" in sentence:
-        assert {"pebr-r1", "perception-r1", "vlaa-thinking"} <= {*hint.removeprefix("systems: ").split(", ")}
 
 
 def said(texts: dict[str, str]) -> Callable[[Body], str]:
