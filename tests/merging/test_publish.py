@@ -161,8 +161,8 @@ def test_a_gguf_file_is_uploaded_with_its_vision_tower_alone(server: Hub) -> Non
     (folder / "other-Q4_0.gguf").write_bytes(b"another")
     plan = publish.prepare(str(file), ID)
     assert {each.name for each in plan.files if each.name.endswith((".gguf", ".safetensors"))} == {
-        file.name,
-        f"mmproj-{file.name}",
+        "tiny-F16.gguf",
+        "mmproj-tiny-F32.gguf",
     }
     assert f"llama-server -hf {ID}:{file.stem.rpartition('-')[2]}" in plan.card
     assert not [word for word in ("vllm", "library_name", "AutoProcessor") if word in plan.card]

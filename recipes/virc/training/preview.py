@@ -216,7 +216,9 @@ def _checked(
     if python:
         with _errors_in(missing):
             tool_packages.check(to_check, resolved.name, environment, python)
-    result = prepare.counted(to_check, checking_python, _PACKAGE, report)
+    # The engine's interpreter finds systems of an editable install in the copy alone, which a run would use too.
+    recipes = environments.recipes_in(environment) if python else _PACKAGE
+    result = prepare.counted(to_check, checking_python, recipes, report)
     prepared = prepare.PreparedRun(
         resolved=resolved, base=base, result=result, environment=environment, python=checking_python,
         ignore=request.ignore,
