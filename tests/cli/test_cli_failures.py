@@ -19,6 +19,8 @@ from virc.core import errors
 from virc.core.errors import VircError
 from virc_cli.console import output
 
+pytestmark = pytest.mark.integration
+
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if VircError in (cls, *cls.__bases__)]
 
 
@@ -36,7 +38,6 @@ def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
     assert output.exit_code(type("TooWideError", (errors.DataError,), {})("x")) == 5
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_an_error_is_a_sentence_a_hint_and_its_code(cls: type[VircError], boom: list[str], environment: Env) -> None:
     done = run([*boom, cls.__name__], environment)
@@ -62,7 +63,6 @@ def test_json_is_printed_when_the_command_line_is_wrong(boom: list[str], environ
     assert (printed["answer"], printed["model"], printed["error"]["code"]) == (None, None, 2)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(("words", "schema"), [([], "virc/1"), (["nosuch"], "virc/1"), (["config"], "virc.config/1")])
 def test_the_schema_names_a_command_that_is_there(words: list[str], schema: str, virc: Run) -> None:
     assert json.loads(virc(*words, "--json").stdout)["schema"] == schema
@@ -97,7 +97,6 @@ def test_debug_shows_the_traceback(boom: list[str], environment: Env) -> None:
     assert "boom.py" in done.stderr
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "sentence", "hint"),
     [
@@ -137,14 +136,12 @@ def test_a_command_may_explain_its_own_usage_errors(boom: list[str], environment
     assert (done.returncode, done.stderr) == (2, "error: say it in one word\nhint: quote it\n")
 
 
-@pytest.mark.integration
 def test_no_words_print_the_help(virc: Run) -> None:
     done = virc()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == virc("--help").stdout
 
 
-@pytest.mark.integration
 def test_help_lists_every_exit_code(virc: Run) -> None:
     printed = " ".join(virc("--help").stdout.split())
     assert all(f"{code} {meaning}" in printed for code, meaning in output.EXIT_CODES.values())
@@ -166,7 +163,6 @@ def test_an_interrupted_command_keeps_its_work(
     assert "Traceback" not in said
 
 
-@pytest.mark.integration
 def test_a_closed_stdout_ends_the_command_quietly(boom: list[str], environment: Env) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -185,7 +181,6 @@ def test_a_full_disk_is_one_sentence(boom: list[str], environment: Env) -> None:
     assert (done.returncode, done.stderr) == (1, said)
 
 
-@pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("words", [["say"], ["NoAnswerError", "--json"], ["bug"], ["--nosuch"], ["wait", "--json"]])
 def test_a_stderr_that_takes_nothing_changes_neither_data_nor_code(

@@ -15,7 +15,8 @@ def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Let dry runs check rows here, and leave out what takes long and is of no rows."""
     patch.setattr(prepare, "counted", _counted)
     patch.setattr(preview, "check", lambda *_: ())
-    patch.setattr(preview.environments, "recipes_place", lambda environment: Path("code"))
+    for name in ("recipes_place", "recipes_in"):
+        patch.setattr(preview.environments, name, lambda environment: Path("code"))
 
 
 def _counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
