@@ -51,6 +51,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         virc.slove  # noqa: B018
 
 
+@pytest.mark.integration
 def test_solve_takes_a_path_or_a_picture_in_memory() -> None:
     with virc.load("tiny") as model, Image.open(PICTURE) as image:
         for picture in (PICTURE, PICTURE.read_bytes(), image, np.asarray(image.convert("RGB"))):

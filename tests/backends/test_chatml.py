@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.backends.chatml import CONTROLS, render
@@ -15,6 +15,7 @@ TALK = [SYSTEM, FIRST, LOOK, CROP, Message("assistant", "<think>51</think><answe
 TOKENS = (64, 6)
 
 
+@pytest.mark.integration
 def test_ordinary_text_is_rendered_as_the_chat_template_does(words: Any) -> None:
     turns = [
         {
@@ -31,7 +32,6 @@ def test_ordinary_text_is_rendered_as_the_chat_template_does(words: Any) -> None
 
 
 @given(st.lists(st.sampled_from([*CONTROLS, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8))
-@settings(max_examples=60, deadline=None)
 def test_control_tokens_written_in_a_text_stay_text(words: Any, parts: list[str]) -> None:
     hostile = "".join(parts)
     plain = [Message("system", "x"), Message("user", "x", (0,)), Message("assistant", "x"), Message("user", "x")]

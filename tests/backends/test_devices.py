@@ -36,6 +36,7 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.integration
 @NO_CUDA
 @NO_MPS
 @pytest.mark.parametrize(

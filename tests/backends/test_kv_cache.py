@@ -85,6 +85,7 @@ def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
     assert all(not torch.allclose(one, other, atol=0.1) for one, other in itertools.pairwise(seen))
 
 
+@pytest.mark.integration
 def test_ids_behind_a_picture_stand_where_the_model_has_them(backend: LocalBackend) -> None:
     import torch
 

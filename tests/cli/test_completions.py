@@ -18,6 +18,8 @@ from support.entry import ROOT, Env, Run
 COMPLETIONS = ROOT / "completions"
 
 
+@pytest.mark.integration
+@pytest.mark.smoke
 def test_generated_files_are_fresh() -> None:
     for path, content in regenerate.generated().items():
         assert path.read_text(encoding="utf-8") == content, "run: python tests/regenerate.py"

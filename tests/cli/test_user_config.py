@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.entry import Run
 
@@ -141,7 +141,6 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
 SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable), st.floats(allow_nan=False))
 
 
-@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), SCALARS), st.sampled_from(["a", "b", "d"]), SCALARS)
 def test_changing_one_key_changes_nothing_else(content: dict[str, object], key: str, value: str | int | float) -> None:
     import yaml

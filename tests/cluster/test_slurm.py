@@ -147,6 +147,7 @@ def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monke
     assert cluster.log.count("exit code 0 on loopback") == 2  # of both times
 
 
+@pytest.mark.integration
 def test_a_node_that_fails_fails_the_job(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, nodes=2, steps=600, each=0.1, broken=1)
     (cluster.folder / "held").touch()

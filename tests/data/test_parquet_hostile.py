@@ -57,7 +57,7 @@ def value_of(kind: Any) -> Any:
 @given(st.dictionaries(
     st.sampled_from(["images", "extra_info", "reward_model", "data_source", "ability", "other", "a.b"]), odd, max_size=4
 ), st.none() | odd)  # fmt: skip
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_columns_of_any_type_give_a_record_or_a_fault(tmp_path: Path, kinds: dict[str, Any], prompt: Any) -> None:
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     schema = pa.schema([("prompt", prompt or pa.list_(message)), *kinds.items()])

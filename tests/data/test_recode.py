@@ -65,7 +65,6 @@ def check_exact(drawn: tuple[Size, list[int]], space: str) -> None:
     assert read.arguments["bbox_2d"] == [round(c * 999 / side) for c, side in zip(box, size * 2, strict=True)]
 
 
-@settings(max_examples=300)
 @given(boxes_on(999), st.sampled_from(["", " ", "\n  "]))
 @example(((28, 222), [0, 7, 1, 8]), "")  # 31.5 thousandths, of which a division first makes less
 def test_up_to_999_px_every_box_comes_back_from_permille(drawn: tuple[Size, list[int]], space: str) -> None:
@@ -79,7 +78,6 @@ def test_up_to_999_px_every_box_comes_back_from_permille_at_length(drawn: tuple[
     check_exact(drawn, space)
 
 
-@settings(max_examples=300)
 @given(boxes_on(12_000))
 def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, list[int]]) -> None:
     size, box = drawn

@@ -118,7 +118,6 @@ def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(entry: dict[st
     same_as_llamafactory(entry, row)
 
 
-@settings(max_examples=100, deadline=None)
 @given(SOLVED, st.sampled_from([sft, trajectories]))
 def test_what_is_written_is_trained_on_as_it_is(record: Record, format: ModuleType) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -42,6 +42,7 @@ def test_check_finds_no_fault_in_any_format(made: Path) -> None:
     assert done.out.count("good") == len(FORMATS) + 1
 
 
+@pytest.mark.integration
 def test_each_problem_is_solved_in_two_patterns_and_refused_in_one(made: Path) -> None:
     by_problem: dict[str, list[dict[str, Any]]] = {}
     for row in solved(made):

@@ -80,6 +80,7 @@ def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
     assert held(Path("models/ViRC-7B")).keys() >= model().keys()
 
 
+@pytest.mark.integration
 def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
     before = virc("download", "ViRC-7B", "--dry-run", "--json").json
     (item,) = before["items"]

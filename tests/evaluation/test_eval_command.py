@@ -111,6 +111,7 @@ def test_the_table_has_a_line_for_each_model_and_part(server: Server, problems: 
     assert "evals/sums/report.html" in done.err
 
 
+@pytest.mark.integration
 def test_several_accepted_answers_and_metrics_of_rows_count(server: Server, problems: Path, here: Path) -> None:
     given = {
         "1": {"answer": "none", "answers": ["none", "2"]},  # both answer 2
@@ -301,6 +302,7 @@ def test_a_problem_that_changed_is_found_before_anything_is_asked(server: Server
     assert (other["name"], other["score"]["of"], other["missing"]) == ("good", 4, 2)
 
 
+@pytest.mark.integration
 def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems: Path, here: Path) -> None:
     evaluated(server, problems, *BOTH)
     answers = here / "evals" / "sums" / "answers" / "bad.jsonl"
@@ -540,6 +542,7 @@ def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: 
     assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
 
 
+@pytest.mark.integration
 def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, here: Path) -> None:
     events: list[Event] = []
     names = ["good", "bad"]
@@ -560,6 +563,7 @@ def test_a_strategy_written_in_two_ways_is_one(server: Server, problems: Path) -
     assert len(evaluated(server, problems, *alike)["models"]) == 1
 
 
+@pytest.mark.integration
 def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Path) -> None:
     def turns(body: dict[str, Any]) -> str:
         number = int(re.findall(r"problem (\d)", json.dumps(body))[0])

@@ -317,6 +317,7 @@ def test_an_answer_that_the_judge_gives_no_score_is_unscored_and_no_zero(
     assert "answers without a reward: 1; of 1 of them, the judge gave no score" in done.err
 
 
+@pytest.mark.integration
 def test_a_judge_that_is_away_leaves_answers_unscored(server: Server, problems: Path, judged: Path) -> None:
     away = f"judge: {{endpoint: {dead_url()}, patience: 0.1}}"
     judged.write_text(judged.read_text().replace("mine.py", f"mine.py, {away}"))

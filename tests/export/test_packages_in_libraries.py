@@ -22,10 +22,10 @@ import pytest
 from cli.test_packaging import uv
 from PIL import Image
 from support.called import virc
+from support.conversations import gradient
 from support.entry import ROOT
 from support.exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from support.servers import Body, image_bytes, serve
-from support.conversations import gradient
 
 from virc.core.errors import VircError
 from virc.data.rows.record import Picture, Record

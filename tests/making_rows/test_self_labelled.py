@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.tables import each_case
 
@@ -93,6 +94,7 @@ def test_a_piece_is_found_in_its_quarter_alone(tmp_path: Path) -> None:
         assert row["box"] == [left, top, left + width, top + height]
 
 
+@pytest.mark.integration
 @each_case("operator", TASKS)
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, operator: str) -> None:
     pictures = [noise(130, 140, at) for at in range(4)]

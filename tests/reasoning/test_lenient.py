@@ -378,6 +378,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.integration
 @each_case("piece", HOSTILE)
 def test_a_long_hostile_reply_is_read_in_little_time(piece: str) -> None:
     began = time.process_time()

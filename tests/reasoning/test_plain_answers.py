@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 from support.plain_answers import drawn
 from support.replies import picture
 from support.tables import each_case
@@ -32,6 +33,7 @@ def assert_answered(protocol: Protocol, text: str, answer: str | None = None) ->
     assert (unit.answer, unit.results) == (text if answer is None else answer, ()), text
 
 
+@pytest.mark.integration
 @each_case("family", STOCK)
 def test_no_plain_answer_is_a_call(family: str) -> None:
     assert len(ANSWERS) >= 60
@@ -135,6 +137,7 @@ FORMS: dict[str, Form] = {
 }  # fmt: skip
 
 
+@pytest.mark.integration
 @each_case("form", FORMS)
 @each_case("family", STOCK)
 def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:

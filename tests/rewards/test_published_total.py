@@ -100,6 +100,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "turns", "columns", "said", "reward"), BY_HAND.values(), ids=BY_HAND)
 def test_what_no_recorded_case_sees_is_counted_by_hand(
     name: str, turns: list[str], columns: dict[str, Any], said: dict[str, list[str]], reward: float

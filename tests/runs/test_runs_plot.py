@@ -73,6 +73,7 @@ def lines_of(axes: Any) -> list[list[float]]:
     return [[*map(float, line.get_ydata())] for line in axes.lines if line.get_linestyle() != ":"]
 
 
+@pytest.mark.integration
 def test_panels_have_the_values_of_one_run_with_a_name_for_each_line(workspace: Path, figure: Any) -> None:
     run = make(workspace, "a")
     sides = [{"chosen_reward": 0.1 * step, "rejected_reward": -0.2 * step} for step in (1, 2, 3)]

@@ -31,6 +31,7 @@ def test_every_limit_holds_here_and_says_how() -> None:
     assert how["number of files"].startswith(f"{watch.MAX_FILES:,}; ")
 
 
+@pytest.mark.integration
 def test_what_was_not_tried_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("virc.sandbox.limits._said", lambda *_: "Error: the interpreter ended.")
     assert broken() >= set(NAMES[:7])

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scoring import answer_pairs as kept
 from scoring import test_rules as by_rule
@@ -18,6 +18,8 @@ COLORS = ("red", "blue", "green")
 SHADES = ("green", "light green", "red")
 
 
+@pytest.mark.integration
+@pytest.mark.smoke
 def test_pairs_are_read_as_recorded() -> None:
     """But for formulas, which need algebra. A change: `python tests/scoring/compare_kits.py`, and look at it."""
     recorded = kept.of_kit(kept.kits()["virc"])
@@ -166,7 +168,6 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=4))
 def test_nothing_in_an_answer_raises(answer: str, reference: str, choices: list[str]) -> None:
     same_answer(answer, reference, choices)

@@ -77,6 +77,7 @@ def run(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], env=env, cwd=site, capture_output=True, text=True)
 
 
+@pytest.mark.integration
 def test_a_system_of_a_package_is_listed_and_fits(site: Path) -> None:
     listed = run(site, "-m", "virc_cli", "systems", "ls", "--json")
     rows = {row["name"]: row for row in json.loads(listed.stdout)["systems"]}

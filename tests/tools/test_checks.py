@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.tables import each_case
@@ -134,7 +134,6 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=30)
 @given(
     st.sampled_from(sorted(GOOD)),
     st.dictionaries(st.sampled_from(["bbox_2d", "image_index", "scale_factor", "x"]), junk, max_size=4),

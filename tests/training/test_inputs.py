@@ -136,6 +136,7 @@ def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], traine
     assert {part: count for part, count in found.items() if count} == trained
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -145,6 +145,7 @@ def focus(arguments: Mapping[str, Any]) -> str:
     return f"<think>t</think>\n<tool_call>\n{call}\n</tool_call>"
 
 
+@pytest.mark.integration
 def test_boxes_of_chain_of_focus_are_those_of_its_tool() -> None:
     count: Counter[str] = Counter()
     for size, arguments, _, shown, text in FOCUS["tool"]:

@@ -80,6 +80,7 @@ def test_a_users_tool_may_not_have_the_name_of_a_published_one(tmp_path: Path) -
         tools.load([str(file)])
 
 
+@pytest.mark.integration
 def test_rows_are_converted_to_and_from_these_tools(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", "1", "--formats", "sft").code == 0
     rows = tmp_path / "drawn" / "trajectories.json"

@@ -58,6 +58,7 @@ FILES = [
 ]  # fmt: skip
 
 
+@pytest.mark.integration
 @each_case("terms", [OWN, of_client()])
 @each_case("changes", [{}, {"crops": "file"}, {"images": "square_1000"}])
 def test_pictures_are_shown_and_cut_as_ever(terms: Terms, changes: dict[str, Any]) -> None:
