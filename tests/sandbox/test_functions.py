@@ -1,7 +1,6 @@
 """Functions that code in the sandbox may call: what gets in and out, in bounds."""
 
 import io
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from PIL import Image
 from support.sandboxed import SMALL, pool_of
 from support.tables import each_case
 
-from virc.sandbox import child
 from virc.sandbox.calls import Answer, Around, Asked
 from virc.sandbox.calls import Image as Named
 from virc.sandbox.pool import DiedError, Given, Limits, Past, Pool, Problem
@@ -130,21 +128,6 @@ def test_code_that_runs_again_gets_what_it_got_before(pool: Pool) -> None:
     assert "ended" in calls.said("import os; os._exit(1)")
     assert calls.said("x += look(2)\nprint(x)") == "3"
     assert len(calls.asked) == 2
-
-
-def test_the_time_of_an_answer_is_not_that_of_the_code_and_other_code_runs(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow, other, passed = Calls(pool), Calls(pool), [0.0]
-    now = time.monotonic
-    monkeypatch.setattr(child.time, "monotonic", lambda: now() + passed[0])
-
-    def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
-        passed[0] += 1_000
-        return Answer(other.said("print(6 * 7)"))
-
-    slow.around = Around({}, {"look": ("image",)}, 5, answer)
-    assert slow.said("print(look(1))", 60) == "42"
 
 
 def test_code_that_runs_again_gets_the_images_that_there_were(pool: Pool) -> None:

@@ -14,12 +14,12 @@ import pytest
 from support.tables import each_case
 
 from virc.core.errors import SetupError
-from virc.sandbox import cgroup, isolator
 from virc.sandbox import child as children
+from virc.sandbox import isolator
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
 from virc.sandbox.child import Child
-from virc.sandbox.pool import DiedError, Given, Image, Limits, Machine, Past, Pool, Problem
+from virc.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem
 
 MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 3, 200, 100)
 Calls = Sequence[tuple[str, dict[str, Any], bytes]]
@@ -108,23 +108,6 @@ def kept(pool: Pool, past: Past, *codes: str, images: Sequence[Given] = ()) -> P
     return past
 
 
-def test_a_process_gets_the_pictures_that_are_new_to_it_and_what_goes_with_the_code(pool: Pool) -> None:
-    Scripted.script = ()
-    pictures = [Given(Image(f"{at}.png"), lambda at=at: bytes([at])) for at in range(3)]  # type: ignore[misc]
-    past = kept(pool, Past(Problem()), "first", images=pictures[:1])
-    around = Around({"name": "é"}, {"look": ("image",)}, 7)
-    past = pool.run(past, "second", pictures, MACHINE, LIMITS, True, around)[2]
-    pool._waiting.popitem()[1].child.kill()
-    kept(pool, past, "third", images=pictures)
-    first, again = (each for each in Scripted.made if each.ran)
-    assert (first.files, again.files) == ([[b"\0"], [b"\1", b"\2"]], [[b"\0"], [b"\1", b"\2"], []])
-    assert [image.file for image in first.requests[1].images] == ["1.png", "2.png"]
-    for request in (first.requests[1], again.requests[1]):
-        given = request.max_images, request.max_pixels, request.max_characters, request.files
-        assert given == (3, 200, 100, "none")
-        assert (request.variables, request.functions, request.max_calls) == (around.variables, around.functions, 7)
-
-
 def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,29 +130,6 @@ def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
     monkeypatch.setattr(pools, "_memory", lambda: 10)
     pasts.append(kept(pool, Past(Problem()), "g"))
     assert living() == ["g"]  # the newest stays
-
-
-V2 = "30 23 0:26 {root} {place} rw - cgroup2 cgroup2 rw\n"
-
-
-@each_case(
-    ("groups", "mounts", "own"),
-    [
-        ("0::/user/a", V2.format(root="/", place="/sys/fs/cgroup"), "/sys/fs/cgroup/user/a"),
-        ("4:pids:/x\n0::/user/virc", V2.format(root="/", place="/cg"), "/cg/user"),  # it was moved there
-        ("0::/docker/7/b", V2.format(root="/docker/7", place="/cg"), "/cg/b"),
-        ("0::/other", V2.format(root="/docker/7", place="/cg"), None),
-        ("4:pids:/x", V2.format(root="/", place="/cg"), None),
-        ("0::/a", "30 23 0:26 / /cg rw - tmpfs tmpfs rw\n", None),
-    ],
-)
-def test_the_own_group_is_found_where_it_is_mounted(
-    groups: str, mounts: str, own: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "cgroup").write_text(groups + "\n")
-    (tmp_path / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/sda rw\n" + mounts)
-    monkeypatch.setattr(cgroup, "Path", lambda name: Path(str(name).replace("/proc/self", str(tmp_path))))
-    assert cgroup._own() == (Path(own) if own else None)
 
 
 @each_case(

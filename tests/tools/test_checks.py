@@ -11,7 +11,7 @@ from support.tables import each_case
 
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Call, Checked, ToolError, View
-from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resample import Rescaled
 from virc.tools import registry as tools
 
 PIXELS = View(((336, 252), (168, 56)))
@@ -155,13 +155,3 @@ def test_a_crop_holds_the_pixels_of_its_box() -> None:
     assert isinstance(cut, Rescaled)
     assert cut.cut.getcolors() == [(100, (255, 0, 0))]
     assert tools.get("display_image").apply(Call("display_image", 0), source).tobytes() == source.tobytes()
-
-
-def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
-    source = Image.new("L", (4, 4))
-    source.putdata([0, 8, 90, 98, 16, 24, 106, 114, 200, 208, 40, 48, 216, 224, 56, 64])
-    scale = tools.get("scale_image").apply
-    small = resampled(scale(Call("scale_image", 0, factor=0.5), source), (2, 2))
-    assert list(small.tobytes()) == [12, 102, 212, 52]
-    large = resampled(scale(Call("scale_image", 0, factor=2.5), source), (28, 28))
-    assert large.tobytes() == source.resize((28, 28), Image.Resampling.LANCZOS).tobytes()

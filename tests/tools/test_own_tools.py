@@ -10,8 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
-from support.servers import serve
-from support.solving import answer, call, picture
+from support.solving import call, picture
 from support.tables import each_case
 
 from virc.core import plugins
@@ -149,22 +148,6 @@ def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Pat
     file.write_text(text)
     with pytest.raises(ConfigError, match=sentence):
         tools.load([str(file)])
-
-
-@pytest.mark.integration
-def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", 112, 56)
-    row = {"id": "1", "image": "a.png", "question": "What is it?", "answer": "7"}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    with serve([TURN, answer("7")] * 2) as server:
-        words = ("data", "sample", tmp_path / "rows.jsonl", "--to", tmp_path / "made", "--samples", 1)
-        done = virc(*words, "--endpoint", server.url, "--tools", "+rotate_image")
-        assert done.code == 0
-    kept = read_protocol(tmp_path / "made" / FILE_NAME)
-    assert kept.tools[-1] == "rotate_image"
-    made = next((tmp_path / "made").glob("*.jsonl")).read_text()
-    assert json.loads(made.splitlines()[0])["messages"][0]["content"] == kept.system
-    assert virc("data", "check", tmp_path / "made").code == 0
 
 
 @pytest.fixture

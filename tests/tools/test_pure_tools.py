@@ -120,15 +120,6 @@ def test_tones_change_as_named(arguments: dict[str, object], tones: list[int]) -
     assert [found.getpixel((x, 5)) for x in (15, 45, 75)] == [(tone,) * 3 for tone in tones]
 
 
-def test_a_faint_label_in_a_box_becomes_black_on_white() -> None:
-    image = Image.new("RGB", SIZE, (140, 140, 140))
-    ImageDraw.Draw(image).rectangle((20, 20, 24, 29), fill=(120, 120, 120))
-    found = made("enhance_image", image, change="threshold", amount=130, bbox_2d=[10, 10, 40, 40])
-    assert found.size == (30, 30)
-    assert of_color(found, (0, 0, 0)) == {(x, y) for x in range(10, 15) for y in range(10, 20)}
-    assert "over 20" in refused("enhance_image", change="contrast", amount=200)
-
-
 def test_measures_are_said_in_words() -> None:
     image = Image.new("RGB", SIZE, WHITE)
     image.putpixel((7, 8), (16, 32, 48))

@@ -107,12 +107,6 @@ def reply(stdout: str = "", stderr: str = "", fault: bool = False, images: tuple
     return Reply_(1, stdout, stderr, (), fault, images)
 
 
-def test_code_gets_the_memory_and_disk_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ran(monkeypatch, reply("1"))
-    turn(session(protocol(code=CodeSettings(memory_mib=600, disk_mib=7, packages=("numpy",)))), called("1"))
-    assert found.machines == [pool.Machine(memory_mib=600, disk_mib=7, packages=("numpy",))]
-
-
 def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ran(monkeypatch, reply("1"), pool.DiedError("Error: it ended."), reply("2"))
     asked = session()
@@ -217,9 +211,9 @@ def test_a_reply_that_is_drawn_again_takes_its_state_back() -> None:
 def test_the_process_ends_with_the_problem() -> None:
     asked = session()
     turn(asked, called("x = 1"))
-    before = len(pool.shared()._kept)
+    before = len(pool.shared()._waiting)
     asked.feed(Reply("<think>Done.</think><answer>1</answer>"))
-    assert len(pool.shared()._kept) == before - 1
+    assert len(pool.shared()._waiting) == before - 1
 
 
 CODE_FORM = CallForm("<code>", "</code>", "text", tool="python", unnamed=("code",))

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
@@ -85,22 +84,3 @@ def test_the_command_tries_a_search(pages: Path, tmp_path: Path) -> None:
     Image.new("RGB", (280, 280)).save(blank)
     done = virc("tools", "try", "search", blank, "--arguments", '{"query": "dogs"}', "--json").json
     assert done["images"] == [{"width": 280, "height": 168, "file": None}]
-
-
-def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: Path) -> None:
-    protocol = msgspec.structs.replace(
-        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 8, 784 * 16)
-    )
-    Image.linear_gradient("L").resize((1120, 560)).save(pages / "wide.png")
-    (pages / "wide.txt").write_text("a wide page of gradients")
-    Image.new("RGB", (56, 56)).save(pages / "small.png")
-    (pages / "small.txt").write_text("a stamp")
-    talk = Session(protocol, "How much?", [Image.new("RGB", (280, 280))], tools=tools.known())
-    talk.feed(call("gradients"))
-    written = json.dumps({"name": "crop_image", "arguments": {"image_index": 1, "bbox_2d": [0, 0, 84, 42]}})
-    talk.feed(Reply(f"<think>...</think>\n<tool_call>{written}</tool_call>"))
-    page, crop = talk.images[1:]
-    assert page.size == (168, 84)  # 12,544 px of area, on the grid of 28
-    assert crop.full_size == (560, 280)
-    talk.feed(call("stamp"))
-    assert talk.images[-1].size == (84, 84)

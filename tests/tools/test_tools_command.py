@@ -105,12 +105,6 @@ def test_a_tool_that_exits_is_an_error_with_its_line(own: Path, figure: Path) ->
     )
 
 
-def test_check_says_where_no_call_could_be_guessed() -> None:
-    done = virc("tools", "check", "draw_on_image", "--json")
-    assert (done.json["called"], done.json["reason"]) == (False, "a box has 2 points, and the call has 1")
-    assert "--arguments" in done.err
-
-
 def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figure: Path) -> None:
     arguments = '{"bbox_2d": [0, 0, 280, 140], "image_index": 0}'
     done = virc("tools", "try", "crop_image", figure, "--arguments", arguments, "--to", tmp_path / "made")
