@@ -15,7 +15,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Unit
 from virc.solving import outcome
-from virc.solving.one import Event, SampleStart, SolveConfig, Solved, TextDelta, ToolResult, solve
+from virc.solving.one import Event, SampleStart, SolveConfig, Solved, Spent, TextDelta, ToolResult, solve, spent_on
 
 Act = Callable[[], str]
 
@@ -232,3 +232,29 @@ def test_what_would_end_every_sample_alike_ends_the_problem(own: Protocol) -> No
     refused.fails_all_requests = True
     solved, backend = run(own, failing(refused), answer("1"), config=SolveConfig(samples=2))
     assert (solved.answer, solved.error, len(backend.asks)) == (None, refused, 1)
+
+
+def test_every_reply_gets_the_time_that_is_left(own: Protocol) -> None:
+    _, backend = run(own, "no", CROP, answer("1"), answer("1"), config=SolveConfig(timeout=30, samples=2))
+    times = [seconds for seconds in backend.seconds if seconds is not None]
+    assert len(times) == 4
+    assert 30 >= times[0] > times[1] > times[2] > times[3] > 0
+    _, backend = run(own, answer("1"))
+    assert backend.seconds == [None]
+
+
+def test_costs_of_a_grader_are_added_to_those_of_the_samples(own: Protocol) -> None:
+    graded = [Reply("", prompt_tokens=5, completion_tokens=7), Reply("")]
+    spent = spent_on(graded) + Spent(10, 20, 30)
+    assert spent == Spent(12, 25, 37)
+    solved, _ = run(own, answer("1"), answer("1"), config=SolveConfig(samples=2))
+    solved = msgspec.structs.replace(solved, overhead=spent, seconds=2.5, scores=[None, 0.5], remarks=["odd", "good"])
+    tokens = {"prompt": 225, "completion": 2 * len(answer("1")) + 37}
+    fields = outcome.outcome(solved)
+    assert (fields["tokens"], fields["replies"], fields["votes"]) == (tokens, 14, [{"answer": "1", "count": 2}])
+    assert fields["strategy"] == {
+        "samples": 2, "scores": [None, 0.5], "remarks": ["odd", "good"],
+        "cost": {"replies": 14, **tokens, "seconds": 2.5},
+    }  # fmt: skip
+    untold = run(own, Reply(answer("97")))[0].attempts[0]
+    assert (untold.prompt_tokens, untold.completion_tokens) == (None, None)

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pipeline_runs import Scripted, run
+from pipeline_runs import ROLES, Scripted, run
 
 from virc.core.errors import NetworkError, NoAnswerError, VircError
+from virc.models.load import Choice
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
+from virc.solving.one import SolveConfig
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together, vote
+from virc.solving.pipelines.files import Pipeline
+from virc.solving.pipelines.solve import PipelineSetup, planned
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Run, running
+from virc.solving.setup import Setup
 from virc.tools import python
 
 
@@ -164,3 +169,16 @@ def test_exact_output_is_whole_or_ends_the_problem(length: int, is_cut: bool, mo
             return
         with pytest.raises(NoAnswerError, match="it prints over 200,000 characters"):
             Interpreter().run("1", exact=True)
+
+
+def test_a_plan_has_what_each_step_is_sent() -> None:
+    def solved(problem: Problem, roles: Roles) -> str:
+        return roles.mind.ask(vote(roles.eyes.sample(2, problem.images, "Look.")), step="end")
+
+    pipeline = Pipeline("p", Path(__file__), ROLES, {}, "mind", solved, "digest")
+    chosen = {"eyes": Choice(endpoint="http://e/v1"), "mind": Choice(model="m")}
+    setup = PipelineSetup(pipeline, chosen, Setup(Choice(), SolveConfig()))
+    assert [*planned(setup, "How many?", 1)] == [
+        "step eyes: role eyes, its model at http://e/v1", "  system: You see.", "  images: 1", "  samples: 2",
+        "  prompt: Look.", "step vote: vote", "step end: role mind, m", "  prompt: {eyes}",
+    ]  # fmt: skip

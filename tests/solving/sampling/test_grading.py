@@ -3,17 +3,19 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from support.solving import CROP, answer
 from test_driver import Scripted, run
 
+from virc.core.errors import NetworkError, UsageError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply
-from virc.solving.one import SolveConfig, Spent
+from virc.solving.one import Event, GradeGiven, SampleStart, SolveConfig, Spent, TextDelta
 from virc.solving.sampling.asking import Asking, Graded
-from virc.solving.sampling.grading import Judge
+from virc.solving.sampling.grading import Graders, Judge
 
 
 def grade(
@@ -67,3 +69,25 @@ def test_all_tries_are_paid_for(own: Protocol) -> None:
     counted = Reply("fine", prompt_tokens=100, completion_tokens=7)
     graded, _ = grade(own, counted, counted, Reply("score: 5", prompt_tokens=100, completion_tokens=9))
     assert graded.spent == Spent(3, 300, 23)
+
+
+def test_a_grade_is_an_event_with_what_the_judge_says(own: Protocol) -> None:
+    told: list[Event] = []
+    solved, _ = run(own, answer("97"))
+    model = Scripted(answer("98"), answer("99"))
+    asking = Asking(
+        SolveConfig(samples=2), model, own, [Image.new("RGB", (8, 8))], "Find x", Deadline(99),
+        on_event=told.append, grader=Judge(judge := Scripted("<think>Hm.\nScore:</think>It is right.\nscore: 5")),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert asking.grade(solved.attempts[0]).words == "It is right."
+    assert told == [TextDelta(""), GradeGiven(0.5, "It is right.")]
+    assert asking.draw(1).trace.answer == "98"
+    assert told[2] == SampleStart(2, 2)
+    assert asking.draw(0).trace.answer == "99"
+    assert len({each.seed for each in model.samplings}) == 2
+    assert [seconds and 0 < seconds <= 99 for seconds in judge.seconds] == [True]
+    late = msgspec.structs.replace(asking, deadline=Deadline(0))
+    with pytest.raises(NetworkError, match="no answer within 0 s"):
+        late.grade(solved.attempts[0])
+    with pytest.raises(UsageError, match="reward is for grades by a reward, and they are by judge"):
+        Graders(judge="http://j/v1").maker("judge", reward="tiny")

@@ -167,3 +167,13 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     )
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_interrupted_trace_says_so_and_shows_what_was_tried() -> None:
+    text = render_page(*interrupted(), META)
+    page = Page(text)
+    assert ("strong", "Interrupted") in page.texts
+    assert "2Interrupted" in page.text
+    assert page.text.count("stopped in turn 2") == 2
+    assert "<details open><summary>1 rejected try</summary>" in text
+    assert "<think>and then" in page.text
