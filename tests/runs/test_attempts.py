@@ -225,3 +225,20 @@ def test_an_engine_that_begins_anew_where_it_was_to_resume_is_stopped(
     engine.at[2] = lambda: setattr(engine, "step", 0)
     with pytest.raises(EngineError, match="the engine did not resume from step 2"):
         attempted(engine)
+
+
+def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 6)
+    assert attempted(engine) == Ended(finished=True, step=6)
+    assert shown(engine.seen[0]) == ("running", 1, 0, None, None)
+    state = runs.state(run)
+    assert shown(state) == ("finished", 1, 6, 0.6, None)
+    assert (state.pid, state.engine, state.total) == (None, None, 6)
+    assert all((each / FILE_NAME).is_file() for each in run.checkpoints.glob("global_step_*"))
+    (record,) = attempts.attempts(run)
+    assert (record.exit, record.saved, record.error) == (0, 6, None)
+    assert record.began
+    assert record.ended
+    with pytest.raises(ConfigError, match="the run a has finished"):
+        attempted(Engine(run, 6))
+    assert not run.attempt(2).exists()

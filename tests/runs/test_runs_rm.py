@@ -135,3 +135,11 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(workspace: Path) -> N
     (workspace / "runs" / "mine.removed").mkdir()
     delete.sweep(workspace / "runs")
     assert left(workspace) == {"b", "mine.removed"}
+
+
+def test_named_runs_are_deleted(workspace: Path) -> None:
+    for name in ("a", "b", "c"):
+        save(make(workspace, name, 3), 2)
+    done = virc("runs", "rm", "a", "c", "--yes")
+    assert (done.code, done.out, left(workspace)) == (0, "", {"b"})
+    assert done.err.count("removed ") == 2

@@ -159,3 +159,16 @@ def test_ctrl_c_ends_the_waiting_only(workspace: Path, stubborn: "subprocess.Pop
         assert "a has been asked to stop, and ends in the background" in child.stderr.read()
     assert child.returncode == 130
     assert stubborn.poll() is None
+
+
+def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
+    run = make(workspace, "a")
+    with running(run, step=38) as holder:
+        runs.write_state(run, step=37, total=100)
+        save(run, 38)
+        done = virc("runs", "stop", "a")
+        assert holder.wait(240) == 0
+    assert done.code == 0
+    assert done.out == "a was stopped at step 38/100; its newest checkpoint is of step 38\n"
+    assert done.err.startswith("asked a to save and end, at step 37/100\n")
+    assert "virc train --resume --name a" in done.err

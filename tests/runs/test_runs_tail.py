@@ -89,3 +89,14 @@ def test_ctrl_c_ends_the_following_only(workspace: Path) -> None:
         assert child.communicate(timeout=240) == ("", "error: interrupted\n")
         assert child.returncode == 130
         assert runs.state(run).progress == "running"
+
+
+def test_steps_come_until_the_run_ends(workspace: Path, events: list[Event]) -> None:
+    run = make(workspace, "a")
+    add(run, metric(1), metric(2))
+    run_here(run)
+    events += [partial(add, run, metric(3)), lambda: (add(run, metric(4)), stop(run, step=4))]
+    done = virc("runs", "tail", "a")
+    assert (done.code, shown_steps(done.out)) == (0, [1, 2, 3, 4])
+    assert done.out.endswith("step 4/100  loss 0.25  lr 5e-6  4.1k tok/s  3 min left\n")
+    assert done.err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
