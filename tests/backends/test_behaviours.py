@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from behaviours import answers, bad, broken, gateways, good, refusals, requests
+from behaviours import bad, gateways, good, refusals
 from behaviours.rows import KEY, Row
 from PIL import Image
 from support.called import virc
 from support.servers import Exchange, Fault, Server, serve
 
-KINDS = (good, answers, bad, broken, refusals, requests, gateways)
+KINDS = (good, bad, refusals, gateways)
 ROWS = {f"{kind.__name__.rpartition('.')[2]}-{row.name}": row for kind in KINDS for row in kind.ROWS}
 QUESTION = "Which number stands on the card?"
 

@@ -3,12 +3,10 @@ from pathlib import Path
 import pytest
 
 from virc.backends import devices
-from virc.core.errors import ConfigError, SetupError
+from virc.core.errors import SetupError
 
 NO_CUDA = pytest.mark.usefixtures("_no_cuda")
-NO_MPS = pytest.mark.usefixtures("_no_mps")
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n"
-OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (build@host)\n"
 
 
 @pytest.fixture
@@ -20,45 +18,12 @@ def _no_cuda() -> None:
 
 
 @pytest.fixture
-def _no_mps() -> None:
-    import torch
-
-    if torch.backends.mps.is_available():
-        pytest.skip("there is Metal")
-
-
-@pytest.fixture
 def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose driver lists one GPU."""
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     (tmp_path / "version").write_text(VERSION)
     monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
     return tmp_path
-
-
-@pytest.mark.integration
-@NO_CUDA
-@NO_MPS
-@pytest.mark.parametrize(
-    ("written", "driver"),
-    [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "driver of unknown"), ("", "driver none, ")],
-)
-def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
-    nvidia: Path, written: str, driver: str
-) -> None:
-    import torch
-
-    (nvidia / "version").write_text(written)
-    if not written:
-        (nvidia / "version").unlink()
-    device, warning = devices.choose()
-    assert device.type == "cpu"
-    assert warning is not None
-    assert "\n" not in warning
-    assert driver in warning
-    assert torch.__version__ in warning
-    assert (torch.version.cuda or "without CUDA") in warning
-    assert warning.endswith("using cpu")
 
 
 @pytest.mark.usefixtures("nvidia")
@@ -76,13 +41,6 @@ def test_the_first_that_works_of_cuda_metal_and_cpu_is_taken(
 def test_a_device_that_is_asked_for_and_does_not_work_is_an_error(nvidia: Path) -> None:
     with pytest.raises(SetupError, match=r"device cuda:3 cannot be used: driver 535\.104\.05"):
         devices.choose("cuda:3")
-
-
-@pytest.mark.parametrize("name", ["cuda:x", "meta"])
-def test_a_device_nobody_knows_is_a_wrong_setting(name: str) -> None:
-    with pytest.raises(ConfigError, match="unknown device") as raised:
-        devices.choose(name)
-    assert raised.value.hint == "--device cuda, mps or cpu"
 
 
 @pytest.mark.parametrize(
@@ -103,17 +61,3 @@ def test_on_cuda_attention_is_planned_once_and_float32_stays_float32(
         assert torch.backends.cudnn.allow_tf32 is rounds
     finally:
         torch.backends.cuda.enable_cudnn_sdp(before)
-
-
-def test_free_memory_is_what_containers_around_this_process_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(devices.hardware, "memory", lambda: (4_000_000_000, 2_000_000_000))
-    assert devices.free_memory(torch.device("cpu")) == 2_000_000_000
-    monkeypatch.setattr(devices.hardware, "memory", lambda: (0, 0))
-    assert devices.free_memory(torch.device("cpu")) is None
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 + device.index, 9))
-    assert devices.free_memory(torch.device("cuda:1")) == 4
-    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 9)
-    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2)
-    assert devices.free_memory(torch.device("mps")) == 7

@@ -114,22 +114,6 @@ def test_a_second_picture_behind_the_same_words_is_told_from_another(backend: Lo
     assert backend.cached.vision_encodings == 3
 
 
-@pytest.mark.integration
-def test_a_conversation_costs_its_length_and_a_rejected_try_only_itself(backend: LocalBackend) -> None:
-    cached = backend.cached
-    images = [show(picture(size), backend.grid) for size in SIZES]
-    for turn in range(1, 5):
-        conversation = rendered(backend, talk(turn), images[:turn])
-        cached.read(conversation, images[:turn])
-        for token in talk(turn + 1)[-2].token_ids or ():
-            cached.append(token)
-    final = len(conversation.ids) + len(talk(5)[-2].token_ids or ())
-    assert (cached.tokens_fed, cached.vision_encodings) == (final, 4)
-    cached.read(conversation, images)
-    cached.append(40)
-    assert (cached.tokens_fed, cached.vision_encodings) == (final + 2, 4)
-
-
 def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backend: LocalBackend) -> None:
     import torch
 

@@ -59,13 +59,6 @@ def test_a_reply_is_json_that_fits_the_schema(backend: LlamaCppBackend) -> None:
     assert json.loads(text)["unit"] in ("cm", "m")
 
 
-@pytest.mark.parametrize("part", [{"items": {"$ref": "#"}}, {"type": "string", "minLength": 10**9}])
-def test_a_schema_that_is_no_grammar_is_said(backend: LlamaCppBackend, part: dict[str, Any]) -> None:
-    schema = {"type": "object", "properties": {"a": part}, "required": ["a"]}
-    with pytest.raises(EngineError, match=r"^llama\.cpp "):
-        backend.reply(Ask([Message("user", "Which?")], [], json_schema=schema), Sampling(max_tokens=4))
-
-
 def fitting(folder: Path, to: Path) -> Path:
     """The model with the one size of windows that llama.cpp has, and with sections of rotary positions that leave no
     frequency out where they are interleaved; its weights suit any.

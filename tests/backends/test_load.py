@@ -95,7 +95,7 @@ def test_the_size_is_counted_from_the_headers_of_every_shard(folder: Path) -> No
     assert load(folder, device="cpu").cached.network.num_parameters() == count
 
 
-@pytest.mark.parametrize("missing", ["torch", "transformers"])
+@pytest.mark.parametrize("missing", ["torch"])
 def test_a_missing_extra_names_both_ways_out(
     tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
@@ -110,24 +110,12 @@ def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
-def nested_config(folder: Path) -> None:
-    (folder / "config.json").write_text("[" * 100_000)
-
-
 def other_family(folder: Path) -> None:
     edit(folder / "config.json", model_type="llama")
 
 
 def no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
-
-
-def no_settings(folder: Path) -> None:
-    (folder / "preprocessor_config.json").unlink()
-
-
-def upside_down(folder: Path) -> None:
-    edit(folder / "preprocessor_config.json", min_pixels=50_000, max_pixels=3136)
 
 
 def cut_short(folder: Path) -> None:
@@ -152,12 +140,6 @@ def wrong_shape(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["intermediate_size"] = 96
     (folder / "config.json").write_text(json.dumps(config))
-
-
-def no_chatml(folder: Path) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace("<|im_end|>", "<|eot|>"))
 
 
 def unprotected(folder: Path) -> None:

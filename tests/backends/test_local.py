@@ -108,27 +108,6 @@ def test_a_reply_holds_its_opening_and_goes_on_from_it(backend: LocalBackend) ->
     assert ids[len(opening)] == int(logits.index_fill(0, backend._never, float("-inf")).argmax())
 
 
-@pytest.mark.integration
-def test_a_repetition_penalty_draws_what_generate_draws(backend: LocalBackend) -> None:
-    import torch
-
-    ask, network, words = first(backend), backend.cached.network, backend._tokenizer
-    tokens = torch.tensor([rendered(backend, ask.messages, ask.images).ids])
-    output = network.generate(
-        input_ids=tokens,
-        mm_token_type_ids=(tokens == network.config.image_token_id).int(),
-        **backend.cached.processor(images=[shown.pixels for shown in ask.images], do_resize=False, return_tensors="pt"),
-        do_sample=False,
-        max_new_tokens=12,
-        repetition_penalty=1.3,
-        suppress_tokens=backend._never.tolist(),
-    )
-    expected = [token for token in output[0, tokens.shape[1] :].tolist() if token != words.eos_token_id]
-    drawn = backend.reply(ask, Sampling(max_tokens=12, repetition_penalty=1.3)).token_ids
-    assert list(drawn or ()) == expected
-    assert drawn != backend.reply(ask, GREEDY).token_ids
-
-
 def test_a_reply_ends_with_a_text_that_ends_it(backend: LocalBackend) -> None:
     ask = first(backend)
     whole = backend.reply(ask, GREEDY).text
@@ -170,18 +149,6 @@ def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: Lo
     assert len({reply.text for reply in alone}) == 4
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_5"])
-def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path], family: str) -> None:
-    backend = load(tiny(family), device="cpu")
-    backend.reply(first(backend), Sampling(max_tokens=1))
-    assert backend.draw_together() == (family == "qwen2_5_vl")  # states of recurrent layers cannot stand in rows
-    assert (backend._batch is None) == (family == "qwen3_5")
-    backend.close()
-    backend.close()
-    assert backend.cached.network is None
-    assert backend.cached._cached_ids == []
-
-
 @pytest.mark.integration
 def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -> None:
     ask = first(backend)
@@ -196,20 +163,6 @@ def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -
     with pytest.raises(KeyboardInterrupt):
         backend.reply(ask, WARM, interrupt)
     assert backend.reply(ask, GREEDY) == expected
-
-
-@pytest.mark.integration
-def test_the_text_streams_while_it_is_drawn(backend: LocalBackend) -> None:
-    fed: list[int] = []
-    pieces: list[str] = []
-
-    def watch(piece: str) -> None:
-        pieces.append(piece)
-        fed.append(backend.cached.tokens_fed)
-
-    reply = backend.reply(first(backend), GREEDY, watch)
-    assert "".join(pieces) == reply.text == backend._tokenizer.decode(reply.token_ids)
-    assert len(set(fed)) > 5
 
 
 def test_a_reply_ends_at_any_end_token_the_model_names_and_does_not_hold_it(

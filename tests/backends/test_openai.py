@@ -13,31 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from PIL import Image, ImageDraw
+from PIL import Image
 from support.faults import stall, status
-from support.servers import CHAT, MODELS, Body, error, image_bytes, serve
+from support.servers import Body, image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Done, Session
-from virc.tools.registry import known
 
 GREEDY = Sampling()
-
-
-def test_a_streamed_reply_arrives_in_pieces_that_join_to_its_text() -> None:
-    pieces: list[str] = []
-    with serve([ANSWER]) as server:
-        reply = OpenAIBackend(server.url).reply(ask(), GREEDY, pieces.append)
-    assert reply.text == "".join(pieces) == ANSWER
-    assert len(pieces) > 2
-    assert reply.finish == "stop"
-    assert reply.prompt_tokens is not None
-    assert reply.prompt_tokens > 224 * 168 // 784
-    assert reply.completion_tokens is not None
 
 
 def test_the_first_piece_is_handed_on_while_the_server_still_writes() -> None:
@@ -53,14 +39,6 @@ def test_the_first_piece_is_handed_on_while_the_server_still_writes() -> None:
     with serve(fault=wait_then_end) as server:
         reply = OpenAIBackend(server.url).reply(ask(), GREEDY, lambda _: heard.set())
     assert reply.text == "one two"
-
-
-@pytest.mark.parametrize("options", [{"stream": False, "usage": False}])
-def test_servers_that_know_neither_streaming_nor_usage_serve_too(options: dict[str, bool]) -> None:
-    with serve([ANSWER], **options) as server:
-        reply = OpenAIBackend(server.url).reply(ask(), GREEDY)
-    assert reply.text == ANSWER
-    assert (reply.prompt_tokens is None) == ("usage" in options)
 
 
 @pytest.mark.parametrize("seed", [5, 0])
@@ -91,50 +69,12 @@ def test_a_json_schema_goes_to_the_server_until_it_refuses_it() -> None:
     assert ollama.request(wanted, Sampling(), "m", 4096)["format"] == schema
 
 
-@pytest.mark.parametrize(("owner", "top_k", "sent"), [("vllm", 1, 1), ("sglang", None, -1), ("openai", 50, None)])
-def test_top_k_goes_only_to_servers_that_know_it(owner: str, top_k: int | None, sent: int | None) -> None:
-    with serve([ANSWER], owned_by=owner) as server:
-        OpenAIBackend(server.url).reply(ask(), Sampling(top_k=top_k))
-        assert server.chats()[0].get("top_k") == sent
-
-
-@pytest.mark.parametrize(
-    ("owner", "kept", "penalty"),
-    [
-        ("vllm", "include_stop_str_in_output", 1.05),
-        ("sglang", "no_stop_trim", 1.05),
-        ("virc", None, 1.05),
-        ("library", None, None),
-    ],
-)
-def test_what_ends_a_reply_goes_to_servers_that_leave_it_there(
-    owner: str, kept: str | None, penalty: float | None
-) -> None:
-    plain = ask()
-    with serve([ANSWER], owned_by=owner) as server:
-        backend = OpenAIBackend(server.url)
-        stopping = msgspec.structs.replace(plain, stop=("]}", "</answer>"))
-        backend.reply(stopping, Sampling(repetition_penalty=1.05))
-        backend.reply(plain, Sampling())
-        first, second = server.chats()
-    assert first.get("repetition_penalty") == penalty
-    assert first.get("stop") == (["]}", "</answer>"] if kept else None)
-    assert {key for key in first if "stop" in key and key != "stop"} == ({kept} if kept else set())
-    assert not {"repetition_penalty", "stop", kept} & second.keys()
-
-
 @pytest.mark.parametrize(("models", "hint"), [(["a/b", "c"], "--model a/b"), ([], "name one: --model NAME")])
 def test_without_a_name_several_models_or_none_are_a_mistake(models: Sequence[str], hint: str) -> None:
     with serve(models=[*models, *(["my-embed"] if models else [])]) as server, pytest.raises(ConfigError) as raised:
         OpenAIBackend(server.url)
     assert raised.value.hint == hint
     assert not models or raised.value.message.endswith("serves 3 models and none was chosen: a/b, c, my-embed")
-
-
-@pytest.mark.parametrize("listing", [None, status(404)])
-def test_a_named_model_needs_no_list(listing: Any) -> None:
-    with serve([ANSWER], models=["listed", "hidden"], fault=listing, fault_on=MODELS) as server:
-        assert OpenAIBackend(server.url, "hidden").reply(ask(), GREEDY).text == ANSWER
 
 
 def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_path: Path) -> None:
@@ -205,20 +145,6 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake(monkeypatch: pytest.MonkeyPatc
     assert "secret" not in str(raised.value.hint)
 
 
-@pytest.mark.usefixtures("no_proxies")
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_certificates_that_cannot_be_read_are_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
-) -> None:
-    file = tmp_path / "authority.pem"
-    if content:
-        file.write_text(content)
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(ConfigError, match="the certificates for https cannot be read: ") as raised:
-        OpenAIBackend("https://model.invalid/v1", max_retries=0)
-    assert f"SSL_CERT_FILE={file}"[:100] in str(raised.value.hint)
-
-
 def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-environment")
@@ -247,13 +173,6 @@ def test_pictures_go_to_no_other_address_than_the_endpoint() -> None:
     assert not elsewhere.requests
 
 
-def test_a_server_that_leads_to_itself_is_asked_four_times() -> None:
-    with serve(fault=status(307, headers={"Location": CHAT})) as server:
-        with pytest.raises(ConfigError, match="redirects"):
-            OpenAIBackend(server.url).reply(ask(), GREEDY)
-        assert len(server.chats()) == 4
-
-
 def test_a_published_chat_protocol_is_read_and_none_is_none(own: Protocol) -> None:
     with serve(extra={"virc_protocol": msgspec.to_builtins(own)}) as server:
         assert OpenAIBackend(server.url).published_protocol() == own
@@ -272,24 +191,6 @@ def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: o
     assert raised.value.message.isprintable()
 
 
-def test_each_image_is_encoded_once_in_a_conversation(own: Protocol) -> None:
-    looks = [LOOK, LOOK.replace("0, 0, 112", "8, 0, 112"), LOOK.replace("0, 0, 112", "16, 0, 112"), ANSWER]
-    picture = Image.new("RGB", (224, 168), "white")
-    ImageDraw.Draw(picture).ellipse((20, 20, 100, 100), fill="teal")
-    session = Session(own, "How large is angle H?", [picture], tools=known())
-    with serve(looks) as server:
-        backend = OpenAIBackend(server.url)
-        while not isinstance(step := session.next(), Done):
-            session.feed(backend.reply(step, GREEDY))
-        last = server.chats()[-1]
-    assert step.trace.answer == "97"
-    assert [shown.encodings for shown in session.images] == [1, 1, 1, 1]
-    parts = [
-        part for message in last["messages"] if isinstance(message["content"], list) for part in message["content"]
-    ]
-    assert [image_bytes(part) for part in parts if part["type"] == "image_url"] == [s.png for s in session.images]
-
-
 def test_conversations_in_parallel_get_their_own_replies() -> None:
     def echo(sent: Body) -> str:
         return f"{sent['messages'][1]['content'][1]['text']} / turn {len(sent['messages'])}"
@@ -303,18 +204,6 @@ def test_conversations_in_parallel_get_their_own_replies() -> None:
         backend = OpenAIBackend(server.url)
         replies = list(pool.map(lambda name: converse(backend, name), names))
     assert replies == [[f"{name} / turn 2", f"{name} / turn 4"] for name in names]
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_connection_serves_request_after_request(stream: bool) -> None:
-    with serve([ANSWER], stream=stream) as server:
-        backend, others = OpenAIBackend(server.url), {*threading.enumerate()}
-        for _ in range(20):
-            backend.reply(ask(), GREEDY)
-            for thread in {*threading.enumerate()} - others:
-                if thread.name.endswith("(run)"):  # what is left of the answer is read
-                    thread.join(60)
-        assert server.accepted == 1
 
 
 def test_a_reply_is_there_when_it_is_whole_even_if_its_body_never_ends() -> None:
@@ -365,24 +254,3 @@ def test_a_thought_nested_without_end_is_no_traceback() -> None:
     told = {"choices": [{"index": 0, "message": {"content": "97", "reasoning": nested}, "finish_reason": "stop"}]}
     with serve(fault=lambda exchange: exchange.send_json(told)) as server:
         assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == "97"
-
-
-def test_a_busy_server_is_not_taken_for_another() -> None:
-    """What it refused stays left out, though it asks to be left alone in between."""
-    asked: list[set[str]] = []
-
-    def busy(exchange: Any) -> None:
-        body = exchange.server.chats()[-1]
-        asked.append(set(body))
-        if len(asked) % 2:
-            exchange.send_json(error("slow down"), 429, {"Retry-After": "0"})
-        elif "seed" in body:
-            exchange.send_json(error("Unrecognized request argument supplied: seed"), 400)
-        else:
-            exchange.send_events("97", None)
-
-    with serve(fault=busy) as server:
-        backend = OpenAIBackend(server.url)
-        for _ in range(3):
-            assert backend.reply(ask(), Sampling(seed=1)).text == "97"
-    assert sum("seed" in body for body in asked) == 2  # the first request, and its second try

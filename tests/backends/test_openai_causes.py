@@ -1,39 +1,18 @@
-"""Errors on the way to an endpoint name what to change: a proxy, certificates, pictures, a header with the key."""
+"""Proxies, headers and keys: errors name what to change, and never show a secret."""
 
 from pathlib import Path
 
 import pytest
-from asks import ANSWER, ask
+from asks import ANSWER
 from PIL import Image
 from support.called import virc
-from support.faults import body
-from support.https_site import Site
 from support.loopback import Connection, Loopback
 from support.servers import MODELS, Exchange, dead_url, serve
-from test_openai_faults import listed
 
-from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, NetworkError
 
-PAGE = (
-    b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body><center>nginx</center></body></html>"
-)
 SECRET = "s3cr3t-of-azure-1234"
-
-
-def closing(exchange: Exchange) -> None:
-    """Answer before the body is read, as nginx does by its header alone, and close."""
-    exchange.start(413, {"Content-Type": "text/html", "Content-Length": str(len(PAGE)), "Connection": "close"})
-    exchange.wfile.write(PAGE)
-    exchange.close_connection = True
-
-
-@pytest.mark.parametrize("fault", [closing, body(b"", "text/plain", 413)])
-def test_a_gateway_that_takes_no_large_request_names_the_size_of_pictures(fault: object) -> None:
-    with serve([ANSWER], fault=fault) as server, pytest.raises(ConfigError) as raised:
-        OpenAIBackend(server.url, max_retries=0).reply(ask(size=(640, 480)), Sampling())
-    assert "--max-pixels" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("set_for", ["http_proxy", "all_proxy"])
@@ -46,38 +25,6 @@ def test_a_dead_proxy_is_named_without_its_password(set_for: str, monkeypatch: p
     assert f"through the proxy {place}" in raised.value.message
     assert "no_proxy=models.example" in str(raised.value.hint)
     assert SECRET not in f"{raised.value.message} {raised.value.hint}"
-
-
-class NoTunnel(Connection):
-    """A proxy that lets nobody through."""
-
-    def refuse(self) -> None:
-        self.send_body(b"", 403)
-
-    do_CONNECT = refuse  # noqa: N815 - the name by which `http.server` calls it
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_a_proxy_that_refuses_a_tunnel_is_no_server_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = Loopback(NoTunnel)
-    monkeypatch.setenv("https_proxy", proxy.address)
-    with proxy.running(), pytest.raises(NetworkError) as raised:
-        OpenAIBackend("https://models.example/v1", max_retries=0)
-    place = proxy.address.removeprefix("http://")
-    assert raised.value.message.startswith(
-        f"https://models.example/v1 cannot be reached through the proxy {place}: 403"
-    )
-
-
-@pytest.mark.usefixtures("no_proxies")
-def test_a_private_certificate_names_the_variable_that_trusts_it() -> None:
-    site = Site(listed)
-    try:
-        with pytest.raises(NetworkError, match="cannot be reached") as raised:
-            OpenAIBackend(site.url("/v1"), max_retries=0)
-    finally:
-        site.close()
-    assert "SSL_CERT_FILE=" in str(raised.value.hint)
 
 
 class Azure(Connection):

@@ -1,11 +1,15 @@
-"""The openai backend against servers that are down, refuse, break off, send garbage or never end."""
+"""The openai backend against servers that are down, busy, refuse, break off, send garbage or never end."""
 
 import gzip
 import itertools
 import json
 import socket
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asks import ANSWER, ask
@@ -19,7 +23,9 @@ from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piec
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import WireError, read_models
+from virc.backends.openai.client import hidden
 from virc.backends.openai.received.reading import read_reply
+from virc.core import retry
 from virc.core.errors import ConfigError, NetworkError, VircError
 
 GREEDY = Sampling()
@@ -100,37 +106,6 @@ def test_over_tls_only_a_server_that_this_machine_trusts_is_asked(
         assert site.paths == ["/v1/models"]
     finally:
         site.close()
-
-
-def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
-    with serve([ANSWER], fault=hang) as server:
-        backend = OpenAIBackend(server.url)
-        with pytest.raises(NetworkError, match=r"no whole answer in 0\.3 s"):
-            backend.reply(ask(), GREEDY, seconds=0.3)
-
-
-def aborted(exchange: Exchange) -> None:
-    """End the reply as vLLM does when it is ended itself."""
-    exchange.send_events("<think>half a ", None, "abort")
-
-
-def told(exchange: Exchange) -> None:
-    """Say in the midst of a reply that the engine died."""
-    exchange.start_events()
-    exchange.send_event(piece("<think>half a "))
-    exchange.send_event(error("EngineCore encountered an issue"))
-    exchange.send_chunk(b"")
-
-
-@pytest.mark.parametrize(
-    ("fault", "broken"),
-    [(cut, True), (aborted, True), (told, True), (status(429), False), (endless(b"data: x" * 1000), False)],
-    ids=["cut", "aborted", "engine died", "429", "endless"],
-)
-def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault: Fault, broken: bool) -> None:
-    failed, _ = failure(fault)
-    assert isinstance(failed, NetworkError)
-    assert failed.broken == broken
 
 
 @pytest.mark.parametrize(
@@ -268,13 +243,6 @@ def test_an_address_with_a_password_is_refused_without_printing_it(address: str)
     assert "VIRC_API_KEY" in str(raised.value.hint)
 
 
-@pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
-def test_an_address_that_does_not_end_with_its_version_is_told_so(path: str) -> None:
-    with serve([ANSWER]) as server, pytest.raises(ConfigError) as raised:
-        OpenAIBackend(server.url.removesuffix("/v1") + path)
-    assert raised.value.hint == f"most endpoints end in /v1: --endpoint {server.url}"
-
-
 STREAM = b"".join(
     (
         b": welcome\n\nevent: message\nid: 1\n",
@@ -316,3 +284,67 @@ def test_the_text_of_a_reply_that_is_asked_for_again_is_not_streamed_again() -> 
         reply = OpenAIBackend(server.url).reply(ask(), GREEDY, said.append)
         assert len(server.chats()) == 2
     assert (reply.text, "".join(said)) == (ANSWER, "<think>half a ")
+
+
+@pytest.mark.parametrize(("pieces", "whole"), [(("1", "10"), "110"), (("4", "42"), "42")])
+def test_pieces_that_can_be_read_in_two_ways_are_asked_for_as_a_whole(pieces: tuple[str, str], whole: str) -> None:
+    def answer(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        if not exchange.body.get("stream"):
+            message = {"role": "assistant", "content": whole}
+            exchange.send_json({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+            return
+        exchange.start_events()
+        for each in pieces:
+            exchange.send_event(piece(each))
+        exchange.send_event(piece("", "stop"))
+        exchange.send_chunk(b"")
+
+    with serve(fault=answer) as server:
+        assert OpenAIBackend(server.url).reply(ask(), Sampling()).text == whole
+        assert len(server.chats()) == 2
+
+
+SECRET = "sk-proj-a/B+c=4f1d9c0e77"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "masked"),
+    [
+        ("sk", "the task asks sk-12 and sk_1, not sk.", "the task asks sk-12 and sk_1, not ***."),
+        ("token-abc123", "Bearer token-abc123\nx", "Bearer ***\nx"),
+        (SECRET, "key=sk-proj-a%2FB%2Bc%3D4f1d9c0e77&x sk-proj-a%2fB%2bc%3d4f1d9c0e77", "key=***&x ***"),
+        (SECRET, f"xx{SECRET}yy", "xx***yy"),
+        ('q"1&', 'k q\\"1& q&quot;1&amp; q"1&', "k *** *** ***"),
+    ],
+)
+def test_a_key_is_hidden_as_a_whole_word(key: str, text: str, masked: str) -> None:
+    assert hidden(text, key) == masked
+
+
+@pytest.mark.integration  # time passes
+@pytest.mark.parametrize(("headers", "backends"), [({}, 1), ({"Retry-After": "0.5"}, 3)])
+def test_a_service_of_six_requests_a_second_answers_all(
+    headers: dict[str, str], backends: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "time", time)  # time passes
+    lock, taken, refused = threading.Lock(), list[float](), list[float]()
+
+    def limited(exchange: Exchange) -> None:
+        now = time.monotonic()
+        with lock:
+            is_full = sum(now - each < 1 for each in taken) >= 6
+            (refused if is_full else taken).append(now)
+        if is_full:
+            exchange.send_json(error("Rate limit reached"), 429, headers)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    with serve(fault=limited) as server, ThreadPoolExecutor(14) as pool:
+        made = [OpenAIBackend(server.url, timeout=30) for _ in range(backends)]
+
+        def one(number: int) -> Any:
+            return made[number % backends].reply(ask(), Sampling()).text
+
+        assert list(pool.map(one, range(14))) == [ANSWER] * 14
+    assert len(refused) < 40

@@ -1,23 +1,17 @@
 """The check that a server read the whole conversation."""
 
-import json
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from PIL import Image
-from support.faults import body
-from support.servers import Fault, serve
+from support.servers import serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import EngineError
-from virc.families import registry as families
-from virc.reasoning.session import Ask, Reply, Session
-from virc.tools.registry import known
+from virc.reasoning.session import Ask, Reply
 
 GREEDY = Sampling()
 Count = Callable[[Ask], int]
@@ -52,23 +46,6 @@ def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int,
     converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))
 
 
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("told", [1, 60])
-def test_a_count_that_no_prompt_can_have_is_of_something_else(told: int, native: bool) -> None:
-    protocol = families.protocol(families.get("qwen3-vl"), native=native)
-    session = Session(protocol, "What does it say?", [Image.new("RGB", (640, 480))], tools=known())
-    with serve([ANSWER], owned_by="", fault=counted(told)) as server:
-        first = session.next()
-        assert isinstance(first, Ask)
-        assert OpenAIBackend(server.url).reply(first, GREEDY).text == ANSWER
-
-
-def counted(told: int) -> Fault:
-    """A whole completion with this count of its prompt."""
-    choice = {"index": 0, "message": {"content": ANSWER}, "finish_reason": "stop"}
-    return body(json.dumps({"choices": [choice], "usage": {"prompt_tokens": told}}).encode())
-
-
 def test_a_first_prompt_whose_image_was_dropped_is_an_engine_error() -> None:
     first = ask(size=(560, 560))
     read = honest(28)(first)
@@ -90,17 +67,6 @@ def test_a_context_that_is_full_and_slides_is_found_within_a_few_turns() -> None
         converse(PromptCounts(images=True), lambda step: min(honest(28)(step), 1000), ask(size=(448, 336)))
 
 
-def test_conversations_do_not_mix_though_they_run_at_once() -> None:
-    counts = PromptCounts(images=True)
-
-    def run(number: int) -> None:
-        size = (28 * (1 + number % 40), 280)
-        converse(counts, honest(28), ask(f"question {number} " * (number % 7 + 1), size))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(run, range(100)))
-
-
 def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
     with serve([LOOK, ANSWER], keep=1, owned_by="organization_owner") as server:
         backend = OpenAIBackend(server.url)
@@ -110,29 +76,3 @@ def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> N
             backend.reply(further(first, said), GREEDY)
     assert "num_ctx" in str(raised.value.hint)
     assert "--max-model-len" in str(raised.value.hint)
-
-
-def test_a_model_that_has_phrases_as_tokens_is_not_accused() -> None:
-    """As `tiny`, behind a real MLX-VLM: 111 tokens for a picture of 252 x 252 px and 122 words."""
-    counts, first = PromptCounts(images=True), ask("one two " * 58, (252, 252))
-    counts.check(first, Reply(LOOK, prompt_tokens=111), "it")
-    with pytest.raises(EngineError):
-        counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=60), "it")
-
-
-@pytest.mark.parametrize(("owner", "counted"), [("vllm", False), ("", True)])
-def test_servers_that_refuse_what_is_too_long_are_not_counted(owner: str, counted: bool) -> None:
-    """All four give the same counts, of the last message alone."""
-    with serve([LOOK, ANSWER], keep=1, owned_by=owner) as server:
-        backend, first = OpenAIBackend(server.url), ask(size=(560, 560))
-        replies = [backend.reply(first, GREEDY)]
-        second = further(first, replies[0].text)
-        if counted:
-            with pytest.raises(EngineError, match="dropped part"):
-                backend.reply(second, GREEDY)
-        else:
-            replies.append(backend.reply(second, GREEDY))
-            first_tokens, second_tokens = (reply.prompt_tokens or 0 for reply in replies)
-            assert replies[1].text == ANSWER
-            assert 0 < second_tokens < first_tokens  # which it would be accused of
-        assert len(server.chats()) == 2

@@ -1,4 +1,4 @@
-"""What is made of the pieces of a reply, however a server cuts and counts them."""
+"""What is made of the pieces of a reply, and of its counts, however a server cuts them."""
 
 import json
 from typing import Any
@@ -7,6 +7,8 @@ import pytest
 
 from virc.backends.openai.body import WireError
 from virc.backends.openai.received.reading import read_reply
+from virc.backends.openai.received.texts import Text
+from virc.backends.openai.received.usage import Usage, usage
 
 
 def delta(finish: Any = None, index: Any = 0, **fields: Any) -> dict[str, Any]:
@@ -111,16 +113,6 @@ def test_a_chunk_without_choices_may_say_nothing(chunk: dict[str, Any]) -> None:
     assert read_reply([events(delta(content="42"), chunk, delta("stop"), chunk)], 1000).text == "42"
 
 
-@pytest.mark.parametrize("field", ["reasoning_content"])
-@pytest.mark.parametrize("text", ["😀"])
-@pytest.mark.parametrize("cut", [1, -1])
-def test_a_character_may_be_cut_between_two_chunks(field: str, text: str, cut: int) -> None:
-    parts = text.encode()[:cut], text.encode()[cut:]
-    pieces = [b'data: {"choices": [{"delta": {"%s": "%s"}}]}\n\n' % (field.encode(), part) for part in parts]
-    reply = read_reply([*pieces, events(delta("stop", content="!"))], 1000)
-    assert f"{reply.thought or ''}{reply.text}" == f"{text}!"
-
-
 WORDS = "A long answer of many words."
 PARTS = [delta(content="A long "), delta(content="answer of "), delta(content="many words.")]
 
@@ -137,14 +129,6 @@ PARTS = [delta(content="A long "), delta(content="answer of "), delta(content="m
 def test_what_is_shown_is_the_text_once(chunks: list[Any]) -> None:
     shown: list[str] = []
     assert read_reply([events(*chunks)], 1000, shown.append).text == "".join(shown) == WORDS
-
-
-@pytest.mark.parametrize("end", ["\r\n\r\n", "\r\r"])
-@pytest.mark.parametrize("size", [1, 7])
-def test_lines_end_in_any_way_wherever_they_are_cut(end: str, size: int) -> None:
-    body = events(delta(content="4"), delta(content="2"), delta("stop"), end=end)
-    pieces = [body[start : start + size] for start in range(0, len(body), size)]
-    assert read_reply(pieces, 1000).text == "42"
 
 
 TOP = [{"token": "Yes", "logprob": -0.25, "bytes": [89]}, {"token": " No", "logprob": -1.5, "bytes": None}]
@@ -212,3 +196,35 @@ def test_thoughts_of_two_kinds_are_both_kept_and_a_reply_is_no_longer_than_allow
     assert (reply.thought, reply.text) == ("A. B.", "42")
     with pytest.raises(WireError, match=f"sent over {2 + len(said)} characters"):
         read_reply(body, 2 + len(said))
+
+
+SHORT, LONG = "012345678901234", "0123456789012345"  # 15 and 16 characters: too few, and enough, to be sure
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said", "whole", "doubtful"),
+    [
+        (["4", "42"], ["4", "2"], "42", True),
+        (["4", "42", "427"], ["4", "2", "7"], "427", False),
+        (["4", "42", "7"], ["4", "2", "7"], "4427", False),
+        (["4", "4"], ["4", "4"], "44", True),
+        ([LONG, f"{LONG}g"], [LONG, "g"], f"{LONG}g", False),
+        ([SHORT, f"{SHORT}g", "h"], [SHORT, "g", "h"], f"{SHORT}{SHORT}gh", False),
+        (["ha", "ha", "haha"], ["ha", "ha", ""], "haha", True),
+    ],
+)
+def test_a_piece_goes_on_or_says_all_again(pieces: list[str], said: list[str], whole: str, doubtful: bool) -> None:
+    text, never = Text(), Text(may_repeat=False)
+    assert [text.add(piece) for piece in pieces] == said
+    assert (text.whole, text.is_doubtful) == (whole, doubtful)
+    assert [never.add(piece) for piece in pieces] == pieces
+    assert (never.whole, never.is_doubtful, never.size) == ("".join(pieces), False, sum(map(len, pieces)))
+
+
+def test_what_came_from_a_cache_is_counted_once() -> None:
+    kinds = {"cache_read_input_tokens": 80, "cached_tokens": 70, "cache_creation_input_tokens": 5}
+    assert usage({"input_tokens": 9, **kinds}, Usage()) == Usage(9, None, 85)
+    assert usage({"input_tokens": 9, "input_tokens_details": kinds}, Usage()) == Usage(9, None, 85)
+    assert usage([9], Usage(3, 4, 5)) == Usage(3, 4, 5)
+    counted = [(None, 0), (None, 80), (20, 80), (79, 80), (80, 80), (81, 80), (20, 0)]
+    assert [Usage(read, None, cached).prompt for read, cached in counted] == [None, 80, 100, 159, 80, 81, 20]

@@ -1,22 +1,19 @@
-"""Requests are sent from pieces: each picture as it was encoded once, in its own format."""
+"""Requests are sent from pieces: each picture as it was encoded once; a server that keeps pictures gets their ids."""
 
 import io
-from typing import Any
 
 import pytest
-from asks import ANSWER
+from asks import ANSWER, LOOK, ask, further
 from PIL import Image
 from support.faults import status
-from support.servers import Body, image_bytes, images_of, serve
+from support.servers import Body, Server, image_bytes, images_of, serve
 from support.solving import answer, call
 
 from virc.backends.interface import Sampling
-from virc.backends.openai import request
 from virc.backends.openai.backend import OpenAIBackend
-from virc.reasoning.bodies import Called as Written
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Ask, Called, Message
+from virc.reasoning.session import Ask, Message
 from virc.solving.one import SolveConfig, solve
 
 GREEDY = Sampling()
@@ -67,45 +64,59 @@ def test_a_picture_that_is_shown_as_it_is_is_sent_as_its_own_file(kind: str, own
     assert [shown.encodings for shown in attempt.images] == [0, 1, 1]
 
 
-CALL = Written("crop_image", {"a": 1})
-OWN_CALL = {"id": "own-1", "type": "function", "function": {"name": "crop", "arguments": '{"a":1}'}, "x": {"signed": 1}}
+GREEDY = Sampling()
 
 
-def called(*results: str, calls: tuple[Written, ...] = (CALL,), message: dict[str, Any] | None = None) -> list[Any]:
-    """What a server is sent of a turn of its model that called tools."""
-    turn = Called("Well.", calls, results, message)
-    return list(request._calling(3, turn))
+FIRST = ask()
 
 
-def test_a_call_that_a_server_made_goes_back_as_it_was() -> None:
-    message = {"role": "assistant", "content": None, "reasoning": "I look.", "tool_calls": [OWN_CALL]}
-    turn, result = called("Image 1.", message=message)
-    assert turn == message
-    assert result == {"role": "tool", "tool_call_id": "own-1", "content": "Image 1."}
+SECOND = further(FIRST, LOOK)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sent"), [('{"a":1}', '{"a":1}'), ('{"a":1', '{"a": 1}'), ("[1]", '{"a": 1}'), ("", '{"a": 1}')]
-)
-def test_arguments_that_were_mended_go_back_mended(arguments: str, sent: str) -> None:
-    own = {**OWN_CALL, "function": {"name": "crop", "arguments": arguments}}
-    turn, _ = called("Image 1.", message={"content": "", "tool_calls": [own]})
-    assert turn["tool_calls"] == [{**own, "function": {"name": "crop", "arguments": sent}}]
+def sent(server: Server) -> list[list[bool]]:
+    """Of every request so far, whether each image came with its data."""
+    return [[bool(image["image_url"]) for image in images_of(body)] for body in server.chats()]
 
 
-def test_calls_without_ids_get_some_of_nine_letters_and_digits() -> None:
-    """As Mistral's API wants them; each result names its own."""
-    turn, first, second = called("", "No.", calls=(CALL, CALL))
-    ids = [each["id"] for each in turn["tool_calls"]]
-    assert [each["tool_call_id"] for each in (first, second)] == ids
-    later = [each["id"] for each in next(request._calling(4, Called("", (CALL, CALL), ("", ""))))["tool_calls"]]
-    assert len({*ids, *later}) == 4
-    assert all(len(each) == 9 and each.isalnum() for each in ids)
-    assert [first["content"], second["content"]] == [request.RESULT, "No."]  # servers refuse an empty one
-    assert turn["content"] == "Well."
+def test_an_image_is_sent_once_and_named_by_its_id_from_then_on() -> None:
+    with serve([LOOK, ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(2):
+            assert backend.reply(FIRST, GREEDY).text == LOOK
+            assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert sent(server) == [[True], [False, True], [False], [False, False]]
+        ids = [[image["uuid"] for image in images_of(body)] for body in server.chats()]
+    assert ids[1] == ids[3]
+    assert len(set(ids[1])) == 2
+    assert [shown.encodings for shown in SECOND.images] == [1, 1]
 
 
-def test_calls_that_were_not_carried_out_do_not_go_back() -> None:
-    message = {"content": "", "tool_calls": [OWN_CALL, {**OWN_CALL, "id": "own-2"}]}
-    turn, result = called("Image 1.", message=message)
-    assert [each["id"] for each in turn["tool_calls"]] == [result["tool_call_id"]] == ["own-1"]
+def test_two_clients_name_one_image_differently_so_that_none_can_guess_the_others_ids() -> None:
+    with serve([ANSWER], kept={}) as server:
+        for _ in range(2):
+            OpenAIBackend(server.url).reply(FIRST, GREEDY)
+        assert sent(server) == [[True], [True]]
+        assert server.script.kept is not None
+        assert len(server.script.kept) == 2
+        assert not any(FIRST.images[0].digest.hex()[:16] in id for id in server.script.kept)
+
+
+@pytest.mark.parametrize("extra", [{}, {"virc_image_ids": "yes"}])
+def test_other_servers_get_no_ids(extra: dict[str, object]) -> None:
+    with serve([LOOK, ANSWER], extra=extra) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        backend.reply(SECOND, GREEDY)
+        assert sent(server) == [[True], [True, True]]
+        assert not any("uuid" in image for body in server.chats() for image in images_of(body))
+
+
+def test_what_the_server_has_lost_is_sent_again_at_once() -> None:
+    with serve([LOOK, ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        assert server.script.kept is not None
+        server.script.kept.clear()
+        assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert sent(server) == [[True], [False, True], [True, True], [False, False]]

@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from virc.backends.interface import Sampling
-from virc.backends.sampling import Stopping, Text, penalised, pick, seeded
+from virc.backends.sampling import Text, penalised, pick, seeded
 
 if TYPE_CHECKING:
     import torch
@@ -59,16 +59,6 @@ def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
     assert seeded(None).initial_seed() != seeded(None).initial_seed()
 
 
-def test_ids_that_were_seen_become_less_likely_each_once() -> None:
-    values = logits()
-    found = penalised(values, [1, 1, 2], 2.0)
-    assert found.tolist() == [0.5, 1.0, -2.0, 1.5, float("-inf")]
-    assert values.tolist() == VALUES
-    assert penalised(values, [0, 1, 2], 1.0) is values
-    assert penalised(values, [4], 2.0).tolist() == VALUES
-    assert penalised(values.to("meta"), [1, 2], 2.0).device.type == "meta"  # on a GPU all indexes have to be there
-
-
 @pytest.mark.parametrize("penalty", [1.05, 0.5])
 def test_the_penalty_is_that_of_transformers(penalty: float) -> None:
     import torch
@@ -80,38 +70,6 @@ def test_the_penalty_is_that_of_transformers(penalty: float) -> None:
         ids = torch.randint(0, 300, (150,), generator=generator)
         expected = RepetitionPenaltyLogitsProcessor(penalty)(ids[None], scores[None].clone())[0]
         assert torch.equal(penalised(scores, ids.tolist(), penalty), expected)
-
-
-def stopped_after(words: Any, said: str, *stop: str) -> str | None:
-    """What was said when a text that ends a reply had come; None where none came."""
-    text = Text(words, stop=stop)
-    for token in words.encode(said, add_special_tokens=False):
-        text.add(token)
-        if text.stopped:
-            return text.finish()
-    return None
-
-
-def test_a_text_that_ends_a_reply_is_seen_as_soon_as_it_stands_there(words: Any) -> None:
-    said = 'a ] } {"bbox_2d": [1, 2]}, and "数]}" again'
-    whole = stopped_after(words, said, "</answer>", "]}")
-    assert whole is not None
-    assert whole.startswith('a ] } {"bbox_2d": [1, 2]}')
-    assert "数" not in whole
-    assert stopped_after(words, said, "</answer>") is None
-    assert stopped_after(words, said) is None
-
-
-def test_each_of_several_stops_is_seen_in_pieces() -> None:
-    for stop in ("]}", "</answer>"):
-        passed = Stopping(("]}", "</answer>"))
-        for piece in f"so {stop}":
-            assert not passed.stopped
-            passed.add(piece)
-        assert passed.stopped
-        for piece in (" and more", " that was on its way"):
-            passed.add(piece)
-            assert passed.stopped
 
 
 def spoken(words: Any, ids: list[int]) -> tuple[list[str], str]:

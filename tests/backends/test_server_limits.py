@@ -1,18 +1,25 @@
-"""Limits of tokens as the server counts them, the model that is meant, and another server at the same address."""
+"""Limits of tokens and bytes that servers name, and what is not trusted to another server at the same address."""
 
+import io
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from asks import ANSWER, ask
-from support.faults import body, status
-from support.servers import CHAT, MODEL, Exchange, Fault, Server, error, serve
+from PIL import Image
+from support.faults import body
+from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import refusals
 from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.refusals import RefusedError
+from virc.backends.openai.request import completion
 from virc.core.errors import ConfigError, NetworkError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message
 
 
 def counted(text: str, finish: str, prompt: int, completion: int) -> Fault:
@@ -51,70 +58,6 @@ def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
     assert draw(counted(text, "stop", 400, completion), most).finish == finish
 
 
-@pytest.mark.parametrize(
-    ("said", "limits"),
-    [
-        (
-            "it has a maxOutputTokens value of {n} but the supported range is from 1 (inclusive) to 1501 (exclusive)",
-            [1500],
-        ),
-        ("max_tokens: {n} > 500, which is the maximum", [500]),
-        ("Error code: 400 - the limit of output tokens is 1,200", [1200]),
-        ("invalid params, tokens_to_generate too large", [1024, 512, 256]),
-        (
-            "`inputs` tokens + `max_new_tokens` must be <= 3000. Given: 1700 `inputs` tokens and {n} `max_new_tokens`",
-            [1300],
-        ),
-        ("an image of {n} px is too large", []),
-        ("This model's maximum context length is 100 tokens, and max_tokens is {n}", []),
-    ],
-)
-def test_a_limit_of_output_is_lowered_whatever_the_words(said: str, limits: list[int]) -> None:
-    """The first of them that the server takes stays; three are tried at most."""
-    most, sent = (limits or [0])[-1], list[int]()
-
-    def limited(exchange: Exchange) -> None:
-        sent.append(asked := (exchange.body or {})["max_tokens"])
-        if asked > most:
-            exchange.send_json(error(said.format(n=asked)), 400)
-        else:
-            exchange.send_events(ANSWER, None)
-
-    with serve(fault=limited) as server:
-        backend = OpenAIBackend(server.url)
-        if not limits:
-            with pytest.raises(ConfigError):
-                backend.reply(ask(), Sampling(max_tokens=2048))
-        else:
-            assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
-            if len(limits) > 1:  # what was guessed is not guessed again
-                assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
-                assert sent.pop() == most
-    assert sent == [2048, *limits]
-
-
-@pytest.mark.parametrize(
-    ("said", "limits"),
-    [("max_tokens is too large", [1024, 512]), ("max_tokens: 2048 > 600, which is the maximum", [600])],
-)
-def test_requests_under_way_together_all_learn_the_limit_of_output(said: str, limits: list[int]) -> None:
-    together = threading.Barrier(4)
-
-    def limited(exchange: Exchange) -> None:
-        together.wait(20)
-        if (exchange.body or {})["max_tokens"] > 600:
-            exchange.send_json(error(said), 400)
-        else:
-            exchange.send_events(ANSWER, None)
-
-    with serve(fault=limited) as server, ThreadPoolExecutor(4) as pool:
-        backend = OpenAIBackend(server.url)
-        replies = pool.map(lambda _: backend.reply(ask(), Sampling(max_tokens=2048)), range(4))
-        assert [reply.text for reply in replies] == [ANSWER] * 4
-        sent = [chat["max_tokens"] for chat in server.chats()]
-        assert sent == [each for each in (2048, *limits) for _ in range(4)]
-
-
 def gone(exchange: Exchange) -> None:
     exchange.hang_up()
 
@@ -122,59 +65,6 @@ def gone(exchange: Exchange) -> None:
 def at_the_same_port(before: Server, **options: Any) -> Any:
     before.die()
     return serve([ANSWER], port=before.server_address[1], **options)
-
-
-def test_what_one_server_refused_is_sent_to_the_next() -> None:
-    refusing = status(400, "Unsupported parameter: 'seed' is not supported with this model.")
-    sampling = Sampling(seed=5)
-    with serve([ANSWER], fault=refusing, times=1) as server:
-        backend = OpenAIBackend(server.url, max_retries=0)
-        for _ in range(2):
-            backend.reply(ask(), sampling)
-        assert ["seed" in chat for chat in server.chats()] == [True, False, False]
-        server.script.fault, server.takes_fault = gone, lambda path: path == CHAT  # type: ignore[method-assign]
-        with pytest.raises(NetworkError):
-            backend.reply(ask(), sampling)
-        with at_the_same_port(server) as other:
-            backend.reply(ask(), sampling)
-            assert "seed" in other.chats()[-1]
-
-
-@pytest.mark.parametrize(
-    ("lists", "answers", "looks"),
-    [
-        (["nginx"], ["uvicorn"], 1),
-        (["cloudflare", ""], [""], 1),
-        (["nginx"], ["uvicorn", "uvicorn", "llama.cpp"], 2),
-        (["nginx", "llama.cpp"], ["nginx", "nginx", "llama.cpp"], 2),
-    ],
-)
-def test_a_gateway_that_names_another_server_at_each_path_is_one(
-    lists: list[str], answers: list[str], looks: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ports = set[int]()
-
-    def name(exchange: Exchange) -> str:
-        ports.add(exchange.client_address[1])
-        asked = sum(each.path == exchange.path for each in exchange.server.requests)
-        names = answers if exchange.path == CHAT else lists
-        return names[min(asked, len(names)) - 1]
-
-    def refusing(exchange: Exchange) -> None:
-        if "seed" in (body := exchange.body or {}):
-            exchange.send_json(error("Unsupported parameter: 'seed' is not supported with this model."), 400)
-        else:
-            exchange.complete(body)
-
-    monkeypatch.setattr(Exchange, "version_string", name)
-    with serve([ANSWER], fault=refusing, usage=False) as server:
-        backend = OpenAIBackend(server.url)
-        for _ in range(4):
-            backend.reply(ask(), Sampling(seed=5))
-        looked = len(server.requests) - len(server.chats())
-        # After five idle seconds the connection is another: it is looked at, and once more where the name is another.
-        assert looks <= looked <= looks + 2 * (len(ports) - 1)
-        assert 4 + looks <= len(server.chats()) <= 4 + looked
 
 
 @pytest.mark.parametrize(
@@ -205,16 +95,120 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
                 assert backend.reply(ask(), Sampling()).text == ANSWER
 
 
+def refused(said: str, parameter: str | None = None) -> RefusedError:
+    return RefusedError("refused", None, said, parameter)
+
+
 @pytest.mark.parametrize(
-    "published",
+    ("most", "said", "shortened", "lowered"),
     [
-        {"factor": 28, "min_pixels": 9000, "max_pixels": 8000},
-        {"factor": 7}, {"factor": "x"},
+        (1000, "max_tokens must be at most 128", 128, 128),
+        (1000, "max_tokens must be at most 127", None, 500),  # hardly any room
+        (1000, "max_tokens has to be less than 500", None, 499),
+        (256, "max_tokens is too large", None, 128),
+        (1000, "max_tokens: of 300 and 1,200 and 700 none", None, 700),
+        (1000, "maximum context length is 2000 tokens, and 1872 in the messages", 128, None),
+        (1000, "maximum context length is 2000 tokens, and 1873 in the messages", None, None),
     ],
-)  # fmt: skip
-def test_sizes_of_pictures_that_cannot_be_are_refused(published: object) -> None:
-    with (
-        serve([ANSWER], extra={"virc_grid": published}) as server,
-        pytest.raises(ConfigError, match="publishes image sizes that make no sense"),
+)
+def test_how_many_tokens_a_refusal_leaves(most: int, said: str, shortened: int | None, lowered: int | None) -> None:
+    assert refusals.shortened(most, refused(said)) == shortened
+    assert refusals.lowered(most, refused(said)) == lowered
+
+
+USUAL = {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}
+
+
+def test_a_request_says_what_the_reply_is_to_be() -> None:
+    schema, tool = {"type": "object"}, {"type": "function", "function": {"name": "look"}}
+    first = ask()
+    begun = (*first.messages, Message("assistant", "I see:", inserted="inline"))
+    for asked, more in (
+        (msgspec.structs.replace(first, schemas=(tool,)), {"tools": [tool]}),
+        (
+            msgspec.structs.replace(first, json_schema=schema),
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}},
+        ),
+        (
+            msgspec.structs.replace(first, messages=begun),
+            {"continue_final_message": True, "add_generation_prompt": False},
+        ),
     ):
-        OpenAIBackend(server.url)
+        made = completion(asked, Sampling(), "m", lambda shown: shown)
+        assert {name: made[name] for name in made if name not in USUAL} == more
+
+
+SIZE = (560, 420)
+
+
+def noisy(count: int = 1, size: tuple[int, int] = SIZE) -> Ask:
+    """Pictures that compress badly: some 300 KB each as base64 of a PNG."""
+    images = tuple(Shown(Image.effect_noise(size, 40 + at).convert("RGB")) for at in range(count))
+    return Ask((Message("user", "What is this?", tuple(range(count))),), images)
+
+
+def urls(body: Body) -> list[int]:
+    return [len(image["image_url"]["url"]) for image in images_of(body)]
+
+
+def limited(most: int, said: str, total: bool = False, status: int = 400) -> Callable[[Exchange], None]:
+    """A server that refuses pictures, or all of them together, over `most` bytes."""
+
+    def answer(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        sizes = urls(exchange.body)
+        if (sum(sizes) if total else max(sizes)) > most:
+            exchange.send_json(error(said), status)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    return answer
+
+
+def shown(server: Server) -> list[tuple[int, int]]:
+    """The sizes in pixels of the pictures of the last request."""
+    return [Image.open(io.BytesIO(image_bytes(image))).size for image in images_of(server.chats()[-1])]
+
+
+@pytest.mark.parametrize(
+    ("most", "said", "status"),
+    [
+        (200_000, "image exceeds 0.2 MB maximum: 640000 bytes > 200000 bytes", 400),
+        (153_600, "Image too large: maximum is 150 KiB", 413),
+    ],
+)
+def test_a_picture_over_the_limit_is_sent_in_fewer_bytes(most: int, said: str, status: int) -> None:
+    with serve(fault=limited(most, said, status=status)) as server:
+        backend = OpenAIBackend(server.url)
+        assert backend.reply(noisy(), Sampling()).text == ANSWER
+        assert len(server.chats()) == 2
+        assert shown(server) == [SIZE]
+        assert backend.reply(noisy(), Sampling()).text == ANSWER
+        assert len(server.chats()) == 3  # the limit is known from then on
+
+
+def test_a_limit_of_a_request_is_shared_by_its_pictures() -> None:
+    said = "Request payload size exceeds the limit: 400000 bytes."
+    with serve(fault=limited(400_000, said, total=True)) as server:
+        assert OpenAIBackend(server.url).reply(noisy(3), Sampling()).text == ANSWER
+        assert shown(server) == [SIZE] * 3
+
+
+def test_a_picture_is_scaled_down_where_its_size_may_change() -> None:
+    fault = limited(12_000, "image exceeds 12 KB")
+    with serve(fault=fault) as server:
+        assert OpenAIBackend(server.url).reply(noisy(), Sampling()).text == ANSWER
+        assert shown(server)[0] < SIZE
+    with serve(fault=fault) as server:
+        backend = OpenAIBackend(server.url)
+        backend.needs_sizes = True
+        with pytest.raises(ConfigError, match="takes no images of this size") as raised:
+            backend.reply(noisy(), Sampling())
+        assert raised.value.hint == f"send smaller images: --max-pixels {SIZE[0] * SIZE[1] // 2}"
+
+
+def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
+    with serve(fault=lambda exchange: exchange.send_json(error("image exceeds 200000 bytes"), 413)) as server:
+        with pytest.raises(ConfigError, match="takes no images of this size"):
+            OpenAIBackend(server.url).reply(noisy(), Sampling())
+        assert len(server.chats()) <= 3

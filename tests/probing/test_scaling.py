@@ -5,10 +5,8 @@ from itertools import product
 import pytest
 
 from virc.families import registry as families
-from virc.families.registry import Family
-from virc.probing.scaling import Counts, Shrunk, scaling
+from virc.probing.scaling import Counts, scaling
 
-QWEN = families.get("qwen3-vl")  # a token is 32 x 32 px: 2240 x 1120 px are 2,450 of them, 288 x 288 px are 81
 HIDDEN, MARKS, PICTURES = 10, 2, 17
 
 
@@ -16,22 +14,6 @@ def counted(large: int, small: int) -> Counts:
     """The counts of a server that sees so many tokens of a picture, beside its own and the marks around each."""
     one = HIDDEN + MARKS
     return Counts(one + large, one + small, HIDDEN + PICTURES * (small + MARKS), PICTURES)
-
-
-@pytest.mark.parametrize(
-    ("family", "counts", "expected"),
-    [
-        (QWEN, counted(2450, 81), Shrunk("none")),
-        (QWEN, counted(512, 81), Shrunk("down", 1024)),  # 1024 x 512 px
-        (QWEN, counted(1024, 1024), Shrunk("fixed", sure=False)),
-        (None, counted(128, 100), Shrunk("down", 448)),  # on a grid of 28 px
-        (None, counted(133, 100), Shrunk()),  # as no picture of these proportions takes on any grid
-    ],
-)
-def test_large_pictures_are_seen_as_they_are_or_smaller_or_all_alike(
-    family: Family | None, counts: Counts, expected: Shrunk
-) -> None:
-    assert scaling(family, counts) == expected
 
 
 def sent(longest: int, factor: int, hidden: int, marks: int, counted: str, least: int = 0) -> Counts:
@@ -59,11 +41,3 @@ def test_the_side_of_a_scaled_picture_is_found_whatever_a_server_adds(
         expected = ("none", None) if side == 2240 else ("down", side)
         assert (found.kind, found.longest) == (expected if by_area else (None, None)), (hidden, marks, side)
         assert found.sure
-
-
-@pytest.mark.parametrize("counted", ["", "several"])
-def test_a_side_is_not_called_sure_where_what_a_server_adds_can_be_half_of_it(counted: str) -> None:
-    for (hidden, marks), side in product(SERVERS, (448, *SIDES)):
-        found = scaling(QWEN, sent(side, 32, hidden, marks, counted))
-        right = ("none", None) if side == 2240 else ("down", side)
-        assert (found.kind, found.longest) == right or not found.sure, (hidden, marks, side)

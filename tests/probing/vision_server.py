@@ -40,7 +40,6 @@ class Eyes:
         factor: px of a side that one token stands for, of a model that counts by area.
         least, most: px of the smallest and largest picture on the grid.
         fixed: (width, height) in px to which every picture is brought.
-        tiles: of 448 px at most, beside the whole (InternVL).
         budget: tokens that every picture is brought to, whatever its size (Gemma 4).
     """
 
@@ -49,7 +48,6 @@ class Eyes:
     least: int = 3136
     most: int = 12_845_056
     fixed: Size | None = None
-    tiles: int | None = None
     budget: int | None = None
 
     def shown(self, size: Size) -> tuple[Size, int]:
@@ -60,8 +58,6 @@ class Eyes:
             width, height = max(1, round(width * ratio)), max(1, round(height * ratio))
         if self.fixed:
             return self.fixed, 256
-        if self.tiles:
-            return _tiled((width, height), self.tiles)
         if self.budget:
             side = self.factor
             ratio = math.sqrt(self.budget * side * side / (width * height))
@@ -82,22 +78,9 @@ class Eyes:
         return (wide, high), wide * high // side**2
 
 
-def _tiled(size: Size, most: int) -> tuple[Size, int]:
-    """The tiles whose proportions are nearest, the more of them the larger the picture; and one of the whole."""
-    width, height = size
-    grids = [(c, r) for c in range(1, most + 1) for r in range(1, most + 1) if c * r <= most]
-    best = min(grids, key=lambda grid: (abs(width / height - grid[0] / grid[1]), -grid[0] * grid[1]))
-    while best[0] % 2 == 0 and best[1] % 2 == 0 and width * height <= 0.5 * 448**2 * best[0] * best[1]:
-        best = best[0] // 2, best[1] // 2
-    if best[0] == best[1] and width * height <= 448**2:
-        best = (1, 1)
-    count = best[0] * best[1]
-    return (best[0] * 448, best[1] * 448), 256 * (count + (count > 1))
-
-
-Calls = Literal["hermes", "xml", "glm", "gemma", "parsed", "always", "native", "json", "marks", "words"]
+Calls = Literal["hermes", "xml", "glm", "gemma", "parsed", "always", "native", "json"]
 """How a call comes: as text of several forms; `parsed` taken out by the server where it was sent `tools`, `always` in
-any case; `native` only then made at all; `json` and `marks`: a box, and no call; `words`: nothing of the kind."""
+any case; `native` only then made at all; `json`: a box, and no call."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +95,7 @@ class Vision:
         calls, thoughts: how they come; `thoughts` is a field's name, `tags`, `end` (only its end mark) or "".
         usage: whether it counts; `wordy`: tokens of its text for one of ours; `hidden`: tokens that it adds itself.
         marks: tokens around each picture.
-        counts_kept, counts_pictures: whether it counts the text that it has kept of a request before, and pictures.
+        counts_kept: whether it counts the text that it has kept of a request before.
         pictures: most that it takes, and `says` of more.
         order: how the model gets them: `kept`, `last` (all on the last message), `reversed`, the `newest` alone.
         refuses: parameters, one an answer, as openai.com does.
@@ -138,7 +121,6 @@ class Vision:
     hidden: int = 0
     marks: int = 2
     counts_kept: bool = True
-    counts_pictures: bool = True
     pictures: int | None = None
     says: str = "At most {most} image(s) may be provided in one prompt."
     order: Literal["kept", "last", "reversed", "newest"] = "kept"
@@ -325,7 +307,7 @@ def _thinks(said: Body, thoughts: str) -> Body:
 def looks(body: Body, vision: Vision, rng: random.Random) -> Body:
     """The box around what is red, as this model and server tell it."""
     seen = found(_pictures(body)[-1], vision.eyes)
-    if seen is None or vision.calls == "words":
+    if seen is None:
         return {"content": "I see a picture, and nothing that I would look at closer."}
     size, corners = seen
     box = _written(_noisy(corners, size, vision.noise, rng), size, vision)
@@ -356,8 +338,6 @@ def looks(body: Body, vision: Vision, rng: random.Random) -> Body:
             text = f"<|tool_call>call:{name}{{{inner}}}<tool_call|>"
         case "json":
             text = f"```json\n{json.dumps([{'bbox_2d': box, 'label': 'red rectangle'}])}\n```"
-        case "marks":
-            text = f"<ref>red rectangle</ref><box>[{json.dumps(box)}]</box>"
         case _:
             text = f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
     return {"content": text}
@@ -478,8 +458,6 @@ def _counted(body: Body, vision: Vision) -> int:
     """Prompt tokens: of the text, of each message's frame, and of the pictures as seen."""
     texts = "\n".join(_texts(body)) + (json.dumps(body["tools"]) if body.get("tools") else "")
     text = round(len(_WORD.findall(texts)) * vision.wordy) + 5 * len(body["messages"]) + 3 + vision.hidden
-    if not vision.counts_pictures:
-        return text
     return text + sum(vision.eyes.shown(size)[1] + vision.marks for size in sizes(body))
 
 

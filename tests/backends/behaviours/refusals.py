@@ -4,16 +4,11 @@ import gzip
 
 from behaviours.rows import HTML, JSON, KEY, TEXT, Row, encoded, error, page
 
-CLOUDFLARE = page("Attention Required! | Cloudflare", "<h1>Sorry, you have been blocked</h1>")
 ZSCALER = page("Access Denied - Zscaler")
 
 
 def said(name: str, status: int, body: bytes, *words: str, code: int = 3, kind: str = JSON, **more: object) -> Row:
     return Row(name, body, None, code, words, status, kind, **more)  # type: ignore[arg-type]
-
-
-def _anthropic(kind: str, message: str) -> bytes:
-    return encoded({"type": "error", "request_id": "req_1", "error": {"type": kind, "message": message}})
 
 
 def accounts() -> list[Row]:
@@ -34,30 +29,7 @@ def accounts() -> list[Row]:
             used_up,
             chats=1,
         ),
-        said(
-            "arrears (DashScope)",
-            400,
-            error("Access denied, please make sure your account is in good standing.", code="Arrearage"),
-            used_up,
-        ),
         said("余额 (Chinese gateways)", 403, encoded({"error": {"message": "用户余额不足"}}), used_up),
-        said(
-            "quota (Gemini)",
-            429,
-            encoded(
-                [
-                    {
-                        "error": {
-                            "code": 429,
-                            "status": "RESOURCE_EXHAUSTED",
-                            "message": "You exceeded your current quota, please check your plan and billing details.",
-                        }
-                    }
-                ]
-            ),
-            used_up,
-            chats=1,
-        ),
         said(
             "rate limit (OpenAI)",
             429,
@@ -69,22 +41,6 @@ def accounts() -> list[Row]:
             code=6,
             chats=3,
         ),
-        said(
-            "quota per minute (Gemini)",
-            429,
-            encoded(
-                {
-                    "error": {
-                        "code": 429,
-                        "status": "RESOURCE_EXHAUSTED",
-                        "message": "You exceeded your current quota. Please retry in 12.5s.",
-                    }
-                }
-            ),
-            "too busy",
-            code=6,
-        ),
-        said("overloaded (Anthropic)", 529, _anthropic("overloaded_error", "Overloaded"), "too busy", code=6),
     ]
 
 
@@ -93,16 +49,8 @@ def ways() -> list[Row]:
     return [
         said("Cloudflare, in words", 403, b"error code: 1020", "firewall", "1020", kind=TEXT),
         said("corporate proxy", 403, ZSCALER, "proxy", "zscaler", "no_proxy", kind=HTML),
-        said("Squid", 403, b"ERR_ACCESS_DENIED", "proxy", kind=TEXT, headers={"X-Squid-Error": "ERR_ACCESS_DENIED 0"}),
         said("proxy that wants a login", 407, page("Proxy Authentication Required"), "proxy", "password", kind=HTML),
         said("nginx without that path", 404, page("404 Not Found"), "does not know", "(404)", kind=HTML),
-        said(
-            "Express without that path",
-            404,
-            page("Error", "<pre>Cannot POST /v1/chat/completions</pre>"),
-            "does not know",
-            kind=HTML,
-        ),
         said(
             "plain HTTP to a TLS port (nginx)",
             400,
@@ -112,25 +60,12 @@ def ways() -> list[Row]:
             kind=HTML,
         ),
         said("redirect", 308, b"", "redirects", "elsewhere", headers={"Location": "https://elsewhere.example/v1"}),
-        said(
-            "bad gateway (nginx)",
-            502,
-            page("502 Bad Gateway"),
-            "fails (502)",
-            "bad gateway",
-            code=6,
-            kind=HTML,
-            chats=3,
-        ),
-        said("Anthropic alone: no such path", 404, _anthropic("not_found_error", "Not Found"), "anthropic"),
-        said("Anthropic, wrong key", 401, _anthropic("authentication_error", "invalid x-api-key"), "key (401)"),
     ]
 
 
 def proxied() -> list[Row]:
     """Errors in other words."""
     return [
-        said("key of Gemini", 400, error("API key not valid. Please pass a valid API key."), "refuses the key"),
         said("no vision (OpenRouter)", 404, error("No endpoints found that support image input"), "vision model"),
         said(
             "packed error",
@@ -142,4 +77,27 @@ def proxied() -> list[Row]:
     ]
 
 
-ROWS = [*proxied(), *accounts(), *ways()]
+def models() -> list[Row]:
+    """Models that are not there, or not yet, and requests that they do not take."""
+    return [
+        said(
+            "no such model (OpenAI)",
+            404,
+            error("The model `m` does not exist or you do not have access to it."),
+            "does not serve",
+            "--model",
+        ),
+        said("loading (llama.cpp)", 503, error("Loading model", code=503), "still loading", code=6, chats=3),
+        said("413", 413, page("413 Request Entity Too Large"), "--max-pixels", "(413)", kind=HTML),
+        said("out of memory", 500, error("CUDA out of memory"), "out of memory", code=6, chats=3),
+        said(
+            "sees nothing (llama.cpp)",
+            500,
+            error("image input is not supported - hint: you may need to provide the mmproj"),
+            "vision model",
+            chats=1,
+        ),
+    ]
+
+
+ROWS = [*proxied(), *accounts(), *ways(), *models()]

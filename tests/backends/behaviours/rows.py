@@ -14,7 +14,6 @@ JSON, EVENTS, TEXT, HTML, NDJSON = (
     "application/x-ndjson",
 )
 DONE = b"data: [DONE]\n\n"
-COUNTS = {"prompt_tokens": 900, "completion_tokens": 3, "total_tokens": 903}
 
 
 KEY = "sk-virc-4f1d9c0e77"
