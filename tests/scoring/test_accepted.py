@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tables import each_case
 
 from virc.core.errors import DataError
 from virc.scoring import accepted, answers, score
@@ -15,7 +16,7 @@ PUBLISHED = json.loads((Path(__file__).parent / "published" / "accepted.json").r
 LENGTH = Key("5 cm", answers=("5 cm", "5", "five centimetres"))
 
 
-@pytest.mark.parametrize("name", ["anls", "vqa_accuracy"])
+@each_case("name", ["anls", "vqa_accuracy"])
 def test_values_are_those_of_the_published_scorer(name: str) -> None:
     metric = getattr(accepted, name)
     for said, right, value in PUBLISHED[name]["cases"]:
@@ -31,32 +32,14 @@ def test_answers_are_normalized_as_by_the_published_scorer() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("times", "value"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
-def test_vqa_accuracy_counts_people(times: int, value: float) -> None:
-    people = ["stop"] * times + ["other"] * (10 - times)
-    assert accepted.vqa_accuracy("Stop", people) == pytest.approx(value)
-
-
 def test_a_half_counts_in_anls() -> None:
     """The scorer of DocVQA drops what is under 0.5; the paper drops 0.5, too."""
     assert (accepted.anls("ac", ["ab"]), accepted.anls("abx", ["acy"])) == (0.5, 0.0)
     assert accepted.anls("", [""]) == 1.0
 
 
-@pytest.mark.parametrize(
-    ("said", "key", "value"),
-    [
-        ("ac", Key("ab", metric="anls"), 0.5),
-        ("yes", Key("no", answers=("no", "yes", "yes"), metric="vqa_accuracy"), 4 / 9),
-        ("ab", Key("ab"), None),
-    ],
-)
-def test_an_answer_is_measured_by_the_metric_of_its_row(said: str, key: Key, value: float | None) -> None:
-    assert accepted.measured(said, key) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("scored", [score.score, answers.score])
-@pytest.mark.parametrize(
+@each_case("scored", [score.score, answers.score])
+@each_case(
     ("said", "key", "right"),
     [
         ("5", LENGTH, True), ("five centimetres", LENGTH, True), ("5 cm", LENGTH, True), ("6", LENGTH, False),
@@ -69,7 +52,7 @@ def test_an_answer_is_right_where_it_matches_any(scored: Any, said: str, key: Ke
     assert scored(said, key) == Verdict(right, "rule")
 
 
-@pytest.mark.parametrize("scored", [score.score, answers.score])
+@each_case("scored", [score.score, answers.score])
 def test_algebra_is_asked_about_each_after_the_rules(scored: Any) -> None:
     asked: list[str] = []
 
@@ -85,11 +68,7 @@ def test_algebra_is_asked_about_each_after_the_rules(scored: Any) -> None:
     assert scored("3(x+1)", key, symbolic) == Verdict(False, "symbolic")
 
 
-def test_the_nearest_number_says_how_far_one_is_off() -> None:
-    assert score.relative_error("11", Key("5", answers=("5", "10"))) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "expected"),
     [
         ({"answer": "a", "answers": ["a", "b"]}, ("a", "b")),
@@ -104,7 +83,7 @@ def test_the_accepted_answers_of_a_row(fields: dict[str, Any], expected: tuple[s
     assert key_of(fields).accepted == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "reason"),
     [
         ({"answer": "['5 cm', '5']"}, "is the text of a list"), ({"answer": '["a"]'}, "is the text of a list"),
@@ -121,20 +100,42 @@ def test_answers_that_cannot_be_compared_are_refused(fields: dict[str, Any], rea
         assert '{"answers": ["5 cm", "5"]}' in (refused.value.hint or "")
 
 
-def test_refusing_is_right_where_it_is_accepted() -> None:
-    assert Key("12", answers=("12", "unreadable")).is_refusal
-    assert not Key("12", answers=("12", "13")).is_refusal
-
-
-@pytest.mark.parametrize("text", ["['a'" + " " * 20_000, "['" + "' " * 20_000, " " * 20_000 + "["])
+@each_case("text", ["['a'" + " " * 20_000, "['" + "' " * 20_000, " " * 20_000 + "["])
 def test_a_long_answer_is_read_at_once(text: str) -> None:
     began = time.process_time()
     assert key_of({"answer": text + "5"}).answer == text + "5"
     assert time.process_time() - began < 2
 
 
-@pytest.mark.parametrize("scored", [score.score, answers.score])
+@each_case("scored", [score.score, answers.score])
 def test_algebra_is_not_asked_about_choices(scored: Any) -> None:
     """An expression that equals a choice is not that choice: another one may equal it, too."""
     key = Key("2(x+1)", ("2x", "2(x+1)"))
     assert scored("2x+2", key, lambda *_: pytest.fail("algebra was asked")) == Verdict(False, "rule")
+
+
+@pytest.mark.parametrize(("times", "value"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
+def test_vqa_accuracy_counts_people(times: int, value: float) -> None:
+    people = ["stop"] * times + ["other"] * (10 - times)
+    assert accepted.vqa_accuracy("Stop", people) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "value"),
+    [
+        ("ac", Key("ab", metric="anls"), 0.5),
+        ("yes", Key("no", answers=("no", "yes", "yes"), metric="vqa_accuracy"), 4 / 9),
+        ("ab", Key("ab"), None),
+    ],
+)
+def test_an_answer_is_measured_by_the_metric_of_its_row(said: str, key: Key, value: float | None) -> None:
+    assert accepted.measured(said, key) == pytest.approx(value)
+
+
+def test_the_nearest_number_says_how_far_one_is_off() -> None:
+    assert score.relative_error("11", Key("5", answers=("5", "10"))) == pytest.approx(0.1)
+
+
+def test_refusing_is_right_where_it_is_accepted() -> None:
+    assert Key("12", answers=("12", "unreadable")).is_refusal
+    assert not Key("12", answers=("12", "13")).is_refusal

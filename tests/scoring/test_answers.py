@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scoring import answer_pairs as kept
 from scoring import test_rules as by_rule
 from scoring import test_score as by_score
+from support.tables import each_case
 
 from virc.scoring.answers import extract, same_answer, score
 from virc.scoring.score import Key, Verdict
@@ -66,7 +67,7 @@ def test_what_the_rules_of_rewards_know_is_kept() -> None:
     assert {*wrong, *said} <= MEANT_OTHERWISE
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "choices", "short"),
     [
         ("It is 73", (), "73"), ("So the answer is **73 degrees**.", (), "73 degrees"), ("73", (), "73"),
@@ -86,7 +87,7 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
     assert extract(reply, choices) == short
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("one", "other", "same"),
     [
         ("03/05/2021", "05/03/2021", False), ("03/05/2021", "2021-03-05", False), ("13/05/2021", "2021-05-13", True),
@@ -114,7 +115,7 @@ def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same
     assert (same_answer(one, other), same_answer(other, one)) == (same, same)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("answer", "key", "right"),
     [
         ("It is 3.14159", Key("3.14", decimals=2), True), ("about 190 cm", Key("2 m", tolerance=0.05), True),
@@ -130,7 +131,7 @@ def test_tolerance_is_of_the_right_number_in_its_unit(answer: str, key: Key, rig
     assert score(answer, key) == Verdict(right, "rule")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("answer", "reference", "asked"),
     [
         ("So it is $2(x+1)$.", "2x+2", ["2(x+1)"]),
@@ -146,6 +147,7 @@ def test_algebra_is_asked_about_formulas_alone(answer: str, reference: str, aske
     assert (questions, found) == (asked, Verdict(False, "symbolic" if asked else "rule"))
 
 
+@pytest.mark.integration
 def test_units_alone_load_pint() -> None:
     """In a process of its own: here it may be loaded."""
     program = """
@@ -189,13 +191,8 @@ def _read_long(part: str) -> None:
         same_answer(answer, "B", COLORS)
 
 
-@pytest.mark.parametrize("part", LONG[:2])
-def test_long_answers_are_read_in_little_time(part: str) -> None:
-    _read_long(part)
-
-
 @pytest.mark.integration
-@pytest.mark.parametrize("part", LONG[2:])
+@pytest.mark.parametrize("part", LONG)
 def test_all_long_answers_are_read_in_little_time(part: str) -> None:
     _read_long(part)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.scoring.box_sets import (
@@ -46,7 +47,7 @@ def test_matching_gains_the_most_together() -> None:
     assert [pair.overlap for pair in matched([HALF], [A], min_iou=0.5)] == [0.5]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("found", "right", "weights", "precision", "recall"),
     [
         ([A, B], [A, B], None, 1, 1),
@@ -65,13 +66,6 @@ def test_agreement(
 ) -> None:
     f1 = 2 * precision * recall / (precision + recall) if recall else 0
     assert agreement(found, right, weights) == pytest.approx((precision, recall, f1))
-
-
-def test_agreement_over_all_thresholds() -> None:
-    assert (THRESHOLDS[0], THRESHOLDS[-1], len(THRESHOLDS)) == (0.5, 0.95, 10)
-    assert mean_agreement([(0, 0, 10, 7)], [A]) == pytest.approx((0.5, 0.5, 0.5))  # at 0.5 to 0.7
-    assert mean_agreement([(0, 0, 10, 7), B], [A, B]) == pytest.approx((0.75, 0.75, 0.75))
-    assert mean_agreement([(0, 0, 10, 7)], [A], thresholds=[0.6, 0.8]) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_overlap_by_weights() -> None:
@@ -99,19 +93,6 @@ def test_matching_is_the_best_of_all_ways(found: list[Box], right: list[Box], le
     assert (len(pairs), sum(pair.overlap for pair in pairs)) == (number, pytest.approx(overlap))
 
 
-def test_mean_average_precision() -> None:
-    assert mean_average_precision({"cat": [A, B]}, {"cat": [A, B]}) == 1
-    assert mean_average_precision({"cat": [A]}, {"cat": [A], "dog": [B]}) == 0.5
-    assert mean_average_precision({"cat": [A]}, {"cat": [A, B]}) == pytest.approx(51 / 101)  # recalls 0 to 0.5
-    assert mean_average_precision({"cat": [C, A]}, {"cat": [A]}) == 0.5  # the surest is wrong
-    assert mean_average_precision({"cat": [A, C]}, {"cat": [A]}) == 1
-    assert mean_average_precision({"cat": [(0, 0, 10, 7)]}, {"cat": [A]}) == 0.5
-    assert mean_average_precision({}, {"cat": [A]}) == 0
-    assert mean_average_precision({"cat": [A], "dog": [B]}, {"cat": [A], "dog": []}) == 1
-    assert mean_average_precision({"cat": [A]}, {"cat": []}) == 0
-    assert mean_average_precision({}, {}) == 1
-
-
 def labelled(boxes: Iterable[tuple[str, Sequence[float]]]) -> Mapping[str, list[Box]]:
     found = defaultdict[str, list[Box]](list)
     for label, (left, top, right, bottom) in boxes:
@@ -126,10 +107,30 @@ def test_mean_average_precision_is_the_published_one() -> None:
         assert ours == pytest.approx(case["map"], abs=1e-9), case
 
 
-@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -2]])
+@each_case("weights", [[1], [1, 0], [1, -2]])
 def test_weights_are_over_nothing_and_as_many_as_boxes(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="2 boxes need as many weights over 0"):
         agreement([A], [A, B], weights)
+
+
+def test_agreement_over_all_thresholds() -> None:
+    assert (THRESHOLDS[0], THRESHOLDS[-1], len(THRESHOLDS)) == (0.5, 0.95, 10)
+    assert mean_agreement([(0, 0, 10, 7)], [A]) == pytest.approx((0.5, 0.5, 0.5))  # at 0.5 to 0.7
+    assert mean_agreement([(0, 0, 10, 7), B], [A, B]) == pytest.approx((0.75, 0.75, 0.75))
+    assert mean_agreement([(0, 0, 10, 7)], [A], thresholds=[0.6, 0.8]) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_mean_average_precision() -> None:
+    assert mean_average_precision({"cat": [A, B]}, {"cat": [A, B]}) == 1
+    assert mean_average_precision({"cat": [A]}, {"cat": [A], "dog": [B]}) == 0.5
+    assert mean_average_precision({"cat": [A]}, {"cat": [A, B]}) == pytest.approx(51 / 101)  # recalls 0 to 0.5
+    assert mean_average_precision({"cat": [C, A]}, {"cat": [A]}) == 0.5  # the surest is wrong
+    assert mean_average_precision({"cat": [A, C]}, {"cat": [A]}) == 1
+    assert mean_average_precision({"cat": [(0, 0, 10, 7)]}, {"cat": [A]}) == 0.5
+    assert mean_average_precision({}, {"cat": [A]}) == 0
+    assert mean_average_precision({"cat": [A], "dog": [B]}, {"cat": [A], "dog": []}) == 1
+    assert mean_average_precision({"cat": [A]}, {"cat": []}) == 0
+    assert mean_average_precision({}, {}) == 1
 
 
 def test_matching_without_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-import pytest
+from support.tables import each_case
 
 from virc.scoring.answers import choices_named, extract, is_unread, same_answer
 from virc.scoring.score import Key
@@ -38,7 +38,7 @@ NAMED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("named", "reason"), NAMED)
+@each_case(("named", "reason"), NAMED)
 def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: str) -> None:
     for answer, reference in (("B", "B"), ("(B)", "B"), ("**B**", "B"), ("27", "27")):
         reply = named.format(answer) + reason
@@ -50,7 +50,7 @@ def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: 
         assert not same_answer(reply, reference, COLORS), reply
 
 
-@pytest.mark.parametrize(
+@each_case(
     "items",
     [
         "truck, car and bus", "bus, car and truck", "dog, car, tree", "3, car 4", "auto, car a moto", "sun, see, moon",
@@ -68,7 +68,7 @@ def test_words_for_because_are_items_of_lists(items: str) -> None:
         assert not same_answer(reply, items.partition(",")[0]), reply
 
 
-@pytest.mark.parametrize(
+@each_case(
     "reply",
     [
         "Odpowiedź to nie B.", "Doğru cevap B değil.", "Đáp án không phải là B.", "Jawabannya bukan B.",
@@ -111,7 +111,7 @@ INSTEAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reply", INSTEAD)
+@each_case("reply", INSTEAD)
 def test_what_stands_in_the_place_of_a_denied_answer_is_the_answer(reply: str) -> None:
     assert [same_answer(reply, letter, COLORS) for letter in "BAC"] == [True, False, False]
     assert not same_answer(reply, "A")
@@ -133,7 +133,7 @@ REMARKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("remark", REMARKS)
+@each_case("remark", REMARKS)
 def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
     for between, reference in product((" ", "\n\n"), ("B", "27")):
         for reply in (f"The answer is {reference}.{between}{remark}", f"**Answer: {reference}**\n{remark}"):
@@ -142,7 +142,7 @@ def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
     assert not same_answer(f"The answer is A. {remark}", "B", COLORS)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "reference", "same"),
     [
         *((f"The answer is 5{how}.", "5", True) for how in (
@@ -204,7 +204,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reference", ["A, C", "AC", "A and C", "(C)(A)", "A C", "C; A", "green and red"])
+@each_case("reference", ["A, C", "AC", "A and C", "(C)(A)", "A C", "C; A", "green and red"])
 def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
     for choices in (COLORS, tuple(f"{letter}. {color}" for letter, color in zip("ABCD", COLORS, strict=True))):
         wrong = [reply for reply in BOTH if not same_answer(reply, reference, choices)]
@@ -215,7 +215,7 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
     assert not is_unread("A and D", Key(reference, COLORS))
 
 
-@pytest.mark.parametrize("accepted", [("a", "two tall trees"), ("two tall trees", "a")])
+@each_case("accepted", [("a", "two tall trees"), ("two tall trees", "a")])
 def test_a_text_as_short_as_any_accepted_answer_is_read(accepted: tuple[str, str]) -> None:
     key = Key(accepted[0], answers=accepted)
     assert not is_unread("a bus that drives past two cars", key)
@@ -226,7 +226,7 @@ def test_a_long_value_is_read() -> None:
     assert not is_unread("one hundred and twenty three thousand four hundred", Key("5"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("choices", "reply", "letter"),
     [
         *((("red", "green", "red and green"), reply, "C") for reply in (
@@ -257,7 +257,7 @@ def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, le
     assert [same_answer(reply, each, choices) for each in "ABCD"] == [each == letter for each in "ABCD"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("answer", "reference", "choices", "same"),
     [
         ("AC", "AC", ("AB", "AC", "BC"), True), ("CA", "AC", ("AB", "AC", "BC"), False),

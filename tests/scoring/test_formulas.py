@@ -1,6 +1,6 @@
 """What algebra is asked about: texts that are formulas, and their units; no process is started."""
 
-import pytest
+from support.tables import each_case
 
 from virc.scoring.symbolic import Symbolic, formula
 
@@ -16,7 +16,7 @@ class Recorded(Symbolic):
         return True
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "latex"),
     [
         ("2(x+1)", "2(x+1)"), ("√12", r"\sqrt{12}"), ("3 cm", "3"), ("sqrt(2)/2", r"\sqrt{2}/2"), ("$x^2$", "x^{2}"),
@@ -28,7 +28,7 @@ def test_formulas_are_told_from_words(text: str, latex: str | None) -> None:
     assert (found and found.latex) == latex
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("one", "other", "equal", "asked"),
     [
         ("2x+2", "2(x+1)", True, 1), ("5 cm", "5 m", False, 0), ("5 cm", "5", True, 0), ("yes", "2x", False, 0),

@@ -11,6 +11,19 @@ PUBLISHED = json.loads(Path(__file__).with_name("published").joinpath("intervals
 DIFFERENT = {number for numbers in PUBLISHED["differences"].values() for number in numbers}
 
 
+def test_spans_as_published() -> None:
+    assert len(PUBLISHED["spans"]) == 450
+    for found, right, value in PUBLISHED["spans"]:
+        assert iou(tuple(found), tuple(right)) == pytest.approx(value, abs=1e-9), (found, right)
+
+
+def test_sets_as_published_but_for_the_listed_differences() -> None:
+    assert len(PUBLISHED["sets"]) == 530
+    for number, (found, right, value) in enumerate(PUBLISHED["sets"]):
+        same = iou_of_sets([*map(tuple, found)], [*map(tuple, right)]) == pytest.approx(value, abs=1e-9)
+        assert same is (number not in DIFFERENT), (number, found, right)
+
+
 @pytest.mark.parametrize(
     ("found", "right", "value"),
     [
@@ -42,16 +55,3 @@ def test_spans_by_hand(found: Span, right: Span, value: float) -> None:
 )
 def test_sets_by_hand(found: list[Span], right: list[Span], value: float) -> None:
     assert iou_of_sets(found, right) == iou_of_sets(right, found) == pytest.approx(value)
-
-
-def test_spans_as_published() -> None:
-    assert len(PUBLISHED["spans"]) == 450
-    for found, right, value in PUBLISHED["spans"]:
-        assert iou(tuple(found), tuple(right)) == pytest.approx(value, abs=1e-9), (found, right)
-
-
-def test_sets_as_published_but_for_the_listed_differences() -> None:
-    assert len(PUBLISHED["sets"]) == 530
-    for number, (found, right, value) in enumerate(PUBLISHED["sets"]):
-        same = iou_of_sets([*map(tuple, found)], [*map(tuple, right)]) == pytest.approx(value, abs=1e-9)
-        assert same is (number not in DIFFERENT), (number, found, right)

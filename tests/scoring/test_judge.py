@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import body, cut, drip, hang, stall, status, unfinished
 from support.servers import Body, Exchange, Fault, dead_url, serve
+from support.tables import each_case
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.scoring.judge import Judge, read_verdict
@@ -65,7 +66,7 @@ ATTACKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
+@each_case("attack", ATTACKS)
 def test_an_answer_cannot_end_its_quotation(attack: str) -> None:
     with serve(compares) as server:
         with Judge(server.url) as judge:
@@ -89,7 +90,7 @@ def test_what_is_shown_is_bounded_and_of_a_long_answer_it_is_the_end() -> None:
     assert texts["question"].startswith("Which")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "verdict"),
     [
         ("verdict: Same", True), ("Verdict: Different.", False), ("**verdict: same**", True),
@@ -103,7 +104,6 @@ def test_what_is_shown_is_bounded_and_of_a_long_answer_it_is_the_end() -> None:
         ("verdict: same verdict: same", None),
         ("Verdict: same" + " " * 10**6 + "x", None), ("verdict:" * 10**5, None), ("*" * 10**6, None),
     ],
-    ids=lambda value: ascii(value)[:40],
 )  # fmt: skip
 def test_a_verdict_is_read_strictly(text: str, verdict: bool | None) -> None:
     assert read_verdict(text) is verdict
@@ -144,14 +144,14 @@ def test_a_judge_without_a_verdict_is_a_failure_not_a_wrong_answer() -> None:
         assert len(server.chats()) == 4
 
 
-@pytest.mark.parametrize("fault", [cut, unfinished, body(b"<html>"), body(b'{"choices": []}'), status(500), hang_up])
+@each_case("fault", [cut, unfinished, body(b"<html>"), body(b'{"choices": []}'), status(500), hang_up])
 def test_a_judge_that_fails_is_a_network_error(fault: Fault) -> None:
     with serve(compares, fault=fault) as server, pytest.raises(NetworkError):
         verdict_of(server.url, max_retries=0)
     assert len(server.chats()) == 1
 
 
-@pytest.mark.parametrize("fault", [hang, stall, drip])
+@each_case("fault", [hang, stall, drip])
 def test_a_judge_that_is_slow_is_given_up_when_the_time_is_over(fault: Fault) -> None:
     with serve(compares, fault=fault) as server, pytest.raises(NetworkError, match=r"no whole answer in 0\.\d+ s"):
         verdict_of(server.url, timeout=0.2)
@@ -181,19 +181,6 @@ def test_a_judge_that_is_down_is_said_with_its_address() -> None:
     assert url in raised.value.message
 
 
-def failure(**options: Any) -> VircError:
-    with serve(compares, **options) as server, pytest.raises(ConfigError) as raised:
-        verdict_of(server.url)
-    return raised.value
-
-
-def test_hints_name_the_judges_options() -> None:
-    assert failure(models=("a", "b")).hint == "--judge-model a"
-    assert failure(models=()).hint == "name one: --judge-model NAME"
-    assert "VIRC_JUDGE_KEY" in (failure(fault=status(401)).hint or "")
-    assert failure(fault=status(400)).message.endswith("(400): scripted")
-
-
 def test_the_model_is_the_only_one_or_the_named_one() -> None:
     with serve(compares, models=("a", "b")) as server:
         assert verdict_of(server.url, model="b", api_key="sk-judge")
@@ -205,3 +192,16 @@ def test_threads_share_one() -> None:
     with serve(compares) as server, Judge(server.url) as judge, ThreadPoolExecutor(8) as threads:
         verdicts = list(threads.map(lambda n: judge.same("?", "97", str(96 + n % 2)), range(64)))
     assert verdicts == [n % 2 == 1 for n in range(64)]
+
+
+def failure(**options: Any) -> VircError:
+    with serve(compares, **options) as server, pytest.raises(ConfigError) as raised:
+        verdict_of(server.url)
+    return raised.value
+
+
+def test_hints_name_the_judges_options() -> None:
+    assert failure(models=("a", "b")).hint == "--judge-model a"
+    assert failure(models=()).hint == "name one: --judge-model NAME"
+    assert "VIRC_JUDGE_KEY" in (failure(fault=status(401)).hint or "")
+    assert failure(fault=status(400)).message.endswith("(400): scripted")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tables import each_case
 
 from virc.scoring.lengths import cosine, in_group, overlong, window
 
@@ -34,7 +35,7 @@ OURS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OURS)
+@each_case("name", OURS)
 def test_published_values_are_ours(name: str) -> None:
     known = PUBLISHED[name]
     differing = {at for at, (*given, value) in enumerate(known["cases"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.scoring import likeness
@@ -29,7 +30,7 @@ def test_edits_are_those_of_the_table(one: str, other: str) -> None:
     assert likeness.edit_similarity(one, other) == pytest.approx(1 - distance(one, other) / longer if longer else 1.0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("said", "right", "near", "cut"),
     [("kitten", "sitting", 4 / 7, 4 / 7), ("ab", "ac", 0.5, 0.0), ("", "", 1, 1), ("", "a", 0, 0)],
 )
@@ -38,24 +39,7 @@ def test_edit_similarity_and_anls(said: str, right: str, near: float, cut: float
     assert likeness.anls(said, right) == pytest.approx(cut)
 
 
-@pytest.mark.parametrize(
-    ("said", "right", "rate"),
-    [
-        ("the red cat", "the red cat", 0),
-        ("the cat", "the red cat", 1 / 3),  # one left out
-        ("a blue cat sat", "the red cat", 1),  # two replaced, one put in
-        ("a b c d", "e", 4),
-        ("The", "the", 1),
-        ("two\twords\n", "two words", 0),
-        ("a b", "", 2),
-        ("", "", 0),
-    ],
-)
-def test_word_error_rate(said: str, right: str, rate: float) -> None:
-    assert likeness.word_error_rate(said, right) == pytest.approx(rate)
-
-
-@pytest.mark.parametrize(
+@each_case(
     ("said", "right", "inside", "share", "f1"),
     [
         ("a red car on the left", "Red car", True, 1 / 3, 0.5),
@@ -76,14 +60,6 @@ def test_spans_and_words_in_common(said: str, right: str, inside: bool, share: f
     assert likeness.word_f1(said, right) == pytest.approx(f1)
 
 
-@pytest.mark.parametrize(
-    ("said", "right", "share"),
-    [(["cat", "dog"], ["dog", "cat", "cat"], 1), (["cat"], ["cat", "dog"], 0.5), ([], [], 0), ([], ["cat"], 0)],
-)
-def test_overlap_of_sets(said: list[str], right: list[str], share: float) -> None:
-    assert likeness.set_overlap(said, right) == share
-
-
 def test_published_functions_give_the_same() -> None:
     assert len(PUBLISHED) >= 400
     for case in PUBLISHED:
@@ -91,6 +67,31 @@ def test_published_functions_give_the_same() -> None:
         assert likeness.word_error_rate(said, right) == pytest.approx(case["error_rate"], abs=1e-9), case
         assert likeness.rouge_l(said, right) == pytest.approx(case["rouge_l"], abs=1e-9), case
         assert likeness.set_overlap(said.split(), right.split()) == pytest.approx(case["overlap"]), case
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "rate"),
+    [
+        ("the red cat", "the red cat", 0),
+        ("the cat", "the red cat", 1 / 3),  # one left out
+        ("a blue cat sat", "the red cat", 1),  # two replaced, one put in
+        ("a b c d", "e", 4),
+        ("The", "the", 1),
+        ("two\twords\n", "two words", 0),
+        ("a b", "", 2),
+        ("", "", 0),
+    ],
+)
+def test_word_error_rate(said: str, right: str, rate: float) -> None:
+    assert likeness.word_error_rate(said, right) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "share"),
+    [(["cat", "dog"], ["dog", "cat", "cat"], 1), (["cat"], ["cat", "dog"], 0.5), ([], [], 0), ([], ["cat"], 0)],
+)
+def test_overlap_of_sets(said: list[str], right: list[str], share: float) -> None:
+    assert likeness.set_overlap(said, right) == share
 
 
 def test_rouge_l_reads_so_many_words_of_each_text() -> None:

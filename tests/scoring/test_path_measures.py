@@ -24,29 +24,6 @@ def cases(name: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("other", "farthest", "mean", "end", "leash"),
-    [
-        (RIGHT, 0, 0, 0, 0),
-        ([(0, 1), (1, 1), (2, 1)], 1, 1, 1, 1),  # beside it
-        ([(2, 0), (1, 0), (0, 0)], 0, 4 / 3, 2, 2),  # the other way: the same points, both walkers far apart
-        ([(0, 0), (1, 3), (2, 4)], 4, 7 / 3, 4, 4),  # 0, 3 and 4 above it
-    ],
-)
-def test_distances_of_paths_are_those_by_hand(
-    other: Sequence[Point], farthest: float, mean: float, end: float, leash: float
-) -> None:
-    found = hausdorff(RIGHT, other), mean_distance(RIGHT, other), end_distance(RIGHT, other), frechet(RIGHT, other)
-    assert found == pytest.approx((farthest, mean, end, leash))
-
-
-def test_a_walker_may_wait_at_a_point() -> None:
-    assert distances(RIGHT, [(0, 0)]) == [[0], [1], [2]]  # a row for each point of the first
-    assert frechet([(0, 0)], RIGHT) == 2
-    assert frechet([(0, 0), (2, 0)], RIGHT) == 1  # one waits at either end while the other goes by the middle
-    assert frechet(RIGHT, [(0, 0), (2, 0), (0, 0), (2, 0)]) == 1  # back to (1, 0) at the most
-
-
 def test_oriented_costs_are_those_by_hand() -> None:
     up = [(0.0, 0.0), (0.0, math.e)]  # a right angle, and e times as long as each segment of RIGHT
     assert oriented(RIGHT, up)[0] == pytest.approx([0.25 * math.pi / 2 + 0.1, math.e + 0.25 * math.pi / 2 + 0.1])
@@ -80,30 +57,10 @@ def test_hausdorff_is_the_farthest_of_the_nearest(one: list[Point], other: list[
     assert hausdorff(one, other) <= frechet(one, other) + 1e-9
 
 
-@given(PATHS.filter(lambda path: len(path) > 1), st.integers(2, 9))
-def test_resampled_points_keep_equal_ways(path: list[Point], count: int) -> None:
-    found = resampled(path, count)
-    assert len(found) == count
-    assert found[0] == pytest.approx(path[0])
-    assert found[-1] == pytest.approx(path[-1])
-
-
 def test_resampled_points_are_those_by_hand() -> None:
     corner = [(0.0, 0.0), (0.0, 0.0), (2.0, 0.0), (2.0, 4.0)]  # 6 long
     assert resampled(corner, 4) == [(0, 0), (2, 0), (2, 2), (2, 4)]
     assert resampled([(3, 4)], 2) == [(3, 4), (3, 4)]
-
-
-def test_points_apart_are_counted_from_ten_pixels_on() -> None:
-    assert apart([(0, 0), (6, 8), (6, 7), (0, 9)]) == [(0, 0), (6, 8)]  # 10, 9.2 and 9 from the first
-    assert apart_bonus([]) == apart_bonus([(0, 0)]) == apart_bonus([(0, 0), (3, 3)]) == 0
-    assert apart_bonus([(0, 0), (6, 8), (60, 80)]) == pytest.approx(0.4)
-    assert apart_bonus([(0, 0), (0.2, 0)], min_distance=0.1, each=1) == 1
-
-
-def test_a_point_on_the_edge_is_in_the_box() -> None:
-    assert [in_box(point, (1, 1, 3, 3)) for point in ((1, 3), (2, 2), (0.9, 2), (2, 3.1))] == [1, 1, 0, 0]
-    assert distance((0, 0), (3, 4)) == 5
 
 
 def test_paths_that_cannot_be_compared_raise() -> None:
@@ -116,3 +73,46 @@ def test_paths_that_cannot_be_compared_raise() -> None:
         mean_distance(RIGHT, RIGHT[:2])
     with pytest.raises(ValueError, match="resampled to 1"):
         resampled(RIGHT, 1)
+
+
+@pytest.mark.parametrize(
+    ("other", "farthest", "mean", "end", "leash"),
+    [
+        (RIGHT, 0, 0, 0, 0),
+        ([(0, 1), (1, 1), (2, 1)], 1, 1, 1, 1),  # beside it
+        ([(2, 0), (1, 0), (0, 0)], 0, 4 / 3, 2, 2),  # the other way: the same points, both walkers far apart
+        ([(0, 0), (1, 3), (2, 4)], 4, 7 / 3, 4, 4),  # 0, 3 and 4 above it
+    ],
+)
+def test_distances_of_paths_are_those_by_hand(
+    other: Sequence[Point], farthest: float, mean: float, end: float, leash: float
+) -> None:
+    found = hausdorff(RIGHT, other), mean_distance(RIGHT, other), end_distance(RIGHT, other), frechet(RIGHT, other)
+    assert found == pytest.approx((farthest, mean, end, leash))
+
+
+def test_a_walker_may_wait_at_a_point() -> None:
+    assert distances(RIGHT, [(0, 0)]) == [[0], [1], [2]]  # a row for each point of the first
+    assert frechet([(0, 0)], RIGHT) == 2
+    assert frechet([(0, 0), (2, 0)], RIGHT) == 1  # one waits at either end while the other goes by the middle
+    assert frechet(RIGHT, [(0, 0), (2, 0), (0, 0), (2, 0)]) == 1  # back to (1, 0) at the most
+
+
+@given(PATHS.filter(lambda path: len(path) > 1), st.integers(2, 9))
+def test_resampled_points_keep_equal_ways(path: list[Point], count: int) -> None:
+    found = resampled(path, count)
+    assert len(found) == count
+    assert found[0] == pytest.approx(path[0])
+    assert found[-1] == pytest.approx(path[-1])
+
+
+def test_points_apart_are_counted_from_ten_pixels_on() -> None:
+    assert apart([(0, 0), (6, 8), (6, 7), (0, 9)]) == [(0, 0), (6, 8)]  # 10, 9.2 and 9 from the first
+    assert apart_bonus([]) == apart_bonus([(0, 0)]) == apart_bonus([(0, 0), (3, 3)]) == 0
+    assert apart_bonus([(0, 0), (6, 8), (60, 80)]) == pytest.approx(0.4)
+    assert apart_bonus([(0, 0), (0.2, 0)], min_distance=0.1, each=1) == 1
+
+
+def test_a_point_on_the_edge_is_in_the_box() -> None:
+    assert [in_box(point, (1, 1, 3, 3)) for point in ((1, 3), (2, 2), (0.9, 2), (2, 3.1))] == [1, 1, 0, 0]
+    assert distance((0, 0), (3, 4)) == 5

@@ -12,18 +12,6 @@ PUBLISHED = json.loads(Path(__file__).with_name("published").joinpath("ranking.j
 DIFFERENT = {number for numbers in PUBLISHED["differences"].values() for number in numbers}
 
 
-def test_ndcg_by_hand() -> None:
-    """Of a and c, a is second and c fourth: 1 / log2(3) + 1 / log2(5), where 1 + 1 / log2(3) were possible."""
-    gained, highest = 1 / log2(3) + 1 / log2(5), 1 + 1 / log2(3)
-    assert ndcg(["x", "a", "y", "c"], ["a", "c"]) == pytest.approx(gained / highest)
-    assert ndcg(["x", "a", "y", "c"], ["a", "c"], k=2) == pytest.approx(1 / log2(3) / highest)
-    assert ndcg(["x", "a"], ["a", "c"], k=1) == 0.0
-    assert ndcg(["c", "a"], ["a", "c"]) == pytest.approx(1.0)
-    assert ndcg(["a", "a"], ["a"]) == 1.0  # again is not more
-    assert ndcg(["a"], ["a", "a"]) == recall_at(1, ["a"], ["a", "a"]) == 1.0  # what is relevant is listed twice
-    assert ndcg([], ["a"]) == ndcg(["a"], []) == 0.0
-
-
 def test_the_other_measures_by_hand() -> None:
     found, relevant = ["x", "a", "a", "c"], {"a", "b", "c"}
     assert recall_at(3, found, relevant) == pytest.approx(1 / 3)
@@ -51,3 +39,15 @@ def test_all_measures_as_trec_eval_has_them() -> None:
         assert recall_at(k, found, relevant) == pytest.approx(case["recall"], abs=1e-6)
         assert precision_at(k, found, relevant) == pytest.approx(case["precision"], abs=1e-6)
         assert reciprocal_rank(found, relevant) == pytest.approx(case["rank"], abs=1e-6)
+
+
+def test_ndcg_by_hand() -> None:
+    """Of a and c, a is second and c fourth: 1 / log2(3) + 1 / log2(5), where 1 + 1 / log2(3) were possible."""
+    gained, highest = 1 / log2(3) + 1 / log2(5), 1 + 1 / log2(3)
+    assert ndcg(["x", "a", "y", "c"], ["a", "c"]) == pytest.approx(gained / highest)
+    assert ndcg(["x", "a", "y", "c"], ["a", "c"], k=2) == pytest.approx(1 / log2(3) / highest)
+    assert ndcg(["x", "a"], ["a", "c"], k=1) == 0.0
+    assert ndcg(["c", "a"], ["a", "c"]) == pytest.approx(1.0)
+    assert ndcg(["a", "a"], ["a"]) == 1.0  # again is not more
+    assert ndcg(["a"], ["a", "a"]) == recall_at(1, ["a"], ["a", "a"]) == 1.0  # what is relevant is listed twice
+    assert ndcg([], ["a"]) == ndcg(["a"], []) == 0.0

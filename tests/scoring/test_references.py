@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.called import virc
+from support.tables import each_case
 
 from virc.core.errors import DataError
 from virc.scoring.boxes import Box, flaw_of, meant_as_boxes, reference_boxes
@@ -25,7 +26,7 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
     return found
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "says"),
     [
         ({"box": [10, 20, 100, 200]}, None), ({"box": [0, 0, 640, 480]}, None), ({"boxes": []}, None),
@@ -65,19 +66,6 @@ def test_a_reference_that_nothing_matches_says_why(fields: dict[str, Any], says:
     assert (says or "") in "".join(flaws)
 
 
-def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
-    good = {"box": [10, 20, 100, 200]}
-    with pytest.raises(DataError, match=r"line 4: its box \[10, 20, 100, 500\] is outside") as caught:
-        survey([good, good, good, {"box": [10, 20, 100, 500]}, good]).check()
-    assert "like it" not in caught.value.message
-    with pytest.raises(DataError, match=r"line 2: .*; 1 more row like it"):
-        survey([good, {"box": [10, 20, 100, 999]}, {"box": [10, 20, 2000, 900]}, good]).check()
-    survey([good] * 5).check()
-    # of 40 rows, four that fit as x, y, width, height tell what is meant, three do not
-    turned = {"box": [200, 100, 50, 60]}
-    assert [len(survey([good] * (40 - few) + [turned] * few).conventions()) for few in (3, 4)] == [0, 1]
-
-
 Form = Callable[[float, float, float, float, float, float], tuple[float, ...]]
 FORMS: dict[str, Form] = {
     "x, y, width, height in pixels": lambda x, y, r, b, w, h: (x, y, r - x, b - y),
@@ -109,8 +97,8 @@ def drawn(count: int, size: tuple[int, int], seed: int) -> list[Box]:
     return found
 
 
-@pytest.mark.parametrize("size", [SIZE, (300, 200), (480, 900)])
-@pytest.mark.parametrize("name", FORMS)
+@each_case("size", [SIZE, (300, 200), (480, 900)])
+@each_case("name", FORMS)
 def test_all_boxes_of_a_file_tell_what_they_are(name: str, size: tuple[int, int]) -> None:
     rows: list[dict[str, Any]] = []
     for count, (left, top, right, bottom) in enumerate(drawn(80, size, seed=size[0])):
@@ -126,7 +114,7 @@ def test_all_boxes_of_a_file_tell_what_they_are(name: str, size: tuple[int, int]
     survey([{"box": list(box)} for box in drawn(80, size, seed=1)], size).check()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("answers", "says"),
     [
         ([0, 1, 3], "choice from 0"), (["0"], "choice from 0"), ([1, 4, 2], "choice from 1"),
@@ -142,7 +130,7 @@ def test_numbers_of_choices_are_told_apart_where_they_can_be(answers: list[Any],
         assert survey(rows).conventions()["choice"].message.endswith(says)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "hint"),
     [
         ({"boxes": [1, 2, 30, 40, 5, 6, 70, 80]}, '"boxes": [[1, 2, 30, 40], [5, 6, 70, 80]]'),
@@ -163,7 +151,7 @@ def test_flat_lists_and_outlines_are_refused_with_what_to_write(fields: dict[str
     assert not hint or f"write {what}" in found.flaw
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "boxes"),
     [
         ({}, None), ({"box": None, "boxes": None}, None), ({"box": [1, 2, 3, 4]}, ((1, 2, 3, 4),)), ({"boxes": []}, ()),
@@ -182,7 +170,7 @@ def test_boxes_are_what_an_answer_is_compared_with_where_no_words_are(
     assert reference_boxes(fields) == boxes
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "slack", "flaw"),
     [
         ((0, 0, 640, 480), (0, 0), None), ((-1, -1, 641, 481), (1, 1), None), ((-3, -1, 643, 481), (3, 1), None),
@@ -197,12 +185,8 @@ def test_a_box_may_leave_its_picture_by_a_little(box: Box, slack: tuple[float, f
     assert slack != (1, 1) or flaw_of(box, SIZE) == flaw
 
 
-def test_of_many_boxes_that_an_answer_looks_like_three_are_shown() -> None:
-    said = meant_as_boxes(json.dumps([[at, 2, 30, 4.5] for at in range(5)]))
-    assert said.endswith('"boxes": [[0, 2, 30, 4.5], [1, 2, 30, 4.5], [2, 2, 30, 4.5]]')
-
-
-@pytest.mark.parametrize(
+@pytest.mark.integration
+@each_case(
     ("fields", "codes", "says"),
     [
         ({"answer": "red", "boxes": [[0.6, 0.25, 0.78, 0.75]]}, (5, 5, 5), "rows' boxes of evidence cannot be matched"),
@@ -234,11 +218,6 @@ def test_check_eval_and_convert_refuse_the_same(
     assert says in done[1].err
 
 
-@pytest.mark.parametrize("answer", ["[]", "[1, 2, 3]", "7", "the list [1, 2, 3, 4]", "(1, 2)", "[1, 2, 3, 4, 5]"])
-def test_no_other_answer_looks_like_a_box(answer: str) -> None:
-    assert not meant_as_boxes(answer)
-
-
 def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", SIZE, "white").save(tmp_path / "a.png")
@@ -259,3 +238,26 @@ def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytes
     done = virc("eval", "rows.jsonl", "--model", "tiny", "--to", "e")
     assert says in done.err
     assert "in line 1 write [300, 200, 350, 260]" in done.err
+
+
+def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
+    good = {"box": [10, 20, 100, 200]}
+    with pytest.raises(DataError, match=r"line 4: its box \[10, 20, 100, 500\] is outside") as caught:
+        survey([good, good, good, {"box": [10, 20, 100, 500]}, good]).check()
+    assert "like it" not in caught.value.message
+    with pytest.raises(DataError, match=r"line 2: .*; 1 more row like it"):
+        survey([good, {"box": [10, 20, 100, 999]}, {"box": [10, 20, 2000, 900]}, good]).check()
+    survey([good] * 5).check()
+    # of 40 rows, four that fit as x, y, width, height tell what is meant, three do not
+    turned = {"box": [200, 100, 50, 60]}
+    assert [len(survey([good] * (40 - few) + [turned] * few).conventions()) for few in (3, 4)] == [0, 1]
+
+
+def test_of_many_boxes_that_an_answer_looks_like_three_are_shown() -> None:
+    said = meant_as_boxes(json.dumps([[at, 2, 30, 4.5] for at in range(5)]))
+    assert said.endswith('"boxes": [[0, 2, 30, 4.5], [1, 2, 30, 4.5], [2, 2, 30, 4.5]]')
+
+
+@pytest.mark.parametrize("answer", ["[]", "[1, 2, 3]", "7", "the list [1, 2, 3, 4]", "(1, 2)", "[1, 2, 3, 4, 5]"])
+def test_no_other_answer_looks_like_a_box(answer: str) -> None:
+    assert not meant_as_boxes(answer)

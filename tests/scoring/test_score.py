@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.core.errors import DataError
 from virc.scoring.score import Key, Verdict, final, key_of, score
@@ -76,17 +77,17 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "key"), RIGHT)
+@each_case(("answer", "key"), RIGHT)
 def test_these_are_right_by_rule(answer: str, key: Key) -> None:
     assert score(answer, key) == Verdict(True, "rule")
 
 
-@pytest.mark.parametrize(("answer", "key"), WRONG)
+@each_case(("answer", "key"), WRONG)
 def test_these_are_not(answer: str, key: Key) -> None:
     assert score(answer, key) == Verdict(False, "rule")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("answer", "key", "asked"),
     [
         ("2(x+1)", Key("2x+2"), [("2(x+1)", "2x+2")]),
@@ -112,7 +113,7 @@ def test_algebra_is_asked_only_where_rules_cannot_tell(answer: str, key: Key, as
     assert verdict.right == (bool(asked) or answer == "97")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "key"),
     [
         ({"answer": "97", "question": "?", "extra": [1]}, Key("97")),
@@ -128,7 +129,7 @@ def test_a_row_has_its_key(fields: dict[str, Any], key: Key) -> None:
     assert key_of(fields) == key
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "words"),
     [
         ({}, "no answer"),
@@ -158,7 +159,7 @@ def test_a_row_without_a_key_is_a_fault_of_the_data(fields: dict[str, Any], word
 HARD_KEYS = [Key("97", decimals=2, tolerance=0.1), Key("B", ("97", "98")), Key("x" * 5000), Key("1/0", decimals=100)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "9" * 10_000_000, "(" * 1_000_000, r"\boxed{" * 300, "{" * 100_000, r"\boxed{" * 90 + "}" * 90,
@@ -167,7 +168,6 @@ HARD_KEYS = [Key("97", decimals=2, tolerance=0.1), Key("B", ("97", "98")), Key("
         ". " * 999,
         "1e999", "1e-999", "9" * 100 + "e999", "not " * 500 + "answer is 97", "'" * 2000, "answer:" + "*" * 1990,
     ],
-    ids=lambda text: ascii(text[:20]),
 )  # fmt: skip
 def test_no_answer_breaks_the_scoring(text: str) -> None:
     for key in HARD_KEYS:
@@ -224,7 +224,7 @@ def test_numbers_are_near_by_exact_arithmetic(
     assert score(str(one), Key(str(reference), tolerance=tolerance)).right == within
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "answer"),
     [
         ("The answer is 97.", "97"), ("Answer: (1, 2)", "(1, 2)"), (r"\boxed{\frac{a}{b}}", r"\frac{a}{b}"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.scoring import structure
 from virc.scoring.structure import FULL, PARTIAL, PENALTY, agree, calls, cells, closeness, faded, items, table
@@ -20,11 +21,10 @@ OURS: dict[str, Callable[..., float]] = {
     "closeness": lambda said, right: closeness(float(said), float(right)),
     "agree": agree,
 }
-RIGHT = [("size", "0", "large"), ("color", "1", "red")]
 GOLD = "| Year | Sales | Cost |\n|---|:--:|--|\n| 2020 | 100 | low |\n| 2021 | 40% | high |"
 
 
-@pytest.mark.parametrize("name", OURS)
+@each_case("name", OURS)
 def test_published_values_are_ours(name: str) -> None:
     known: dict[str, Any] = PUBLISHED[name]
     differing = {at for at, (*given, value) in enumerate(known["cases"])
@@ -32,6 +32,52 @@ def test_published_values_are_ours(name: str) -> None:
     assert differing == {at for numbers in known["differences"].values() for at in numbers}
     assert len(known["cases"]) - len(differing) >= 300
     assert len(known["cases"]) >= 400
+
+
+@each_case("text", ["a" * 200_000, "a(" * 100_000, "f(a," * 50_000, "f(a, " + " " * 200_000])
+def test_long_texts_are_read_at_once(text: str) -> None:
+    start = time.process_time()
+    calls(text)
+    table(f"|{text}|")
+    assert time.process_time() - start < 2
+
+
+def test_a_table_is_read_by_names() -> None:
+    assert table(GOLD) == {("2020", "sales"): "100", ("2020", "cost"): "low",
+                           ("2021", "sales"): "40%", ("2021", "cost"): "high"}  # fmt: skip
+    assert table("no table") == {}
+    assert table("x | A\nY | 1\n") == {("y", "a"): "1"}
+    # what stands around it is none of it, nor is a cell without a column
+    assert table("Here it is:\nx | A | B\ny | 1\nz | 2 | 3 | 4\nThat is all.") == {
+        ("y", "a"): "1", ("z", "a"): "2", ("z", "b"): "3",
+    }  # fmt: skip
+
+
+@each_case(
+    ("said", "share"),
+    [
+        (GOLD, 1),
+        (GOLD.replace("100", "105"), 1),
+        (GOLD.replace("100", "106"), 0.75),
+        (GOLD.replace("40%", "0.4").replace("low", "LOW"), 1),
+        (GOLD.rpartition("\n")[0], 2 * 2 / 6),  # a row less
+        (GOLD + "\n| 2022 | 1 | low |", 2 * 4 / 10),  # a row too many
+        ("nothing", 0),
+    ],
+)
+def test_cells_count_by_their_row_and_column(said: str, share: float) -> None:
+    assert cells(table(said), table(GOLD)) == pytest.approx(share)
+
+
+@settings(deadline=None)
+@given(st.text(), st.text())
+def test_no_text_raises(said: str, right: str) -> None:
+    assert -1 <= items(calls(said), calls(right), PENALTY) <= 1
+    assert 0 <= cells(table(said), table(right)) <= 1
+    assert agree(said, said)
+
+
+RIGHT = [("size", "0", "large"), ("color", "1", "red")]
 
 
 @pytest.mark.parametrize(
@@ -69,41 +115,6 @@ def test_calls_are_read_with_and_without_quotes() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["a" * 200_000, "a(" * 100_000, "f(a," * 50_000, "f(a, " + " " * 200_000])
-def test_long_texts_are_read_at_once(text: str) -> None:
-    start = time.process_time()
-    calls(text)
-    table(f"|{text}|")
-    assert time.process_time() - start < 2
-
-
-def test_a_table_is_read_by_names() -> None:
-    assert table(GOLD) == {("2020", "sales"): "100", ("2020", "cost"): "low",
-                           ("2021", "sales"): "40%", ("2021", "cost"): "high"}  # fmt: skip
-    assert table("no table") == {}
-    assert table("x | A\nY | 1\n") == {("y", "a"): "1"}
-    # what stands around it is none of it, nor is a cell without a column
-    assert table("Here it is:\nx | A | B\ny | 1\nz | 2 | 3 | 4\nThat is all.") == {
-        ("y", "a"): "1", ("z", "a"): "2", ("z", "b"): "3",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("said", "share"),
-    [
-        (GOLD, 1),
-        (GOLD.replace("100", "105"), 1),
-        (GOLD.replace("100", "106"), 0.75),
-        (GOLD.replace("40%", "0.4").replace("low", "LOW"), 1),
-        (GOLD.rpartition("\n")[0], 2 * 2 / 6),  # a row less
-        (GOLD + "\n| 2022 | 1 | low |", 2 * 4 / 10),  # a row too many
-        ("nothing", 0),
-    ],
-)
-def test_cells_count_by_their_row_and_column(said: str, share: float) -> None:
-    assert cells(table(said), table(GOLD)) == pytest.approx(share)
-
-
 def test_two_tables_without_cells_are_the_same() -> None:
     assert cells({}, {}) == 1
 
@@ -121,11 +132,3 @@ def test_where_numbers_begin_to_count_can_be_set() -> None:
     assert closeness(115, 100, 0.1, 0.2) == pytest.approx(0.5)
     assert faded(0.5, 0.5, 0.5) == 1
     assert faded(0.6, 0.5, 0.5) == 0
-
-
-@settings(deadline=None)
-@given(st.text(), st.text())
-def test_no_text_raises(said: str, right: str) -> None:
-    assert -1 <= items(calls(said), calls(right), PENALTY) <= 1
-    assert 0 <= cells(table(said), table(right)) <= 1
-    assert agree(said, said)

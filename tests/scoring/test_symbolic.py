@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.core.extras import install
@@ -70,7 +71,8 @@ def test_these_are_equal_only_by_algebra(symbolic: Symbolic, answer: str, refere
     assert score(answer, Key(reference), symbolic.same) == Verdict(True, "symbolic")
 
 
-@pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
+@pytest.mark.integration
+@each_case(("answer", "reference"), DIFFERENT)
 def test_these_are_not(symbolic: Symbolic, answer: str, reference: str) -> None:
     assert not symbolic.same(answer, reference)
 
@@ -172,6 +174,7 @@ CODE = [
 ]  # fmt: skip
 
 
+@pytest.mark.integration
 def test_no_text_is_run(tmp_path: Path, symbolic: Symbolic) -> None:
     for number, text in enumerate(CODE):
         made = tmp_path / f"made{number}"
@@ -273,6 +276,7 @@ def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic
     assert done.stdout == b"ready\ntrue\n"  # it answered one question and ended
 
 
+@pytest.mark.integration
 def test_threads_share_one(symbolic: Symbolic) -> None:
     with ThreadPoolExecutor(8) as threads:
         questions = [(f"{n}(x+1)", f"{n}x+{n + n % 2}") for n in range(12, 32)]
@@ -344,6 +348,30 @@ def test_a_math_verify_that_does_not_start_is_said(tmp_path: Path, monkeypatch: 
         symbolic.same("7(x+1)", "7x+7")
 
 
+WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and not √ π ° ² sin $ \{ & | ! ' _ % \ ٣"
+PIECES = WORDS.split()
+
+
+@pytest.mark.integration
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from([*PIECES, " ", "\n", "\ud800"]), max_size=20).map("".join) | st.text())
+def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
+    found = formula(text)
+    if found:
+        assert found.latex.isascii()
+        assert "\n" not in found.latex
+        assert "$" not in found.latex
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(text=st.lists(st.sampled_from([*PIECES, " "]), max_size=20).map("".join))
+def test_every_formula_has_a_verdict(symbolic: Symbolic, text: str) -> None:
+    assert isinstance(symbolic.same(text, "x+1"), bool)
+    assert process_of(symbolic)
+
+
 def test_a_process_that_has_ended_is_replaced_by_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pipe of the first is broken, the second ends without a word; each question is asked twice at the most."""
     made, said = list[str](), iter([b"ready\n", b"ready\ntrue\n", b"ready\n"])
@@ -369,30 +397,6 @@ def test_a_process_that_has_ended_is_replaced_by_its_like(monkeypatch: pytest.Mo
 
 def test_a_matrix_is_a_formula() -> None:
     assert formula(r"\begin{pmatrix}1&2\end{pmatrix}") == (r"\begin{pmatrix}1&2\end{pmatrix}", None)
-
-
-WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and not √ π ° ² sin $ \{ & | ! ' _ % \ ٣"
-PIECES = WORDS.split()
-
-
-@pytest.mark.integration
-@settings(max_examples=400, deadline=None)
-@given(st.lists(st.sampled_from([*PIECES, " ", "\n", "\ud800"]), max_size=20).map("".join) | st.text())
-def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
-    found = formula(text)
-    if found:
-        assert found.latex.isascii()
-        assert "\n" not in found.latex
-        assert "$" not in found.latex
-
-
-@pytest.mark.integration
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None)
-@given(text=st.lists(st.sampled_from([*PIECES, " "]), max_size=20).map("".join))
-def test_every_formula_has_a_verdict(symbolic: Symbolic, text: str) -> None:
-    assert isinstance(symbolic.same(text, "x+1"), bool)
-    assert process_of(symbolic)
 
 
 def test_time_to_find_a_formula_grows_no_faster_than_answers_may_get_long() -> None:
