@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from support.solving import CROP, answer, call
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError
+from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Unit
@@ -258,3 +260,22 @@ def test_costs_of_a_grader_are_added_to_those_of_the_samples(own: Protocol) -> N
     }  # fmt: skip
     untold = run(own, Reply(answer("97")))[0].attempts[0]
     assert (untold.prompt_tokens, untold.completion_tokens) == (None, None)
+
+
+class Silent(Scripted):
+    """Says nothing before its whole reply, at whose end the time is over."""
+
+    deadline = Deadline(600)
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        self.deadline._end = 0.0
+        return super().reply(ask, sampling, None, seconds)
+
+
+def test_nothing_is_drawn_after_the_end_of_the_time(own: Protocol) -> None:
+    backend, picture = Silent(CROP, answer("1")), Image.new("RGB", (112, 84))
+    work = partial(solve, SolveConfig(), backend, own, [picture], "Find x", deadline=backend.deadline)
+    thread = threading.Thread(target=work)  # where the time is not rung in
+    thread.start()
+    thread.join()
+    assert len(backend.asks) == 1

@@ -17,7 +17,7 @@ from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together, vote
+from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, together, vote
 from virc.solving.pipelines.files import Pipeline
 from virc.solving.pipelines.solve import PipelineSetup, planned
 from virc.solving.pipelines.speaking import Seen
@@ -182,3 +182,18 @@ def test_a_plan_has_what_each_step_is_sent() -> None:
         "step eyes: role eyes, its model at http://e/v1", "  system: You see.", "  images: 1", "  samples: 2",
         "  prompt: Look.", "step vote: vote", "step end: role mind, m", "  prompt: {eyes}",
     ]  # fmt: skip
+
+
+def test_votes_that_scoring_finds_equal_are_one() -> None:
+    with running(Branch(run := Run(1))):
+        assert vote([" 0.5 ", "3", "1/2"]) == "0.5"
+        assert vote([]) == ""
+    assert [step.output for step in run.steps] == [("0.5",), ("",)]
+
+
+def test_a_margin_stays_within_the_picture() -> None:
+    with running(Branch(run := Run(1))):
+        (box,) = boxes(reply("[0, 50, 100, 100]"), "original")
+        assert crop(box, margin=0.5).size == (150, 100)
+    assert str(box) == "[0, 50, 100, 100]"
+    assert [(step.kind, step.pictures, step.boxes) for step in run.steps][1] == ("crop", ((150, 100),), (box.box,))

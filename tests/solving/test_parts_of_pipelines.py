@@ -1,0 +1,105 @@
+"""Tools that a pipeline calls, the models behind its roles, and the folder of its trace."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+from virc.models.load import Choice
+from virc.reasoning.images import OpenedImage, open_image
+from virc.solving.pipelines import Reply, Role, boxes, crop, trace, vote
+from virc.solving.pipelines import roles as opening
+from virc.solving.pipelines.speaking import Seen
+from virc.solving.pipelines.steps import Branch, Run, running
+from virc.solving.pipelines.tools import ToolCaller, ToolOutput
+from virc.tools import registry
+
+PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
+BOX = [10, 10, 60, 40]
+
+
+def own(returned: object) -> Any:
+    def apply(call: object, source: object) -> object:
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    function = {"name": "own", "parameters": {"type": "object", "properties": {}}}
+    return SimpleNamespace(NAME="own", SCHEMA={"function": function}, TEMPLATE="after_image", apply=apply)
+
+
+def called(name: str, *picture: OpenedImage, **arguments: Any) -> tuple[ToolOutput, Any]:
+    with running(Branch(run := Run(1))):
+        made = ToolCaller("it", registry.get(name))(*picture, **arguments)
+    (step,) = run.steps
+    return made, step
+
+
+def test_a_tool_is_called_on_a_picture_and_is_a_step() -> None:
+    made, step = called("crop_image", PICTURE, bbox_2d=BOX)
+    assert (made.text, [each.size for each in made.images]) == ("", [(50, 30)])
+    assert (step.name, step.kind, step.prompt, step.output) == ("it", "tool", '{"bbox_2d": [10, 10, 60, 40]}', ())
+    assert (step.shown, step.pictures) == (((100, 50),), ((50, 30),))
+    assert called("crop_image", PICTURE, bbox_2d=[10.4, 10.4, 60.4, 40.4])[0].images[0].size == (50, 30)
+    assert called("zoom_image", PICTURE, bbox_2d=[0, 0, 10, 10])[0].images[0].size == (20, 20)
+    measured, step = called("measure", PICTURE, points=[[0, 0], [30, 40]], label=None)  # None: left out
+    assert measured.text.startswith("The distance is 50.0 pixels")
+    assert step.output == (measured.text,)
+
+
+ROLES = {"plain": Role(), "local": Role(model="m"), "far": Role(endpoint="http://far/v1", model="m")}
+SHARED: Any = {"device": "cpu", "max_pixels": 5000, "timeout": 9}
+DEFAULT = Choice(model="given", endpoint="http://given/v1", api_key="key", **SHARED)
+LOCAL, FAR = Choice(model="m", **SHARED), Choice(model="m", endpoint="http://far/v1", **SHARED)
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ({}, (DEFAULT, LOCAL, FAR)),
+        ({"far": "tiny"}, (DEFAULT, LOCAL, Choice(model="tiny", **SHARED))),
+        (
+            dict.fromkeys(ROLES, "http://here/v1"),
+            # the name that a file gives its own server's model goes on; that of a model of this machine does not
+            tuple(Choice(endpoint="http://here/v1", api_key="key", model=each, **SHARED) for each in (None, None, "m")),
+        ),
+    ],
+)
+def test_the_command_line_goes_before_the_file_and_the_key_to_its_endpoints_alone(
+    given: dict[str, str], chosen: tuple[Choice, ...]
+) -> None:
+    assert tuple(opening.choices(ROLES, given, DEFAULT).values()) == chosen
+    served = Choice(endpoint="http://given/v1")  # whose only model is asked
+    assert opening.choices({"plain": Role()}, {}, served) == {"plain": served}
+
+
+def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
+    drawn = Image.new("RGB", (100, 50), "white")
+    ImageDraw.Draw(drawn).rectangle((10, 10, 59, 39), fill="blue")
+    images = [PICTURE, OpenedImage(drawn)]
+    with running(Branch(run := Run(1))):
+        (box,) = boxes(Reply(str(BOX), seen=(Seen(images[1], (100, 50)),)), "original")
+        crop(box)
+        crop(box, margin=0.1)
+        vote(["a"])
+    known = {"pipeline": "p", "question": "<b>?", "roles": {}, "answer": "blue"}
+    assert trace.write(tmp_path / "t", known, images, run.done) is None
+    names = ["input-0.png", "input-1.png", "step-2-image-0.png", "step-3-image-0.png"]
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["index.html", *names, "steps.json"]
+    found = [open_image(tmp_path / "t" / name, name) for name in names]
+    assert [each.size for each in found] == [(100, 50), (100, 50), (50, 30), (60, 36)]
+    assert found[1].tobytes() == drawn.tobytes()
+    assert found[2].getcolors() == [(1500, (0, 0, 255))]
+    record = json.loads((tmp_path / "t" / "steps.json").read_text())
+    assert (record["answer"], record["error"], record["images"]) == ("blue", None, names[:2])
+    assert [each["images"] for each in record["steps"]] == [[], names[2:3], names[3:], []]
+    page = (tmp_path / "t" / "index.html").read_text()
+    assert "&lt;b&gt;?" in page
+    assert page.count("data:image/png;base64,") >= 4
+    assert page.count("Boxes, 100 × 50 px</figcaption>") == 1
+    shown = ("Image 0, 100 × 50", "Image 1, 100 × 50", "step-2-image-0.png, 50 × 30", "step-3-image-0.png, 60 × 36")
+    assert [f"{each} px</figcaption>" in page for each in shown] == [True] * 4
+    assert page.count('d="M10 10H60V40H10Z"') == 2, "the box and its halo, on the input"
