@@ -239,7 +239,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         about: what it is, one line.
-        support: how far a published system is supported, as tests in `tests/zoo` show; None: nobody says.
+        support: how far a published system is supported, as tests in `tests/zoo` show; None: not stated.
         models: by short name.
         judges: models that say whether an answer is right, by short name; they get plain chat messages.
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
