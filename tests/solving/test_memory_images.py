@@ -9,14 +9,14 @@ import pytest
 from PIL import Image, ImageCms
 from support.solving import open_pictures
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UsageError
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.history import show_input
 from virc.reasoning.images import open_file
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
-RED, WHITE = (200, 10, 20), (255, 255, 255)
+RED = (200, 10, 20)
 
 
 def _saved(image: Image.Image, kind: str = "PNG", **words: Any) -> io.BytesIO:
@@ -27,10 +27,9 @@ def _saved(image: Image.Image, kind: str = "PNG", **words: Any) -> io.BytesIO:
 
 PLAIN = Image.new("RGB", (40, 30), RED)
 PNG = _saved(PLAIN).getvalue()
-RGB = np.full((30, 40, 3), RED, np.uint8)
 
 
-@pytest.mark.parametrize("picture", [PNG, _saved(PLAIN), PLAIN, RGB], ids=lambda picture: f"{type(picture).__name__}")
+@pytest.mark.parametrize("picture", [PNG, PLAIN], ids=lambda picture: f"{type(picture).__name__}")
 def test_pictures_in_memory_have_the_pixels_of_the_file(picture: Any) -> None:
     (opened,) = open_pictures([picture])
     assert opened.pixels.mode == "RGB"
@@ -43,8 +42,6 @@ COLOURS = Image.merge("RGB", (GREY, GREY.rotate(180), GREY.transpose(Image.Trans
 WIDE = np.asarray(GREY).astype(np.uint16)
 CLEAR = GREY.rotate(90).resize((60, 40))
 PALETTE = COLOURS.quantize(16)
-
-
 LAB = ImageCms.applyTransform(
     COLOURS, ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
 )
@@ -67,29 +64,23 @@ def test_a_picture_looks_the_same_through_every_door(name: str) -> None:
     expected = open_file(data, "it").pixels
     loaded = Image.open(io.BytesIO(data))
     loaded.load()
-    doors = [*open_pictures([data, io.BytesIO(data), Image.open(io.BytesIO(data)), loaded, loaded.copy()])]
+    doors = [*open_pictures([data, Image.open(io.BytesIO(data)), loaded, loaded.copy()])]
     shown = show_input(Image.open(io.BytesIO(data)), OURS)
     assert {(each.size, each.pixels.tobytes()) for each in doors} == {(expected.size, expected.tobytes())}
     assert shown.pixels.tobytes() == show_input(open_file(data, "it"), OURS).pixels.tobytes()
-    assert len(set(expected.convert("L").tobytes())) > 1 or name == "1 with a transparent colour"
-
-
-CUT = COLOURS.copy()
-CUT.paste("white", (30, 0, 60, 40))
-WITH_DEAD = COLOURS.copy()
-WITH_DEAD.putpixel((0, 0), (255, 255, 255))
-
-
-ONE_BAND = np.asarray(COLOURS) / 255
-ONE_BAND[0, 0, 1] = np.nan
-NAN, INF = np.nan, np.inf
+    assert len(set(expected.convert("L").tobytes())) > 1
 
 
 def test_damaged_or_impossible_pictures_are_data_errors() -> None:
-    closed = io.BytesIO(PNG)
-    closed.close()
-    for picture in (b"", PNG[:60], Image.open(io.BytesIO(PNG[:60])), np.zeros((0, 4), np.uint8), closed):
+    for picture in (b"", PNG[:60], Image.open(io.BytesIO(PNG[:60]))):
         with pytest.raises(DataError, match="picture 2"):
             open_pictures([PNG, picture])
     with pytest.raises(DataError, match="times the other"):
-        open_pictures([np.zeros((4, 4000), np.uint8)])
+        open_pictures([Image.new("L", (4000, 4))])
+
+
+def test_arrays_and_open_files_are_refused_with_what_to_write() -> None:
+    for picture, hint in ((np.asarray(PLAIN), "fromarray"), (_saved(PLAIN), "open")):
+        with pytest.raises(UsageError, match="not a path, a URL, bytes or a PIL") as refused:
+            open_pictures([picture])
+        assert f"PIL.Image.{hint}" in str(refused.value.hint)

@@ -114,18 +114,18 @@ def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: P
     array, data = np.asarray(pixels), image.read_bytes()
     nan = float("nan")
     frame = Frame(
-        (array, "Say a", np.int64(7), np.array(["x", "y"], dtype=object), np.float64(2.5)),
+        (pixels, "Say a", np.int64(7), np.array(["x", "y"], dtype=object), np.float64(2.5)),
         (data, "Say b", nan, nan, nan),
     )
     mixed: list[object] = [
         (image, "Say 0"),
         [str(image), "Say 1"],
-        ([image, array], "Say 2"),
+        ([image, pixels], "Say 2"),
         Pair(pixels, "Say 3"),
-        {"images": [io.BytesIO(data), pixels], "question": np.str_("Say 4"), "embedding": array, "made": object()},
+        {"images": [data, pixels], "question": np.str_("Say 4"), "embedding": array, "made": object()},
         {"image": {"bytes": data, "path": None}, "query": "Say 5"},
         (3, Series(image=data, question="Say 6")),
-        ((image, array), "Say 7"),
+        ((image, pixels), "Say 7"),
     ]
     with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
         assert [each.answer for each in batch(mixed, model)] == list("01234567")
@@ -157,7 +157,7 @@ def test_a_row_that_fails_is_its_own_result(image: Path) -> None:
     assert [each.answer for each in found] == ["0", *[None] * 5, "6"]
     assert "there is no file gone.png" in str(found[1].error)
     assert "no column is known as the question" in str(found[2].error)
-    assert "channels come first" in str(found[3].error)
+    assert "not a path, a URL, bytes or a PIL.Image" in str(found[3].error)
     assert not [each for each in found if each.error and "line" in str(each.error)]
 
 

@@ -132,8 +132,8 @@ def solve(
     """Answer a question about a picture.
 
     Args:
-        image: a path, URL, PIL image, numpy array, open file, or the bytes of a file; or a list of these. An
-            empty list if the model has a tool that finds pictures.
+        image: a path, URL, PIL image, or the bytes of a file; or a list of these. An empty list if the model has a
+            tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
             its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.

@@ -9,7 +9,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.solving.image_source import Picture
-from virc.solving.memory_images import Array, is_in_memory
+from virc.solving.memory_images import is_in_memory
 from virc.solving.rows import Row
 from virc.solving.sources.row_files import rows_of
 
@@ -73,7 +73,7 @@ def _plain(value: Any, pictures: dict[str, Picture]) -> Any:
     if isinstance(value, str):
         return str(value)  # numpy has one of its own
     as_list = getattr(value, "tolist", None)
-    if as_list and isinstance(value, Array) and len(value.__array_interface__["shape"]) < 2:
+    if as_list and getattr(value, "ndim", 2) < 2:
         value = as_list()  # a number or a list of numpy's
     if is_in_memory(value):
         name = f"\0picture {len(pictures)}"
