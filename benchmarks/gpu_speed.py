@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:recipes:tests python benchmarks/gpu_speed.py [MODEL|tiny [TOKENS [ROUNDS]]]
 
-It prints tokens a second, medians of the rounds, for one conversation, for 16 together, and for a turn behind a
+It prints tokens a second, medians of the rounds, for one conversation, and for a turn behind a
 history of six crops whose keys and values are kept or read again; then, with each implementation of attention that this
 machine has, the time to read and to draw. On a GPU a model has random weights of its real size in bfloat16; without one
 `tiny` is asked, and seconds are those of the processor, as others may use the machine. Both draw the same number of
@@ -11,10 +11,8 @@ tokens greedily: no reply ends before.
 
 import gc
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any
@@ -27,9 +25,9 @@ from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import show
-from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.session import Ask, Message
 
-TOGETHER, CROPS = 16, 6
+CROPS = 6
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
@@ -55,27 +53,20 @@ def conversation(backend: LocalBackend, number: int, crops: int = 0) -> Ask:
     return Ask(messages, images)
 
 
-def generate(backend: LocalBackend, asks: Sequence[Ask], tokens: int) -> int:
-    """Tokens that plain `generate` draws for conversations of equal length together."""
+def generate(backend: LocalBackend, ask: Ask, tokens: int) -> int:
+    """Tokens that plain `generate` draws for a conversation."""
     cached = backend.cached
-    ids = torch.tensor([backend._render(ask.messages, ask.images).ids for ask in asks], device=cached.network.device)
-    patches = cached._patches([shown for ask in asks for shown in ask.images])
+    ids = torch.tensor([backend._render(ask.messages, ask.images).ids], device=cached.network.device)
+    patches = cached._patches(ask.images)
     kinds = (ids == cached.network.config.image_token_id).int()
     wanted: dict[str, Any] = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
     out = cached.network.generate(input_ids=ids, mm_token_type_ids=kinds, **patches, **wanted)
     return int(out[:, ids.shape[1] :].numel())
 
 
-def ours(backend: LocalBackend, asks: Sequence[Ask], tokens: int) -> int:
-    """Tokens that the backend draws for them, each in a thread of its own."""
-    begin = threading.Barrier(len(asks))
-
-    def run(ask: Ask) -> Reply:
-        begin.wait()
-        return backend.reply(ask, Sampling(max_tokens=tokens))
-
-    with ThreadPoolExecutor(len(asks)) as pool:
-        return sum(reply.completion_tokens or 0 for reply in pool.map(run, asks))
+def ours(backend: LocalBackend, ask: Ask, tokens: int) -> int:
+    """Tokens that the backend draws for it."""
+    return backend.reply(ask, Sampling(max_tokens=tokens)).completion_tokens or 0
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -106,24 +97,16 @@ def compare(name: str, ways: dict[str, Callable[[], int]], rounds: int) -> None:
 
 
 def beside_generate(name: str, tokens: int, rounds: int) -> None:
-    """Ours and plain `generate`: alone, 16 together, and behind six crops."""
-    backend, several = opened(name), opened(name)
-    several.draw_together()
-    one, many = [conversation(backend, 0)], [conversation(backend, number) for number in range(TOGETHER)]
-    history = [conversation(backend, 0, CROPS)]
+    """Ours and plain `generate`: a first turn, and one behind six crops."""
+    backend = opened(name)
+    one, history = conversation(backend, 0), conversation(backend, 0, CROPS)
 
-    def anew(asks: Sequence[Ask]) -> int:
+    def anew(ask: Ask) -> int:
         backend.cached.clear()
-        return ours(backend, asks, tokens)
-
-    def fresh(asks: Sequence[Ask]) -> int:
-        several._batch = None
-        several.draw_together()
-        return ours(several, asks, tokens)
+        return ours(backend, ask, tokens)
 
     plain = partial(generate, backend, tokens=tokens)
     compare("alone", {"ours": lambda: anew(one), "generate": lambda: plain(one)}, rounds)
-    compare("16 together", {"ours": lambda: fresh(many), "generate": lambda: plain(many)}, rounds)
     ours(backend, history, tokens)
     kept = {"ours, history kept": lambda: ours(backend, history, tokens), "generate": lambda: plain(history)}
     compare("behind six crops", kept, rounds)

@@ -70,7 +70,7 @@ def main(pictures: int = 20) -> None:
         config = Path(temporary) / "config.yaml"
         config.write_text(f"local_server: {port}\n")
         loops = {"loop": (HERE, {}), "loop with local_server": ([], {"VIRC_CONFIG": str(config)})}
-        batches = {"batch": HERE, "batch --concurrency 16": [*HERE, "--concurrency", "16"]}
+        batches = {"batch": HERE}
         if find_spec("xllamacpp"):
             loops["loop by llama.cpp"], batches["batch by llama.cpp"] = ([], {}), []
         walls: dict[str, list[float]] = {name: [] for name in (*loops, *batches)}

@@ -52,18 +52,19 @@ def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_load
 
 
 @pytest.mark.integration
-def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
+def test_a_model_here_answers_one_row_at_a_time_and_says_so(image: Path, clean: Path) -> None:
     rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
     (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ("batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
-    alone, together = virc(*words), virc(*words, "--concurrency", 4)
+    alone, several = virc(*words), virc(*words, "--concurrency", 4)
 
     def said(done: Done) -> dict[int, object]:
         return {line["id"]: (line["answer"], line["tokens"], line["error"]) for line in done.lines}
 
     assert len(said(alone)) == 6
-    assert said(together) == said(alone)
-    assert together.lines[0]["device"] == "cpu"
+    assert said(several) == said(alone)
+    assert "tiny answers one row at a time in this process" in several.err
+    assert several.lines[0]["device"] == "cpu"
 
 
 @pytest.mark.integration

@@ -148,14 +148,14 @@ class CachedModel:
                 )
         except RuntimeError as error:
             self.clear()
-            raise failed(error, len(ids), "lower --max-pixels") from error
+            raise _failure(error, len(ids)) from error
         self._snapshots.position = end
         self.tokens_fed += len(ids)
         self.vision_encodings += len(new_images)
         logits: torch.Tensor = output.logits[0, -1]
         if logits.isnan().any():
             self.clear()
-            raise not_finite()
+            raise EngineError("the model's output is not a number: its weights are damaged or overflow")
         return logits
 
     def _patches(self, new_images: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
@@ -180,21 +180,17 @@ class CachedModel:
         return shown.size if on_grid else smart_resize(*shown.size, self.grid)
 
 
-def failed(error: Exception, tokens: int, hint: str) -> VircError:
-    """The error of a network that failed on so many tokens; the hint is for running out of memory.
+def _failure(error: RuntimeError, tokens: int) -> VircError:
+    """The error of a network that failed on so many tokens.
 
     Releases the tensors in the frames of the error: the next try may need their memory.
     """
     traceback.clear_frames(error.__traceback__)
     allocation = memory_refused(error)
     if allocation is not None:
-        return SetupError(f"out of memory while reading {tokens} tokens{allocation}", hint)
+        return SetupError(f"out of memory while reading {tokens} tokens{allocation}", "lower --max-pixels")
     reason = str(error).strip().partition("\n")[0]
     return EngineError(f"the model failed: {reason}")
-
-
-def not_finite() -> EngineError:
-    return EngineError("the model's output is not a number: its weights are damaged or overflow")
 
 
 class Snapshot(NamedTuple):

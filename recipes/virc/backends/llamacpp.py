@@ -54,7 +54,7 @@ class LlamaCppBackend:
     of them.
 
     Attributes:
-        at_once: replies that are drawn together.
+        at_once: replies that are drawn at a time: several of a small model.
         resample: how llama.cpp resizes an image of the Qwen-VL families.
         device: `llama.cpp`: it chooses a GPU by itself if it was built for one.
         warnings: what the user should know, one line each.
@@ -98,10 +98,6 @@ class LlamaCppBackend:
         except WireError as error:
             sentence = f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}"
             raise EngineError(sentence) from None
-
-    def draw_together(self) -> bool:
-        """Whether replies that several threads ask for are drawn together: those of a small model are, as it stands."""
-        return self.at_once > 1
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Return the seconds to read `image_tokens` on this machine, in proportion, and those a token drawn."""

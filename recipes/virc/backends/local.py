@@ -4,13 +4,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, devices, lora
-from virc.backends.batched import Batch
 from virc.backends.chatml import CONTROLS, Rendered, encode, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
@@ -35,14 +33,13 @@ _NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "
 class LocalBackend:
     """Draws replies from a model in this process; made by `load`.
 
-    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns, unless
-    they are to be drawn together.
+    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns.
 
     Args:
         opening: ids that every reply begins with.
 
     Attributes:
-        at_once: replies that are drawn together, if nobody asked for more.
+        at_once: replies that are drawn at a time.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
@@ -66,8 +63,6 @@ class LocalBackend:
         self.device = str(cached.network.device)
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
-        self._batch: Batch | None = None
-        self._encoding = threading.Lock()  # a tokenizer changes while it encodes
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
@@ -88,7 +83,7 @@ class LocalBackend:
             TooLongError, EngineError: the conversation is longer than the model takes; the model failed.
             SetupError: memory ran out.
         """
-        with self._model() as cached:
+        with self._lock:
             conversation = self._render(ask.messages, ask.images)
             prompt_tokens = len(conversation.ids) + len(self._opening)
             if prompt_tokens >= self.context:
@@ -96,7 +91,7 @@ class LocalBackend:
             text = Text(self._tokenizer, on_text, ask.stop)
             for token in self._opening:
                 text.add(token)
-            ids, ended, likeliest = self._draw(cached, conversation, ask.images, sampling, text)
+            ids, ended, likeliest = self._draw(conversation, ask.images, sampling, text)
             return ScoredReply(
                 up_to(text.finish(), ask.stop),  # of the last id, which stays as it was drawn, no more than that
                 (*self._opening, *ids),
@@ -105,16 +100,6 @@ class LocalBackend:
                 completion_tokens=len(ids) + ended,
                 likeliest=likeliest,
             )
-
-    def draw_together(self) -> bool:
-        """From now on, draw the replies that several threads ask for in one batch; each thread's conversation is kept.
-
-        All of them take memory at a time, each as much as the longest. Texts are those of one at a time, as far as
-        float32 rounds alike. False: the model has recurrent layers, which a batch cannot hold, and draws one at a time.
-        """
-        if not self.cached.recurrent:
-            self._batch = self._batch or Batch(self.cached)
-        return not self.cached.recurrent
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Return the seconds to read `image_tokens` ids on this machine, and those a token drawn.
@@ -134,24 +119,14 @@ class LocalBackend:
     def close(self) -> None:
         with self._lock:
             self.cached.clear()
-            self.cached.network = self._batch = None
-
-    @contextmanager
-    def _model(self) -> Iterator[CachedModel]:
-        if self._batch:
-            with self._batch.slot() as slot:
-                yield slot
-        else:
-            with self._lock:
-                yield self.cached
+            self.cached.network = None
 
     def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
         counts = [self.cached.image_tokens(shown) for shown in images]
-        with self._encoding:
-            return render(messages, counts, self._tokenizer, generate=True)
+        return render(messages, counts, self._tokenizer, generate=True)
 
     def _draw(
-        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
+        self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
     ) -> tuple[list[int], bool, Likeliest | None]:
         """Ids drawn, whether the turn ended by itself, and the likeliest first ids if they are wanted.
 
@@ -163,7 +138,7 @@ class LocalBackend:
         prompt = [*conversation.ids, *self._opening]
         most = min(sampling.max_tokens, self.context - len(prompt))
         while len(ids) < most and not text.stopped:
-            logits = cached.append(ids[-1]) if ids else self._read(cached, conversation, images)
+            logits = self.cached.append(ids[-1]) if ids else self._read(conversation, images)
             logits = penalised(logits, [*prompt, *ids], sampling.repetition_penalty)
             logits = logits.index_fill(0, self._never.to(logits.device), float("-inf"))
             if sampling.likeliest and not ids:
@@ -182,11 +157,11 @@ class LocalBackend:
             (self._tokenizer.decode([id]), value) for id, value in zip(ids.tolist(), values.tolist(), strict=True)
         )
 
-    def _read(self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
+    def _read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Logits of the first id to draw. The opening is read by itself: a later prompt may not hold it."""
-        logits = cached.read(conversation, images)
+        logits = self.cached.read(conversation, images)
         for token in self._opening:
-            logits = cached.append(token)
+            logits = self.cached.append(token)
         return logits
 
     def _time(self, probe: CachedModel, side: int) -> tuple[int, float, float]:

@@ -111,8 +111,7 @@ class Opened(msgspec.Struct, frozen=True):
         embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
         at_once: problems at a time, if no number is chosen.
-        together: has a model in this process draw the replies of several threads in one batch, and returns whether it
-            can; None on an endpoint.
+        concurrent: whether it draws several replies at a time; most models in this process draw one after the other.
         answers: asks whether the endpoint can be reached now; None in this process.
         move: continues at another address with another key; None in this process.
         context: longest conversation in tokens, if an endpoint tells it.
@@ -131,7 +130,7 @@ class Opened(msgspec.Struct, frozen=True):
     embedded: bool = False
     estimate: Callable[[int], tuple[float, float]] | None = None
     at_once: int = 1
-    together: Callable[[], bool] | None = None
+    concurrent: bool = True
     answers: Callable[[], bool] | None = None
     move: Callable[[str, str | None], None] | None = None
     context: int | None = None
@@ -483,7 +482,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         warnings,
         embedded=embedded,
         estimate=None if backend.device.startswith(("cuda", "mps")) else backend.estimate,
-        together=backend.draw_together,
+        concurrent=backend.at_once > 1,
         why=setup.why,
         family=setup.family,
         loaded=loaded_from(weights),

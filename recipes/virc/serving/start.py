@@ -519,8 +519,8 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
         prompt_setup = opened.prompt_setup_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
         at_once = agent.concurrency or backend.at_once
-        if at_once > 1 and not backend.draw_together():
-            report.warn(f"{plan.name} cannot draw replies in one batch: problems are solved one at a time")
+        if at_once > backend.at_once == 1:
+            report.warn(f"{plan.name} draws one reply at a time in this process: problems are solved one at a time")
             at_once = 1
         chat_protocol = prompt_setup.chat_protocol
         return Opened(plan.name, backend, chat_protocol, at_once=at_once, context=backend.context)

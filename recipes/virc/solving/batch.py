@@ -190,8 +190,8 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 
 def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]) -> int:
     workers = at_once or opened.at_once
-    if workers > 1 and opened.together and not opened.together():
-        note(f"{opened.name} has layers that keep a state instead of keys and values: rows are answered one at a time")
+    if workers > 1 and not opened.concurrent:
+        note(f"{opened.name} answers one row at a time in this process; a server answers more (--endpoint URL)")
         return 1
     return workers
 
