@@ -23,7 +23,6 @@ import typer
 
 from virc.core import interpreter
 from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
-from virc.core.text import did_you_mean
 from virc_cli import commands, slips
 from virc_cli.console import completion, output
 from virc_cli.console.interrupts import leave
@@ -33,6 +32,7 @@ from virc_cli.console.options import group
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
 OWN_WORDS = "--own-words"
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
+_NEAR = re.compile(r"(?:Did you mean|Possible options:) '?([\w-]+)")
 
 _REFUSALS = dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose another disk"
@@ -79,8 +79,7 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
         if isinstance(module.command, typer.Typer):
             app.add_typer(module.command, name=name)
         else:
-            given = getattr(module, "EPILOG", None)
-            app.command(name, cls=getattr(module, "CLASS", None), epilog=given)(module.command)
+            app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
     return app
 
 
@@ -130,7 +129,7 @@ def _run(words: Sequence[str], name: str) -> int:
         if name in names and words[0] == name:
             better_error = explain and explain(words[1:], usage_error)
         else:
-            better_error = slips.explain(words, names, usage_error)
+            better_error = slips.explain(words, names)
         raise better_error or usage_error from error
     finally:
         if "--install-completion" in words:
@@ -148,22 +147,15 @@ def _translated(error: Exception) -> UsageError:
     if not (unknown := _UNKNOWN.match(message)):
         return UsageError(message[:1].lower() + message[1:].rstrip("."), help_hint)
     kind, word = unknown.groups()
-    names: list[str] = []
-    if context:
+    near = _NEAR.search(message)
+    hint = f"did you mean '{near[1]}'?" if near else help_hint
+    if kind == "option" and context:
         parameters = context.command.params
-        options = (name for parameter in parameters for name in parameter.opts if name.startswith("-"))
-        names = list(getattr(context.command, "commands", {}) if kind == "command" else options)
-        if (our_name := slips.OPTIONS.get(word)) in names:
-            return UsageError(f"no such option '{word}'", f"here it is {our_name}")
-        if word in slips.KEYS and "--endpoint" in names:
-            return UsageError(f"no such option '{word}'", "export VIRC_API_KEY=KEY: others see a key in a command line")
+        options = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
         arguments = (each for each in parameters if each.param_type_name == "argument")
         shown = [str(getattr(each, "metavar", None) or each.name).upper() for each in arguments]
-        if kind == "option" and (argument := slips.argument(word, shown)):
-            return UsageError(f"no such option '{word}'", f"without an option: {context.command_path} {argument}")
-    if kind == "option":
-        return UsageError(f"no such option '{word}'", slips.near_option(word, names) or help_hint)
-    return UsageError(f"no such command '{word}'", did_you_mean(word, names, help_hint))
+        hint = slips.explain_option(word, options, shown, context.command_path) or hint
+    return UsageError(f"no such {kind} '{word}'", hint)
 
 
 def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: str, received: int | None) -> int:

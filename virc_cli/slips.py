@@ -1,114 +1,83 @@
-"""Usual mistakes on the command line, and the line that was meant.
+"""Usual mistakes on the command line, and the line that was meant."""
 
-`main` calls `explain` if a line does not begin with a command, and the others if a command has no such option. In a
-line, `options` are the options with their values, and `free` words are all others, as `hints.split` tells them apart.
-"""
-
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from itertools import takewhile
 
 from virc.core.errors import UsageError
-from virc.core.text import nearest
 
 OPTIONS: Mapping[str, str] = {
-    "-h": "--help", "-?": "--help", "-V": "--version", "-v": "--version", "-m": "--model", "-i": "--image",
-    "--img": "--image", "--picture": "--image", "--image-path": "--image", "--images": "--image", "-e": "--endpoint",
-    "--base-url": "--endpoint", "--api-base": "--endpoint", "--url": "--endpoint", "--server": "--endpoint",
-    "-o": "--to", "--out": "--to", "--output": "--to", "-s": "--system", "--max-new-tokens": "--max-tokens",
-    "-n": "--samples", "--n": "--samples", "-t": "--temperature", "--temp": "--temperature", "-j": "--concurrency",
-    "--workers": "--concurrency", "--num-workers": "--concurrency", "--batch-size": "--concurrency",
-    "--parallel": "--concurrency", "--gpu": "--device", "--debug": "--verbose",
-    "--prompt-file": "--question-file",
+    "-V": "--version", "-v": "--version", "-m": "--model", "-i": "--image", "--images": "--image", "-o": "--to",
+    "--image-path": "--image", "-e": "--endpoint", "--url": "--endpoint", "--base-url": "--endpoint", "--out": "--to",
+    "--output": "--to", "-s": "--system", "--max-new-tokens": "--max-tokens", "-n": "--samples", "--gpu": "--device",
+    "--temp": "--temperature", "-j": "--concurrency", "--workers": "--concurrency", "--batch-size": "--concurrency",
+    "--debug": "--verbose", "--prompt-file": "--question-file",
 }  # fmt: skip
 """What other programs call an option -> what it is called here."""
-KEYS = ("--api-key", "--api_key", "--key", "--token", "--openai-api-key")
-"""What other programs call the option of a key, which virc reads from the environment."""
-_VERBS: Mapping[str, str] = {
-    **dict.fromkeys("ask answer query run predict infer inference generate chat describe caption vqa".split(), "solve"),
-    **dict.fromkeys("evaluate bench benchmark score test".split(), "eval"),
-    **dict.fromkeys("finetune fine-tune sft fit".split(), "train"),
-    **dict.fromkeys("pull get fetch install".split(), "download"),
-    **dict.fromkeys("extract unzip untar".split(), "unpack"),
-    **dict.fromkeys("start up server host".split(), "serve"),
-    **dict.fromkeys("list ls models show".split(), "systems ls"),
-    **dict.fromkeys("settings set login".split(), "config"),
-    **dict.fromkeys("convert synth sample".split(), "data"),
-    **dict.fromkeys("info status".split(), "doctor"),
-    "version": "--version", "help": "--help",
-}  # fmt: skip
-"""What other programs call a command -> what it is called here."""
-
-_INPUTS = ("-i", "--input", "-f", "--file", "--source", "--rows")
-"""What other programs call the option of their input, which is the first argument here."""
+_OF_QUESTION = ("--question", "--prompt", "--query", "--text", "-p")
+_OF_BATCH = ("--batch", "--to", "--concurrency", "--column")
 
 
-def argument(option: str, arguments: Sequence[str]) -> str | None:
-    """The argument of a command that was written as an option, such as `--image FILE` for IMAGE; else None."""
-    name = OPTIONS.get(option, option).lstrip("-").upper()
-    if name in arguments:
-        return name
-    return arguments[0] if arguments and option in _INPUTS else None
+def explain_option(option: str, options: Collection[str], arguments: Sequence[str], command: str) -> str | None:
+    """A hint for an option that a command does not have: what it is called here, or that it is an argument."""
+    ours = OPTIONS.get(option, option)
+    if option in ("--api-key", "--api_key", "--key", "--token") and "--endpoint" in options:
+        return "export VIRC_API_KEY=KEY: others see a key in a command line"
+    if ours in options:
+        return f"here it is {ours}"
+    argument = ours.lstrip("-").upper()
+    return f"without an option: {command} {argument}" if argument in arguments else None
 
 
-def near_option(word: str, options: Collection[str]) -> str | None:
-    """The hint that names the nearest long option, or None. Dashes do not count: all options share them."""
-    import difflib
-
-    bare = {name.lstrip("-"): name for name in options if name.startswith("--")}
-    near = difflib.get_close_matches(word.lstrip("-").lower(), bare, n=1, cutoff=0.7)
-    return f"did you mean {bare[near[0]]!r}?" if near else None
-
-
-def explain(words: Sequence[str], commands: Collection[str], error: UsageError) -> UsageError | None:
+def explain(words: Sequence[str], commands: Collection[str]) -> UsageError | None:
     """A better error for a line that does not begin with a command, or None."""
-    from virc_cli.commands import solve
-    from virc_cli.commands.solve import hints
-
-    if len(words) == 1 and words[0] in OPTIONS:
-        return UsageError(error.message, f"virc {OPTIONS[words[0]]}")
-    options, free = hints.split(words, hints.flags_of(solve.command))
-    command = next((word for word in free if word in commands), None)
-    if command and words[0].startswith("-"):
-        rest = [word for word in free if word != command]
-        return UsageError(f"{words[0]} comes after the command", shlex.join(["virc", command, *rest, *options]))
-    if free:
-        means_solve = nearest(free[0], commands) in ("solve", "batch") or _VERBS.get(free[0]) == "solve"
-        if line := _line_of(free[1:] if means_solve else free):
-            return UsageError(f"no such command {free[0]!r}", shlex.join(["virc", *line, *options]))
-    if not (hint := _hint_for_verb(free, commands)):
-        return None
-    if error.hint and error.hint.startswith("did you mean"):
-        hint += f"; {error.hint}"
-    return UsageError(error.message, hint)
-
-
-def _hint_for_verb(free: Sequence[str], commands: Collection[str]) -> str | None:
-    """The line for a first word that other programs use as a command; None if it is no such word."""
-    meant = _VERBS.get(free[0]) if free else None
-    if meant is None:
-        return None
-    if meant == "solve":
-        return "virc solve IMAGE 'QUESTION'"
-    if meant == "--help" and free[1:] and free[1] in commands:
-        return f"virc {free[1]} --help"
-    is_whole_line = meant.startswith("--") or " " in meant  # such as `--version` or `systems ls`
-    return f"virc {meant}" if is_whole_line else f"virc {meant} --help"
-
-
-def _line_of(words: Sequence[str]) -> list[str] | None:
-    """The command line for these words, pictures or rows before the question; None if no word is a picture or rows."""
-    from virc.core.files import near_name
     from virc.solving.sources.picture_files import is_source
     from virc_cli.commands.solve.hints import is_image, is_rows
     from virc_cli.console.sources import is_file_name
 
-    words = [near_name(Path(word)) or word for word in words]
+    command = next((word for word in words if word in commands), None)
+    if command and words[0].startswith("-"):
+        at = words.index(command)
+        return UsageError(f"{words[0]} comes after the command", _line(command, [*words[:at], *words[at + 1 :]]))
     sources = [word for word in words if len(word) > 1 and (is_source(word) or is_file_name(word))]
-    if not sources:
+    if len(sources) == 1 and not is_rows(sources[0]) and (is_image(sources[0]) or is_file_name(sources[0])):
+        return UsageError(f"no such command {words[0]!r}", _line("solve", _with_one_question(words, sources[0])))
+    return UsageError(f"no such command {words[0]!r}", _line("batch", words)) if sources else None
+
+
+def explain_solve(words: Sequence[str], error: UsageError) -> UsageError | None:
+    """A better error for a line of `virc solve` that the parser refused, or None."""
+    from virc_cli.commands.solve.hints import is_image
+
+    given = [word.partition("=")[0] for word in words]
+    pictures = [word for before, word in zip(["", *words], words, strict=False) if is_image(word) and before[:1] != "-"]
+    if "unexpected extra argument" in error.message and pictures:
+        if len(pictures) == 1:
+            return UsageError("the question is several words", _line("solve", _with_one_question(words, pictures[0])))
+        hint = f"{_line('batch', words)}; or --image for more pictures of one question"
+        return UsageError(f"{len(pictures)} images at once", hint)
+    if not error.message.startswith("no such option"):
         return None
-    question = " ".join(word for word in words if word not in sources)
-    first = sources[0]
-    if len(sources) == 1 and not is_rows(first) and (is_image(first) or is_file_name(first)):
-        return ["solve", first, question or "QUESTION"]
-    return ["batch", *sources, *([question] if question else [])]
+    if any(name in _OF_BATCH for name in given):
+        return UsageError("virc solve answers one question, and virc batch many", _line("batch", words, "--batch"))
+    if option := next((name for name in given if name in _OF_QUESTION), None):
+        return UsageError("the question follows the picture, without an option", _line("solve", words, option))
+    dashed = [word for word in words if re.match("-[^-]", word) and not word.replace("-", "").isalpha()]
+    line = f"{_line('solve', [word for word in words if word not in (*dashed, '--')])} -- {shlex.join(dashed)}"
+    return UsageError("a question that begins with '-' looks like an option", line) if len(dashed) == 1 else None
+
+
+def _with_one_question(words: Sequence[str], picture: str) -> list[str]:
+    """The words, those of the question as one behind the picture; options before the picture stay there."""
+    at = words.index(picture)
+    before, text = [*words[:at]], [*takewhile(lambda word: not word.startswith("-"), words[at + 1 :])]
+    rest = words[at + 1 + len(text) :]
+    if not any(word.startswith("-") for word in before):
+        before, text = [], before + text
+    return [*before, picture, " ".join(text) or "QUESTION", *rest]
+
+
+def _line(command: str, words: Sequence[str], without: str = "--") -> str:
+    left = [word.removeprefix(f"{without}=") for word in words if word != without]
+    return shlex.join(["virc", command, *left])

@@ -116,8 +116,14 @@ VALUES = {
     ],
     "virc eval vst": ["vstar"],
     "virc runs show my-": ["my-run"],
-    "virc solve --model my-": ["my-run"],
     "virc config set max_p": ["max_pixels"],
+    "virc solve --model my": ["my-model", "my-run"],
+    "virc solve --family gemma": ["gemma3", "gemma4"],
+    "virc solve --strategy maj": ["majority"],
+    "virc train tiny --with lora,mul": ["lora,multi-turn"],
+    "virc download data": ["dataset"],
+    "virc download dataset data": [],
+    "virc download eval mathvis": ["mathvision", "mathvista"],
     "virc systems show vlm-r3 --stage p": [],
 }
 
@@ -125,11 +131,12 @@ VALUES = {
 @pytest.mark.parametrize("line", VALUES)
 def test_values_are_completed(line: str, virc_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "my-run").mkdir(parents=True)
+    for folder in ("runs/my-run", "runs/.my-removed", "models/my-model"):
+        (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "runs" / "my-run" / "run.json").touch()
     words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     done = virc_here(env={"_VIRC_COMPLETE": "complete_bash", **words})
-    assert (done.stdout.split(), done.stderr) == (VALUES[line], "")
+    assert (sorted(done.stdout.split()), done.stderr) == (VALUES[line], "")
 
 
 @pytest.mark.integration

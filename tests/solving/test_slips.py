@@ -13,7 +13,7 @@ from virc_cli import slips
 MEANT = [
     ("a.png 'What is x?'", "virc solve a.png 'What is x?'"),
     ("What is x? a.png --max-turns 3", "virc solve a.png 'What is x?' --max-turns 3"),
-    ("--max-turns 3 solve a.png x?", "virc solve a.png 'x?' --max-turns 3"),
+    ("--max-turns 3 solve a.png x?", "virc solve --max-turns 3 a.png 'x?'"),
     ("solve a.png --question 'What is x?' --max-turns 3", "virc solve a.png 'What is x?' --max-turns 3"),
     ("a.png b.png x?", "virc batch a.png b.png 'x?'"),
     ("charts 'What is x?'", "virc batch charts 'What is x?'"),
@@ -51,7 +51,6 @@ def test_the_line_that_was_meant_is_shown_and_works(typed: str, meant: str) -> N
 @pytest.mark.parametrize(
     ("typed", "code", "said", "hint"),
     [
-        ("chat", 2, "no such command 'chat'", "virc solve IMAGE 'QUESTION'"),
         ("solve a.png x? --api-key sk-1", 2, "no such option '--api-key'", "export VIRC_API_KEY=KEY"),
         ("solve a.png x? --endpoint localhost:8000", 2, "must be a URL", "--endpoint http://localhost:8000/v1"),
         ("solve a.png x? --endpoint http://127.0.0.1:9", 6, "cannot be reached", "or --endpoint http://127.0.0.1:9/v1"),

@@ -44,7 +44,7 @@ def here(clean: Path) -> Path:
 @pytest.mark.usefixtures("here")
 def test_a_question_without_quotes_keeps_the_options_around_it() -> None:
     told = hint("--max-turns", "3", "a.png", "what", "is", "x?", "--offline")
-    assert told == "virc solve --max-turns 3 --offline a.png 'what is x?'"
+    assert told == "virc solve --max-turns 3 a.png 'what is x?' --offline"
     works(told)
 
 

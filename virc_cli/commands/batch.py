@@ -5,10 +5,9 @@ from typing import Annotated
 
 from virc.core.errors import UsageError
 from virc_cli.console import events, options, output
-from virc_cli.console.asking import Asked, PanelCommand, asking
+from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, flag, option
 
-CLASS = PanelCommand
 EPILOG = """\b
 virc batch rows.csv --to answers.csv
 virc batch rows.jsonl --endpoint http://localhost:8000/v1 | jq -r .answer

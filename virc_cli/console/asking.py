@@ -1,12 +1,10 @@
 """Options of the commands that ask a model about images, each group of them in one place, and what they set up."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
-from inspect import Parameter, signature
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Annotated, Any
-
-from typer.core import TyperCommand
 
 from virc.core.errors import UsageError
 from virc_cli.console import options
@@ -17,30 +15,8 @@ if TYPE_CHECKING:
     from virc.solving.pipelines.solve import PipelineSetup
     from virc.solving.setup import Setup
 
-PANELS = {
-    "Model": "model endpoint system protocol family tools device".split(),
-    "Answer": "samples strategy judge_endpoint judge_model pipeline role max_turns max_tokens max_requests "
-    "max_tokens_total temperature seed".split(),
-    "Picture": "more_images max_pixels offline".split(),
-    "Output": "as_json trace to concurrency timeout quiet verbose".split(),
-}
-"""Heading in the help -> the options below it, by their parameters."""
 
-
-class PanelCommand(TyperCommand):
-    """A command whose help lists its options by `PANELS`."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        of = {name: panel for panel, names in PANELS.items() for name in names}
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Other": []}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                argument = parameter.param_type_name == "argument"
-                sections["Arguments" if argument else of.get(str(parameter.name), "Other")].append(record)
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+_FLAGS = ("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,28 +73,19 @@ class Asked(ModelAsked):
 
         strategy = options.one_strategy(self.strategy)
         pipeline, system = choose(self.pipeline, self.system)
-        refused = {
-            "--samples": self.samples != 1,
-            "--strategy": strategy is not None,
-            "--temperature": self.temperature is not None,
-            "--max-tokens": self.max_tokens is not None,
-        }
+        unread = ("samples", "strategy", "temperature", "max_tokens")  # by a pipeline
+        refused = {f"--{each.replace('_', '-')}": getattr(self, each) != getattr(Asked, each) for each in unread}
         roles = options.named_roles(pipeline, self.role or (), refused)
-        if self.judge_endpoint and not strategy:
-            raise UsageError("--judge-endpoint belongs to --strategy", "--strategy best_of --judge-endpoint URL")
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
         graders = options.graders(strategy, judge, self.judge_model, judges, system)
         config = SolveConfig(
             temperature=self.temperature, seed=self.seed, samples=self.samples, max_turns=self.max_turns,
             strategy=strategy, max_requests=self.max_requests, max_tokens_total=self.max_tokens_total,
         )  # fmt: skip
-        tools = options.names_of(self.tools)
-        setup = set_up(
-            {**self.flags, "system": system}, config, self.protocol, self.trace, self.offline, tools, graders
-        )
+        flags, tools = {**self.flags, "system": system}, options.names_of(self.tools)
+        setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders)
         if self.judge_endpoint and not grades(setup.config, graders):
-            hint = "leave --judge-endpoint out, or --strategy best_of"
-            raise UsageError(f"the strategy {strategy} asks no judge", hint)
+            raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:
             return setup
         chosen = pipelines.set_up(pipeline, roles, setup)
@@ -126,37 +93,26 @@ class Asked(ModelAsked):
         return chosen
 
     def finds_pictures(self) -> bool:
-        from virc.solving.one import SolveConfig
-        from virc.solving.pipelines.files import choose
-        from virc.solving.setup import finds_pictures, set_up
+        from virc.solving.setup import Setup, finds_pictures
 
-        pipeline, system = choose(self.pipeline, self.system)
-        plain = set_up({**self.flags, "system": system}, SolveConfig(), self.protocol, self.trace, self.offline)
-        return pipeline is None and finds_pictures(plain.choice)
-
-
-_FLAGS = ("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout")
+        setup = self.set_up()
+        return isinstance(setup, Setup) and finds_pictures(setup.choice)
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options of its parameter `asked`, a group of them, in addition to its own."""
-    parameters = signature(command, eval_str=True).parameters
-    group = parameters["asked"].annotation
-    own = [each for each in parameters.values() if each.name != "asked"]
-    shared = [
-        each.replace(kind=Parameter.POSITIONAL_OR_KEYWORD)
-        for each in signature(group, eval_str=True).parameters.values()
-    ]
-    names = [field.name for field in fields(group)]
+    own = signature(command, eval_str=True).parameters
+    group = own["asked"].annotation
+    shared = signature(group, eval_str=True).parameters
+    merged = [*(each for each in own.values() if each.name != "asked"), *shared.values()]
 
     @wraps(command)
     def run(**values: Any) -> None:
-        if empty := next((name for name in names if values[name] == ""), None):
+        if empty := next((name for name in shared if values[name] == ""), None):
             sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
             raise UsageError(sentence, "leave it out, or give it a value")
-        asked = group(**{name: values.pop(name) for name in names})
-        command(**values, asked=asked)
+        command(asked=group(**{name: values.pop(name) for name in shared}), **values)
 
-    run.__signature__ = signature(command).replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+    run.__signature__ = Signature(merged)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in merged}
     return run

@@ -1,7 +1,8 @@
 """Values that the shell completes: names of systems, models, runs and the like, without a heavy import."""
 
 import os
-from collections.abc import Iterable
+import pkgutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,82 +34,57 @@ def typed() -> list[str]:
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
 
 
-def systems(incomplete: str) -> list[str]:
-    from virc.systems import registry
+def _names(place: str) -> Callable[[], list[str]]:
+    """Completes names from `MODULE:ATTRIBUTE`, a collection or a function that gives one; Typer selects from them."""
 
-    return _starting(registry.discover(), incomplete)
+    def complete() -> list[str]:
+        found = pkgutil.resolve_name(place)
+        return [*(found() if callable(found) else found)]
+
+    return complete
+
+
+systems = _names("virc.systems.registry:discover")
+families = _names("virc.families.registry:discover")
+strategies = _names("virc.solving.strategies.registry:names")
+benchmarks = _names("virc.download.benchmarks:HUB_IDS")
+settings = _names("virc.config.user:KEPT")
+operators = _names("virc.data.make.registry:names")
 
 
 def overlays(context: typer.Context, incomplete: str) -> list[str]:
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in _starting(_system(context).overlays, last)]
+    before, comma, _ = incomplete.rpartition(",")
+    return [before + comma + name for name in _system(context).overlays]
 
 
-def stages(context: typer.Context, incomplete: str) -> list[str]:
-    return _starting(_system(context).stages, incomplete)
+def stages(context: typer.Context) -> Iterable[str]:
+    return _system(context).stages
 
 
-def models(incomplete: str) -> list[str]:
+def runs() -> list[str]:
+    return [path.parent.name for path in Path("runs").glob("[!.]*/run.json")]
+
+
+def models() -> set[str]:
     from virc.core.files import MODELS
     from virc.systems import registry
 
     folders = (each.name for each in Path(MODELS).glob("*") if each.is_dir())
-    short = (name for system in registry.discover().values() for name in system.models)
-    return _starting({*short, *folders, *runs("")}, incomplete)
+    return {*folders, *runs(), *(name for system in registry.discover().values() for name in system.models)}
 
 
-def runs(incomplete: str) -> list[str]:
-    return _starting((path.parent.name for path in Path("runs").glob("[!.]*/run.json")), incomplete)
-
-
-def families(incomplete: str) -> list[str]:
-    from virc.families import registry
-
-    return _starting(registry.discover(), incomplete)
-
-
-def strategies(incomplete: str) -> list[str]:
-    from virc.solving.strategies import registry
-
-    return _starting(registry.names(), incomplete)
-
-
-def benchmarks(incomplete: str) -> list[str]:
-    from virc.download.benchmarks import HUB_IDS
-
-    return _starting(HUB_IDS, incomplete)
-
-
-def settings(incomplete: str) -> list[str]:
-    from virc.config.user import KEPT
-
-    return _starting(KEPT, incomplete)
-
-
-def operators(incomplete: str) -> list[str]:
-    from virc.data.make import registry
-
-    return _starting(["ls", *registry.names()], incomplete)
-
-
-def downloads(context: typer.Context, incomplete: str) -> list[str]:
+def downloads(context: typer.Context) -> set[str]:
     from virc.download.wanted import KINDS, published, short_names
 
     given = context.params.get("names") or ()
-    known = set(published())
-    if "eval" not in given:
-        known |= {*KINDS, *short_names()} | (set() if given else {"ls", "rm"})
-    return _starting(known - set(given), incomplete)
+    kinds = {*KINDS, *short_names()} | (set() if given else {"ls", "rm"})
+    return (set(published()) if "eval" in given else {*published(), *kinds}) - set(given)
 
 
-def downloaded(incomplete: str) -> list[str]:
+def downloaded() -> list[str]:
     from virc.download.workspace import discover
 
-    return _starting((each.name for each in discover(Path.cwd())), incomplete)
-
-
-def _starting(names: Iterable[str], incomplete: str) -> list[str]:
-    return sorted(name for name in names if name.startswith(incomplete))
+    return [each.name for each in discover(Path.cwd())]
 
 
 def _system(context: typer.Context) -> "System":

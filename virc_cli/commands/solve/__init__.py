@@ -5,7 +5,7 @@ from typing import Annotated
 
 from virc.core.errors import UsageError
 from virc_cli.console import events, options, output
-from virc_cli.console.asking import Asked, PanelCommand, asking
+from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -14,7 +14,6 @@ FAILURE: dict[str, object] = dict.fromkeys(
         *"turns calls tokens settings trace warnings pictures".split(),
     )
 )
-CLASS = PanelCommand
 EPILOG = """\b
 virc solve figure.png 'What is x?'
 virc solve figure.png 'What is x?' --endpoint http://localhost:8000/v1 --trace out
@@ -24,9 +23,9 @@ For many questions: virc batch --help
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
-    from virc_cli.commands.solve import hints
+    from virc_cli import slips
 
-    return hints.explain(args, error, hints.flags_of(command))
+    return slips.explain_solve(args, error)
 
 
 @asking
@@ -57,10 +56,11 @@ def command(
     from virc_cli.commands.solve import hints, run
 
     more = more_images or []
-    image, question = hints.question_alone(image, question, question_file, asked.finds_pictures, more)
-    hints.check_one(image, question, asked.finds_pictures, more)
-    if dry_run:
-        hints.check_dry_run(choose(asked.pipeline, asked.system)[0], as_json)
+    image, question = hints.image_and_question(image, question, bool(question_file), asked.finds_pictures, more)
+    if dry_run and choose(asked.pipeline, asked.system)[0] is None:
+        raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
+    if dry_run and as_json:
+        raise UsageError("--dry-run prints what is sent as text", "leave --json out")
     setup = asked.set_up()
     with events.printed(asked.quiet, verbose) as report:
         sources = [*([] if image is None else [image]), *more]
