@@ -5,8 +5,8 @@ import pytest
 from reported import RIGHT, WRONG, outcomes, result, summary_of
 
 from virc.evaluation.boxes import BoxScores
+from virc.evaluation.environment_rewards import RewardGap, RewardMean
 from virc.evaluation.pages.figures import UNREAD
-from virc.evaluation.rewarded import Gap, Mean, RewardFacts
 from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
 from virc_cli.commands.eval.figures import lines
 
@@ -40,19 +40,17 @@ def test_a_model_is_a_row_of_counts_and_means() -> None:
 
 def test_rewards_and_boxes_have_their_means_and_pairs_their_difference() -> None:
     summary = summary_of(UNEVEN, "one", "other")
-    means = {"total": Mean(0.5, (0.25, 0.75), 4, 0, 0), "near": Mean(None, None, 0, 3, 1)}
+    means = {"total": RewardMean(0.5, (0.25, 0.75), 4), "near": RewardMean(1.0, None, 1)}
     boxes = BoxScores(3, 0.5, 0.25, 0.44, None)
     models = [msgspec.structs.replace(summary.models[0], reward=means, boxes=boxes), summary.models[1]]
-    gaps = {"total": Gap(0.5, (0.1, 0.9), 4), "near": Gap(None, None, 0)}
+    gaps = {"total": RewardGap(0.5, (0.1, 0.9), 4), "near": RewardGap(0.0, None, 1)}
     pairs = [msgspec.structs.replace(summary.pairs[0], reward=gaps)]
-    facts = RewardFacts("mine", "sums", ["near"], False, None)
-    found = printed(msgspec.structs.replace(summary, models=models, pairs=pairs, reward=facts))
-    assert "Reward of mine, total sums: means over problems" in found
-    rows = [["total", "one", "0.500", "0.250", "to", "0.750", "4", "0", "0"], ["near", "one", "-", "-", "0", "3", "1"]]
+    found = printed(msgspec.structs.replace(summary, models=models, pairs=pairs))
+    rows = [["total", "one", "0.500", "0.250", "to", "0.750", "4"], ["near", "one", "1.000", "-", "1"]]
     assert cells(found, "reward model") == rows
     start = found.index("one minus other in the reward")
     assert [" ".join(line.split()) for line in found[start + 1 : start + 3]] == [
-        "total +0.500 (+0.100 to +0.900) on 4 problems", "near - on 0 problems",
+        "total +0.500 (+0.100 to +0.900) on 4 problems", "near +0.000 on 1 problems",
     ]  # fmt: skip
     assert cells(found, "model mean") == [["one", "0.500", "0.250", "44.0%", "-", "3"]]
 

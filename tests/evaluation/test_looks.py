@@ -4,12 +4,10 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import planted
 import pytest
 from PIL import Image
 from support.called import Done, virc
@@ -21,57 +19,6 @@ from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.results import Head
 from virc.evaluation.summary import Answered
 from virc.reasoning.images import open_image
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_every_cheater_is_named_and_no_honest_model_is(seed: int) -> None:
-    drawn = planted.draw(200, seed)
-    met = planted.asked(drawn)
-    for name, (model, decision) in planted.CHEATERS.items():
-        found = planted.verdict(name, model, drawn, met)
-        assert (name, found.decision) == (name, decision)
-        assert found.p < LEVEL
-    for name, honest in planted.HONEST.items():
-        found = planted.verdict(name, honest, drawn, met)
-        assert (name, found.decision) == (name, "its crops matter")
-        assert found.p < LEVEL
-    for share, knows in product((5, 10, 20), (False, True)):
-        found = planted.verdict("partly", planted.partly(share, knows), drawn, met)
-        accused = set(planted.ACCUSED) - ({planted.UNSEEN} if knows else set())  # most of its answers need none
-        assert (share, knows, found.decision) not in {(share, knows, each) for each in accused}
-    assert planted.verdict("for show", planted.FOR_SHOW, drawn, met).decision in (planted.UNUSED, "not decided")
-    some = {key: found[:40] for key, found in met.items()}
-    for name, honest in {**planted.HONEST, **planted.RARELY}.items():
-        for found in (planted.verdict(name, honest, drawn, met), planted.verdict(name, honest, drawn[:40], some)):
-            assert (name, found.decision) not in {(name, each) for each in planted.ACCUSED}
-    found = looks("tiny", *planted.tiny(seed))
-    assert (found.decision, found.p < LEVEL) == ("its crops matter", True)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "knows the answers by heart",
-        "crops everything",
-        "crops everything in four quarters",
-        "crops rightly and ignores it",
-        "reads its crops",
-    ],
-)
-def test_a_few_problems_tell_the_plainest_cheaters(name: str, few: tuple[Any, Any]) -> None:
-    models = {**planted.CHEATERS, **{each: (model, "its crops matter") for each, model in planted.HONEST.items()}}
-    model, decision = models[name]
-    found = planted.verdict(name, model, *few)
-    assert (found.decision, found.sentence.partition(":")[0]) == (decision, decision)
-    assert found.p < LEVEL
-
-
-@pytest.fixture(scope="module")
-def few() -> tuple[Any, Any]:
-    drawn = planted.draw(18, 1)
-    return drawn, planted.asked(drawn, ("none", "rightly", "everything", "in quarters"))
-
 
 SMALL = [(0, (0.1, 0.1, 0.4, 0.4))]
 YES, NO, OTHER = Answered("A", True, regions=SMALL), Answered("B", False, regions=SMALL), Answered("C", False)

@@ -185,8 +185,8 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     said, url = list[Event](), "http://localhost:1/v1"
     evaluate(
         Path("rows.jsonl"), ["a", Path("b")], endpoint=url, api_key="key", to=Path("new"), limit=3, split="test",
-        system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j", reward=Path("r.yaml"),
-        judge_endpoints={"other": url}, traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
+        system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j",
+        traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
         max_tokens=77, max_turns=5, timeout=8, seed=4, seeds=2, offline=True, concurrency=6, against_run=Path("runs/x"),
         sign=Path("key"), environment=True, environment_args={"a": 1}, answer_as="{answer}", looks=True,
         on_progress=said.append,
@@ -195,8 +195,8 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert [each.text for each in said] == ["asked"]
     assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
         benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
-        judge_model="j", traces="all", against=True, at_once=6, reward="r.yaml", judge_endpoints={"other": url},
-        environment=OfEnvironment('{"a":1}', "{answer}"), against_run="runs/x", sign="key", looks=True,
+        judge_model="j", traces="all", against=True, at_once=6, against_run="runs/x", sign="key", looks=True,
+        environment=OfEnvironment('{"a":1}', "{answer}"),
     )  # fmt: skip
     setups = [(each.choice.model, each.config.seed, each.offline) for each in request.setups]
     assert setups == [("a", 4, True), ("a", 5, True), ("b", 4, True), ("b", 5, True)]

@@ -17,8 +17,8 @@ from PIL import Image
 from reported import NONE, RIGHT, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
+from virc.evaluation.environment_rewards import EnvironmentReward
 from virc.evaluation.pages.report import render
-from virc.evaluation.rewarded import Rewarded
 from virc.evaluation.summary import Answered, Reported, Result, Summary
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
@@ -147,7 +147,7 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
 
 def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     """An evaluation in which these words stand wherever others write."""
-    answered = Answered(words, False, "rule", trace="t", rewarded=Rewarded(1.0, {f"t {words}": 1.0}))
+    answered = Answered(words, False, "rule", trace="t", reward=EnvironmentReward(1.0, {f"t {words}": 1.0}))
     names = (f"one {words}", f"other {words}")
     categories: Mapping[str, tuple[str, ...]] = {f"d {words}": (f"p {words}",)}
     results = [

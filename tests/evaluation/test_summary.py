@@ -2,14 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from virc.evaluation.answers import EvalFolder, answers_in
-from virc.evaluation.rewarded import Rewarded, gap_of
-from virc.evaluation.rewarding import RewardedLine
+from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, reward_gaps, reward_means
 from virc.evaluation.summary import Answered, Result, summarise
 
 
@@ -79,27 +76,9 @@ def test_the_last_line_of_a_problem_counts(tmp_path: Path) -> None:
     assert answers_in(EvalFolder(tmp_path), [])["A"]["a"].answer == "8"
 
 
-@pytest.mark.parametrize(
-    ("changes", "is_kept"),
-    [
-        ({}, True),
-        ({"row": "other"}, False),
-        ({"replies": "other"}, False),
-        ({"reward": "other"}, False),
-        ({"rewarded": None}, False),
-        ({"rewarded": Rewarded(None, {}, judge_failed=True)}, False),
-    ],
-)
-def test_a_reward_is_taken_up_for_the_same_replies_and_settings(changes: dict[str, Any], is_kept: bool) -> None:
-    new = RewardedLine("s", "a", "row", "replies", "reward", "A")
-    kept = msgspec.structs.replace(new, **({"rewarded": Rewarded(1.0, {})} | changes))
-    assert kept.is_of(new) is is_kept
-
-
-def test_models_are_compared_where_both_have_a_value() -> None:
-    some, none, other = (Rewarded(total, {"right": total}) for total in (1.0, None, 0.25))
-    for name in ("total", "right"):
-        gap = gap_of([(some, other), (some, none), (none, other), (other, some)], name)
-        assert (gap.of, gap.difference) == (2, 0.0)
-    assert gap_of([(none, other)], "total").difference is None
-    assert gap_of([(some, other)], "total").difference == 0.75
+def test_rewards_are_compared_where_both_models_have_a_value() -> None:
+    some, none, other = (EnvironmentReward(1.0, {"right": 1.0}), EnvironmentReward(None), EnvironmentReward(0.25))
+    gaps = reward_gaps([(some, other), (some, none), (none, other), (other, some), (None, some)])
+    assert gaps == {"total": RewardGap(0.0, gaps["total"].interval, 2)}
+    assert reward_means([some, none, other, None])["total"].mean == 0.625
+    assert reward_means([none, None]) == {}

@@ -4,7 +4,7 @@
     results/MODEL.jsonl     `virc.result/1`: answers and figures of a model, to hand on and to verify
     traces/MODEL/ID/        pages of the answers
     looks/ARM/              the same problems asked in another way, as a folder like this one
-    rewards/SYSTEM/MODEL.jsonl   what a system's reward gives each answer
+    rewards/ENVIRONMENT/MODEL.jsonl   what the reward of an environment gives each answer
     judged/JUDGE.jsonl      what a judge said of answers that no rule finds right
     summary.json            `virc.eval/1`
     report.html             the same to look at
@@ -47,8 +47,8 @@ class EvalFolder(msgspec.Struct, frozen=True):
     def judged(self, judge: str) -> Path:
         return self.folder / "judged" / f"{file_name(judge)}.jsonl"
 
-    def rewarded(self, system: str, model: str) -> Path:
-        return self.folder / "rewards" / file_name(system) / f"{file_name(model)}.jsonl"
+    def rewards(self, environment: str, model: str) -> Path:
+        return self.folder / "rewards" / file_name(environment) / f"{file_name(model)}.jsonl"
 
     def result(self, model: str) -> Path:
         return self.folder / "results" / f"{file_name(model)}.jsonl"

@@ -15,16 +15,13 @@ from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
 from virc.core.text import plain
-from virc.evaluation import environments, rewarding
+from virc.evaluation import environments
 from virc.evaluation import looks as looking
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
 from virc.evaluation.asking import Work, answer, answer_by_pipeline
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.environments import Environment
-from virc.evaluation.problems import find_problems, rows_of
-from virc.evaluation.request import EvalRequest, check, judge_of, reward_of
-from virc.evaluation.rewarded import TOTAL
-from virc.evaluation.rewarding import Rewarding
+from virc.evaluation.problems import find_problems
+from virc.evaluation.request import EvalRequest, check, check_named_judges, environment_of, judge_of
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
@@ -45,7 +42,7 @@ _AGAIN = "the same command asks it again"
 class Evaluated(msgspec.Struct, frozen=True):
     """The result of an evaluation, the `failure` of rows, and the number of answers left `undecided`.
 
-    `unrewarded` has the cause for each answer on which the judge or the environment of the reward failed.
+    `unrewarded` has the cause for each answer on which the reward of the environment failed.
     """
 
     summary: Summary
@@ -59,7 +56,7 @@ class Evaluated(msgspec.Struct, frozen=True):
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:
-        """Raise a VircError if rows failed, or the judge or the reward failed on answers."""
+        """Raise a VircError if rows failed, or the judge or the environment failed on answers."""
         if self.failure:
             raise self.failure
         if self.undecided:
@@ -83,7 +80,6 @@ def evaluate(
     family: str | None = None,
     judge_endpoint: str | None = None,
     judge_model: str | None = None,
-    reward: str | Path | None = None,
     judge_endpoints: Mapping[str, str] = {},
     traces: Traces = "wrong",
     crop_ablation: CropAblation = "none",
@@ -118,9 +114,7 @@ def evaluate(
         limit: number of problems, from the first; None: all.
         split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
-        reward: a system, or the path of its YAML, whose reward the answers are given; its judge is that of
-            `judge_endpoint`, if one is named.
-        judge_endpoints: of further judges of the reward, by the names that it has for them.
+        judge_endpoints: of further judges of the reward by which a strategy grades, by the names that it has for them.
         traces: which answers keep their trace.
         crop_ablation: what crops are cut from.
         against: compare with the published figures.
@@ -146,6 +140,7 @@ def evaluate(
         raise UsageError(f"seeds is {seeds}", "evaluate with one seed or more")
     if traces not in get_args(Traces):
         raise UsageError(f"traces is {traces!r}", f"choose {', '.join(get_args(Traces))}")
+    check_named_judges(judge_endpoints, strategy)
     config = SolveConfig(
         temperature=temperature,
         seed=seed,
@@ -180,8 +175,6 @@ def evaluate(
         traces=traces,
         against=against,
         at_once=concurrency,
-        reward=None if reward is None else str(reward),
-        judge_endpoints=judge_endpoints,
         environment=environments.asked_for(environment, arguments, answer_as),
         against_run=None if against_run is None else str(against_run),
         sign=None if sign is None else str(sign),
@@ -199,21 +192,17 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
         VircError: all of it cannot be done; answers so far are kept.
     """
     check(request)
-    reward = reward_of(request)
-    if isinstance(reward, Environment):
-        benchmark = reward.benchmark
-    else:
-        benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
+    environment = environment_of(request)
+    here = Path.cwd()
+    benchmark = environment.benchmark if environment else benchmarks.find(request.benchmark, here, request.split)
     ablation = request.crop_ablation
     folder = EvalFolder(expanded(request.to) if request.to else default_folder(benchmark.name, ablation))
     on_facts({"folder": str(folder.folder), "benchmark": benchmark.name})
     check_crop_ablation(folder, ablation)
-    problems = find_problems(benchmark, request.limit, report, ablation, reward is not None)
-    if isinstance(reward, Rewarding):
-        rewarding.check(reward, rows_of(benchmark, problems, request.limit), benchmark.base, report)
+    problems = find_problems(benchmark, request.limit, report, ablation, environment is not None)
     if request.judge_endpoint:
         judge_of(request).close()  # a judge that cannot be asked fails before the models are asked
-    work = Work(request, reward, benchmark, folder, problems, report)
+    work = Work(request, environment, benchmark, folder, problems, report)
     arms = [work, *(work.in_arm(arm) for arm in looking.ARMS.values() if arm.folder)]
     for arm in arms if request.looks else [work]:
         next(arm.rows())  # crops that cannot be swapped are refused before the models are asked
@@ -221,9 +210,9 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
         progress = [answer_by_pipeline(request.pipeline, work)]
     else:
         progress = [each for setup in request.setups for each in answer(setup, arms if request.looks else [work])]
-    if isinstance(reward, Environment):
+    if environment:
         for each in progress:
-            reward.score(each.model, work.rows(), work.answered(each.model), folder, report)
+            environment.score(each.model, work.rows(), work.answered(each.model), folder, report)
     protocols = dict[str, Protocol | None]()  # of the models that this call asked
     for each in progress:
         protocols.setdefault(each.model, each.protocol)  # that of the first arm, `AS_IT_IS`
@@ -232,5 +221,5 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     summary = write_summary(work, scored_arms, protocols)
     failure = failed_rows(progress) if any(each.failed for each in progress) else None
     undecided = sum(verdict is None for arm in scored_arms for verdict in arm.verdicts.values())
-    unrewarded = [each.unscored[TOTAL] for each in scored_arms[0].rewards.values() if each.judge_failed]
+    unrewarded = [each.failure for each in scored_arms[0].rewards.values() if each.failure]
     return Evaluated(summary, folder, failure, undecided, unrewarded)

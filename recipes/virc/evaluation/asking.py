@@ -14,7 +14,6 @@ from virc.core.events import Reporter
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import counted, duration
 from virc.evaluation import looks as looking
-from virc.evaluation import rewarding
 from virc.evaluation.against import assumed_of, assumed_of_pipeline, published_for
 from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in
 from virc.evaluation.benchmarks.registry import LocalBenchmark
@@ -23,7 +22,6 @@ from virc.evaluation.looks import Arm
 from virc.evaluation.pages.traces import keep_crops
 from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
 from virc.evaluation.request import EvalRequest
-from virc.evaluation.rewarding import Rewarding
 from virc.evaluation.summary import with_seed
 from virc.evaluation.verdicts import is_right
 from virc.models.load import Opened
@@ -50,7 +48,7 @@ class Work(NamedTuple):
     """What is evaluated in one arm, and the folder for its answers."""
 
     request: EvalRequest
-    reward: Rewarding | Environment | None
+    environment: Environment | None
     benchmark: LocalBenchmark
     folder: EvalFolder
     problems: Mapping[str, EvalProblem]
@@ -60,7 +58,7 @@ class Work(NamedTuple):
     def in_arm(self, arm: Arm) -> "Work":
         folder = EvalFolder(self.folder.folder / looking.FOLDER / arm.folder)
         request = msgspec.structs.replace(self.request, traces="none")
-        return self._replace(request=request, reward=None, folder=folder, arm=arm)
+        return self._replace(request=request, environment=None, folder=folder, arm=arm)
 
     def first(self) -> "Work":
         return self._replace(problems=dict(islice(self.problems.items(), _FIRST)))
@@ -106,7 +104,7 @@ class ModelProgress(Progress):
 
 
 def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
-    """Ask a model the problems that it has not answered yet in each arm, and score all its answers by the reward."""
+    """Ask a model the problems that it has not answered yet in each arm."""
     request, report = arms[0].request, arms[0].report
     opened, known = open_setup(setup, report, lambda _: None)
     if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
@@ -145,9 +143,6 @@ def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) 
 
     progress = _kept(solve, {**facts(opened, solving), "versions": versions() | server}, work)
     progress.protocol = opened.chat_protocol.protocol
-    if isinstance(work.reward, Rewarding):
-        answered = work.answered(opened.name)
-        rewarding.score(work.reward, config, opened, work.rows(), answered, work.folder, report)
     return progress
 
 

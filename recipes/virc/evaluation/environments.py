@@ -30,8 +30,8 @@ from virc.core.limits.threads import scheduled
 from virc.core.text import clause, plain
 from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
 from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems
-from virc.evaluation.rewarded import TOTAL, Rewarded, RewardFacts
-from virc.evaluation.rewarding import keep
+from virc.evaluation.environment_rewards import EnvironmentReward
+from virc.evaluation.reward_files import keep_rewards
 from virc.solving.rows import Row
 
 SHOWN = "{reply}\n\n\\boxed{{answer}}"
@@ -65,18 +65,18 @@ class Environment(msgspec.Struct, frozen=True):
         shown: the text that it gets for a reply, with `{reply}` and `{answer}` in it.
     """
 
-    system: str
+    name: str
     digest: str
     interface: Interface
     shown: str = SHOWN
 
     @property
     def benchmark(self) -> LocalBenchmark:
-        return LocalBenchmark(self.system, Path.cwd(), self._rows, published=True)
+        return LocalBenchmark(self.name, Path.cwd(), self._rows, published=True)
 
     def _rows(self) -> Iterator[Row]:
         tasks = enumerate(self.interface.tasks, 1)
-        placed = ((f"problem {at} of {self.system}", {"id": at, "task": task}) for at, task in tasks)
+        placed = ((f"problem {at} of {self.name}", {"id": at, "task": task}) for at, task in tasks)
         return problems(placed, self._problem)
 
     def _problem(self, fields: Fields) -> Fields:
@@ -99,24 +99,20 @@ class Environment(msgspec.Struct, frozen=True):
     def score(
         self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
     ) -> None:
-        async def value(row: Row, line: AnswerLine) -> Rewarded:
+        async def score(row: Row, line: AnswerLine) -> EnvironmentReward:
             task = self.interface.tasks[row.line - 1]
             try:
                 scoring = self.interface.score(task, self._text_for(line))
-                return Rewarded(*await wrap_future(scheduled(scoring)))
+                return EnvironmentReward(*await wrap_future(scheduled(scoring)))
             except Exception as error:  # of the environment's own code
                 why = clause(error) if isinstance(error, VircError) else plain(f"{type(error).__name__}: {error}")
-                return Rewarded(None, {}, {TOTAL: why}, judge_failed=True)
+                return EnvironmentReward(None, failure=why)
 
         with _foreign_code() as failures:
-            keep(self.system, self.digest, model, rows, lines, folder, report, value)
+            keep_rewards(self.name, self.digest, model, rows, lines, folder, report, score)
         if failures:
             examples = f"{len(failures)}; the first: {plain(failures[0])}"
-            report.warn(f"functions of the reward of {self.system} that failed, and count 0: {examples}")
-
-    def facts(self, values: Iterable[Rewarded]) -> RewardFacts:
-        terms = sorted({name for each in values for name in each.terms})
-        return RewardFacts(self.system, "reward", terms, group=False, judge=None)
+            report.warn(f"functions of the reward of {self.name} that failed, and count 0: {examples}")
 
     def _text_for(self, line: AnswerLine) -> str:
         reply = line.rollout.texts[-1] if line.rollout and line.rollout.texts else line.answer or ""

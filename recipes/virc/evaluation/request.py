@@ -10,9 +10,7 @@ from virc.core.files import expanded
 from virc.evaluation import contamination, environments, signing
 from virc.evaluation.answers import Traces
 from virc.evaluation.environments import Environment, OfEnvironment
-from virc.evaluation.rewarding import Rewarding
 from virc.rewards.means import JUDGE_KEY
-from virc.rewards.trial import judged_reward
 from virc.scoring.judge import Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.pipelines.solve import PipelineSetup
@@ -23,7 +21,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is evaluated: every setup on one benchmark, all with the same crop ablation.
 
     Args: as of `virc.evaluation.api.evaluate`, and
-        pipeline: what is evaluated in place of the setups, without a reward and a crop ablation.
+        pipeline: what is evaluated in place of the setups, without a crop ablation.
         looks: whether the problems are asked in all arms of `looks.ARMS`, for a verdict on looking.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
@@ -38,8 +36,6 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     traces: Traces = "wrong"
     against: bool = False
     at_once: int | None = None
-    reward: str | None = None
-    judge_endpoints: Mapping[str, str] = {}
     pipeline: PipelineSetup | None = None
     environment: OfEnvironment | None = None
     against_run: str | None = None
@@ -73,29 +69,26 @@ def check(request: EvalRequest) -> None:
         raise UsageError(f"{given} does not go with --looks", "leave one out")
 
 
-def reward_of(request: EvalRequest) -> Rewarding | Environment | None:
-    if request.environment:
-        by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
-        refused = {
-            "--reward": request.reward,
-            "--judge-endpoint": (request.judge_endpoint or request.judge_endpoints) and not by_strategy,
-            "--split": request.split,
-            "--against": request.against,
-            "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
-        }
-        if given := next((name for name, value in refused.items() if value), None):
-            raise UsageError(f"{given} does not go with --environment", "leave one out")
-        return environments.load(request.benchmark, request.environment, request.limit)
-    if request.reward is None:
-        if request.judge_endpoints:
-            name = next(iter(request.judge_endpoints))
-            raise UsageError(f"--judge-endpoint {name}=URL names a judge of a reward", "--reward SYSTEM")
+def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:
+    """Refuse judges of a reward, by their names, where no strategy may grade by one."""
+    if judges and not strategy:
+        sentence = f"--judge-endpoint {next(iter(judges))}=URL names a judge of the reward by which a strategy grades"
+        raise UsageError(sentence, "--strategy best_of:by=reward")
+
+
+def environment_of(request: EvalRequest) -> Environment | None:
+    if not request.environment:
         return None
-    if request.crop_ablation == "counterfactual":
-        raise UsageError("--reward needs the row's own answer, not that of its counterfactual", "leave one of both out")
-    judges = (request.judge_endpoint, request.judge_model, request.judge_endpoints)
-    named, reward, total = judged_reward(request.reward, *judges)
-    return Rewarding(named.name, reward, total)
+    by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
+    refused = {
+        "--judge-endpoint": request.judge_endpoint and not by_strategy,
+        "--split": request.split,
+        "--against": request.against,
+        "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
+    }
+    if given := next((name for name, value in refused.items() if value), None):
+        raise UsageError(f"{given} does not go with --environment", "leave one out")
+    return environments.load(request.benchmark, request.environment, request.limit)
 
 
 def judge_of(request: EvalRequest) -> Judge:

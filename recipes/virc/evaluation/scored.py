@@ -5,15 +5,15 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from virc.core.extras import install
-from virc.evaluation import rewarding
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
 from virc.evaluation.asking import Work
 from virc.evaluation.boxes import overlap
+from virc.evaluation.environment_rewards import EnvironmentReward
 from virc.evaluation.looks import Guess
 from virc.evaluation.pages.traces import trace_of
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import judge_of
-from virc.evaluation.rewarded import Rewarded
+from virc.evaluation.reward_files import kept_rewards
 from virc.evaluation.summary import Answered, Result
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule, with_judge
 from virc.scoring.accepted import measured
@@ -27,12 +27,12 @@ class Scored(NamedTuple):
     answers: Answers
     verdicts: Mapping[tuple[str, str], Verdict | None]
     judge: str | None
-    rewards: Mapping[tuple[str, str], Rewarded]
+    rewards: Mapping[tuple[str, str], EnvironmentReward]
     results: list[Result]
 
 
 def scored(work: Work, asked: Iterable[str]) -> Scored:
-    request, reward, _, folder, problems, report, arm = work
+    request, environment, _, folder, problems, report, arm = work
     answers = answers_in(folder, list(asked))
     by_rule = verdicts_by_rule(problems, answers)
     judgements = doubtful(problems, answers, by_rule)
@@ -43,7 +43,7 @@ def scored(work: Work, asked: Iterable[str]) -> Scored:
             judge, verdicts = asked_judge.model, with_judge(asked_judge, folder, by_rule, judgements, report)
     elif judgements and not can_do_algebra() and not arm.folder:
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
-    rewards = rewarding.rewards_of(reward.system, reward.digest, folder, answers) if reward else {}
+    rewards = kept_rewards(environment.name, environment.digest, folder, answers) if environment else {}
     return Scored(answers, verdicts, judge, rewards, results_of(folder, problems, answers, verdicts, rewards))
 
 
@@ -52,7 +52,7 @@ def results_of(
     problems: Mapping[str, EvalProblem],
     answers: Answers,
     verdicts: Mapping[tuple[str, str], Verdict | None],
-    rewards: Mapping[tuple[str, str], Rewarded],
+    rewards: Mapping[tuple[str, str], EnvironmentReward],
 ) -> list[Result]:
     """The results, problem by problem, in the order of the benchmark; without traces if there is no folder."""
     return [
@@ -85,7 +85,7 @@ def _answered(
     line: AnswerLine,
     verdict: Verdict | None,
     problem: EvalProblem,
-    rewarded: Rewarded | None,
+    reward: EnvironmentReward | None,
 ) -> Answered:
     return Answered(
         answer=line.answer,
@@ -106,5 +106,5 @@ def _answered(
         regions=line.regions,
         overlap=None if problem.boxes is None else overlap(line.answer, problem.boxes, line.view),
         measured=None if problem.key is None or line.answer is None else measured(line.answer, problem.key),
-        rewarded=rewarded,
+        reward=reward,
     )

@@ -14,8 +14,8 @@ import msgspec
 
 from virc.core.result_log import Id
 from virc.evaluation.boxes import BoxScores, Overlap, box_scores
+from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, RewardMean, reward_gaps, reward_means
 from virc.evaluation.looks import Guess, Looks
-from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts, gap_of, mean_of
 from virc.evaluation.statistics import Interval, holm, mcnemar, mean_interval, paired, problems_needed, wilson
 from virc.reasoning.trace import FailureKind
 from virc.scoring.boxes import Box
@@ -44,7 +44,7 @@ class Answered(msgspec.Struct, frozen=True):
         overlap: its boxes compared with those of the row; None if the answer is a text.
         measured: value of the row's metric, 0 to 1, 0 without an answer; None if the row names no metric.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None if the row names none.
-        rewarded: the system's reward; None if no reward was requested, or it is unknown for this model.
+        reward: that of the environment; None if there is none.
         regions: the crops, each with the number of its picture, and in shares of that picture's sides.
     """
 
@@ -65,7 +65,7 @@ class Answered(msgspec.Struct, frozen=True):
     overlap: Overlap | None = None
     measured: float | None = None
     evidence: Sequence[float] | None = None
-    rewarded: Rewarded | None = None
+    reward: EnvironmentReward | None = None
     regions: Sequence[tuple[int, Box]] = ()
 
     @property
@@ -185,7 +185,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         categories: division -> category -> score.
         boxes: over the problems whose answers are boxes; None if there are none.
         evidence: over the problems that name their evidence; None if there are none.
-        reward: the means of the reward and of its terms; None if there is none.
+        reward: the means of the environment's reward, and of its terms.
         metrics: the means of the metrics that problems name.
         p_commonest: p of McNemar's exact test against always giving the commonest answer, on decided problems.
     """
@@ -207,7 +207,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     settings: Mapping[str, Any] = {}
     boxes: BoxScores | None = None
     evidence: EvidenceScores | None = None
-    reward: Mapping[str, Mean] | None = None
+    reward: Mapping[str, RewardMean] = {}
     metrics: Mapping[Metric, Measured] = {}
     p_commonest: float | None = None
 
@@ -222,7 +222,7 @@ class Pair(msgspec.Struct, frozen=True):
         interval: from the lower end of the paired 95 % interval of the first to the upper end of that of the second.
         p: p of McNemar's exact test on the problems that were decided for both.
         p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
-        reward: the difference in the reward and in its terms; None if one of them has none.
+        reward: the differences in the environment's reward, and in its terms.
         means: of `one` and of `other` on those problems.
         needed: problems like these that would distinguish the two with a power of at least 80 %; None if both solve
             as many.
@@ -239,7 +239,7 @@ class Pair(msgspec.Struct, frozen=True):
     p_bounds: Interval
     only_one: Sequence[Id]
     only_other: Sequence[Id]
-    reward: Mapping[str, Gap] | None = None
+    reward: Mapping[str, RewardGap] = {}
     means: tuple[Means, Means] | None = None
     needed: int | None = None
     p_holm: float | None = None
@@ -277,7 +277,6 @@ class Summary(msgspec.Struct, frozen=True):
 
     Args:
         commonest: the share that always giving the commonest answer solves; of choices, the commonest letter.
-        reward: the reward that was computed.
         assumed: defaults for what was not published of the models' systems, a sentence each.
         seeds: of the models that were asked with several seeds.
         contamination: problems that training rows share; None if no training run was named.
@@ -291,7 +290,6 @@ class Summary(msgspec.Struct, frozen=True):
     commonest: Share
     crop_ablation: CropAblation
     against: Sequence[Reported] = ()
-    reward: RewardFacts | None = None
     assumed: Sequence[str] = ()
     seeds: Sequence[Seeds] = ()
     contamination: "Contamination | None" = None
@@ -335,23 +333,21 @@ def summarise(
     results: Sequence[Result],
     models: Mapping[str, Mapping[str, Any]],
     crop_ablation: CropAblation = "none",
-    reward: RewardFacts | None = None,
 ) -> Summary:
     """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
     right_guesses = [result.guessed.right for result in results if result.reference]
     ((commonest, _),) = Counter(right_guesses).most_common(1) or [("", 0)]
-    pairs = [_pair(*names, results, reward) for names in combinations(models, 2) if _are_compared(*names)]
+    pairs = [_pair(*names, results) for names in combinations(models, 2) if _are_compared(*names)]
     if len(pairs) > 1:
         corrected = zip(pairs, holm([pair.p for pair in pairs]), strict=True)
         pairs = [msgspec.structs.replace(pair, p_holm=p) for pair, p in corrected]
     return Summary(
         benchmark=benchmark,
         problems=len(results),
-        models=[_model(name, results, facts, reward, commonest) for name, facts in models.items()],
+        models=[_model(name, results, facts, commonest) for name, facts in models.items()],
         pairs=pairs,
         commonest=share(guess == commonest for guess in right_guesses),
         crop_ablation=crop_ablation,
-        reward=reward,
         seeds=_seeds(models, results),
     )
 
@@ -393,13 +389,10 @@ def _seeds(models: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -
     return seeds
 
 
-def _model(
-    name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None, commonest: str
-) -> ModelSummary:
+def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], commonest: str) -> ModelSummary:
     met = [result for result in results if name in result.answers]  # the problems that have a result
     answers = [result.answers[name] for result in met]
     turns = sum(answer.turns + answer.unusable for answer in answers)  # an unusable turn is one too
-    rewarded = [answer.rewarded for answer in answers if answer.rewarded]
     verdicts_by_category: dict[str, dict[str, list[bool | None]]] = defaultdict(lambda: defaultdict(list))
     for result, answer in zip(met, answers, strict=True):
         for division, names in result.categories.items():
@@ -429,7 +422,7 @@ def _model(
         settings=facts.get("settings") or {},
         boxes=box_scores([answer.overlap for answer in answers if answer.overlap], _overlaps_by_category(name, met)),
         evidence=_evidence(answers),
-        reward={each: mean_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
+        reward=reward_means(answer.reward for answer in answers),
         metrics=_metrics(name, met),
         p_commonest=mcnemar(by_commonest[True, False], by_commonest[False, True]) if by_commonest else None,
     )
@@ -468,10 +461,9 @@ def _overlaps_by_category(name: str, met: Sequence[Result]) -> dict[str, list[Ov
     return overlaps
 
 
-def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts | None) -> Pair:
+def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
     common = [each for each in results if one in each.answers and other in each.answers]
     answers = [(each.answers[one], each.answers[other]) for each in common]
-    rewarded = [(first.rewarded, second.rewarded) for first, second in answers if first.rewarded and second.rewarded]
     ids: dict[tuple[bool | None, bool | None], list[Id]] = defaultdict(list)  # by `right` of the two
     for result, (first, second) in zip(common, answers, strict=True):
         ids[first.right, second.right].append(result.id)
@@ -491,7 +483,7 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
         p_bounds=_p_bounds(low, high),
         only_one=ids[True, False],
         only_other=ids[False, True],
-        reward={each: gap_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
+        reward=reward_gaps((first.reward, second.reward) for first, second in answers),
         means=(means_of([first for first, _ in answers]), means_of([second for _, second in answers])),
         needed=problems_needed(len(ids[True, False]), len(ids[False, True]), of),
     )

@@ -18,7 +18,6 @@ from virc.evaluation import results as result_files
 from virc.evaluation.against import assumed_of, assumed_of_pipeline, compared, published_for
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
-from virc.evaluation.environments import Environment
 from virc.evaluation.looks import Looks
 from virc.evaluation.pages import problem_page
 from virc.evaluation.pages.report import render
@@ -34,11 +33,10 @@ from virc.solving.outcome import versions
 
 def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Protocol | None]) -> Summary:
     """Summarise an evaluation, and write the summary, the report and the files of results."""
-    request, reward, benchmark, folder, *_ = work
-    answers, _, _, rewards, results = scored[0]
-    mark_traces(folder, results, reward.system if reward else "")
-    facts = reward.facts(rewards.values()) if isinstance(reward, Environment) else reward.facts if reward else None
-    summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation, facts)
+    request, _, benchmark, folder, *_ = work
+    answers, results = scored[0].answers, scored[0].results
+    mark_traces(folder, results)
+    summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation)
     earlier = _earlier_assumptions(folder, set(answers) - {*asked})  # of models that this call did not ask
     assumptions = dict.fromkeys([*_assumptions(request, list(asked)), *earlier])
     looks = looks_of(scored) if len(scored) > 1 else []
@@ -123,7 +121,7 @@ def _write_result(
         algebra=can_do_algebra(),
         judge=scored.judge,
         rules=result_files.rules_digest(),
-        figures=msgspec.to_builtins(msgspec.structs.replace(figures, name=name, reward=None)),
+        figures=msgspec.to_builtins(msgspec.structs.replace(figures, name=name, reward={})),
         **verdict,
     )
     lines = (

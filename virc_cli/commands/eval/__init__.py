@@ -10,8 +10,7 @@ from virc_cli.console.asking import Asking, asking
 from virc_cli.console.options import argument, choice, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    """folder benchmark problems models pairs commonest crop_ablation against reward assumed seeds contamination
-    looks""".split()
+    "folder benchmark problems models pairs commonest crop_ablation against assumed seeds contamination looks".split()
 )
 
 
@@ -34,9 +33,6 @@ def ask(
     to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
     limit: Annotated[int | None, option("N", "Ask only the first N problems.", min=1)] = None,
     split: Annotated[str | None, option("NAME", "Part of the benchmark.")] = None,
-    reward: Annotated[
-        str | None, option("SYSTEM", "Score answers by its reward, term by term.", autocompletion=completion.systems)
-    ] = None,
     judge_endpoint: options.JudgeOfReward = None,
     judge_model: options.JudgeModel = None,
     traces: Annotated[Literal["wrong", "all", "none"], choice("Keep the traces of these answers.")] = "wrong",
@@ -75,10 +71,9 @@ def ask(
 
     Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
 
-    With --reward, the replies of each model are scored as a rollout of multi-turn RL, before a total's `group`; rows
-    need no answer. The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
-
     With --environment, answers are scored by the reward of an environment of verifiers, which is shown the last reply.
+
+    The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
 
     With --looks, problems are asked as they are, without tools, with a blank picture, with crops of another problem,
     with blurred crops, and with another seed; the verdict comes first.
@@ -90,7 +85,7 @@ def ask(
     """
     from virc.evaluation import api as evaluation
     from virc.evaluation import environments
-    from virc.evaluation.request import EvalRequest
+    from virc.evaluation.request import EvalRequest, check_named_judges
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
     from virc.solving.pipelines.files import choose
@@ -116,11 +111,12 @@ def ask(
     refused = {
         "--model twice": len(model or ()) > 1, "--samples": samples != 1, "--seeds": seeds != 1,
         "--strategy": bool(strategy), "--temperature": temperature is not None,
-        "--max-tokens": asked.max_tokens is not None, "--reward": reward is not None,
-        "--crop-ablation": crop_ablation != "none", "--looks": looks, "--against": against is not None,
+        "--max-tokens": asked.max_tokens is not None, "--crop-ablation": crop_ablation != "none",
+        "--looks": looks, "--against": against is not None,
     }  # fmt: skip
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
+    check_named_judges(judges, strategy)
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     graders = options.graders(strategy, judge, judge_model, judges, system)
     setups = [
@@ -142,8 +138,6 @@ def ask(
         split=split,
         judge_endpoint=judge,
         judge_model=judge_model,
-        reward=reward,
-        judge_endpoints={} if strategy and reward is None else judges,  # those of the strategy's reward
         traces=traces,
         against=against is not None,
         at_once=concurrency,

@@ -17,7 +17,7 @@ _ARMS = ("asked with", "right", "of", "lost points", "95 % interval", "p")
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _METRICS = ("metric", "model", "mean", "rows that name it")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
-_REWARD = ("reward", "model", "mean", "95 % interval", "of", "not applicable", "unscored")
+_REWARD = ("reward", "model", "mean", "95 % interval", "of")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
@@ -92,11 +92,11 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
 
 
 def _reward(summary: Summary) -> Iterator[str]:
-    if summary.reward is None:
-        return
-    yield ""
-    yield figures.reward_title(summary.reward)
-    yield from table([_REWARD, *(row for name in summary.reward.names for row in _means(name, summary.models))])
+    rows = (
+        (term, model, figures.value(mean.mean), figures.values(mean.interval), str(mean.of))
+        for term, model, mean, _ in figures.reward_rows(summary.models)
+    )
+    yield from _block(_REWARD, rows)
     for pair in summary.pairs:
         if pair.reward:
             yield ""
@@ -104,14 +104,6 @@ def _reward(summary: Summary) -> Iterator[str]:
             yield from table(
                 [(name, figures.signed(gap), f"on {gap.of} problems") for name, gap in pair.reward.items()]
             )
-
-
-def _means(name: str, models: Sequence[ModelSummary]) -> Iterator[tuple[str, ...]]:
-    for model in models:
-        if model.reward:
-            mean = model.reward[name]
-            counts = (str(count) for count in (mean.of, mean.not_applicable, mean.unscored))
-            yield name, model.name, figures.value(mean.mean), figures.values(mean.interval), *counts
 
 
 def _refusals(model: ModelSummary) -> tuple[str, ...]:

@@ -122,8 +122,8 @@ def _right_in_treebench(answer: str, fields: Mapping[str, Any]) -> bool:
 
 # VisualProbe, small things in large photographs, in three levels (Lai et al. 2025, arXiv:2509.07969). Source:
 # Mini-o3/Mini-o3@8654dbf, README.md and docs/mini_o3_demo.md: `val.json`, whose `problem` is the prompt. There is no
-# published rule: verl/utils/reward_score/general_qa_tool.py asks a judge about each answer, and so does
-# `--reward mini-o3`. Without that, answers are scored as any other.
+# published rule: verl/utils/reward_score/general_qa_tool.py asks a judge about each answer. Here answers are scored
+# as any other.
 def _of_visualprobe(row: Mapping[str, Any], fields: Fields) -> Fields:
     return {"category": {"source": str(row.get("data_source") or "visual_probe").replace("_", " ")}}
 

@@ -10,7 +10,6 @@ from virc.core.errors import VircError
 from virc.core.files import contents, write_whole
 from virc.core.text import clause
 from virc.evaluation.answers import AnswerLine, EvalFolder
-from virc.evaluation.pages.figures import in_words
 from virc.evaluation.summary import Result
 from virc.reasoning.trace import ImageRecord, Message, Rejected
 from virc.solving.rows import file_name
@@ -63,22 +62,21 @@ def keep_crops(trace: Path) -> None:
             folder.rmdir()
 
 
-def mark_traces(folder: EvalFolder, results: Sequence[Result], system: str = "") -> None:
-    """Write verdict, reference and reward on the page of each answer. A VircError if the disk refuses."""
+def mark_traces(folder: EvalFolder, results: Sequence[Result]) -> None:
+    """Write verdict and reference on the page of each answer. A VircError if the disk refuses."""
     for result in results:
         for answered in result.answers.values():
             if answered.trace:
-                reward = f"Reward of {system}: {in_words(answered.rewarded)}" if answered.rewarded else ""
-                _mark(folder.folder / answered.trace / "index.html", answered.right, result.reference, reward)
+                _mark(folder.folder / answered.trace / "index.html", answered.right, result.reference)
 
 
-def _mark(page: Path, right: bool | None, reference: str, reward: str) -> None:
+def _mark(page: Path, right: bool | None, reference: str) -> None:
     try:
         with page.open("rb") as file:
             head = file.read(_HEAD)
-            if with_verdict(head, right, reference, reward) == head:
+            if with_verdict(head, right, reference) == head:
                 return
-            marked = with_verdict(head + file.read(), right, reference, reward)
+            marked = with_verdict(head + file.read(), right, reference)
         if marked is not None:
             write_whole(page, marked)
     except OSError as error:

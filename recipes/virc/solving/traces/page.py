@@ -131,7 +131,7 @@ def shortened(question: str) -> str:
     return question if len(question) <= LONG_TEXT else question[:LONG_TEXT] + "…"
 
 
-def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
+def with_verdict(page: bytes, right: bool | None, reference: str) -> bytes | None:
     """A page, or its beginning, with another verdict; None if it has no place for one. `right` None: undecided."""
     before, begin, rest = page.partition(_VERDICT)
     _, end, after = rest.partition(_VERDICT_END)
@@ -140,7 +140,7 @@ def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = 
     css, heading = _HEADINGS[right]
     if right is None and not reference:
         heading = "Undecided: no right answer is known"
-    verdict = html.part("solving/traces/verdict", css=css, heading=heading, reference=reference, reward=reward)
+    verdict = html.part("solving/traces/verdict", css=css, heading=heading, reference=reference)
     return before + begin + verdict.encode() + end + after
 
 
