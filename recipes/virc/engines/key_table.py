@@ -58,14 +58,12 @@ class KeyTable(msgspec.Struct, frozen=True):
 
     Args:
         keys: those that virc or a published script sets, by dotted names.
-        refused: key, or beginning of dotted keys -> why a user may not set it.
-        dead: key, or beginning of dotted keys -> its purpose: the engine accepts it, and no stage reads it.
+        refused: key, or beginning of dotted keys -> why a user may not set it, or why it would do nothing.
         is_nested: the engine's keys are nested; else a mapping is a value.
     """
 
     keys: Mapping[str, Key]
     refused: Mapping[str, str]
-    dead: Mapping[str, str]
     is_nested: bool = False
 
     def same(self, config: StageConfig) -> dict[str, Any]:
@@ -114,7 +112,7 @@ class KeyTable(msgspec.Struct, frozen=True):
         return self.leaves(given)
 
     def faults(self, given: Mapping[str, Any]) -> Iterator[Fault]:
-        """What a user may not set: keys of virc, keys that are refused, keys that no stage reads."""
+        """What a user may not set: keys of virc, and keys that are refused."""
         for name in self.leaves(given):
             if fault := self._fault_of(name):
                 yield Fault((ENGINE, name), f"{ENGINE}.{name} {fault[0]}", fault[1])
@@ -128,8 +126,6 @@ class KeyTable(msgspec.Struct, frozen=True):
                 return f"is not to be set: {key.fixed}", None
             if setting := key.same or next(iter(key.follows), "") or key.instead:
                 return f"follows from the setting {setting}", f"--set {setting}=VALUE"
-            if each in self.dead:
-                return f"does nothing in a stage: {self.dead[each]}", None
             if each in self.refused:
                 return f"is not taken: {self.refused[each]}", None
         return None

@@ -1,7 +1,6 @@
 """Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,11 +103,4 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `KeyTable.check`."""
-    try:
-        return of_kind(kind).keys.check(given, origins)
-    except ConfigError as error:
-        of_preferences = {"stage", "ref_model", *chain.from_iterable(llamafactory.READS.values())}
-        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in of_preferences & {*given}):
-            hint = "a stage of kind dpo trains on preferences: the page *Train on preferences*"
-            raise ConfigError(error.message, hint) from error
-        raise
+    return of_kind(kind).keys.check(given, origins)

@@ -1,6 +1,5 @@
 """What we say of LLaMA-Factory's keys is what the installed engine does."""
 
-import ast
 import json
 import subprocess
 from pathlib import Path
@@ -12,7 +11,6 @@ from support.engine_python import interpreter
 from training import stage_plans
 
 from virc.engines.llamafactory.keys import KEYS, LORA, PREFERENCE_KEYS
-from virc.engines.llamafactory.plan import TEMPLATES
 
 KEYS_OF_ENGINE = """
 import dataclasses, json
@@ -48,7 +46,7 @@ def test_every_key_that_is_named_here_is_one_of_the_engine() -> None:
     planned = [stage_plans.plan(resolved) for resolved in stage_plans.cases() if resolved.kind != "rl"]
     given = {name for plan in planned for name in stage_plans.engine_keys(plan)}
     tables = (KEYS, PREFERENCE_KEYS)
-    named = {name for table in tables for name in (*table.refused, *table.dead)}
+    named = {name for table in tables for name in table.refused}
     ours = {name for table in tables for name, key in table.keys.items() if key.settings or key.fixed or key.instead}
     assert not (given | named | ours | LORA) - engine.keys()
     defaults = {name: key.default for name, key in KEYS.keys.items() if key.default is not None}
@@ -67,20 +65,6 @@ def test_an_unknown_key_is_named_by_the_engine_before_it_loads_anything(
     assert done.code == 7
     assert "error: LLaMA-Factory failed: it has no key ['weight_deca']\nhint: leave it out" in done.err
     assert "loading checkpoint" not in Path("runs/run/logs/attempt_1/engine.log").read_text().lower()
-
-
-@pytest.mark.engine
-def test_the_templates_of_a_stage_do_not_think() -> None:
-    source = (packages() / "llamafactory/data/template.py").read_text()
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    named = {
-        ast.literal_eval(given["name"]): given
-        for call in calls
-        if ast.unparse(call.func) == "register_template"
-        and "name" in (given := {word.arg: word.value for word in call.keywords})
-    }
-    assert "ReasoningTemplate" in source
-    assert not [template for template in TEMPLATES.values() if "template_class" in named[template]]
 
 
 @pytest.mark.engine

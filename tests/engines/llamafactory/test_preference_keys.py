@@ -95,7 +95,7 @@ def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: st
     [
         ("pref_loss", "follows from the setting loss"),
         ("ref_model", "it is what the stage starts from"),
-        ("ld_alpha", "does nothing in a stage: LLaMA-Factory 0.9.5 weighs the model"),
+        ("ld_alpha", "is not taken: LLaMA-Factory 0.9.5 weighs the model"),
     ],
 )
 def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:

@@ -164,7 +164,7 @@ def test_every_key_that_is_named_here_is_one_of_the_engine(tmp_path: Path) -> No
     """Those that virc sets, those that a user may not set, and the defaults that published values are compared with."""
     ours = {name for name, key in KEYS.keys.items() if key.settings or key.fixed or key.instead}
     defaults = {name: key.default for name, key in KEYS.keys.items() if key.default is not None}
-    (tmp_path / "names.json").write_text(json.dumps([sorted({*ours, *KEYS.refused, *KEYS.dead}), sorted(defaults)]))
+    (tmp_path / "names.json").write_text(json.dumps([sorted({*ours, *KEYS.refused}), sorted(defaults)]))
     found = json.loads(in_engine(KNOWN, str(tmp_path / "names.json")).stdout.splitlines()[-1])
     assert found["unknown"] == []
     assert found["defaults"] == defaults

@@ -76,8 +76,6 @@ _KEYS: Mapping[str, Key] = {
     "lora_dropout": Key(follows=("lora.dropout",), default=0.0),
     "lora_rank": Key(follows=("lora.rank",), default=8),
     "lora_target": Key(follows=("lora.targets",), default="all"),
-    "pref_beta": Key(default=0.1),
-    "pref_loss": Key(default="sigmoid"),
     "use_swanlab": Key(instead="trackers"),
     "stage": Key(fixed="a stage of kind sft is sft", default="sft"),
     "finetuning_type": Key(follows=("lora",), default="lora"),
@@ -88,64 +86,28 @@ _KEYS: Mapping[str, Key] = {
     "plot_loss": Key(why="virc runs plot draws it from metrics.jsonl", default=False),
     "train_mm_proj_only": Key(why="LLaMA-Factory 0.9.5 has no such key: what is frozen says it"),
 }
+_SECRET = "settings, which are kept, are no place for a secret"
+_READ_HERE = f"weights and rows are read from this machine, and {_SECRET}"
+_ONE_SET = "a run knows one set of rows"
+_CHANGED_BASE = "its adapter is of a changed base, which neither virc merge nor virc solve takes"
+_OF_FREEZE = "it is for the method freeze, and a stage trains whole weights or a LoRA adapter"
 _REFUSED: Mapping[str, str] = {
     "resize_vocab": "the model would have other tokens than its base, which neither virc merge nor virc solve takes",
-    "hf_hub_token": (
-        "weights and rows are read from this machine, and settings, which are kept, are no place for a secret"
-    ),
-    "ms_hub_token": (
-        "weights and rows are read from this machine, and settings, which are kept, are no place for a secret"
-    ),
-    "om_hub_token": (
-        "weights and rows are read from this machine, and settings, which are kept, are no place for a secret"
-    ),
-    "eval_dataset": "a run knows one set of rows, val_size splits off some for evaluation",
-    "mix_strategy": "a run knows one set of rows",
-    "interleave_probs": "a run knows one set of rows",
-    "eval_on_each_dataset": "a run knows one set of rows, val_size splits off some for evaluation",
+    **dict.fromkeys(("hf_hub_token", "ms_hub_token", "om_hub_token"), _READ_HERE),
+    "eval_dataset": f"{_ONE_SET}, val_size splits off some for evaluation",
+    "eval_on_each_dataset": f"{_ONE_SET}, val_size splits off some for evaluation",
+    **dict.fromkeys(("mix_strategy", "interleave_probs"), _ONE_SET),
     "default_system": "a model's chat protocol is that of its rows",
     "tokenized_path": "rows read from it are not the ones that were checked",
     "push_to_hub": "a run uploads nothing, `hf upload` does when it has finished",
-    "hub_token": "a run uploads nothing, and settings, which are kept, are no place for a secret",
-    "hub_private_repo": "a run uploads nothing",
-    "hub_model_id": "a run uploads nothing",
-    "hub_strategy": "a run uploads nothing",
-    "hub_always_push": "a run uploads nothing",
-    "hub_revision": "a run uploads nothing",
+    "hub_token": f"a run uploads nothing, and {_SECRET}",
     "create_new_adapter": "the new adapter would be of a base that nothing keeps; merge the old one first: virc merge",
     "use_dora": "its adapter is more than products of low rank, which neither virc merge nor virc solve takes",
-    "pissa_init": "its adapter is of a changed base, which neither virc merge nor virc solve takes",
-    "pissa_iter": "its adapter is of a changed base, which neither virc merge nor virc solve takes",
-    "pissa_convert": "its adapter is of a changed base, which neither virc merge nor virc solve takes",
-    "swanlab_api_key": "settings, which are kept, are no place for a secret; SwanLab reads SWANLAB_API_KEY",
-    "swanlab_lark_webhook_url": "settings, which are kept, are no place for a secret",
-    "swanlab_lark_secret": "settings, which are kept, are no place for a secret",
-}
-_DEAD: Mapping[str, str] = {
-    "shift_attn": "it is for LLaMA",
-    "moe_aux_loss_coef": "it is for mixtures of experts",
-    "infer_backend": "it is for answering",
-    "offload_folder": "it is for models too large for main memory, which are not trained",
-    "use_kv_cache": "it is for answering",
-    "infer_dtype": "it is for answering",
-    "image_do_pan_and_scan": "it is for Gemma",
-    "crop_to_patches": "it is for InternVL",
-    "use_audio_in_video": "it is for Qwen-Omni",
-    "audio_sampling_rate": "rows hold no sound",
-    "enable_thinking": "it is for templates that think, and those of a stage do not",
-    "preserve_thinking": "it is for templates that think, and those of a stage do not",
-    "project": "it is for Trackio, which `trackers` does not offer",
-    "trackio_space_id": "it is for Trackio, which `trackers` does not offer",
-    "trackio_bucket_id": "it is for Trackio, which `trackers` does not offer",
-    "trackio_static_space_id": "it is for Trackio, which `trackers` does not offer",
-    "remove_unused_columns": "LLaMA-Factory always sets it to false",
+    **dict.fromkeys(("pissa_init", "pissa_iter", "pissa_convert"), _CHANGED_BASE),
+    "swanlab_api_key": f"{_SECRET}; SwanLab reads SWANLAB_API_KEY",
+    **dict.fromkeys(("swanlab_lark_webhook_url", "swanlab_lark_secret"), _SECRET),
     "logging_dir": "this version only warns about it; TensorBoard reads the variable TENSORBOARD_LOGGING_DIR",
-    "local_rank": "nothing in this version reads it, the launcher says it in LOCAL_RANK",
-    "sortish_sampler": "nothing in this version reads it",
-    "freeze_trainable_modules": "it is for the method freeze, and a stage trains whole weights or a LoRA adapter",
-    "freeze_extra_modules": "it is for the method freeze, and a stage trains whole weights or a LoRA adapter",
-    "use_mca": "LLaMA-Factory sets it to false unless it is started with USE_MCA",
-    "hyper_parallel_args": "nothing in this version reads it",
+    **dict.fromkeys(("freeze_trainable_modules", "freeze_extra_modules"), _OF_FREEZE),
 }
 _OF_PREFERENCES: Mapping[str, Key] = {
     "pref_beta": Key(same="beta"),
@@ -180,37 +142,17 @@ _OF_SUPERVISED = (
     "eaft_alpha",
     "compute_accuracy",
 )
-_OF_REWARD_MODELS = (
-    "ppo_buffer_size",
-    "ppo_epochs",
-    "ppo_score_norm",
-    "ppo_target",
-    "ppo_whiten_rewards",
-    "reward_model",
-    "reward_model_adapters",
-    "reward_model_quantization_bit",
-    "reward_model_type",
-)
 LORA = frozenset({"additional_target", "loraplus_lr_ratio", "loraplus_lr_embedding", "use_rslora"})
 """Keys for LoRA adapters alone that a user may set."""
 
-_ELSE = dict.fromkeys(_OF_REWARD_MODELS, "it is for reward models and PPO")
 KEYS = KeyTable(
     _KEYS,
-    _REFUSED,
-    {
-        **_DEAD,
-        **_ELSE,
-        **{name: "it is for preferences" for name in _OF_PREFERENCES if name not in ("stage", "ref_model")},
-        "ref_model_adapters": "it is for preferences",
-    },
+    {**_REFUSED, **dict.fromkeys(_OF_PREFERENCES, "it is for preferences, which a stage of kind dpo learns from")},
 )
 PREFERENCE_KEYS = KeyTable(
     {**_KEYS, **_OF_PREFERENCES},
-    _REFUSED,
     {
-        **_DEAD,
-        **_ELSE,
+        **_REFUSED,
         **dict.fromkeys(_OF_SUPERVISED, "it is for supervised training"),
         "ref_model_quantization_bit": "the reference is the model that the stage starts from, as it is",
         "ld_alpha": (
