@@ -133,22 +133,15 @@ def key_of(request: Request) -> int | None:
     return site.key_among(request.headers.get("authorization", ""), keys)
 
 
-def size_of(request: Request) -> int:
-    """Bytes of the body, or `MAX_BODY` if it does not say."""
-    length = request.headers.get("content-length", "")
-    size = int(length[:20]) if length.isdigit() else MAX_BODY
-    if size > MAX_BODY:
-        raise _too_large()
-    return size
-
-
 async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
     """The body, bounded in size and time.
 
     Raises:
         ClientDisconnect: the client hung up.
     """
-    size_of(request)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > MAX_BODY:
+        raise _too_large()
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):

@@ -63,8 +63,6 @@ async def _models(request: Request) -> dict[str, Any]:
 
 async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
-    deadline = Deadline(None)
-    await hold.room(chat_http.size_of(request) + 1, deadline)
     body = await chat_http.body_of(request, hold.add)
     chat = read(body, served.images, served.backend.context * CHARACTERS_PER_TOKEN)
     chat_http.check_model(chat.model, served.name)
@@ -75,14 +73,14 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     ignored = chat_http.ignored_header(chat.ignored)
     if chat.streamed:
         events = _events(framed, chat.counted, first, drawn)
-        return delivery.Delivery(events, hold, deadline, headers=ignored, media_type="text/event-stream")
+        return delivery.Delivery(events, hold, headers=ignored, media_type="text/event-stream")
     async with aclosing(drawn):
         while not isinstance(first, Reply):
             first = await anext(drawn)
     message = {"role": "assistant", "content": first.text}
     choice = {"index": 0, "message": message, "finish_reason": first.finish}
     completion = {**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)}
-    return delivery.whole(msgspec.json.encode(completion), hold, deadline, ignored)
+    return delivery.whole(msgspec.json.encode(completion), hold, ignored)
 
 
 def _failure(error: Exception) -> RefusedError:

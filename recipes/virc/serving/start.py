@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from virc.backends.llamacpp import LlamaCppBackend
     from virc.backends.local import LocalBackend
-    from virc.serving.agent.connections import Server as AgentServer
     from virc.serving.agent.piped import Piped
+    from virc.serving.http_server import Server as AgentServer
 
 SECONDS = 600.0
 """Longest time for a problem of an agent endpoint, in seconds, if none is chosen."""
@@ -423,8 +423,7 @@ def _vllm_process(
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
     _check_installed(f"--engine {plan.source}", "local" if plan.source == "transformers" else "llamacpp")
-    from virc.serving import in_process
-    from virc.serving.agent import connections
+    from virc.serving import http_server, in_process
 
     config, name = plan.config, plan.name
     assert name
@@ -432,9 +431,9 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
     backend = _loaded(plan, report)
     facts = msgspec.json.decode(plan.published)
     app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
-    listening.listen(connections.CONNECTIONS)
+    listening.listen(http_server.MAX_CONNECTIONS)
     server = _http_server(app, report)
-    run = partial(connections.run, server, listening)
+    run = partial(http_server.run, server, listening)
     return Server(address.url(config), name, run, partial(_end, server), resources.pop_all())
 
 
@@ -471,7 +470,8 @@ def _check_installed(option: str, *extras: str) -> None:
 
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
     _check_installed("--agent")
-    from virc.serving.agent import connections, server
+    from virc.serving import http_server
+    from virc.serving.agent import server
     from virc.serving.agent.piped import Piped
     from virc.serving.agent.problems import Solving
 
@@ -495,7 +495,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
-    listening.listen(connections.CONNECTIONS)
+    listening.listen(http_server.MAX_CONNECTIONS)
     run = _agent_run(running, app, listening, engine)
     return Server(address.url(config), model.name, run, partial(_end, running), resources.pop_all(), plan.log)
 
@@ -562,13 +562,13 @@ class _Behind:
 
 
 def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
-    from virc.serving.agent import connections
+    from virc.serving import http_server
 
     def run() -> None:
         if engine:
             engine.watch(partial(_end, running), lambda: app.state.queue.closing)
         try:
-            connections.run(running, listening)
+            http_server.run(running, listening)
         finally:
             app.state.queue.wait(0 if running.force_exit else _LAST_STEP)
         if engine and engine.failure:
@@ -582,11 +582,11 @@ def _end(server: "uvicorn.Server") -> None:
 
 
 def _http_server(app: "FastAPI", report: Reporter) -> "AgentServer":
-    from virc.serving.agent import connections
+    from virc.serving import http_server
 
     def note_ending(waiting: int) -> None:
         answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
         report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
 
     # what goes wrong with a request is sent to its client
-    return connections.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")
+    return http_server.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")

@@ -4,16 +4,14 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 
 from virc.core.timeouts import Deadline
-from virc.serving.agent import connections
-from virc.serving.agent.delivery import placed
-from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
+from virc.serving import http_server
+from virc.serving.agent.request_queue import Job, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
 
@@ -43,7 +41,7 @@ async def never() -> None:
 
 
 def solved(queue: RequestQueue, job: Job[int], hold: Reservation | None = None) -> AsyncGenerator[int | Ping, None]:
-    return queue.solve(job, hold or queue.place("a client"), never)
+    return queue.solve(job, hold or queue.reserve(), never)
 
 
 def test_a_job_that_takes_too_long_ends_with_504() -> None:
@@ -59,67 +57,40 @@ def test_a_job_that_takes_too_long_ends_with_504() -> None:
     asyncio.run(asyncio.wait_for(play(), 60))
 
 
-def test_as_many_jobs_wait_as_there_are_places() -> None:
+def test_one_job_runs_at_a_time_and_none_is_taken_while_the_engine_starts_or_the_server_ends() -> None:
     away = list[str]()
-    queue = RequestQueue(1, waiting=1, ready=lambda: not away)
-    first = queue.place("a client")
-    queue.place("another")
-    with pytest.raises(RefusedError, match="too many requests are waiting") as refused:
-        queue.place("a third")
-    assert (refused.value.status, refused.value.wait) == (429, 10)
-    first.end()
-    queue.place("a third").end()
-    away.append("for a moment")
-    with pytest.raises(RefusedError, match="the model is being started again") as refused:
-        queue.place("a third")
-    assert (refused.value.status, refused.value.wait) == (503, 60)
-    away, queue.closing = [], True
-    with pytest.raises(RefusedError):
-        queue.place("a third")
 
+    async def play() -> None:
+        queue = RequestQueue(1, lambda: not away)
+        first, second = Counting(is_let=False), Counting()
+        runs = [solved(queue, job) for job in (first, second)]
+        assert await anext(runs[0]) == 1
+        waiting = asyncio.create_task(anext(runs[1]))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await runs[0].aclose()
+        assert await asyncio.to_thread(first.is_over.wait, 60)
+        assert await waiting == 1
+        away.append("for a moment")
+        with pytest.raises(RefusedError, match="the model is being started again") as refused:
+            queue.reserve()
+        assert (refused.value.status, refused.value.wait) == (503, 60)
+        away.clear()
+        queue.closing = True
+        with pytest.raises(RefusedError, match="the server is ending"):
+            queue.reserve()
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (None, 200),
-        (LeftError("it left"), 499),
-        (ValueError("the engine is gone"), 502),
-        (asyncio.CancelledError(), None),
-    ],
-)
-def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, status: int | None) -> None:
-    ended: list[str] = []
-    hold: Any = SimpleNamespace(end=lambda: ended.append("ended"))
-    queue: Any = SimpleNamespace(place=lambda client: hold)
-    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None), queue=queue))
-    request: Any = SimpleNamespace(client=SimpleNamespace(host="192.0.2.1"), app=app)
-
-    async def answered(asked: Any, given: Any) -> Response:
-        assert (asked, given) == (request, hold)
-        if error:
-            raise error
-        return Response(status_code=200)
-
-    async def asked() -> int:
-        return (await placed(request, answered, lambda error: RefusedError(str(error), status=502))).status_code
-
-    if status in (200, 499):
-        assert asyncio.run(asked()) == status
-    else:
-        with pytest.raises(RefusedError if status else type(error)) as raised:  # type: ignore[arg-type]
-            asyncio.run(asked())
-        assert getattr(raised.value, "status", None) == status
-    assert ended == ([] if error is None else ["ended"])  # else its delivery ends it
+    asyncio.run(asyncio.wait_for(play(), 60))
 
 
 @pytest.mark.parametrize(("grace", "late"), [(1000.0, False), (-1.0, True)])
 def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, grace: float, late: bool
 ) -> None:
-    monkeypatch.setattr(connections, "GRACE", grace)
+    monkeypatch.setattr(http_server, "GRACE", grace)
     app, told = FastAPI(), list[int]()
     app.state.queue = queue = RequestQueue(1)
-    server = connections.server(app, told.append)
+    server = http_server.server(app, told.append)
     answer: Any = object()
     queue.answers.add(answer)
 

@@ -245,12 +245,13 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
                 while behind._model._waiting:  # that is noticed
                     await asyncio.sleep(0.01)
                 go.set()
-                while behind._model._workers._pending:  # the problem is left
+                while behind._model._turns.locked():  # the problem is left
                     await asyncio.sleep(0.01)
         return await client.call_tool("show", {"image": "noise.png"})
 
     with serve(turn) as server:
         behind = tool_calls([folder], server.url)
+        behind._model._at_once = 1
         shown = talk(behind, work)
     assert not shown.is_error
     assert len(turns) == 1

@@ -1,8 +1,6 @@
-"""Answers on their way: from the place of a request until its client has taken all."""
+"""Answers on their way: from the arrival of a request until its client has taken all."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -10,13 +8,9 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from virc.core.timeouts import Deadline
 from virc.serving import chat_http
-from virc.serving.agent import connections
 from virc.serving.agent.request_queue import LeftError, Reservation
 from virc.serving.chat_request import RefusedError
-
-_PIECE = 2**16  # bytes
 
 
 async def placed(
@@ -24,8 +18,8 @@ async def placed(
     answered: Callable[[Request, Reservation], Awaitable[Response]],
     failure: Callable[[Exception], RefusedError],
 ) -> Response:
-    """Return the answer to a request that gets a place of its client; an error frees the place."""
-    hold: Reservation = request.app.state.queue.place(connections.client_of(request))
+    """Return the answer to a request; an error ends its reservation."""
+    hold: Reservation = request.app.state.queue.reserve()
     try:
         return await answered(request, hold)
     except BaseException as error:
@@ -38,39 +32,23 @@ async def placed(
 
 
 class Delivery(StreamingResponse):
-    """An answer on its way, in pieces: it ends when its client has taken all, or has had its time.
+    """An answer on its way; when its client has taken all, or left, `content` is closed and `hold` ended."""
 
-    At the end `content` is closed and `hold` ended; the client has `connections.PATIENCE` seconds after `deadline`.
-    """
-
-    def __init__(
-        self, content: AsyncGenerator[bytes, None], hold: Reservation, deadline: Deadline, **words: Any
-    ) -> None:
-        super().__init__(_pieces(content), **words)
-        self._content, self._hold, self._deadline = content, hold, deadline
+    def __init__(self, content: AsyncGenerator[bytes, None], hold: Reservation, **words: Any) -> None:
+        super().__init__(content, **words)
+        self._content, self._hold = content, hold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = self._deadline.left()
         try:
-            with suppress(TimeoutError):  # the connection is closed, since the answer is not complete
-                async with asyncio.timeout(None if left is None else left + connections.PATIENCE):
-                    await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send)
         finally:
             self._hold.end()
             await self._content.aclose()
 
 
-async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """What is sent is taken piece by piece: a client that is slow is seen to come on, and the empty one is the last."""
-    async for part in content:
-        for start in range(0, len(part), _PIECE):
-            yield part[start : start + _PIECE]
-    yield b""
-
-
-def whole(content: bytes, hold: Reservation, deadline: Deadline, headers: Mapping[str, str]) -> Delivery:
+def whole(content: bytes, hold: Reservation, headers: Mapping[str, str]) -> Delivery:
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield content
 
     sized = {"Content-Length": str(len(content)), **headers}
-    return Delivery(pieces(), hold, deadline, headers=sized, media_type="application/json")
+    return Delivery(pieces(), hold, headers=sized, media_type="application/json")

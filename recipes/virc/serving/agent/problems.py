@@ -21,7 +21,7 @@ from virc.serving.agent import fetch, piped, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
-from virc.serving.agent.request_queue import WAITING, Job, Ping, Reservation
+from virc.serving.agent.request_queue import Job, Ping, Reservation
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
@@ -40,7 +40,6 @@ class Solving(msgspec.Struct, frozen=True):
     Args:
         config: turns and time of one problem; the rest is in the requests.
         at_once: problems that are solved at a time.
-        waiting: problems that may wait for their turn.
         rules: which images are fetched.
         ready: whether the engine runs.
         pipeline: answers chats with images; the model is then that of the pipeline's writer.
@@ -50,7 +49,6 @@ class Solving(msgspec.Struct, frozen=True):
     protocol: Protocol
     config: SolveConfig
     at_once: int = 1
-    waiting: int = WAITING
     rules: Rules = fetch.RULES
     ready: Callable[[], bool] = lambda: True
     pipeline: piped.Piped | None = None

@@ -1,39 +1,28 @@
-"""The queue of requests: each waits for its turn and is answered in a thread, bounded in number, bytes and time.
+"""The queue of requests: each waits for its turn and is answered in a thread, bounded in bytes and time.
 
-The server calls `RequestQueue.place` when a request arrives, `Reservation.room` before it reads the body, and
-`RequestQueue.solve` with a `Job` once the request is understood. Three things are given out and given back:
-
-place   one for each request, from its arrival until it is answered; the number of places is the length of the queue
-room    bytes, for bodies of requests that are read before their turn
-turn    the right to a thread, of which there are as many as requests are answered at a time
+The server calls `RequestQueue.reserve` when a request arrives, and `RequestQueue.solve` with a `Job` once the request
+is understood. A turn is the right to a thread; there are as many as requests are answered at a time.
 """
 
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import ExitStack, suppress
+from concurrent import futures
+from contextlib import suppress
 from functools import partial
-from itertools import count
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from virc.core.errors import VircError
+from virc.core.limits.threads import started
 from virc.core.timeouts import Deadline
-from virc.serving.agent.line import Line, may_have_more
-from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
 
 MAX_HELD = 256 * 2**20
-"""Bytes of requests, their images and answers that are held at a time; one client may have half of them."""
-WAITING = 2048
-"""Requests that may wait for their turn; those of one client may have as many places as are free."""
-MAX_READ = 4 * 2**20
-"""Bytes of bodies that are read before their turn. One of each client is read at any size, more while there is room."""
+"""Bytes of requests, their images and answers that are held at a time."""
 _PING = 5.0  # seconds without a report, after which a `Ping` is sent
-_STUCK = 10.0  # seconds after the end of its time in which a thread should have ended what it does
 LEFT = "the client hung up"
 _WAIT = 10  # seconds after which a client that was refused may ask again
 _START = 60  # the same while the engine starts, in seconds: the longest wait that official clients obey
@@ -87,56 +76,30 @@ class Job(ABC, Generic[R]):
 
 
 class Reservation:
-    """The place of one request, and the bytes that the request and its answer keep in memory."""
+    """The bytes that one request and its answer keep in memory."""
 
-    def __init__(self, queue: "RequestQueue", client: str, number: int) -> None:
-        self.client, self.number = client, number
-        self._queue, self._bytes, self._room = queue, 0, 0
-        self._has_place, self._ended = True, False
-
-    async def room(self, size: int, deadline: Deadline) -> None:
-        """Wait until there is room for a body of that size. Raises RefusedError: not before the deadline."""
-        try:
-            async with asyncio.timeout(deadline.left()):
-                await self._queue.reading.take(self.client, self.number, size)
-        except TimeoutError:
-            raise timed_out(deadline) from None
-        self._room = size
+    def __init__(self, queue: "RequestQueue") -> None:
+        self._queue, self._bytes, self._ended = queue, 0, False
 
     def add(self, size: int) -> None:
         """Count bytes that have come. Raises RefusedError: there are too many; LeftError: nobody waits for them."""
         if self._ended:
             raise LeftError(LEFT)
-        if self._queue.held + size > MAX_HELD or self._queue.held_of[self.client] + size > MAX_HELD // 2:
-            raise _busy("too much is being sent to this server, or waits to be taken from it")
+        if self._queue.held + size > MAX_HELD:
+            message = "too much is being sent to this server, or waits to be taken from it: ask again later"
+            raise RefusedError(message, code="rate_limit_exceeded", status=429, wait=_WAIT)
         self._count(size)
 
     def release(self, size: int | None = None) -> None:
-        """Count that many bytes no longer; None: all, and give the room back."""
-        if size is None and self._room:
-            self._queue.reading.give_back(self.client, self._room)
-            self._room = 0
+        """Count that many bytes no longer; None: all."""
         self._count(-(self._bytes if size is None else min(size, self._bytes)))
 
     def _count(self, size: int) -> None:
         self._bytes += size
         self._queue.held += size
-        self._queue.held_of[self.client] += size
-        if not self._queue.held_of[self.client]:
-            del self._queue.held_of[self.client]
-
-    def leave(self) -> None:
-        """Give the place back; bytes of an answer that is not delivered yet still count."""
-        if self._has_place:
-            self._has_place = False
-            self._queue.taken -= 1
-            self._queue.places_of[self.client] -= 1
-            if not self._queue.places_of[self.client]:
-                del self._queue.places_of[self.client]
 
     def end(self) -> None:
         self._ended = True
-        self.leave()
         self.release()
         self._queue.answers.discard(self)
 
@@ -146,43 +109,29 @@ class RequestQueue:
 
     Args:
         at_once: requests that are answered at a time.
-        waiting: requests that may wait for their turn.
         ready: whether the engine runs.
 
     Attributes:
-        held, held_of: bytes of requests and answers in memory: of all, and of each client.
-        taken, places_of: requests that have a place: of all, and of each client.
+        held: bytes of requests and answers in memory.
         answers: reservations of requests whose answers are not delivered yet.
         closing: no more requests are taken.
-        reading: the line of requests that wait for room, in bytes.
     """
 
-    def __init__(self, at_once: int, waiting: int = WAITING, ready: Callable[[], bool] = lambda: True) -> None:
-        self.held = self.taken = 0
-        self.held_of: Counter[str] = Counter()
+    def __init__(self, at_once: int, ready: Callable[[], bool] = lambda: True) -> None:
+        self.held = 0
         self.answers: set[Reservation] = set()
         self.closing = False
-        self.reading = Line(MAX_READ, lambda has, size, free: not has or has + size <= free)
-        self._places, self._ready = at_once + waiting, ready
-        self._turns = Line(at_once, lambda _, size, free: size <= free)
-        self.places_of: Counter[str] = Counter()
-        self._numbers = count()
-        self._workers = Workers(at_once)
+        self._ready, self._turns = ready, asyncio.Semaphore(at_once)
+        self._running: set[futures.Future[Any]] = set()
 
-    def place(self, client: str) -> Reservation:
-        """Give a request its place. Raises RefusedError: there is none for this client, or no request is taken now."""
+    def reserve(self) -> Reservation:
+        """Take a request in. Raises RefusedError: none is taken now."""
         self.check()
-        if not may_have_more(self.places_of[client], self.taken, self._places):
-            raise _busy("too many requests are waiting")
-        self.taken += 1
-        self.places_of[client] += 1
-        return Reservation(self, client, next(self._numbers))
+        return Reservation(self)
 
     def check(self) -> None:
         if self.closing:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
-        if not self._workers.able:
-            raise RefusedError("no worker can take a request: all are stuck in others", status=503, wait=_WAIT)
         self._check_engine()
 
     def _check_engine(self) -> None:
@@ -190,7 +139,8 @@ class RequestQueue:
             raise RefusedError("the model is being started again: ask again later", status=503, wait=_START)
 
     def wait(self, seconds: float) -> None:
-        self._workers.wait(seconds)
+        """Wait for the threads that still answer."""
+        futures.wait(set(self._running), seconds)
 
     async def solve(
         self, job: Job[R], hold: Reservation, gone: Callable[[], Awaitable[None]]
@@ -218,7 +168,6 @@ class RequestQueue:
 
         self.answers.add(hold)
         working = asyncio.create_task(self._work(job, hold, reports))
-        working.add_done_callback(lambda _: hold.leave())
         watching = asyncio.create_task(watch())
         try:
             while True:
@@ -268,36 +217,34 @@ class RequestQueue:
                 job.left.set()
                 reports.put_nowait(error.with_traceback(None))  # a traceback would keep `reports` itself
 
-        await self._turns.take(hold.client, hold.number)
-        with ExitStack() as turn:
-            turn.callback(self._turns.give_back, hold.client)
-            await job.prepare(hold)
-            turn.pop_all()  # the turn outlives this block: from here on it is given back when the thread is done
-
-        def run() -> None:
-            self._check_engine()
-            job.run(partial(call_in_loop, receive), partial(call_in_loop, hold.release))
-
-        done = self._workers.do(run)
-        turn.callback(self._turns.give_back, hold.client)
-        done.add_done_callback(lambda _: call_in_loop(turn.close))
-
-        def replace() -> None:  # a thread that does not end in time costs no turn for ever
-            if self._workers.replace(done):
-                turn.close()
-
-        if (left := job.deadline.left()) is not None:
-            turn.callback(loop.call_later(left + _STUCK, replace).cancel)
+        await self._turns.acquire()
         try:
-            await asyncio.wrap_future(done)
+            await job.prepare(hold)
+        except BaseException:
+            self._turns.release()
+            raise
+
+        def run() -> Exception | None:
+            try:
+                self._check_engine()
+                job.run(partial(call_in_loop, receive), partial(call_in_loop, hold.release))
+            except BaseException as error:  # a panic of a library is no `Exception`
+                failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                return failure.with_traceback(None)  # a traceback would keep the pictures
+            return None
+
+        done = started(run)
+        self._running.add(done)
+        done.add_done_callback(self._running.discard)
+        done.add_done_callback(lambda _: call_in_loop(self._turns.release))
+        try:
+            failure = await asyncio.wrap_future(done)
         finally:
             job.left.set()
+        if failure:
+            raise failure
 
 
 def timed_out(deadline: Deadline, place: str | None = None) -> RefusedError:
     """The error of a problem whose time is over; `place` is the role and step of a pipeline that was waited for."""
     return RefusedError(f"{f'{place}: ' if place else ''}no answer within {deadline.seconds:g} s", status=504)
-
-
-def _busy(message: str) -> RefusedError:
-    return RefusedError(f"{message}: ask again later", code="rate_limit_exceeded", status=429, wait=_WAIT)

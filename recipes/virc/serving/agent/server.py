@@ -85,7 +85,7 @@ def app(served: Served) -> FastAPI:
     made = chat_http.new_app(_health, _models, chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
     solving = served.solving
     made.state.served, made.state.probe = served, Probe(served.answers)
-    made.state.queue = RequestQueue(solving.at_once, solving.waiting, solving.ready)
+    made.state.queue = RequestQueue(solving.at_once, solving.ready)
     for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
@@ -116,7 +116,6 @@ async def _models(request: Request) -> dict[str, Any]:
 async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
     deadline = Deadline(served.solving.config.timeout)
-    await hold.room(chat_http.size_of(request) + 1, deadline)
     body = await chat_http.body_of(request, hold.add)
     as_response = request.url.path == _RESPONSES
     problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
@@ -132,8 +131,8 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     if problem.streamed:
         stream = responses.Response(framed) if as_response else wire.Events(framed, problem)
         events = _events(stream, first, happening, hold, served)
-        return delivery.Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
-    return delivery.whole(await (_response if as_response else _whole)(framed, happening), hold, deadline, ignored)
+        return delivery.Delivery(events, hold, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
+    return delivery.whole(await (_response if as_response else _whole)(framed, happening), hold, ignored)
 
 
 async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report | Ping, None]) -> bytes:

@@ -18,7 +18,6 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import Source, shown
 from virc.reasoning.session import Rejected, Unit
 from virc.serving.agent.request_queue import LeftError
-from virc.serving.agent.workers import Workers
 from virc.solving import one
 from virc.solving.batch import workers_for
 from virc.solving.one import Event, SampleStart, Solved
@@ -37,7 +36,7 @@ class Model:
     def __init__(self, setup: Callable[[], Setup], report: Reporter, at_once: int | None = None) -> None:
         self._setup, self._report, self._at_once = setup, report, at_once
         self._loading: asyncio.Future[tuple[Setup, Opened]] | None = None
-        self._workers: Workers | None = None
+        self._turns: asyncio.Semaphore | None = None
         self._waiting = 0
 
     async def ask(
@@ -57,10 +56,17 @@ class Model:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(on_step, line)
 
+        def give_back() -> None:
+            assert self._turns
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._turns.release)
+
         try:
             setup, opened = await self._opened(on_step)
-            assert self._workers
-            done = self._workers.do(lambda: _solved(setup, opened, files, question, samples, tell))
+            assert self._turns
+            await self._turns.acquire()
+            done = started(lambda: _solved(setup, opened, files, question, samples, tell))
+            done.add_done_callback(lambda _: give_back())  # also if its client has left before
             return opened, *await asyncio.wrap_future(done)
         finally:
             left.set()
@@ -77,8 +83,8 @@ class Model:
             self._loading = asyncio.wrap_future(started(self._open))
             self._loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is seen by someone
         setup, opened = await asyncio.shield(self._loading)
-        if self._workers is None:
-            self._workers = Workers(workers_for(self._at_once, opened, self._report.note))
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(workers_for(self._at_once, opened, self._report.note))
         return setup, opened
 
     def _open(self) -> tuple[Setup, Opened]:

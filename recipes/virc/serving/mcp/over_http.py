@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from virc.core.web import site
-from virc.serving.agent import connections
+from virc.serving import http_server
 from virc.serving.chat_request import MAX_BODY
 from virc.serving.mcp import server
 from virc.serving.mcp.result_store import IDLE
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PATH = "/mcp"
 _SESSIONS = 256
 _MAX_VALUES = 2**20  # of a request, and commas in its texts
-CONNECTIONS = 512
-_GRACE = 5  # seconds that answers may still take when the server is to end
 
 
 class _Guard:
@@ -79,9 +77,6 @@ def app(served: server.Served, host: str, key: str | None, ended: Callable[[str]
 
 
 def run(made: "ASGIApp", listening: socket.socket) -> None:
-    config = uvicorn.Config(
-        made, lifespan="on", ws="none", access_log=False, log_level="critical", server_header=False,
-        proxy_headers=False, http=connections.SlowClientGuard, timeout_graceful_shutdown=_GRACE,
-    )  # fmt: skip
+    config = http_server.config(made, lifespan="on")
     with suppress(KeyboardInterrupt):
-        connections.run(uvicorn.Server(config), listening)
+        http_server.run(uvicorn.Server(config), listening)

@@ -169,6 +169,7 @@ def _tool_calls(
 def _over_http(
     request: McpRequest, served: "Served", store: "ResultStore", address: tuple[str, int], on_url: Callable[[str], None]
 ) -> None:
+    from virc.serving import http_server
     from virc.serving.address import bound_socket
     from virc.serving.mcp import over_http
     from virc.stages.serve import Config
@@ -184,6 +185,6 @@ def _over_http(
         raise ConfigError(error.message, f"--http {bare}:{port % 65_535 + 1}" if in_use else _HINT) from error
     with bound as listening:
         app = over_http.app(served, host, request.api_key, store.drop)
-        listening.listen(over_http.CONNECTIONS)
+        listening.listen(http_server.MAX_CONNECTIONS)
         on_url(f"http://{bare}:{port}{over_http.PATH}")
         over_http.run(app, listening)

@@ -1,0 +1,74 @@
+"""uvicorn for our apps: it ends with its last answer. Clients that are slow are left to a proxy in front of it."""
+
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+
+if TYPE_CHECKING:
+    from virc.serving.agent.request_queue import RequestQueue
+
+GRACE = 30.0
+"""Seconds that answers may still take when the server is to end."""
+MAX_CONNECTIONS = 2048
+"""Connections at a time; uvicorn answers one more with status 503."""
+_FLUSH = 5  # seconds that connections get to close
+_KEEP_ALIVE = 60  # seconds; clients reuse a connection for longer than uvicorn's own 5
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal: then the queue closes, and the server ends with the last delivery, or after `GRACE`.
+
+    A second signal ends it at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, queue: "RequestQueue", ending: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._queue, self._ending = queue, ending
+        self._end: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        is_second = self._queue.closing
+        super().handle_exit(sig, frame)
+        self._queue.closing = True
+        self.should_exit = self.force_exit = is_second  # uvicorn itself would end at the first signal
+        if is_second:
+            return
+        self._end = time.monotonic() + GRACE
+        if self._queue.answers:
+            self._ending(len(self._queue.answers))
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._end and (not self._queue.answers or time.monotonic() > self._end):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def run(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve at a socket until a signal comes, also one that comes before the event loop runs.
+
+    uvicorn handles signals only once its loop runs; before, a KeyboardInterrupt would leave a coroutine unawaited.
+
+    Raises:
+        KeyboardInterrupt: a signal came, and everything has ended.
+    """
+    with server.capture_signals():
+        server.run([listening])
+
+
+def config(app: Any, level: str = "critical", **changes: Any) -> uvicorn.Config:
+    """Settings of uvicorn; `level` is of its log."""
+    return uvicorn.Config(
+        app, http="h11", ws="none", access_log=False, log_level=level, server_header=False, proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE,
+        **{"lifespan": "off", "timeout_graceful_shutdown": _FLUSH, **changes},
+    )  # fmt: skip
+
+
+def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level: str = "critical") -> Server:
+    """A server for an app with a `RequestQueue` as its `state.queue`; `ending` gets how many answers are waited for."""
+    return Server(config(made, level), made.state.queue, ending)
