@@ -44,7 +44,7 @@ def test_the_pages_have_stages() -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("line", STAGES)
 def test_a_stage_can_be_planned(line: str, own: Path) -> None:
-    words = [word for word in shlex.split(line)[1:] if word not in ("--dry-run", "--probe")]
+    words = [word for word in shlex.split(line)[1:] if word != "--dry-run"]
     done = virc(*words, "--dry-run", "--json")
     assert done.code == 0, done.err
     lacking = [each["message"] for each in done.json["missing"] if "is not on this machine" not in each["message"]]

@@ -5,16 +5,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.called import virc
 from support.made import add, make
 from support.reported import show_event
+from test_signs import HEALTHY, SICK
 
 from virc.core.events import Reporter
+from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Run
-from virc.stages import rl
-from virc.training import health
-from virc.training.health import Note, Watch
+from virc.stages import dpo, rl, sft
+from virc.training.health import Watch
 
 
 def step(number: int, **fields: Any) -> Metric:
@@ -46,10 +48,49 @@ def test_three_steps_without_a_finite_gradient_end_the_run(run: Run, bad: tuple[
 
 def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     add(run, step(1, correlation=0.5))
-    health.write(run, [Note(1, "correlation", True, "it is low")])
     seen = watch(run, "correlation")
     seen.take([step(2, correlation=0.5)])
     assert seen.reason is None
     assert capsys.readouterr().err == ""
     seen.take([step(3), step(4, correlation=0.5)])
     assert seen.reason is not None
+
+
+CONFIGS: dict[str, Any] = {
+    "rl": rl.Config(data="rows", rollout="multi_turn", max_turns=8),
+    "dpo": dpo.Config(data="rows", learning_rate=5e-6),
+    "sft": sft.Config(data="rows", learning_rate=5e-6),
+}
+
+
+def make_finished(workspace: Path, name: str) -> Run:
+    """A run that has finished with a curve."""
+    curve, given = ({**HEALTHY, **SICK}[name])[:2]
+    kind = "rl" if "rollout" in given else "dpo" if "loss" in given else "sft"
+    settings = msgspec.to_builtins(CONFIGS[kind]) | ({"loss": given["loss"]} if kind == "dpo" else {})
+    run = make(workspace, "a", kind=kind, settings=settings)
+    (run.folder / FILE_NAME).write_text('{"tools": ["crop_image"]}')
+    add(run, *(Metric(step=step, **curve(step)) for step in range(1, 151)))
+    runs.write_state(run, progress="finished", step=150, total=150)
+    return run
+
+
+@pytest.mark.parametrize("name", ["rl that learns", "dpo", "never a call", "the loss rises"])
+def test_diagnose_prints_the_signs_of_a_run(workspace: Path, name: str) -> None:
+    make_finished(workspace, name)
+    sign = SICK[name][2] if name in SICK else None
+    done, shown = virc("runs", "diagnose", "a", "--json"), virc("runs", "show", "a", "--json")
+    assert (done.code, done.json["healthy"]) == ((7, False) if sign else (0, True))
+    assert list(done.json["signs"]) == ([sign] if sign else [])
+    assert shown.json["health"] == done.json["signs"]
+    plain = virc("runs", "diagnose", "a")
+    assert all(f"  {sign}  {says}" in plain.out for sign, says in done.json["signs"].items())
+
+
+def test_diagnose_says_why_a_run_failed(run: Run) -> None:
+    add(run, step(1), step(2, reward=None))
+    runs.write_state(run, progress="failed", step=2, attempt=2, error="the disk is full")
+    done = virc("runs", "diagnose", "a", "--json")
+    assert (done.code, done.json["verdict"]) == (7, "a failed at step 2: the disk is full")
+    assert list(done.json["signs"]) == ["diverged"]
+    assert done.json["error"]["hint"] == f"see {run.log(2)}"

@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from support.made import add, make
+from support.tables import each_case
 
 from virc.runs.metrics import Metric
-from virc.runs.run import Run
-from virc.stages import rl
 from virc.training.health import known_by_heart, signs
 
 Fields = dict[str, list[Any]]
@@ -108,9 +106,8 @@ ROLLOUTS: list[Case] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("at", range(len(ROLLOUTS)))
-def test_signs_of_rollouts(at: int) -> None:
-    settings, fields, expected = ROLLOUTS[at]
+@each_case(("settings", "fields", "expected"), ROLLOUTS)
+def test_signs_of_rollouts(settings: dict[str, Any], fields: Fields, expected: str | None) -> None:
     metrics = curve({"reward": [0.5] * max(map(len, fields.values())), **fields}, response_length=9.0)
     assert told(metrics, settings) == expected
 
@@ -154,9 +151,8 @@ ROWS: list[Case] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("at", range(len(ROWS)))
-def test_signs_of_rows_and_pairs(at: int) -> None:
-    settings, fields, expected = ROWS[at]
+@each_case(("settings", "fields", "expected"), ROWS)
+def test_signs_of_rows_and_pairs(settings: dict[str, Any], fields: Fields, expected: str | None) -> None:
     metrics = curve({"loss": [1.0] * max(map(len, fields.values())), **fields}, learning_rate=0.1)
     assert told(metrics, settings) == expected
 
@@ -180,15 +176,6 @@ def test_rows_are_known_by_heart(
 ) -> None:
     run = make(workspace, "a")
     add(run, *curve({"loss": [*losses]}), *(Metric(step=step, eval_loss=loss) for step, loss in held_out.items()))
-    found = known_by_heart(run, {2})
+    found = known_by_heart(run)
     assert (found is None) == (says is None), found
     assert not found or not says or says in found[0]
-
-
-@pytest.fixture
-def run(workspace: Path) -> Run:
-    return make(workspace, "a", kind="rl", settings=msgspec.to_builtins(rl.Config(data="rows")))
-
-
-def step(number: int, **fields: Any) -> Metric:
-    return Metric(step=number, response_length=9.0, **{"reward": 0.5, "grad_norm": 1.0, **fields})

@@ -220,24 +220,3 @@ def test_how_many_parameters_are_trained_is_read_with_commas(tmp_path: Path) -> 
     assert verl_log.trained(log) == 3_754_622_976
     log.write_text("loading\n")
     assert verl_log.trained(log) is None
-
-
-@pytest.mark.parametrize(("reserved", "most"), [([60.5, 71.25, 70], 71.25), ([None, 0], None), ([], None)])
-def test_the_memory_of_a_device_is_the_most_of_all_steps(
-    reserved: list[Any], most: float | None, tmp_path: Path
-) -> None:
-    (file := tmp_path / verl_log.METRICS).parent.mkdir()
-    steps = [{"timing_s/step": 1.0, "perf/max_memory_reserved_gb": each} for each in reserved]
-    file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
-    assert verl_log.device_gib(tmp_path / "checkpoints") == most
-    if not steps:
-        with pytest.raises(EngineError, match="verl logged no step") as none:
-            verl_log.seconds_a_step(tmp_path / "checkpoints")
-        assert none.value.hint == f"see {file}"
-
-
-def test_a_step_takes_as_long_as_the_last_one(tmp_path: Path) -> None:
-    (file := tmp_path / verl_log.METRICS).parent.mkdir()
-    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}, {"val-core/a/reward/mean@1": 0.5}]
-    file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
-    assert verl_log.seconds_a_step(tmp_path / "checkpoints") == 30.0

@@ -193,9 +193,9 @@ def test_a_stage_asks_for_its_rows_as_its_settings_say(workspace: Path) -> None:
     )  # fmt: skip
     asked = request.resolve()
     base, source = training.base(asked, workspace), training.rows(asked, workspace)
-    found = prepare.rows_request(request, asked, base, source, (Path("new"), Path("home")), probe=4)
+    found = prepare.rows_request(request, asked, base, source, (Path("new"), Path("home")))
     assert isinstance(found, RlRequest)
-    assert (found.batch, found.prompt_length, found.rollout, found.probe) == (3, 1000, "per_cru", 4)
+    assert (found.batch, found.prompt_length, found.rollout) == (3, 1000, "per_cru")
     assert found.tools == (str(workspace / "lab" / "far.yaml"),)
     assert (found.folder, found.home, found.beside) == (workspace / "new", workspace / "home", workspace / "lab")
     assert found.validation

@@ -1,5 +1,6 @@
 """`virc train --resume` on runs whose surroundings are not what they were."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from stage_rows import drawn
 from support.called import virc
 from support.reported import show_event
 
+from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import attempts
@@ -20,7 +23,7 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training import attempt
+from virc.training import attempt, continued
 
 
 @pytest.fixture
@@ -102,3 +105,42 @@ def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest
     begun = attempt._info_with_code(run, Reporter(show_event))
     assert (Path(begun.recipes) / "virc" / "runs" / "run.py").is_file()
     assert "the code that mine was begun with is gone" in capsys.readouterr().err
+
+
+def make_saved(run: Run, step: int, **settings: Any) -> None:
+    """Give the run 24 rows, four a step, and a checkpoint."""
+    config = msgspec.to_builtins(stages.resolve(systems.get("tiny"), "instruct", []).config)
+    config |= {"train_batch_size": 4, "steps": None, **settings}
+    write(run, name="mine", rows=24, settings=config)
+    (run.folder / "settings.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
+    saved = run.checkpoints / f"checkpoint-{step}"
+    saved.mkdir(parents=True)
+    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
+        shutil.copy(EMBEDDED_FOLDER / name, saved)
+    (saved / "scheduler.pt").touch()
+    (saved / "trainer_state.json").write_text("{}")
+    runs.write_state(run, progress="finished", step=step, total=6, attempt=1)
+
+
+def test_resume_with_set_gives_a_run_a_later_end(run: Run) -> None:
+    make_saved(run, 6)
+    before = runs.info(run).settings
+    with pytest.raises(ConfigError, match="mine has trained 6 steps, and would end at 3"):
+        continued.change_settings(run, {"steps": 3}, Reporter())
+    with pytest.raises(UsageError, match="can set epochs, steps, devices, gpus, and not learning_rate"):
+        continued.change_settings(run, {"learning_rate": 1e-3}, Reporter())
+    assert runs.info(run).settings == before
+    refused = virc("train", "--resume", "--name", "mine", "--set", "steps=x")
+    assert (refused.code, "steps" in refused.err) == (3, True), refused.err
+    continued.change_settings(run, continued.assigned(run, {}, ["epochs=2"]), Reporter())
+    assert (runs.state(run).progress, runs.state(run).step, runs.state(run).total) == ("stopped", 6, 12)
+    assert runs.info(run).settings == {**before, "epochs": 2.0}
+    assert yaml.safe_load((run.folder / "settings.yaml").read_text())["epochs"] == 2.0
+    assert runs.info(run).origins["epochs"] == "--resume --set, 1.0 before"
+
+
+def test_a_run_of_deepspeed_does_not_resume_on_other_devices(run: Run) -> None:
+    make_saved(run, 3, zero=2, devices=2, device="cuda", use_liger=False)
+    with pytest.raises(ConfigError, match="DeepSpeed resumes on as many devices as saved: 2 a node") as caught:
+        continued.change_settings(run, {"devices": 4}, Reporter())
+    assert "--from mine --config runs/mine/settings.yaml --set devices=4" in str(caught.value.hint)

@@ -1,6 +1,5 @@
 """Processes that are started, and what becomes of all they started in turn."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,16 +24,6 @@ worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]
 open(sys.argv[1] + ".new", "w").write(str(worker.pid))
 os.rename(sys.argv[1] + ".new", sys.argv[1])
 time.sleep(600)
-"""
-
-PARENT = """
-import subprocess, sys
-child = "held = bytearray(200 * 2**20); held[::4096] = b'x' * len(held[::4096]); print(flush=True); input()"
-with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
-    started.stdout.readline()
-    print(flush=True)
-    input()
-    started.communicate(b"\\n")
 """
 
 
@@ -67,14 +56,3 @@ def test_a_launcher_that_does_not_end_when_asked_is_killed_with_its_workers(
             time.sleep(0.01)
     assert process.wait(240) == -9
     assert start_time(int(worker.read_text())) is None
-
-
-@pytest.mark.integration
-def test_a_childs_memory_counts_to_its_parent() -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        parent.stdout.readline()
-        held = processes.memory_of_tree(parent.pid)
-        parent.communicate(b"\n")
-    assert 200 / 1024 < held < 320 / 1024
-    assert processes.memory_of_tree(parent.pid) == 0

@@ -163,12 +163,9 @@ def test_a_few_units_are_counted_offered_added_tools_and_left_out(rows: Path, tm
     both = check(asked(file, tmp_path / "both", validation=only_source(file)))
     assert (both.lacking, both.lacks) == ({"overlap": 4}, f"{found.lacks}; {found.lacks}"), "of held-out rows, too"
     limit = found.longest - 1
-    look = asked(
-        file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, probe=2, batch=2
-    )
+    look = asked(file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, batch=2)
     short = check(look)
-    assert (short.rows, short.dropped > 0, found.longest > short.longest <= limit) == (2, True, True)
-    assert [row["extra_info"]["index"] for row in written(short)] == [0, 1]
+    assert (short.rows > 0, short.dropped > 0, found.longest > short.longest <= limit) == (True, True, True)
 
 
 def put(row: Row, path: str, value: object) -> None:

@@ -49,7 +49,7 @@ def everything(folder: Path) -> set[Path]:
         (["tiny", "--stage", "instruct"], 5, "virc data synth"),
         (["tiny", "--stage", "instruct", "--from", "nothing-like-it"], 3, "no model 'nothing-like-it'"),
         (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
-        (["--resume", "--name", "absent", "--set", "steps=9"], 2, "--resume takes no settings"),
+        (["--resume", "--name", "absent", "--data", "rows.json"], 2, "--resume takes --set alone"),
         (["--resume", "--name", "absent"], 3, "no run 'absent'"),
     ],
 )

@@ -79,7 +79,7 @@ def test_how_an_attempt_ended_is_said(
     make(tmp_path, "a")
     events, raised, checked = list[Event](), list[int](), list[str]()
     monkeypatch.setattr(api, "attempt", lambda *_: ended)
-    monkeypatch.setattr(api, "refuse_few_gpus", lambda run: checked.append(run.name))
+    monkeypatch.setattr(api.continued, "refuse_few_gpus", lambda run: checked.append(run.name))
     monkeypatch.setattr(api.signal, "raise_signal", raised.append)
     if said is None:
         train(resume=True, name="a", folder=tmp_path, on_progress=events.append)

@@ -215,24 +215,6 @@ def start_time(pid: int) -> int | None:
     return None if fields is None or fields[0] == "Z" else int(fields[19])
 
 
-def memory_of_tree(pid: int, root: Path = Path("/proc")) -> float:
-    """GiB of main memory of a process and its descendants, each shared page counted once (PSS); 0 without /proc."""
-    parents = _parents(root)
-    found = [pid]
-    for each in found:
-        found += [child for child, parent in parents.items() if parent == each]
-    return sum(_pss_kib(root / str(each)) for each in found) / 2**20
-
-
-def _pss_kib(process: Path) -> int:
-    try:
-        text = (process / "smaps_rollup").read_text()
-    except OSError:  # it has ended, or belongs to another user
-        return 0
-    share = re.search(r"(?m)^Pss:\s+(\d+) kB", text)
-    return int(share[1]) if share else 0
-
-
 def last_words(log: Path, code: int | None) -> str:
     """`exit code N, …` with the last line of a log, without those that a web server writes of each request."""
     last = "it said nothing"

@@ -57,12 +57,6 @@ class LogReader(Protocol):
     def cause(self, log: Path, code: int | None) -> tuple[str, str | None]:
         """Why the engine ended by itself, and what to do about it."""
 
-    def seconds_a_step(self, output: Path) -> float:
-        """Seconds of a step, after the first."""
-
-    def device_gib(self, output: Path) -> float | None:
-        """GiB of the fullest device; None if none was measured."""
-
 
 class Engine(msgspec.Struct, frozen=True):
     plan: Planner

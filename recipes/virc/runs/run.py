@@ -12,7 +12,6 @@ environment.txt     every package of the engine's environment
 logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
 checkpoints/        a folder for each step that was saved, as the engine leaves it
 rollouts/           of RL: `step_N/`, some replies of that step as traces
-health.jsonl        signs of ill health, from when to when
 plots/              pictures of the metrics
 """
 

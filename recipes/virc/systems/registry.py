@@ -129,7 +129,7 @@ class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about: what it is for, one line.
         settings: for every stage whose kind has them.
         stages: for some stages, by their names.
-        verified: stage -> where it has run, and what it took there (`--probe` prints such a line).
+        verified: stage -> where it has run, and what it took there.
     """
 
     about: str

@@ -23,10 +23,9 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
-from virc.training import changes, inputs, prepare, rl_setup
+from virc.training import changes, continued, inputs, prepare, rl_setup
 from virc.training.attempt import attempt, hold_notice
 from virc.training.estimate.needs import PEAK, UTILISATION, estimate
-from virc.training.extend import refuse_few_gpus
 from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 
@@ -64,7 +63,8 @@ def train(
         system: a system's name, or its YAML.
         stage: of the system; without it a run is resumed by its name.
         overlays: of the system, as `--with` takes them.
-        settings: of the stage, such as `{"learning_rate": 1e-5}`; a dotted key reaches inside.
+        settings: of the stage, such as `{"learning_rate": 1e-5}`; a dotted key reaches inside. With `resume` those of
+            `continued.CHANGEABLE`, which the run then has.
         data: file of rows to train on instead.
         base: a model or run to start from instead.
         name: of the run.
@@ -94,6 +94,8 @@ def train(
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
         if rows_changed:
             prepare.check_again(run, None if system == systems.DEFAULT else system, report)
+        if changed := continued.assigned(run, settings or {}, options.get("assignments", ())):
+            continued.change_settings(run, changed, report)
         begun_by = runs.info(run).launcher
         if site and begun_by != "slurm":
             raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {begun_by}")
@@ -113,7 +115,7 @@ def train(
     job = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or job:
         if resume and runs.info(run).launcher == "local":
-            refuse_few_gpus(run)
+            continued.refuse_few_gpus(run)
         _train(run, job, report)
         return run
     if resume:

@@ -238,7 +238,7 @@ def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Fol
         report.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
     progress: runs.Progress = "finished" if finished else "stopped"
     _record_end(run, number, progress, code, None if finished else unhealthy, step=last)
-    if finished and (by_heart := known_by_heart(run, {each.step for each in saved})):
+    if finished and (by_heart := known_by_heart(run)):
         report.warn(*by_heart)
     return Ended(finished, last or None, asked, lost, unhealthy)
 

@@ -24,7 +24,7 @@ from virc.runs.follow import lines
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run
 from virc.runs.status import step_line
-from virc.training import health, inputs, rollout_pages
+from virc.training import inputs, rollout_pages
 from virc.training.health import Watch
 from virc.training.silence import Silence
 
@@ -164,7 +164,6 @@ def _append(path: Path, data: bytes) -> None:
 def drop_after(run: Run, step: int) -> None:
     """Drop the metrics after a step: the attempt that resumes there writes them again; from 0, all of them."""
     write_whole(run.metrics, _encoded(each for each in metrics(run) if step and each.step <= step))
-    health.drop_after(run, step)
 
 
 def take_over(run: Run) -> None:

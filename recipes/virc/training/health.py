@@ -1,26 +1,20 @@
-"""Signs that a run goes wrong, found in its metrics; `health.jsonl` records when each began and ended.
-
-`Watch` follows a run: after each step `signs` finds all signs of the metrics so far, by one `_signs_of_...` for each
-group of measures, and what is new or over is written down and reported.
-"""
+"""Signs that a run goes wrong, found in its metrics: `signs`, with one `_of_...` for each group of measures."""
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from statistics import fmean, median
 from typing import Any
 
-import msgspec
-
 from virc.core.events import Reporter
-from virc.core.files import write_whole
 from virc.reasoning.protocol import FILE_NAME
-from virc.runs.metrics import Metric, diverged, lines_of, metrics
+from virc.runs import run as runs
+from virc.runs.checkpoints import checkpoints
+from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run
 from virc.stages.sft import Health
 
-FILE = "health.jsonl"
 _FIRST, _RECENT = 5, 3  # the newest 3 steps are compared with the first 5, each by their mean
 _RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
 _GAP = 0.1  # nats a token: what is learnt by heart has a loss at least so far under that of held-out rows
@@ -48,76 +42,49 @@ _GRADIENT = 10  # times the median of all before; in a healthy run of the embedd
 _TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3
 _CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7
 
-
-class Note(msgspec.Struct, frozen=True):
-    """A sign that began at a step, with a sentence about it; or one that ended there."""
-
-    step: int
-    sign: Health
-    begins: bool
-    says: str
+Sign = tuple[Health, str]
+Steps = Sequence[Metric]
 
 
-def notes(run: Run) -> Iterator[Note]:
-    for line in lines_of(run.folder / FILE):
-        try:
-            yield msgspec.json.decode(line, type=Note)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
+def current(run: Run) -> dict[str, str]:
+    """Return the signs that a run has now, each with a sentence."""
+    found, info = list(metrics(run)), runs.info(run)
+    steps = [each for each in found if not each.aside]
+    now = dict[str, str]()
+    if steps and diverged(steps[-1]):
+        now["diverged"] = f"the loss, reward or gradient of step {steps[-1].step} is no number"
+    now |= {str(sign): says for sign, says in signs(found, info.settings, has_tools(run)).items()}
+    if runs.state(run).progress == "finished" and (by_heart := known_by_heart(run)):
+        now["by heart"] = by_heart[0]
+    return now
 
 
-def active(run: Run) -> dict[Health, str]:
-    """The signs that began and have not ended, with their sentences."""
-    found: dict[Health, str] = {}
-    for note in notes(run):
-        found.pop(note.sign, None)
-        if note.begins:
-            found[note.sign] = note.says
-    return found
-
-
-def drop_after(run: Run, step: int) -> None:
-    if (run.folder / FILE).exists():
-        _write(run, [note for note in notes(run) if note.step <= step])
-
-
-def write(run: Run, new: Iterable[Note]) -> None:
-    _write(run, [*notes(run), *new])
-
-
-def _write(run: Run, all_notes: Iterable[Note]) -> None:
-    write_whole(run.folder / FILE, b"".join(msgspec.json.encode(note) + b"\n" for note in all_notes))
-
-
-def signs(
-    metrics: Sequence[Metric], settings: Mapping[str, Any] | None = None, with_tools: bool = False
-) -> dict[Health, str]:
-    """The signs after the last step of a run's metrics; some compare with the stage's `settings`."""
+def signs(found: Steps, settings: Mapping[str, Any] | None = None, with_tools: bool = False) -> dict[Health, str]:
+    """Return the signs after the last step of a run's metrics; some compare with the stage's `settings`."""
     # Metrics `aside` are of held-out rows alone.
-    steps, settings = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
+    steps, settings = [each for each in found if not each.aside and each.main is not None], settings or {}
     if not steps:
         return {}
+    gradients = _of_gradients(steps, settings)
     if steps[-1].response_length is None:  # SFT or DPO, whose engine draws no replies
-        of_training = (_signs_of_losses(steps, settings), _signs_of_pairs(steps, settings))
-        return dict(chain(*of_training, _signs_of_gradients(steps, settings)))
-    validated = [metric for metric in metrics if metric.validation is not None]
-    of_replies = (_signs_of_replies(steps, settings), _signs_of_policy(steps), _signs_of_gradients(steps, settings))
-    of_rewards = (_signs_of_calls(steps, with_tools), _signs_of_reward(steps, validated, settings))
-    return dict(chain(*of_rewards, *of_replies, _signs_of_services(steps)))
+        return dict(chain(_of_losses(steps, settings), _of_pairs(steps, settings), gradients))
+    validated = [each for each in found if each.validation is not None]
+    of_rewards = (_of_calls(steps, with_tools), _of_reward(steps, validated, settings))
+    return dict(chain(*of_rewards, _of_replies(steps, settings), _of_policy(steps), gradients, _of_services(steps)))
 
 
-def _signs_of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Health, str]]:
+def _of_calls(steps: Steps, with_tools: bool) -> Iterator[Sign]:
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
     if first is None or recent is None:
         return
-    noise = _SPREADS * _spread(values_of(steps[:-_RECENT], "tool_calls"))
+    noise = _SPREADS * _spread(_values(steps[:-_RECENT], "tool_calls"))
     if with_tools and max(first, recent) < _NO_CALLS:
         yield "tools", f"replies call no tool: {recent:.2g} calls a reply since the first step"
     elif first - recent > max(first * _FEWER_CALLS, noise):
         yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
 
 
-def _signs_of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+def _of_replies(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
     same, cut, turns = (_recent(steps, field) or 0.0 for field in ("same", "cut", "turns"))
     if same > _SAME:
         yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
@@ -131,11 +98,9 @@ def _signs_of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> I
         yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
 
 
-def _signs_of_reward(
-    steps: Sequence[Metric], validated: Sequence[Metric], settings: Mapping[str, Any]
-) -> Iterator[tuple[Health, str]]:
+def _of_reward(steps: Steps, validated: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
     """Whether the reward fell, or rises while that of validation falls; a curriculum may give harder rows."""
-    rewards = values_of(steps, "reward")
+    rewards = _values(steps, "reward")
     before, recent = rewards[:-_WINDOW], fmean(rewards[-_WINDOW:])
     if settings.get("curriculum") or len(before) < _WINDOW:
         return
@@ -143,7 +108,7 @@ def _signs_of_reward(
     if best - recent > max(abs(best) * _FALL, _SPREADS * _spread(before)):
         yield "reward", f"the reward fell to {recent:.3g}, from {best:.3g}"
         return
-    scores = values_of(validated, "validation")
+    scores = _values(validated, "validation")
     best_score = max(scores, default=0.0)
     since = scores[scores.index(best_score) + 1 :][-_RECENT:] if best_score > 0 else []
     if len(since) < _RECENT or best_score - max(since) <= max(best_score * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
@@ -155,7 +120,7 @@ def _signs_of_reward(
         yield "reward", f"{text} to {since[-1]:.3g}, from {best_score:.3g} at step {best_step}"
 
 
-def _signs_of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+def _of_policy(steps: Steps) -> Iterator[Sign]:
     first, recent = _first(steps, "entropy"), _recent(steps, "entropy")
     solved = (_recent(steps, "reward") or 0.0) >= _SOLVED * (_recent(steps, "reward_max") or math.inf)
     if first is not None and recent is not None:
@@ -168,20 +133,21 @@ def _signs_of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
         yield "kl", f"the policy is {distance:.2g} nats a token away from its base"
 
 
-def _signs_of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
-    if failed := steps[-1].tool_failures:
-        yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
-    if failures := steps[-1].judge_failures:
-        yield "judge", f"the judge gave no verdict on {failures:.0f} questions of a step"
+def _of_services(steps: Steps) -> Iterator[Sign]:
+    newest = steps[-1]
+    if newest.tool_failures:
+        yield "tool_failures", f"the tool failed in {newest.tool_failures:.0%} of a step's calls"
+    if newest.judge_failures:
+        yield "judge", f"the judge gave no verdict on {newest.judge_failures:.0f} questions of a step"
     elif len(steps) >= _FIRST and all(step.judge_same == 1 for step in steps[-_FIRST:]):
         yield "judge", f"the judge gave all replies of the newest {_FIRST} steps the same score"
-    if (now := steps[-1].correlation) is not None and now < _CORRELATION:
+    if (now := newest.correlation) is not None and now < _CORRELATION:
         other = f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
         yield "correlation", other
 
 
-def _signs_of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    losses = values_of(steps, "loss")
+def _of_losses(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
+    losses = _values(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
     if len(before) < _FEWEST or settings.get("curriculum"):
         return
@@ -190,8 +156,8 @@ def _signs_of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> It
         yield "loss", f"the loss rose to {recent:.3g}, from {lowest:.3g}"
 
 
-def _signs_of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    pairs = values_of(steps, "accuracy")
+def _of_pairs(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
+    pairs = _values(steps, "accuracy")
     if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of other losses are not relative to a reference model
         return
     chosen, margin = (_mean(steps[-_FEWEST:], field) or 0.0 for field in ("chosen_reward", "margin"))
@@ -206,15 +172,15 @@ def _signs_of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Ite
         yield "pairs", f"the better reply has the higher reward in {later:.0%} of pairs"
 
 
-def _signs_of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+def _of_gradients(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
     """Whether gradients grow; those under `max_grad_norm` are not clipped, and do no harm."""
-    norms = values_of(steps, "grad_norm")
+    norms = _values(steps, "grad_norm")
     before, recent = norms[:-_RECENT], min(norms[-_RECENT:], default=0.0)
     if len(before) >= _FEWEST and recent > max(_GRADIENT * median(before), settings.get("max_grad_norm", 1.0)):
         yield "gradient", f"the gradient's norm rose to {recent:.3g}, from {median(before):.3g}"
 
 
-def values_of(steps: Sequence[Metric], field: str) -> list[float]:
+def _values(steps: Steps, field: str) -> list[float]:
     return [value for step in steps if (value := getattr(step, field)) is not None]
 
 
@@ -227,18 +193,17 @@ def _spread(values: Sequence[float]) -> float:
     return (fmean((after - before) ** 2 for before, after in pairwise(values)) / 2) ** 0.5 if values[1:] else 0.0
 
 
-def _first(steps: Sequence[Metric], field: str) -> float | None:
+def _first(steps: Steps, field: str) -> float | None:
     return _mean(steps[:_FIRST], field) if len(steps) > _FIRST else None
 
 
-def _recent(steps: Sequence[Metric], field: str) -> float | None:
+def _recent(steps: Steps, field: str) -> float | None:
     """The mean over the newest steps; the first steps are among them only if there are no others."""
-    later = steps[_FIRST:] or steps
-    return _mean(later[-_RECENT:], field)
+    return _mean((steps[_FIRST:] or steps)[-_RECENT:], field)
 
 
-def _mean(steps: Sequence[Metric], field: str) -> float | None:
-    values = values_of(steps, field)
+def _mean(steps: Steps, field: str) -> float | None:
+    values = _values(steps, field)
     return fmean(values) if values else None
 
 
@@ -249,22 +214,22 @@ def has_tools(run: Run) -> bool:
         return False
 
 
-def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
-    """A sentence and a hint, if the loss of held-out rows is far above that of the rows that were learnt from."""
-    lines = list(metrics(run))
-    held_out = {each.step: each.eval_loss for each in lines if each.eval_loss is not None and each.step}
-    learnt = [each.loss for each in lines if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
+def known_by_heart(run: Run) -> tuple[str, str] | None:
+    """Return a sentence and a hint where the loss of held-out rows is far above that of the rows learnt from."""
+    found = list(metrics(run))
+    held_out = [(each.eval_loss, each.step) for each in found if each.eval_loss is not None and each.step]
+    learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
     if not held_out or not learnt:
         return None
-    last, loss = held_out[max(held_out)], fmean(learnt)
-    if last < 2 * loss or last < loss + _GAP:
+    last, loss, (lowest, step) = held_out[-1][0], fmean(learnt), min(held_out)
+    if last < max(2 * loss, loss + _GAP):
         return None
-    lowest = min(held_out, key=held_out.__getitem__)
     text = f"rows that were learnt from have a loss of {loss:.2g} at the end, held-out ones {last:.2g}"
-    if held_out[lowest] == last:
+    if lowest == last:
         return f"{text}: it knows the rows by heart", "more rows, or the same pictures in other sizes and places"
-    text += f", and {held_out[lowest]:.2g} at step {lowest}: it knows the rows by heart"
-    return text, f"--model {run.name}@{lowest}" if lowest in saved else f"--set steps={lowest}"
+    saved = any(each.step == step for each in checkpoints(run))
+    hint = f"--model {run.name}@{step}" if saved else f"--set steps={step}"
+    return f"{text}, and {lowest:.2g} at step {step}: it knows the rows by heart", hint
 
 
 class Watch:
@@ -275,12 +240,12 @@ class Watch:
             `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps. Else None.
     """
 
-    def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:
-        self._run, self._settings, self._report, self._with_tools = run, info.settings, report, has_tools(run)
+    def __init__(self, run: Run, info: Info, known: Steps, report: Reporter) -> None:
+        self._settings, self._report, self._with_tools = info.settings, report, has_tools(run)
         self._stop_on = info.settings.get("stop_on") or ()
         self._max_tool_failures = info.settings.get("max_tool_failures", 1.0)
         self._metrics = list(known)
-        self._active = active(run)
+        self._active = signs(self._metrics, self._settings, self._with_tools)
         self.reason: str | None = None
 
     def take(self, new: Iterable[Metric]) -> None:
@@ -292,20 +257,15 @@ class Watch:
     def _check(self, step: int) -> None:
         found = signs(self._metrics, self._settings, self._with_tools)
         begun = {sign: says for sign, says in found.items() if sign not in self._active}
-        over = [sign for sign in self._active if sign not in found]
-        new = [Note(step, sign, True, says) for sign, says in begun.items()]
-        new += [Note(step, sign, False, "") for sign in over]
-        if new:
-            write(self._run, new)
         stopping = {sign for sign in begun if sign in self._stop_on}
         if (self._metrics[-1].tool_failures or 0.0) > self._max_tool_failures:
             stopping.add("tool_failures")
         for sign, says in begun.items():
             self._report.warn(f"{sign}: {says}", None if sign in stopping else f"--stop-on {sign} ends such a run")
-        steps = [metric for metric in self._metrics if metric.response_length is not None][-_RECENT:]
+        steps = [each for each in self._metrics if each.response_length is not None][-_RECENT:]
         if len(steps) == _RECENT and all(map(diverged, steps)):
             self.reason = self.reason or f"training diverged: no finite reward and gradient since step {steps[0].step}"
         self.reason = self.reason or next((says for sign, says in found.items() if sign in stopping), None)
-        for sign in over:
+        for sign in [each for each in self._active if each not in found]:
             self._report.note(f"{sign}: normal again at step {step}")
         self._active = found

@@ -72,7 +72,7 @@ def environment_of(resolved: Resolved) -> Environment:
 
 def prepare(
     request: TrainRequest, resolved: Resolved, folder: Path, here: Machine | None, report: Reporter,
-    probe: int = 0, home: Path | None = None,
+    home: Path | None = None,
 ) -> PreparedRun:  # fmt: skip
     """Find and check everything the stage needs; cheap checks come before gigabytes are installed.
 
@@ -98,7 +98,7 @@ def prepare(
     environment = environment_of(resolved)
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
-    to_check = rows_request(request, resolved, base, source, (folder, home or folder), probe)
+    to_check = rows_request(request, resolved, base, source, (folder, home or folder))
     tool_packages.check(to_check, resolved.name, environment, python)
     if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and here:
         to_check = msgspec.structs.replace(to_check, tries_tools=True)
@@ -113,7 +113,7 @@ def prepare(
 
 
 def rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path]
 ) -> Request:
     """What to check in the rows of a stage; `folders` are `folder` and `home` as of `prepare`."""
     config, system_folder = resolved.config, resolved.system.file.parent
@@ -123,7 +123,6 @@ def rows_request(
         "name": base.name,
         "max_pixels": config.max_pixels,
         "filter_overlong": config.filter_overlong,
-        "probe": probe,
         "protocol": request.protocol and expanded(request.protocol).absolute(),
         "loads": tuple(tools.source(name, system_folder) for name in resolved.system.offered),
         "workers": cores(),

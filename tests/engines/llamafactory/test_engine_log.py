@@ -52,18 +52,6 @@ def test_a_line_about_held_out_rows_has_their_loss_alone() -> None:
     assert (found.step, found.eval_loss, found.loss, found.seconds) == (6, 0.75, None, 65.0)
 
 
-def test_what_two_steps_took_is_read_from_what_they_left(tmp_path: Path) -> None:
-    (tmp_path / "train_results.json").write_text('{"train_steps_per_second": 0.25}')
-    lines, log = (
-        [{}, {"vram_reserved": 40.5}, {"vram_reserved": 41.0}, {"vram_reserved": 39}],
-        tmp_path / "trainer_log.jsonl",
-    )
-    assert engine_log.seconds_a_step(tmp_path) == 4.0
-    for known, most in ((lines, 41.0), (lines[:1], None)):
-        log.write_text("".join(json.dumps(each) + "\n" for each in known))
-        assert engine_log.device_gib(tmp_path) == most
-
-
 def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
     found = engine_log.metric(line(loss=float("nan")), 1)
     assert found is not None

@@ -1,4 +1,4 @@
-"""`virc runs diagnose`: what is wrong with a run, why, and what to set."""
+"""`virc runs diagnose`: the signs that a run goes wrong."""
 
 from pathlib import Path
 
@@ -7,32 +7,32 @@ from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
 from virc_cli.console.tables import section
 
-FAILURE: dict[str, object] = dict.fromkeys(("name", "healthy", "verdict", "signs", "causes", "looked_at"))
+FAILURE: dict[str, object] = dict.fromkeys(("name", "healthy", "verdict", "signs"))
 
 
 def command(name: RunName, as_json: Json = False) -> None:
     """Say what is wrong with a run, finished or running.
 
-    Prints one verdict, at most three likely causes, each with the setting that answers it, and the metrics that were
-    looked at. Exit code 7 if anything is wrong.
+    Prints one verdict and the signs that its metrics show. Exit code 7 if anything is wrong.
     """
-    import msgspec
-
     from virc.runs import run as runs
-    from virc.runs.status import number
-    from virc.training.diagnosis import diagnose
+    from virc.runs.status import ended
+    from virc.stages.sft import SIGNS
+    from virc.training import health
 
     run = runs.find(Path.cwd(), name)
-    found = diagnose(run)
-    fields = {"name": run.name, **msgspec.to_builtins(found)}
+    state, found = runs.state(run), health.current(run)
+    failed = state.progress in ("failed", "died")
+    verdict = f"{run.name} shows none of these signs: {', '.join(SIGNS[runs.info(run).kind])}"
+    if failed:
+        verdict = ended(run, state)
+    elif found:
+        verdict = f"{run.name} has {len(found)} sign{'s' * (len(found) > 1)} that it goes wrong"
+    fields = {"name": run.name, "healthy": not found and not failed, "verdict": verdict, "signs": found}
     output.know(**fields)
     if not as_json:
-        rows = [(metric, f"{number(first)} -> {number(last)}") for metric, (first, last) in found.looked_at.items()]
-        output.lines([found.verdict, *section("other signs", list(found.signs.items())[1:])])
-        for at, cause in enumerate(found.causes, 1):
-            output.lines([f"{at}. {cause.says}", f"   seen: {cause.seen}", f"   try: {cause.answer}"])
-        output.lines(section("looked at, in the first and the newest steps", rows))
-    if not found.healthy:
-        raise EngineError(f"{run.name} is not well", found.causes[0].answer if found.causes else None)
+        output.lines([verdict, *section("signs", list(found.items()))])
+    if found or failed:
+        raise EngineError(f"{run.name} is not well", f"see {run.log(state.attempt)}" if failed else None)
     if as_json:
         output.emit("virc.runs.diagnose/1", fields)

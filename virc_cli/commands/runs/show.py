@@ -57,7 +57,7 @@ def command(name: RunName, as_json: Json = False) -> None:
             *_checkpoints(run, state, saved),
             *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
             *section("metrics", [(step_line(metric, None),) for metric in newest]),
-            *section("health", sorted(health.active(run).items())),
+            *section("health", list(health.current(run).items())),
             *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
         ]
     )
@@ -194,7 +194,7 @@ def _object(
         ],
         "merged": [{"folder": str(folder), "source": each.source} for folder, each in _merged(run).items()],
         "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in newest],
-        "health": [msgspec.to_builtins(note) for note in health.notes(run)],
+        "health": health.current(run),
         "rollouts": [str(folder) for folder in _rollout_folders(run)],
         "log": str(run.log(state.attempt)) if state.attempt else None,
         "queue": job.fields() if job else None,

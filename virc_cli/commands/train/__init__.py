@@ -54,7 +54,6 @@ def command(
     resume: Annotated[bool, flag("--resume", "Resume a run from its newest checkpoint.")] = False,
     rows_changed: Annotated[bool, flag("--rows-changed", "Resume with rows that were changed, checked again.")] = False,
     dry_run: Annotated[bool, flag("--dry-run", "Print command and files; start nothing.")] = False,
-    probe: Annotated[bool, flag("--probe", "Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
         Literal["local", "slurm", "ray"], choice("Here, as a Slurm job, or (rl) on a Ray cluster.")
     ] = "local",
@@ -71,7 +70,8 @@ def command(
     """Train one stage, resume a run, or train in rounds.
 
     Without --from, a stage starts from the newest finished run of the stage before it. Ctrl-C saves a checkpoint (rl:
-    keeps the last one) and stops. The run's folder is printed.
+    keeps the last one) and stops. The run's folder is printed. With --resume, --set changes epochs, steps, devices or
+    gpus of the run; steps and epochs count from its first step.
 
     --rounds runs the steps that `rounds` of the system's YAML lists, each a command that --dry-run prints: the model
     makes rows of the problems in --data, and stages learn from them. The same command continues after a stop.
@@ -85,9 +85,8 @@ def command(
 
         unused = {
             "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
-            "--probe": probe, "--config": config, "--protocol": protocol,
-            "--ignore": ignore, "--tools": tools, "--launcher": launcher != "local", "--site": site,
-            "--no-submit": no_submit,
+            "--config": config, "--protocol": protocol, "--ignore": ignore, "--tools": tools,
+            "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
         options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
@@ -98,12 +97,13 @@ def command(
         )  # fmt: skip
         in_rounds.run(asked, dry_run, quiet, verbose, as_json)
         return
-    if resume and (dry_run or probe):
+    if resume and dry_run:
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
-    if resume and any((overlays, base, data, ignore, config, assignments, protocol, tools, judge_endpoint, stop_on)):
+    if resume and any((overlays, base, data, ignore, config, protocol, tools, judge_endpoint, stop_on)):
         alone = f"virc train --resume --name {name} resumes it; " if name else ""
         raise UsageError(
-            "--resume takes no settings: a run keeps those it was begun with", f"{alone}virc runs show prints them"
+            "--resume takes --set alone: a run keeps what it was begun with",
+            f"{alone}virc runs show prints its settings",
         )
     if dry_run and site and not stage and not as_json:
         from virc_cli.commands.train import print_plan
@@ -120,24 +120,16 @@ def command(
         "ignore": tuple(ignore or ()), "judge_endpoint": judge, "judge_endpoints": judges,
         "stop_on": options.names_of(stop_on), "tools": options.names_of(tools),
     }  # fmt: skip
-    if dry_run or probe:
+    if dry_run:
         from virc.training.request import TrainRequest
         from virc_cli.commands.train import print_plan
 
-        train_request = TrainRequest(**request)
-        if dry_run:
-            print_plan.run(train_request, **where, quiet=quiet, as_json=as_json)
-        else:
-            print_plan.run_probe(train_request, quiet, as_json)
+        print_plan.run(TrainRequest(**request), **where, quiet=quiet, as_json=as_json)
         return
     run = _train(
         {**request, **where, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit}, quiet, verbose
     )
     _print(run, no_submit, as_json)
-
-
-def resume(name: str, quiet: bool, verbose: bool, as_json: bool) -> None:
-    _print(_train({"name": name, "resume": True}, quiet, verbose), False, as_json)
 
 
 def _train(given: dict[str, Any], quiet: bool, verbose: bool) -> "Run":

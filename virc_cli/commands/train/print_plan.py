@@ -1,7 +1,6 @@
-"""`virc train --dry-run` and `--probe`: all that the engine would get, and what two steps take."""
+"""`virc train --dry-run`: all that the engine would get."""
 
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from virc.core.errors import fields_of
 from virc.training import rl_setup
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
-from virc.training.probe import probe
 from virc.training.request import TrainRequest
 from virc_cli.console import events, output, plans
 
@@ -45,30 +43,6 @@ def run_site(file: Path, quiet: bool) -> None:
     output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
-def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
-    with events.printed(quiet) as report:
-        found = probe(request, report)
-    config, rows, seconds, gib = found.resolved.config, found.rows_a_step, found.seconds_a_step, found.gib
-    if as_json:
-        fields = {
-            "rows_a_step": rows, "longest": found.longest, "seconds_a_step": seconds, "gib": gib,
-            "estimated_gib": found.estimated_gib,
-        }  # fmt: skip
-        output.emit("virc.train.probe/1", fields)
-        return
-    is_rl = found.resolved.kind == "rl"
-    what = f"{rows} prompts, {config.n} replies each" if is_rl else f"{rows} rows"
-    on_gpu = found.here.gpus and config.device == "cuda"
-    where = found.here.gpus[0].name if on_gpu else f"{found.here.cores} cores"
-    output.line(f"longest row     {found.longest} tokens")
-    output.line(f"a step          {seconds:.3g} s, of {what} at a time")
-    output.line(f"memory          {gib:.3g} GiB, estimated {found.estimated_gib:.3g}")
-    measured = f"{where}, {date.today()}: {gib:.3g} GiB, {seconds:.3g} s/step"
-    output.line(f"verified        {found.resolved.stage}: {measured}")
-    for term in found.needed.terms:
-        output.line(f"  {term.gib:8.3g} GiB  {term.name}: {term.formula}")
-
-
 def _trained(found: Preview) -> Iterator[str]:
     if found.shape is None:
         yield "not known: the sizes of the base are not here"
@@ -87,7 +61,7 @@ def _trained(found: Preview) -> Iterator[str]:
 
 def _print_needs(found: Preview) -> None:
     resolved, needed = found.resolved, found.needed
-    output.line(f"\n# estimate for rows of {resolved.config.longest} tokens; --probe measures")
+    output.line(f"\n# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
         output.line(fits.gpus(resolved.config) + (f"; here {len(found.here.gpus)}" if found.here else ""))
     if needed is None:

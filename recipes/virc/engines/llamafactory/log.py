@@ -1,6 +1,5 @@
 """What LLaMA-Factory says while it runs: its metrics, how many rows it took, and why it ended."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -128,17 +127,6 @@ def not_loaded(log: Path) -> list[str]:
     found = re.search(r"missing keys in the checkpoint model loaded: \[([^\]]*)\]", part(log, 0, _START))
     names = re.findall(r"'([^']+)'", found[1]) if found else []
     return [name for name in names if name != "lm_head.weight"]
-
-
-def seconds_a_step(output: Path) -> float:
-    row = json.loads((output / "train_results.json").read_bytes())
-    return 1 / float(row["train_steps_per_second"])
-
-
-def device_gib(output: Path) -> float | None:
-    lines = (output / Path(METRICS).name).read_bytes().splitlines()
-    found = [float(row["vram_reserved"]) for row in map(json.loads, lines) if "vram_reserved" in row]
-    return max(found, default=0) or None
 
 
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:

@@ -174,27 +174,6 @@ _KILLED = (
 )
 
 
-def seconds_a_step(output: Path) -> float:
-    """Seconds of the last step of a run that has ended; the first has to warm up."""
-    lines = _logged(output)
-    if not lines:
-        raise EngineError("verl logged no step", f"see {output.parent / METRICS}")
-    return float(lines[-1].data["timing_s/step"])
-
-
-def device_gib(output: Path) -> float | None:
-    """The most memory that an actor reserved on its GPU, without vLLM's; None if it used none."""
-    found = [line.data.get("perf/max_memory_reserved_gb", 0) for line in _logged(output)]
-    return max((float(each) for each in found if isinstance(each, int | float)), default=0) or None
-
-
-def _logged(output: Path) -> list[_Line]:
-    """The steps of a run; verl also logs what is no step, such as a validation before the first."""
-    lines = (output.parent / METRICS).read_bytes().splitlines()
-    decoded = (msgspec.json.decode(line, type=_Line) for line in lines)
-    return [line for line in decoded if "timing_s/step" in line.data]
-
-
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     """Why an attempt failed, as a clause, and what to do.
 

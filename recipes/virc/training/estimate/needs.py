@@ -1,7 +1,7 @@
 """What a stage needs: memory of a device, main memory, disk and time, each term the product of its factors.
 
 The formulas follow what LLaMA-Factory 0.9.5 with DeepSpeed 0.19, and verl 0.9.1 with FSDP2 and vLLM 0.24, keep in
-memory, and when. Terms that are always small are left out; `virc train --probe` measures.
+memory, and when. Terms that are always small are left out.
 
 `estimate` is the entry. For SFT and DPO it calls `_memory`, for RL `_memory_of_rl`, then the disk and the operations of
 either. Memory of a device is the sum of state (`_state`: weights, gradients, Adam's moments), of what the forward pass

@@ -6,7 +6,6 @@ with its marks is one text for the tokenizer; an image is resized by LLaMA-Facto
 processor. The function for prompts of RL is in `preflight.rl`.
 """
 
-import heapq
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,9 +108,6 @@ class Counted(msgspec.Struct):
     def files(self, chosen: Iterable[int]) -> set[str | bytes]:
         """The keys of the files of the rows at those indices that LLaMA-Factory would show otherwise."""
         return {key for at in chosen for key in self.differ.get(at, ())}
-
-    def longest(self, most: int) -> list[int]:
-        return heapq.nlargest(most, self.within, key=lambda at: (self.tokens[at], -at))
 
 
 def opened(picture: Picture) -> str | bytes:

@@ -36,7 +36,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     better = read.counted(request, read.rows(), on_progress)
     worse = read.counted(request, map(rejected_side, read.rows()), on_progress)
     longer = _longer(better, worse)
-    chosen = within(longer, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
+    chosen = within(longer, request.filter_overlong, "cutoff_len", read.protocol.coordinates)
     if request.feedback:
         places = set(chosen)
         rows = [row for at, row in enumerate(read.rows()) if at in places]

@@ -262,8 +262,7 @@ def _checked(
     scorable = _scorable(part, request)
     measure = partial(lengths, part.counting)
     counted = counts.count(measure, request.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
-    probe = request.probe if name == TRAIN else 0
-    chosen = within(counted, request.filter_overlong, "prompt_length", probe, part.protocol.coordinates)
+    chosen = within(counted, request.filter_overlong, "prompt_length", part.protocol.coordinates)
     indices = set(chosen)
     rows: Iterator[Row] = (row for index, row in enumerate(part.rows()) if index in indices)
     parts: dict[str, list[Row]] = {}

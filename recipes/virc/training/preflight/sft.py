@@ -74,7 +74,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         )
     read = studied(request, with_entry(source, guessed), on_progress)
     counted = read.counted(request, read.rows(), on_progress)
-    chosen = within(counted, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
+    chosen = within(counted, request.filter_overlong, "cutoff_len", read.protocol.coordinates)
     source, parts = write_chosen(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
@@ -156,17 +156,15 @@ def result(
     )
 
 
-def within(
-    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
-) -> Sequence[int]:
-    """The indices of the rows that are short enough; with `probe`, of that many of the longest of these.
+def within(counted: Counted, filter_overlong: bool, setting: str, coordinates: Coordinates) -> Sequence[int]:
+    """The indices of the rows that are short enough.
 
     Raises:
         DataError: rows are longer, and are not left out; or all of them are.
     """
     if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
-    return counted.longest(probe) if probe else counted.within
+    return counted.within
 
 
 def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:

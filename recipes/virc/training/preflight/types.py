@@ -32,7 +32,6 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     max_pixels: int
     filter_overlong: bool = False
-    probe: int = 0
     folder: Path | None = None
     protocol: Path | None = None
     chat_protocol: Protocol | None = None
