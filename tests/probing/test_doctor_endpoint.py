@@ -63,10 +63,10 @@ def test_what_was_found_is_printed_in_words() -> None:
     with see(replace(QWEN25, order="reversed", pictures=6)) as server:
         done = virc("doctor", "--endpoint", server.url)
     assert done.code == 0
-    rows = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith("tool"))
-    assert rows["boxes"] == "pixels of the picture"
-    assert rows["pictures"] == "scaled down to 1024 px a side"
-    assert rows["order"] == "mixed up"
+    rows = {line[:13].strip(): line[14:] for line in done.out.splitlines()}
+    assert rows["boxes"] == "pixels, corners"
+    assert rows["scaling"] == "down, with 1024 px a side at most"
+    assert rows["order kept"] == "no"
     assert rows["requests"] == "4 of at most 7"
     assert "the server mixes up the order of pictures" in done.err
     assert "6 pictures fit into a conversation: --max-turns 5" in done.err
@@ -200,4 +200,4 @@ def test_servers_on_their_usual_ports_are_listed(monkeypatch: pytest.MonkeyPatch
             {"endpoint": other.url, "server": "llama.cpp, MLX-VLM", "models": ["model"]},
         ]
         printed = virc("doctor").out
-        assert f"{server.url}  LM Studio: {QWEN25.model}" in printed
+        assert f"{server.url}  LM Studio, {QWEN25.model}" in printed

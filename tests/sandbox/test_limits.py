@@ -10,7 +10,6 @@ from support.called import virc
 from virc.core.errors import SetupError
 from virc.sandbox import isolator, seccomp, watch
 from virc.sandbox.limits import limits
-from virc_cli.commands.doctor import _sandbox
 
 NAMES = (
     "network", "files of this machine", "devices", "programs", "environment", "memory", "disk", "threads",
@@ -50,7 +49,8 @@ def test_doctor_says_that_nothing_is_limited_where_the_user_says_so(monkeypatch:
     monkeypatch.setenv(isolator.UNSAFE, "1")
     with pytest.raises(SetupError, match="VIRC_UNSAFE_PYTHON is set"):
         limits()
-    assert _sandbox() == ("VIRC_UNSAFE_PYTHON is set", [])
+    found = virc("doctor", "tiny", "--json").json
+    assert (found["sandbox"], found["limits"]) == ("VIRC_UNSAFE_PYTHON is set", [])
 
 
 def with_(*flags: str) -> Callable[..., list[str]]:

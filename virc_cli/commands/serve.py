@@ -3,12 +3,12 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import UsageError
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.options import argument, choice, flag, option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from virc.serving.start import Agent, ServePlan, Server, ServeRequest
 
@@ -196,18 +196,4 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         file = plan.weights.gguf and plan.weights.gguf.file
         output.line(f"{plan.name}={file or plan.weights.adapter or plan.weights.folder}")
         output.line(f"url={url}")
-        output.lines(_memory(request.model, plan))
         output.line(f"\n# sent to clients\n{plan.published}")
-
-
-def _memory(model: str | None, plan: "ServePlan") -> "Iterator[str]":
-    """One line of the memory that a model in this process takes; none where its sizes are not known."""
-    from virc.models import memory
-
-    if model is None or plan.source != "transformers":
-        return
-    try:
-        found = memory.of_model(model, plan.config.device)
-    except ConfigError:
-        return
-    yield f"# about {found.gib:.1f} GiB for a conversation of {found.tokens:,} tokens: virc doctor --model {model}"
