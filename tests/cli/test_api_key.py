@@ -42,11 +42,3 @@ def test_a_key_on_the_command_line_is_warned_of(
     done = virc(*PLAN, "--api-key", key)
     assert (done.code, "can see a key on the command line" in done.err) == (0, warns), done.err
     assert "sesame" not in done.out + done.err
-
-
-def test_the_key_of_a_variable_is_the_one_that_clients_must_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    from virc.core.credentials import key_of
-
-    monkeypatch.setenv("CLIENT", " sesame\n")
-    assert key_of("env:CLIENT") == "sesame"
-    assert key_of("sesame") is None

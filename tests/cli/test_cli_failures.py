@@ -1,9 +1,7 @@
 """Every failure is one lower-case sentence, a hint and an exit code; never a traceback."""
 
-import inspect
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -13,15 +11,11 @@ from pathlib import Path
 
 import pytest
 from support.entry import Done, Env, Run
-from support.terminal import rest_of
 
 from virc.core import errors
-from virc.core.errors import VircError
 from virc_cli.console import output
 
 pytestmark = pytest.mark.integration
-
-CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if VircError in (cls, *cls.__bases__)]
 
 
 def run(command: Sequence[str], env: Env, **extra: str) -> Done:
@@ -29,32 +23,8 @@ def run(command: Sequence[str], env: Env, **extra: str) -> Done:
     return subprocess.run(command, env=merged, capture_output=True, encoding="utf-8", timeout=240)
 
 
-def test_every_error_class_has_its_own_exit_code() -> None:
-    codes = [output.EXIT_CODES[cls][0] for cls in CLASSES]
-    assert sorted(codes) == [1, 2, 3, 4, 5, 6, 7, 8]
-
-
 def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
     assert output.exit_code(type("TooWideError", (errors.DataError,), {})("x")) == 5
-
-
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_an_error_is_a_sentence_a_hint_and_its_code(cls: type[VircError], boom: list[str], environment: Env) -> None:
-    done = run([*boom, cls.__name__], environment)
-    assert (done.returncode, done.stdout) == (output.EXIT_CODES[cls][0], "")
-    assert done.stderr == "error: it broke\nhint: mend it\n"
-
-
-@pytest.mark.parametrize("cls", [errors.NoAnswerError, errors.NetworkError])
-def test_json_looks_the_same_on_failure(cls: type[VircError], boom: list[str], environment: Env) -> None:
-    done = run([*boom, cls.__name__, "--json"], environment)
-    assert json.loads(done.stdout) == {
-        "schema": "virc.boom/1",
-        "answer": None,
-        "model": "m",
-        "error": {"code": done.returncode, "kind": cls.kind, "message": "it broke", "hint": "mend it"},
-    }
-    assert done.stdout.count("\n") == 1
 
 
 def test_json_is_printed_when_the_command_line_is_wrong(boom: list[str], environment: Env) -> None:
@@ -66,74 +36,6 @@ def test_json_is_printed_when_the_command_line_is_wrong(boom: list[str], environ
 @pytest.mark.parametrize(("words", "schema"), [([], "virc/1"), (["nosuch"], "virc/1"), (["config"], "virc.config/1")])
 def test_the_schema_names_a_command_that_is_there(words: list[str], schema: str, virc: Run) -> None:
     assert json.loads(virc(*words, "--json").stdout)["schema"] == schema
-
-
-def test_json_behind_the_double_dash_is_an_argument(boom: list[str], environment: Env) -> None:
-    done = run([*boom, "--", "UsageError", "--json"], environment)
-    assert (done.returncode, done.stdout) == (2, "")
-
-
-@pytest.mark.parametrize(
-    ("what", "code", "sentence"),
-    [
-        ("bug", 1, "error: internal: ZeroDivisionError: by zero\nhint: VIRC_DEBUG=1"),
-        ("memory", 4, "error: out of memory\n"),
-        ("denied", 1, "error: permission denied: out.json\n"),
-    ],
-)
-def test_an_unforeseen_error_is_one_line(
-    what: str, code: int, sentence: str, boom: list[str], environment: Env
-) -> None:
-    done = run([*boom, what], environment)
-    assert done.returncode == code
-    assert done.stderr.startswith(sentence)
-    assert "Traceback" not in done.stderr
-
-
-def test_debug_shows_the_traceback(boom: list[str], environment: Env) -> None:
-    done = run([*boom, "bug"], environment, VIRC_DEBUG="1")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "boom.py" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence", "hint"),
-    [
-        (["cnfig"], "no such command 'cnfig'", "did you mean 'config'?"),
-        (["config", "shwo"], "no such command 'shwo'", "did you mean 'show'?"),
-        (["config", "show", "--jsno"], "no such option '--jsno'", "did you mean '--json'?"),
-        (["--verison"], "no such option '--verison'", "did you mean '--version'?"),
-        (["qqqqqq"], "no such command 'qqqqqq'", "virc --help"),
-        (["config"], "missing command", "virc config --help"),
-        (["config", "set", "model"], "missing argument 'VALUE'", "virc config set --help"),
-    ],
-)
-def test_a_wrong_command_line_gets_the_right_name(words: list[str], sentence: str, hint: str, virc: Run) -> None:
-    done = virc(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {sentence}\nhint: {hint}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["write", "extra"], r"got unexpected extra argument\S* \(extra\)"),
-        (["write", "--size", "x"], r"invalid value for '--size': 'x' is not a valid int\w*"),
-        (["write", "--size"], r"option '--size' requires an argument"),
-    ],
-)
-def test_what_the_parser_refuses_is_said_in_our_style(
-    words: list[str], sentence: str, boom: list[str], environment: Env
-) -> None:
-    done = run([*boom, *words], environment)
-    assert done.returncode == 2
-    assert re.fullmatch(rf"error: {sentence}\nhint: virc.* --help\n", done.stderr)
-
-
-def test_a_command_may_explain_its_own_usage_errors(boom: list[str], environment: Env) -> None:
-    done = run([*boom, "one", "two"], environment)
-    assert (done.returncode, done.stderr) == (2, "error: say it in one word\nhint: quote it\n")
 
 
 def test_no_words_print_the_help(virc: Run) -> None:
@@ -213,35 +115,6 @@ def test_a_result_that_cannot_be_printed_is_no_success(
 def test_stdout_is_utf8_whatever_the_locale(boom: list[str], environment: Env) -> None:
     done = run([*boom, "say"], environment, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (done.returncode, done.stdout) == (0, "∠ = 50° \\ud800\n")
-
-
-def test_control_characters_cannot_drive_the_terminal(boom: list[str], environment: Env) -> None:
-    assert run([*boom, "say"], environment).stderr == "a\\u001b[2Jb\nwarning: careful\nhint: slowly\n"
-
-
-def test_data_cannot_drive_a_terminal_and_json_stays_what_it_is(boom: list[str], environment: Env) -> None:
-    controller, terminal = pty.openpty()
-    words = [*boom, "hostile", "--json"]
-    done = subprocess.run(words, env=environment, stdout=terminal, stderr=subprocess.PIPE, check=False)
-    os.close(terminal)
-    shown, printed = rest_of(controller).splitlines()
-    assert (done.returncode, shown) == (8, "97\\u001b]0;title\\u0007\\u202e")
-    assert json.loads(printed)["error"]["message"] == "csi \u009b2J"
-    assert printed.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)]
-)
-def test_colour_only_on_a_terminal_that_wants_it(extra: Env, coloured: bool, boom: list[str], environment: Env) -> None:
-    controller, terminal = pty.openpty()
-    env = {**environment, "TERM": "xterm", **extra}
-    done = subprocess.run([*boom, "DataError"], env=env, stdout=subprocess.PIPE, stderr=terminal, check=False)
-    os.close(terminal)
-    said = rest_of(controller)
-    assert done.returncode == 5
-    assert ("\x1b[" in said) is coloured
-    assert "it broke" in said
 
 
 def test_a_command_file_needs_no_registration(boom: list[str], environment: Env) -> None:

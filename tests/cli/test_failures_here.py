@@ -1,8 +1,6 @@
 """Each promise of a failing command, once, in this process; `test_cli_failures.py` has further cases in their own."""
 
-import errno
 import io
-import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from virc.core.errors import VircError
 from virc.core.plan import Change, Plan, Step
 from virc_cli import commands
 from virc_cli.console import confirm, output, plans
-from virc_cli.main import _as_virc_error, _open_streams
 
 CODES = {
     "VircError": 1, "UsageError": 2, "ConfigError": 3, "SetupError": 4, "DataError": 5, "NetworkError": 6,
@@ -66,74 +63,6 @@ def test_data_are_on_stdout_and_all_else_on_stderr() -> None:
     done = virc("boom", "say")
     assert done.out == "∠ = 50° \\ud800\n"  # what UTF-8 cannot hold is written out
     assert done.err == "a\\u001b[2Jb\nwarning: careful\nhint: slowly\n"
-
-
-class Latin(io.TextIOWrapper):
-    """A stream in a locale that is not UTF-8."""
-
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__(io.BytesIO(), encoding="latin-1")
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return self.is_terminal
-
-
-@pytest.mark.parametrize(("is_terminal", "wrote"), [(False, "é∠ \\ud800".encode()), (True, b"\xe9\\u2220 \\ud800")])
-def test_programs_read_utf8_and_a_terminal_gets_its_own(
-    is_terminal: bool, wrote: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = Latin(is_terminal)
-    monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr(sys, "stderr", None)
-    _open_streams()
-    print("é∠ \ud800", end="", flush=True)
-    print("nobody reads this", file=sys.stderr)
-    assert stream.buffer.getvalue() == wrote  # type: ignore[attr-defined]
-    assert (stream.encoding == "utf-8") != is_terminal
-
-
-@pytest.mark.parametrize(
-    ("words", "said", "hint"),
-    [
-        (["cnfig"], "no such command 'cnfig'", "did you mean 'config'?"),
-        (["config", "show", "--jsno"], "no such option '--jsno'", "did you mean '--json'?"),
-        (["config", "set", "model"], "missing argument 'VALUE'", "virc config set --help"),
-        (["--quiet", "doctor", "tiny"], "--quiet comes after the command", "virc doctor tiny --quiet"),
-        (["solve", "a.png", "What?", "--model", ""], "--model is empty: perhaps a variable", "leave it out"),
-        (["evaluate"], "no such command 'evaluate'", "virc eval --help"),
-        (["solve", "a.png", "--api-key", "x"], "no such option '--api-key'", "export VIRC_API_KEY=KEY"),
-        (["solve", "a.png", "--base-url", "x"], "no such option '--base-url'", "here it is --endpoint"),
-    ],
-)
-def test_a_wrong_command_line_gets_the_right_name(words: list[str], said: str, hint: str) -> None:
-    done = virc(*words)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(f"error: {said}")
-    assert hint in done.err
-
-
-def test_a_word_that_is_no_command_is_not_in_the_name_of_what_failed() -> None:
-    assert virc("solve", "run", "--json").json["schema"] == "virc.solve/1"
-
-
-@pytest.mark.parametrize(
-    ("error", "received", "kind", "code"),
-    [
-        (KeyboardInterrupt(), signal.SIGINT, "interrupted", 130),
-        (KeyboardInterrupt(), signal.SIGTERM, "terminated", 143),
-        (ImportError("half"), signal.SIGTERM, "terminated", 143),
-        (ImportError("half"), signal.SIGINT, "interrupted", 130),
-        (errors.NetworkError("down"), signal.SIGINT, "network", 6),
-        (OSError(errno.ENOSPC, "No space left on device"), None, "failure", 1),
-    ],
-)
-def test_a_signal_is_how_a_command_ends(error: Exception, received: int | None, kind: str, code: int) -> None:
-    failure = _as_virc_error(error, received)
-    assert (failure.kind, output.exit_code(failure)) == (kind, code)
-    if isinstance(error, OSError):
-        assert failure.hint == "make room, or choose another disk"
 
 
 class Terminal(io.StringIO):

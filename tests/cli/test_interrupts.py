@@ -60,19 +60,6 @@ def test_a_second_sigterm_ends_the_process_and_a_second_ctrl_c_does_not_wait(mon
     assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == (before, hook)
 
 
-def test_an_interrupt_that_is_ignored_above_stays_ignored_in_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(*_: object) -> int:
-        signal.raise_signal(signal.SIGINT)
-        return 0
-
-    monkeypatch.setattr(entry, "_run", work)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert virc("solve").code == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_an_interrupt_waits_for_the_end_of_a_block_that_defers_it() -> None:
     done = []
 

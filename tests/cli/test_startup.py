@@ -12,7 +12,6 @@ from types import ModuleType
 import pytest
 from support.entry import Env
 
-import virc
 import virc_cli.commands
 
 pytestmark = pytest.mark.integration
@@ -32,15 +31,6 @@ except SystemExit as stop:
 modules = [name for name, found in sys.modules.items() if found]
 print(json.dumps({"code": code, "modules": modules}), file=sys.stderr)
 """
-
-
-LISTING = """\
-{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},\
-"clientInfo":{"name":"x","version":"1"}}}
-{"jsonrpc":"2.0","method":"notifications/initialized"}
-{"jsonrpc":"2.0","id":2,"method":"tools/list"}
-"""
-"""What an MCP host sends before it has work for a server."""
 
 
 def imported(words: list[str], env: Env) -> tuple[object, set[str], str]:
@@ -97,29 +87,3 @@ def imports_of(package: ModuleType) -> dict[Path, set[str]]:
 def test_the_command_line_knows_its_parser_by_typer_alone() -> None:
     for source, names in imports_of(virc_cli).items():
         assert not [name for name in names if re.match(r"(click|typer\._)", name)], source
-
-
-def test_recipes_know_nothing_of_the_command_line() -> None:
-    for source, names in imports_of(virc).items():
-        assert not {name.partition(".")[0] for name in names} & {"virc_cli", "typer", "click"}, source
-
-
-def test_an_mcp_client_gets_the_tools_before_models_and_pictures_are_imported(environment: Env) -> None:
-    """A host waits for it, and the SDK itself takes most of the time; the rest is imported at the first call."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", PROBE, "mcp"], env=environment, text=True, **pipes) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(LISTING)
-        process.stdin.flush()
-        replies = [json.loads(process.stdout.readline()) for _ in range(2)]
-        _, printed = process.communicate(timeout=240)
-    assert [tool["name"] for tool in replies[1]["result"]["tools"]][:2] == ["ask", "crop"]
-    report = json.loads(printed.splitlines()[-1])
-    modules = set(report["modules"])
-    assert report["code"] == 0
-    own = {tuple(name.split(".")[1:]) for name in modules if name.startswith("virc.")}
-    assert {parts[0] for parts in own} == {"config", "core", "serving"}
-    in_serving = {"", "mcp", "mcp.result_store", "mcp.messages", "mcp.server", "mcp.start"}
-    assert {".".join(parts[1:]) for parts in own if parts[0] == "serving"} == in_serving
-    assert not {"PIL", "numpy", "yaml", "openai", "torch", "transformers", "rich", "jinja2"} & modules

@@ -50,10 +50,8 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_defaults() 
     [
         ("timeout: 1e-6", "timeout", 1e-6),  # YAML 1.1 reads this as text
         ("timeout: 30", "timeout", 30.0),
-        ("max_pixels: 1_000", "max_pixels", 1000),
         ('max_pixels: "1_000"', "max_pixels", 1000),
         ("model: 'off'", "model", "off"),
-        ("device: cuda:1", "device", "cuda:1"),
         ("timeout:\nmodel: a", "model", "a"),  # a key without a value is not set
     ],
 )
@@ -66,23 +64,15 @@ def test_a_value_means_what_its_setting_says(line: str, key: str, value: object,
     ("line", "message", "hint"),
     [
         ("model: off", "model in .* must be .*, not False", "quotes"),
-        ("model: 7", "model in .* must be .*, not 7", "quotes"),
         ("timeout: soon", "must be a number of seconds above 0.*, not 'soon'", None),
         ("timeout: .nan", "must be a number of seconds", None),
-        ("timeout: .inf", "must be a number of seconds", None),
-        ("timeout: off", "must be a number of seconds.*, not False", None),
         ("max_pixels: 2.5", "whole number", None),
-        ("max_pixels: [1, 2]", "not a list", None),
         ("endpoint: localhost:8000", "a URL like", "http://localhost:8000/v1"),
-        ("endpoint: h:1/a@b", "a URL like", None),  # no user
         ("timeout: " + "x" * 200, "at most a million, not 'x{79}$", None),
-        ("endpoint: http://me:sk-1@h/v1", "must hold no user and password", "VIRC_API_KEY"),
         ("endpoint: me:sk-1@h", "must hold no user and password", "VIRC_API_KEY"),
         ("device: gpu", "cpu, cuda, cuda:N or mps", None),
         ('model: "a\\nb"', "must be one line of text", None),
-        ("modle: x", r"unknown key 'modle' in .*config\.yaml", "'model'"),
         ("api_key: sk-1", r"api_key in .*config\.yaml: secrets are not kept", "VIRC_API_KEY"),
-        ("openai_token: sk-1", "secrets are not kept", "VIRC_API_KEY"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_to_do(line: str, message: str, hint: str | None, file: Path) -> None:
@@ -105,7 +95,6 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         (BOMB, "using anchors.* at line 2"),
         (MERGES, "using anchors.* at line 2"),
         ("a: " + "[" * 5000, "nested too deeply"),
-        ("a: " + "{b: " * 5000, "nested too deeply"),
         ("a: " + "9" * 50_000, "a value cannot be read"),
         ("# " + "x" * 70_000, "over 64 KiB"),
         ("- 1\n- 2\n", "lines of the form"),
@@ -115,9 +104,6 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         ("model: [\n", "not YAML at line 2"),
         ("a: !!python/object/apply:os.system [x]", "using tags.* at line 1"),
         ("model: !!bool foo", "using tags.* at line 1"),
-        ("\ntimeout: !!int ''", "using tags.* at line 2"),
-        ("timeout: !!float ''", "using tags"),
-        ("timeout: !!timestamp foo", "using tags"),
         ("timeout: !mine 3", "using tags"),
         ("? [a]\n: b\n", "not YAML at line 1"),
         ("a: \x07", "not YAML"),
@@ -174,13 +160,6 @@ def test_the_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: P
     assert [path.name for path in real.parent.iterdir()] == ["virc.yaml"]
 
 
-def test_a_change_after_which_the_file_could_not_be_read_is_refused(file: Path) -> None:
-    file.write_text("model: a\n")
-    with pytest.raises(ConfigError, match="over 64 KiB"):
-        config.store(file, "model", "x" * 70_000)
-    assert config.read(file) == {"model": "a"}
-
-
 def test_a_key_never_stops_a_call_and_is_stripped() -> None:
     found = config.resolve({}, {"VIRC_API_KEY": "sk-1\r\n"}, {})
     assert found["api_key"].value == "sk-1"
@@ -193,9 +172,6 @@ def test_without_a_home_the_file_must_be_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match="no home folder") as caught:
         config.config_path({})
     assert "VIRC_CONFIG" in str(caught.value.hint)
-    assert config.config_path({"XDG_CONFIG_HOME": "/x"}, "linux") == Path("/x/virc/config.yaml")
-    assert config.config_path({"APPDATA": "/a"}, "win32") == Path("/a/virc/config.yaml")
-    assert config.config_path({"VIRC_CONFIG": "~nobody-here/c"}) == Path("~nobody-here/c")
     for platform in ("linux", "darwin", "win32"):
         with pytest.raises(ConfigError, match="no home folder") as caught:
             config.cache_folder({}, platform)
@@ -222,12 +198,6 @@ def test_set_show_and_unset_go_together(virc_here: Run, environment: dict[str, s
     assert path.read_text() == ""
 
 
-def test_show_as_json_names_each_source(virc_here: Run) -> None:
-    printed = json.loads(virc_here("config", "show", "--json", env={"VIRC_MODEL": "m"}).stdout)
-    assert (printed["schema"], printed["error"]) == ("virc.config/1", None)
-    assert printed["settings"]["model"] == {"value": "m", "source": "env VIRC_MODEL"}
-
-
 def test_a_broken_file_is_one_sentence_also_as_json(virc_here: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("modle: x\n")
     done = virc_here("config", "show", "--json", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")})
@@ -236,55 +206,12 @@ def test_a_broken_file_is_one_sentence_also_as_json(virc_here: Run, tmp_path: Pa
     assert (printed["settings"], printed["error"]["hint"]) == (None, "did you mean 'model'?")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["set", "modle", "x"], "error: unknown key 'modle'\nhint: did you mean 'model'?\n"),
-        (["set", "timeout", "-3"], "error: timeout must be a number of seconds above 0, at most a million, not '-3'\n"),
-        (["set", "api_key", "sk-1"], "error: api_key: secrets are not kept in files\nhint: export VIRC_API_KEY=...\n"),
-        (
-            ["set", "endpoint", "https://me:secret@host/v1"],
-            "error: endpoint must hold no user and password\nhint: export VIRC_API_KEY=...\n",
-        ),
-        (["set", "family", "nobody"], "error: there is no family 'nobody'"),
-        (["unset", "model"], "error: model is not set in "),
-    ],
-)
-def test_what_cannot_be_set_is_said(words: list[str], message: str, virc_here: Run) -> None:
-    done = virc_here("config", *words)
-    assert done.returncode == 3
-    assert done.stderr.startswith(message)
-
-
 @pytest.mark.parametrize("none", ["none", "", " "])
 def test_an_endpoint_of_none_is_no_endpoint(none: str, virc_here: Run) -> None:
     assert virc_here("config", "set", "endpoint", "http://localhost:8000/v1").returncode == 0
     shown = json.loads(virc_here("config", "show", "--json", env={"VIRC_ENDPOINT": none}).stdout)["settings"]
     assert shown["endpoint"] == {"value": None, "source": "env VIRC_ENDPOINT"}
     assert shown["model"] == {"value": "tiny", "source": "default"}
-
-
-@pytest.mark.parametrize(
-    ("key", "says"),
-    [("max-tokens", "did you mean 'max_tokens'"), ("hf_token", "export VIRC_API_KEY"), ("key", "export")],
-)
-def test_what_is_no_key_is_a_secret_or_a_slip(key: str, says: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        config.check_key(key)
-    assert says in str(refused.value.hint)
-
-
-@pytest.mark.parametrize(
-    ("typed", "hint"),
-    [
-        ("localhost:8000", "endpoint http://localhost:8000/v1"), ("host:8000/v1/", "endpoint http://host:8000/v1"),
-        ("http://", None), ("ftp://host/v1", None),
-    ],
-)  # fmt: skip
-def test_a_host_alone_gets_the_address_that_is_meant(typed: str, hint: str | None, file: Path) -> None:
-    with pytest.raises(ConfigError, match="must be a URL") as refused:
-        config.store(file, "endpoint", typed)
-    assert refused.value.hint == hint
 
 
 def test_a_write_that_fails_leaves_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

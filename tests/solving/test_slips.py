@@ -47,36 +47,6 @@ def test_the_line_that_was_meant_is_shown_and_works(typed: str, meant: str) -> N
     assert "7" in written
 
 
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(
-    ("typed", "code", "said", "hint"),
-    [
-        ("solve a.png x? --api-key sk-1", 2, "no such option '--api-key'", "export VIRC_API_KEY=KEY"),
-        ("solve a.png x? --endpoint localhost:8000", 2, "must be a URL", "--endpoint http://localhost:8000/v1"),
-        ("solve a.png x? --endpoint http://127.0.0.1:9", 6, "cannot be reached", "or --endpoint http://127.0.0.1:9/v1"),
-        ("solve a.png x? --model gpt-4o", 3, "of the service OpenAI", "VIRC_API_KEY=KEY, and --endpoint https://api.o"),
-        ("solve a.png x? --model llava:7b", 3, "such as Ollama", "--endpoint http://localhost:11434/v1 --model"),
-        ("solve a.png x? --system 'You are a teacher'", 3, "is no system message: 'You are", "virc systems ls"),
-        ("solve a.png x? --tools +zoom", 3, "there is no tool 'zoom'", "did you mean 'zoom_image'?"),
-        ("solve a.png x? --trace ''", 2, "--trace is empty: perhaps a variable", "leave it out"),
-        ("solve b x?", 5, "there is no file b", "did you mean 'b.png'?"),
-        ("batch rows.csv --to x.xlsx", 2, "written as .jsonl, .csv or .tsv, not .xlsx", "--to x.csv"),
-        ("batch rows.csv --to a.png/x.csv", 1, "cannot write answers to a.png: not a directory", "--to x.csv"),
-        ("batch rows.csv --column picture=x", 2, "it is FIELD=NAME", "--column image=photo"),
-        ("batch rows.csv a.png", 2, "several sources, and not all are pictures", "for f in rows.csv a.png; do"),
-        ("serve --model tiny", 2, "no such option '--model'", "without an option: virc serve MODEL"),
-        ("batch https://x.org/rows.csv", 5, "is on the network", "curl -LO https://x.org/rows.csv"),
-    ],
-)
-def test_a_slip_gets_one_sentence_and_what_to_type(typed: str, code: int, said: str, hint: str) -> None:
-    done = virc(*shlex.split(typed))
-    assert done.code == code, done.err
-    assert said in done.err
-    assert hint in done.err.partition("hint: ")[2]
-    assert "--to " not in typed or "loading" not in done.err
-    assert "sk-1" not in done.err
-
-
 def test_a_file_url_is_a_path_on_the_command_line(here: Path) -> None:
     for url in ((here / "my figure.png").as_uri(), f"file://localhost{here / 'a.png'}", f"FILE://{here / 'a.png'}"):
         with serve([answer("7")]) as server:
