@@ -42,22 +42,23 @@ class Share:
 def schema_fault(schema: object, share: Share | None = None) -> str | None:
     """Return what is wrong with a JSON schema (draft 2020-12); None: values can be validated by it.
 
-    Faults are references to other documents, references that never end, and a schema that takes too long for a small
-    value, too.
+    Faults are references to other documents, too, and a schema that takes too long, or has no end, for a small value.
     """
-    text = _text(schema)
     try:
-        fault: str | None = _TOO_DEEP if text is None else _ask(share, "fault", text)
+        fault: str | None = _ask(share, "fault", json.dumps(schema))
     except CostlyError as error:
         return error.message
+    except RecursionError:
+        return _TOO_DEEP
     return fault
 
 
 def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None) -> str | None:
     """Return why a value does not fit a schema without faults, and where; None: it fits. Raises CostlyError."""
-    if _text([value]) is None:  # in a list, as it is sent
+    try:
+        found: str | None = _ask(share, "misfit", json.dumps(schema), value)
+    except RecursionError:
         return _TOO_DEEP
-    found: str | None = _ask(share, "misfit", _text(schema), value)
     return found
 
 
@@ -68,13 +69,6 @@ def find(pattern: str, text: str) -> list[str | None] | None:
     except CostlyError as error:
         raise CostlyError(f"the pattern {pattern!r}: {error.message}") from None
     return found
-
-
-def _text(value: object) -> str | None:
-    try:
-        return json.dumps(value)
-    except (RecursionError, ValueError):
-        return None
 
 
 def _ask(share: Share | None, name: str, *question: object) -> Any:

@@ -92,7 +92,6 @@ def _validator(text: str) -> tuple[Any, str | None]:
                 resolver.lookup(reference)
             except Unresolvable:
                 return None, f"{reference[:_MAX_MESSAGE]!r} refers to what is not in it"
-        _check_end(root.contents, REGISTRY.resolver_with_root(root), (), set())
         for value in _TRIED:
             validator.is_valid(value)
     except MemoryError:
@@ -105,32 +104,6 @@ def _validator(text: str) -> tuple[Any, str | None]:
     except Exception as failure:
         return None, f"it cannot be read: {type(failure).__name__}"
     return validator, None
-
-
-def _check_end(schema: Any, resolver: Any, above: tuple[int, ...], ending: set[int]) -> None:
-    """Raise RecursionError where a schema applies itself to the same value, whatever the value is.
-
-    Args:
-        above: the schemas that apply this one, and `ending`, those of which all ends, by their identity.
-    """
-    from referencing.jsonschema import DRAFT202012
-
-    if not isinstance(schema, dict) or id(schema) in ending:
-        return
-    if id(schema) in above:
-        raise RecursionError
-    above = (*above, id(schema))
-    for keyword in ("$ref", "$dynamicRef"):
-        if keyword in schema:
-            target = resolver.lookup(schema[keyword])
-            _check_end(target.contents, target.resolver, above, ending)
-    parts = [schema.get(keyword) for keyword in ("not", "if", "then", "else")]
-    parts += [each for keyword in ("allOf", "anyOf", "oneOf") for each in schema.get(keyword, ())]
-    parts += schema.get("dependentSchemas", {}).values()
-    for part in parts:
-        if isinstance(part, dict):
-            _check_end(part, resolver.in_subresource(DRAFT202012.create_resource(part)), above, ending)
-    ending.add(id(schema))
 
 
 def _references(resource: Any, resolver: Any) -> Iterator[tuple[str, Any]]:
