@@ -9,7 +9,7 @@ from support import rows_of_thinkers
 from support.called import virc
 from support.servers import images_of, serve
 
-from virc_zoo.reasonmap.score_answers import means, scores
+from virc_zoo.reasonmap.__main__ import means, scores
 
 
 def leg(line: str, departure: str, arrival: str, more: str = "") -> str:

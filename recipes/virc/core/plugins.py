@@ -28,7 +28,7 @@ SEARCH_PATH = "VIRC_PATH"
 Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
-_NO_TOTALS = ("__init__", "pipeline", "rows")
+_NO_TOTALS = ("pipeline", "rows")
 _MODULES: dict[Path, str] = {}  # file -> the name that its package imports it by
 
 
@@ -96,7 +96,7 @@ def totals() -> Mapping[str, Path]:
     """The totals of rewards in the folders for one system each of installed packages, by their names."""
     found = {
         file.stem: file
-        for file in in_system_folders("*.py")
+        for file in in_system_folders("[!_]*.py")
         if file.stem not in _NO_TOTALS and any(is_file(file.with_name(each)) for each in OF_A_SYSTEM)
     }
     return _imported_by_name(found)

@@ -1,6 +1,6 @@
 """The reward of Reason-RFT for changes of objects, with credit for parts of functions, and the format. 0 to 2.
 
-`functions` is that of `scoring.structure.items` with PARTIAL: half for a function with one right argument, a quarter
+`functions` is that of `structure.items` with PARTIAL: half for a function with one right argument, a quarter
 for the function alone. Without a marked answer all of the reply is read. `framed` is that of `visual_rft`.
 Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_reward and format_reward: the task trance.
 """
@@ -8,8 +8,8 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.scoring.structure import PARTIAL, calls, items
 from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.structure import PARTIAL, calls, items
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:

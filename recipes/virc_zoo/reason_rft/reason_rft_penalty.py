@@ -1,6 +1,6 @@
 """The reward of Reason-RFT for changes of objects, with a price on functions that are right in part. -0.5 to 2.
 
-`functions` is that of `scoring.structure.items` with PENALTY: a function with one right argument costs a quarter, the
+`functions` is that of `structure.items` with PENALTY: a function with one right argument costs a quarter, the
 function alone a half. Without a marked answer all of the reply is read. `framed` is that of `visual_rft`.
 Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, penalty_func_accuracy_reward and format_reward: the task
 trance-penalty.
@@ -9,8 +9,8 @@ trance-penalty.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.scoring.structure import PENALTY, calls, items
 from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.structure import PENALTY, calls, items
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The reward of Reason-RFT for changes of objects: the share of functions that are right, and the format. 0 to 2.
 
-`functions` is that of `scoring.structure.items` with FULL: only functions with both arguments right count. Without a
+`functions` is that of `structure.items` with FULL: only functions with both arguments right count. Without a
 marked answer all of the reply is read. `framed` is that of `visual_rft`.
 Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, only_full_func_accuracy_reward and format_reward: the
 task trance-only-full of its scripts.
@@ -9,8 +9,8 @@ task trance-only-full of its scripts.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.scoring.structure import FULL, calls, items
 from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.structure import FULL, calls, items
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:

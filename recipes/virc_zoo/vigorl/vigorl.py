@@ -8,18 +8,22 @@ rollout that was cut within a reply is not learnt from.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.scoring.points import Point, apart_bonus
 from virc_zoo.deepeyes.deepeyes import completion
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
+Point = tuple[float, float]
+"""x and y in pixels."""
 TERMS = ("matched", "orderly")
+_MIN_DISTANCE = 10.0  # pixels
+_BONUS = 0.2  # for each further place
 _MARKS = re.compile(r"<(/?)(tool_call|observation|think|answer)>", re.IGNORECASE)
 _NEXT = {
     "": ("<think>",),
@@ -58,6 +62,18 @@ def orderly(sample: "Sample", means: "Means") -> float:
         return 0.0
     points = _points(text)
     return 0.0 if points is None else 1.0 + apart_bonus(points)
+
+
+def apart_bonus(points: Sequence[Point]) -> float:
+    """A bonus for each point but the first that is `_MIN_DISTANCE` or more from all that counted before.
+
+    Source: src/trainer/rl/examples/reward_function/point_in_bbox_multicrop.py, format_reward.
+    """
+    apart = list[Point]()
+    for point in points:
+        if all(math.dist(point, other) >= _MIN_DISTANCE for other in apart):
+            apart.append(point)
+    return _BONUS * max(0, len(apart) - 1)
 
 
 def _in_order(text: str) -> bool:

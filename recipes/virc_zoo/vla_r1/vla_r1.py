@@ -5,7 +5,7 @@
 What is read is the JSON in the first <output>...</output> of the reply. A box is an object with `x` and `y`, its
 centre, `width` and `height`; a path is a list of points `[x, y]`; all in shares of the sides, and what is outside the
 picture is brought to its edge. `near` is, of a row whose answer is a box, (GIoU + 1) / 2; of a row with a path,
-1 - d / most, where d is the discrete Fréchet distance with the costs of `virc.scoring.paths.oriented` and `most` is
+1 - d / most, where d is the discrete Fréchet distance with the costs of `paths.oriented` and `most` is
 sqrt(2) + 0.25 pi + 0.1 log 10, 0 at least; 0 where the reply has the other of both, or neither. `framed` is 1 where
 there is such JSON, other than null, and a thought in <think>...</think>; tags have no letter case. From 0 to 1.
 
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
 from virc.scoring.boxes import Box, giou
-from virc.scoring.paths import Point, frechet, oriented
+from virc_zoo.paths import Point, frechet, oriented
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -15,13 +15,13 @@ VRAG-RL/verl/utils/reward_score/vrag.py. What differs: a judge that gives no ver
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
-from virc.scoring.ranking import ndcg
 from virc.tools import search
 
 if TYPE_CHECKING:
@@ -102,6 +102,18 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
 def ranked(sample: "Sample", means: "Means") -> float:
     """NDCG of the pages that were found, in their order, 0 to 1; 0 where the row names no pages."""
     return ndcg(found_by(sample), pages_of(sample.prompt.columns))
+
+
+def ndcg(found: Sequence[str], relevant: Collection[str]) -> float:
+    """The discounted gain of what was found, in its order, over the highest possible, 0 to 1; 0 if nothing is relevant.
+
+    The gain at place i, from 1, is 1 / log2(i + 1) of what is relevant; the highest possible has all that is relevant
+    first. What is found again counts at its first place alone (published, at each), and later places stay.
+    """
+    highest = sum(1 / log2(place + 1) for place in range(1, len({*relevant}) + 1))
+    first = {each: place for place, each in reversed([*enumerate(found, 1)])}
+    gained = sum(1 / log2(place + 1) for each, place in first.items() if each in {*relevant})
+    return gained / highest if highest else 0.0
 
 
 def found_by(sample: "Sample") -> list[str]:

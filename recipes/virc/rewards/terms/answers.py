@@ -1,6 +1,7 @@
 """Whether the answer is right: as a text, a choice, a number, or by algebra."""
 
 import asyncio
+import math
 import re
 from fractions import Fraction
 
@@ -10,7 +11,6 @@ from virc.rewards.sample import Sample
 from virc.rewards.terms import answer_term, term
 from virc.scoring.score import Key, Verdict, relative_error
 from virc.scoring.score import score as by_rule
-from virc.scoring.structure import faded
 
 _LETTER = re.compile(r"\(?[A-Za-z](?:[).:].*)?", re.DOTALL)
 _THRESHOLDS = [Fraction(steps, 20) for steps in range(1, 11)]
@@ -114,7 +114,8 @@ def closeness(answer: str, sample: Sample, means: Means) -> float:
     number is 0, as its 5 % are nothing; here 0 does.
     """
     error = _relative_error(answer, sample.prompt.key)
-    return 0.0 if error is None else faded(float(error))
+    beyond = 1.0 if error is None else (float(error) - 0.05) / 0.15  # 0 at 5 %, 1 at 20 %
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, beyond))))
 
 
 @answer_term

@@ -12,7 +12,6 @@ from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
 from virc.scoring import boxes as geometry
 from virc.scoring.boxes import Box, PredictedBox
-from virc.scoring.points import in_box
 
 _MATCH = 0.5  # what the IoU of a matched pair must be over
 _Region = tuple[int, float, float, float, float]
@@ -93,7 +92,8 @@ def point_in_box(answer: str, sample: Sample, means: Means) -> float:
     if point is None:
         sample.why["point_in_box"] = "the answer is no point"
         return 0.0
-    return max((in_box(point, box) for box in right), default=0.0)
+    x, y = point
+    return float(any(left <= x <= to_x and top <= y <= to_y for left, top, to_x, to_y in right))
 
 
 @term

@@ -1,12 +1,11 @@
 """How far two paths in a picture are from each other; a path is its points in order.
 
-    from virc.scoring.paths import frechet, oriented
+    from virc_zoo.paths import frechet, oriented
 
     near = 1 - min(1.0, frechet(said, right, oriented) / longest)
 
-Points are (x, y) in any one unit, such as pixels or shares of the sides, and distances are in that unit. A path has at
-least one point; without one, or where two paths that are compared by their places differ in length, a ValueError is
-raised.
+Points are (x, y) in any one unit, such as pixels or shares of the sides, and distances are in that unit. A path without
+a point raises a ValueError.
 """
 
 import math
@@ -78,65 +77,10 @@ def oriented(one: Path, other: Path, angle: float = 0.25, length: float = 0.1) -
     ]
 
 
-def hausdorff(one: Path, other: Path) -> float:
-    """The Hausdorff distance of the points: the farthest that a point of either path is from the nearest of the other.
-
-    The order of points does not count. Needs scipy, of the extra `eval`; engines of RL have it.
-    Source: scipy.spatial.distance.directed_hausdorff, both ways (Taha and Hanbury, 2015).
-    """
-    from scipy.spatial.distance import directed_hausdorff  # type: ignore[import-untyped, unused-ignore]
-
-    first, second = [*_some(one)], [*_some(other)]
-    return float(max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0]))
-
-
-def mean_distance(one: Path, other: Path) -> float:
-    """The mean distance of points at the same places of two paths of equal length (average displacement error).
-
-    Paths of different lengths: `mean_distance(resampled(one, 20), resampled(other, 20))`.
-    Source: Pellegrini et al., You'll Never Walk Alone (ICCV 2009).
-    """
-    return sum(map(math.dist, _alike(one, other), other)) / len(other)
-
-
-def end_distance(one: Path, other: Path) -> float:
-    """The distance of the last points of two paths (final displacement error); of the first: reverse both.
-
-    Source: Alahi et al., Social LSTM (CVPR 2016).
-    """
-    return math.dist(_some(one)[-1], _some(other)[-1])
-
-
-def resampled(path: Path, count: int) -> list[Point]:
-    """So many points at equal distances along a path, from its first point to its last.
-
-    Raises:
-        ValueError: fewer than two points are asked for.
-    """
-    if count < 2:
-        raise ValueError(f"a path cannot be resampled to {count} points")
-    walked = [0.0, *accumulate(math.dist(*pair) for pair in pairwise(_some(path)))]
-    points, at = list[Point](), 0
-    for step in (walked[-1] * number / (count - 1) for number in range(count)):
-        while at + 2 < len(path) and walked[at + 1] < step:
-            at += 1
-        (x, y), (to_x, to_y) = path[at], path[min(at + 1, len(path) - 1)]
-        span = walked[min(at + 1, len(path) - 1)] - walked[at]
-        share = min(1.0, (step - walked[at]) / span) if span else 0.0
-        points.append((x + share * (to_x - x), y + share * (to_y - y)))
-    return points
-
-
 def _some(path: Path) -> Path:
     if not path:
         raise ValueError("a path has no points")
     return path
-
-
-def _alike(one: Path, other: Path) -> Path:
-    if len(_some(one)) != len(_some(other)):
-        raise ValueError(f"paths of {len(one)} and {len(other)} points are not compared point by point: resample them")
-    return one
 
 
 def _segments(path: Path) -> tuple[list[Point], list[float]]:

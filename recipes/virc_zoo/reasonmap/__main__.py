@@ -1,6 +1,6 @@
 """Scores the answers of `virc batch` to the rows of ReasonMap, as its main.py does.
 
-    python -m virc_zoo.reasonmap.score_answers ROWS.jsonl ANSWERS.jsonl
+    python -m virc_zoo.reasonmap ROWS.jsonl ANSWERS.jsonl
 
 Prints a line of JSON for each problem that was answered, with its score and its terms, and then the means over them.
 """
