@@ -41,23 +41,3 @@ def test_the_first_that_works_of_cuda_metal_and_cpu_is_taken(
 def test_a_device_that_is_asked_for_and_does_not_work_is_an_error(nvidia: Path) -> None:
     with pytest.raises(SetupError, match=r"device cuda:3 cannot be used: driver 535\.104\.05"):
         devices.choose("cuda:3")
-
-
-@pytest.mark.parametrize(
-    ("device", "number", "plans", "rounds"),
-    [("cuda", "float32", False, False), ("cuda:1", "bfloat16", False, True), ("cpu", "float32", True, True)],
-)
-def test_on_cuda_attention_is_planned_once_and_float32_stays_float32(
-    device: str, number: str, plans: bool, rounds: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
-    before = torch.backends.cuda.cudnn_sdp_enabled()
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    torch.backends.cuda.enable_cudnn_sdp(True)
-    try:
-        devices.settle(torch.device(device), getattr(torch, number))
-        assert torch.backends.cuda.cudnn_sdp_enabled() is plans
-        assert torch.backends.cudnn.allow_tf32 is rounds
-    finally:
-        torch.backends.cuda.enable_cudnn_sdp(before)

@@ -1,7 +1,5 @@
 """What a GGUF file says of itself, and which vision tower beside it is its own."""
 
-import json
-import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,7 @@ from typing import Any
 import pytest
 
 from virc.backends.gguf import convert, header, model
-from virc.core.errors import ConfigError, SetupError
-from virc.core.extras import install
+from virc.core.errors import ConfigError
 from virc.models.registry import EMBEDDED_FOLDER
 
 WIDE = {"general.architecture": "qwen2vl", "qwen2vl.embedding_length": 64}
@@ -120,48 +117,6 @@ def test_a_file_that_is_cut_is_told_from_a_whole_one(
     file.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62))
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: a text of {2**62} bytes"):
         header.read(file)
-
-
-@pytest.mark.parametrize(
-    ("depth", "whole", "every"),
-    [(32, [7, 15, 23, 31], 8), (3, [0, 1, 2], 0), (4, [1, 2], None)],  # the first is Qwen2.5-VL
-)
-def test_llama_cpp_is_told_which_blocks_attend_to_whole_pictures(
-    tmp_path: Path, depth: int, whole: list[int], every: int | None
-) -> None:
-    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
-    config = json.loads((tmp_path / "model" / "config.json").read_bytes())
-    config["vision_config"] |= {"depth": depth, "fullatt_block_indexes": whole, "window_size": 112}
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    if every is None:
-        with pytest.raises(ConfigError, match=r"no vision tower with whole attention in the blocks \[1, 2\]"):
-            convert.convert(tmp_path / "model", tmp_path, "m")
-        return
-    written = model.read(convert.convert(tmp_path / "model", tmp_path, "m"))
-    assert header.read(written.vision)["clip.vision.n_wa_pattern"] == every
-
-
-def test_what_llama_cpp_would_read_wrong_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
-    found = convert.checkpoint.tensors(tmp_path / "model" / "model.safetensors")
-    norm = found["model.norm.weight"]
-    for odd, said in (
-        ({"model.norm.weight": ("I8", *norm[1:])}, "holds numbers of type I8: only F32, F16, BF16"),
-        ({"model.layers.0.gate.odd": norm}, "llama.cpp has no name for the weights model.layers.0.gate.odd"),
-    ):
-        with monkeypatch.context() as patched:
-            patched.setattr(convert.checkpoint, "tensors", lambda _, odd=odd: found | odd)
-            with pytest.raises(ConfigError, match=said):
-                convert.convert(tmp_path / "model", tmp_path, "m")
-    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_bytes())
-    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+"
-    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(ConfigError, match=r"has no name for the pre-tokenizer of .*model: \[a-z\]\+"):
-        convert.convert(tmp_path / "model", tmp_path, "m")
-    monkeypatch.setattr(convert, "find_spec", lambda _: None)
-    with pytest.raises(SetupError, match="writing GGUF needs the package gguf") as raised:
-        convert.convert(EMBEDDED_FOLDER, tmp_path, "m")
-    assert raised.value.hint == install("local")
 
 
 def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from virc.backends import checkpoint
 from virc.backends.chatml import Rendered, render
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
-from virc.core.errors import EngineError, SetupError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
@@ -102,18 +101,6 @@ def test_ids_behind_a_picture_stand_where_the_model_has_them(backend: LocalBacke
     assert backend.cached.tokens_fed == len(further.ids)  # each once
 
 
-def test_a_second_picture_behind_the_same_words_is_told_from_another(backend: LocalBackend) -> None:
-    import torch
-
-    first, second, other = (show(picture((84, 84), seed), backend.grid) for seed in (1, 2, 3))
-    conversation = rendered(backend, talk(2), [first, second])
-    backend.cached.read(conversation, [first, second])
-    found = backend.cached.read(conversation, [first, other])
-    expected = fresh(backend.cached, conversation.ids, [first.pixels, other.pixels])
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert backend.cached.vision_encodings == 3
-
-
 def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backend: LocalBackend) -> None:
     import torch
 
@@ -156,72 +143,6 @@ def test_an_interrupt_in_any_layer_leaves_the_cache_right(
     expected = fresh(cached, conversation.ids, [shown.pixels for shown in images])
     near = TOLERANCE.get(family, 1e-4)
     torch.testing.assert_close(cached.read(conversation, images), expected, atol=near, rtol=1e-4)
-
-
-def test_what_was_cut_before_an_interrupt_is_not_taken_for_held(backend: LocalBackend) -> None:
-    import torch
-
-    cached = backend.cached
-    first, other = (show(picture((84, 84), seed), backend.grid) for seed in (1, 2))
-    conversation = rendered(backend, talk(1), [first])
-    cached.read(conversation, [first])
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    hook = cached.network.model.language_model.layers[1].mlp.register_forward_pre_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        cached.read(conversation, [other])
-    hook.remove()
-    expected = fresh(cached, conversation.ids, [first.pixels])
-    torch.testing.assert_close(cached.read(conversation, [first]), expected, atol=1e-4, rtol=1e-4)
-
-
-CUDA = (
-    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.09 GiB is "
-    "free. Including non-PyTorch memory, this process has 78.00 GiB memory in use."
-)
-CPU = "[enforce fail] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("said", "amount"),
-    [
-        (CUDA, ": 2.00 GiB could not be allocated"),
-        (CPU, ": 9 bytes could not be allocated"),
-        ("CUDA out of memory", ""),
-    ],
-)
-def test_memory_that_runs_out_is_one_sentence_with_a_way_out(backend: LocalBackend, said: str, amount: str) -> None:
-    images = [show(picture((84, 84)), backend.grid)]
-    first = rendered(backend, talk(1), images)
-    backend.cached.read(first, images)
-    images.append(show(picture((56, 84)), backend.grid))
-    second = rendered(backend, talk(2), images)
-
-    def fail(*_: object) -> None:
-        raise RuntimeError(said)
-
-    hook = backend.cached.network.model.language_model.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(SetupError) as caught:
-        backend.cached.read(second, images)
-    new = len(second.ids) - len(first.ids)
-    assert caught.value.message == f"out of memory while reading {new} tokens{amount}"
-    assert caught.value.hint == "lower --max-pixels"
-    hook.remove()
-    backend.cached.read(second, images)  # nothing was kept: its memory is free for the next picture
-    assert backend.cached.tokens_fed == len(first.ids) + len(second.ids)
-
-
-def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
-    import torch
-
-    with torch.no_grad():
-        backend.cached.network.model.language_model.norm.weight.fill_(float("nan"))
-    shown = show(picture((84, 84)), backend.grid)
-    with pytest.raises(EngineError, match="not a number"):
-        backend.cached.read(rendered(backend, talk(1), [shown]), [shown])
 
 
 def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(backend: LocalBackend) -> None:

@@ -198,15 +198,6 @@ def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
         assert "FATAL" not in batch.stderr.read()
 
 
-def test_no_reply_is_begun_when_python_ends(monkeypatch: pytest.MonkeyPatch, backend: LlamaCppBackend) -> None:
-    ended = threading.Event()
-    ended.set()
-    monkeypatch.setattr(llamacpp, "_ending", ended)
-    with pytest.raises(EngineError, match="no reply is begun"):
-        backend.reply(a_question(backend), Sampling())
-    assert not llamacpp._drawing_now
-
-
 def test_a_conversation_that_is_too_long_is_said(tiny_gguf: model.GGUF) -> None:
     short = llamacpp.load(tiny_gguf, "cpu", context=256)
     with pytest.raises(TooLongError, match="the model takes 256"):
@@ -285,41 +276,11 @@ def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
 
 
-@pytest.mark.parametrize(("file", "key"), [("config.json", "text_config"), ("tokenizer.json", "pre_tokenizer")])
-def test_an_odd_folder_is_not_written(file: str, key: str, tmp_path: Path) -> None:
-    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "odd", ignore=shutil.ignore_patterns("*.gguf"))
-    read = json.loads((tmp_path / "odd" / file).read_text())
-    (tmp_path / "odd" / file).write_text(json.dumps({**read, key: None}))
-    with pytest.raises(ConfigError, match="cannot be written as GGUF"):
-        convert.convert(tmp_path / "odd", tmp_path, "odd")
-
-
 def test_sampling_is_drawn_from_all_tokens_and_by_its_seed(backend: LlamaCppBackend) -> None:
     ask = a_question(backend)
     hot = [backend.reply(ask, Sampling(temperature=3.0, seed=seed, max_tokens=20)).text for seed in (1, 1, 2, 3)]
     assert hot[0] == hot[1]
     assert len(set(hot)) > 1
-
-
-def test_an_interrupt_while_a_model_is_loaded_does_not_drop_it(
-    tiny_gguf: model.GGUF, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dropped, its destructor would join a thread that need not end: Ctrl-C hung."""
-    import xllamacpp
-
-    dropped = []
-
-    class Server:
-        def __init__(self, _: object) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-        def __del__(self) -> None:
-            dropped.append(self)
-
-    monkeypatch.setattr(xllamacpp, "Server", Server)
-    with pytest.raises(KeyboardInterrupt):
-        llamacpp._server.__wrapped__(((str(tiny_gguf.file), 0), (str(tiny_gguf.vision), 0)), "cpu", 100, 1000, 1)
-    assert not dropped
 
 
 class Scripted:

@@ -37,14 +37,6 @@ def test_the_grid_is_that_of_the_image_settings(tiny: Callable[..., Path], famil
     assert load(tiny(family), device="cpu").grid == GIVEN[family.partition("_")[0]]
 
 
-def test_a_model_without_limits_does_not_inherit_those_of_the_model_before(folder: Path) -> None:
-    load(folder, device="cpu")
-    settings = json.loads((folder / "preprocessor_config.json").read_text())
-    kept = {key: value for key, value in settings.items() if not key.endswith("_pixels")}
-    (folder / "preprocessor_config.json").write_text(json.dumps(kept))
-    assert load(folder, device="cpu").grid == Grid()
-
-
 def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
     assert load(folder, device="cpu", max_pixels=50_000).grid.max_pixels == 50_000
     assert load(folder, device="cpu", max_pixels=10**9).grid.max_pixels == 4096 * 784
@@ -61,13 +53,6 @@ def test_small_models_are_loaded_in_float32_unless_told_otherwise(folder: Path) 
     assert load(folder, device="cpu", dtype="bfloat16").cached.network.dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="unknown dtype 'int8'"):
         load(folder, device="cpu", dtype="int8")
-
-
-@pytest.mark.parametrize("family", ["qwen3_vl_moe"])
-def test_bfloat16_answers(tiny: Callable[..., Path], family: str) -> None:
-    backend = load(tiny(family), device="cpu", dtype="bfloat16")
-    ask = Ask([Message("user", "What?", (0,))], [show(picture((84, 84)), backend.grid)])
-    assert len(backend.reply(ask, Sampling(max_tokens=5)).token_ids or ()) == 5
 
 
 def test_a_model_larger_than_free_memory_is_refused_with_both_figures(

@@ -4,7 +4,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
@@ -12,7 +11,7 @@ from test_kv_cache import FAMILIES, SIZES, picture, rendered
 from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
-from virc.backends.local import LocalBackend, load, thought_opening
+from virc.backends.local import LocalBackend, load
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Reply
 
@@ -67,26 +66,6 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
         if turn < 3:
             ask = after(backend, ask, reply)
     assert len(said) > 10
-
-
-@pytest.mark.parametrize(
-    ("ending", "opening"),
-    [
-        ("<think>\n\n</think>\n\n", "<think>\n\n</think>\n\n"),
-        ("{% if enable_thinking is defined %}{% else %}<think>\n{% endif %}", "<think>\n"),
-        ("Sure! ", ""),
-        ("{{ raise_exception('no') }}", ""),
-    ],
-)
-def test_a_reply_opens_as_the_chat_template_opens_a_thought(
-    ending: str, opening: str, words: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tiny_factory import TEMPLATE
-
-    monkeypatch.setattr(words, "chat_template", TEMPLATE.removesuffix("{% endif %}") + ending + "{% endif %}")
-    assert words.decode(thought_opening(words)) == opening
-    words.chat_template = None
-    assert thought_opening(words) == []
 
 
 def test_a_reply_holds_its_opening_and_goes_on_from_it(backend: LocalBackend) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from PIL import Image
 from support.faults import stall, status
-from support.servers import Body, image_bytes, serve
+from support.servers import image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
@@ -86,16 +85,6 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_p
             OpenAIBackend(server.url, str(tmp_path)).reply(ask(), GREEDY)
     assert raised.value.hint == "it serves one, two: --model one"
     assert of_folder.value.hint == f"--endpoint none runs the folder {tmp_path} on this machine"
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    [*("localhost:8000", "ftp://host/v1", "http://[::1/v1"), *("http://1.2.3.999/v1", "http://host/" + "v1/" * 30_000)],
-)
-def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="no address") as raised:
-        OpenAIBackend(endpoint)
-    assert "http://localhost:8000/v1" in str(raised.value.hint)
 
 
 def test_a_backend_that_moved_asks_there_with_the_key_of_there() -> None:
@@ -173,13 +162,6 @@ def test_pictures_go_to_no_other_address_than_the_endpoint() -> None:
     assert not elsewhere.requests
 
 
-def test_a_published_chat_protocol_is_read_and_none_is_none(own: Protocol) -> None:
-    with serve(extra={"virc_protocol": msgspec.to_builtins(own)}) as server:
-        assert OpenAIBackend(server.url).published_protocol() == own
-    with serve() as server:
-        assert OpenAIBackend(server.url).published_protocol() is None
-
-
 @pytest.mark.parametrize("published", ["text", {"schema": "virc.protocol/9"}, {"coordinates": "\x1b[31mmiles"}])
 def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: object, own: Protocol) -> None:
     if isinstance(published, dict):
@@ -189,21 +171,6 @@ def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: o
         with pytest.raises(ConfigError, match="chat protocol") as raised:
             backend.published_protocol()
     assert raised.value.message.isprintable()
-
-
-def test_conversations_in_parallel_get_their_own_replies() -> None:
-    def echo(sent: Body) -> str:
-        return f"{sent['messages'][1]['content'][1]['text']} / turn {len(sent['messages'])}"
-
-    def converse(backend: OpenAIBackend, name: str) -> list[str]:
-        first = backend.reply(ask(name), GREEDY).text
-        return [first, backend.reply(further(ask(name), first), GREEDY).text]
-
-    names = [f"question {number}" for number in range(24)]
-    with serve(echo) as server, ThreadPoolExecutor(8) as pool:
-        backend = OpenAIBackend(server.url)
-        replies = list(pool.map(lambda name: converse(backend, name), names))
-    assert replies == [[f"{name} / turn 2", f"{name} / turn 4"] for name in names]
 
 
 def test_a_reply_is_there_when_it_is_whole_even_if_its_body_never_ends() -> None:

@@ -4,12 +4,8 @@ import gzip
 import itertools
 import json
 import socket
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from asks import ANSWER, ask
@@ -25,7 +21,6 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import WireError, read_models
 from virc.backends.openai.client import hidden
 from virc.backends.openai.received.reading import read_reply
-from virc.core import retry
 from virc.core.errors import ConfigError, NetworkError, VircError
 
 GREEDY = Sampling()
@@ -125,13 +120,6 @@ def test_a_busy_server_is_asked_again_after_what_it_asks_for(
         assert len(server.chats()) == 2
     (pause,) = pauses
     assert least <= pause <= most
-
-
-def test_each_pause_is_twice_as_long_and_none_over_eight_seconds(pauses: list[float]) -> None:
-    _, asked = failure(status(503), tries=7)
-    assert asked == 8
-    longest = [0.5, 1, 2, 4, 8, 8, 8]
-    assert all(0.75 * most <= pause <= most for pause, most in zip(pauses, longest, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -320,31 +308,3 @@ SECRET = "sk-proj-a/B+c=4f1d9c0e77"
 )
 def test_a_key_is_hidden_as_a_whole_word(key: str, text: str, masked: str) -> None:
     assert hidden(text, key) == masked
-
-
-@pytest.mark.integration  # time passes
-@pytest.mark.parametrize(("headers", "backends"), [({}, 1), ({"Retry-After": "0.5"}, 3)])
-def test_a_service_of_six_requests_a_second_answers_all(
-    headers: dict[str, str], backends: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retry, "time", time)  # time passes
-    lock, taken, refused = threading.Lock(), list[float](), list[float]()
-
-    def limited(exchange: Exchange) -> None:
-        now = time.monotonic()
-        with lock:
-            is_full = sum(now - each < 1 for each in taken) >= 6
-            (refused if is_full else taken).append(now)
-        if is_full:
-            exchange.send_json(error("Rate limit reached"), 429, headers)
-        else:
-            exchange.send_events(ANSWER, None)
-
-    with serve(fault=limited) as server, ThreadPoolExecutor(14) as pool:
-        made = [OpenAIBackend(server.url, timeout=30) for _ in range(backends)]
-
-        def one(number: int) -> Any:
-            return made[number % backends].reply(ask(), Sampling()).text
-
-        assert list(pool.map(one, range(14))) == [ANSWER] * 14
-    assert len(refused) < 40

@@ -46,27 +46,6 @@ def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int,
     converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))
 
 
-def test_a_first_prompt_whose_image_was_dropped_is_an_engine_error() -> None:
-    first = ask(size=(560, 560))
-    read = honest(28)(first)
-    with pytest.raises(EngineError, match="the server dropped part of the conversation"):
-        PromptCounts(images=True).check(first, Reply(ANSWER, prompt_tokens=read - 400), "it")
-    PromptCounts(images=False).check(first, Reply(ANSWER, prompt_tokens=read - 400), "it")
-
-
-def test_a_prompt_that_grew_and_is_counted_shorter_is_an_engine_error_for_any_model() -> None:
-    counts = PromptCounts(images=False)
-    first = ask()
-    counts.check(first, Reply(LOOK, prompt_tokens=1000), "it")
-    with pytest.raises(EngineError):
-        counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=700), "it")
-
-
-def test_a_context_that_is_full_and_slides_is_found_within_a_few_turns() -> None:
-    with pytest.raises(EngineError):
-        converse(PromptCounts(images=True), lambda step: min(honest(28)(step), 1000), ask(size=(448, 336)))
-
-
 def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
     with serve([LOOK, ANSWER], keep=1, owned_by="organization_owner") as server:
         backend = OpenAIBackend(server.url)

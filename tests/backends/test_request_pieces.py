@@ -101,16 +101,6 @@ def test_two_clients_name_one_image_differently_so_that_none_can_guess_the_other
         assert not any(FIRST.images[0].digest.hex()[:16] in id for id in server.script.kept)
 
 
-@pytest.mark.parametrize("extra", [{}, {"virc_image_ids": "yes"}])
-def test_other_servers_get_no_ids(extra: dict[str, object]) -> None:
-    with serve([LOOK, ANSWER], extra=extra) as server:
-        backend = OpenAIBackend(server.url)
-        backend.reply(FIRST, GREEDY)
-        backend.reply(SECOND, GREEDY)
-        assert sent(server) == [[True], [True, True]]
-        assert not any("uuid" in image for body in server.chats() for image in images_of(body))
-
-
 def test_what_the_server_has_lost_is_sent_again_at_once() -> None:
     with serve([LOOK, ANSWER], kept={}) as server:
         backend = OpenAIBackend(server.url)

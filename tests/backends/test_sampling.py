@@ -88,14 +88,3 @@ def test_characters_are_passed_on_whole(words: Any) -> None:
     assert text == "".join(pieces) == said
     assert not any("\ufffd" in piece for piece in pieces)
     assert len(pieces) > 15
-
-
-def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: Any) -> None:
-    import torch
-
-    generator = seeded(3)
-    for _ in range(50):
-        ids = torch.randint(0, 340, (40,), generator=generator).tolist()
-        pieces, text = spoken(words, ids)
-        assert text == "".join(pieces) == words.decode(ids, skip_special_tokens=True)
-        assert "" not in pieces  # as of a control token: nothing to show

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 from asks import ANSWER, ask
 from PIL import Image
@@ -13,10 +12,7 @@ from support.faults import body
 from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
 
 from virc.backends.interface import Sampling
-from virc.backends.openai import refusals
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.refusals import RefusedError
-from virc.backends.openai.request import completion
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
@@ -42,20 +38,6 @@ def test_a_reply_that_the_context_cut_says_so(prompt: int, completion: int, is_f
             draw(fault, 200, **known)
     else:
         assert draw(fault, 200, **known).finish == "length"
-
-
-@pytest.mark.parametrize(
-    ("text", "most", "completion", "finish"),
-    [
-        ("a long answer that goes", 200, 200, "length"),
-        ("more than the limit counts", 200, 300, "stop"),
-        ("yes", 1, 1, "stop"),
-    ],
-)
-def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
-    text: str, most: int, completion: int, finish: str
-) -> None:
-    assert draw(counted(text, "stop", 400, completion), most).finish == finish
 
 
 def gone(exchange: Exchange) -> None:
@@ -93,49 +75,6 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
                 assert not other.chats()
             else:
                 assert backend.reply(ask(), Sampling()).text == ANSWER
-
-
-def refused(said: str, parameter: str | None = None) -> RefusedError:
-    return RefusedError("refused", None, said, parameter)
-
-
-@pytest.mark.parametrize(
-    ("most", "said", "shortened", "lowered"),
-    [
-        (1000, "max_tokens must be at most 128", 128, 128),
-        (1000, "max_tokens must be at most 127", None, 500),  # hardly any room
-        (1000, "max_tokens has to be less than 500", None, 499),
-        (256, "max_tokens is too large", None, 128),
-        (1000, "max_tokens: of 300 and 1,200 and 700 none", None, 700),
-        (1000, "maximum context length is 2000 tokens, and 1872 in the messages", 128, None),
-        (1000, "maximum context length is 2000 tokens, and 1873 in the messages", None, None),
-    ],
-)
-def test_how_many_tokens_a_refusal_leaves(most: int, said: str, shortened: int | None, lowered: int | None) -> None:
-    assert refusals.shortened(most, refused(said)) == shortened
-    assert refusals.lowered(most, refused(said)) == lowered
-
-
-USUAL = {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}
-
-
-def test_a_request_says_what_the_reply_is_to_be() -> None:
-    schema, tool = {"type": "object"}, {"type": "function", "function": {"name": "look"}}
-    first = ask()
-    begun = (*first.messages, Message("assistant", "I see:", inserted="inline"))
-    for asked, more in (
-        (msgspec.structs.replace(first, schemas=(tool,)), {"tools": [tool]}),
-        (
-            msgspec.structs.replace(first, json_schema=schema),
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}},
-        ),
-        (
-            msgspec.structs.replace(first, messages=begun),
-            {"continue_final_message": True, "add_generation_prompt": False},
-        ),
-    ):
-        made = completion(asked, Sampling(), "m", lambda shown: shown)
-        assert {name: made[name] for name in made if name not in USUAL} == more
 
 
 SIZE = (560, 420)
