@@ -243,17 +243,3 @@ def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any
     assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
     usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
     assert said[3:] == ([] if published or defaults else [usual])
-
-
-def rl_stage(settings: dict[str, Any], **fields: Any) -> Any:
-    """The settings of a stage of RL, with what the system and its published script say."""
-    published = fields.pop("published", {})
-    system = System(
-        name="s", stages={"rl": Stage("rl", {"base": "b", "data": "d", **settings}, (), published)}, **fields
-    )
-    return stages.resolve(system, "rl").config
-
-
-def test_the_kernels_of_liger_are_as_asked_for_or_as_written() -> None:
-    asked = [{"use_liger": use} | {"fidelity": how} for use in (True, False, None) for how in ("as_written", "as_run")]
-    assert [rl_stage(each).liger for each in asked] == [True, True, False, False, True, False]

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 CHILD = Path(__file__).parents[1] / "engines" / "llamafactory" / "preferences_child.py"
 SETTINGS = {"train_batch_size": 4, "micro_batch_size_per_device": 4, "learning_rate": 3e-4, "warmup_ratio": 0}
-MPO = {"ftx": 0.5, "bco_weight": 1, "steps": 5, "save_steps": 3, **SETTINGS}
+MPO = {"engine.pref_ftx": 0.5, "engine.pref_bco_weight": 1, "steps": 5, "save_steps": 3, **SETTINGS}
 PAIRS = "data/polygons/pairs.jsonl"
 
 

@@ -21,10 +21,8 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Args:
         loss: `sigmoid`: DPO (Rafailov et al., 2023); `kto`: KTO (Ethayarajh et al., 2024), each reply of a pair a row
             of its own; `orpo`: ORPO (Hong et al., 2024); `simpo`: SimPO (Meng et al., 2024). MPO (Wang et al., 2024)
-            is `sigmoid` with `ftx` and `bco_weight`.
+            is `sigmoid` with LLaMA-Factory's keys `pref_ftx` and `pref_bco_weight` in `engine`.
         beta: how strongly the model is held to the base; of ORPO the weight of the odds ratio.
-        ftx: weight of the loss of supervised training on the better reply, added to the loss.
-        bco_weight: weight of the loss that tells good replies from bad ones one by one (BCO), against 1 of DPO.
         label_smoothing: share of pairs that are taken to be the wrong way round; of `sigmoid`.
         simpo_gamma: margin that SimPO asks for.
         chosen_weight, rejected_weight: of the two kinds of replies in KTO.
@@ -33,8 +31,6 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     loss: Literal["sigmoid", "kto", "orpo", "simpo"] = "sigmoid"
     beta: Positive = 0.1
-    ftx: NotNegative = 0.0
-    bco_weight: NotNegative = 0.0
     label_smoothing: Smoothing = 0.0
     simpo_gamma: NotNegative = 0.5
     chosen_weight: Positive = 1.0
@@ -51,13 +47,7 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return 1 if self.loss == "kto" else 2
 
 
-_READ_BY = {
-    "bco_weight": "sigmoid",
-    "label_smoothing": "sigmoid",
-    "simpo_gamma": "simpo",
-    "chosen_weight": "kto",
-    "rejected_weight": "kto",
-}
+_READ_BY = {"label_smoothing": "sigmoid", "simpo_gamma": "simpo", "chosen_weight": "kto", "rejected_weight": "kto"}
 """Setting -> the one loss that reads it."""
 
 

@@ -23,10 +23,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         sources: further systems, for `multi_turn`: a row whose `data_source` is the name of one is put
             in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
         rollout_engine: vLLM, or transformers in the process of the actor, which is slower.
-        fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
-            `as_written`: what its script says: the tower is frozen, and liger is on.
-        frozen_modules: parts of the model that stay as they are; None: as `fidelity` says.
-        use_liger: fused kernels; None: as `fidelity` says, where there is a GPU.
+        frozen_modules: parts of the model that stay as they are.
+        use_liger: fused kernels.
         learning_rate: constant.
         warmup_ratio: share of all steps over which it rises.
         epochs: passes over the data.
@@ -72,9 +70,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rollout: Literal["per_cru", "multi_turn"] = "per_cru"
     sources: tuple[str, ...] = ()
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
-    fidelity: Literal["as_run", "as_written"] = "as_run"
-    frozen_modules: tuple[Part, ...] | None = None
-    use_liger: bool | None = None
+    frozen_modules: tuple[Part, ...] = ()
+    use_liger: bool = False
     learning_rate: Positive = 1e-6
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     epochs: Count = 1
@@ -117,16 +114,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def frozen(self) -> tuple[Part, ...]:
         """The parts of the model that are frozen; vLLM puts adapters on the language model alone."""
         if self.lora:
-            return tuple(dict.fromkeys((*(self.frozen_modules or ()), "vision", "projector")))
-        if self.frozen_modules is not None:
-            return self.frozen_modules
-        return ("vision",) if self.fidelity == "as_written" else ()
-
-    @property
-    def liger(self) -> bool:
-        if self.use_liger is not None:
-            return self.use_liger
-        return self.fidelity == "as_written" and self.device == "cuda"
+            return tuple(dict.fromkeys((*self.frozen_modules, "vision", "projector")))
+        return self.frozen_modules
 
 
 def contradictions(config: Config) -> Iterator[Fault]:
@@ -161,7 +150,7 @@ def _of_devices(config: Config) -> _Faults:
         wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
         most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
         yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
-    yield from of_machine(config, config.liger)
+    yield from of_machine(config, config.use_liger)
     if config.device == "cpu" and config.tensor_parallel > 1:
         yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
     if config.device == "cpu" and config.judge_gpus:

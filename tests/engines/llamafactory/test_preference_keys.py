@@ -31,6 +31,8 @@ PLACE = Place(
 RESUMED = msgspec.structs.replace(PLACE, resume=Path("/runs/a/checkpoints/checkpoint-4"))
 ON_ADAPTER = msgspec.structs.replace(PLACE, adapter=Path("/runs/b/checkpoints/checkpoint-9"))
 
+MPO = {"beta": 0.2, "engine": {"pref_ftx": 1.0, "pref_bco_weight": 0.25}}
+
 
 def config(**values: Any) -> Config:
     return Config(**{"base": "x", "data": "a/pairs", "learning_rate": 1e-5, "devices": 1, "zero": 0, **values})
@@ -43,13 +45,11 @@ def keys(place: Place = PLACE, **values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "stage", "expected"),
     [
-        ({}, "dpo", {"pref_loss": "sigmoid", "pref_beta": 0.1, "pref_ftx": 0.0, "pref_bco_weight": 0.0,
-                     "dpo_label_smoothing": 0.0}),
-        ({"ftx": 1.0, "bco_weight": 0.25, "beta": 0.2}, "dpo",
-         {"pref_loss": "sigmoid", "pref_ftx": 1.0, "pref_bco_weight": 0.25, "pref_beta": 0.2}),
+        ({}, "dpo", {"pref_loss": "sigmoid", "pref_beta": 0.1, "dpo_label_smoothing": 0.0}),
+        (MPO, "dpo", {"pref_loss": "sigmoid", "pref_ftx": 1.0, "pref_bco_weight": 0.25, "pref_beta": 0.2}),
         ({"loss": "kto", "chosen_weight": 2.0}, "kto",
-         {"pref_beta": 0.1, "pref_ftx": 0.0, "kto_chosen_weight": 2.0, "kto_rejected_weight": 1.0}),
-        ({"loss": "orpo"}, "dpo", {"pref_loss": "orpo", "pref_beta": 0.1, "pref_ftx": 0.0}),
+         {"pref_beta": 0.1, "kto_chosen_weight": 2.0, "kto_rejected_weight": 1.0}),
+        ({"loss": "orpo"}, "dpo", {"pref_loss": "orpo", "pref_beta": 0.1}),
         ({"loss": "simpo", "simpo_gamma": 1.2}, "dpo", {"pref_loss": "simpo", "simpo_gamma": 1.2}),
     ],
 )  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_loss_gets_its_own_keys(given: dict[str, Any], stage: str, expected: d
     assert found["stage"] == stage
     assert {name: found[name] for name in expected} == expected
     others = {"pref_loss", "simpo_gamma", "kto_chosen_weight", "dpo_label_smoothing"} - {*expected}
-    assert not (others & {*found}) or given == {"ftx": 1.0, "bco_weight": 0.25, "beta": 0.2}
+    assert not (others & {*found}) or given == MPO
 
 
 @pytest.mark.parametrize("loss", ["sigmoid", "kto"])
@@ -76,7 +76,11 @@ def test_an_adapter_that_goes_on_is_compared_with_itself() -> None:
 @pytest.mark.parametrize(
     ("given", "setting", "message"),
     [
-        ({"loss": "kto", "bco_weight": 0.5}, "bco_weight", "bco_weight is for the loss sigmoid, and loss is kto"),
+        (
+            {"loss": "kto", "label_smoothing": 0.1},
+            "label_smoothing",
+            "label_smoothing is for the loss sigmoid, and loss is kto",
+        ),
         ({"simpo_gamma": 1.0}, "simpo_gamma", "is for the loss simpo"),
         ({"device": "cpu", "use_liger": True}, "use_liger", "need a GPU"),
     ],

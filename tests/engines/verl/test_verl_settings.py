@@ -60,7 +60,7 @@ def config(**given: Any) -> Config:
         ),
         ({"top_k": 50, "top_p": 0.9}, {f"{ROLLOUT}.top_k": 50, f"{ROLLOUT}.top_p": 0.9}),
         ({}, {f"{MODEL}.override_config.attn_implementation": "sdpa", PACKED: False}),
-        ({"fidelity": "as_run"}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": verl.MODEL_LIB}),
+        ({}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": verl.MODEL_LIB}),
         (
             {"precision": "float32"},
             {f"{ACTOR}.fsdp_config.mixed_precision.param_dtype": "fp32", f"{ROLLOUT}.dtype": "float32"},
@@ -133,7 +133,7 @@ def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
 
 
 def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
-    env = verl.environment(config(fidelity="as_written", gpus=(2, 3), devices=2), place())
+    env = verl.environment(config(frozen_modules=("vision",), gpus=(2, 3), devices=2), place())
     assert (env["VIRC_PATH"], env["VIRC_FROZEN"], env["CUDA_VISIBLE_DEVICES"]) == ("/w/runs/r/code", "vision", "2,3")
     assert env["VERL_FILE_LOGGER_PATH"] == "/w/runs/r/logs/verl.jsonl"
     assert env["PYTHONSAFEPATH"] == "1", "a folder named ray, where it is started, would be that package"
@@ -178,19 +178,8 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
     assert helps("rl", config(**given), found[setting])
 
 
-@pytest.mark.parametrize(
-    ("given", "frozen", "liger"),
-    [
-        ({"fidelity": "as_written"}, ("vision",), True),
-        ({"fidelity": "as_written", "device": "cpu"}, ("vision",), False),
-        ({"frozen_modules": ("projector",), "use_liger": True}, ("projector",), True),
-        ({"lora": Lora()}, ("vision", "projector"), False),
-    ],
-)
-def test_what_is_frozen_and_fused_follows_from_the_settings(
-    given: dict[str, Any], frozen: tuple[str, ...], liger: bool
-) -> None:
-    assert (config(**given).frozen, config(**given).liger) == (frozen, liger)
+def test_an_adapter_leaves_the_vision_tower_as_it_is() -> None:
+    assert config(lora=Lora(), frozen_modules=("projector",)).frozen == ("projector", "vision")
 
 
 @pytest.mark.parametrize("name", ["virc", "tiny"])

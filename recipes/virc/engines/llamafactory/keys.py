@@ -111,8 +111,6 @@ _REFUSED: Mapping[str, str] = {
 }
 _OF_PREFERENCES: Mapping[str, Key] = {
     "pref_beta": Key(same="beta"),
-    "pref_ftx": Key(same="ftx"),
-    "pref_bco_weight": Key(same="bco_weight"),
     "pref_loss": Key(follows=("loss",)),
     "dpo_label_smoothing": Key(same="label_smoothing"),
     "kto_chosen_weight": Key(same="chosen_weight"),
@@ -147,7 +145,13 @@ LORA = frozenset({"additional_target", "loraplus_lr_ratio", "loraplus_lr_embeddi
 
 KEYS = KeyTable(
     _KEYS,
-    {**_REFUSED, **dict.fromkeys(_OF_PREFERENCES, "it is for preferences, which a stage of kind dpo learns from")},
+    {
+        **_REFUSED,
+        **dict.fromkeys(
+            (*_OF_PREFERENCES, "pref_ftx", "pref_bco_weight"),
+            "it is for preferences, which a stage of kind dpo learns from",
+        ),
+    },
 )
 PREFERENCE_KEYS = KeyTable(
     {**_KEYS, **_OF_PREFERENCES},

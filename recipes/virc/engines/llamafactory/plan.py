@@ -28,10 +28,10 @@ START, PREFERENCES = "virc.engines.llamafactory.start", "virc.engines.llamafacto
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
 READS: Mapping[str, tuple[str, ...]] = {
-    "sigmoid": ("pref_loss", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing"),
-    "kto": ("pref_beta", "pref_ftx", "kto_chosen_weight", "kto_rejected_weight"),
-    "orpo": ("pref_loss", "pref_beta", "pref_ftx"),
-    "simpo": ("pref_loss", "pref_beta", "pref_ftx", "simpo_gamma"),
+    "sigmoid": ("pref_loss", "pref_beta", "dpo_label_smoothing"),
+    "kto": ("pref_beta", "kto_chosen_weight", "kto_rejected_weight"),
+    "orpo": ("pref_loss", "pref_beta"),
+    "simpo": ("pref_loss", "pref_beta", "simpo_gamma"),
 }
 """Loss -> the keys of preferences that LLaMA-Factory reads for it."""
 

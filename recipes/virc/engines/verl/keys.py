@@ -56,7 +56,7 @@ _KEYS: Mapping[str, Key] = {
         follows=("lora.targets",), why="vLLM puts adapters on the language model alone"
     ),
     "actor_rollout_ref.model.external_lib": Key(
-        follows=("frozen_modules", "fidelity"), fixed="verl cannot compute rows without pictures, nor freeze a part"
+        follows=("frozen_modules",), fixed="verl cannot compute rows without pictures, nor freeze a part"
     ),
     "actor_rollout_ref.model.lora.alpha": Key(instead="lora.alpha"),
     "actor_rollout_ref.model.lora.merge": Key(
@@ -71,7 +71,7 @@ _KEYS: Mapping[str, Key] = {
     ),
     "actor_rollout_ref.model.target_modules": Key(follows=("lora.targets",), default="all-linear"),
     "actor_rollout_ref.model.trust_remote_code": Key(why="no code that comes with a model is run", default=False),
-    "actor_rollout_ref.model.use_liger": Key(follows=("use_liger", "fidelity"), default=False),
+    "actor_rollout_ref.model.use_liger": Key(same="use_liger", default=False),
     "actor_rollout_ref.model.use_remove_padding": Key(
         follows=("attention",), why="it needs flash-attn, which the tested environment does not have", default=True
     ),
@@ -233,8 +233,8 @@ _KEYS: Mapping[str, Key] = {
         follows=("validate_first", "test_freq"), why="without rows to validate on there is no validation", default=True
     ),
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": Key(preset="device", default=8),
-    "+actor_rollout_ref.actor.freeze_vision_tower": Key(why="verl does not read it; see the setting `fidelity`"),
-    "+model.use_liger": Key(why="verl does not read it; see the setting `fidelity`"),
+    "+actor_rollout_ref.actor.freeze_vision_tower": Key(why="verl does not read it; see the setting `frozen_modules`"),
+    "+model.use_liger": Key(why="verl does not read it; see the setting `use_liger`"),
     "+actor_rollout_ref.rollout.engine_kwargs.vllm.limit_mm_per_prompt": Key(
         why="verl 0.9.1 has a key of its own: limit_images"
     ),

@@ -82,7 +82,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 
 def needs(config: Config) -> dict[str, str]:
-    return engines.needs(config, config.liger)
+    return engines.needs(config, config.use_liger)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
             "path": str(place.base),
             "override_config.attn_implementation": None if packed else "sdpa",
             "use_remove_padding": packed,
-            "use_liger": config.liger,
+            "use_liger": config.use_liger,
             "external_lib": MODEL_LIB,
             **(lora or {}),
         },

@@ -205,7 +205,7 @@ def rl_work(config: rl.Config, shape: Shape, prompt: int, image_tokens: int | No
     names = ("data", "learning_rate", "micro_batch_size_per_device", "lora", "precision", "attention",
              "gradient_checkpointing", "device", "devices", "nodes", "max_pixels")  # fmt: skip
     shared: dict[str, Any] = {name: getattr(config, name) for name in names}
-    sft_config = sft.Config(**shared, frozen_modules=config.frozen, use_liger=config.liger, zero=3)
+    sft_config = sft.Config(**shared, frozen_modules=config.frozen, use_liger=config.use_liger, zero=3)
     largest_image = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
     images = min(prompt, largest_image if image_tokens is None else image_tokens)
     return Work.of(sft_config, shape, prompt + config.response_length, images)
