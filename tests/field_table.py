@@ -22,15 +22,9 @@ def tables() -> dict[str, str]:
         for each in order
     )
     others = ((name, states[name].kind, systems.get(name).about) for name in states.keys() - field.keys())
-    waiting = {
-        need: (found.about, [each.name for each in field.values() if need in published.lacking(each)])
-        for need, found in published.components().items()
-    }
-    needs = ((need, about, ", ".join(names)) for need, (about, names) in waiting.items() if names)
     return {
         "systems": table(("", "system", "state", "what is missing"), rows),
         "others": table(("system", "state", "what it is"), sorted(others)),
-        "needs": table(("need", "what it is", "systems"), needs),
     }
 
 

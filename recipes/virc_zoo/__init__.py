@@ -3,7 +3,7 @@
 A folder has what there is of a system:
 
     system.yaml                its models, chat protocol, data and stages
-    field.yaml                 what it is as published, and the components that it needs
+    field.yaml                 what it is as published, what it needs, and what of that is not here
     NAME.py                    a total of rewards, which any system may name
     judge.yaml                 the question of a total to its judge
     texts.yaml                 where the texts of its authors stand, and our own words in their place

@@ -30,7 +30,7 @@ TASKS = [
     ("convert or draw data", "data", "Convert, select and mix", "virc data convert"),
     ("on one GPU or a cluster", "training", "On a cluster", "--launcher slurm"),
     ("publish a model", "publish", "The card", "license: apache-2.0"),
-    ("write my own reward", "rewards and tools", "Write a reward", "virc systems new reward"),
+    ("write my own reward", "rewards and tools", "Write a reward", "total: ./mine.py"),
     ("look up commands", "reference", "Exit codes", "environment or hardware"),
 ]
 """Words of a row in README's table, the link there, a link on its page, and what has to be in view then."""

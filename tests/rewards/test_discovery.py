@@ -10,7 +10,6 @@ from virc.core.errors import VircError
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
-from virc.systems import files
 from virc.systems import registry as systems
 from virc.training.system_check import check
 
@@ -49,7 +48,7 @@ def test_terms_are_found_beside_the_yaml_and_in_the_path(tmp_path: Path, monkeyp
     assert value(rewards.find("both", beside), answer("5")) == 10.0
 
 
-def test_a_system_names_its_reward_and_its_copy_still_finds_it(tmp_path: Path) -> None:
+def test_a_system_names_its_reward(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SHORT)
     file = tmp_path / "s.yaml"
     file.write_text("name: s\nreward: {total: ./mine.py}\n")
@@ -57,13 +56,6 @@ def test_a_system_names_its_reward_and_its_copy_still_finds_it(tmp_path: Path) -
     system = systems.load(file)
     assert system.reward
     assert system.reward.total == str(tmp_path / "mine.py")
-    copy = tmp_path / "elsewhere" / "c.yaml"
-    files.write(copy, files.copied(system, copy, "c"))
-    copied = systems.load(copy).reward
-    assert copied
-    assert Path(copied.total).samefile(tmp_path / "mine.py")
-    assert rewards.find(copied.total).name == "mine"
-    assert "total: ../mine.py" in copy.read_text()
 
 
 def test_nothing_is_loaded_by_a_check_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from virc.systems import registry as systems
+
 _CPU = (
     "import resource, sys\n"
     "from virc_cli.main import main\n"
@@ -31,6 +33,15 @@ def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:
 def run(folder: Path, *words: str, cpu: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run `virc` to its end in a workspace; `cpu` gets the seconds of CPU that it used itself."""
     return subprocess.run(_argv(words, cpu), cwd=folder, env=_env(), capture_output=True, text=True, timeout=_PATIENCE)
+
+
+def copy_of_tiny(folder: Path, name: str, old: str, new: str) -> Path:
+    """The system `tiny` under another name, with one text in the place of another."""
+    text = (Path(systems.__file__).parent / "tiny.yaml").read_text()
+    assert old in text
+    file = folder / f"{name}.yaml"
+    file.write_text(text.replace("name: tiny\n", f"name: {name}\n", 1).replace(old, new, 1))
+    return file
 
 
 def trained(folder: Path, system: str, stage: str, *words: str, **settings: object) -> Path:

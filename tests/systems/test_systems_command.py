@@ -1,4 +1,4 @@
-"""`virc systems ls|show|cp|new`, and systems of one's own wherever a system is named."""
+"""`virc systems ls|show|new`, and systems of one's own wherever a system is named."""
 
 import re
 import shutil
@@ -50,13 +50,13 @@ def test_show_says_what_a_system_is() -> None:
     text = virc("systems", "show", "virc").out
     for part in (
         "coordinates  pixel",
-        "LeonMiao/ViRC-Qwen2VL-2B  permille",
-        "instruct (sft) from Qwen/Qwen2.5-VL-7B-Instruct, data CRUX/",
-        "(scale dynamic, rows 50K)",
-        "  CRUX  LeonMiao/CRUX  data/CRUX",
-        "chat protocol of models with boxes in permille: as CRUX/ViRC_stage_2_PracSFT_scale_fixed_50K shows it",
-        "practice (sft) after instruct",
-        "note: epochs: the comment at the head of the published script says 2, its key says 3",
+        "hub LeonMiao/ViRC-Qwen2VL-2B, coordinates permille",
+        "stage instruct: kind sft, base Qwen/Qwen2.5-VL-7B-Instruct, data CRUX/",
+        "variant scale dynamic, rows 50K",
+        "  CRUX  hub LeonMiao/CRUX",
+        "  permille  CRUX/ViRC_stage_2_PracSFT_scale_fixed_50K",
+        "stage practice: kind sft, after instruct",
+        "notes: epochs: the comment at the head of the published script says 2, its key says 3",
         *(f"\nnote: {each}" for each in ("EXIF turns: ", "JPEG quality: ", "temperatures of the tries", "seeds: ")),
         "temperature 0; top_p and top_k are left to the server",
     ):
@@ -64,7 +64,6 @@ def test_show_says_what_a_system_is() -> None:
     for name, overlay in systems.get("virc").overlays.items():
         (line,) = (line for line in text.splitlines() if line.split()[0] == name)
         assert overlay.about in line
-        assert line.endswith("never run")
 
 
 SETTINGS = "base: tiny-base, data: d/t, learning_rate: 1e-3, train_batch_size: 1, devices: 1, zero: 0"
@@ -135,19 +134,14 @@ def test_failures_have_the_keys_of_success() -> None:
         assert {"schema", *module.FAILURE, "error"} == set(good)
 
 
-def test_a_copy_is_another_system_with_the_same_comments_that_passes_check(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "ours.yaml"
-    assert virc("systems", "cp", "virc", target).code == 0
-    original = systems.get("virc").file.read_text()
-    assert target.read_text() == original.replace("name: virc\n", "name: ours\n", 1)
-    assert virc("systems", "check", target).code == 0
-
-
-def test_a_new_system_passes_check_and_its_stages_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = virc("systems", "new", "fresh")
     assert (done.code, "virc train ./fresh.yaml --stage instruct" in done.err) == (0, True)
     assert virc("systems", "check", "fresh.yaml").code == 0
+    assert virc("data", "check", "fresh.jsonl", "--system", "./fresh.yaml").code == 0
     found = systems.get("./fresh.yaml")
     assert found.name == "fresh"
     assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed", "rows_of", "support"} == {
@@ -201,9 +195,7 @@ def test_show_prints_what_the_model_is_told_a_call_that_is_read_and_the_limits()
         assert [each["error"] for each in checked["replies"][0]["calls"]] == [None]
         assert shown["sent"] == checked["sent"]
     out = virc("systems", "show", "mini-o3").out
-    assert re.search(r"\n  crop_pixels +\[40000, 2000000\]\n", out)
-    assert re.search(r"\n  most_calls +1\n", out)
-    assert not re.search(r"\n  \w+ +-\n", out)
-    assert re.search(r"\n  system +\S", out)
-    assert re.search(r"\n  user +.*<image 0: ", out)
-    assert re.search(r"\n  may reply  <think>\.\.\.</think>\n +<grounding>\{", out)
+    assert re.search(r"\n  crop_pixels +40000, 2000000\n", out)
+    assert re.search(r"\ntold as system\n\S", out)
+    assert re.search(r"\ntold as user\n<image 0: ", out)
+    assert re.search(r"\nexample_call <think>\.\.\.</think>\n<grounding>\{", out)

@@ -153,22 +153,6 @@ def test_own_words_are_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest.
     assert "small is asked in our own words, which it was not trained with" in virc(*asked, "--own-words").err
 
 
-def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Path) -> None:
-    (cache / "p.txt").write_text("Look at {question} twice.")
-    done = virc("systems", "cp", system(tmp_path / "looker"), tmp_path / "mine.yaml")
-    assert done.code == 0, done.err
-    assert systems.load(tmp_path / "mine.yaml").chat_protocol.first == "{images}Look at {question} twice."
-    assert (
-        f"# It holds texts of o/n, commit {'ab' * 20:.7}, license: none stated." in (tmp_path / "mine.yaml").read_text()
-    )
-    own = virc("systems", "cp", tmp_path / "looker" / "system.yaml", tmp_path / "ours.yaml", "--own-words")
-    first, *rest = (tmp_path / "ours.yaml").read_text().splitlines()
-    assert (own.code, first) == (
-        0, "# Our own words stand in place of texts of looker's authors, whatever is said of sources below.",
-    )  # fmt: skip
-    assert "o/n" not in "".join(rest)
-
-
 def test_texts_of_several_repositories_are_told_apart(tmp_path: Path, cache: Path) -> None:
     folder, published = tmp_path / "both", {"a": "Look.", "b": "And {x}.", "c": "Again."}
     folder.mkdir()

@@ -58,10 +58,7 @@ def system(workspace: Path, name: str, code: str) -> Path:
     """A system whose reward is that Python; returns the file that makes it fail."""
     failing = workspace / f"{name}-fails"
     (workspace / f"{name}.py").write_text(code.replace("FILE", str(failing)))
-    copied = workspaces.run(workspace, "systems", "cp", "tiny", f"{name}.yaml")
-    assert copied.returncode == 0, copied.stderr
-    file = workspace / f"{name}.yaml"
-    file.write_text(file.read_text().replace("total: rules", f"total: ./{name}.py", 1))
+    workspaces.copy_of_tiny(workspace, name, "total: rules", f"total: ./{name}.py")
     return failing
 
 

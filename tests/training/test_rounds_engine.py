@@ -43,13 +43,9 @@ if os.path.exists("held"):
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     drawn = ("--to", "data/drawn", "--count", "8", "--seed", "5", "--formats", "batch")
-    for words in (("data", "synth", *drawn), ("systems", "cp", "tiny", "mine.yaml")):
-        done = workspaces.run(tmp_path, *words)
-        assert done.returncode == 0, done.stderr
-    file = tmp_path / "mine.yaml"
-    text = file.read_text()
-    assert "samples: 8, keep: 2" in text
-    file.write_text(text.replace("samples: 8, keep: 2", "samples: 4, keep: 2"))
+    done = workspaces.run(tmp_path, "data", "synth", *drawn)
+    assert done.returncode == 0, done.stderr
+    workspaces.copy_of_tiny(tmp_path, "mine", "samples: 8, keep: 2", "samples: 4, keep: 2")
     return tmp_path
 
 

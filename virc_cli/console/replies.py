@@ -1,12 +1,10 @@
-"""Sample replies of a model, from an option (text or file) or typed on the terminal, and a line for each call."""
+"""Sample replies of a model, each given as text or as a file, and a line for each call."""
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc_cli.console import output
 
 if TYPE_CHECKING:
     from virc.solving.reading import ReadCall
@@ -15,31 +13,10 @@ _MAX_REPLY = 20_000
 _FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
 """What looks like the name of a file."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_ASKED = (
-    "Paste a reply that calls a tool, then press Ctrl-D on a line of its own. Press Ctrl-D alone to skip.",
-    "Paste a reply that answers, in the same way.",
-)
 
 
 def replies_of(given: list[str] | None) -> list[str]:
     return [_checked(_text(each), number) for number, each in enumerate(given or (), 1)]
-
-
-def asked() -> list[str]:
-    """The replies typed on the terminal; none without one."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        return []
-    typed: list[str] = []
-    for sentence in _ASKED:
-        output.note(sentence)
-        try:
-            text = sys.stdin.read()
-        finally:
-            output.note("")  # the next text begins a line
-        if not text.strip():
-            break
-        typed.append(_checked(text, len(typed) + 1))
-    return typed
 
 
 def _text(given: str) -> str:

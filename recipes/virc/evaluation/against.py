@@ -34,7 +34,7 @@ def published_for(model: str, workspace: Path, system: str | None) -> Published:
     if found.reported is None:
         raise ConfigError(
             f"no published figures stand in the file of {found.name}",
-            f"virc systems cp {found.name} mine.yaml, and write them there under `reported`",
+            "`reported:` in a YAML of your own has them: --system FILE",
         )
     return Published(found.reported, found.name, short, run)
 

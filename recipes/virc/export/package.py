@@ -122,7 +122,7 @@ def write(system: System, wanted: Wanted) -> Settings:
     for assignment in wanted.assignments:
         key, _, value = assignment.partition("=")
         if key.startswith("reward.") and Path(value).is_file():
-            hint = f"virc systems cp {system.name} mine.yaml; name the file there"
+            hint = "name the file in a YAML of your own, and export that"
             raise UsageError(f"{assignment} names a file, which the package does not hold", hint)
     config = resolve(system, stage, wanted.overlays, assignments=wanted.assignments).config if stage else system
     if config.reward and config.reward.total:  # an error names the user's file, not its copy

@@ -153,7 +153,7 @@ def judged_reward(
     if system in names or system.endswith(".py"):
         raise UsageError(
             f"{system} is a reward, and what is tried is a system",
-            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
+            f"virc systems new mine, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
         )
     named = systems.get(system)
     reward, total = reward_of(named)

@@ -24,6 +24,7 @@ from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.trace import CallResult, ImageRecord, Message, Unit
 from virc.reasoning.writing import written
+from virc.systems import speech, texts
 from virc.systems.registry import System
 from virc.tools import registry as tools
 
@@ -114,6 +115,27 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
 def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
     session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
     return [sent(each, session) for each in session.trace().messages]
+
+
+def told(system: System, size: Size) -> dict[str, Any]:
+    """What a model of a system is told of a picture, a call that it may write, and its limits.
+
+    In our own words where texts of its authors are not on this machine. All are None if the words come with the weights
+    or from a pipeline, or if tools of its own would have to be loaded.
+    """
+    from virc.models.chat_protocol import of_system
+
+    none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
+    is_elsewhere = (system.protocol_source or system.pipeline) and not system.worded
+    if is_elsewhere or not all(map(tools.known_here, system.offered)):
+        return none
+    if all(each["here"] for each in texts.sources(system.file.parent)):
+        protocol = of_system(system).protocol
+    else:
+        protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
+    grid = grid_of(system)
+    shown = {"limits": limits(protocol, grid), "sent": opening(protocol, size, grid)}
+    return {**shown, "example_call": example(protocol, size, grid)}
 
 
 def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:

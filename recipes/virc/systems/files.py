@@ -1,4 +1,4 @@
-"""Writing system files: copies and new ones."""
+"""Writing system files."""
 
 import json
 import os
@@ -10,42 +10,31 @@ from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.config.validation import wanted
 from virc.core.errors import ConfigError, UsageError
-from virc.core.files import expanded, write_whole
+from virc.core.files import write_whole
 from virc.core.text import clause
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.names import NAME_PATTERN, Name
 from virc.systems.registry import System
-from virc.systems.samples.find import Sample
-from virc.systems.samples.writing import yaml_of
 
+ROW = json.dumps(
+    {
+        "problem": "Which colour is the square?",
+        "solution": "<answer>red</answer>",
+        "image": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAADgAAAA4AQMAAACSSKldAAAAA1BMVEX/AAAZ4gk3"
+        "AAAADklEQVR42mNgGAVDGQAAAcAAAb8Xq8EAAAAASUVORK5CYII=",
+    }
+)
+"""A row as the layout in `starting.txt` reads it, with a red square as its picture."""
 _STARTING = Path(__file__).with_name("starting.txt")
 
 
-def copied(system: System, target: Path, name: str) -> str:
-    """The YAML of a system under another name and for another place: comments are kept, relative paths lead on.
-
-    Texts of its authors are written out.
+def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
+    """The YAML of a system with the texts of its authors, and other values at some keys.
 
     Raises:
         ConfigError: the file cannot be read any more, or a text is not on this machine.
     """
-    content = plain_yaml.read(system.file)
-    here, there = system.file.parent, os.path.realpath(target.absolute().parent)
-    values: dict[dotted.Path, str] = {("name",): name}
-    for keys, relative in systems.relative_paths(content):
-        path = os.path.relpath(os.path.realpath(here / expanded(relative)), there)
-        values[keys] = path if path.startswith("..") else f"./{path}"
-    copy = written_out(system, values)
-    if system.rewriting() and not system.rows_of:
-        copy += f"rows_of: {system.name}   # its rows.py rewrites rows\n"
-    ours = f"Our own words stand in place of texts of {system.name}'s authors, whatever is said of sources below."
-    heading = [ours] if texts.is_own_wording(here) else texts.credited(here)
-    return "".join(f"# {each}\n" for each in heading) + copy
-
-
-def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
-    """The YAML of a system with the texts of its authors, and other values at some keys. Raises as `copied`."""
     text, changed = plain_yaml.read_text(system.file), dict(values)
     for keys, value in dotted.leaves(plain_yaml.parse(text, str(system.file))):
         if isinstance(value, str) and (whole := texts.filled(value, system.file.parent)) != value:
@@ -55,17 +44,6 @@ def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
 
 def starting(name: str) -> str:
     return _STARTING.read_text(encoding="utf-8").replace("NAME", name)
-
-
-def sampled(name: str, sample: Sample) -> str:
-    """Raises ConfigError: its YAML would be over the size that is read."""
-    text = yaml_of(name, sample)
-    try:
-        faults = list(systems.misfits(plain_yaml.parse(text, name)))
-    except ConfigError as error:
-        raise ConfigError("no YAML can be written that holds these replies", "shorter ones") from error
-    assert not faults, faults
-    return text
 
 
 def write(target: Path, text: str) -> None:

@@ -9,7 +9,7 @@ of what was not published.
 from collections.abc import Iterator
 
 from virc.core.text import counted
-from virc.systems.published import Row, State, is_beside, lacking, needs, of_listed, rows
+from virc.systems.published import Row, State, needs, of_listed, rows
 from virc.systems.registry import System, discover
 
 
@@ -30,7 +30,7 @@ def of_system(system: System, published: Row | None) -> State:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
     match system.support:
         case "works" | "reconstructed" as kind:
-            return State(kind, "; ".join(filter(None, (_assumed(system), _beside(published) if published else ""))))
+            return State(kind, "; ".join(filter(None, (_assumed(system), _without(published) if published else ""))))
         case None:
             return State("partly", "its YAML does not state its support")
         case kind:
@@ -38,9 +38,9 @@ def of_system(system: System, published: Row | None) -> State:
             return State(kind, "; ".join(outside))
 
 
-def _beside(published: Row) -> str:
-    missing = ", ".join(each for each in lacking(published) if is_beside(each))
-    return f"without {missing}" if missing else ""
+def _without(published: Row) -> str:
+    """What of a system that works is not here: how its authors made rows, or evaluated."""
+    return f"without {', '.join(published.lacks)}" if published.lacks else ""
 
 
 def _assumed(system: System) -> str:
@@ -49,8 +49,8 @@ def _assumed(system: System) -> str:
 
 
 def _not_expressed(published: Row, assumed: bool) -> Iterator[str]:
-    """What of a published system is not in its YAML, but for `_beside`; `assumed`: it has what was not published."""
-    if not all(map(is_beside, lacking(published))):
+    """What of a published system is not in its YAML; `assumed`: it has what was not published."""
+    if published.lacks:
         yield needs(published)
     if published.unknown and not assumed:
         yield f"to be supplied: {published.unknown}"

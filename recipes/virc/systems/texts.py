@@ -176,6 +176,22 @@ def text(folder: Path, name: str, own: bool = False) -> str:
     return _extracted(folder, name, file, (folder / FILE).stat().st_mtime_ns)
 
 
+def sources(folder: Path) -> list[dict[str, Any]]:
+    """Return the repositories that texts of the system in a folder are from: which texts, and whether they are here."""
+    found = of(folder)
+    return [
+        {
+            "source": source,
+            "commit": each.commit,
+            "license": each.license,
+            "texts": [name for name, text in found.texts.items() if found.source_of(text) == source],
+            "here": own_words() or all(file.is_file() for file in places(found, source)),
+        }
+        for source, each in (found.sources.items() if found else ())
+        if found and source in found.files()
+    ]
+
+
 def check(folder: Path) -> None:
     for name in found.texts if (found := of(folder)) else ():
         text(folder, name)

@@ -1,6 +1,5 @@
 """What a user asks to be trained, and the settings that follow from it."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_words_of_system(self, kind: str) -> None:
         for name in (each.partition("=")[0].partition(".")[0].strip() for each in self.assignments):
             if name in System.__struct_fields__ and name not in stages.config_type(kind).__struct_fields__:
-                copied = f"virc systems cp {shlex.quote(self.system)} mine.yaml"
-                hint = f"{copied}, write {name} there, then virc train mine.yaml --stage {self.stage}"
+                hint = f"write {name} into a copy of its YAML, then virc train ./COPY.yaml --stage {self.stage}"
                 raise UsageError(f"{name} is a key of the system, not a setting of a stage", hint)
 
     def _given(self, kind: str) -> dict[str, Any]:

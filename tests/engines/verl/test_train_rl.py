@@ -110,10 +110,7 @@ def bandit(workspace: Path) -> Path:
     last = [at for at, row in enumerate(rows.to_pylist()) if "answer>" in row["extra_info"]["reference"]]
     parquet.write_table(rows.take(last[:4]), file.with_name("last.parquet"))
     (workspace / "short.py").write_text(SHORT)
-    system = workspaces.run(workspace, "systems", "cp", "tiny", "bandit.yaml")
-    assert system.returncode == 0, system.stderr
-    text = (workspace / "bandit.yaml").read_text()
-    (workspace / "bandit.yaml").write_text(text.replace("total: rules", "total: ./short.py", 1))
+    workspaces.copy_of_tiny(workspace, "bandit", "total: rules", "total: ./short.py")
     settings = {"steps": 8, "save_steps": 8, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 8,
                 "learning_rate": 1e-3,
                 "temperature": 1.3}  # fmt: skip

@@ -2,4 +2,4 @@
 
 from virc_cli.console.options import folder
 
-command = folder(__name__, "List, show, copy, check and create systems.")
+command = folder(__name__, "List, show, check and create systems.")

@@ -81,7 +81,4 @@ def _found(system: "System", reached: "State") -> dict[str, Any]:
 def _published(row: "Row", reached: "State") -> dict[str, Any]:
     import msgspec
 
-    from virc.systems import published as listed
-
-    lacks = listed.lacking(row)
-    return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}
+    return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what}

@@ -23,8 +23,11 @@ from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
-from virc.systems.samples.parts import NAMED, apart
 
+_NAMED_CALL = re.compile(
+    r'"name"\s*:\s*"[^"]*"\s*,\s*"(?:arguments|parameters)"\s*:|"action_name"\s*:|"actions"\s*:\s*\['
+)
+"""A JSON object that calls a tool by its name, in any of the forms that grammars write."""
 _MARKED, _UNMARKED = Grammar(calls=()), Grammar(think=None, calls=(), answer=None)
 
 PLAIN = "{images}{question}"
@@ -96,7 +99,7 @@ def _calls(reply: str) -> bool:
 
     A text such as f(2) is none: answers hold such.
     """
-    return bool(MARKS.search(reply)) or any(call.body in NAMED and "{" in call.text for call in apart(reply).calls)
+    return bool(MARKS.search(reply) or _NAMED_CALL.search(reply))
 
 
 def _all_marked(replies: Sequence[str]) -> bool:
