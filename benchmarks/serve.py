@@ -24,7 +24,7 @@ from virc.core.events import Event, Reporter
 from virc.core.plan import Plan
 from virc.core.processes import memory_of_tree
 from virc.serving import address, vllm_process
-from virc.serving.start import ServeRequest, prepare
+from virc.serving.plan import ServeRequest, prepare
 
 PORT = 8478
 OWN: Mapping[str, str] = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_WORKER_MULTIPROC_METHOD": ""}
@@ -66,8 +66,8 @@ def start(plan: Plan, url: str, folder: Path) -> Start:
 def main(rounds: int = 3) -> None:
     """Print the medians."""
     served = prepare(ServeRequest("tiny", settings={"device": "cpu", "port": PORT}), Reporter())
-    assert served.plan
-    plans = {"virc": served.plan, "vLLM": by_vllm(served.plan)}
+    assert served.vllm
+    plans = {"virc": served.vllm.plan, "vLLM": by_vllm(served.vllm.plan)}
     starts: dict[str, list[Start]] = {name: [] for name in plans}
     for _ in range(rounds):
         for name, plan in plans.items():

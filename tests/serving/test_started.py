@@ -16,7 +16,7 @@ from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.serving import start, vllm_process
-from virc.serving.start import ServePlan, Server
+from virc.serving.start import Server
 from virc.stages.serve import Config
 
 
@@ -102,8 +102,9 @@ def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
     roots = list[str]()
     monkeypatch.setattr(vllm_process, "_await_health", lambda _, root, *__: roots.append(root))
     with serve([answer("white")], models=("m",), fault=fault) as engine:
-        at = Config(port=engine.server_address[1])
-        plan = ServePlan(Config(), "m", "vllm", behind=at, plan=Plan(Step(("vllm",), "serve"), {}), log=log)
+        plan: Any = SimpleNamespace(
+            config=Config(port=engine.server_address[1]), name="m", plan=Plan(Step(("vllm",), "serve"), {}), log=log
+        )
         with ExitStack() as resources:
             if fault:
                 with pytest.raises(EngineError, match=r"vLLM is up and does not answer: .*500"):
@@ -111,7 +112,7 @@ def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
                 return
             served = start._vllm(plan, Reporter(None), resources)
         known = list[Any]()
-        with start._vllm_process(plan, Reporter(None), known.append) as begun:
+        with vllm_process.started_for(plan, Reporter(None), known.append) as begun:
             assert known == [begun]  # who watches it can end it, also while it starts
     assert (engine.chats()[0]["max_tokens"], len(images_of(engine.chats()[0]))) == (1, 1)
     with pytest.raises(EngineError, match="vLLM ended: no room for the KV cache"):

@@ -10,7 +10,8 @@ from virc_cli.console.options import argument, choice, flag, option
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from virc.serving.start import Agent, ServePlan, Server, ServeRequest
+    from virc.serving.plan import Agent, ServePlan, ServeRequest
+    from virc.serving.start import Server
 
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
 _PLAN, _SERVED = "virc.serve.plan/1", "virc.serve/1"
@@ -85,6 +86,7 @@ def command(
     loop itself and has a web page at its address. With --agent and --pipeline, several models answer together; MODEL
     or --endpoint is that of roles without one.
     """
+    from virc.serving import plan as planning
     from virc.serving import start as serving
     from virc.solving.pipelines.files import choose
 
@@ -101,10 +103,10 @@ def command(
     settings = {**settings, **_gpus(gpus, settings)}
     roles = options.named_roles(pipeline, role or (), {})
     agent_settings = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
-    request = serving.ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
+    request = planning.ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
     with events.printed(quiet, verbose) as report:
         if dry_run:
-            _show(request, serving.prepare(request, report, dry_run=True), as_json)
+            _show(request, planning.prepare(request, report, dry_run=True), as_json)
             return
         server = serving.start(request, report.send)
     _announce(server, agent, quiet, as_json)
@@ -136,7 +138,7 @@ def _agent(
     import os
 
     from virc.config import user
-    from virc.serving.start import SECONDS, Agent
+    from virc.serving.plan import SECONDS, Agent
 
     if model is None and endpoint is None and pipeline is None:
         if agent:
@@ -176,21 +178,21 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
     url = address.url(plan.config)
     turns, inputs = turns_and_inputs(plan.config.limit_images) if request.agent else (0, 0)
     if as_json:
-        process = plans.fields(plan.plan) if plan.plan else _NO_COMMAND
+        process = plans.fields(plan.vllm.plan) if plan.vllm else _NO_COMMAND
         loop = {"agent": {"url": url, "model": plan.name, "turns": turns, "inputs": inputs}}
         output.emit(_PLAN, {"engine": plan.source, **process, **(loop if request.agent else {})})
         return
-    if plan.plan:
-        plans.show(plan.plan)
+    if plan.vllm:
+        plans.show(plan.vllm.plan)
     if plan.pipeline:
         output.line(f"# in this process: the steps of {plan.pipeline.name}")
         output.lines(f"{name}={who}" for name, who in plan.pipeline.models.items())
     elif request.agent:
-        output.line(("\n" if plan.plan else "") + f"# in this process: the tool loop, with replies from {plan.source}")
+        output.line(("\n" if plan.vllm else "") + f"# in this process: the tool loop, with replies from {plan.source}")
     if request.agent:
         output.line(f"url={url}")
         output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")
-    elif plan.weights and not plan.plan:
+    elif plan.weights and not plan.vllm:
         by = "llama.cpp" if plan.source == "llamacpp" else "transformers, one request at a time"
         output.line(f"# no command: served in this process by {by}")
         file = plan.weights.gguf and plan.weights.gguf.file

@@ -1,13 +1,15 @@
 """uvicorn for our apps: it ends with its last answer. Clients that are slow are left to a proxy in front of it."""
 
+import os
 import socket
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import FastAPI
+
+from virc.core.events import Reporter
 
 if TYPE_CHECKING:
     from virc.serving.agent.request_queue import RequestQueue
@@ -17,19 +19,36 @@ GRACE = 30.0
 MAX_CONNECTIONS = 2048
 """Connections at a time; uvicorn answers one more with status 503."""
 _FLUSH = 5  # seconds that connections get to close
+_LAST_STEP = 5.0  # seconds that a step of a model may still take at the end
 _KEEP_ALIVE = 60  # seconds; clients reuse a connection for longer than uvicorn's own 5
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal: then the queue closes, and the server ends with the last delivery, or after `GRACE`.
+    """Serves an app until a signal: then its queue closes, and it ends with the last delivery, or after `GRACE`.
 
     A second signal ends it at once.
+
+    Args:
+        app: `state.queue` is its `RequestQueue`.
+        report: gets how many answers the end waits for.
     """
 
-    def __init__(self, config: uvicorn.Config, queue: "RequestQueue", ending: Callable[[int], None]) -> None:
-        super().__init__(config)
-        self._queue, self._ending = queue, ending
+    def __init__(self, app: FastAPI, report: Reporter) -> None:
+        # what goes wrong with a request is sent to its client
+        super().__init__(config(app, "error" if os.environ.get("VIRC_DEBUG") else "critical"))
+        self._queue: RequestQueue = app.state.queue
+        self._report = report
         self._end: float | None = None
+
+    def answer(self, listening: socket.socket) -> None:
+        """Answer requests at a socket that listens, until `stop` is called or a signal comes; errors are `run`'s."""
+        try:
+            run(self, listening)
+        finally:
+            self._queue.wait(0 if self.force_exit else _LAST_STEP)
+
+    def stop(self) -> None:
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         is_second = self._queue.closing
@@ -39,8 +58,9 @@ class Server(uvicorn.Server):
         if is_second:
             return
         self._end = time.monotonic() + GRACE
-        if self._queue.answers:
-            self._ending(len(self._queue.answers))
+        if waiting := len(self._queue.answers):
+            answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
+            self._report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
 
     async def on_tick(self, counter: int) -> bool:
         if self._end and (not self._queue.answers or time.monotonic() > self._end):
@@ -67,8 +87,3 @@ def config(app: Any, level: str = "critical", **changes: Any) -> uvicorn.Config:
         limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE,
         **{"lifespan": "off", "timeout_graceful_shutdown": _FLUSH, **changes},
     )  # fmt: skip
-
-
-def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level: str = "critical") -> Server:
-    """A server for an app with a `RequestQueue` as its `state.queue`; `ending` gets how many answers are waited for."""
-    return Server(config(made, level), made.state.queue, ending)

@@ -13,21 +13,25 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from PIL import Image
 
+from virc.backends import llamacpp, local
 from virc.backends.interface import CHARACTERS_PER_TOKEN, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
 from virc.core.errors import DataError, VircError
+from virc.core.events import Reporter
 from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.timeouts import Deadline
+from virc.models import load as opened
 from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
-from virc.serving import chat_http
+from virc.serving import chat_http, vllm_process
 from virc.serving.agent import delivery
 from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.wire import PING
 from virc.serving.chat_request import ChatRequest, RefusedError, read
+from virc.serving.plan import ServePlan
 from virc.solving.image_source import data_url_bytes
 
 _Report = str | Reply | Ping
@@ -118,6 +122,25 @@ class _Drawing(Job[str | Reply]):
             with opened_all([(content, name)], of_client(self.check)) as pictures:
                 shown.append(Shown(_fitted(pictures[0].pixels, self._backend.grid, self._backend.resample)))
         send(self._backend.reply(Ask(self._chat.messages, shown), self._chat.sampling, on_text))
+
+
+def loaded(plan: ServePlan, report: Reporter) -> LocalBackend | LlamaCppBackend:
+    config, weights, facts = plan.config, plan.weights, msgspec.json.decode(plan.published)
+    assert weights
+    report.start(f"loading the model {plan.name}")
+    backend: LocalBackend | LlamaCppBackend
+    if plan.source == "llamacpp":
+        grid = msgspec.convert(facts["virc_grid"], Grid)
+        backend = llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
+    else:
+        dtype = None if config.dtype == "auto" else config.dtype
+        stock = facts.get("virc_protocol", {}).get("reading", "lenient") == "lenient"
+        limits = {"context": config.max_model_len, "stock": stock}
+        backend = local.load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
+    for warning in backend.warnings:
+        report.warn(warning)
+    vllm_process.ask_first(backend)
+    return backend
 
 
 def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:

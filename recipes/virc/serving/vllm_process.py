@@ -1,5 +1,6 @@
 """Starts vLLM, waits until it has answered a request, starts it again when it ends by itself, and ends all of it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from virc.core.web import client
 from virc.engines.vllm import log as vllm_log
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
+from virc.serving import address
+from virc.serving.plan import VllmPlan
 
 MAX_RESTARTS, RESTART_WINDOW = 3, 1800.0
 """An engine is started again at most so many times within so many seconds; then the server gives up."""
@@ -192,3 +195,35 @@ class Supervised:
         self._log.replace(kept)
         self._begin()
         self._report.note("vLLM answers again")
+
+
+def started_for(
+    plan: VllmPlan, report: Reporter, on_process: Callable[[Process], None] = lambda _: None
+) -> AbstractContextManager[Process]:
+    """As `started`, for what `prepare` made."""
+    processes.report_removed(plan.plan.step, os.environ, report)
+    url, key = address.url(plan.config), plan.config.only_key
+    return started(plan.plan, url, plan.name, key, plan.log, report, on_process)
+
+
+class Behind:
+    """The vLLM behind an agent endpoint.
+
+    Each start gets a new port and key, so that no other process can wait at the port and take the requests.
+
+    Attributes:
+        plan: of the latest start.
+        move: makes the agent's backend use a new address and key; None until that backend is open.
+    """
+
+    def __init__(self, plan: VllmPlan, report: Reporter) -> None:
+        self.plan, self._report = plan, report
+        self.move: Callable[[str, str | None], None] | None = None
+
+    @contextmanager
+    def started(self, on_process: Callable[[Process], None]) -> Iterator[Process]:
+        self.plan = self.plan.hidden()
+        with started_for(self.plan, self._report, on_process) as process:
+            if self.move:
+                self.move(address.url(self.plan.config), self.plan.config.only_key)
+            yield process

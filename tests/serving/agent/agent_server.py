@@ -16,6 +16,7 @@ from support import servers
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
+from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
@@ -73,7 +74,7 @@ def listening(
         how = Solving(backend, protocol, SolveConfig(**{"timeout": 60, **(config or {})}), **solving)
         about = {"name": MODEL, "inputs": 4, **(served or {})}
         made = server.app(Served(how, **about))
-        running = http_server.server(made)
+        running = http_server.Server(made, Reporter())
         thread = threading.Thread(target=running.run, args=([place],))
         thread.start()
         try:

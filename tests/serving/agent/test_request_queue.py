@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from virc.core.events import Reporter
 from virc.core.timeouts import Deadline
 from virc.serving import http_server
 from virc.serving.agent.request_queue import Job, Ping, RequestQueue, Reservation
@@ -88,9 +89,9 @@ def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, grace: float, late: bool
 ) -> None:
     monkeypatch.setattr(http_server, "GRACE", grace)
-    app, told = FastAPI(), list[int]()
+    app, told = FastAPI(), list[str]()
     app.state.queue = queue = RequestQueue(1)
-    server = http_server.server(app, told.append)
+    server = http_server.Server(app, Reporter(lambda event: told.append(event.text)))
     answer: Any = object()
     queue.answers.add(answer)
 
@@ -99,7 +100,7 @@ def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
 
     assert not ends()  # nobody has said that it is to end
     server.handle_exit(signal.SIGTERM, None)
-    assert (told, ends()) == ([1], late)
+    assert (told, ends()) == (["ending: 1 answer is still waited for; Ctrl-C again ends it at once"], late)
     queue.answers.discard(answer)
     assert ends()
     assert not server.force_exit

@@ -10,6 +10,7 @@ from virc.backends.interface import Backend, OnText, Sampling
 from virc.core.errors import DataError, NoAnswerError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
+from virc.models.load import Opened
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Ask, Reply, Unit
 from virc.reasoning.turns import PLACE
@@ -41,9 +42,14 @@ class Piped(msgspec.Struct, frozen=True):
         """The role whose replies become the answer; it answers chats without images, and writes answers as JSON."""
         return self.roles[self.setup.pipeline.writer]
 
-    @property
-    def at_once(self) -> int:
-        return min(role.opened.at_once for role in self.roles.values())
+    def opened(self, name: str, at_once: int | None) -> Opened:
+        """The writer's model, by which chats without images are answered."""
+        role = self.writer
+        at_once = at_once or min(each.opened.at_once for each in self.roles.values())
+        backend = InTurn(role.opened.backend, role.turn)
+        return msgspec.structs.replace(
+            role.opened, name=name, backend=backend, at_once=at_once, answers=self.answers_now
+        )
 
     def answers_now(self) -> bool:
         for name, role in self.roles.items():
