@@ -1,18 +1,13 @@
 """Functions of the user's own files that exit, and signals that arrive while one runs."""
 
 import json
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from support.called import virc
 from support.servers import serve
 from support.solving import call, picture
 
-from virc.core import guarded
 from virc.tools import registry as tools
 
 EXITS = """\
@@ -24,27 +19,6 @@ SCHEMA = {"type": "function", "function": {"name": NAME, "description": "Leave."
 def apply(call, source):
     raise SystemExit(3)
 """
-
-
-@pytest.fixture
-def _ends_by_exit() -> Iterator[None]:
-    """A handler of SIGTERM that raises SystemExit, as that of Ray's workers does."""
-
-    def ended(number: int, frame: object) -> None:
-        sys.exit(15)
-
-    before = signal.signal(signal.SIGTERM, ended)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("_ends_by_exit")
-def test_a_signal_in_the_midst_of_a_tool_still_ends_the_process() -> None:
-    module = ModuleType("tool")
-    exec("def apply(call, source):\n    import signal\n    signal.raise_signal(signal.SIGTERM)\n", module.__dict__)
-    guarded.guard(module)
-    with pytest.raises(SystemExit):
-        module.apply(None, None)
 
 
 def test_a_tool_that_exits_costs_the_rows_that_call_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

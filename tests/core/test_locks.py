@@ -67,20 +67,6 @@ def test_a_lock_is_never_held_by_two(tmp_path: Path) -> None:
     assert most == [1]
 
 
-def test_the_file_goes_before_the_lock_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = list[bool]()
-    file = locks.lock(tmp_path / "rows.csv")
-    unlink = Path.unlink
-
-    def noted(self: Path) -> None:
-        steps.append(file.closed)
-        unlink(self)
-
-    monkeypatch.setattr(Path, "unlink", noted)
-    locks.unlock(file)
-    assert (steps, file.closed) == ([False], True)
-
-
 NO_LOCKS = [errno.ENOSYS, errno.EINVAL]
 
 

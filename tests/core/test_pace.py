@@ -1,6 +1,5 @@
 """What servers ask to be waited for, in every form, and the pace that all who ask one server share."""
 
-from time import monotonic
 from types import SimpleNamespace
 
 import pytest
@@ -80,27 +79,3 @@ def test_a_pace_slows_once_for_requests_under_way_and_recovers(clock: SimpleName
         pace.note_answer()
     clock.now = 110
     assert [pace.turn() for _ in range(3)] == [0, 0, 0]
-
-
-@pytest.mark.parametrize(("left", "waited"), [(600, []), (2000, [1000])])
-def test_no_wait_is_longer_than_a_request_has(left: float, waited: list[float], pauses: list[float]) -> None:
-    pace, now = Pace(), monotonic()
-    pace.slow(now, 1000)
-    pace.wait(now + left)
-    assert pauses == pytest.approx(waited, abs=30)
-
-
-@pytest.mark.parametrize(
-    ("limits", "seconds"),
-    [
-        ('"api";r=0;t=42', 42),
-        ('"pages";r=7;t=9, "api";r=0;t=3', 3),
-        ('"pages";r=0;t=9, "api";r=0;t=3', 9),
-        ('"api";r=5;t=42', None),
-        ("limit=100, remaining=0, reset=50", 50),
-        ("nonsense", None),
-    ],
-)
-def test_a_limit_that_is_spent_is_waited_for(limits: str, seconds: float | None) -> None:
-    assert seconds_asked({"RateLimit": limits}) == seconds
-    assert seconds_asked({"ratelimit": limits, "Retry-After": "5"}) == 5

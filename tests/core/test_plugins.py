@@ -56,24 +56,6 @@ def test_a_module_that_fails_names_its_line_and_is_loaded_anew(tmp_path: Path) -
     assert plugins.loaded(file).VALUE == 2
 
 
-def test_of_two_installed_packages_the_first_on_the_path_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for package in ("one", "two"):
-        (info := tmp_path / package / f"{package}-1.dist-info").mkdir(parents=True)
-        (info / "entry_points.txt").write_text(
-            f"[console_scripts]\nspin = no_module\n\n[virc.operators]\n# ours\nspin = spin_of_{package}:main\n\n"
-            f"[virc.tools]\nmore = spin_of_{package}\n"
-        )
-        (tmp_path / package / f"spin_of_{package}.py").touch()
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "one"), str(tmp_path / "two")])
-    plugins.installed.cache_clear()
-    found = plugins.installed("virc.operators")
-    assert found == {"spin": tmp_path / "one" / "spin_of_one.py"}
-    assert plugins.fresh(found["spin"]).__name__ == "spin_of_one"
-    plugins.installed.cache_clear()
-
-
 @pytest.mark.parametrize(
     ("named", "why"), [("gone_pack", "there is no such module"), ("failing_pack.inner", "RuntimeError: broken")]
 )
@@ -90,26 +72,6 @@ def test_a_package_that_names_what_cannot_be_found_is_named(
         plugins.installed("virc.operators")
     assert refused.value.message == f"the installed package my-pack names {named}, which cannot be found: {why}"
     assert refused.value.hint == "update the package, or pip uninstall my-pack"
-
-
-def test_files_are_meant_by_their_paths_and_others_by_their_names(
-    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = places["beside"].parent
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("HOME", str(root))
-    (root / "own.py").touch()
-    (root / "own.yaml").touch()
-    (places["beside"] / "turn.py").touch()
-    for name, beside, found in (
-        ("own.py", None, root / "own.py"), ("own.yaml", None, root / "own.yaml"),
-        ("./own.py", None, root / "own.py"), ("~/own.py", None, root / "own.py"),
-        ("gone.py", None, None), ("beside/turn", None, None), ("turn", places["beside"], places["beside"] / "turn.py"),
-        ("turn", None, None), ("spin", None, None),
-    ):  # fmt: skip
-        assert plugins.custom(name, beside) == found, name
-    monkeypatch.setenv(plugins.SEARCH_PATH, "~/first::/x")
-    assert plugins.folders(Path("b")) == [Path("b"), root / "first", Path("/x")]
 
 
 @pytest.mark.parametrize(

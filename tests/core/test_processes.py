@@ -4,7 +4,6 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.loopback import until
@@ -136,12 +135,3 @@ def test_an_attended_step_that_is_interrupted_saves_or_is_killed(
     with pytest.raises(KeyboardInterrupt):
         processes.attended(Step(("sh", "-c", script), "run", saves_on=saves_on), tmp_path)
     assert wait(waited[0], 0) == code
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only the kernel of Linux ends a process with its parent")
-def test_the_kernel_ends_a_step_with_virc_unless_it_ends_soon_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = list[Any]()
-    monkeypatch.setattr(processes.subprocess, "Popen", lambda argv, **options: begun.append(options["preexec_fn"]))
-    for outlives in (False, True):
-        processes._popen(Step("engine", ("true",)), 1, 2, outlives=outlives)
-    assert begun == [processes.end_with_parent, None]

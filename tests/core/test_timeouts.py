@@ -2,11 +2,10 @@
 
 import signal
 import threading
-import time
 
 import pytest
 
-from virc.core.timeouts import Deadline, LateError, Stop, TimeUp, check_stop, on_stop, within
+from virc.core.timeouts import Deadline, Stop, TimeUp, check_stop, on_stop
 
 
 def test_an_alarm_within_another_lets_that_go_on() -> None:
@@ -39,21 +38,3 @@ def test_a_stop_wakes_whoever_waits_also_where_it_came_before(is_late: bool) -> 
         with pytest.raises(KeyboardInterrupt):
             check_stop()
     check_stop()
-
-
-def test_work_whose_time_is_over_hears_so_when_it_says_something() -> None:
-    left, heard = threading.Event(), list[bool]()
-
-    def work(say: object) -> None:
-        left.wait(60)
-        try:
-            say(1)  # type: ignore[operator]
-        except LateError:
-            heard.append(True)
-
-    done = threading.Event()
-    with pytest.raises(LateError):
-        within(time.monotonic() - 1, work, afterwards=done.set)
-    left.set()
-    assert done.wait(60)
-    assert heard == [True]

@@ -1,10 +1,8 @@
 """One request to a server of this machine or of a cluster."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import pytest
 
@@ -49,24 +47,3 @@ def test_the_status_of_an_error_is_an_answer(url: str, monkeypatch: pytest.Monke
 def test_an_answer_is_bounded_in_bytes(url: str) -> None:
     with pytest.raises(ValueError, match="over 1 MiB"):
         client.ask(f"{url}/large", seconds=60)
-
-
-def test_connections_end_also_those_that_are_still_made() -> None:
-    def made(ours: socket.socket) -> dict[str, object]:
-        return {"return_value": SimpleNamespace(get_extra_info=lambda name: ours if name == "socket" else None)}
-
-    (there, one), (other, two), (late, three) = pairs = [socket.socketpair() for _ in range(3)]
-    downloads = client.Downloads()
-    downloads._traced("connection.connect_tcp.complete", made(there))
-    downloads._traced("http11.send_request_headers.complete", made(other))
-    one.settimeout(0)
-    with pytest.raises(BlockingIOError):
-        one.recv(1)
-    downloads.shut()
-    downloads._traced("connection.start_tls.complete", made(late))
-    two.settimeout(0)
-    assert one.recv(1) == three.recv(1) == b""  # it has ended
-    with pytest.raises(BlockingIOError):
-        two.recv(1)
-    for each in (each for pair in pairs for each in pair):
-        each.close()

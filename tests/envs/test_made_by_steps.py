@@ -1,20 +1,16 @@
 """How environments are made, remembered and removed; no step is run, as `test_making.py` runs them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import toys
 from support.called import virc
 
 from virc.core.errors import EngineError, UsageError
-from virc.core.events import Event, Reporter
 from virc.core.plan import Step
-from virc.core.processes import Process
-from virc.envs import lock, making
+from virc.envs import making
 from virc.envs.pins import Environment, get, requirement
 
 
@@ -39,47 +35,6 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 
 def toy(*packages: str) -> Environment:
     return making.with_packages(making.find("toy", "cpu"), packages)
-
-
-def of(digest: str) -> dict[str, Any]:
-    """A file of a package as uv's lock has it."""
-    return {"hashes": {"sha256": digest}}
-
-
-@pytest.mark.parametrize(
-    ("package", "pin"),
-    [
-        (
-            {
-                "wheels": [{"hashes": {"sha256": "b"}}, {"hashes": {"sha256": "a"}}],
-                "sdist": {"hashes": {"sha256": "c"}},
-            },
-            "toy==1.0 \\\n    --hash=sha256:a \\\n    --hash=sha256:b\n",
-        ),
-        ({"sdist": of("c")}, "toy==1.0 \\\n    --hash=sha256:c\n"),
-    ],
-)
-def test_a_pin_has_the_hashes_of_wheels_or_of_the_source(package: Mapping[str, Any], pin: str) -> None:
-    assert lock._pin({"name": "toy", "version": "1.0", **package}) == pin
-
-
-def test_all_that_a_step_writes_is_reported_with_it_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (log := tmp_path / "log").write_text("of the step before\n")
-    told, started = list[Event](), making.processes.started
-
-    @contextmanager
-    def ended(step: Step, log: Path) -> Iterator[Process]:
-        """It has written all before somebody looks, as on a busy machine."""
-        with started(step, log) as process:
-            process.wait()
-            yield process
-
-    monkeypatch.setattr(making.processes, "started", ended)
-    making._run(Step(("sh", "-c", "echo first; echo its own; echo"), "say something"), log, Reporter(told.append))
-    assert [event.text for event in told if event.kind == "log"] == ["first", "its own", ""]
-    assert [event.text for event in told if event.kind == "progress"][-1].endswith(" s  its own")
 
 
 def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,16 +63,6 @@ def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.Mo
     removed = virc("env", "remove", *names)
     assert (removed.code, f"removed {folder}\n" in removed.err, folder.exists()) == (0, True, False)
     assert virc("env", "path", *names).code == 4
-
-
-@pytest.mark.parametrize(("package", "error"), [("no-such-package", EngineError), ("stopped-here", KeyboardInterrupt)])
-def test_a_step_that_fails_leaves_no_folder_and_no_package(
-    steps: list[Step], package: str, error: type[BaseException]
-) -> None:
-    with pytest.raises(error):
-        making.create(toy(package))
-    assert not toy(package).folder.exists()
-    assert toy().extra == ()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from virc.config import user
-from virc.core.errors import ConfigError, SetupError
+from virc.core.errors import SetupError
 from virc.envs import environment as environments
 from virc.envs import lock
 from virc.envs.pins import BUILT, FOLDER, Environment, driver_needed, everywhere, get, pinned
@@ -69,20 +69,6 @@ def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash()
     assert tested.env["UV_TORCH_BACKEND"] == added.env["UV_TORCH_BACKEND"] == ""
 
 
-@pytest.mark.parametrize(
-    ("torch", "torchvision", "said"),
-    [
-        ("2.13.0+cpu", "0.28.0", "torch 2.13.0+cpu is built for a CPU, and for CUDA torchvision 0.28.0"),
-        ("2.13.0", "0.28.0+cpu", "torch 2.13.0 is built for CUDA, and for a CPU torchvision 0.28.0+cpu"),
-        ("2.13.0+cu130", "0.28.0", None),
-        ("", "0.28.0+cpu", None),
-    ],
-)
-def test_builds_of_torch_that_do_not_fit_are_named(torch: str, torchvision: str | None, said: str | None) -> None:
-    found = {"torch": torch, "pillow": "11"} | ({"torchvision": torchvision} if torchvision else {})
-    assert environments.mixed_builds(found) == said
-
-
 def test_another_processor_than_that_of_the_pins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments.platform, "machine", lambda: "aarch64")
     with pytest.raises(SetupError, match="for x86-64, and this processor is aarch64") as refused:
@@ -93,13 +79,6 @@ def test_another_processor_than_that_of_the_pins_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(environments.sys, "platform", "darwin")
     with pytest.raises(SetupError, match="engines run on Linux only"):
         environments.check_machine(get("sft", "cpu", tmp_path))
-
-
-@pytest.mark.parametrize(("engine", "device", "hint"), [("sfd", "cpu", "'sft'"), ("x", "cpu", "rl, serve, sft")])
-def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        get(engine, device, Path("/cache"))
-    assert hint in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -201,21 +180,3 @@ def test_locking_keeps_versions_where_it_is_told_to(
         else ("--constraint" not in argv)
     )
     assert (tmp_path / "x-cpu.txt").read_text().endswith("a==2 \\\n    --hash=sha256:ab\n")
-
-
-@pytest.mark.parametrize(
-    ("pin", "device", "branch"),
-    [
-        ("nvidia-cuda-runtime-cu12==12.8.90", "cuda", 525),
-        ("cuda-toolkit==13.0.1", "cuda", 580),
-        ("cuda-toolkit==13.0.1", "cpu", None),
-        ("torch==2.13.0", "cuda", None),
-    ],
-)
-def test_the_oldest_driver_follows_from_the_pins(
-    pin: str, device: str, branch: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rl = get("rl", device, Path("/cache"))
-    (tmp_path / f"rl-{device}.txt").write_text(f"{pin}\n")
-    monkeypatch.setattr("virc.envs.pins.FOLDER", tmp_path)
-    assert driver_needed(rl) == branch

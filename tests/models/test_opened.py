@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError, EngineError, NetworkError
+from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
 from virc.families import registry as families
@@ -64,15 +64,6 @@ def test_a_model_that_does_not_tell_is_not_asked_again(
     assert len(asks.calls) == 1
 
 
-def test_a_server_that_was_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asks = Asks(monkeypatch, tmp_path, NetworkError("away"), FOUND)
-    calibration = uncalibrated()
-    with pytest.raises(NetworkError, match="away"):
-        calibration.settled(native=False)
-    assert calibration.settled(native=False).coordinates == "thousand"
-    assert len(asks.calls) == 2
-
-
 @pytest.mark.parametrize(
     ("sizes", "shown"), [([(500, 100), (600, 100)], True), ([(601, 1), (5, 5)], False), ([(5, 5), (400, 251)], False)]
 )
@@ -83,22 +74,6 @@ def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     calibration = uncalibrated()
     with nullcontext() if shown else pytest.raises(ConfigError, match="http://a/v1 may show m pictures smaller"):
         assert calibration(OWN, sizes).coordinates == "pixel"
-
-
-@pytest.mark.parametrize(
-    ("names", "model", "family", "why", "known"),
-    [
-        (("C:\\models\\qwen3-vl\\weights",), "mine", "qwen3-vl", "its server says C:\\models\\qwen3-vl\\weights", True),
-        (("qwen3-vl",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", True),
-        (("nobody",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", False),
-        ((), "mine", "unknown", "its name tells nothing", False),
-    ],
-)
-def test_what_tells_the_family_of_a_served_model(
-    names: tuple[str, ...], model: str, family: str, why: str, known: bool
-) -> None:
-    found = load._family_at(None, SimpleNamespace(model=model), Identity(names))  # type: ignore[arg-type]
-    assert (found[0].name, *found[1:]) == (family, why, known)
 
 
 @pytest.mark.parametrize(

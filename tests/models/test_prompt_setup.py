@@ -23,25 +23,6 @@ def test_a_server_that_may_scale_pictures_gets_small_ones(kind: str, longest: in
     assert (grid.longest, bool(said)) == (longest, longest is not None)
 
 
-@pytest.mark.parametrize("family", ["qwen3-vl"])
-def test_boxes_and_calls_of_a_probe_count_more_than_the_familys(family: str) -> None:
-    found = Probed(endpoint="http://a/v1", model="m", coordinates="unit", box="corners_yx", calls="native")
-    protocol = load._stock_protocol(families.get(family), found).protocol
-    assert (protocol.coordinates, protocol.box, bool(protocol.schemas)) == ("unit", "corners_yx", True)
-
-
-@pytest.mark.parametrize(("scaling", "trusted"), [("none", True), ("down", False)])
-def test_counts_of_tokens_are_believed_of_a_server_that_was_seen_not_to_scale(scaling: Any, trusted: bool) -> None:
-    said: list[bool] = []
-    server: Any = SimpleNamespace(
-        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=lambda _: None,
-        trust_sizes=lambda: said.append(True),
-    )  # fmt: skip
-    probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", scaling=scaling)
-    load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
-    assert bool(said) is trusted
-
-
 @pytest.mark.parametrize(("settled", "unit"), [(False, "thousand"), (True, "unit")])
 def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(settled: bool, unit: str) -> None:
     server: Any = SimpleNamespace(
@@ -50,17 +31,6 @@ def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(s
     found = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="unit", boxes_alone=True)
     setup = load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), found, settled)
     assert setup.chat_protocol.protocol.coordinates == unit
-
-
-@pytest.mark.parametrize(("chosen", "most"), [(None, 2240 * 1120), (9000, 9000)])
-def test_a_model_that_is_still_to_be_asked_gets_no_larger_pictures_than_the_question(
-    chosen: int | None, most: int
-) -> None:
-    server: Any = SimpleNamespace(
-        endpoint="http://a/v1", kind="vllm", named="m", model="mine", root=None, leave_out=lambda _: None
-    )
-    assert load._stock_setup_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
-    assert server.grid.max_pixels == most
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,12 @@
 """Sizes of published models, held against figures of their own cards, and memory that follows from them."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
 from virc.models import sizes
 from virc.stages.sft import Lora
 
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
-
-
-def config(folder: Path, **changes: Any) -> Path:
-    """A folder with the sizes of a published base, changed."""
-    (file,) = (sizes.published.__globals__["_FOLDER"]).glob("Qwen--Qwen2.5-VL-7B-Instruct.json")
-    left_out = ("dtype", "torch_dtype", "tie_word_embeddings")
-    known = {key: value for key, value in json.loads(file.read_text()).items() if key not in left_out}
-    (folder / "config.json").write_text(json.dumps({**known, **changes}))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -90,26 +76,3 @@ def test_what_is_trained_is_all_that_is_not_frozen_or_its_adapters() -> None:
     assert shape.adapter_inputs(queries, ()) == 3 * 8
     assert shape.adapter_inputs(Lora(targets=("all",)), ()) == 6 * 8 + 16
     assert shape.adapter_inputs(queries, ("language",)) == 0
-
-
-def test_targets_that_no_layer_has_are_named_with_those_that_there_are() -> None:
-    shape = small("qwen2_5_vl")
-    missing = shape.without_layer(Lora(targets=("q_proj", "mlp.down_proj", "qproj")), ("vision", "projector"))
-    ends = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    of = [f"self_attn.{each}" for each in ends[:4]] + [f"mlp.{each}" for each in ends[4:]]
-    assert missing == {"qproj": sorted([*ends, *of, "lm_head"])}
-    assert list(shape.without_layer(Lora(targets=("attn.qkv",)), ("vision",))) == ["attn.qkv"]
-    assert shape.without_layer(Lora(targets=("attn.qkv",)), ()) == {}
-    assert shape.without_layer(Lora(targets=("all",)), ("vision",)) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"), [("{", "does not say how large the model is"), ('{"model_type": "bert"}', "does not say")]
-)
-def test_a_model_of_another_kind_has_no_sizes(text: str | None, says: str, tmp_path: Path) -> None:
-    if text is not None:
-        (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match=says):
-        sizes.of_folder(tmp_path)
-    assert sizes.of_base(str(tmp_path / "none"), tmp_path) is None
-    assert sizes.of_base(BASE, tmp_path) == sizes.published(BASE)

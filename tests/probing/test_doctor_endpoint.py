@@ -92,28 +92,6 @@ def test_tools_are_sent_where_calls_are_made_only_then(photo: Photo) -> None:
         assert [message["role"] for message in asked[1]["messages"]][-3:] == ["assistant", "tool", "user"]
 
 
-def test_refused_parameters_are_not_sent_again(photo: Photo) -> None:
-    with see(replace(QWEN25, refuses=("max_tokens", "temperature"))) as server:
-        assert doctor(server)["left_out"] == ["max_tokens", "temperature"]
-        asked, _ = solved(server, photo(800, 400))
-        assert len(asked) == 2
-        for body in asked:
-            assert not {"max_tokens", "temperature"} & set(body)
-            assert body["max_completion_tokens"] > 0
-
-
-def test_a_probe_goes_on_from_the_parameters_that_were_refused() -> None:
-    refuses = ("temperature", "stream_options", "max_tokens", "max_completion_tokens")
-    with see(replace(QWEN25, refuses=refuses)) as server:
-        refused = virc("doctor", "--endpoint", server.url, "--json")
-        assert refused.code != 0
-        assert "the same command continues from there" in refused.err + refused.out
-        asked = len(server.posts())
-        found = doctor(server)
-        assert (found["coordinates"], found["kept"] > 0) == ("pixel", True)
-        assert not {"temperature", "stream_options"} & {*server.posts()[asked]}
-
-
 def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
     with see(replace(ALIAS, unit="pixel")) as server:
         doctor(server)
@@ -136,20 +114,6 @@ def test_a_result_that_is_damaged_is_none(photo: Photo) -> None:
         file.unlink()
         file.mkdir()
         assert kept(server.url, QWEN25.model, "organization_owner") is None
-
-
-def test_a_server_that_dies_in_the_middle_has_its_result_kept(photo: Photo) -> None:
-    with see(QWEN25) as server:
-        server.alive = 1
-        done = virc("doctor", "--endpoint", server.url, "--json")
-        assert done.code == 0
-        found = done.json["probe"]
-        assert (found["coordinates"], found["longest"], found["images"]) == ("pixel", 1024, None)
-        assert "cut the connection" in found["ended"] or "cannot be reached" in found["ended"]
-        assert "the probe ended early, and keeps what it found" in done.err
-        again = kept(server.url, QWEN25.model, "organization_owner")
-        assert again is not None
-        assert again.longest == 1024
 
 
 # Errors

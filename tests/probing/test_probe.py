@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from rows import NOISE, QWEN3, ROWS, SEEDS, Row, probed, right, truth
+from rows import NOISE, ROWS, SEEDS, Row, probed, right, truth
 from support.servers import serve
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
@@ -22,7 +22,6 @@ from virc.tools import registry as tools
 
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
-THOUSANDTHS = Vision("qwen3-vl-8b", "llamacpp", eyes=QWEN3, unit="thousand", noise=NOISE)
 
 
 def asked(vision: Vision) -> tuple[Probed, VisionServer]:
@@ -79,25 +78,7 @@ def test_boxes_of_a_square_picture_are_no_boxes_of_ours() -> None:
     assert found.scaling == "fixed"
 
 
-@pytest.mark.parametrize("model", ["an-alias"])
-def test_small_pictures_that_are_enlarged_are_noticed(model: str) -> None:
-    """As llama.cpp does with --image-min-tokens 1024, which Ollama sets: boxes come in pixels of the larger picture."""
-    found, _ = asked(replace(PIXELS, model=model, eyes=Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)))
-    assert found.min_pixels == pytest.approx(1024 * 28 * 28, rel=0.05)
-    assert found.scaling == "none"
-    usual, _ = asked(replace(PIXELS, model=model))
-    assert usual.min_pixels is None
-
-
 # Order and number of pictures
-
-
-def test_pictures_that_are_dropped_are_not_counted() -> None:
-    """A server that shows the newest alone takes seventeen, and its model sees one."""
-    found, server = asked(replace(THOUSANDTHS, order="newest"))
-    assert found.images == 1
-    assert found.ordered is None
-    assert [len(body["messages"]) for body in server.posts()] == [2, 33, 7, 1]
 
 
 LIMITS = (
@@ -114,23 +95,6 @@ def test_a_limit_that_is_named_is_found_exactly(says: str) -> None:
 
 
 # Calls, thoughts, context, parameters
-
-
-@pytest.mark.parametrize(
-    ("calls", "thoughts", "seen"), [("xml", "tags", "tags"), ("gemma", "end", "tags"), ("xml", "reasoning", "apart")]
-)
-def test_calls_and_thoughts_of_every_form(calls: Any, thoughts: str, seen: str) -> None:
-    found, _ = asked(replace(PIXELS, calls=calls, thoughts=thoughts))
-    assert (found.calls, found.thoughts, found.coordinates) == ("text", seen, "pixel")
-
-
-def test_context_is_learnt_of_a_refusal() -> None:
-    """The large picture fits, seventeen enlarged ones do not."""
-    eyes = Eyes(factor=32, least=1024 * 32 * 32, most=16_777_216)
-    found, server = asked(replace(THOUSANDTHS, eyes=eyes, context=8192, context_in="error"))
-    assert found.context == 8192
-    assert (found.images, found.ordered) == (4, True)
-    assert len(server.posts()) <= 4
 
 
 # Servers that break, and replies that would break the probe
@@ -184,19 +148,6 @@ def test_hostile_calls_are_no_box_and_no_fault(arguments: str) -> None:
 # Single rules
 
 
-@pytest.mark.parametrize(
-    ("text", "box"),
-    [
-        ("<|box_start|>(1,2),(3,4)<|box_end|>", [1, 2, 3, 4]),
-        ('first [9, 9, 9, 9], then {"bbox_2d": [0.25, .5, 1, 1], "l": [0.5, 0.25, 1.0, 1]}', [0.5, 0.25, 1, 1]),
-        ("[1234, 5, 6]", None),
-        ("[1, 2, 3, 4, 5]", None),
-    ],
-)
-def test_boxes_in_words(text: str, box: list[float] | None) -> None:
-    assert pictures.numbers(text) == box
-
-
 PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
 
 
@@ -213,14 +164,6 @@ def test_a_model_whose_chat_protocol_is_known_is_not_probed(extra: dict[str, Any
             probe_endpoint.probe_endpoint(server.url)
         assert told.value.hint == f"virc solve --endpoint {server.url} IMAGE 'QUESTION'"
         assert not server.chats()
-
-
-def test_counts_without_what_a_server_kept_are_not_believed() -> None:
-    """Some count only what is new: of the second request with the same text that is its end."""
-    found, _ = asked(replace(THOUSANDTHS, model="alias", counts_kept=False))
-    assert found.scaling is None
-    assert found.requests == 3
-    assert asked(replace(THOUSANDTHS, model="alias"))[0].scaling == "none"
 
 
 @pytest.mark.parametrize(

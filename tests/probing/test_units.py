@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from vision_server import Eyes, Vision, VisionServer, see
 
 import virc as package
 from virc.models.load import Opened
-from virc.probing import result
 from virc.reasoning.images import open_file
 from virc.solving.one import SolveConfig, Solved, solve
 
@@ -84,14 +82,6 @@ ALIASES = [("qwen3-vl:8b", "pixel", False), ("glm-4.6v", "unit", True)]
 def test_a_name_that_anybody_may_have_given_is_not_believed(name: str, unit: Any, yx: bool, photo: Photo) -> None:
     with loaded(Vision(model=name, owned_by="openai", unit=unit, yx=yx)) as (_, model):
         assert share(model, photo(*WIDE), WIDE) > 0.9
-
-
-@pytest.mark.parametrize(("calls", "thoughts"), [("xml", "tags"), ("parsed", "reasoning")])
-def test_however_calls_come_the_first_crop_is_right(calls: Any, thoughts: str, photo: Photo) -> None:
-    vision = Vision(model="default", unit="thousand", calls=calls, thoughts=thoughts)
-    with loaded(vision) as (_, model):
-        solved = asked(model, photo(*WIDE))
-        assert overlap(cropped(solved), target(WIDE)) > 0.9
 
 
 @pytest.mark.parametrize("longest", [1000])
@@ -188,15 +178,6 @@ def test_a_model_that_cannot_tell_is_refused_with_what_settles_it(name: str, pho
 # Many problems
 
 
-def test_threads_that_share_a_model_ask_once(photo: Photo) -> None:
-    picture = photo(*WIDE)
-    with loaded(Vision(model="default", unit="thousand")) as (server, model):
-        with ThreadPoolExecutor(6) as pool:
-            found = list(pool.map(lambda _: asked(model, picture), range(6)))
-        assert min(overlap(cropped(each), target(WIDE)) for each in found) > 0.9
-        assert sum(map(about_boxes, server.posts())) == 1
-
-
 # What is kept
 
 
@@ -214,23 +195,6 @@ def test_another_model_behind_the_name_is_asked_anew(photo: Photo) -> None:
     with see(Vision(model="default", unit="thousand", extra={"root": "/models/one"})) as server:
         assert solved_at(server, picture) > 0.9
         another(server, unit="pixel", extra={"root": "/models/other"})
-        assert solved_at(server, picture) > 0.9
-        assert sum(map(about_boxes, server.posts())) == 2
-
-
-@pytest.mark.parametrize(("extra", "days"), [({}, result.UNKNOWN_DAYS), ({"root": "/models/it"}, result.SAME_DAYS)])
-def test_what_is_kept_is_asked_anew_after_a_time(
-    extra: dict[str, str], days: int, photo: Photo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture = photo(*WIDE)
-    with see(Vision(model="default", unit="thousand", extra=extra)) as server:
-        assert solved_at(server, picture) > 0.9
-        now = result.time.time()
-        monkeypatch.setattr(result.time, "time", lambda: now + (days - 0.1) * 86_400)
-        assert solved_at(server, picture) > 0.9
-        assert sum(map(about_boxes, server.posts())) == 1
-        another(server, unit="pixel")
-        monkeypatch.setattr(result.time, "time", lambda: now + (days + 0.1) * 86_400)
         assert solved_at(server, picture) > 0.9
         assert sum(map(about_boxes, server.posts())) == 2
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image
 from remote_server import DETECT, tool_of
@@ -164,17 +163,6 @@ def test_what_fails_costs_a_sentence_and_another_session_where_it_ended(
     assert client.sessions == sessions
 
 
-def test_a_server_that_hangs_costs_its_seconds_and_not_the_next_call(behind: Callable[..., RemoteTool]) -> None:
-    client = Scripted(None, said(text("again")))
-    tool = behind(client, "seconds: 60\nat_once: 1\n")
-    tool.ready()
-    long = tool.described
-    tool.described = tool.server.described = msgspec.structs.replace(long, seconds=0.2)
-    assert asked(tool)[0] == "The tool failed: no reply within 0.2 seconds"
-    tool.described = tool.server.described = long
-    assert asked(tool, "dog")[0] == "again"
-
-
 @pytest.mark.parametrize(
     ("client", "tool", "sentence"),
     [
@@ -202,24 +190,6 @@ def test_a_tool_that_does_not_fit_is_found_at_the_start(
     else:
         with pytest.raises(SetupError, match=f"^the MCP server detector 'two words' cannot be used: .*{sentence}"):
             made.ready()
-
-
-def test_a_command_gets_its_own_variables_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[dict[str, Any]] = []
-    monkeypatch.setattr(mcp, "StdioServerParameters", lambda **how: started.append(how))
-    monkeypatch.setattr("mcp.client.stdio.stdio_client", lambda *_, **__: None)
-    monkeypatch.setattr(mcp, "Client", Scripted(said(text("one"))))
-    monkeypatch.setenv("DETECT_KEY", SECRET)
-    end = "mcp:\n  tool: detect\n  command: [detector, --fast]\n  cwd: inner\n  env: {KEY: '${DETECT_KEY}'}\n"
-    tool = tool_of(tmp_path, "", end, HEAD)
-    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
-    assert asked(tool)[0] == "one"
-    (how,) = started
-    assert (how["env"], how["cwd"]) == ({"KEY": SECRET}, tmp_path / "inner")
-    assert (how["args"][0], how["args"][-2:]) == ("-I", ["detector", "--fast"])
-    monkeypatch.delenv("DETECT_KEY")
-    with pytest.raises(SetupError, match="needs the environment variable DETECT_KEY"):
-        asked(tool_of(tmp_path, "", end, HEAD))
 
 
 def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from support.called import virc
 from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call
 from virc.remote import tool
-from virc.remote.permission import VARIABLE, allow
+from virc.remote.permission import allow
 
 PICTURE = Image.new("RGB", (56, 56))
 CALL = Call("spot", 0, arguments={"query": "cat"})
@@ -83,28 +83,6 @@ def test_a_variable_allows_files_by_digest(tmp_path: Path, monkeypatch: pytest.M
     tool.read(file).permission.check()
 
 
-def test_a_file_without_variables_needs_no_permission(tmp_path: Path) -> None:
-    file = tmp_path / "spot.yaml"
-    write_tool(tmp_path, "https://tools.example.org/spot")
-    file.write_text(file.read_text().replace("${SPOT_KEY}", "plain"))
-    tool.read(file).permission.check()
-
-
-def test_allowing_one_file_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = [tmp_path / name for name in ("one", "other", "third")]
-    for folder in folders:
-        folder.mkdir()
-    found = [tool.read(write_tool(each, f"https://{each.name}.example.org")).permission for each in folders]
-    for each in found[:2]:
-        allow(each, each.secrets)
-    for each in found[:2]:
-        each.check()
-    with pytest.raises(ConfigError):
-        found[2].check()
-    monkeypatch.setenv(VARIABLE, f"0000,{found[2].digest},1111")
-    found[2].check()
-
-
 @pytest.mark.parametrize(
     ("server", "to"),
     [
@@ -128,17 +106,3 @@ def test_all_variables_that_a_file_sends_are_asked_for(tmp_path: Path, server: s
     with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER to .*: name what it may have") as refused:
         allow(found, ["SPOT_KEY"])
     assert str(refused.value.hint).endswith("spot.yaml --secret OTHER --secret SPOT_KEY")
-
-
-def test_names_of_files_can_be_typed_into_a_shell(tmp_path: Path) -> None:
-    (folder := tmp_path / "my tools").mkdir()
-    found = tool.read(write_tool(folder, "https://h.example.org")).permission
-    for refuse in (found.check, lambda: allow(found, [])):
-        with pytest.raises(ConfigError) as refused:
-            refuse()
-        assert str(refused.value.hint).startswith(f"virc tools allow '{folder / 'spot.yaml'}'")
-    (tmp_path / "settings").mkdir()
-    (kept := tmp_path / "settings" / "allowed_tools.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"allowed_tools\.json cannot be read: ") as refused:
-        found.check()
-    assert refused.value.hint == f"rm {kept}"

@@ -9,38 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from PIL import Image
-from remote_server import DETECT, tool_of
 
 from virc.core.errors import ConfigError
-from virc.reasoning.calls import Call, Result
-from virc.remote import described, failures, mcp_client, reply
-from virc.remote.reply import RemoteError, at
-from virc.remote.tool import RemoteTool
-
-REPLY = {
-    "boxes": [{"name": "cat"}, {"name": "dog"}, {"name": "cow"}], "text": "three", "none": None,
-    "deep": [{"at": {"x": 1, "y": 2}}, {"at": {"x": 3, "y": 4}}],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("", REPLY), ("text", "three"), ("none", None), ("boxes.0.name", "cat"), ("boxes.2.name", "cow"),
-        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("deep.*.at.y", [2, 4]),
-        ("boxes.3", None), ("boxes.-1", None),
-        ("gone", None), ("text.0", None), ("boxes.*.age", None),
-    ],
-)  # fmt: skip
-def test_a_path_leads_to_a_value_of_the_reply(path: str, found: object) -> None:
-    if found is None and path != "none":
-        with pytest.raises(RemoteError, match=f"its reply has no {path.removeprefix('boxes.*.')}$"):
-            at(REPLY, path)
-    else:
-        assert at(REPLY, path) == found
-
+from virc.remote import described, mcp_client, reply
+from virc.remote.reply import RemoteError
 
 HEAD = "description: d\nparameters: {type: object, properties: {words: {type: string}, keys: {type: array}}}\n"
 
@@ -90,24 +63,6 @@ def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
         assert fault in caught.value.message
 
 
-@pytest.mark.parametrize(
-    ("argument", "body", "fits"),
-    [
-        ("point_2d", "'{image} {width} {height} {point_2d}'", True), ("points", "'{image}'", True),
-        ("image_index", "'{image}'", True), ("bbox_2d", "{a: ['{crop}']}", True), ("point_2d", "'{crop}'", False),
-        ("image_index", "'{image_index}'", False), ("words", "'{image}'", False),
-    ],
-)  # fmt: skip
-def test_a_body_has_pictures_where_a_call_is_about_some(argument: str, body: str, fits: bool) -> None:
-    head = f"description: d\nname: look\nparameters: {{type: object, properties: {{{argument}: {{}}}}}}\n"
-    text = f"{head}http: {{url: 'http://h/x', body: {{q: {body}}}}}"
-    if fits:
-        assert described.parse(text, Path("not a name.yaml")).name == "look"
-    else:
-        with pytest.raises(ConfigError, match="which a call of this tool does not have"):
-            described.parse(text, Path("spot.yaml"))
-
-
 def in_base64(size: tuple[int, int]) -> bytes:
     Image.new("RGB", size, "red").save(file := io.BytesIO(), "PNG")
     return file.getvalue()
@@ -130,84 +85,6 @@ def test_a_picture_of_a_reply_is_read_in_any_usual_form(written: Callable[[bytes
     assert made.size == (90, 40)
     with pytest.raises(RemoteError, match="is not base64"):
         reply.result("", ["no picture!"], limits)
-
-
-def result(width: int) -> Result:
-    return Result("", [Image.new("1", (width // 2, 1000))] * 2)
-
-
-class Heard:
-    """In place of a server."""
-
-    def __init__(self) -> None:
-        self.values: list[dict[str, Any]] = []
-
-    def call(self, values: dict[str, Any], until: float, afterwards: Any) -> Result:
-        self.values.append(values)
-        afterwards()
-        return Result("said")
-
-
-def heard(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RemoteTool, Heard]:
-    tool, server = tool_of(folder, "http://127.0.0.1:9", "", text), Heard()
-    monkeypatch.setattr(tool, "server", server)
-    return tool, server
-
-
-FIRST = Call("detect", 0, box=(1, 2, 11, 8), points=((3, 4),), arguments={"words": "cat", "most": 2})
-PAGE = Image.new("RGB", (30, 20))
-
-
-def spotted(page: Image.Image, mode: str = "RGB") -> Image.Image:
-    """The page with one other pixel."""
-    other = page.convert(mode)
-    other.putpixel((29, 19), 1)
-    return other
-
-
-@pytest.mark.parametrize(
-    ("call", "page", "is_same"),
-    [
-        (FIRST, PAGE.copy(), True),
-        (replace(FIRST, arguments={"most": 2, "words": "cat"}), PAGE, True),
-        (replace(FIRST, box=(1, 2, 11, 9)), PAGE, False),
-        (replace(FIRST, box=None), PAGE, False),
-        (replace(FIRST, points=((3, 4), (5, 6))), PAGE, False),
-        (replace(FIRST, points=()), PAGE, False),
-        (replace(FIRST, arguments={"words": "dog", "most": 2}), PAGE, False),
-        (replace(FIRST, arguments={"words": "cat"}), PAGE, False),
-        (FIRST, spotted(PAGE), False),
-        (FIRST, PAGE.convert("L"), False),
-        (FIRST, Image.new("RGB", (20, 30)), False),
-        (FIRST, None, False),
-    ],
-)
-def test_a_kept_result_is_that_of_the_same_call_on_the_same_picture(
-    call: Call, page: Image.Image | None, is_same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool, server = heard(tmp_path, DETECT, monkeypatch)
-    for made, on in ((FIRST, PAGE), (call, page), (FIRST, PAGE), (call, page)):
-        assert tool.apply(made, on).text == "said"
-    assert len(server.values) == (1 if is_same else 2)
-
-
-def test_results_that_are_not_to_be_kept_and_failures_are_asked_for_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool, server = heard(tmp_path, DETECT + "cache: false\n", monkeypatch)
-    for _ in range(2):
-        tool.apply(FIRST, PAGE)
-    assert len(server.values) == 2
-    tool, server = heard(tmp_path, DETECT, monkeypatch)
-
-    def fail(*_: object) -> Result:
-        raise RemoteError("its server is down")
-
-    with monkeypatch.context() as down, failures.noted() as noted:
-        down.setattr(server, "call", fail)
-        assert "its server is down" in tool.apply(FIRST, PAGE).text
-    assert noted == ["its server is down"]
-    assert tool.apply(FIRST, PAGE).text == "said"
 
 
 class Streamed:

@@ -9,7 +9,6 @@ from support.called import virc
 from support.servers import images_of, serve
 from support.solving import answer, call, picture
 
-from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call
 from virc.tools import registry as tools
 
@@ -63,26 +62,6 @@ def test_no_model_is_asked_where_the_server_is_not_there(tmp_path: Path) -> None
         assert not server.chats()
     assert code == 4
     assert "cannot be reached" in said
-
-
-def test_a_file_that_takes_a_built_in_name_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, "http://127.0.0.1:9", "name: crop_image\n")
-    with pytest.raises(ConfigError, match="has the NAME 'crop_image'"):
-        tools.load(["detect"], tmp_path)
-
-
-def test_objects_as_the_inference_api_of_hugging_face_gives_them(tmp_path: Path) -> None:
-    # huggingface/huggingface_hub, src/huggingface_hub/inference/_generated/types/object_detection.py: a list of
-    # objects with label, score and box; the request has inputs in base64, and parameters.
-    found = [{"score": 0.99, "label": "cat", "box": {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}}]
-    body = '  body: {inputs: "{image}", parameters: {threshold: 0.5}}\n  result: {text: "{*.label} {*.box}"}\n'
-
-    with serving(lambda _: in_json(found)) as server:
-        made = tool_of(tmp_path, server.address, body).apply(
-            Call("detect", 0, arguments={"words": "cat"}), Image.new("RGB", (60, 40))
-        )
-    assert server.requests[0].json.keys() == {"inputs", "parameters"}
-    assert made.text == 'cat [{"xmin":1,"ymin":2,"xmax":30,"ymax":40}]'
 
 
 def test_a_tool_server_of_open_think_img_is_reached(tmp_path: Path) -> None:

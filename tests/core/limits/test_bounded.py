@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -89,26 +88,6 @@ def test_what_takes_too_long_is_ended_and_the_next_is_answered() -> None:
     with pytest.raises(CostlyError, match=r"the pattern '\(a\+\)\+b': it is too costly: one value takes over 0.1 s"):
         find("(a+)+b", "a" * 60)
     assert find("(a+)+b", "aab") == ["aab", "aa"]
-
-
-@pytest.mark.usefixtures("short")
-@pytest.mark.integration
-def test_many_threads_ask_and_each_gets_its_own_answer() -> None:
-    wrong = []
-
-    def ask(number: int) -> None:
-        for each in range(20):
-            text = f"{number}-{each}"
-            if find(r"\d+-\d+", text) != [text]:
-                wrong.append(text)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert len(bounded._idle) <= 4
 
 
 @pytest.mark.usefixtures("short")

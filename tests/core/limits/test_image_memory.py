@@ -48,24 +48,6 @@ def test_more_than_the_limit_is_refused_with_the_numbers(memory: ImageMemory) ->
     assert refused.value.hint == f"make it smaller, or export {SETTING}=11"
 
 
-def test_the_first_who_waits_is_the_first_who_is_served(memory: ImageMemory) -> None:
-    served: list[int] = []
-
-    def hold(size: int) -> None:
-        with memory.hold(size * MIB, "it", of_client()):
-            served.append(size)
-
-    threads = [threading.Thread(target=hold, args=(size,)) for size in (9, 1)]
-    with memory.hold(5 * MIB, "it"):
-        for number, thread in enumerate(threads, 1):
-            thread.start()
-            wait_until(lambda number=number: len(memory._waiting) == number)  # type: ignore[misc]
-        assert served == []
-    for thread in threads:
-        thread.join(60)
-    assert served == [9, 1]
-
-
 def test_whoever_holds_some_never_waits_for_more(memory: ImageMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     with memory.hold(6 * MIB, "it", of_client()):
         with pytest.raises(BusyError), memory.hold(6 * MIB, "it", of_client()):
@@ -109,11 +91,3 @@ def in_thread(work: Callable[[], object]) -> BaseException | None:
     thread.start()
     thread.join(60)
     return raised[0] if raised else None
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true."""
-    end = time.monotonic() + 200
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
