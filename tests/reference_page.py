@@ -1,9 +1,7 @@
 """`docs/reference.md`: commands, settings, exit codes, environment variables and JSON fields, read from the code."""
 
-import importlib
 import inspect
 import json
-import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,9 +14,8 @@ from protocol_page import code, value
 from virc.config import user
 from virc.stages import dpo, rl, sft
 from virc.systems.registry import Judging, Reward
-from virc_cli import commands
 from virc_cli.console import output
-from virc_cli.main import build
+from virc_cli.main import build, every_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
@@ -60,10 +57,7 @@ INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLO
 
 def app() -> Any:
     """The whole command line, as Click sees it."""
-    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    return typer.main.get_command(
-        build({name: importlib.import_module(f"{commands.__name__}.{name}") for name in names})
-    )
+    return typer.main.get_command(build(every_command()))
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

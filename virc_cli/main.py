@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,12 +21,12 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from virc.core import interpreter
+from virc.core import entry_points, interpreter
 from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
 from virc_cli import commands, slips
 from virc_cli.console import completion, output
 from virc_cli.console.interrupts import leave
-from virc_cli.console.options import group
+from virc_cli.console.options import group, not_loaded
 
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
@@ -69,14 +69,36 @@ def _main(args: Sequence[str] | None) -> int:
             return _report(error, words, name, received[-1] if received else None)
 
 
-def build(modules: dict[str, ModuleType]) -> typer.Typer:
-    """The app with these commands; a command's name is its file's name."""
+def every_command() -> dict[str, ModuleType]:
+    """The modules of all commands, those of installed packages, too, by their names in the order of the help."""
+    return {name: _load(name, module) for name, module in _found().items()}
+
+
+def _found() -> dict[str, str]:
+    """The modules of all commands by their names; those of packages have others than ours."""
+    own = {each.name: f"{commands.__name__}.{each.name}" for each in pkgutil.iter_modules(commands.__path__)}
+    of_packages = {name: module for name, module in entry_points.command_modules().items() if "." not in name}
+    return dict(sorted((of_packages | own).items()))
+
+
+def _load(name: str, module: str) -> ModuleType:
+    return importlib.import_module(module) if _is_own(module) else entry_points.import_command(name, module)
+
+
+def _is_own(module: str) -> bool:
+    return module.startswith(f"{commands.__name__}.")
+
+
+def build(modules: Mapping[str, ModuleType | str]) -> typer.Typer:
+    """The app with these commands, by their names; of one that is not loaded, the line for the list of commands."""
     codes = "; ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
     epilog = f"Exit codes: 0 done; {codes}. VIRC_DEBUG=1 shows the traceback of an error."
     app = group("Answer questions about images with models that zoom in.", epilog=epilog)
     app.callback(invoke_without_command=True)(_root)
     for name, module in modules.items():
-        if isinstance(module.command, typer.Typer):
+        if isinstance(module, str):
+            app.command(name, help=module)(not_loaded)
+        elif isinstance(module.command, typer.Typer):
             app.add_typer(module.command, name=name)
         else:
             app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
@@ -84,7 +106,7 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
 
 
 @cache
-def _parser(modules: tuple[tuple[str, ModuleType], ...]) -> Callable[..., Any]:
+def _parser(modules: tuple[tuple[str, ModuleType | str], ...]) -> Callable[..., Any]:
     """The parser for these commands; cached for callers of `main` that run many command lines in one process."""
     return typer.main.get_command(build(dict(modules)))
 
@@ -107,9 +129,15 @@ def _root(
 
 def _run(words: Sequence[str], name: str) -> int:
     """Load the command that is named, or all of them for help and completion, and run the line."""
-    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    needed = [name] if name in names else names
-    modules = {each: importlib.import_module(f"{commands.__name__}.{each}") for each in needed}
+    found = _found()
+    names = list(found)
+    if name in found:
+        modules: dict[str, ModuleType | str] = {name: _load(name, found[name])}
+    else:
+        modules = {
+            each: _load(each, module) if _is_own(module) else entry_points.command_line(module)
+            for each, module in found.items()
+        }
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -178,13 +206,15 @@ def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: st
 def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
     """The names of the command that these words run (`data`, `check`), and its module where it was loaded."""
     path: list[str] = []
-    module: ModuleType | None = None
+    module: ModuleType = commands
+    of_packages = entry_points.command_modules()
     for word in (word for word in words if not word.startswith("-")):
-        inner = sys.modules.get(".".join([commands.__name__, *path, word]))
-        if not hasattr(inner, "command"):
+        name = of_packages.get(".".join([*path, word]), f"{module.__name__}.{word}")
+        inner = sys.modules.get(name)
+        if inner is None or not hasattr(inner, "command"):
             break
         path, module = [*path, word], inner
-    return path, module
+    return path, module if path else None
 
 
 def _as_virc_error(error: Exception | KeyboardInterrupt, received: int | None) -> VircError:

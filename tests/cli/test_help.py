@@ -1,15 +1,12 @@
 """Help that fits a terminal of 80 columns: one short line for each command and option."""
 
-import pkgutil
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import typer
 from support.entry import Run
 
-from virc_cli import commands
-from virc_cli.main import build
+from virc_cli.main import build, every_command
 
 MOST = 60
 OF_TYPER = {"--install-completion", "--show-completion", "--help"}
@@ -26,13 +23,7 @@ def summaries(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def every_summary() -> dict[str, str]:
-    app = build(
-        {
-            found.name: import_module(f"{commands.__name__}.{found.name}")
-            for found in pkgutil.iter_modules(commands.__path__)
-        }
-    )
-    return dict(summaries(typer.main.get_command(app), "virc"))
+    return dict(summaries(typer.main.get_command(build(every_command())), "virc"))
 
 
 def test_the_help_of_each_command_and_option_is_one_short_line() -> None:

@@ -18,7 +18,7 @@ from support.entry import ROOT
 from support.servers import MODEL, Body, image_bytes, serve
 from support.solving import answer
 
-from virc.export.package import NEEDS
+from virc_extras.export.package import NEEDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

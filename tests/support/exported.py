@@ -23,8 +23,6 @@ from virc.data.formats import sft
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Picture, Record
 from virc.data.sample.rollouts import messages_of
-from virc.export.environment import Environment, Settings
-from virc.export.package import refusals
 from virc.models import chat_protocol
 from virc.reasoning.images import open_file
 from virc.reasoning.resize import QWEN2, Grid
@@ -34,6 +32,8 @@ from virc.rewards.scripted import judged
 from virc.solving.one import Attempt, SolveConfig, solve
 from virc.systems import registry as systems
 from virc.systems.registry import System
+from virc_extras.export.environment import Environment, Settings
+from virc_extras.export.package import refusals
 
 Chat = list[dict[str, Any]]
 _OTHERS = ("critic-v", "honeybee", "virgo")

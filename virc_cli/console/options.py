@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from virc.core import entry_points
 from virc.core.errors import UsageError
 from virc_cli.console import completion, output
 
@@ -39,12 +40,39 @@ def default(name: str) -> type[TyperGroup]:
     return Default
 
 
-def folder(package: str, help_text: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
-    """The app of a package of commands: every module in it is a subcommand of the same name."""
-    app = group(help_text, cls=cls)
+def not_loaded() -> None:
+    """In the place of a command that the line does not name."""
+
+
+def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
+    """The app of a package of commands: every module in it is a subcommand of the same name.
+
+    So are the commands of installed packages whose names begin with the group's and a dot. Its help is the first line
+    of the package's docstring where no text is given.
+    """
+    prefix = package.rpartition(".")[2] + "."
+    of_packages = {
+        name.removeprefix(prefix): module
+        for name, module in entry_points.command_modules().items()
+        if name.startswith(prefix)
+    }
+
+    class Folder(cls or TyperGroup):  # type: ignore[misc]
+        def resolve_command(self, context: Any, args: list[str]) -> Any:
+            """Load the command of a package that the line names."""
+            if args and (module := of_packages.pop(args[0], None)):
+                alone = group("")
+                alone.command(args[0])(entry_points.import_command(prefix + args[0], module).command)
+                self.commands[args[0]] = typer.main.get_command(alone)
+            return super().resolve_command(context, args)
+
+    app = group(help_text or (sys.modules[package].__doc__ or "").partition("\n")[0], cls=Folder)
     for found in pkgutil.iter_modules(sys.modules[package].__path__):
+        of_packages.pop(found.name, None)  # nobody's takes the place of one of ours
         module = importlib.import_module(f"{package}.{found.name}")
         app.command(found.name, epilog=getattr(module, "EPILOG", None))(module.command)
+    for name, listed in of_packages.items():
+        app.command(name, help=entry_points.command_line(listed))(not_loaded)
     return app
 
 

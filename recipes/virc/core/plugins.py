@@ -19,13 +19,13 @@ from types import ModuleType
 from typing import Literal
 
 from virc.core import guarded
+from virc.core.entry_points import Group, entries
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
 from virc.core.text import clause
 
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
-Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
 _NO_TOTALS = ("pipeline", "rows")
@@ -139,26 +139,8 @@ def system_packages() -> Mapping[Path, str]:
     return found
 
 
-def _entries(group: Group) -> Mapping[str, tuple[str, str]]:
-    """The entry points of a group by their names: the module, and the package that names it.
-
-    They are read without importlib.metadata, which takes ten times as long to import.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    for file in (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt")):
-        text = file.read_bytes()
-        if f"[{group}]".encode() not in text:
-            continue
-        package = file.parent.name.partition("-")[0].replace("_", "-")
-        for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
-            name, is_one, value = line.partition("=")
-            if is_one:  # the first on the path counts, as for modules
-                found.setdefault(name.strip(), (value.partition(":")[0].strip(), package))
-    return found
-
-
 def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
-    for name, (named, package) in _entries(group).items():
+    for name, (named, package) in entries(group).items():
         try:
             spec = importlib.util.find_spec(named)
             reason = "there is no such module"

@@ -15,7 +15,7 @@ from PIL import Image
 from tensordict import NonTensorStack, TensorDict  # type: ignore[import-not-found]
 from verl.workers.utils.padding import response_from_nested  # type: ignore[import-not-found]
 
-from virc.export.check import TOLERANCE, check_trainer
+from virc.engines.verl.trainer_pixels import TOLERANCE, check_trainer
 from virc.reasoning.trace import Trace
 
 _ROUNDED = 0.2  # nats a token that a sampler in bfloat16 may differ by from an actor in float32

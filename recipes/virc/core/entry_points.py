@@ -1,0 +1,85 @@
+"""What installed packages add to virc: their entry points, and the commands among them.
+
+The groups are those of `Group`. An entry of `virc.commands` is a module with a Typer `command`, a function or a group;
+the name `data.NAME` makes it a command of the group `data`. A command is imported where the command line names it, and
+not before.
+"""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from virc.core.errors import ConfigError
+
+Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators", "virc.commands"]
+
+
+def entries(group: Group) -> Mapping[str, tuple[str, str]]:
+    """The entry points of a group by their names: the module, and the package that names it.
+
+    They are read without importlib.metadata, which takes ten times as long to import.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for file in (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt")):
+        text = file.read_bytes()
+        if f"[{group}]".encode() not in text:
+            continue
+        package = file.parent.name.partition("-")[0].replace("_", "-")
+        for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
+            name, is_one, value = line.partition("=")
+            if is_one:  # the first on the path counts, as for modules
+                found.setdefault(name.strip(), (value.partition(":")[0].strip(), package))
+    return found
+
+
+@cache
+def command_modules() -> Mapping[str, str]:
+    """The modules of commands in installed packages that are there, by the commands' names; none is imported."""
+    return {name: module for name, (module, _) in entries("virc.commands").items() if _source(module)}
+
+
+def command_line(module: str) -> str:
+    """What the list of commands says of one: the first line of the docstring of its `command`, else of its module."""
+    tree = ast.parse((_source(module) or Path()).read_bytes())
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
+    return (ast.get_docstring(next(functions, tree)) or "").partition("\n")[0]
+
+
+def import_command(name: str, module: str) -> ModuleType:
+    """The module of a command of an installed package.
+
+    Raises:
+        ConfigError: it raises, or has no command.
+    """
+    from virc.core import guarded
+    from virc.core.text import clause
+
+    try:
+        found = importlib.import_module(module)
+        found.command  # noqa: B018
+    except (Exception, SystemExit) as raised:  # others' code may fail in any way
+        error = guarded.as_error(raised)
+        package = entries("virc.commands")[name][1]
+        sentence = f"the command {name} of the installed package {package} cannot be loaded: "
+        reason = f"{type(error).__name__}: {clause(error)}"
+        raise ConfigError(sentence + reason, f"update the package, or pip uninstall {package}") from error
+    return found
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing the packages around it; None where there is none."""
+    top, *inner = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not inner:
+        return Path(spec.origin) if spec and spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        place = Path(folder, *inner)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None

@@ -1,0 +1,80 @@
+"""Commands that installed packages add: `virc --help` lists them unimported, and they end as ours do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docs.code_blocks import blocks
+from support.entry import ROOT
+
+POINTS = """[virc.commands]
+looks = my_package.looks
+data.looks = my_package.looks
+solve = my_package.looks
+gone = my_package.gone
+broken = my_package.broken
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder like site-packages with the package that docs/rewards-and-tools.md shows; importing it is noted."""
+    package, info = tmp_path / "my_package", tmp_path / "my_package-1.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text("open('imported', 'w').close()\n")
+    shown = next(each.text for each in blocks("docs/rewards-and-tools.md") if "def command(trace:" in each.text)
+    (package / "looks.py").write_text(shown)
+    (package / "broken.py").write_text('"""Never works."""\n1 / 0\n')
+    (info / "entry_points.txt").write_text(POINTS)
+    (tmp_path / "trace.json").write_text('[{"name": "crop"}, {"name": "crop"}]')
+    return tmp_path
+
+
+def virc(site: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (site, ROOT, ROOT / "recipes"))), **env}
+    return subprocess.run([sys.executable, "-m", "virc_cli", *words], env=env, cwd=site, capture_output=True, text=True)
+
+
+@pytest.mark.integration
+def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path) -> None:
+    listed = virc(site, "--help").stdout.splitlines()
+    assert "  looks     Count the crops of a trace." in listed
+    assert "  broken    Never works." in listed
+    assert not any(line.startswith("  gone ") for line in listed)
+    completed = virc(site, _VIRC_COMPLETE="complete_bash", COMP_WORDS="virc loo", COMP_CWORD="1")
+    assert completed.stdout.split() == ["looks"]
+    assert not (site / "imported").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("words", "code", "out", "err"),
+    [
+        (["looks", "trace.json"], 0, "2 crops\n", ""),
+        (["looks", "trace.json", "--json"], 0, '{"schema": "looks/1", "crops": 2, "error": null}\n', ""),
+        (["data", "looks", "trace.json"], 0, "2 crops\n", ""),
+        (["data", "looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc data looks --help\n"),
+        (["looks", "no.json"], 5, "", "error: no.json is not there\nhint: virc solve --trace FILE writes one\n"),
+        (["looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc looks --help\n"),
+        (["look"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),
+        (["gone"], 2, "", "error: no such command 'gone'\nhint: virc --help\n"),
+        (
+            ["broken"],
+            3,
+            "",
+            "error: the command broken of the installed package my-package cannot be loaded: ZeroDivisionError: "
+            "division by zero\nhint: update the package, or pip uninstall my-package\n",
+        ),
+    ],
+)
+def test_a_command_of_a_package_ends_as_ours_do(site: Path, words: list[str], code: int, out: str, err: str) -> None:
+    done = virc(site, *words)
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+
+
+@pytest.mark.integration
+def test_no_package_takes_the_place_of_our_command(site: Path) -> None:
+    assert "Answer a question about a picture." in virc(site, "solve", "--help").stdout

@@ -1,0 +1,183 @@
+"""What a package runs is what `virc solve` asks and `virc rewards try` rewards, for recorded rollouts of systems."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from rewards.prompts import answer, crop, tool
+from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
+
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.data.rows.record import Picture, Record
+from virc.engines.verl.trainer_pixels import check_trainer
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Reply
+from virc.rewards.means import Means
+from virc.solving.one import SolveConfig
+from virc.systems import registry as systems
+from virc_extras.export.environment import Environment, Settings
+
+LOOK = tool(crop(0, 0, 56, 56))
+OUTSIDE = tool(crop(-9, 0, 56, 56))
+RIGHT, WRONG = answer("5"), answer("6")
+REFERRING = ("tiny", "virc")
+"""Systems whose rewards look at the row's own solution, which a problem has not."""
+
+
+@pytest.fixture
+def rollout(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    with teacher(request.param, monkeypatch):
+        yield recorded(request.param, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Record:
+    Image.effect_noise((280, 196), 60).convert("RGB").save(tmp_path / "noise.png")
+    return Record((), (Picture("noise.png", tmp_path),), question="How long is AB?", answer="5")
+
+
+def tiny(*assignments: str, tolerate: frozenset[str] = frozenset()) -> Environment:
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    settings = Settings("tiny", "", "rl", ("multi-turn",), assignments)
+    return Environment(systems.get("tiny"), protocol, settings, tolerate=tolerate)
+
+
+@pytest.mark.parametrize("rollout", each_system(), indirect=True)
+def test_conversations_are_those_of_solve_byte_for_byte(rollout: Recorded) -> None:
+    chats, attempt = solved(rollout)
+    conversation = rollout.environment().begin(rollout.problem)
+    for chat, reply in zip(chats, rollout.replies, strict=True):
+        assert conversation.messages == chat
+        conversation.feed(Reply(reply))
+    assert conversation.over
+    assert conversation.answer == attempt.trace.answer
+    assert [each.png for each in conversation.images] == [each.png for each in attempt.images]
+
+
+@pytest.mark.parametrize("rollout", each_system(*REFERRING, rewarded=True), indirect=True)
+def test_each_term_is_that_of_rewards_try(rollout: Recorded, tmp_path: Path) -> None:
+    expected: Any
+    own: Any
+    try:
+        found = tried(rollout, solved(rollout)[1], tmp_path, rollout.environment()).scored
+        expected = (found.terms, found.total, found.unscored)
+    except VircError as error:  # of columns that the recorded problem does not have
+        expected = error.message.removeprefix("row 1: ")
+    try:
+        environment = rollout.environment()
+        replies = environment.begin(rollout.problem, rollout.replies).replies
+        rewarded = environment.score_now(rollout.problem, replies)
+        unscored = {name: why for unit in rewarded.units for name, why in unit.unscored.items()}
+        own = (rewarded.terms, rewarded.total, unscored)
+    except VircError as error:
+        own = error.message
+    assert own == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPORTED)
+def test_a_hundred_rollouts_are_those_of_solve_and_rewards_try(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rollouts without an answer the conversations: `virc solve` makes no row of those."""
+    with teacher(name, monkeypatch):
+        found = rollouts_of(name, tmp_path, monkeypatch, 100)
+        assert len(found) == 100
+        environment = found[0].environment()
+        rewarded = name not in REFERRING and environment.reward and environment.reward.total
+        config = SolveConfig(tries=1, temperature=1, tolerate=frozenset(), max_turns=environment.max_turns)
+        for at, rollout in enumerate(found):
+            chats, attempt = solved(rollout, config)
+            conversation, asked = environment.begin(rollout.problem), []
+            for reply in chain(rollout.replies, repeat(NOTHING)):
+                if conversation.over:
+                    break
+                asked.append(conversation.messages)
+                conversation.feed(Reply(reply))
+            assert (at, asked, conversation.answer) == (at, chats, attempt.trace.answer)
+            assert [each.png for each in conversation.images] == [each.png for each in attempt.images]
+            if attempt.trace.answer is None or not rewarded:
+                continue
+            own = terms(environment.score_now, rollout.problem, conversation.replies)
+            expected = terms(tried, rollout, attempt, tmp_path, environment)
+            if not any(each in expected for each in NO_ROW):
+                assert (at, own) == (at, expected)
+
+
+NO_ROW = ("a model would learn it as a word", "has a reply with an image mark")
+"""Why no row is made of replies with special tokens."""
+
+
+def terms(score: Callable[..., Any], *given: Any) -> Any:
+    """The terms and the total, or why there are none: columns that the problem does not have."""
+    try:
+        found = score(*given)
+    except VircError as error:
+        return error.message.removeprefix("row 1: ")
+    scored = getattr(found, "scored", found)
+    return scored.terms, scored.total
+
+
+@pytest.mark.parametrize(
+    ("replies", "ended", "units"),
+    [
+        ([LOOK, RIGHT], "answer", 2),
+        ([LOOK, RIGHT, LOOK], "answer", 2),
+        ([LOOK, "no tags", RIGHT], "format", 2),
+        ([OUTSIDE, RIGHT], "format", 1),
+        ([LOOK] * 20, "length", 8),
+    ],
+)
+def test_a_rollout_ends_as_in_rl(replies: list[str], ended: str, units: int, problem: Record) -> None:
+    environment = tiny()
+    conversation = environment.begin(problem, replies)
+    found = environment.score_now(problem, replies)
+    assert (found.ended, found.last.turns) == (ended, units)
+    assert conversation.over
+    assert len(conversation.replies) == units
+    assert environment.score_now(problem, conversation.replies).total == found.total
+
+
+def test_a_rollout_without_replies_and_rows_without_problems_are_refused(problem: Record, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the rollout holds no reply"):
+        tiny().score_now(problem, ())
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(DataError, match=r"none\.json holds no problem"):
+        tiny().problems(tmp_path / "none.json")
+
+
+def test_rewards_of_a_group_are_compared_by_its_rule(problem: Record) -> None:
+    environment = tiny("reward.group={distinct: 1}")
+    found = [environment.score_now(problem, [each]) for each in (RIGHT, RIGHT, WRONG)]
+    assert environment.compared(found) == [0.5, 0.5, 1.0]
+
+
+def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
+    problem: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second picture is of a file of 84 x 56 px."""
+    (tmp_path / "wide.py").write_text(
+        "TERMS = ('wide',)\ndef wide(sample, means):\n"
+        "    return sum(size[0] for size in sample.prompt.files) + 1000 * sample.prompt.original[1]\n"
+        "def total(t): return t.wide\ndef whole(units, t): return units[-1]\n"
+    )
+    Image.new("RGB", (84, 56)).save(tmp_path / "small.png")
+    two = msgspec.structs.replace(problem, images=(*problem.images, Picture("small.png", tmp_path)))
+    monkeypatch.setattr(
+        "virc_extras.export.environment.means_here", lambda reward, report: report.warn("the judge waits") or Means()
+    )
+    assert tiny(f"reward.total={tmp_path / 'wide.py'}").score_now(two, [RIGHT]).total == 280 + 84 + 196_000
+    assert capsys.readouterr().err == "virc: the judge waits\n"
+
+
+def test_a_picture_that_changes_how_many_tokens_there_are_is_seen() -> None:
+    counts, picture = iter((2, 2, 1, 2, 2, 1)), Image.new("RGB", (2, 2))
+    check_trainer(lambda _: [0.0] * next(counts), [picture])
+    with pytest.raises(ConfigError, match="the trainer has 2 log-probabilities for 1 tokens of replies"):
+        check_trainer(lambda _: [0.0] * next(counts), [picture], [0.0])

@@ -1,0 +1,216 @@
+"""Trainers that do not see what a rollout saw are caught, with the embedded model on a CPU."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+import pytest
+from PIL import Image
+from rewards.prompts import answer, crop, tool
+
+from virc.backends.chatml import Rendered, render
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import ConfigError
+from virc.engines.verl.trainer_pixels import TOLERANCE, Images, check_trainer
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.images import show
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Message, Reply, Session
+from virc.tools.registry import known
+
+SIZE = (252, 196)
+HALF = 0.2
+"""Nats a token that half precision may make."""
+
+
+class Seen(msgspec.Struct):
+    """A rollout as the model read it: the ids, the places of the replies in them, and the pictures."""
+
+    messages: Sequence[Message]
+    images: list[Image.Image]
+    rendered: Rendered
+
+
+@pytest.fixture(scope="module")
+def backend() -> LocalBackend:
+    return load(EMBEDDED_FOLDER, device="cpu")
+
+
+def rollout(backend: LocalBackend, seed: int) -> Seen:
+    """A rollout of the embedded model on a picture of noise, with a crop that is enlarged to the picture's size."""
+    import numpy as np
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (SIZE[1] // 14, SIZE[0] // 14, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels, "RGB").resize(SIZE, Image.Resampling.NEAREST)
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    session = Session(protocol, f"What is number {seed}?", [picture], backend.grid, tools=known())
+    session.feed(Reply(tool(crop(0, 0, 140, 112))))
+    session.feed(Reply(answer(str(seed))))
+    images = [shown.pixels.resize(SIZE) for shown in session.images]
+    return Seen(session.trace().messages, images, read(backend, session.trace().messages, images))
+
+
+def read(backend: LocalBackend, messages: Sequence[Message], images: Images) -> Rendered:
+    counts = [backend.cached.image_tokens(show(image, backend.grid)) for image in images]
+    return render(messages, counts, backend._tokenizer)
+
+
+def logprobs(backend: LocalBackend, rendered: Rendered, images: Images, blind: bool = False) -> list[float]:
+    """Log-probabilities of the ids of the replies; `blind`: of a model that gets the marks of pictures alone."""
+    import torch
+
+    ids = torch.tensor([rendered.ids])
+    kinds = (ids == backend.cached.network.config.image_token_id).int()
+    given = {} if blind else backend.cached.processor(images=list(images), do_resize=False, return_tensors="pt")
+    with torch.inference_mode():
+        read = {} if blind else {"mm_token_type_ids": kinds}
+        logits = backend.cached.network(input_ids=ids, **read, **given).logits[0]
+    chances = logits.log_softmax(-1)
+    places = [at for span in rendered.spans if span.role == "assistant" for at in range(span.start, span.stop)]
+    return [float(chances[at - 1, rendered.ids[at]]) for at in places]
+
+
+Trainer = Callable[[LocalBackend, Seen, Images], list[float]]
+
+
+def honest(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    return logprobs(backend, seen.rendered, images)
+
+
+def without_pixels(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """As prime-rl before 2786, agent-lightning before 560 and verl in 2643: marks reach the model, pixels do not."""
+    return logprobs(backend, seen.rendered, images, blind=True)
+
+
+def without_crops(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """As TRL in issue 5663: what tools make is dropped, and the first picture stands for them."""
+    return logprobs(backend, seen.rendered, [images[0]] * len(images))
+
+
+def with_blank_crops(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """As slime in issue 1847, where pictures of later turns are blank to who draws the replies."""
+    blank = [Image.new("RGB", image.size, "white") for image in images[1:]]
+    return logprobs(backend, seen.rendered, [images[0], *blank])
+
+
+def in_another_order(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """The pictures of a rollout arrive as they were gathered, the newest first."""
+    return logprobs(backend, seen.rendered, images[::-1])
+
+
+def of_another_rollout(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """The pictures of the next rollout of the batch, of which those of this one are counted off."""
+    return logprobs(backend, seen.rendered, [image.rotate(180) for image in images])
+
+
+def at_the_front(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """All pictures stand in the first turn, whichever turn showed them."""
+    first = True
+    moved = []
+    for message in seen.messages:
+        here = tuple(range(len(images))) if message.images and first else ()
+        first = first and not message.images
+        moved.append(msgspec.structs.replace(message, images=here, at=()))
+    return logprobs(backend, read(backend, moved, images), images)
+
+
+def in_other_sizes(size: tuple[int, int], backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """The trainer resizes pictures by limits of its own."""
+    resized = [image.resize(size) for image in images]
+    return logprobs(backend, read(backend, seen.messages, resized), resized)
+
+
+def twice_resized(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """The trainer resizes pictures on their way, and back to their size."""
+    return honest(backend, seen, [image.resize((168, 140)).resize(image.size) for image in images])
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("trainer", "says"),
+    [
+        (without_pixels, "does not see picture 1 of 2"),
+        (without_crops, "does not see picture 2 of 2"),
+        (in_another_order, "does not see what the rollout saw"),
+        (of_another_rollout, "does not see what the rollout saw"),
+        (at_the_front, "does not see what the rollout saw"),
+        (partial(in_other_sizes, (168, 140)), "does not see what the rollout saw"),
+        (partial(in_other_sizes, (196, 252)), "does not see what the rollout saw"),
+        (twice_resized, "does not see what the rollout saw"),
+    ],
+)
+def test_a_trainer_that_sees_other_pictures_is_caught(trainer: Trainer, says: str, backend: LocalBackend) -> None:
+    seen = rollout(backend, 0)
+    reference = honest(backend, seen, seen.images)
+    with pytest.raises(ConfigError, match=says):
+        check_trainer(partial(trainer, backend, seen), seen.images, reference)
+
+
+@pytest.fixture(scope="module")
+def sampler() -> LocalBackend:
+    """The same model in half precision, as engines draw."""
+    half = load(EMBEDDED_FOLDER, device="cpu")
+    half.cached.network.bfloat16()
+    return half
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("trainer", [without_pixels, without_crops, at_the_front, partial(in_other_sizes, (196, 252))])
+def test_half_precision_of_the_sampler_hides_no_lost_picture(
+    trainer: Trainer, backend: LocalBackend, sampler: LocalBackend
+) -> None:
+    seen = rollout(backend, 0)
+    reference = honest(sampler, seen, seen.images)
+    with pytest.raises(ConfigError):
+        check_trainer(partial(trainer, backend, seen), seen.images, reference, HALF)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("drawn", "half"),
+    [(without_pixels, True), (without_pixels, False), (with_blank_crops, False), (without_crops, False)],
+)
+def test_a_sampler_that_saw_less_than_the_trainer_is_caught(
+    drawn: Trainer, half: bool, backend: LocalBackend, sampler: LocalBackend
+) -> None:
+    """As verl in issue 2643 and slime in 1847: the trainer sees what the rollout did not."""
+    seen = rollout(backend, 0)
+    reference = drawn(sampler if half else backend, seen, seen.images)
+    with pytest.raises(ConfigError, match="does not see what the rollout saw"):
+        check_trainer(partial(honest, backend, seen), seen.images, reference, HALF if half else TOLERANCE)
+
+
+@pytest.mark.integration
+def test_an_honest_trainer_is_never_stopped(backend: LocalBackend, sampler: LocalBackend) -> None:
+    for seed in range(30):
+        seen = rollout(backend, seed)
+        for drawn_by, tolerance in ((backend, TOLERANCE), (sampler, HALF)):
+            reference = honest(drawn_by, seen, seen.images)
+            check_trainer(partial(honest, backend, seen), seen.images, reference, tolerance)
+
+
+def level(image: Image.Image) -> float:
+    return float(image.convert("L").getpixel((0, 0))) / 255  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("seen", "lost"), [(0, 2), (1, 1)])
+def test_pictures_are_swapped_one_at_a_time(seen: int, lost: int) -> None:
+    images = [Image.new("RGB", (4, 4), (shade,) * 3) for shade in (127, 128)]
+    with pytest.raises(ConfigError, match=f"does not see picture {lost} of 2"):
+        check_trainer(lambda shown: [level(shown[seen])], images)
+    check_trainer(lambda shown: [int(3 * level(each)) for each in shown], images)
+
+
+def test_noise_of_the_trainer_is_no_sight() -> None:
+    noise = iter([0.0, 0.001, 0.0015])
+    with pytest.raises(ConfigError, match="does not see picture 1 of 1"):
+        check_trainer(lambda _: [next(noise)], [Image.new("RGB", (4, 4))])
+
+
+@pytest.mark.parametrize("reference", [[0.5], [0.0, 0.0], [float("nan")]])
+def test_a_reference_that_differs_is_an_error(reference: list[float]) -> None:
+    image = Image.new("RGB", (4, 4))
+    with pytest.raises(ConfigError):
+        check_trainer(lambda shown: [level(shown[0])], [image], reference)
+    check_trainer(lambda shown: [level(shown[0])], [image], [0.0005])
