@@ -13,13 +13,14 @@ import msgspec
 
 from virc.config import validation, yaml
 from virc.core import discovery, plugins
+from virc.core.entry_points import Group
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean
 from virc.solving.pipelines.speaking import Role
 
 _PACKAGE = "virc.data.make.operators"
-_GROUP: plugins.Group = "virc.operators"
+_GROUP: Group = "virc.operators"
 _HINT = "virc data make ls"
 _ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
