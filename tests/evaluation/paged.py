@@ -9,10 +9,10 @@ import msgspec
 from PIL import Image, ImageDraw
 from reported import summary_of
 
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, EvalFolder
 from virc.evaluation.looks import AS_IT_IS, ArmName
 from virc.evaluation.pages import problem_page
-from virc.evaluation.summary import Answered, Result
 from virc.reasoning.trace import ImageRecord, Message, Rejected, Replies
 from virc.solving.rows import as_row
 

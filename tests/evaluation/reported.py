@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from virc.evaluation.summary import Answered, Categories, Result, Summary, summarise
+from virc.evaluation.answered import Answered, Categories, Result
+from virc.evaluation.summary import Summary, summarise
 
 RIGHT = Answered("4", True, "rule", turns=3, calls=2, seconds=1.5, tokens=120, prompt_tokens=900, replies=3)
 WRONG = Answered("5", False, "judge", turns=1, seconds=0.5, tokens=40, trace="traces/m/1")

@@ -7,7 +7,8 @@ from reported import RIGHT, WRONG, outcomes, result, summary_of
 from virc.evaluation.boxes import BoxScores
 from virc.evaluation.environment_rewards import RewardGap, RewardMean
 from virc.evaluation.pages.figures import UNREAD
-from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
+from virc.evaluation.seeds import Seeds
+from virc.evaluation.summary import Contamination, Reported, SharedPicture, Summary, score, share
 from virc_cli.commands.eval.figures import lines
 
 UNEVEN = outcomes(*["rw"] * 10, "wr", "rr")

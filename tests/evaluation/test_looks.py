@@ -15,9 +15,9 @@ from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
 from virc.evaluation import results
+from virc.evaluation.answered import Answered
 from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.results import Head
-from virc.evaluation.summary import Answered
 from virc.reasoning.images import open_image
 
 SMALL = [(0, (0.1, 0.1, 0.4, 0.4))]

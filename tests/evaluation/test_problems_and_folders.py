@@ -14,13 +14,14 @@ from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
 from virc.core.events import Event, Reporter
 from virc.evaluation import api
 from virc.evaluation.against import Published, compared, published_for
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import EvalFolder, answered_before, answers_in, check_crop_ablation
 from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.environments import OfEnvironment
 from virc.evaluation.problems import EvalProblem, find_problems, problems_of, rows_of
 from virc.evaluation.request import EvalRequest
-from virc.evaluation.summary import Answered, Result, summarise
+from virc.evaluation.summary import summarise
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.solving.rows import Row
 from virc.systems.registry import Figures

@@ -17,9 +17,10 @@ from PIL import Image
 from reported import NONE, RIGHT, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.environment_rewards import EnvironmentReward
 from virc.evaluation.pages.report import render
-from virc.evaluation.summary import Answered, Reported, Result, Summary
+from virc.evaluation.summary import Reported, Summary
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.solving.rows import file_name

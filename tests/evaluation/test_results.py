@@ -20,9 +20,10 @@ from support.solving import CROP, answer, picture
 
 from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.checking import verifying
 from virc.evaluation.contamination import compare, files
-from virc.evaluation.summary import Answered, ModelSummary, Result
+from virc.evaluation.summary import ModelSummary
 from virc.scoring import answers as scoring
 from virc.scoring.score import Key, Verdict
 from virc.solving.rows import Row, as_row

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import EvalFolder, answers_in
 from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, reward_gaps, reward_means
-from virc.evaluation.summary import Answered, Result, summarise
+from virc.evaluation.summary import summarise
 
 
 def result(id: str, right: dict[str, bool | None], **categories: tuple[str, ...]) -> Result:

@@ -17,10 +17,11 @@ from support.servers import Exchange, Server, error, serve
 from support.solving import answer, picture
 
 from virc.evaluation import request
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.problems import problem_of
 from virc.evaluation.statistics import mcnemar
-from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
+from virc.evaluation.summary import Reported, Summary, score, summarise
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
 from virc.scoring.judge import Judge
 from virc.solving import batch as outage

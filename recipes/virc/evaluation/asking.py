@@ -22,7 +22,7 @@ from virc.evaluation.looks import Arm
 from virc.evaluation.pages.traces import keep_crops
 from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
 from virc.evaluation.request import EvalRequest
-from virc.evaluation.summary import with_seed
+from virc.evaluation.seeds import with_seed
 from virc.evaluation.verdicts import is_right
 from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol

@@ -13,7 +13,8 @@ from virc.data.formats import batch
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.fingerprint import are_copies, fingerprint, words
 from virc.data.rows.record import Picture, Record, inputs_of
-from virc.evaluation.summary import Contamination, Result, SharedPicture, score
+from virc.evaluation.answered import Result
+from virc.evaluation.summary import Contamination, SharedPicture, score
 from virc.reasoning.opening.pictures import opened_all
 from virc.runs import run as runs
 from virc.solving.rows import Row

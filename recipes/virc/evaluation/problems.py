@@ -12,8 +12,8 @@ import msgspec
 from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
 from virc.core.result_log import Id
+from virc.evaluation.answered import Categories
 from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_of, rule_of
-from virc.evaluation.summary import Categories
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
 from virc.scoring.boxes import Box, meant_as_boxes, reference_boxes

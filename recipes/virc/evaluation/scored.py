@@ -5,6 +5,7 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from virc.core.extras import install
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
 from virc.evaluation.asking import Work
 from virc.evaluation.boxes import overlap
@@ -14,7 +15,6 @@ from virc.evaluation.pages.traces import trace_of
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import judge_of
 from virc.evaluation.reward_files import kept_rewards
-from virc.evaluation.summary import Answered, Result
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule, with_judge
 from virc.scoring.accepted import measured
 from virc.scoring.rules import same

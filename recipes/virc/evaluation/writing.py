@@ -16,6 +16,7 @@ from virc.evaluation import contamination, signing
 from virc.evaluation import looks as looking
 from virc.evaluation import results as result_files
 from virc.evaluation.against import assumed_of, assumed_of_pipeline, compared, published_for
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
 from virc.evaluation.looks import Looks
@@ -24,7 +25,8 @@ from virc.evaluation.pages.report import render
 from virc.evaluation.pages.traces import mark_traces
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.scored import Scored
-from virc.evaluation.summary import SCHEMA, Answered, Reported, Result, Summary, summarise, without_seed
+from virc.evaluation.seeds import without_seed
+from virc.evaluation.summary import SCHEMA, Reported, Summary, summarise
 from virc.evaluation.verdicts import can_do_algebra
 from virc.reasoning.protocol import Protocol, as_fields
 from virc.solving.ablation import without_tools

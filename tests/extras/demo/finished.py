@@ -9,7 +9,8 @@ import msgspec
 from support.made import add, make, metric
 
 from virc.envs import pins as envs
-from virc.evaluation.summary import SCHEMA, Answered, Result, summarise
+from virc.evaluation.answered import Answered, Result
+from virc.evaluation.summary import SCHEMA, summarise
 from virc.runs import run as runs
 from virc_extras.demo import plan as demo
 from virc_extras.demo.plan import ENVIRONMENTS, STAGES, Demo, Took

@@ -15,7 +15,8 @@ from virc.evaluation.checking.verifying import summary_of, verify_file
 from virc.evaluation.pages import figures
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.results import ResultFile, read
-from virc.evaluation.summary import ModelSummary, Summary, with_seed
+from virc.evaluation.seeds import with_seed
+from virc.evaluation.summary import ModelSummary, Summary
 
 Form = Literal["markdown", "latex", "html"]
 _MODELS = ("Model", "Right (%)", "95 % interval", "Problems", "SD over seeds")

@@ -15,11 +15,12 @@ from urllib.parse import quote
 from virc.core.errors import DataError, NetworkError
 from virc.core.files import write_whole
 from virc.core.web import html
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed
 from virc.evaluation.looks import AS_IT_IS, ArmName
 from virc.evaluation.pages import figures
 from virc.evaluation.pages.traces import read_trace, trace_of
-from virc.evaluation.summary import Answered, Result, Summary
+from virc.evaluation.summary import Summary
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size, open_image
 from virc.scoring.boxes import Box

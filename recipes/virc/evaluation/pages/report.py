@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from virc.core.web import html
+from virc.evaluation.answered import Result
 from virc.evaluation.pages import figures
-from virc.evaluation.summary import Result, Summary
+from virc.evaluation.summary import Summary
 from virc.scoring.score import Decider
 from virc.solving.ablation import CropAblation
 

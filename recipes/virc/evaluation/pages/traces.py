@@ -9,8 +9,8 @@ import msgspec
 from virc.core.errors import VircError
 from virc.core.files import contents, write_whole
 from virc.core.text import clause
+from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine, EvalFolder
-from virc.evaluation.summary import Result
 from virc.reasoning.trace import ImageRecord, Message, Rejected
 from virc.solving.rows import file_name
 from virc.solving.traces.page import with_verdict
