@@ -8,6 +8,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from support.crux import DYNAMIC, FIXED, RL, Crux, build, copy
 
+from virc.data.formats.registry import get, only_source
+from virc.data.protocol.extract import study
+from virc.data.rows.record import Record
+from virc.models.chat_protocol import written
 from virc_cli.main import main
 
 pytestmark = pytest.mark.integration
@@ -33,6 +37,11 @@ def rows_of(file: Path) -> Rows:
     loaded = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else json.loads(file.read_text("utf-8"))
     assert isinstance(loaded, list)
     return loaded
+
+
+def records_of(file: Path) -> list[Record]:
+    source = only_source(file)
+    return [row.known() for row in get(source.format).read(source)]
 
 
 def images_under(folder: Path) -> dict[str, bytes]:
@@ -137,8 +146,8 @@ def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, format: s
 
 def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(set_: Crux, tmp_path: Path) -> None:
     pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
-    virc("data", "protocol", set_.dynamic, "--to", pixel)
-    virc("data", "protocol", set_.fixed, "--to", permille)
+    for rows, file in ((set_.dynamic, pixel), (set_.fixed, permille)):
+        file.write_bytes(written(study(enumerate(records_of(rows), 1)).protocol))
     fixed: list[str | Path] = ["--coordinates", "permille", "--images", "square_1000", "--protocol", permille]
     dynamic: list[str | Path] = ["--coordinates", "pixel", "--images", "smart", "--protocol", pixel]
     virc("data", "convert", set_.dynamic, "--format", "sft", "--to", tmp_path / "fixed", *fixed)
@@ -189,8 +198,7 @@ def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:
     virc("data", "check", drawn)
     virc("data", "convert", drawn / "rl.parquet", "--format", "sft", "--to", tmp_path / "sft")
     assert rows_of(tmp_path / "sft/rl.json") == rows_of(drawn / "trajectories.json")
-    virc("data", "protocol", drawn / "trajectories.json", "--to", tmp_path / "found.json")
-    files = (tmp_path / "found.json", drawn / "virc_protocol.json")
-    found, own = (json.loads(file.read_text("utf-8")) for file in files)
+    found = json.loads(written(study(enumerate(records_of(drawn / "trajectories.json"), 1)).protocol))
+    own = json.loads((drawn / "virc_protocol.json").read_text("utf-8"))
     shown = ("system", "first", "image_line", "after_image", "coordinates", "images")
     assert {key: found[key] for key in shown} == {key: own[key] for key in shown}

@@ -7,11 +7,9 @@ import pytest
 from hub_server import Hub, hub
 from support import crux
 
-from virc.data.formats.registry import only_source
-from virc.data.protocol.extract import study_file
 from virc.download.protocol_source import MOST_BYTES, fetch_chat_protocol
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.systems import registry as systems
 
 DATASET = "datasets/LeonMiao/CRUX"
@@ -51,14 +49,22 @@ def served(server: Hub, published: dict[str, Path], rows: bytes, name: str = ROW
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("short", "scale"), [("ViRC-7B", "dynamic"), ("ViRC-Qwen2VL-2B", "fixed")])
-def test_the_chat_protocol_is_that_of_the_whole_file_in_both_kinds_of_coordinates(
+def test_the_chat_protocol_is_that_of_the_rows_in_both_kinds_of_coordinates(
     short: str, scale: str, server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
     found, said = fetched(short, tmp_path / short)
     assert (found, said) == (tmp_path / short / FILE_NAME, [])
-    whole = study_file(only_source(published[ROWS.format(scale)])).protocol
-    assert read_protocol(tmp_path / short / FILE_NAME) == whole
-    assert whole.coordinates == ("pixel" if scale == "dynamic" else "permille")
+    fixed, line = scale == "fixed", "Image {index}: {width} x {height}."
+    assert read_protocol(tmp_path / short / FILE_NAME) == Protocol(
+        system=crux._system(fixed),
+        first=f"{{images}}\nQuestion: {{question}}\n\n{crux._INSTRUCTION}",
+        image_line=line,
+        after_image=f"{line} {crux._NEXT}",
+        after_scale=f"{line} Remember: {{question}} {crux._NEXT}",
+        tools=("crop_image", "scale_image", "display_image"),
+        coordinates="permille" if fixed else "pixel",
+        images="square_1000" if fixed else "smart",
+    )
 
 
 GOOD = '{"messages": [{"role": "user", "content": "x"}]}'

@@ -27,7 +27,7 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import Message as RecordMessage
-from virc.data.rows.record import Record, images_of, input_sizes, message_of
+from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
 from virc.data.rows.results import split_results
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
@@ -128,15 +128,16 @@ def row_count(source: Source) -> int | None:
 
 def view(source: Source, row: Row) -> RowView:
     record = row.known()
-    unit = unit_named(record)
+    unit = unit_named(system_of(record))
     protocol = source.laid_out.protocol if source.laid_out else None
     rules, why = rules_for(source, [row], unit or "auto", protocol)
     why = "as its system message says" if unit else why
     if rules.protocol is None:
         for messages in (record.messages[:2], record.messages):  # later turns may be wrong: then the first two decide
             with suppress(DataError):
-                one = [msgspec.structs.replace(record, messages=messages)]
-                rules = msgspec.structs.replace(rules, protocol=study(one, rules.coordinates, system="").protocol)
+                one = [(row.number, msgspec.structs.replace(record, messages=messages))]
+                found = study(one, rules.coordinates, needs_system=False)
+                rules = msgspec.structs.replace(rules, protocol=found.protocol)
     images = images_to_show(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
     return RowView(row.number, record, trace_of(record, images, rules), images, faults, why)

@@ -13,7 +13,7 @@ from virc.core.errors import DataError, VircError
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Source, get, parsed_info, recognised
-from virc.data.protocol.extract import FoundProtocol, study_file
+from virc.data.protocol.extract import FoundProtocol, study
 from virc.download.data_files import file_of, info_of
 from virc.download.sources import listed, repo_of
 from virc.models.chat_protocol import written
@@ -45,21 +45,23 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     by_texts = texts.of(system.file.parent) is not None and system.worded
     if texts.own_words() if by_texts else coordinates not in system.protocol_source:
         return None
-    again = f"virc data protocol ROWS --to {target} finds it in rows"
     try:
-        notes: Sequence[str] = ()
+        unshown: Sequence[str] = ()
         protocol = speech.worded_by(system, coordinates) if by_texts else None
         if protocol is None:
             found = _found(system, coordinates)
-            protocol, notes = found.protocol, found.notes
+            protocol, unshown = found.protocol, found.unshown
         write_whole(target, written(protocol))
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
-        hint = f"the weights are whole; {again}, and --protocol default does without"
+        hint = "the weights are whole; --protocol FILE brings another, and --protocol default does without"
         warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
-    for note in notes:
-        warn(f"the chat protocol of {folder.name}: {note}", again)
+    for kind in unshown:
+        warn(
+            f"the chat protocol of {folder.name}: its rows show no {kind}",
+            f"edit {target}, which repeats the other turns",
+        )
     return target
 
 
@@ -96,13 +98,13 @@ def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:
     One row rarely shows what follows every tool.
     """
     rows = list(islice(get(source.format).read(source), _MAX_ROWS))
-    whole = sum(1 for _ in takewhile(lambda row: row.record is not None, rows))
+    whole = [(row.number, row.record) for row in takewhile(lambda row: row.record is not None, rows)]
     if not whole:
         why = clause(rows[0].fault) if rows and rows[0].fault else "it is empty"
         raise DataError(f"{source.name} shows no whole row in its first MiB: {why}")
     with suppress(DataError):
-        return study_file(source, whole, coordinates)
+        return study(whole, coordinates)
     try:
-        return study_file(source, 1, coordinates)
+        return study(whole[:1], coordinates)
     except DataError as error:
         raise DataError(f"{source.name}: {error.message}", error.hint) from None

@@ -89,7 +89,7 @@ def command(
     if report.chat_protocols > 1:
         output.warn(
             f"the datasets have {report.chat_protocols} chat protocols, so no virc_protocol.json is written",
-            "virc data protocol FILE finds that of one",
+            "convert each alone: its own is then written beside its rows",
         )
     fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
     output.result(as_json, "virc.data.convert/1", fields, [str(to)])

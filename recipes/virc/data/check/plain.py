@@ -69,17 +69,15 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
 
 def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
     rows = list(rows)
-    known = [row for row in rows if row.record] or rows
-    records = [row.known() for row in known]
+    known = [(row.number, row.known()) for row in [row for row in rows if row.record] or rows]
     try:
-        system = "" if source.format == "conversation" else None  # which such files do not have
-        found = study(records, numbers=[row.number for row in known], system=system)
+        found = study(known, needs_system=source.format != "conversation")  # such files have none
     except DataError as error:
         raise DataError(
             f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",
             f"put it next to the rows, as {FILE_NAME}",
         ) from error
-    return found.protocol, found.coordinates_from != "nothing"
+    return found.protocol, found.unit_is_shown
 
 
 def is_plain(records: Iterable[Record]) -> bool:

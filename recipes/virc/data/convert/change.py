@@ -230,7 +230,7 @@ def _studied_protocol(file: Path, records: Iterable[Record], needed: bool) -> Pr
     if first and first[0].question is not None and not needed:
         return None  # the rows have a column of the question
     try:
-        return study(chain(first, read)).protocol
+        return study(enumerate(chain(first, read), 1)).protocol
     except DataError as error:
         if needed:
             hint = f"put the chat protocol they are written in next to them, as {FILE_NAME}"

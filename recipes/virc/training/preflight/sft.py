@@ -216,7 +216,7 @@ def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> 
         return protocol
     raise DataError(
         f"no row of {source.file} has the system message of the chat protocol {request.protocol}",
-        f"virc data protocol {source.file} finds the chat protocol that they have",
+        "name the chat protocol that the rows are written in, or none: virc reads it from rows in the form of ViRC",
     )
 
 
