@@ -51,7 +51,7 @@ class GitHub(Hub):
 
     def __init__(self, projects: Mapping[str, Project]) -> None:
         super().__init__()
-        self.projects, self.most, self.digests = projects, 100_000, True
+        self.projects, self.most = projects, 100_000
         self._signatures: dict[str, bytes] = {}
         self._trees: dict[str, tuple[Project, str]] = {}
 
@@ -120,10 +120,15 @@ class GitHub(Hub):
         numbered = [(of, file) for of, files in project.releases.items() for file in files]
         assets = []
         for file, content in project.releases[tag].items():
-            digest = f"sha256:{_sha256(content)}" if self.digests else None
             number = numbered.index((tag, file))
             browser = f"https://github.com/{name}/releases/download/{tag}/{quote(file)}"
-            told = {"id": number, "name": file, "size": len(content), "state": "uploaded", "digest": digest}
+            told = {
+                "id": number,
+                "name": file,
+                "size": len(content),
+                "state": "uploaded",
+                "digest": f"sha256:{_sha256(content)}",
+            }
             assets.append({**told, "browser_download_url": browser, "content_type": "application/octet-stream"})
         return _json({"tag_name": tag, "assets": assets})
 

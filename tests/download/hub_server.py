@@ -8,23 +8,23 @@
         assert all("authorization" not in r.headers for r in server.asked("storage"))
         assert server.sent("model.safetensors") < 2 * len(weights)
 
-Five places are told apart (`on`): "api" (what is said of a repository, whose name is `name`; with as many of its files
-as `server.siblings` says), "tree" (its files, by pages of `server.page`), "resolve" (a file's address at the hub),
-"cache" (where small files lie) and "storage": a second port, where large files lie behind signed addresses. As at the
-real hub, a large file is answered by 302 to the storage, a small one by a relative 307 to the cache, a gated repository
-shows its listing but not its files, and the storage refuses a request that carries a token.
+Five places are told apart (`on`): "api" (what is said of a repository, whose name is `name`), "tree" (its files, by
+pages of `server.page`), "resolve" (a file's address at the hub), "cache" (where small files lie) and "storage": a
+second port, where large files lie behind signed addresses. As at the real hub, a large file is answered by 302 to the
+storage, a small one by a relative 307 to the cache, a gated repository shows its listing but not its files, and the
+storage refuses a request that carries a token.
 
 A fault changes a `Reply` before it is sent: `status(503)`, `drop(after)`, `ignore_range`, `etag('"x"')`,
 `becomes(content)`, `wrong(at)`, `slow(rate)`, `short(by)`, `moved(url)`, `hang`, `body(data)`, or any function of one.
-Signed addresses expire where `server.address_uses` or `server.address_bytes` is set.
+Signed addresses expire where `server.address_bytes` is set.
 
 It takes uploads (`hub_uploads.py`) of tokens that may write: `server.writers["hf_mine"] = {"me"}`. Their `on` is
 "create", "preupload", "lfs", "commit", or "storage" with the method PUT.
 """
 
 import fnmatch
-import functools
 import hashlib
+import io
 import json
 import re
 import secrets
@@ -204,7 +204,6 @@ class _Address:
     """A signed address of a large file, and what it is still good for."""
 
     entry: _Entry
-    uses: int | None
     bytes: int | None
 
 
@@ -238,9 +237,7 @@ class Hub:
         self.tokens: set[str] = set()  # those of members are known too
         self.writers: dict[str, set[str]] = {}  # the owners that a token may write to
         self.stored: dict[str, bytes] = {}  # what was uploaded, by its SHA-256
-        self.address_uses: int | None = None
         self.address_bytes: int | None = None
-        self.siblings: int | None = 50_000  # listed of a repository; None: it has no such field
         self.page = 1000
         self.requests: list[Request] = []
         self.stopping = threading.Event()
@@ -260,11 +257,6 @@ class Hub:
     def storage_url(self) -> str:
         """By another name of this machine: some clients take two ports of one host for the same place."""
         return self._storage.address.replace("127.0.0.1", "localhost")
-
-    @property
-    def accepted(self) -> int:
-        """Connections that were made so far."""
-        return self._front.accepted + self._storage.accepted
 
     def env(self, home: Path, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this hub, and none of the user's own settings."""
@@ -420,23 +412,20 @@ class Hub:
             return found
         commit, entries = found
         kept = self._repos[request.name]
-        asked = parse_qs(query)
         headers = {"Content-Type": "application/json", "X-Repo-Commit": commit}
         told: object
         if tree:
-            begin = int(asked.get("cursor", ["0"])[0])
+            begin = int(parse_qs(query).get("cursor", ["0"])[0])
             told = [_tree_entry(*each) for each in list(entries.items())[begin : begin + self.page]]
             if begin + self.page < len(entries):
                 following = f"https://huggingface.co{urlsplit(request.path).path}?recursive=true&cursor="
                 headers["Link"] = f'<{following}{begin + self.page}>; rel="next"'
         else:
-            blobs = asked.get("blobs", [""])[0].lower() in ("true", "1")
-            gated = "manual" if kept.repo.gated else False
             told = {"id": request.name.removeprefix("datasets/"), "sha": commit, "private": kept.repo.private}
-            told |= {"gated": gated}
-            if self.siblings is not None:
-                some = list(entries.items())[: self.siblings]
-                told["siblings"] = [_sibling(name, entry, blobs) for name, entry in some]
+            told |= {
+                "gated": "manual" if kept.repo.gated else False,
+                "siblings": [{"rfilename": each} for each in entries],
+            }
         return Reply(content=json.dumps(told).encode(), headers=headers)
 
     def _file(self, request: Request, key: str, revision: str, cached: bool = False) -> Reply:
@@ -464,7 +453,7 @@ class Hub:
 
     def _signed(self, entry: _Entry, name: str) -> str:
         signature = secrets.token_hex(16)
-        self._addresses[signature] = _Address(entry, self.address_uses, self.address_bytes)
+        self._addresses[signature] = _Address(entry, self.address_bytes)
         return f"{self.storage_url}/{entry.sha256}/{quote(name)}?Signature={signature}&Key-Pair-Id=K1"
 
     def _storage_answer(self, request: Request) -> Reply:
@@ -475,10 +464,8 @@ class Hub:
         if request.method == "PUT":
             return _granted(hub_uploads.store(self, request))
         address = self._addresses.get(parse_qs(parts.query).get("Signature", [""])[0])
-        if address is None or address.uses == 0 or (address.bytes is not None and address.bytes <= 0):
+        if address is None or (address.bytes is not None and address.bytes <= 0):
             return _refusal(403, "Request has expired")
-        if address.uses is not None and request.method == "GET":
-            address.uses -= 1
         entry = address.entry
         return Reply(content=entry.content, etag=f'"{entry.sha256}"', ranges=True, cut=address.bytes, address=address)
 
@@ -623,15 +610,6 @@ def _refusal(code: int, message: str, error: str | None = None) -> Reply:
     return Reply(code, json.dumps({"error": message}).encode(), headers)
 
 
-def _sibling(name: str, entry: _Entry, blobs: bool) -> dict[str, object]:
-    if not blobs:
-        return {"rfilename": name}
-    told: dict[str, object] = {"rfilename": name, "blobId": entry.git, "size": entry.size}
-    if entry.large:
-        told["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
-    return told
-
-
 def _tree_entry(name: str, entry: _Entry) -> dict[str, object]:
     told: dict[str, object] = {"type": "file", "path": name, "oid": entry.git, "size": entry.size}
     if entry.large:
@@ -652,12 +630,5 @@ def _bytes(content: Content) -> bytes:
 
 
 def _sha256(content: Content) -> str:
-    if isinstance(content, bytes):
-        return _sha256_of(content)
-    with content.open("rb") as file:
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@functools.lru_cache  # most tests serve the same bytes
-def _sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

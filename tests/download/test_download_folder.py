@@ -37,27 +37,6 @@ def nothing(count: int) -> None:
     """OnBytes of bytes."""
 
 
-def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> None:
-    wanted = file("a/rows.json")
-    folder = opened(tmp_path, wanted)
-    assert folder.state(wanted) == "absent"
-    with folder.alone():
-        folder.expect((wanted,))
-        path = put(tmp_path, "a/rows.json")
-        assert folder.state(wanted) == "unsure"
-        folder.came(wanted)
-    assert opened(tmp_path, wanted).state(wanted) == "whole"
-    os.utime(path, ns=(1, 1))
-    assert opened(tmp_path, wanted).state(wanted) == "unsure"
-    assert opened(tmp_path, wanted).is_same(wanted, nothing)
-    path.write_bytes(b"CONTENT")
-    with pytest.raises(DataError, match="something else is there"):
-        opened(tmp_path, wanted).is_same(wanted, nothing)
-    path.write_bytes(b"longer than it was")
-    with pytest.raises(DataError, match="something else is there"):
-        opened(tmp_path, wanted).state(wanted)
-
-
 def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Path) -> None:
     wanted = file("images.tar")
     with (folder := opened(tmp_path, wanted)).alone():
@@ -99,18 +78,6 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert record.read(tmp_path) == Record(
         REPO.id, "dataset", "1" * 40, {"a": Kept(7, f"git:{git_id(b'content')}")}, ours=True
     )
-
-
-def test_a_changed_file_of_which_no_hash_was_known_is_not_replaced(tmp_path: Path) -> None:
-    wanted = File("rows.json", 7)
-    with (folder := opened(tmp_path, wanted)).alone():
-        put(tmp_path, "rows.json")
-        folder.came(wanted)
-    put(tmp_path, "rows.json", b"changed")
-    os.utime(tmp_path / "rows.json", ns=(1, 1))
-    later = file("rows.json", b"CONTENT")
-    with pytest.raises(DataError, match="something else is there"):
-        opened(tmp_path, later, commit="2" * 40).is_same(later, nothing)
 
 
 def test_what_was_unpacked_elsewhere_moves_in_and_goes_on_after_a_kill(

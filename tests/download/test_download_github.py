@@ -52,6 +52,7 @@ def error_of(done: Done) -> tuple[str, str | None]:
     ],
 )
 def test_a_file_at_a_commit_keeps_its_path(address: str, path: str, server: GitHub) -> None:
+    server.most = 1 if path == "x/y/z.txt" else 100  # as GitHub cuts the listing of a large repository
     done = virc("download", address)
     assert (done.code, done.out) == (0, "data/n\n"), done.err
     assert held(Path("data/n")) == {path: FILES[path]}

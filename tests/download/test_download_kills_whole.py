@@ -12,7 +12,7 @@ from pathlib import Path
 import lz4.frame  # type: ignore[import-untyped]
 import pytest
 from downloads import MODEL, ROOT, held, model, packed, serving, start, weights
-from hub_server import Hub, slow
+from hub_server import Fault, Hub, hang, slow
 
 from virc.core.files import HIDDEN
 from virc.download.hub import record
@@ -135,6 +135,21 @@ def test_killed_between_any_two_steps_nothing_comes_twice(server: Hub) -> None:
         assert server.sent(file) == len(data), f"{file} came again"
 
 
+LARGE: list[Moment] = [
+    (f"{HUB}.ranged", "_complete", 1, "after"),  # the large file is whole and has not its name
+    (f"{HUB}.ranged", "sync", 1, "before"),  # it has its name, and its journal is still there
+]
+
+
+def test_a_large_file_killed_around_its_name_does_not_come_again(server: Hub) -> None:
+    for moment in LARGE:
+        dies(moment, MODEL)
+        sound(MODEL)
+    completed(MODEL)
+    for file, data in FILES[MODEL].items():
+        assert server.sent(file) == len(data), f"{file} came again"
+
+
 def test_a_stream_comes_again_only_before_it_is_verified(server: Hub) -> None:
     for moment in STREAMED:
         dies(moment, DATA, "--stream")
@@ -146,16 +161,19 @@ def test_a_stream_comes_again_only_before_it_is_verified(server: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "words"),
+    ("number", "code", "words", "fault"),
     [
-        (signal.SIGINT, 130, [DATA, "--stream"]),
-        (signal.SIGTERM, 143, [MODEL]),
-        pytest.param(signal.SIGINT, 130, [MODEL], marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, [DATA, "--stream"], marks=pytest.mark.slow),
+        (signal.SIGINT, 130, [DATA, "--stream"], slow(1_200_000)),
+        (signal.SIGTERM, 143, [MODEL], slow(1_200_000)),
+        (signal.SIGTERM, 143, [MODEL], hang),
+        pytest.param(signal.SIGINT, 130, [MODEL], slow(1_200_000), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, [DATA, "--stream"], slow(1_200_000), marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_it_soon_and_says_what_goes_on(number: int, code: int, words: list[str], server: Hub) -> None:
-    server.misbehave(slow(1_200_000), name="*", times=None)
+def test_a_signal_ends_it_soon_and_says_what_goes_on(
+    number: int, code: int, words: list[str], fault: Fault, server: Hub
+) -> None:
+    server.misbehave(fault, name="*", times=None, skip=2 if fault is hang else 0)
     process = start(*words)
     assert server.until(lambda: server.sent() > 1_000_000)
     process.send_signal(number)

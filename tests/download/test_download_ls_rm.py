@@ -116,7 +116,12 @@ def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> 
         done = virc("download", "rm", name, "--yes")
         assert (done.code, there(), "removed " in done.err) == (0, left, True)
     assert virc("download", ROWS).code == 0
-    done = virc("download", "rm", "rows", "--yes", "--json")
+    done = virc("download", "rm", "rows")
+    assert (done.code, "no terminal to ask on" in done.err, there()) == (2, True, {"data/rows"})
+    made.make(Path(), "run", data=str(Path("data/rows/rows.jsonl").absolute()))
+    done = virc("download", "rm", "rows")
+    assert (done.code, "run started from rows" in done.err, there()) == (3, True, {"data/rows"})
+    done = virc("download", "rm", "rows", "rows", "--yes", "--json")
     assert (done.json["removed"], done.json["error"]) == ([str(Path("data/rows").absolute())], None)
     assert virc("download", "rm", "rows", "--json").json["error"]["code"] == 3
 

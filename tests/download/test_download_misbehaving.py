@@ -31,7 +31,7 @@ from hub_server import (
 from support.called import Done, virc
 from support.servers import dead_url
 
-from virc.download.hub import fetching, link, ranged, record
+from virc.download.hub import fetching, link, ranged, small
 
 MODEL, DATASET, GATED, PRIVATE = "some/model", "datasets/some/rows", "some/gated", "some/private"
 FOLDER, ROWS = Path("models/model"), Path("data/rows")
@@ -94,6 +94,26 @@ def no_token_left_the_hub(server: Hub) -> bool:
     return bool(away) and not any("authorization" in request.headers for request in away)
 
 
+def another_range(reply: Reply) -> None:
+    reply.headers["Content-Range"] = f"bytes 7-{len(WEIGHTS) - 1}/{len(WEIGHTS)}"
+
+
+def weak(reply: Reply) -> None:
+    reply.etag = f"W/{reply.etag}"  # as a proxy makes it
+
+
+def endless(code: int) -> Fault:
+    """Send a terabyte."""
+
+    def change(reply: Reply) -> None:
+        content = Path("endless").absolute()
+        content.touch()
+        os.truncate(content, 2**40)
+        reply.code, reply.content, reply.ranges, reply.headers = code, content, False, {}
+
+    return change
+
+
 # What passes.
 
 PASSING: dict[str, tuple[Fault, int | None]] = {
@@ -104,6 +124,8 @@ PASSING: dict[str, tuple[Fault, int | None]] = {
     "ends early": (short(1000), 3),
     "changes midway": (becomes(weights(3 << 19, 7)), 1),
     "another ETag midway": (etag('"other"'), 1),
+    "weak ETag": (weak, None),
+    "another range": (another_range, 2),
     "is busy": (status(503), 3),
     "asks to wait": (status(429, retry_after="0"), 3),
     "fails": (status(500), 3),
@@ -139,11 +161,17 @@ def test_a_stream_unpacks_the_same(server: Hub, fault: Fault, times: int | None)
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("on", ["api", "resolve"])
-@pytest.mark.parametrize("fault", [status(500), status(429), status(503, retry_after="0"), drop(0)])
+@pytest.mark.parametrize(
+    ("on", "fault"),
+    [
+        *((on, fault) for on in ("api", "resolve") for fault in (status(429), status(503, retry_after="0"), drop(0))),
+        *(("cache", fault) for fault in (wrong(5), short(5), status(500), drop(0, reset=True))),
+    ],
+)
 def test_the_hub_itself_fails_now_and_then(server: Hub, on: str, fault: Fault) -> None:
-    server.misbehave(fault, on=on, name="*model*", times=2)
-    goes_on()
+    server.misbehave(fault, on=on, times=1 if on == "cache" else 2)
+    done = goes_on()
+    assert re.findall(r"^(?:error|warning).*", done.err, re.MULTILINE) == []
 
 
 # What stays.
@@ -160,6 +188,7 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
     "forbids": (status(403), "storage", "model*", 6, "is stored, answers 403", "resume"),
     "wrong bytes": (wrong(700_000), "storage", "model*", 6, "model.safetensors came with SHA-256", ""),
     "changes": (changes, "storage", "model*", 6, "model.safetensors changed on the server", "resume"),
+    "another range": (another_range, "storage", "model*", 6, "another range", ""),
     "another size": (becomes(b"x" * 100), "storage", "model*", 6, "model.safetensors", ""),
     "hub forbids": (status(403, "no"), "resolve", "model*", 3, "forbids to read some/model: no", "hf auth login"),
     "file is away": (
@@ -175,6 +204,9 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
     "small: fails": (status(500), "cache", "README.md", 6, "answers 500", "resume"),
     "small: forbids": (status(403, "no"), "cache", "README.md", 3, "forbids to read some/model", "hf auth"),
     "small: stored wrong": (wrong(5), "cache", "tokenizer.json", 6, "tokenizer.json came with git id", "once more"),
+    "small: without end": (endless(200), "cache", "README.md", 6, f"has {2**40} bytes on the server, not 8", ""),
+    "an error without end": (endless(500), "cache", "README.md", 6, "answers 500", ""),
+    "a listing without end": (endless(200), "tree", "*", 5, "over 32 MiB", ""),
     "listing fails": (status(500), "api", "*", 6, "answers 500: scripted", "resume"),
     "listing is busy": (status(429), "api", "*", 6, "answers 429: too many requests", "hf auth login"),
     "listing drops": (drop(5), "api", "*", 6, "cannot reach 127.0.0.1", "HF_ENDPOINT"),
@@ -193,11 +225,18 @@ def test_what_stays_is_one_sentence_and_the_next_command_goes_on(
 ) -> None:
     server.misbehave(fault, on=on, name=name, times=None)
     assert hint in fails(code, said)
+    assert all(request.sent < 64 << 20 for request in server.requests)  # what sockets hold is sent too
     server.behave()
     before = len(server.asked())  # by requests: what was under way then is counted later
     goes_on()
     sent = sum(request.sent for request in server.asked()[before:] if request.on not in ("api", "tree"))
     assert sent <= sum(map(len, FILES.values())) + len(FILES["config.json"])  # which is looked at before
+
+
+def test_a_small_file_that_drips_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small, "SECONDS", 0.3)
+    server.misbehave(slow(10), on="cache", name="README.md", times=None)
+    fails(6, "README.md did not come within")
 
 
 @pytest.mark.integration
@@ -238,21 +277,6 @@ def test_a_server_that_says_nothing(server: Hub, monkeypatch: pytest.MonkeyPatch
     fails(6, "cannot fetch model.safetensors from")
     server.behave()
     goes_on()
-
-
-def test_what_was_streamed_is_safe_in_its_place_before_it_is_recorded(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moments: list[tuple[bool, bool]] = []
-
-    def watched() -> None:
-        kept = record.read(ROWS)
-        in_place = (ROWS / next(iter(IMAGES))).exists()
-        moments.append((in_place, kept is not None and "images.tar" in kept.lacking))
-
-    monkeypatch.setattr(os, "sync", watched)
-    assert virc("download", DATASET, "--stream").code == 0
-    assert moments == [(False, True), (True, True)]
 
 
 @pytest.mark.integration

@@ -1,5 +1,6 @@
 """What words behind `virc download` stand for, and how much of it is there; without a command line."""
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.download.hub.repository import Repo
-from virc.download.wanted import DownloadConfig, wanted
+from virc.download import fetch
+from virc.download.data_files import Needed, bases, data_files
+from virc.download.hub.repository import File, Listing, Repo
+from virc.download.wanted import DownloadConfig, DownloadRequest, wanted
+from virc.systems import registry as systems
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
 
@@ -80,3 +84,62 @@ stages:
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     assert found("critic") == [("critic", "models/critic", "me/critic")]
     assert found("me/pictures") == [("me/pictures", "data/pictures", "me/pictures")]
+
+
+SHARDS = ("model-1-of-2.safetensors", "model-2-of-2.safetensors")
+INDEX = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[0]}}
+
+
+@pytest.mark.parametrize(
+    ("files", "index", "is_here"),
+    [
+        (SHARDS, INDEX, True),
+        (SHARDS[:1], INDEX, False),  # a copy that was broken off
+        (SHARDS, {"weight_map": []}, False),
+        (SHARDS, [], False),
+        (("model.safetensors",), None, True),
+        (("pytorch_model.bin",), None, True),
+        (("model.gguf.part",), None, False),
+        ((), None, False),
+    ],
+)
+def test_a_model_elsewhere_is_whole_with_all_its_weights(
+    files: tuple[str, ...], index: object, is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("config.json", "model.safetensors")
+    found = Listing(Repo("some/model"), "0" * 40, tuple(File(name, 2) for name in names))
+    monkeypatch.setattr(fetch, "listed", lambda *_: found)
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    for name in files:
+        (folder / name).write_bytes(b"12")
+    if index is not None:
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    item = fetch.look(DownloadRequest("m", tmp_path / "to", found.repo, known_as="mine"), tmp_path)
+    assert item.here == is_here
+    assert item.folder == (folder if is_here else tmp_path / "to")
+    assert item.missing == (0 if is_here else 2 * len(names))
+
+
+SFT = ("ViRC_stage_1_InstrSFT_scale_{}", "ViRC_stage_2_PracSFT_scale_{}")
+RL = ("ViRC_stage_3_StratRL_train_scale_{}.parquet", "ViRC_stage_3_StratRL_val_scale_{}.parquet")
+
+
+@pytest.mark.parametrize(
+    ("overlays", "scale", "rows", "base"),
+    [
+        ((), "dynamic", "50K", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        (("100k", "3b"), "dynamic", "100K", "Qwen/Qwen2.5-VL-3B-Instruct"),
+        (("fixed",), "fixed", "50K", "Qwen/Qwen2-VL-7B-Instruct"),
+        (("100k", "fixed"), "fixed", "100K", "Qwen/Qwen2-VL-7B-Instruct"),
+        (("lora", "1x24g"), "dynamic", "50K", "Qwen/Qwen2.5-VL-7B-Instruct"),
+    ],
+)
+def test_overlays_choose_what_the_paper_stages_need(
+    overlays: tuple[str, ...], scale: str, rows: str, base: str
+) -> None:
+    names = (*(f"{name.format(scale)}_{rows}" for name in SFT), *(name.format(scale) for name in RL))
+    virc = systems.get("virc")
+    assert data_files(virc, iter(overlays)) == (Needed("CRUX", names),)
+    assert bases(virc, overlays) == (base,)

@@ -21,7 +21,6 @@ FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"im
         ((), (), 0),
         (("--include", "rows.jsonl"), ("--include", "rows.jsonl"), 0),
         (("--revision", "main"), ("--revision", "main"), 0),
-        (("--keep-packed",), (), 0),
         (("--include", "rows.jsonl"), (), 6),
         (("--include", "rows.jsonl"), ("--include", "*.jsonl"), 6),
         ((), ("--revision", "main"), 6),
@@ -40,15 +39,6 @@ def test_what_was_fetched_by_the_same_words_is_the_answer(
     assert (done.code, done.out) == (code, "" if code else "data/data\n")
     kept = record.read(Path("data/data"))
     assert (kept and kept.commit) == (None if before is None else commit)
-
-
-def test_a_file_that_is_gone_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with serving(monkeypatch, tmp_path, {DATA: FILES}):
-        assert virc("download", DATA).code == 0
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    Path("data/data/rows.jsonl").unlink()
-    done = virc("download", DATA)
-    assert (done.code, "HF_HUB_OFFLINE forbids it" in done.err) == (6, True)
 
 
 @pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "hf_abc\u200b"])

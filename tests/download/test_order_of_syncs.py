@@ -102,3 +102,13 @@ def test_what_is_unpacked_is_safe_before_it_is_recorded_and_recorded_before_the_
     told = next(at for at, record in records(steps).items() if record.files["images.tar"].unpacked)
     settled = next(at for at, step in enumerate(steps) if step.what == "sync")
     assert first(steps, "rename", archive) < settled < told < first(steps, "unlink", archive)
+
+
+def test_what_was_streamed_is_safe_in_its_place_before_it_is_recorded(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = recorded(monkeypatch)
+    assert virc("download", DATASET, "--stream").code == 0
+    moved = max(at for at, step in enumerate(steps) if step.what == "rename" and step.path.name == "images")
+    told = next(at for at, record in records(steps).items() if record.files["images.tar"].unpacked)
+    assert any(step.what == "sync" for step in steps[moved:told])

@@ -31,7 +31,6 @@ def parquet(**columns: list[Any]) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", jsonl({"images": [THERE]}, {"images": ["images/gone.png"]}), "1 of 2 pictures named in a.jsonl is"),
         ("a.jsonl", jsonl({"image": "gone.JPG"}, {"image": "gone.JPG"}), "1 of 1 pictures named in a.jsonl is"),
         ("a.json", json.dumps([{"x": {"y": ["1.webp", "2.tiff"]}}]).encode(), "2 of 2 pictures named in a.json are"),
         ("a.csv", b"image,question\ngone.png,What?\n", "1 of 1 pictures named in a.csv is"),
