@@ -34,15 +34,6 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert [file.name for file in path.parent.iterdir()] == ["settings.json"]
 
 
-def test_through_a_link_the_file_that_it_leads_to_is_written(tmp_path: Path) -> None:
-    shared, link = tmp_path / "shared", tmp_path / "link"
-    shared.write_text("first")
-    link.symlink_to(shared)
-    files.write_whole(link, b"second")
-    assert link.is_symlink()
-    assert shared.read_text() == "second"
-
-
 def test_a_fresh_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
     to = tmp_path / "model"
     with pytest.raises(FileNotFoundError), files.fresh_folder(to) as partial:

@@ -6,7 +6,6 @@ import os
 import platform
 import threading
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -24,25 +23,6 @@ def test_a_second_writer_is_refused_at_once_and_the_third_comes_in(tmp_path: Pat
     with locks.held(path):
         pass
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_on_a_file_that_was_taken_away_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between opening and locking, the holder before has removed the file, and a third has made and locked another."""
-    path = tmp_path / "rows.csv"
-    flock, others = fcntl.flock, list[IO[bytes]]()
-
-    def late(file: object, how: int) -> None:
-        flock(file, how)  # type: ignore[arg-type]
-        if not others:
-            monkeypatch.setattr(fcntl, "flock", flock)
-            Path(file.name).unlink()  # type: ignore[attr-defined]
-            others.append(locks.lock(path))
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(ConfigError):
-        locks.lock(path)
-    locks.unlock(others[0])
-    locks.unlock(locks.lock(path))
 
 
 def test_a_lock_is_never_held_by_two(tmp_path: Path) -> None:

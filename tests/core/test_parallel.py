@@ -40,22 +40,6 @@ def test_a_fault_comes_at_its_turn_whole(workers: int) -> None:
 
 
 @pytest.mark.integration
-def test_items_are_taken_no_further_than_the_workers_need() -> None:
-    taken = []
-
-    def items() -> Iterator[int]:
-        for item in range(1000, 2000):
-            taken.append(item)
-            yield item
-
-    results = in_order(work, items(), 2)
-    for _ in range(3):
-        next(results)
-    results.close()  # type: ignore[attr-defined]
-    assert len(taken) <= 3 + 4
-
-
-@pytest.mark.integration
 def test_a_killed_worker_is_said() -> None:
     with pytest.raises(SetupError, match="worker process was killed"):
         list(in_order(work, [17], 2))

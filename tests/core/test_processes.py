@@ -106,16 +106,6 @@ def test_a_step_ends_with_all_that_it_started(tmp_path: Path) -> None:
     assert [processes.start_time(each) for each in (process.pid, int(pid))] == [None, None]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_step_that_heeds_no_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.05)
-    step = Step(("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"), "wait")
-    with processes.started(step, log := tmp_path / "log") as process:
-        until(lambda: log.read_text().endswith("ready\n"))
-    assert processes.start_time(process.pid) is None
-    assert process.wait(0) == -signal.SIGKILL
-
-
 @pytest.mark.parametrize(("saves_on", "code"), [("SIGUSR1", 7), ("", -signal.SIGKILL)])
 def test_an_attended_step_that_is_interrupted_saves_or_is_killed(
     saves_on: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

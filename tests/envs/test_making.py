@@ -38,13 +38,6 @@ def test_a_made_environment_imports_its_engine_and_nothing_of_ours(
     assert [(row["device"], row["state"]) for row in rows] == [("cpu", "ready"), ("cuda", "not made")]
 
 
-def test_new_pins_make_a_new_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pins = toys.install_engine(tmp_path, monkeypatch)
-    before = folder_of(tmp_path)
-    pins.write_text(toys.pinned(toys.wheel(tmp_path / "wheels", version="1.1")))
-    assert folder_of(tmp_path) != before
-
-
 @pytest.mark.integration
 def test_an_engine_that_does_not_import_leaves_nothing_but_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,8 +9,7 @@ import pytest
 from virc.config import user
 from virc.core.errors import SetupError
 from virc.envs import environment as environments
-from virc.envs import lock
-from virc.envs.pins import BUILT, FOLDER, Environment, driver_needed, everywhere, get, pinned
+from virc.envs.pins import FOLDER, Environment, driver_needed, everywhere, get, pinned
 
 EVERY = everywhere(Path("/cache"))
 
@@ -49,13 +48,6 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert check.argv[1:] == ("-c", "import verl.trainer.main_ppo")
     assert check.env["PYTHONPATH"] == environments.versions_step(rl.python).env["PYTHONPATH"] == ""
     assert "--excludes" not in install.argv  # which this one has none of
-
-
-@pytest.mark.parametrize("environment", EVERY, ids=lambda environment: environment.name)
-def test_only_what_has_no_wheel_is_built(environment: Environment) -> None:
-    pins = environment.pins.read_text().replace("_", "-").splitlines()
-    wanted = {f"--no-binary={name}" for name in BUILT if any(line.startswith(f"{name}==") for line in pins)}
-    assert {each for each in environments.steps(environment, "uv")[1].argv if each.startswith("--no-b")} == wanted
 
 
 def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash() -> None:
@@ -149,34 +141,3 @@ def test_engines_get_our_code_alone_and_by_its_content(tmp_path: Path) -> None:
     assert environments.recipes_place(sft, package) not in (first, second)  # names count as well
     assert (first / "virc" / "tools" / "crop.py").read_text() == "ONE = 1\n"
     assert sorted(p.name for p in first.parent.iterdir()) == sorted([first.name, second.name])
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_locking_keeps_versions_where_it_is_told_to(
-    keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[list[str]] = []
-
-    def resolve(argv: list[str], check: bool) -> None:
-        asked.append(argv)
-        wheel = '{hashes = {sha256 = "ab"}}'
-        Path(argv[argv.index("--output-file") + 1]).write_text(
-            f'[[packages]]\nname = "a"\nversion = "2"\nwheels = [{wheel}]\n'
-        )
-
-    (tmp_path / "x-cpu.txt").write_text("a==1\n")
-    override = tmp_path / "x-cpu.override"
-    if keep:
-        override.touch()
-    monkeypatch.setattr(lock, "FOLDER", tmp_path)
-    monkeypatch.setattr(lock, "find_uv_bin", lambda: "uv")
-    monkeypatch.setattr(lock.subprocess, "run", resolve)
-    lock.lock("x-cpu", keep)
-    (argv,) = asked
-    assert (str(override) in argv, "--override" in argv) == (keep, keep)
-    assert (
-        (["--constraint", str(tmp_path / "x-cpu.txt")] == argv[argv.index("--constraint") :][:2])
-        if keep
-        else ("--constraint" not in argv)
-    )
-    assert (tmp_path / "x-cpu.txt").read_text().endswith("a==2 \\\n    --hash=sha256:ab\n")

@@ -11,7 +11,6 @@ import pytest
 from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
-from virc.families import registry as families
 from virc.models import chat_protocol, load, local_server, registry
 from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ChatProtocol, ServedModel
@@ -96,14 +95,6 @@ def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], b
     assert setup.why.startswith(why)
     assert setup.chat_protocol.protocol.box == box
     assert "does not see the crop" in setup.warnings[0]
-
-
-@pytest.mark.parametrize(("unit", "refused"), [("pixel", True), ("thousand", False)])
-def test_a_server_that_shows_all_at_one_size_makes_pixels_meaningless(unit: Any, refused: bool) -> None:
-    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="m")
-    probed = Probed(endpoint="http://a/v1", model="m", coordinates=unit, scaling="fixed")
-    with pytest.raises(ConfigError, match="at one size") if refused else nullcontext():
-        load._grid_at(server, families.UNKNOWN, probed, Choice())
 
 
 @pytest.mark.parametrize("model", [None])

@@ -11,9 +11,7 @@ from virc.probing.probe import probe
 from virc.probing.result import Probed
 
 QWEN3 = Eyes(factor=32, least=65_536, most=16_777_216)
-OLLAMA3 = Eyes(factor=32, least=65_536, most=2_097_152)
 GEMMA4 = Eyes(factor=48, budget=280)
-GLM = Eyes(least=12_544, most=4_816_896)
 SEEDS = (1, 2)
 NOISE = 0.015
 """Of a side of the picture."""
@@ -48,11 +46,6 @@ def row(name: str, model: str, owner: str, also: dict[str, Any], *, blind: bool 
 
 ROWS = (
     row(
-        "Ollama, Qwen3-VL", "qwen3-vl:8b", "library",
-        {"calls": "structured", "thoughts": "apart", "context": 32_768, "family": "qwen3-vl"},
-        eyes=OLLAMA3, unit="thousand", calls="always", thoughts="reasoning", wire="ollama",
-    ),
-    row(
         "LM Studio, Qwen2.5-VL, 500", "qwen2.5-vl-7b-instruct", "organization_owner", {"calls": "text"},
         eyes=Eyes(longest=500),
     ),
@@ -77,15 +70,11 @@ ROWS = (
     ),
     row(
         "LM Studio, Gemma 4", "google/gemma-4-12b", "organization_owner", {"calls": "text", "family": "gemma4"},
-        eyes=GEMMA4, unit="thousand", yx=True, calls="gemma", wordy=1.1,
-    ),
-    row(
-        "vLLM, GLM-4.6V", "zai-org/GLM-4.6V-Flash", "vllm", {"calls": "text", "thoughts": "tags", "family": "glm-4v"},
-        eyes=GLM, unit="thousand", calls="glm", thoughts="tags", wordy=0.95,
+        eyes=GEMMA4, unit="thousand", yx=True, wordy=1.1,
     ),
     row(
         "an alias, pixels", "default", "vllm", {"calls": "text", "thoughts": "tags", "family": None},
-        eyes=Eyes(most=1_003_520), thoughts="end",
+        eyes=Eyes(most=1_003_520), thoughts="tags",
     ),
     row(
         "hosted, refuses parameters", "qwen3-vl-plus", "system",

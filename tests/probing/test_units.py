@@ -124,10 +124,6 @@ TELLING = {
         owned_by="organization_owner",
         facts={"/api/v0/models": {"data": [{"id": "x", "arch": "gemma3"}, {"id": "qwen2.5-vl", "arch": "qwen3_vl"}]}},
     ),
-    "Ollama": told(
-        owned_by="library", wire="ollama",
-        facts={"/api/show": {"model_info": {"general.architecture": "qwen3vl"}, "capabilities": ["vision"]}},
-    ),
 }  # fmt: skip
 
 

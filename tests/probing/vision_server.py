@@ -11,7 +11,6 @@ import json
 import math
 import random
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,13 +20,13 @@ from typing import Any, Literal
 from PIL import Image, ImageChops
 from support.servers import CHAT, MODELS, Body, Exchange, Request, Script, Server
 
-OLLAMA_CHAT = "/api/chat"
 COLORS = {
     "red": (220, 20, 20), "green": (20, 160, 40), "blue": (20, 40, 220), "grey": (128, 128, 128), "white": (255,) * 3,
 }  # fmt: skip
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 _ASKED = re.compile(r"colours have images ([\d, ]+)\?")
+_MARKS = 2  # tokens around each picture
 _WORD = re.compile(r" ?[A-Za-z]{1,9}|\d| ?[^\w\s]{1,3}|[_\n]| +")
 
 
@@ -78,9 +77,9 @@ class Eyes:
         return (wide, high), wide * high // side**2
 
 
-Calls = Literal["hermes", "xml", "glm", "gemma", "parsed", "always", "native", "json"]
-"""How a call comes: as text of several forms; `parsed` taken out by the server where it was sent `tools`, `always` in
-any case; `native` only then made at all; `json`: a box, and no call."""
+Calls = Literal["hermes", "parsed", "native", "json"]
+"""How a call comes: as text; `parsed` taken out by the server where it was sent `tools`; `native` only then made;
+`json`: a box, and no call."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +91,13 @@ class Vision:
         eyes: what the model sees of a picture.
         unit, yx: what its boxes are counted in, and whether top stands before left.
         noise: of each side of a box, as a part of the side of the picture, drawn by `seed`.
-        calls, thoughts: how they come; `thoughts` is a field's name, `tags`, `end` (only its end mark) or "".
+        calls, thoughts: how they come; `thoughts` is a field's name, `tags` or "".
         usage: whether it counts; `wordy`: tokens of its text for one of ours; `hidden`: tokens that it adds itself.
-        marks: tokens around each picture.
-        counts_kept: whether it counts the text that it has kept of a request before.
         pictures: most that it takes, and `says` of more.
-        order: how the model gets them: `kept`, `last` (all on the last message), `reversed`, the `newest` alone.
+        order: how the model gets them: `kept`, `last` (all on the last message), `reversed`.
         refuses: parameters, one an answer, as openai.com does.
-        tools_refused: what it says of `tools`.
         context: tokens that fit; `context_in`: where it tells them.
         extra: further keys of its entry of /v1/models.
-        wire: `ollama` has an API of its own beside /v1.
         answers: what the model says in place of all this, by the request.
         facts: path -> what is answered there beside all this.
     """
@@ -119,17 +114,13 @@ class Vision:
     usage: bool = True
     wordy: float = 1.0
     hidden: int = 0
-    marks: int = 2
-    counts_kept: bool = True
     pictures: int | None = None
     says: str = "At most {most} image(s) may be provided in one prompt."
-    order: Literal["kept", "last", "reversed", "newest"] = "kept"
+    order: Literal["kept", "last", "reversed"] = "kept"
     refuses: tuple[str, ...] = ()
-    tools_refused: str | None = None
     context: int | None = None
-    context_in: Literal["models", "meta", "props", "lmstudio", "error", "nowhere"] = "nowhere"
+    context_in: Literal["models", "props", "error", "nowhere"] = "nowhere"
     extra: Mapping[str, object] = field(default_factory=dict)
-    wire: Literal["openai", "ollama"] = "openai"
     answers: Callable[[Body], Body | None] | None = None
     facts: Mapping[str, Body] = field(default_factory=dict)
 
@@ -141,12 +132,10 @@ class VisionServer(Server):
         super().__init__(Script(models=(vision.model,)), port)
         self.RequestHandlerClass = _VisionExchange
         self.vision = vision
-        self.alive: int | None = None
-        """Completions after which it dies; None: never."""
 
     def posts(self) -> list[Body]:
         """The bodies of all requests for a completion, refused ones too."""
-        return [r.body for r in self.requests if r.path in (CHAT, OLLAMA_CHAT) and r.body is not None]
+        return [r.body for r in self.requests if r.path == CHAT and r.body is not None]
 
 
 @contextmanager
@@ -164,32 +153,20 @@ class _VisionExchange(Exchange):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.record(Request(self.path, headers, body))
         vision = self.server.vision
-        if body is not None and self.path in (CHAT, OLLAMA_CHAT):
-            if self.server.alive is not None and len(self.server.posts()) > self.server.alive:
-                self.hang_up()
-                threading.Thread(target=self.server.die, daemon=True).start()
-                return
-            self._chat(body, vision, self.path == OLLAMA_CHAT)
+        if body is not None and self.path == CHAT:
+            self._chat(body, vision)
             return
         found = _settings(vision, self.path)
         self.send_json(found) if found is not None else self.send_json({"detail": "Not Found"}, 404)
 
-    def _chat(self, body: Body, vision: Vision, native: bool) -> None:
-        if native and vision.wire != "ollama":
-            self.send_json({"detail": "Not Found"}, 404)
-            return
+    def _chat(self, body: Body, vision: Vision) -> None:
         refusal = _refusal(body, vision)
         if refusal:
             self.send_json(*refusal)
             return
         said = (vision.answers and vision.answers(body)) or _said(body, vision)
         counted = _counted(body, vision) if vision.usage else None
-        before = [each["messages"][0] for each in self.server.posts()[:-1]]
-        if counted and not vision.counts_kept and body["messages"][0] in before:
-            counted -= len(_WORD.findall(body["messages"][0]["content"]))
-        if native:
-            self._lines(said, counted)
-        elif body.get("stream"):
+        if body.get("stream"):
             asked = (body.get("stream_options") or {}).get("include_usage")
             self._events(said, counted if asked else None)
         else:
@@ -207,25 +184,9 @@ class _VisionExchange(Exchange):
         self.send_chunk(b"data: [DONE]\n\n")
         self.send_chunk(b"")
 
-    def _lines(self, said: Body, counted: int | None) -> None:
-        """Ollama's own API: calls come whole, their arguments as an object."""
-        self.start_events(kind="application/x-ndjson")
-        message: Body = {"role": "assistant", "content": said.get("content") or ""}
-        message |= {"thinking": said["reasoning"]} if said.get("reasoning") else {}
-        if said.get("tool_calls"):
-            functions = [call["function"] for call in said["tool_calls"]]
-            message["tool_calls"] = [
-                {"function": {"name": each["name"], "arguments": json.loads(each["arguments"])}} for each in functions
-            ]
-        last: Body = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
-        last |= {"prompt_eval_count": counted, "eval_count": 20} if counted is not None else {}
-        for line in ({"message": message, "done": False}, last):
-            self.send_chunk(json.dumps(line).encode() + b"\n")
-        self.send_chunk(b"")
-
 
 def _settings(vision: Vision, path: str) -> Body | None:
-    """What a GET of a path, or a question of Ollama's, is answered with."""
+    """What a GET of a path is answered with."""
     entry: Body = {"id": vision.model, "object": "model", "created": 1_766_000_000, **vision.extra}
     entry |= {"owned_by": vision.owned_by} if vision.owned_by else {}
     held = vision.context
@@ -233,21 +194,10 @@ def _settings(vision: Vision, path: str) -> Body | None:
         return vision.facts[path]
     if path == MODELS:
         entry |= {"max_model_len": held} if held and vision.context_in == "models" else {}
-        entry |= {"meta": {"n_ctx": held, "n_ctx_train": 262_144}} if held and vision.context_in == "meta" else {}
         return {"object": "list", "data": [entry]}
     if path == "/props" and vision.context_in == "props":
         return {"default_generation_settings": {"n_ctx": held}, "total_slots": 1}
-    if path == "/api/v0/models" and vision.context_in == "lmstudio":
-        loaded = {"state": "loaded", "max_context_length": 131_072, "loaded_context_length": held}
-        return {"data": [{"id": vision.model, "type": "vlm", **loaded}], "object": "list"}
-    if vision.wire != "ollama":
-        return None
-    native: dict[str, Body] = {
-        "/api/version": {"version": "0.12.6"},
-        "/api/show": {"model_info": {"qwen.context_length": held or 262_144}, "capabilities": ["vision"]},
-        "/api/ps": {"models": []},
-    }
-    return native.get(path)
+    return None
 
 
 def _refusal(body: Body, vision: Vision) -> tuple[Body, int] | None:
@@ -257,8 +207,6 @@ def _refusal(body: Body, vision: Vision) -> tuple[Body, int] | None:
             sentence = f"Unsupported parameter: '{name}' is not supported with this model."
             kind = {"type": "invalid_request_error", "param": name, "code": "unsupported_parameter"}
             return {"error": {"message": sentence, **kind}}, 400
-    if vision.tools_refused and body.get("tools"):
-        return _error(vision.tools_refused), 400
     count = len(_pictures(body))
     if vision.pictures is not None and count > vision.pictures:
         return _error(vision.says.format(most=vision.pictures, sent=count)), 400
@@ -299,8 +247,6 @@ def _thinks(said: Body, thoughts: str) -> Body:
     thought = "The red rectangle stands right of the middle, [1, 2, 3, 4] is not its place."
     if thoughts == "tags":
         return said | {"content": f"<think>\n{thought}\n</think>\n\n{said.get('content') or ''}"}
-    if thoughts == "end":
-        return said | {"content": f"{thought}\n</think>\n\n{said.get('content') or ''}"}
     return said | ({thoughts: thought} if thoughts else {})
 
 
@@ -316,26 +262,11 @@ def looks(body: Body, vision: Vision, rng: random.Random) -> Body:
     call = {"name": name, "arguments": arguments}
     structured = {"id": "call_ab12cd34", "type": "function", "index": 0}
     structured["function"] = {"name": name, "arguments": json.dumps(arguments)}
-    if vision.calls == "always" or (tools and vision.calls in ("parsed", "native")):
+    if tools and vision.calls in ("parsed", "native"):
         return {"content": None, "tool_calls": [structured]}
     match vision.calls:
         case "native":
             text = "It stands right of the middle; no function was given to me."
-        case "xml":
-            pairs = "".join(f"<parameter={key}>\n{_plain(value)}\n</parameter>\n" for key, value in arguments.items())
-            text = f"<tool_call>\n<function={name}>\n{pairs}</function>\n</tool_call>"
-        case "glm":
-            pairs = "".join(
-                f"<arg_key>{key}</arg_key>\n<arg_value>{_plain(value)}</arg_value>\n"
-                for key, value in arguments.items()
-            )
-            text = f"<tool_call>{name}\n{pairs}</tool_call>"
-        case "gemma":
-            inner = ",".join(
-                f'{key}:<|"|>{value}<|"|>' if isinstance(value, str) else f"{key}:{json.dumps(value)}"
-                for key, value in arguments.items()
-            )
-            text = f"<|tool_call>call:{name}{{{inner}}}<tool_call|>"
         case "json":
             text = f"```json\n{json.dumps([{'bbox_2d': box, 'label': 'red rectangle'}])}\n```"
         case _:
@@ -381,8 +312,6 @@ def _colors(body: Body, vision: Vision, asked: list[int]) -> list[str]:
     pictures = _pictures(body)
     if vision.order == "reversed":
         pictures = pictures[::-1]
-    if vision.order == "newest":
-        pictures = [pictures[-1]] * len(pictures)
     return [color(pictures[index]) for index in asked]
 
 
@@ -458,7 +387,7 @@ def _counted(body: Body, vision: Vision) -> int:
     """Prompt tokens: of the text, of each message's frame, and of the pictures as seen."""
     texts = "\n".join(_texts(body)) + (json.dumps(body["tools"]) if body.get("tools") else "")
     text = round(len(_WORD.findall(texts)) * vision.wordy) + 5 * len(body["messages"]) + 3 + vision.hidden
-    return text + sum(vision.eyes.shown(size)[1] + vision.marks for size in sizes(body))
+    return text + sum(vision.eyes.shown(size)[1] + _MARKS for size in sizes(body))
 
 
 def _usage(prompt: int) -> Body:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +49,6 @@ class Scripted(Loopback):
         super().__init__(_Connection)
         self.requests: list[Sent] = []
         self.answer: Callable[[Sent], Reply] = lambda _: in_json({})
-        self.now = self.most_at_once = 0
         self.lock = threading.Lock()
 
 
@@ -65,13 +63,7 @@ class _Connection(Connection):
         sent = Sent(self.path, dict(self.headers), self.sent())
         with server.lock:
             server.requests.append(sent)
-            server.now += 1
-            server.most_at_once = max(server.most_at_once, server.now)
-        try:
-            status, headers, body = server.answer(sent)
-        finally:
-            with server.lock:
-                server.now -= 1
+        status, headers, body = server.answer(sent)
         self.send_body(body, status, headers)
 
 
@@ -87,16 +79,6 @@ def serving(answer: Callable[[Sent], Reply]) -> Iterator[Scripted]:
     server.answer = answer
     with server.running():
         yield server
-
-
-def hang(seconds: float) -> Callable[[Sent], Reply]:
-    """An answer that comes after so many seconds."""
-
-    def answer(_: Sent) -> Reply:
-        time.sleep(seconds)
-        return in_json({})
-
-    return answer
 
 
 def tool_of(folder: Path, url: str, more: str = "", text: str = DETECT) -> RemoteTool:

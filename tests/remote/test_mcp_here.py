@@ -20,7 +20,7 @@ from remote_server import DETECT, tool_of
 
 from virc.core.errors import SetupError
 from virc.reasoning.calls import Call, Result
-from virc.remote import mcp_client, relay, reply
+from virc.remote import mcp_client, relay
 from virc.remote.tool import RemoteTool
 
 mcp = pytest.importorskip("mcp")
@@ -190,23 +190,6 @@ def test_a_tool_that_does_not_fit_is_found_at_the_start(
     else:
         with pytest.raises(SetupError, match=f"^the MCP server detector 'two words' cannot be used: .*{sentence}"):
             made.ready()
-
-
-def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[str, str, int]] = []
-
-    def client(url: str, http_client: Any, max_sse_event_size: int) -> None:
-        opened.append((url, http_client.headers["x-key"], max_sse_event_size))
-
-    monkeypatch.setattr("mcp.client.streamable_http.streamable_http_client", client)
-    monkeypatch.setattr(mcp, "Client", Scripted(said(text(f"it is {SECRET}"))))
-    monkeypatch.setenv("DETECT_KEY", SECRET)
-    end = "mcp:\n  tool: detect\n  url: http://127.0.0.1:9/mcp?a=1\n  headers: {X-Key: '${DETECT_KEY}'}\n"
-    tool = tool_of(tmp_path, "", end, HEAD)
-    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
-    assert asked(tool)[0] == "it is ***"
-    assert opened == [("http://127.0.0.1:9/mcp?a=1", SECRET, reply.MAX_BYTES)]
-    assert tool.server.address == "http://127.0.0.1:9/mcp"
 
 
 @pytest.mark.parametrize(

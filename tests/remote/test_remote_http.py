@@ -134,25 +134,6 @@ def test_the_same_call_on_the_same_pixels_is_sent_once(tmp_path: Path) -> None:
         assert len(server.requests) == 7
 
 
-def test_no_more_calls_at_once_than_allowed(tmp_path: Path) -> None:
-    both = threading.Barrier(2)
-
-    def together(_: Sent) -> Reply:
-        both.wait(60)
-        return in_json({})
-
-    with serving(together) as server:
-        tool = tool_of(tmp_path, server.address, "at_once: 2\n")
-        calls = [Call("detect", 0, arguments={"words": str(number)}) for number in range(8)]
-        threads = [threading.Thread(target=tool.apply, args=(each, PICTURE)) for each in calls]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(server.requests) == 8
-    assert server.most_at_once == 2
-
-
 def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
     over = threading.Event()
 
