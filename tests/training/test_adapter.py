@@ -13,7 +13,6 @@ from support.engine_python import interpreter
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
-from virc.core.errors import ConfigError
 from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import show
@@ -106,20 +105,6 @@ def test_it_trains_and_goes_on_where_it_was_killed(
     assert workspaces.same(*(workspaces.weights(each, 20, NAME) for each in (run, trained.folder)))
 
 
-def test_a_tracker_gets_the_run_too(trained: Run) -> None:
-    assert list(trained.folder.rglob("events.out.tfevents.*"))
-
-
-def test_its_run_answers(trained: Run, workspace: Path) -> None:
-    picture = Path(__file__).parents[1] / "pictures" / "triangle.png"
-    words = ("solve", "--json", "--model", trained.name, str(picture), "What is m∠B in triangle MBH?")
-    done = workspaces.run(workspace, *words)
-    said = json.loads(done.stdout)
-    assert done.returncode == 0, said
-    assert said["protocol"] == "trained"
-    assert said["answer"].isdecimal()
-
-
 def test_its_answers_are_not_its_bases_and_are_those_of_the_merged_model(
     trained: Run, merged: Path, rows: Path
 ) -> None:
@@ -136,13 +121,3 @@ def test_its_answers_are_not_its_bases_and_are_those_of_the_merged_model(
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
         torch.testing.assert_close(weight, theirs[name], msg=name)
-
-
-def test_on_a_model_that_it_was_not_trained_on_it_is_an_error(trained: Run, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    adapter = Path(shutil.copytree(trained.checkpoints / "checkpoint-20", tmp_path / "lora"))
-    file = adapter / NAME
-    save_file({key.replace("layers", "blocks"): value for key, value in load_file(file).items()}, file)
-    with pytest.raises(ConfigError, match="does not belong to this base"):
-        load(EMBEDDED_FOLDER, device="cpu", adapter=adapter)

@@ -21,9 +21,9 @@ from virc.data.formats.registry import get, only_source
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.training.preflight import lengths as counted
-from virc.training.preflight import pairs, sft
+from virc.training.preflight import sft
 from virc.training.preflight.lengths import Counted
-from virc.training.preflight.types import PairsRequest, Result
+from virc.training.preflight.types import Result
 
 WHY = Counter(kind.why for kind in KINDS.values() if kind.why)
 
@@ -68,15 +68,6 @@ def test_every_kind_of_picture_is_trained_as_it_is_solved(tmp_path: Path) -> Non
     assert sft.check(request(found.file)).rewritten == {}, "rows that were written are taken as they are"
 
 
-def test_pictures_that_the_engine_cannot_open_are_written(tmp_path: Path) -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")  # of the extra heic, which some machines have no build for
-    file = rows_of_kinds(tmp_path / "rows")
-    pillow_heif.from_pillow(Image.new("RGB", (112, 84), "red")).save(tmp_path / "rows" / "images" / "RGB.png")
-    found = sft.check(request(file, folder=tmp_path / "run"))
-    assert found.rewritten == {**WHY, "HEIC": 1}
-    assert plain(files(found)["RGB"]).size == (112, 84)
-
-
 @pytest.mark.integration
 def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Counted] = []
@@ -101,36 +92,6 @@ def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monke
         ours = open_image(KINDS[record.messages[-1].content].data, "it")
         assert plain(file_of(record.images[0])).tobytes() == ours.tobytes()
     assert len(list((tmp_path / "run" / "images").iterdir())) <= len(KINDS)
-
-
-def test_few_colours_are_written_where_the_engine_would_resize_them(tmp_path: Path) -> None:
-    file = rows_of_kinds(tmp_path / "rows")
-    found = sft.check(request(file, folder=tmp_path / "run", max_pixels=9000))
-    opened = {
-        name: Image.open(file.parent / "images" / each).mode for name, each in write(file.parent / "images").items()
-    }
-    few = [name for name, mode in opened.items() if mode in ("1", "P") and not KINDS[name].why]
-    assert found.rewritten == WHY | {"palette": len(few)}
-    assert all(plain(files(found)[name]).mode == "RGB" for name in few)
-
-
-def test_pairs_are_trained_as_solved_too(tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "<image>What is it?"}]
-    sides = {side: {"role": "assistant", "content": side} for side in ("chosen", "rejected")}
-    file = rows_of_kinds(tmp_path / "rows", **sides)
-    rows = [{**json.loads(line), "messages": turns} for line in file.read_text().splitlines()]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
-    asked = PairsRequest(
-        source=only_source(file), base=request(file).base, folder=tmp_path / "run", feedback=True, **usual
-    )
-    found = pairs.check(asked)
-    assert found.rewritten == WHY
-    source = only_source(found.file)
-    shown = [file_of(row.known().images[0]) for row in get(source.format).read(source)]
-    assert {plain(each).tobytes() for each in shown} == {
-        open_image(kind.data, name).tobytes() for name, kind in KINDS.items()
-    }
 
 
 @pytest.mark.engine

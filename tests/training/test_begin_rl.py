@@ -14,7 +14,7 @@ from support.reported import show_event
 from support.servers import dead_url, serve
 
 from virc.cluster.site import IN_JOB, JobJudge, Site
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
+from virc.core.errors import ConfigError, NetworkError
 from virc.core.events import Reporter
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -24,13 +24,11 @@ from virc.rewards.verl import Settings
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import texts
-from virc.tools import registry
 from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training import prepare, rl_setup
-from virc.training.preflight.types import Result, RlRequest
+from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
-from virc.training.rl_setup import check_copies
 
 REWARD = '''"""Short thoughts."""
 
@@ -73,31 +71,6 @@ def result(**values: Any) -> Result:
         "media": Path("/images"),
     }  # fmt: skip
     return Result(**usual | values)
-
-
-@pytest.mark.parametrize(
-    ("data", "rollout", "hint"),
-    [
-        ("problems.jsonl", "per_cru", "--with multi-turn rolls out whole problems; or solve them: virc data sample "),
-        ("prompts.parquet", "per_cru", "--with multi-turn rolls out whole problems; or solve them: virc data convert "),
-        ("rl.parquet", "multi_turn", "virc data convert "),
-    ],
-)
-def test_rows_of_the_wrong_kind_name_the_command(data: str, rollout: str, hint: str, workspace: Path) -> None:
-    with pytest.raises(DataError, match=rf"is of the format \w+, which has .*rollout: {rollout}") as refused:
-        training.rows(resolved(f"data=data/polygons/{data}", f"rollout={rollout}", "response_length=768"), workspace)
-    assert str(refused.value.hint).startswith(hint)
-
-
-def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(drawn_rows: Path, workspace: Path) -> None:
-    asked = resolved("reward.total=virc", f"data={drawn_rows / 'rl.parquet'}")
-    source = training.rows(asked, workspace)
-    with pytest.raises(ConfigError, match="the reward virc asks a judge, and none is named") as refused:
-        rl_setup.check_judge(asked, source, here=True, report=Reporter())
-    hint = str(refused.value.hint)
-    assert all(way in hint for way in ("--judge-endpoint URL", "reward.total=outcome", "judge-72b-awq"))
-    assert "--with judge-split" not in hint  # tiny has no such overlay
-    assert "(100% of the first " in hint
 
 
 def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,50 +140,6 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     assert "virc download texts --system " in str(refused.value.hint)
 
 
-def test_rows_that_cannot_be_rewarded_are_refused() -> None:
-    lacking = result(lacking={"overlap": 3}, lacks="overlap the row has no box")
-    with pytest.raises(DataError, match="3 rows cannot be rewarded by rules: overlap the row has no box"):
-        rl_setup.check(lacking, resolved(), Reporter())
-
-
-def test_a_stage_asks_for_its_rows_as_its_settings_say(workspace: Path) -> None:
-    (workspace / "lab").mkdir()
-    systems_file = Path(training.__file__).parents[1] / "systems" / "tiny.yaml"
-    (workspace / "lab" / "s.yaml").write_text(systems_file.read_text().replace("name: tiny\n", "name: mine\n"))
-    (workspace / "lab" / "far.yaml").write_text(
-        "description: Far.\nparameters: {type: object, properties: {}}\nhttp: {url: 'http://a/b'}\n"
-    )
-    sets = (
-        "train_batch_size=3",
-        "ppo_mini_batch_size=3",
-        "prompt_length=1000",
-        "validation=polygons/rl",
-        "test_freq=2",
-    )
-    request = TrainRequest(
-        system="lab/s.yaml", stage="rl", base="tiny", assignments=sets, tools=("+far",), ignore=("note",),
-        workspace=workspace,
-    )  # fmt: skip
-    asked = request.resolve()
-    base, source = training.base(asked, workspace), training.rows(asked, workspace)
-    found = prepare.rows_request(request, asked, base, source, (Path("new"), Path("home")))
-    assert isinstance(found, RlRequest)
-    assert (found.batch, found.prompt_length, found.rollout) == (3, 1000, "per_cru")
-    assert found.tools == (str(workspace / "lab" / "far.yaml"),)
-    assert (found.folder, found.home, found.beside) == (workspace / "new", workspace / "home", workspace / "lab")
-    assert found.validation
-    assert (found.source.ignore, found.validation.ignore) == (("note",), ("note",))
-    assert (found.seed, found.reward) == (asked.config.seed, asked.config.reward)
-
-
-def test_tools_are_added_by_name(workspace: Path) -> None:
-    assert rl_setup.tools_of(resolved(), ("+scale_image",)) == ("scale_image",)
-    with pytest.raises(UsageError, match=r"--tools scale_image is not \+NAME"):
-        rl_setup.tools_of(resolved(), ("scale_image",))
-    with pytest.raises(ConfigError, match="there is no tool 'turn'"):
-        rl_setup.tools_of(resolved(), ("+turn",))
-
-
 SITE = Site(judge=JobJudge(model="judge"))
 
 
@@ -233,17 +162,6 @@ def test_a_reward_that_asks_a_judge_gets_that_of_the_job(overlays: tuple[str, ..
     assert _asked(overlays=overlays).judge_endpoint == IN_JOB
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"judge_endpoint": "http://other:8005/v1"}, {"overlays": ("rules",)}, {"target": Site()}, {"target": None},
-        {"stage": "instruct"}, {"settings": {"reward.judge.endpoint": "http://other/v1", "judge_gpus": 0}},
-    ],
-)  # fmt: skip
-def test_another_judge_or_none_stays(fields: dict[str, Any]) -> None:
-    assert _asked(**fields).judge_endpoint == fields.get("judge_endpoint")
-
-
 def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Qwen2\.5-VL-72B-Instruct"):
         rl_setup.check_job_judge(*_placed(workspace=tmp_path), SITE)
@@ -254,35 +172,3 @@ def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
 def test_a_job_whose_judge_nobody_serves_is_refused(overlays: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="the reward asks a judge, and the job serves none"):
         rl_setup.check_job_judge(*_placed(Site(), overlays=overlays), Site())
-
-
-@pytest.mark.parametrize("fields", [{"judge_endpoint": "http://other/v1"}, {"overlays": ("rules",)}])
-def test_a_job_that_needs_no_judge_is_not(fields: dict[str, Any]) -> None:
-    rl_setup.check_job_judge(*_placed(Site(), **fields), Site())
-
-
-TOOL = """
-description: Find things.
-parameters: {type: object, properties: {words: {type: string}}, required: [words]}
-mcp:
-  tool: detect
-"""
-
-
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_CUSTOM", {})
-    monkeypatch.setattr(registry, "_FILES", {})
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [("command: [python, server.py]", "server.py"), ("command: [python, /srv/server.py]\n  cwd: models", "models")],
-)
-def test_paths_from_the_folder_of_the_file_are_refused(words: str, named: str, tmp_path: Path) -> None:
-    (tmp_path / "server.py").touch()
-    (tmp_path / "find.yaml").write_text(f"{TOOL}  {words}\n")
-    names = registry.load([str(tmp_path / "find.yaml")])
-    with pytest.raises(ConfigError, match=f"names {named} from its own folder") as error:
-        check_copies(names)
-    assert str(tmp_path / named) in (error.value.hint or "")

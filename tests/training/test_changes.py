@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from stage_rows import drawn
 from support.called import virc
 from support.made import make
@@ -53,7 +52,7 @@ def begun(
     (partial / "code").mkdir(exist_ok=True)
     (partial / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
     info = prepare.write(run, partial, prepared, "local", {})
-    assert not (partial / changes.FILE).exists()  # a probe has no use for digests of all images
+    assert not (partial / changes.FILE).exists()
     changes.write_digests(run, info, partial, prepared.sources)
     partial.rename(run.folder)
     return run
@@ -122,18 +121,6 @@ def test_what_has_changed_is_refused_by_its_name(
     assert runs.state(run).attempt == 0
 
 
-def transparent_picture(folder: Path) -> None:
-    """Make a picture one of which a run has a copy, as solving shows it."""
-    file = picture_of(folder)
-    with Image.open(file) as opened:
-        opened.putalpha(99)
-        opened.save(file)
-
-
-def picture_of(folder: Path) -> Path:
-    return min((folder / "data" / "polygons" / "images").rglob("*.png"))
-
-
 COMPARED = {
     "rows.json": "rows", "held.json": "rows", "learnt.png": "images", "held.png": "images",
     "base/config.json": "base", "base/chat_template.jinja": "base", "adapter/adapter_model.safetensors": "base",
@@ -165,24 +152,6 @@ def test_each_file_that_an_engine_reads_is_compared(small: Run, tmp_path: Path) 
     assert {file: what for what, file in changes.changed_files(small)} == {
         tmp_path / file: what for file, what in COMPARED.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("stage", "file"),
-    [pytest.param("instruct", "trajectories.json", marks=pytest.mark.integration), ("rl", "rl.parquet")],
-)
-def test_the_users_own_file_of_copied_rows_is_compared_too(
-    stage: str, file: str, drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = begun(drawn_rows, tmp_path, monkeypatch, stage, before=transparent_picture)
-    own = tmp_path / "data" / "polygons" / file
-    assert Path(runs.info(run).data) != own
-    edit(own)
-    assert list(changes.changed_files(run)) == [(changes.SOURCE, own)]
-    with pytest.raises(ConfigError, match="original rows"):
-        changes.check(run)
-    own.unlink()  # the run has all of it
-    changes.check(run)
 
 
 @pytest.mark.parametrize("stage", ["instruct", pytest.param("rl", marks=pytest.mark.integration)])

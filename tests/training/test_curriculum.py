@@ -60,9 +60,3 @@ def test_rows_of_sft_are_written_in_order(tmp_path: Path) -> None:
     assert found.parts == {"a": counts[0], "c, b": counts[1]}
     assert [each == "a" for each in types] == [True] * counts[0] + [False] * counts[1]
     assert found.rows == len(made)
-
-
-def test_without_parts_the_smallest_number_comes_first() -> None:
-    found = numbers(order.parts(rows(0.5, "10", 2, 0.5), Curriculum("type"), None))
-    assert found == {"0.5": [1, 4], "2": [3], "10": [2]}
-    assert [*found] == ["0.5", "2", "10"]

@@ -4,19 +4,16 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
 from virc.models import sizes as shape
-from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages import dpo
-from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, Work, estimate, kept, moments
+from virc.stages.sft import Config
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -101,36 +98,6 @@ def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> N
         assert base(name).parameters() == parts_of(made(content(name)))
 
 
-@pytest.mark.parametrize(
-    ("targets", "frozen", "trained"),
-    [
-        (("all",), ("vision", "projector"), 77_824),
-        (("all",), ("projector",), 119_296),
-        (("q_proj", "v_proj"), ("vision", "projector"), 14_336),
-    ],
-)
-def test_an_adapter_has_the_parameters_that_the_engine_logs(
-    targets: tuple[str, ...], frozen: Any, trained: int
-) -> None:
-    """The numbers are LLaMA-Factory 0.9.5's `trainable params` for the embedded model at rank 8."""
-    embedded = shape.of_folder(EMBEDDED_FOLDER)
-    assert sum(embedded.trained(Lora(rank=8, targets=targets), frozen).values()) == trained
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        "[" * 100_000,
-        json.dumps(content(THREE_B, num_hidden_layers=10**30)),
-    ],
-)  # fmt: skip
-def test_a_config_that_says_no_sizes_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match="how large the model is"):
-        shape.of_folder(tmp_path)
-
-
 def backward(loss: Any) -> None:
     loss.backward()
 
@@ -201,16 +168,6 @@ def base(name: str = THREE_B) -> Shape:
     return known
 
 
-def test_offloading_moves_the_optimizer_to_main_memory() -> None:
-    plain, offloaded = (estimate(settings(zero=3, devices=2, offload=each), base(), 4096) for each in (False, True))
-    trained = base().parameters()["language"]
-    assert "Adam moments" not in state(offloaded)
-    moved = {term.name: term.gib for term in offloaded.host}
-    assert moved["offloaded state"] * GIB == pytest.approx(16 * trained + 2 * sum(base().parameters().values()))
-    assert offloaded.device_gib < plain.device_gib
-    assert offloaded.host_gib > plain.host_gib + 40
-
-
 @pytest.mark.parametrize(
     ("changes", "rows", "steps"),
     [
@@ -238,25 +195,6 @@ def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
     assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
     assert estimate(settings(save_steps=2), base(), 100).disk is None
     assert estimate(settings(save_steps="epoch", epochs=3), base(), 100).disk_gib is not None
-
-
-@pytest.mark.parametrize(
-    ("changes", "weights", "state"),
-    [
-        ({}, lambda part: 4 * part.trained + 2 * part.frozen, lambda part: 8 * part.trained),
-        ({"lora": {"rank": 8}}, lambda part: 4 * part.adapter, lambda part: 8 * part.adapter),
-        ({"zero": 3}, lambda part: 2 * part.whole, lambda part: 12 * part.trained + 2 * part.frozen),
-    ],
-)
-def test_a_checkpoint_has_the_weights_and_the_state_of_its_mode(changes: Any, weights: Any, state: Any) -> None:
-    vision, projector, language = PARAMETERS[THREE_B]
-    adapter = sum(base().trained(Lora(rank=8), ("vision", "projector")).values())
-    part = SimpleNamespace(
-        trained=language, frozen=vision + projector, whole=vision + projector + language, adapter=adapter
-    )
-    found = estimate(settings(steps=1, save_steps=1, save_total_limit=1, **changes), base(), 100, rows=8)
-    sizes = {term.name: round(term.gib * GIB) for term in found.disk or ()}
-    assert sizes == {"weights": 2 * weights(part), "resume state": state(part)}  # the end's weights once more
 
 
 def test_hours_follow_from_parameters_tokens_and_passes() -> None:
@@ -292,43 +230,3 @@ def test_a_pair_holds_two_rows_and_a_reference_where_the_loss_has_one() -> None:
         assert "reference weights" not in of_pairs(**others)
     alone = state(estimate(settings(), base(), 8192))
     assert of_pairs(loss="orpo")["activations"] == 2 * of_pairs(loss="kto")["activations"] == 2 * alone["activations"]
-
-
-def named(name: str, found: Any) -> float:
-    of_name: list[Term] = [each for each in found if each.name == name]
-    return of_name[0].gib * GIB
-
-
-@pytest.mark.parametrize(
-    ("changes", "passes", "of_vision"),
-    [({"gradient_checkpointing": True}, 8, 2), ({"gradient_checkpointing": False, "lora": {"rank": 8}}, 4, 2)],
-)
-def test_floating_point_work_is_that_of_each_part(changes: Any, passes: int, of_vision: int) -> None:
-    """A row of 1,000 tokens, 256 of them an image of 1,024 patches; each word attends to half of the row on average."""
-    rows, longest, image = 100, 1000, 256
-    work = Work.of(settings(max_pixels=784, **changes), base(), longest, image)
-    vision, _, language = PARAMETERS[THREE_B]
-    attention = 2 * 36 * (16 * 128) * longest * longest / 2
-    row = passes * (language * longest + attention) + of_vision * vision * image * 4
-    assert work.flops(rows * longest, longest) == pytest.approx(rows * row, rel=1e-6)
-    untied = Work.of(settings(max_pixels=784, **changes), base("Qwen/Qwen2.5-VL-7B-Instruct"), longest, image)
-    words = 152_064 * 3584  # which are looked up, not multiplied
-    text = (7_615_616_512 - words) * longest + 2 * 28 * 3584 * longest * longest / 2
-    assert untied.flops(longest, longest) == pytest.approx(passes * text + of_vision * vision * image * 4, rel=1e-6)
-
-
-def test_a_frozen_tower_is_held_for_a_moment_and_a_trained_one_is_kept() -> None:
-    frozen, trained = (Work.of(settings(frozen_modules=each), base(), 1000, 256) for each in (["vision"], []))
-    assert named("vision tower", moments(frozen)) == 1024 * (18 * 2 * 1280 + 6 * 1176)
-    assert "vision tower" not in {term.name for term in (*kept(frozen), *moments(trained))}
-    assert "vision tower" in {term.name for term in kept(trained)}
-
-
-def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
-    plain = settings(lora=Lora(), gradient_checkpointing=False)
-    for change in ({"use_liger": True}, {"gradient_checkpointing": True, "max_pixels": 784}):
-        less = msgspec.structs.replace(plain, **change)
-        assert estimate(less, base(), 8192).device_gib < estimate(plain, base(), 8192).device_gib - 1
-    qwen3 = msgspec.structs.replace(base(), family="qwen3_vl")  # LLaMA-Factory has no kernels for it
-    liger = msgspec.structs.replace(plain, use_liger=True)
-    assert estimate(liger, qwen3, 8192).device_gib == estimate(plain, qwen3, 8192).device_gib

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from stage_rows import drawn
 from support.called import virc
 from support.reported import show_event
 
@@ -68,16 +67,6 @@ def test_what_is_gone_is_said_before_an_engine_starts(run: Run, about: dict[str,
     assert said in done.err
     assert not run.attempt(1).exists()
     assert runs.state(run).progress == "new"
-
-
-@pytest.mark.parametrize("file", ["trajectories.json", "rl.parquet"])
-def test_one_image_that_is_gone_is_said_before_an_engine_starts(run: Run, tmp_path: Path, file: str) -> None:
-    rows = drawn(tmp_path / "set", "sft,rl")
-    write(run, data=str(rows.with_name(file)), media=str(rows.parent))
-    gone = sorted(rows.parent.glob("images/*/*"))[-1]
-    gone.unlink()
-    done = virc("train", "--resume", "--name", "mine")
-    assert (done.code, f"mine was begun with {gone}, which is gone" in done.err) == (3, True), done.err
 
 
 def test_two_processes_do_not_train_one_run(run: Run) -> None:

@@ -54,15 +54,6 @@ def test_an_overlay_that_changes_a_key_is_its_reason() -> None:
     assert why["learning_rate"] == "overlay lora"
 
 
-def test_a_key_set_for_the_engine_itself_is_its_own_reason() -> None:
-    given = ["engine.val_size=0.1", "engine.eval_strategy=epoch", "engine.weight_decay=0.1"]
-    resolved = stages.resolve(systems.get("virc"), "practice", assignments=given)
-    planned = stage_plans.plan(resolved)
-    why = {change.key: change.why for change in planned.changes}
-    assert (why["val_size"], why["eval_strategy"], why["weight_decay"]) == ("--set", "--set", "--set")
-    assert stage_plans.engine_keys(planned)["weight_decay"] == 0.1
-
-
 # The engine's own parser. This machine may lack a GPU and the packages that need one: then it is told of a GPU that
 # computes in bf16, and of liger-kernel, and checks everything else as ever. DeepSpeed, which joins the one process,
 # would compile an operation for minutes.

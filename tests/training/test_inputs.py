@@ -1,6 +1,5 @@
 """What a stage starts from and what it trains: the run before, an adapter, its rows, and the weights that learn."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from support import small_lora
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError, EngineError, SetupError
+from virc.core.errors import ConfigError, EngineError
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.verl import log as verl_log
 from virc.models import sizes
@@ -19,7 +18,7 @@ from virc.runs.run import Info
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
-from virc.training import inputs, prepare
+from virc.training import inputs
 from virc.training.inputs import Base
 from virc.training.request import TrainRequest
 
@@ -62,41 +61,6 @@ def test_a_base_that_cannot_be_is_one_sentence(
     assert (refused.value.message, refused.value.hint) == (said.replace("WORK", str(tmp_path)), hint)
 
 
-DRAWN = "virc data synth --to data/polygons --count 2000 --seed 1 --formats"
-
-
-SAMPLE = "virc data sample data/polygons/problems.jsonl --pairs right --to data/polygons/pairs.jsonl"
-
-
-@pytest.mark.parametrize(
-    ("asked", "hint"),
-    [
-        (stage("dpo", base="tiny"), f"{DRAWN} batch, then {SAMPLE}"),
-        (stage("rl", "data=mine/rows", base="tiny"),
-         "rows of your own: --data FILE; to validate with: --set validation=FILE"),
-    ],
-)  # fmt: skip
-def test_rows_that_are_not_here_are_named_with_what_makes_them(asked: Resolved, hint: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no file ") as refused:
-        inputs.rows(asked, tmp_path)
-    assert refused.value.hint == hint
-
-
-def test_rows_are_those_of_the_chosen_variant_and_a_path_from_here_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    line = json.dumps({"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]})
-    for place in ("data/of-big.jsonl", "data/of-small.jsonl", "mine.jsonl", "folder/only.jsonl"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).write_text(line)
-    for words, found in (
-        (("data=of-{size}", "variant.size=big"), "data/of-big.jsonl"),
-        (("data=mine.jsonl",), "mine.jsonl"), (("data=folder",), "folder/only.jsonl"),
-    ):  # fmt: skip
-        assert inputs.rows(stage("instruct", *words), tmp_path).file.absolute() == tmp_path / found
-
-
 TRAINED = 854_144  # parameters of the language model of tiny, as LLaMA-Factory logs it
 
 
@@ -106,20 +70,6 @@ def resolved(stage: str, *assignments: str) -> Resolved:
 
 def base(adapter: Path | None = None, folder: Path = EMBEDDED_FOLDER) -> Base:
     return Base("tiny", folder, "qwen2_5_vl", "tiny", adapter)
-
-
-@pytest.mark.parametrize(
-    ("stage", "targets", "known"),
-    [
-        ("instruct", "q_proj, v_prj", "did you mean 'v_proj'?"),
-        ("instruct", "qkv", "known are down_proj"),
-        ("rl", "q_proj, k-proj", "did you mean 'k_proj'?"),
-    ],
-)
-def test_a_target_that_is_no_trained_layer_is_refused(stage: str, targets: str, known: str) -> None:
-    with pytest.raises(ConfigError, match=r"is trained ends with .* \(lora.targets\)") as refused:
-        inputs.with_adapter(resolved(stage, f"lora.targets=[{targets}]"), base())
-    assert known in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -157,22 +107,6 @@ def test_a_continued_adapter_keeps_its_rank_and_alpha(asked: tuple[str, ...], sa
     assert found.origins["lora.alpha"] == "the adapter tiny"
 
 
-@pytest.mark.parametrize(
-    ("stage", "settings", "said"),
-    [
-        ("instruct", {"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa"),
-        ("dpo", {"alpha_pattern": {"q_proj": 8}}, "alpha_pattern"),
-        ("rl", {"use_rslora": True}, "whose scale verl's shards do not hold"),
-    ],
-)
-def test_an_adapter_that_merge_would_not_take_is_not_continued(
-    stage: str, settings: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    adapter = small_lora.write(tmp_path / "a", **settings)
-    with pytest.raises(ConfigError, match=said):
-        inputs.with_adapter(resolved(stage, "lora={}"), base(adapter))
-
-
 def info(**settings: Any) -> Info:
     stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
     return Info(
@@ -204,17 +138,3 @@ def test_an_engine_that_trains_something_else_is_ended(reader: Any, line: str, t
     inputs.check_trained(continued, 4 * 4 * (384 + 128))
     with pytest.raises(EngineError, match="and the settings say 8,192"):
         inputs.check_trained(continued, TRAINED)
-
-
-def test_a_package_that_a_setting_needs_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = prepare.environment_of(stage("instruct"))
-    own = type(environment)(**{**{f: getattr(environment, f) for f in environment.__struct_fields__}, "extra": ("x",)})
-    asked = stage("instruct", "trackers=[wandb]")
-    for printed, refused in (('{"wandb": "1"}', False), ('{"torch": "2"}', True)):
-        monkeypatch.setattr(prepare.processes, "output", lambda _, printed=printed: printed)
-        if not refused:
-            prepare._check_packages(asked, own, Path("python"))
-            continue
-        with pytest.raises(SetupError, match="tiny-instruct needs wandb, which the environment") as error:
-            prepare._check_packages(asked, own, Path("python"))
-        assert str(error.value.hint).startswith("--set trackers=[], or your own environment that has it: virc env")

@@ -63,15 +63,8 @@ def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch:
         ("2,0", [A100, H200]),
         ("", []),
         ("-1", []),
-        ("-1,0", []),
-        ("0,-1,1", [H200]),
         ("0,x,1", [H200]),
-        ("0x1", [H200]),
         ("0,0", []),
-        ("0,3,0", []),
-        ("\u00a01", []),
-        ("\u0661", []),
-        ("GPU-", []),
         ("GPU-aa1,GPU-zz,GPU-aa1", []),
     ],
 )  # fmt: skip
@@ -105,32 +98,10 @@ def test_a_slice_is_shown_alone(
 
 
 @pytest.mark.parametrize(
-    ("order", "first"),
-    [
-        (None, RTX),
-        ("FASTEST_FIRST", H200),
-        ("fastest_first", None),
-    ],
-)  # fmt: skip
-def test_numbers_follow_the_order_that_is_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str | None, first: str | None
-) -> None:
-    h200, rtx, _ = LINES.splitlines()
-    told = f"case $1 in *compute_cap*) printf '{rtx}, 8.9\\n{h200}, 9.0\\n';; *) printf '{rtx}\\n{h200}\\n';; esac"
-    answering(tmp_path, monkeypatch, told)
-    env = {"CUDA_VISIBLE_DEVICES": "0"} | ({} if order is None else {"CUDA_DEVICE_ORDER": order})
-    found = machine.find(tmp_path, env)
-    assert [gpu.name for gpu in found.gpus] == [first] * bool(first)
-    refused = f"CUDA_DEVICE_ORDER={order} shows no GPU: CUDA takes FASTEST_FIRST or PCI_BUS_ID"
-    assert first or found.trouble == refused
-
-
-@pytest.mark.parametrize(
     ("variables", "shell", "given"),
     [
         ({}, {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
         ({"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "5"}),
-        ({"CUDA_VISIBLE_DEVICES": "1,0"}, {"CUDA_VISIBLE_DEVICES": "GPU-x,b"}, {"CUDA_VISIBLE_DEVICES": "b,GPU-x"}),
         ({"CUDA_VISIBLE_DEVICES": "0,2"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "4,-1"}),
     ],
 )  # fmt: skip

@@ -103,28 +103,6 @@ def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
     assert models.find("mine@80", workspace).folder.resolve() == newest
 
 
-@pytest.mark.parametrize(
-    ("folder", "said"),
-    [("models/tiny", "tiny is a model of this package"), ("models/other", "other is a run"), ("models/mine", None)],
-)
-def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, said: str | None) -> None:
-    make(workspace, "other")
-    run = make(workspace, "mine")
-    adapted(run, 4)
-    adapted(run, 8)
-    done = virc("merge", "mine", "--to", folder, "--dry-run")
-    assert (done.code, f": {said}" in done.err) == (3 if said else 0, bool(said)), done.err
-    older = virc("merge", "mine@4", "--to", "models/mine", "--dry-run")
-    assert (older.code, "a model cannot be called mine: mine is a run" in older.err) == (3, True), older.err
-
-
-@pytest.mark.parametrize("name", ["first/../first@8", "first@8@8", "a\0b@8"])
-def test_a_name_that_no_run_has_is_none(workspace: Path, name: str) -> None:
-    saved(make(workspace, "first"), 8)
-    with pytest.raises(ConfigError, match=r"no model|not on this machine"):
-        models.find(name, workspace)
-
-
 def test_the_system_of_a_run_is_the_one_it_was_trained_in(workspace: Path) -> None:
     saved(make(workspace, "late", system="virc", root="ViRC-Qwen2VL-7B"), 8)
     found = models.find("late", workspace)
@@ -133,33 +111,6 @@ def test_the_system_of_a_run_is_the_one_it_was_trained_in(workspace: Path) -> No
     assert models.find("late", workspace, "tiny").system == systems.get("tiny")
     saved(make(workspace, "gone", system="elsewhere"), 8)
     assert models.find("gone", workspace).system is None
-
-
-def test_an_adapter_lies_on_the_base_that_it_names(workspace: Path) -> None:
-    folder = small_lora.describe(workspace / "lora")
-    found = models.find("lora", workspace)
-    assert (found.folder, found.adapter) == (EMBEDDED_FOLDER, Path("lora"))
-    assert found.system == systems.get("tiny")
-    cached = workspace.parent / "cache" / "models--LeonMiao--ViRC-7B"
-    (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text("0123abc")
-    (cached / "snapshots" / "0123abc").mkdir(parents=True)
-    (cached / "snapshots" / "0123abc" / "config.json").write_text("{}")
-    small_lora.describe(folder, base_model_name_or_path="LeonMiao/ViRC-7B")
-    found = models.find("lora", workspace)
-    assert (found.folder, found.adapter) == (cached / "snapshots" / "0123abc", Path("lora"))
-    assert found.system == systems.get("virc")
-
-
-@pytest.mark.parametrize(
-    ("base", "hint"), [("some/base", "virc download some/base"), ("a b/$(date)", "base_model_name_or_path into")]
-)
-def test_a_base_that_is_not_here_is_named_with_what_to_do(workspace: Path, base: str, hint: str) -> None:
-    small_lora.describe(workspace / "lora", base_model_name_or_path=base)
-    with pytest.raises(ConfigError, match="base of the LoRA adapter lora is not on this machine") as caught:
-        models.find("lora", workspace)
-    assert base in caught.value.message
-    assert hint in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from stage_rows import COUNT, base_of_type, chat_protocol, drawn, request
-from tokenizers import Tokenizer
+from stage_rows import COUNT, chat_protocol, drawn, request
 
 from virc.core.errors import DataError
 from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
-from virc.data.rows.record import Message
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.preflight.lengths import Counting, Length, Text, counting, image_tokens, lengths
+from virc.training.preflight.lengths import Length, Text, counting, lengths
 from virc.training.preflight.sft import check
 
 
@@ -86,50 +83,3 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
     one, two = (check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2))
     assert one == two
     assert one.rows == 4100
-
-
-def test_a_processor_file_comes_before_the_older_one(rows: Path, tmp_path: Path) -> None:
-    base = base_of_type(tmp_path / "base", "qwen2_5_vl")
-    settings = json.loads((base / "preprocessor_config.json").read_text())
-    settings |= {"patch_size": 28, "min_pixels": None, "max_pixels": None}
-    settings["size"] = {"shortest_edge": 3136, "longest_edge": 10**6}
-    (base / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    coarse = counting(base, 3136, 10**7, 100)
-    assert image_tokens((560, 560), coarse) == 100
-    del settings["size"]
-    (base / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
-    assert counting(base, 3136, 10**7, 100).grid.max_pixels == 1280 * 28 * 28  # where nothing is said
-
-
-def test_a_row_is_as_long_as_its_whole_text_with_a_token_for_each_patch_of_an_image(tmp_path: Path) -> None:
-    for name, size in (("a.png", (252, 252)), ("b.png", (252, 224))):
-        Image.new("RGB", size).save(tmp_path / name)
-    messages = (
-        Message("system", "s"), Message("user", "<image> and <image>?"), Message("assistant", "b"),
-        Message("user", "c"), Message("assistant", "d"),
-    )  # fmt: skip
-    first, second = (f"<|vision_start|>{'<|image_pad|>' * tokens}<|vision_end|>" for tokens in (81, 72))
-    parts = (
-        "<|im_start|>system\ns<|im_end|>\n",
-        f"<|im_start|>user\n{first} and {second}?<|im_end|>\n<|im_start|>assistant\n",
-        "b<|im_end|>\n",
-        "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n",
-        "d<|im_end|>\n",
-    )
-    tokenizer = Tokenizer.from_file(str(EMBEDDED_FOLDER / "tokenizer.json"))
-    tokens = sum(len(tokenizer.encode(part, add_special_tokens=False)) for part in parts)
-    row = Text(messages, (str(tmp_path / "a.png"), str(tmp_path / "b.png")))
-    [found] = lengths(counting(EMBEDDED_FOLDER, 3136, 10**7, 1000), [row])
-    assert found == Length(tokens, images=2)
-
-
-@pytest.mark.parametrize(
-    ("size", "tokens"), [((28, 28), 4), ((252, 252), 81), ((504, 504), 81), ((1, 40), 13), ((100_000, 3), None)]
-)
-def test_tokens_of_an_image(size: tuple[int, int], tokens: int | None) -> None:
-    rules: Counting = counting(EMBEDDED_FOLDER, 3136, 40 if tokens is None else 12_845_056, 100)
-    if tokens is None:
-        with pytest.raises(ValueError, match="come to nothing"):
-            image_tokens(size, rules)
-    else:
-        assert image_tokens(size, rules) == tokens

@@ -13,7 +13,7 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.check.result import USUAL_SYSTEM
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 from virc.training.preflight import sft
 from virc.training.preflight.pairs import check
 from virc.training.preflight.types import PairsRequest
@@ -51,18 +51,6 @@ def test_both_sides_are_counted_and_the_longer_one_bounds(rows: Path, tmp_path: 
         check(request(longer, cutoff=even.longest))
 
 
-def test_a_pair_with_one_long_side_is_left_out_whole(rows: Path, tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in rows.read_text().splitlines()]
-    lines[2]["rejected"]["content"] = "<think>180 - 70 = 110. </think>" * 200
-    file = rows.with_name("one_long.jsonl")
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    most = check(request(rows)).longest
-    found = check(request(file, cutoff=most, filter_overlong=True, folder=tmp_path / "data"))
-    assert (found.rows, found.dropped) == (len(lines) - 1, 1)
-    left = [row.known().id for row in get("pairs").read(only_source(found.file))]
-    assert left == [line["id"] for at, line in enumerate(lines) if at != 2]
-
-
 def test_kto_gets_each_reply_once_with_its_tag(rows: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     found = check(request(rows, feedback=True, folder=tmp_path / "data"))
@@ -77,11 +65,6 @@ def test_kto_gets_each_reply_once_with_its_tag(rows: Path, tmp_path: Path) -> No
     assert found.entry["columns"] == {"messages": "messages", "images": "images", "kto_tag": "kto_tag"}
     assert "ranking" not in found.entry
     assert only_source(found.file).format == "sft"  # by which a resumed run finds its images
-
-
-def test_rows_without_a_second_side_are_refused(rows: Path) -> None:
-    with pytest.raises(DataError, match="holds solutions, and preferences are learnt from pairs"):
-        check(request(rows, source=only_source(rows.with_name("trajectories.json"))))
 
 
 def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
@@ -109,19 +92,3 @@ def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tm
     assert found.protocol.tools == ()
     assert not found.protocol.grammar.calls
     assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        "<tool_call>{}</tool_call>",
-        {"thought": "Look.", "actions": [{"name": "Crop", "arguments": {"bbox": [1, 2, 3, 4]}}]},
-    ],
-)
-def test_pairs_that_call_a_tool_are_of_a_chat_protocol(call: object, tmp_path: Path) -> None:
-    request = converted(published_pairs.mmpr, tmp_path)
-    file = request.source.file
-    said = call if isinstance(call, str) else json.dumps(call)
-    file.write_text(file.read_text().replace("It says 12.", json.dumps(said)[1:-1]))
-    with pytest.raises(DataError, match="do not show one chat protocol"):
-        check(request)

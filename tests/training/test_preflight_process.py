@@ -1,19 +1,14 @@
 """The look through a stage's rows as a process of its own."""
 
-import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from stage_rows import COUNT, copied, drawn, request
+from stage_rows import copied, drawn, request
 
 import virc
 from virc.core.errors import ConfigError, DataError
-from virc.data.check.result import FIRST, survey
-from virc.data.formats.registry import get, only_source
-from virc.training.preflight import process as preflight
 from virc.training.preflight.process import read, step
 from virc.training.preflight.types import SftRequest
 
@@ -44,16 +39,6 @@ def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) ->
         read(printed(request(rows, base=tmp_path)))
 
 
-def test_how_far_it_is_stands_on_stderr(
-    rows: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preflight, "_EVERY", 0.0)
-    assert preflight.main([step(request(rows), Path(sys.executable), RECIPES).argv[-1]]) == 0
-    said = capsys.readouterr()
-    assert f"row {COUNT} of {COUNT}" in said.err.splitlines()
-    assert len(said.out.splitlines()) == 1
-
-
 @pytest.mark.integration
 def test_neither_torch_nor_what_engines_lack_is_imported(rows: Path) -> None:
     asked = step(request(rows), Path(sys.executable), RECIPES).argv[-1]
@@ -64,16 +49,3 @@ def test_neither_torch_nor_what_engines_lack_is_imported(rows: Path) -> None:
     words = (sys.executable, "-c", code, asked)
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_rows_looked_at_closely_are_few_and_from_everywhere(tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
-    line = json.dumps({"messages": turns}) + "\n"
-    (tmp_path / "rows.jsonl").write_text(line * 5003)
-    found = survey(get("trajectories").read(only_source(tmp_path / "rows.jsonl")), lambda row: ())
-    numbers = [row.number for row in found.kept]
-    assert numbers[:FIRST] == list(range(1, FIRST + 1))
-    assert numbers[-1] == found.rows == 5003
-    assert 200 < len(numbers) < 2 * 200 + FIRST + 1
-    between = numbers[FIRST:-1]
-    assert {b - a for a, b in itertools.pairwise(between)} == {16}

@@ -1,8 +1,5 @@
 """The rows of a stage of RL before verl reads them: what is counted, written, left out and refused."""
 
-import json
-import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from PIL import Image
-from stage_rows import COUNT, drawn
+from stage_rows import drawn
 from support import crux
 
 from virc.core.errors import DataError
@@ -20,9 +16,7 @@ from virc.data.rows import verl as verl_rows
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.session import Ask, Session
 from virc.systems.registry import Judging, Reward
-from virc.tools.registry import known
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
@@ -52,18 +46,6 @@ def written(result: Result) -> list[Row]:
     return found
 
 
-def changed(rows: Path, folder: Path, change: Callable[[list[Row]], object]) -> Path:
-    """The file of single units with some rows changed."""
-    folder.mkdir()
-    shutil.copy(rows / FILE_NAME, folder)
-    shutil.copytree(rows / "images", folder / "images")
-    table = pq.read_table(rows / "rl.parquet")
-    content = table.to_pylist()
-    change(content)
-    pq.write_table(table.from_pylist(content, schema=table.schema), folder / "rl.parquet")
-    return folder / "rl.parquet"
-
-
 @pytest.mark.integration
 def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, tmp_path: Path) -> None:
     result = check(asked(rows / "rl.parquet", tmp_path / "run"))
@@ -80,33 +62,6 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
         assert records[0].answer == records[1].answer
         assert records[0].messages == records[1].messages
         assert records[0].extra["tool_info_gt"] == records[1].extra["tool_info_gt"]
-
-
-@pytest.mark.integration
-def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
-    units = check(asked(rows / "rl.parquet", tmp_path / "units"))
-    split = check(asked(rows / "trajectories.json", tmp_path / "split"))
-    assert split.rows == units.rows > COUNT
-    assert split.total == units.total
-    one, other = (written(each) for each in (units, split))
-    assert [row["prompt"] for row in one] == [row["prompt"] for row in other]
-    assert [row["extra_info"]["reference"] for row in one] == [row["extra_info"]["reference"] for row in other]
-
-
-@pytest.mark.parametrize("file", ["prompts.parquet"])
-def test_whole_problems_are_asked_as_a_session_asks_them(file: str, rows: Path, tmp_path: Path) -> None:
-    many = asked(rows / file, tmp_path / "run", rollout="multi_turn", reward=Reward("outcome"))
-    result = check(many)
-    assert result.rows == COUNT
-    for row in written(result):
-        (place,) = (image["image"].removeprefix("file://") for image in row["images"])
-        with Image.open(place) as image:
-            session = Session(TEMPLATE, row["extra_info"]["question"], [image.convert("RGB")], tools=known())
-        ask = session.next()
-        assert isinstance(ask, Ask)
-        texts = [message["content"].replace("<image>", "") for message in row["prompt"]]
-        assert texts == [message.text for message in ask.messages]
-        assert row["reward_model"]["ground_truth"]
 
 
 @pytest.mark.integration
@@ -147,77 +102,6 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path:
     with pytest.raises(DataError, match="longer than the prompt_length of 3 tokens") as refused:
         check(msgspec.structs.replace(strict, prompt_length=3, filter_overlong=True, folder=tmp_path / "no"))
     assert "filter_overlong" not in str(refused.value.hint)  # it is on, and no row is left
-
-
-def test_a_few_units_are_counted_offered_added_tools_and_left_out(rows: Path, tmp_path: Path) -> None:
-    def change(content: list[Row]) -> None:
-        content[6:] = [content[5]]
-        for row in content[:2]:
-            row["extra_info"]["reference"] = ""
-
-    file = changed(rows, tmp_path / "changed", change)
-    found = check(asked(file, tmp_path / "all", tools=("orient_image",)))
-    assert (found.rows, found.dropped, found.lacking, found.faults) == (7, 0, {"overlap": 2}, {"id_repeated": 1})
-    assert found.lacks == "overlap the row has no box, nor a reference that calls a tool"
-    assert all("orient_image" in row["prompt"][0]["content"] for row in written(found))
-    both = check(asked(file, tmp_path / "both", validation=only_source(file)))
-    assert (both.lacking, both.lacks) == ({"overlap": 4}, f"{found.lacks}; {found.lacks}"), "of held-out rows, too"
-    limit = found.longest - 1
-    look = asked(file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, batch=2)
-    short = check(look)
-    assert (short.rows > 0, short.dropped > 0, found.longest > short.longest <= limit) == (True, True, True)
-
-
-def put(row: Row, path: str, value: object) -> None:
-    *way, last = path.split(".")
-    for key in way:
-        row = row[int(key)] if key.isdigit() else row[key]
-    row[last] = value  # type: ignore[index]
-
-
-FAULTS: list[tuple[str, Callable[[list[Row]], object]]] = [
-    ("1 <image> marks for 0 images", lambda rows: put(rows[0], "images", [])),
-    ("has no answer", lambda rows: put(rows[0], "reward_model.ground_truth", None)),
-    ("cannot be read", lambda rows: put(rows[0]["images"][0], "image", "file:///nowhere/a.png")),
-]
-
-
-@pytest.mark.parametrize(("sentence", "change"), FAULTS, ids=[sentence[:16] for sentence, _ in FAULTS])
-def test_what_verl_would_stumble_over_is_one_sentence(
-    sentence: str, change: Callable[[list[Row]], object], rows: Path, tmp_path: Path
-) -> None:
-    file = changed(rows, tmp_path / "changed", change)
-    with pytest.raises(DataError, match="cannot be trained on") as refused:
-        check(asked(file, tmp_path / "run"))
-    assert sentence in refused.value.message
-    assert "row 1:" in refused.value.message
-    assert not (tmp_path / "run" / "train.parquet").exists()
-
-
-def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
-    other = crux.build(tmp_path / "crux", rows=4)
-    look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
-    with pytest.raises(DataError, match="has another chat protocol than"):
-        check(look)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda row: row.update(image="gone.png"), "row 3: image gone.png cannot be read"),
-        (lambda row: row.update(note="x", the_box=[1, 2, 3, 4]), "row 3: "),
-    ],
-)
-def test_a_problem_that_cannot_be_rolled_out_is_named(
-    change: Callable[[Row], object], said: str, rows: Path, tmp_path: Path
-) -> None:
-    content = [json.loads(line) for line in (rows / "problems.jsonl").read_text().splitlines()]
-    change(content[2])
-    shutil.copytree(rows / "images", tmp_path / "images")
-    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
-    with pytest.raises(DataError, match="1 of 16 rows cannot be trained on") as refused:
-        check(asked(tmp_path / "problems.jsonl", tmp_path / "run", rollout="multi_turn", reward=Reward("outcome")))
-    assert said in refused.value.message
 
 
 def spoken(chat_protocol: Protocol, file: Path) -> Path:

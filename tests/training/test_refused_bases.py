@@ -113,13 +113,3 @@ def test_rows_in_the_layout_of_verl_name_the_command_that_takes_them(base: Path)
     done = virc(*words, "--with", "multi-turn")
     assert done.code == 0, done.err
     assert "8 rows, 8 images" in done.err
-
-
-@pytest.mark.parametrize("without", [[1, 2]], ids=str)
-def test_a_problem_without_a_picture_is_a_fault_of_its_row(without: list[int], base: Path) -> None:
-    rows = [verl_row(number, int(number not in without)) for number in range(8)]
-    pq.write_table(pa.Table.from_pylist(rows), "rows.parquet")
-    words = ("--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--data", "rows.parquet", "--dry-run")
-    done = virc("train", "tiny", *words)
-    assert done.code == 5
-    assert f"{len(without)} of 8 rows cannot be trained on ({len(without)} no_image); row {without[0] + 1}:" in done.err

@@ -74,14 +74,6 @@ def test_metrics_after_the_checkpoint_are_dropped(run: Run) -> None:
     assert steps(run) == [1, 2]
 
 
-@pytest.mark.parametrize(("step", "left"), [(2, [0, 1, 2]), (0, [])])
-def test_a_validation_before_the_first_step_stays_unless_all_begins_anew(run: Run, step: int, left: list[int]) -> None:
-    lines = ['{"step":0,"validation":0.5}\n', *(f'{{"step":{each},"reward":1.0}}\n' for each in (1, 2, 3))]
-    run.metrics.write_text("".join(lines))
-    follow.drop_after(run, step)
-    assert steps(run) == left
-
-
 def test_half_a_checkpoint_is_removed_and_a_whole_one_is_completed(run: Run) -> None:
     half, whole = checkpoint(run, 4, whole=False), checkpoint(run, 2)
     follow.take_over(run)
@@ -276,17 +268,6 @@ def test_a_run_that_is_stopped_while_its_resume_waits_does_not_go_on(run: Run, m
     assert [each.text for each in told] == ["waiting for the engine of the previous attempt to save and end"]
 
 
-def test_a_judge_that_ends_while_the_engine_saves_ends_nothing(run: Run) -> None:
-    process = Engine([signal.SIGTERM])
-
-    class Judge:
-        def check(self) -> None:
-            if process.saves:
-                raise EngineError("the judge ended")
-
-    assert watched(run, process, serving=Judge()) == 7
-
-
 class Engine:
     """An engine's process that ends some looks after the last signal has arrived."""
 
@@ -315,55 +296,3 @@ def watched(
     watch = SimpleNamespace(reason=unhealthy)
     seen: Any = SimpleNamespace(poll=lambda: None, watch=watch, silence=silence, started=True)
     return attempt._watch(run, process, seen, process.asked, 1, serving, Reporter())
-
-
-def test_signals_are_the_callers_again_after_an_attempt() -> None:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    with attempt._signals():
-        assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
-    assert {number: signal.getsignal(number) for number in before} == before
-
-
-def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint(run, 1)
-    seen = follower(run)
-    (run.checkpoints / "trainer_log.jsonl").write_text(said(3))
-    seen.poll()
-    run.log(1).write_text("OSError: [Errno 28] No space left on device\n")
-    ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen, Reporter(show_event))
-    assert (ended.finished, ended.step) == (False, 1)
-    assert "step 3 was not saved: the disk is full" in capsys.readouterr().err
-
-
-def warned(run: Run, found: list[Metric]) -> list[tuple[str, str | None]]:
-    """The warnings, with their hints, of a run that finishes at its newest checkpoint."""
-    run.metrics.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in found))
-    told: list[Event] = []
-    seen = follower(run)
-    seen.total = checkpoints(run)[-1].step
-    assert attempt._conclude(run, 1, 0, None, seen, Reporter(told.append)).finished
-    return [(each.text, each.hint) for each in told if each.kind == "warning"]
-
-
-HELD_OUT = "rows that were learnt from have a loss of 0.04 at the end, held-out ones "
-
-
-@pytest.mark.parametrize(
-    ("held_out", "says"),
-    [
-        ({3: 0.5, 9: 0.139}, []),
-        (
-            {9: 0.141},
-            [("0.14: it knows the rows by heart", "more rows, or the same pictures in other sizes and places")],
-        ),
-        ({0: 0.3, 3: 0.5, 9: 1.2}, [("1.2, and 0.5 at step 3: it knows the rows by heart", "--model mine@3")]),
-    ],
-)
-def test_rows_known_by_heart_are_warned_of_at_the_end(
-    run: Run, held_out: dict[int, float], says: list[tuple[str, str]]
-) -> None:
-    for step in (3, 9):
-        checkpoint(run, step)
-    found = [Metric(step=step, loss=0.04, learning_rate=0.1) for step in range(1, 10)]
-    found += [Metric(step=step, eval_loss=loss) for step, loss in held_out.items()]
-    assert warned(run, found) == [(HELD_OUT + text, hint) for text, hint in says]

@@ -32,7 +32,6 @@ from virc.systems import registry as systems
 from virc.tools.registry import known
 from virc.training import inputs as training
 from virc.training import rl_setup
-from virc.training.preflight import process
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
@@ -84,10 +83,6 @@ def total(t):
 def whole(units, t):
     return units[-1]
 '''
-AWAY = """description: Answers from afar.
-parameters: {type: object, properties: {text: {type: string}}}
-http: {url: "http://127.0.0.1:1/"}
-"""
 SET = ("rollout=multi_turn", "response_length=768", "reward.total=outcome", "data=data/mixed/problems.jsonl")
 BRIEF = ("sources=[./brief.yaml]",)
 Row = dict[str, Any]
@@ -156,19 +151,6 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
             row["data_source"], "", row["reward_model"]["ground_truth"], {**info, "rollout": trace}, settings=str(file)
         )
     )
-
-
-def test_a_tool_that_cannot_be_asked_is_refused_before_rollouts(
-    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "away.yaml").write_text(AWAY)
-    (tmp_path / "brief.py").write_text(REWARD)
-    (tmp_path / "brief.yaml").write_text(SYSTEM.replace("[crop_image]", "[crop_image, ./away.yaml]"))
-    of_source = asked(tmp_path / "run", resolved(f"sources=[{tmp_path}/brief.yaml]"))
-    of_source = msgspec.structs.replace(of_source, tries_tools=True, loads=(str(tmp_path / "away.yaml"),))
-    assert process.main([process.step(of_source, Path(), Path()).argv[-1]]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert "the server http://127.0.0.1:1/ cannot be reached" in said["error"]["message"], said
 
 
 def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path) -> None:
@@ -248,20 +230,3 @@ def test_an_endpoint_reaches_the_judge_of_a_source(
     with pytest.raises(ConfigError, match="names the judge 'critc', whom no reward of this stage asks") as refused:
         rl_setup.check_judge(wrong, None, here=False, report=Reporter())
     assert refused.value.hint == "did you mean 'critic'?"
-
-
-def test_sources_that_make_no_sense_are_refused(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="sources are of whole problems"):
-        resolved("rollout=per_cru", *BRIEF)
-    with pytest.raises(ConfigError, match="there is no system 'breif'"):
-        speakers(resolved("sources=[breif]").config)
-    with pytest.raises(ConfigError, match="two systems of `sources` are called brief"):
-        speakers(resolved("sources=[./brief.yaml, ./brief.yaml]").config)
-    for images in (9, 16):  # one beside those of the turns is that of the problem
-        with pytest.raises(ConfigError, match=rf"16 turns of virc can show as many .* max_images is {images}") as told:
-            speakers(resolved("sources=[virc]", f"max_images={images}").config)
-        assert told.value.hint == "--set max_images=17"
-    assert speakers(resolved("sources=[virc]", "max_images=17").config)["virc"].max_turns == 16
-    (tmp_path / "bare.yaml").write_text("name: bare\n")
-    with pytest.raises(ConfigError, match="bare has no stage of kind rl"):
-        speakers(resolved(f"sources=[{tmp_path / 'bare.yaml'}]").config)

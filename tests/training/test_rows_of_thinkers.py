@@ -1,7 +1,5 @@
 """Published rows of systems that answer in one reply: they are checked, converted, and every stage takes them."""
 
-import json
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,12 +83,6 @@ TRIED = (
 )
 
 
-def noted(system: str, begin: str, end: str, stage: str = "rl") -> str:
-    """The command in a note of a stage of RL."""
-    (found,) = [note for note in systems.get(system).stages[stage].notes if begin in note]
-    return found[found.index(begin) : found.index(end) + len(end)]
-
-
 def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to = tmp_path / "data" / "rewardmap"
     words = ("--system", "rewardmap", "--to", to, "--format", "batch", "--name", "rows")
@@ -103,17 +95,3 @@ def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pyt
     assert done.code == 0, done.err
     said = "TorF1, TorF2: 1; then Counting2, Counting3: 1; then Counting1: 0; then planning: 1"
     assert f"rows by type, shuffled within each part: {said}" in done.err
-
-
-def test_open_ended_rows_are_left_out_as_the_note_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = rows_of_thinkers.vlaa_thinking(tmp_path / "published")
-    rows = json.loads(file.read_bytes())
-    file.write_text(json.dumps([*rows, rows[0] | {"id": "docvqa-1"}]))
-    to = tmp_path / "data" / "vlaa-thinking"
-    words = ("--system", "vlaa-thinking", "--to", to, "--format", "batch")
-    assert virc("data", "convert", file, *words).code == 0
-    subprocess.run(["bash", "-c", noted("vlaa-thinking", "grep", "> rows.jsonl")], cwd=to, check=True)
-    monkeypatch.chdir(tmp_path)
-    refused = virc("train", "vlaa-thinking", "--stage", "rl", *TRIED, "--data", to / f"{file.stem}.jsonl")
-    assert (refused.code, "not public" in refused.err) == (5, True), refused.err
-    assert virc("train", "vlaa-thinking", "--stage", "rl", *TRIED).code == 0

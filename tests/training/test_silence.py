@@ -110,14 +110,6 @@ def test_the_first_step_and_the_first_validation_get_longer(tmp_path: Path, monk
     assert engine.silence.limit(False) == 1800 + 3 * 1000
 
 
-def test_a_machine_that_slept_and_a_suspended_job_are_not_silent(engine: Engine) -> None:
-    engine.step(1, seconds=60.0)
-    assert not engine.waits(100)
-    engine.now += 24 * HOUR
-    assert not engine.waits(1700)
-    assert engine.waits(300)
-
-
 def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine) -> None:
     engine.step(1, seconds=60.0)
     assert engine.waits(2100)
@@ -137,13 +129,3 @@ def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine
     assert not engine.silence.over(120)
     engine.waits(130)
     assert engine.silence.over(120)
-
-
-@pytest.mark.parametrize(("given", "seconds"), [("0.5", 30.0), ("0", None)])
-def test_a_limit_is_given_in_minutes(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str, seconds: float | None
-) -> None:
-    monkeypatch.setenv(silence.LIMIT, given)
-    engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, [])
-    assert engine.silence.limit(False) == seconds
-    assert engine.waits(11_000) == (seconds is not None)

@@ -14,7 +14,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.registry import Reward
 from virc.training.preflight.types import RlRequest, SftRequest
-from virc.training.tool_packages import check, needed
+from virc.training.tool_packages import check
 
 TOOL = """
 NAME = "far"
@@ -62,18 +62,3 @@ def test_a_tool_added_to_rl_is_refused_with_the_command(environment: Environment
     assert error.hint == (
         "virc env create rl --device cpu --with not_installed_anywhere, or the name of the package that has it"
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "modules"),
-    [
-        ("import a.b, c\nfrom d.e import f", ["a", "c", "d"]),
-        ("from . import a\nfrom virc.core import errors", []),
-        ("try:\n    import a\nexcept ImportError:\n    a = None", []),
-        ("try:\n    import a\nexcept OSError:\n    import b", ["a", "b"]),
-        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", ["b"]),
-    ],
-)
-def test_imports_are_found_wherever_they_are(text: str, modules: list[str], tmp_path: Path) -> None:
-    (tmp_path / "tool.py").write_text(text)
-    assert needed(tmp_path / "tool.py") == modules

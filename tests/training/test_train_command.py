@@ -3,12 +3,9 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import small_lora
 from support.called import virc
 from support.servers import serve
 from support.solving import answer
@@ -183,28 +180,3 @@ def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(
     done = virc("train", "tiny", "--stage", stage, "--data", f"own/{file}", "--from", "tiny")
     assert (done.code, said in done.err) == (5, True), done.err
     assert hint.format(workspace / "own" / file) in done.err
-
-
-def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace: Path, rows: Path) -> None:
-    """A job, and a run that goes on, start in another folder."""
-    small_lora.write(workspace / "adapter", base_model_name_or_path=str(EMBEDDED_FOLDER))
-    words = ("--with", "lora", "--from", "adapter", "--dry-run", "--json")
-    done = virc("train", "tiny", "--stage", "instruct", *words)
-    assert f"adapter_name_or_path: {workspace / 'adapter'}" in "".join(done.json["files"].values())
-
-
-def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
-    workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from virc.training import prepare
-
-    @contextmanager
-    def held(folder: Path) -> Iterator[None]:
-        (folder / "checkpoints").mkdir(parents=True)
-        yield
-
-    monkeypatch.setattr(prepare, "held", held)
-    done = virc("train", "tiny", "--stage", "instruct", "--name", "mine")
-    assert done.code == 3
-    assert "there is a run mine already\nhint: virc train --resume --name mine resumes it" in done.err
-    assert [path.name for path in (workspace / "runs").iterdir()] == ["mine"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from support.called import virc
 from support.servers import dead_url
 
@@ -62,16 +61,6 @@ def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:
     gpus = {name: said["environment"][name] for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")}
     assert gpus == {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert "none is named" not in messages(said)
-
-
-def test_rows_and_reward_lie_in_the_folder_of_the_run(workspace: Path) -> None:
-    said = planned("--stage", "rl", "--with", "rules", "--name", "mine")
-    keys = yaml.safe_load(file_of(said, "engine.yaml"))
-    run = workspace / "runs" / "mine"
-    assert keys["data"]["train_files"] == str(run / "data" / "train.parquet")
-    assert keys["data"]["val_files"] == str(run / "data" / "validation.parquet")
-    assert str(run / "reward.json") in file_of(said, "engine.yaml")
-    assert not (workspace / "runs").exists()
 
 
 def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: Path) -> None:

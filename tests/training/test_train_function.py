@@ -13,16 +13,8 @@ from support.made import make
 from virc.core.errors import DataError, EngineError, SetupError, UsageError
 from virc.core.events import Event
 from virc.runs import run as runs
-from virc.systems import registry as systems
 from virc.training import api, prepare, train
 from virc.training.attempt import Ended
-from virc.training.request import TrainRequest
-
-
-def test_settings_are_a_mapping_whose_keys_may_be_dotted() -> None:
-    settings = {"learning_rate": 1e-3, "reward.total": "outcome"}
-    config = TrainRequest(system="tiny", stage="rl", settings=settings).resolve().config
-    assert (config.learning_rate, config.reward.total) == (1e-3, "outcome")
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
@@ -43,20 +35,6 @@ def test_the_newest_run_of_the_stage_that_has_not_finished_is_resumed(tmp_path: 
     assert api._to_resume("tiny", "instruct", None, tmp_path).name == "new"
     runs.write_state(runs.Run(tmp_path / "runs" / "new"), progress="finished")
     assert api._to_resume("tiny", "instruct", None, tmp_path).name == "old"
-
-
-@pytest.mark.parametrize(
-    ("system", "stage", "following"),
-    [
-        ("tiny", "instruct", "virc train tiny --stage practice --from mine"),
-        (systems.DEFAULT, "instruct", "virc train --stage practice --from mine"),
-        ("tiny", "rl", None),
-    ],
-)
-def test_after_a_run_the_next_stage_is_named(system: str, stage: str, following: str | None, tmp_path: Path) -> None:
-    run = make(tmp_path, "mine", system=system, stage=stage)
-    solves = "virc solve --model mine IMAGE 'QUESTION'"
-    assert api.next_commands(run) == [*filter(None, [following]), solves]
 
 
 RESUMES = "virc train --resume --name a"
@@ -91,27 +69,6 @@ def test_how_an_attempt_ended_is_said(
     assert getattr(stopped.value, "hint", None) == hint
     assert raised == [signal.SIGTERM] * (ended.signal == signal.SIGTERM)
     assert checked == ["a"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_job_whose_time_is_over_goes_back_into_the_queue(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make(tmp_path, "a", launcher="slurm")
-    for name in ("VIRC_JOB", "SLURM_JOB_ID"):
-        monkeypatch.setenv(name, "77")
-    queued, before = list[tuple[str, str]](), signal.getsignal(signal.SIGUSR1)
-    monkeypatch.setattr(api, "attempt", lambda run, report, job: Ended(False, 7, number))
-    monkeypatch.setattr(api.jobs, "requeue", lambda run, job, report: queued.append((run.name, job)))
-    monkeypatch.setattr(api.signal, "raise_signal", lambda _: None)
-    try:
-        train(resume=True, name="a", folder=tmp_path)
-    except KeyboardInterrupt:
-        assert number == signal.SIGTERM
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert queued == [("a", "77")] * (number == signal.SIGUSR1)
-    assert runs.state(run).job == "77"
 
 
 def test_a_job_is_written_without_slurm_and_needs_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,19 @@
-"""What a machine lacks for a stage: just enough is enough, and each part has the cure that helps it."""
+"""What a machine lacks for a stage, and what advice says to type: its overlays and settings are those of the stage."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, SetupError
+from virc.core.errors import SetupError
 from virc.envs.hardware import Gpu, Machine
+from virc.models import sizes
+from virc.stages import resolve as stages
 from virc.stages import rl, sft
-from virc.systems.registry import Judging, Reward
+from virc.systems import registry as systems
 from virc.training.estimate import fits
-from virc.training.estimate.needs import Estimate, Term
+from virc.training.estimate.needs import Estimate, Term, estimate
 
 
 def gpu(gib: float, free: float | None = None) -> Gpu:
@@ -39,11 +43,8 @@ def rollouts(**changes: Any) -> rl.Config:
     [
         (needs(24.1), config(), machine(gpu(24.0)), False, ["needs 24.1 GiB a device, GPU 0 has 24.0 GiB"]),
         (needs(20.0), config(), machine(gpu(24.0, 10.0)), True, ["needs 20.0 GiB a device, GPU 0 has 10.0 GiB free"]),
-        (needs(20.0), config(devices=2), machine(gpu(24.0), gpu(16.0), gpu(8.0)), False,
-         ["needs 20.0 GiB a device, GPU 1 has 16.0 GiB"]),
         (needs(20.0), config(gpus=(1,)), machine(gpu(24.0), gpu(8.0)), False,
          ["needs 20.0 GiB a device, GPU 1 has 8.0 GiB"]),
-        (needs(1.0), config(devices=2), machine(gpu(24.0)), False, ["needs 2 GPUs, here 1"]),
         (needs(1.0), config(gpus=(3,)), machine(gpu(24.0), gpu(24.0)), False,
          ["needs 1 GPU, among them number 3, here 2"]),
         (needs(1.0), rollouts(judge_gpus=1), machine(gpu(24.0), gpu(24.0)), False,
@@ -57,53 +58,34 @@ def test_what_is_lacking(needed: Estimate, chosen: Any, here: Machine, free: boo
     assert [each.clause for each in fits.lacking(needed, chosen, here, free)] == clauses
 
 
-@pytest.mark.parametrize(
-    ("chosen", "here", "others"),
-    [
-        (config(devices=2), machine(gpu(8.0), gpu(20.0), gpu(8.0), gpu(24.0), gpu(24.0)), "--set gpus=[1,3]"),
-        (config(devices=2), machine(gpu(8.0), gpu(20.0)), None),
-    ],
-)
-def test_other_gpus_are_named_where_enough_of_them_suffice(chosen: Any, here: Machine, others: str | None) -> None:
-    with pytest.raises(SetupError) as refused:
-        fits.refuse_unfit(needs(20.0), chosen, here)
-    assert (refused.value.hint == others) == (others is not None), refused.value.hint
-    assert others or "gpus=" not in str(refused.value.hint)
-
-
-BOTH = frozenset({"lora", "judge-split", "rules"})
-WHOLE = {"lora": None, "zero": 0}
-
-
-@pytest.mark.parametrize(
-    ("term", "chosen", "overlays", "cure"),
-    [
-        ("gradients", config(**WHOLE), BOTH, "--with lora"),
-        ("gradients", config(lora=sft.Lora(), zero=0), BOTH, None),
-        ("logits", config(gradient_checkpointing=True, use_liger=True, micro_batch_size_per_device=1, cutoff_len=4000,
-                          max_pixels=1000), BOTH, "--set cutoff_len=2000 --set max_pixels=500"),
-        ("images of a step", rollouts(train_batch_size=8, ppo_mini_batch_size=8), BOTH,
-         "--set train_batch_size=4 --set ppo_mini_batch_size=4"),
-        ("left unused", rollouts(sampler_memory=0.7), BOTH, "--set sampler_memory=0.8"),
-    ],
-)  # fmt: skip
-def test_each_part_has_its_cure(term: str, chosen: Any, overlays: frozenset[str], cure: str | None) -> None:
-    assert fits.cure(term, chosen, overlays) == cure
-
-
 def test_a_judge_that_may_be_elsewhere_is_the_hint_where_the_stage_itself_has_gpus() -> None:
     for here, starts in ((machine(*[gpu(24.0)] * 2), "--judge-endpoint URL"), (machine(gpu(24.0)), "virc doctor")):
         with pytest.raises(SetupError) as refused:
             fits.refuse_few_gpus(rollouts(judge_gpus=1), here)
         assert str(refused.value.hint).startswith(starts)
     fits.refuse_few_gpus(rollouts(judge_gpus=1), machine(*[gpu(24.0)] * 3))
-    named = Reward("virc", "published", Judging("http://judge/v1"))
-    fits.refuse_no_judge(rollouts(judge_gpus=1, reward=named))
-    with pytest.raises(
-        ConfigError, match=r"^the reward asks a judge, and none is named \(this stage: policy 2 \+ judge 1"
-    ):
-        fits.refuse_no_judge(rollouts(judge_gpus=1))
-    assert "judge-split" in fits.judges(BOTH)
-    assert fits.judges(BOTH).endswith("or --with rules, which needs none")
-    assert "judge-split" not in fits.judges(())
-    assert fits.judges(()).endswith("or --set reward.total=outcome, which needs none")
+
+
+ADVISED = [(name, stage) for name in ("virc", "tiny", "visual-rft") for stage in systems.get(name).stages]
+
+
+def advice(system: str, stage: str) -> Iterator[str]:
+    """Every way that is named for a stage."""
+    found = systems.get(system)
+    resolved = stages.resolve(found, stage)
+    shape = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
+    assert shape
+    needed = estimate(resolved.config, shape, resolved.config.longest)
+    for term in (*needed.terms, *needed.host, *(needed.disk or ())):
+        yield fits.cure(term.name, resolved.config, found.overlays) or ""
+    if found.stages[stage].kind == "rl":
+        yield fits.judges(found.overlays)
+
+
+def test_a_stage_takes_what_advice_says_to_type() -> None:
+    for system, stage, way in [(*each, way) for each in ADVISED for way in advice(*each)]:
+        overlays = [name for names in re.findall(r"--with ([\w-]+(?:,[\w-]+)*)", way) for name in names.split(",")]
+        settings = re.findall(r"--set (\S+?)[,;]?(?= |$)", way)
+        for overlay in overlays:
+            stages.resolve(systems.get(system), stage, [overlay])
+        stages.resolve(systems.get(system), stage, assignments=settings)
