@@ -1,16 +1,14 @@
 """What a user writes, as a type checker sees it (`test_python_api.py`)."""
 
-import io
 from pathlib import Path
 from typing import assert_type
 
-import numpy as np
 from PIL import Image
 
 import virc
 
-ARRAY = np.zeros((30, 40, 3), np.uint8)
-PICTURES = ("a.png", Path("a.png"), b"", io.BytesIO(), Image.new("RGB", (40, 30)), ARRAY)
+IMAGE = Image.new("RGB", (40, 30))
+PICTURES = ("a.png", Path("a.png"), b"", IMAGE)
 
 
 def of_one(model: Path | str) -> str:
@@ -19,7 +17,7 @@ def of_one(model: Path | str) -> str:
             solution = virc.solve(picture, "How many?", opened, temperature=0.5)
             assert_type(solution, virc.Solution)
         assert_type(virc.solve(["a.png", "b.png"], "How many?").answer, str | None)
-        assert_type(virc.solve([Path("a.png"), ARRAY], "How many?").trace, Path | None)
+        assert_type(virc.solve([Path("a.png"), IMAGE], "How many?").trace, Path | None)
     try:
         virc.solve("a.png", "How many?")
     except virc.NetworkError as error:
@@ -36,7 +34,7 @@ async def of_many(rows: list[tuple[str, str]]) -> None:
         assert_type(solution.seconds, float | None)
     async for awaited in virc.abatch(rows, max_turns=3):
         assert_type(awaited.answer, str | None)
-    assert_type(await virc.asolve(ARRAY, "How many?", timeout=3.0), virc.Solution)
+    assert_type(await virc.asolve(IMAGE, "How many?", timeout=3.0), virc.Solution)
     await virc.asolve(3, "How many?")  # type: ignore[arg-type]
     virc.batch(rows, max_turns="3")  # type: ignore[arg-type]
     virc.batch(rows, on_event=print)  # type: ignore[call-arg]

@@ -1,13 +1,12 @@
 """Answers that look like calls, from an endpoint to the command line: printed as they are, after one request."""
 
-import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from support.called import virc
 from support.plain_answers import drawn
-from support.servers import Body, serve
+from support.servers import serve
 from support.solving import answer
 
 from virc.families import registry as families
@@ -23,7 +22,6 @@ NAMED = [
     '[{"name": "ACME", "region": "EMEA"}]',
     '[{"name": "cat", "bbox_2d": [10, 20, 110, 120]}, {"name": "dog", "bbox_2d": [5, 5, 50, 60]}]',
 ]
-LOOK = '```json\n{"name": "crop_image", "arguments": {"bbox_2d": [10, 10, 90, 80], "image_index": 0}}\n```'
 
 
 @pytest.fixture
@@ -62,30 +60,3 @@ def test_an_answer_in_the_tags_of_our_own_protocol_is_printed_after_one_request(
         with serve([said]) as server:
             done = virc("solve", "--endpoint", server.url, "--protocol", "default", image, "What does it say?")
             assert (done.code, done.out, len(server.chats())) == (0, text.partition("<")[0].strip() + "\n", 1)
-
-
-def test_an_answer_in_function_notation_after_a_call_is_printed(image: Path) -> None:
-    def says(body: Body) -> str:
-        return LOOK if len(server.chats()) == 1 else "I used crop_image (see above): f(2) = crop(7)"
-
-    with serve(says) as server:
-        done = virc("solve", "--endpoint", server.url, "--family", "internvl3", image, "What is f(2)?", "--json")
-        assert len(server.chats()) == 2
-    assert (done.json["answer"], done.json["calls"]) == (
-        "I used crop_image (see above): f(2) = crop(7)",
-        {"crop_image": 1},
-    )
-
-
-def test_rows_of_a_batch_keep_their_objects(image: Path, tmp_path: Path) -> None:
-    texts = [text for text, answered in ANSWERS if text == answered and text[0] in "[{"]
-    rows = [{"id": at, "image": str(image), "question": f"No. {at}?"} for at in range(len(texts))]
-    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
-
-    def says(body: Body) -> str:
-        return next(text for at, text in enumerate(texts) if f"No. {at}?" in json.dumps(body))
-
-    with serve(says) as server:
-        done = virc("batch", tmp_path / "in.jsonl", "--endpoint", server.url, "--family", "qwen3-vl")
-        assert len(server.chats()) == len(texts)
-    assert {each["id"]: each["answer"] for each in done.lines} == dict(enumerate(texts))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from batches import asked, echo, problems, read, write
 from support.called import virc
 from support.servers import Body, serve
@@ -38,16 +37,6 @@ def test_every_row_is_drawn_from_a_seed_of_its_own(batch: Callable[..., Any], im
             drawn.append({asked(body): body["seed"] for body in server.chats()})
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0].values())) == 20
-
-
-def test_a_line_says_what_was_rejected_and_what_ended_it(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
-    replies = iter(["no", "no", answer("1"), *["no"] * 4, answer("2")])
-    with serve(lambda _: next(replies)) as server:
-        batch(problems(image, "late", "never", "once"), server, "--concurrency", 1, "--protocol", "default")
-    found = {line["id"]: (line["rejected"], line["failure"], line["replies"]) for line in read(tmp_path / "out")}
-    assert found == {"late": (2, None, 3), "never": (4, "tries", 4), "once": (0, None, 1)}
 
 
 def test_rows_come_from_standard_input_with_paths_from_here(image: Path, clean: Path) -> None:
@@ -93,15 +82,6 @@ def test_bad_rows_become_lines_and_the_batch_goes_on(batch: Callable[..., Any], 
     assert [failed[name] for name in ("answer", "turns", "calls", "tokens", "trace")] == [None] * 5
     assert "5 rows: 2 answered, 0 without an answer, 3 failed" in done.err
     assert "warning: row 'c': there is no file gone.png" in done.err
-
-
-def test_a_box_is_counted_in_the_picture_as_shown_and_compared_in_its_file(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
-    with serve(echo) as server:
-        assert batch(problems(image, "a", boxes=[[1, 2, 3, 4]]), server, "--max-pixels", 6000).code == 0
-    (line,) = read(tmp_path / "out")
-    assert (line["view"]["sizes"], line["view"]["originals"]) == ([[84, 56]], [[112, 84]])
 
 
 def test_no_answers_are_counted_and_the_exit_is_0(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -184,20 +164,3 @@ def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     for out in (source, tmp_path / "link"):
         assert virc("batch", source, "--to", out).code == 2
     assert source.read_bytes() == before
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("kind", "most"), [("vllm", 32), ("sglang", 32), ("llamacpp", 16)])
-def test_servers_that_compute_replies_together_are_asked_more_at_a_time(
-    kind: str, most: int, batch: Callable[..., Any], image: Path
-) -> None:
-    """Nobody is answered before so many ask; one more would break the next round."""
-    together = threading.Barrier(most, timeout=60)
-
-    def wait_for_all(body: Body) -> str:
-        together.wait()
-        return echo(body)
-
-    with serve(wait_for_all, owned_by=kind) as server:
-        assert batch(problems(image, *range(2 * most)), server).code == 0
-    assert not together.broken

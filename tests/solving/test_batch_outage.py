@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from batches import asked, echo, problems, read, write
-from rollouts import RIGHT, Rollouts, progress, sample
 from support import faults
 from support.servers import Body, Exchange, Fault, Server, Turns, serve
 from support.solving import answer, ended, start, told_to_wait
@@ -145,16 +144,3 @@ def test_a_row_that_breaks_every_connection_fails_alone(batch: Callable[..., Any
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"bad": 6, **dict.fromkeys(range(5))}
     assert tries == 3 * 3  # the client's tries of each of ours
-
-
-@pytest.mark.integration
-def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
-    names = list("abcd")
-    source = write(tmp_path / "in.jsonl", [row for name in names for row in problems(image, name, answer=97)])
-    scripts = Rollouts({f"q {name}": [RIGHT, RIGHT] for name in names})
-    with dying(scripts, 4, faults.stall, away=2.5) as servers:
-        done = sample(source, tmp_path / "made.jsonl", servers[0].url, "--samples", 2)
-    assert (done.code, done.err.count(WAITING)) == (0, 1)
-    lines = progress(tmp_path / "made.progress")
-    assert {id: line["right"] for id, line in lines.items()} == dict.fromkeys(names, 2)
-    assert len(lines) == len((tmp_path / "made.progress").read_bytes().splitlines())

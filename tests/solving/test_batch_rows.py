@@ -2,9 +2,6 @@
 
 import io
 import json
-import threading
-import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +9,7 @@ from hypothesis import strategies as st
 
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
-from virc.solving.rows import Row, as_row, choices_in, file_name, in_parallel, read_rows, split_choices
+from virc.solving.rows import Row, as_row, choices_in, file_name, read_rows
 from virc.solving.sources.columns import read_row, resolve
 from virc.solving.sources.row_files import rows_of
 
@@ -69,19 +66,6 @@ def test_a_dash_in_a_row_is_a_file_not_standard_input() -> None:
     assert rows({"id": 1, "image": "-", "question": "q"})[0].images == ("./-",)
 
 
-def test_the_hash_is_of_the_content_not_of_how_it_is_written() -> None:
-    one, same, *others = rows(
-        b'{"id": 1, "image": "a", "question": "q"}',
-        b'{"question":"\\u0071","image":"a","id":1}',
-        b'{"id": 1, "image": "a", "question": "r"}',
-        b'{"id": 1, "image": "b", "question": "q"}',
-        b'{"id": 1, "image": "a", "question": "q", "choices": ["1", "2"]}',
-        b'{"id": 1, "image": "a", "question": "q", "answer": "7"}',
-    )
-    assert one.digest == same.digest
-    assert len({one.digest, *(each.digest for each in others)}) == 5
-
-
 @given(st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.integers()))
 @example("../x")
 def test_any_id_names_one_folder_below_the_given_one(id: str | int) -> None:
@@ -91,68 +75,6 @@ def test_any_id_names_one_folder_below_the_given_one(id: str | int) -> None:
     assert PurePath(name).parts == (name,)
     assert name not in (".", "..")
     assert len(name.encode()) < 200
-
-
-def test_rows_are_read_no_further_ahead_than_needed() -> None:
-    taken: list[int] = []
-    gate = threading.Event()
-
-    def endless() -> Iterator[Row]:
-        for number in range(1000):
-            taken.append(number)
-            if number == 100:
-                raise AssertionError("rows are taken without end")
-            yield Row(number)
-
-    def work(row: Row) -> None:
-        gate.wait(60)
-
-    stop = threading.Event()
-    runner = threading.Thread(target=in_parallel, args=(endless(), work, 3, stop), daemon=True)
-    runner.start()
-    deadline = time.monotonic() + 200
-    while len(taken) < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    assert len(taken) <= 5
-    stop.set()
-    gate.set()
-    runner.join(60)
-    assert not runner.is_alive()
-
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_what_work_raises_ends_the_batch_and_is_raised(workers: int) -> None:
-    done, stop = list[int](), threading.Event()
-
-    def work(row: Row) -> None:
-        if row.line == 10:
-            raise ZeroDivisionError
-        if row.line > 10:
-            stop.wait(60)
-        done.append(row.line)
-
-    with pytest.raises(ZeroDivisionError):
-        in_parallel((Row(n) for n in range(10_000)), work, workers, stop)
-    assert stop.is_set()
-    assert len(done) < 20
-
-
-@pytest.mark.parametrize(
-    ("columns", "choices"),
-    [
-        ({"A": "red", "B": "blue", "C": ""}, ["red", "blue"]),
-        ({"options": "['red', 'blue']"}, ["red", "blue"]),
-        ({"Candidates": "red; blue"}, ["red", "blue"]),
-        ({"option1": "red", "option3": "blue"}, None),
-        ({"A": "red"}, None),
-        ({"choices": ["x", "y"], "A": "red", "B": "blue"}, ["x", "y"]),
-    ],
-)
-def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], choices: list[str] | None) -> None:
-    content = {"id": 1, "image": "a.png", "question": "Which?", **columns}
-    row = read_row(1, 1, content, resolve(content, {}))
-    assert (row.fault, row.passed.get("choices")) == (None, choices)
 
 
 @pytest.mark.parametrize(
@@ -188,19 +110,6 @@ def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: l
         kept = [text] if choices is None else choices
         assert [(row.fault, row.passed["choices"]) for row in rows] == [(None, kept)] * 2
         assert sum("are not clear" in each for each in told) == (choices is None)
-
-
-@pytest.mark.parametrize(
-    ("text", "question", "count"),
-    [
-        ("Which is red?\nChoices:\n(A) this\n(B) that", "Which is red?", 2),
-        ("Which? A. 5 B. 6 C. 7", "Which?", 3),
-        ("Is AB) longer, C. or D?", "Is AB) longer, C. or D?", 0),
-    ],
-)
-def test_choices_at_the_end_of_a_question_are_found(text: str, question: str, count: int) -> None:
-    asked, choices = split_choices(text)
-    assert (asked, len(choices)) == (question, count)
 
 
 DATA_URL = "data:image/png;base64,AAAA"

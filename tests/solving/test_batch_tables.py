@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import echo, read
+from batches import echo
 from PIL import Image
 from support.called import virc
 from support.servers import Server, serve
@@ -61,18 +61,6 @@ def test_a_table_becomes_a_table_with_its_columns(rows: Path) -> None:
     with serve(echo) as server:
         assert run(server, rows, "--to", "excel.csv").code == 0
     assert Path("excel.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"id")
-
-
-def test_a_table_is_written_as_the_spreadsheet_wrote_its_rows(rows: Path) -> None:
-    text = rows.read_text().replace(",", ";").replace("y;", "y,")
-    rows.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    with serve(echo) as server:
-        for name in ("out.csv", "out.tsv") * 2:  # the second time nothing is asked
-            assert run(server, rows, "--to", name).code == 0
-        assert len(server.chats()) == 6
-    assert Path("out.csv").read_bytes().startswith(b"\xef\xbb\xbfid;nr;img;prompt;")
-    assert Path("out.tsv").read_bytes().startswith(b"id\tnr\timg\tprompt\t")
-    assert {row["id"] for row in table(Path("out.csv"), ";")} == {"1", "2", "3"}
 
 
 def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: Path) -> None:
@@ -138,42 +126,6 @@ def test_one_question_is_asked_of_every_picture(clean: Path) -> None:
     found = [(row["id"], row["image"], row["question"], row["answer"]) for row in table(Path("out.csv"))]
     assert found[:2] == [(name, name, "What?", "What?") for name in ("a.png", "b.png")]
     assert [line["id"] for line in lines] == ["a.png", "b.png"]
-
-
-@pytest.mark.parametrize(
-    ("row", "told"),
-    [
-        ({"hint": "It is old.", "context": "A map."}, "the question is asked without hint and context"),
-        ({"option_a": "red", "option_c": "blue"}, "the question is asked without option_a and option_c, which"),
-        ({"prompt": "x?", "hint": None, "context": "x?", "level": "hard"}, None),
-    ],
-)
-@pytest.mark.parametrize("words", [("batch", "rows.jsonl")])
-def test_texts_that_belong_to_the_question_are_told_once(
-    row: dict[str, object], told: str | None, words: tuple[str, ...], clean: Path
-) -> None:
-    picture(clean / "a.png")
-    lines = [{"id": id, "image": "a.png", "question": "x?", "answer": "y", **row} for id in range(3)]
-    (clean / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    with serve(echo) as server:
-        text = (clean / "rows.jsonl").read_bytes()
-        done = virc(*words, "--to", "out.jsonl", "--endpoint", server.url, stdin=text)
-    assert done.err.count("is asked without") == bool(told)
-    assert done.err.count("virc data layout") == (bool(told) and "option_a" not in row and words[-1] != "-")
-    assert (told or "") in done.err
-
-
-def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:
-    picture(clean / "a.png")
-    lines = [{"id": id, "image": "a.png", "question": "x?"} | more for id, more in enumerate(({}, {"b": 1}, {"b": 2}))]
-    text = "".join(f"{json.dumps(line)}\n" for line in lines)
-    with serve(echo) as server:
-        done = virc("batch", "-", "--to", "out.csv", "--endpoint", server.url, stdin=text.encode())
-        whole = virc("batch", "-", "--to", "out.jsonl", "--endpoint", server.url, stdin=text.encode())
-    assert done.err.count("warning: the column 'b' is not in the first row, and is left out of the table") == 1
-    assert "--to FILE.jsonl keeps every column" in done.err
-    assert "warning" not in whole.err
-    assert {row["id"]: row["input"].get("b") for row in read(Path("out.jsonl"))} == {0: None, 1: 1, 2: 2}
 
 
 def test_what_is_not_shown_as_it_is_is_said(clean: Path) -> None:

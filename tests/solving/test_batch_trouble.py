@@ -11,11 +11,8 @@ from support import faults
 from support.servers import Body, Exchange, dead_url, serve
 from support.solving import CROP, answer
 
-from virc.core.result_log import Claims
 from virc.core.timeouts import Deadline
 from virc.solving import batch as solve_batch
-from virc.solving.batch import RowDone
-from virc.solving.rows import Row
 
 
 def give_times(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[float | None]:
@@ -40,18 +37,6 @@ def test_every_row_has_its_own_time(
     assert (done.code, times) == (1, [7, 7])
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"slow": 6, "fast": None}
-
-
-def test_a_bug_in_one_row_costs_that_row_alone() -> None:
-    done = list[RowDone]()
-
-    def work(row: Row) -> RowDone:
-        return RowDone(row, {"answer": {2: "7"}[row.line]})
-
-    solve_batch.through([Row(1), Row(2)], Claims(), work, done.append, 1)
-    assert [(each.row.line, each.fields, each.error and each.error.kind) for each in done] == [
-        (1, {}, "failure"), (2, {"answer": "7"}, None)
-    ]  # fmt: skip
 
 
 def test_row_after_row_failing_alike_ends_the_batch(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -146,15 +131,6 @@ def test_an_answer_whose_trace_cannot_be_kept_is_an_answer(
         assert len(server.chats()) == 1
     (line,) = read(tmp_path / "out")
     assert (line["answer"], line["error"], line["trace"]) == ("1", None, None)
-
-
-def test_a_name_that_is_no_utf_8_costs_no_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
-    with serve(echo) as server:
-        for _ in range(2):
-            assert batch(problems(image, "a"), server, "--trace", tmp_path / "tr\udcff").code == 0
-        assert len(server.chats()) == 1
-    (line,) = read(tmp_path / "out")
-    assert line["trace"] == str(tmp_path / "tr\\udcff" / "a")
 
 
 @pytest.mark.integration

@@ -17,14 +17,13 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.backends.interface import Sampling
-from virc.data.rows.record import Picture, Record
+from virc.data.rows.record import Picture
 from virc.engines.verl.agent_ids import shown_once
 from virc.models.chat_protocol import written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply, Session
-from virc.rewards.rollouts import samples_of
 from virc.solving.one import SolveConfig, solve
 from virc.tools.registry import DEFAULT, known, schemas
 
@@ -96,17 +95,6 @@ def rolled_out(folder: Path, to: Path) -> Image.Image:
     ask = session.next()
     assert isinstance(ask, Ask)
     return [each.pixels for each in ask.images][-1]  # what the agent loop hands on as multi_modal_data
-
-
-def rewarded(folder: Path, to: Path) -> Image.Image:
-    shown = shown_once(Picture("page.png", folder), PROTOCOL, QWEN2)
-    session = Session(PROTOCOL, "How many?", [shown], QWEN2, tolerate=(), tools=known())
-    for reply in REPLIES:
-        session.feed(Reply(reply))
-    record = Record((), (Picture("page.png", folder),), question="How many?", answer="4")
-    samples, ended = samples_of(record, session.trace(), PROTOCOL, QWEN2, 16)
-    assert ended == "answer"
-    return samples[-1].prompt.images[-1].pixels().pixels
 
 
 PATHS: dict[str, Callable[[Path, Path], Image.Image]] = {

@@ -57,14 +57,6 @@ def test_a_torn_last_line_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
         assert path.read_bytes() == (b"" if length <= len(first) else first + b"\n") + second + b"\n"
 
 
-def test_a_torn_line_behind_a_long_one_is_cut_where_it_begins(tmp_path: Path) -> None:
-    long, path = line("a", text="x" * 200_000), tmp_path / "out"
-    path.write_bytes(line("b") + b"\n" + long + b"\n" + long[:150_000])
-    with ledger(path) as out:
-        assert out.resumed == 2
-    assert path.read_bytes() == line("b") + b"\n" + long + b"\n"
-
-
 def test_failed_rows_are_dropped_and_no_answers_kept(tmp_path: Path) -> None:
     path = tmp_path / "out"
     written(path, line("a"), line("b", code=6), line("c", code=8), line("d", code=5), line("e"))
@@ -121,25 +113,6 @@ def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Pat
     assert path.read_bytes() == line("a") + b"\n"
 
 
-def test_an_id_comes_once() -> None:
-    claims = Claims()
-    assert claims.claim(1, "r")
-    for id in (1, "1"):
-        with pytest.raises(DataError, match="comes twice"):
-            claims.claim(id, "r")
-
-
-def test_a_file_that_is_held_is_not_written_twice(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    (tmp_path / "link").symlink_to(path)
-    with ledger(path):
-        for name in ("out", "link"):
-            with pytest.raises(ConfigError, match="another run is writing"), ledger(tmp_path / name):
-                pass
-    with ledger(path) as out:
-        assert out.claim("a", "r")
-
-
 @pytest.mark.integration
 def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, str]) -> None:
     path = tmp_path / "out"
@@ -161,13 +134,6 @@ def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, st
     process.communicate()
     with ledger(path) as out:
         assert out.claim("a", "r")
-
-
-def test_a_finished_run_leaves_nothing_but_its_file(tmp_path: Path) -> None:
-    place = tmp_path / "deep" / "er" / "out"
-    written(place, line("a"), line("b", code=6))
-    written(place, line("b"))
-    assert [path.name for path in place.parent.iterdir()] == ["out"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")

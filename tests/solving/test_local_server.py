@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.called import Done, virc
+from support.called import virc
 from support.servers import Server, serve
 from support.solving import answer
 
@@ -67,13 +66,6 @@ def test_the_server_that_has_the_model_answers(image: Path, tiny: Weights, words
     assert "authorization" not in server.requests[0].headers
 
 
-def test_no_key_goes_to_a_server_that_nobody_named(image: Path, tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_API_KEY", "sesame")
-    with holding(tiny) as server:
-        assert virc("solve", image, "How many?").out == "97\n"
-    assert "sesame" not in str([request.headers for request in server.requests])
-
-
 def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -89,16 +81,6 @@ def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
     os.utime(folder / "new", ns=(0, (folder / "model.safetensors").stat().st_mtime_ns))
     (folder / "new").replace(folder / "model.safetensors")
     assert local_server.fingerprint(Weights("model", folder)) not in (before, written_anew)
-
-
-@pytest.mark.parametrize(("changed", "same"), [("m.gguf", False), ("mmproj.gguf", False), ("other.gguf", True)])
-def test_a_gguf_file_is_known_again_with_its_vision_tower(changed: str, same: bool, tmp_path: Path) -> None:
-    for name in ("m.gguf", "mmproj.gguf", "other.gguf"):
-        (tmp_path / name).write_text("{}")
-    file: Any = SimpleNamespace(file=tmp_path / "m.gguf", vision=tmp_path / "mmproj.gguf")
-    before = local_server.fingerprint(Weights("m", tmp_path, gguf=file))
-    (tmp_path / changed).write_text("{ }")
-    assert (local_server.fingerprint(Weights("m", tmp_path, gguf=file)) == before) is same
 
 
 @contextmanager
@@ -164,17 +146,3 @@ def test_a_server_is_looked_for_only_where_nothing_else_was_chosen(
     assert port_of(endpoint="none") is port_of(endpoint="http://localhost:1/v1") is port_of(device="cpu") is None
     monkeypatch.setenv("VIRC_ENDPOINT", "none")
     assert port_of() is None
-
-
-def ask(image: Path, model: Path, *words: object) -> Done:
-    return virc("solve", image, "q", "--model", model, "--timeout", 1, "--json", *words)
-
-
-@pytest.mark.integration
-def test_endpoint_none_asks_no_server(image: Path, random_model: Path) -> None:
-    with holding(models.find(str(random_model), Path()), "random") as server:
-        done = ask(image, random_model, "--endpoint", "none")
-        assert server.accepted == 0
-        assert ask(image, random_model).json["device"] is None
-        assert server.accepted > 0
-    assert done.json["device"], done.err

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.solving import CROP, think
 
 from virc.reasoning.grammar import TAGS, CallForm, Grammar
-from virc.solving.thoughts import MarkedThoughts, Thoughts
+from virc.solving.thoughts import Thoughts
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
 PLAIN = Grammar(calls=(), answer=None)
@@ -46,18 +46,3 @@ def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert shown(*pieces) == shown(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("<think>one < two</think>\n97", "one < two"),
-        ("Well. <think>one</think>97<think>two</think>", "one"),
-        ("97, and no <thin", ""),
-    ],
-)
-@pytest.mark.parametrize("size", [1, 99])
-def test_a_thought_of_a_stock_model_is_shown_as_it_comes(text: str, told: str, size: int) -> None:
-    thoughts = MarkedThoughts()
-    pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    assert "".join(thoughts.feed(piece) for piece in pieces) == told

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,16 +18,6 @@ from virc.tools import registry
 
 PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
 BOX = [10, 10, 60, 40]
-
-
-def own(returned: object) -> Any:
-    def apply(call: object, source: object) -> object:
-        if isinstance(returned, Exception):
-            raise returned
-        return returned
-
-    function = {"name": "own", "parameters": {"type": "object", "properties": {}}}
-    return SimpleNamespace(NAME="own", SCHEMA={"function": function}, TEMPLATE="after_image", apply=apply)
 
 
 def called(name: str, *picture: OpenedImage, **arguments: Any) -> tuple[ToolOutput, Any]:

@@ -1,18 +1,15 @@
 """What pictures cost the commands and functions that open the user's own: batches, pipelines, Python, data checks."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batches import echo, problems, read
-from support.costly_pictures import COSTLY, encoded, held_now
+from support.costly_pictures import encoded, held_now
 from support.servers import serve
 
 from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
-from virc.data.check.images import decoded
-from virc.data.rows.record import Picture
 from virc.reasoning.opening import pictures as opening
 
 
@@ -69,33 +66,3 @@ def test_a_row_whose_picture_never_fits_costs_that_row_alone(
     assert errors["large"]["code"] == 5
     assert "large.png has 500 x 500 px, which take 3 MiB" in errors["large"]["message"]
     assert errors["large"]["hint"] == f"make it smaller, or export {SETTING}=3"
-
-
-def test_a_large_file_of_the_users_own_is_opened_alone(
-    tmp_path: Path, held: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(SETTING, raising=False)
-    monkeypatch.setattr("virc.core.limits.image_memory._DEFAULT", 1)
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(encoded("PNG", (500, 500)))
-    threads = [
-        threading.Thread(target=opening.open_image, args=(tmp_path / f"{number}.png", "it")) for number in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(held) == 3
-    assert max(held) == held[0] > limit()  # never two of them
-
-
-def test_a_check_of_rows_opens_pictures_within_the_limit(held: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SETTING, "1")
-    fits = decoded(Picture("a.png", data=encoded("PNG", (250, 250))))
-    assert (fits.size, fits.fault) == ((250, 250), None)
-    for data in (encoded("PNG", (500, 500)), COSTLY["webp that fits"](), COSTLY["ppm"]()):
-        fault = decoded(Picture("b.png", data=data)).fault
-        assert fault
-        assert fault.kind == "image_broken"
-        assert "of memory to decode; at most 1 MiB are used" in fault.message
-    assert len(held) == 1

@@ -89,24 +89,6 @@ def test_the_file_names_an_endpoint_which_gets_no_key(
     assert "secret-key" not in str([request.headers for request in mind.requests])
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("roles.mind", "roles.minds", "see.py:12: AttributeError: ROLES has no 'minds'; it has eyes, mind"),
-        ("Role()", "Role(temperature=-1)", "see.py: role 'mind': Expected `float` >= 0.0"),
-        ("import Problem", "import Problems", "see.py cannot be loaded: ImportError: cannot import name 'Problems'"),
-    ],
-)
-def test_a_fault_of_the_file_is_one_sentence(
-    image: Path, file: Path, eyes: Server, old: str, new: str, said: str
-) -> None:
-    file.write_text(TEXT.replace(old, new))
-    done = asked(image, file, "--endpoint", eyes.url)
-    assert done.code in (1, 3)
-    assert said in done.err
-    assert "Traceback" not in done.err
-
-
 def test_the_trace_has_the_steps_also_of_a_failure(image: Path, file: Path, eyes: Server, tmp_path: Path) -> None:
     roles = ["--role", f"eyes={eyes.url}", "--trace", tmp_path / "t"]
     with serve(["four"]) as mind:

@@ -1,28 +1,21 @@
 """What the function of a pipeline can use: roles, votes, boxes, and steps at the same time."""
 
-import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
-from pipeline_runs import ROLES, Scripted, run
+from pipeline_runs import Scripted, run
 
-from virc.core.errors import NetworkError, NoAnswerError, VircError
-from virc.models.load import Choice
+from virc.core.errors import NetworkError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
-from virc.solving.one import SolveConfig
-from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, together, vote
-from virc.solving.pipelines.files import Pipeline
-from virc.solving.pipelines.solve import PipelineSetup, planned
+from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Run, running
-from virc.solving.setup import Setup
 from virc.tools import python
 
 
@@ -105,23 +98,6 @@ def test_boxes_are_counted_in_the_picture_as_it_was_shown() -> None:
     assert [step["boxes"] for step in found["steps"]] == [(), ((150, 100, 300, 200),)]
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (lambda _, roles: roles.ears.ask("x"), "AttributeError: ROLES has no 'ears'; it has eyes, mind"),
-        (lambda problem, roles: roles.mind.ask(7), "TypeError: "),
-        (lambda problem, roles: sys.exit(3), "ExitError: it would end the process: sys.exit(3)"),
-        (lambda problem, roles: vote(roles.mind.sample(0, "x")), "MisuseError: 0 replies cannot be drawn"),
-        (lambda problem, roles: str(boxes(roles.mind.ask("x"), "thousandths")), "'thousandths' is no unit of boxes"),
-    ],
-)
-def test_a_fault_of_the_function_is_one_sentence_with_its_line(function: Any, words: str) -> None:
-    with pytest.raises(VircError) as caught:
-        run(function, {"eyes": Scripted("a"), "mind": Scripted("a")})
-    assert words in caught.value.message
-    assert str(Path(__file__)) in caught.value.message
-
-
 def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
     return Reply(text, seen=(Seen(OpenedImage(Image.new("RGB", file)), shown),))
 
@@ -156,44 +132,3 @@ def test_a_forged_argument_is_an_error_of_the_code(value: Any, monkeypatch: pyte
     with running(Branch(Run(1))):
         Interpreter().run("1", functions={"look": lambda what: 1}, calls=1)
     assert given == [Answer(error="look() was called with what is no argument")]
-
-
-@pytest.mark.parametrize(("length", "is_cut"), [(200_000, False), (200_001, True)])
-def test_exact_output_is_whole_or_ends_the_problem(length: int, is_cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = pool.Reply(1, "x" * length, "", (), False, ())
-    monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=lambda *_: (printed, [], None)))
-    monkeypatch.setattr(python, "ready", lambda: None)
-    with running(Branch(Run(1))):
-        if not is_cut:
-            assert Interpreter().run("1", exact=True) == printed.stdout
-            return
-        with pytest.raises(NoAnswerError, match="it prints over 200,000 characters"):
-            Interpreter().run("1", exact=True)
-
-
-def test_a_plan_has_what_each_step_is_sent() -> None:
-    def solved(problem: Problem, roles: Roles) -> str:
-        return roles.mind.ask(vote(roles.eyes.sample(2, problem.images, "Look.")), step="end")
-
-    pipeline = Pipeline("p", Path(__file__), ROLES, {}, "mind", solved, "digest")
-    chosen = {"eyes": Choice(endpoint="http://e/v1"), "mind": Choice(model="m")}
-    setup = PipelineSetup(pipeline, chosen, Setup(Choice(), SolveConfig()))
-    assert [*planned(setup, "How many?", 1)] == [
-        "step eyes: role eyes, its model at http://e/v1", "  system: You see.", "  images: 1", "  samples: 2",
-        "  prompt: Look.", "step vote: vote", "step end: role mind, m", "  prompt: {eyes}",
-    ]  # fmt: skip
-
-
-def test_votes_that_scoring_finds_equal_are_one() -> None:
-    with running(Branch(run := Run(1))):
-        assert vote([" 0.5 ", "3", "1/2"]) == "0.5"
-        assert vote([]) == ""
-    assert [step.output for step in run.steps] == [("0.5",), ("",)]
-
-
-def test_a_margin_stays_within_the_picture() -> None:
-    with running(Branch(run := Run(1))):
-        (box,) = boxes(reply("[0, 50, 100, 100]"), "original")
-        assert crop(box, margin=0.5).size == (150, 100)
-    assert str(box) == "[0, 50, 100, 100]"
-    assert [(step.kind, step.pictures, step.boxes) for step in run.steps][1] == ("crop", ((150, 100),), (box.box,))

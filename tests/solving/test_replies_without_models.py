@@ -7,7 +7,7 @@ import pytest
 from support.solving import CROP, answer, call
 
 from virc.reasoning.protocol import Coordinates, own_protocol
-from virc.solving.reading import Sent, examples, limits, opening, read
+from virc.solving.reading import examples, read
 from virc.tools import registry as tools
 
 SIZE = (336, 252)
@@ -55,19 +55,3 @@ def test_replies_are_read_one_after_the_other_and_an_answer_ends_their_problem()
     assert other.sent[0].text.startswith("<image 1: 56 x 56>Image 1"), "the images of another problem count from 0"
     (refused,) = read([answer("unreadable")], OWN, SIZE)
     assert refused.failure == "the model answered 'unreadable'"
-
-
-def test_the_opening_has_the_sizes_of_the_picture_as_shown() -> None:
-    system, first = opening(OWN, (300, 200))
-    assert system == Sent("system", OWN.system)
-    assert first.text.startswith("<image 0: 308 x 196>Image 0: 308 x 196.\nQuestion: {question}")
-
-
-def test_limits_are_those_of_the_chat_protocol_on_the_grid_of_the_model() -> None:
-    grammar = msgspec.structs.replace(OWN.grammar, most_calls=3)
-    found = limits(msgspec.structs.replace(OWN, grammar=grammar, repeat_limit=5, input_pixels=(3136, 50_176)))
-    assert found == {
-        "input_pixels": (3136, 50_176), "crop_pixels": (3136, 16384 * 784), "crops": "shown", "edges": "round",
-        "least_side": 0, "short_boxes": "grow", "most_calls": 3, "repeat_limit": 5, "errors": "redraw",
-        "results": "user",
-    }  # fmt: skip

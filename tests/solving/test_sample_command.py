@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from batches import asked, problems, read, write
+from batches import problems, read, write
 from rollouts import (
     BAD_JSON,
     LATE,
@@ -23,7 +23,6 @@ from rollouts import (
     progress,
     sample,
 )  # fmt: skip
-from support import faults
 from support.called import virc
 from support.servers import serve
 from support.solving import answer
@@ -34,7 +33,6 @@ from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.rules import same
-from virc.solving import batch as solve_batch
 from virc.tools.registry import known
 
 MIXED = [WRONG, RIGHT, NO_TAGS, LOOKED, RIGHT, SHOWN_AGAIN, OUTSIDE, LATE]
@@ -117,37 +115,6 @@ def test_what_is_kept_is_a_dataset_that_replays_without_a_deviation(source: Path
         assert_replays(record, protocol)
 
 
-def test_as_many_at_a_time_as_there_are_make_the_same_file(image: Path, tmp_path: Path) -> None:
-    names = list("abcdefgh")
-    source = write(tmp_path / "in.jsonl", problems(image, *names, answer="97"))
-    made = []
-    for at_once in (1, 8):
-        with serve(Rollouts({f"q {name}": [RIGHT, LOOKED, WRONG] for name in names})) as server:
-            to = tmp_path / f"out{at_once}"
-            assert sample(source, to, server.url, "--samples", 3, "--concurrency", at_once).code == 0
-        made.append(files(to))
-    first, second = made
-    assert sorted(first.pop("trajectories.progress").splitlines()) == sorted(
-        second.pop("trajectories.progress").splitlines()
-    )
-    assert first == second
-
-
-def test_seeds_are_those_of_the_problem_and_the_same_again(source: Path, tmp_path: Path) -> None:
-    def seeds(to: str, *words: object) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        with serve([answer("97")]) as server:
-            assert sample(source, tmp_path / to, server.url, "--samples", 4, *words).code == 0
-            for body in server.chats():
-                found.setdefault(asked(body), []).append(body["seed"])
-        return found
-
-    first, again, other = seeds("a"), seeds("b"), seeds("c", "--seed", 1)
-    assert first == again
-    drawn = [seed for found in (first, other) for each in found.values() for seed in each]
-    assert len(set(drawn)) == len(drawn) == 16
-
-
 def test_what_is_done_is_not_done_again(source: Path, image: Path, tmp_path: Path) -> None:
     with serve(scripts()) as server:
         assert sample(source, tmp_path / "out", server.url).code == 0
@@ -204,24 +171,6 @@ def test_nothing_right_leaves_the_chat_protocol_and_the_folder_of_a_user(source:
     assert files(tmp_path / "empty") == {}
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-(["--samples", 3], "n 2, not 3"),
-(["--seed", 1], "seed 0, not 1"),
-],
-)  # fmt: skip
-def test_other_settings_are_refused_by_name_for_a_place_that_has_trajectories(
-    words: Sequence[object], named: str, source: Path, tmp_path: Path
-) -> None:
-    with serve([answer("97")]) as server:
-        assert sample(source, tmp_path / "out", server.url, "--samples", 2).code == 0
-        before = files(tmp_path / "out")
-        done = sample(source, tmp_path / "out", server.url, *(["--samples", 2, *words]))
-    assert (done.code, named in done.err, "use another --to" in done.err) == (3, True, True)
-    assert files(tmp_path / "out") == before
-
-
 def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "taken"
     (folder / "pictures.images").mkdir(parents=True)
@@ -244,16 +193,3 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
             assert (done.code, reason in done.err) == (2, True), done.err
         assert server.requests == []
     assert files(folder) == before
-
-
-def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
-    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 3)
-    source = write(tmp_path / "in.jsonl", problems(image, *range(9), answer=97))
-    with serve([answer("97")], fault=faults.status(401)) as server:
-        done = sample(source, tmp_path / "out", server.url, "--concurrency", 1, "--json")
-        assert (done.code, done.json["failed"], done.json["kept"]) == (3, 3, 0)
-        server.script.fault = None
-        assert sample(source, tmp_path / "out", server.url, "--samples", 8).code == 0
-    assert len(read(tmp_path / "out" / "trajectories.jsonl")) == 9

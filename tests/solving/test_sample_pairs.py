@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from batches import problems, write
-from rollouts import LOOKED, MARKED, RIGHT, WRONG, Rollouts, files, progress, sample
+from rollouts import LOOKED, RIGHT, WRONG, Rollouts, files, progress, sample
 from support.called import virc
 from support.servers import Body, serve
 from support.solving import CROP, answer, call
@@ -69,27 +69,6 @@ def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_
     assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
 
 
-def test_a_judge_is_asked_of_wrong_answers_alone(source: Path, tmp_path: Path) -> None:
-    said = [answer("three short of a hundred")]
-    judge = serve(lambda body: "verdict: different" if "98" in str(body) else "verdict: same")
-    with serve(Rollouts({"q a": [said, WRONG, RIGHT, MARKED]})) as server, judge as judging:
-        words = ("--pairs", "right", "--judge-endpoint", judging.url, "--samples", 4, "--keep", 9)
-        assert sample(source, tmp_path / "out", server.url, *words).code == 0
-        assert len(judging.chats()) == 2
-    rows = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert sorted(map(sides, rows)) == sorted([(said[0], WRONG[0]), (RIGHT[0], WRONG[0])])
-
-
-def test_a_system_s_reward_ranks_rollouts(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [WRONG, RIGHT]})) as server:
-        words = ("--pairs", "reward", "--reward", "tiny", "--samples", 2)
-        done = sample(source, tmp_path / "out", server.url, *words)
-    assert done.code == 0, done.err
-    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert sides(row) == (RIGHT[0], WRONG[0])
-    assert row["margin"] > 0
-
-
 def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
     words = ("--pairs", "right", "--samples", 2)
     with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server:
@@ -101,18 +80,3 @@ def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
         assert other.code == 3
         assert "pairs" in other.err
     assert progress(tmp_path / "out" / "pairs.progress")["a"]["left_out"] == {}
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (("--pairs", "right", "--samples", 1), "--pairs right compares rollouts of a problem"),
-        (("--pairs", "right", "--reward", "tiny"), "--pairs right does not use --reward"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(
-    words: tuple[object, ...], sentence: str, source: Path, tmp_path: Path
-) -> None:
-    done = sample(source, tmp_path / "out", "http://127.0.0.1:9/v1", *words)
-    assert (done.code, sentence in done.err) == (2, True), done.err
-    assert not (tmp_path / "out").exists()

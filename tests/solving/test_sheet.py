@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import UsageError
 from virc.core.result_log import Ledger
 from virc.solving.answer_file import Sheet, cell, check_files
 
@@ -73,29 +73,3 @@ def test_a_torn_table_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
             out.append(second)
         kept = max((end for end in ends if end <= length), default=len(header))
         assert path.read_bytes() == whole[:kept] + second + b"\n"
-
-
-def test_failed_rows_are_dropped_and_no_answers_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    with ledger(path) as out:
-        for each in (line("a", "1"), line("b", "", 6), line("c", "", 8)):
-            out.append(each)
-    with ledger(path) as out:
-        assert [out.claim(id, "r") for id in "abc"] == [False, True, False]
-    rows = list(csv.reader(path.open(newline="")))
-    assert [row[0] for row in rows] == ["id", "a", "c"]
-
-
-@pytest.mark.parametrize("content", [b"id,answer\na,1\n", b"my thesis", b"id,answer,run\na,1,x\n"])
-def test_another_table_is_not_touched(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "out.csv").write_bytes(content)
-    with pytest.raises(ConfigError, match="not the output of a batch"), ledger(tmp_path / "out.csv"):
-        pass
-    assert (tmp_path / "out.csv").read_bytes() == content
-
-
-def test_answers_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
-    with ledger(tmp_path / "out.csv") as out:
-        out.append(line("a", "1"))
-    with pytest.raises(ConfigError, match="made with seed 0, not 1"), ledger(tmp_path / "out.csv", seed=1):
-        pass

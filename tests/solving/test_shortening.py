@@ -11,12 +11,6 @@ from support.called import Done, virc
 from support.servers import Body, Exchange, Server, error, images_of, serve
 from support.solving import answer, call
 
-from virc.reasoning.bodies import Called
-from virc.reasoning.images import Shown
-from virc.reasoning.session import Ask, Message
-from virc.reasoning.session import Called as Turn
-from virc.solving.shortening import oldest, without
-
 GONE = "[This image is no longer shown.]"
 
 FULL: dict[str, Callable[[int], str]] = {
@@ -110,33 +104,3 @@ def test_before_the_last_request_the_model_is_asked_to_answer(most: int, replies
     assert (done.code, done.json["answer"]) == (0, "97"), done.err
     asked = "final answer now" in str(running.chats()[-1]["messages"][-1])
     assert asked == (most < 5) == bool(done.json.get("warnings"))
-
-
-def test_a_limit_that_is_used_up_ends_without_an_answer(image: Path) -> None:
-    with serve(lambda body: turns(9)({"messages": body["messages"][:-1]})) as running:
-        done = solve(running, image, "--max-requests", 3)
-    assert (done.code, len(running.chats())) == (8, 3)
-    assert re.search("no answer within --max-requests 3", done.err)
-
-
-def test_in_place_of_an_image_a_sentence_stands_and_the_others_are_counted_anew() -> None:
-    shown = [Shown(Image.new("RGB", (28 * side, 28))) for side in (4, 3, 2, 1)]
-    messages = (
-        Message("user", "Compare these.", (0,)), Message("assistant", "Crop."),
-        Message("user", "First: . Second: .", (1, 2), at=(7, 17)), Message("assistant", "Crop."),
-        Message("user", "Here.", (3,)),
-    )  # fmt: skip
-    calls = (Called("crop", {}),)
-    ask = Ask(messages, shown, schemas=({},), called={1: Turn("", calls, ("",)), 3: Turn("", calls, ("",))})
-    assert without(ask, ()) is ask
-    first = without(ask, {1})
-    assert [part for message in first.messages for part in message.parts()] == [
-        0, "Compare these.", "Crop.", f"First: {GONE} . Second: ", 1, ".", "Crop.", 2, "Here.",
-    ]  # fmt: skip
-    assert [image.width for image in first.images] == [112, 56, 28]
-    assert [each.results for each in first.called.values()] == [("",), ("",)], "an image of each turn is left"
-    assert oldest(ask, {1}) == [2]
-    last = without(ask, {1, 2, 3})
-    assert [each.results for each in last.called.values()] == [(GONE,), (GONE,)]
-    assert "final answer now" in last.messages[-1].text
-    assert (len(last.images), oldest(ask, {1, 2, 3})) == (1, [])

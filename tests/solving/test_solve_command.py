@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
-from support.servers import Body, Server, dead_url, image_bytes, serve
-from support.solving import CROP, Serve, answer, call, picture, send
+from support.servers import Body, Server, image_bytes, serve
+from support.solving import CROP, answer, picture
 
 from virc.core.seeds import derived
 from virc.reasoning.protocol import Protocol
@@ -110,17 +110,6 @@ def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: P
     assert sent_images(server)[0] == (84, 56)
 
 
-def test_images_come_from_files_urls_and_standard_input(
-    server: Server, image: Path, web: tuple[str, dict[str, Serve]]
-) -> None:
-    content = image.read_bytes()
-    url, pages = web
-    pages["/figure.png"] = lambda handler: send(handler, content)
-    for words, stdin in ((["-"], content), ([image], b""), ([f"{url}/figure.png"], b"")):
-        assert virc("solve", *words, "q", "--endpoint", server.url, stdin=stdin).out == "97\n"
-        assert sent_images(server)[0] == (112, 84)
-
-
 def test_further_images_stand_in_order(server: Server, image: Path, tmp_path: Path) -> None:
     other, third = picture(tmp_path / "b.png", 56, 84), picture(tmp_path / "c.png", 84, 56)
     virc("solve", image, "q", "--image", other, "--image", third, "--endpoint", server.url)
@@ -164,14 +153,6 @@ def test_a_published_chat_protocol_is_used_without_a_word(image: Path, own: Prot
         assert server.chats()[0]["messages"][0]["content"] == "As trained."
 
 
-def test_the_system_says_what_boxes_mean(image: Path) -> None:
-    crop = call("crop_image", bbox_2d=[0, 0, 499, 999], image_index=0)
-    with serve([crop, answer("1")], models=["ViRC-Qwen2VL-7B"]) as server:
-        virc("solve", image, "q", "--endpoint", server.url, "--system", "virc", "--protocol", "default")
-        assert "thousandths" in server.chats()[0]["messages"][0]["content"]
-        assert sent_images(server)[1] == (56, 84)
-
-
 def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trace"
     found = virc("solve", image, "q", "--endpoint", server.url, "--trace", folder, "--json").json
@@ -182,23 +163,6 @@ def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Pat
     assert (record["answer"], record["model"]) == ("97", "virc-scripted")
     assert [each["temperature"] for each in record["sampling"]["tries"]] == [0.0, 0.5, 0.8, 1.0]
     assert record["versions"]["virc"]
-
-
-def test_samples_vote(image: Path, tmp_path: Path) -> None:
-    texts = iter(["1", "2", "2", "unreadable"])
-    with serve(lambda _: answer(next(texts))) as server:
-        words = ("--endpoint", server.url, "--samples", 4, "--trace", tmp_path / "t", "--json")
-        done = virc("solve", image, "q", *words)
-    assert done.json["answer"] == "2"
-    assert done.json["votes"] == [
-        {"answer": "2", "count": 2},
-        {"answer": "1", "count": 1},
-        {"answer": None, "count": 1},
-    ]
-    assert done.json["settings"]["temperature"] == 1.0
-    traces = ["index.html", *(f"sample-{n}" for n in range(1, 5))]
-    assert [path.name for path in sorted((tmp_path / "t").iterdir())] == traces
-    assert "-- sample 4 of 4" in done.err
 
 
 def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
@@ -222,30 +186,12 @@ def test_a_server_that_stalls_is_left_at_the_time_out_with_what_there_is(image: 
         assert json.loads((tmp_path / "t" / "trace.json").read_text())["failure"]["kind"] == "network"
 
 
-def test_a_dead_endpoint_exits_6_and_json_looks_the_same(image: Path) -> None:
-    done = virc("solve", image, "q", "--endpoint", dead_url(), "--json")
-    assert done.code == done.json["error"]["code"] == 6
-    assert (done.json["answer"], done.json["turns"]) == (None, None)
-
-
 def test_an_endpoint_that_fails_midway_keeps_the_trace(image: Path, tmp_path: Path) -> None:
     with serve([CROP]) as server:  # it hangs up when the second turn is asked for
         done = virc("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path / "t", "--json")
     assert (done.code, done.json["turns"], done.json["trace"]) == (6, 1, str(tmp_path / "t"))
     record = json.loads((tmp_path / "t" / "trace.json").read_text())
     assert (len(record["units"]), record["failure"]["kind"]) == (1, "network")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("--samples", 0), ("--timeout", "nan"), ("--temperature", "nan"), ("--endpoint", "ftp://x"), ("--concurrency", 2)],
-    ids=lambda words: " ".join(map(str, words)),
-)
-def test_a_wrong_value_is_a_usage_error_in_text_and_json(words: tuple[object, ...], image: Path) -> None:
-    done = virc("solve", image, "q", *words, "--json")
-    assert (done.code, done.json["error"]["code"], done.json["schema"]) == (2, 2, "virc.solve/1")
-    assert done.err.startswith("error: ")
-    assert "Traceback" not in done.err
 
 
 def test_nothing_in_an_answer_or_a_thought_drives_the_terminal(image: Path) -> None:

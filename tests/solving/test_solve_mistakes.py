@@ -9,8 +9,6 @@ from support.called import virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
-
 
 def hint(*words: object, stdin: bytes = b"") -> str:
     """What a wrong command line is told, after checking that it is a usage error in one sentence."""
@@ -66,27 +64,6 @@ def test_quiet_prints_the_answer_alone_and_verbose_the_rejected_replies() -> Non
         assert (done.code, done.out) == (0, "1\n")
         assert heard in done.err
         assert ("I look closer." in done.err) == (words != ("-q",))
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"), [(b"   \n", "is empty"), (b"\xff\xfe\xff", "no UTF-8"), (b"x" * (2**20 + 1), "over 1 MiB")]
-)
-def test_a_question_file_that_is_no_question_is_a_data_error(
-    content: bytes, sentence: str, image: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "q").write_bytes(content)
-    for words, stdin in (([tmp_path / "q"], b""), (["-"], content)):
-        done = virc("solve", image, "--question-file", *words, stdin=stdin)
-        assert (done.code, sentence in done.err) == (5, True)
-    assert virc("solve", image, "--question-file", tmp_path / "gone").code == 5
-
-
-def test_a_problem_has_its_limits(image: Path) -> None:
-    more = ["--image", image] * MAX_IMAGES
-    done = virc("solve", image, "q", *more)
-    assert (done.code, "17 images are too many" in done.err) == (5, True)
-    assert virc("solve", image, "q", *more[2:], "--model", "nothing").code == 3
-    assert virc("solve", image, "x" * (MAX_QUESTION + 1)).code == 5
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +16,6 @@ from PIL import Image
 from support.called import virc
 from support.solving import Serve, late, open_source, send
 
-from virc.core import retry
 from virc.core.errors import DataError, NetworkError
 from virc.solving import image_source as sources
 from virc.solving.image_source import data_url_bytes
@@ -101,42 +99,6 @@ def test_behind_a_proxy_a_name_with_one_private_address_among_others_is_refused(
         open_source("http://pictures.invalid/b")
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "least", "tries"),
-    [
-        (429, {"Retry-After": "7"}, 7, 2),
-        (429, {"RateLimit": '"api";r=0;t=12'}, 12, 2),
-        (429, {"Retry-After": "nonsense"}, 0.3, 2),
-        (429, {"Retry-After": "3600"}, None, 1),
-    ],
-)
-def test_a_busy_service_of_pictures_is_asked_again_when_it_wants(
-    status: int,
-    headers: dict[str, str],
-    least: float | None,
-    tries: int,
-    web: tuple[str, dict[str, Serve]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    url, pages = web
-    pauses, answers = list[float](), iter([status, *[200] * 9])
-    asked: list[int] = []
-    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
-
-    def busy(handler: BaseHTTPRequestHandler) -> None:
-        asked.append(answer := next(answers))
-        send(handler, png() if answer == 200 else b"", answer, **(headers if answer != 200 else {}))
-
-    pages["/a"] = busy
-    if least is None:
-        with pytest.raises(NetworkError, match=f"answers {status}"):
-            open_source(f"{url}/a")
-    else:
-        assert open_source(f"{url}/a").size == (40, 30)
-        assert [least <= pause <= least + 0.3 for pause in pauses] == [True]
-    assert len(asked) == tries
-
-
 @pytest.mark.parametrize("trouble", ["truncated", "busy", "cut"])
 def test_a_download_that_fails_is_tried_again(trouble: str, web: tuple[str, dict[str, Serve]]) -> None:
     url, pages = web
@@ -157,39 +119,6 @@ def test_a_download_that_fails_is_tried_again(trouble: str, web: tuple[str, dict
     pages["/a"] = late_good
     assert open_source(f"{url}/a").size == (40, 30)
     assert len(tries) == 2
-
-
-def test_a_download_that_is_always_truncated_is_a_network_error(web: tuple[str, dict[str, Serve]]) -> None:
-    url, pages = web
-    tries: list[int] = []
-
-    def truncated(handler: BaseHTTPRequestHandler) -> None:
-        tries.append(1)
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
-        handler.end_headers()
-        handler.wfile.write(png())
-
-    pages["/a"] = truncated
-    with pytest.raises(NetworkError, match=f"{url}/a ended after {len(png())} of 1000 bytes"):
-        open_source(f"{url}/a")
-    assert len(tries) == 3
-
-
-@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (500, NetworkError)])
-def test_a_refused_url_is_named_with_its_status(
-    status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]
-) -> None:
-    (url, pages), asked = web, list[int]()
-
-    def refuse(handler: BaseHTTPRequestHandler) -> None:
-        asked.append(status)
-        send(handler, b"no", status)
-
-    pages["/a"] = refuse
-    with pytest.raises(kind, match=f"{url}/a answers {status}"):
-        open_source(f"{url}/a")
-    assert len(asked) == (3 if status == 500 else 1)
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "data:image/png;base64,AAAA"])
@@ -242,12 +171,6 @@ def test_a_server_that_drips_is_left(
     with pytest.raises(NetworkError, match="did not arrive"):
         open_source(f"{url}/a")
     assert hung_up.wait(20)
-
-
-@pytest.mark.parametrize("url", ["https://[::1/x", "http://a b/c"])
-def test_a_broken_url_is_a_network_error(url: str) -> None:
-    with pytest.raises(NetworkError, match="cannot fetch"):
-        open_source(url)
 
 
 def test_a_url_may_hold_any_letters(web: tuple[str, dict[str, Serve]]) -> None:
@@ -307,41 +230,7 @@ def test_a_data_url_is_read_as_clients_write_it(url: str) -> None:
     assert data_url_bytes(url)[3:] == png()
 
 
-def test_percent_signs_of_a_data_url_are_counted_before_they_are_read() -> None:
-    with pytest.raises(DataError, match="over 262,144 percent signs"):
-        data_url_bytes("data:image/png," + "%41" * 300_000)
-
-
 @pytest.mark.parametrize("url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:text/plain,a"])
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
     with pytest.raises(DataError, match="the data URL is no base64" if ";base64" in url else "data URL"):
         open_source(url)
-
-
-def test_paths_start_from_the_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a.png").write_bytes(png())
-    assert open_source("a.png", tmp_path).size == (40, 30)
-    (tmp_path / "a b.png").write_bytes(png())
-    for named in ("~/a.png", f"FILE://{tmp_path}/a.png", f"file://localhost{tmp_path}/a%20b.png"):
-        assert open_source(named, Path("elsewhere")).size == (40, 30)
-    with pytest.raises(DataError, match=r"no file a\.png"):
-        open_source("a.png")
-
-
-def test_what_a_server_says_with_its_status_is_one_line(web: tuple[str, dict[str, Serve]]) -> None:
-    url, pages = web
-
-    def refuse(handler: BaseHTTPRequestHandler) -> None:
-        handler.wfile.write(b"HTTP/1.0 404 \x1b[31mnot\x0bhere.\r\n\r\n")
-
-    pages["/a"] = refuse
-    with pytest.raises(DataError) as caught:
-        open_source(f"{url}/a")
-    assert caught.value.message == f"{url}/a answers 404 [31mnot here"
-
-
-def test_a_standard_input_that_is_closed_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(DataError, match="standard input is empty"):
-        open_source("-")

@@ -7,7 +7,6 @@ import pytest
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol
-from virc.models import registry as models
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc.systems.registry import System
@@ -40,15 +39,6 @@ def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
     assert spoken().protocol == published
     assert spoken(str(tmp_path / "g.json")).protocol == given
     assert spoken("default").origin == "own"
-
-
-@pytest.mark.parametrize("name", ["LeonMiao/ViRC-Qwen2VL-2B"])
-def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str, tmp_path: Path) -> None:
-    served = chat_protocol.ServedModel(name, None, None, *models.served(name))
-    found, _ = chat_protocol.of_endpoint(served, tmp_path, "default")
-    assert found
-    assert found.protocol.coordinates == "permille"
-    assert "thousandths" in found.protocol.system
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": "virc.protocol/2"}'])

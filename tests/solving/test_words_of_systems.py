@@ -3,20 +3,16 @@
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 from support.called import virc
 from support.servers import serve
 
-from virc.core.errors import ConfigError
 from virc.models import chat_protocol
-from virc.models.registry import Weights
 from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.protocol import FILE_NAME, Drawing, own_protocol
+from virc.reasoning.protocol import Drawing, own_protocol
 from virc.systems import registry as systems
 from virc.systems.registry import System
 from virc.tools import registry as tools
-from virc.training.system_check import check
 
 MINE = """\
 name: mine
@@ -62,55 +58,6 @@ def test_a_file_words_a_protocol(system: System) -> None:
     assert protocol.grammar == Grammar(think=None, calls=(form,), stop=("]}",))
     assert protocol.sampling == Drawing(0.3, 1.05)
     assert "zoom_image" in chat_protocol.offering(protocol, ["crop_image"]).system
-
-
-def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ours(
-    system: System, tmp_path: Path
-) -> None:
-    weights = Weights("m", tmp_path, system)
-    assert chat_protocol.of_weights(weights).protocol.system.startswith("Look well.")
-    assert chat_protocol.of_weights(weights).origin == "system"
-    beside = msgspec.structs.replace(own_protocol([]), system="beside")
-    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(beside))
-    found = chat_protocol.of_weights(weights)
-    assert (found.protocol.system, found.origin) == ("beside", "trained")
-    assert found.protocol.sampling == Drawing(0.3, 1.05)  # the chat protocol beside says nothing of it
-    assert chat_protocol.of_weights(weights, "default").origin == "own"
-    for published, words, origin in ((beside, "beside", "trained"), (None, "Look well.", "system")):
-        served, _ = chat_protocol.of_endpoint(chat_protocol.ServedModel("m", None, published, system), tmp_path)
-        assert served
-        assert (served.protocol.system[: len(words)], served.origin) == (words, origin)
-    assert chat_protocol.of_stage(system, weights).origin == "system"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "line", "says", "hint"),
-    [
-        ("first:", "frist:", 7, "unknown key 'chat_protocol.frist'", "did you mean 'first'?"),
-        ("tool: zoom_image, ", "", 13, "chat_protocol.grammar.calls.0: the body `arguments` names no tool", None),
-        ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),
-    ],
-)
-def test_a_fault_in_the_words_is_found_with_its_line(
-    mine: Path, old: str, new: str, line: int, says: str, hint: str | None
-) -> None:
-    mine.write_text(MINE.replace(old, new, 1))
-    (found,) = [each for each in check(mine) if each.where.startswith(("chat_protocol", "sampling", "tools"))]
-    assert found.line == line
-    assert says in found.message
-    assert hint is None or hint in str(found.hint)
-    with pytest.raises(ConfigError, match=f"{line}: "):
-        systems.load(mine)
-
-
-def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> None:
-    mine.write_text('name: mine\ntools: none\nchat_protocol: {system: "", first: "{question}", grammar: {calls: []}}\n')
-    assert check(mine) == []
-    protocol = chat_protocol.of_system(systems.load(mine)).protocol
-    assert (protocol.tools, protocol.system, protocol.grammar.calls) == ((), "", ())
-    mine.write_text("name: mine\ntools: none\n")
-    (found,) = check(mine)
-    assert "without tools a system needs words of its own" in found.message
 
 
 def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Path, tmp_path: Path) -> None:

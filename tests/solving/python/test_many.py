@@ -227,24 +227,3 @@ def test_a_file_of_rows_its_traces_and_its_seeds(image: Path, tmp_path: Path) ->
     assert found[1].row == {"id": "r1", "images": [image.name], "question": "Say 1", "level": 3}
     assert found[1].trace == tmp_path / "t" / "r1"
     assert (tmp_path / "t" / "r1" / "index.html").is_file()
-
-
-def _monitors() -> set[threading.Thread]:
-    """The threads of tqdm, which never end; other libraries start some, too."""
-    return {thread for thread in threading.enumerate() if type(thread).__name__ == "TMonitor"}
-
-
-def test_progress_is_a_line_on_stderr_where_it_is_wanted(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows, before = [*_rows(image, 3), {"image": "gone.png", "question": "q"}], _monitors()
-    with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
-        assert len(list(batch(rows, model))) == 4
-        assert capsys.readouterr() == ("", "")  # no terminal
-        assert len(list(batch(rows, model, progress=True))) == 4
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert "4/4 [" in err
-        assert "no answer=1" in err
-        assert len(list(batch((row for row in rows), model, progress=True, on_progress=lambda _: None))) == 4
-        assert "4row [" in capsys.readouterr().err
-    assert not _threads()
-    assert not _monitors() - before

@@ -1,6 +1,5 @@
 """Conversations that go in circles end after a few replies; what makes any progress goes on."""
 
-import json
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -9,11 +8,10 @@ import pytest
 from PIL import Image
 from support.called import virc
 from support.servers import serve
-from support.solving import CROP, answer, call, think
+from support.solving import CROP, call
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import NoAnswerError
-from virc.families import registry as families
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
@@ -78,46 +76,6 @@ def test_what_goes_in_circles_ends_and_is_named(name: str, own: Protocol) -> Non
     assert "at temperature 0 the model gave 3 times" in solved.error.message
     assert named in solved.error.message
     assert "--temperature" in str(solved.error.hint)
-
-
-def growing(number: int, temperature: float) -> str:
-    return call("crop_image", bbox_2d=[0, 0, 28 + number, 56], image_index=0)
-
-
-PROGRESS: dict[str, tuple[Says, dict[str, float]]] = {
-    "the same call, drawn warm": (repeating(CROP), {"temperature": 0.7}),
-    "the same call, drawn warm after another fault each turn": (
-        lambda number, temperature: CROP if temperature else think(f"Thought {number}.", ""),
-        {},
-    ),
-    "other boxes": (growing, {}),
-}
-
-
-@pytest.mark.parametrize("name", PROGRESS)
-def test_what_is_new_or_drawn_warmer_goes_on(name: str, own: Protocol) -> None:
-    says, config = PROGRESS[name]
-    solved, _ = run(own, says, **config)
-    assert len(solved.attempts[0].trace.units) == 16
-    assert "no answer after 16 turns" in str(solved.error)
-
-
-def test_the_same_box_of_several_pictures_of_one_size_is_progress(own: Protocol) -> None:
-    picture = Image.linear_gradient("L").convert("RGB").resize((112, 84))
-    pictures = [picture, picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM), Image.new("RGB", (112, 84))]
-    looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
-    solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
-    assert (solved.answer, solved.error) == ("97", None)
-
-
-def zoom(number: int, temperature: float) -> str:
-    arguments = {"bbox_2d": [100, 100, 500, 500 + number / 1000], "label": f"part {number}", "img_idx": 0}
-    return f"<tool_call>{json.dumps({'name': 'image_zoom_in_tool', 'arguments': arguments})}</tool_call>"
-
-
-def test_boxes_of_the_same_pixels_are_the_same() -> None:
-    solved, asked = run(families.protocol(families.get("qwen3-vl")), zoom)
-    assert (asked, "3 times the same call" in str(solved.error)) == (3, True)
 
 
 def test_solve_ends_with_exit_8_after_three_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.solving import picture
 
-from virc.core.errors import DataError, UsageError, VircError
+from virc.core.errors import UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.solving.rows import Row
 from virc.solving.sources.picture_files import is_source, pictures_of
@@ -74,26 +74,6 @@ def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pyte
     assert Opened("-").problems == PROBLEMS
 
 
-@pytest.mark.parametrize(
-    ("header", "sentence", "hint"),
-    [
-        ("file,path,question", "the column of the image may be 'file' or 'path'", "--column image=file"),
-        ("img,Frage", "no column is known as the question: the columns are 'img', 'Frage'", "--column question=Frage"),
-        ("image_0,image_1,question", "no column is known as the image", "reads the pictures of several columns"),
-        ("a.png,What is x?", "no column is known as the question", "such as image,question"),
-    ],
-)
-def test_a_column_that_is_not_clear_is_named_with_those_seen(
-    header: str, sentence: str, hint: str, clean: Path
-) -> None:
-    (clean / "rows.csv").write_text(f"{header}\na,b,c\n")
-    told = refused("rows.csv")
-    assert isinstance(told, DataError)
-    assert sentence in told.message
-    assert told.hint
-    assert told.hint.endswith(hint)
-
-
 def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
     (clean / "rows.csv").write_text("image,note\na.png,x\n")
     assert Opened("rows.csv", "What?").problems == [(1, "a.png", "What?")]
@@ -101,12 +81,6 @@ def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
     assert "questions of their own, in the column 'prompt'" in refused("own.csv", "What?").message
     (clean / "named.csv").write_text("image,question\na.png,x\n")
     assert "questions of their own, in the column 'question'" in refused("named.csv", "What?").message
-
-
-@pytest.mark.parametrize(("given", "id"), [(3.0, 3), ("3", "3"), (None, 8)])
-def test_an_id_is_what_the_cell_says_or_the_number_of_the_row(given: object, id: object) -> None:
-    (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
-    assert (row.id, type(row.id), row.fault) == (id, type(id), None)
 
 
 JPEG = base64.b64encode(b"\xff\xd8\xff" + bytes(90)).decode()
@@ -153,14 +127,6 @@ def test_a_wrong_row_of_a_table_costs_itself_alone(clean: Path) -> None:
     assert opened.count == 6
 
 
-def test_windows_1252_is_read_with_a_warning(clean: Path) -> None:
-    (clean / "rows.csv").write_bytes("image,question\na.png,Größe in €?\n".encode("cp1252"))
-    opened = Opened("rows.csv")
-    assert opened.rows[0].question == "Größe in €?"
-    assert [event.kind for event in opened.events] == ["warning"]
-    assert "read as Windows-1252" in opened.events[0].text
-
-
 def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
     """The TSV files of VLMEvalKit hold the first; Parquet files of `datasets` hold the second."""
     import pyarrow
@@ -190,23 +156,6 @@ def test_an_image_may_be_the_index_of_another_row_and_several_stand_in_a_cell(cl
     one, two = f"data:;base64,{first}", f"data:;base64,{second}"
     found = {row.id: row.images for row in Opened("rows.tsv").rows}
     assert found == {"1": (two,), "2": (one,), "3": (one,), "8": ("8",), "4": (two, one), "2000001": (two,)}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "sentence", "hint"),
-    [
-        ("rows.csv.gz", b"\x1f\x8b\x08", "is compressed with gzip", "gzip -dk rows.csv.gz"),
-        ("rows.xlsx", b"PK\x03\x04..", "is a workbook or an archive", "save it as CSV; "),
-        ("rows.bin", b"SQLite format 3\0", "is no text", "rows are JSON lines"),
-        ("a.png", b"\x89PNG\r\n\x1a\n", "there is no question about the pictures", "virc batch a.png 'QUESTION'"),
-    ],
-)
-def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, hint: str, clean: Path) -> None:
-    (clean / name).write_bytes(content)
-    told = refused(name)
-    assert sentence in told.message
-    assert told.hint
-    assert told.hint.startswith(hint)
 
 
 def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from batches import problems, read, write
-from support import faults
+from batches import problems, write
 from support.called import Done, virc
 from support.servers import Body, Server, dead_url, serve
 from support.solving import answer, think
@@ -81,22 +80,6 @@ def test_text_of_a_solution_cannot_write_its_own_grade(image: Path) -> None:
     assert set(json.loads(sent)) == {"question", "solution"}
 
 
-def test_failed_and_refused_samples_are_not_graded(image: Path) -> None:
-    model = serve(in_order("unreadable", "1", "2"), fault=faults.status(422), times=1)
-    with model as server, serve(by_answer({"1": "score: 1", "2": "score: 2"})) as judge:
-        found = solved(server, judge, image, "best_of:n=4").json
-        assert len(judge.chats()) == 2
-    assert (found["answer"], found["strategy"]["scores"]) == ("2", [None, None, 0.1, 0.2])
-
-
-def test_without_any_grade_there_is_no_answer_and_one_sentence(image: Path, tmp_path: Path) -> None:
-    with serve(in_order("1", "2")) as server, serve(lambda _: "Both are fine.") as judge:
-        done = solved(server, judge, image, "best_of:n=2", "--trace", tmp_path / "t")
-    assert (done.code, done.json["answer"]) == (8, None)
-    assert "no answer of 2 could be graded" in done.json["error"]["message"]
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["index.html", "sample-1", "sample-2"]
-
-
 def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) -> None:
     with serve(in_order("1", "2")) as server, serve([], models=("a", "b")) as two:
         done = solved(server, dead_url(), image, "best_of:n=2")
@@ -150,50 +133,3 @@ def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
     assert done.code == 0, done.err
     assert done.json["answer"] == given
     assert [abs(score) for score in done.json["strategy"]["scores"]] == [len(text) for text in texts]
-
-
-@pytest.mark.parametrize(
-    ("strategy", "message", "hint"),
-    [
-        ("best_of:by=reward,reward=tiny", "the reward of tiny cannot grade what is being solved", "term=format"),
-        ("best_of:by=reward", "the system of virc-scripted is not known", "reward=SYSTEM"),
-        ("best_of:by=reward,reward=mini-o3", "needs a judge", "by=judge"),
-    ],
-)
-def test_a_reward_that_needs_the_right_answer_is_refused_before_anybody_is_asked(
-    image: Path, strategy: str, message: str, hint: str
-) -> None:
-    with serve([]) as server:
-        done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", strategy)
-        assert (done.code, server.chats()) == (3, [])
-    assert message in done.err
-    assert hint in done.err
-    assert len([line for line in done.err.splitlines() if line.startswith("error: ")]) == 1
-
-
-def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable[[str], Path], tmp_path: Path) -> None:
-    total = "TERMS = ('peek',)\ndef peek(sample, means):\n    return float(len(sample.prompt.columns))\n"
-    file = system(total + "def total(t):\n    return t.peek\n")
-    rows = problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]])
-    with serve(in_order("1", "2")) as server:
-        words = ("--to", tmp_path / "out", "--strategy", f"best_of:n=2,by=reward,reward={file}")
-        virc("batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
-    (line,) = read(tmp_path / "out")
-    assert line["strategy"]["scores"] == [0, 0]
-
-
-def test_in_an_evaluation_and_a_rerun_asks_nobody(image: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "sums.jsonl", problems(image, 1, 2, answer="2"))
-    with (
-        serve(in_order(*"123123")) as server,
-        serve(by_answer({"1": "score: 1", "2": "score: 9", "3": "score: 5"})) as judge,
-    ):
-        words = ("eval", source, "--endpoint", server.url, "--strategy", "best_of:n=3", "--judge-endpoint", judge.url)
-        words = (*words, "--concurrency", 1, "--to", tmp_path / "eval")
-        first = virc(*words, "--json")
-        assert first.code == 0, first.err
-        count = len(server.chats()), len(judge.chats())
-        assert virc(*words, "--json").json == first.json
-        assert (len(server.chats()), len(judge.chats())) == count == (6, 6)
-    (model,) = first.json["models"]
-    assert (model["score"]["right"], model["means"]["replies"]) == (2, 6)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from batches import asked, problems, read, write
+from batches import asked, problems, write
 from support import faults
 from support.called import Done, virc
 from support.servers import Body, Server, serve
@@ -76,20 +76,6 @@ def test_refusals_win_no_vote_and_none_but_refusals_is_no_answer(image: Path) ->
     assert "none of 3 samples has an answer" in done.err
 
 
-def test_a_refused_key_is_asked_about_once(image: Path) -> None:
-    with serve([], fault=faults.status(401)) as server:
-        assert virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3").code == 3
-        assert len(server.chats()) == 1
-
-
-def test_choices_of_a_row_count_as_their_letters(image: Path, tmp_path: Path) -> None:
-    source = write(tmp_path / "in.jsonl", problems(image, 1, choices=["57", "102"]))
-    with serve(in_order("57", "B", "102")) as server:
-        virc("batch", source, "--to", tmp_path / "out", "--endpoint", server.url, "--strategy", "majority:n=3")
-    (line,) = read(tmp_path / "out")
-    assert (line["answer"], line["votes"][0]["count"]) == ("B", 2)
-
-
 def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path) -> None:
     words = ("--to", tmp_path / "out", "--strategy", "majority:n=3,early=no", "--concurrency", 1, "--endpoint")
     with serve(lambda body: answer(asked(body))) as server:
@@ -98,30 +84,6 @@ def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path
         done = virc("batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
         assert [asked(body) for body in server.chats()[6:]] == ["q 3"] * 3
     assert done.code == 0, done.err
-
-
-def test_answers_of_another_strategy_are_not_continued(image: Path, tmp_path: Path) -> None:
-    words = (write(tmp_path / "in.jsonl", problems(image, 1)), "--to", tmp_path / "out")
-    with serve(lambda body: answer(asked(body))) as server:
-        virc("batch", *words, "--endpoint", server.url, "--strategy", "majority:n=3")
-        done = virc("batch", *words, "--endpoint", server.url, "--strategy", "majority:n=5")
-    assert done.code == 3
-    assert "majority:n=3,early=yes" in done.err
-
-
-@pytest.mark.parametrize(
-    ("strategy", "message"),
-    [
-        ("majorty", "hint: did you mean 'majority'?"),
-        ("majority:n=0", "strategy majority: n must be a whole number from 1 to 1000, not '0'"),
-        ("majority:n=8,n=3", "has n twice"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused_in_one_sentence(image: Path, strategy: str, message: str) -> None:
-    done = virc("solve", image, "q", "--strategy", strategy)
-    assert done.code == 2
-    assert message in done.err
-    assert "Traceback" not in done.err
 
 
 OWN = """
@@ -153,21 +115,3 @@ def test_a_file_is_a_strategy(image: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "is not a strategy: it has no Options, a msgspec.Struct; no samples(options)" in done.err
     gone = virc("solve", image, "q", "--strategy", f"{tmp_path}/gone.py")
     assert (gone.code, f"there is no file '{tmp_path}/gone.py'" in gone.err) == (2, True), gone.err
-
-
-@pytest.mark.parametrize(
-    ("changed", "to", "said"),
-    [
-        ("min(answers, key=len)", "answers.first", "line 13 of {file}: AttributeError: 'list' object has no"),
-        ("    return msgspec.structs", "    msgspec.structs", "returns NoneType"),
-    ],
-)
-def test_an_own_strategy_that_fails_is_named_with_its_line(
-    image: Path, tmp_path: Path, changed: str, to: str, said: str
-) -> None:
-    file = tmp_path / "broken.py"
-    file.write_text(OWN.replace(changed, to))
-    with serve(in_order(*"1234")) as server:
-        done = solved(server, image, f"{file}:n=1")
-    assert (done.code, done.err.count("error:")) == (3, 1), done.err
-    assert said.format(file=file) in done.err

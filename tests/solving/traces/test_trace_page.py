@@ -5,18 +5,16 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import get_args
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import META, interrupted, look, session, solved
 from support.parsed import HOSTILE, Page
 
 from virc.reasoning.session import Reply
-from virc.reasoning.trace import Failure, FailureKind
-from virc.solving.traces.page import render_page, with_verdict
+from virc.reasoning.trace import Failure
+from virc.solving.traces.page import render_page
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -45,51 +43,11 @@ def test_box_is_drawn_on_the_image_it_was_cut_from() -> None:
     assert 'href="#image-2"' in figures[figures.index(marked[0]) + 1]
 
 
-def test_seconds_of_each_unit_are_shown_where_they_are_known() -> None:
-    trace, images = solved()
-    timed = Page(render_page(trace, images, META | {"seconds": (0.25, 61.04, 3, 130.0)}))
-    assert [data for tag, data in timed.texts if data.endswith((" s", "min"))][1:] == [
-        "1,500 prompt + 40 new tokens · 0.2 s",
-        "1,503 prompt + 43 new tokens · 61.0 s",
-        "1,504 prompt + 44 new tokens · 3.0 s",
-        "1,505 prompt + 45 new tokens · 2 min",
-    ]
-    assert "some/model · 172 new tokens · 3 min" in timed.text
-    older = Page(render_page(trace, images, META))
-    assert "1,500 prompt + 40 new tokens\n" in older.text
-    assert "Seconds" not in timed.text
-    for odd in ((1.5,), (1.5,) * 99, None, "9", [HOSTILE]):
-        assert "<script" not in render_page(trace, images, META | {"seconds": odd})
-
-
-@pytest.mark.parametrize("kind", get_args(FailureKind))
-def test_every_failure_has_a_heading_and_its_message(kind: FailureKind) -> None:
-    trace, images = interrupted()
-    failed = msgspec.structs.replace(trace, failure=Failure(kind, "because of <this>"))
-    page = Page(render_page(failed, images, META))
-    heading = next(data for tag, data in page.texts if tag == "strong")
-    assert heading[0].isupper()
-    assert "_" not in heading
-    assert "because of <this>" in page.text
-
-
 def test_refusal_is_shown_as_written_but_not_as_the_answer() -> None:
     page = Page(render_page(*solved(answer="unreadable"), META))
     assert ("strong", "Cannot tell") in page.texts
     assert page.all("p", "final failed")
     assert not page.all("div", "outcome")
-
-
-def test_page_says_the_last_verdict_and_its_reference_once() -> None:
-    words = "<!-- verdict --><!-- end of verdict -->"
-    page = render_page(*solved(words, words, words), META).encode()
-    wrong = with_verdict(page, False, f"<4> {words}")
-    assert wrong
-    assert Page(wrong.decode()).text.count("Verdict") == 1
-    assert f"VerdictWrongReference: <4> {words}" in Page(wrong.decode()).text
-    assert with_verdict(wrong, None, "5") == with_verdict(page, None, "5") != wrong
-    assert "Undecided: the judge failedReference: 5" in Page((with_verdict(page, None, "5") or b"").decode()).text
-    assert with_verdict(page[: page.index(b"</h1>")], True, "5") is None
 
 
 def test_each_image_is_encoded_and_embedded_once_however_often_it_is_shown() -> None:
