@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from archives import PACKED, file, lz4ed, many, tar, tree
-from support.called import virc
 
 from virc.core.errors import DataError
 from virc.unpack.archive import writers as writing
@@ -78,27 +77,6 @@ def test_an_archive_without_its_end_mark_is_cut_off(tmp_path: Path) -> None:
     message, found = fault(lz4ed(data), tmp_path)
     assert "is cut off" in message
     assert found == WHOLE
-
-
-def test_a_fresh_archive_completes_what_a_damaged_one_began(tmp_path: Path) -> None:
-    data = ARCHIVES["tar.lz4"]
-    _, found = fault(data[: len(data) // 2], tmp_path)
-    (tmp_path / "archive").write_bytes(data)
-    done = virc("unpack", tmp_path / "archive", "--to", tmp_path / "to", "--json").json
-    assert (done["skipped"], done["files"]) == (len(found), len(WHOLE) - len(found))
-    assert tree(tmp_path / "to") == WHOLE
-
-
-def test_a_file_that_a_damaged_archive_left_wrong_is_not_taken_for_complete(tmp_path: Path) -> None:
-    data = tar(file("f", b"right content"))
-    unpack(UnpackConfig(written(tmp_path / "bad", data.replace(b"right", b"wrong")), tmp_path / "to"))
-    with pytest.raises(DataError, match="something else is there already"):
-        unpack(UnpackConfig(written(tmp_path / "good", data), tmp_path / "to"))
-
-
-def written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("waiting", [0, 8])

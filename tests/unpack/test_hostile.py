@@ -1,7 +1,6 @@
 """Archives that somebody made to do harm, drawn at random: refused in a sentence, or unpacked in their folder."""
 
 import errno
-import io
 import tarfile
 import tempfile
 import tracemalloc
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from archives import PACKED, Entry, file, folder, hard_link, link, lz4ed, many, other, tar, tree
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError
@@ -129,37 +128,14 @@ def check(data: bytes) -> None:
             assert (again.files, tree(root)) == (0, after)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(hostile, st.sampled_from(list(PACKED)))
 def test_no_archive_writes_outside_its_folder(data: bytes, packed: str) -> None:
     check(PACKED[packed](data))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutated())
 def test_no_changed_byte_breaks_out(data: bytes) -> None:
     check(data)
-
-
-class Counted(bytes):
-    """Content that knows how often its length was asked for, of all such content together."""
-
-    asked = 0
-
-    def __len__(self) -> int:
-        Counted.asked += 1
-        return super().__len__()
-
-
-@pytest.mark.parametrize("content", [b"", b"x"])
-def test_tiny_pieces_cost_the_same_however_many_there_are(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    count = 3000
-    monkeypatch.setattr(Counted, "asked", 0)
-    monkeypatch.setattr(formats, "_plain", lambda source: made)
-    made = (formats.Chunk(Counted(content), at, at + 1) for at in range(count))
-    found = list(formats.chunks(io.BytesIO(tar(file("f"))), Path("a.tar")))
-    assert [(len(chunk.data), chunk.begins, chunk.ends) for chunk in found] == [(count * len(content), 0, count)]
-    assert Counted.asked <= 4 * count
 
 
 @pytest.mark.integration
@@ -175,41 +151,8 @@ def test_empty_frames_are_not_held(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("target", ["a/a", "a/../a", "a/a/../../../outside"])
+@pytest.mark.parametrize("target", ["a/a", "a/../a", "a/a/../../../outside", "c", "c//c", "./c/../c"])
 @pytest.mark.parametrize("first", [True, False], ids=["link first", "file first"])
 def test_a_link_through_a_file_is_the_same_whichever_came_first(target: str, first: bool) -> None:
     made = [link("c", target), file("a")]
     check(as_tar(made if first else made[::-1], tarfile.GNU_FORMAT))
-
-
-@pytest.mark.parametrize("target", ["a", "a//a", "./a/../a"])
-def test_a_link_to_itself_leads_nowhere(target: str) -> None:
-    check(as_tar([link("a", target)], tarfile.GNU_FORMAT))
-
-
-@pytest.mark.integration
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(hostile, st.sampled_from(list(PACKED)))
-def test_none_of_three_hundred_archives_writes_outside_its_folder(data: bytes, packed: str) -> None:
-    check(PACKED[packed](data))
-
-
-@pytest.mark.integration
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(mutated())
-def test_none_of_four_hundred_changed_archives_breaks_out(data: bytes) -> None:
-    check(data)
-
-
-@pytest.mark.slow
-@settings(max_examples=6000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(hostile, st.sampled_from(list(PACKED)))
-def test_none_of_six_thousand_archives_writes_outside_its_folder(data: bytes, packed: str) -> None:
-    check(PACKED[packed](data))
-
-
-@pytest.mark.slow
-@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(mutated())
-def test_none_of_four_thousand_changed_archives_breaks_out(data: bytes) -> None:
-    check(data)

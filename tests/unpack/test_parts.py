@@ -2,9 +2,7 @@
 
 import gzip
 import io
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,8 +85,3 @@ def test_a_bomb_from_the_standard_input_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(DataError, match="more than 100 times its size") as raised:
         unpack(UnpackConfig(Path("-"), tmp_path / "to"))
     assert raised.value.hint == "if you trust it: --max-ratio 1000"
-
-
-def room(free: int) -> Callable[[Path], object]:
-    """A disk with so much room; others have none."""
-    return lambda place: shutil._ntuple_diskusage(1 << 40, 0, free if place.name == "disk" else 0)

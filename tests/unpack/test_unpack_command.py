@@ -116,21 +116,6 @@ def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
         assert "follow its last file" in done.err
 
 
-def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = tmp_path / "a.tar"
-    archive.write_bytes(tar(file("f")))
-    (tmp_path / "newer").write_bytes(b"newer")
-
-    def replace() -> None:
-        (tmp_path / "newer").replace(archive)
-
-    from virc.unpack import unpack
-
-    config = unpack.UnpackConfig(archive, tmp_path / "to", remove=True)
-    assert unpack.unpack(config, lambda done, size: replace()).kept == "another file has its name now"
-    assert archive.read_bytes() == b"newer"
-
-
 def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
     archive, to = tmp_path / "a.tar", tmp_path / "to"
     archive.write_bytes(tar(file("f")))
