@@ -1,7 +1,6 @@
 """Benchmarks are found by name, folder or file, and their problems are those that were published."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,8 @@ from evaluation.published import choice, figure, mathvista, picture, search, vst
 from PIL import Image
 from support.called import virc
 from support.solving import open_source
-from support.stand_ins import stand_in
 
-from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
-from virc.core.extras import install
+from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.data.synth.families import polygons as drawn
 from virc.evaluation.benchmarks import diagrams, out_of_distribution
 from virc.evaluation.benchmarks import registry as benchmarks
@@ -72,26 +69,6 @@ def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_re
     assert all(key_of(row.passed).is_refusal for row in rows)
 
 
-def test_pictures_of_noise_are_to_be_refused_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(monkeypatch, {"matplotlib.figure": {}})  # which draws the other kinds
-    kinds = {name: each for name, each in out_of_distribution._KINDS.items() if name in ("static", "texture")}
-    monkeypatch.setattr(out_of_distribution, "_KINDS", kinds)
-    monkeypatch.setattr(out_of_distribution, "COUNT", 4)
-    rows, again = (good(find("out-of-distribution", Path())) for _ in range(2))
-    assert [row.images for row in rows] == [row.images for row in again]
-    assert len({row.id for row in rows}) == len({str(row.images) for row in rows}) == 4
-    assert {row.passed["category"]["kind"] for row in rows} == set(kinds)
-    assert all(key_of(row.passed).is_refusal for row in rows)
-    assert {row.question for row in rows} <= set(out_of_distribution.QUESTIONS)
-
-
-def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(SetupError, match="need the extra plot") as caught:
-        find("out-of-distribution", Path()).rows()
-    assert caught.value.hint == install("plot")
-
-
 @pytest.mark.parametrize(
     ("name", "split", "kind", "message", "hint"),
     [
@@ -123,13 +100,6 @@ def test_what_is_not_there_says_what_to_do(
     with pytest.raises(kind, match=message.replace("[", r"\[")) as caught:
         find(name, tmp_path, split)
     assert hint in (caught.value.hint or "")
-
-
-def test_a_split_that_is_none_names_the_nearest(tmp_path: Path) -> None:
-    mathvista(tmp_path / "data" / "mathvista", [figure("1")])
-    with pytest.raises(UsageError, match="mathvista has no split testmin") as caught:
-        find("mathvista", tmp_path, "testmin")
-    assert caught.value.hint == "did you mean 'testmini'?"
 
 
 def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:

@@ -127,18 +127,8 @@ def test_accepted_answers_are_those_of_the_counterfactual_alone(server: Server, 
     assert (done.code, done.json["score"]["right"], done.json["differences"]) == (0, 2, []), done.err
 
 
-def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: Path) -> None:
-    assert ask(server, problems, "--crop-ablation", "blank", "--limit", 1).code == 0
-    trace = here / "evals/greys-blank/traces/one/0"
-    greys = [Image.open(trace / f"image-{at}.png").getpixel((5, 5)) for at in range(2)]
-    assert greys == [(PAGE,) * 3, (WHITE,) * 3]
-    assert "blank" in (trace / "trace.json").read_text()
-
-
-@pytest.mark.parametrize(("first", "second"), [("none", "blank"), ("blank", "none"), ("counterfactual", "blank")])
-def test_answers_over_other_crops_are_never_mixed(
-    server: Server, problems: Path, here: Path, first: str, second: str
-) -> None:
+def test_answers_over_other_crops_are_never_mixed(server: Server, problems: Path, here: Path) -> None:
+    first, second = "none", "blank"
     assert ask(server, problems, "--crop-ablation", first, "--to", "a").code == 0
     asked, before = len(server.chats()), (here / "a/summary.json").read_bytes()
     for model in ("one", "other"):
@@ -155,8 +145,6 @@ def test_answers_over_other_crops_are_never_mixed(
     ("changed", "said"),
     [
         ({"counterfactual": ...}, "line 2: it has no counterfactual from which crops could be cut"),
-        ({"counterfactual": "c.png"}, "line 2: its counterfactual is no object with an image and an answer"),
-        ({"counterfactual": ..., "twin": {}}, "line 2: the field `twin` is called `counterfactual` now"),
         ({"counterfactual": {"image": "counterfactual.png"}}, "line 2: its counterfactual is no object"),
         ({"image": ..., "images": ["page.png", "page.png"]}, "line 2: it has a counterfactual, which only a row"),
     ],
@@ -223,9 +211,6 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
         done = ask(server, problems, "--max-turns", 2, "--protocol", "default")
         assert right(done) == (2, 8)
         assert right(ask(server, problems, "--max-turns", 2, "--protocol", "default")) == (2, 8)
-        shown = virc(
-            "eval", problems, "--endpoint", server.url, "--model", "one", "--max-turns", 2, "--protocol", "default"
-        )
     model = done.json["models"][0]
     assert (model["refusals"]["count"], model["refusals"]["of"]) == (2, 8)
     assert (model["false_refusals"]["count"], model["false_refusals"]["of"]) == (1, 4)
@@ -235,11 +220,6 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
     failures = {line["id"]: line["failure"] for line in lines(here / "evals/greys")}
     for kind, failure in (("answered", None), ("refused", "no_answer"), ("unusable", "tries"), ("circling", "turns")):
         assert failures[f"{kind} 40"] == failures[f"{kind} unreadable"] == failure
-    assert re.search(r"^one +25\.0% of 8 +25\.0% of 4 +2 +0\.800$", shown.out, re.MULTILINE)
-    assert re.search(r"^the commonest answer alone: 50\.0%$", shown.out, re.MULTILINE)
-    page = (here / "evals/greys/report.html").read_text()
-    assert page.count("<b>right: </b>") == 2
-    assert page.count("the model answered &#x27;unreadable&#x27;") == 2
     kept = {path.parent.name for path in here.glob("evals/greys/traces/one/*/index.html")}
     assert {"answered 40", "refused unreadable"} & kept == set()
     assert len(kept) == 6

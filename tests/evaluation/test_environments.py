@@ -15,7 +15,6 @@ from support.servers import MODEL, Server, image_bytes, serve
 from support.solving import answer
 
 from virc.evaluation import environments
-from virc.evaluation.answers import AnswerLine
 from virc.evaluation.api import evaluate
 from virc.evaluation.benchmarks.registry import data_url
 from virc.evaluation.environments import Environment, Interface, OfEnvironment
@@ -91,12 +90,6 @@ def test_an_environment_is_asked_with_its_pictures_and_scores_the_boxed_answer(s
     assert f"warning: {failed}\n" in done.err
 
 
-def test_an_environment_is_shown_a_reply_without_an_answer_as_it_is(shown: Shown) -> None:
-    with serve(lambda _: "<tool_call>{") as server:
-        evaluated(server)
-    assert shown == ["<tool_call>{"] * 2
-
-
 def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> None:
     found = evaluate("counting", MODEL, endpoint=server.url, environment=True, answer_as="{answer}", samples=1)
     assert found.models[0].reward["total"].of == 2
@@ -120,11 +113,6 @@ def test_a_rerun_takes_up_its_values_but_those_that_failed(server: Server, shown
     assert evaluated(server).code == 0
     assert len(shown) == 4
     assert len(server.chats()) == 2
-
-
-def test_a_pipelines_new_answer_is_scored_anew() -> None:
-    lines = [AnswerLine(1, "row", "pipe", said, None) for said in ("3", "4", "4")]
-    assert len({line.replies_digest for line in lines}) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,13 +145,6 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
     assert sentence in row.fault.message
 
 
-def test_a_url_may_begin_in_capitals() -> None:
-    content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": "HTTPS://A/b.png"}]
-    prompt = [{"role": "user", "content": content}]
-    (row,) = Environment("counting", "", Interface(["1"], lambda _: prompt, Shown().score)).benchmark.rows()
-    assert (row.fault, row.images) == (None, ("HTTPS://A/b.png",))
-
-
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -179,8 +160,3 @@ def test_a_url_may_begin_in_capitals() -> None:
 def test_options_that_cannot_be_used_are_one_sentence(words: Sequence[str], code: int, sentence: str) -> None:
     done = virc("eval", "counting", "--model", "tiny", *words)
     assert (done.code, sentence in done.err) == (code, True), done.err
-
-
-def test_a_path_is_no_name_of_an_environment() -> None:
-    done = virc("eval", "./rows.jsonl", "--model", "tiny", "--environment")
-    assert (done.code, "./rows.jsonl is no name of an environment" in done.err) == (2, True), done.err

@@ -106,22 +106,3 @@ def test_seeds_and_published_figures_stand_with_what_differs() -> None:
         "one: 91.7% (64.6 to 98.5); 3b: no figure, table 2",
         "two: 50.0% to 100.0% (9.5 to 100.0, 1 undecided); 3b: 60.0%, table 2; undecided which is higher",
     ]
-
-
-def test_refusals_evidence_and_metrics_have_a_table_each() -> None:
-    refused = msgspec.structs.replace(WRONG, answer=None, failure="no_answer")
-    unusable = msgspec.structs.replace(WRONG, answer=None, failure="tries", rejected=4, turns=1)
-    seen, unseen = (msgspec.structs.replace(each, evidence=[share]) for each, share in ((RIGHT, 1.0), (WRONG, 0.0)))
-    measured = msgspec.structs.replace(RIGHT, measured=0.25)
-    results = [result(at, {"one": each}) for at, each in enumerate((refused, refused, unusable, seen, seen, unseen))]
-    results[0] = msgspec.structs.replace(results[0], unreadable=True)
-    results.append(msgspec.structs.replace(result(9, {"one": measured}), metric="anls"))
-    found = printed(summary_of(results, "one"))
-    # turns: 1 of each of the four wrong ones, 3 of each of the three right ones, and the unusable one
-    assert cells(found, "model refused") == [
-        ["one", *"28.6% of 7".split(), *"16.7% of 6".split(), "1", "0.286"],
-    ]  # fmt: skip
-    assert cells(found, "model evidence") == [
-        ["one", *"66.7% of 3".split(), *"100.0% of 2".split(), *"0.0% of 1".split()],
-    ]  # fmt: skip
-    assert cells(found, "metric model") == [["anls", "one", "25.0%", "1"]]

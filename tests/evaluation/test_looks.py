@@ -14,7 +14,6 @@ from support.called import Done, virc
 from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
-from virc.evaluation import results
 from virc.evaluation.answered import Answered
 from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.results import Head
@@ -248,59 +247,6 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     done = virc("eval", "verify", file)
     note = "the verdict on looking is taken as it is written: cheater.looks/no-tools.jsonl is not next to the file"
     assert (done.code, note in done.err) == (0, True), done.err
-
-
-NOT_ITS_ARM = "crops-swapped.jsonl is not the file of its arm"
-
-
-@pytest.mark.parametrize(
-    ("arm", "model", "kept", "said", "code"),
-    [
-        ("swapped", "cheater", (2, 2), "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
-        ("swapped", "honest", (2, 2), NOT_ITS_ARM, 6),
-        ("blurred", "cheater", (2, 2), NOT_ITS_ARM, 6),
-        ("swapped", "cheater", (2, 1), NOT_ITS_ARM, 6),
-        ("swapped", "cheater", (1, 2), "of 2 lines there are 1, or others", 6),
-    ],
-)
-def test_an_arm_of_other_problems_or_of_another_arm_is_found(
-    server: Server, rows: Path, here: Path, arm: str, model: str, kept: tuple[int, int], said: str, code: int
-) -> None:
-    """Also with digests of its own."""
-    assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
-    file, folder = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks"
-    (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"crops-{arm}.jsonl"))
-    changed[0]["input"]["question"] += "?" * (code == 5)
-    other = msgspec.structs.replace(other, model=model)
-    sealed = results.write(folder / "crops-swapped.jsonl", other, changed[: kept[1]])
-    arms = {**own.arms, "crops swapped": sealed.digest}
-    results.write(file, msgspec.structs.replace(own, arms=arms), lines[: kept[0]])
-    done = virc("eval", "verify", file)
-    assert (done.code, said in done.err) == (code, True), done.err
-
-
-def parts(file: Path) -> tuple[Head, list[dict[str, Any]]]:
-    """A result's head, and its lines without digests."""
-    head, *lines = file.read_bytes().splitlines()
-    fields = [msgspec.json.decode(line) for line in lines]
-    return msgspec.json.decode(head, type=Head), [
-        {key: each[key] for key in each if key not in ("digest", "replied")} for each in fields
-    ]
-
-
-def test_a_model_that_was_asked_in_one_arm_has_no_verdict(server: Server, rows: Path, here: Path) -> None:
-    words = ("--endpoint", server.url, "--protocol", "default", "--limit", 2, "--to", "a")
-    assert virc("eval", rows, "--model", "honest", *words).code == 0
-    done = run_eval(server, rows, "--limit", 2, "--to", "a", "--json")
-    assert (done.code, [each["name"] for each in done.json["models"]]) == (0, ["cheater", "honest"]), done.err
-    assert [each["model"] for each in done.json["looks"]] == ["cheater"]
-
-
-def test_an_answer_that_failed_is_still_to_go(server: Server, rows: Path, here: Path) -> None:
-    (here / "50.png").unlink()
-    done = run_eval(server, rows, "--dry-run", "--json")
-    assert (done.code, "12 problems in 6 arms, 68 answers to go: about " in done.err) == (1, True), done.err
-    assert "4 right, 0 without an answer, 1 failed" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """What is asked and what was answered before: rows left out, rows that changed, folders of other answers."""
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,16 +8,15 @@ import pytest
 from support import small_lora
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
+from virc.core.errors import DataError, NetworkError, UsageError
 from virc.core.events import Event, Reporter
 from virc.evaluation import api
 from virc.evaluation.against import Published, compared, published_for
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.answers import EvalFolder, answered_before, answers_in, check_crop_ablation
 from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.environments import OfEnvironment
-from virc.evaluation.problems import EvalProblem, find_problems, problems_of, rows_of
+from virc.evaluation.problems import find_problems, problems_of, rows_of
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import summarise
 from virc.models.registry import EMBEDDED_FOLDER
@@ -72,60 +69,6 @@ def test_without_a_problem_the_first_fault_is_told(
     with pytest.raises(DataError, match=said) as caught:
         problems_of(bench(rows, published), None, lambda _: None)
     assert hint is None or caught.value.hint == hint
-
-
-def folder(place: Path, **settings: dict[str, str]) -> EvalFolder:
-    """One with an answer of each model."""
-    (place / "answers").mkdir()
-    for name, of in settings.items():
-        line = {"id": "a", "row": "row 1", "model": name, "answer": "7", "error": None, "settings": of}
-        (place / "answers" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
-    return EvalFolder(place)
-
-
-def test_the_models_of_a_call_come_first_in_its_order(tmp_path: Path) -> None:
-    held = folder(tmp_path, A={}, B={}, C={})
-    nobodys = (tmp_path / "answers" / "A.jsonl").read_text().replace('"model": "A"', '"model": null')
-    (tmp_path / "answers" / "D.jsonl").write_text(nobodys)
-    assert [*answers_in(held, ["C", "X", "A"])] == ["C", "A", "B"]
-    (tmp_path / "answers" / "B.jsonl").write_text("{}\n")
-    with pytest.raises(DataError, match=r"B\.jsonl holds something else than answers: line 1: ") as caught:
-        answers_in(EvalFolder(tmp_path), [])
-    assert caught.value.hint == "move it out of that folder"
-
-
-@pytest.mark.parametrize(
-    ("settings", "theirs", "hint"),
-    [
-        ({"crop_ablation": "blank"}, "blank", "--to NEW_FOLDER, or --crop-ablation blank"),
-        ({"crops": "grey"}, "grey", "--to NEW_FOLDER"),  # of a former version
-    ],
-)
-def test_answers_of_other_crops_are_no_answers_here(
-    settings: dict[str, str], theirs: str, hint: str, tmp_path: Path
-) -> None:
-    held = folder(tmp_path, A={}, B=settings)
-    with pytest.raises(ConfigError) as caught:
-        check_crop_ablation(held, "none")
-    file = tmp_path / "answers" / "B.jsonl"
-    assert caught.value.message == f"{file} holds answers of the crop ablation {theirs}, not none"
-    assert caught.value.hint == hint
-    file.unlink()
-    check_crop_ablation(held, "none")
-    with pytest.raises(ConfigError, match="holds answers of the crop ablation none, not blank"):
-        check_crop_ablation(held, "blank")
-
-
-def test_what_was_answered_before_is_counted_unless_it_changed() -> None:
-    problems = {id: EvalProblem(id, at, f"row {at}", "q", None, {}) for at, id in enumerate("abc", 1)}
-    before: dict[str, str | None] = {"a": "row 1", "b": None, "c": "row 3"}
-    ledger: Any = SimpleNamespace(before=before.get, path="answers/A.jsonl")
-    assert answered_before("A", problems, ledger) == 2
-    before |= {"b": "x", "c": "y"}
-    with pytest.raises(DataError) as caught:
-        answered_before("A", problems, ledger)
-    assert caught.value.message == "problems that changed since A answered them: 2, the first is 'b'"
-    assert "answers/A.jsonl" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

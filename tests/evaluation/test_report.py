@@ -81,26 +81,6 @@ def page_of(*lines: str, names: tuple[str, ...] = ("one", "other")) -> str:
     return render(summary_of(results, *names), results)
 
 
-def test_published_figures_and_settings_stand_beside_ours() -> None:
-    results = outcomes("rr", "rw")
-    summary = summary_of(results, "one", "other")
-    ours = summary.models[0].score
-    against = [
-        Reported("one", "7b", "their table 1", 0.745, ours, {"max_pixels": (4014080, None)}),
-        Reported("one", "3b", "their table 1", None, ours, {}),
-    ]
-    text = render(msgspec.structs.replace(summary, against=against), results)
-    rows = Tables(text).rows("Our share")
-    assert [row[3:] for row in rows[1:]] == [
-        ["74.5%", "7btheir table 1", "max pixels: 4014080, not known"],
-        ["not known", "3btheir table 1", ""],
-    ]
-    assert text.count('<path class="theirs" d="M74.50 0V8"/>') == 1
-    settings = Tables(text).rows("What each model was asked with")
-    assert ["chat protocol", "own", "own"] in settings
-    assert ["sampling", "temperature 0", "temperature 0"] in settings
-
-
 def _trace(folder: Path) -> None:
     protocol = own_protocol(tools.schemas(["crop_image"]))
     running = Session(protocol, "How many?", [Image.new("RGB", (56, 56))], tools=tools.known())

@@ -3,30 +3,21 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
-from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from support.called import Done, virc
 from support.made import make as make_run
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
-from virc.evaluation.answered import Answered, Result
 from virc.evaluation.checking import verifying
-from virc.evaluation.contamination import compare, files
-from virc.evaluation.summary import ModelSummary
-from virc.scoring import answers as scoring
+from virc.evaluation.contamination import files
 from virc.scoring.score import Key, Verdict
-from virc.solving.rows import Row, as_row
 
 SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
 """Model -> what it answers to problems 1 to 4, whose answers are 2, 4, 6 and 8."""
@@ -130,10 +121,6 @@ def figure(head: Line, _: list[Line]) -> None:
     head["figures"]["score"]["right"] = 4
 
 
-def nudged(head: Line, _: list[Line]) -> None:
-    head["figures"]["means"]["seconds"] *= 1.001
-
-
 def dropped(_: Line, lines: list[Line]) -> None:
     del lines[0]
 
@@ -145,30 +132,8 @@ def unanswered(head: Line, lines: list[Line], failure: str | None = None, kind: 
     head["figures"] = {}
 
 
-def broken_off(head: Line, lines: list[Line]) -> None:
-    unanswered(head, lines, "network", "network")
-
-
 def refused(head: Line, lines: list[Line]) -> None:
     unanswered(head, lines, "no_answer", "no_answer")
-
-
-def refused_by_a_call(head: Line, lines: list[Line]) -> None:
-    refused(head, lines)
-    del lines[0]["rollout"]["texts"][-1]
-
-
-def missing_after_a_call(head: Line, lines: list[Line]) -> None:
-    unanswered(head, lines)
-    del lines[0]["rollout"]["texts"][-1]
-
-
-def one_by_strategy(_: Line, lines: list[Line]) -> None:
-    lines[1]["settings"]["strategy"] = "majority"
-
-
-def no_figures(head: Line, _: list[Line]) -> None:
-    head["figures"] = {}
 
 
 def no_score(head: Line, _: list[Line]) -> None:
@@ -177,11 +142,6 @@ def no_score(head: Line, _: list[Line]) -> None:
 
 def other_model(head: Line, _: list[Line]) -> None:
     head["model"] = head["figures"]["name"] = "famous"
-
-
-def other_crops(_: Line, lines: list[Line]) -> None:
-    for line in lines:
-        line["settings"]["crop_ablation"] = "blank"
 
 
 def by_judge(head: Line, lines: list[Line]) -> None:
@@ -210,17 +170,10 @@ def unknown_field(head: Line, _: list[Line]) -> None:
         (resealed, right_reply, "verdict", "problem 1: it is right here, wrong in the file"),
         (edited, figure, "figure", "the first line, with the figures, was edited"),
         (resealed, figure, "figure", "the figure score.right is 3 by the lines, not 4"),
-        (resealed, nudged, "figure", "the figure means.seconds is "),
         (resealed, unanswered, "reply", "problem 1: its reply says 1, its line no answer (None)"),
-        (resealed, broken_off, "reply", "problem 1: its reply says 1, its line no answer (network)"),
         (resealed, refused, "reply", "problem 1: its reply says 1, its line no answer (no_answer)"),
-        (resealed, refused_by_a_call, "reply", "problem 1: its reply says None, its line no answer (no_answer)"),
-        (resealed, missing_after_a_call, "reply", "problem 1: its reply says None, its line no answer (None)"),
-        (resealed, no_figures, "figure", "the figure score.right is 3 by the lines, not missing"),
         (resealed, no_score, "figure", "the figure score.right is 3 by the lines, not missing"),
         (resealed, other_model, "lines", "problem 1: its line is of the model poor"),
-        (resealed, other_crops, "lines", "problem 1: its crop ablation is blank"),
-        (resealed, one_by_strategy, "lines", "problem 2: its strategy is not that of the other lines"),
         (resealed, by_judge, "verdict", "problem 2: it is right here, wrong in the file"),
         (edited, unknown_field, "lines", "it has bytes that no digest covers"),
         (edited, dropped, "lines", "of 4 lines there are 3"),
@@ -262,32 +215,6 @@ def test_two_lines_of_one_problem_are_refused(file: Path) -> None:
     assert (done.code, "no problems, or two of one id" in done.err) == (5, True)
 
 
-def test_a_card_and_a_check_say_what_has_no_answer(file: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        row = Row(1, lines[0]["id"], digest=lines[0]["row"], passed=lines[0]["input"])
-        lines[0] = results.line_of(row, None, head["model"], None)  # it was not asked
-        head["figures"] = msgspec.to_builtins(figures_of(file, head, lines))
-
-    resealed(file, change)
-    done = verified(file)
-    assert (done.code, done.json["missing"], done.json["unanswered"]) == (0, 1, 0), done.err
-    assert (done.json["score"]["right"], done.json["score"]["of"]) == (3, 3)
-    assert "; 1 of 4 problems missing, 0 unanswered" in virc("eval", "verify", file).out
-    out = virc("eval", "card", file).out
-    assert "| 3 of 4 |" in out
-    assert "1 of 4 problems missing, 0 unanswered" in out
-
-
-def figures_of(file: Path, head: Line, lines: list[Line]) -> ModelSummary:
-    """The figures that such lines give."""
-    other = file.with_name("other")
-    shutil.copy(file, other)
-    resealed(other, lambda _, own: own.__setitem__(slice(None), lines))
-    read = results.read(other)
-    decided = {head["model"]: {id: line.verdict for id, line in read.lines.items()}}
-    return verifying.summary_of({head["model"]: read}, read.problems, decided).models[0]
-
-
 @pytest.mark.parametrize("named", ["benchmark", "published"])
 def test_a_file_of_a_stranger_names_no_path_that_is_read(named: str, file: Path, made: Path) -> None:
     def change(head: Line, lines: list[Line]) -> None:
@@ -299,14 +226,6 @@ def test_a_file_of_a_stranger_names_no_path_that_is_read(named: str, file: Path,
     done = verified(file)
     assert (done.code, done.json["differences"]) == (0, [])
     assert "is no benchmark by name; --benchmark FILE.jsonl" in done.err
-
-
-HEAD = "x **b** </b><script> [x](javascript:1) ![a](http://b) | # $ `c` _i_ &lt; ~s~\n\\immediate\\write18{id}\x1b[2J"
-
-
-def reference(_: Line, lines: list[Line]) -> None:
-    lines[0]["input"]["answer"] = "1"
-    lines[0]["verdict"]["right"] = True
 
 
 def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,35 +243,12 @@ def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypat
     assert [each["kind"] for each in done.json["differences"]] == ["scorer"]
     sentence = "problem 1: the scorer changed: it is right here, wrong in the file"
     assert f"error: {file} has 1 difference: {sentence}\n" in done.err
-    assert str(verifying.Difference("row", "gone", "\x1b[2J" + "x" * 99)) == f"problem [2J{'x' * 57}…: gone"
-    assert scoring.score is not lenient
-    gone = [verifying.Difference("row", "gone", id) for id in "12"]
-    with pytest.raises(DataError) as caught:
-        msgspec.structs.replace(verifying.verify(file), differences=gone).check()
-    assert caught.value.message == f"{file} has 2 differences: problem 1: gone; …"
-
-
-def test_all_code_that_scores_is_in_its_digest(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("scoring/score.py", "scoring/deep/rule.py", "evaluation/benchmarks/vstar.py",
-             *(f"evaluation/{name}.py" for name in ("boxes", "problems", "verdicts")))  # fmt: skip
-    for name in (*names, "evaluation/api.py"):
-        (here / name).parent.mkdir(parents=True, exist_ok=True)
-        (here / name).write_text("")
-    package = SimpleNamespace(__file__=str(here / "evaluation" / "benchmarks" / "__init__.py"))
-    monkeypatch.setattr(results, "benchmarks", package)
-    digests = [results.rules_digest()]
-    (here / "evaluation" / "api.py").write_text("scores = False")
-    assert results.rules_digest() == digests[0]
-    for name in names:
-        (here / name).write_text("odd = True")
-        digests.append(results.rules_digest())
-    assert len({*digests}) == len(names) + 1
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("input", value) for value in (None, [], "x", {"question": 3, "answer": {}}, {"boxes": "x"})),
+        *(("input", value) for value in (None, "x", {"boxes": "x"})),
         ("id", None),
         ("row", None),
         ("settings", {"seed": "x"}),
@@ -364,14 +260,6 @@ def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) ->
 
     edited(file, change)
     assert verified(file).code == 5
-
-
-def test_a_row_that_cannot_be_scored_is_named_with_its_file(file: Path) -> None:
-    def change(_: Line, lines: list[Line]) -> None:
-        lines[1]["input"]["category"] = [[1]]
-
-    edited(file, change)
-    assert f"{file}, problem 2: category holds [1]" in verified(file).err
 
 
 @pytest.mark.parametrize(
@@ -390,8 +278,6 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     assert form != "latex" or re.findall(r"begin\{tabular\}\{(l+r+)\}", done.out) == ["lrrrr", "lrrrrrr"]
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
-    (pair,) = [line for line in done.out.splitlines() if "good" in line and "fair" in line]
-    assert re.split(r" \| | & |</td><td>", pair)[5] == "4"  # problems that both have
     assert results.read(files[0]).head.digest in done.out
 
 
@@ -437,18 +323,6 @@ def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monke
         ("1", 2, False), ("2", 2, False), ("3", 3, True), ("4", 2, False),
     ]  # fmt: skip
     assert found["without"]["good"]["of"] == 0
-    said = [("system", "You see a picture."), ("user", "<image>This is problem 4."), ("assistant", "8")]
-    messages = [{"role": role, "content": content} for role, content in said]
-    (here / "rows/chat.json").write_text(json.dumps([{"messages": messages, "images": [copy]}]))
-    asked = as_row(1, {"id": 4, "image": "copy.jpg", "question": "problem 4", "answer": "8"})
-    answered = [
-        Result(id, "problem", "8", {}, {"good": Answered("8", is_right, "rule")})
-        for id, is_right in ((4, True), (5, False))
-    ]
-    contaminated = compare(str(here / "rows/chat.json"), [asked], here, answered)
-    (shared,) = contaminated.shared
-    assert (shared.id, shared.row, shared.same_question) == (4, 1, True)
-    assert (contaminated.without["good"].right, contaminated.without["good"].of) == (0, 1)
 
 
 def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:
@@ -456,22 +330,6 @@ def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:
     make_run(here, "second", data="second.json", base="base", adapter=str(first.folder / "checkpoints" / "4"))
     assert list(files("second")) == [Path("second.json"), Path("first.json")]
     assert list(files("runs/first")) == [Path("first.json")]
-
-
-def page(draw: ImageDraw.ImageDraw, random: Random) -> None:
-    """Lines of words, from margin to margin."""
-    words = "the of picture model answer line number text over under house tree shows with from small table".split()
-    for y in range(40, 560, 18):
-        draw.text((40, y), " ".join(random.choices(words, k=9)), "black")
-
-
-def table(draw: ImageDraw.ImageDraw, random: Random) -> None:
-    """Digits in squares."""
-    for at in range(40, 441, 80):
-        draw.line((at, 40, at, 440), "black")
-        draw.line((40, at, 440, at), "black")
-    for x, y in product(range(50, 440, 80), repeat=2):
-        draw.text((x, y + 16), str(random.randint(100, 9999)), "black", ImageFont.load_default(20))
 
 
 def odd(body: dict[str, Any]) -> str:
@@ -550,83 +408,6 @@ def test_what_would_fail_at_the_end_fails_at_once(words: tuple[object, ...], cod
     with serve(say) as server:
         done = virc("eval", made / "sums.jsonl", "--endpoint", server.url, "--to", "new", *words)
         assert (done.code, says in done.err, server.chats()) == (code, True, [])
-
-
-@pytest.mark.parametrize("signer", ["Good", "signature", "with", "ED25519", "key", "SHA256:", "SHA256:b", "virc"])
-def test_no_other_word_of_the_tool_is_a_signer(signer: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = 'Good "virc" signature with ED25519 key SHA256:a'
-    monkeypatch.setattr(signing, "_run", lambda words, given=None: (True, said))
-    file.with_name(f"{file.name}.sig").touch()
-    assert signing.check(file, "SHA256:a") == said
-    with pytest.raises(NetworkError, match=r"signed by another|not signed with a key of minisign"):
-        signing.check(file, signer)
-
-
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-keygen -Y sign -n virc -f KEY FILE"),
-        ("untrusted comment: minisign encrypted secret key", "minisign -S -s KEY -m FILE"),
-    ],
-)
-def test_a_file_is_signed_by_the_tool_of_the_key(
-    key: str, words: str, file: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[str] = []
-
-    def run(given: Sequence[Any], **options: Any) -> Any:
-        assert not file.with_name(f"{file.name}.sig").exists()  # or ssh-keygen asks whether to write over it
-        ran.append(" ".join(map(str, given)).replace(str(file), "FILE").replace(str(here / "key"), "KEY"))
-        return SimpleNamespace(returncode=failed, stdout=b"", stderr=b"wrong passphrase\n")
-
-    (here / "key").write_text(key)
-    file.with_name(f"{file.name}.sig").touch()
-    monkeypatch.setattr(signing.shutil, "which", lambda tool: f"/usr/bin/{tool}")
-    monkeypatch.setattr(signing.subprocess, "run", run)
-    failed = 0
-    signing.sign(file, here / "key")
-    assert ran == [words]
-    failed = 1
-    with pytest.raises(ConfigError, match=r"was not signed with .*: wrong passphrase"):
-        signing.sign(file, here / "key")
-    monkeypatch.setattr(signing.shutil, "which", lambda tool: None)
-    with pytest.raises(SetupError, match=f"{words.split(maxsplit=1)[0]}, which signs with .*, is not on this machine"):
-        signing.sign(file, here / "key")
-
-
-@pytest.mark.parametrize(
-    ("endings", "signer", "here_are", "good", "says"),
-    [
-        (["sig"], None, ["ssh-keygen"], True, "said"),
-        (["sig"], None, ["ssh-keygen"], False, "NetworkError: its signature is not of this file: said"),
-        (["sig"], None, [], True, "by ssh-keygen, which is not here"),
-        (["minisig"], None, ["minisign"], True, "by minisign, not checked: --signer KEY"),
-        (["minisig"], "RWQ", ["minisign"], True, "said"),
-        (["minisig"], "RWQ", ["minisign"], False, "NetworkError: its signature is not of this file: said"),
-        (["sig"], "RWQ", ["minisign"], True, "NetworkError: it is not signed with a key of minisign"),
-        (["minisig"], "SHA256:a", ["ssh-keygen"], True, "NetworkError: it is not signed with a key of OpenSSH"),
-        ([], "RWQ", ["minisign"], True, "NetworkError: it is not signed with a key of minisign"),
-        ([], None, [], True, None),
-    ],
-)
-def test_who_signed_a_file_is_said_or_why_that_is_not_known(
-    endings: list[str], signer: str | None, here_are: list[str], good: bool, says: str | None, file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def run(words: Sequence[Any], input: bytes, **_: Any) -> Any:
-        assert (str(file) in map(str, words)) or input == file.read_bytes()
-        assert (signer in words) == (words[0] == "minisign")
-        return SimpleNamespace(returncode=not good, stdout=b"said", stderr=b"")
-
-    for ending in endings:
-        file.with_name(f"{file.name}.{ending}").touch()
-    monkeypatch.setattr(signing.shutil, "which", lambda tool: tool if tool in here_are else None)
-    monkeypatch.setattr(signing.subprocess, "run", run)
-    try:
-        found = signing.check(file, signer)
-    except NetworkError as error:
-        found = f"NetworkError: {error.message}"
-    assert found == says or (says and found and says.startswith("NetworkError") and found.startswith(says))
 
 
 @pytest.mark.integration

@@ -1,12 +1,8 @@
 """Counting: shares, parts, pairs, and what is left out of them."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.answers import EvalFolder, answers_in
 from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, reward_gaps, reward_means
 from virc.evaluation.summary import summarise
 
@@ -67,14 +63,6 @@ def test_p_against_the_commonest_answer_is_mcnemars(right: list[bool | None], p:
     assert model.p_commonest == pytest.approx(p)
     (model,) = summarise("bench", [reward_only], {"A": {}}).models
     assert model.p_commonest is None
-
-
-def test_the_last_line_of_a_problem_counts(tmp_path: Path) -> None:
-    (tmp_path / "answers").mkdir()
-    lines = [{"id": "a", "row": "now", "model": "A", "answer": each, "error": None} for each in ("7", "8")]
-    file = tmp_path / "answers" / "A.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines) + json.dumps(lines[0]))
-    assert answers_in(EvalFolder(tmp_path), [])["A"]["a"].answer == "8"
 
 
 def test_rewards_are_compared_where_both_models_have_a_value() -> None:

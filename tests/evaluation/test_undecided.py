@@ -18,14 +18,10 @@ from support.solving import answer, picture
 
 from virc.evaluation import request
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.answers import AnswerLine
-from virc.evaluation.problems import problem_of
 from virc.evaluation.statistics import mcnemar
-from virc.evaluation.summary import Reported, Summary, score, summarise
-from virc.evaluation.verdicts import doubtful, verdicts_by_rule
+from virc.evaluation.summary import Summary, summarise
 from virc.scoring.judge import Judge
 from virc.solving import batch as outage
-from virc.solving.rows import as_row
 
 Verdicts = Mapping[str, bool | None]
 """Of one problem: model -> right, wrong or undecided; a model that is not in it has no result."""
@@ -69,15 +65,6 @@ def _fillings(both: Sequence[tuple[bool | None, ...]]) -> Iterator[list[tuple[bo
     choices = [(True, False) if right is None else (right,) for right in flat]
     for filled in product(*choices):
         yield list(zip(filled[::2], filled[1::2], strict=True))
-
-
-def test_a_published_figure_between_the_bounds_is_said_to_be_undecided() -> None:
-    ours = score([True, True, False, None])  # 50 % to 75 %
-    open_ = [
-        Reported("A", "A", "a paper", theirs, ours, {}).is_undecided for theirs in (0.4, 0.5, 0.6, 0.75, 0.8, None)
-    ]
-    assert open_ == [False, True, True, True, False, False]
-    assert not Reported("A", "A", "a paper", 0.5, score([True, False]), {}).is_undecided
 
 
 TOLD = {"1": "2", "2": "not four", "3": "vi", "4": "viii", "5": "x"}  # no rule finds 2 to 5 right
@@ -157,15 +144,6 @@ def test_a_judge_that_fails_on_answers_makes_every_figure_a_range(server: Server
 
 
 BOX, CHOICES = {"box": [1, 1, 9, 9]}, {"choices": ["red", "blue"], "answer": "B"}
-
-
-@pytest.mark.parametrize(("right", "asked"), [(None, ["4"]), (False, []), (True, [])])
-def test_a_judge_is_asked_about_what_a_published_rule_cannot_read(right: bool | None, asked: list[str]) -> None:
-    row = as_row(1, {"id": 1, "question": "q", "answer": "2", "images": []})
-    problems = {"1": problem_of(row, "none", rewarded=False, right=lambda *_: right)}
-    answers = {"m": {"1": AnswerLine(1, problems["1"].digest, "m", "4", None)}}
-    found = doubtful(problems, answers, verdicts_by_rule(problems, answers, algebra=False))
-    assert [each.answer for each in found] == asked
 
 
 def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
