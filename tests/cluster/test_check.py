@@ -1,7 +1,6 @@
 """What a cluster says of a site file before a run is begun: here sinfo and sbatch are small scripts."""
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from support.called import virc
 from virc.cluster import submitting
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
-from virc.core.events import Event, Reporter
 from virc.runs import queue
 
 Program = Callable[[str, str], None]
@@ -61,44 +59,6 @@ def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, 
         submitting.check_site(Site(time="1:00:00"), "f")
 
 
-@pytest.mark.parametrize(
-    "site",
-    [
-        Site(),
-        Site(time="9-00"),
-        Site(partition="short", time="10"),
-        Site(partition="main,short", time="60"),
-        Site(partition="hidden"),
-    ],
-)
-def test_what_fits_is_accepted(program: Program, site: Site) -> None:
-    assert submitting.check_site(site, "f") is None
-
-
-def test_where_slurm_cannot_be_asked_a_clause_says_so(
-    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(queue, "PATIENCE", 0.2)
-    program("sinfo", "exec /bin/sleep 60")
-    assert "did not answer in 0.2 s" in (submitting.check_site(Site(partition="gpu"), "f") or "")
-    program("sinfo", "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1")
-    assert "Unable to contact slurm controller" in (submitting.check_site(Site(partition="gpu"), "f") or "")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "this machine has no Slurm (sinfo)" in (submitting.check_site(Site(partition="gpu"), "f") or "")
-
-
-def test_what_cannot_be_checked_is_a_warning_with_or_without_a_run(program: Program, tmp_path: Path) -> None:
-    program("sinfo", "echo 'Unable to contact slurm controller' >&2; exit 1")
-    events: list[Event] = []
-    submitting.check_slurm(Site(), None, Reporter(events.append))
-    (tmp_path / "site.yaml").write_text("partition: main\n")
-    assert submitting.try_site(tmp_path / "site.yaml", Reporter(events.append)).partition == "main"
-    assert [event.kind for event in events] == ["warning", "warning"]
-    assert all("were not checked: " in event.text for event in events)
-    (tmp_path / "bin" / "sbatch").unlink()
-    assert submitting.check_script("#!/bin/sh\n", "f") == "the job was not checked: this machine has no Slurm (sbatch)"
-
-
 def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:
     assert submitting.check_script("#!/bin/sh\n", "f") is None
     program("sbatch", '/bin/cat "$2"; echo "sbatch: error: Invalid generic resource (gres) specification" >&2; exit 1')
@@ -109,24 +69,6 @@ def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(pro
     program("sbatch", "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1")
     doubt = submitting.check_script("#!/bin/sh\n", "f") or ""
     assert "allocation failure: Requested node configuration is not available): no node has so many cores" in doubt
-
-
-@pytest.mark.parametrize(
-    ("reason", "key"),
-    [
-        ("allocation failure: Invalid feature specification", "constraint"),
-        ("Batch job submission failed: Invalid account or account/partition combination specified", "account"),
-        ("allocation failure: Invalid qos specification", "qos"),
-        ("sbatch: error: Invalid generic resource (gres) specification", "gres"),
-        ("sbatch: error: Memory specification is invalid", "memory"),
-        ("sbatch: unrecognized option '--frobnicate'", "extra"),
-    ],
-)
-def test_what_slurm_refuses_is_said_with_the_key_of_the_site_file(program: Program, reason: str, key: str) -> None:
-    program("sbatch", f"echo {shlex.quote(reason)} >&2; exit 1")
-    with pytest.raises(ConfigError) as refused:
-        submitting.check_script("#!/bin/sh\n", "f")
-    assert refused.value.hint == f"see {key} in the site file"
 
 
 def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program, tmp_path: Path) -> None:

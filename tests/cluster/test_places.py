@@ -6,20 +6,18 @@ from typing import Any
 import pytest
 import slurm_cases
 
-from virc.cluster import jobs, slurm, submitting
+from virc.cluster import jobs, slurm
 from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site
-from virc.core.errors import EngineError, SetupError, UsageError
+from virc.core.errors import SetupError, UsageError
 from virc.core.events import Event, Reporter
-from virc.core.files import write_json
 from virc.runs.run import Run
 
 
 @pytest.mark.parametrize(
     ("field", "what"),
     [
-        ("base", "the model"), ("adapter", "the adapter"), ("data", "the data"), ("media", "the images"),
-        ("recipes", "virc's code"), ("python", "the environment"), ("workspace", "the workspace"), (None, None),
+        ("base", "the model"), ("media", "the images"), ("python", "the environment"), (None, None),
     ],
 )  # fmt: skip
 def test_nodes_must_see_every_path_of_a_run(
@@ -61,7 +59,6 @@ def test_a_job_of_rl_is_written_for_the_nodes_that_are_there(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("launcher", "kind", "site", "address", "found"),
     [
-        ("local", "sft", None, None, None), ("local", "sft", "s.yaml", None, Site(account="a")),
         ("slurm", "rl", "s.yaml", None, Site(account="a")), ("slurm", "sft", None, None, Site(qos="of the user")),
         ("ray", "rl", None, "http://head:8265", Cluster(address="http://head:8265")),
         ("ray", "sft", None, "http://head:8265", "Ray runs stages of kind rl, and this one is of kind sft"),
@@ -84,37 +81,3 @@ def test_a_run_is_for_the_cluster_that_was_named(
             jobs.target(launcher, kind, place, address)
     else:
         assert jobs.target(launcher, kind, place, address) == found
-
-
-def test_a_site_file_that_says_something_else_is_named(tmp_path: Path) -> None:
-    (file := tmp_path / "s.yaml").write_text("account: a\n")
-    about = slurm_cases.info(Site(account="a"), site_file=str(file))
-    assert submitting.changed_site(about) is None
-    file.write_text("account: b\n")
-    assert submitting.changed_site(about) == str(file)
-    file.unlink()
-    assert submitting.changed_site(about) is None
-
-
-@pytest.mark.parametrize(
-    ("submitting_now", "unanswered", "error"),
-    [
-        (True, "squeue timed out", "may have a job in the queue: squeue timed out"), (False, "squeue timed out", None),
-        (True, None, None),
-    ],
-)  # fmt: skip
-def test_a_run_gets_no_second_job_while_slurm_is_silent(
-    submitting_now: bool, unanswered: str | None, error: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(tmp_path / "runs" / "toy")
-    run.folder.mkdir(parents=True)
-    write_json(run.folder / "run.json", slurm_cases.info(Site()))
-    asked: list[Any] = []
-    monkeypatch.setattr(submitting, "check_sbatch", lambda: asked.append("sbatch"))
-    monkeypatch.setattr(submitting.queue, "job_of", lambda *_: (None, unanswered))
-    if error:
-        with pytest.raises(EngineError, match=error):
-            submitting.check_free(run, submitting_now)
-    else:
-        submitting.check_free(run, submitting_now)
-    assert asked == ["sbatch"] * submitting_now

@@ -1,7 +1,6 @@
 """`--launcher ray`: what a job is told, without a cluster."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,14 +13,12 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import slurm_cases
-from support.loopback import free_port
 
 from virc.cluster import jobs
-from virc.cluster.judge import SCRIPT
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
-from virc.cluster.site import IN_JOB, JobJudge, Site
-from virc.core.errors import ConfigError, NetworkError, UsageError
+from virc.cluster.site import Site
+from virc.core.errors import NetworkError, UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step
 from virc.core.processes import start_time
@@ -59,21 +56,6 @@ def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Pa
     wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
     others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
     assert ray_job.secrets(tmp_path, wanted | others) == wanted
-
-
-def test_an_attempt_on_a_cluster_has_its_own_files(tmp_path: Path) -> None:
-    run = Run(tmp_path / "runs" / "far")
-    run.folder.mkdir(parents=True)
-    write_whole(run.folder / "environment.txt", b"# pins\nverl==0.9.1\n")
-    on_ray = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL, launcher="ray")
-    on_ray = msgspec.structs.replace(on_ray, site={"address": "http://head:8265"})
-    files = jobs.placed(Plan(ENGINE, {}), run, on_ray, 3, _place(run), None).files
-    assert json.loads(files[str(run.attempt(3) / ray_job.JOB)])["address"] == "http://head:8265"
-    assert json.loads(files[str(run.attempt(3) / ray_job.NODES)])["versions"] == {"verl": "0.9.1"}
-    judged = {**slurm_cases.RL_SMALL, "reward": {"judge": {"endpoint": IN_JOB}}}
-    on_slurm = slurm_cases.info(Site(judge=JobJudge(model="judge-7b")), kind="rl", settings=judged)
-    plan = jobs.placed(Plan(ENGINE, {}), run, on_slurm, 3, _place(run), "7")
-    assert " serve judge-7b " in plan.files[str(run.attempt(3) / SCRIPT)]
 
 
 class _Client:
@@ -130,17 +112,6 @@ def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) ->
         where = ray_job.cluster(f"http://127.0.0.1:{server.server_port}")
         with nullcontext() if there else pytest.raises(NetworkError, match="no Ray cluster answers at"):
             ray_job.check_answers(where)
-
-
-def test_an_address_where_nothing_listens_is_no_cluster() -> None:
-    where = ray_job.cluster(f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(NetworkError, match=f"no Ray cluster answers at {re.escape(where.address)}: .*refused"):
-        ray_job.check_answers(where)
-
-
-def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
-    with pytest.raises(ConfigError, match="does not say where its cluster is"):
-        ray_job.cluster_of(slurm_cases.info(Site(account="a")))
 
 
 def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

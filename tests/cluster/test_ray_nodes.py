@@ -84,18 +84,6 @@ def test_every_node_is_looked_at(
     assert capsys.readouterr().err == (f"virc: SetupError: {said}\n" if said else "")
 
 
-def test_keys_that_the_clusters_user_cannot_read_are_named(
-    nodes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def load() -> None:
-        raise PermissionError("credentials.json")
-
-    (tmp_path / "ray_nodes.json").write_text("{}")
-    monkeypatch.setattr(nodes.module.credentials, "load", load)
-    assert nodes.module.main(str(tmp_path / "ray_nodes.json")) == 1
-    assert "cannot read the keys of the run, which are for yours alone: credentials.json" in capsys.readouterr().err
-
-
 def test_a_node_lacks_paths_and_versions(nodes: Any, tmp_path: Path) -> None:
     paths = {"the run": str(tmp_path), "the data": str(tmp_path / "gone")}
     versions = {"pytest": "0", "msgspec": importlib.metadata.version("msgspec"), "no-such-package": "1"}
@@ -103,13 +91,3 @@ def test_a_node_lacks_paths_and_versions(nodes: Any, tmp_path: Path) -> None:
         f"does not see the data: {tmp_path}/gone",
         f"has pytest {importlib.metadata.version('pytest')} instead of 0", "has no-such-package missing instead of 1",
     ]  # fmt: skip
-
-
-def test_what_is_waited_for_is_said_once(
-    nodes: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(nodes.module, "JOINING", 300.0)
-    nodes.cluster += [(True, {"GPU": 8})]
-    monkeypatch.setattr(nodes.module.time, "sleep", lambda _: nodes.cluster.append((True, {"GPU": 8})))
-    assert len(nodes.module.joined(4, 8)) == 4
-    assert capsys.readouterr().out == "virc waits up to 5 minutes for 3 more of 4 nodes\n"

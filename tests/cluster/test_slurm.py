@@ -1,26 +1,21 @@
 """Slurm: the scripts, the site file, and a job on two nodes that saves, goes back into the queue, and finishes."""
 
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import slurm_cases
-import slurm_cluster
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from virc.cluster import slurm
 from virc.cluster.site import Site
-from virc.core.errors import EngineError
 from virc.core.plan import Step
 from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 
-ROOT = Path(__file__).resolve().parents[2]
 LINE = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1)
 
 
@@ -79,78 +74,3 @@ def test_numbers_of_gpus_are_of_those_that_the_job_was_given(wanted: str, given:
     env = {} if given is None else {VISIBLE: given}
     shown = subprocess.run(["bash"], input=f"{head}\nprintenv {VISIBLE}", env=env, capture_output=True, text=True)
     assert shown.stdout.strip() == taken
-
-
-@pytest.mark.parametrize("printed", ["", "Submitted batch job 1234", "12 34"])
-def test_other_answers_of_sbatch_are_errors(printed: str) -> None:
-    with pytest.raises(EngineError, match="sbatch named no job"):
-        slurm.job_id(printed)
-
-
-class Cluster:
-    """A cluster of this machine's loopback addresses, and a workspace with the run `toy`."""
-
-    def __init__(self, folder: Path, **toy: object) -> None:
-        self.folder, self.spool = folder / "it's mine", folder / "spool"
-        self.spool.mkdir()
-        self.nodes = toy["nodes"]
-        self.run = Run(self.folder / "runs" / "toy")
-        (self.run.folder / slurm.LOGS).mkdir(parents=True)
-        paths = os.pathsep.join(map(str, (ROOT, ROOT / "recipes", Path(__file__).parent)))
-        self.env: Mapping[str, str] = {
-            **os.environ, **slurm_cluster.environment(self.spool), "PYTHONPATH": paths,
-            **{f"TOY_{name.upper()}": str(value) for name, value in toy.items()},
-        }  # fmt: skip
-
-    def submit(self) -> str:
-        """Hand the run's script over; its program is the toy in place of virc."""
-        virc = self.folder / "python"
-        virc.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("slurm_toy_virc.py")} "$@"\n')
-        virc.chmod(0o755)
-        settings, site = {**slurm_cases.SMALL, "nodes": self.nodes}, Site(setup=("export SITE=loopback",))
-        script = slurm.job_script(self.run, settings, self.folder, site, str(virc))
-        (self.run.folder / slurm.SCRIPT).write_text(script)
-        argv = slurm.submit_step(self.run).argv
-        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=True)
-        return slurm.job_id(done.stdout)
-
-    def ended(self, job: str) -> int:
-        """The job's exit code."""
-        return slurm_cluster.ended(self.spool, job, lambda: self.log)
-
-    @property
-    def log(self) -> str:
-        """What the job's script and the engine wrote."""
-        files = [*(self.run.folder / slurm.LOGS).glob("slurm-*.log"), self.run.log(1)]
-        return "".join(path.read_text() for path in files if path.exists())
-
-    def counts(self) -> list[int]:
-        """Steps that each node has done."""
-        return [int(path.read_text()) for path in sorted(self.folder.glob("node-*"))]
-
-
-@pytest.mark.integration
-def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
-    monkeypatch.setenv("STUB_OF_SLURM_SIGNALS", "everything")
-    cluster = Cluster(tmp_path, nodes=2, steps=10, each=0.02)
-    (cluster.folder / "held").touch()
-    job = cluster.submit()
-    for node in range(2):
-        slurm_cluster.until((cluster.folder / f"began-{node}").exists, lambda: cluster.log)
-    slurm_cluster.tell(cluster.spool, job)
-    assert cluster.ended(job) == 0, cluster.log
-    assert cluster.counts() == [10, 10]
-    begun = [int(line.split()[-1]) for line in cluster.log.splitlines() if line.startswith("from step")]
-    assert len(begun) == 4, cluster.log  # two nodes, twice
-    assert begun == [0, 0, 1, 1]
-    assert cluster.log.count("exit code 0 on loopback") == 2  # of both times
-
-
-@pytest.mark.integration
-def test_a_node_that_fails_fails_the_job(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, nodes=2, steps=600, each=0.1, broken=1)
-    (cluster.folder / "held").touch()
-    job = cluster.submit()
-    assert cluster.ended(job) == 3, cluster.log
-    assert cluster.counts()[0] == 1

@@ -70,12 +70,6 @@ def test_a_run_is_not_queued_twice(run: Run, spool: Path) -> None:
     slurm_cluster.tell(spool, str(again))
 
 
-def test_without_submit_the_script_is_named(run: Run, spool: Path) -> None:
-    done = virc("train", "--resume", "--name", "mine", "--no-submit")
-    assert (done.code, done.out) == (0, f"{run.folder / slurm.SCRIPT}\n")
-    assert not list(spool.iterdir())
-
-
 def test_a_cluster_without_slurm_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     done = virc("train", "--resume", "--name", "mine")
@@ -90,46 +84,6 @@ def test_the_job_of_another_run_whose_number_begins_alike_is_not_this_one(run: R
     (spool / "12.sh").touch()
     with pytest.raises(ConfigError, match="mine has a job already: job 12 waits: jobs with"):
         submitting.check_free(run, submitting=True)
-
-
-def test_a_run_that_slurm_refused_is_mended_in_its_site_file_and_submitted(
-    run: Run, spool: Path, tmp_path: Path
-) -> None:
-    site = tmp_path / "slurm.yaml"
-    site.write_text("setup: trap - USR1; exec sleep 60\nextra: --reqeue\n")
-    refused = virc("train", "--resume", "--name", "mine")
-    assert refused.code == 7
-    assert "unrecognized arguments: --reqeue" in refused.err
-    assert f"hint: mend {site}, then virc train --resume --name mine; virc runs rm mine removes the run" in refused.err
-    site.write_text("setup: trap - USR1; exec sleep 60\naccount: geometry\ntime: 2 hours\n")
-    assert virc("train", "--resume", "--name", "mine").code == 0
-    script = (run.folder / slurm.SCRIPT).read_text()
-    assert "--reqeue" not in script
-    assert {"#SBATCH --account=geometry", "#SBATCH --time=02:00:00"} <= set(script.splitlines())
-    assert runs.info(run).site["account"] == "geometry"
-    number = runs.state(run).job
-    slurm_cluster.until((spool / f"{number}.pid").exists, lambda: "the job did not start")
-    slurm_cluster.tell(spool, str(number))
-
-
-def test_another_site_file_replaces_that_of_the_run(run: Run, spool: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.yaml"
-    other.write_text("qos: long\n")
-    for words in (("--site", str(other)), ()):  # it is kept
-        done = virc("train", "--resume", "--name", "mine", "--no-submit", *words)
-        assert done.code == 0, done.err
-        assert "#SBATCH --qos=long" in (run.folder / slurm.SCRIPT).read_text()
-    other.unlink()
-    done = virc("train", "--resume", "--name", "mine", "--no-submit")
-    assert f"{other} is gone: the job gets the options that the run was begun with" in done.err
-    assert "#SBATCH --qos=long" in (run.folder / slurm.SCRIPT).read_text()
-    assert runs.info(run).settings == SETTINGS  # as they were written
-
-
-def test_a_finished_run_gets_no_job(run: Run, spool: Path) -> None:
-    runs.write_state(run, progress="finished")
-    assert "the run mine has finished" in virc("train", "--resume", "--name", "mine").err
-    assert not list(spool.iterdir())
 
 
 def test_a_job_that_slurm_starts_again_after_its_run_has_finished_ends_well(
@@ -188,44 +142,3 @@ def test_a_notice_before_an_attempt_is_kept_for_it_and_one_after_it_kills_nothin
         assert missed == []
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-
-def _failing(folder: Path, times: int, error: str) -> Path:
-    """A scontrol in a folder for PATH that fails so often; each call adds a byte to the file that is returned."""
-    calls = folder / "calls"
-    program = folder / "bin" / "scontrol"
-    program.parent.mkdir()
-    fails = f"[ $(stat -c %s {calls}) -gt {times} ] || {{ echo '{error}' >&2; exit 1; }}"
-    program.write_text(f"#!/bin/bash\nprintf x >>{calls}\n{fails}\n")
-    program.chmod(0o755)
-    return calls
-
-
-@pytest.fixture
-def hurried(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run that saved something, in a job that tries a requeue again."""
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    attempts.write(run, Attempt(number=1, saved=5))
-    return run
-
-
-def test_a_requeue_is_tried_again_while_the_controller_does_not_answer(hurried: Run, tmp_path: Path) -> None:
-    calls, events = _failing(tmp_path, 2, "Unable to contact slurm controller (connect failure)"), list[Event]()
-    jobs.requeue(hurried, "7", Reporter(events.append))
-    assert calls.stat().st_size == 3
-    assert [event.kind for event in events] == ["note", "warning", "warning"]
-    assert "Unable to contact slurm controller (connect failure); tried again in" in events[1].text
-
-
-@pytest.mark.parametrize("error", ["Invalid job id specified", "Requested operation is presently disabled"])
-def test_a_requeue_that_slurm_refuses_is_not_tried_again(hurried: Run, tmp_path: Path, error: str) -> None:
-    calls = _failing(tmp_path, 999, error)
-    with pytest.raises(EngineError, match=error):
-        jobs.requeue(hurried, "7", Reporter())
-    assert calls.stat().st_size == 1
-
-
-def test_a_job_that_is_queued_already_was_requeued(hurried: Run, tmp_path: Path) -> None:
-    calls = _failing(tmp_path, 999, "Job is pending execution for job 7")
-    jobs.requeue(hurried, "7", Reporter())
-    assert calls.stat().st_size == 1
