@@ -10,7 +10,7 @@ from test_kv_cache import RECURRENT, TOLERANCE, picture
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
 from virc.reasoning.images import Shown, show
-from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.session import Ask, Message
 
 pytestmark = pytest.mark.integration
 
@@ -127,34 +127,6 @@ def test_prompts_and_logits_are_those_of_processor_and_model(
         pass
     spread = torch.stack(compared).std(0).mean()
     assert spread > 100 * TOLERANCE[family]  # what was said and shown before changes every logit by far more
-
-
-@NEW
-def test_a_rejected_try_costs_itself_and_samples_their_own_ids(tiny: Callable[..., Path], family: str) -> None:
-    backend = load(tiny(family), device="cpu", stock=True)
-    cached, opening = backend.cached, len(backend._opening)
-    again = 0 if cached.recurrent else 1  # a prompt whose end is kept is not read at all
-
-    def fed(ask: Ask, sampling: Sampling) -> tuple[Reply, int]:
-        before = cached.tokens_fed
-        return backend.reply(ask, sampling), cached.tokens_fed - before
-
-    def draw(ask: Ask, turn: int) -> Message:
-        reply, _ = fed(ask, FIRST)
-        if turn == 2:
-            rejected, (reply, cost) = reply, fed(ask, AGAIN)
-            assert rejected.token_ids != reply.token_ids
-            assert cost == again + len(reply.token_ids or ()) - 1
-        return Message("assistant", reply.text, token_ids=reply.token_ids)
-
-    first, *_, last = problem(backend, draw)
-    prompt = len(backend._render(last.messages, last.images).ids)
-    drawn = opening + 9  # the last id is not read: nobody asks for what comes after it
-    assert cached.tokens_fed == prompt + drawn + again + drawn  # twice: of the last reply and of the rejected try
-    assert cached.vision_encodings == 4
-    _, cost = fed(first, AGAIN)  # another sample
-    assert cost == again + drawn
-    assert cached.vision_encodings == 4
 
 
 @HYBRID

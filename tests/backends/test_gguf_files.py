@@ -77,26 +77,6 @@ def put(folder: Path, towers: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "tower", "said"),
-    [
-        ({"general.name": "Mine", "qwen2vl.context_length": 4096}, {}, {"name": "Mine", "context": 4096}),
-        ({"general.architecture": "qwen35moe"}, {"clip.projector_type": "qwen3vl_merger"}, {"model_type": "qwen3_5"}),
-        # lists are passed over, and no list nor number is a name
-        ({"general.name": 3, "qwen2vl.context_length": True}, {}, {"name": "m", "context": None}),
-        ({"general.name": "My\x1b[2J\nmodel"}, {}, {"name": "My [2J model"}),  # nothing that a terminal obeys
-        ({"qwen2vl.context_length": 2**31}, {}, {"context": None}),
-    ],
-)
-def test_facts_of_a_model_are_read_from_its_header(
-    tmp_path: Path, keys: dict[str, Any], tower: dict[str, Any], said: dict[str, Any]
-) -> None:
-    write(tmp_path / "mmproj.gguf", TOWER | tower)
-    found = model.read(write(tmp_path / "m.gguf", WIDE | keys))
-    assert {name: getattr(found, name) for name in said} == said
-    assert found.gib == sum(each.stat().st_size for each in tmp_path.iterdir()) / 2**30
-
-
-@pytest.mark.parametrize(
     ("version", "tensors", "cut", "says"),
     [
         (3, (0,), 0, None),

@@ -84,23 +84,6 @@ def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
     assert all(not torch.allclose(one, other, atol=0.1) for one, other in itertools.pairwise(seen))
 
 
-@pytest.mark.integration
-def test_ids_behind_a_picture_stand_where_the_model_has_them(backend: LocalBackend) -> None:
-    import torch
-
-    shown = show(picture(SIZES[0]), backend.grid)
-    conversation = rendered(backend, talk(1), [shown])
-    ids = [*conversation.ids, 30, 31]
-    backend.cached.read(conversation, [shown])
-    backend.cached.append(30)
-    expected = fresh(backend.cached, ids, [shown.pixels])
-    torch.testing.assert_close(backend.cached.append(31), expected, atol=1e-4, rtol=1e-4)
-    further = Rendered([*ids, 32], [], conversation.images)
-    expected = fresh(backend.cached, further.ids, [shown.pixels])
-    torch.testing.assert_close(backend.cached.read(further, [shown]), expected, atol=1e-4, rtol=1e-4)
-    assert backend.cached.tokens_fed == len(further.ids)  # each once
-
-
 def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backend: LocalBackend) -> None:
     import torch
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -218,18 +217,6 @@ def test_what_hears_a_reply_may_end_it(backend: LlamaCppBackend) -> None:
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
 
 
-def test_a_stop_text_ends_a_reply_and_stays_in_it(backend: LlamaCppBackend) -> None:
-    ask = a_question(backend)
-    whole = backend.reply(ask, Sampling()).text
-    assert "</think>" in whole
-    assert not whole.endswith("</think>")
-    stopped = backend.reply(Ask(ask.messages, ask.images, stop=("</think>",)), Sampling())
-    assert whole.startswith(stopped.text)
-    assert "</think>" in stopped.text
-    assert len(stopped.text) < len(whole)
-    assert stopped.finish == "stop"
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["im_end", "im_start", "endoftext", "vision_pad", "video_pad", "box_start"])
 def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str) -> None:
@@ -238,42 +225,6 @@ def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str
     assert tokens
     assert control
     assert tokens > control + 3
-
-
-@pytest.mark.integration
-def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
-    """A reply that ends before its signal comes is asked anew, and the signal then ends nothing else."""
-    replying = False
-    threads: list[threading.Thread] = []
-
-    def heed(*_: object) -> None:
-        if replying:
-            raise KeyboardInterrupt
-
-    def interrupt(piece: str) -> None:
-        if not threads:
-            threads.append(threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)))
-            threads[0].start()
-
-    ended = 0
-    before = signal.signal(signal.SIGINT, heed)
-    try:
-        for seed in range(40):
-            replying = True
-            try:
-                backend.reply(a_question(backend), Sampling(temperature=50.0, seed=seed, max_tokens=20_000), interrupt)
-                replying = False
-            except KeyboardInterrupt:
-                ended += 1
-            while threads:
-                threads.pop().join()
-            if ended == 3:
-                break
-    finally:
-        replying = False
-        signal.signal(signal.SIGINT, before)
-    assert ended == 3
-    assert backend.reply(a_question(backend), Sampling()).finish == "stop"
 
 
 def test_sampling_is_drawn_from_all_tokens_and_by_its_seed(backend: LlamaCppBackend) -> None:

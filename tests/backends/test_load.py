@@ -46,15 +46,6 @@ def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
         load(folder, device="cpu", max_pixels=3000)
 
 
-def test_small_models_are_loaded_in_float32_unless_told_otherwise(folder: Path) -> None:
-    import torch
-
-    assert load(folder, device="cpu").cached.network.dtype == torch.float32
-    assert load(folder, device="cpu", dtype="bfloat16").cached.network.dtype == torch.bfloat16
-    with pytest.raises(ConfigError, match="unknown dtype 'int8'"):
-        load(folder, device="cpu", dtype="int8")
-
-
 def test_a_model_larger_than_free_memory_is_refused_with_both_figures(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import body, cut, drip, endless, hang, status
 from support.https_site import Site
-from support.loopback import Connection, Loopback
 from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.interface import Sampling
@@ -49,34 +48,6 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
     assert url in raised.value.message
     assert "[Errno" not in raised.value.message
     assert raised.value.hint == f"is it running? curl {url}/models"
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("code", "said"), [(403, "Forbidden"), (407, "Proxy Authentication Required")])
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.usefixtures("no_proxies")
-def test_an_error_of_a_proxy_is_told_from_one_of_the_endpoint(
-    scheme: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = b"<html><title>Squid</title></html>"
-
-    class Proxy(Connection):
-        def get(self) -> None:
-            self.send_response(code, said)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        do_CONNECT = get  # noqa: N815
-
-    proxy = Loopback(Proxy)
-    with proxy.running():
-        monkeypatch.setenv(f"{scheme}_proxy", proxy.address)
-        with pytest.raises(VircError, match="proxy") as raised:
-            OpenAIBackend(f"{scheme}://models.example/v1", api_key=KEY, max_retries=0)
-    assert "no_proxy=models.example" in str(raised.value.hint)
-    assert "refuses the key" not in raised.value.message
 
 
 def listed(site: Site, path: str, connection: socket.socket) -> None:

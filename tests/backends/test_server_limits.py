@@ -12,6 +12,7 @@ from support.faults import body
 from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
@@ -151,3 +152,24 @@ def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
         with pytest.raises(ConfigError, match="takes no images of this size"):
             OpenAIBackend(server.url).reply(noisy(), Sampling())
         assert len(server.chats()) <= 3
+
+
+def described(context: object) -> dict[str, Any]:
+    return {"general.architecture": "qwen3vl", "qwen3vl.context_length": context, "llama.context_length": 99}
+
+
+@pytest.mark.parametrize(
+    ("shown", "running", "context"),
+    [
+        ({}, {}, 32_768),
+        ({"model_info": described(8192)}, {}, 8192),
+        ({"parameters": "num_ctx 65536", "model_info": described(40_960)}, {}, 40_960),
+        ({}, {"models": [{"model": "m:latest", "context_length": 100_000}]}, 100_000),
+        ({"model_info": described("many")}, {"models": "none"}, 32_768),
+    ],
+)
+def test_the_context_asked_of_ollama_is_no_more_than_the_model_has(
+    shown: dict[str, Any], running: dict[str, Any], context: int
+) -> None:
+    assert ollama.context_of(shown, running, "m") == context
+    assert ollama.context_of(shown, running, "m", 4096) == 4096

@@ -50,17 +50,6 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert "--excludes" not in install.argv  # which this one has none of
 
 
-def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash() -> None:
-    rl = get("rl", "cpu", Path("/cache"), ["gymnasium"])
-    _, tested, added, _ = environments.steps(rl, "uv")
-    assert "gymnasium" not in tested.argv
-    assert added.argv[-3:] == ("-r", str(FOLDER / "rl-cpu.txt"), "gymnasium")
-    assert added.argv[added.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
-    assert added.says == "install gymnasium, without hashes"
-    assert "--override" not in environments.steps(get("sft", "cpu", Path("/cache"), ["peft"]), "uv")[2].argv
-    assert tested.env["UV_TORCH_BACKEND"] == added.env["UV_TORCH_BACKEND"] == ""
-
-
 def test_another_processor_than_that_of_the_pins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments.platform, "machine", lambda: "aarch64")
     with pytest.raises(SetupError, match="for x86-64, and this processor is aarch64") as refused:

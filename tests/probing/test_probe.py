@@ -10,7 +10,6 @@ from rows import NOISE, ROWS, SEEDS, Row, probed, right, truth
 from support.servers import serve
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
-from virc.backends.openai import refusals as limits
 from virc.core.errors import ConfigError
 from virc.models import probe_endpoint
 from virc.probing import pictures
@@ -79,19 +78,6 @@ def test_boxes_of_a_square_picture_are_no_boxes_of_ours() -> None:
 
 
 # Order and number of pictures
-
-
-LIMITS = (
-    "At most {most} image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit.",
-    "messages: too many images and documents: {sent} + 0 > {most}",
-)
-
-
-@pytest.mark.parametrize("says", LIMITS)
-def test_a_limit_that_is_named_is_found_exactly(says: str) -> None:
-    assert limits.pictures_allowed(says.format(most=8, sent=17), 17) == 8
-    found, _ = asked(replace(PIXELS, pictures=8, says=says))
-    assert (found.images, found.ordered, found.requests) == (8, True, 3)
 
 
 # Calls, thoughts, context, parameters
@@ -164,19 +150,3 @@ def test_a_model_whose_chat_protocol_is_known_is_not_probed(extra: dict[str, Any
             probe_endpoint.probe_endpoint(server.url)
         assert told.value.hint == f"virc solve --endpoint {server.url} IMAGE 'QUESTION'"
         assert not server.chats()
-
-
-@pytest.mark.parametrize(
-    ("box", "counted"),
-    [
-        ([210, 1400, 490, 1960], ("pixel", "corners_yx", 1)),
-        ([700, 105, 980, 245], ("pixel", "corners", 0.5)),
-        ([625, 187.5, 875, 437.5], ("thousand", "corners", 1)),
-        ([0.1875, 0.625, 0.4375, 0.875], ("unit", "corners_yx", 1)),
-        ([0, 0, 2240, 1120], None),
-        ([1400, 210, 1960, 1e300], None),
-    ],
-)
-def test_how_a_box_is_counted(box: Any, counted: tuple[str, str, float] | None) -> None:
-    found = pictures.counted(box)
-    assert (found and (found.coordinates, found.box, found.scale)) == counted

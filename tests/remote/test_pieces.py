@@ -1,19 +1,15 @@
-"""Pieces of remote tools without a server: paths into replies, what placeholders stand for, what is kept and noted."""
+"""Files of remote tools that are refused, and replies of MCP servers that are too large."""
 
 import asyncio
-import base64
-import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from virc.core.errors import ConfigError
 from virc.remote import described, mcp_client, reply
-from virc.remote.reply import RemoteError
 
 HEAD = "description: d\nparameters: {type: object, properties: {words: {type: string}, keys: {type: array}}}\n"
 
@@ -61,30 +57,6 @@ def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
         with pytest.raises(ConfigError) as caught:
             described.parse(HEAD + server, Path("spot.yaml"))
         assert fault in caught.value.message
-
-
-def in_base64(size: tuple[int, int]) -> bytes:
-    Image.new("RGB", size, "red").save(file := io.BytesIO(), "PNG")
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        lambda file: base64.b64encode(file).decode(),
-        lambda file: base64.encodebytes(file).decode(),  # in lines, as MIME has it
-        lambda file: f" {base64.b64encode(file).decode()}\r\n",
-        lambda file: f"data:image/png;base64,{base64.b64encode(file).decode()}",
-        lambda file: file,
-    ],
-)
-def test_a_picture_of_a_reply_is_read_in_any_usual_form(written: Callable[[bytes], str | bytes]) -> None:
-    limits = described.parse(HEAD + "http: {url: 'http://h/x'}", Path("spot.yaml"))
-    (made,) = reply.result("", [written(in_base64((90, 40)))], limits).images
-    assert isinstance(made, Image.Image)
-    assert made.size == (90, 40)
-    with pytest.raises(RemoteError, match="is not base64"):
-        reply.result("", ["no picture!"], limits)
 
 
 class Streamed:

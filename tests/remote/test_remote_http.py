@@ -14,12 +14,11 @@ from remote_server import DETECT, Reply, Sent, failure, in_json, serving, tool_o
 from support.costly_pictures import COSTLY
 from support.loopback import Connection, Loopback
 
-from virc.core.errors import ConfigError, SetupError
+from virc.core.errors import SetupError
 from virc.core.limits import bounded
 from virc.reasoning.calls import Call, Result, ToolError, View
 from virc.remote import permission
 from virc.remote.tool import read
-from virc.tools import registry as tools
 
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((60, 40))
 CALL = Call("detect", 0, arguments={"words": "cat"})
@@ -243,32 +242,6 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
     monkeypatch.setattr(tool.server, "_client", mock.Mock(**{"stream.side_effect": OSError("no way with s3cret")}))
     assert failure(tool, "ox", PICTURE) == "the connection failed: no way with ***"
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (("type: object", "title: object"), "parameters are no JSON schema of arguments: its type is not object"),
-        (("type: object", "type: array"), "parameters are no JSON schema of arguments: its type is not object"),
-        (("type: string", "type: text"), "parameters are no JSON schema of arguments: 'text' is not valid"),
-        (("type: string", "$ref: 'http://127.0.0.1:9/x'"), "'http://127.0.0.1:9/x' refers to what is not in it"),
-        (("http://", "ftp://"), "'ftp://127.0.0.1:9/detect' is no address"),
-        (("http://", "http://me:pass@"), "the address holds a user and password"),
-        (("http:\n", "timeout: 3\nhttp:\n"), "timeout"),
-        (("/detect", "/detect\n  headers: {X-Api-Key: abc}"), "X-Api-Key has its value in the file"),
-        (("/detect", "/detect\n  body: {q: '{word}'}"), "the body names {word}, which a call of this tool does not"),
-        (("/detect", "/detect\nseconds: -1"), "seconds"),
-        (("/detect", "/detect\nmcp: {tool: t, url: 'http://a'}"), "it needs http or mcp, one of the two"),
-        (("http:\n  url: http://127.0.0.1:9/detect\n", ""), "it needs http or mcp, one of the two"),
-    ],
-)
-def test_a_wrong_file_is_refused(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
-    file = tmp_path / "detect.yaml"
-    file.write_text(DETECT.format(url="http://127.0.0.1:9").replace(*change))
-    with pytest.raises(ConfigError) as raised:
-        tools.load(["detect"], tmp_path)
-    assert sentence in str(raised.value)
-    assert str(raised.value).startswith(str(file))
 
 
 def test_arguments_are_those_of_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
