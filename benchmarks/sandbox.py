@@ -11,7 +11,7 @@ from statistics import median, quantiles
 
 from support.sandboxed import SMALL, Runs, pool_of
 
-from virc.sandbox.child import Child
+from virc_extras.sandbox.child import Child
 
 PAUSE = 0.5  # seconds between two problems, as a model needs many more for a reply
 

@@ -17,7 +17,7 @@ signal.SIGCHLD signal.SIGPIPE signal.SIGQUIT signal.setitimer signal.ITIMER_REAL
 signal.pthread_sigmask
 socket.AF_UNIX
 """
-INSIDE = "virc.sandbox.runner virc.core.limits.bounded_worker virc.scoring.worker virc.envs.lock virc.cluster.ray.nodes"
+INSIDE = "virc.core.limits.bounded_worker virc.scoring.worker virc.envs.lock virc.cluster.ray.nodes"
 """Programs that virc starts, one on Linux alone, and modules of a developer's, an engine's and others' environments."""
 SCRIPT = """
 import asyncio, importlib, json, multiprocessing, pathlib, pkgutil, platform, selectors, socketserver, subprocess, sys

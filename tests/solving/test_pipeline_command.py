@@ -17,8 +17,8 @@ from support.faults import status
 from support.servers import Body, Server, dead_url, serve
 
 import virc as package
-from virc.sandbox import pool
 from virc.solving import batch as retry
+from virc_extras.sandbox import pool
 
 TEXT = """
 from virc.solving.pipelines import Problem, Role, Roles, together

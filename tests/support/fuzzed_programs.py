@@ -14,7 +14,7 @@ from pathlib import Path
 from support import host
 from support.sandboxed import Runs
 
-from virc.sandbox.pool import Pool
+from virc_extras.sandbox.pool import Pool
 
 SECRET = "the-secret-of-the-fuzzed-programs"
 _PLACES = (

@@ -51,7 +51,7 @@ def _devices() -> dict[str, tuple[int, ...]]:
     for device in Path("/dev").iterdir():
         with suppress(OSError):
             seen = device.lstat()
-            # That of its inode changes, too, where tests/sandbox tries its probes without the walls of the sandbox.
+            # That of its inode changes, too, where tests/extras/sandbox tries its probes without its walls.
             times = (seen.st_mtime_ns,) if device.name in _STILL else ()
             found[device.name] = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_rdev, *times)
     return found

@@ -44,8 +44,8 @@ from virc.stages.rl import Config
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.registry import System
-from virc.tools import search
 from virc.tools.registry import known
+from virc_extras.search import tool as search
 
 FILES = {file.stem: file for file in sorted(zoo.CASES.glob("*.json"))}
 """The files of recorded cases, by the names of their systems and what they are of."""

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
-from virc.sandbox.calls import NOTHING, Around
-from virc.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem, Reply, Run
+from virc_extras.sandbox.calls import NOTHING, Around
+from virc_extras.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem, Reply, Run
 
 SMALL = Machine(1536, 16, ("numpy", "pillow"))
 
@@ -53,7 +53,7 @@ def each_program_once() -> Iterator[None]:
     """Run the same pieces of code, on the same images and under the same limits, in one process only.
 
     A session that is gone through again runs its programs again, and each starts a process. What a program comes to
-    follows from these alone, as `virc.sandbox.pool` says, and `tests/sandbox` and `tests/tools` hold.
+    follows from these alone, as `virc_extras.sandbox.pool` says, and `tests/extras/sandbox` and `tests/tools` hold.
     """
     run = Pool.run
 

@@ -20,9 +20,9 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.sample import Action, sample
 from virc.rewards.scripted import judged
-from virc.sandbox import pool
 from virc.systems import registry as systems
 from virc.tools import registry as tools
+from virc_extras.sandbox import pool
 from virc_zoo.rrvf.tools import redraw
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="code is isolated on Linux alone")
@@ -91,7 +91,7 @@ def test_a_rollout_that_ends_in_a_call_is_worth_least() -> None:
 
 
 def test_a_teacher_without_an_address_is_missed_before_a_model_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.tools.python.ready", lambda: None)
+    monkeypatch.setattr("virc_extras.sandbox.python.ready", lambda: None)
     monkeypatch.delenv(redraw.ENDPOINT, raising=False)
     with pytest.raises(SetupError, match=redraw.ENDPOINT):
         redraw.ready()

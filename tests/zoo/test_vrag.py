@@ -16,8 +16,8 @@ from virc.models.chat_protocol import of_system
 from virc.reasoning.session import Ask, Rejected, Reply, Session
 from virc.systems import registry as systems
 from virc.systems import texts
-from virc.tools import search
 from virc.tools.registry import known
+from virc_extras.search import tool as search
 from virc_zoo.vrag_rl import vrag_rl
 
 PUBLISHED = zoo.program("vrag-rl")

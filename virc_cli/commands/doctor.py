@@ -97,10 +97,11 @@ def _here() -> dict[str, Any]:
     from virc.engines.environment import SILENT
     from virc.envs import making
     from virc.probing.servers import local_servers
-    from virc.sandbox.limits import limits
+    from virc.tools import registry as tools
 
     try:
-        trouble, holding = None, limits()
+        limits = getattr(tools.discover().get("python"), "limits", None)
+        trouble, holding = (None, limits()) if limits else ("the tool python is not installed", ())
     except VircError as error:
         trouble, holding = error.message, ()
     return {

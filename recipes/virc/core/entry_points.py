@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 from virc.core.errors import ConfigError
 
@@ -37,15 +37,30 @@ def entries(group: Group) -> Mapping[str, tuple[str, str]]:
     return found
 
 
+OWN = ("virc", "virc-systems")
+"""The package that this code is distributed in, and that of its copy for an engine."""
+
+
+@cache
+def own(group: Group) -> Mapping[str, str]:
+    """The modules that this distribution has in a group, by names: those of extras, where they are installed."""
+    return {name: module for name, (module, package) in entries(group).items() if package in OWN and source(module)}
+
+
+def own_packages() -> set[str]:
+    """The import packages that this distribution has besides the core: extras and published systems."""
+    return {module.partition(".")[0] for group in get_args(Group) for module in own(group).values()}
+
+
 @cache
 def command_modules() -> Mapping[str, str]:
     """The modules of commands in installed packages that are there, by the commands' names; none is imported."""
-    return {name: module for name, (module, _) in entries("virc.commands").items() if _source(module)}
+    return {name: module for name, (module, _) in entries("virc.commands").items() if source(module)}
 
 
 def command_line(module: str) -> str:
     """What the list of commands says of one: the first line of the docstring of its `command`, else of its module."""
-    tree = ast.parse((_source(module) or Path()).read_bytes())
+    tree = ast.parse((source(module) or Path()).read_bytes())
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
     return (ast.get_docstring(next(functions, tree)) or "").partition("\n")[0]
 
@@ -71,7 +86,7 @@ def import_command(name: str, module: str) -> ModuleType:
     return found
 
 
-def _source(module: str) -> Path | None:
+def source(module: str) -> Path | None:
     """The file of a module, found without importing the packages around it; None where there is none."""
     top, *inner = module.split(".")
     spec = importlib.util.find_spec(top)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from virc.core import guarded
+from virc.core import entry_points, guarded
 from virc.core.entry_points import Group, entries
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
@@ -72,7 +72,7 @@ def file_in(places: Sequence[Path], name: str, suffixes: Sequence[str]) -> Path 
 
 @cache
 def installed(group: Group) -> Mapping[str, Path]:
-    """The files of the modules in a group, by the names of their entry points.
+    """The files of others' modules in a group, by the names of their entry points.
 
     Raises:
         ConfigError: an installed package names a module that cannot be found.
@@ -141,6 +141,8 @@ def system_packages() -> Mapping[Path, str]:
 
 def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
     for name, (named, package) in entries(group).items():
+        if group != "virc.systems" and package in entry_points.OWN:
+            continue
         try:
             spec = importlib.util.find_spec(named)
             reason = "there is no such module"

@@ -7,14 +7,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from virc.core import plugins
+from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError, SetupError
 from virc.core.files import contents
 from virc.core.plan import Step
@@ -209,17 +209,28 @@ def _named(file: Path) -> set[str]:
 
 
 def _code(package: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of the copy of a package by their names in it; that of this one has published systems."""
+    """The files of the copy of a package by their names in it; that of this one has published systems and extras."""
     folders = {package: package.name}
     if package == _PACKAGE:
         own = {folder: name for folder, name in plugins.system_packages().items() if any(folder.glob("*/system.yaml"))}
         folders |= {folder: name.replace(".", "/") for folder, name in own.items()}
+        extras = (Path(entry_points.source(name) or name).parent for name in sorted(entry_points.own_packages()))
+        folders |= {folder: folder.name for folder in extras if folder not in folders}
         yield f"{_METADATA}/METADATA", b"Metadata-Version: 2.1\nName: virc-systems\nVersion: 0\n"
-        entries = "".join(f"{number} = {name}\n" for number, name in enumerate(own.values()))
-        yield f"{_METADATA}/entry_points.txt", f"[virc.systems]\n{entries}".encode()
+        yield f"{_METADATA}/entry_points.txt", "\n".join(_entries(own.values())).encode()
     for folder, name in folders.items():
         for file in _files(folder, _COPIED if folder == package else _OF_SYSTEMS):
             yield f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes()
+
+
+def _entries(systems: Iterable[str]) -> Iterator[str]:
+    """The lines of the copy's entry points: systems, and the tools, rewards and operators of extras."""
+    yield "[virc.systems]"
+    yield from (f"{number} = {name}" for number, name in enumerate(systems))
+    for group in get_args(entry_points.Group):
+        if group not in ("virc.systems", "virc.commands"):
+            yield f"[{group}]"
+            yield from (f"{name} = {module}" for name, module in entry_points.own(group).items())
 
 
 def _files(package: Path, suffixes: Collection[str]) -> list[Path]:

@@ -8,13 +8,14 @@ installed package (`core.plugins`); it is loaded where a system, `--tools` or a 
 models whose chat protocol has it. Where its file is YAML, a server carries its calls out (`virc.remote`).
 """
 
+import importlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from virc.core import discovery, plugins
+from virc.core import discovery, entry_points, plugins
 from virc.core.errors import ConfigError
 from virc.core.text import nearest, plain
 from virc.reasoning.bodies import ToolText
@@ -42,6 +43,7 @@ SUFFIXES = (".py", ".yaml")
 """Of the files of custom tools; where a folder has both of a name, the first is taken."""
 
 _PACKAGE = "virc.tools"
+_GROUP: entry_points.Group = "virc.tools"
 _TURNS = ("after_image", "after_scale")
 _CUSTOM: dict[str, Tool] = {}
 _FILES: dict[str, Path] = {}  # of custom tools, by their names
@@ -49,9 +51,10 @@ _FILES: dict[str, Path] = {}  # of custom tools, by their names
 
 @cache
 def discover() -> Mapping[str, Tool]:
-    """Every tool in this folder by name."""
-    modules = (discovery.module(_PACKAGE, name) for name in discovery.names(_PACKAGE))
-    return {module.NAME: cast(Tool, module) for module in modules}
+    """Every tool in this folder, and of the extras that are installed, by name."""
+    modules = [discovery.module(_PACKAGE, name) for name in discovery.names(_PACKAGE)]
+    modules += map(importlib.import_module, entry_points.own(_GROUP).values())
+    return {module.NAME: cast(Tool, module) for module in sorted(modules, key=lambda module: str(module.NAME))}
 
 
 def known() -> Mapping[str, Tool]:
@@ -165,7 +168,7 @@ def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
     if name in discover():
         return None
-    of_user = plugins.custom(name, beside, "virc.tools", SUFFIXES)
+    of_user = plugins.custom(name, beside, _GROUP, SUFFIXES)
     published = plugins.of_systems("tools").get(name)
     if of_user and published:
         raise ConfigError(f"{of_user} has the name of a tool of virc, {name!r}", "give it another name")

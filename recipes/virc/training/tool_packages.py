@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from virc.core import plugins, processes
+from virc.core import entry_points, plugins, processes
 from virc.core.errors import SetupError
 from virc.core.plan import Step
 from virc.core.text import plain
@@ -18,7 +18,7 @@ from virc.remote import described
 from virc.tools import registry as tools
 from virc.training.preflight.types import Request, RlRequest
 
-_BEHIND: Mapping[str, str] = {"virc.stepped": "gymnasium"}
+_BEHIND: Mapping[str, str] = {"virc_extras.stepped": "gymnasium"}
 """Rooms of this package that import a package which not every environment has, when a tool uses them."""
 _LACKING = (
     "import json, sys; from importlib.util import find_spec; sys.path[:] = filter(None, sys.path); "
@@ -60,7 +60,7 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
         package for room, package in _BEHIND.items() if any(f"{each}.".startswith(f"{room}.") for each in modules)
     ]
     names = (each.partition(".")[0] for each in modules)
-    here = ("virc", *plugins.system_packages().values())  # which engines get
+    here = {"virc", *entry_points.own_packages(), *plugins.system_packages().values()}  # which engines get
     return [*dict.fromkeys([*(each for each in names if each not in here), *behind])]
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
-from virc.tools import search
+from virc_extras.search import tool as search
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -24,11 +24,10 @@ from virc.reasoning.images import FEWEST_PIXELS, OpenedImage
 from virc.reasoning.messages import printable
 from virc.reasoning.protocol import CodeSettings
 from virc.reasoning.resize import MAX_ASPECT, too_long
-from virc.sandbox import pool
-from virc.sandbox.calls import Answer, Around, Asked
 from virc.solving.pipelines.steps import Called, Made, Ran, here
 from virc.solving.pipelines.turns import Picture, opened
-from virc.tools import python
+from virc_extras.sandbox import pool, python
+from virc_extras.sandbox.calls import Answer, Around, Asked
 
 _SETTINGS = CodeSettings()
 _MAX_PIXELS = 16_777_216  # of an image that comes back

@@ -19,7 +19,7 @@ from virc.reasoning.images import show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message
-from virc.tools import python
+from virc_extras.sandbox import python
 
 NAME = "redraw"
 TEMPLATE = "after_image"

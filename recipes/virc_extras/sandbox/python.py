@@ -4,9 +4,9 @@ How it is given the images, what comes back and what it may use are `code` of th
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -15,6 +15,9 @@ from virc.reasoning.encoded import as_png
 from virc.reasoning.images import FEWEST_PIXELS
 from virc.reasoning.protocol import CodeSettings
 from virc.reasoning.resize import MAX_ASPECT, too_long
+
+if TYPE_CHECKING:
+    from virc_extras.sandbox.limits import Limit
 
 NAME = "python"
 TEMPLATE = "after_image"
@@ -33,9 +36,16 @@ _FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*(?:```\s*
 
 def ready() -> None:
     """Refuse to run code where it cannot be isolated. Raises SetupError: what is missing."""
-    from virc.sandbox import isolator
+    from virc_extras.sandbox import isolator
 
     isolator.check()
+
+
+def limits() -> Sequence["Limit"]:
+    """What holds of the sandbox on this machine, for `virc doctor`. Raises SetupError: it cannot be isolated."""
+    from virc_extras.sandbox.limits import limits
+
+    return limits()
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:
@@ -66,7 +76,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
         ToolError: it failed, and the chat protocol counts that as a call that cannot be carried out.
         SetupError: it cannot be isolated here.
     """
-    from virc.sandbox import isolator, pool
+    from virc_extras.sandbox import isolator, pool
 
     isolator.check()
     settings = conversation.protocol.code
@@ -87,8 +97,8 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
 
 def _given(conversation: Conversation) -> list[Any]:
     """The images that code is given, by their names."""
-    from virc.sandbox.pool import Given
-    from virc.sandbox.pool import Image as Named
+    from virc_extras.sandbox.pool import Given
+    from virc_extras.sandbox.pool import Image as Named
 
     settings = conversation.protocol.code
     count = conversation.inputs if settings.images == "inputs" else len(conversation.images)

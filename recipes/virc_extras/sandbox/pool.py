@@ -19,10 +19,10 @@ from functools import cache
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.sandbox.calls import NOTHING, Answer, Around, Asked, Image, Reply, Request
-from virc.sandbox.child import Child
-from virc.sandbox.isolator import Machine
-from virc.sandbox.watch import DiedError
+from virc_extras.sandbox.calls import NOTHING, Answer, Around, Asked, Image, Reply, Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.isolator import Machine
+from virc_extras.sandbox.watch import DiedError
 
 AT_ONCE = "VIRC_PYTHON_AT_ONCE"
 """The variable that says how many programs one process of virc may run at the same time."""

@@ -5,8 +5,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from virc.sandbox import cgroup
-from virc.sandbox.isolator import FOLDER, MAX_THREADS, Machine, threads_by_kernel
+from virc_extras.sandbox import cgroup
+from virc_extras.sandbox.isolator import FOLDER, MAX_THREADS, Machine, threads_by_kernel
 
 LOOK = 0.01
 """Seconds between two looks at a process whose code runs."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.sandboxed import Runs, pool_of
 
-from virc.sandbox import cgroup
-from virc.sandbox.pool import Pool
+from virc_extras.sandbox import cgroup
+from virc_extras.sandbox.pool import Pool
 
 pytestmark = pytest.mark.integration
 
@@ -297,7 +297,7 @@ _STAYS = "import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(99)"  #
 @pytest.mark.parametrize("code", ["import time; time.sleep(99)", "while True: pass", _STAYS])
 def test_all_end_when_their_parent_is_killed(code: str) -> None:
     script = (
-        "import threading, time\nfrom support.sandboxed import Runs\nfrom virc.sandbox.pool import Pool\n"
+        "import threading, time\nfrom support.sandboxed import Runs\nfrom virc_extras.sandbox.pool import Pool\n"
         f"pool = Pool(2)\nthreading.Thread(target=Runs(pool).said, args=({code!r}, 60)).start()\n"
         "Runs(pool).said('1')\nprint('ready', flush=True)\ntime.sleep(99)"
     )

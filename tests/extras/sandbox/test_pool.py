@@ -8,10 +8,10 @@ from support.sandboxed import SMALL, Runs, pool_of
 from support.tables import each_case
 
 from virc.core.errors import ConfigError
-from virc.sandbox import pool as pools
-from virc.sandbox.calls import Request
-from virc.sandbox.child import Child
-from virc.sandbox.pool import Limits, Machine, Past, Pool, Problem
+from virc_extras.sandbox import pool as pools
+from virc_extras.sandbox.calls import Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.pool import Limits, Machine, Past, Pool, Problem
 
 BARE = Machine(512, 4, ())
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}

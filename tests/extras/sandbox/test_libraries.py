@@ -7,8 +7,8 @@ from pathlib import Path
 
 from support.tables import each_case
 
-from virc.sandbox import libraries
-from virc.sandbox.isolator import Machine, command
+from virc_extras.sandbox import libraries
+from virc_extras.sandbox.isolator import Machine, command
 
 PROGRAM = Path(sys.executable).resolve()
 

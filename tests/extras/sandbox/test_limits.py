@@ -8,8 +8,8 @@ import pytest
 from support.called import virc
 
 from virc.core.errors import SetupError
-from virc.sandbox import isolator, seccomp, watch
-from virc.sandbox.limits import limits
+from virc_extras.sandbox import isolator, seccomp, watch
+from virc_extras.sandbox.limits import limits
 
 NAMES = (
     "network", "files of this machine", "devices", "programs", "environment", "memory", "disk", "threads",
@@ -32,7 +32,7 @@ def test_every_limit_holds_here_and_says_how() -> None:
 
 @pytest.mark.integration
 def test_what_was_not_tried_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.sandbox.limits._said", lambda *_: "Error: the interpreter ended.")
+    monkeypatch.setattr("virc_extras.sandbox.limits._said", lambda *_: "Error: the interpreter ended.")
     assert broken() >= set(NAMES[:7])
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import SetupError
-from virc.sandbox import libraries, seccomp
+from virc_extras.sandbox import libraries, seccomp
 
 UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that, set to 1, lets code of models run without a sandbox."""

@@ -10,9 +10,9 @@ from PIL import Image
 from support.sandboxed import SMALL, pool_of
 from support.tables import each_case
 
-from virc.sandbox.calls import Answer, Around, Asked
-from virc.sandbox.calls import Image as Named
-from virc.sandbox.pool import DiedError, Given, Limits, Past, Pool, Problem
+from virc_extras.sandbox.calls import Answer, Around, Asked
+from virc_extras.sandbox.calls import Image as Named
+from virc_extras.sandbox.pool import DiedError, Given, Limits, Past, Pool, Problem
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from support.tables import each_case
 
-from virc.sandbox.calls import Asked, Reply, Request
-from virc.sandbox.child import Child
-from virc.sandbox.runner import Channel, Runner
-from virc.sandbox.watch import DiedError
+from virc_extras.sandbox.calls import Asked, Reply, Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.runner import Channel, Runner
+from virc_extras.sandbox.watch import DiedError
 
 Run = Callable[..., tuple[dict[str, Any], list[bytes]]]
 

@@ -14,10 +14,9 @@ from virc.reasoning.calls import ToolError, View
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import CodeSettings, Protocol, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
-from virc.sandbox import pool
-from virc.sandbox.calls import Reply as Reply_
-from virc.tools import python
 from virc.tools.registry import check_ready, known, schemas
+from virc_extras.sandbox import pool, python
+from virc_extras.sandbox.calls import Reply as Reply_
 
 VIEW = View([(280, 196)])
 

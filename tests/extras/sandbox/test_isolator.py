@@ -8,9 +8,9 @@ import pytest
 from support.tables import each_case
 
 from virc.core.errors import SetupError
-from virc.sandbox import isolator, libraries, seccomp
-from virc.sandbox.child import Child
-from virc.sandbox.isolator import Machine, check, command
+from virc_extras.sandbox import isolator, libraries, seccomp
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.isolator import Machine, check, command
 
 
 def hint_of(error: pytest.ExceptionInfo[SetupError]) -> str:

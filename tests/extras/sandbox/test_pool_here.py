@@ -14,12 +14,12 @@ import pytest
 from support.tables import each_case
 
 from virc.core.errors import SetupError
-from virc.sandbox import child as children
-from virc.sandbox import isolator
-from virc.sandbox import pool as pools
-from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
-from virc.sandbox.child import Child
-from virc.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem
+from virc_extras.sandbox import child as children
+from virc_extras.sandbox import isolator
+from virc_extras.sandbox import pool as pools
+from virc_extras.sandbox.calls import Answer, Around, Asked, Reply, Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem
 
 MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 3, 200, 100)
 Calls = Sequence[tuple[str, dict[str, Any], bytes]]

@@ -12,8 +12,8 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer, call
 
-from virc.stepped import marks
 from virc.tools import registry
+from virc_extras.stepped import marks
 
 pytestmark = pytest.mark.integration
 

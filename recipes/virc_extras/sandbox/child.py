@@ -19,10 +19,10 @@ import msgspec
 
 from virc.core.errors import SetupError
 from virc.core.text import clause
-from virc.sandbox import isolator, seccomp
-from virc.sandbox.calls import Answer, Answering, Asked, Reply, Request
-from virc.sandbox.isolator import Machine
-from virc.sandbox.watch import LOOK, DiedError, Watch
+from virc_extras.sandbox import isolator, seccomp
+from virc_extras.sandbox.calls import Answer, Answering, Asked, Reply, Request
+from virc_extras.sandbox.isolator import Machine
+from virc_extras.sandbox.watch import LOOK, DiedError, Watch
 
 _START = 60.0  # seconds until it is ready, on a machine that is busy
 _MAX_JSON = 2**22  # bytes of the first frame of a reply

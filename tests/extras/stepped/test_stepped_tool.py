@@ -13,13 +13,13 @@ from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, View
 from virc.reasoning.protocol import own_protocol
-from virc.stepped import marks
 from virc.tools import registry
+from virc_extras.stepped import marks
 
 gymnasium = pytest.importorskip("gymnasium")
 
-from virc.stepped import seen, spaces  # noqa: E402
-from virc.stepped.tool import Episode, Live, Stepped  # noqa: E402
+from virc_extras.stepped import seen, spaces  # noqa: E402
+from virc_extras.stepped.tool import Episode, Live, Stepped  # noqa: E402
 
 PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
 

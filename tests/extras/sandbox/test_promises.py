@@ -10,13 +10,13 @@ import pytest
 from support.sandboxed import Runs, pool_of
 from support.tables import each_case
 
-from virc.sandbox import cgroup
-from virc.sandbox import pool as pools
-from virc.sandbox.calls import Answer, Asked, Request
-from virc.sandbox.child import Child
-from virc.sandbox.isolator import Machine
-from virc.sandbox.pool import Pool
-from virc.sandbox.watch import Watch
+from virc_extras.sandbox import cgroup
+from virc_extras.sandbox import pool as pools
+from virc_extras.sandbox.calls import Answer, Asked, Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.isolator import Machine
+from virc_extras.sandbox.pool import Pool
+from virc_extras.sandbox.watch import Watch
 
 BARE = Machine(512, 4, ())
 SECRET = "the-secret-of-the-promises"

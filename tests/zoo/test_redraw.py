@@ -1,4 +1,4 @@
-"""The files of docs/sandbox.md that redraw a picture: a teacher compares it, and a judge says how alike both are."""
+"""The files of docs/extras/sandbox.md that redraw a picture: a teacher compares, a judge says how alike both are."""
 
 import asyncio
 import json
@@ -18,10 +18,10 @@ from virc.reasoning.images import open_image
 from virc.rewards import registry as rewards
 from virc.rewards.sample import sample
 from virc.rewards.scripted import judged
-from virc.sandbox import pool
 from virc.systems.registry import Reward
+from virc_extras.sandbox import pool
 
-PAGE = Path(__file__).parents[2] / "docs/sandbox.md"
+PAGE = Path(__file__).parents[2] / "docs/extras/sandbox.md"
 DRAW = "from PIL import Image\nImage.new('RGB', (168, 112), 'red').show()"
 TOLD = "The second is red, the first is blue."
 

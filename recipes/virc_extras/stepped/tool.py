@@ -26,7 +26,7 @@ from virc.core.errors import ConfigError
 from virc.core.text import clause
 from virc.core.timeouts import LateError
 from virc.reasoning.calls import Call, Checked, Conversation, Result, ToolError, View, require_keys
-from virc.stepped import marks
+from virc_extras.stepped import marks
 
 _Made = TypeVar("_Made")
 _Jobs = queue.SimpleQueue[tuple[Callable[[Any], Any], queue.SimpleQueue[tuple[Any, BaseException | None]]] | None]
@@ -166,7 +166,7 @@ class Stepped:
         seconds: float = 10.0,
     ) -> None:
         extras.require("gymnasium", f"the tool {name}", "gym")
-        from virc.stepped import spaces
+        from virc_extras.stepped import spaces
 
         self.name, self.seconds, self._names = name, seconds, tuple(actions)
         self._environment, self._arguments = environment, {**(arguments or {})}
@@ -193,7 +193,7 @@ class Stepped:
 
     def check(self, arguments: Mapping[str, object], view: View) -> Checked:
         """Read a call. Raises ToolError: it is not an action of the environment."""
-        from virc.stepped import spaces
+        from virc_extras.stepped import spaces
 
         require_keys(arguments, "action")
         spaces.action(self._space, arguments["action"], self._names)
@@ -223,7 +223,7 @@ class Stepped:
 
     def first(self, number: int) -> Image.Image:
         """The image of the start of an episode, for a row: it carries the episode's number, the seed of `reset`."""
-        from virc.stepped.seen import as_image, seen
+        from virc_extras.stepped.seen import as_image, seen
 
         if not 0 <= number <= marks.MOST:
             raise ConfigError(f"the number of an episode is 0 to {marks.MOST}, not {number}")
@@ -267,7 +267,7 @@ class Stepped:
 
     def _next(self, past: _Past, value: Any) -> tuple[_Past, Step | None]:
         """The episode after an action; no step where the environment fails."""
-        from virc.stepped import spaces
+        from virc_extras.stepped import spaces
 
         try:
             action = spaces.action(self._space, value, self._names)
@@ -286,7 +286,7 @@ class Stepped:
 
 
 def _step(environment: Any, action: Any) -> Step:
-    from virc.stepped.seen import seen
+    from virc_extras.stepped.seen import seen
 
     observation, reward, terminated, truncated, _ = environment.step(action)
     return Step(seen(environment, observation), float(reward), bool(terminated), bool(truncated))

@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
-from virc.tools import search
+from virc_extras.search import tool as search
 
 PAGES = {
     "p1": "Revenue of 2019: 12 million",

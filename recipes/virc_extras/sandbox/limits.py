@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import msgspec
 
 from virc.core.errors import SetupError
-from virc.sandbox import isolator
-from virc.sandbox.calls import Request
-from virc.sandbox.child import Child
-from virc.sandbox.isolator import MAX_THREADS, Machine
-from virc.sandbox.watch import MAX_FILES, DiedError
+from virc_extras.sandbox import isolator
+from virc_extras.sandbox.calls import Request
+from virc_extras.sandbox.child import Child
+from virc_extras.sandbox.isolator import MAX_THREADS, Machine
+from virc_extras.sandbox.watch import MAX_FILES, DiedError
 
 _MACHINE = Machine(512, 4, ())
 _SECONDS, _SHORT, _STOPS = 10.0, 0.2, 1.0

@@ -1,0 +1,1 @@
+"""The tool `search`: passages of a folder of pages."""
