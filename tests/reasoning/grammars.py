@@ -56,25 +56,6 @@ CASES = {
         "<think>red</think><answer>red</answer>",
         Turn("red", answer="red"),
     ),
-    "Pixel-Reasoner": Case(  # what is no call is the answer
-        grammar(
-            think=None,
-            answer=None,
-            calls=[
-                {
-                    "open": "<tool_call>",
-                    "close": "</tool_call>",
-                    "names": {"crop_image_normalized": "crop_image"},
-                    "keys": {"target_image": "image_index"},
-                }
-            ],
-        ),
-        'I look closer.\n<tool_call>{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.5, 0.9], '
-        '"target_image": 1}}</tool_call>',
-        call("I look closer.", "crop_image", bbox_2d=[0.1, 0.2, 0.5, 0.9], image_index=1),
-        "It is blue: \\boxed{B}",
-        Turn("", answer="It is blue: \\boxed{B}"),
-    ),
     "VLM-R3": Case(
         grammar(
             think=None,
@@ -112,31 +93,6 @@ CASES = {
         call("a table", "crop_image", bbox_2d=[12, 30, 400, 310], image_index="last"),
         "<think>a table</think><answer>4.2</answer>",
         Turn("a table", answer="4.2"),
-    ),
-    "FrameThinker": Case(  # a sentence for each action, all in one tag
-        grammar(
-            calls=[
-                {
-                    "open": "<action> choose frames between",
-                    "close": "</action>",
-                    "body": "text",
-                    "tool": "choose_frames",
-                    "unnamed": ["span"],
-                },
-                {
-                    "open": "<action> get frame number at time",
-                    "close": "</action>",
-                    "body": "text",
-                    "tool": "frame_at",
-                    "unnamed": ["time"],
-                },
-            ],
-            answer=["<action> output answer:", "</action>"],
-        ),
-        "<think>the middle</think>\n<action>choose frames between 120 and 240</action>",
-        call("the middle", "choose_frames", span="120 and 240"),
-        "<think>sure</think><action>output answer: B</action>",
-        Turn("sure", answer="B"),
     ),
     "ViLaSR": Case(
         grammar(
@@ -183,29 +139,6 @@ CASES = {
         call("where is it", "point_at", image="img_1", param="the x"),
         '{"thought": "read off", "actions": [{"name": "Terminate", "arguments": {"ans": "1985"}}]}',
         Turn("read off", answer="1985"),
-    ),
-    "VTS-V": Case(  # one action a reply, which its tools read further: boxes are objects
-        grammar(
-            think=None,
-            answer=None,
-            calls=[
-                {
-                    "body": "step",
-                    "names": {"terminate_action": "Terminate"},
-                    "keys": {"bounding_box": "bbox_2d", "padding": None, "final_response": "ans"},
-                }
-            ],
-        ),
-        """{
-        "thought": "where is it",
-        "action_name": "zoomin_action",
-        "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0}
-    }""",
-        call(
-            "where is it", "zoomin_action", image_index=1, bbox_2d={"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}
-        ),
-        '{"thought": "read off", "action_name": "terminate_action", "action": {"final_response": "a \\"b\\""}}',
-        Turn("read off", answer='a "b"'),
     ),
     "plain": Case(  # no tools: Visual-RFT and others of its kind
         grammar(calls=[]),

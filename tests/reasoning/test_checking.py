@@ -3,10 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from support.tables import each_case
 
-from virc.reasoning.calls import Call, Checked, ToolError, View
+from virc.reasoning.calls import Call, Checked, View
 from virc.reasoning.checking import by_schema
 
 NUMBERS = {"type": "array"}
@@ -56,20 +55,3 @@ def test_images_boxes_and_points_are_resolved(
     properties: Any, arguments: dict[str, Any], found: Call, deviations: tuple[str, ...]
 ) -> None:
     assert by_schema(tool(properties=properties), arguments, VIEW) == Checked(found, deviations)
-
-
-@each_case(
-    ("properties", "arguments", "kind"),
-    [
-        (PLACES, {"other": 1}, "arguments"), (PLACES, {"text": 3}, "arguments"), ({}, {"image_index": 0}, "arguments"),
-        ({"points": {**NUMBERS, "maxItems": 1}}, {"points": [[1, 2], [3, 4]]}, "arguments"),
-        ({"points": {}}, {"points": 3}, "numbers"), ({"point_2d": NUMBERS}, {"point_2d": [1]}, "numbers"),
-        ({"point_2d": NUMBERS}, {"point_2d": [41, 0]}, None),
-    ],
-)  # fmt: skip
-def test_what_a_schema_does_not_allow_is_an_error_of_the_call(
-    properties: Any, arguments: dict[str, Any], kind: str | None
-) -> None:
-    with pytest.raises(ToolError) as raised:
-        by_schema(tool(properties=properties), arguments, VIEW)
-    assert raised.value.kind == kind

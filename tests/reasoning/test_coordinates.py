@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.tables import each_case
 
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.coordinates import UnitError, resolve_box, resolve_index, settled_box
+from virc.reasoning.coordinates import UnitError, resolve_box, settled_box
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.reasoning.resize import too_long
 
@@ -34,27 +34,6 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
 )
 def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tuple[int, int, int, int]) -> None:
     assert resolve_box(written, seen, 0) == (pixels, ())
-
-
-@each_case(
-    ("written", "pixels"),
-    [
-        ([999, 0, 1000, 750], (9, 0, 10, 10)),  # the last pixel as shown, which stays inside
-        ([0, 749, 1000, 750], (0, 9, 10, 10)), ([0, 0, 20, 15], (0, 0, 1, 1)), ([510, 380, 520, 390], (5, 5, 6, 6)),
-        ([100, 75, 200, 150], (1, 1, 2, 2)),
-        ([500, 375, 500, 750], None),  # nothing is between them
-        ([1000, 0, 1000, 750], None), ([0, 375, 1000, 375], None),
-    ],
-)  # fmt: skip
-def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
-    written: list[float], pixels: tuple[int, int, int, int] | None
-) -> None:
-    small = View([(10, 10)], "original", "corners", [(1000, 750)], crops="file")
-    if pixels:
-        assert resolve_box(written, small, 0) == (pixels, ())
-        return
-    with pytest.raises(ToolError, match="holds no pixel"):
-        resolve_box(written, small, 0)
 
 
 @each_case(
@@ -129,20 +108,3 @@ def test_pixels_written_in_any_count_come_back_exactly(
     written = exact if coordinates == "unit" else [round(each) for each in exact]
     seen = View([size], coordinates, originals=[(1000, 900)])
     assert resolve_box(written, seen, 0) == (box, ())
-
-
-@each_case(
-    ("value", "index", "says"),
-    [
-        (0, 0, ""), (2, 2, ""), (-1, 2, ""), (-3, 0, ""), (3, None, "is 3, but the images are 0 to 2"),
-        (-4, None, "is -4, but"), (True, None, "not a whole"), (1.0, None, "not a whole"), ("1", None, "not a whole"),
-    ],
-)  # fmt: skip
-def test_an_index_is_a_place_in_the_history(value: object, index: int | None, says: str) -> None:
-    seen = View([SIZE] * 3)
-    if index is None:
-        with pytest.raises(ToolError, match=says):
-            resolve_index(value, seen)
-    else:
-        assert isinstance(value, int)
-        assert resolve_index(value, seen) == (index, ("index_negative",) if value < 0 else ())

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from support.tables import each_case
 
 from virc.reasoning.encoded import without_metadata
-from virc.reasoning.images import open_file, show, show_square
+from virc.reasoning.images import open_file, show
 from virc.reasoning.resize import QWEN2
 
 SECRET = b"48.8584 N 2.2945 E"
@@ -152,14 +152,6 @@ def test_what_is_not_plain_is_encoded_anew(name: str) -> None:
         assert (decoded.format == "JPEG") == ("JPEG" in name)
 
 
-@each_case("size", [(1, 400), (2, 401), (403, 3), (5, 199), (91, 60)])
-def test_pixels_are_counted_as_they_are_compressed(size: tuple[int, int]) -> None:
-    image = IMAGE.resize((5, 5)).resize(size, Image.Resampling.NEAREST)  # so plain that its PNG is small
-    kinds = [image, image.convert("L"), image.quantize(2), image.quantize(4), image.quantize(16), image.quantize(256)]
-    for data in (*(file(each, "PNG") for each in kinds), interlaced(image)):
-        assert without_metadata(data, size)
-
-
 def test_data_of_more_than_the_pixels_is_not_inflated() -> None:
     image = IMAGE.resize((400, 400))
     bomb = repacked(image, lambda own: [zlib.compress(bytes(2**25), 9)])
@@ -169,16 +161,6 @@ def test_data_of_more_than_the_pixels_is_not_inflated() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
-
-
-@each_case("make", [show_square, lambda image: show(image, QWEN2)])
-def test_a_resized_jpeg_is_shown_as_the_jpeg_that_is_sent(make: Callable[[Any], Any]) -> None:
-    shown = make(open_file(file(IMAGE.resize((100, 100))), "it"))
-    with Image.open(io.BytesIO(shown.file.data)) as decoded:
-        assert decoded.format == "JPEG"
-        assert decoded.tobytes() == shown.pixels.tobytes()
-    assert Image.open(io.BytesIO(shown.png)).tobytes() == shown.pixels.tobytes()
-    assert shown.encodings == 1
 
 
 SEEDS = [KEPT["JPEG"], KEPT["a progressive JPEG"], KEPT["PNG"], KEPT["a PNG with a palette"]]

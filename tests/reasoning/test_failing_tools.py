@@ -5,11 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pytest
 from PIL import Image
 from support.tables import each_case
 
-from virc.core.errors import ConfigError
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.calls import ToolError
@@ -68,8 +66,3 @@ def test_a_call_that_the_tool_refuses_is_the_fault_of_the_model() -> None:
     assert not isinstance(unit, Rejected)
     assert [(each.error, each.failed) for each in unit.results] == [("there is nothing to see", False)]
     assert not told
-
-
-def test_a_session_that_nobody_follows_ends_with_the_error() -> None:
-    with pytest.raises(ConfigError, match="the camera is gone"):
-        session("show").feed(Reply(CALL))

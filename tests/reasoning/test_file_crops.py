@@ -1,24 +1,19 @@
 """Crops that are cut from the picture's file: the pixels of the file reach the model, through crops of crops too."""
 
-import weakref
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.solving import answer
 from support.solving import call as look
 from support.tables import each_case
 
 from virc.reasoning.calls import Call, Size
-from virc.reasoning.history import History, boxed, show_input
-from virc.reasoning.images import open_file
+from virc.reasoning.history import History, boxed
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, smart_resize
-from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
+from virc.reasoning.session import Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, schemas
 
 PAGE = (4000, 3000)
@@ -104,37 +99,6 @@ def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_show
     assert again.tobytes() == page.crop((0, 0, 84, 56)).tobytes()
 
 
-def test_what_a_refused_turn_had_cut_out_is_forgotten() -> None:
-    page = numbered(PAGE)
-    protocol = msgspec.structs.replace(FILE, grammar=msgspec.structs.replace(FILE.grammar, most_calls=2))
-    refused, fresh = session(page, protocol), session(page, protocol)
-    good, bad = (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=index) for index in (0, 7))
-    assert isinstance(refused.feed(Reply(good + bad.partition("</think>")[2])), Rejected)
-    for talk in (refused, fresh):
-        crop(talk, [500, 400, 700, 500])
-        crop(talk, [28, 28, 84, 84], index=1)
-    assert [image.pixels.tobytes() for image in refused.images] == [image.pixels.tobytes() for image in fresh.images]
-    assert refused.trace().images == fresh.trace().images
-
-
-def test_of_a_file_the_bytes_are_held_until_a_crop_is_cut(tmp_path: Path) -> None:
-    page = numbered((2000, 1500))
-    page.save(tmp_path / "page.png")
-    opened = open_file(tmp_path / "page.png", "the page")
-    pixels = weakref.ref(opened.pixels)
-    shown = show_input(opened, FILE)
-    del opened
-    assert pixels() is None
-    assert shown.full_size == (2000, 1500)
-    talk = Session(FILE, "?", [shown], tools=known())
-    assert crop(talk, [0, 0, shown.width, shown.height // 2]).width > shown.width * 0.9
-    cut = crop(talk, [0, 0, 28, 28])
-    region = talk.history.region(2)
-    assert region is not None
-    size = talk.images[2].size
-    assert cut.tobytes() == page.crop(region).resize(size, Image.Resampling.LANCZOS).tobytes()
-
-
 def test_a_scaled_image_is_cut_from_the_file_too() -> None:
     page = numbered((840, 840))
     talk = session(page)
@@ -171,24 +135,3 @@ def test_boxes_are_made_as_long_as_the_system_says(
     parts = tuple(number / side for number, side in zip(box, size * 2, strict=True))
     call = Call("crop_image", 0, tuple(map(round, box)), region=parts)  # type: ignore[arg-type]
     assert boxed(call, size, size, msgspec.structs.replace(FILE, **settings_of)) == expected  # type: ignore[arg-type]
-
-
-def test_a_margin_is_cut_out_around_the_box() -> None:
-    call = Call("crop_image", 0, (100, 200, 300, 300), region=(0.1, 0.25, 0.3, 0.375), margin=0.25)
-    assert boxed(call, (1000, 800), (1000, 800), FILE) == (50, 175, 350, 325)
-    corner = Call("crop_image", 0, (0, 700, 300, 800), region=(0, 0.875, 0.3, 1), margin=0.25)
-    assert boxed(corner, (1000, 800), (1000, 800), FILE) == (0, 675, 375, 800)
-    flat = Call("crop_image", 0, (0, 300, 200, 315), region=(0, 0.375, 0.2, 0.39375), margin=0.25)
-    grown = msgspec.structs.replace(FILE, least_side=32)  # of 250 x 22.5 px, all of it within the picture
-    assert boxed(flat, (1000, 800), (1000, 800), grown) == (0, 291, 303, 324)
-
-
-def test_the_trace_says_where_in_the_file_an_image_lies() -> None:
-    talk = session(numbered(PAGE))
-    crop(talk, [100, 100, 156, 156])
-    talk.feed(Reply(answer("3")))
-    first, second = talk.trace().images
-    assert first.region is None
-    assert second.region is not None
-    assert (second.region[2] - second.region[0]) > 150
-    assert not isinstance(talk.next(), Ask)

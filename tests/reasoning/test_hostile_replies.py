@@ -63,15 +63,6 @@ def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: st
     assert msgspec.json.decode(msgspec.json.encode(finished(session)), type=Trace) == finished(session)
 
 
-def test_the_reason_for_a_cut_reply_is_the_token_limit_only_where_it_is(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], tools=known())
-    cut = session.feed(Reply("<think>so I", finish="length"))
-    assert isinstance(cut, Rejected)
-    assert "token limit" in cut.reason
-    whole = session.feed(answer("97", finish="length"))
-    assert isinstance(whole, Unit)
-
-
 def test_endless_tool_calls_end_without_an_answer(own: Protocol) -> None:
     session = Session(own, "?", [picture()], tools=known())
     for turn in range(16):

@@ -13,20 +13,12 @@ from support.tables import each_case
 
 from virc.reasoning.bodies import Called, FormatError, ToolText
 from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.lenient import Sent, canonical, read
-from virc.reasoning.messages import Turn, parse
+from virc.reasoning.lenient import Sent, read
+from virc.reasoning.messages import Turn
 from virc.tools.registry import offered
 
 NAMES = offered(("crop_image", "scale_image", "display_image"))
-ZOOM = CallForm(
-    "<tool_call>",
-    "</tool_call>",
-    names={"image_zoom_in_tool": "crop_image"},
-    keys={"img_idx": "image_index", "label": None},
-    default={"image_index": 0},
-)
 STOCK = Grammar(think=None, calls=(CallForm("<tool_call>", "</tool_call>"),))
-QWEN = Grammar(think=None, calls=(ZOOM,))
 CROP = ToolText("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0})
 BODY = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}'
 
@@ -134,18 +126,6 @@ def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called
     assert said.sent == Sent(f"{text}\n{again}".strip(), text, (Called(call.name, CROP.arguments),))
 
 
-@each_case(
-    ("written", "code"),
-    [("    x = 1\n    print(x)", "x = 1\nprint(x)"), ("\n  if x:\n\n    y = 1\n  z()  ", "if x:\n\n  y = 1\nz()")],
-)
-def test_code_between_tags_is_indented_as_it_was_meant(written: str, code: str) -> None:
-    for text in (
-        f"<function=python>\n  <parameter=code>\n{written}\n  </parameter>\n</function>",
-        f"<tool_call>python\n<arg_key>code</arg_key>\n<arg_value>\n{written}\n</arg_value>\n</tool_call>",
-    ):
-        assert read(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": code})
-
-
 CODE = "if a < 3:\n    print(\"a {b}\", 'c')  # d, e\n"
 _LINES = json.dumps(CODE).replace("\\n", "\n")
 
@@ -186,13 +166,6 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
     assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
     assert said.sent
     assert len(said.sent.called) == len(boxes)
-
-
-def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
-    for index in ({}, {"img_idx": 0}, {"img_idx": 0.0}, {"img_idx": "0"}):
-        arguments = {"bbox_2d": [1, 2, 30, 40], "label": "corner", **index}
-        text = f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {json.dumps(arguments)}}}</tool_call>'
-        assert read(text, QWEN, NAMES).turn.tool == CROP
 
 
 @each_case(
@@ -254,19 +227,6 @@ def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
     assert read(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
 
 
-@each_case("text", [GIVEN, f"```json\n{GIVEN}\n```", GIVEN.replace("image_index", "img_idx")])
-@each_case("question", ["Answer in JSON with bbox_2d and image_index.", "{bbox_2d, img_idx}?", "bbox_2d?", ""])
-def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, question: str) -> None:
-    index, grammar = ("img_idx", QWEN) if "img_idx" in text else ("image_index", STOCK)
-    if index in question:
-        assert read(text, grammar, NAMES, question=question).turn.answer == text
-        assert read(f"<tool_call>{BODY}</tool_call>", grammar, NAMES, question=question).turn.tool == CROP
-        assert read(BODY, grammar, NAMES, question=question).turn.tool == CROP
-    else:
-        with pytest.raises(FormatError, match="arguments of a call"):
-            read(text, grammar, NAMES, question=question)
-
-
 @each_case(
     "text",
     [
@@ -321,36 +281,6 @@ def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | No
         assert len(turn.think) < len(thought)
         with pytest.raises(FormatError, match="token limit"):
             read("", STOCK, NAMES, thought=thought, cut=True)
-
-
-@each_case(
-    "text",
-    [
-        "It is", "<answer>9", "<answer>9</answer> No: <answer>1", "<think>It",
-        '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', "",
-    ],
-)  # fmt: skip
-def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
-    with pytest.raises(FormatError) as refused:
-        read(text, STOCK, NAMES, cut=True)
-    assert refused.value.kind == "length"
-
-
-def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
-    said = read(f"See <answer>. <tool_call>{BODY}</tool_call>", STOCK, NAMES)
-    text = canonical(said.turn, STOCK)
-    assert parse(text, STOCK).tool == CROP
-    assert "image_zoom_in_tool" in canonical(Turn("", (CROP,)), QWEN)
-    assert parse(canonical(Turn("<tool_call>", answer="a </answer> b"), STOCK), STOCK) == Turn("", answer="a  b")
-    within = canonical(Turn("a <tool_<answer>call> b", answer="4"), Grammar())
-    assert parse(within) == Turn("a  b", answer="4")
-
-
-def test_arguments_that_lack_a_brace_are_read_unless_the_reply_was_cut() -> None:
-    half = (Called("crop_image", GIVEN[:-1]),)
-    assert read("", STOCK, NAMES, calls=half).turn.calls == (CROP,)
-    with pytest.raises(FormatError, match="within its tool call"):
-        read("", STOCK, NAMES, calls=half, cut=True)
 
 
 MARKS = [

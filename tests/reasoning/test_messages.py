@@ -1,13 +1,11 @@
 """The three-tag format, read strictly."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import each_case
 
-from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
 
@@ -21,13 +19,6 @@ def test_a_call_and_an_answer_are_read() -> None:
         "look", (ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 0}),)
     )
     assert parse("<think>a < b</think> <answer>\n 9\n7 </answer>") == Turn("a < b", answer="9\n7")
-
-
-def test_backslashes_stay() -> None:
-    name = r"\\frac \" \u0041"
-    turn = parse(rf'<think>\(x\)</think><tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>')
-    assert (turn.think, turn.tool) == (r"\(x\)", ToolText('\\frac " A', {}))
-    assert parse(r"<think></think><answer>\frac{1}{2}\\</answer>").answer == "\\frac{1}{2}\\\\"
 
 
 @each_case(
@@ -72,17 +63,6 @@ def test_other_json_is_refused_with_its_reason(text: str, says: str) -> None:
     assert len(str(caught.value)) < 120
 
 
-plain = st.text().filter(lambda text: "<" not in text)
-
-
-@given(plain, plain, plain)
-def test_what_is_written_in_the_format_is_read_back(think: str, name: str, key: str) -> None:
-    arguments = {key: [1, -2.5, None, True, {"x": "y"}]}
-    written = json.dumps({"name": name, "arguments": arguments})
-    turn = parse(f"<think>{think}</think><tool_call>{written}</tool_call>")
-    assert turn == Turn(think.strip(), (ToolText(name, arguments),))
-
-
 pieces = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", CALL, "a"])
 
 
@@ -93,10 +73,3 @@ def test_any_text_is_a_turn_or_a_format_error(parts: list[str]) -> None:
     except FormatError:
         return
     assert (turn.tool is None) != (turn.answer is None)
-
-
-@given(st.text(st.characters(codec=None), max_size=20))
-def test_printable_text_can_be_written(text: str) -> None:
-    written = printable(text).encode("utf-8").decode("utf-8")
-    assert len(written) == len(text)
-    assert all(one == two or "\ud800" <= two <= "\udfff" for one, two in zip(written, text, strict=True))

@@ -3,7 +3,6 @@
 import msgspec
 from support.tables import each_case
 
-from virc.data.rows.record import Message, content_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.turns import opening
@@ -13,16 +12,10 @@ OWN = msgspec.structs.replace(
     own_protocol(tools.schemas(tools.DEFAULT)), first="{images}\nQuestion: {question}\nReason."
 )
 SILENT = msgspec.structs.replace(OWN, image_line="", first="{question}")
-IN_LINES = msgspec.structs.replace(OWN, image_line="{image}", first="{images}{question} Think.")
 BEHIND = msgspec.structs.replace(OWN, image_line="{image}", first="{question}\n{images}")
 NUMBERED = msgspec.structs.replace(OWN, image_line="<{number}>{image}</{number}>", first="{images}{question}")
 SIZES: list[Size] = [(300, 200), (280, 140)]
 DOGS = "my dog: <image> neighbour's dog: <image> Which barks?"
-
-
-@each_case("text", [DOGS, "<image><image>Which?", "Which? <image> <image>"])
-def test_a_message_of_a_row_keeps_where_its_images_stand(text: str) -> None:
-    assert content_of(message_of(Message("user", text), (0, 1))) == text
 
 
 @each_case(

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 
-import msgspec
 import pytest
 from support.plain_answers import drawn
 from support.replies import picture
 from support.tables import each_case
 
 from virc.families import registry as families
-from virc.reasoning.protocol import Protocol, with_tools
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Unit
-from virc.tools.registry import known, schemas
+from virc.tools.registry import known
 
 ANSWERS = drawn(2)
 STOCK = {name: families.protocol(families.get(name)) for name in families.discover()} | {
@@ -39,15 +37,6 @@ def test_no_plain_answer_is_a_call(family: str) -> None:
     assert len(ANSWERS) >= 60
     for text, answer in ANSWERS:
         assert_answered(STOCK[family], text, answer)
-
-
-@each_case("said", [" would help, but \\boxed{3}", "\n\\boxed{3}", "\nThe answer is 3.", "\n<answer>3</answer>"])
-@each_case("family", STOCK)
-def test_an_answer_that_is_said_wins_over_a_call_without_marks(family: str, said: str) -> None:
-    call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
-    unit = taken(STOCK[family], call + said)
-    assert isinstance(unit, Unit), unit
-    assert (unit.results, (unit.answer or "").count("3") > 0) == ((), True)
 
 
 CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
@@ -83,20 +72,6 @@ def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> No
 @each_case("family", STOCK)
 def test_a_box_with_a_label_is_an_answer(family: str, text: str) -> None:
     assert_answered(STOCK[family], text)
-
-
-def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
-    protocol = with_tools(STOCK["qwen3-vl"], schemas(("search", "python", "measure", "mark_boxes")))
-    for text in (
-        '[{"bbox_2d": [1, 2, 30, 40], "label": "search"}, {"bbox_2d": [5, 2, 30, 40], "label": "python"}]',
-        '[\n{"name": "search", "bbox_2d": [1, 2, 30, 40]},\n{"name": "measure", "bbox_2d": [1, 2, 30, 40]}\n]',
-        '{"search": 3, "arguments": "python"}',
-        'It is python ("3.11")',
-        "search(x) = measure(2) (python)",
-        '{"name": "python", "version": [3, 11]}',
-        '```python\nprint("hello")\n```',
-    ):
-        assert_answered(protocol, text)
 
 
 def python(name: str, arguments: dict[str, object]) -> str:
@@ -165,26 +140,3 @@ def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:
 @each_case("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
 def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family: str, text: str) -> None:
     assert isinstance(taken(STOCK[family], text), Rejected)
-
-
-@each_case(
-    ("schema", "taken_for"),
-    [
-        ({"type": "string"}, "2024"), ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "2024"),
-        ({"enum": ["2023", "2024"]}, "2024"), ({"type": ["integer", "null"]}, 2024), ({"enum": [2023, 2024]}, 2024),
-        (True, 2024),
-    ],
-)  # fmt: skip
-def test_a_text_stays_the_text_that_a_tool_takes(schema: object, taken_for: object) -> None:
-    protocol = families.protocol(families.get("internvl3"))
-    spoken = msgspec.structs.replace(protocol, tools=("read_it",))
-    function = {"name": "read_it", "parameters": {"properties": {"text": schema}, "required": ["text"]}}
-    tool = SimpleNamespace(
-        NAME="read_it", TEMPLATE="after_image", SCHEMA={"function": function}, apply_to_all=lambda call, _: str(call)
-    )
-    for text in ('{"name": "read_it", "arguments": {"text": "2024"}}', 'read_it(text="2024")'):
-        session = Session(spoken, "?", [picture()], tools={**known(), "read_it": tool})  # type: ignore[dict-item]
-        unit = session.feed(Reply(text))
-        assert isinstance(unit, Unit), unit
-        assert unit.results[0].call
-        assert unit.results[0].call.arguments == {"text": taken_for}

@@ -2,10 +2,8 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image, ImageChops, ImageStat
 from support.tables import each_case
 
@@ -50,23 +48,3 @@ def test_a_picture_that_is_shown_smaller_is_resampled_by_lanczos() -> None:
     shown = show(page, Grid(max_pixels=336 * 224))
     assert shown.size == (336, 224)
     assert shown.pixels.tobytes() == page.resize((336, 224), Image.Resampling.LANCZOS).tobytes()
-
-
-@each_case(("size", "factor"), [((16212, 784), 4.0), ((50000, 256), 0.25)])
-def test_no_image_much_larger_than_the_two_is_made(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], factor: float
-) -> None:
-    """Not the size that a tool wants, nor all samples of an average; Pillow makes each image by this function."""
-    made: list[int] = []
-    new = Image.Image._new
-
-    def counted(self: Image.Image, core: Any) -> Image.Image:
-        made.append(core.size[0] * core.size[1])
-        return new(self, core)
-
-    grid = Grid(max_pixels=2**21)
-    image = Image.new("RGB", size)
-    monkeypatch.setattr(Image.Image, "_new", counted)
-    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), grid, 0)
-    assert len(made) > 0
-    assert max(made) <= max(size[0] * size[1], shown.width * shown.height)

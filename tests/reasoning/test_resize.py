@@ -96,16 +96,3 @@ def test_what_is_shown_lies_on_the_grid_within_the_limits_and_stays(width: int, 
     assert smart_resize(height, width, grid) == shown[::-1]
     if max(shown) <= 200 * min(shown):
         assert smart_resize(*shown, grid) == shown
-
-
-@each_case(
-    ("size", "shown"),
-    [
-        ((3000, 1500), (980, 504)),  # 1000 x 500, and 36 patches of 28 would be 1008
-        ((20_000, 120), (980, 28)),  # no side is under a patch
-        ((1000, 700), (980, 700)),  # as long as it may be, and is not rounded up to 1008
-        ((900, 700), (896, 700)),  # short enough
-    ],
-)
-def test_a_longest_side_holds_for_wide_and_tall_pictures(size: tuple[int, int], shown: tuple[int, int]) -> None:
-    assert smart_resize(*size, Grid(longest=1000)) == shown

@@ -1,17 +1,11 @@
 """The Session: chat protocol, images, tolerance, and how it ends."""
 
-import io
-from types import SimpleNamespace
-
 import msgspec
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
 from support.tables import each_case
 
-from virc.reasoning.calls import Call, Conversation
-from virc.reasoning.images import open_file
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
 from virc.reasoning.trace import Failure, ImageRecord, Rejected, Unit
 from virc.tools.registry import known, schemas
@@ -52,17 +46,6 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
     ]
 
 
-def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own: Protocol) -> None:
-    square = msgspec.structs.replace(own, images="square_1000", coordinates="permille")
-    session = Session(square, "?", [picture(400, 100)], tools=known())
-    assert asked(session).images[0].size == (1000, 1000)
-    unit = session.feed(call("crop_image", bbox_2d=[0, 0, 999, 500]))
-    assert isinstance(unit, Unit)
-    assert unit.call is not None
-    assert unit.call.box == (0, 0, 1000, 501)
-    assert asked(session).images[1].size == (1008, 504)
-
-
 def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None:
     clamped = call("crop_image", bbox_2d=[-9, 0, 400, 252])
     snapped = call("scale_image", scale_factor=1.9)
@@ -93,18 +76,6 @@ def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
     assert finished(session).replies.ended == "length"
 
 
-def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], tools=known())
-    before = asked(session)
-    tries = [session.feed(Reply("?")), session.feed(call("crop_image", bbox_2d=[1, 1, 1, 1]))]
-    assert (asked(session).messages, len(asked(session).images)) == (before.messages, 1)
-    first, second = session.feed(call()), session.feed(answer("97"))
-    assert isinstance(first, Unit)
-    assert isinstance(second, Unit)
-    assert [type(each) for each in tries] == [Rejected, Rejected]
-    assert (first.rejected, second.rejected) == (tuple(tries), ())
-
-
 @each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     session = Session(own, "?", [picture()], tools=known())
@@ -133,30 +104,6 @@ def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> No
     assert (finished(answered).answer, finished(answered).failure) == ("97", None)
 
 
-def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protocol) -> None:
-    session = Session(own, "?", [picture(6000, 30)], tools=known())
-    assert asked(session).images[0].size == (5992, 28)
-    for reply in (call(), call("scale_image", scale_factor=2), call("crop_image", bbox_2d=[0, 0, 5992, 28])):
-        rejected = session.feed(reply)
-        assert isinstance(rejected, Rejected)
-        assert rejected.kind == "tool"
-    assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 3000, 28])), Unit)
-
-
-@each_case("kind", ["PNG", "JPEG"])
-def test_scaling_to_the_same_size_sends_the_same_file(own: Protocol, kind: str) -> None:
-    file = io.BytesIO()
-    Image.effect_noise((140, 84), 90).convert("RGB").save(file, kind)
-    session = Session(own, "?", [open_file(file.getvalue(), "it")], Grid(max_pixels=140 * 84), tools=known())
-    for index in (0, 1, 0):
-        assert isinstance(session.feed(call("scale_image", scale_factor=2, image_index=index)), Unit)
-    assert len({shown.data_url for shown in session.images}) == 1
-    assert sum(shown.encodings for shown in session.images) == 0
-    assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
-    session.feed(call("scale_image", scale_factor=0.5, image_index=3))
-    assert session.images[4].file.media == kind.lower()
-
-
 def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -> None:
     session = Session(own, "?", [Image.new("RGB", (3560, 3560))], tools=known())  # 12.5 million pixels
     for _ in range(7):
@@ -174,14 +121,6 @@ def stock(own: Protocol, *names: str) -> Protocol:
     return msgspec.structs.replace(own, reading="lenient", schemas=listed, tools=names)
 
 
-def test_a_box_of_a_stock_model_is_settled_on_the_image_that_it_names(own: Protocol) -> None:
-    session = Session(stock(own, "crop_image"), "?", [picture(), picture(56, 84)], tools=known())
-    unit = session.feed(call("crop_image", bbox_2d=[10.6, 20.4, 50.7, 60.2], image_index=1))
-    assert isinstance(unit, Unit)
-    assert unit.call
-    assert (unit.call.index, unit.call.box) == (1, (11, 20, 51, 60))
-
-
 def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_thoughts(own: Protocol) -> None:
     session = Session(stock(own, "measure"), "?", [picture()], tools=known())
     before = len(asked(session).messages)
@@ -195,40 +134,3 @@ def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_though
     for at, distance in ((before, 50), (before + 2, 100)):
         assert ask.called[at].results[0].startswith(f"The distance is {distance}.0 pixels")
         assert ask.called[at].calls[0].name == "measure"
-
-
-def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) -> None:
-    def note(call: Call, conversation: Conversation) -> str:
-        conversation.kept["note"] = (*conversation.kept.get("note", ()), 1)
-        return "noted"
-
-    function = {"name": "note", "parameters": {"type": "object", "properties": {}}}
-    tool = SimpleNamespace(
-        NAME="note", TEMPLATE="after_image", SCHEMA={"function": function}, apply=None, apply_to_all=note
-    )
-    grammar = msgspec.structs.replace(own.grammar, most_calls=2)
-    spoken = msgspec.structs.replace(own, tools=("note", "crop_image"), grammar=grammar)
-    session = Session(spoken, "?", [picture()], tools={**known(), "note": tool})  # type: ignore[dict-item]
-    said = '<tool_call>{"name": "note", "arguments": {}}</tool_call>'
-    wrong = call("crop_image", bbox_2d=[1, 1, 1, 1]).text.partition("</think>")[2]
-    assert isinstance(session.feed(Reply(f"<think>so</think>{said}{wrong}")), Rejected)
-    assert session.history.kept == {}
-    assert isinstance(session.feed(Reply(f"<think>so</think>{said}")), Unit)
-    assert session.history.kept == {"note": (1,)}
-    assert isinstance(session.feed(Reply("<think>so</think><answer>7</answer>")), Unit)
-    assert session.history.kept == {}
-
-
-@each_case(
-    ("first", "complete_with", "question", "text"),
-    [
-        ("Q: {question}", None, "what is {question}, {images}?", "Q: what is {question}, {images}?"),
-        ("{question} in\n{images}", None, "what is {question}", "what is {question} in\nImage 0: 336 x 252."),
-        ("Q: {question}", "<think>", "Reason in <think> marks.", "Reason in <think> marks."),
-    ],
-)
-def test_a_question_stands_in_the_first_turn_as_it_is(
-    own: Protocol, first: str, complete_with: str | None, question: str, text: str
-) -> None:
-    spoken = msgspec.structs.replace(own, first=first, complete_with=complete_with)
-    assert asked(Session(spoken, question, [picture()], tools=known())).messages[1].text == text

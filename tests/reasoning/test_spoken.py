@@ -2,14 +2,12 @@
 
 import msgspec
 import pytest
-from grammars import CASES
 from PIL import Image
 from support.replies import asked, finished, picture
 from support.tables import each_case
 
 from virc.models import chat_protocol
 from virc.reasoning.calls import Box
-from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Reply, Session
@@ -74,25 +72,3 @@ def test_the_same_quarter_is_cut_whatever_it_is_counted_in(
     assert unit.call
     assert (unit.call.box, unit.deviations) == (box, ())
     assert session.images[1].pixels.getpixel((100, 60)) == (0, 0, 255)
-
-
-def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> None:
-    form = CallForm("<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"})
-    session = Session(
-        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))), "?", [picture(), picture(168, 168)], tools=known()
-    )
-    for place in (1, 2):
-        unit = taken(session, "<think></think><bbox>[0, 0, 84, 84]</bbox>")
-        assert unit.call
-        assert (unit.call.index, unit.deviations) == (place, ())
-
-
-@each_case("name", CASES)
-def test_a_trace_of_any_grammar_is_written_and_read(own: Protocol, name: str) -> None:
-    case = CASES[name]
-    session = Session(msgspec.structs.replace(own, grammar=case.grammar), "?", [picture()], tools=known())
-    assert session.feed(Reply(case.answer)).text
-    trace = finished(session)
-    assert trace.answer == case.answered.answer
-    read = msgspec.json.decode(msgspec.json.encode(trace.protocol), type=Protocol)
-    assert read == trace.protocol

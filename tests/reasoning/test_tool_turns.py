@@ -8,7 +8,6 @@ from support.solving import answer
 from support.solving import call as look
 from support.tables import each_case
 
-from virc.backends.openai.request import messages
 from virc.reasoning.calls import Call, Result, Tool
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
@@ -45,13 +44,6 @@ def test_several_calls_of_a_turn_are_carried_out_in_order() -> None:
     assert [line[:8] for line in message.text.splitlines()] == ["Image 1:", "Image 2:"]
 
 
-def test_where_one_of_two_calls_fails_nothing_of_the_turn_happened() -> None:
-    talk = session(grammar=with_calls(2))
-    bad = CROP.replace('"image_index": 0', '"image_index": 7') % 0
-    assert isinstance(talk.feed(Reply("<think>x</think>" + CROP % 0 + bad)), Rejected)
-    assert len(talk.images) == 1
-
-
 @each_case(
     ("reply", "part"),
     [
@@ -72,15 +64,6 @@ def test_errors_that_are_shown_are_the_next_turn_in_the_systems_words(reply: str
     assert message.text.endswith(". Again.")
     assert isinstance(talk.feed(Reply(answer("3"))), Unit)
     assert talk.trace().answer == "3"
-
-
-def test_errors_may_end_a_problem_or_be_drawn_again() -> None:
-    wrong = Reply(look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9))
-    ended = session(errors="end")
-    ended.feed(wrong)
-    assert not isinstance(ended.next(), Ask)
-    assert ended.trace().failure is not None
-    assert isinstance(session(errors="redraw").feed(wrong), Rejected)
 
 
 class Reader:
@@ -138,16 +121,6 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert list(last(talk).parts()) == ["two words, 1: ", 1, "\ntwo words, 2: ", 2]
 
 
-def test_images_stand_where_the_template_says() -> None:
-    talk = session(after_image="<tool_response>\n{image}\n</tool_response>")
-    talk.feed(Reply("<think>x</think>" + CROP % 0))
-    assert list(last(talk).parts()) == ["<tool_response>\n", 1, "\n</tool_response>"]
-    ask = talk.next()
-    assert isinstance(ask, Ask)
-    sent = list(messages(ask, lambda shown: {"type": "image_url", "size": shown.size}))
-    assert [part["type"] for part in sent[-1]["content"]] == ["text", "image_url", "text"]
-
-
 def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
     talk = session(results="inline", after_image="\n{image}\n")
     talk.feed(Reply("<think>x</think>" + CROP % 0))
@@ -198,15 +171,3 @@ def test_a_tool_that_draws_on_what_it_is_given_changes_its_result_alone(crops: s
     assert talk.images[2].pixels.getextrema() == ((255, 255),) * 3
     talk.feed(Reply(look("crop_image", bbox_2d=[0, 0, 56, 56], image_index=1)))
     assert talk.images[3].pixels.getpixel((9, 9)) == (255, 0, 0)
-
-
-def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
-    painter: Any = Painter()
-    protocol = msgspec.structs.replace(OWN, tools=("paint",))
-    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter})
-    long = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 420, 2])))
-    assert isinstance(long, Rejected)
-    assert "over 200 times" in long.reason
-    unit = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 84, 84])))
-    assert isinstance(unit, Unit)
-    assert unit.calls[0].box == (0, 0, 84, 84)

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from support.costly_pictures import COSTLY, encoded, held_now, jpeg_of_fill
 from support.tables import each_case
 
 from virc.core.errors import DataError
-from virc.core.limits.image_memory import IMAGE_MEMORY, OWN, SETTING, Terms, TooLargeError, of_client
+from virc.core.limits.image_memory import OWN, SETTING, Terms, TooLargeError, of_client
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning import images
@@ -93,19 +92,6 @@ def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) ->
             opening.shown(data, "it", OF_FILES, SMALL, of_client())
 
 
-def test_crops_of_files_are_counted_as_long_as_their_pixels_are_there() -> None:
-    before = IMAGE_MEMORY.held
-    one, other = (opening.shown(encoded("PNG", (600, side)), "it", OF_FILES, SMALL) for side in (400, 500))
-    assert IMAGE_MEMORY.held == before
-    pixels = one.full
-    assert IMAGE_MEMORY.held - before == 4 * 600 * 400
-    assert one.full is pixels
-    assert other.full.size == (600, 500)
-    assert IMAGE_MEMORY.held - before == 4 * 600 * 900
-    del pixels
-    assert IMAGE_MEMORY.held - before == 4 * 600 * 500
-
-
 @each_case("name", ["webp", "webp that fits", "animated webp", "png of two headers", "eps", "ico", "ppm"])
 def test_a_file_that_claims_much_is_refused_by_its_header(name: str) -> None:
     with pytest.raises(DataError):
@@ -126,27 +112,6 @@ def test_a_decoder_that_was_killed_is_started_again() -> None:
     process.kill()
     process.wait()
     assert DECODER.price(data, "it", lambda: None)
-
-
-@each_case("error", [KeyboardInterrupt(), SystemExit(1), RuntimeError("cancelled"), OSError("broken pipe")])
-def test_a_decoder_that_was_interrupted_decodes_no_other_picture(
-    error: BaseException, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its answer would be taken for that to the next picture."""
-    ended: list[object] = []
-    process = SimpleNamespace(poll=lambda: None, returncode=None)
-
-    def interrupt(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(decoder, "_started", lambda: process)
-    monkeypatch.setattr(decoder, "_exchange", interrupt)
-    monkeypatch.setattr(decoder.bounded, "end", ended.append)
-    mine = decoder.Decoder()
-    with pytest.raises(DataError if isinstance(error, OSError) else type(error)):
-        mine.price(b"", "it", lambda: None)
-    assert (ended, mine._process) == ([process], None)
-    assert mine._turn.acquire(blocking=False)  # others are not kept waiting
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
