@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,38 +162,6 @@ def test_a_run_that_was_killed_goes_on_from_what_it_had_logged(run: Run, attempt
     assert logged(run) == [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
 
 
-USR1, TERM = signal.SIGUSR1, signal.SIGTERM
-
-
-@pytest.mark.parametrize("asked", [(TERM,), (signal.SIGINT,), (USR1, TERM)])
-def test_asked_to_end_it_is_stopped_and_counts_what_is_lost(
-    run: Run, attempted: Callable[[Engine], Ended], asked: tuple[signal.Signals, ...]
-) -> None:
-    engine = Engine(run, 6)
-    engine.at[4] = lambda: [signal.raise_signal(each) for each in asked]
-    ended = attempted(engine)
-    assert (ended.finished, ended.step, ended.signal, ended.lost) == (False, 4, asked[0], 1)
-    assert engine.asked
-    assert shown(runs.state(run)) == ("stopped", 1, 4, 0.5, None)
-
-
-@pytest.mark.parametrize("code", [137])
-def test_an_engine_that_was_killed_is_told_from_one_that_failed(
-    run: Run, attempted: Callable[[Engine], Ended], code: int
-) -> None:
-    """srun says it as a shell does: 128 and the number of the signal."""
-    with pytest.raises(EngineError, match="killed, perhaps for want of memory") as failed:
-        attempted(Engine(run, 3, code=code))
-    assert failed.value.hint == "free memory, or lower train_batch_size and micro_batch_size_per_device"
-
-
-def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
-    engine = Engine(run, 3, code=1)
-    engine.at[3] = lambda: run.log(1).write_text("step 3\nsrun: error: Node failure on node7\n")
-    with pytest.raises(EngineError, match="Slurm has lost the node node7"):
-        attempted(engine)
-
-
 def test_two_engines_do_not_train_one_run(
     run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,17 +181,6 @@ def test_two_engines_do_not_train_one_run(
     with pytest.raises(ConfigError, match=rf"^process {os.getpid()} on .* still trains a$"):
         attempt(run, Reporter(show_event), job="7")
     assert f"note: waiting for process {os.getpid()} on " in capsys.readouterr().err
-
-
-def test_an_engine_that_begins_anew_where_it_was_to_resume_is_stopped(
-    run: Run, attempted: Callable[[Engine], Ended]
-) -> None:
-    with pytest.raises(EngineError):
-        attempted(Engine(run, 3))
-    engine = Engine(run, 6)
-    engine.at[2] = lambda: setattr(engine, "step", 0)
-    with pytest.raises(EngineError, match="the engine did not resume from step 2"):
-        attempted(engine)
 
 
 def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Callable[[Engine], Ended]) -> None:

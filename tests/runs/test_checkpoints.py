@@ -9,8 +9,7 @@ from support.made import make, save
 
 from virc.core.errors import ConfigError
 from virc.runs import attempts
-from virc.runs.checkpoint_formats import llamafactory
-from virc.runs.checkpoints import checkpoints, remove
+from virc.runs.checkpoints import checkpoints
 from virc.runs.run import Run
 
 
@@ -52,49 +51,6 @@ def test_a_checkpoint_that_lacks_something_is_none(run: Run, spoil: Callable[[Pa
     save(run, 10)
     spoil(save(run, 20))
     assert [each.step for each in checkpoints(run)] == [10]
-
-
-def test_a_kills_missing_processor_is_the_bases_and_one_that_is_there_stays(run: Run, tmp_path: Path) -> None:
-    for name in llamafactory._PROCESSOR:
-        (tmp_path / name).write_text("base")
-    lacking, whole = save(run, 10), save(run, 20)
-    (lacking / "processor_config.json").unlink()
-    for each in (lacking, whole):
-        llamafactory.complete(each, tmp_path)
-    assert (lacking / "processor_config.json").read_text() == "base"
-    assert (whole / "processor_config.json").read_text() == "{}"
-    assert not (whole / "preprocessor_config.json").exists()
-    (tmp_path / "preprocessor_config.json").unlink()  # a base has one of the two
-    (lacking / "preprocessor_config.json").unlink()
-    (lacking / "processor_config.json").unlink()
-    llamafactory.complete(lacking, tmp_path)
-    assert [(lacking / name).exists() for name in llamafactory._PROCESSOR] == [True, False]
-
-
-def test_only_resuming_needs_the_trainers_states_and_an_ended_attempt_no_second_weights(run: Run) -> None:
-    folder = save(run, 20)
-    kept = {path.name for path in folder.iterdir()} - {"scheduler.pt"}
-    states = {
-        "optimizer.pt",
-        "scheduler.pt",
-        "scaler.pt",
-        "rng_state.pth",
-        "rng_state_1.pth",
-        "latest",
-        "zero_to_fp32.py",
-    }
-    for name in states:
-        (folder / name).touch()
-    (folder / "global_step20").mkdir()
-    remove(llamafactory.resume_state(folder))
-    assert {path.name for path in folder.iterdir()} == kept
-    resume = run.attempt(2) / "resume"
-    resume.mkdir(parents=True)
-    (run.checkpoints / "trainer_state.json").write_text('{"global_step": 20}')
-    (run.checkpoints / "model.safetensors").touch()
-    beside = [run.checkpoints / "model.safetensors", run.checkpoints / "trainer_state.json"]
-    for last, found in ((20, [*beside, resume]), (10, [resume]), (None, [resume])):
-        assert sorted(llamafactory.spare(run.folder, last)) == found
 
 
 def test_no_second_process_works_on_a_run_whatever_its_attempt(run: Run) -> None:

@@ -49,15 +49,6 @@ def row(name: str = "a") -> dict[str, object]:
     ("line", "text"),
     [("5|PENDING|N/A||Resources", "job 5 waits: not enough nodes are free"),
         ("5|PENDING|N/A||QOSMaxGRESPerUser", "job 5 waits: a limit of the QOS is reached (QOSMaxGRESPerUser)"),
-        (
-            "5|PENDING|N/A||Nodes required for job are DOWN, DRAINED or reserved for others",
-            "job 5 waits: nodes that it needs are down, drained or reserved",
-        ), (
-            "5|PENDING|N/A||launch failed requeued held",
-            "job 5 waits: launch failed requeued held; scontrol release 5 lets it start",
-        ),
-        ("5|PENDING|N/A||SomethingNew", "job 5 waits: SomethingNew"),
-        ("5|REQUEUED|N/A||None", "job 5 waits: Slurm has not looked for nodes yet"),
         ("5|RUNNING|1000|n[1-2,7]|None", "job 5 runs on n[1-2,7]"),
         ("5|TIMEOUT|1000|n1|None", "job 5 ran out of time"),
         ("", "job 5 has ended")],

@@ -1,6 +1,5 @@
 """Attempts at a run of RL, with a process that logs and saves as verl does: stopped, resumed, ended for its health."""
 
-import json
 import os
 import signal
 import subprocess
@@ -75,19 +74,6 @@ def logged(run: Run) -> list[tuple[int, int]]:
 
 
 @pytest.mark.integration
-def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
-    run = begin()
-    ended = attempt(run, Reporter())
-    assert (ended.finished, ended.step, ended.lost) == (True, 6, 0)
-    state = runs.state(run)
-    assert (state.progress, state.step, state.total, state.reward, state.loss) == ("finished", 6, 6, 0.6, None)
-    assert logged(run) == [(step, 1) for step in range(1, 7)]
-    assert sorted(path.parent.name for path in run.checkpoints.glob(f"*/{FILE_NAME}")) == [
-        "global_step_2", "global_step_4", "global_step_6",
-    ]  # fmt: skip
-
-
-@pytest.mark.integration
 def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,19 +121,6 @@ def test_a_sign_of_stop_on_ends_the_run_and_says_why(
     assert "correlate" in (state.error or "")
     assert "warning: correlation: " in capsys.readouterr().err
     assert leftovers.processes(run) == []
-
-
-@pytest.mark.integration
-def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin) -> None:
-    run = begin()
-    (run.folder / "logs").mkdir()
-    lines = [{"step": step, "data": {"critic/score/mean": 0.5}} for step in (1, 2, 3)]
-    (run.folder / "logs" / "verl.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines) + '{"st')
-    runs.write_state(run, progress="running", attempt=1, pid=1, started=1, host=runs.this_process()["host"])
-    events: list[Event] = []
-    assert attempt(run, Reporter(events.append)).finished
-    assert logged(run) == [(step, 2) for step in range(1, 7)]  # none was saved, so that all are done again
-    assert not [event for event in events if event.text.startswith("waiting")]  # for an engine that is gone
 
 
 @pytest.mark.integration

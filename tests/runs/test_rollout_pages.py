@@ -1,9 +1,7 @@
 """Rollouts of a step: what is measured of them, and some of them as pages that can be opened."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ from PIL import Image
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.resize import Grid
-from virc.reasoning.session import Reply, Session, Unit
+from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Trace
 from virc.runs import rollout_stats as rollouts
 from virc.runs.rollout_stats import Rollout
@@ -61,29 +58,6 @@ def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]
     return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
 
 
-def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: Protocol, picture: Path) -> None:
-    trace = session(chat_protocol, picture, ANSWER)
-    found = measures(
-        [
-            rollout(trace, values={"answer": 1.0, "overlap": nan}),
-            rollout(trace, values={"answer": 0.0, "overlap": 0.25}),
-            rollout(trace, values={"answer": 0.5, "overlap": None}),
-        ]
-    )
-    assert {name: value for name, value in found.items() if name.startswith("terms/")} == {
-        "terms/answer": 0.5,
-        "terms/format": 1.0,
-        "terms/overlap": 0.25,
-    }
-    assert found["judge_seconds"] == 2.0
-
-
-def test_questions_that_a_judge_left_open_are_counted(chat_protocol: Protocol, picture: Path) -> None:
-    trace = session(chat_protocol, picture, ANSWER)
-    values: list[dict[str, float | None]] = [{"judge_failed": 2.0}, {"judge_failed": None}, {}, {"judge_failed": 1.0}]
-    assert measures([rollout(trace, values=each) for each in values])["judge_failures"] == 3
-
-
 def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(chat_protocol: Protocol, picture: Path) -> None:
     solved = session(chat_protocol, picture, CROP, CROP, ANSWER)
     refused = session(chat_protocol, picture, CROP, "no tags")
@@ -115,16 +89,6 @@ def test_failed_calls_are_a_share_of_those_that_reached_a_tool(
     assert measures([rollout(each) for each in (answered, cropped, failed)])["tool_failures"] == pytest.approx(1 / 3)
 
 
-def test_of_a_single_unit_the_reward_says_what_it_is(chat_protocol: Protocol, picture: Path) -> None:
-    trace = msgspec.structs.replace(session(chat_protocol, picture, ANSWER), units=[])
-    found = measures([rollout(trace, values={"taken": 0.0}), rollout(trace, values={"taken": 1.0, "tool_calls": 1.0})])
-    assert (found["malformed"], found["tool_calls"], found["units"]) == (0.5, 0.5, 1.0)
-
-
-def test_a_step_without_rollouts_has_no_measures() -> None:
-    assert rollouts.measures([], 100) == {}
-
-
 def test_a_few_groups_become_pages_with_reward_and_terms(
     chat_protocol: Protocol, picture: Path, tmp_path: Path
 ) -> None:
@@ -152,27 +116,6 @@ def test_a_few_groups_become_pages_with_reward_and_terms(
         assert crop.getpixel((5, 80)) == given.getpixel((5, 80))
 
 
-def test_crops_of_crops_are_those_of_the_models_grid(chat_protocol: Protocol, tmp_path: Path) -> None:
-    """As how large an enlarged crop counts depends on the grid, and with it what a crop of that shows."""
-    path, grid = tmp_path / "figure.png", Grid(factor=32)
-    Image.effect_noise((336, 280), 90).convert("RGB").save(path)
-    from_file = msgspec.structs.replace(chat_protocol, crops="file")
-    with Image.open(path) as image:
-        held = Session(from_file, "Where?", [image.convert("RGB")], grid, tolerate=(), tools=tools.known())
-    larger = CROP.replace("crop_image", "scale_image").replace('"bbox_2d": [0, 0, 56, 84]', '"scale_factor": 1.5')
-    for index, (call, box) in enumerate([(CROP, [100, 100, 211, 183]), (larger, []), (CROP, [3, 5, 77, 61])]):
-        reply = call.replace("[0, 0, 56, 84]", str(box)).replace('"image_index": 0', f'"image_index": {index}')
-        assert isinstance(held.feed(Reply(reply)), Unit)
-    rollouts.leave(tmp_path / "rollouts", 1, [rollout(held.trace(), images=[str(path)])])
-    (tmp_path / "reward.json").write_text(json.dumps({"reward": {}, "folder": "", "base": str(tmp_path)}))
-    settings = {"patch_size": 16, "merge_size": 2}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
-    for index, shown in enumerate(held.images[1:], 1):
-        with Image.open(tmp_path / "rollouts" / "step_1" / "1-1" / f"image-{index}.png") as made:
-            assert made.tobytes() == shown.pixels.tobytes()
-
-
 def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     chat_protocol: Protocol, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,18 +132,6 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     rollouts.leave(tmp_path / "rollouts", 1, [rollout(trace, images=[str(picture)])])
     assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
     assert (tmp_path / "rollouts" / "step_1" / "1-1" / "index.html").exists()
-
-
-def test_groups_of_each_chat_protocol_are_left_and_few_replies_of_each(
-    chat_protocol: Protocol, picture: Path, tmp_path: Path
-) -> None:
-    trace = session(chat_protocol, picture, ANSWER)
-    other = msgspec.structs.replace(trace, protocol=msgspec.structs.replace(chat_protocol, first="{images}{question}"))
-    given = [rollout(trace, group) for group in "abc" for _ in range(rollouts.REPLIES + 1)]
-    rollouts.leave(tmp_path / "rollouts", 1, [*given, rollout(other, "z")])
-    left = msgspec.json.decode((tmp_path / "rollouts" / "step_1.json").read_bytes(), type=rollouts.Left)
-    counts = Counter(each.group for each in left.rollouts)
-    assert counts == {"a": rollouts.REPLIES, "b": rollouts.REPLIES, "z": 1}
 
 
 def test_one_that_cannot_be_shown_is_said_and_stops_no_other(

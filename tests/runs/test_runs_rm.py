@@ -124,19 +124,6 @@ def test_what_a_killed_removal_left_is_no_run_and_goes_with_the_next(
     assert killed.folder.is_dir()
 
 
-def test_a_removal_that_was_killed_is_finished_by_the_next(workspace: Path) -> None:
-    run = make(workspace, "a")
-    half = run.folder.with_name(".a.removed")
-    (half / "checkpoints").mkdir(parents=True)
-    delete.take_away(run.folder)
-    assert left(workspace) == set()
-    (half / "checkpoints").mkdir(parents=True)
-    make(workspace, "b")
-    (workspace / "runs" / "mine.removed").mkdir()
-    delete.sweep(workspace / "runs")
-    assert left(workspace) == {"b", "mine.removed"}
-
-
 def test_named_runs_are_deleted(workspace: Path) -> None:
     for name in ("a", "b", "c"):
         save(make(workspace, name, 3), 2)

@@ -16,8 +16,6 @@ from support.made import make, running, save
 from virc.core.processes import start_time
 from virc.runs import run as runs
 from virc.runs import stopping
-from virc.runs.queue import Job
-from virc.runs.run import Run
 
 
 @pytest.fixture
@@ -97,34 +95,6 @@ def test_processes_that_took_over_an_id_are_left_alone(workspace: Path, engine: 
     )
     assert virc("runs", "stop", "a").code == 3
     assert engine.poll() is None
-
-
-def elsewhere(workspace: Path, **changes: Any) -> Run:
-    run = make(workspace, "a")
-    runs.write_state(run, progress="running", pid=os.getpid(), host="elsewhere", started=1, **changes)
-    return run
-
-
-@pytest.mark.parametrize(
-    ("phases", "slurm", "words", "cancelled"),
-    [
-        (["queued", "over"], "PENDING", ("--state=PENDING",), True),
-        (["queued", "running"], "PENDING", ("--state=PENDING",), False),
-        (["running"], "RUNNING", None, False),
-    ],
-)
-def test_a_job_that_waits_is_taken_out_of_the_queue(
-    phases: list[Any], slurm: str, words: tuple[str, ...] | None, cancelled: bool, workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    run, told = make(workspace, "a"), list[tuple[str, ...]]()
-    jobs = iter([phase and Job("77", phase, slurm) for phase in phases])
-    monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(words))
-    monkeypatch.setattr(stopping.queue, "job_of", lambda *_: (next(jobs), None))
-    monkeypatch.setattr(stopping, "_ASK_ENDING_EVERY", 0)
-    job = next(jobs)
-    assert stopping.cancel(run, runs.state(run), job) == (job if cancelled else None)
-    assert told == ([] if words is None else [words])
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import pytest
+from support.tables import each_case
 
 from virc.runs.metrics import Metric
 from virc.training.health import signs
@@ -118,7 +118,13 @@ SICK: dict[str, tuple[Curve, dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SICK)
+@each_case("name", HEALTHY)
+def test_a_healthy_curve_raises_no_sign_at_any_step(name: str) -> None:
+    curve, settings = HEALTHY[name]
+    assert told(curve, 150, settings, each=True) == [{}] * 150
+
+
+@each_case("name", SICK)
 def test_a_sick_curve_raises_its_sign_and_no_other(name: str) -> None:
     curve, settings, sign = SICK[name]
     (found,) = told(curve, 150, settings)

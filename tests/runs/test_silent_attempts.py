@@ -50,14 +50,6 @@ def is_stopped(run: Run) -> bool:
 
 
 @pytest.mark.integration
-def test_a_slow_step_is_not_ended(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silence, "FLOOR", 2.0)
-    monkeypatch.setattr(silence, "FACTOR", 400.0)
-    monkeypatch.setenv("TOY_SLOW", "4:6")
-    assert virc("train", "--resume", "--name", begin().name).code == 0
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize(("minutes", "code"), [("0", 0), ("0.03", 7)])
 def test_the_variable_sets_the_limit_or_none(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, minutes: str, code: int
