@@ -1,6 +1,5 @@
 """What the process of supervised fine-tuning mends in LLaMA-Factory, on stand-ins for its classes."""
 
-import signal
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -21,38 +20,6 @@ def start() -> Any:
 
 def control() -> Any:
     return SimpleNamespace(should_save=False, should_training_stop=False)
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_a_run_that_is_asked_to_stop_saves_at_the_end_of_its_step(start: Any, asked: bool) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    saves, arguments = start.SavesOnSignal(), SimpleNamespace(device="cpu")
-    try:
-        saves.on_train_begin(arguments, None, control())
-        told: Any = signal.getsignal(signal.SIGTERM)
-        if asked:
-            told(signal.SIGTERM, None)
-        step, epoch = control(), SimpleNamespace(should_save=True)
-        saves.on_step_end(arguments, None, step)
-        saves.on_epoch_end(arguments, None, epoch)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert (step.should_save, step.should_training_stop) == (asked, asked)
-    assert epoch.should_save is not asked  # the same step is not saved twice
-
-
-@pytest.mark.parametrize(
-    ("logs", "says"),
-    [
-        ({"loss": 0.7, "grad_norm": 3.0}, None),
-        ({"eval_loss": 0.7}, None),
-        ({"loss": float("nan"), "grad_norm": 1.0}, "the loss of step 4 is nan"),
-        ({"loss": 0.7, "grad_norm": float("inf")}, "the grad_norm of step 4 is inf"),
-    ],
-)
-def test_what_is_logged_and_is_not_finite_ends_the_run(start: Any, logs: dict[str, float], says: str | None) -> None:
-    with pytest.raises(FloatingPointError, match=says) if says else nullcontext():
-        start.EndsWhereDiverged().on_log(None, SimpleNamespace(global_step=4), control(), logs=logs)
 
 
 @pytest.mark.parametrize(
@@ -78,18 +45,20 @@ def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: fl
             at_a_save(model=model)
 
 
-def test_no_token_of_an_image_is_learnt(start: Any) -> None:
+@pytest.mark.parametrize("sides", [("",), ("chosen_", "rejected_"), ("", "kl_")])
+def test_no_token_of_an_image_is_learnt_on_any_side(start: Any, sides: tuple[str, ...]) -> None:
     class Processor:
         template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
         tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
 
         def preprocess_dataset(self, examples: str) -> dict[str, Any]:
-            return {"input_ids": [[1, 8, 7, 3], [3]], "labels": [[-100, 8, 7, 3], [3]], "images": [examples, None]}
+            inputs = {f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}
+            return {**inputs, **{f"{side}labels": [[-100, 8, 7, 3], [3]] for side in sides}, "images": [examples]}
 
     start.leave_images_out(Processor, -100)
     found = Processor().preprocess_dataset("asked")
-    assert found.pop("labels") == [[-100, -100, -100, 3], [3]]
-    assert found == {"input_ids": [[1, 8, 7, 3], [3]], "images": ["asked", None]}
+    assert [found.pop(f"{side}labels") for side in sides] == [[[-100, -100, -100, 3], [3]]] * len(sides)
+    assert found == {**{f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}, "images": ["asked"]}
 
 
 @pytest.mark.parametrize(("come", "is_alive", "waits_for"), [("12", True, None), ("", True, "process 1, 2 of 3")])

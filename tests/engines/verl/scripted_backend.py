@@ -7,7 +7,6 @@ from PIL import Image
 
 from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling
-from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
 from virc.backends.sampling import Text
 from virc.reasoning.images import Shown
@@ -27,7 +26,7 @@ class Scripted(LocalBackend):
         return [[image.size for image in images] for images in self.shown]
 
     def _draw(
-        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
+        self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
     ) -> tuple[list[int], bool, None]:
         self.fed.append(conversation.ids)
         self.shown.append([shown.pixels for shown in images])

@@ -38,39 +38,12 @@ def test_a_prompt_that_changes_is_refused(tiny: Speech) -> None:
         ids.go_on([1, 2, 3, 4, 9, tiny.end, 6])
 
 
-def test_what_was_not_sampled_is_masked(tiny: Speech) -> None:
-    ids = Ids([1, 2, 3], tiny, 20)
-    reply = ids.reply([4, 5, tiny.end], [-1.0, -2.0, -3.0])
-    assert (reply.finish, reply.token_ids, reply.prompt_tokens, reply.completion_tokens) == ("stop", (4, 5), 3, 3)
-    assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7])
-    reply = ids.reply([8], [-4.0])
-    assert (reply.finish, reply.prompt_tokens) == ("length", 8)
-    assert ids.response == [4, 5, tiny.end, 6, 7, 8]
-    assert ids.mask == [1, 1, 1, 0, 0, 1]
-    assert ids.chances == [-1.0, -2.0, -3.0, 0.0, 0.0, -4.0]
-    assert ids.room == 14
-
-
-@pytest.mark.parametrize(("room", "fits"), [(5, False), (6, True)])
-def test_a_turn_needs_room_for_one_id_at_least(tiny: Speech, room: int, fits: bool) -> None:
-    ids = Ids([1, 2, 3], tiny, room)
-    ids.reply([4, 5, tiny.end])
-    assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7]) is fits
-    assert len(ids.response) == (5 if fits else 3)
-
-
 def test_a_turn_ends_with_its_mark_whatever_ends_a_model_names(tiny: Speech, tmp_path: Path) -> None:
     shutil.copytree(TINY, tmp_path / "base")
     for named in (7, [7, 8]):
         (tmp_path / "base" / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
         speech.cache_clear()
         assert speech(str(tmp_path / "base")).ends == {tiny.end, *([named] if isinstance(named, int) else named)}
-
-
-def test_no_reply_holds_an_image(tiny: Speech) -> None:
-    names = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|im_start|>")
-    assert set(tiny.tokenizer.convert_tokens_to_ids(list(names))) <= set(tiny.never)
-    assert tiny.end not in tiny.never
 
 
 def _model() -> "torch.nn.Module":
@@ -82,22 +55,6 @@ def _model() -> "torch.nn.Module":
     visual.blocks, visual.merger = linear(2, 2), linear(2, 2)
     visual.deepstack_merger_list = torch.nn.ModuleList([linear(2, 2)])
     return model
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("parts", "learn"),
-    [
-        (("vision",), {"visual.merger", "visual.deepstack_merger_list.0", "language_model"}),
-        (("vision", "projector"), {"language_model"}),
-        (("language",), {"visual.blocks", "visual.merger", "visual.deepstack_merger_list.0"}),
-    ],
-)
-def test_parts_are_frozen(parts: tuple[str, ...], learn: set[str]) -> None:
-    model = _model()
-    assert verl_model.freeze(model, parts) == 2 * (4 - len(learn))
-    left = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.requires_grad}
-    assert left == learn
 
 
 @pytest.mark.integration

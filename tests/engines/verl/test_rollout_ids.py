@@ -13,12 +13,11 @@ from support.called import virc
 
 from virc.backends.interface import Sampling
 from virc.models.chat_protocol import read_protocol, written
-from virc.reasoning.grammar import TAGS
 from virc.reasoning.images import open_image
-from virc.reasoning.protocol import FILE_NAME, Drawing, own_protocol
+from virc.reasoning.protocol import FILE_NAME, Drawing
 from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.solving.one import SolveConfig, solve
-from virc.tools.registry import DEFAULT, known, schemas
+from virc.tools.registry import known
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -36,13 +35,6 @@ CROP = call("crop_image", bbox_2d=[13, 7, 118, 95], image_index=0)  # 105 x 88, 
 SCALE = call("scale_image", scale_factor=1.5, image_index=1)
 SHOW = call("display_image", image_index=0)
 ANSWER = "<think>It is read.</think>\n<answer>42</answer>"
-TOOLS = msgspec.structs.replace(
-    own_protocol(schemas(DEFAULT)), crops="file", input_pixels=(3136, 40_000), crop_pixels=(3136, 30_000),
-    results="inline", after_image="\n{image}\n", errors="show", after_error="\nERROR: {error}\n",
-    grammar=msgspec.structs.replace(TAGS, most_calls=2),
-)  # fmt: skip
-TWO = CROP + SHOW.partition("</think>")[2]
-WRONG = CROP.replace('"image_index": 0', '"image_index": 7')
 REPLIES = (CROP, SCALE, SHOW, ANSWER)
 
 
@@ -111,17 +103,14 @@ def scene(backend: Scripted, stored: dict[str, Any], tmp_path_factory: pytest.Te
         return {"room": room, "row": problem, "replies": replies, "loop": arguments}
 
     second = len(backend.fed[1]) - len(backend.fed[0])
-    (folder / "tools.json").write_bytes(written(TOOLS))
-    brief = msgspec.structs.replace(TOOLS, sampling=Drawing(max_tokens=7))
+    brief = msgspec.structs.replace(read_protocol(PROTOCOL), sampling=Drawing(max_tokens=7))
     (folder / "brief.json").write_bytes(written(brief))
-    tool_turns = [spelt(backend, reply) for reply in (TWO, WRONG, ANSWER)]
     cases = {
         "whole": case(ended),
         "other ends": case([ids[0], [*ids[1], other], ended[2], [*ids[3], other]]),
         "no room for a turn": case(ended, room=second),
         "room for five": case([ended[0], ids[1][:5]], room=second + 5, max_tokens=4000),
-        "as long as the chat protocol says": case(tool_turns, protocol=str(folder / "brief.json"), max_tokens=4000),
-        "tool turns": case(tool_turns, protocol=str(folder / "tools.json"), tolerate=["box_clamped"]),
+        "as long as the chat protocol says": case(ended, protocol=str(folder / "brief.json"), max_tokens=4000),
         "one unit": {**case([ended[3]], rollout="per_cru", folder=stored["folder"]), "row": stored["row"]},
     }
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -147,22 +136,12 @@ def test_crops_are_of_other_sizes_than_their_boxes(scene: Scene) -> None:
     assert scene.sizes[-1][1] == (112, 84)
 
 
-@pytest.mark.parametrize("name", ["whole", "one unit", "no room for a turn", "tool turns"])
+@pytest.mark.parametrize("name", ["whole", "one unit", "no room for a turn"])
 def test_the_processor_changes_no_image(scene: Scene, name: str, backend: Scripted) -> None:
     done = scene.done[name]
     assert done["grids"] == [[1, height // 14, width // 14] for width, height in done["sizes"]]
     pads = (done["prompt"] + done["response"]).count(backend._tokenizer.convert_tokens_to_ids("<|image_pad|>"))
     assert pads == sum(rows * columns // 4 for _, rows, columns in done["grids"])
-
-
-def test_two_calls_an_error_and_inline_results(scene: Scene) -> None:
-    done = scene.done["tool turns"]
-    assert done["extra"]["ended"] == "answer"
-    assert len(done["asked"]) == 3
-    assert len(done["sizes"]) == 3  # the picture, the crop and the copy
-    sampled = [token for token, learnt in zip(done["response"], done["mask"], strict=True) if learnt]
-    assert len(sampled) == len(done["response"]) - done["mask"].count(0)
-    assert scene.end not in sampled
 
 
 def test_an_end_that_was_not_drawn_is_fed_and_not_learnt(scene: Scene) -> None:

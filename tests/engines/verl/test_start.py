@@ -1,9 +1,13 @@
-"""What Ray is told at the start of a run: no key of the user goes to a cluster, which shows what it is given."""
+"""The engine's process: what Ray is told at its start, what ends it, and how it says so."""
 
+import re
+import signal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rl_engine import child
 from support.stand_ins import stand_in
 
 from virc.engines.verl.start import ray_arguments
@@ -32,3 +36,27 @@ def test_a_cluster_is_told_of_no_key(joins: bool, monkeypatch: pytest.MonkeyPatc
     else:
         assert told == variables
         assert found == {"num_cpus": 16, "address": None, "_temp_dir": "/tmp/ray", "include_dashboard": False}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "engine.yaml"
+    made.write_text("trainer:\n  nnodes: 1\n")
+    return made
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+def test_the_exit_code_is_that_of_the_signal(file: Path) -> None:
+    """Ray would make 1 of it."""
+    assert child("asked_child.py", file) == 128 + signal.SIGTERM
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "called"), [("SimpleStorageUnit", "queue's storage"), ("Other", "Other")])
+def test_a_run_that_waits_for_a_dead_worker_ends(name: str, called: str, file: Path) -> None:
+    """verl would wait for ever."""
+    found = child("died_child.py", file, name)
+    assert found["code"] == 1
+    assert re.fullmatch(rf"virc: EngineError: its {called} died \(process \d+ on [\d.]+\)", found["last"])

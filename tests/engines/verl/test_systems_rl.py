@@ -22,7 +22,7 @@ STEPS, BATCH, SAMPLES = 1, 6, 4
 SETTINGS = {"sources": "[vlm-r3,visual-rft]", "steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH,
             "ppo_mini_batch_size": BATCH,
             "micro_batch_size_per_device": BATCH, "n": SAMPLES, "rollouts": 1, "response_length": 256,
-            "temperature": 1.5}  # fmt: skip
+            "temperature": 1.5, "frozen_modules": "[vision,projector]"}  # fmt: skip
 """So warm that replies to one problem differ, and not so warm that `tiny` seldom gets to a second turn."""
 Trace = dict[str, Any]
 
@@ -166,7 +166,7 @@ def test_each_system_answers_in_its_own_grammar_and_turns(traces: list[Trace]) -
     assert turns["tiny"] > 1
 
 
-def test_learning_is_finite_and_changes_the_weights(run: Path) -> None:
+def test_learning_is_finite_and_changes_the_weights_that_are_not_frozen(run: Path) -> None:
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [each["step"] for each in steps] == [*range(1, STEPS + 1)]
     for each in steps:
@@ -176,8 +176,10 @@ def test_learning_is_finite_and_changes_the_weights(run: Path) -> None:
         assert {"answer", "format", "closed", "looked", "shortest", "framed", "matching", "confidence"} >= set(
             each["terms"]
         )
-    changed = child("weights_child.py", TINY, run / "checkpoints" / f"global_step_{STEPS}")
-    assert changed["parts"]["language"]["change"] > 0
+    parts = child("weights_child.py", TINY, run / "checkpoints" / f"global_step_{STEPS}")["parts"]
+    assert parts["language"]["change"] > 0
+    for frozen in ("vision", "projector"):
+        assert parts[frozen]["equal"] == parts[frozen]["weights"] > 0
 
 
 def test_the_run_keeps_the_chat_protocol_and_the_reward_of_each(run: Path) -> None:

@@ -36,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-WHOLE = {"save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1}
+WHOLE = {"save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1, "kl_loss_coef": 0.01}
 """Settings of runs on whole problems, with tools."""
 
 
@@ -153,7 +153,7 @@ def test_every_step_of_a_run_that_was_killed_is_there_once(resumed: Path) -> Non
 def test_one_seed_is_one_run_also_when_it_was_killed(whole: Died, resumed: Path) -> None:
     """The rewards, lengths and gradients of each step, and the weights after the last, bit by bit."""
     found, wanted = steps(resumed), steps(whole.run)[:4]
-    for name in ("reward", "reward_std", "terms", "response_length", "turns", "entropy", "grad_norm"):
+    for name in ("reward", "reward_std", "terms", "response_length", "turns", "entropy", "kl", "grad_norm"):
         assert [each[name] for each in found] == [each[name] for each in wanted]
     assert workspaces.same(weights(resumed), weights(whole.run))
 
@@ -175,6 +175,11 @@ def test_rollouts_are_drawn_from_the_weights_that_learn(solved: Died, whole: Die
         logged = [json.loads(line)["data"] for line in (run / "logs" / "verl.jsonl").read_text().splitlines()]
         assert max(each["training/rollout_probs_diff_mean"] for each in logged) < EQUAL / 5
         assert run == solved.run or max(each["training/rollout_probs_diff_max"] for each in logged) < EQUAL
+
+
+def test_a_loss_of_distance_has_a_reference_model(whole: Died) -> None:
+    first, second = (each["kl"] for each in steps(whole.run)[:2])
+    assert second > first >= 0
 
 
 def test_terms_of_the_reward_are_logged(solved: Died, bandit: Path) -> None:

@@ -41,16 +41,6 @@ def test_every_key_that_a_stage_gets_is_read() -> None:
     assert not unread
 
 
-@pytest.mark.engine
-def test_what_nothing_reads_has_one_reader_that_stores_it() -> None:
-    """`data.truncation` is put down by the data set, and never looked at again."""
-    packages = next((interpreter("rl").parent.parent / "lib").glob("python3*/site-packages"))
-    source = (packages / "verl/utils/dataset/rl_dataset.py").read_text()
-    assert [line.strip() for line in source.splitlines() if "self.truncation" in line] == [
-        'self.truncation = config.get("truncation", "error")'
-    ]
-
-
 def stages_of_rl() -> list[Resolved]:
     """The golden cases of kind rl."""
     return [resolved for resolved in stage_plans.cases() if resolved.kind == "rl"]

@@ -1,7 +1,6 @@
 """Runs in the engine's interpreter: what a checkpoint of one process has changed of a model, part by part.
 
-`weights_child.py MODEL CHECKPOINT`: of each part the largest change and how many weights are bit-equal; and how many
-steps the optimizer has taken.
+`weights_child.py MODEL CHECKPOINT`: of each part the largest change and how many weights are bit-equal.
 """
 
 import json
@@ -17,7 +16,6 @@ model, checkpoint = sys.argv[1], Path(sys.argv[2])
 before = dict(AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).named_parameters())
 shard = torch.load(checkpoint / "actor" / "model_world_size_1_rank_0.pt", weights_only=False)
 after = {name: getattr(value, "_local_tensor", value) for name, value in shard.items()}
-state = torch.load(checkpoint / "actor" / "optim_world_size_1_rank_0.pt", weights_only=False)["state"]
 parts = {}
 for part, belongs in PARTS.items():
     pairs = [(weight.detach(), after[name]) for name, weight in before.items() if belongs(name)]
@@ -26,4 +24,4 @@ for part, belongs in PARTS.items():
         "equal": sum(bool(torch.equal(one, other)) for one, other in pairs),
         "change": max(float((one - other).abs().max()) for one, other in pairs),
     }
-print(json.dumps({"parts": parts, "steps": sorted({float(each["step"]) for each in state.values()})}))
+print(json.dumps({"parts": parts}))
