@@ -32,11 +32,6 @@ print(json.dumps(fields, default=str))
 """
 
 
-def packages() -> Path:
-    """The site-packages of LLaMA-Factory."""
-    return next((interpreter("sft").parent.parent / "lib").glob("python3*/site-packages"))
-
-
 @pytest.mark.engine
 def test_every_key_that_is_named_here_is_one_of_the_engine() -> None:
     """Those that a stage gets, those that a user may not set, and defaults that published values are compared with."""
@@ -80,10 +75,3 @@ def test_rows_split_off_for_evaluation_are_evaluated_and_not_missed(
     assert done.code == 0, done.err
     lines = [json.loads(line) for line in Path("runs/run/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line.get("eval_loss")] == [1, 2]
-
-
-@pytest.mark.engine
-def test_the_private_method_that_is_changed_writes_its_lines_of_metrics() -> None:
-    source = (packages() / "llamafactory" / "train" / "callbacks.py").read_text()
-    assert "def _write_log(self, output_dir: str, logs: dict[str, Any]) -> None:" in source
-    assert "self.thread_pool.submit(self._write_log, args.output_dir, logs)" in source

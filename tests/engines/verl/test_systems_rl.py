@@ -84,43 +84,6 @@ def of_tiny(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     return float(right and not refused), means(units)
 
 
-def of_vlm_r3(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
-    """The total `vlm_r3`: right + 0.5 of an answer + 0.5 of a look where right + 0.01 a character, 0.1 at most."""
-    units: list[dict[str, float | None]] = []
-    text = ""
-    for unit in (*trace["units"], *trace["pending"]):
-        text += put_down(unit["text"])
-        before = " ".join(re.sub("</?think>", "", text.partition("<answer>")[0]).split())
-        lengths = [len(each.strip()) for each in re.split(r'\{"bbox_2d": ?\[[^]]*\]\}', before)]
-        units.append({
-            "answer": None if unit.get("answer") is None else float(right),
-            "closed": float(text.rstrip().endswith("</answer>") and "<answer>" in text),
-            "looked": float(readable([each for each in re.findall(r"\{[^}]*\}", text) if "bbox" in each])),
-            "shortest": min(0.1, 0.01 * min([lengths[0], lengths[-1], *filter(None, lengths)])),
-        })  # fmt: skip
-        text += "".join(each["error"] or "" for each in unit.get("results", ())).strip()
-    last = units[-1]
-    hit = last["answer"] or 0.0
-    total = hit + 0.5 * (last["closed"] or 0.0) + 0.5 * (last["looked"] or 0.0) * hit + (last["shortest"] or 0.0)
-    return total, means(units)
-
-
-def put_down(reply: str) -> str:
-    """A reply as VLM-R3's program joins it to others: what ends a box is written anew, and an answer is closed."""
-    if re.search(r"\][ \n]?\}$", reply):
-        return re.sub(r"\][ \n]?\}$", "]}" if "bbox_2d" in reply else "", reply)
-    text = reply.removesuffix("</answer>")
-    return f"{text}</answer>" if "<answer>" in text and "</answer>" not in text else text
-
-
-def readable(boxes: list[str]) -> bool:
-    """Whether there are boxes, all of which are JSON with a `bbox_2d`."""
-    try:
-        return bool([json.loads(each)["bbox_2d"] for each in boxes])
-    except (ValueError, KeyError):
-        return False
-
-
 def of_visual_rft(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     """The total `visual_rft`, of answers without a box: the format alone."""
     (text,) = texts_of(trace)
@@ -128,17 +91,23 @@ def of_visual_rft(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     return framed, {"framed": framed, "matching": 0.0, "confidence": 0.0}
 
 
-RECOMPUTED = {"tiny": of_tiny, "vlm-r3": of_vlm_r3, "visual-rft": of_visual_rft}
+RECOMPUTED = {"tiny": of_tiny, "visual-rft": of_visual_rft}
+OF_VLM_R3 = {"answer", "closed", "looked", "shortest"}
+"""The terms of the total `vlm_r3`, which recorded cases of its program show: tests/zoo/test_published_rewards.py."""
 
 
 def test_every_reward_is_that_of_its_rows_system(traces: list[Trace], rows: list[system_rows.Row]) -> None:
     answers = {(row["question"], row.get("data_source", "tiny")): row["answer"] for row in rows}
     left = Counter(map(system_of, traces))  # of each system two prompts, where a step had two
-    assert left.keys() == RECOMPUTED.keys()
+    assert left.keys() == {*RECOMPUTED, "vlm-r3"}
     assert {count % SAMPLES for count in left.values()} == {0}
     assert sum(left.values()) >= (BATCH - 1) * SAMPLES
     for trace in traces:
         system = system_of(trace)
+        if system == "vlm-r3":
+            assert "closed" in trace["terms"].keys() <= OF_VLM_R3
+            assert 0 <= trace["reward"] <= 2.1
+            continue
         right = trace["answer"] == answers[trace["question"], system]
         reward, terms = RECOMPUTED[system](trace, right)
         if system == "visual-rft":

@@ -40,21 +40,16 @@ def options(where: vllm.Place, **given: Any) -> dict[str, list[str]]:
               "--trust-remote-code": None, "--enable-prefix-caching": []}),
         ({"host": "::", "port": 9, "name": "other", "dtype": "float16"},
          {"--host": ["::"], "--port": ["9"], "--served-model-name": ["other"], "--dtype": ["float16"]}),
-        ({"tensor_parallel_size": 2, "pipeline_parallel_size": 3, "data_parallel_size": 4},
-         {"--tensor-parallel-size": ["2"], "--pipeline-parallel-size": ["3"], "--data-parallel-size": ["4"]}),
-        ({"gpu_memory_utilization": 0.5, "max_model_len": 4096, "image_cache": 0.5},
-         {"--gpu-memory-utilization": ["0.5"], "--max-model-len": ["4096"], "--mm-processor-cache-gb": ["0.5"]}),
+        ({"tensor_parallel_size": 2, "pipeline_parallel_size": 3, "data_parallel_size": 4, "max_model_len": 4096,
+          "limit_images": 7},
+         {"--tensor-parallel-size": ["2"], "--pipeline-parallel-size": ["3"], "--data-parallel-size": ["4"],
+          "--max-model-len": ["4096"], "--limit-mm-per-prompt": ['{"image": 7, "video": 0}']}),
         ({"device": "cpu"}, {"--enforce-eager": [], "--gpu-memory-utilization": None}),
     ],
 )  # fmt: skip
 def test_a_setting_becomes_an_option(given: dict[str, Any], wanted: dict[str, Sequence[str] | None]) -> None:
     found = options(place(), **given)
     assert {name: found.get(name) for name in wanted} == wanted
-
-
-def test_a_conversation_holds_so_many_images_and_no_video() -> None:
-    (limit,) = options(place(), limit_images=7)["--limit-mm-per-prompt"]
-    assert json.loads(limit) == {"image": 7, "video": 0}
 
 
 @pytest.mark.parametrize(("rank", "room"), [(9, "16"), (512, "512")])
@@ -96,8 +91,3 @@ def test_the_server_gets_its_key_and_devices_by_variables(given: dict[str, Any],
     assert planned.files == {f"{FILES}/published.json": '{"virc_protocol": {}}'}
     server = "virc.engines.vllm.cpu" if given.get("device") == "cpu" else "vllm.entrypoints.openai.api_server"
     assert planned.step.argv[:4] == ("/env/python", "-m", "virc.core.orphans", server)
-
-
-@pytest.mark.parametrize(("name", "model", "called"), [(None, "models/mine/", "mine"), ("own", "org/mine", "own")])
-def test_a_model_is_called_by_its_last_name(name: str | None, model: str, called: str) -> None:
-    assert Config(name=name).served_name(model) == called
