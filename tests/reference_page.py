@@ -57,7 +57,11 @@ INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLO
 
 def app() -> Any:
     """The whole command line, as Click sees it."""
-    return typer.main.get_command(build(every_command()))
+    found: Any = typer.main.get_command(build(every_command()))
+    for each in found.commands.values():
+        if load := getattr(each, "load", None):
+            load([*each.commands])
+    return found
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import answers_page
 import client_page
 import field_table
-import operators_page
 import protocol_page
 import reference_page
 import remote_page
@@ -23,17 +23,11 @@ from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (
-    answers_page,
-    client_page,
-    field_table,
-    operators_page,
-    protocol_page,
-    reference_page,
-    remote_page,
-    scale_page,
-    zoo_page,
-)
+PAGES = (answers_page, client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
+if find_spec("virc_extras"):
+    from extras import operators_page
+
+    PAGES += (operators_page,)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
 

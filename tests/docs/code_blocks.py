@@ -18,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
-    if path.name != "CHANGELOG.md"
+    if path.name != "CHANGELOG.md" and (find_spec("virc_extras") or path.parent.name != "extras")
 )
 _MARK = re.compile(r"<!-- ([a-z][a-z -]*?)(?:: (.*))? -->")
 _FENCE = re.compile(r"^(`{3,}|~{3,})(\w*)$")

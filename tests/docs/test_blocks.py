@@ -4,15 +4,17 @@ import ast
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import reference_page
 import yaml as pyyaml
 from code_blocks import PAGES, ROOT, blocks, commands, inline
 
 import virc
-from virc.data.make import registry as operators_registry
 from virc.stages import rl, sft
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
@@ -87,9 +89,15 @@ def test_calls_of_the_api_have_arguments_that_exist() -> None:
                 inspect.signature(function).bind(*call.args, **named)
 
 
+def _options_of_operators() -> Iterator[type[msgspec.Struct]]:
+    if find_spec("virc_extras"):
+        from virc_extras.make import registry
+
+        yield from (registry.get(name).options for name in registry.names())
+
+
 def test_settings_in_each_page_exist() -> None:
-    operators = [operators_registry.get(name).options for name in operators_registry.names()]
-    structs = (sft.Config, rl.Config, *operators)
+    structs = (sft.Config, rl.Config, *_options_of_operators())
     for page, text in TEXTS.items():
         own = re.findall(r"^    (\w+): .* = ", text, re.MULTILINE)  # options of an operator that the page writes
         settings = {"seed", *own, *(name for struct in structs for name in struct.__struct_fields__)}

@@ -34,7 +34,7 @@ def typed() -> list[str]:
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
 
 
-def _names(place: str) -> Callable[[], list[str]]:
+def names(place: str) -> Callable[[], list[str]]:
     """Completes names from `MODULE:ATTRIBUTE`, a collection or a function that gives one; Typer selects from them."""
 
     def complete() -> list[str]:
@@ -44,12 +44,11 @@ def _names(place: str) -> Callable[[], list[str]]:
     return complete
 
 
-systems = _names("virc.systems.registry:discover")
-families = _names("virc.families.registry:discover")
-strategies = _names("virc.solving.strategies.registry:names")
-benchmarks = _names("virc.download.benchmarks:HUB_IDS")
-settings = _names("virc.config.user:KEPT")
-operators = _names("virc.data.make.registry:names")
+systems = names("virc.systems.registry:discover")
+families = names("virc.families.registry:discover")
+strategies = names("virc.solving.strategies.registry:names")
+benchmarks = names("virc.download.benchmarks:HUB_IDS")
+settings = names("virc.config.user:KEPT")
 
 
 def overlays(context: typer.Context, incomplete: str) -> list[str]:

@@ -59,12 +59,16 @@ def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | N
 
     class Folder(cls or TyperGroup):  # type: ignore[misc]
         def resolve_command(self, context: Any, args: list[str]) -> Any:
-            """Load the command of a package that the line names."""
-            if args and (module := of_packages.pop(args[0], None)):
-                alone = group("")
-                alone.command(args[0])(entry_points.import_command(prefix + args[0], module).command)
-                self.commands[args[0]] = typer.main.get_command(alone)
+            self.load(args[:1])
             return super().resolve_command(context, args)
+
+        def load(self, names: Sequence[str]) -> None:
+            """Load commands of packages, which help lists without them."""
+            for name in (each for each in names if each in of_packages):
+                alone = group("")
+                module = entry_points.import_command(prefix + name, of_packages.pop(name))
+                alone.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
+                self.commands[name] = typer.main.get_command(alone)
 
     app = group(help_text or (sys.modules[package].__doc__ or "").partition("\n")[0], cls=Folder)
     for found in pkgutil.iter_modules(sys.modules[package].__path__):

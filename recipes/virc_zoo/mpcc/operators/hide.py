@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Meta
 from PIL import Image, ImageDraw, ImageFilter
 
-from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.operators.select import column_of
-from virc.data.make.self_labelled import FORMAT, asked
 from virc.reasoning.calls import Box, Size
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.make.operators.select import column_of
+from virc_extras.make.self_labelled import FORMAT, asked
 
 QUESTION = "Part of the picture is covered in black. From all around it, what is most likely there? " + FORMAT.format(
     "a short name of it"

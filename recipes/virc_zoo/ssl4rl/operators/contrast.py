@@ -13,8 +13,8 @@ from PIL import Image
 
 from virc.core.errors import DataError, UsageError
 from virc.core.files import expanded
-from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.self_labelled import FORMAT, MIN_SIDE, asked
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.make.self_labelled import FORMAT, MIN_SIDE, asked
 from virc_zoo.ssl4rl.operators._augment import AUGMENTATIONS, cropped
 
 QUESTION = (

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 from PIL import Image
 
-from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.self_labelled import FORMAT, MIN_SIDE, asked
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.make.self_labelled import FORMAT, MIN_SIDE, asked
 
 QUESTION = (
     "These are the pieces of one picture, which was cut into {size} rows of {size}. Which piece belongs in each place, "

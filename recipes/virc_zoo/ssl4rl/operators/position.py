@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 from PIL import Image
 
-from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.self_labelled import FORMAT, MIN_SIDE, asked, first
 from virc.reasoning.calls import Box, Size
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.make.self_labelled import FORMAT, MIN_SIDE, asked, first
 from virc_zoo.ssl4rl.operators._augment import AUGMENTATIONS, recoloured
 
 QUARTERS = ("top-left", "top-right", "bottom-left", "bottom-right")

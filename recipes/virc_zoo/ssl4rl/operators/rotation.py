@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 from PIL import Image
 
-from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.self_labelled import FORMAT, MIN_SIDE, asked, first
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.make.self_labelled import FORMAT, MIN_SIDE, asked, first
 
 QUESTION = (
     "The second picture is the first one, turned counter-clockwise by 0, 90, 180 or 270 degrees. By how many? "

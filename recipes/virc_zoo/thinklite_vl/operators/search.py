@@ -22,13 +22,13 @@ from msgspec import Meta
 
 from virc.backends.interface import Sampling
 from virc.core.seeds import derived
-from virc.data.make.asking import pictures, reply
-from virc.data.make.operator import Made, Means, Row, kept, left_out
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
 from virc.solving.pipelines.speaking import Role
 from virc.solving.pipelines.turns import fill
+from virc_extras.make.asking import pictures, reply
+from virc_extras.make.operator import Made, Means, Row, kept, left_out
 
 ROLES = {"model": Role(temperature=0.5)}
 _END, _LAST = "<end>", "Final Answer:"

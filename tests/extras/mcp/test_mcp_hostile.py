@@ -1,0 +1,253 @@
+"""What a client may not read or break, whatever it sends to the MCP server."""
+
+import base64
+import io
+import os
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp_server import Failures, called, in_base64, noise, refused, talk, tool_calls
+from PIL import Image
+from support.https_site import Site
+
+from virc_extras.mcp.messages import TOOLS
+from virc_extras.mcp.result_store import ResultStore
+
+SECRET = "a line that no client may see"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A readable folder, and beside it what nobody may read: a text, a picture, and links to them from inside."""
+    inside, outside = tmp_path / "readable", tmp_path / "readable-not"
+    inside.mkdir()
+    outside.mkdir()
+    noise(inside / "a.png", (60, 40))
+    noise(outside / "b.png", (61, 41))
+    (outside / "secret.txt").write_text(SECRET)
+    (inside / "link.png").symlink_to(outside / "b.png")
+    (inside / "way").symlink_to(outside)
+    (inside / "round").symlink_to(inside / "round")
+    (inside / "note.txt").write_text(SECRET)
+    (inside / "below").mkdir()
+    os.mkfifo(inside / "pipe.png")
+    return inside
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../readable-not/b.png", "link.png", "way/b.png", "below/../../readable-not/b.png", "{outside}/b.png",
+        "{inside}/../readable-not/b.png", "{inside}-not/b.png", "/etc/passwd", "~/.ssh/id_rsa", "/proc/self/environ",
+        "round", "a.png\0.png", "\0", ".", "..", "C:\\x.png", "\\\\host\\share\\x.png", "gone.png", "x" * 300,
+        "{outside}/gone.png",
+    ],
+)  # fmt: skip
+def test_nothing_outside_is_read_or_told_of(place: Path, source: str) -> None:
+    outside = place.parent / "readable-not"
+    sentence = refused(tool_calls([place]), "show", image=source.format(inside=place, outside=outside))
+    assert any(part in sentence for part in ("not a picture inside a readable folder", "is a folder", "cannot be read"))
+    assert SECRET not in sentence
+
+
+def test_a_path_outside_is_refused_alike_whether_it_exists(place: Path) -> None:
+    outside = place.parent / "readable-not"
+    there, gone = (refused(tool_calls([place]), "show", image=str(outside / name)) for name in ("b.png", "c.png"))
+    assert there.replace("b.png", "c.png") == gone
+
+
+def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.resolve
+
+    def resolve(path: Path, strict: bool = False) -> Path:
+        found = whole(path, strict=strict)
+        if found.name == "a.png" and not (place / "below" / "a.png").is_symlink():
+            (place / "below").rmdir()
+            (place / "below").symlink_to(place.parent / "readable-not")
+            return place / "below" / "b.png"
+        return found
+
+    monkeypatch.setattr(Path, "resolve", resolve)
+    behind = tool_calls([])
+    behind._readable = type(behind._readable)([place])
+    assert "cannot be read" in refused(behind, "show", image="a.png")
+
+
+def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
+    assert "it is no file" in refused(tool_calls([place]), "show", image="pipe.png")
+
+
+def test_a_picture_is_found_in_any_of_the_folders_and_told_without_what_drives_a_terminal(place: Path) -> None:
+    (second := place.parent / "second").mkdir()
+    noise(second / "c.png", (33, 22))
+    found = called(tool_calls([place, second]), "show", image="c.png")
+    assert found.structured_content
+    assert found.structured_content["width"] == 33
+    (second / "\x1b[2Jd.png").write_bytes(b"no picture")
+    for tool, words in (("show", {"image": "\x1b[2Jd.png"}), ("\x1b[2J" + "x" * 999, {})):
+        sentence = refused(tool_calls([place, second]), tool, **words)
+        assert "\x1b" not in sentence
+        assert "[2J" in sentence
+        assert len(sentence) < 300
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("file:///etc/passwd", "file URLs are not read"),
+        ("http://example.org/x.png", "only https URLs are fetched"),
+        ("https://127.0.0.1/x.png", "no public server"),
+        ("https://169.254.169.254/latest/meta-data", "no public server"),
+        ("https://user:password@example.org/x.png", "no https URL that can be fetched"),
+        ("data:text/html,hello", "must begin like data:image/png;base64,"),
+        ("data:image/png;base64,####", "no base64"),
+        ("A" * 5001, "no base64, and too long for a path"),
+        ("data:image/svg+xml;base64," + base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(), "SVG"),
+        (base64.b64encode(b"%PDF-1.7 " + b"x" * 90).decode(), "PDF"),
+        ("image-" + "0" * 32, "this session has no image-"),
+    ],
+)
+def test_other_sources_are_refused_in_a_sentence(source: str, sentence: str) -> None:
+    assert sentence in refused(tool_calls(), "show", image=source)
+
+
+def test_offline_fetches_nothing() -> None:
+    assert "--offline" in refused(tool_calls(offline=True), "show", image="https://example.org/x.png")
+
+
+def test_a_public_picture_is_fetched(tmp_path: Path) -> None:
+    noise(tmp_path / "x.png", (50, 40))
+    content = (tmp_path / "x.png").read_bytes()
+
+    def answer(_: Site, __: str, connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+    site = Site(answer)
+    try:
+        result = called(tool_calls(rules=site.rules()), "show", image=site.url())
+    finally:
+        site.close()
+    assert result.structured_content
+    assert result.structured_content["width"] == 50
+
+
+def bomb() -> bytes:
+    """A PNG of 60,000 x 60,000 px in a few bytes."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+@pytest.mark.parametrize(("tool", "more"), [("show", {}), ("ask", {"question": "?"})])
+def test_a_decompression_bomb_is_refused(tool: str, more: dict[str, Any]) -> None:
+    assert "million" in refused(tool_calls(), tool, image=base64.b64encode(bomb()).decode(), **more)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("gone", {}), ("show", {"image": 3}), ("show", {"image": "a.png", "more": 1}),
+        ("show", {"image": "a.png", "max_side": 10**9}), ("crop", {"image": "a.png", "box": [5, 5, 5, 5]}),
+        ("crop", {"image": "a.png", "box": [1e308, -1e308, 1e308, 1e308]}),
+        ("ask", {"image": "a.png", "question": "?", "samples": 1000}),
+        ("ask", {"image": "a.png", "question": "?", "more_images": ["a.png"] * 99}),
+        ("evaluate", {"answer": "1", "reference": ""}),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_tool_errors(place: Path, tool: str, arguments: dict[str, Any]) -> None:
+    assert refused(tool_calls([place]), tool, **arguments)
+
+
+def test_results_are_of_their_session_only(place: Path) -> None:
+    store = ResultStore()
+    name = store.keep("one", "image", (place / "a.png").read_bytes(), 10)
+    assert store.find("one", name)
+    assert store.find("other", name) is None
+    assert "this session has no image-" in refused(tool_calls(store=store), "show", image=name)
+
+
+def test_a_session_is_forgotten_when_it_ends_or_idles() -> None:
+    now = [0.0]
+    store = ResultStore(idle=10, now=lambda: now[0])
+    kept = {session: store.keep(session, "image", b"x", 1) for session in ("", "ended", "idle", "used")}
+    store.drop("ended")
+    now[0] = 6
+    store.find("used", kept["used"])
+    now[0] = 11
+    found = {session: store.find(session, name) for session, name in kept.items()}
+    assert found == {"": b"x", "ended": None, "idle": None, "used": b"x"}
+
+
+def fuzzed(draw: random.Random, place: Path) -> tuple[str, dict[str, Any]]:
+    """A call that is more or less wrong."""
+    picture = in_base64(place / "a.png")
+    broken = bytearray((place / "a.png").read_bytes())
+    for _ in range(draw.randrange(1, 9)):
+        broken[draw.randrange(len(broken))] = draw.randrange(256)
+    outside = place.parent / "readable-not"
+    sources: list[Callable[[], object]] = [
+        lambda: "a.png",
+        lambda: picture,
+        lambda: base64.b64encode(broken[: draw.randrange(len(broken))]).decode(),
+        lambda: "/".join(draw.choices(["..", "way", "below", "", ".", "a.png", "b.png", "secret.txt", "round"], k=4)),
+        lambda: str(outside / draw.choice(["b.png", "secret.txt", "../readable/../readable-not/b.png"])),
+        lambda: "".join(chr(draw.choice([0, 10, 47, 46, 92, 126, 233, 0xD7FF, 0x1F600])) for _ in range(20)),
+        lambda: draw.choice(["file://", "https://", "data:", "image-", "//", "\\\\?\\"]) + picture[:40],
+        lambda: draw.choice([None, 0, -1, 1e308, [], {}, True, "", "\0", [["a.png"]]]),
+    ]
+    numbers: list[object] = [0, 1, -1, 0.5, 20, 59, 60, 1e9, -1e308, 2**63, "3", None, True, [], 10**400]
+    mostly: dict[str, list[object]] = {
+        "image": ["a.png", picture],
+        "box": [[0, 0, 20, 20], [3.5, 1, 900, 39], [0, 0, 1, 1]],
+        "unit": ["pixel", "permille", "thousand", "fraction"],
+        "factor": [0.25, 1, 2, 4],
+        "max_side": [28, 100],
+        "question": [" "],  # no fuzzed question reaches the model
+        "answer": ["1", "x" * 3000, "\\boxed{" * 50, "9^9^9^9"],
+        "reference": ["1", "\\frac{" * 90, "x"],
+        "choices": [["1", "2"], []],
+    }
+    tool = draw.choice([*TOOLS, "gone", ""])
+    takes = list(TOOLS[tool].takes.__struct_fields__) if tool in TOOLS else ["image"]
+    names = [name for name in takes if name in mostly and draw.random() < 0.97] + ["further"] * (draw.random() < 0.05)
+    arguments: dict[str, Any] = {}
+    for name in names:
+        odd: object = draw.choices(numbers, k=draw.choice([4, 4, 3, 5])) if name == "box" else draw.choice(numbers)
+        if name == "question":
+            odd = draw.choice(["", "\n", 3, None])
+        if name == "image":
+            odd = draw.choice(sources)()
+        arguments[name] = draw.choice(mostly[name]) if name in mostly and draw.random() < 0.75 else odd
+    return tool, arguments
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.integration)])
+def test_fuzzed_calls_break_and_read_nothing(count: int, place: Path) -> None:
+    draw, trouble = random.Random(28), Failures()
+    calls = [fuzzed(draw, place) for _ in range(count)]
+
+    async def work(client: Client) -> list[Any]:
+        return [await client.call_tool(tool, arguments) for tool, arguments in calls]
+
+    results = talk(tool_calls([place]), work, trouble)
+    assert trouble == []
+    assert len(results) == count
+    good = [result for result in results if not result.is_error]
+    assert count / 10 < len(good) < count * 9 / 10
+    texts = [part.text for result in results for part in result.content if part.type == "text"]
+    assert not any(SECRET in text or "internal" in text for text in texts)
+    sizes = {
+        Image.open(io.BytesIO(base64.b64decode(part.data))).size
+        for (tool, _), result in zip(calls, results, strict=True)
+        for part in result.content
+        if part.type == "image" and tool == "show"
+    }
+    assert (61, 41) not in sizes
