@@ -33,8 +33,7 @@ def explain_option(option: str, options: Collection[str], arguments: Sequence[st
 def explain(words: Sequence[str], commands: Collection[str]) -> UsageError | None:
     """A better error for a line that does not begin with a command, or None."""
     from virc.solving.sources.picture_files import is_source
-    from virc_cli.commands.solve.hints import is_image, is_rows
-    from virc_cli.console.sources import is_file_name
+    from virc_cli.console.sources import is_file_name, is_image, is_rows
 
     command = next((word for word in words if word in commands), None)
     if command and words[0].startswith("-"):
@@ -48,7 +47,7 @@ def explain(words: Sequence[str], commands: Collection[str]) -> UsageError | Non
 
 def explain_solve(words: Sequence[str], error: UsageError) -> UsageError | None:
     """A better error for a line of `virc solve` that the parser refused, or None."""
-    from virc_cli.commands.solve.hints import is_image
+    from virc_cli.console.sources import is_image
 
     given = [word.partition("=")[0] for word in words]
     pictures = [word for before, word in zip(["", *words], words, strict=False) if is_image(word) and before[:1] != "-"]

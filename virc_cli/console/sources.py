@@ -1,13 +1,15 @@
 """What the words of `virc batch` mean, and the line that was meant where they mean nothing."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from virc.core.errors import DataError, UsageError
-from virc.core.files import near_file
+from virc.core.files import is_file, near_file
 from virc.solving.sources.picture_files import ENDINGS, ROWS, is_source
 
+_URL = re.compile(r"(https?://|data:|file://)", re.IGNORECASE)
 USUAL = "virc batch rows.csv --to answers.csv"
 
 
@@ -41,3 +43,12 @@ def is_file_name(word: str) -> bool:
 
 def _line(sources: Sequence[str], rest: Sequence[str]) -> str:
     return shlex.join(["virc", "batch", *sources, " ".join(rest)])
+
+
+def is_image(word: str) -> bool:
+    """Whether a word can be a picture: a file that exists, a URL, or `-` for standard input."""
+    return word == "-" or bool(_URL.match(word)) or is_file(word)
+
+
+def is_rows(word: str) -> bool:
+    return is_file(word) and Path(word).suffix.lower() in ROWS

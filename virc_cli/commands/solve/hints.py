@@ -1,18 +1,16 @@
 """What the words of `virc solve` mean, and what to type where they mean nothing."""
 
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from glob import has_magic
-from pathlib import Path
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.core.files import is_file, is_folder
-from virc.solving.sources.picture_files import ROWS, is_source
+from virc.solving.sources.picture_files import is_source
+from virc_cli.console.sources import is_image, is_rows
 
 _USUAL = "virc solve IMAGE 'QUESTION'"
-_URL = re.compile(r"(https?://|data:|file://)", re.IGNORECASE)
 
 
 def image_and_question(
@@ -59,12 +57,3 @@ def read_question(question: str | None, file: str | None, sources: Sequence[str]
     if file == "-" and "-" in sources:
         raise UsageError("standard input cannot be both image and question", "name a file for one of them")
     return api.read_question(file)
-
-
-def is_image(word: str) -> bool:
-    """Whether a word can be a picture: a file that exists, a URL, or `-` for standard input."""
-    return word == "-" or bool(_URL.match(word)) or is_file(word)
-
-
-def is_rows(word: str) -> bool:
-    return is_file(word) and Path(word).suffix.lower() in ROWS
