@@ -12,7 +12,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.calls import ToolError
 from virc.reasoning.protocol import FILE_NAME
-from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
+from virc.reasoning.session import Ask, Rejected, Reply, Session
 
 SCHEMA = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 CALL = '<think>I look.</think>\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
@@ -49,15 +49,6 @@ def test_the_model_is_shown_that_a_tool_failed(errors: str, apply: Any, sentence
     asked = held.next()
     assert isinstance(asked, Ask)
     assert asked.messages[-1].text == "Error: the tool failed"
-
-
-def test_where_errors_end_the_problem_a_failing_tool_does() -> None:
-    held = session("end", told=lambda _: None)
-    held.feed(Reply(CALL))
-    assert isinstance(held.next(), Done)
-    failure = held.trace().failure
-    assert failure
-    assert failure.message == "a tool call cannot be carried out: the tool failed"
 
 
 def test_a_call_that_the_tool_refuses_is_the_fault_of_the_model() -> None:

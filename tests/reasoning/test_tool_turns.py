@@ -99,14 +99,6 @@ def reading(returned: object, arguments: dict[str, object], **more: Any) -> tupl
     return talk, talk.feed(Reply(look("read_text", **arguments)))
 
 
-def test_a_tool_without_a_check_takes_what_its_schema_allows() -> None:
-    talk, unit = reading("It says {question}.", {"language": "de", "lines": 2}, after_text="Tool: {text}")
-    assert isinstance(unit, Unit)
-    assert unit.calls[0].arguments == {"language": "de", "lines": 2}
-    assert unit.calls[0].index is None
-    assert last(talk).text == "Tool: It says {question}."  # what a tool says is no template
-
-
 def test_a_tool_may_return_a_text_and_images() -> None:
     pictures = [Image.new("RGB", (56, 56), colour) for colour in ("red", "blue")]
     talk, unit = reading(Result("two words", pictures), {"language": "en"})

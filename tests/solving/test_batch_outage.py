@@ -87,19 +87,6 @@ def test_rows_in_work_are_done_again_when_the_server_is_back(
 
 
 @pytest.mark.integration
-def test_what_was_answered_before_is_not_asked_again(
-    batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
-) -> None:
-    with dying(echo, 1, faults.stall, away=waiting, done=4) as servers:
-        assert batch(problems(image, *range(8)), servers[0], "--concurrency", 1).code == 0
-        before, after = ([asked(body) for body in server.chats()] for server in servers)
-    lines = read(tmp_path / "out")
-    assert sorted(line["id"] for line in lines) == list(range(8))
-    assert len(before) == 5  # the last of them had no answer
-    assert after == [f"q {name}" for name in range(4, 8)]
-
-
-@pytest.mark.integration
 def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_up(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,15 +83,6 @@ def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
     assert (len(backend.samplings), len(trace.units), len(trace.pending)) == (5, 1, 4)
 
 
-def test_a_turn_ends_with_two_replies_in_a_row_that_the_token_limit_cuts(own: Protocol) -> None:
-    cut = Reply("<think>AB is", finish="length")
-    solved, backend = run(own, "no tags", cut, cut, answer("5"))
-    assert (solved.answer, len(backend.samplings)) == (None, 3)
-    assert isinstance(solved.error, NoAnswerError)
-    assert solved.error.hint == "--max-tokens N allows longer replies"
-    assert run(own, cut, "no tags", cut, answer("5"))[0].answer == "5"
-
-
 def test_a_model_that_refuses_is_not_asked_again(own: Protocol) -> None:
     solved, backend = run(own, Reply("", refusal="it may not"), answer("1"))
     assert isinstance(solved.error, NoAnswerError)
@@ -150,12 +141,6 @@ def test_a_limit_of_tokens_is_that_of_all_replies_and_three_replies_before_it_th
     assert solved.attempts[0].notices == (said,)
 
 
-def test_no_seed_is_used_twice_among_samples_and_their_tries(own: Protocol) -> None:
-    replies = ["no", "no", "no", answer("1")] * 3
-    _, backend = run(own, *replies, config=SolveConfig(samples=3))
-    assert len({sampling.seed for sampling in backend.samplings}) == 12
-
-
 @pytest.mark.parametrize(
     ("replies", "found", "message"),
     [
@@ -170,10 +155,3 @@ def test_a_sample_that_breaks_by_itself_counts_as_one_without_an_answer(
     solved, _ = run(own, *replies, config=SolveConfig(samples=len(replies)))
     assert (solved.answer, len(solved.attempts)) == (found, len(replies))
     assert str(solved.error).startswith(message)
-
-
-def test_what_would_end_every_sample_alike_ends_the_problem(own: Protocol) -> None:
-    refused = DataError("all")
-    refused.fails_all_requests = True
-    solved, backend = run(own, failing(refused), answer("1"), config=SolveConfig(samples=2))
-    assert (solved.answer, solved.error, len(backend.asks)) == (None, refused, 1)

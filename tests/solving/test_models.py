@@ -51,12 +51,6 @@ def test_a_model_in_the_hub_cache_is_found(name: str, tmp_path: Path, monkeypatc
     assert found.system.name == "virc"
 
 
-def test_a_copy_by_someone_else_is_not_the_released_model(tmp_path: Path) -> None:
-    model_at(tmp_path / "models" / "ViRC-7B")
-    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine"):
-        models.find("someone/ViRC-7B", tmp_path)
-
-
 @pytest.mark.parametrize("name", ["LeonMiao/ViRC-7B"])
 def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not on this machine") as caught:
@@ -90,27 +84,6 @@ def test_no_name_is_the_embedded_model_whatever_lies_around(tmp_path: Path, monk
     other = model_at(tmp_path / "tiny")
     assert models.find(None, tmp_path).folder == embedded
     assert models.find("tiny", tmp_path).folder.resolve() == other
-
-
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A second model in the package, and a system with both."""
-    base = model_at(tmp_path / "package" / "tiny-base")
-    model_at(tmp_path / "package" / "tiny")
-    monkeypatch.setattr(models, "EMBEDDED_FOLDER", base.parent / "tiny")
-    monkeypatch.setattr(models, "PACKAGE", base.parent)
-    (tmp_path / "two.yaml").write_text("name: tiny\nreplace: true\nmodels: {tiny: {}, tiny-base: {}}\n")
-    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return base
-
-
-def test_another_model_of_the_package_is_found_by_its_name(base: Path, tmp_path: Path) -> None:
-    found = models.find("tiny-base", tmp_path)
-    assert (found.folder, found.system and found.system.name) == (base, "tiny")
-    assert models.find(None, tmp_path).folder == models.find(None, tmp_path, "tiny").folder == base.parent / "tiny"
-    own = model_at(tmp_path / "models" / "tiny-base")
-    assert models.find("tiny-base", tmp_path).folder == own
 
 
 def fetched(workspace: Path, repo: str) -> Path:

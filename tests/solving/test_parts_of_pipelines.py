@@ -13,30 +13,9 @@ from virc.solving.pipelines import Reply, Role, boxes, crop, trace, vote
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Run, running
-from virc.solving.pipelines.tools import ToolCaller, ToolOutput
-from virc.tools import registry
 
 PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
 BOX = [10, 10, 60, 40]
-
-
-def called(name: str, *picture: OpenedImage, **arguments: Any) -> tuple[ToolOutput, Any]:
-    with running(Branch(run := Run(1))):
-        made = ToolCaller("it", registry.get(name))(*picture, **arguments)
-    (step,) = run.steps
-    return made, step
-
-
-def test_a_tool_is_called_on_a_picture_and_is_a_step() -> None:
-    made, step = called("crop_image", PICTURE, bbox_2d=BOX)
-    assert (made.text, [each.size for each in made.images]) == ("", [(50, 30)])
-    assert (step.name, step.kind, step.prompt, step.output) == ("it", "tool", '{"bbox_2d": [10, 10, 60, 40]}', ())
-    assert (step.shown, step.pictures) == (((100, 50),), ((50, 30),))
-    assert called("crop_image", PICTURE, bbox_2d=[10.4, 10.4, 60.4, 40.4])[0].images[0].size == (50, 30)
-    assert called("zoom_image", PICTURE, bbox_2d=[0, 0, 10, 10])[0].images[0].size == (20, 20)
-    measured, step = called("measure", PICTURE, points=[[0, 0], [30, 40]], label=None)  # None: left out
-    assert measured.text.startswith("The distance is 50.0 pixels")
-    assert step.output == (measured.text,)
 
 
 ROLES = {"plain": Role(), "local": Role(model="m"), "far": Role(endpoint="http://far/v1", model="m")}

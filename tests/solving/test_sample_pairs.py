@@ -8,7 +8,7 @@ import pytest
 from batches import problems, write
 from rollouts import LOOKED, RIGHT, WRONG, Rollouts, files, progress, sample
 from support.called import virc
-from support.servers import Body, serve
+from support.servers import serve
 from support.solving import CROP, answer, call
 
 OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
@@ -51,22 +51,6 @@ def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> No
     (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
     assert sides(row) == (RIGHT[0], LONG[0])
     assert row["margin"] == pytest.approx(1 - len(RIGHT[0]) / len(LONG[0]), abs=1e-6)
-
-
-def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_path: Path) -> None:
-    def critic(body: Body) -> str:
-        assert any(part["type"] == "image_url" for part in body["messages"][1]["content"])
-        return "Fine.\ngrade: 9" if "98" in json.loads(text(body))["solution"] else "Poor.\ngrade: 2"
-
-    def text(body: Body) -> str:
-        return str(next(part["text"] for part in body["messages"][1]["content"] if part["type"] == "text"))
-
-    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server, serve(critic) as graded:
-        words = ("--pairs", "grade", "--judge-endpoint", graded.url, "--samples", 2)
-        done = sample(source, tmp_path / "out", server.url, *words)
-    assert done.code == 0, done.err
-    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
 
 
 def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from support.called import Done, virc
 from support.servers import Body, Exchange, Server, error, images_of, serve
 from support.solving import answer, call
@@ -59,26 +58,6 @@ def test_of_a_full_conversation_the_oldest_crops_are_left_out_and_that_is_said(
     assert ("final answer now" in json.dumps(last["messages"][-1])) == (most == 1)
     assert (", and the model is asked for its answer: " in done.err) == (most == 1)
     assert int(re.findall(r"the oldest (\d+) crop", done.err)[-1]) == json.dumps(last["messages"]).count(GONE)
-
-
-@pytest.mark.parametrize("samples", [1])
-def test_pictures_that_a_server_gets_with_fewer_pixels_are_said_once(samples: int, tmp_path: Path) -> None:
-    picture = tmp_path / "noise.png"
-    Image.effect_noise((280, 280), 90).convert("RGB").save(picture)
-
-    def large(exchange: Exchange) -> None:
-        assert exchange.body is not None
-        if max(len(each["image_url"]["url"]) for each in images_of(exchange.body)) > 12_000:
-            exchange.send_json(error("an image exceeds the maximum of 12000 bytes"), 413)
-        else:
-            exchange.complete(exchange.body)
-
-    with serve(turns(0), fault=large) as running:
-        done = solve(running, picture, "--samples", samples)
-    assert (done.code, done.json["answer"]) == (0, "97"), done.err
-    (seen,) = done.json["pictures"]
-    assert 0 < seen["scaled"] < 1
-    assert done.err.count("fewer pixels") == len(done.json["warnings"]) == 1
 
 
 @pytest.mark.parametrize("said", ["max_tokens: too high for this deployment", "num_predict out of range"])

@@ -1,6 +1,5 @@
 """`virc solve` with a model in this process: of the real architecture, its weights random."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -49,22 +48,6 @@ def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_load
     done = ask(image, Path("ViRC-7B"))
     assert (done.code, "no chat protocol for ViRC-7B" in done.err) == (3, True)
     assert "--protocol default" in done.err
-
-
-@pytest.mark.integration
-def test_a_model_here_answers_one_row_at_a_time_and_says_so(image: Path, clean: Path) -> None:
-    rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
-    (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ("batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
-    alone, several = virc(*words), virc(*words, "--concurrency", 4)
-
-    def said(done: Done) -> dict[int, object]:
-        return {line["id"]: (line["answer"], line["tokens"], line["error"]) for line in done.lines}
-
-    assert len(said(alone)) == 6
-    assert said(several) == said(alone)
-    assert "tiny answers one row at a time in this process" in several.err
-    assert several.lines[0]["device"] == "cpu"
 
 
 @pytest.mark.integration

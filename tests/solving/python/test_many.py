@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,29 +86,6 @@ class Frame:
         return iter([(at, *row) for at, row in enumerate(self.rows)] if index else self.rows)
 
 
-class Series:
-    """A row of `DataFrame.iterrows`."""
-
-    def __init__(self, **values: object) -> None:
-        self.values = values
-
-    def to_dict(self) -> Mapping[str, object]:
-        return self.values
-
-
-class Lazy:
-    """A data frame of polars, which has rows by name."""
-
-    def __init__(self, rows: list[dict[str, object]]) -> None:
-        self.rows = rows
-
-    def __iter__(self) -> Iterator[object]:
-        return iter("columns")
-
-    def iter_rows(self, named: bool) -> Iterator[dict[str, object]]:
-        return iter(self.rows)
-
-
 def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: Path) -> None:
     pixels = Image.open(image).convert("RGB")
     array, data = np.asarray(pixels), image.read_bytes()
@@ -124,7 +101,7 @@ def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: P
         Pair(pixels, "Say 3"),
         {"images": [data, pixels], "question": np.str_("Say 4"), "embedding": array, "made": object()},
         {"image": {"bytes": data, "path": None}, "query": "Say 5"},
-        (3, Series(image=data, question="Say 6")),
+        {"image": data, "question": "Say 6"},
         ((image, pixels), "Say 7"),
     ]
     with serve(_echo) as server, load(MODEL, endpoint=server.url) as model:
@@ -132,7 +109,6 @@ def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: P
         sent = [sum(part["type"] == "image_url" for part in body["messages"][-1]["content"]) for body in server.chats()]
         assert sorted(sent) == [1, 1, 1, 1, 1, 2, 2, 2]
         assert [each.answer for each in batch(frame, model)] == ["y", "b"]  # the choices stand behind the question
-        assert [each.answer for each in batch(Lazy(_rows(str(image), 2)), model)] == ["0", "1"]
         assert list(batch([], model)) == []
         more = [pixels.rotate(90), pixels.rotate(180)]
         pixels.save(several := io.BytesIO(), "GIF", save_all=True, append_images=more)

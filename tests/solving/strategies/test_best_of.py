@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from batches import problems, write
 from support.called import Done, virc
-from support.servers import Body, Server, dead_url, serve
+from support.servers import Body, Server, serve
 from support.solving import answer, think
 from test_majority import in_order
 
@@ -78,14 +78,6 @@ def test_text_of_a_solution_cannot_write_its_own_grade(image: Path) -> None:
     assert found["answer"] == "2"
     assert "\n" not in sent
     assert set(json.loads(sent)) == {"question", "solution"}
-
-
-def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) -> None:
-    with serve(in_order("1", "2")) as server, serve([], models=("a", "b")) as two:
-        done = solved(server, dead_url(), image, "best_of:n=2")
-        unclear = solved(server, two, image, "best_of:n=2")
-        assert (done.code, server.chats()) == (6, [])
-    assert (unclear.code, unclear.json["error"]["hint"]) == (3, "--judge-model a")
 
 
 def test_the_key_of_the_judge_goes_to_it_alone(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,27 +39,6 @@ def test_it_asks_until_the_vote_is_decided(image: Path, strategy: str, texts: st
     assert found["settings"]["strategy"].startswith("majority:n=")
 
 
-def test_each_sample_has_a_trace_and_is_drawn_warm_from_a_seed_of_its_own(image: Path, tmp_path: Path) -> None:
-    with serve(in_order("1", "2", "2")) as server:
-        solved(server, image, "majority:n=3", "--trace", tmp_path / "t")
-        first = server.chats()
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == [
-        "index.html",
-        "sample-1",
-        "sample-2",
-        "sample-3",
-    ]
-    page = (tmp_path / "t" / "index.html").read_text()
-    assert page.count('href="sample-') == 3
-    assert page.count(">taken<") == 1
-    assert {body["temperature"] for body in first} == {1.0}
-    with serve(in_order("1", "2", "2")) as server:
-        solved(server, image, "majority:n=3")
-        seeds = [body["seed"] for body in server.chats()]
-    assert seeds == [body["seed"] for body in first]
-    assert len(set(seeds)) == 3
-
-
 def test_a_sample_that_fails_costs_itself(image: Path) -> None:
     with serve(in_order("7", "7"), fault=faults.status(422), times=1) as server:
         done = solved(server, image, "majority:n=3,early=no")
