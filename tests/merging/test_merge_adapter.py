@@ -2,14 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import small_lora
 from support.called import virc
-from support.small_lora import LAYER, PREFIX, RANK, tensors
 
-from virc.backends import local
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
 
@@ -17,7 +14,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 QUESTION = "What is m∠B in triangle MBH?"
-EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 
 
 @pytest.fixture
@@ -27,20 +23,13 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def weights(folder: Path) -> dict[str, Any]:
-    """By the names that the network gives them, as they are stored."""
-    return dict(local.read_network(folder, "auto").state_dict())
-
-
 def answer(model: str) -> tuple[str, list[str]]:
     """What `virc solve` says, and its thoughts, without how long it expects to take."""
     done = virc("solve", "--device", "cpu", "--model", model, PICTURE, QUESTION)
     return done.out, [line for line in done.err.splitlines() if model not in line and "image tokens" not in line]
 
 
-def test_what_an_adapter_adds_is_in_the_weights_and_the_model_says_what_the_adapter_says(workspace: Path) -> None:
-    import torch
-
+def test_a_merged_model_says_what_the_adapter_says(workspace: Path) -> None:
     small_lora.write(workspace / "lora", lora_alpha=1)
     shutil.copyfile(EMBEDDED_FOLDER / "virc_protocol.json", workspace / "lora" / "virc_protocol.json")
     done = virc("merge", "lora", "--to", "models/merged")
@@ -48,16 +37,6 @@ def test_what_an_adapter_adds_is_in_the_weights_and_the_model_says_what_the_adap
     assert done.out == "models/merged\n"
     assert "asked about a drawn diagram" in done.err
     assert "virc push models/merged USER/merged" in done.err
-    before, after = weights(EMBEDDED_FOLDER), weights(workspace / "models" / "merged")
-    drawn = tensors()
-    named = {LAYER.format(layer) + ".weight" for layer in range(4)}
-    assert {name for name in before if not torch.equal(before[name], after[name])} == named
-    for layer in range(4):
-        name, key = LAYER.format(layer) + ".weight", PREFIX + LAYER.format(layer)
-        product = drawn[f"{key}.lora_B.weight"] @ drawn[f"{key}.lora_A.weight"] / RANK
-        expected = (before[name].float() + product).bfloat16()
-        assert (after[name] != expected).float().mean() < 0.001  # sums in another order
-        torch.testing.assert_close(after[name], expected)
     said = answer("merged")
     assert said[0].strip().isdecimal()
     assert said == answer("lora")

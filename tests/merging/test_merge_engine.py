@@ -1,6 +1,5 @@
 """Shards that verl's own code saved become the model they were made of, by the real command."""
 
-import json
 import os
 import resource
 import shutil
@@ -27,18 +26,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 QUESTION = "What is m∠B in triangle MBH?"
 PROTOCOL = EMBEDDED_FOLDER / "virc_protocol.json"
-REFUSED = {
-    "one_of_two_tied": "embed_tokens.weight and lm_head.weight should be the same",
-    "a_weight_less": "is incomplete: it has no model.visual.blocks.0.norm1.weight",
-    "a_weight_more": "does not belong to its config, which has no model.visual.extra.weight",
-    "a_weight_of_one_process": "its processes saved different weights",
-    "rows_less": "model.visual.blocks.0.norm1.weight is of another size",
-    "larger_than_its_file": "model.visual.blocks.0.norm1.weight is of another size",
-    "a_number": "holds something else than a tensor as model.visual.blocks.0.norm1.weight",
-    "copies_that_differ": "its processes differ in model.visual.blocks.0.norm1.weight",
-    "a_factor_without_its_other": "has one factor only for",
-    "code": "holds more than tensors, and unpickling that may run code: posix.system",
-}
 
 
 @pytest.fixture(scope="module")
@@ -139,23 +126,6 @@ def test_a_run_is_merged_found_by_its_name_and_answers(saved: dict[str, Path], w
     said = virc("solve", "--json", "--device", "cpu", "--model", "tiny-rl", PICTURE, QUESTION).json
     assert (said["protocol"], said["error"]) == ("trained", None)
     assert said["answer"].isdecimal()
-
-
-@pytest.fixture(scope="module")
-def said(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    """What is said of each spoilt checkpoint."""
-    folder = tmp_path_factory.mktemp("spoilt")
-    done = python(Path(__file__).with_name("refusals.py"), saved["two"], folder)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert not (folder / "ran").exists()
-    found: dict[str, str | None] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.parametrize("way", REFUSED)
-def test_shards_that_are_not_right_are_refused(said: dict[str, str | None], way: str) -> None:
-    assert said.keys() == REFUSED.keys()
-    assert REFUSED[way] in str(said[way])
 
 
 def test_code_in_shards_is_refused_by_the_command_too_and_never_run(saved: dict[str, Path], workspace: Path) -> None:

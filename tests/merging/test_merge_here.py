@@ -3,27 +3,20 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from support import small_lora
-from support.called import virc
 from support.disk_steps import first, recorded
 from support.small_lora import LAYER, PREFIX, RANK, tensors
 
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError
-from virc.core.plan import Step
-from virc.merging import build
 from virc.merging.build import copy_weights
 from virc.merging.source import Source
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.solving.one import Solved
 
 pytestmark = pytest.mark.integration  # imports torch
 
@@ -104,36 +97,3 @@ def test_a_factor_without_its_other_and_a_weight_of_another_base_are_refused(tmp
     (tmp_path / "other").mkdir()
     with pytest.raises(ConfigError, match="does not belong to this base"):
         merged(tmp_path / "other", {f"{PREFIX}model.nothing.weight": torch.zeros(3)})
-
-
-def test_the_command_writes_a_whole_model_and_says_what_it_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from virc.engines.merge import adapter, common
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    small_lora.write(tmp_path / "lora")
-    closed: list[str] = []
-    opened = SimpleNamespace(
-        backend=SimpleNamespace(close=lambda: closed.append("closed")), chat_protocol=SimpleNamespace(protocol=None)
-    )
-
-    def output(step: Step, on_line: Callable[[str], None]) -> str:
-        on_line(f"{common.PROGRESS}half of it")
-        return msgspec.json.encode(common.Output(adapter.merge(step.argv[-3:]))).decode()
-
-    monkeypatch.setattr(build.processes, "output", output)
-    monkeypatch.setattr(build, "open_model", lambda choice: opened)
-    monkeypatch.setattr(build, "solve", lambda *_: Solved((), answer="7"))
-    found = build.sources.find
-    monkeypatch.setattr(build.sources, "find", lambda *given: msgspec.structs.replace(found(*given), bytes=3 * 2**29))
-    done = virc("merge", "lora", "--to", "models/merged")
-    assert "adding to its base the adapter lora, 1.5 GiB, into models/merged\n" in done.err
-    assert (tmp_path / "models" / "merged" / "README.md").read_text().count("virc solve --model merged ") == 1
-    assert (done.code, done.out, closed) == (0, "models/merged\n", ["closed"]), done.err
-    assert "it answers 7; the right answer is " in done.err
-    assert "1,527,424 parameters; to publish it: virc push models/merged USER/merged\n" in done.err
-    names = {path.name for path in (tmp_path / "models" / "merged").iterdir()}
-    assert {"model.safetensors", "tokenizer.json", "README.md", "virc_origin.json", "virc_protocol.json"} < names
-    assert virc("merge", "lora", "--to", "models/merged").code == 3
