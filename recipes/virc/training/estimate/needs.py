@@ -1,11 +1,9 @@
 """What a stage needs: memory of a device, main memory, disk and time, each term the product of its factors.
 
 The formulas follow what LLaMA-Factory 0.9.5 with DeepSpeed 0.19, and verl 0.9.1 with FSDP2 and vLLM 0.24, keep in
-memory, and when. Terms that are always small are left out.
-
-`estimate` is the entry. For SFT and DPO it calls `_memory`, for RL `_memory_of_rl`, then the disk and the operations of
-either. Memory of a device is the sum of state (`_state`: weights, gradients, Adam's moments), of what the forward pass
-keeps for the backward pass (`kept`), and of the largest of what exists for a moment only (`logits`, `moments`).
+memory, and when. Terms that are always small are left out. Memory of a device is the sum of state (weights, gradients,
+Adam's moments), of what the forward pass keeps for the backward pass (`kept`), and of the largest of what exists for a
+moment only (`logits`, `moments`).
 """
 
 import math
@@ -118,23 +116,6 @@ class Work(msgspec.Struct, frozen=True):
         """Whether gradients pass through the vision tower; `llamafactory.start` keeps them out of a frozen one."""
         return "vision" not in self.config.frozen_modules
 
-    def flops(self, tokens: float, mean: float) -> float:
-        """Floating-point operations of one pass over rows with `tokens` tokens in total and `mean` tokens each.
-
-        Each parameter takes 6 operations a token: 2 forward and 4 backward. A frozen part that gradients pass through
-        takes 4, a frozen part before all trained parts takes 2. Gradient checkpointing computes the forward pass twice.
-        """
-        parts, text, config = self.shape.parameters(), self.shape.text, self.config
-        operations = 4 if config.lora or "language" in config.frozen_modules else 6
-        if config.gradient_checkpointing:
-            operations += 2
-        # Input embeddings are looked up, not multiplied; tied ones are multiplied as the output layer.
-        embeddings = 0 if self.shape.tied else text.vocab_size * text.hidden_size
-        attention = text.num_hidden_layers * text.queries * mean
-        language = operations * (parts["language"] - embeddings + attention)
-        vision = (8 if self.vision_learns else 2) * parts["vision"] * self.patches / self.tokens
-        return (language + vision) * tokens
-
 
 def estimate(
     config: sft.Config | rl.Config, shape: Shape, longest_tokens: int, rows: int | None = None,
@@ -143,36 +124,33 @@ def estimate(
     """Count what a stage needs; `image_tokens` are of the images of one row, None: one image of `max_pixels`."""
     longest = min(longest_tokens, config.longest)
     mean = total_tokens / rows if rows and total_tokens else None
-    steps = config.steps if rows is None else optimizer_steps(config, rows)
+    steps, calls = config.steps if rows is None else optimizer_steps(config, rows), None
     if isinstance(config, rl.Config):
-        work = rl_work(config, shape, longest, image_tokens)
-        mean = mean or longest / 2
+        work, mean, calls = _rl_work(config, shape, longest, image_tokens), mean or longest / 2, _judge_calls(config)
         terms, host = _memory_of_rl(config, work, mean)
         disk, flops = _disk_of_rl(config, work, steps), _flops_of_rl(config, work, steps, mean)
     else:
         work = Work.of(config, shape, longest, image_tokens)
         terms, host = _memory(config, work)
-        if steps is None:
-            passes: float | None = config.epochs
-        else:
-            passes = steps / _epoch(config, rows) if rows else None
-        disk, flops = _disk(config, work, steps, passes), None
-        if rows and mean is not None and passes is not None:
-            flops = passes * _passes(config) * work.flops(rows * mean, mean)
-    name = next((each for each in PEAK if each in gpu.upper().replace(" ", "")), "")
+        known = steps / _epoch(config, rows) if rows and steps is not None else None
+        passes = config.epochs if steps is None else known
+        disk = _disk(config, work, steps, passes)
+        # A reference model's forward pass costs a third; in KTO both models also pass over a second, unrelated reply.
+        compared = isinstance(config, dpo.Config) and config.referred
+        cost = (2 if config.loss == "kto" else 4 / 3) if isinstance(config, dpo.Config) and compared else 1
+        flops = passes * cost * _flops(work, rows * mean, mean) if rows and mean is not None and passes else None
     hours = assumed = None
+    name = next((each for each in PEAK if each in gpu.upper().replace(" ", "")), "")
     if flops is not None and config.device == "cuda" and name:
         hours = flops / (PEAK[name] * 1e12 * UTILISATION) / 3600
         assumed = f"{UTILISATION:.0%} of the {PEAK[name]} TFLOP/s of one {name}"
-    if assumed and isinstance(config, rl.Config):
-        assumed += ", replies half as long as they may be, rollouts that take as long as learning, and a judge nobody "
-        assumed += "waits for"
-    device_terms, host_terms = _in_order(terms), _in_order(host)
-    disk_terms = None if disk is None else _in_order(disk)
+        if isinstance(config, rl.Config):
+            assumed += ", replies half as long as they may be, rollouts that take as long as learning, and a judge "
+            assumed += "nobody waits for"
+    of_device, of_host, of_disk = _in_order(terms), _in_order(host), None if disk is None else _in_order(disk)
     return Estimate(
-        terms=device_terms, device_gib=total(device_terms), host=host_terms, host_gib=total(host_terms),
-        disk=disk_terms, disk_gib=None if disk_terms is None else total(disk_terms), gpu_hours=hours, assumed=assumed,
-        steps=steps, judge_calls=judge_calls(config) if isinstance(config, rl.Config) else None,
+        of_device, _total(of_device), of_host, _total(of_host), of_disk, None if of_disk is None else _total(of_disk),
+        hours, assumed, steps, calls,
     )  # fmt: skip
 
 
@@ -188,11 +166,7 @@ def _epoch(config: sft.Config, rows: int) -> int:
     return max(1, math.ceil(batches / max(1, config.train_batch_size // config.at_a_time)))
 
 
-def total(terms: Iterable[Term]) -> float:
-    return math.fsum(each.gib for each in terms)
-
-
-def judge_calls(config: rl.Config) -> tuple[int, int] | None:
+def _judge_calls(config: rl.Config) -> tuple[int, int] | None:
     """Fewest and most questions to the judge in a step: one for an answer, two for a call of a tool."""
     if config.reward.judge.endpoint is None and not config.judge_gpus:
         return None
@@ -200,15 +174,15 @@ def judge_calls(config: rl.Config) -> tuple[int, int] | None:
     return replies, replies * 2 * (config.max_turns if config.rollout == "multi_turn" else 1)
 
 
-def rl_work(config: rl.Config, shape: Shape, prompt: int, image_tokens: int | None) -> Work:
+def _rl_work(config: rl.Config, shape: Shape, prompt: int, image_tokens: int | None) -> Work:
     """The micro-batch of a learning step of RL: the same pass as in a stage of kind `sft` under ZeRO-3."""
     names = ("data", "learning_rate", "micro_batch_size_per_device", "lora", "precision", "attention",
-             "gradient_checkpointing", "device", "devices", "nodes", "max_pixels")  # fmt: skip
+             "gradient_checkpointing", "device", "devices", "nodes", "max_pixels", "use_liger")  # fmt: skip
     shared: dict[str, Any] = {name: getattr(config, name) for name in names}
-    sft_config = sft.Config(**shared, frozen_modules=config.frozen, use_liger=config.use_liger, zero=3)
     largest_image = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
     images = min(prompt, largest_image if image_tokens is None else image_tokens)
-    return Work.of(sft_config, shape, prompt + config.response_length, images)
+    of_sft = sft.Config(**shared, frozen_modules=config.frozen, zero=3)
+    return Work.of(of_sft, shape, prompt + config.response_length, images)
 
 
 def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
@@ -216,38 +190,35 @@ def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
 
     ZeRO-2 spreads gradients and moments over the devices, ZeRO-3 the weights too.
     """
-    zero, devices = config.zero, config.devices * config.nodes
-    all_weights, learnt = (work.parameters, "parameters"), (work.trained, "parameters")
-    offloads = config.offload and zero > 0 and config.device == "cuda"
-    spread = devices if zero == 3 else 1
+    zero, devices, width = config.zero, config.devices * config.nodes, work.width
+    offloads, spread = config.offload and zero > 0 and config.device == "cuda", devices if zero == 3 else 1
     if zero == 0:  # LLaMA-Factory makes trained weights float32; gradients wait in buckets for other devices
         terms = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
     else:
-        terms = _state(work, work.width, work.width, work.width, spread, devices)
+        terms = _state(work, width, width, width, spread, devices)
         if offloads:  # the state is in main memory; under ZeRO-2 the weights, its first two terms, stay on the device
             terms = terms[: 0 if zero == 3 else 2]
-        elif work.width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
-            terms.append(term("float32 weights", learnt, (4, "bytes"), over=devices))
+        elif width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
+            terms.append(_weights("float32 weights", work.trained, 4, devices))
     if zero == 3:
         gathered = (min(work.parameters, _LIVE), "parameters at a time")
-        terms.append(term("weights brought together", gathered, (work.width, "bytes")))
+        terms.append(term("weights brought together", gathered, (width, "bytes")))
     if isinstance(config, dpo.Config) and config.referred and not config.lora:
-        terms.append(term("reference weights", all_weights, (work.frozen_bytes, "bytes"), over=spread))
+        terms.append(_weights("reference weights", work.parameters, work.frozen_bytes, spread))
     momentary = [logits(work), *moments(work)]
-    if zero and not offloads and work.width == 2:
+    if zero and not offloads and width == 2:
         count = min(work.trained // devices, _LIVE if zero == 3 else work.trained)
-        note = "while the optimizer steps"
-        momentary.append(term("float32 gradients", (count, "parameters"), (4, "bytes"), note=note))
+        momentary.append(_weights("float32 gradients", count, 4, note="while the optimizer steps"))
     terms += [*kept(work), max(momentary, key=_size), constant("framework", OVERHEAD[config.device])]
     readers = constant("image readers", _LOADER, config.devices * config.loaders)
     if config.device == "cpu":
         return terms, [_processes(config.devices, terms), readers]
     host = [constant("training processes", _PROCESS, config.devices), readers]
     if zero == 3:
-        note = "once on each machine"
-        host.append(term("weights while they are read", all_weights, (work.shape.weight_bytes, "bytes"), note=note))
+        read = work.shape.weight_bytes
+        host.append(_weights("weights while they are read", work.parameters, read, note="once on each machine"))
     if offloads:  # float32 weights, gradients and two moments, and under ZeRO-3 all weights
-        state = 16 * work.trained + (work.width * work.parameters if zero == 3 else 0)
+        state = 16 * work.trained + (width * work.parameters if zero == 3 else 0)
         host.append(term("offloaded state", (state, "bytes"), over=config.nodes, by="nodes"))
     return terms, host
 
@@ -257,18 +228,16 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
 
     A device first learns, then takes over the new weights, then samples; its terms are those of the largest phase.
     """
-    devices, all_weights = config.devices * config.nodes, (work.parameters, "parameters")
+    devices, nodes, text = config.devices * config.nodes, config.nodes, work.shape.text
     state = _state(work, 4, 4, 4, devices, devices)  # verl makes all weights float32; each device has its share
     framework, sampler = constant("framework", OVERHEAD[config.device]), _sampler(config, work)
-    text, language = work.shape.text, work.shape.parameters()["language"]
     embeddings = text.vocab_size * text.hidden_size * (1 if work.shape.tied else 2)
-    gathered = (embeddings + 2 * (language - embeddings) / text.num_hidden_layers, "parameters")
+    layers = 2 * (work.shape.parameters()["language"] - embeddings) / text.num_hidden_layers
+    together = _weights("weights brought together", embeddings + layers, work.width, note="two layers and the words")
     # Copies from logits to the loss, gradients included; a test counts them in verl's code.
     copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
-    factors = (work.tokens, "tokens"), (text.vocab_size, "words"), (copies * work.width, "bytes")
-    note = "two layers and the words"
-    together = term("weights brought together", gathered, (work.width, "bytes"), note=note)
-    momentary = max([term("logits", *factors), *moments(work)], key=_size)
+    words = (work.tokens, "tokens"), (text.vocab_size, "words")
+    momentary = max([term("logits", *words, (copies * work.width, "bytes")), *moments(work)], key=_size)
     terms = [*state, together, *kept(work), momentary, framework]
     helpers = constant("helpers", _HELPER, _HELPERS[config.device])
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
@@ -276,21 +245,16 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
         return terms, [helpers, _processes(config.devices, terms)]
     others, share = [framework, *(() if config.offload else state)], config.sampler_memory
     # The device must be so large that the sampler fits into its share of it, and all else into the other part.
-    needed = max(total(sampler) / share, total(others) / (1 - share))
-    unused = needed - total(sampler) - total(others)
+    unused = max(_total(sampler) / share, _total(others) / (1 - share)) - _total(sampler) - _total(others)
     rest = Term("left unused", unused, f"vLLM is given {share:.0%} of the device (sampler_memory)")
-    vision, replies, nodes = work.shape.vision, config.train_batch_size * config.n, config.nodes
-    tokens = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)
-    pixels = (tokens * vision.merged * vision.pixels * 4, "bytes of pixels")
+    vision, replies = work.shape.vision, config.train_batch_size * config.n
+    image_tokens = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)
+    pixels = (image_tokens * vision.merged * vision.pixels * 4, "bytes of pixels")
+    copied = (config.devices if work.shape.tied else 1, "copies")
     host = [
         helpers,
         constant("training processes", _PROCESS, 2 * config.devices),  # an actor and a vLLM on each device
-        term(
-            "weights while they are read",
-            (config.devices if work.shape.tied else 1, "copies"),
-            all_weights,
-            (4, "bytes"),
-        ),
+        term("weights while they are read", copied, (work.parameters, "parameters"), (4, "bytes")),
         term("images of a step", (replies, "replies"), pixels, over=nodes, by="nodes"),  # in Ray's store
     ]
     if config.offload:
@@ -300,11 +264,10 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
         note = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
         host.append(Term("sampler's weights asleep", config.devices * sampler[0].gib, note))
     if config.kl_loss_coef and not config.lora:
-        note = "verl keeps it off the devices"
-        host.append(term("reference model", all_weights, (4, "bytes"), over=nodes, by="nodes", note=note))
-    actor = [term("actor", all_weights, (4, "bytes"), over=devices)] if config.offload else state
+        host.append(_weights("reference model", work.parameters, 4, nodes, "nodes", "verl keeps it off the devices"))
+    actor = [_weights("actor", work.parameters, 4, devices)] if config.offload else state
     taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
-    return max(terms, taking_over, [*sampler, *others, rest], key=total), host
+    return max(terms, taking_over, [*sampler, *others, rest], key=_total), host
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
@@ -313,12 +276,11 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
     over, width = config.tensor_parallel, work.width
     if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: engines/verl/rollout.py
         kind, over, width = "transformers", 1, 8 if config.precision == "float32" else width
-    weights = term("sampler's weights", (work.parameters, "parameters"), (width, "bytes"), over=over)
-    text, tokens = work.shape.text, config.prompt_length + config.response_length
-    keys = (2 * text.num_hidden_layers * text.keys * width, "bytes")
-    terms = [weights, constant("sampler", _SAMPLER[kind])]
+    terms = [_weights("sampler's weights", work.parameters, width, over), constant("sampler", _SAMPLER[kind])]
     if kind == "cuda":
-        terms.insert(1, term("sampler's keys and values", (tokens, "tokens of a reply"), keys, over=over))
+        tokens = (config.prompt_length + config.response_length, "tokens of a reply")
+        keys = (2 * work.shape.text.num_hidden_layers * work.shape.text.keys * width, "bytes")
+        terms.insert(1, term("sampler's keys and values", tokens, keys, over=over))
     return terms
 
 
@@ -327,12 +289,11 @@ def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: 
 
     `weights_over` devices share the weights, `over` devices the gradients and moments.
     """
-    learnt = (work.trained, "parameters")
     return [
-        term("frozen weights", (work.parameters - work.trained, "parameters"), (frozen, "bytes"), over=weights_over),
-        term("trained weights", learnt, (trained, "bytes"), over=weights_over),
-        term("gradients", learnt, (gradients, "bytes"), over=over),
-        term("Adam moments", learnt, (8, "bytes"), over=over),
+        _weights("frozen weights", work.parameters - work.trained, frozen, weights_over),
+        _weights("trained weights", work.trained, trained, weights_over),
+        _weights("gradients", work.trained, gradients, over),
+        _weights("Adam moments", work.trained, 8, over),
     ]
 
 
@@ -342,19 +303,18 @@ def kept(work: Work) -> Iterator[Term]:
     recomputes, residual = config.gradient_checkpointing, 4 if work.casts else work.width
     a_layer = residual * text.hidden_size if recomputes else _layer(work)
     note = f"{'the input' if recomputes else 'all that is computed'} of each layer"
-    yield term(
-        "activations", (text.num_hidden_layers, "layers"), (work.tokens, "tokens"), (a_layer, "bytes"), note=note
-    )
+    layers, tokens = (text.num_hidden_layers, "layers"), (work.tokens, "tokens")
+    yield term("activations", layers, tokens, (a_layer, "bytes"), note=note)
     if work.casts and not recomputes:
-        yield term("bf16 copies", (work.trained, "parameters"), (2, "bytes"), note="of autocast")
+        yield _weights("bf16 copies", work.trained, 2, note="of autocast")
     if work.vision_learns:
         inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * work.width * vision.inner
         block = (2 * (4 + residual) + 6 * work.width) * vision.width + inner
         a_patch = vision.depth * (residual * vision.width if recomputes else block) + 6 * vision.pixels
         yield term("vision tower", (work.patches, "patches"), (a_patch, "bytes"))
     if config.attention == "sdpa" and not recomputes:
-        a_pair = 1 + text.num_hidden_layers * work.width
-        yield term("attention mask", (work.tokens, "tokens"), (work.longest, "tokens"), (a_pair, "bytes"))
+        a_pair = (1 + text.num_hidden_layers * work.width, "bytes")
+        yield term("attention mask", tokens, (work.longest, "tokens"), a_pair)
 
 
 def moments(work: Work) -> Iterator[Term]:
@@ -376,8 +336,7 @@ def moments(work: Work) -> Iterator[Term]:
 def logits(work: Work) -> Term:
     """The last layer's numbers and what the loss makes of them, held for a moment."""
     text, config = work.shape.text, work.config
-    has_pairs = isinstance(config, dpo.Config)
-    if work.fused and not has_pairs:  # LLaMA-Factory turns liger's fused loss off for pairs
+    if work.fused and not isinstance(config, dpo.Config):  # LLaMA-Factory turns liger's fused loss off for pairs
         gradient = 0 if config.lora else text.vocab_size * text.hidden_size * work.width
         chunk = 3 * work.width * text.hidden_size * work.tokens + gradient
         return term("logits, a chunk at a time", (chunk, "bytes"))
@@ -391,8 +350,7 @@ def _layer(work: Work) -> int:
     """Bytes a token that autograd keeps of one layer."""
     text, width = work.shape.text, work.width
     norm, inputs = (4, 5 * width) if work.casts else (width, 2 * width)  # bytes of one hidden number in each
-    if not work.fused:
-        norm += 4
+    norm += 0 if work.fused else 4
     # PyTorch's attention (sdpa) repeats keys and values for every query head.
     heads = 2 * width * text.queries + 2 * width * (text.queries if work.config.attention == "sdpa" else text.keys)
     if work.shape.family == "qwen3_vl":  # it normalizes queries and keys
@@ -401,14 +359,21 @@ def _layer(work: Work) -> int:
     return (2 * norm + inputs) * text.hidden_size + heads + mlp
 
 
-def _passes(config: sft.Config) -> float:
-    """Cost of one pass over the rows, in passes of plain training; a reference model's forward pass costs a third.
+def _flops(work: Work, tokens: float, mean: float) -> float:
+    """Floating-point operations of one pass over rows with `tokens` tokens in total and `mean` tokens each.
 
-    In KTO the model and the reference also pass over a second, unrelated reply.
+    Each parameter takes 6 operations a token: 2 forward and 4 backward. A frozen part that gradients pass through
+    takes 4, a frozen part before all trained parts takes 2. Gradient checkpointing computes the forward pass twice.
     """
-    if not isinstance(config, dpo.Config) or not config.referred:
-        return 1
-    return 2 if config.loss == "kto" else 4 / 3
+    parts, text, config = work.shape.parameters(), work.shape.text, work.config
+    operations = 4 if config.lora or "language" in config.frozen_modules else 6
+    operations += 2 if config.gradient_checkpointing else 0
+    # Input embeddings are looked up, not multiplied; tied ones are multiplied as the output layer.
+    embeddings = 0 if work.shape.tied else text.vocab_size * text.hidden_size
+    attention = text.num_hidden_layers * text.queries * mean
+    language = operations * (parts["language"] - embeddings + attention)
+    vision = (8 if work.vision_learns else 2) * parts["vision"] * work.patches / work.tokens
+    return (language + vision) * tokens
 
 
 def _flops_of_rl(config: rl.Config, work: Work, steps: int | None, mean: float) -> float | None:
@@ -416,10 +381,9 @@ def _flops_of_rl(config: rl.Config, work: Work, steps: int | None, mean: float) 
         return None
     row = mean + config.response_length / 2
     # Besides the pass that learns there are forward passes for the old probabilities and for the reference.
-    forward_passes = 2 if config.kl_loss_coef else 1
-    forward_share = 2 / (8 if config.gradient_checkpointing else 6)
-    learning = 1 + forward_passes * forward_share
-    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * learning  # rollouts take as long
+    forward_passes, of_a_pass = 2 if config.kl_loss_coef else 1, 2 / (8 if config.gradient_checkpointing else 6)
+    learning = 1 + forward_passes * of_a_pass
+    return 2 * _flops(work, steps * config.train_batch_size * config.n * row, row) * learning  # rollouts take as long
 
 
 def _disk(config: sft.Config, work: Work, steps: int | None, passes: float | None) -> list[Term] | None:
@@ -445,18 +409,20 @@ def _disk_of_rl(config: rl.Config, work: Work, steps: int | None) -> list[Term] 
 
 def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
     """Weights of all `stay` checkpoints; the resume state of the newest two and of the one being written."""
-    return [
-        term("weights", (stay, "checkpoints"), (weights, "bytes")),
-        term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
-    ]
+    states = (min(saves, 3), "checkpoints")
+    return [term("weights", (stay, "checkpoints"), (weights, "bytes")), term("resume state", states, (state, "bytes"))]
 
 
 def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devices", note: str = "") -> Term:
     """The product of factors, each a number and its unit, the last in bytes; `over` devices (or nodes) share it."""
     text = " x ".join(f"{_number_text(number)} {unit}" for number, unit in factors)
-    text += f" / {over} {by}" if over > 1 else ""
-    text += f": {note}" if note else ""
+    text += (f" / {over} {by}" if over > 1 else "") + (f": {note}" if note else "")
     return Term(name, math.prod(number for number, _ in factors) / over / GIB, text)
+
+
+def _weights(name: str, count: float, width: int, over: int = 1, by: str = "devices", note: str = "") -> Term:
+    """So many parameters, each of so many bytes."""
+    return term(name, (count, "parameters"), (width, "bytes"), over=over, by=by, note=note)
 
 
 def constant(name: str, gib: float, processes: int = 1) -> Term:
@@ -464,7 +430,7 @@ def constant(name: str, gib: float, processes: int = 1) -> Term:
 
 
 def _processes(devices: int, terms: Iterable[Term]) -> Term:
-    return Term("training processes", devices * total(terms), f"{devices} x what one of them needs")
+    return Term("training processes", devices * _total(terms), f"{devices} x what one of them needs")
 
 
 def _number_text(number: float) -> str:
@@ -480,3 +446,7 @@ def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
 
 def _size(each: Term) -> float:
     return each.gib
+
+
+def _total(terms: Iterable[Term]) -> float:
+    return math.fsum(each.gib for each in terms)
