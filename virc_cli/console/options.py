@@ -66,7 +66,7 @@ def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | N
             """Load commands of packages, which help lists without them."""
             for name in (each for each in names if each in of_packages):
                 alone = group("")
-                module = entry_points.import_command(prefix + name, of_packages.pop(name))
+                module = entry_points.import_command(prefix + name, of_packages[name])
                 alone.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
                 self.commands[name] = typer.main.get_command(alone)
 

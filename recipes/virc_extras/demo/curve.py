@@ -12,11 +12,11 @@ from virc.core.result_log import Id
 from virc.core.text import clause
 from virc.evaluation.statistics import Interval, mcnemar, paired
 from virc.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
-from virc.runs import plots
-from virc.runs.plots import Course
 from virc.runs.run import FOLDER, Run
 from virc_extras.demo import plan as demo
 from virc_extras.demo.plan import CONTROL, STAGES, Demo
+from virc_extras.plots import pictures as plots
+from virc_extras.plots.pictures import Course
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

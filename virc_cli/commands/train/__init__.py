@@ -179,10 +179,10 @@ def _plot(run: "Run") -> None:
     import sys
     from importlib.util import find_spec
 
-    from virc.core import processes
+    from virc.core import entry_points, processes
     from virc.core.plan import Step
 
-    if find_spec("matplotlib"):
+    if find_spec("matplotlib") and "runs.plot" in entry_points.command_modules():
         try:
             processes.output(Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics"))
         except EngineError as error:  # a picture is no reason to fail a run that has finished

@@ -16,8 +16,8 @@ def command(
 
     Loss or reward with its terms, lengths and speed; several runs go into the same axes.
     """
-    from virc.runs import plots
     from virc.runs import run as runs
+    from virc_extras.plots import pictures as plots
 
     if to and to.suffix.lower() != ".png":
         raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")

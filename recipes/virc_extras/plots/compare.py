@@ -16,10 +16,10 @@ def command(names: RunNames, as_json: Json = False) -> None:
 
     The picture is plots/compared.png in the first run.
     """
-    from virc.runs import plots
     from virc.runs import run as runs
-    from virc.runs.comparing import differing, results
     from virc.runs.status import number
+    from virc_extras.plots import pictures as plots
+    from virc_extras.plots.comparing import differing, results
 
     chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
     if len(chosen) < 2:

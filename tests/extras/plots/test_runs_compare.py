@@ -6,9 +6,9 @@ import pytest
 from support.called import virc
 from support.made import make
 
-from virc.runs import plots
 from virc.runs import run as runs
 from virc.runs.run import Run
+from virc_extras.plots import pictures as plots
 
 
 @pytest.fixture
