@@ -67,11 +67,6 @@ def test_pages_of_other_sites_are_refused(
     assert messages[0]["status"] == status
 
 
-def test_a_websocket_is_closed_and_the_life_of_the_server_goes_on() -> None:
-    assert sent({"type": "websocket", "path": "/v1/models"}) == [{"type": "websocket.close"}]
-    assert sent({"type": "lifespan"})[0]["status"] == 200
-
-
 # ---- what the list of models says
 
 MODELS = {"object": "list", "data": [{"id": "one", "object": "model"}, {"id": "two", "object": "model"}]}
@@ -116,11 +111,3 @@ def test_every_model_of_the_list_has_the_chat_protocol(pieces: int) -> None:
     assert [model["id"] for model in json.loads(body)["data"]] == ["one", "two"]
     lengths = [value for name, value in start["headers"] if name.lower() == b"content-length"]
     assert lengths == [str(len(body)).encode()]
-
-
-@pytest.mark.usefixtures("protocol")
-def test_other_answers_and_errors_pass_unchanged() -> None:
-    for path, status in (("/v1/chat/completions", 200), ("/v1/models", 401)):
-        start, body = answered(path, status)
-        assert json.loads(body) == MODELS
-        assert start["status"] == status

@@ -68,6 +68,20 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     assert answers["served"] == answers["here"]
 
 
+def test_the_key_the_model_and_the_parameters_are_checked() -> None:
+    with serve("tiny", engine="transformers", device="cpu", port=free_port(), api_key="sesame") as server:
+        client = openai.OpenAI(base_url=server.url, api_key="sesame", max_retries=0)
+        chat: Any = {"model": "tiny", "messages": [{"role": "user", "content": "Go on."}]}
+        with pytest.raises(openai.NotFoundError, match="there is no model 'large', served is 'tiny'"):
+            client.chat.completions.create(**{**chat, "model": "large"})
+        with pytest.raises(openai.BadRequestError, match="n cannot be honoured"):
+            client.chat.completions.create(**chat, n=2)
+        with pytest.raises(openai.PermissionDeniedError):
+            client.chat.completions.create(**chat, extra_headers={"Origin": "http://elsewhere"})
+        with pytest.raises(openai.AuthenticationError):
+            client.with_options(api_key="wrong").models.list()
+
+
 def test_a_body_is_bounded_also_where_it_does_not_say_its_size(url: str) -> None:
     with socket.create_connection(("127.0.0.1", urlsplit(url).port), 60) as connection:
         head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"

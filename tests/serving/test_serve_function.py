@@ -28,18 +28,6 @@ def models_of(url: str) -> list[str]:
         return [model["id"] for model in json.load(answer)["data"]]
 
 
-def test_a_server_answers_within_the_block_and_ends_with_it() -> None:
-    events: list[Event] = []
-    with servers.serve() as behind:
-        server = serve(agent=True, endpoint=behind.url, port=free_port(), name="mine", on_event=events.append)
-        with server:
-            assert server.model == "mine"
-            assert models_of(server.url) == ["mine"]
-        with pytest.raises(urllib.error.URLError):
-            models_of(server.url)
-    assert {event.kind for event in events} <= {"note", "warning"}
-
-
 def test_what_is_chosen_of_an_agent_reaches_its_clients_and_its_model() -> None:
     events: list[Event] = []
     words = {"host": "0.0.0.0", "port": free_port(), "name": "mine", "limit_images": 3, "api_key": ("a", "b")}
@@ -64,13 +52,6 @@ def test_what_is_chosen_of_an_agent_reaches_its_clients_and_its_model() -> None:
         open_to_all = serve(agent=True, endpoint=behind.url, on_event=events.append, **{**words, "api_key": None})
         open_to_all.close()
     assert [event.kind for event in events if "0.0.0.0" in event.text] == ["warning"]
-
-
-def test_a_server_can_be_closed_without_having_answered() -> None:
-    port = free_port()
-    with servers.serve() as behind:
-        for _ in range(2):  # the port is free again
-            serve(agent=True, endpoint=behind.url, port=port).close()
 
 
 def test_mistakes_are_errors_of_the_package() -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from functools import partial
 
 import pytest
 from support.called import virc
@@ -13,7 +12,6 @@ from support.loopback import free_port
 from support.real_server import VIRC
 
 from virc.core.extras import install
-from virc.serving import settings as serve
 
 HERE = ("serve", "tiny", "--engine", "transformers", "--device", "cpu")
 
@@ -26,16 +24,6 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done.code == 4
     assert "needs fastapi and uvicorn" in done.err
     assert f"hint: {install('local', 'serve')}" in done.err
-
-
-def test_where_vllm_has_no_build_it_is_the_engine_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "choose_engine", partial(serve.choose_engine, platform="darwin"))
-    done = virc("serve", "tiny", "--dry-run", "--json")
-    assert done.json["engine"] == "transformers"
-    assert "vLLM has no build for this system" in done.err
-    done = virc("serve", "tiny", "--engine", "vllm", "--dry-run")
-    assert done.code == 4
-    assert "vLLM runs on Linux only" in done.err
 
 
 @pytest.mark.slow

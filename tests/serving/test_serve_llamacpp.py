@@ -30,18 +30,6 @@ def test_a_gguf_file_is_solved_with_by_the_protocol_inside_it(file: Path) -> Non
     assert said["model"] == file.stem
 
 
-@pytest.mark.integration
-def test_a_gguf_file_without_a_protocol_is_asked_as_its_family(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stock = tmp_path / "Qwen2.5-VL-3B-Instruct-Q8_0.gguf"
-    stock.write_bytes(file.read_bytes().replace(b"virc.protocol", b"virc.nothing."))
-    (tmp_path / "mmproj.gguf").write_bytes(next(file.parent.glob("mmproj-*")).read_bytes())
-    done = virc("solve", TRIANGLE, QUESTION, "--model", stock, "--json", "--max-turns", 1)
-    assert done.json["family"] == "qwen2.5-vl"
-    assert "is asked as qwen2.5-vl" in done.err
-
-
 def test_a_dry_run_says_what_would_be_served(file: Path) -> None:
     done = virc("serve", file, "--dry-run", "--port", 8123)
     assert done.code == 0, done.err

@@ -1,10 +1,14 @@
-"""How vLLM starts and why it ended, from logs as vLLM 0.32 writes them."""
+"""How vLLM starts and why it ended, from logs as vLLM 0.32 writes them; and how often it is started again."""
 
-import socket
-import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from virc.core.events import Event, Reporter
 from virc.engines.vllm.log import reason, stage
 from virc.serving import vllm_process
 
@@ -53,31 +57,48 @@ Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00, 38.61i
 {API}[entry.py:140] Starting vLLM server on http://127.0.0.1:18931
 INFO:     Application startup complete."""
 
-ON_GPU = f"""{CORE}[backends.py:500] Starting torch.compile, see the cache
-{CORE}[monitor.py:34] torch.compile took 31.0 s in total
-Capturing CUDA graphs (mixed prefill-decode, PIECEWISE): 100%"""
+
+def test_each_stage_of_the_start_is_found_in_the_log() -> None:
+    assert [found for line in EAGER.splitlines() if (found := stage(line))] == [
+        "model config",
+        "engine process",
+        "weights",
+        "profiling",
+        "KV cache",
+        "HTTP server",
+    ]
 
 
-@pytest.mark.parametrize(
-    ("log", "stages"),
-    [
-        (EAGER, ["model config", "engine process", "weights", "profiling", "KV cache", "HTTP server"]),
-        (ON_GPU, ["compile", "profiling", "CUDA graphs"]),
-    ],
-    ids=["eager", "on a GPU"],
-)
-def test_each_stage_of_the_start_is_found_in_the_log(log: str, stages: list[str]) -> None:
-    assert [found for line in log.splitlines() if (found := stage(line))] == stages
+@pytest.mark.parametrize(("seconds", "starts"), [(1.0, 4), (601.0, 8)], ids=["at once", "seldom"])
+def test_an_engine_that_ends_seldom_is_always_started_again(
+    seconds: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun, closed, gave_up = [0.0], list[int](), list[int](), list[bool]()
+    monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
+    def wait() -> int:
+        clock[0] += seconds
+        return 1
 
-def test_garbage_at_its_port_is_no_health() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as place:
+    @contextmanager
+    def start_engine(keep: Callable[[Any], None]) -> Iterator[Any]:
+        begun.append(1)
+        (tmp_path / "vllm.log").write_text("ValueError: no room\n")
+        assert len(begun) - len(closed) == 1  # what ended is cleared away before another begins
+        keep(process := SimpleNamespace(wait=wait, end=lambda: None))
+        try:
+            yield process
+        finally:
+            closed.append(1)
 
-        def answer() -> None:
-            connection, _ = place.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"garbage\r\n\r\n")
-
-        threading.Thread(target=answer, daemon=True).start()
-        assert not vllm_process._is_healthy(f"http://127.0.0.1:{place.getsockname()[1]}")
+    events: list[Event] = []
+    with vllm_process.Supervised(start_engine, tmp_path / "vllm.log", Reporter(events.append)) as engine:
+        engine.watch(lambda: gave_up.append(True), lambda: len(begun) == 8)
+        assert engine._thread
+        engine._thread.join(60)
+    assert (len(begun), gave_up, engine.running) == (starts, [True] * (starts == 4), False)
+    said = [event.text for event in events if event.kind == "warning"]
+    assert "vLLM ended: no room; it is started again, 1 of at most 3 times in 30 minutes" in said[0]
+    if starts == 4:
+        assert "it was started again 3 times in 30 minutes" in str(engine.failure)
+        assert len(said) == 3

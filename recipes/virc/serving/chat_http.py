@@ -1,6 +1,5 @@
 """What our HTTP servers share: the routes, the check of the key, a bounded body, errors in the form of the API."""
 
-import asyncio
 import json
 import time
 import uuid
@@ -18,7 +17,6 @@ from virc.serving.chat_request import MAX_BODY, RefusedError
 
 NOBODY = Response(status_code=499)
 """The answer to a client that hung up, which nobody reads; 499 is nginx's number for it."""
-_BODY_SECONDS = 120.0
 _WAIT = 10  # seconds after which a client may try again
 
 
@@ -134,7 +132,7 @@ def key_of(request: Request) -> int | None:
 
 
 async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
-    """The body, bounded in size and time.
+    """The body, bounded in size.
 
     Raises:
         ClientDisconnect: the client hung up.
@@ -143,15 +141,11 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
     if length.isdigit() and int(length[:20]) > MAX_BODY:
         raise _too_large()
     body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in request.stream():
-                hold(len(piece))
-                body += piece
-                if len(body) > MAX_BODY:
-                    raise _too_large()
-    except TimeoutError:
-        raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
+    async for piece in request.stream():
+        hold(len(piece))
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _too_large()
     return bytes(body)
 
 

@@ -1,22 +1,16 @@
 """What a client may not read or break, whatever it sends to the MCP server."""
 
 import base64
-import io
 import os
-import random
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client
-from mcp_server import Failures, called, in_base64, noise, refused, talk, tool_calls
-from PIL import Image
+from mcp_server import called, noise, refused, tool_calls
 from support.https_site import Site
 
-from virc_extras.mcp.messages import TOOLS
 from virc_extras.mcp.result_store import ResultStore
 
 SECRET = "a line that no client may see"
@@ -81,20 +75,6 @@ def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: 
 
 def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
     assert "it is no file" in refused(tool_calls([place]), "show", image="pipe.png")
-
-
-def test_a_picture_is_found_in_any_of_the_folders_and_told_without_what_drives_a_terminal(place: Path) -> None:
-    (second := place.parent / "second").mkdir()
-    noise(second / "c.png", (33, 22))
-    found = called(tool_calls([place, second]), "show", image="c.png")
-    assert found.structured_content
-    assert found.structured_content["width"] == 33
-    (second / "\x1b[2Jd.png").write_bytes(b"no picture")
-    for tool, words in (("show", {"image": "\x1b[2Jd.png"}), ("\x1b[2J" + "x" * 999, {})):
-        sentence = refused(tool_calls([place, second]), tool, **words)
-        assert "\x1b" not in sentence
-        assert "[2J" in sentence
-        assert len(sentence) < 300
 
 
 @pytest.mark.parametrize(
@@ -184,70 +164,3 @@ def test_a_session_is_forgotten_when_it_ends_or_idles() -> None:
     now[0] = 11
     found = {session: store.find(session, name) for session, name in kept.items()}
     assert found == {"": b"x", "ended": None, "idle": None, "used": b"x"}
-
-
-def fuzzed(draw: random.Random, place: Path) -> tuple[str, dict[str, Any]]:
-    """A call that is more or less wrong."""
-    picture = in_base64(place / "a.png")
-    broken = bytearray((place / "a.png").read_bytes())
-    for _ in range(draw.randrange(1, 9)):
-        broken[draw.randrange(len(broken))] = draw.randrange(256)
-    outside = place.parent / "readable-not"
-    sources: list[Callable[[], object]] = [
-        lambda: "a.png",
-        lambda: picture,
-        lambda: base64.b64encode(broken[: draw.randrange(len(broken))]).decode(),
-        lambda: "/".join(draw.choices(["..", "way", "below", "", ".", "a.png", "b.png", "secret.txt", "round"], k=4)),
-        lambda: str(outside / draw.choice(["b.png", "secret.txt", "../readable/../readable-not/b.png"])),
-        lambda: "".join(chr(draw.choice([0, 10, 47, 46, 92, 126, 233, 0xD7FF, 0x1F600])) for _ in range(20)),
-        lambda: draw.choice(["file://", "https://", "data:", "image-", "//", "\\\\?\\"]) + picture[:40],
-        lambda: draw.choice([None, 0, -1, 1e308, [], {}, True, "", "\0", [["a.png"]]]),
-    ]
-    numbers: list[object] = [0, 1, -1, 0.5, 20, 59, 60, 1e9, -1e308, 2**63, "3", None, True, [], 10**400]
-    mostly: dict[str, list[object]] = {
-        "image": ["a.png", picture],
-        "box": [[0, 0, 20, 20], [3.5, 1, 900, 39], [0, 0, 1, 1]],
-        "unit": ["pixel", "permille", "thousand", "fraction"],
-        "factor": [0.25, 1, 2, 4],
-        "max_side": [28, 100],
-        "question": [" "],  # no fuzzed question reaches the model
-        "answer": ["1", "x" * 3000, "\\boxed{" * 50, "9^9^9^9"],
-        "reference": ["1", "\\frac{" * 90, "x"],
-        "choices": [["1", "2"], []],
-    }
-    tool = draw.choice([*TOOLS, "gone", ""])
-    takes = list(TOOLS[tool].takes.__struct_fields__) if tool in TOOLS else ["image"]
-    names = [name for name in takes if name in mostly and draw.random() < 0.97] + ["further"] * (draw.random() < 0.05)
-    arguments: dict[str, Any] = {}
-    for name in names:
-        odd: object = draw.choices(numbers, k=draw.choice([4, 4, 3, 5])) if name == "box" else draw.choice(numbers)
-        if name == "question":
-            odd = draw.choice(["", "\n", 3, None])
-        if name == "image":
-            odd = draw.choice(sources)()
-        arguments[name] = draw.choice(mostly[name]) if name in mostly and draw.random() < 0.75 else odd
-    return tool, arguments
-
-
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.integration)])
-def test_fuzzed_calls_break_and_read_nothing(count: int, place: Path) -> None:
-    draw, trouble = random.Random(28), Failures()
-    calls = [fuzzed(draw, place) for _ in range(count)]
-
-    async def work(client: Client) -> list[Any]:
-        return [await client.call_tool(tool, arguments) for tool, arguments in calls]
-
-    results = talk(tool_calls([place]), work, trouble)
-    assert trouble == []
-    assert len(results) == count
-    good = [result for result in results if not result.is_error]
-    assert count / 10 < len(good) < count * 9 / 10
-    texts = [part.text for result in results for part in result.content if part.type == "text"]
-    assert not any(SECRET in text or "internal" in text for text in texts)
-    sizes = {
-        Image.open(io.BytesIO(base64.b64decode(part.data))).size
-        for (tool, _), result in zip(calls, results, strict=True)
-        for part in result.content
-        if part.type == "image" and tool == "show"
-    }
-    assert (61, 41) not in sizes

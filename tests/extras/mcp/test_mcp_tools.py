@@ -6,14 +6,13 @@ import json
 import threading
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult
-from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
+from mcp_server import QUESTION, Failures, are_same, called, noise, pixels, talk, tool_calls
 from PIL import Image
 from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
@@ -109,26 +108,6 @@ def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(t
     assert sum(part.type == "image" for part in traced.content) == 3
 
 
-def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
-    noise(tmp_path / "a.png", (900, 900))
-    assert refused(tool_calls([tmp_path], most=1500), "show", image="a.png") == (
-        "the result does not fit into 1,500 characters (virc mcp --max-result N)"
-    )
-
-
-def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
-    path, content = folder / "noise.png", in_base64(folder / "noise.png")
-
-    async def work(client: Client) -> list[CallToolResult]:
-        first = await client.call_tool("show", {"image": "noise.png"})
-        sources = [str(path), content, f"data:image/png;base64,{content}", structured(first)["image_id"]]
-        return [await client.call_tool("show", {"image": each}) for each in sources]
-
-    for result in talk(tool_calls([folder]), work):
-        assert structured(result)["width"] == 300
-        assert are_same(pixels(result.content[0]), Image.open(path).convert("RGB"))
-
-
 @pytest.mark.parametrize(
     ("arguments", "verdict", "by"),
     [
@@ -202,16 +181,6 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
     assert first["box"] == pytest.approx([2250, 50, 3000, 100], abs=4)
     width, height = shown[2]
     assert second["box"] == pytest.approx([width * 3 / 4, height / 2, width, height], abs=1)
-
-
-def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
-    async def fails(*_: object) -> None:
-        raise RuntimeError("secret")
-
-    behind: Any = SimpleNamespace(call=fails, close=lambda: None)
-    result = talk(behind, lambda client: client.call_tool("show", {"image": "a"}), trouble := Failures())
-    assert (result.is_error, result.content[0].text) == (True, "internal: RuntimeError")
-    assert [str(each) for each in trouble] == ["secret"]
 
 
 @pytest.mark.parametrize("frank", [True, False])

@@ -2,17 +2,16 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, MODEL, Running, chat, data_url, scripted
+from agent_server import ANSWER, LOOK, MODEL, Running, chat, scripted
 from PIL import Image
 from support.called import virc
-from support.servers import Body, Exchange, turn_of
+from support.servers import Body, turn_of
 
 from virc.core.seeds import derived
 
@@ -114,28 +113,6 @@ def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_
     assert asked == solved
 
 
-def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
-    red, blue = ({"type": "image_url", "image_url": {"url": data_url((56, 56), each)}} for each in ("red", "blue"))
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [red, {"type": "text", "text": "What colour?"}]},
-        {"role": "assistant", "content": "red"},
-        {"role": "user", "content": [{"type": "text", "text": "And here?"}, {**blue, "uuid": "poison"}]},
-    ]
-    body = json.dumps({"model": MODEL, "messages": messages}).encode()
-    status, _ = running.send("POST", "/v1/chat/completions", body)
-    asked = running.behind.chats()[0]
-    assert status == 200
-    assert "poison" not in json.dumps(asked)
-    first = asked["messages"][1]["content"]
-    assert [part["type"] for part in first] == ["text", "image_url", "text", "image_url", "text"]
-    files = [base64.b64decode(first[at]["image_url"]["url"].partition(",")[2]) for at in (1, 3)]
-    colours = [Image.open(io.BytesIO(each)).convert("RGB").getpixel((0, 0)) for each in files]
-    assert colours == [(255, 0, 0), (0, 0, 255)]
-    assert first[0]["text"].endswith("Be brief.\n\nUser:\n")
-    assert "\nWhat colour?\n\nAssistant: red\n\nAnd here?\n" in first[2]["text"]
-
-
 @pytest.mark.parametrize(
     ("script", "content", "why"),
     [("refuse", "unreadable", "the model answered 'unreadable'"), ("look on", "", "no answer after 3 turns")],
@@ -172,16 +149,6 @@ def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: s
     alone = client.create(**{**body, "n": 1}).usage
     assert said.usage.completion_tokens == 2 * alone.completion_tokens
     assert said.usage.prompt_tokens == 2 * alone.prompt_tokens
-
-
-def test_a_reply_that_was_cut_ends_by_its_length(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut(exchange: Exchange) -> None:
-        exchange.send_events("<think>half", None, "length")
-
-    monkeypatch.setattr(running.behind.script, "fault", cut)
-    _, said = running.ask()
-    assert said["choices"][0]["finish_reason"] == "length"
-    assert "token limit" in said["choices"][0]["message"]["refusal"]
 
 
 def test_it_is_listed_as_what_runs_the_loop_and_solve_says_so(running: Running, tmp_path: Path) -> None:

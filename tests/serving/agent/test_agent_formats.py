@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from agent_server import ANSWER, LOOK, Running, scripted
-from support import faults
-from support.faults import Fault
 from support.servers import Body, turn_of
 
 LONG = "<think>It reads so.</think><answer>the angle is 73 degrees</answer>"
@@ -88,18 +85,6 @@ def test_limits_hold_for_the_answer_and_not_for_turns(
     assert "never" not in str(asked.get("stop"))
 
 
-def test_a_turn_is_no_longer_than_asked_or_the_server_allows(running: Running) -> None:
-    for asked, most in ((77, 77), (9999, 1024)):
-        running.behind.requests.clear()
-        choice(running, virc_max_turn_tokens=asked)
-        assert {body["max_tokens"] for body in running.behind.chats()} == {most}
-
-
-def test_any_object_holds_the_answer(running: Running) -> None:
-    found = choice(running, response_format={"type": "json_object"})
-    assert json.loads(found["message"]["content"]) == {"answer": "97"}  # the model wrote {}, which loses it
-
-
 @pytest.mark.parametrize("question", ["What does it read?", "fenced", "at first wrong"])
 def test_a_last_turn_writes_the_answer_into_the_schema(running: Running, question: str) -> None:
     _, plain = running.ask(question)
@@ -122,38 +107,6 @@ def test_json_that_never_fits_is_a_refusal(running: Running) -> None:
     assert temperatures == sorted(temperatures)
     assert len(set(temperatures)) == 4
     assert len({body["seed"] for body in formatting(running)}) == 4
-
-
-@contextmanager
-def failing_last(running: Running, fault: Fault, times: int = 1) -> Iterator[None]:
-    """What the model's server does to the first requests after the answer."""
-    script, before = running.behind.script, running.behind._faults_left
-
-    def turn(body: Body) -> str:
-        text = turns(body)
-        running.behind._faults_left = times * (text == ANSWER)
-        return text
-
-    running.behind._faults_left, script.fault, script.turns = 0, fault, turn
-    try:
-        yield
-    finally:
-        running.behind._faults_left, script.fault, script.turns = before, None, turns
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        faults.status(400, "The provided JSON schema contains features not supported by xgrammar."),
-        faults.body(b'{"error": {"message": "failed to parse grammar", "type": "server_error"}}'),
-    ],
-    ids=["refuses", "fails"],
-)
-def test_an_engine_that_takes_no_such_schema_is_asked_without_it(running: Running, refusal: Fault) -> None:
-    with failing_last(running, refusal):
-        found = choice(running, "in words", **as_json(TWO))
-    assert found["message"]["content"] == RIGHT
-    assert len(formatting(running)) == 1
 
 
 @pytest.mark.parametrize(

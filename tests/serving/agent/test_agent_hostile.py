@@ -3,19 +3,17 @@
 import base64
 import json
 import socket
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agent_server import MODEL, PICTURE, Held, Running, chat, listening, png, raw, received, scripted
-from support import servers
+from agent_server import Held, Running, chat, listening, png, raw, received, scripted
+from support import faults, servers
 from support.https_site import Site
 from support.loopback import until
 
 from virc.core.errors import ConfigError, EngineError
-from virc.serving import chat_http
-from virc.serving.agent import page, request_queue
+from virc.serving.agent import request_queue, server
 
 
 def error(said: dict[str, Any]) -> str:
@@ -101,42 +99,6 @@ def endpoint() -> Iterator[tuple[Running, Held]]:
         yield running, held
 
 
-def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[Running, Held]) -> None:
-    running, _ = endpoint
-    cases = {
-        ("there is no model 'other', served is 'virc-scripted'", 404, "model_not_found"): running.ask(model="other"),
-        ("at most 2 images are taken in a conversation, not 3", 400, None): running.ask("?", *[PICTURE] * 3),
-        ("the texts have 200001 characters", 400, "context_length_exceeded"): running.ask("a" * 200_001),
-        ("the body is not valid JSON", 400, None): running.send("POST", "/v1/chat/completions", b"{"),
-        ("not found", 404, None): running.send("GET", "/v1/embeddings"),
-        ("not found: the base URL of a client ends with /v1", 404, None): running.send(
-            "POST", "/chat/completions", b"{}"
-        ),
-        ("method not allowed", 405, None): running.send("GET", "/v1/chat/completions"),
-        ("the body is over 64 MiB", 413, None): running.send(
-            "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(chat_http.MAX_BODY + 1)}
-        ),
-    }
-    assert error(running.send("GET", "/v1/embeddings")[1]) == "not found"
-    for (message, status, code), (found, said) in cases.items():
-        assert found == status, said
-        assert error(said).startswith(message)
-        assert (said["error"]["type"], said["error"]["code"]) == ("invalid_request_error", code)
-    assert running.ask()[0] == 200
-    until(lambda: running.queue.held == 0)  # an answer is there before its place is free
-
-
-def test_the_page_is_served_with_its_policy(endpoint: tuple[Running, Held]) -> None:
-    running, _ = endpoint
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for path, (kind, content) in page.files(MODEL).items():
-        with direct.open(f"http://127.0.0.1:{running.port}{path}", timeout=60) as found:
-            assert (found.headers["Content-Type"], found.read()) == (kind, content)
-            assert page.HEADERS.items() <= dict(found.headers).items() | {
-                (name.title(), value) for name, value in found.headers.items()
-            }
-
-
 def test_all_requests_together_hold_a_bounded_number_of_bytes(
     endpoint: tuple[Running, Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,15 +113,6 @@ def test_all_requests_together_hold_a_bounded_number_of_bytes(
     slow.close()
     until(lambda: running.queue.held == 0)
     assert running.ask()[0] == 200
-
-
-def test_a_body_must_arrive_in_time(endpoint: tuple[Running, Held], monkeypatch: pytest.MonkeyPatch) -> None:
-    running, _ = endpoint
-    monkeypatch.setattr(chat_http, "_BODY_SECONDS", 0.2)
-    with socket.create_connection(("127.0.0.1", running.port)) as slow:
-        slow.sendall(raw(chat())[:300])
-        assert b"the body did not arrive within 0.2 s" in received(slow, b"}")
-    until(lambda: running.queue.held == 0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -220,20 +173,6 @@ def test_a_failure_of_the_model_is_told_without_its_secrets(
     assert told == ([] if status == 400 else [failure, failure])
 
 
-@pytest.mark.integration
-def test_a_conversation_that_grows_too_long_ends_there_and_keeps_what_was_thought(held: Held) -> None:
-    held.go.set()
-    held.error = ConfigError("http://10.0.0.1 refuses the request (400): maximum context length is 8192")
-    held.after = 1
-    with listening(held) as running:
-        status, said = running.ask()
-    (choice,) = said["choices"]
-    assert (status, choice["finish_reason"]) == (200, "length")
-    assert choice["message"]["refusal"] == "the conversation is longer than the model's context length"
-    assert (choice["message"]["content"], choice["message"]["reasoning_content"]) == ("", "I look.")
-    assert len(choice["message"]["virc_tool_calls"]) == 1
-
-
 def test_an_engine_that_is_down_is_told_without_its_address() -> None:
     told: list[Exception] = []
     with scripted(served={"trouble": told.append}) as running:
@@ -263,3 +202,20 @@ def test_an_image_at_an_address_is_fetched_here_and_not_by_the_engine() -> None:
             assert there.url() not in json.dumps(running.behind.chats())
     finally:
         there.close()
+
+
+def test_health_follows_an_engine_that_fails_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_FRESH", 0.1)
+    with scripted() as running:
+
+        def is_healthy() -> bool:
+            return running.send("GET", "/health")[0] == 200
+
+        assert is_healthy()
+        running.behind.script.fault, running.behind.script.fault_on = faults.status(503), servers.MODELS
+        until(lambda: not is_healthy())
+        assert error(running.send("GET", "/health")[1]) == "the model does not answer"
+        running.behind.script.fault = faults.status(404)  # alive, without a list of models
+        until(is_healthy)
+        running.behind.die()
+        until(lambda: not is_healthy())

@@ -86,13 +86,6 @@ def _of_responses(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": "input_text", "text": part["text"]}
 
 
-def test_what_is_said_is_honoured() -> None:
-    said = {"n": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
-    problem, _ = taken(asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True}))
-    drawn = {"samples": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "max_tokens": 7}
-    assert problem == Problem("tiny", "What is it?", **drawn, streamed=True, counted=True, ignored=("user",))
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -120,13 +113,10 @@ USER = {"role": "user", "content": [PICTURE, TEXT]}
         ([], {"logprobs": True}, "logprobs", "logprobs cannot be honoured"),
         ([], {"virc_strategy": "./mine.py"}, "virc_strategy", "must be majority"),
         ([], {"virc_strategy": "majority:n=9"}, "virc_strategy", "draws 9 answers, over 8"),
-        ([], {"virc_strategy": "majority", "n": 2}, "n", "leave n out"),
         ([], {"max_token": 5}, "max_token", "did you mean 'max_tokens'?"),
         ([USER, {"role": "assistant", "content": "It"}], {}, "messages", "must be of role user or tool"),
-        ([{"role": "user", "content": [PICTURE]}], {}, "messages", "has no text"),
         ([{"role": "user", "content": [PICTURE] * 3}], {}, "messages", "at most 2 images"),
         ([{"role": "system", "content": [PICTURE]}, USER], {}, "messages[0]", "only a message of role user"),
-        ([USER, {"role": "user", "content": "x" * 1001}], {}, "messages", "context length"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_by_name(
@@ -135,34 +125,6 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     refused = refusal(asked(*messages, **fields))
     assert (refused.status, refused.param) == (400, param)
     assert said in refused.message
-
-
-@pytest.mark.parametrize(
-    ("name", "neutral", "value"),
-    [
-        ("n_predict", -1, 20), ("ignore_eos", False, True), ("grammar", "", 'root ::= "a"'),
-        ("logit_bias", {}, {"1": 5}), ("stop_token_ids", [], [7]),
-    ],
-)  # fmt: skip
-def test_what_would_change_an_answer_is_refused_where_it_asks_for_something(
-    name: str, neutral: object, value: object
-) -> None:
-    assert taken(asked(**{name: neutral})) == taken(asked())
-    assert f"{name} cannot be honoured" in refusal(asked(**{name: value})).message
-
-
-def test_results_of_the_clients_tools_stand_in_order() -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
-    other = {"id": "c2", "type": "function", "function": {"name": "time", "arguments": "{}"}}
-    problem, _ = taken(
-        asked(
-            {"role": "user", "content": [PICTURE, TEXT]},
-            {"role": "assistant", "content": None, "tool_calls": [call, other]},
-            {"role": "tool", "tool_call_id": "c1", "content": "rain"},
-        )
-    )
-    called = 'Assistant: Called weather({"city": "Rome"})\nCalled time({})'
-    assert problem.question == f"User: What is it?\n\n{called}\n\nResult of the tool: rain"
 
 
 ANYTHING = st.recursive(

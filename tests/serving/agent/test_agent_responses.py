@@ -8,7 +8,6 @@ import openai
 import pytest
 from agent_server import ANSWER, LOOK, MODEL, Running, data_url, scripted
 from openai.types.responses import Response
-from support.faults import status
 from support.servers import Body, turn_of
 
 QUESTION = {"type": "input_text", "text": "What does it read?"}
@@ -114,20 +113,3 @@ def test_what_cannot_be_honoured_is_refused(
     assert status in (400, 404)
     assert said in found["error"]["message"]
     assert param in (None, found["error"]["param"])
-
-
-@pytest.mark.parametrize("body", [b"[]", b'{"input": [3]}', b"{" * 2**19])
-def test_a_body_that_is_no_request_is_refused(running: Running, body: bytes) -> None:
-    status, found = running.send("POST", "/v1/responses", body)
-    assert (status, found["error"]["type"]) == (400, "invalid_request_error")
-
-
-def test_a_failure_on_the_way_is_an_error_event() -> None:
-    def turn(body: Body) -> str:
-        running.behind._faults_left = 1
-        return LOOK
-
-    with scripted(turn, upstream={"fault": status(500), "times": 0}) as running:
-        client = openai.OpenAI(base_url=running.url, api_key="none", max_retries=0).responses
-        *_, last = client.create(**asked(), stream=True)
-    assert (last.type, last.message) == ("error", "the model did not answer")

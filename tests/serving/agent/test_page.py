@@ -2,24 +2,22 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_page import WORDS, Model, assert_at, choose, finish, in_browser, placed, put, texts, visit  # fmt: skip
 from agent_process import serving
+from agent_server import scripted
 from openai import OpenAI
-from support.browser import Tab
-from support.parsed import Page
+from support.browser import CHROMIUM, Tab
+from support.parsed import HOSTILE, Page
 from support.servers import MODEL
 
 from virc.serving.agent import page
 
-PICTURES = Path(__file__).resolve().parents[2] / "pictures"
-
-
-# ---- the files
+PICTURE = Path(__file__).resolve().parents[2] / "pictures" / "triangle.png"
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 def test_files_name_each_other_and_nothing_outside() -> None:
@@ -45,34 +43,53 @@ def test_policy_allows_nothing_that_the_page_does_not_need() -> None:
     assert "unsafe" not in page.HEADERS["Content-Security-Policy"]
 
 
-# ---- in a browser
+def ask(browser: Tab, site: str, question: str) -> None:
+    """Open the page as one who has never been there, and ask about the picture."""
+    browser.open("about:blank", 1400)  # else the page before could still keep its chat
+    browser.call("Storage.clearDataForOrigin", origin=site, storageTypes="all")
+    browser.open(site, 1400)
+    browser.until("document.querySelectorAll('.example').length === 3")
+    browser.choose("#file", PICTURE)
+    browser.until("document.activeElement.id === 'question'")
+    browser.type(question)
+    browser.press("Enter")
+    browser.until("document.body.dataset.running === 'false'", 60)
+
+
+def texts(browser: Tab, selector: str) -> list[str]:
+    found: list[str] = browser.value(f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)")
+    return found
+
+
+def placed(browser: Tab, box: str, frame: str) -> list[float]:
+    """Where a box lies in its frame: left, top, right, bottom in px, and the frame's width and height."""
+    found: list[float] = browser.value(
+        f"(() => {{ const box = document.querySelector({box!r}).getBoundingClientRect();"
+        f"const frame = document.querySelector({frame!r}).getBoundingClientRect();"
+        "return [box.left - frame.left, box.top - frame.top, box.right - frame.left, box.bottom - frame.top,"
+        "frame.width, frame.height] })()"
+    )
+    return found
+
+
+def assert_at(at: list[float], box: Sequence[int], size: Sequence[int]) -> None:
+    """A box as `placed` gives it lies where it does in an image of that size."""
+    *corners, across, down = at
+    assert across > 100
+    assert across / down == pytest.approx(size[0] / size[1], rel=0.02)
+    x, y = across / size[0], down / size[1]
+    assert corners == pytest.approx([box[0] * x, box[1] * y, box[2] * x, box[3] * y], abs=1)
 
 
 @pytest.mark.integration
 @in_browser
-def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
-    browser: Tab, ask: Callable[[str], None], model: Model
-) -> None:
-    model.go.clear()
-    put(browser, "How large? wait")
-    browser.until("document.querySelector('.cut img')?.complete")
-    assert texts(browser, ".thought") == ["I look at the middle."]
-    assert texts(browser, ".answer") == []
-    assert texts(browser, "#send") == ["Stop"]
-    model.go.set()
-    finish(browser)
-    assert texts(browser, ".thought") == ["I look at the middle.", "I look closer.", "Now it is clear."]
-    assert texts(browser, ".cut figcaption") == ["crop 1 of the picture", "crop 2 of crop 1"]
-    assert texts(browser, ".answer") == ["97"]
-    assert re.fullmatch(rf"{MODEL} · 2 looks · \d+ tokens( · \d+ s)?", texts(browser, ".cost")[0])
-    assert browser.complaints == []
-
-
-@pytest.mark.integration
-@in_browser
-def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) -> None:
-    ask("hostile")
-    shown = WORDS.strip().replace("\u202e", "[U+202E]").replace("\u0007", "[U+0007]")
+def test_text_of_a_model_stays_text(browser: Tab) -> None:
+    words = HOSTILE + "".join(map(str, range(400)))
+    call = '{"name": "crop_image", "arguments": {"bbox_2d": [56, 28, 150, 160], "image_index": 0}}'
+    turns = [f"<think>{words}</think><tool_call>{call}</tool_call>", f"<think>{words}</think><answer>{words}</answer>"]
+    with scripted(turns) as running:
+        ask(browser, running.url.removesuffix("v1"), "hostile")
+    shown = words.strip().replace("\u202e", "[U+202E]").replace("\u0007", "[U+0007]")
     assert texts(browser, ".thought") == [shown] * 2
     assert texts(browser, ".answer") == [shown]
     assert browser.value("document.querySelectorAll('#log script, #log img[onerror]').length") == 0
@@ -80,46 +97,23 @@ def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) ->
     assert browser.complaints == []
 
 
-def shown(browser: Tab) -> list[Any]:
-    """The chat and the boxes on its pictures, as they stand."""
-    found: list[Any] = browser.value(
-        "[document.querySelector('#log').innerText, document.querySelector('#pictures').innerText,"
-        "[...document.querySelectorAll('.box')].map(each => each.getAttribute('style')),"
-        "[...document.querySelectorAll('img')].map(each => each.src)]"
-    )
-    return found
-
-
-# ---- with a model
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[str]:
-    """The address of `virc serve tiny --agent` in a process of its own."""
-    with serving("tiny", "--engine", "transformers", "--device", "cpu") as server:
-        yield server.url.removesuffix("v1")
-
-
 @pytest.mark.integration
 @in_browser
 @pytest.mark.slow
-def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -> None:
-    picture, question = PICTURES / "triangle.png", "What is m∠B in triangle MBH?"
-    data = base64.b64encode(picture.read_bytes()).decode()
+def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab) -> None:
+    question = "What is m∠B in triangle MBH?"
+    data = base64.b64encode(PICTURE.read_bytes()).decode()
     content: Any = [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
         {"type": "text", "text": question},
     ]
-    completions = OpenAI(base_url=f"{tiny}v1", api_key="none").chat.completions
-    whole = completions.create(model="tiny", messages=[{"role": "user", "content": content}])
+    with serving("tiny", "--engine", "transformers", "--device", "cpu") as server:
+        completions = OpenAI(base_url=server.url, api_key="none").chat.completions
+        whole = completions.create(model="tiny", messages=[{"role": "user", "content": content}])
+        ask(browser, server.url.removesuffix("v1"), question)
     said = whole.choices[0].message.model_dump()
     looks = said["virc_tool_calls"]
     assert looks
-
-    visit(browser, tiny, 1400)
-    choose(browser, picture)
-    put(browser, question)
-    browser.until("document.body.dataset.running === 'false'", 60)
     assert texts(browser, ".answer") == [said["content"]]
     assert "\n\n".join(texts(browser, ".thought")) == said["reasoning_content"]
     assert browser.value("[...document.querySelectorAll('.cut img')].map(each => each.src)") == [

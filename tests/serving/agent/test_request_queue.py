@@ -1,17 +1,12 @@
 """What the queue does for any job: it waits for its turn, has an end in time, and stops when nobody waits."""
 
 import asyncio
-import signal
 import threading
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from virc.core.events import Reporter
 from virc.core.timeouts import Deadline
-from virc.serving import http_server
 from virc.serving.agent.request_queue import Job, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
@@ -82,25 +77,3 @@ def test_one_job_runs_at_a_time_and_none_is_taken_while_the_engine_starts_or_the
             queue.reserve()
 
     asyncio.run(asyncio.wait_for(play(), 60))
-
-
-@pytest.mark.parametrize(("grace", "late"), [(1000.0, False), (-1.0, True)])
-def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch, grace: float, late: bool
-) -> None:
-    monkeypatch.setattr(http_server, "GRACE", grace)
-    app, told = FastAPI(), list[str]()
-    app.state.queue = queue = RequestQueue(1)
-    server = http_server.Server(app, Reporter(lambda event: told.append(event.text)))
-    answer: Any = object()
-    queue.answers.add(answer)
-
-    def ends() -> bool:
-        return asyncio.run(server.on_tick(1))
-
-    assert not ends()  # nobody has said that it is to end
-    server.handle_exit(signal.SIGTERM, None)
-    assert (told, ends()) == (["ending: 1 answer is still waited for; Ctrl-C again ends it at once"], late)
-    queue.answers.discard(answer)
-    assert ends()
-    assert not server.force_exit
