@@ -157,22 +157,6 @@ def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ..
     assert min(edges) > 200  # white all around: none of the figure is cut off
 
 
-@pytest.mark.parametrize(
-    ("fields", "words", "code", "said"),
-    [
-        ({"answer": None}, (), 5, "row 1: it has no answer"),
-        ({"boxes": [[90, 0, 50, 50]]}, (), 5, "its box [90, 0, 50, 50] is turned round"),
-        ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
-    ],
-)
-def test_a_row_that_teaches_nothing_is_refused(
-    tmp_path: Path, fields: Row, words: tuple[str, ...], code: int, said: str
-) -> None:
-    done = run_convert(make_rows(tmp_path, fields), tmp_path / "rows", *words)
-    assert (done.code, said in done.err) == (code, True), done.err
-    assert not (tmp_path / "rows").exists()
-
-
 def dark_part(image: Image.Image) -> tuple[int, int, int, int]:
     """Where what is drawn is: left, top, right, bottom in px."""
     found = image.convert("L").point(lambda value: 255 * (value < 128)).getbbox()

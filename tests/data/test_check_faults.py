@@ -37,29 +37,9 @@ def image(rows: Rows, folder: Path, row: int, index: int) -> Path:
     return folder / rows[row]["images"][index]
 
 
-def new_file(path: Path, data: bytes) -> None:
-    path.unlink()  # the good set's own is a link to it
-    path.write_bytes(data)
-
-
 def outside(rows: Rows, folder: Path) -> None:
     os.link(image(rows, folder, 0, 0), folder.parent / "x.png")
     rows[0]["images"][0] = "../x.png"
-
-
-def swap_image(rows: Rows, folder: Path) -> None:
-    rows[1]["images"][1] = rows[0]["images"][1]
-    text = rows[0]["messages"][3]["content"]
-    line = re.search(r"Image 1: \d+ x \d+", text)
-    assert line
-    content(rows, 1, 3, r"Image 1: \d+ x \d+", line[0])
-    whole_content(rows, 1, 4, "<think>t</think><answer>1</answer>")
-    del rows[1]["messages"][5:], rows[1]["images"][2:]
-
-
-def twice(message: dict[str, str]) -> None:
-    """Show another image of the same size with the one that is due."""
-    message["content"] += "<image>" + message["content"].replace("<image>", "").replace("Image 1:", "Image 2:")
 
 
 CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
@@ -106,27 +86,6 @@ def test_one_fault_is_found_named_and_placed(tmp_path: Path, kind: str, said: st
     assert said in first["message"]
     assert (first["row"], first["kind"], Path(first["file"]).name) == (row, kind, FILE)
     assert (found["rows"], found["good"]) == (7, 6)
-
-
-def test_the_same_id_twice_is_a_fault_of_the_second(tmp_path: Path) -> None:
-    def change(rows: Rows, _: Path) -> None:
-        for row, name in zip(rows, [7, "7", "a", "b", "a", "c", "d"], strict=True):
-            row["id"] = name
-
-    found = report(broken(tmp_path / "a", change))["first"]
-    [first] = [each for each in found if each["kind"] == "duplicate_id"]
-    assert (first["row"], first["id"], first["stops"]) == (5, "a", False)
-    assert "row 3" in first["message"]
-
-
-def test_right_answers_are_told_from_wrong_ones_by_their_sense(tmp_path: Path) -> None:
-    def change(rows: Rows, _: Path) -> None:
-        for row in rows:
-            answer = re.search(r"<answer>\s*(.*?)\s*</answer>", row["messages"][-1]["content"])
-            assert answer
-            row["answer"] = f"{answer[1]}.0"
-
-    assert report(broken(tmp_path / "a", change))["faults"] == {}
 
 
 INFO: list[tuple[str, str, dict[str, Any]]] = [

@@ -120,18 +120,6 @@ def test_good_rows_with_anything_changed_are_looked_through(folder: Path) -> Non
     mutated_row(200, folder)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_five_thousand_rows_of_any_shape_are_looked_through(folder: Path) -> None:
-    any_row(5000, folder)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_five_thousand_rows_with_anything_changed_are_looked_through(folder: Path) -> None:
-    mutated_row(5000, folder)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
     def row(number: int) -> Row:
@@ -145,42 +133,8 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
     assert {verdict.faults[0].kind for _, verdict in found} == {"crash", "no_question"}
 
 
-# VmHWM is of the program alone; ru_maxrss begins with what the process that started it held.
-MEASURED = """
-import sys
-from pathlib import Path
-from virc.data.check.run import CheckConfig, check
-report = check(CheckConfig([Path(sys.argv[1])]))
-status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-print(report.rows, report.good, 1024 * int(status["VmHWM"].split()[0]))
-"""
-
-
-def memory(file: Path, rows: int) -> int:
-    """Most memory of a process that checks a file, in bytes."""
-    command = [sys.executable, "-c", MEASURED, file]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
-    read, good, size = map(int, done.stdout.split())
-    assert read == good == rows
-    return size
-
-
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_a_row_takes_at_most_100_bytes(folder: Path) -> None:
-    few, many = 1000, 10000
-    for rows in (few, many):
-        with (folder / f"{rows}.jsonl").open("w") as file:
-            for number in range(rows):
-                file.write(
-                    json.dumps({"id": f"row {number}", "image": "0.png", "question": f"{number}?", "answer": "a"})
-                    + "\n"
-                )
-    growth = memory(folder / f"{many}.jsonl", many) - memory(folder / f"{few}.jsonl", few)
-    assert growth <= 100 * (many - few)
 
 
 def many_rows(folder: Path, turns: int = 100) -> Path:
@@ -233,14 +187,6 @@ def kills(source: Path, clean: Path, count: int) -> int:
         else:
             killed += 1
     return killed
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_fifty_kills_leave_nothing_half(tmp_path: Path) -> None:
-    source, clean = many_rows(tmp_path / "a"), tmp_path / "clean"
-    assert kills(source, clean, 50) > 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -85,14 +85,6 @@ def test_good_rows_are_kept_in_their_format_and_order(tmp_path: Path) -> None:
     assert report(clean)["good"] == 1
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
-    folder = good_set(tmp_path / "a")
-    before = sorted(folder.iterdir())
-    done = checked(folder, "--clean", folder)
-    assert (done.code, sorted(folder.iterdir())) == (2, before)
-    assert not list(tmp_path.glob(".*"))
-
-
 def reencoded(path: Path) -> bytes:
     """The same pixels in another file."""
     data = io.BytesIO()

@@ -141,20 +141,6 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert ids(tmp_path / "out")["rows"] == [0, 2, 5]
 
 
-def test_half_a_character_stays_in_json_and_is_a_fault_of_its_row_in_parquet(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    messages = (Message("user", f"{MARK}why \ud83d?"), Message("assistant", "<think>a</think><answer>7</answer>"))
-    odd = Record(messages, (picture(0),), 3, "why?", "7")
-    write(tmp_path / "a", "trajectories", [row(1), odd, row(2)])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft") == 0
-    assert records(tmp_path / "b") == records(tmp_path / "a")
-    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "rl") == 5
-    assert "row 2: it is no UTF-8" in capfd.readouterr().err
-    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "rl", "--skip-faulty") == 0
-    assert ids(tmp_path / "c")["rows"] == [1, 2]
-
-
 @pytest.mark.parametrize(
     "name", ["../secret.png", "/etc/passwd", "file:///etc/passwd", "images/../../secret.png", "a\0b", "link.png", "~/x"]
 )

@@ -9,13 +9,15 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from PIL import ImageChops
+from PIL import Image, ImageChops
 
 from virc.data.synth import worked
+from virc.data.synth.families import polygons, sheets
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Problem
-from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split, inside
-from virc.data.synth.sketch import Face
+from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Split, inside
+from virc.data.synth.sketch import Face, mask
+from virc.reasoning.protocol import Crops
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
@@ -30,19 +32,12 @@ every = pytest.mark.parametrize(("name", "difficulty"), CASES)
 every_by_default = pytest.mark.parametrize(
     ("name", "difficulty"), [case if case.values[0] in FEW else case.values for case in CASES]
 )
-every_page = pytest.mark.parametrize(
-    ("name", "difficulty"), [case if case.values == ("sheets", "easy") else case.values for case in CASES]
-)
 
 
 @cache
 def drawn(name: str, difficulty: Difficulty, split: Split = "train", count: int = COUNT) -> list[Any]:
     rng = random.Random(f"{name} {difficulty} {split}")
     return [families.get(name).generate(rng, split, difficulty) for _ in range(count)]
-
-
-def numbers(labels: Sequence[Label]) -> list[Label]:
-    return [label for label in labels if label.text.isdigit()]
 
 
 def polygon_angle(problem: Problem) -> Fraction:
@@ -139,20 +134,61 @@ def test_every_path_runs_through_session_to_the_right_answer(
         assert all(any(box in text for box in again) for text in texts[:-1] if worked.AGAIN in text and each == 1)
 
 
-@every_page
-def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Difficulty) -> None:
-    family, rng = families.get(name), random.Random(4)
-    for problem in drawn(name, difficulty)[: FEW.get(name, 8)]:
-        question, search = family.absent(problem, rng)
-        there = {label.text for label in problem.labels}
-        asked = set(re.findall(r"\b(?:[A-Z][a-z]{2}|[A-Z])\b", question)) - {"How", "Find"}
-        asked |= {letter for word in re.findall(r"\b[A-Z]{2,}\b", question) for letter in word}
-        asked |= set(re.findall(r"\b[A-G][1-5]\b", question)) - set(getattr(problem, "numbers", ()))
-        assert asked - there, question
-        session = Session(worked.PROTOCOL, question, [family.draw(problem)], tolerate=(), tools=known())
-        for text in worked.replies(search):
-            assert isinstance(session.feed(Reply(text)), Unit)
-        done = session.next()
-        assert isinstance(done, Done)
-        assert done.trace.failure is not None
-        assert done.trace.failure.kind == "no_answer"
+def many(count: int = 200, split: Split = "train") -> list[polygons.Diagram]:
+    rng = random.Random(5)
+    return [polygons.generate(rng, split) for _ in range(count)]
+
+
+def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
+    """Drawing without one label changes pixels exactly inside its box."""
+    for diagram in many(40):
+        whole = polygons.draw(diagram)
+        for index, corner in enumerate(diagram.corners):
+            empty = mask("°", Face(size=1))
+            moved = msgspec.structs.replace(corner, value_box=(0, 0, *empty.size), printed="1")
+            corners = (*diagram.corners[:index], moved, *diagram.corners[index + 1 :])
+            without = polygons.draw(msgspec.structs.replace(diagram, corners=corners))
+            changed = ImageChops.difference(whole, without)
+            changed.paste(0, (0, 0, 20, 20))  # where the moved label went
+            box = changed.getbbox()
+            assert box is not None
+            assert inside(box, corner.value_box)
+            assert abs(box[2] - box[0] - (corner.value_box[2] - corner.value_box[0])) <= 4
+
+
+PICTURES = {"input_pixels": (3136, 1_000_000), "crop_pixels": (12_544, 63_504)}
+
+
+@pytest.fixture(scope="module")
+def problem() -> sheets.Sheet:
+    return sheets.generate(random.Random(3), difficulty="easy")
+
+
+def solved(problem: sheets.Sheet, crops: Crops) -> Session:
+    page = sheets.draw(problem)
+    protocol = msgspec.structs.replace(worked.PROTOCOL, crops=crops, **PICTURES)
+    session = Session(protocol, problem.question, [page], tolerate=(), tools=known())
+    for text in worked.replies(sheets.solution(problem)):
+        session.feed(Reply(worked.as_shown(text, session.images, page.size)))
+    assert session.trace().answer == str(problem.answer)
+    return session
+
+
+def test_a_crop_from_the_file_has_the_pixels_of_the_page_and_one_from_what_was_shown_has_not(
+    problem: sheets.Sheet,
+) -> None:
+    page, label = sheets.draw(problem), problem.numbers[problem.asked[0]]
+    file, shown = solved(problem, "file"), solved(problem, "shown")
+    box = file.history.region(2)
+    assert box is not None
+    assert file.images[2].pixels.tobytes() == page.crop(box).tobytes()
+    assert inside(label.box, box)
+    assert shown.images[2].size == file.images[2].size
+    assert file.images[0].pixels.tobytes() == shown.images[0].pixels.tobytes()
+    ink, blurred = (darkest(each) for each in (page.crop(label.box), shown.images[2].pixels))
+    assert darkest(file.images[2].pixels) == ink
+    assert blurred >= ink + 50  # so no pixel of it is that of a stroke
+
+
+def darkest(image: Image.Image) -> int:
+    return int(image.convert("L").getextrema()[0])  # type: ignore[arg-type]

@@ -74,25 +74,6 @@ def test_a_run_killed_after_its_last_step_leaves_no_lock_behind_either(tmp_path:
     assert names(tmp_path) == ["a", "b"]
 
 
-def test_a_run_that_ended_meanwhile_keeps_what_it_made(tmp_path: Path) -> None:
-    def late() -> None:
-        with fresh_folder(tmp_path / "a"):
-            (tmp_path / "a").mkdir()
-            (tmp_path / "a/mine.txt").write_text("keep")
-
-    with pytest.raises(UsageError, match="in use"):
-        late()
-    assert names(tmp_path) == ["a"]
-    assert names(tmp_path / "a") == ["mine.txt"]
-
-
-def test_an_empty_folder_is_filled_and_keeps_its_mode(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir(mode=0o700)
-    fill(tmp_path / "a")
-    assert names(tmp_path / "a") == ["rows.jsonl"]
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
-
-
 def test_a_folder_or_file_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/mine.txt").write_text("keep")

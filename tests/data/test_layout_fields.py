@@ -4,19 +4,20 @@ import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
+from support.public_layouts import saved
 
 from virc.core.errors import DataError
 from virc.data.rows import laid_out
+from virc.data.rows.laid_out import record_of
 from virc.data.rows.record import Record
 from virc.reasoning.protocol import Protocol
 from virc.systems.layouts.layout import Layout
 
 PROBLEM = Layout("mine", question="ask", answer="say", images="pics")
-TALK = Layout("mine", messages="talk", images="pics")
 IN_SHARES = Protocol("", "", "", "", "", coordinates="permille")
-IN_PIXELS = Protocol("", "", "", "", "", coordinates="pixel")
 
 
 def png(width: int, height: int) -> bytes:
@@ -25,7 +26,7 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-WIDE, TALL, GONE = png(280, 140), png(140, 280), "gone.png"
+WIDE, TALL = png(280, 140), png(140, 280)
 ROW: dict[str, Any] = {"ask": "Which?", "say": " 7 \n", "pics": [WIDE, TALL], "level": 3, "raw": b"x"}
 
 
@@ -52,21 +53,6 @@ def test_a_column_becomes_a_field(layout: Layout, columns: dict[str, Any], field
     assert getattr(record(layout, **columns), field) == value
 
 
-@pytest.mark.parametrize(
-    ("protocol", "box", "found"),
-    [
-        (None, [10, 20, 110, 120], (10, 20, 110, 120)),
-        (IN_SHARES, [0, 0, 500, 999], (0, 0, 140.14, 140)),  # of the first picture, 280 x 140 px
-        (IN_PIXELS, [140, 0, 280, 140], (140, 0, 280, 140)),
-    ],
-)
-def test_boxes_lie_in_the_first_picture(protocol: Protocol | None, box: list[int], found: tuple[float, ...]) -> None:
-    layout = Layout("mine", question="ask", images="pics", boxes="level")
-    first, second = record(layout, protocol, level=[[0, 0, 70, 35], box]).extra["boxes"]
-    assert second == pytest.approx(found, abs=0.2)
-    assert first[:2] == (0, 0) != first[2:] != second[2:]
-
-
 def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
     large = png(2800, 1400)
     seen = Protocol("", "", "", "", "", coordinates="pixel", input_pixels=(28 * 28 * 4, 280 * 140))
@@ -79,38 +65,69 @@ def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
     assert record(layout, level="(10, 20), (110, 120)").extra["boxes"] == [(10, 20, 110, 120)]
 
 
-@pytest.mark.parametrize(
-    ("layout", "columns", "says"),
-    [
-(PROBLEM, {"pics": [WIDE] * 257}, "its column pics has 257 images, over 256"),
-(PROBLEM, {"ask": "Is <image 2> <image 3>?"}, "it names <image 3>, and has 2 images"),
-(Layout("mine", question="ask", answers="level"), {"level": [["a"]]}, "not a list of texts or numbers"),
-(Layout("mine", question="ask", images="pics", boxes="level", box="size"), {"level": [[1, 2, 3, 4], [5]]},
-         "its column level is a list, not a box, or a list of some, of four numbers each"),
-(TALK, {"talk": "x" * (2**20 + 1)}, "its column talk is a text of over 1 MiB"),
-(TALK, {"talk": [{"role": "user", "content": "a"}, {"role": "user"}]},
-         "message 2 has no text: it is null or missing"),
-],
-)  # fmt: skip
-def test_what_a_column_cannot_be_is_said_by_its_name(layout: Layout, columns: dict[str, Any], says: str) -> None:
-    with pytest.raises(DataError) as refused:
-        record(layout, **columns)
-    assert says in refused.value.message
+CHOSEN: dict[str, Any] = {
+    "q": "Which?",
+    "i": "a.png",
+    "c": ["red", "green", "blue"],
+    "A": "x",
+    "B": "",
+    "C": "z",
+    "n": 7,
+    "j": '{"k": [1]}',
+    "hint": "nan",
+    "hints": ["a", "b"],
+    "void": [],
+}
+
+
+def read(folder: Path, row: dict[str, Any], **fields: Any) -> Any:
+    saved(folder, "a.png", 0)
+    layout = msgspec.convert({"about": "mine", "question": "q", "images": "i", **fields}, Layout)
+    return record_of(CHOSEN | row, layout, folder, None)
 
 
 @pytest.mark.parametrize(
-    ("box", "sentence"),
+    ("first", "answer", "text"), [(0, 1, "green"), (1, 1, "red"), (1, "3", "blue"), (0, 3, None), (1, 0, None)]
+)
+def test_the_number_of_a_choice_counts_from_where_it_says(
+    first: int, answer: Any, text: str | None, tmp_path: Path
+) -> None:
+    if text is None:
+        with pytest.raises(DataError, match=f"its answer {answer} is no number of its 3 choices, from {first}"):
+            read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first)
+    else:
+        assert read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first).answer == text
+
+
+@pytest.mark.parametrize(
+    ("choices", "found"),
     [
-        ([110, 20, 10, 120], "turned round"),
-        ([10, 120, 110, 20], "turned round"),
-        ([10, 20, 300, 120], "outside"),
-        ([10, 20, 110, 150], "outside"),
-        ([-9, 20, 110, 120], "outside"),
-        ([10, 20, 110], "boxes"),
+        ({"columns": ["A", "C", "B"]}, ["x", "z"]),
+        ({"columns": ["A", "C", "hint", "none"]}, ["x", "z"]),
+        ({"columns": ["A", "B", "C"]}, None),
+        ("letters", ["x", "y", "z"]),
+        ("texts", ["x", "z"]),
+        ("gap", None),
     ],
 )
-def test_a_box_that_cannot_be_is_a_fault(box: list[int], sentence: str) -> None:
-    layout = Layout("mine", question="ask", images="pics", boxes="level")
-    for boxes in ([box, [10, 20, 30, 40]], [[10, 20, 30, 40], box]):
-        with pytest.raises(DataError, match=sentence):
-            record(layout, level=boxes)
+def test_choices_keep_their_letters(choices: Any, found: list[str] | None, tmp_path: Path) -> None:
+    more = {"letters": {"C": "z", "A": "x", "B": "y", "D": None}, "texts": ["x", "z", ""], "gap": {"A": "x", "C": "z"}}
+    if found is None:
+        with pytest.raises(DataError, match="is empty, with choices after it"):
+            read(tmp_path, more, choices=choices)
+    else:
+        assert read(tmp_path, more, choices=choices).extra["choices"] == found
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer", "kept"),
+    [
+        (["a", "b"], "a", ["a", "b"]),
+        ([{"answer": "b"}, {"answer": "b"}, {"answer": "a"}], "b", ["b", "b", "a"]),
+        (["a"], "a", None),
+        ("['a', 'b']", "a", ["a", "b"]),
+    ],
+)
+def test_several_answers_are_each_accepted(answers: Any, answer: str, kept: Any, tmp_path: Path) -> None:
+    record = read(tmp_path, {"a": answers}, answers="a")
+    assert (record.answer, record.extra.get("answers")) == (answer, kept)

@@ -10,10 +10,6 @@ from support import published_pairs
 from support.called import virc
 from support.published_rows import picture
 
-from virc.data.formats import registry as formats
-from virc.data.formats.registry import only_source
-from virc.data.rows.record import Record
-
 Row = dict[str, Any]
 
 
@@ -35,11 +31,6 @@ def rows(folder: Path, *written: Row) -> Path:
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in written))
     return file
-
-
-def records(file: Path) -> list[Record]:
-    source = only_source(file)
-    return [row.known() for row in formats.get(source.format).read(source)]
 
 
 @pytest.mark.parametrize("write", published_pairs.ALL)
@@ -89,23 +80,3 @@ def test_pairs_come_back_from_a_conversion_as_they_were(tmp_path: Path) -> None:
     assert (to / "rows.jsonl").read_text().splitlines() == [
         json.dumps(row, separators=(",", ":")) for row in (pair(0), pair(1, margin=None, level="hard"))
     ]
-
-
-SIDES_FAULTS = {
-    "other_turns": ([{"role": "user", "content": "<image>Which letter?"}], "do not follow the same turns"),
-    "no_turns": ([], "do not follow the same turns"),
-    "no_turns_at_all": (None, "have no turns before them"),
-}
-
-
-@pytest.mark.parametrize("name", SIDES_FAULTS)
-def test_sides_that_begin_with_other_turns_are_no_pair(name: str, tmp_path: Path) -> None:
-    before, fault = SIDES_FAULTS[name]
-    (row,) = [json.loads(line) for line in published_pairs.trl_implicit(tmp_path).read_text().splitlines()[:1]]
-    row["rejected"][:-1] = before or []
-    if before is None:
-        row["chosen"][:-1] = []
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps(row) + "\n")
-    done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "pairs")
-    assert (done.code, fault in done.err) == (5, True), done.err

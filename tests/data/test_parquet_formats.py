@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -13,12 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crux
 
-from virc.core.errors import DataError
 from virc.data.formats import prompts, rl
 from virc.data.formats import registry as formats
-from virc.data.formats.registry import Writing
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import PLACEHOLDERS, Message, Picture, Record
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
@@ -90,16 +86,6 @@ def test_trajectories_come_back_exactly(
     round_trips(found, embed, media, fresh)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@given(trajectories, st.booleans())
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_many_trajectories_come_back_exactly(
-    media: Path, fresh: Callable[[], Path], found: list[Record], embed: bool
-) -> None:
-    round_trips(found, embed, media, fresh)
-
-
 @pytest.mark.parametrize("embed", [False, True])
 def test_columns_are_those_of_the_published_files_and_never_change_with_what_is_null(
     tmp_path: Path, media: Path, embed: bool
@@ -147,28 +133,6 @@ def test_every_row_has_what_verl_needs(tmp_path: Path, media: Path, embed: bool)
     assert [row["extra_info"]["turn"] for row in rows] == [0, 1, 2, 0, 1]
     assert [row["extra_info"]["reference"] for row in rows] == [CALL, CALL, ANSWER, CALL, ANSWER]
     assert (tmp_path / "to/images").exists() is not embed
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"messages": ()}, "has no conversation"),
-        ({"messages": (Message("assistant", "a"),)}, "has roles that do not alternate"),
-        ({"messages": (Message("user", ""), Message("assistant", "<image>"))}, "a reply with an image mark"),
-        ({"question": None}, "has no question apart from its conversation"),
-        ({"images": (Picture("none.png"),)}, "no such file"),
-    ],
-)
-@pytest.mark.parametrize("embed", [False])
-@pytest.mark.parametrize("module", [rl, prompts])
-def test_what_verl_would_refuse_is_not_written(
-    tmp_path: Path, media: Path, module: Any, embed: bool, change: dict[str, Any], sentence: str
-) -> None:
-    if "images" in change:
-        change = {"images": tuple(Picture(picture.name, media) for picture in change["images"])}
-    record = msgspec.structs.replace(example(1, media), **change)
-    with pytest.raises(DataError, match=sentence):
-        module.write(tmp_path, "set", [record], Writing(PictureStore(tmp_path), embed))
 
 
 def test_rows_tell_nothing_of_where_embedded_images_lay(tmp_path: Path, media: Path) -> None:

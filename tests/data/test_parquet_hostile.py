@@ -156,42 +156,9 @@ def test_no_bytes_crash_the_reader(
     survives(child, tmp_path / "x.parquet", mutated(files[which], changes))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@given(which=st.integers(0, 6), changes=edits)
-@settings(hostile, max_examples=10_000)
-def test_ten_thousand_mutations_do_not_crash_the_reader(
-    child: Any, files: list[bytes], tmp_path: Path, which: int, changes: list[Any]
-) -> None:
-    survives(child, tmp_path / "x.parquet", mutated(files[which], changes))
-
-
 def test_the_sound_files_are_read_in_the_other_process(child: Any, files: list[bytes], tmp_path: Path) -> None:
     said = []
     for data in files:
         (tmp_path / "x.parquet").write_bytes(data)
         said.append(child(tmp_path / "x.parquet"))
     assert said == ["read: 3 rows, 0 faulty"] * 7
-
-
-@pytest.mark.slow
-def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) -> None:
-    peaks = []
-    for number, problems in enumerate((150, 600)):
-        to = tmp_path / str(number)
-        to.mkdir()
-        talk = (Message("user", "<image>q"), Message("assistant", "a"))
-        found = (Record(talk, (Picture("", to, os.urandom(100_000)),), at, "q", "1") for at in range(problems))
-        rl.write(to, "x", found, Writing(PictureStore(to), embed=True))
-        code = (
-            "import sys, resource; from pathlib import Path\n"
-            "from virc.data.formats import rl; from virc.data.formats.registry import Source\n"
-            "print(sum(r.record is not None for r in rl.read(Source(Path(sys.argv[1]), 'rl', 'x'))),"
-            " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        env = os.environ | {"PYTHONPATH": str(ROOT / "recipes")}
-        command = [sys.executable, "-c", code, str(to / "x.parquet")]
-        rows, peak = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
-        assert int(rows) == problems
-        peaks.append(int(peak))
-    assert peaks[1] < 1.25 * peaks[0]

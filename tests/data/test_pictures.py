@@ -1,15 +1,12 @@
 """Images of a dataset on disk: each once, under names that are safe everywhere, never one for another."""
 
-import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from virc.core.errors import DataError, VircError
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Picture, Record
+from virc.data.rows.record import Picture
 
 PNG, JPEG = b"\x89PNG one", b"\xff\xd8\xff two"
 
@@ -103,20 +100,3 @@ def test_what_a_killed_run_left_of_a_copy_is_written_over(store: PictureStore) -
     (store.folder / "images/.a.png.part").write_bytes(PNG[:3])
     assert store.add(Picture("images/a.png", data=PNG)) == "images/a.png"
     assert files(store.folder) == {"images/a.png": PNG}
-
-
-def test_a_record_with_an_image_that_cannot_be_read_is_named(source: Path, store: PictureStore) -> None:
-    record = Record(images=(Picture("images/a.png", source), Picture("no\n.png", source)), id="row 7")
-    with pytest.raises(DataError, match=r"image no \.png of row 'row 7' cannot be read: no such file") as raised:
-        store.names(record)
-    assert store.names(Record(images=record.images[:1])) == ["images/a.png"]
-    assert "\n" not in raised.value.message
-
-
-def test_a_disk_that_takes_no_file_is_named(source: Path, store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    monkeypatch.setattr("virc.data.rows.pictures.shutil.copyfileobj", refuse)
-    with pytest.raises(VircError, match=f"cannot write {store.folder / 'images/a.png'}: no space left"):
-        store.add(Picture("images/a.png", data=PNG))

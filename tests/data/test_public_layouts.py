@@ -1,15 +1,79 @@
-"""Rows of public datasets as they are published: read, or refused, and never read wrongly."""
+"""Layouts of public datasets and of files without one: read, proposed or refused, and never read wrongly."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.public_layouts import CASES, COLOURS, Case, page
+from PIL import Image
+from pyarrow import parquet
+from support.called import virc
+from support.public_layouts import CASES, COLOURS, Case, asked, lines, page, saved
 
 from virc.core.errors import DataError
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.proposing import proposed, write
+from virc.data.rows.guess import propose
+
+CHOICES = ["red", "green", "blue"]
+
+
+def rows(folder: Path, *columns: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"question": asked(at), "image": saved(folder, f"{at}.png", at), **each} for at, each in enumerate(columns)]
+
+
+UNSURE = [
+    ([{"choices": CHOICES, "answer": 1}, {"choices": CHOICES, "answer": 2}], "may count from 0 or 1"),
+    ([{"choices": CHOICES, "answer": ["red", "blue"]}], "all of them together"),
+    ([{"label": 3}], "may be the number of a class"),
+    ([{"choices": CHOICES, "answer": "pink"}], "none of its choices"),
+    ([{"choices": "red, green", "answer": "red"}], "one text whose parts are not clear"),
+    ([{"question": ["What?", "Which?"], "answer": "red"}], "answer is one answer of several question"),
+    ([{"question": ["What?", "Which?"], "answers": [{"text": "a"}, {"text": "b"}]}], "not always a text or a number"),
+    ([{"response": "red"}], "the answer may be response"),
+]
+
+
+@pytest.mark.parametrize(("columns", "reason"), UNSURE)
+def test_what_may_be_read_in_two_ways_is_not_taken(columns: list[dict[str, Any]], reason: str, tmp_path: Path) -> None:
+    found = propose(rows(tmp_path, *columns), tmp_path)
+    assert any(reason in each for each in found.unsure), found.unsure
+
+
+def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", rows(tmp_path, *({"choices": CHOICES, "answer": at + 1} for at in range(2))))
+    shown = virc("data", "layout", file, "--write", tmp_path / "mine.yaml")
+    assert shown.code == 0, shown
+    assert "may count from 0 or 1" in shown.err
+    assert "Which colour has square 1?" in shown.out
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "index_from: 0" in text
+    assert virc("data", "layout", file, "--write", tmp_path / "mine.yaml").code == 1  # it is there
+    refused = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
+    assert refused.code == 3, refused
+    assert "mine.yaml is not sure: answer is the number of a choice" in refused.err
+    decided = text[: text.index("unsure:")].replace("index_from: 0", "index_from: 1")
+    (tmp_path / "mine.yaml").write_text(decided)
+    done = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
+    assert done.code == 0, done
+
+
+@pytest.mark.parametrize(("units", "box"), [("", [40, 30, 80, 75]), ("coordinates: original\n", [100, 100, 200, 250])])
+def test_boxes_of_a_given_layout_are_counted_as_it_says_or_as_the_system_does(
+    units: str, box: list[float], tmp_path: Path
+) -> None:
+    """Thousandths of the sides, of a picture of 400 x 300 px, by the chat protocol of qwen3-vl."""
+    Image.new("RGB", (400, 300), "white").save(tmp_path / "0.png")
+    row = {"question": "Where?", "answer": "left", "image": "0.png", "box": [100, 100, 200, 250]}
+    file = lines(tmp_path / "rows.jsonl", [row])
+    layout = "about: mine\nquestion: question\nanswer: answer\nimages: image\nboxes: box\nbox: corners\n"
+    (tmp_path / "mine.yaml").write_text(layout + units)
+    words = ("--layout", tmp_path / "mine.yaml", "--system", "qwen3-vl", "--format", "rl", "--to", tmp_path / "made")
+    done = virc("data", "convert", file, *words)
+    assert done.code == 0, done
+    (made,) = parquet.read_table(tmp_path / "made" / "rows.parquet").to_pylist()
+    assert json.loads(made["extra_info"]["extra"])["boxes"] == [box]
+
 
 TALKS = (
     "LLaVA-Instruct", "LLaVA-CoT", "ShareGPT4V", "M4-Instruct, several images", "MathV360K",

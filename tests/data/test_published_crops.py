@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
-from support import published_crops
+from support import published_crops, published_rows, workspaces
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
 
@@ -110,3 +110,32 @@ def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) 
     assert done.code == 5
     assert "conversations" in done.out
     assert "3 rows, 2 good" in done.out
+
+
+Write = Callable[[Path], Path]
+ROWS: tuple[tuple[str, Write, str], ...] = (
+    ("thinklite-vl", published_rows.thinklite_vl, "rl"),
+    ("vision-g1", published_rows.vision_g1, "round-1"),
+    ("vision-g1", published_rows.vision_g1, "round-2"),
+    ("actial", published_rows.actial_rl, "rl"),
+)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("name", "write", "stage"), ROWS)
+def test_published_rows_become_prompts_that_a_stage_takes(
+    name: str, write: Write, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, to = write(tmp_path / "published"), tmp_path / "data" / "own"
+    assert virc("data", "check", file, "--system", name, "--workers", 1).code == 0
+    done = virc("data", "convert", file, "--system", name, "--to", to, "--format", "prompts", "--workers", 1)
+    assert done.code == 0, done.err
+    (converted,) = to.glob("*.parquet")
+    assert virc("data", "check", converted, "--system", name, "--workers", 1).code == 0
+    monkeypatch.chdir(tmp_path)
+    words = ("--data", converted, "--with", "cpu", "--from", "tiny", "--dry-run")
+    small = {"train_batch_size": 3, "ppo_mini_batch_size": 3, "micro_batch_size_per_device": 1, "validation": "null",
+             "test_freq": "null"}  # fmt: skip
+    done = virc("train", name, "--stage", stage, *words, *workspaces.sets(small))
+    assert done.code == 0, done.err
+    assert "3 rows, " in done.err

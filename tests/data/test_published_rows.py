@@ -1,6 +1,7 @@
 """Rows as others published them are read by a layout: their own columns become problems and conversations."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.called import virc
 from support.engine_python import interpreter
 
 from virc.data.formats.registry import only_source
+from virc.systems import registry as systems
 
 SYSTEM = """
 name: mine
@@ -24,8 +26,6 @@ chat_protocol:
   grammar: {calls: [], think: null, answer: ["<answer>", "</answer>"]}
 rows:
 """
-PROBLEM = {"image": "a.png", "q": "What?", "a": "12"}
-LAYOUT = "{about: mine, question: q, answer: a, images: image}"
 
 
 def system(folder: Path, **layouts: str) -> Path:
@@ -79,24 +79,6 @@ def test_the_layout_of_the_docs_reads_a_row(tmp_path: Path) -> None:
 def test_boxes_are_counted_in_pixels_of_the_file(boxes: object, found: object, tmp_path: Path) -> None:
     layout = "{about: mine, question: q, images: image, boxes: b}"
     assert batch(tmp_path, layout, {"q": "Where?", "image": "a.png", "b": boxes}).get("boxes") == found
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        ({"a": ""}, "its answer, column a, is empty"),
-        ({"q": 3}, "its column q is a number, not text"),
-        ({"image": "b.png"}, "b.png"),
-    ],
-)
-def test_what_does_not_fit_is_a_fault_of_its_row(change: Mapping[str, Any], fault: str, tmp_path: Path) -> None:
-    code, said = checked(tmp_path, LAYOUT, PROBLEM, PROBLEM | change, PROBLEM)
-    assert (code, fault in said, "layout own" in said) == (5, True, True), said
-    assert "3 rows, 2 good" in said
-
-
-ASKED = [{"role": "user", "content": "<image>What? Answer."}]
-TOLD, SO = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "<answer>12</answer>"}
 
 
 @pytest.mark.parametrize("files", [1, 3])
@@ -164,3 +146,50 @@ def test_what_datasets_itself_saves_is_read(tmp_path: Path) -> None:
     done = virc("data", "check", tmp_path / "set", "--workers", 1)
     assert (done.code, "3 rows, 3 good" in done.out) == (0, True), done.out
     assert virc("data", "show", tmp_path / "set", "--row", 3, "--json").json["question"] == "c"
+
+
+@pytest.mark.parametrize("name", ["chain-of-focus"])
+@pytest.mark.parametrize("beside", [True])
+def test_our_own_trajectories_are_no_rows_of_a_system(name: str, beside: bool, tmp_path: Path) -> None:
+    assert virc("data", "synth", "--to", tmp_path / "mine", "--count", 2, "--formats", "trajectories").code == 0
+    file = tmp_path / "mine" / "lines.jsonl"
+    (tmp_path / "mine" / "dataset_info.json").unlink()  # which would name its format
+    if not beside:
+        (tmp_path / "mine" / "virc_protocol.json").unlink()
+    source = only_source(file, systems.get(name))
+    assert source.format == "trajectories"
+    done = virc("data", "convert", file, "--system", name, "--to", tmp_path / "to", "--format", "sft")
+    assert done.code == 0, done.err
+    (row, *_) = json.loads((tmp_path / "to" / "lines.json").read_text())
+    assert "crop_image" not in row["messages"][0]["content"], "the tools are not those of ViRC"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("data-00000-of-00001.arrow", "state.json does not name files of rows"), ("state.json", "state.json is no file")],
+)
+def test_a_pipe_in_a_folder_is_not_waited_for(name: str, said: str, tmp_path: Path) -> None:
+    folder = published_rows.visual_rft_classify(tmp_path)
+    (folder / "train" / name).unlink()
+    os.mkfifo(folder / "train" / name)
+    done = virc("data", "show", folder, "--system", "visual-rft")
+    assert (done.code, said in done.err) == (5, True), done
+
+
+BOXES = "{about: mine, question: q, images: image, boxes: b}"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "fault"),
+    [
+        ("[{'Position': [0, 0, 500], 'Confidence': 1}]", "its boxes cannot be read"),
+        ("[{'Position': [0, 0, 500, 900]}, {'Position': 'none'}]", "one of its boxes has not four numbers"),
+        ("(0,0),(500)", "its boxes cannot be read"),
+        ([[500, 500, 600, 400]], "one of its boxes is turned round"),
+    ],
+)
+def test_a_wrong_box_is_a_fault_of_its_row(boxes: object, fault: str, tmp_path: Path) -> None:
+    rows = [{"q": "Where?", "image": "a.png", "b": each} for each in ([[0, 0, 500, 900]], boxes)]
+    code, said = checked(tmp_path, BOXES, *rows)
+    assert (code, fault in said, "1 good" in said) == (5, True, True), said

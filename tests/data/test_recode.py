@@ -3,21 +3,19 @@
 import io
 import json
 import random
-import re
 
-import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shown_sizes
+from virc.data.convert.recode import Boxes, recoded, rewritten
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
-from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.messages import FormatError, parse
-from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
+from virc.reasoning.calls import Size, View
+from virc.reasoning.messages import parse
+from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
 
@@ -71,13 +69,6 @@ def test_up_to_999_px_every_box_comes_back_from_permille(drawn: tuple[Size, list
     check_exact(drawn, space)
 
 
-@pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
-@given(boxes_on(999), st.sampled_from(["", " ", "\n  "]))
-def test_up_to_999_px_every_box_comes_back_from_permille_at_length(drawn: tuple[Size, list[int]], space: str) -> None:
-    check_exact(drawn, space)
-
-
 @given(boxes_on(12_000))
 def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, list[int]]) -> None:
     size, box = drawn
@@ -88,24 +79,6 @@ def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, lis
     errors = [abs(new - old) for new, old in zip(tool.arguments["bbox_2d"], box, strict=True)]
     assert all(error <= side / 1998 + 0.5 for error, side in zip(errors, size * 2, strict=True))
     assert counted == Boxes(1, int(max(errors) > 0), max(errors))
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("no tags", FormatError),
-        (turn("[1, 2, 3]"), FormatError),
-        (turn("[1, 2, 3, 4]").replace("bbox_2d", "bbox\\u005f2d"), FormatError),
-        (turn("[101, 100, 102, 400]"), ToolError),
-    ],
-)
-def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Exception]) -> None:
-    with pytest.raises(error) as refused:
-        there_and_back(text, (3000, 3000), Boxes())
-    if "[10" in text:
-        assert re.search(r"bbox_2d \[10.*\] of 3000 x 3000 is empty in 999 x 999", str(refused.value))
-    if "point" in text:
-        assert str(refused.value) == "the points of crop_image cannot be counted in 999 x 999: only boxes can"
 
 
 def drawn(seed: int) -> tuple[Session, Record]:
@@ -141,30 +114,6 @@ def test_a_model_of_the_other_coordinates_would_cut_the_same_boxes(seed: int) ->
     assert [_box(unit) for unit in units(there, PERMILLE)] == [_box(unit) for unit in session.trace().units]
     assert counted.written == len(session.images) - 1
     assert recoded(there, PERMILLE, PIXEL, Boxes()) == record
-
-
-@pytest.mark.parametrize("coordinates", ["pixel", "permille"])
-def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinates: Coordinates) -> None:
-    session, record = drawn(1)
-    target = msgspec.structs.replace(own_protocol(tools.schemas(NAMES, coordinates), coordinates), images="square_1000")
-    assert record.question is not None
-    counted = Boxes()
-    there = replayed(record, record.question, PIXEL, target, counted)
-    assert counted.written == len(session.images) - 1
-    sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in there.images]
-    assert sizes[0] == (1000, 1000)
-    assert shown_sizes(there, target) == sizes != [(1000, 1000)] * len(sizes)
-    assert f"{MARK}Image 0: 1000 x 1000.\n" in there.messages[1].content
-    assert len(there.messages) == len(record.messages)
-    width, height = session.images[0].size
-    for before, after in zip(session.trace().units, units(there, target), strict=True):
-        assert before.think == after.think
-        if before.call and before.call.box and after.call and after.call.box:
-            scaled = [c / side * 1000 for c, side in zip(before.call.box, (width, height) * 2, strict=True)]
-            assert all(abs(c - other) <= 1 for c, other in zip(after.call.box, scaled, strict=True))
-    back = replayed(there, record.question, target, PIXEL, Boxes())
-    assert back.images[0] == there.images[0]
-    assert "Image 0: 1008 x 1008." in back.messages[1].content
 
 
 def _box(unit: Unit) -> object:

@@ -6,37 +6,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from support.called import virc
 
 from virc.data.convert.recode import reworded
 from virc.data.rows.record import Message, Picture, Record
 from virc.data.synth import worked
-from virc.reasoning.grammar import TAGS, CallForm, Grammar
-from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply, Session
-from virc.reasoning.writing import written
 from virc.tools.registry import known
 
 QUESTION = "How large is A?"
 BARE = Grammar(
     think=None, calls=(CallForm(body="arguments", tool="crop_image", given={"image_index": 0}),),
 )  # fmt: skip
-MARKED = Grammar(think=("<|begin_of_thought|>", "<|end_of_thought|>"), calls=(), answer=("<|s|>", "<|e|>"))
-LISTED = Grammar(
-    think=None,
-    calls=(CallForm("<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": 0}),),
-)  # fmt: skip
-CALLED = Grammar(
-    calls=(
-        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}),
-    ),
-)  # fmt: skip
-ACTED = Grammar(think=None, calls=(CallForm(body="actions"),), answer=None)
-GRAMMARS = {"tags": TAGS, "bare": BARE, "marked": MARKED, "listed": LISTED, "called": CALLED, "acted": ACTED}
 
 
 def look(thought: str, name: str, **arguments: object) -> str:
@@ -94,25 +78,6 @@ def test_boxes_are_written_as_the_other_system_counts_them(more: dict[str, Any],
     ]
     assert [each.role for each in found.messages] == ["user", "assistant", "user", "assistant"]
     assert len(found.images) == 2
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", GRAMMARS)
-@given(
-    think=st.text(max_size=40), answer=st.text(max_size=20), box=st.lists(st.integers(0, 999), min_size=4, max_size=4)
-)
-def test_what_is_written_is_read_again(name: str, think: str, answer: str, box: list[int]) -> None:
-    grammar = GRAMMARS[name]
-    turns = [Turn(think.strip(), answer=answer.strip())]
-    if grammar.calls:
-        turns.append(Turn(think.strip(), (ToolText("crop_image", {"bbox_2d": box, "image_index": 0}),)))
-    for turn in turns:
-        try:
-            text = written(turn, grammar)
-        except FormatError:
-            assert set("<>{}[]\\:|`") & set(think + answer) or not (think and answer)
-            continue
-        assert parse(text, grammar) == turn
 
 
 @pytest.mark.integration

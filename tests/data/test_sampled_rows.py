@@ -1,6 +1,5 @@
 """What becomes of rollouts: pairs and their order, counts of a ledger, the rows that are published of it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from virc.tools import registry as tools
 PROTOCOL = own_protocol(tools.schemas(tools.DEFAULT))
 KEY = Key("97")
 PROBLEM = Problem(Row(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
-RIGHT, WRONG, OTHER = answer("97"), answer("98"), answer("99")
+RIGHT, WRONG = answer("97"), answer("98")
 LONG = answer("97", "The third corner is the largest of all, as can be seen.")
 
 
@@ -68,62 +67,6 @@ def test_the_better_reply_comes_first(
     rows, _ = pairs(rule, [rollout(at, *each) for at, each in enumerate(replies, 1)], tmp_path, **given)
     assert sides(rows) == [(better, worse, round(margin, 6)) for better, worse, margin in found]
     assert [row["id"] for row in rows] == [f"a-{at}" for at in range(1, len(rows) + 1)]
-
-
-def ledger(to: Path, *lines: dict[str, Any], name: str = "rows", is_paired: bool = False) -> Location:
-    """A ledger of sampling, of a folder with the pictures 1 to 3."""
-    location = Location(to, name, is_paired)
-    location.images.mkdir(parents=True)
-    for number in (1, 2, 3):
-        (location.images / f"{number:032x}.png").touch()
-    (location.images / "mine.png").touch()
-    location.progress.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return location
-
-
-def kept(location: Location, number: int) -> dict[str, Any]:
-    return {"id": number, "images": [f"{location.images.name}/{number:032x}.png"]}
-
-
-def lines(to: Path) -> list[dict[str, Any]]:
-    """Of three problems, done in another order than theirs, and a row that failed."""
-    first, second = (kept(Location(to, "rows"), number) for number in (1, 2))
-    return [
-        {"line": 3, "rollouts": 4, "right": 3, "ended": {"right": 3, "wrong": 1}, "repeated": 1, "kept": [second]},
-        {"line": 4, "error": {"kind": "NetworkError"}},
-        {"line": 1, "rollouts": 4, "right": 1, "ended": {"right": 1, "length": 3}, "kept": [first]},
-        {"line": 2, "rollouts": 4, "right": 0, "ended": {"wrong": 2, "length": 2}, "kept": []},
-    ]
-
-
-def test_rows_are_published_in_the_order_of_their_problems(tmp_path: Path) -> None:
-    location = ledger(tmp_path, *lines(tmp_path))
-    (tmp_path / "dataset_info.json").write_text('{"other": {"file_name": "other.json"}}')
-    dataset.publish(location, finished=False, keep=2)
-    assert [json.loads(line)["id"] for line in location.file.read_text().splitlines()] == [1, 2]
-    entries = json.loads((tmp_path / "dataset_info.json").read_text())
-    assert [*entries] == ["other", "rows"]
-    assert "ranking" not in entries["rows"]
-    assert len([*location.images.iterdir()]) == 4, "a row may still be sampled"
-
-
-FAILED = {"line": 2, "error": {"kind": "NetworkError"}}
-ALL_WRONG = {"line": 3, "rollouts": 4, "right": 0, "ended": {"wrong": 4}, "kept": []}
-
-
-@pytest.mark.parametrize(
-    ("begun", "finished", "stays"), [([ALL_WRONG], True, False), ([ALL_WRONG, FAILED], True, True), ([], True, False)]
-)
-def test_a_ledger_stays_as_long_as_a_problem_is_to_be_asked_again(
-    begun: list[dict[str, Any]], finished: bool, stays: bool, tmp_path: Path
-) -> None:
-    location = ledger(tmp_path, *begun)
-    (location.images / "mine.png").unlink()
-    totals = dataset.publish(location, finished, keep=1)
-    assert (totals.kept, totals.failed) == (0, begun.count(FAILED))
-    assert location.progress.exists() == location.images.exists() == stays
-    assert not location.file.exists()
-    assert not (tmp_path / "dataset_info.json").exists()
 
 
 @pytest.mark.parametrize(

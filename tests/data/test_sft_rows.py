@@ -110,14 +110,6 @@ def test_a_row_means_what_llamafactory_takes_it_for(entry: dict[str, Any], row: 
     event("trained on" if same_as_llamafactory(entry, row) else "not trained on")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@settings(max_examples=10_000, deadline=None)
-@given(entries(), ROW)
-def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(entry: dict[str, Any], row: dict[str, Any]) -> None:
-    same_as_llamafactory(entry, row)
-
-
 @given(SOLVED, st.sampled_from([sft, trajectories]))
 def test_what_is_written_is_trained_on_as_it_is(record: Record, format: ModuleType) -> None:
     with tempfile.TemporaryDirectory() as name:

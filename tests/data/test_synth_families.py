@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageChops
 from support.called import virc
 
 from virc.data.synth.draw import SynthConfig, write
@@ -67,14 +68,30 @@ def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path)
     assert 0.5 * 60 * 0.5 < kinds["stranger", "refuse", False] < 1.5 * 60 * 0.5
 
 
-@pytest.mark.integration
-def test_the_same_seed_makes_the_same_problems_with_any_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("virc.data.synth.draw._CHUNK", 3)
-    made = [
-        write(SynthConfig(tmp_path / name, 24, workers=workers, families=ALL, paths=4, refusals=0.1))
-        for name, workers in (("a", 1), ("b", 2))
-    ]
-    files = [{path.relative_to(to): path.read_bytes() for path in to.rglob("*.*")} for to in made]
-    assert files[0] == files[1]
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_problems_with_counterfactuals_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
+    plain, counterfactuals = (
+        write(SynthConfig(tmp_path / f"{wanted}", 3, 3, workers=1, families=ALL, counterfactuals=wanted))
+        for wanted in (False, True)
+    )
+    known, found = files(plain), files(counterfactuals)
+    assert {name for name in found if name not in known} == {
+        row["counterfactual"]["image"] for row in problems(counterfactuals)
+    }
+    assert {name for name in known if found[name] != known[name]} == {"problems.jsonl"}
+    assert [
+        {key: value for key, value in row.items() if key != "counterfactual"} for row in problems(counterfactuals)
+    ] == problems(plain)
+    assert {row["category"]["family"] for row in problems(counterfactuals)} == set(ALL)
+    for row in problems(counterfactuals):
+        with (
+            Image.open(counterfactuals / row["image"]) as image,
+            Image.open(counterfactuals / row["counterfactual"]["image"]) as counterfactual,
+        ):
+            assert image.size == counterfactual.size
+            assert ImageChops.difference(image, counterfactual).getbbox() is not None
+        assert row["counterfactual"]["answer"] != row["answer"]
+    assert virc("data", "check", counterfactuals, "--workers", 1).code == 0

@@ -1,6 +1,5 @@
 """Formats of text: what is written is read again, and files are known by their beginning."""
 
-import re
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +10,10 @@ from data.text_records import PROBLEM, SOLVED, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError
 from virc.data.formats import batch, sft, trajectories
 from virc.data.formats import registry as formats
-from virc.data.formats.registry import Writing
-from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Picture, Record
+from virc.data.rows.record import Record
 
 
 def known(record: Record | None) -> tuple[Record, list[bytes]]:
@@ -45,37 +42,6 @@ def test_trajectories_come_back_from_both_their_format(records: list[Record]) ->
 @given(st.lists(PROBLEM, min_size=1, max_size=3))
 def test_problems_come_back_from_a_batch(records: list[Record]) -> None:
     comes_back(batch, records)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@settings(max_examples=2000, deadline=None)
-@given(SOLVED, PROBLEM)
-def test_records_come_back_in_many_tries(solved: Record, problem: Record) -> None:
-    comes_back(sft, [solved])
-    comes_back(trajectories, [solved])
-    comes_back(batch, [problem])
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [
-        (Record(id="a", images=(Picture("", data=b"x"),)), "question of row 'a' is not known"),
-        (Record(id="a", question="q", images=(Picture("no.png"),)), "no.png of row 'a' cannot be read"),
-    ],
-)
-def test_a_batch_that_would_be_refused_is_not_written(tmp_path: Path, record: Record, reason: str) -> None:
-    with pytest.raises(DataError, match=re.escape(reason)):
-        batch.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path)))
-
-
-@pytest.mark.parametrize("name", ["../rows", "a/b", "", ".rows", "..", "con:", "a\0b", "x" * 200])
-def test_a_dataset_is_written_nowhere_else(tmp_path: Path, name: str) -> None:
-    (tmp_path / "to").mkdir()
-    for format in (sft, trajectories, batch):
-        with pytest.raises(UsageError, match="cannot name a dataset"):
-            format.write(tmp_path / "to", name, [], Writing(PictureStore(tmp_path / "to")))
-    assert [path.name for path in tmp_path.rglob("*")] == ["to"]
 
 
 @pytest.mark.parametrize(

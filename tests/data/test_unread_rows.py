@@ -1,4 +1,4 @@
-"""Rows that are no objects, and files that cannot be read to their end: what is lost is said, with its place."""
+"""Rows that are no objects, files cut off, columns that nothing reads: what would be lost is said, with its place."""
 
 import io
 import json
@@ -10,9 +10,12 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from checking import FILE, good_set, report, write
 from support.called import virc
+from support.public_layouts import lines, saved
 
-from virc.core.errors import UnreadError
+from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import line_rows
+from virc.data.check.run import CheckConfig, check
+from virc.data.convert.convert import ConvertConfig, convert
 
 NO_OBJECTS: list[Any] = [None, [1, {"a": 2}]]
 
@@ -36,20 +39,6 @@ def test_a_row_that_is_no_object_is_one_fault(value: Any, place: int, tmp_path: 
         assert (found["rows"], found["good"]) == (len(good) + 1, len(good))
         assert found["first"][0]["row"] == place + 1
         assert found["first"][0]["message"].endswith(", not an object")
-
-
-def test_problems_and_rows_of_parquet_may_be_no_objects_too(tmp_path: Path) -> None:
-    (tmp_path / "problems.jsonl").write_text(
-        '{"id": 1, "image": "a.png", "question": "?", "answer": "7"}\n5\nnull\n"x"\n[]\n'
-    )
-    found = report(tmp_path / "problems.jsonl")
-    assert found["faults"] == {"image_missing": 1, "row": 4}
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    prompts = pa.array([None, [None], [{"role": "user", "content": "q"}]], pa.list_(message))
-    pq.write_table(pa.table({"prompt": prompts, "data_source": ["a", "a", "a"]}), tmp_path / "rows.parquet")
-    found = report(tmp_path / "rows.parquet")
-    assert [each["row"] for each in found["first"] if each["kind"] == "row"] == [1, 2]
-    assert found["rows"] == 3
 
 
 def cut(folder: Path) -> Path:
@@ -132,3 +121,39 @@ def test_a_disk_that_fails_ends_the_rows() -> None:
     assert first == {"a": 1}
     assert isinstance(fault, UnreadError)
     assert (number, fault.message) == (2, "line 2 cannot be read: input/output error")
+
+
+ROW: dict[str, Any] = {"id": 1, "image": "a.png", "question": "Which?", "answer": "red"}
+
+
+def coloured(folder: Path, **columns: Any) -> Path:
+    saved(folder, "a.png", 0)
+    saved(folder, "b.png", 1)
+    return lines(folder / "rows.jsonl", [ROW | columns, ROW | columns | {"id": 2}])
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"hint": "It is a colour."}, {"prompt": "Count."}, {"options": ["red", "blue"]}, {"image_2": "b.png"},
+        {"a": "red", "b": "blue"}, {"question2": "Why?"},
+    ],
+)  # fmt: skip
+def test_a_column_that_only_later_rows_have_is_not_lost(late: dict[str, Any], tmp_path: Path) -> None:
+    coloured(tmp_path)
+    file = lines(tmp_path / "late.jsonl", [ROW | {"id": at} | (late if at == 23 else {}) for at in range(1, 26)])
+    with pytest.raises(DataError, match=f"^{file}, row 23: nothing reads its {next(iter(late))} "):
+        convert(ConvertConfig([file], tmp_path / "to", "batch"))
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Path) -> None:
+    file = coloured(tmp_path, meta={"crop": "b.png", "by": "me"}, direct_answers=["red", "crimson"])
+    with pytest.raises(DataError, match=r"meta.crop \(pictures\) and direct_answers \(answers\)") as raised:
+        convert(ConvertConfig([file], tmp_path / "to", "batch", skip_faulty=skip))
+    assert "--ignore meta.crop --ignore direct_answers" in str(raised.value.hint)
+    assert f"virc data layout {file} proposes" in str(raised.value.hint)
+    convert(ConvertConfig([file], tmp_path / "to", "batch", ignore=("meta.crop", "direct_answers")))
+    (row, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
+    assert row == ROW | {"meta": {"by": "me"}}
+    assert not check(CheckConfig([tmp_path / "to"])).faults

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from support.crux import DYNAMIC, FIXED, RL, Crux, build, copy
+from support.crux import DYNAMIC, Crux, build
 
 from virc.data.formats.registry import get, only_source
 from virc.data.protocol.extract import study
@@ -68,33 +68,6 @@ def test_the_set_has_no_fault_and_its_rows_say_what_they_hold(set_: Crux, capsys
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("damage", ["picture gone", "picture cut", "box outside", "mark too many"])
-def test_one_damaged_row_is_found_and_left_out(
-    set_: Crux, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
-) -> None:
-    broken = copy(set_, tmp_path / "crux")
-    rows = rows_of(broken.dynamic)
-    picture = broken.folder / rows[1]["images"][0]
-    match damage:
-        case "picture gone":
-            picture.unlink()
-        case "picture cut":
-            picture.write_bytes(picture.read_bytes()[:-300])
-        case "box outside":
-            turn = rows[1]["messages"][2]
-            turn["content"] = turn["content"].replace('"bbox_2d": [', '"bbox_2d": [-').replace("[-0", "[-9")
-            assert "[-9" in turn["content"]
-        case _:
-            rows[1]["messages"][1]["content"] += "<image>"
-    broken.dynamic.write_text(json.dumps(rows), "utf-8")
-    words = ["data", "check", str(broken.dynamic), "--workers", "1", "--clean", str(tmp_path / "clean")]
-    assert main(words) == (0 if damage == "box outside" else 5)  # training takes a box as it is
-    assert f"{broken.dynamic}:2: " in capsys.readouterr().out
-    (kept,) = (tmp_path / "clean").glob(f"{DYNAMIC}*.json")
-    assert [row["messages"] for row in rows_of(kept)] == [row["messages"] for at, row in enumerate(rows) if at != 1]
-    virc("data", "check", tmp_path / "clean")
-
-
 def test_units_of_the_trajectories_are_the_published_rl_rows(set_: Crux, tmp_path: Path) -> None:
     virc("data", "convert", set_.dynamic, "--format", "rl", "--embed", "--to", tmp_path / "rl")
     ours, published = rows_of(tmp_path / "rl" / f"{DYNAMIC}.parquet"), rows_of(set_.train)
@@ -129,21 +102,6 @@ def test_rows_come_back_as_they_were_from_every_format_that_holds_them(set_: Cru
         assert images_under(tmp_path / format) == images
 
 
-@pytest.mark.parametrize("format", ["prompts", "batch"])
-def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, format: str) -> None:
-    virc("data", "convert", set_.train, "--format", format, "--to", tmp_path / "out")
-    virc("data", "check", tmp_path / "out")
-    (file,) = [path for path in (tmp_path / "out").iterdir() if path.suffix in (".parquet", ".jsonl")]
-    if format == "batch":
-        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-        found = [(row["question"], row["answer"]) for row in rows]
-    else:
-        found = [(row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(file)]
-    units = [(row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(set_.train)]
-    assert found == list(dict.fromkeys(units))
-    assert len(found) == len(rows_of(set_.dynamic))
-
-
 def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(set_: Crux, tmp_path: Path) -> None:
     pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
     for rows, file in ((set_.dynamic, pixel), (set_.fixed, permille)):
@@ -156,40 +114,6 @@ def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(s
         virc("data", "check", tmp_path / made)
         systems = {row["messages"][0]["content"] for row in rows_of(tmp_path / made / f"{DYNAMIC}.json")}
         assert systems == {rows_of(like)[0]["messages"][0]["content"]}
-
-
-def test_parts_share_no_picture_and_smaller_takes_lie_in_larger(set_: Crux, tmp_path: Path) -> None:
-    virc("data", "convert", set_.dynamic, "--format", "sft", "--split", "val=0.3", "--to", tmp_path / "parts")
-    train, val = (tmp_path / "parts" / f"{DYNAMIC}_{part}.json" for part in ("train", "val"))
-    virc("data", "check", train, "--against", val)
-    assert len(rows_of(train)) + len(rows_of(val)) == len(rows_of(set_.dynamic))
-    assert rows_of(val)
-    taken = {}
-    for count in (2, 5):
-        virc("data", "convert", set_.dynamic, "--format", "sft", "--limit", str(count), "--to", tmp_path / str(count))
-        taken[count] = [json.dumps(row) for row in rows_of(tmp_path / str(count) / f"{DYNAMIC}.json")]
-    assert [len(rows) for rows in taken.values()] == [2, 5]
-    assert set(taken[2]) < set(taken[5])
-
-
-def test_train_and_val_share_no_picture_and_sharing_is_a_fault(set_: Crux, capsys: pytest.CaptureFixture[str]) -> None:
-    virc("data", "check", set_.train, "--against", set_.val)
-    assert main(["data", "check", str(set_.dynamic), "--against", str(set_.train), "--workers", "1"]) == 5
-    assert "leak" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", [f"{DYNAMIC}.json", f"{FIXED}.json", RL.format(split="train")])
-def test_a_row_is_shown_as_text_and_as_a_page(
-    set_: Crux, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    virc("data", "show", set_.folder / name, "--row", "3", "--html", tmp_path / "page.html")
-    said = capsys.readouterr().out
-    row = rows_of(set_.folder / name)[2]
-    first = next(text["content"] for text in (row.get("messages") or row["prompt"]) if text["role"] == "user")
-    question = first.partition("Question: ")[2].partition("\n\n")[0]
-    assert question in said
-    assert "fault" not in said
-    assert (tmp_path / "page.html").read_text("utf-8").count("data:image/png;base64,") >= first.count("<image>")
 
 
 def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:

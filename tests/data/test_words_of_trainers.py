@@ -88,38 +88,6 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
 
 
-ALPACA: Row = {"instruction": "<image>What?", "input": "", "output": "Disk", "images": [PICTURE]}
-QUESTION: Row = {"image": PICTURE, "question": "What?", "answer": "Disk"}
-MISSING = {"image_missing": 1}
-ODD: list[tuple[str, Row, Row, dict[str, int]]] = [
-    ("a missing picture", QUESTION, {"image": "gone.png"}, MISSING),
-    ("a missing picture of alpaca", ALPACA, {"images": ["gone.png"]}, MISSING),
-    ("no pictures of alpaca", ALPACA, {"instruction": "What?", "images": []}, {}),
-    ("an empty reply of alpaca", ALPACA, {"output": ""}, {"no_answer": 1}),
-    ("no reply of alpaca", ALPACA, {"output": None}, {"row": 1}),
-    ("no marks of alpaca", ALPACA, {"images": [PICTURE] * 2}, {"row": 1}),
-    ("no answer", QUESTION, {"answer": ""}, {"row": 1}),
-]
-
-
-@pytest.mark.parametrize(("usual", "odd", "faults"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
-@pytest.mark.parametrize("at", [0])
-def test_a_row_unlike_the_others_is_judged_alone(
-    folder: Path, usual: Row, odd: Row, faults: dict[str, int], at: int
-) -> None:
-    (folder / "p").mkdir()
-    Image.new("RGB", (70, 70)).save(folder / "p" / PICTURE)
-    for side in range(30):
-        Image.new("RGB", (60 + side, 60)).save(folder / "p" / f"p{side}.png")
-    rows = [{**usual} for _ in range(30)]
-    rows[at] |= odd
-    texts = [json.dumps({key: value for key, value in row.items() if value is not ...}) for row in rows]
-    lines = (text.replace("#", str(number)) for number, text in enumerate(texts))
-    (folder / "rows.jsonl").write_text("\n".join(lines))
-    report = check(CheckConfig([folder / "rows.jsonl"]))
-    assert (report.rows, report.faults) == (30, faults)
-
-
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
 ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
 ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
