@@ -8,6 +8,9 @@ from rewards.test_verl import judge
 from support import crux
 from support.called import virc
 from support.servers import dead_url, serve
+from support.tables import each_case
+
+from virc.core import plugins
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +60,50 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(
     assert virc("rewards", "show", "tiny", "--json").json["quirks"] == {}
 
 
-def test_a_reward_that_fails_names_the_row(tmp_path: Path, rows: Path) -> None:
-    (tmp_path / "late.py").write_text(
-        "TERMS = ('late',)\nSEEN = []\n\ndef late(sample, means):\n    SEEN.append(1)\n"
-        "    return 1 / (len(SEEN) < 3)\n\ndef total(t):\n    return t.late\n"
-    )
-    (tmp_path / "late.yaml").write_text("name: late\nreward: {total: ./late.py}\n")
-    for file in ("rl.parquet", "trajectories.json"):
-        done = virc("rewards", "try", tmp_path / "late.yaml", "--data", rows / file)
-        assert done.code == 3
-        assert re.search(rf"error: row \d: line 6 of {tmp_path / 'late.py'} fails: ZeroDivisionError", done.err)
+REWARD = """from virc.rewards.question import Question, yes_no
+
+TERMS = ("answer", "mine")
+{mine}
+
+
+def total(t):
+    return (t.answer or 0.0) + (t.mine or 0.0)
+"""
+TERM = "def mine(sample, means):\n    return "
+
+
+@each_case(
+    ("mine", "message"),
+    [
+        ("import no_such_module", "MINE cannot be loaded: ModuleNotFoundError: no module named 'no_such_module'"),
+        ("def mine(sample, means)\n    return 1", "MINE cannot be loaded: SyntaxError: "),
+        ("def mine(sample):\n    return 1.0", "row 1: MINE fails: TypeError: mine() takes 1 positional argument but 2"),
+        ("mine = 3", "MINE is no term of a reward"),
+        (f"{TERM}sample.txt", "row 1: line 5 of MINE fails: AttributeError: "),
+        (f"{TERM}'good'", "row 1: mine of MINE gives 'good', which is no number"),
+        (f"{TERM}sample.prompt.columns['levl'] / 10", "row 1: line 5 of MINE fails: KeyError: 'levl'"),
+        (f"{TERM}exit(3)", "row 1: line 5 of MINE fails: ExitError: it would end the process"),
+        ("mine = Question('{reply}: {row.fcats}', yes_no)", "mine reads the column 'fcats' (MINE), and no row has it"),
+    ],
+)
+def test_a_reward_that_cannot_be_loaded_or_fails_names_the_row(
+    mine: str, message: str, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # the file of the next case may have the same size and second
+    plugins.loaded.cache_clear()
+    (tmp_path / "mine.py").write_text(REWARD.format(mine=mine))
+    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: ./mine.py}\n")
+    done = virc("rewards", "try", tmp_path / "mine.yaml", "--data", rows / "rl.parquet")
+    assert done.code == 3
+    assert done.err.startswith(f"error: {message.replace('MINE', str(tmp_path / 'mine.py'))}"), done.err
+
+
+@pytest.mark.parametrize("system", ["tiny", "deepeyes", "chain-of-focus"])
+def test_right_answers_of_problems_are_scored_where_they_have_no_replies(system: str, rows: Path) -> None:
+    done = virc("rewards", "try", system, "--data", rows / "prompts.parquet", "--json", "--own-words")
+    assert done.code == 0, done.err
+    assert [row["turn"] for row in done.json["rows"]] == ["answer"] * 3
+    assert system != "tiny" or [row["terms"]["answer"] for row in done.json["rows"]] == [1.0] * 3
 
 
 def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
@@ -111,13 +148,12 @@ def test_published_rows_have_their_reply_in_the_next_row(tmp_path: Path) -> None
         (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
         (["rules", "--data", "none.parquet"], 2, "rules is a reward, and what is tried is a system"),
         (["./mine.py", "--data", "none.parquet"], 2, "./mine.py is a reward, and what is tried is a system"),
-        (["virc", "--data", "{rows}/prompts.parquet"], 5, "is of the format prompts, which has no replies to score"),
         (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
         (["virc", "--data", "{rows}/rl.parquet", "--reply", "none.txt"], 5, "the reply none.txt cannot be read"),
         (["virc", "--data", "{rows}/rl.parquet", "--judge-endpoint", "here"], 2, "--judge-endpoint must be a URL"),
         (["virc"], 2, "--data"),
     ],
-    ids=["file", "system", "total", "total_file", "format", "no_reward", "reply", "url", "missing"],
+    ids=["file", "system", "total", "total_file", "no_reward", "reply", "url", "missing"],
 )
 def test_mistakes_are_one_sentence(words: list[str], code: int, message: str, rows: Path, tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("name: bare\n")

@@ -107,7 +107,8 @@ def test_a_reply_at_which_the_published_program_raises_is_worth_nothing() -> Non
 
 
 def tried(reply: str, total: Total, means: Means, *numbers: int) -> list[trial.Tried]:
-    return list(trial.tried([(number, prompt(strict="own")) for number in numbers or (4,)], reply, total, means))
+    rows = [(number, [sample(reply, prompt(strict="own"))]) for number in numbers or (4,)]
+    return list(trial.tried(rows, total, means, units=True))
 
 
 def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:

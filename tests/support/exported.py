@@ -153,7 +153,6 @@ def tried(rollout: Recorded, attempt: Attempt, folder: Path, environment: Enviro
     )
     (folder / "solved.jsonl").write_text(json.dumps(sft.row_of(record, names)) + "\n")
     assert environment.reward
-    protocol = attempt.trace.protocol if rollout.system.worded else None
-    rows = trial.solutions(only_source(folder / "solved.jsonl"), environment.reward, 1, protocol)
-    (found,) = trial.tried_whole(rows, environment.total, environment._means)
+    rows = trial.replies(only_source(folder / "solved.jsonl"), rollout.system, environment.reward, 1)
+    (found,) = trial.tried(rows, environment.total, environment._means)
     return found

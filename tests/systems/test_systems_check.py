@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.called import virc
+from tools.test_own_tools import ROTATE
 
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system
@@ -22,8 +23,22 @@ def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
 
 
 def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:
-    text = """modles: {}
+    keys = """modles: {}
 coordinates: inches
+stages:
+  three:
+    settings: {x: 1}
+overlays:
+  a,b: {about: x}
+"""
+    assert [(line, message.partition(", not")[0][:50]) for line, message, _ in faults_of(tmp_path, keys)] == [
+        (1, "unknown key 'modles'"),
+        (1, "name is missing"),
+        (2, "coordinates must be `original`, `permille`, `pixel`, `thousan"[:50]),
+        (4, "stages.three.kind is missing"),
+        (7, "the name overlays.a,b must be at most 50 letters, dig"[:50]),
+    ]
+    settings = """name: s
 stages:
   one:
     kind: sft
@@ -31,44 +46,36 @@ stages:
       base: tiny
       data: rows_{size}
       learning_rate: fast
-      engine: {learning_rate: 1, weight_decay: 1e-2}
   two:
     kind: sft
     settings: {after: oen, data: x, learning_rate: 1, lerning_rate: 2, zero: 0, devices: 1}
   three:
-    settings: {x: 1}
+    kind: sft
+    settings: {after: oen, data: "rows_{size}", learning_rate: 1, engine: {learning_rate: 1}}
 everywhere: {train_batch_size: 7, zero: 0, devices: 2}
 overlays:
-  a,b: {about: x}
   c:
-    about: 3
+    about: x
     settings: {lora: {rnk: 1}}
     stages: {owt: {}}
     verified: {tow: x}
 """
-    faults = faults_of(tmp_path, text)
+    faults = faults_of(tmp_path, settings)
     assert [(line, message.partition(" (")[0]) for line, message, _ in faults] == [
-        (1, "unknown key 'modles'"),
-        (1, "name is missing"),
-        (2, "coordinates must be `original`, `permille`, `pixel`, `thousand` or `unit`, not 'inches'"),
-        (8, "data is 'rows_{size}', and variant does not say what {size} is"),
-        (9, "learning_rate must be a number above 0, not 'fast'"),
-        (10, "engine.learning_rate follows from the setting learning_rate"),
-        (13, "unknown setting 'lerning_rate'"),
-        (13, "there is no stage 'oen'"),
-        (14, "stages.three.kind is missing"),
-        (16, faults[9][1].partition(" (")[0]),
-        (18, "the name overlays.a,b must be at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit "
-             "first, not 'a,b'"),
-        (20, "overlays.c.about must be text, not 3"),
-        (21, "unknown setting 'lora.rnk'"),
-        (22, "there is no stage 'owt'"),
-        (23, "there is no stage 'tow'"),
-    ]  # fmt: skip
-    assert "train_batch_size 7" in faults[9][1]
-    assert [hint for line, _, hint in faults if line in (13, 23)] == [
-        "did you mean 'learning_rate'?", "did you mean 'one'?", "did you mean 'two'?",
-    ]  # fmt: skip
+        (8, "learning_rate must be a number above 0, not 'fast'"),
+        (11, "unknown setting 'lerning_rate'"),
+        (14, "there is no stage 'oen' before it"),
+        (14, "data is 'rows_{size}', and variant does not say what {size} is"),
+        (14, "engine.learning_rate follows from the setting learning_rate"),
+        (15, faults[5][1].partition(" (")[0]),
+        (19, "unknown setting 'lora.rnk'"),
+        (20, "there is no stage 'owt'"),
+        (21, "there is no stage 'tow'"),
+    ]
+    assert "train_batch_size 7" in faults[5][1]
+    assert {hint for line, _, hint in faults if line in (11, 21)} == {
+        "did you mean 'learning_rate'?", "did you mean 'two'?",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -136,36 +143,19 @@ def test_a_placeholder_that_nothing_fills_is_a_fault(text: str, message: str, hi
         of_system(systems.load(tmp_path / "s.yaml"))
 
 
-@pytest.mark.parametrize(
-    ("after", "message"),
-    [
-        (("one", "one"), "one after one: stages in a circle"),
-        (("two", "one"), "one after two after one: stages in a circle"),
-        (("three", "one"), "there is no stage 'three'"),
-        ((None, None), "the stage one names neither `base` nor `after`"),
-    ],
-)
-def test_stages_come_after_one_another_and_begin_with_a_model(
-    after: tuple[str | None, str | None], message: str, tmp_path: Path
-) -> None:
+def test_a_stage_begins_with_a_model_or_after_another(tmp_path: Path) -> None:
     text = "name: s\nstages:\n"
-    for name, before in zip(("one", "two"), after, strict=True):
-        start = f"after: {before}" if before else "steps: 1"
-        text += f"  {name}: {{kind: sft, settings: {{{start}, data: d, learning_rate: 1}}}}\n"
-    faults = faults_of(tmp_path, text)
-    assert faults[0][:2] == (3, message)
-    assert len([each for each in faults if "circle" in each[1]]) == ("circle" in message)
+    for name, start in (("one", "after: one"), ("two", "after: three"), ("four", "epochs: 1")):
+        text += f"  {name}: {{kind: sft, settings: {{{start}, data: d, learning_rate: 1, devices: 1, zero: 0}}}}\n"
+    assert [(line, message.partition(" (")[0]) for line, message, _ in faults_of(tmp_path, text)] == [
+        (3, "there is no stage 'one' before it"),
+        (4, "there is no stage 'three' before it"),
+        (5, "it names neither `base` nor `after`"),
+    ]
 
 
-def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
-    names = [f"k{number:x}" for number in range(1000)]
-    assert len(faults_of(tmp_path, "".join(f"{name}: 1\n" for name in names))) == MAX_LISTED
-    wrong = "".join(f"{name}: 1, " for name in names)
-    assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MAX_LISTED
-    alone = "".join(
-        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, " for name in names[:99]
-    )
-    assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MAX_LISTED
+def test_lists_of_faults_are_bounded(tmp_path: Path) -> None:
+    assert len(faults_of(tmp_path, "".join(f"k{number:x}: 1\n" for number in range(1000)))) == MAX_LISTED
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
 
 
@@ -183,6 +173,35 @@ def test_the_command_prints_every_fault_and_exits_with_3(tmp_path: Path) -> None
         "line": 3, "where": "stags", "message": "unknown key 'stags'", "hint": "did you mean 'stages'?",
     }  # fmt: skip
     assert (found["file"], found["error"]["code"]) == (str(file), 3)
+
+
+def test_a_reward_that_cannot_be_loaded_and_a_tool_that_fails_are_faults(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    (tmp_path / "turning.py").write_text(
+        ROTATE.replace("rotate_image", "turning").replace("source.rotate", "1 / 0 or source.rotate")
+    )
+    file.write_text("name: s\ntools: [./turning.py]\nreward: {total: ./broken.py}\n")
+    done = virc("systems", "check", file)
+    assert (done.code, [line.split(":")[1] for line in done.out.splitlines()]) == (3, ["2", "3"])
+    assert "the tool turning fails in line " in done.out
+    assert "broken.py cannot be loaded: ModuleNotFoundError: no module named 'no_such_module', in line 1" in done.out
+
+
+def test_check_names_what_is_not_read_and_exits_with_5(tmp_path: Path) -> None:
+    file, answer = tmp_path / "s.yaml", "<think>b</think><answer>3</answer>"
+    form = "{open: <bbox>, close: </bbox>, body: list, tool: crop_image, unnamed: [bbox_2d], given: {image_index: 0}}"
+    file.write_text(CALLS % form)
+    for reply, fault in (
+        ("<think>a</think><bbox>[1, 2]</bbox>", "bbox_2d is [1, 2], not four whole numbers"),
+        ("<think>a</think><bbox>1, 2</bbox>", "the tool call is not JSON: Extra data at character 1"),
+        ("It is 3", "the tags are not one think and one bbox or answer, but none"),
+    ):
+        done = virc("systems", "check", file, "--reply", answer, "--reply", reply)
+        assert (done.code, f"error: reply 2 is not read: {fault}" in done.err) == (5, True), done.err
+        assert f"  fault          {fault}\n" in done.out
+        found = virc("systems", "check", file, "--reply", reply, "--json")
+        assert (found.code, found.json["replies"][0]["fault"], found.json["error"]["code"]) == (5, fault, 5)
 
 
 CALLS = """name: s

@@ -11,7 +11,6 @@ from support.called import virc
 from support.tables import each_case
 from tools.test_own_tools import ROTATE
 
-from virc.solving.trying import tool_files
 from virc.tools import registry as tools
 
 
@@ -33,32 +32,22 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_says_what_is_wrong_with_a_file(own: Path) -> None:
     (own / "broken.py").write_text("NAME = \n")
-    (own / "empty.py").write_text("")
-    (own / "crop_image.py").write_text(ROTATE.replace("rotate_image", "crop_image"))
-    (own / "spaced.py").write_text(ROTATE.replace("rotate_image", "a tool"))
     (own / "othername.py").write_text(ROTATE.replace("rotate_image", "rotate"))
     (own / "idle.py").write_text(ROTATE.replace("rotate_image", "idle").partition("def apply")[0])
     (own / "far.yaml").write_text("description: Ask.\nparameters: {type: object}\nseconds: -1\nhttp: {url: http://a}\n")
     (own / "a_system.yaml").write_text("name: a_system\n")
-    monkeypatch.setenv("VIRC_PATH", f"{own}:{own / 'none'}")
-    faults = {Path(each["file"]).name: each["reason"] for each in virc("tools", "ls", "--json").json["faults"]}
-    assert faults == {
-        "none": "there is no such folder, and VIRC_PATH names it",
-        "broken.py": "it is no Python: invalid syntax, in line 1",
-        "empty.py": "it is empty",
-        "crop_image.py": "its NAME 'crop_image' is that of a built-in tool; choose another",
-        "spaced.py": f"its NAME 'a tool' cannot be written by models: names have {tool_files._ALLOWED}",
-        "othername.py": "its NAME is 'rotate', and by that name no command finds othername.py",
-        "far.yaml": "line 3: seconds must be a number above 0 and at most 3600, not -1",
-    }
-    for name in ("crop_image", "spaced", "othername"):
-        done = virc("tools", "check", own / f"{name}.py")
-        assert (done.code, done.err.splitlines()[0]) == (3, f"error: {own / name}.py: {faults[f'{name}.py']}")
-    done = virc("tools", "check", own / "idle.py")
-    assert (done.code, done.err) == (3, f"error: {own / 'idle.py'} is not a tool: it has no apply(call, source)\n")
-    assert f"warning: {own / 'empty.py'}: it is empty" in virc("tools", "ls").err
+    own_tools = [each["name"] for each in virc("tools", "ls", "--json").json["tools"] if each["kind"] == "Python file"]
+    assert own_tools == ["idle", "othername", "rotate_image"]
+    for name, reason in (
+        ("broken.py", " cannot be loaded: SyntaxError: "),
+        ("othername.py", ": its NAME is 'rotate', and by that name no command finds othername.py"),
+        ("idle.py", " is not a tool: it has no apply(call, source)"),
+        ("far.yaml", ":3: seconds must be a number above 0 and at most 3600, not -1"),
+    ):
+        done = virc("tools", "check", own / name)
+        assert (done.code, done.err.startswith(f"error: {own / name}{reason}")) == (3, True), done.err
 
 
 def test_ls_finds_tools_beside_a_system(tmp_path: Path) -> None:

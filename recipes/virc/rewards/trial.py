@@ -1,15 +1,8 @@
-"""A system's reward on the rows of a file: what their own replies, or one reply, would be given.
-
-`try_reward` begins here. It makes prompts of rows of single units (`prompts`) and scores a reply to each (`tried`). It
-splits rows of whole solutions into such units (`solutions`) and scores them as rollouts (`tried_whole`).
-"""
+"""Score replies in rows as RL would: single units, whole solutions, or the right answers of problems."""
 
 import asyncio
-import inspect
 import os
-import shlex
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -21,37 +14,35 @@ from virc.config import user as config
 from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
-from virc.core.text import did_you_mean
+from virc.core.text import clause, did_you_mean, plain
 from virc.data.check.plain import rules_for
-from virc.data.convert.change import Target, change_for, changed
+from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, Target, change_for, changed, question_with_choices
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
-from virc.data.rows.record import Message, Record
+from virc.data.rows.record import Message, Record, inputs_of
 from virc.data.rows.results import split_results
 from virc.models import chat_protocol
+from virc.reasoning.messages import FormatError, Turn
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Session
+from virc.reasoning.writing import written
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Exchange, Waited
 from virc.rewards.means import JUDGE, Means, key_of, means_of
-from virc.rewards.registry import Scored, Term, Total
-from virc.rewards.sample import Prompt, Sample, prompt_of, sample
+from virc.rewards.registry import Scored, Total
+from virc.rewards.sample import Prompt, Sample, Seen, prompt_of, sample
+from virc.solving.reading import grid_of
 from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
+from virc.tools import registry as tools
 
-_FORMAT = "rl"
-WHOLE = ("sft", "trajectories")
-"""Formats of whole solutions, which are scored as rollouts."""
+_UNITS = "rl"
+"""The format of single units; rows of others are scored as rollouts."""
 _AT_ONCE = 64
-
-
-class Cost(msgspec.Struct):
-    """What a term took: the replies that it scored, and the seconds of all; `waits`: it may wait for a judge."""
-
-    term: str
-    replies: int = 0
-    seconds: float = 0.0
-    waits: bool = False
+_MAX_READ = 200  # rows whose columns are looked at
+_GIVEN = frozenset({SOURCE, PUBLISHED_SOURCE, "turn", "tool_info_gt", "file_sizes"})
+"""Columns that conversion and single units add."""
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -74,7 +65,7 @@ class Tried(msgspec.Struct, frozen=True):
     prompt: int
     last: rollouts.Last
     compared: float | None = None
-    asked: tuple[Exchange, ...] = ()
+    asked: Sequence[Exchange] = ()
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -82,7 +73,6 @@ class Trial(msgspec.Struct, frozen=True):
     reward: Reward
     total: Total
     tried: Sequence[Tried]
-    costs: Sequence[Cost] = ()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -94,8 +84,7 @@ class Trial(msgspec.Struct, frozen=True):
             for each in self.tried
         ]
         mean = sum(totals) / len(totals) if totals else None
-        found = {"rows": rows, "scored": len(totals), "mean": mean, "costs": msgspec.to_builtins(self.costs)}
-        return facts_of(self.system, self.reward, self.total) | found
+        return facts_of(self.system, self.reward, self.total) | {"rows": rows, "scored": len(totals), "mean": mean}
 
 
 def facts_of(system: str, reward: Reward, total: Total) -> dict[str, Any]:
@@ -117,7 +106,7 @@ def try_reward(
 
     Args:
         system: its name, or the path of its YAML.
-        data: rows of single units (`rl`), or whole solutions.
+        data: rows of single units (`rl`), whole solutions, or problems, whose right answers are scored.
         rows: how many, from the first.
         reply: score this reply to every row instead of the rows' own.
         judge_endpoint, judge_model: a judge in place of the system's; its key is `VIRC_JUDGE_KEY`.
@@ -129,21 +118,18 @@ def try_reward(
     """
     report = report or Reporter()
     named, reward, total = judged_reward(system, judge_endpoint, judge_model, judge_endpoints)
-    protocol = chat_protocol.of_system(named).protocol if named.worded else None
     on_facts(facts_of(system, reward, total))
     if text := left_out_note(data):
         report.note(text)
-    source = only_source(data)
+    source = only_source(data, named)
+    for lacks, hint in missing_columns(total, source):
+        raise ConfigError(lacks, hint)
     means = means_here(reward, report)
-    counted, costs = timed(total)
     try:
-        if source.format in WHOLE and reply is None:
-            found = [*tried_whole(solutions(source, reward, rows, protocol), counted, means)]
-        else:
-            found = [*tried(prompts(source, reward, rows, protocol), reply, counted, means)]
+        found = [*tried(replies(source, named, reward, rows, reply), total, means, source.format == _UNITS)]
     finally:
         means.close()
-    return Trial(system, reward, total, compared(found, total), costs)
+    return Trial(system, reward, total, compared(found, total))
 
 
 def judged_reward(
@@ -182,34 +168,82 @@ def _with_judges(reward: Reward, endpoint: str | None, model: str | None, others
     return msgspec.structs.replace(reward, judge=judge, judges=judges)
 
 
-def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
-    """Set what rewards are compared by: those of rows with the same prompt, where all of them have one."""
-    values: dict[int, float] = {}
-    for prompt in {each.prompt for each in found} if total.group else ():
-        group = [each for each in found if each.prompt == prompt]
-        rewarded = [each.scored.total for each in group if each.scored.total is not None]
-        if len(rewarded) == len(group):
-            after = rollouts.grouped(total, rewarded, [each.last for each in group])
-            values.update(zip((each.row for each in group), after, strict=True))
-    return [msgspec.structs.replace(each, compared=values.get(each.row)) for each in found]
-
-
 def reward_of(system: System) -> tuple[Reward, Total]:
     if system.reward is None:
         raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
     return system.reward, rewards.of(system.reward, system.file.parent)
 
 
-def prompts(
-    source: Source, reward: Reward, most: int, protocol: Protocol | None = None
-) -> Iterator[tuple[int, Prompt]]:
-    """The first rows as prompts, each with its number; the reference of a published row stands in the next row."""
-    if source.format != _FORMAT:
-        hint = f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions"
-        if source.holds in ("pairs", "problems"):
-            answers = " --answers" * (source.holds == "problems")
-            hint = f"virc data convert {shlex.quote(str(source.file))} --to DIR --format sft{answers}"
+def missing_columns(total: Total, source: Source) -> Iterator[tuple[str, str]]:
+    """Columns that questions of terms name, and no row has: a sentence and a hint for each."""
+    read = [(term, place) for term in total.terms if term.question for place in term.question.places]
+    if not any(place.startswith("row.") for _, place in read):
+        return
+    records = (row.record for row in islice(get(source.format).read(source), _MAX_READ) if row.record)
+    known: Collection[str] = {name for record in records for name in record.extra}
+    for term, place in read:
+        column = place.removeprefix("row.")
+        if place != column and column not in known and column not in _GIVEN:
+            lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"
+            listed = f"columns are {', '.join(sorted(known))}" if known else "rows have no further columns"
+            yield lacks, did_you_mean(column, known, listed)
+
+
+def replies(
+    source: Source, system: System, reward: Reward, most: int, reply: str | None = None
+) -> Iterator[tuple[int, Sequence[Sample]]]:
+    """The replies of the first rows, each under its number; a row without one is passed over.
+
+    Args:
+        reply: takes the place of the rows' own; of problems it is the first reply.
+    """
+    protocol = chat_protocol.of_system(system).protocol
+    worded = protocol if system.worded else None
+    if source.format == _UNITS:
+        for number, prompt in _prompts(source, reward, most, worded):
+            text = prompt.reference if reply is None else reply
+            if text is not None:
+                yield number, [sample(text, prompt)]
+    elif source.holds == "solutions" and reply is None:
+        for number, prompts in _solutions(source, reward, most, worded):
+            yield number, [sample(prompt.reference or "", prompt) for prompt in prompts]
+    elif source.holds == "pairs":
+        hint = "virc data convert FILE --to DIR --format sft"
         raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)
+    else:
+        for number, record in problems(source, most):
+            images = [Seen(each).pixels().pixels for each in record.images]
+            text = _right_answer(record, protocol) if reply is None else reply
+            session = Session(
+                protocol, record.question or "", images, grid_of(system), tolerate=(), tools=tools.known()
+            )
+            yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
+
+
+def _right_answer(record: Record, protocol: Protocol) -> str:
+    try:
+        return written(Turn("I look.", answer=record.answer or ""), protocol.grammar)
+    except FormatError as error:
+        raise DataError(f"its right answer cannot be written as a reply: {clause(error)}", "--reply FILE") from None
+
+
+def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
+    """The numbers and problems of the first rows; the question has the choices, and no turn follows it."""
+    format = get(source.format)
+    records = (row.record for row in format.read(source) if row.record)
+    change = change_for(source, records, (source.holds, "problems"), Target())
+    for row in islice(format.read(source), most):
+        found = changed(change, row)[0]
+        if found.record is None:
+            raise found.fault or DataError(f"row {row.number} cannot be read")
+        record = found.record
+        images = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
+        question = question_with_choices(record)
+        yield row.number, msgspec.structs.replace(record, messages=(), images=images, question=question)
+
+
+def _prompts(source: Source, reward: Reward, most: int, protocol: Protocol | None) -> Iterator[tuple[int, Prompt]]:
+    """The first rows as prompts, each with its number; the reference of a published row stands in the next row."""
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
     rows = cast(Iterator[Row], format.read(source))
@@ -221,8 +255,19 @@ def prompts(
         yield row.number, prompt_of(record, rules.coordinates, reward.strict, rules.protocol)
 
 
-def solutions(
-    source: Source, reward: Reward, most: int, protocol: Protocol | None = None
+def _with_reference(record: Record, following: Record | None) -> Record:
+    """The record with its reply, taken from the next row if that goes on from the same messages."""
+    known = len(record.messages)
+    if record.messages[-1].role == "assistant" or following is None:
+        return record
+    reply: tuple[Message, ...] = following.messages[known : known + 1]
+    if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
+        return record
+    return msgspec.structs.replace(record, messages=record.messages + reply)
+
+
+def _solutions(
+    source: Source, reward: Reward, most: int, protocol: Protocol | None
 ) -> Iterator[tuple[int, list[Prompt]]]:
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
@@ -238,57 +283,49 @@ def solutions(
         yield (row.number, [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units])
 
 
-def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
+def tried(
+    rows: Iterable[tuple[int, Sequence[Sample]]], total: Total, means: Means, units: bool = False
+) -> Iterator[Tried]:
+    """Score replies; `units`: each is a unit of its own, and no rollout."""
     first_rows: dict[int, int] = {}  # hash of a prompt -> the first row that has it
-    with asyncio.Runner() as runner:
-        for number, prompts in rows:
-            samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
-            exchanges = list[Exchange]()
-            with _of_row(number):
-                found = runner.run(_whole(samples, total, means, exchanges))
-            ended = found.ended
-            unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
-            units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
-            why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
-            first_row = first_rows.setdefault(_hash_of(prompts[0]), number)
-            replies = "\n".join(each.text for each in samples)
-            scored = Scored(found.total, found.terms, why, unscored)
-            yield Tried(number, replies, ended, scored, first_row, found.last, asked=_ordered(exchanges))
+    rows = iter(rows)
 
-
-async def _whole(samples: Sequence[Sample], total: Total, means: Means, exchanges: list[Exchange]) -> rollouts.Rollout:
-    WAITED.set(Waited(exchanges))
-    return await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
-
-
-def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means) -> Iterator[Tried]:
-    """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over."""
-    texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
-    replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
-    first_rows: dict[int, int] = {}  # hash of a prompt -> the first row that has it
-
-    async def one(number: int, prompt: Prompt, text: str) -> Tried:
+    async def one(number: int, samples: Sequence[Sample]) -> Tried:
+        record = samples[0].prompt.record
+        first = first_rows.setdefault(hash((record.messages, record.images)), number)
         exchanges = list[Exchange]()
         WAITED.set(Waited(exchanges))
-        first_row = first_rows.setdefault(_hash_of(prompt), number)  # before a judge may answer in another order
         with _of_row(number):
-            read = sample(text, prompt)
-            scored = await rewards.score(read, total, means)
-            last = rollouts.last_of([read], scored, rollouts.ends(read))
-            return Tried(number, text, read.kind, scored, first_row, last, asked=_ordered(exchanges))
+            found = await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
+        exchanges.sort(key=lambda each: each.name)  # judges answer in any order
+        text = "\n".join(each.text for each in samples)
+        if units:
+            return Tried(number, text, samples[0].kind, found.units[0], first, found.last, asked=exchanges)
+        unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
+        values = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
+        why = {"units": values} | (dict(found.units[-1].why) if found.ended == "format" else {})
+        scored = Scored(found.total, found.terms, why, unscored)
+        return Tried(number, text, found.ended, scored, first, found.last, asked=exchanges)
 
     with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
 
         async def next_batch() -> list[Tried]:
-            return await asyncio.gather(*(one(*each) for each in islice(replies, _AT_ONCE)))
+            return await asyncio.gather(*(one(*each) for each in islice(rows, _AT_ONCE)))
 
         while found := runner.run(next_batch()):
             yield from found
 
 
-def _ordered(exchanges: Iterable[Exchange]) -> tuple[Exchange, ...]:
-    """The exchanges in the order of their terms' names; judges answer in any order."""
-    return tuple(sorted(exchanges, key=lambda each: each.name))
+def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
+    """Set what rewards are compared by: those of rows with the same prompt, where all of them have one."""
+    values: dict[int, float] = {}
+    for prompt in {each.prompt for each in found} if total.group else ():
+        group = [each for each in found if each.prompt == prompt]
+        rewarded = [each.scored.total for each in group if each.scored.total is not None]
+        if len(rewarded) == len(group):
+            after = rollouts.grouped(total, rewarded, [each.last for each in group])
+            values.update(zip((each.row for each in group), after, strict=True))
+    return [msgspec.structs.replace(each, compared=values.get(each.row)) for each in found]
 
 
 @contextmanager
@@ -297,50 +334,3 @@ def _of_row(number: int) -> Iterator[None]:
         yield
     except (ConfigError, DataError) as error:
         raise type(error)(f"row {number}: {error.message}", error.hint) from error
-
-
-def _hash_of(prompt: Prompt) -> int:
-    return hash((prompt.record.messages, prompt.record.images))
-
-
-def _with_reference(record: Record, following: Record | None) -> Record:
-    """The record with its reply, taken from the next row if that goes on from the same messages."""
-    known = len(record.messages)
-    if record.messages[-1].role == "assistant" or following is None:
-        return record
-    reply: tuple[Message, ...] = following.messages[known : known + 1]
-    if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
-        return record
-    return msgspec.structs.replace(record, messages=record.messages + reply)
-
-
-def timed(total: Total) -> tuple[Total, list[Cost]]:
-    costs = [Cost(term.name) for term in total.terms]
-    terms = [
-        msgspec.structs.replace(term, score=_timed(term, cost)) for term, cost in zip(total.terms, costs, strict=True)
-    ]
-    return msgspec.structs.replace(total, terms=terms), costs
-
-
-def _timed(term: Term, cost: Cost) -> Callable[[Sample, Means], Any]:
-    def score(sample: Sample, means: Means) -> Any:
-        began = time.perf_counter()
-        try:
-            found = term.score(sample, means)
-        finally:
-            cost.replies += 1
-            cost.seconds += time.perf_counter() - began
-        if not inspect.isawaitable(found):
-            return found
-        cost.waits = bool(means.judge or means.judges)
-        return _awaited(found, cost)
-
-    return score
-
-
-async def _awaited(found: Any, cost: Cost) -> Any:
-    began = time.perf_counter()
-    try:
-        return await found
-    finally:
-        cost.seconds += time.perf_counter() - began

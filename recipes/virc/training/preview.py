@@ -37,9 +37,10 @@ from virc.envs.pins import pinned
 from virc.models import chat_protocol, sizes
 from virc.models.sizes import Shape
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import registry as rewards
 from virc.rewards import sources, user_code
-from virc.rewards.check.run import check
 from virc.rewards.sources import speakers
+from virc.rewards.trial import missing_columns
 from virc.rewards.verl import Settings
 from virc.runs.run import Run
 from virc.stages import resolve as stages
@@ -104,9 +105,7 @@ def preview(
         missing.append(SetupError(f"the environment {environment.name} has not been made", "virc train makes it first"))
     source = _source(request, resolved, missing)
     if resolved.kind == "rl" and is_file(source.file):
-        with suppress(VircError):  # the check of all rows reports it
-            for finding in check(resolved.system, resolved.config.reward, source):
-                report.warn(finding.message, finding.hint)
+        _report_columns(resolved, source, report)
     place = _place(request, resolved, base, source, python or environment.python, missing)
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
@@ -225,6 +224,12 @@ def _checked(
     )  # fmt: skip
     prepare.check_rows(prepared, report)
     return result
+
+
+def _report_columns(resolved: Resolved, source: Source, report: Reporter) -> None:
+    with suppress(VircError):  # the check of all rows reports it
+        for lacks, hint in missing_columns(rewards.of(resolved.config.reward, resolved.system.file.parent), source):
+            report.warn(lacks, hint)
 
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:

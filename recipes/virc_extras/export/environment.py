@@ -32,12 +32,11 @@ from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.check.trial import problems
 from virc.rewards.means import Means
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
 from virc.rewards.sample import Sample, Seen
-from virc.rewards.trial import means_here
+from virc.rewards.trial import means_here, problems
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
 from virc.systems import texts

@@ -13,18 +13,17 @@ from virc_cli.console.tables import table
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
 
-FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean costs".split())
+FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean".split())
 _MAX_REPLY = 2**20
 
 
 def command(
     system: SystemArgument,
-    data: Annotated[Path, option("PATH", "Rows of format rl, sft or trajectories.", show_default=False)],
+    data: Annotated[Path, option("PATH", "Rows with replies, or problems with answers.", show_default=False)],
     rows: Annotated[int, option("N", "Score the first N rows.", min=1)] = 20,
     reply: Annotated[Path | None, option("FILE", "Score this reply instead of the rows' own.")] = None,
     judge_endpoint: JudgeOfReward = None,
     judge_model: JudgeModel = None,
-    profile: Annotated[bool, flag("--profile", "Print how long each term takes.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Annotated[bool, flag("--verbose", "Print replies and questions to judges.", "-v")] = False,
@@ -32,6 +31,8 @@ def command(
     """Score replies as RL would, term by term.
 
     Whole solutions are scored as the rollouts of multi-turn RL: terms are means over units, units have their totals.
+    Of problems, the right answer is scored as if it were replied. A column that a question names, and no row has, is an
+    error.
 
     A total that rewrites the rewards of all replies to a prompt does so with rows that have the same prompt.
 
@@ -41,8 +42,6 @@ def command(
     from virc.rewards.trial import try_reward
 
     text = _reply(reply) if reply else None
-    if reply:
-        _check_units(data)
     endpoint, others = options.named_endpoints(judge_endpoint or ())
     with events.printed(quiet, verbose) as report:
         trial = try_reward(
@@ -59,17 +58,6 @@ def command(
         output.emit("virc.rewards.try/1", fields)
         return
     output.lines(_lines(trial, fields))
-    if profile:
-        output.lines(_profile(trial))
-
-
-def _profile(trial: "Trial") -> Iterator[str]:
-    rows = [
-        (each.term, str(each.replies), f"{1000 * each.seconds / each.replies:.3g}", "judge" if each.waits else "")
-        for each in sorted(trial.costs, key=lambda each: -each.seconds)
-        if each.replies
-    ]
-    yield from table([("term", "replies", "ms each", "may ask"), *rows])
 
 
 def _reply(file: Path) -> str:
@@ -79,20 +67,6 @@ def _reply(file: Path) -> str:
         return contents(expanded(file), _MAX_REPLY).decode()
     except (OSError, ValueError) as error:
         raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
-
-
-def _check_units(data: Path) -> None:
-    """Raise DataError: the rows are not single units, whose replies another one can stand for."""
-    import shlex
-
-    from virc.data.formats.registry import only_source
-
-    source = only_source(data)
-    if source.format != "rl":
-        raise DataError(
-            f"--reply stands for that of a row of the format rl, and {source.file} is of the format {source.format}",
-            f"virc data convert {shlex.quote(str(data))} --to as-rl --format rl, then --data as-rl",
-        )
 
 
 def _lines(trial: "Trial", fields: dict[str, Any]) -> Iterator[str]:

@@ -20,41 +20,36 @@ _SCHEMA = "virc.systems.check/1"
 def command(
     system: Annotated[str, argument("FILE|NAME", "A system's YAML, or its name.")],
     reply: Replies = None,
-    data: Annotated[Path | None, option("PATH", "Rows that its reward is tried on.", show_default=False)] = None,
     size: Annotated[str, option("WxH", "Pixels of the picture that --reply is about.")] = "1024x768",
     as_json: Json = False,
 ) -> None:
     """List a system's faults, or show how it reads replies.
 
-    Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Where there are none, the
-    system's own tools are run on a blank picture, and its rewards are tried on rows: those of --data, else those of
-    its stages in data/, else a drawn one. A tool's server that fails the call is a fault, one that cannot be reached
-    a warning. Columns that rows lack are faults, and so are rewards that are the same for
-    right, wrong, empty and malformed replies, and for tool calls; judges are scripted. A warning names each term that
-    is. Nothing is fetched: weights and rows need not be there. Exit code 3 if there are any faults.
+    Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Where there are none, its
+    reward is loaded, and the system's own tools are run on a blank picture: a tool's server that fails the call is a
+    fault, one that cannot be reached a warning. `virc rewards try` scores rows by the reward. Nothing is fetched:
+    weights and rows need not be there. Exit code 3 if there are any faults.
 
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.
 
-    Bases and released models that do not run in this process are no faults: a warning says how to use them. Of a
-    pipeline, FILE.py, the roles and the function are checked.
+    Of a pipeline, FILE.py, the roles and the function are checked.
     """
     from virc.core.files import expanded
     from virc.solving.pipelines import files as pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MAX_LISTED, check, not_in_process_errors, run_code
+    from virc.training.system_check import MAX_LISTED, check, run_code
 
     replies = replies_of(reply)
     if system.endswith(pipelines.SUFFIX):
         output.know(file=system)
-        if replies or data:
-            sentence = f"{system} is a pipeline, without replies to read or a reward"
-            raise UsageError(sentence, "leave --reply and --data out")
+        if replies:
+            raise UsageError(f"{system} is a pipeline, without replies to read", "leave --reply out")
         pipelines.load(system)
         _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = check(file) or ([] if replies else run_code(file, Path.cwd(), data and expanded(data)))
+    findings = check(file) or ([] if replies else run_code(file))
     warned = [each for each in findings if not each.certain]
     findings = [each for each in findings if each.certain]
     output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))
@@ -68,8 +63,6 @@ def command(
     if replies:
         _read(file, replies, _sides(size), as_json)
         return
-    for refused in not_in_process_errors(file, Path.cwd()):
-        output.warn(refused.message, refused.hint)
     _without_faults(str(file), warned, "", as_json)
 
 

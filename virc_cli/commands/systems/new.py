@@ -25,4 +25,4 @@ def command(
     files.write(row, f"{files.ROW}\n")
     place = file if file.is_absolute() else f"./{file}"
     output.note(f"{file} is the system {chosen}; virc train {place} --stage instruct trains its first stage")
-    output.note(f"{row} is a row for it; virc systems check {place} --data {row} tries its reward on that")
+    output.note(f"{row} is a row for it; virc rewards try {place} --data {row} scores its answer")

@@ -15,10 +15,10 @@ def command(
 
     The call is guessed from the tool's schema, and is about a blank picture. If none can be, that is a warning.
 
-    Exit code 3: there is no such tool, its file is none, or it or its server fails or takes over a minute. 4: it
-    cannot be used on this machine, or its server cannot be reached.
+    Exit code 3: there is no such tool, its file is none, or it or its server fails. 4: it cannot be used
+    on this machine, or its server cannot be reached.
     """
-    from virc.solving.trying import tool_trial
+    from virc.solving import tool_trial
 
     reason = tool_trial.check(tool, named_system(system))
     if as_json:

@@ -40,7 +40,7 @@ def command(
     """
     from virc.core.files import expanded
     from virc.reasoning.opening.pictures import opened_all
-    from virc.solving.trying import tool_trial
+    from virc.solving import tool_trial
 
     written = _read(arguments)
     with opened_all([(expanded(picture), str(picture))]) as pictures:

@@ -1,1 +1,0 @@
-"""A custom tool tried by its file, with a picture."""
