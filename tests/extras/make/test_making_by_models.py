@@ -2,16 +2,16 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from extras.make.made import picture, read_rows, write_rows
-from support.servers import Body, Server, serve
+from support.servers import Body, serve
 
+from virc.core import plugins
 from virc.core.errors import ConfigError, VircError
-from virc.core.events import Event, Reporter
+from virc.core.events import Reporter
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup, set_up
 from virc_extras.make.run import make
@@ -61,12 +61,6 @@ def _texts(content: Any) -> list[str]:
     return [content] if isinstance(content, str) else [part["text"] for part in content if part["type"] == "text"]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(reply) as running:
-        yield running
-
-
 def captioning(folder: Path) -> Path:
     """The folder, with the operator and six rows for it."""
     (folder / "caption.py").write_text(OPERATOR)
@@ -108,29 +102,6 @@ def test_concurrency_changes_nothing_but_time(home: Path) -> None:
     assert read_rows(home / "many.jsonl") == read_rows(home / "one.jsonl")
 
 
-def test_a_model_is_not_asked_twice_for_a_row(server: Server, home: Path) -> None:
-    whole = caption(home, server.url, "whole.jsonl", at_once=1)
-    asked, rows = len(server.chats()), read_rows(home / "rows.jsonl")
-    text = (home / "caption.py").read_text()
-    (home / "caption.py").write_text(text.replace('row.fields.get("stop")', 'row.id == "r3"'))
-    from virc.core import plugins
-
-    plugins.loaded.cache_clear()
-    with pytest.raises(ConfigError, match="fails: KeyError"):
-        caption(home, server.url, at_once=1)
-    assert len(server.chats()) == asked + 3 * 3 + 2  # of the fourth row, two replies
-    (home / "caption.py").write_text(text)
-    plugins.loaded.cache_clear()
-    events = list[Event]()
-    again = caption(home, server.url, at_once=1, report=Reporter(events.append))
-    assert events[0].text == "3 rows, at most 9 requests of models"
-    assert [event.text for event in events if event.kind == "progress"][-1].startswith("6 of 6, ")
-    assert len(server.chats()) == 2 * asked
-    assert read_rows(home / "new.jsonl") == read_rows(home / "whole.jsonl")
-    assert (again["replies"], again["tokens"]) == (whole["replies"], whole["tokens"])
-    assert len(rows) == 6
-
-
 def test_rows_that_a_model_failed_are_done_again(home: Path) -> None:
     failing = True
 
@@ -145,3 +116,26 @@ def test_rows_that_a_model_failed_are_done_again(home: Path) -> None:
         assert not (home / "new.jsonl").exists()
         failing = False
         assert caption(home, server.url)["kept"] == 6
+
+
+def test_what_was_paid_is_on_disk_and_a_torn_last_line_is_cut(home: Path) -> None:
+    file, on_disk = home / "new.jsonl.progress", list[int]()
+
+    def told(body: Body) -> str:
+        on_disk.append(file.read_bytes().count(b"\n"))
+        return reply(body)
+
+    text = (home / "caption.py").read_text()
+    with serve(told) as server:
+        for stops in ('row.id == "r3"', 'row.id in ["r4"]'):  # of different sizes: Python compiles the file again
+            (home / "caption.py").write_text(text.replace('row.fields.get("stop")', stops))
+            plugins.loaded.cache_clear()
+            with pytest.raises(ConfigError, match="fails: KeyError"):
+                caption(home, server.url, at_once=1)
+            with file.open("ab") as progress:
+                progress.write(b'{"n":4,"row":"')
+        assert on_disk[2::3] == [3, 7, 11, 15, 19][: len(on_disk[2::3])]  # the head; of a row three replies and itself
+        (home / "caption.py").write_text(text)
+        plugins.loaded.cache_clear()
+        assert caption(home, server.url)["kept"] == 6
+        assert len(on_disk) == 6 * 3

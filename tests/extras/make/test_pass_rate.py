@@ -1,11 +1,9 @@
 """Rows are kept by how often a model solves them."""
 
-import itertools
 import os
 import signal
 import threading
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ from asking_rows import made, read, rows_at, rules
 from support.servers import Body, Exchange, Server, serve
 from support.solving import answer, start
 from support.tables import each_case
-
-from virc_extras.make.operators import pass_rate
 
 RIGHT, WRONG = answer("97"), answer("98")
 
@@ -65,26 +61,6 @@ def test_replies_end_where_a_bound_is_out_of_reach(
     right = script.count("1")
     counts = {"pass_rate": right / 4, "replies": 4, "right": right}
     assert [{key: each[key] for key in counts} for each in found] == ([] if rule else [counts])
-
-
-BOUNDS = [{}, {"min": 0.25}, {"max": 0.5}, {"min": 0.5, "max": 0.75}, {"min_variance": 0.16}, {"min_variance": 0.24}]
-
-
-@each_case("bounds", BOUNDS)
-@each_case("n", [1, 4, 5])
-def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], n: int) -> None:
-    """Against all outcomes: a row ends where no further replies keep it, and not before."""
-
-    def stays(values: tuple[float, ...]) -> bool:
-        rate = Fraction(int(sum(values)), n)
-        bound = {name: Fraction(str(value)) for name, value in bounds.items()}
-        return bound.get("min", 0) <= rate <= bound.get("max", 1) and rate * (1 - rate) >= bound.get("min_variance", 0)
-
-    options = pass_rate.Options(n=n, **bounds)
-    for done in range(1, n + 1):
-        for begun in itertools.product((0.0, 1.0), repeat=done):
-            can_stay = any(stays(begun + rest) for rest in itertools.product((0.0, 1.0), repeat=n - done))
-            assert (pass_rate._broken([*begun], options) is None) == can_stay, begun
 
 
 def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:

@@ -48,22 +48,6 @@ def test_select_keeps_rows_within_its_rules(
             assert row["why"] == f"{column} is {given[row['id']][column]}"
 
 
-def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:
-    rows = [{"id": n, "from": 10 * (n % 4 == 0)} for n in range(80)] + [{"id": 80, "from": 5}, {"id": 81}]
-    options = {"column": "from", "weights": {"0": 0.75, "10": 0.5}}
-    found, left_out = made("mix", tmp_path, rows, **options)
-    counts = [sum(row["from"] == name for row in found) for name in (0, 10)]
-    assert (counts, left_out) == ([30, 20], {"weight": 30, "source": 1, "missing": 1})
-    whys = [row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")]
-    assert whys == ["30 of 60 rows of source 0 are taken"] * 30 + ["5 has no weight", "it has no from"]
-    order = [row["id"] for row in found]
-    assert order != sorted(order)
-    assert sorted(id for id in order if id % 4) != [id for id in range(80) if id % 4][:30]  # drawn, not the first
-    whole, _ = made("mix", tmp_path, rows, **options, shuffle=False)
-    assert [row["from"] for row in whole] == [0] * 30 + [10] * 20
-    assert {row["id"] for row in whole} == {*order}
-
-
 def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
     for at in range(30):
         picture(tmp_path / f"{at}.png", at)

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 from support.tables import each_case
 
@@ -21,7 +19,6 @@ from virc_zoo.ssl4rl.operators import position
 
 BACK = {"0": None, "90": "turn_90", "180": "turn_180", "270": "turn_270"}
 """The clockwise change of `orient_image` that undoes a counter-clockwise turn."""
-TASKS = ("rotation", "jigsaw", "position", "contrast")
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -47,11 +44,6 @@ def run(folder: Path, rows: Path, operator: str, to: str, options: dict[str, Any
         options = {"others": str(rows), **options}
     make(operator, [str(rows)], folder / f"{to}.jsonl", options)
     return [json.loads(line) for line in (folder / f"{to}.jsonl").read_text().splitlines()]
-
-
-def rules(folder: Path, to: str = "new") -> Counter[str]:
-    lines = (folder / f"{to}.jsonl.left_out").read_text().splitlines()
-    return Counter(json.loads(line)["rule"] for line in lines)
 
 
 def test_rotations_are_undone_by_orient(tmp_path: Path) -> None:
@@ -94,34 +86,6 @@ def test_a_piece_is_found_in_its_quarter_alone(tmp_path: Path) -> None:
         assert row["box"] == [left, top, left + width, top + height]
 
 
-@pytest.mark.integration
-@each_case("operator", TASKS)
-def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, operator: str) -> None:
-    pictures = [noise(130, 140, at) for at in range(4)]
-    rows = {to: made(tmp_path, operator, *pictures, to=to, seed=seed) for to, seed in (("a", 1), ("b", 1), ("c", 2))}
-    files = {
-        to: [(tmp_path / name).read_bytes() for row in rows[to] for name in row["images"] if to in name.split("_")]
-        for to in rows
-    }
-    assert [row["answer"] for row in rows["a"]] == [row["answer"] for row in rows["b"]]
-    assert files["a"] == files["b"] != files["c"]
-
-
-@each_case(
-    ("operator", "picture", "rule"),
-    [
-        ("rotation", Image.new("RGB", (60, 60), "red"), "same when turned"),
-        ("jigsaw", Image.new("RGB", (60, 60), "red"), "same pieces"), ("jigsaw", noise(55, 300), "too small"),
-        ("position", Image.new("RGB", (200, 200), "red"), "one colour"), ("position", noise(60, 300), "too small"),
-    ],
-)  # fmt: skip
-def test_pictures_without_a_right_answer_are_left_out(
-    tmp_path: Path, operator: str, picture: Image.Image, rule: str | None
-) -> None:
-    assert len(made(tmp_path, operator, picture)) == (rule is None)
-    assert rules(tmp_path) == ({rule: 1} if rule else {})
-
-
 @each_case(
     ("turn", "digest"),  # recorded from torchvision 0.28, adjust_hue
     [(-0.2, "bd97ed8ae108042e"), (0.0, "f3b0a655b832b590"), (0.05, "b4bd3b5a500d2e85"), (0.5, "6d04a0defd6525f8")],
@@ -161,7 +125,8 @@ def test_a_covered_object_is_the_answer(tmp_path: Path) -> None:
     covered = upright(tmp_path, row["images"][0])
     assert (covered.convert("L").getpixel((40, 30)) or 0) < 20  # type: ignore[operator]
     assert covered.getpixel((2, 2)) == (255, 255, 255)
-    assert rules(tmp_path) == {"no answer": 1, "no box": 1, "small box": 1}
+    left_out = [json.loads(line)["rule"] for line in (tmp_path / "new.jsonl.left_out").read_text().splitlines()]
+    assert sorted(left_out) == ["no answer", "no box", "small box"]
     (own,) = run(tmp_path, rows, "hide", "own", {"answer": "category_name", "question": "What is under it?"})
     assert "What is under it?" in own["question"]
     assert hide.QUESTION[:40] in row["question"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asking_rows import made, read, rows_at, rules
+from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
 from support.tables import each_case
 
@@ -24,19 +24,6 @@ class Replies:
         return next(self._texts)
 
 
-class Grading:
-    """A grader that tells when it is closed."""
-
-    def __init__(self, grade: Callable[..., Any], closed: list[bool]) -> None:
-        self._grade, self._closed = grade, closed
-
-    def __call__(self, *words: Any) -> Any:
-        return self._grade(*words)
-
-    def close(self) -> None:
-        self._closed.append(True)
-
-
 def step(**keys: Any) -> dict[str, Any]:
     return {"prompt": "Q: {question}", "tries": 2, **keys}
 
@@ -52,28 +39,15 @@ TAKEN: list[tuple[dict[str, Any], list[str], Any]] = [
         r"<think>a</think>\boxed{97}"),
 ]  # fmt: skip
 """A step, replies, and the value of the column."""
-LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
-    ({"schema": SCHEMA}, ["two", '{"count": "2"}'], "JSON that does not fit"),
-    ({"pattern": "Yes"}, ["Oh Yes", "Yes and no"], "another form"),
-    ({"right": True}, ["98", "It is 98 or 97."], "another answer"),
-    ({"like": "draft", "words": 0}, ["the blue square is here", "big"], "too many words changed"),
-    ({}, [" ", ""], "empty"), ({"reward": "thinklite-vl"}, ["97", r"\boxed{98}"], "a small reward of thinklite-vl"),
-]  # fmt: skip
-"""A step, replies, and why the row is left out."""
 
 
 def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, Any]]:
-    opened, closed = list[str](), list[bool]()
-
     def rewards(system: str) -> Any:
-        opened.append(system)
-        return lambda *words: Grading(maker_of(system, None, None, {})(*words), closed)
+        return maker_of(system, None, None, {})
 
     rows, options = rows_at(folder, draft="the red square is here"), {"steps": {"said": step}}
     with serve(replies) as server:
-        found = made("teacher", rows, server.url, options, roles={"said": server.url}, rewards=rewards)
-    assert len(opened) == len(closed) == ("reward" in step)  # one for all replies
-    return found
+        return made("teacher", rows, server.url, options, roles={"said": server.url}, rewards=rewards)
 
 
 @each_case(("keys", "replies", "value"), TAKEN)
@@ -84,19 +58,6 @@ def test_the_first_reply_that_fits_becomes_the_column(
     (row,) = run(step(**keys), server, tmp_path)
     assert row["said"] == value
     assert len(server.bodies) == len(replies)
-
-
-@each_case(("keys", "replies", "why"), LEFT_OUT)
-def test_a_row_is_left_out_where_no_reply_fits(
-    keys: dict[str, Any], replies: list[str], why: str, tmp_path: Path
-) -> None:
-    server = Replies(*replies)
-    assert run(step(**keys), server, tmp_path) == []
-    (out,) = read(tmp_path / "new.jsonl.left_out")
-    assert out["rule"] == f"said: {why}"
-    assert out["why"].startswith(f"no reply of {len(replies)} was taken; the last: ")
-    assert out["why"].endswith(replies[-1].rstrip("."))
-    assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
 
 
 def said(texts: dict[str, str]) -> Callable[[Body], str]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from asking_rows import made, rows_at, rules
-from support.servers import Body, serve
 from support.tables import each_case
 
 from virc_zoo.thinklite_vl.operators.search import Found, Options, search
@@ -54,41 +52,3 @@ def test_a_search_goes_as_the_published_program_does(case: dict[str, Any]) -> No
     assert drawn == case["calls"]
     assert [child.visits for child in found.root.children] == case["root"]
     assert [[each.visits for each in child.children] for child in found.root.children] == case["deep"]
-
-
-class Solver:
-    """Writes steps; the n-th reply that answers is right where `right` holds n."""
-
-    def __init__(self, right: set[int]) -> None:
-        self._right, self._said, self.bodies = right, count(1), list[Body]()
-
-    def __call__(self, body: Body) -> str:
-        self.bodies.append(body)
-        begun = [each for each in body["messages"] if each["role"] == "assistant"]
-        if not begun:
-            return "### Step 1: I look.<end> more than was asked"
-        said = "97" if next(self._said) in self._right else "98"
-        return f"### Final Answer: The answer is: {said}<end>"
-
-
-CASES: list[tuple[set[int], dict[str, Any], Any, str | None]] = [
-    ({1}, {}, 1, None), ({2, 3, 4}, {}, 2, None), (set(), {"limit": 3}, None, None),
-    (set(), {"limit": 3, "unsolved": False}, None, "unsolved"), ({1}, {"above": 1}, None, "too easy"),
-    ({2, 3, 4}, {"above": 1}, 2, None),
-]  # fmt: skip
-"""Which answers are right, options, iterations, and the rule by which the row is left out."""
-
-
-@each_case(("right", "options", "iterations", "rule"), CASES)
-def test_a_row_gets_the_iterations_of_its_search(
-    right: set[int], options: dict[str, Any], iterations: int | None, rule: str | None, tmp_path: Path
-) -> None:
-    rows, solver = rows_at(tmp_path), Solver(right)
-    with serve(solver) as server:
-        found = made("search", rows, server.url, options)
-    assert rules(rows) == ({1: rule} if rule else {})
-    assert [each["iterations"] for each in found] == ([] if rule else [iterations])
-    if found:
-        solution = ["### Step 1: I look.", "### Final Answer: The answer is: 97"]
-        assert found[0]["steps"] == (solution if iterations else [])
-        assert found[0]["drawn"] == len(solver.bodies)
