@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
@@ -152,6 +152,16 @@ def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
             sentence = f"the installed package {package} names {named}, which cannot be found: {reason}"
             raise ConfigError(sentence, f"update the package, or pip uninstall {package}")
         yield name, spec
+
+
+@cache
+def group_rules() -> Mapping[str, Callable[..., list[float]]]:
+    """The functions in `RULES` of `group_rules.py` in packages of systems, by their names."""
+    found: dict[str, Callable[..., list[float]]] = {}
+    for folder, package in system_packages().items():
+        if is_file(folder / "group_rules.py"):
+            found |= importlib.import_module(f"{package}.group_rules").RULES
+    return found
 
 
 @cache

@@ -20,7 +20,7 @@ and may define
     group(rewards, ts) -> list[float]               the rewards of all rollouts of one prompt, in the place of `rewards`
 
 of which `rollouts` says more. The total `weighted` takes its weights from the system's YAML, and any total without a
-`group` takes one from there, of the rules in `groups`.
+`group` takes one from there, of the rules in `group_rules.py` of packages of systems.
 
 A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`). A
 function that asks a judge is marked by `question.asks`.
@@ -45,7 +45,6 @@ from virc.core import discovery, guarded, plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
-from virc.rewards import groups
 from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Sample
@@ -134,13 +133,19 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
         if total.group:
             sentence = f"the total {reward.total} rewrites the rewards of a group itself, and reward.group is set"
             raise ConfigError(sentence, "remove reward.group")
-        total = msgspec.structs.replace(total, group=partial(groups.weighted, weights=reward.group))
+        total = msgspec.structs.replace(total, group=partial(_by_rules, weights=reward.group))
     if reward.total != WEIGHTED:
         return total
     module = discovery.module(_TOTALS, WEIGHTED)
     terms = [*_terms(module, _weighed(reward), plugins.folders(beside))]
     function = partial(module.total, weights=reward.weights, gate=reward.gate)
     return msgspec.structs.replace(total, terms=terms, total=function)
+
+
+def _by_rules(rewards: Sequence[float], ts: Sequence[Any], weights: Mapping[str, float]) -> list[float]:
+    """The sum of rules for groups, each times its weight."""
+    values = [(weight, plugins.group_rules()[name](rewards, ts)) for name, weight in weights.items()]
+    return [sum(weight * each[at] for weight, each in values) for at in range(len(rewards))]
 
 
 def _weighed(reward: Reward) -> list[str]:
@@ -177,8 +182,8 @@ def located(reward: Reward) -> Reward:
 
 def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
     """What a reward lacks to be what its fields say, None where it lacks nothing; nothing is loaded for it."""
-    if unknown := next((name for name in reward.group if name not in groups.RULES), None):
-        return ConfigError(f"there is no rule {unknown!r} for groups", did_you_mean(unknown, groups.RULES))
+    if unknown := next((name for name in reward.group if name not in plugins.group_rules()), None):
+        return ConfigError(f"there is no rule {unknown!r} for groups", did_you_mean(unknown, plugins.group_rules()))
     if reward.total is None:
         hint = 'supply: "what is not public"'
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)

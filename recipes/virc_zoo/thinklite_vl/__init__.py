@@ -1,1 +1,1 @@
-"""ThinkLite-VL: its operator over rows and the other files of the system."""
+"""ThinkLite-VL: its reward, its operator over rows and the other files of the system."""

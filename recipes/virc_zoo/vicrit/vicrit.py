@@ -11,7 +11,7 @@ the same authors trained ThinkLite-VL.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.totals import easy_r1
+from virc_zoo.thinklite_vl import easy_r1
 from virc_zoo.vicrit.vicrit_bench import answer_of
 
 if TYPE_CHECKING:

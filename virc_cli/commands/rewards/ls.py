@@ -12,11 +12,11 @@ def command(as_json: Json = False) -> None:
 
     A system names a total as `reward: {total: NAME}`, or a custom file. `virc rewards try` scores replies.
     """
-    from virc.rewards import groups
+    from virc.core import plugins
     from virc.rewards import registry as rewards
 
     terms, totals = rewards.discover()
-    rules = [(name, rewards.about(rule)) for name, rule in groups.RULES.items()]
+    rules = [(name, rewards.about(rule)) for name, rule in plugins.group_rules().items()]
     listed = [{"name": each.name, "terms": [term.name for term in each.terms], "about": each.about} for each in totals]
     named = [{"name": each.name, "about": each.about} for each in terms]
     found = {"totals": listed, "terms": named, "groups": [{"name": name, "about": about} for name, about in rules]}

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.rewards import groups, rollouts
 from virc.rewards import registry as rewards
+from virc.rewards import rollouts
 from virc.rewards.rollouts import Known, Last
 from virc.stages.rl import Config, contradictions
 from virc.systems import registry as systems
 from virc.systems.registry import Reward
 from virc.training.system_check import check
+from virc_zoo.group_rules import RULES
 
 PUBLISHED = json.loads(Path(__file__).with_name("groups.json").read_text())["cases"]
 
@@ -26,7 +27,7 @@ def by(
     rule: str, values: Sequence[float], answers: Sequence[str | None] = (), replies: Sequence[str] = ()
 ) -> list[float]:
     answers, replies = answers or [None] * len(values), replies or [""] * len(values)
-    return groups.RULES[rule](values, [last(*each) for each in zip(answers, replies, strict=True)])
+    return RULES[rule](values, [last(*each) for each in zip(answers, replies, strict=True)])
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ Source: Weiyun1025/verl-internvl@3950bc4, verl/utils/reward_score/geo3k.py, as i
 
 from typing import TYPE_CHECKING
 
-from virc.rewards.totals import easy_r1
-from virc.rewards.totals.easy_r1 import TERMS, total, whole
+from virc_zoo.thinklite_vl import easy_r1
+from virc_zoo.thinklite_vl.easy_r1 import TERMS, total, whole
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -100,12 +100,6 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def weighted(rewards: Sequence[float], ts: Sequence[Any], weights: Mapping[str, float]) -> list[float]:
-    """The sum of rules, each times its weight."""
-    values = [(weight, RULES[name](rewards, ts)) for name, weight in weights.items()]
-    return [sum(weight * each[at] for weight, each in values) for at in range(len(rewards))]
-
-
 def _answers(ts: Sequence[Any]) -> list[str | None]:
     return [None if t.answer_text is None else plain(t.answer_text) for t in ts]
 
