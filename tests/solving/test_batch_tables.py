@@ -64,10 +64,13 @@ def test_a_table_becomes_a_table_with_its_columns(rows: Path) -> None:
 
 
 def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: Path) -> None:
-    replies = iter(["=SUM(A1:A9)", "-3", "-2+3"])
-    with serve(lambda _: answer(next(replies))) as server:
-        run(server, rows, "--to", "out.csv", "--concurrency", 1)
-    assert [row["answer"] for row in table(Path("out.csv"))] == ["'=SUM(A1:A9)", "-3", "'-2+3"]
+    said = ("=SUM(A1:A9)", "-3", "-2+3", "+cmd|'/C calc'!A0", "\uff1d1+1", "+5")
+    written = ("'=SUM(A1:A9)", "-3", "'-2+3", "'+cmd|'/C calc'!A0", "'\uff1d1+1", "+5")
+    for at in (0, 3):  # of the three rows
+        replies = iter(said[at:])
+        with serve(lambda _, replies=replies: answer(next(replies))) as server:
+            run(server, rows, "--to", f"out{at}.csv", "--concurrency", 1)
+        assert [row["answer"] for row in table(Path(f"out{at}.csv"))] == [*written[at : at + 3]]
 
 
 def test_a_table_goes_on_where_it_was_torn(rows: Path) -> None:
