@@ -1,13 +1,13 @@
 """Rows of JSON files, one at a time: of an array, however large the file, and of lines.
 
-What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read. `line_rows` reads
-lines. `array_rows`, `list_rows` and `keyed_rows` read one large array or object by a `_Scanner`, which finds where each
-row begins and ends; a row itself is parsed by `_fields`.
+What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read. A `_Scanner` finds
+where each row of an array or object begins and ends; a row itself is parsed by `_fields`.
 """
 
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -27,9 +27,9 @@ _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
 _SPACE = b" \t\r\n"
 _BETWEEN = (b",", b":", b"]", b"}")
-_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,:"{}\[\]]++', re.DOTALL)
+_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,:"{}\[\]]++(?=.)', re.DOTALL)
 # The outer group is not possessive: before 3.11.5, Python mismatches a possessive group that holds another (gh-106052).
-_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*', re.DOTALL)
+_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*[{}\[\]]', re.DOTALL)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 KIND_NAMES: Mapping[type, str] = {
@@ -49,7 +49,7 @@ def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | 
     A row has no repeated keys, no NaN or infinity, and at most `MAX_ROW_BYTES`. A file that goes on or ends in
     another way than an array does gives one `UnreadError` with the number of the next row, and no more.
     """
-    yield from _rows(_Scanner(file, b"["), start)
+    return _rows(file, b"[", _Scanner.items, start)
 
 
 def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
@@ -57,26 +57,21 @@ def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | D
 
     As `array_rows`. If a second value is a list of objects, it is unknown which is meant: an `UnreadError` names both.
     """
-    yield from _rows(_Scanner(file, b"{"), start, _Scanner.begin_list)
+    return _rows(file, b"{", _Scanner.items_of_list, start)
 
 
 def keyed_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects that are the values of the one JSON object in a file, each with its key as `key`; as `array_rows`."""
-    yield from _rows(_Scanner(file, b"{"), start, next_row=_Scanner.next_keyed)
+    return _rows(file, b"{", _Scanner.members, start)
 
 
 def _rows(
-    scanner: "_Scanner",
-    start: int,
-    begin: "Callable[[_Scanner], None]" = lambda _: None,
-    next_row: "Callable[[_Scanner, bool], tuple[bytes, bytes] | None] | None" = None,
+    file: IO[bytes], opens: bytes, items: "Callable[[_Scanner], Iterator[tuple[bytes, bytes]]]", start: int
 ) -> Iterator[tuple[int, Fields | DataError]]:
     number = 1
     try:
-        scanner.begin()
-        begin(scanner)
-        while item := (next_row or _Scanner.next_row)(scanner, number == 1):
-            key, value = item
+        scanner = _Scanner(file, opens)
+        for key, value in items(scanner):
             try:
                 if number >= start:
                     yield number, ({"key": json.loads(key)} if key else {}) | _fields(value)
@@ -85,7 +80,8 @@ def _rows(
                     raise DataError(_reason(error)) from None
                 yield number, DataError(f"row {number}: {_reason(error)}")
             number += 1
-        scanner.end()
+        if scanner.symbol():
+            raise DataError(f"there is more behind the end of the {'array' if opens == b'[' else 'object'}")
     except DataError as fault:
         yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
@@ -153,132 +149,95 @@ class _Scanner:
     """
 
     def __init__(self, file: IO[bytes], opens: bytes) -> None:
-        self._file, self._opens = file, opens
-        self._held = b""
-        self._at = 0
-        self._list: str | None = None  # the key of the list that is read, in a file that is one object
-
-    def begin(self) -> None:
+        self._file, self._held, self._at = file, b"", 0
         self._read_more()
         self._at = len(_BOM) if self._held.startswith(_BOM) else 0
-        if self._symbol() != self._opens:
-            kind = "array" if self._opens == b"[" else "object"
-            raise DataError(f"the file does not begin with {self._opens.decode()}, as an {kind} does")
+        if self.symbol() != opens:
+            kind = "array" if opens == b"[" else "object"
+            raise DataError(f"the file does not begin with {opens.decode()}, as an {kind} does")
+        self._at += 1
 
-    def begin_list(self) -> None:
-        self._list = self._next_list(first=True)
-        if self._list is None:
-            raise DataError("the file is an object without a list of objects")
-
-    def end(self) -> None:
-        if self._list is None:
-            if self._symbol():
-                raise DataError("there is more behind the end of the array")
-        elif (other := self._next_list()) is not None:
-            both = f"{self._list} and {other}"
-            raise DataError(f"the file has two lists of objects, {both}", "write each to its own file")
-
-    def next_row(self, first: bool) -> tuple[bytes, bytes] | None:
-        """An empty key and the next item of the array as it is written; None behind the last."""
-        symbol = self._symbol()
-        if symbol == b"]":
-            return None
-        if not first:
-            if symbol != b",":
-                raise DataError("the file ends within the array" if not symbol else "there is no comma before it")
-            symbol = self._symbol()
-        if not symbol:
-            raise DataError("the file ends within the array")
-        if symbol in _BETWEEN:
-            raise DataError(f"there is {symbol.decode()} where an object is due")
-        return b"", self._value(symbol)
-
-    def next_keyed(self, first: bool) -> tuple[bytes, bytes] | None:
-        """The next key of the object and its value as they are written; None behind the last."""
-        if (found := self._next_key(first)) is None:
-            return None
-        key, symbol = found
-        return key, self._value(symbol)
-
-    def _next_key(self, first: bool) -> tuple[bytes, bytes] | None:
-        """The next key of the object, and the first byte of its value, which was read; None behind the last."""
-        symbol = self._symbol()
-        if symbol == b"}":
-            return None
-        if not first:
-            symbol = self._symbol() if symbol == b"," else b""
-        key = self._scalar() if symbol == b'"' else b""
-        value = self._symbol() if key and self._symbol() == b":" else b""
-        if not value or value in _BETWEEN:
-            raise DataError("the file is no whole JSON object")
-        return key, value
-
-    def _next_list(self, first: bool = False) -> str | None:
-        """Read on into the next value that is a list of objects; return its key, or None at the end of the file."""
-        while found := self._next_key(first):
-            first = False
-            key, symbol = found
-            if symbol != b"[":
-                self._value(symbol)
-                continue
-            inner = self._symbol()
-            self._at -= 1  # it is read again as the beginning of the first row
-            if inner == b"{":
-                return plain(key[1:-1].decode(errors="replace"), 40)
-            is_first = True
-            while self.next_row(is_first):  # a list of something else is passed over
-                is_first = False
-        if self._symbol():
-            raise DataError("there is more behind the end of the object")
-        return None
-
-    def _value(self, symbol: bytes) -> bytes:
-        """The value as it is written whose first byte, the `symbol`, was just read."""
-        return self._object() if symbol in (b"{", b"[") else self._scalar()
-
-    def _symbol(self) -> bytes:
-        """The next byte that is no space; empty at the end of the file."""
+    def symbol(self) -> bytes:
+        """The next byte that is no space, which stays the next; empty at the end of the file."""
         while True:
             while (byte := self._held[self._at : self._at + 1]) and byte in _SPACE:
                 self._at += 1
             if byte or not self._read_more():
-                self._at += 1
                 return byte
 
-    def _scalar(self) -> bytes:
-        """The text, number or word whose first byte was just read."""
-        self._at -= 1
-        while (match := _SCALAR.match(self._held, self._at)) is None or match.end() == len(self._held):
+    def _elements(self, closes: bytes) -> Iterator[None]:
+        """Stop at each element of the array or object that was begun, for it to be read; end behind the last."""
+        is_first = True
+        while (symbol := self.symbol()) != closes:
+            if symbol and not is_first:
+                if symbol != b",":
+                    raise DataError("there is no comma before it")
+                self._at += 1
+                symbol = self.symbol()
+            if not symbol:
+                raise DataError(f"the file ends within the {'array' if closes == b']' else 'object'}")
+            if symbol in _BETWEEN:
+                raise DataError(f"there is {symbol.decode()} where an object is due")
+            yield
+            is_first = False
+        self._at += 1
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Empty keys and the items of the array that was begun, as they are written."""
+        return ((b"", self._value()) for _ in self._elements(b"]"))
+
+    def _keys(self) -> Iterator[bytes]:
+        """The keys of the object that was begun; the value of each is to be read before the next."""
+        for _ in self._elements(b"}"):
+            key = self._value()
+            has_colon = self.symbol() == b":"
+            self._at += 1
+            if key[:1] != b'"' or not has_colon or self.symbol() in (b"", *_BETWEEN):
+                raise DataError("the file is no whole JSON object")
+            yield key
+
+    def members(self) -> Iterator[tuple[bytes, bytes]]:
+        """The keys and values of the object that was begun, as they are written."""
+        return ((key, self._value()) for key in self._keys())
+
+    def items_of_list(self) -> Iterator[tuple[bytes, bytes]]:
+        """The items of the one value of the object that is a list of objects."""
+        found = ""
+        for key in self._keys():
+            if self.symbol() != b"[":
+                self._value()
+                continue
+            self._at += 1
+            if self.symbol() != b"{":  # a list of something else is passed over
+                deque(self.items(), 0)
+                continue
+            name = plain(key[1:-1].decode(errors="replace"), 40)
+            if found:
+                raise DataError(f"the file has two lists of objects, {found} and {name}", "write each to its own file")
+            found = name
+            yield from self.items()
+        if not found and not self.symbol():
+            raise DataError("the file is an object without a list of objects")
+
+    def _value(self) -> bytes:
+        """The value that begins at the next byte, as it is written."""
+        size = depth = 0
+        if self._held[self._at] not in b"{[":
+            size = self._end(_SCALAR, 0)
+        while not size or depth:
+            size = self._end(_TO_BRACKET, size)
+            depth += 1 if self._held[self._at + size - 1] in b"{[" else -1
+        _check_size(size)
+        self._at += size
+        return self._held[self._at - size : self._at]
+
+    def _end(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """Where a match ends that begins there, both counted from the next byte; what it lacks is read."""
+        while (match := pattern.match(self._held, self._at + start)) is None:
             _check_size(len(self._held) - self._at)
             if not self._read_more():
                 raise DataError("the file ends within it")
-        self._at = match.end()
-        return match[0]
-
-    def _object(self) -> bytes:
-        """The object or list whose first byte was just read."""
-        self._at -= 1
-        size, depth = 0, 0  # of what is known of it: bytes, and brackets that are open at its end
-        while True:
-            size = self._up_to_bracket(size)
-            depth += 1 if self._held[self._at + size] in b"{[" else -1
-            size += 1
-            if depth == 0:
-                _check_size(size)
-                self._at += size
-                return self._held[self._at - size : self._at]
-
-    def _up_to_bracket(self, size: int) -> int:
-        """The size of an object up to its next bracket that is in no text, at least `size`."""
-        while True:
-            match = _UP_TO_BRACKET.match(self._held, self._at + size)
-            assert match
-            size = match.end() - self._at
-            if self._held[match.end() : match.end() + 1] not in (b"", b'"'):
-                return size
-            _check_size(len(self._held) - self._at)
-            if not self._read_more():
-                raise DataError("the file ends within it")
+        return match.end() - self._at
 
     def _read_more(self) -> bool:
         """Read as many bytes as are held, so that a long row is scanned few times; False: the file has ended."""

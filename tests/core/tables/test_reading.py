@@ -53,7 +53,7 @@ def test_behind_what_is_no_utf8_no_row_is_read_and_long_cells_are_whole() -> Non
         (b'{"rows": [{"id": 1} {"id": 2}]}', [1], "row 2: there is no comma before it"),
         (b'{"rows": [{"id": 1},, {"id": 2}]}', [1], "row 2: there is , where an object is due"),
         (b'{"n": 1}', [], "row 1: the file is an object without a list of objects"),
-        (b'{"rows": [{"id": 1}]', [1], "row 2: the file is no whole JSON object"),
+        (b'{"rows": [{"id": 1}]', [1], "row 2: the file ends within the object"),
     ],
 )
 def test_rows_are_those_of_the_one_list_of_an_object(text: bytes, ids: list[int], fault: str | None) -> None:
