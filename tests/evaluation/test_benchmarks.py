@@ -140,22 +140,3 @@ def test_mathvista_and_vstar_are_asked_with_the_published_prompts(tmp_path: Path
     asked = [row.question for name in ("mathvista", "vstar") for row in good(find(str(tmp_path / name), Path()))]
     texts = [search(0)["text"], search(1)["text"], "What is it?"]
     assert asked == [figure("1")["query"], choice("2")["query"], *texts]
-
-
-@pytest.mark.parametrize(
-    "content", [None, "", "[]", "{}", '{"bbox": [[1, 2, 3]]}', '{"bbox": [[1, 2, 3, "x"]]}', '{"x": ' + "[" * 10**5]
-)
-def test_vstar_without_boxes_is_asked_all_the_same(tmp_path: Path, content: str | None) -> None:
-    folder = tmp_path / "vstar"
-    vstar(folder, [search(0)])
-    targets = folder / "direct_attributes" / "sa_0.json"
-    targets.unlink() if content is None else targets.write_text(content)
-    (row,) = good(find(str(folder), Path()))
-    assert "boxes" not in row.passed
-
-
-def test_a_file_whose_columns_would_be_lost_is_no_benchmark(tmp_path: Path) -> None:
-    row = {"id": 1, "image": "a.png", "question": "Which?", "answer": "red", "segmentation": [[1, 2]]}
-    (tmp_path / "mine.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(DataError, match=r"nothing reads its segmentation \(masks\)"):
-        find(str(tmp_path / "mine.jsonl"), tmp_path)

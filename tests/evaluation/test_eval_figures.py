@@ -1,8 +1,7 @@
 """What a terminal shows of an evaluation: each line by hand, for what has one item, several, or too many."""
 
 import msgspec
-import pytest
-from reported import RIGHT, WRONG, outcomes, result, summary_of
+from reported import outcomes, summary_of
 
 from virc.evaluation.boxes import BoxScores
 from virc.evaluation.environment_rewards import RewardGap, RewardMean
@@ -54,20 +53,6 @@ def test_rewards_and_boxes_have_their_means_and_pairs_their_difference() -> None
         "total +0.500 (+0.100 to +0.900) on 4 problems", "near +0.000 on 1 problems",
     ]  # fmt: skip
     assert cells(found, "model mean") == [["one", "0.500", "0.250", "44.0%", "-", "3"]]
-
-
-@pytest.mark.parametrize(("count", "shown"), [(24, True), (25, False)])
-def test_a_division_of_many_parts_is_in_the_report_alone(count: int, shown: bool) -> None:
-    results = [result(at, {"one": RIGHT, "two": WRONG}, categories={"kind": (f"k{at:02}",)}) for at in range(count - 1)]
-    results += [result(at, {"two": RIGHT}, categories={"kind": (part,)}) for at, part in ((98, "other"), (99, "k00"))]
-    found = printed(summary_of(results, "one", "two"))
-    assert (f"kind: {count} parts, in the report" in found) is not shown
-    if shown:
-        first, second, *_, last = cells(found, "kind one")
-        assert first == ["k00", *"100.0% of 1".split(), *"50.0% of 2".split()]
-        assert second == ["k01", *"100.0% of 1".split(), *"0.0% of 1".split()]
-        assert last == ["other", "-", *"100.0% of 1".split()]
-        assert [row[-1] for row in cells(found, "model refused")] == ["0.000", "0.000"]
 
 
 def test_pictures_that_were_trained_on_are_listed_and_taken_out() -> None:

@@ -41,7 +41,6 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
     ("rows", "decision", "sentence"),
     [
         ([arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)] * 20, "its crops matter", "+100.0 points"),
-        ([arms(YES, crops_swapped=NO)] * 20, "its crops matter", "+100.0 points (95 %: 77.2 to 100.0), and blurred"),
         # most of its answers do not depend on its crops
         ([LOST] * 10 + [arms(YES)] * 90, "its crops matter", "+10.0 points (95 %: 4.2 to 17.4), though 90.0 % of its"),
         # one that knows a blurred crop as a test
@@ -50,12 +49,9 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
         ([arms(YES, blank_picture=NO)] * 113, "not decided", "0.0 % of its answers need their crops"),
         ([arms(YES, blank_picture=NO)] * 114, "looks, but its crops do not matter", "0.0 % of its answers need"),
         ([NEEDED] * 2 + [arms(YES, blank_picture=NO)] * 198, "looks, but its crops do not matter", "1.0 %"),
-        ([NEEDED] * 3 + [arms(YES, blank_picture=NO)] * 197, "not decided", ""),
         # what is lost in one of two arms, or comes once and is not right, may be luck
         ([arms(YES, blank_picture=NO, no_tools=NO)] * 114, "looks, but its crops do not matter", "0.0 %"),
         ([arms(NO, blank_picture=YES, another_seed=OTHER)] * 114, "not decided", ""),
-        # what is wrong and comes again with another seed needs no crop either
-        ([arms(NO, blank_picture=OTHER)] * 114, "looks, but its crops do not matter", "0.0 % of its answers need"),
         # without a crop, what changes is luck
         ([arms(BARE, crops_swapped=OTHER, crops_blurred=OTHER)] * 20, "right without looking", "100.0 % of its right"),
         ([arms(OTHER)] * 20, "right without looking", "100.0 % of its answers stay with a blank picture"),
@@ -69,10 +65,8 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
             [arms(msgspec.structs.replace(YES, evidence=[0.1]))] * 20,
             "right without looking", "100.0 % of its right answers had no look",
         ),
-        ([arms(YES, crops_swapped=NO, crops_blurred=NO)] * 4, "not decided", ""),
         # its few looks matter as far as they go
         ([LOST] * 5 + [arms(BARE, blank_picture=OTHER)] * 20, "not decided", ""),
-        ([LOST] * 8 + [arms(BARE, blank_picture=OTHER)] * 20, "its crops matter", "+28.6 points"),
         ([LOST] * 2 + [arms(BARE, blank_picture=OTHER)] * 20, "right from the whole picture", "90.9 % of its right"),
         # its crops show all of the picture, and it needs them
         (
@@ -81,14 +75,8 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
         ),
         # neither does a blank picture cost enough, nor do enough answers stay
         ([arms(BARE)] * 18 + [arms(BARE, blank_picture=OTHER)] * 2, "right without looking", "100.0 % of its right"),
-        ([arms(BARE)] * 14 + [arms(BARE, blank_picture=OTHER)] * 6, "not decided", ""),
         # seventeen of twenty are enough, though a blank picture leaves all answers
         ([arms(BARE)] * 17 + [arms(YES)] * 3, "right without looking", "85.0 % of its right answers had no look"),
-        # it crops where it is asked with the crops of others, and not else
-        ([arms(BARE, crops_swapped=NO)] * 20, "right without looking", "100.0 % of its right"),
-        # three crops of twenty do not say that it looks
-        ([arms(NO)] * 3 + [arms(OTHER)] * 17, "right without looking", "100.0 % of its answers stay with a blank"),
-        ([arms(YES, crops_swapped=NO)] * 4, "not decided", ""),
         ([arms(NO, crops_swapped=YES, crops_blurred=YES, blank_picture=OTHER)] * 20, "not decided", ""),
         ([], "not decided", ""),
     ],
@@ -108,12 +96,6 @@ def test_chance_is_that_of_the_problems_with_a_crop() -> None:
         sentence = looks("m", rows + bare, [*two, *apart(160)]).sentence
         assert sentence.startswith("its crops matter: ")
         assert ("though 75.0 % of its answers stay" in sentence) == found
-
-
-def test_undecided_answers_are_in_no_test() -> None:
-    open_ = msgspec.structs.replace(YES, right=None)
-    found = looks("m", [arms(YES, another_seed=open_), arms(open_), arms(YES)], apart(3))
-    assert [found.arms[name].of for name in ("crops swapped", "another seed")] == [2, 1]
 
 
 def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from virc.download.benchmarks import HUB_IDS
 from virc.evaluation import results
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.benchmarks.mathvision import _equal
 from virc.evaluation.benchmarks.registry import category_of, find
 from virc.evaluation.problems import problems_of
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
@@ -173,24 +172,6 @@ def _anls(answer: str, fields: dict[str, Any]) -> float | None:
     return None if value is None else round(value, 9)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("\\frac{1}{2}", 0.5), ("\\frac{\\sqrt{4}}{5}", 0.4), ("2\\sqrt{3}+1", 4.46), ("1,234", 1234), ("3:4", 0.75),
-     ("2^{10}", 1024), ("-\\pi", -3.14), ("\\sqrt[3]{8}", 2), ("x+1", None), ("1/0", None), ("9^{9^{9}}", None),
-     ("(" * 190, None), ("2" * 300, None), ("1)", None), ("(-1)^{0.5}", None), ("", None)],
-)  # fmt: skip
-def test_formulas_of_numbers_have_a_value(text: str, value: float | None) -> None:
-    assert _equal(text, f"{value}") == (value is not None)
-    assert not any(_equal(text, f"{other}") for other in (77, -(value or 0), (value or 0) + 0.02))
-
-
-def test_an_answer_is_right_by_the_published_rule(tmp_path: Path) -> None:
-    write(tmp_path, next(case for case in CASES if case.name == "chartqa"))
-    (first, *_) = problems_of(find("chartqa", tmp_path), None, lambda fault: pytest.fail(str(fault))).values()
-    assert first.right is not None
-    assert [first.right(answer) for answer in ("1.5", "1.45", "1.6", "$1.5")] == [True, True, False, False]
-
-
 def test_a_judge_decides_only_what_the_published_rule_leaves_open(tmp_path: Path) -> None:
     write(tmp_path, CASES[0])
     problems = problems_of(find("hr-bench", tmp_path), None, lambda fault: pytest.fail(str(fault)))
@@ -225,25 +206,6 @@ def test_a_result_is_verified_by_the_published_rule(here: Path) -> None:
     results.write(file, results.Head(**{**head, "published": None}), lines)
     done = virc("eval", "verify", file, "--json")
     assert (done.code, {each["kind"] for each in done.json["differences"]}) == (6, {"row", "verdict"})
-    del lines[0]["input"]["answer"]
-    results.write(file, results.Head(**head), lines)
-    assert virc("eval", "verify", file).code == 5
-    file.write_text(text.replace("1.45", "1.44"))
-    done = virc("eval", "verify", file)
-    assert (done.code, "problem 1: its reply or its settings were edited" in done.err) == (6, True)
-
-
-@pytest.mark.integration
-def test_a_benchmark_by_name_is_asked_in_all_arms(here: Path) -> None:
-    write(here, CASES[0])
-    with serve([answer("It is A.")]) as server:
-        done = virc("eval", "hr-bench", "--endpoint", server.url, "--looks", "--json")
-    assert done.code == 0, done.err
-    (found,) = done.json["looks"]
-    assert {(arm["right"], arm["of"]) for arm in found["arms"].values()} == {(1, 3)}
-    (file,) = (here / "evals" / "hr-bench" / "results").glob("*.jsonl")
-    assert json.loads(file.open().readline())["chat_protocol"]["tools"]  # as it is, not as in an arm
-    assert virc("eval", "verify", file).code == 0
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.called import Done, virc
-from support.made import make as make_run
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
-from virc.evaluation.contamination import files
 from virc.scoring.score import Key, Verdict
 
 SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
@@ -323,13 +321,6 @@ def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monke
         ("1", 2, False), ("2", 2, False), ("3", 3, True), ("4", 2, False),
     ]  # fmt: skip
     assert found["without"]["good"]["of"] == 0
-
-
-def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:
-    first = make_run(here, "first", data="first.json", base="base")
-    make_run(here, "second", data="second.json", base="base", adapter=str(first.folder / "checkpoints" / "4"))
-    assert list(files("second")) == [Path("second.json"), Path("first.json")]
-    assert list(files("runs/first")) == [Path("first.json")]
 
 
 def odd(body: dict[str, Any]) -> str:
