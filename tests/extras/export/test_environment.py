@@ -11,9 +11,8 @@ from PIL import Image
 from rewards.prompts import answer, crop, tool
 from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
 
-from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.errors import VircError
 from virc.data.rows.record import Picture, Record
-from virc.engines.verl.trainer_pixels import check_trainer
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -144,14 +143,6 @@ def test_a_rollout_ends_as_in_rl(replies: list[str], ended: str, units: int, pro
     assert environment.score_now(problem, conversation.replies).total == found.total
 
 
-def test_a_rollout_without_replies_and_rows_without_problems_are_refused(problem: Record, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the rollout holds no reply"):
-        tiny().score_now(problem, ())
-    (tmp_path / "none.json").write_text("[]")
-    with pytest.raises(DataError, match=r"none\.json holds no problem"):
-        tiny().problems(tmp_path / "none.json")
-
-
 def test_rewards_of_a_group_are_compared_by_its_rule(problem: Record) -> None:
     environment = tiny("reward.group={distinct: 1}")
     found = [environment.score_now(problem, [each]) for each in (RIGHT, RIGHT, WRONG)]
@@ -174,10 +165,3 @@ def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
     )
     assert tiny(f"reward.total={tmp_path / 'wide.py'}").score_now(two, [RIGHT]).total == 280 + 84 + 196_000
     assert capsys.readouterr().err == "virc: the judge waits\n"
-
-
-def test_a_picture_that_changes_how_many_tokens_there_are_is_seen() -> None:
-    counts, picture = iter((2, 2, 1, 2, 2, 1)), Image.new("RGB", (2, 2))
-    check_trainer(lambda _: [0.0] * next(counts), [picture])
-    with pytest.raises(ConfigError, match="the trainer has 2 log-probabilities for 1 tokens of replies"):
-        check_trainer(lambda _: [0.0] * next(counts), [picture], [0.0])

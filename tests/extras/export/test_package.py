@@ -92,39 +92,6 @@ def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_
     assert environment.begin(problem).images[0].size == (280, 196)
 
 
-@pytest.mark.parametrize(
-    ("target", "names"),
-    [
-        ("verifiers", "--env.taskset.rows ROWS --no-push"),
-        ("openenv", "VIRC_ROWS=ROWS python -m uvicorn"),
-        ("inspect", "openai-api/virc/MODEL -T rows=ROWS"),
-        ("trl", 'trainer("ROWS")('),
-    ],
-)
-def test_commands_of_a_package_without_rows_name_some(target: str, names: str, rows: Path, tmp_path: Path) -> None:
-    exported("deepeyes", target, tmp_path / "without")
-    exported("deepeyes", target, tmp_path / "with", "--data", rows)
-    without, own = ((tmp_path / folder / "README.md").read_text() for folder in ("without", "with"))
-    assert names in without
-    assert "ROWS" not in own.replace("VIRC_ROWS=FILE", "")
-    assert [("rows that you name" in text, "its own rows" in text) for text in (without, own)] == [
-        (True, False), (False, True),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("system", "words", "warned"),
-    [
-        ("deepeyes", (), True),
-        ("deepeyes", ("--set", "reward.judge.endpoint=http://judge/v1"), False),
-        ("visual-rft", (), False),
-    ],
-)
-def test_a_judge_without_an_endpoint_is_told(system: str, words: tuple[str, ...], warned: bool, tmp_path: Path) -> None:
-    done = virc("export", system, tmp_path / "p", "--to", "verifiers", *words)
-    assert ("the reward asks a judge (" in done.err, done.code) == (warned, 0), done.err
-
-
 def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Path) -> None:
     module = exported(mine, "verifiers", tmp_path / "p")
     (mine.parent / "rewards" / "brevity.py").unlink()
@@ -155,10 +122,7 @@ def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Pat
         (("hydra", "DIR", "--to", "inspect"), "it is a pipeline of several models"),
         (("deepeyes-v2", "DIR", "--to", "openenv", "--stage", "cold-start"), "is not of the kind rl"),
         (("reasonmap", "DIR", "--to", "openenv", "--set", "max_turns=2"), "no stage of the kind rl"),
-        (("reasonmap", "DIR", "--to", "openenv", "--with", "x"), "no stage of the kind rl"),
-        (("deepeyes", "DIR", "--to", "openenv", "--set", "turns=2"), "turns"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./taken.py"), "which the package does not hold"),
-        (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./gone.py"), "there is no file ./gone.py"),
         (("deepeyes", ".", "--to", "openenv"), "is in use"),
         (("deepeyes", "DIR", "--to", "openenv", "--data", "none.json"), "none.json holds no problem"),
     ],
@@ -206,6 +170,7 @@ def test_a_package_asks_in_the_words_that_it_was_written_in(
     ("total", "says"),
     [
         ("../outside.py", "reward.total names ../outside.py, outside of the system's folder"),
+        ("./linked.py", "outside of the system's folder"),
         ("./__init__.py", "as a file of the package is called"),
         ("rows/mine.py", "as a file of the package is called"),
     ],
@@ -214,15 +179,10 @@ def test_files_of_a_system_that_a_package_cannot_hold_are_refused(
     total: str, says: str, mine: Path, tmp_path: Path
 ) -> None:
     mine.write_text(MINE.replace("./rewards/brevity.py", total))
-    (mine.parent / total).parent.mkdir(exist_ok=True)
-    (mine.parent / total).write_text(BREVITY)
+    (outside := tmp_path / "outside.py").write_text(BREVITY)
+    (mine.parent / "linked.py").symlink_to(outside)
+    (place := mine.parent / total).parent.mkdir(exist_ok=True)
+    if not place.exists():
+        place.write_text(BREVITY)
     done = virc("export", mine, tmp_path / "to", "--to", "openenv")
     assert (done.code, says in done.err) == (2, True), done
-
-
-def test_a_link_out_of_the_folder_of_a_system_is_refused(mine: Path, tmp_path: Path) -> None:
-    (elsewhere := tmp_path / "elsewhere.py").write_text(BREVITY)
-    mine.write_text(MINE.replace("./rewards/brevity.py", "./linked.py"))
-    (mine.parent / "linked.py").symlink_to(elsewhere)
-    done = virc("export", mine, tmp_path / "to", "--to", "openenv")
-    assert (done.code, "outside of the system's folder" in done.err) == (2, True), done

@@ -156,17 +156,6 @@ def sampler() -> LocalBackend:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("trainer", [without_pixels, without_crops, at_the_front, partial(in_other_sizes, (196, 252))])
-def test_half_precision_of_the_sampler_hides_no_lost_picture(
-    trainer: Trainer, backend: LocalBackend, sampler: LocalBackend
-) -> None:
-    seen = rollout(backend, 0)
-    reference = honest(sampler, seen, seen.images)
-    with pytest.raises(ConfigError):
-        check_trainer(partial(trainer, backend, seen), seen.images, reference, HALF)
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("drawn", "half"),
     [(without_pixels, True), (without_pixels, False), (with_blank_crops, False), (without_crops, False)],
@@ -183,34 +172,8 @@ def test_a_sampler_that_saw_less_than_the_trainer_is_caught(
 
 @pytest.mark.integration
 def test_an_honest_trainer_is_never_stopped(backend: LocalBackend, sampler: LocalBackend) -> None:
-    for seed in range(30):
+    for seed in range(6):
         seen = rollout(backend, seed)
         for drawn_by, tolerance in ((backend, TOLERANCE), (sampler, HALF)):
             reference = honest(drawn_by, seen, seen.images)
             check_trainer(partial(honest, backend, seen), seen.images, reference, tolerance)
-
-
-def level(image: Image.Image) -> float:
-    return float(image.convert("L").getpixel((0, 0))) / 255  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("seen", "lost"), [(0, 2), (1, 1)])
-def test_pictures_are_swapped_one_at_a_time(seen: int, lost: int) -> None:
-    images = [Image.new("RGB", (4, 4), (shade,) * 3) for shade in (127, 128)]
-    with pytest.raises(ConfigError, match=f"does not see picture {lost} of 2"):
-        check_trainer(lambda shown: [level(shown[seen])], images)
-    check_trainer(lambda shown: [int(3 * level(each)) for each in shown], images)
-
-
-def test_noise_of_the_trainer_is_no_sight() -> None:
-    noise = iter([0.0, 0.001, 0.0015])
-    with pytest.raises(ConfigError, match="does not see picture 1 of 1"):
-        check_trainer(lambda _: [next(noise)], [Image.new("RGB", (4, 4))])
-
-
-@pytest.mark.parametrize("reference", [[0.5], [0.0, 0.0], [float("nan")]])
-def test_a_reference_that_differs_is_an_error(reference: list[float]) -> None:
-    image = Image.new("RGB", (4, 4))
-    with pytest.raises(ConfigError):
-        check_trainer(lambda shown: [level(shown[0])], [image], reference)
-    check_trainer(lambda shown: [level(shown[0])], [image], [0.0005])
