@@ -9,16 +9,15 @@ import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, crop, picture, prompt, tool
-from support.servers import dead_url, serve
+from support.servers import serve
 
 from virc.backends.interface import Sampling
-from virc.core.errors import NetworkError
 from virc.data.rows.record import Picture
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
 from virc.rewards import registry as rewards
-from virc.rewards.judging import WAITED, Judge, Verdict, Waited
-from virc.rewards.means import JUDGE_KEY, Means, UnscoredError, key_of, means_of
+from virc.rewards.judging import MAX_TEXT, Judge
+from virc.rewards.means import JUDGE_KEY, Means, key_of, means_of
 from virc.rewards.published import read_verdict
 from virc.rewards.question import Question, yes_no
 from virc.rewards.sample import Prompt, sample
@@ -74,13 +73,6 @@ def test_each_judge_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
             means.close()
             keys.append({request.headers.get("authorization") for request in server.requests})
     assert keys == [{"Bearer sk-common"}, {"Bearer sk-small"}, {None}]
-
-
-def test_a_judge_that_is_not_named_is_replaced_by_no_other() -> None:
-    question = Question("{answer}?", yes_no, judge="critic")
-    means = judged("yes", other="yes")
-    with pytest.raises(UnscoredError, match="needs a judge, critic"):
-        asyncio.run(question.score(sample(answer("5"), prompt(strict="own")), means, "own"))
 
 
 @pytest.mark.parametrize("is_given", [False, True])
@@ -142,24 +134,10 @@ def test_a_kept_reply_is_that_of_the_same_question(
         assert (len(server.chats()), judge.counts.asked, judge.counts.kept) == (drawn, drawn, 2 - drawn)
 
 
-def test_a_question_without_a_score_is_0_and_counted() -> None:
-    async def asked(judge: Judge) -> tuple[Verdict, int]:
-        WAITED.set(waited := Waited())
-        found = await judge.ask("answer", {"question": "a", "reference": "b", "answer": "c"}, (), read_verdict)
-        return found, waited.unread
-
-    judge = ScriptedJudge("no verdict")
-    found, unread = asyncio.run(asked(judge))
-    assert (found.value, unread, judge.counts.unread, len(judge.asked)) == (0.0, 1, 1, 4)
-
-
-@pytest.mark.parametrize("is_away", [True, False])
-def test_an_outage_of_the_judge_is_no_score(is_away: bool) -> None:
-    def fails(body: object) -> str:
-        raise OSError
-
-    with serve(fails) as server:
-        judge = Judge(dead_url() if is_away else server.url, patience=0)
-        with pytest.raises(NetworkError, match="the judge gave no answer for 0 s"):
-            asyncio.run(judge.verdict("own", Ask((Message("user", "a?"),), ()), WARM, 1, read_verdict))
-        judge.close()
+@pytest.mark.parametrize("length", [MAX_TEXT, MAX_TEXT + 1])
+def test_a_judge_is_shown_the_beginning_of_each_text(length: int) -> None:
+    judge = ScriptedJudge(r"\boxed{1}")
+    texts = {"question": "q" * length, "reference": "5", "answer": "a" * length}
+    assert asyncio.run(judge.ask("answer", texts, (), read_verdict)).value == 1
+    shown = judge.asked[0].messages[-1].text.splitlines()[-1]
+    assert (shown.count("q" * 100), shown.count("a" * 100)) == (min(length, MAX_TEXT) // 100,) * 2

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from rewards.prompts import answer, prompt
 
-from virc.core.errors import VircError
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
@@ -91,27 +90,3 @@ def test_misspelt_rewards_are_refused(yaml: str, message: str, hint: str | None,
     assert found.message.startswith(message)
     if hint:
         assert found.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("TERMS = ()\ndef total(t): return 1 / 0", "fails: ZeroDivisionError"),
-        ("TERMS = ()\ndef total(t): return None", "total of .* gives 'None', which is no number"),
-        ("TERMS = ()\ndef total(t): return float('nan')", "gives 'nan'"),
-        (
-            "TERMS = ()\ndef total(t): return t.format",
-            "fails: AttributeError: TERMS does not name 'format'; there are turn",
-        ),
-        ("TERMS = ('a',)\ndef a(s, m): return 'x'\ndef total(t): return 1", "a of .* gives 'x'"),
-        ("TERMS = ('a',)\ndef a(s, m): raise KeyError('x')\ndef total(t): return 1", "fails: KeyError"),
-        ("TERMS = ('a',)\nasync def a(s, m): exit(0)\ndef total(t): return 1", r"fails: ExitError: .* sys.exit\(0\)"),
-        ("TERMS = ('a',)\ndef a(s, m): raise SystemExit('no')\ndef total(t): return 1", "fails: ExitError"),
-        ("import sys\nTERMS = ()\ndef total(t): sys.exit(3)", r"line 3 of .* fails: ExitError: .* sys.exit\(3\)"),
-    ],
-    ids=["division", "none", "nan", "unread", "text", "raises", "exits", "raises an exit", "total exits"],
-)
-def test_what_fails_says_whose_it_is(text: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(VircError, match=sentence) as failed:
-        value(of_file(tmp_path, text), answer("5"))
-    assert str(tmp_path) in failed.value.message

@@ -17,7 +17,6 @@ from virc.rewards.judging import Judge, Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.rewards.scripted import judged
-from virc.scoring.likeness import cosine
 
 ANGLES = {"cat": 0, "kitten": 10, "dog": 90, "void": 180}
 
@@ -41,16 +40,6 @@ def alike(url: str, *pairs: tuple[str, str], **options: Any) -> list[Verdict]:
 
 def asked(server: Server) -> list[Body]:
     return [request.body for request in server.requests if request.path == EMBEDDINGS and request.body]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "value"),
-    [([1, 0], [3, 0], 1), ([1, 0], [0, 2], 0), ([1, 1], [1, 0], 0.5**0.5), ([1, 2], [-1, -2], -1), ([0, 0], [1, 0], 0)],
-)
-def test_cosine(one: list[float], other: list[float], value: float) -> None:
-    assert cosine(one, other) == pytest.approx(value)
-    with pytest.raises(ValueError, match="shorter"):
-        cosine(one, [1.0])
 
 
 @pytest.mark.integration

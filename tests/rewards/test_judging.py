@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.faults import body, cut, hang, status
-from support.servers import Body, Fault, Server, dead_url, images_of, serve
+from support.servers import Body, Fault, Server, dead_url, serve
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.reasoning.images import Shown, open_image
@@ -50,21 +50,6 @@ def test_a_judge_is_asked_as_published() -> None:
         (chat,) = server.chats()
     settings = {key: chat[key] for key in ("temperature", "top_p", "top_k", "max_tokens")}
     assert settings == {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "max_tokens": 1024}
-
-
-def test_pictures_come_in_their_order() -> None:
-    first = Shown(open_image(PICTURE, "triangle"))
-    second = Shown(first.pixels.crop((0, 0, 56, 56)))
-
-    async def one(url: str) -> Verdict:
-        return await Judge(url).ask(
-            "focus", {"question": "q", "answer": "a", "latest": "t"}, [first, second], read_focus
-        )
-
-    with serve(lambda body: r"\boxed{0.25}") as server:
-        assert asyncio.run(one(server.url)).value == 0.25
-        shown = [image["image_url"]["url"] for image in images_of(server.chats()[0])]
-    assert shown == [first.data_url, second.data_url]
 
 
 def test_questions_of_a_file_replace_our_own(tmp_path: Path) -> None:
@@ -272,9 +257,3 @@ def test_a_disk_that_refuses_costs_only_the_keeping(tmp_path: Path) -> None:
     assert [verdict.value for verdict in found] == [1.0] * 3
     (sentence,) = said  # once
     assert sentence.startswith("the judge's replies are not kept: ")
-
-
-def test_the_key_goes_to_the_judge_only_as_a_bearer() -> None:
-    with serve(lambda body: ONE) as server:
-        ask(server.url, api_key="sk-secret")
-    assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-secret"}

@@ -19,11 +19,9 @@ from rewards.prompts import answer, crop, scale, tool
 from support.servers import Body, images_of, serve
 
 import virc
-from virc.core.errors import DataError
 from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.history import History
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Done, Rejected, Reply, Session
@@ -31,7 +29,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means
 from virc.rewards.user_code import copy, moved, own_files
-from virc.rewards.verl import Settings, grid_of
+from virc.rewards.verl import Settings
 from virc.systems.registry import Judging, Reward
 from virc.tools import crop as crop_image
 from virc.tools.registry import known
@@ -116,28 +114,6 @@ def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:
     assert scored(["x"], picture).terms == {"format": 0.0, "answer": None}
 
 
-def test_calls_of_a_rollout_are_carried_out_once(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grammar = msgspec.structs.replace(TEMPLATE.grammar, most_calls=2)
-    several = msgspec.structs.replace(TEMPLATE, grammar=grammar)
-    look, refused = (
-        "<think>look</think>" + "\n".join(f"<tool_call>{crop(0, 0, 56, side)}</tool_call>" for side in sides)
-        for sides in ((56, 84), (56, 999))
-    )
-    with Image.open(picture) as image:
-        session = Session(several, QUESTION, [image.convert("RGB")], tolerate=(), tools=known())
-    for reply in (look, look, refused):
-        session.feed(Reply(reply))
-    ran, run = [], History.run
-    monkeypatch.setattr(History, "run", lambda self, call: ran.append(call) or run(self, call))
-    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
-    samples, ended = rollouts.samples_of(record, session.trace(), several, QWEN2, 16)
-    assert len(ran) == 5
-    assert [each.kind for each in samples] == ["tool", "tool", None]
-    assert (ended, len(samples[-1].calls)) == ("format", 6)
-    assert [each.shown for each in samples[0].calls] == [(56, 56), (56, 84)]
-    assert "box_clamped" in (samples[-1].fault or "")
-
-
 def settings(folder: Path, reward: Reward, **more: Any) -> str:
     file = folder / "reward.json"
     chat_protocol = str(EMBEDDED_FOLDER / FILE_NAME)
@@ -164,18 +140,6 @@ def rewarded(picture: Path, replies: Sequence[str], file: str, most: int = 16) -
     compute = partial(import_module("virc.rewards.verl").compute_score, settings=file)
     found: dict[str, float] = asyncio.run(compute(**given(picture, trace_of(replies, picture, most))))
     return found
-
-
-def test_what_is_no_rollout_is_a_fault_of_its_row(picture: Path, tmp_path: Path) -> None:
-    compute = import_module("virc.rewards.verl").compute_score
-    with pytest.raises(DataError, match="row 0 has no rollout: "):
-        asyncio.run(compute(**given(picture, "{"), settings=settings(tmp_path, Reward("outcome"))))
-    without = given(picture, "{}")
-    del without["extra_info"]["rollout"]
-    with pytest.raises(DataError, match="row 0 has no rollout: "):
-        asyncio.run(compute(**without, settings=settings(tmp_path, Reward("outcome"))))
-    limited = Settings(Reward(), "", base=str(EMBEDDED_FOLDER), max_pixels=50_000)
-    assert grid_of(limited).max_pixels == 50_000
 
 
 def test_a_tool_that_fails_under_reward_ends_nothing(

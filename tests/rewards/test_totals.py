@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from rewards.prompts import answer, crop, prompt, tool
-from support.servers import Body, serve
 
 from virc.core.errors import ConfigError
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
-from virc.rewards import rollouts
-from virc.rewards.means import Means, means_of
-from virc.rewards.registry import Total
+from virc.rewards import rollouts, trial
+from virc.rewards.means import Means
+from virc.rewards.registry import Term, Total
 from virc.rewards.rollouts import Known, Last
-from virc.rewards.sample import sample
+from virc.rewards.sample import Sample, sample
 from virc.systems import registry as systems
-from virc.systems.registry import Judging, Reward
 from virc.training.system_check import check
 
 LOOK, FAR, WIDE = (
@@ -39,32 +38,8 @@ def rolled(replies: Sequence[str], total: Total | str, means: Means | None = Non
     return asyncio.run(rollouts.score(samples, rollouts.ends(samples[-1]), found, means or Means()))
 
 
-def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
-    def says(body: Body) -> str:
-        return r"\boxed{1}"
-
-    file = tmp_path / "mine.py"
-    file.write_text("TERMS = ('answer', 'tool_bonus')\ndef total(t): return (t.answer or 0) + (t.tool_bonus or 0)\n")
-    with serve(says) as server:
-        means = means_of(Judging(server.url), None, None, lambda said: None)
-        total = rewards.find(str(file))
-        found = rolled([LOOK, answer("five")], total, msgspec.structs.replace(means, symbolic=None))
-        means.close()
-        assert found.units[-1].total == 2.0
-        assert len(server.chats()) == 1
-
-
 def last(calls: int, ended: Ended = "answer") -> Last:
     return Last(Known("answer", {"called": float(calls > 0)}, {}, ended, calls + 1, calls))
-
-
-def test_a_group_sees_what_rollouts_were() -> None:
-    found = rolled([LOOK, FAR, RIGHT], "pixel_reasoner")
-    assert (found.total, found.last.tool_calls, found.last.turns, found.last.ended) == (1.0, 2, 3, "answer")
-    cut = rolled([LOOK, FAR], "pixel_reasoner")
-    assert (cut.total, cut.last.tool_calls, cut.last.turns, cut.last.ended) == (0.0, 2, 2, "length")
-    again = msgspec.json.decode(msgspec.json.encode(found.last.known), type=Known)
-    assert Last(again).answer == 1.0
 
 
 @pytest.mark.parametrize(
@@ -119,14 +94,44 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
     assert check(tmp_path / "s.yaml") == []
 
 
-def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
-    bad = tool(crop(0, 0, 9, 9, index=7))
-    read = sample(bad, prompt(SIZES[:2], before=[LOOK], strict="own"))
-    first, second = read.calls
-    assert (first.call and first.call.box, first.fault, first.shown) == ((0, 0, 140, 98), None, (140, 112))
-    assert (second.call, second.shown) == (None, None)
-    assert second.tool
-    assert second.tool.name == "crop_image"
-    assert "7" in (second.fault or "")
-    assert sample(RIGHT, prompt(SIZES[:2], before=[LOOK], strict="own")).calls == [first]
-    assert Reward().weights == {}
+def _given(value: Any, sample: Sample, means: Means) -> Any:
+    return value
+
+
+def total_of(value: Any, **terms: Any) -> Total:
+    found = [Term(name, partial(_given, each), "", Path("mine.py")) for name, each in terms.items()]
+    return Total("mine", found, value, "", Path("mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("total", "says", "hint"),
+    [
+        (total_of(lambda t: "x" * 50), f"total of mine.py gives '{'x' * 40}', which is no number", None),
+        (total_of(lambda t: None), "total of mine.py gives 'None', which is no number", "`return` and a number"),
+        (total_of(lambda t: float("nan")), "total of mine.py gives 'nan', which is no number", None),
+        (total_of(lambda t: t.a, a=float("inf")), "a of mine.py gives 'inf', which is no number", None),
+        (total_of(lambda t: 1 + t.a, a=None, b=None, c=1.0), "mine.py fails: TypeError",
+         "in a reply whose t.turn is 'answer', these terms are None: a, b"),
+        (total_of(lambda t: t.aa, a=1.0), "mine.py fails: AttributeError: TERMS does not name 'aa'; did you mean 'a'?",
+         "VIRC_DEBUG=1"),
+        (total_of(lambda t: 1 / 0, a=None), "mine.py fails: ZeroDivisionError", "VIRC_DEBUG=1"),
+    ],
+)  # fmt: skip
+def test_a_total_that_gives_no_number_is_one_sentence(total: Total, says: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError) as refused:
+        asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, Means()))
+    assert says in refused.value.message
+    assert refused.value.hint is None if hint is None else hint in (refused.value.hint or "")
+
+
+def tried(reply: str, total: Total, means: Means, *numbers: int) -> list[trial.Tried]:
+    rows = [(number, [sample(reply, prompt(strict="own"))]) for number in numbers or (4,)]
+    return list(trial.tried(rows, total, means, units=True))
+
+
+def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:
+    total = msgspec.structs.replace(rewards.find("outcome"), group=lambda values, ts: [9.0] * len(values))
+    found = tried(answer("5"), total, Means(), 4, 5, 6)
+    unscored = msgspec.structs.replace(found[1].scored, total=None)
+    rows = [found[0], msgspec.structs.replace(found[1], scored=unscored), msgspec.structs.replace(found[2], prompt=6)]
+    assert [each.compared for each in trial.compared(rows, total)] == [None, None, 9.0]

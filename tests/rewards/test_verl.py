@@ -13,9 +13,8 @@ import msgspec
 import pytest
 from support import crux
 from support.called import virc
-from support.servers import Body, dead_url, images_of, serve
+from support.servers import Body, images_of, serve
 
-from virc.core.errors import NetworkError
 from virc.reasoning.protocol import Coordinates
 from virc.rewards.verl import Settings
 from virc.systems.registry import Judging, Reward
@@ -141,16 +140,6 @@ def test_a_judge_is_asked_in_the_words_that_the_run_has_kept(drawn: list[Row], p
         assert rewarded(drawn[0], "<think>a</think><answer>5</answer>", file)["score"] == 1.0
         said = json.dumps(server.chats()[0]["messages"])
     assert ("Theirs: 5?" in said, "You judge." in said, "Ours" in said) == (True, True, False)
-
-
-def test_a_judge_that_stays_away_stops_the_run(
-    drawn: list[Row], polygons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reward = Reward("virc", "own", Judging(dead_url(), patience=0.1))
-    file = settings(tmp_path, reward, polygons)
-    with pytest.raises(NetworkError, match=r"the judge gave no answer for 0\.1 s"):
-        rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
-    assert capsys.readouterr().err.count("wait until it answers") == 1
 
 
 def test_rows_of_each_source_are_compared_by_their_own_rule(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:

@@ -74,18 +74,6 @@ def test_a_system_of_ones_own_is_nobodys_to_test(name: str, tmp_path: Path) -> N
     assert support.of_system(systems.load(file), None) == State("own", str(file))
 
 
-def test_a_system_whose_reward_is_not_public_says_so() -> None:
-    reward = systems.Reward(total=None, supply="the weights")
-    closed = msgspec.structs.replace(systems.get("virc"), reward=reward)
-    assert str(support.of_system(closed, None)) == "to be supplied: the weights"
-
-
-def test_show_prints_what_a_stage_does_otherwise_than_published() -> None:
-    shown = virc("systems", "show", "thyme", "--json").json["stages"]["rl"]["differs"]
-    assert shown[2].startswith("overlong_filter: published true; replies that are cut off do not count in the loss")
-    assert f"    differs: {shown[2]}" in virc("systems", "show", "thyme").out.splitlines()
-
-
 def test_the_field_has_71_systems_whose_needs_are_known() -> None:
     field = [*listed.rows().values()]
     assert [each.row for each in field] == list(range(1, 72))
@@ -151,14 +139,6 @@ def test_defaults_of_a_reconstructed_stage_are_assumptions_too() -> None:
     assert not left("deepeyes")
 
 
-def test_assumptions_name_their_stage_and_the_value_that_an_overlay_leaves() -> None:
-    reached = support.of_system(systems.get("grip"), listed.rows()["grip"])
-    assert "learning_rate of instruct, n of rl, learning_rate of rl" in reached.what
-    assert reached.what.startswith(f"{len(systems.get('grip').assumed)} assumptions: ")
-    notes = stages.resolve(systems.get("visreason"), "instruct", ["full"]).notes
-    assert any(note.startswith("assumed: lora.rank 16, here null: ") for note in notes)
-
-
 def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nabout: b\nmodels: {m: {}}\nstages: {one: {kind: sft}}\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
@@ -183,10 +163,7 @@ def test_ls_shows_a_part_alone() -> None:
     ]
     printed = virc("systems", "ls", "--state", "unsupported", "--json").json
     assert (printed["systems"], len(printed["field"])) == ([], 6)
-    field = virc("systems", "ls", "--field").out.splitlines()
-    assert len(field) == 71
-    assert any(line.endswith("  reasons in hidden states and in patches that attention picks, not in words")
-               for line in field)  # fmt: skip
+    assert len(virc("systems", "ls", "--field").out.splitlines()) == 71
     misspelt = virc("systems", "ls", "--state", "plannd")
     assert (misspelt.code, "'planned'" in misspelt.err) == (2, True)
 
@@ -205,14 +182,9 @@ def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> N
     assert virc("systems", "show", "tiny", "--json").json["published"] is None
 
 
-@pytest.mark.parametrize(
-    "words", ["train pixel-reasoner --stage rl", "systems show pixel-reasoner --stage rl", "doctor pixel-reasoner"]
-)
-def test_what_is_planned_alone_is_refused_in_one_sentence(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_planned_alone_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = virc(*words.split())
+    done = virc("train", "pixel-reasoner", "--stage", "rl")
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("error: pixel-reasoner is planned: needs: ")
     assert done.err.endswith("\nhint: virc systems show pixel-reasoner\n")

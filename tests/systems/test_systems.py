@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import zoo
@@ -10,7 +9,6 @@ from support import zoo
 from virc.core.errors import ConfigError
 from virc.systems import files
 from virc.systems import registry as systems
-from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
 
@@ -31,15 +29,6 @@ def test_every_file_is_a_system() -> None:
 def test_short_names_stand_for_one_model_of_one_system() -> None:
     names = [name for system in systems.discover().values() for name in system.models]
     assert len(names) == len(set(names))
-
-
-def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
-    models = systems.get("virc").models
-    assert {name: model.hub for name, model in models.items()} == {name: f"LeonMiao/{name}" for name in models}
-    assert {name for name, model in models.items() if model.coordinates == "permille"} == {
-        "ViRC-Qwen2VL-7B",
-        "ViRC-Qwen2VL-2B",
-    }
 
 
 @pytest.mark.parametrize(
@@ -95,21 +84,6 @@ def test_fields_that_do_not_fit_one_another_are_refused(text: str, said: str, tm
 
 
 @pytest.mark.parametrize(
-    ("tools_", "offered"),
-    [
-        ("", tools.DEFAULT),
-        ("tools: []", tools.DEFAULT),
-        ("tools: none", ()),
-        ("tools: [zoom_image]", ("zoom_image",)),
-        ("tools: [zoom_image, ./own.py]", ("zoom_image", "{folder}/own.py")),
-    ],
-)
-def test_a_system_offers_the_tools_that_it_names(tools_: str, offered: tuple[str, ...], tmp_path: Path) -> None:
-    system = systems.load(written(tmp_path / "x.yaml", f"name: x\n{tools_}\n"))
-    assert system.offered == tuple(each.replace("{folder}", str(tmp_path)) for each in offered)
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "- 1\n",
@@ -160,16 +134,6 @@ def test_a_name_is_taken_over_only_on_purpose(tmp_path: Path, monkeypatch: pytes
     written(tmp_path / "two" / "virc.yaml", "name: virc\nabout: mine\nreplace: true\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path / "two"))
     assert systems.get("virc").about == "mine"
-
-
-def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_is_not_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VIRC_PATH", f"{tmp_path}:{tmp_path / 'typo'}:{tmp_path / 'other'}")
-    assert "virc" in systems.discover()
-    with pytest.raises(ConfigError, match="no system 'qqqq'") as caught:
-        systems.get("qqqq")
-    assert caught.value.hint == f"VIRC_PATH names {tmp_path / 'typo'}, which is no folder"
 
 
 def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,21 +196,3 @@ overlays:
         "./x",
         {"one": {"base": f"{tmp_path}/folder/weights"}},
     )
-
-
-@pytest.mark.parametrize(
-    ("fields", "settings", "says"),
-    [
-        ({"value": 8, "stage": "one"}, {}, "lora.rank of one 8"),
-        ({"value": 8}, {"lora": {"rank": 8}}, "lora.rank 8"),
-        ({"value": 8}, {"lora": {"rank": 16}}, "lora.rank 8, here 16"),
-        ({"value": 8}, {"lora": None}, "lora.rank 8, here null"),
-        ({"value": "é"}, {"lora": {"rank": "ü"}}, 'lora.rank "é", here "ü"'),
-        ({}, {"lora": {"rank": 16}}, "lora.rank"),  # of a longer value
-    ],
-)
-def test_an_assumption_is_said_with_what_stands_there(
-    fields: dict[str, Any], settings: dict[str, Any], says: str
-) -> None:
-    found = systems.Assumption("lora.rank", why="usual", others="4", **fields)
-    assert found.said(settings) == f"assumed: {says}: usual; as plausible: 4"

@@ -12,7 +12,6 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 
-PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 MINE = """# mine, of all
 name: mine
 about: a model of my own
@@ -36,14 +35,6 @@ def mine(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "mine.yaml").write_text(MINE)
     return folder
-
-
-def test_ls_names_the_file_that_is_wrong(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (mine / "mine.yaml").write_text("name: mine\nmodls: {}\n")
-    monkeypatch.setenv("VIRC_PATH", str(mine))
-    done = virc("systems", "ls", "--json")
-    assert (done.code, done.json["systems"]) == (3, None)
-    assert f"{mine / 'mine.yaml'}:2: unknown key 'modls'" in done.err
 
 
 def test_show_says_what_a_system_is() -> None:
@@ -173,19 +164,6 @@ def test_the_only_model_of_a_system_of_ones_own_is_found(
     monkeypatch.chdir(tmp_path)
     for system, name in (("mine", None), (str(mine / "mine.yaml"), None), (None, "mymodel")):
         assert models.find(name, tmp_path, system).folder == mine / "weights"
-
-
-@pytest.mark.integration
-def test_solve_takes_the_only_model_of_a_system_of_ones_own(
-    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(EMBEDDED_FOLDER, mine / "weights")
-    monkeypatch.setenv("VIRC_PATH", str(mine))
-    monkeypatch.chdir(tmp_path)
-    words = ["--system", "mine", "--json", "--device", "cpu", "--timeout", 1, "--max-turns", 1]
-    done = virc("solve", PICTURE, "In triangle BLA, find m∠L.", *words)
-    assert done.code in (0, 6, 8), done.err
-    assert (done.json["model"], done.json["protocol"]) == ("mymodel", "trained")
 
 
 def test_show_prints_what_the_model_is_told_a_call_that_is_read_and_the_limits() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.tables import each_case
 
-from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Call, Checked, ToolError, View
 from virc.reasoning.resample import Rescaled
 from virc.tools import registry as tools
@@ -115,16 +114,6 @@ def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
         others = {other: value for other, value in GOOD[name].items() if other != key}
         assert refused(name, PIXELS, **others) == f"the call has no {key}"
     assert refused(name, PIXELS, **GOOD[name], label="x") == "the tool takes no label"
-
-
-def test_a_tool_that_is_not_offered_is_not_called() -> None:
-    call = ToolText("display_image", {"image_index": 0})
-    assert tools.checked(call, PIXELS, ("display_image",)).call.index == 0
-    with pytest.raises(ToolError, match="there are: crop_image"):
-        tools.checked(call, PIXELS, ("crop_image",))
-
-
-integers = st.integers(-2000, 2000) | st.integers()
 
 
 junk = st.recursive(

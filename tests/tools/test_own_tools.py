@@ -91,18 +91,6 @@ def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
 
 
-def test_another_process_is_told_the_files_of_own_tools(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, published = str(tools.file_of("rotate_image")), next(iter(plugins.of_systems("tools")))
-    assert [tools.source(name) for name in ("crop_image", "rotate_image", published)] == ["crop_image", file, published]
-    (own / "ask.yaml").write_text("description: Ask.\nparameters: {type: object}\nhttp: {url: http://127.0.0.1:1}\n")
-    assert tools.load(["ask", file, published]) == ["ask", "rotate_image", published]
-    names = ["crop_image", "rotate_image", "gone", published, "ask"]
-    assert tools.sources(names) == ("crop_image", file, published, str(own / "ask.yaml"))
-    assert tools.own_files(names) == {each: (own / each).resolve() for each in ("rotate_image.py", "ask.yaml")}
-    monkeypatch.delenv("VIRC_PATH")
-    assert [tools.source("ask", beside) for beside in (None, own)] == ["ask", str(own / "ask.yaml")]
-
-
 def test_a_file_by_the_name_of_a_tool_of_virc_is_not_taken(own: Path) -> None:
     published = next(iter(plugins.of_systems("tools")))
     for name in ("crop_image", published):
