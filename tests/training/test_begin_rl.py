@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
@@ -20,7 +19,6 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import verl
-from virc.rewards.verl import Settings
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import texts
@@ -29,20 +27,6 @@ from virc.training import inputs as training
 from virc.training import prepare, rl_setup
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
-
-REWARD = '''"""Short thoughts."""
-
-TERMS = ("format", "short")
-
-
-def short(sample, means):
-    """One over the characters of the thought."""
-    return 1 / len(sample.turn.think) if sample.turn else None
-
-
-def total(t):
-    return t.short if t.format else -1.0
-'''
 
 
 @pytest.fixture(scope="module")
@@ -85,31 +69,6 @@ def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pyte
     with pytest.raises(NetworkError):
         rl_setup.check_judge(away, source, here=True, report=Reporter(show_event))
     rl_setup.check_judge(away, source, here=False, report=Reporter())  # a job may bring its judge along
-
-
-def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
-    own = workspace / "own"
-    own.mkdir()
-    (own / "short.py").write_text(REWARD)
-    (own / "s.yaml").write_text(
-        (Path(training.__file__).parents[1] / "systems" / "tiny.yaml")
-        .read_text()
-        .replace("name: tiny\n", "name: mine\n")
-        .replace("total: rules", "total: ./short.py")
-    )
-    asked = resolved(system=str(own / "s.yaml"))
-    run, partial = Run(workspace / "runs" / "one"), workspace / "runs" / ".one.new"
-    partial.mkdir(parents=True)
-    base = training.base(asked, workspace)
-    code = rl_setup.write(run, partial, asked, base, result())
-    assert code.keys() == {"short.py"}
-    partial.rename(run.folder)
-    shutil.rmtree(own)
-    kept = msgspec.json.decode((run.folder / "reward.json").read_bytes(), type=Settings)
-    assert kept.reward.total == str(run.folder / "code" / "short.py")
-    assert Path(kept.reward.total).read_text() == REWARD
-    assert (kept.folder, kept.beside, kept.rollout) == ("/images", str(run.folder / "code"), "per_cru")
-    assert json.loads((run.folder / "reward.json").read_text())["protocol"] == str(run.folder / FILE_NAME)
 
 
 @pytest.mark.parametrize("total", ["mini_o3"])

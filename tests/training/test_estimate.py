@@ -11,7 +11,6 @@ import pytest
 
 from virc.models import sizes as shape
 from virc.models.sizes import Shape
-from virc.stages import dpo
 from virc.stages.sft import Config
 from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, estimate
 
@@ -214,19 +213,3 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert faster.gpu_hours == pytest.approx(found.gpu_hours * 312 / 989)
     assert estimate(settings(device="cpu"), base(), 1000, rows, tokens).gpu_hours is None
     assert estimate(one, base(), 1000, rows, tokens, gpu="unheard-of").gpu_hours is None
-
-
-def of_pairs(**changes: Any) -> dict[str, float]:
-    """The terms of a stage of preferences on the 3B base."""
-    plain = {"data": "x", "learning_rate": 1e-5, "use_liger": False, "zero": 0, "devices": 1, "cutoff_len": 65_536}
-    return state(estimate(msgspec.convert(plain | changes, dpo.Config), base(), 8192))
-
-
-def test_a_pair_holds_two_rows_and_a_reference_where_the_loss_has_one() -> None:
-    whole = sum(base().parameters().values()) * 2
-    assert of_pairs()["reference weights"] == whole
-    assert of_pairs(zero=3, devices=8)["reference weights"] == pytest.approx(whole / 8, rel=1e-6)
-    for others in ({"loss": "orpo"}, {"loss": "simpo"}, {"lora": {}}):
-        assert "reference weights" not in of_pairs(**others)
-    alone = state(estimate(settings(), base(), 8192))
-    assert of_pairs(loss="orpo")["activations"] == 2 * of_pairs(loss="kto")["activations"] == 2 * alone["activations"]

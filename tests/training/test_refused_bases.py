@@ -1,16 +1,12 @@
 """What no engine trains is refused with its cause by the dry run: weights, settings that exclude one another, rows."""
 
-import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from support.called import virc
 
 from virc.models.registry import EMBEDDED_FOLDER
@@ -80,36 +76,3 @@ def test_settings_that_an_engine_refuses_are_refused_by_the_dry_run(words: str, 
     done = virc("train", "tiny", "--stage", "instruct", *given, "--dry-run")
     assert done.code == (0 if said is None else 3), done.err
     assert said is None or said in done.err
-
-
-def verl_row(number: int, pictures: int = 1, **more: Any) -> dict[str, Any]:
-    """A row as verl's own examples write it, such as `geo3k`."""
-    Image.new("RGB", (84, 84), "white").save(png := io.BytesIO(), "PNG")
-    return {
-        "data_source": "hiyouga/geometry3k",
-        "prompt": [{"role": "user", "content": "<image>" * pictures + f"Find x in {number}."}],
-        "images": [{"bytes": png.getvalue(), "path": None}] * pictures,
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": str(number)},
-        "extra_info": {"split": "train", "index": number, "answer": str(number)},
-        **more,
-    }
-
-
-DEEPEYES: dict[str, Any] = {
-    "data_source": "vstar",
-    "prompt": [{"role": "system", "content": "# Tools"}, {"role": "user", "content": "<image>\nWhich colour?"}],
-    "env_name": "visual_toolbox_v2",
-    "reward_model": {"style": "model", "ground_truth": "red"},
-}
-
-
-def test_rows_in_the_layout_of_verl_name_the_command_that_takes_them(base: Path) -> None:
-    pq.write_table(pa.Table.from_pylist([verl_row(number, **DEEPEYES) for number in range(8)]), "rows.parquet")
-    words = ("train", "tiny", "--stage", "rl", "--from", "tiny", "--data", "rows.parquet", "--dry-run")
-    done = virc(*words)
-    assert done.code == 5
-    assert "hint: --with multi-turn rolls out whole problems" in done.err
-    done = virc(*words, "--with", "multi-turn")
-    assert done.code == 0, done.err
-    assert "8 rows, 8 images" in done.err

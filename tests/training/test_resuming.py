@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 from contextlib import nullcontext
-from io import FileIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,19 +218,6 @@ def test_an_engine_that_repeats_the_step_of_its_checkpoint_did_not_resume(run: R
     (run.checkpoints / "trainer_log.jsonl").write_text(said(2))
     with pytest.raises(EngineError, match="did not resume from step 2"):
         follow.Follower(run, runs.info(run), 2, 2, Reporter()).poll()
-
-
-def test_metrics_that_a_full_disk_cuts_are_not_half_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(FileIO):
-        def write(self, data: Any) -> int:
-            return super().write(data[:3])
-
-    run.metrics.write_bytes(b"before\n")
-    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Full(str(path), "ab"))
-    with pytest.raises(OSError, match="No space left"):
-        follow._append(run.metrics, b"a further line\n")
-    monkeypatch.undo()
-    assert run.metrics.read_bytes() == b"before\n"
 
 
 INT, TERM, USR1, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP

@@ -13,7 +13,6 @@ import pytest
 from stage_rows import drawn
 from support.servers import serve
 
-from virc.cluster.site import JobJudge, Site
 from virc.core.errors import ConfigError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import only_source
@@ -210,9 +209,6 @@ def test_an_endpoint_reaches_the_judge_of_a_source(
         system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": url}
     ).resolve()
     rl_setup.check_judge(named, None, here=False, report=Reporter())
-    request = TrainRequest(system="tiny", stage="rl", base="tiny", assignments=sets)
-    of_job = rl_setup.with_job_judge(request, bare, Site(judge=JobJudge(model="judge")))
-    assert of_job == (request, bare), "the judge of the job is not the critic"
     monkeypatch.setenv("VIRC_JUDGE_KEY", "of-the-judge")
     monkeypatch.setenv("VIRC_JUDGE_KEY_CRITIC", "of-the-critic")
     with serve(models=["c"]) as server:
@@ -224,9 +220,3 @@ def test_an_endpoint_reaches_the_judge_of_a_source(
         assert [each.text for each in told] == [f"the critic judge is c, at {server.url}"]
         assert {each.headers.get("authorization") for each in server.requests} == {"Bearer of-the-critic"}
     assert speakers(named.config)["judged"].reward.judges["critic"].endpoint == url
-    wrong = TrainRequest(
-        system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critc": url}
-    ).resolve()
-    with pytest.raises(ConfigError, match="names the judge 'critc', whom no reward of this stage asks") as refused:
-        rl_setup.check_judge(wrong, None, here=False, report=Reporter())
-    assert refused.value.hint == "did you mean 'critic'?"

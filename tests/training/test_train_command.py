@@ -105,26 +105,13 @@ def test_a_dry_run_counts_the_rows_as_the_run_does(workspace: Path, rows: Path) 
     assert not (workspace / "runs").exists()
 
 
-@pytest.mark.parametrize(("format", "words"), [("batch", ("--stage", "rl", "--with", "multi-turn"))])
-def test_a_column_that_matters_is_refused_or_ignored(workspace: Path, format: str, words: tuple[str, ...]) -> None:
-    assert virc("data", "synth", "--to", "own", "--count", 8, "--formats", format).code == 0
-    file = workspace / "own" / {"sft": "trajectories.json", "batch": "problems.jsonl"}[format]
-    file.write_text(file.read_text().replace('"id":', '"the box": [1, 2, 3, 4], "id":'))
-    command = ("train", "tiny", *words, "--from", "tiny", "--data", file, "--dry-run")
-    refused = virc(*command)
-    assert (refused.code, "8 unread_column" in refused.err) == (5, True), refused.err
-    (option,) = re.findall(r"\((--ignore .+) leaves it out\)", refused.err)
-    assert "\nhint: --ignore COLUMN leaves a column out" in refused.err
-    done = virc(*command, *shlex.split(option))
-    assert (done.code, "columns left out: the box\n" in done.err) == (0, True), done.err
-
-
 def test_a_dry_run_prints_the_code_of_rewards_and_tools(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "_CUSTOM", {})
     words = ("data", "synth", "--to", "data/polygons", "--count", 8, "--formats", "sft,rl,prompts")
     assert virc(*words).code == 0
     monkeypatch.setenv("VIRC_PATH", str(workspace))
-    assert virc("systems", "new", "tool", "spin").code == 0
+    source = Path(tools.get("display_image").__file__ or "").read_text()
+    (workspace / "spin.py").write_text(source.replace("display_image", "spin"))
     reward = 'TERMS = ("format",)\n\n\ndef total(t):\n    return float(t.format)\n'
     (workspace / "mine.py").write_text(reward)
     total = ("--set", f"reward.total={workspace / 'mine.py'}", "--set", "prompt_length=2048")
