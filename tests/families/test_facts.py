@@ -1,6 +1,5 @@
 """What the makers of each family published of its boxes and images, as numbers of their own files."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -74,10 +73,3 @@ def test_tools_are_told_once_in_the_message_or_in_the_request(name: str | None) 
     named = [each["function"]["name"] for each in native.schemas]
     assert named
     assert all(each in told.system for each in named)
-
-
-@pytest.mark.parametrize("ending", ["yaml", "yml"])
-def test_a_family_of_ones_own_is_named_by_its_file(ending: str, tmp_path: Path) -> None:
-    (tmp_path / f"mine.{ending}").write_text("like: qwen2.5-vl\nabout: mine\nbox: corners_yx\n")
-    mine, like = families.get(str(tmp_path / f"mine.{ending}")), families.get("qwen2.5-vl")
-    assert (mine.about, mine.box, mine.grid) == ("mine", "corners_yx", like.grid)

@@ -73,16 +73,6 @@ def test_the_folder_that_vllm_serves_from_is_looked_into(image: Path, own: Proto
         assert spoken(server) == "My words."
 
 
-def test_the_option_system_asks_for_its_protocol_too(image: Path) -> None:
-    with serve([ANSWER], models=["x"]) as server:
-        done = virc("solve", "--endpoint", server.url, "--system", "virc", image, "?")
-        assert done.code == 3
-        assert "virc download ViRC-7B --include" in done.err
-        assert (
-            virc("solve", "--endpoint", server.url, "--system", "virc", "--protocol", "default", image, "?").code == 0
-        )
-
-
 def test_a_name_that_fits_models_with_other_boxes_is_refused(image: Path, own: Protocol) -> None:
     left(own, Path("models/ViRC-7B"))
     left(own, Path("models/ViRC-Qwen2VL-2B"), "Other words.")

@@ -19,7 +19,7 @@ from virc.models.load import Choice, prompt_setup_here
 from virc.probing.result import Probed, keep
 from virc.reasoning.images import open_image
 from virc.reasoning.messages import ToolText
-from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
@@ -62,12 +62,6 @@ def test_a_config_file_tells_the_family() -> None:
     assert {name: family.name for name, family in found.items() if family} == types
 
 
-def test_an_unknown_family_is_named_beside_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="there is no family 'qwen3vl'") as refused:
-        families.get("qwen3vl")
-    assert "qwen3-vl" in str(refused.value.hint)
-
-
 def test_a_family_of_ones_own_is_one_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nabout: a test\ncoordinates: unit\n")
@@ -104,17 +98,6 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
     assert crop.width > 0.45 * 980
     inner = crop.crop((4, 4, crop.width, crop.height))  # where the picture was resized, edges are soft
     assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
-
-
-def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
-    protocol = families.protocol(families.get("qwen2.5-vl"))
-    session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
-    reply = Reply('<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 560, 560]}}</tool_call>')
-    assert session.feed(reply).call.index == 0  # type: ignore[union-attr]
-    assert "image_index" in session.feed(reply).reason  # type: ignore[union-attr]
-    given = msgspec.structs.replace(families.get("qwen2.5-vl"), given={"image_index": 0})
-    session = Session(families.protocol(given), "?", [Image.new("RGB", (1400, 1008))], tools=known())
-    assert [session.feed(reply).call.index for _ in range(2)] == [0, 0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [1, 2, 3, float("nan")]])
@@ -276,23 +259,6 @@ def test_a_cut_reply_names_the_option_and_is_drawn_once_more_only(image: Path) -
     assert {body["max_tokens"] for body in sent} == {8192}
 
 
-def test_max_tokens_is_an_option_and_a_setting(image: Path) -> None:
-    with serve(["97"] * 9, models=["qwen3-vl:8b"]) as server:
-        virc("solve", "--endpoint", server.url, "--max-tokens", 77, image, "?")
-        assert virc("config", "set", "max_tokens", "4096").code == 0
-        virc("solve", "--endpoint", server.url, image, "?")
-        assert [body["max_tokens"] for body in server.chats()] == [77, 4096]
-    assert "max_tokens" in virc("config", "show").out
-    assert virc("config", "set", "hf_token", "x").code == 3
-
-
-def test_a_trained_protocol_stays_strict(image: Path) -> None:
-    with serve(["97"], models=["m"]) as server:
-        done = virc("solve", "--endpoint", server.url, "--protocol", "default", image, "?")
-    assert done.code == 8
-    assert "the tags are not one think" in done.err
-
-
 @pytest.mark.integration
 def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(image: Path, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "?", "answer": "97"}))
@@ -313,19 +279,6 @@ def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(imag
         assert "crop_image" in protocol.system
         checked = virc("data", "check", to, "--json")
         assert (checked.code, checked.json["rows"], checked.json["good"]) == (0, 1, 1), checked.out
-
-
-def test_a_setting_of_the_family_displaces_no_protocol_of_a_model(image: Path, own: Protocol) -> None:
-    published = {"virc_protocol": msgspec.to_builtins(msgspec.structs.replace(own, name="trained"))}
-    assert virc("config", "set", "family", "Qwen3-VL").code == 0
-    with serve(["<think>a</think><answer>97</answer>"], models=["m"], extra=published) as server:
-        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["protocol"] == "trained"
-    with serve(["97"], models=["ViRC"]) as server:
-        assert virc("solve", "--endpoint", server.url, image, "?").code == 3
-    with serve(["97"], models=["m"]) as server:
-        words = ("solve", "--endpoint", server.url, "--family", "qwen3-vl", "--protocol", "default")
-        assert virc(*words, image, "?").code == 2
-    assert virc("config", "set", "family", "qwen4").code == 3
 
 
 def test_the_answer_is_not_among_the_thoughts(image: Path) -> None:
@@ -366,17 +319,6 @@ def test_the_vision_tower_of_a_gguf_file_counts_more_than_its_name(tmp_path: Pat
 def test_a_gguf_file_of_no_family_is_asked_before_its_first_crop(tmp_path: Path) -> None:
     assert prompt_setup_here(gguf_of(tmp_path, "mystery", None), Choice()).unknown
     assert not prompt_setup_here(gguf_of(tmp_path, "mystery", None), Choice(family="qwen3-vl")).unknown
-
-
-@pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize("name", ["qwen2.5-vl", "gemma4"])
-def test_rows_of_a_family_teach_a_protocol_that_is_read_strictly(name: str, native: bool) -> None:
-    spoken = families.protocol(families.get(name), native=native)
-    taught = families.taught(spoken)
-    assert (spoken.reading, taught.reading, taught.schemas, taught.name) == ("lenient", "strict", (), "trained")
-    assert families.taught(taught) is taught
-    for schema in spoken.schemas:
-        assert json.dumps(schema) in taught.system
 
 
 @pytest.mark.parametrize("name", sorted(name for name, family in families.discover().items() if family.system))

@@ -9,7 +9,6 @@ from PIL import Image
 from rewards.prompts import crop, display, scale, tool
 
 from virc.data.rows.record import Message, Picture, Record, content_of
-from virc.reasoning.calls import Box
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.rewards.sample import Prompt, prompt_of, sample
@@ -85,21 +84,3 @@ def test_calls_of_a_reply_are_those_of_solve(
     assert [each.call for each in read.calls[-len(unit.results) :]] == [each.call for each in unit.results]
     assert [*read.checked] == unit.calls
     assert bool(read.fault) == any(each.error for each in unit.results)
-
-
-@pytest.mark.parametrize(
-    ("more", "reply", "made"),
-    [
-        (SHORT, several(crop(0, 0, 140, 112), TINY, crop(0, 0, 84, 84)), [None, (0, 0, 140, 112), (0, 0, 84, 84)]),
-        (SHORT, several(TINY, crop(0, 0, 84, 84)), [None, (0, 0, 84, 84)]),
-        ({"results": "assistant"}, several(*(crop(0, 0, side, 84) for side in (56, 84, 112))),
-         [None, (0, 0, 56, 84), (0, 0, 84, 84), (0, 0, 112, 84)]),
-    ],
-    ids=["refused_between", "refused_first", "results_apart"],
-)  # fmt: skip
-def test_images_are_those_of_the_calls_that_solve_carries_out(
-    more: dict[str, Any], reply: str, made: Sequence[Box | None]
-) -> None:
-    prompt, _ = solved(spoken(**more), (280, 196), (reply,), several(display(0)))
-    assert [each and each.box for each in prompt.made_by] == made
-    assert [each.shown is None for each in prompt.calls] == [each.call is None for each in prompt.calls]

@@ -3,20 +3,14 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rewards.prompts import answer, prompt
 from support.faults import body, status
 from support.servers import EMBEDDINGS, Body, Fault, Server, serve
 
 from virc.core.errors import NetworkError
-from virc.rewards import registry as rewards
 from virc.rewards.judging import Judge, Verdict
-from virc.rewards.means import Means
-from virc.rewards.sample import sample
-from virc.rewards.scripted import judged
 
 ANGLES = {"cat": 0, "kitten": 10, "dog": 90, "void": 180}
 
@@ -78,39 +72,3 @@ def test_a_failure_is_no_likeness_and_is_tried_again(fault: Fault) -> None:
         assert len(asked(server)) == 4
     with serve(embed=embed, fault=fault, fault_on=EMBEDDINGS) as server, pytest.raises(NetworkError, match="no answer"):
         alike(server.url, ("cat", "cat"), patience=1.0)
-
-
-FILE = """
-from virc.rewards.question import asks
-
-TERMS = ("near",)
-
-
-@asks("embedder")
-async def near(sample, means):
-    found = await means.asked("embedder").similarity("near", sample.answer or "", sample.prompt.key.answer)
-    sample.why["near"] = found.why
-    return found.value
-
-
-def total(t):
-    return 1.0 if t.near > 0.95 else 0.2 if t.near > 0.9 else 0.0
-"""
-
-
-@pytest.fixture
-def system(tmp_path: Path) -> Path:
-    (tmp_path / "near.py").write_text(FILE)
-    (tmp_path / "near.yaml").write_text("name: near\nreward: {total: ./near.py, judges: {embedder: {}}}\n")
-    return tmp_path / "near.yaml"
-
-
-@pytest.mark.parametrize(("says", "reward"), [("0.97", 1), ("0.93", 0.2), ("0.9", 0), ("-1", 0)])
-def test_a_reward_file_reads_what_a_script_says(says: str, reward: float, system: Path) -> None:
-    total = rewards.find(str(system.with_name("near.py")))
-    scored = asyncio.run(
-        rewards.score(sample(answer("kitten"), prompt(right="cat", strict="own")), total, judged(embedder=says))
-    )
-    assert scored.total == reward
-    without = asyncio.run(rewards.score(sample(answer("kitten"), prompt(strict="own")), total, Means()))
-    assert (without.total, without.unscored) == (None, {"near": "needs a judge, embedder"})

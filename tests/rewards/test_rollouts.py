@@ -102,18 +102,6 @@ def test_rollouts_by_hand(
     assert (found.last.answer_text, found.last.reply_text) == (said, "\n".join(replies))
 
 
-def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:
-    found = scored([LOOK, tool(crop(0, 0, 56, 28)), RIGHT], picture, "rules", box=BOX)
-    assert found.terms == {
-        "format": 1.0,
-        "answer": 1.0,
-        "thought": None,
-        "overlap": pytest.approx(0.75),
-        "tool_choice": 0.0,
-    }
-    assert scored(["x"], picture).terms == {"format": 0.0, "answer": None}
-
-
 def settings(folder: Path, reward: Reward, **more: Any) -> str:
     file = folder / "reward.json"
     chat_protocol = str(EMBEDDED_FOLDER / FILE_NAME)

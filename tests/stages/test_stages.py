@@ -67,21 +67,6 @@ def test_a_chain_of_stages_begins_with_the_base_of_its_first_under_the_same_over
 
 
 @pytest.mark.parametrize(
-    ("kind", "batch", "micro", "means"), [("sft", 16, 4, 4), ("sft", 16, 16, None), ("rl", 16, 4, None)]
-)
-def test_the_loss_is_said_to_be_a_mean_of_means_where_it_is_one(
-    kind: str, batch: int, micro: int, means: int | None
-) -> None:
-    settings = {"data": "d", "learning_rate": 1e-5, "train_batch_size": batch, "micro_batch_size_per_device": micro}
-    if kind == "rl":
-        settings |= {"ppo_mini_batch_size": batch, "reward": {"total": "outcome"}}
-    found = stages.resolve(System(name="s", stages={"one": Stage(kind, {**settings, "devices": 1})}), "one")
-    said = [note for note in found.notes if "short rows" in note]
-    assert not [note for note in found.notes if "assumed" in note]
-    assert [f"the mean of {means} micro-batches" in note for note in said] == [True] * (means is not None)
-
-
-@pytest.mark.parametrize(
     ("assignment", "name", "value"),
     [
         ("learning_rate=1e-6", "learning_rate", 1e-6),

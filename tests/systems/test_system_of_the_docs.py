@@ -10,9 +10,6 @@ from PIL import Image
 from support.called import virc
 from support.servers import serve
 
-from virc.rewards import registry as rewards
-from virc.systems import registry as systems
-
 PAGE = field_table.PAGE.read_text(encoding="utf-8")
 (YAML,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 BOX = {"bbox_2d": [1400, 700, 1960, 980], "label": "sign"}
@@ -31,13 +28,6 @@ def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_it_has_no_fault_and_is_not_one_of_the_field(street: Path) -> None:
-    done = virc("systems", "check", street)
-    assert (done.code, done.out) == (0, "")
-    name = systems.load(street).name
-    assert name not in {each["name"] for each in virc("systems", "ls", "--json").json["field"]}
-
-
 def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(street: Path) -> None:
     Image.radial_gradient("L").resize((2800, 1400)).convert("RGB").save("street.png")
     few = ("--max-pixels", 28 * 28 * 200, "--trace", "trace")  # shown at about 560 x 280
@@ -53,14 +43,3 @@ def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(street: P
     assert shown[0][0] < 700
     # a fifth of each side, 1400..1960 of 2800 and 700..980 of 1400, with as many pixels as the file has of it
     assert shown[1][0] == pytest.approx(560, abs=28)
-
-
-def test_its_rollouts_are_planned_and_rewarded_as_published(street: Path) -> None:
-    done = virc("train", "./street.yaml", "--stage", "rl", "--dry-run", "--json")
-    assert done.code == 0, done.err
-    files = {Path(name).name: text for name, text in done.json["files"].items()}
-    for line in ("train_batch_size: 256", "n: 16", "max_response_length: 20480", "adv_estimator: grpo"):
-        assert line in files["engine.yaml"]
-    assert "kl_loss" not in files["engine.yaml"]
-    assert "max_turns: 5" in files["agents.yaml"]
-    assert rewards.find("weighted").name == systems.load(street).reward.total  # type: ignore[union-attr]

@@ -102,22 +102,6 @@ def test_show_prints_every_setting_of_a_stage_and_where_it_comes_from() -> None:
     assert {name.split(".")[0] for name in found["settings"]} == set(config.__struct_fields__)
 
 
-def test_show_prints_what_is_changed_from_published() -> None:
-    stage = virc("systems", "show", "virc", "--stage", "practice", "--json").json["stage"]
-    changed = {row["key"]: row for row in stage["changed"]}
-    assert stage["published"]["flash_attn"] == "fa2"
-    assert (changed["flash_attn"]["ours"], "flash-attn" in changed["flash_attn"]["why"]) == ("sdpa", True)
-    assert not {"learning_rate", "num_train_epochs", "cutoff_len", "image_min_pixels"} & set(changed)
-    with_more = ("systems", "show", "virc", "--stage", "practice", "--set", "epochs=1")
-    text = virc(*with_more).out
-    stage = virc(*with_more, "--json").json["stage"]
-    whole, same = len(stage["published"]), len(stage["published"].keys() - {row["key"] for row in stage["changed"]})
-    assert f"changed from published ({same} of {whole} keys are the same)" in text
-    assert 0 < same < whole
-    (line,) = (line for line in text.splitlines() if "num_train_epochs" in line)
-    assert line.split() == ["num_train_epochs", "6", "1.0", "--set"]
-
-
 def test_failures_have_the_keys_of_success() -> None:
     for words in (["show", "virc"], ["check", "virc"], ["ls"]):
         good = virc("systems", *words, "--json").json

@@ -166,7 +166,7 @@ def test_texts_of_several_repositories_are_told_apart(tmp_path: Path, cache: Pat
     asked = {"x": ["{text:a} {text:b}", ("{text:c}", 3)], "y": None}
     assert texts.filled(asked, folder) == {"x": ["Look. And {x}.", ("Again.", 3)], "y": None}
     assert texts.filled(asked, folder, own=True) == {"x": ["our a our b", ("our c", 3)], "y": None}
-    assert texts.credited(folder) == [
+    assert texts.credited(folder, "") == [
         "It holds texts of o/n, commit abababa, license: none stated.",
         "It holds texts of hf:datasets/p/q, commit cdcdcdc, license: MIT.",
     ]

@@ -30,9 +30,8 @@ from virc.tools import registry as tools
 
 _GREY = (128, 128, 128)
 _MAX_ITEMS = 16
-Shares = tuple[float, float, float, float]
-"""A box: left, top, right, bottom as shares of the sides of an image."""
-MIDDLE: Shares = (0.25, 0.25, 0.75, 0.75)
+_MIDDLE = (0.25, 0.25, 0.75, 0.75)
+"""The box of example calls: left, top, right, bottom as shares of the sides of an image."""
 QUESTION = "{question}"
 """What stands for the question in the turns that would be sent."""
 
@@ -151,24 +150,19 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
     return None
 
 
-def examples(
-    names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2, box: Shares = MIDDLE,
-    arguments: Mapping[str, Any] = {},
-) -> Iterator[str]:  # fmt: skip
+def examples(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[str]:
     for name in names:
         for form in protocol.grammar.calls:
-            guessed = _arguments(tools.get(name), protocol, size, grid, box)
-            chosen = {key: value for key, value in arguments.items() if key in guessed}
-            call = ToolText(name, {**guessed, **chosen, **form.given})
+            call = ToolText(name, {**_arguments(tools.get(name), protocol, size, grid), **form.given})
             with suppress(FormatError):
                 yield written(Turn("...", (call,)), protocol.grammar)
 
 
-def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Shares) -> dict[str, Any]:
-    """The arguments that a tool needs, as its schema allows, with a box around a part of image 0."""
+def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[str, Any]:
+    """The arguments that a tool needs, as its schema allows, with a box around the middle of image 0."""
     shown = smart_resize(*size, input_grid(protocol, grid))
     sides = sides_of(shown, protocol.coordinates, size) * 2
-    corners = [side * share for side, share in zip(sides, part, strict=True)]
+    corners = [side * share for side, share in zip(sides, _MIDDLE, strict=True)]
     box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(corners, protocol.box)]
     needed = {INDEX, *tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     values = {name: _value(each) for name, each in properties(tool).items() if name in needed}

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from virc.config import dotted
@@ -29,13 +28,13 @@ ROW = json.dumps(
 _STARTING = Path(__file__).with_name("starting.txt")
 
 
-def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
-    """The YAML of a system with the texts of its authors, and other values at some keys.
+def written_out(system: System) -> str:
+    """The YAML of a system with the texts of its authors.
 
     Raises:
         ConfigError: the file cannot be read any more, or a text is not on this machine.
     """
-    text, changed = plain_yaml.read_text(system.file), dict(values)
+    text, changed = plain_yaml.read_text(system.file), dict[dotted.Path, str]()
     for keys, value in dotted.leaves(plain_yaml.parse(text, str(system.file))):
         if isinstance(value, str) and (whole := texts.filled(value, system.file.parent)) != value:
             changed[keys] = whole

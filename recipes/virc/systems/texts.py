@@ -197,17 +197,17 @@ def check(folder: Path) -> None:
         text(folder, name)
 
 
-def credited(folder: Path, made: str | None = None) -> list[str]:
+def credited(folder: Path, made: str) -> list[str]:
     """Return whose texts stand in what is made of the system in a folder, a sentence for each repository.
 
     Args:
-        made: what is made, as JSON, to see whether our own words stand in it; None: they do if they are asked for now.
+        made: what is made, as JSON, to see whether our own words are in it.
     """
     found = of(folder)
     if found is None:
         return []
     ours = (json.dumps(each.own)[1:-1] for each in found.texts.values())
-    if own_words() if made is None else any(len(own) > _TELLING and own in made for own in ours):
+    if any(len(own) > _TELLING and own in made for own in ours):
         return []
     known = (
         (name, each.commit[:7], f"license: {each.license}" if each.license else NO_LICENSE)
