@@ -195,8 +195,3 @@ def _read_long(part: str) -> None:
 @pytest.mark.parametrize("part", LONG)
 def test_all_long_answers_are_read_in_little_time(part: str) -> None:
     _read_long(part)
-
-
-def test_no_pair_is_there_twice() -> None:
-    keys = [kept.key(pair) for pair in kept.pairs()]
-    assert len({*keys}) == len(keys)

