@@ -14,7 +14,6 @@ from virc.training.preflight.types import PairsRequest, Request, Result, RlReque
 def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Let dry runs check rows here, and leave out what takes long and is of no rows."""
     patch.setattr(prepare, "counted", _counted)
-    patch.setattr(preview, "check", lambda *_: ())
     for name in ("recipes_place", "recipes_in"):
         patch.setattr(preview.environments, name, lambda environment: Path("code"))
 
