@@ -1,7 +1,6 @@
 """The layout that a file of rows shows, as YAML to be changed, and what its first rows are by that."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,17 +39,6 @@ def proposed(path: Path, most: int = 3) -> Proposed:
     source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
     read = [row for row, _ in zip(published.read(source), range(most), strict=False)]
     return Proposed(found, source, read, yaml_of(found, path.name))
-
-
-def pictures_elsewhere(path: Path) -> str | None:
-    """How to read the pictures of rows that name them from another folder, to type; None where none are found."""
-    layout = published.proposal(path).layout
-    text = layout.images.text if layout and isinstance(layout.images, Part) else None
-    if layout is None or not (text or layout.folders):
-        return None
-    place = f"as {text}" if text else f"without {layout.folders[0]}/"
-    write = f"virc data layout {shlex.quote(str(path))} --write mine.yaml"
-    return f"there are pictures {place}: {write} writes a layout with that, for --layout mine.yaml"
 
 
 def write(found: Proposed, to: Path) -> None:

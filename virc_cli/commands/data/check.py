@@ -1,5 +1,6 @@
 """`virc data check`: check rows before a model learns from them."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -52,7 +53,6 @@ def command(
     """
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check, rows_of
-    from virc.data.proposing import pictures_elsewhere
 
     config = CheckConfig(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
@@ -86,7 +86,8 @@ def command(
     hint = None if clean or not report.good else "--clean DIR keeps the other rows"
     without_images = [each for each in report.datasets if each.faults.get("image_missing") == each.rows]
     if without_images and not report.good and layout is None:
-        hint = pictures_elsewhere(Path(without_images[0].file))
+        file = shlex.quote(without_images[0].file)
+        hint = f"virc data layout {file} --write mine.yaml looks for them in other folders, for --layout mine.yaml"
     if report.stops:
         output.know(**fields)
         raise DataError(report.summary, hint)

@@ -8,7 +8,6 @@ in two ways, one is taken, and `unsure` says so. At last `_try_layout` reads the
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice, product
@@ -20,7 +19,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, offered, record_of, short
+from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
@@ -166,15 +165,10 @@ class _Guess:
             return {}
         explode = [*asking, *(name for name in lists if are_texts and self._belongs_to_questions(name, lists[name]))]
         layout = Layout(about="-", question=asking[0] if are_texts else "-", explode=tuple(explode))
-        rows: list[Mapping[str, Any]] = []
-        faults: list[str] = []
-        for row in self.rows:
-            try:
-                rows += layout.exploded(row)
-            except ValueError as error:  # it is a fault of that row
-                faults.append(str(error))
-        if 2 * len(faults) > len(self.rows):
-            self.unsure.append(faults[0])
+        try:
+            rows = [each for row in self.rows for each in layout.exploded(row)]
+        except ValueError as error:
+            self.unsure.append(str(error))
             return {}
         self.unsure += dict.fromkeys(filter(None, (unclear(row, layout, self.folder) for row in self.rows)))
         self.rows, self.names = rows, list(dict.fromkeys(name for row in rows for name in row))
@@ -196,8 +190,8 @@ class _Guess:
         if "messages" in fields or "replied" in fields:
             fields |= self._fields_of_conversations(fields, conversations)
         else:
-            fields |= self._choices() or self._choices_in_question(fields.get("question"))
-            fields |= self._answer(fields.get("choices"), fields.get("question"))
+            fields |= self._choices()
+            fields |= self._answer(fields.get("choices"))
             if "boxes" not in fields:
                 fields |= self._boxes()
             if not {"answer", "answers", "boxes"} & fields.keys():
@@ -315,8 +309,6 @@ class _Guess:
             return self._held_pictures(
                 next((name for name in holding if name.lower() in ("images", "image")), holding[0])
             )
-        if "bbox_xywh" in self.names and "category" in self.names:
-            self.reasons.append("of COCO: outlines (segmentation) and key points are not read")
         naming = [name for name in self.names if self._may_name_pictures(name)]
         if "key" in self.names:  # the key of a row in a JSON object may name its picture
             naming.append("key")
@@ -359,16 +351,9 @@ class _Guess:
         return self._names_pictures(values) and meaning(name, values[0], self.folder) != MASKS
 
     def _note_missing(self, name: str) -> None:
-        """Say which picture of a column is not there, and what may help."""
         first = self._parsed_values(name)[0]
         file = plain(str(first[0] if isinstance(first, list) and first else first), 60)
-        sentence = f"the picture {file} that {name} names is not in {self.folder} or a folder in it"
-        parent = self.folder.absolute().parent
-        if near := next((each for each in _folders_in(parent) if _is_there(file, each)), None):
-            sentence += f" ({shlex.join(('ln', '-s', f'../{near.name}', f'{self.folder}/'))} puts it there)"
-        if "\\" in file:
-            sentence += r" (\ is a part of the name: folders are separated by /)"
-        self.unsure.append(sentence)
+        self.unsure.append(f"the picture {file} that {name} names is not in {self.folder} or a folder in it")
 
     def _holds_pictures(self, name: str) -> bool:
         """Whether a column holds pictures; of lists and objects of files some may be missing."""
@@ -386,10 +371,10 @@ class _Guess:
         Args:
             whole: the pictures of all rows must be there; else of some row.
         """
-        enough = all if whole else any
         values = [str(each) for each in self._values(name) if isinstance(each, str | int)]
         if not values or any("\0" in each or len(each) > 512 for each in values):
             return {}
+        enough = all if whole else any
         parts = PurePosixPath(values[0]).parts
         for length in range(1, len(parts)):
             prefix = "/".join(parts[:length]).replace("//", "/")
@@ -446,16 +431,7 @@ class _Guess:
             return self._take("choices", inner, "it has that name")
         return {}
 
-    def _choices_in_question(self, question: Any) -> dict[str, Any]:
-        """Choices in lines of their own at the end of each question, where the answers are their numbers."""
-        answers = [str(each) for name in self._columns_that_mean(ANSWERS) for each in self._values(name)]
-        asked = [str(each) for each in self._values(question)] if isinstance(question, str) else []
-        most = min(map(_count_choice_lines, asked), default=0)
-        if most and answers and all(each.isdecimal() and int(each) <= most for each in answers):
-            return self._take("choices", question, "each ends with choices")
-        return {}
-
-    def _answer(self, choices: Any, question: Any = None) -> dict[str, Any]:
+    def _answer(self, choices: Any) -> dict[str, Any]:
         names = self._columns_that_mean(ANSWERS)
         names = [name for name in names if name.lower() not in ("solution", "target", "targets")] or names
         several = [name for name in names if any(isinstance(each, list) for each in self._parsed_values(name))]
@@ -491,9 +467,7 @@ class _Guess:
                 self.unsure.append(f"{name} may be the number of a class, not an answer")
             self._doubt_answers(name, [str(each) for each in values], choices)
             if choices is not None and all(re.fullmatch(r"\d{1,2}", str(each)) for each in values):
-                found |= self._number_of_choice(
-                    name, *msgspec.convert((choices, question), tuple[Column, Column | None])
-                )
+                found |= self._number_of_choice(name, msgspec.convert(choices, Column))
         return found
 
     def _possible_answer(self, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -532,13 +506,12 @@ class _Guess:
         if choices is None and all(each.isdigit() for each in answers) and any(map(_FIRST_CHOICE.search, asked)):
             self.unsure.append(f"{name} may be the number of a choice that stands in the question")
 
-    def _number_of_choice(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
+    def _number_of_choice(self, name: str, choices: Column) -> dict[str, Any]:
         """Whether the answer, the number of a choice, counts from 0 or from 1."""
         numbers: list[tuple[int, list[str]]] = []  # of each row, with its choices
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
-                in_question = choices == question
-                texts = offered(str(value_of(row, choices)))[1] if in_question else choices_of_row(row, choices)
+                texts = choices_of_row(row, choices)
                 if row.get(name) not in (None, "") and texts:
                     numbers.append((int(row[name]), texts))
         if any(choices_named(str(number), texts) for number, texts in numbers):
@@ -604,15 +577,6 @@ def _are_questions(values: Sequence[Any]) -> bool:
         isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(str(key).lower() for key in each))
         for each in values
     ) and len({*map(type, values)}) < 2  # fmt: skip
-
-
-def _count_choice_lines(question: str) -> int:
-    try:
-        _, choices = offered(question)
-    except DataError:
-        return 0
-    lines = [line.strip() for line in question.split("\n") if line.strip()]
-    return len(choices) if lines[1:][-len(choices) :] == choices else 0
 
 
 def _is_conversation(value: Any) -> bool:
