@@ -35,12 +35,6 @@ def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Pa
     assert checked.json["rows"] == checked.json["good"] > 30
 
 
-def test_what_is_left_out_is_what_is_not_there(fetched: Path) -> None:
-    assert len(formats.left_out(fetched)) == 6
-    assert all(not (fetched / name).exists() for name in formats.left_out(fetched))
-    assert formats.left_out(fetched / f"{crux.DYNAMIC}.json") == []
-
-
 def test_a_folder_with_none_of_them_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"file_name": "a.json"}}))
     for read in (formats.sources, formats.left_out):

@@ -8,8 +8,6 @@ import pytest
 from PIL import Image
 from support.solving import answer
 
-from virc.core.errors import UsageError
-from virc.data.sample import dataset
 from virc.data.sample.dataset import Location
 from virc.data.sample.pairing import Pairing, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of
@@ -67,24 +65,3 @@ def test_the_better_reply_comes_first(
     rows, _ = pairs(rule, [rollout(at, *each) for at, each in enumerate(replies, 1)], tmp_path, **given)
     assert sides(rows) == [(better, worse, round(margin, 6)) for better, worse, margin in found]
     assert [row["id"] for row in rows] == [f"a-{at}" for at in range(1, len(rows) + 1)]
-
-
-@pytest.mark.parametrize(
-    ("there", "to", "says", "hint"),
-    [
-        ("", "a.json", "rows go to a folder or a .jsonl file, not to a.json", "--to traj.jsonl"),
-        ("a/trajectories.jsonl", "a", "/a/trajectories.jsonl is in use", ""),
-        ("a/dataset_info.json", "a/c.jsonl", None, ""),
-    ],
-)
-def test_rows_go_where_no_others_are(there: str, to: str, says: str | None, hint: str, tmp_path: Path) -> None:
-    if there:
-        (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / there).write_text('{"b": {"file_name": "b.json"}, "c": {"file_name": "c.jsonl"}}')
-    if says is None:
-        assert dataset.location_of(tmp_path / to).progress.parent == tmp_path / "a"
-        return
-    with pytest.raises(UsageError) as refused:
-        dataset.location_of(tmp_path / to)
-    assert refused.value.message.removeprefix(str(tmp_path)) == says
-    assert refused.value.hint == (hint or "choose another path with --to")

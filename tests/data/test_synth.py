@@ -67,18 +67,6 @@ def test_the_formats_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> 
     assert all(image.path().is_relative_to(ours) and image.read() for row in units for image in row.images)
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "said"),
-    [(["--sides", "5"], 2, "5 sides"), (["--formats", "sft,parket"], 2, "no format parket")],
-)
-def test_bad_options_are_said_and_leave_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], code: int, said: str
-) -> None:
-    assert synth(tmp_path / "a", *options) == code
-    assert said in capfd.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def started(to: Path, count: int) -> "subprocess.Popen[str]":
     """The real command with workers, as it runs in a terminal."""
     words = ["data", "synth", "--to", str(to), "--count", str(count), "--workers", "2", "--formats", "batch,sft,rl"]
