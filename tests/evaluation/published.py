@@ -127,18 +127,6 @@ def vstar(folder: Path, rows: Sequence[Fields]) -> Path:
     return file
 
 
-def vstar_parquet(folder: Path, count: int) -> Path:
-    """Write rows as parquet that holds the images; returns the file."""
-    rows = [
-        search(number, image={"bytes": picture(number), "path": f"{number}.jpg"}, question_id=str(number))
-        for number in range(count)
-    ]
-    file = folder / "data" / "test-00000-of-00001.parquet"
-    file.parent.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=VSTAR), file)
-    return file
-
-
 LETTERS = "ABCD"
 COLOURS = ("red", "blue", "green", "grey")
 

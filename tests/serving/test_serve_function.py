@@ -1,8 +1,5 @@
 """`virc.serving.serve` for a script."""
 
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import openai
@@ -21,11 +18,6 @@ from virc.serving import serve
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-
-
-def models_of(url: str) -> list[str]:
-    with urllib.request.urlopen(f"{url}/models", timeout=60) as answer:
-        return [model["id"] for model in json.load(answer)["data"]]
 
 
 def test_what_is_chosen_of_an_agent_reaches_its_clients_and_its_model() -> None:

@@ -77,10 +77,6 @@ class Tab:
         self.call("Emulation.setEmulatedMedia", features=features)
         self._load("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
 
-    def reload(self) -> None:
-        """Load the page again, and wait until it stands."""
-        self._load("Page.reload")
-
     def _load(self, method: str, **params: object) -> None:
         self.events.clear()
         self.call(method, **params)

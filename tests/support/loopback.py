@@ -47,6 +47,9 @@ class Loopback(ThreadingHTTPServer):
 
     def die(self) -> None:
         """End as a killed process does: nothing listens any more, and every connection is cut."""
+        self._BaseServer__shutdown_request = True  # as `shutdown` sets it; the next line wakes the thread
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()
         self.server_close()
         for connection in list(self.connections):
@@ -57,7 +60,7 @@ class Loopback(ThreadingHTTPServer):
     @contextmanager
     def running(self) -> Iterator[None]:
         """Serve until the block ends."""
-        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
             yield

@@ -149,8 +149,6 @@ VIGORL: Sequence[Sequence[Sequence[str]]] = tuple(
     for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
 )
 """Of each picture the replies of four rollouts in the words of ViGoRL."""
-VIGORL_REWARDS = (1.0, 0.4, 1.08, 0.6)
-"""What each of the four is worth: 0.6 for the right answer, 0.4 for turns in order, 0.08 for a second place."""
 
 
 def vigorl_sft(folder: Path, side: int | None = None) -> Path:
@@ -205,40 +203,6 @@ def _chain(folder: Path, name: str, spoken: Protocol, at: int, replies: Sequence
         _saved(folder, f"images/{name}_{number}.png", shown.pixels) for number, shown in enumerate(session.images)
     ]
     return {"messages": told, "images": images}
-
-
-def pixel_reasoner_rl(folder: Path) -> Path:
-    """PixelReasoner-RL-Data: parquet of problems."""
-    # TIGER-AI-Lab/Pixel-Reasoner, curiosity_driven_rl/openrlhf/datasets/prompts_dataset.py, preprocess_data, and
-    # trainer/ppo_utils/experience_maker.py (qkey, gt_key, qidkey); onestep_evaluation/rename_imagepath.py
-    rows = [
-        {
-            "qid": f"sa1b-{at}",
-            "question": _question(at),
-            "image": [_saved(folder, f"images/{at}.png", picture(at))],
-            "answer": [number],
-            "is_video": False,
-        }
-        for at, number in enumerate(NUMBERS)
-    ]
-    return parquet(folder / "release.parquet", rows)
-
-
-def pixel_reasoner_sft(folder: Path) -> Path:
-    """PixelReasoner-SFT-Data: a JSON array of conversations whose pictures stand within their messages."""
-    # TIGER-AI-Lab/Pixel-Reasoner, instruction_tuning/sft_tooltrainer.py, compute_loss; vlm_modules/qwen_module.py,
-    # prepare_from_msg_2_vlm_inputs; parts have no type
-    rows = []
-    for at, number in enumerate(NUMBERS):
-        name = _saved(folder, f"images/{at}.png", picture(at))
-        asked = [{"text": _question(at)}, {"image": name}]
-        messages = [
-            {"role": "system", "content": [{"text": "You are a helpful assistant."}]},
-            {"role": "user", "content": asked},
-            {"role": "assistant", "content": [{"text": f"It is plain to see. \\boxed{{{number}}}"}]},
-        ]
-        rows.append({"message_list": messages, "question": _question(at), "answer": number})
-    return _json(folder / "release.json", rows)
 
 
 def _conversations(folder: Path, system: str, row: Callable[[int, list[Row], list[bytes]], Row]) -> list[Row]:

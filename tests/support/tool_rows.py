@@ -76,7 +76,6 @@ OPENTHINKIMG: Sequence[Sequence[Sequence[str]]] = tuple(
     for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
 )
 """Of each picture the replies of three rollouts, of which the first asks a server."""
-OPENTHINKIMG_REWARDS = (1.0, 1.0, 0.0)
 
 
 def openthinkimg_sft(folder: Path, pictures: int = 3) -> Path:
@@ -118,7 +117,6 @@ VITAR: Sequence[Sequence[Sequence[str]]] = tuple(
     for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
 )
 """Of each picture the replies of three rollouts of ViTAR, of which two mark a box."""
-VITAR_REWARDS = (1.4, 0.4, 1.2)
 
 
 def vitar_sft(folder: Path, pictures: int = 3) -> Path:

@@ -2,13 +2,13 @@
 
 import re
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rl_engine import child
-from support.stand_ins import stand_in
 
 from virc.engines.verl.start import ray_arguments
 
@@ -17,10 +17,13 @@ from virc.engines.verl.start import ray_arguments
 def test_a_cluster_is_told_of_no_key(joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     container = {"num_cpus": 16, "address": None, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "2"}}}
     own = {"env_vars": {"OMP_NUM_THREADS": "1", "NCCL_DEBUG": "WARN"}}
-    stand_in(monkeypatch, {
+    for name, fields in {
         "omegaconf": {"OmegaConf": SimpleNamespace(to_container=lambda *_, **__: dict(container))},
+        "verl": {},
+        "verl.trainer": {},
         "verl.trainer.constants_ppo": {"get_ppo_ray_runtime_env": lambda _: own},
-    })  # fmt: skip
+    }.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**fields))
     given = {"VIRC_PATH": "/code", "VIRC_JUDGE_KEY": "sk-1", "WANDB_API_KEY": "sk-2", "WANDB_MODE": "online"}
     for name, value in {**given, "RAY_ADDRESS": "head:1" if joins else "", "RAY_AUTH_TOKEN": "t"}.items():
         monkeypatch.setenv(name, value)

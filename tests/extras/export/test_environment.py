@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
 from PIL import Image
 from rewards.prompts import answer, crop, tool
-from support.exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
 
 from virc.core.errors import VircError
 from virc.data.rows.record import Picture, Record

@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 import pytest
 from cli.test_packaging import uv
+from exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from PIL import Image
 from support.called import virc
 from support.conversations import gradient
 from support.entry import ROOT
-from support.exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from support.servers import Body, image_bytes, serve
 
 from virc.core.errors import VircError

@@ -1,7 +1,7 @@
 """Random hostile programs: nothing gets out, and the process that runs them goes on."""
 
 import pytest
-from support.fuzzed_programs import run
+from fuzzed_programs import run
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""Random programs, many of them hostile, for the sandbox: `python tests/support/fuzzed_programs.py COUNT SEED`."""
+"""Random programs for the sandbox, many of them hostile; as a script, with COUNT and SEED."""
 
 import os
 import random
