@@ -25,7 +25,7 @@ from virc.tools import registry as tools
 _LINE = "Image {index}: {width} x {height}."
 _ANNOUNCED = re.compile(r"Image [0-9]{1,9}: [0-9]{1,9} x [0-9]{1,9}\.")
 _TOOLS_BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
-_NAME = re.compile(r'^.*?"name": *"([^"]*)"', re.MULTILINE)
+_NAME = re.compile(r'"name": *"([^"]*)"')
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
     "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
     "permille": re.compile(r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE),
@@ -79,7 +79,7 @@ def unit_named(system: str) -> Coordinates | None:
 
 
 def _offered_tools(system: str) -> tuple[str, ...]:
-    names = tuple(_NAME.findall("\n".join(_TOOLS_BLOCK.findall(system))))
+    names = tuple(dict.fromkeys(_NAME.findall("\n".join(_TOOLS_BLOCK.findall(system)))))
     unknown = sorted(set(names) - set(tools.known()))
     if unknown or not names:
         lacks = f"offers the tool {plain(unknown[0], 40)}, which does not exist" if names else "lists no tools"
