@@ -10,12 +10,13 @@ from support.engine_python import interpreter
 
 import virc
 from virc.engines import environment as engines
-from virc.engines.verl.plan import PLUG_INS_CPU
+from virc.engines.verl.plan import PLUG_IN
 
 RECIPES = Path(virc.__file__).parents[1]
 TINY = RECIPES / "virc" / "models" / "tiny"
 HERE = Path(__file__).parent
-_PLATFORM = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU}
+CPU = "virc_extras.rl_cpu.platform_cpu"
+PLATFORM = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "VERL_USE_EXTERNAL_MODULES": f"{PLUG_IN},{CPU}"}
 _PATIENCE = 600.0  # seconds
 
 
@@ -25,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
     return {
         **outside,
         **engines.environment(RECIPES),
-        **_PLATFORM,
+        **PLATFORM,
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,8 +39,8 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def child(script: str, *words: object, **more: str) -> Any:
-    """What a script beside this file prints, as JSON, in the engine's interpreter."""
+def child(script: str | Path, *words: object, **more: str) -> Any:
+    """What a script prints, as JSON, in the engine's interpreter; its name alone is of one beside this file."""
     argv = [str(interpreter("rl")), str(HERE / script), *map(str, words)]
     done = subprocess.run(argv, env=environment(**more), capture_output=True, text=True, timeout=_PATIENCE)
     assert done.returncode == 0, done.stderr

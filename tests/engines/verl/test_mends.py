@@ -1,7 +1,7 @@
 """What virc mends in verl, with its mends and without: where verl alone does it right, a mend can go."""
 
 import pytest
-from rl_engine import TINY, child
+from rl_engine import CPU, TINY, child
 
 from virc.engines.verl import plan as verl
 
@@ -12,7 +12,7 @@ def test_places_of_tokens_of_sequences_of_one_length_come_apart() -> None:
     found = child("positions_child.py")
     assert len(found) == 10
     assert set(found.values()) == {"same"}, found
-    alone = child("positions_child.py", VERL_USE_EXTERNAL_MODULES=verl.PLUG_INS_CPU.removeprefix(f"{verl.PLUG_IN},"))
+    alone = child("positions_child.py", VERL_USE_EXTERNAL_MODULES=CPU)
     assert alone["differ"] == "same"
     assert "split_with_sizes" in alone["equal"]
 

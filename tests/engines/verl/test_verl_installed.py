@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import verl_source
+from rl_engine import PLATFORM
 from support.called import virc as run_virc
 from support.engine_python import interpreter
 from training import stage_plans
 
 import virc
 from virc.config import dotted as nested
-from virc.engines.verl import plan as verl
 from virc.engines.verl.keys import KEYS
 from virc.stages.resolve import Resolved
 
@@ -49,8 +49,7 @@ def in_engine(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the engine's environment, on its CPU platform."""
     environment = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     # Stages for GPUs are looked at too, on machines that have none.
-    environment |= {"PYTHONSAFEPATH": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda"}
-    environment |= {"VERL_USE_EXTERNAL_MODULES": verl.PLUG_INS_CPU}
+    environment |= {"PYTHONSAFEPATH": "1", **PLATFORM}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(interpreter("rl")), "-c", code, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)

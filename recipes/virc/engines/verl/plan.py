@@ -32,8 +32,7 @@ MODEL_LIB = "virc.engines.verl.external"
 """The module that verl imports in each process that builds a model."""
 
 PLUG_IN = "virc.engines.verl.positions"
-PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
-"""Modules that verl imports in each of its processes if there is no accelerator."""
+"""The module that verl imports in each of its processes; without an accelerator `start` adds that of an extra."""
 
 LOGICAL_CPUS = 16
 """CPUs that Ray is told of, even if there are two: each of verl's dozen processes asks for one, and mostly waits."""
@@ -106,7 +105,6 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     }
     if config.device == "cpu":
         env |= {
-            "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
             "VERL_PLATFORM": "cpu",
             # The name under which verl registers FSDP; the processes still compute on CPUs.
             "VERL_ENGINE_DEVICE": "cuda",

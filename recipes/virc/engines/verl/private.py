@@ -1,6 +1,6 @@
 """Every private name of verl and Ray that virc uses, each since there is no public way to the same.
 
-They hold for verl 0.9.1 and Ray 2.60; tests/engines/verl/test_verl_hooks.py fails if one changes.
+They hold for verl 0.9.1 and Ray 2.60.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,6 @@ def dead_actors() -> list[dict[str, Any]]:
     import ray  # type: ignore[import-not-found]
 
     return [*ray._private.state.state.actor_table(None, None, "DEAD").values()]
-
-
-def register_rollout(name: str, sender: str) -> None:
-    """Name the class that sends weights to a rollout server; verl has a public registry of the servers alone."""
-    from verl.workers.rollout.base import _ROLLOUT_REGISTRY  # type: ignore[import-not-found]
-
-    _ROLLOUT_REGISTRY[name, "async"] = sender
-
-
-def set_server(replica: Any, handle: Any, address: str) -> None:
-    """Say where a replica's server is; verl reads the attributes themselves, not the properties of their names."""
-    replica._server_handle, replica._server_address = handle, address
 
 
 def at_each_look(buffer: Any, before: Callable[[str], None], after: Callable[[int, int], None]) -> None:

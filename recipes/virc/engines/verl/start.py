@@ -17,7 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from virc.core import entry_points
 from virc.core.credentials import is_secret
+from virc.core.errors import SetupError
 from virc.core.orphans import adopt_orphans, end_with_parent
 from virc.engines.verl import private
 from virc.engines.verl.cause import TRAINER, ended_by_deaths, last_cause
@@ -109,6 +111,19 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _plug_in_platform() -> None:
+    """Have verl import, in each of its processes, the module for its platform that an extra has; on GPUs it has none.
+
+    Raises:
+        SetupError: there is no accelerator, and no such extra.
+    """
+    if name := os.environ.get("VERL_PLATFORM"):
+        module = entry_points.own("virc.platforms").get(name)
+        if module is None:
+            raise SetupError(f"verl does not run on the platform {name}: the extra for it is not installed")
+        os.environ["VERL_USE_EXTERNAL_MODULES"] += f",{module}"
+
+
 def main(file: str) -> int:
     end_with_parent()
     adopt_orphans()
@@ -116,6 +131,7 @@ def main(file: str) -> int:
     folder = tempfile.mkdtemp(prefix=folder_prefix(), dir="/tmp")
     message = None
     try:
+        _plug_in_platform()
         from virc.engines.verl.config import composed
 
         run(composed(Path(file)), folder)

@@ -274,7 +274,7 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
     """What rollouts are drawn with on one device; the weights come first."""
     kind: str = config.device
     over, width = config.tensor_parallel, work.width
-    if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: engines/verl/rollout.py
+    if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: virc_extras/rl_cpu/rollout.py
         kind, over, width = "transformers", 1, 8 if config.precision == "float32" else width
     terms = [_weights("sampler's weights", work.parameters, width, over), constant("sampler", _SAMPLER[kind])]
     if kind == "cuda":

@@ -34,7 +34,6 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ig
 
 from virc.backends.local import never_said
 from virc.core.seeds import derived
-from virc.engines.verl.private import set_server
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
@@ -284,7 +283,8 @@ class Replica(RolloutReplica):  # type: ignore[misc]
         server = ray.remote(Server).options(name=name, max_concurrency=_CONCURRENT, num_cpus=0)
         self.servers = [server.remote(self.config, self.model_config)]
         await self.servers[0].ready.remote()
-        set_server(self, self.servers[0], name)
+        # verl reads the attributes themselves, not the properties of their names
+        self._server_handle, self._server_address = self.servers[0], name
 
 
 class WeightsSender(BaseRollout):  # type: ignore[misc]

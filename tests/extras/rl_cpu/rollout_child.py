@@ -16,7 +16,7 @@ from PIL import Image
 from verl.workers.config import HFModelConfig  # noqa: F401 -- what hydra makes of the model's settings
 
 from virc.engines.verl.config import default
-from virc.engines.verl.rollout import Server
+from virc_extras.rl_cpu.rollout import Server
 
 model, picture, requests = (
     sys.argv[1],

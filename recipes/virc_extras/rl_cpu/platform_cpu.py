@@ -1,8 +1,8 @@
 """verl 0.9.1 without an accelerator: the platform `cpu`, and what prevents it on such a machine.
 
-verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts if `VERL_PLATFORM` is `cpu` and
-nowhere else: a cluster's head node has no accelerator either. Every patch names its reason;
-tests/engines/verl/test_verl_hooks.py holds them against the pinned packages.
+verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`), since `virc.engines.verl.start` finds it by
+the entry point `cpu` of the group `virc.platforms`. It acts if `VERL_PLATFORM` is `cpu` and nowhere else: a cluster's
+head node has no accelerator either. Every patch names its reason.
 """
 
 import contextlib
@@ -16,10 +16,8 @@ from typing import Any
 import torch
 from verl.plugin.platform import PlatformBase, PlatformRegistry  # type: ignore[import-not-found]
 
-from virc.engines.verl import private
-
 ROLLOUT = "virc"
-"""What `actor_rollout_ref.rollout.name` calls generation by transformers (`verl_rollout`)."""
+"""What `actor_rollout_ref.rollout.name` calls generation by transformers (`rollout`)."""
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -131,15 +129,16 @@ def _asked() -> bool:
 
 
 def _register_rollout() -> None:
-    """verl knows servers of vLLM, SGLang and TensorRT-LLM only."""
+    """verl knows servers of vLLM, SGLang and TensorRT-LLM only, and has no public registry of what sends weights."""
+    from verl.workers.rollout.base import _ROLLOUT_REGISTRY  # type: ignore[import-not-found]
     from verl.workers.rollout.replica import RolloutReplicaRegistry  # type: ignore[import-not-found]
 
     def replica() -> Any:
-        from virc.engines.verl.rollout import Replica
+        from virc_extras.rl_cpu.rollout import Replica
 
         return Replica
 
-    private.register_rollout(ROLLOUT, "virc.engines.verl.rollout.WeightsSender")
+    _ROLLOUT_REGISTRY[ROLLOUT, "async"] = "virc_extras.rl_cpu.rollout.WeightsSender"
     RolloutReplicaRegistry.register(ROLLOUT, replica)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rl_engine import TINY, child
-from verl_runs import EQUAL
+from engines.verl.rl_engine import TINY, child
+from engines.verl.verl_runs import EQUAL
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -21,6 +21,7 @@ from virc.tools.registry import known
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 PICTURE = Path(__file__).parents[2] / "pictures" / "triangle.png"
+CHILD = Path(__file__).with_name("rollout_child.py")
 WILD = {"temperature": 50.0, "max_tokens": 60}  # nearly every id is as likely
 
 
@@ -70,7 +71,7 @@ def drawn(backend: LocalBackend, ask: Ask, tmp_path_factory: pytest.TempPathFact
     file.write_text(
         json.dumps([{"ids": each[0], "images": each[1], "sampling": each[2]} for each in requests.values()])
     )
-    return Drawn(list(requests), child("rollout_child.py", peculiar(folder / "model"), folder / "picture.png", file))
+    return Drawn(list(requests), child(CHILD, peculiar(folder / "model"), folder / "picture.png", file))
 
 
 def peculiar(folder: Path) -> Path:
