@@ -89,15 +89,6 @@ def test_a_suite_fails_if_a_test_fails_twice_or_none_passes(
     assert {*re.findall(r"^flaky: test_it.py::test_(.*)$", done.stdout, re.MULTILINE)} == {*flaky}
 
 
-def test_a_part_over_its_budget_warns_and_none_keeps_others_from_running(repository: Repository) -> None:
-    repository.write("run", "part late -1 true\npart broken 60 false\npart both -1 false\npart last 60 true")
-    done, late = repository.run("run"), ", warning: over its budget"
-    assert remarks(done) == {"late": late, "broken": ", failed (1)", "both": f", failed (1){late}", "last": ""}
-    assert done.returncode == 1
-    chosen = repository.run("run", "late", "last")
-    assert (chosen.returncode, remarks(chosen)) == (0, {"late": late, "last": ""})
-
-
 def test_a_part_in_the_background_turns_all_of_it_red(repository: Repository) -> None:
     repository.write("run", "part behind 60 false &\nbehind=$!\npart good 60 true\nwait $behind")
     done = repository.run("run")
@@ -122,14 +113,3 @@ def test_a_part_that_has_ended_for_a_commit_keeps_its_result(repository: Reposit
     next((repository.folder / ".git/full").glob("*/bad.part")).unlink()
     assert repository.run("full").returncode == 0
     assert (repository.count("good"), repository.count("bad")) == (1, 2)
-
-
-def test_a_part_runs_again_for_another_commit_and_each_time_for_a_changed_tree(repository: Repository) -> None:
-    for commits in (1, 2):
-        repository.write("full", ONCE, *[PASSES] * commits)
-        repository.run("full", "good")
-        assert repository.count("good") == commits
-    (repository.folder / "test_it.py").write_text("")
-    for runs in (3, 4):
-        repository.run("full", "good")
-        assert repository.count("good") == runs

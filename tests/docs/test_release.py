@@ -22,13 +22,6 @@ def test_package_citation_notes_and_page_name_one_version() -> None:
     assert cited["authors"] == PROJECT["authors"]
 
 
-def test_the_index_lists_the_pythons_that_hosted_jobs_run() -> None:
-    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
-    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
-    assert versions == jobs["suite"]["strategy"]["matrix"]["python"]
-    assert all(address.startswith("https://") for address in PROJECT.get("urls", {}).values())
-
-
 def test_unreleased_changes_are_above_releases_newest_first() -> None:
     versions = [[*map(int, name.split("."))] for name in HEADINGS[1:]]
     assert HEADINGS[0] == "Unreleased"
@@ -38,8 +31,3 @@ def test_unreleased_changes_are_above_releases_newest_first() -> None:
 def test_notes_of_newest_release_fit_sixty_lines_breaking_first() -> None:
     assert len(NEWEST.splitlines()) <= 60
     assert NEWEST.split("\n### ")[1].startswith("Breaking\n")
-
-
-def test_no_entry_of_notes_is_there_twice() -> None:
-    entries = [" ".join(entry.split()) for entry in re.findall(r"^- .*(?:\n  .*)*", NOTES, re.MULTILINE)]
-    assert sorted(entries) == sorted(set(entries))
