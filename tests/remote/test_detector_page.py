@@ -1,4 +1,4 @@
-"""docs/detector.md: its server, with models that know a drawn diagram's exact shapes, and its tools."""
+"""docs/remote-tools.md: its server, with models that know a drawn diagram's exact shapes, and its tools."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ FIRST = '{"image_index": 0}'
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The page's server."""
-    (source,) = (block.text for block in blocks("docs/detector.md") if block.language == "python")
+    (source,) = (block.text for block in blocks("docs/remote-tools.md") if block.language == "python")
     page: dict[str, Any] = {"__name__": "see"}
     with pytest.MonkeyPatch.context() as patch:
         for name, module in shapes.modules().items():
@@ -48,7 +48,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def eyes(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the page's tools, and the diagram."""
-    for block in blocks("docs/detector.md"):
+    for block in blocks("docs/remote-tools.md"):
         if file := block.marks.get("file"):
             (tmp_path / Path(file).name).write_text(block.text.replace("http://localhost:8004", address))
     monkeypatch.setattr(tools, "_CUSTOM", {})
