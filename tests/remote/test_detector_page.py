@@ -49,7 +49,7 @@ def address() -> Iterator[str]:
 def eyes(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the page's tools, and the diagram."""
     for block in blocks("docs/remote-tools.md"):
-        if file := block.marks.get("file"):
+        if (file := block.marks.get("file", "")).startswith("eyes/"):
             (tmp_path / Path(file).name).write_text(block.text.replace("http://localhost:8004", address))
     monkeypatch.setattr(tools, "_CUSTOM", {})
     shapes.PICTURE.save(tmp_path / "diagram.png")
