@@ -16,8 +16,8 @@ from PIL import Image
 from solving.pipeline_runs import Scripted, run
 
 from virc.reasoning.images import OpenedImage
-from virc.solving.pipelines import files, fill
 from virc.systems import texts
+from virc_extras.pipelines import files, fill
 from virc_zoo.critic_v import pipeline as critic
 from virc_zoo.hydra import pipeline as hydra
 from virc_zoo.proreason import pipeline as proreason

@@ -88,7 +88,7 @@ def command(
     """
     from virc.serving import plan as planning
     from virc.serving import start as serving
-    from virc.solving.pipelines.files import choose
+    from virc.solving.other_solvers import choose
 
     if agent:
         pipeline, system = choose(pipeline, system, alone=True)
@@ -184,9 +184,9 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         return
     if plan.vllm:
         plans.show(plan.vllm.plan)
-    if plan.pipeline:
-        output.line(f"# in this process: the steps of {plan.pipeline.name}")
-        output.lines(f"{name}={who}" for name, who in plan.pipeline.models.items())
+    if plan.solver:
+        output.line(f"# in this process: the steps of {plan.solver.name}")
+        output.lines(f"{name}={who}" for name, who in plan.solver.models.items())
     elif request.agent:
         output.line(("\n" if plan.vllm else "") + f"# in this process: the tool loop, with replies from {plan.source}")
     if request.agent:

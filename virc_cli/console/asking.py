@@ -12,7 +12,7 @@ from virc_cli.console.options import option
 
 if TYPE_CHECKING:
     from virc.config.user import Value
-    from virc.solving.pipelines.solve import PipelineSetup
+    from virc.solving.other_solvers import SolverSetup
     from virc.solving.setup import Setup
 
 
@@ -64,10 +64,9 @@ class Asked(ModelAsked):
     temperature: options.Temperature = None
     trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
-    def set_up(self) -> "Setup | PipelineSetup":
+    def set_up(self) -> "Setup | SolverSetup":
         from virc.solving.one import SolveConfig
-        from virc.solving.pipelines import solve as pipelines
-        from virc.solving.pipelines.files import choose
+        from virc.solving.other_solvers import choose, pipelines
         from virc.solving.setup import set_up
         from virc.solving.strategies.registry import grades
 
@@ -88,9 +87,7 @@ class Asked(ModelAsked):
             raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:
             return setup
-        chosen = pipelines.set_up(pipeline, roles, setup)
-        options.check_default_role(chosen, {"--model": self.model, "--endpoint": self.endpoint})
-        return chosen
+        return pipelines().set_up(pipeline, roles, setup, {"--model": self.model, "--endpoint": self.endpoint})
 
     def finds_pictures(self) -> bool:
         from virc.solving.setup import Setup, finds_pictures

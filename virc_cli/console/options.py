@@ -16,7 +16,6 @@ from virc.core.errors import UsageError
 from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
-    from virc.solving.pipelines.solve import PipelineSetup
     from virc.solving.sampling.grading import Graders
     from virc.systems import registry as systems
 
@@ -130,9 +129,9 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
         if given:
             raise UsageError("--role belongs to --pipeline", "--pipeline FILE.py")
         return {}
-    from virc.solving.pipelines import files
+    from virc.solving.other_solvers import pipelines
 
-    files.refuse(refused, "--pipeline")
+    pipelines().refuse(refused, "--pipeline")
     roles: dict[str, str] = {}
     for each in given:
         name, _, value = each.partition("=")
@@ -142,18 +141,6 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
             raise UsageError(f"--role {name} is given twice", "leave one out")
         roles[name] = value
     return roles
-
-
-def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> None:
-    """Raise UsageError where an option names the model of the other roles, and there are none.
-
-    Args:
-        given: option -> its value; None and `none` name nothing.
-    """
-    named = next((option for option, value in given.items() if value not in (None, "none")), None)
-    if named and chosen.setup.choice not in chosen.chosen.values():
-        hint = f"leave {named} out; a model alone is compared by virc eval without --pipeline, --to the same folder"
-        raise UsageError(f"{named} is the model of roles that have none, and each role has one", hint)
 
 
 def one_strategy(given: list[str] | None) -> str | None:

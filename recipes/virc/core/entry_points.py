@@ -16,7 +16,9 @@ from typing import Literal, get_args
 
 from virc.core.errors import ConfigError
 
-Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators", "virc.commands", "virc.platforms"]
+Group = Literal[
+    "virc.systems", "virc.tools", "virc.rewards", "virc.operators", "virc.commands", "virc.platforms", "virc.solvers"
+]  # fmt: skip
 
 
 def entries(group: Group) -> Mapping[str, tuple[str, str]]:

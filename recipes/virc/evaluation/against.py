@@ -13,6 +13,7 @@ from virc.models import registry as models
 from virc.models.registry import Weights
 from virc.runs import run as runs
 from virc.runs.run import Run
+from virc.solving.other_solvers import SolverSetup
 from virc.systems import registry as systems
 from virc.systems.registry import Figures, System
 
@@ -44,9 +45,9 @@ def assumed_of(model: str, workspace: Path, system: str | None) -> tuple[str, st
     return _assumed(f"{model} is of {found.name}, which", found) if found else None
 
 
-def assumed_of_pipeline(name: str, file: Path) -> tuple[str, str] | None:
-    found = systems.discover().get(name)
-    return _assumed(name, found) if found and found.pipeline == str(file) else None
+def assumed_of_solver(solver: SolverSetup) -> tuple[str, str] | None:
+    found = systems.discover().get(solver.name)
+    return _assumed(solver.name, found) if found and found.pipeline == str(solver.file) else None
 
 
 def _assumed(subject: str, system: System) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from virc.core.text import plain
 from virc.evaluation import environments
 from virc.evaluation import looks as looking
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
-from virc.evaluation.asking import Work, answer, answer_by_pipeline
+from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.problems import find_problems
 from virc.evaluation.request import EvalRequest, check, check_named_judges, environment_of, judge_of
@@ -206,8 +206,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     arms = [work, *(work.in_arm(arm) for arm in looking.ARMS.values() if arm.folder)]
     for arm in arms if request.looks else [work]:
         next(arm.rows())  # crops that cannot be swapped are refused before the models are asked
-    if request.pipeline:
-        progress = [answer_by_pipeline(request.pipeline, work)]
+    if request.solver:
+        progress = [answer_by_solver(request.solver, work)]
     else:
         progress = [each for setup in request.setups for each in answer(setup, arms if request.looks else [work])]
     if environment:

@@ -14,7 +14,7 @@ from virc.core.events import Reporter
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import counted, duration
 from virc.evaluation import looks as looking
-from virc.evaluation.against import assumed_of, assumed_of_pipeline, published_for
+from virc.evaluation.against import assumed_of, assumed_of_solver, published_for
 from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.environments import Environment
@@ -30,11 +30,8 @@ from virc.solving.ablation import CropAblation, without_tools
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.outcome import Fields, facts, versions
-from virc.solving.pipelines.batch import rows_solver
-from virc.solving.pipelines.solve import PipelineSetup
-from virc.solving.pipelines.solve import facts as pipeline_facts
-from virc.solving.pipelines.solve import ready as pipeline_ready
 from virc.solving.progress import Progress
 from virc.solving.rows import Row, file_name
 from virc.solving.sampling.asking import Grader
@@ -159,13 +156,13 @@ def _estimate(arms: Sequence[Work], opened: Opened) -> str:
     return f"{model}: {counts}: about {duration(seconds)} and {tokens:,.0f} tokens, by the first {len(timed)}"
 
 
-def answer_by_pipeline(setup: PipelineSetup, work: Work) -> ModelProgress:
-    if assumed := assumed_of_pipeline(setup.name, setup.pipeline.file):
+def answer_by_solver(setup: SolverSetup, work: Work) -> ModelProgress:
+    if assumed := assumed_of_solver(setup):
         work.report.warn(*assumed)
-    with pipeline_ready(setup, work.report) as roles:
-        known = pipeline_facts(setup, roles)
-        at_once, traces = work.request.at_once, work.traces(known["model"])
-        solve_rows = rows_solver(setup, roles, work.benchmark.base, traces, at_once, work.report.note)
+    with setup.opened(work.report) as solver:
+        known, workers = solver.known, work.request.at_once or solver.at_once
+        traces = work.traces(known["model"])
+        solve_rows = solver.rows_solver(work.benchmark.base, traces, workers, work.report.note)
         return _kept(lambda claims, on_row: solve_rows(work.rows(), claims, on_row, None), known, work)
 
 

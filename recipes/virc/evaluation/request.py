@@ -13,7 +13,7 @@ from virc.evaluation.environments import Environment, OfEnvironment
 from virc.rewards.means import JUDGE_KEY
 from virc.scoring.judge import Judge
 from virc.solving.ablation import CropAblation
-from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.setup import Setup
 
 
@@ -21,7 +21,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is evaluated: every setup on one benchmark, all with the same crop ablation.
 
     Args: as of `virc.evaluation.api.evaluate`, and
-        pipeline: what is evaluated in place of the setups, without a crop ablation.
+        solver: what is evaluated in place of the setups, without a crop ablation.
         looks: whether the problems are asked in all arms of `looks.ARMS`, for a verdict on looking.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
@@ -36,7 +36,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     traces: Traces = "wrong"
     against: bool = False
     at_once: int | None = None
-    pipeline: PipelineSetup | None = None
+    solver: SolverSetup | None = None
     environment: OfEnvironment | None = None
     against_run: str | None = None
     sign: str | None = None
@@ -62,7 +62,7 @@ def check(request: EvalRequest) -> None:
         signing.tool_of(expanded(request.sign))
     refused = {
         "--crop-ablation": request.crop_ablation != "none",
-        "--pipeline": request.pipeline,
+        "--pipeline": request.solver,
         "--environment": request.environment,
     }
     if request.looks and (given := next((name for name, value in refused.items() if value), None)):

@@ -15,7 +15,7 @@ from virc.core.text import clause
 from virc.evaluation import contamination, signing
 from virc.evaluation import looks as looking
 from virc.evaluation import results as result_files
-from virc.evaluation.against import assumed_of, assumed_of_pipeline, compared, published_for
+from virc.evaluation.against import assumed_of, assumed_of_solver, compared, published_for
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
@@ -134,12 +134,11 @@ def _write_result(
 
 
 def _assumptions(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
-    for name, setup in zip(asked, request.setups, strict=False):  # pipelines come after them
+    for name, setup in zip(asked, request.setups, strict=False):  # another solver comes after them
         model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
         if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
             yield ". ".join(assumed)
-    pipeline = request.pipeline
-    if pipeline and (assumed := assumed_of_pipeline(pipeline.name, pipeline.pipeline.file)):
+    if request.solver and (assumed := assumed_of_solver(request.solver)):
         yield ". ".join(assumed)
 
 

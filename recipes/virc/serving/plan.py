@@ -24,8 +24,7 @@ from virc.models.registry import Weights
 from virc.serving import address, settings
 from virc.serving.settings import Engine
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines import solve as pipelines
-from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.other_solvers import SolverSetup, pipelines
 from virc.solving.setup import Setup
 from virc.stages.serve import Config
 
@@ -108,7 +107,7 @@ class ServePlan(msgspec.Struct, frozen=True):
         source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
         published: the facts about the model that clients get, as JSON.
         vllm: the vLLM that is started.
-        pipeline: what answers, its roles not open yet.
+        solver: what answers in place of a model, not open yet.
     """
 
     config: Config
@@ -117,7 +116,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     weights: Weights | None = None
     published: str = "{}"
     vllm: VllmPlan | None = None
-    pipeline: PipelineSetup | None = None
+    solver: SolverSetup | None = None
 
 
 def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> ServePlan:
@@ -198,8 +197,8 @@ def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
     turns, _ = settings.turns_and_inputs(config.limit_images)
     default = Choice(request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout)
     setup = Setup(default, SolveConfig(timeout=agent.timeout, max_turns=turns, keep_images=False), offline=True)
-    pipeline = pipelines.set_up(name, agent.roles, setup)
-    return ServePlan(config, config.name or pipeline.name, "pipeline", pipeline=pipeline)
+    solver = pipelines().set_up(name, agent.roles, setup)
+    return ServePlan(config, config.name or solver.name, "pipeline", solver=solver)
 
 
 def _config_of_agent(request: ServeRequest, allowed: frozenset[str], with_option: str, hint: str) -> Config:

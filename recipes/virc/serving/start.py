@@ -2,7 +2,7 @@
 
 `serve` (Python) and `virc serve` make a `ServeRequest`; `plan.prepare` turns it into a `ServePlan`, and `start` starts
 that: `_vllm`, `_in_process` or `_agent`. An agent answers in this process; its replies are drawn by a model in this
-process, by a vLLM that is started for it alone (`Behind`), by another server, or by the models of a pipeline.
+process, by a vLLM that is started for it alone (`Behind`), by another server, or by a solver that has several.
 """
 
 import threading
@@ -25,8 +25,7 @@ from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan,
 from virc.serving.settings import Engine
 from virc.serving.vllm_process import Behind, Supervised
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines import solve as pipelines
-from virc.solving.pipelines.files import choose
+from virc.solving.other_solvers import choose
 
 
 class Server:
@@ -210,25 +209,25 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     _check_installed("--agent")
     from virc.serving import http_server
     from virc.serving.agent import server
-    from virc.serving.agent.piped import Piped
+    from virc.serving.agent.other_solver import AgentSolver
     from virc.serving.agent.problems import Solving
 
-    config, setup = plan.config, plan.pipeline
+    config = plan.config
     listening = resources.enter_context(address.bound_socket(config))
     behind = Behind(plan.vllm, report) if plan.vllm else None
     engine = resources.enter_context(Supervised(behind.started, behind.plan.log, report)) if behind else None
-    piped = Piped(setup, resources.enter_context(pipelines.ready(setup, report))) if setup else None
-    model = (
-        piped.opened(plan.name or piped.setup.name, agent.concurrency)
-        if piped
-        else _agent_model(plan, behind, request, agent, report)
-    )
+    solver: AgentSolver | None = None
+    if plan.solver:
+        solver = resources.enter_context(plan.solver.of_agent(report))
+        model = solver.model(plan.name or plan.solver.name, agent.concurrency)
+    else:
+        model = _agent_model(plan, behind, request, agent, report)
     turns, inputs = settings.turns_and_inputs(config.limit_images)
-    max_tokens = piped.writer.role.max_tokens if piped else agent.max_tokens
+    max_tokens = solver.max_tokens if solver else agent.max_tokens
     solve_config = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=max_tokens)
     ready = (lambda: engine.running) if engine else (lambda: True)
     protocol = model.chat_protocol.protocol
-    solving = Solving(model.backend, protocol, solve_config, model.at_once, ready=ready, pipeline=piped)
+    solving = Solving(model.backend, protocol, solve_config, model.at_once, ready=ready, solver=solver)
     answers = model.answers or (lambda: True)
     on_failure = partial(report.failure, before="a request failed: ")  # clients do not get the reason
     app = server.app(server.Served(solving, model.name, inputs, model.context, config.api_key, on_failure, answers))

@@ -22,8 +22,8 @@ from virc.solving.answer_file import write_answers
 from virc.solving.batch import RowDone
 from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, standard_input, with_scales
 from virc.solving.one import OnEvent
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.outcome import chosen, failure_of, notices, outcome, over_limit, trace_folders, write_traces
-from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.sampling.asking import Asking
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
@@ -126,7 +126,7 @@ def _estimate(opened: Opened, images: Sequence[OpenedImage], report: Reporter) -
 
 
 def solve_file(
-    setup: Setup | PipelineSetup,
+    setup: Setup | SolverSetup,
     rows: RowFile,
     to: str | None,
     at_once: int | None,

@@ -1,4 +1,4 @@
-"""What solves rows, by a model or by a pipeline: opened once for a file, a generator of solutions, or an evaluation."""
+"""What solves rows, by a model or by another solver: opened once for a file, or for a generator of solutions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,10 +9,8 @@ from virc.core.events import Reporter
 from virc.core.result_log import Claims
 from virc.core.timeouts import Stop
 from virc.solving.batch import BatchConfig, RowDone, SolveRows, solve_batch, workers_for
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.outcome import Fields
-from virc.solving.pipelines import solve as pipelines
-from virc.solving.pipelines.batch import rows_solver
-from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.rows import Row
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.strategies import registry as strategies
@@ -27,7 +25,7 @@ class Solver(NamedTuple):
 
 @contextmanager
 def open_solver(
-    setup: Setup | PipelineSetup,
+    setup: Setup | SolverSetup,
     base: Path,
     at_once: int | None,
     report: Reporter,
@@ -36,13 +34,12 @@ def open_solver(
 ) -> Iterator[Solver]:
     """Open what solves rows, until the block ends; with `views` a notebook can show the results."""
     with ExitStack() as stack:
-        if isinstance(setup, PipelineSetup):
-            on_facts(pipelines.facts(setup))
-            check_writable(setup.setup.trace)
-            roles = stack.enter_context(pipelines.ready(setup, report))
-            workers = at_once or min(role.opened.at_once for role in roles.values())
-            solve_rows = rows_solver(setup, roles, base, setup.setup.trace, workers, report.note)
-            yield Solver(workers, pipelines.facts(setup, roles), solve_rows)
+        if not isinstance(setup, Setup):
+            on_facts(setup.known)
+            check_writable(setup.trace)
+            solver = stack.enter_context(setup.opened(report))
+            workers = at_once or solver.at_once
+            yield Solver(workers, solver.known, solver.rows_solver(base, setup.trace, workers, report.note))
             return
         check_writable(setup.trace)
         opened, known = open_setup(setup, report, on_facts)

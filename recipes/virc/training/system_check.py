@@ -21,7 +21,7 @@ from virc.engines import registry as engines
 from virc.rewards import judging
 from virc.rewards import registry as rewards
 from virc.solving import tool_trial
-from virc.solving.pipelines import files as pipelines
+from virc.solving.other_solvers import pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import speech, words
@@ -98,7 +98,7 @@ def _faults(system: System) -> Iterator[Fault]:
         yield from _raised(("reward", "total"), lambda: rewards.lacking(reward, folder))
         yield from _raised(("reward", "judge", "questions"), lambda: judging.questions(asked))
     if system.pipeline:
-        yield from _raised(("pipeline",), lambda: pipelines.load(str(system.file)))
+        yield from _raised(("pipeline",), lambda: pipelines().check(str(system.file)))
     yield from _raised(("rows_of",), system.rewriting)
     yield from _of_tools(system)
     yield from words.faults(speech.words_of(system, own=True), system.offered, tools.discover())

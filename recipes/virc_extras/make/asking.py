@@ -23,15 +23,15 @@ from virc.reasoning.session import Ask, Reply, Session
 from virc.reasoning.trace import Message
 from virc.solving.batch import BatchConfig, Outage, shown_images
 from virc.solving.one import Attempt, SolveConfig
-from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines.asking import Asker, Roles
-from virc.solving.pipelines.roles import OpenRole
-from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn
-from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.solving.setup import Setup
 from virc.systems import registry as systems
 from virc.tools.registry import known
 from virc_extras.make.operator import Cost, Means, Row
+from virc_extras.pipelines import roles as opening
+from virc_extras.pipelines.asking import Asker, Roles
+from virc_extras.pipelines.roles import OpenRole
+from virc_extras.pipelines.speaking import Role, Speaker, Spoken, Turn
+from virc_extras.pipelines.steps import Branch, Ran, Run, running
 
 _MAX_STEPS = 100_000  # of one row: an operator that asks in an endless loop ends
 

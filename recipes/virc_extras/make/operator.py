@@ -40,12 +40,12 @@ from virc.data.sample.pairing import Grader
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.reasoning.opening.pictures import open_image
 from virc.solving.image_source import files_of
-from virc.solving.pipelines.asking import Roles
-from virc.solving.pipelines.roles import OpenRole
-from virc.solving.pipelines.speaking import Reply
-from virc.solving.pipelines.turns import Part
 from virc.solving.rows import Row as AskedRow
 from virc.solving.rows import file_name
+from virc_extras.pipelines.asking import Roles
+from virc_extras.pipelines.roles import OpenRole
+from virc_extras.pipelines.speaking import Reply
+from virc_extras.pipelines.turns import Part
 
 Fields = Mapping[str, Any]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - of Options

@@ -17,7 +17,7 @@ from virc.core.entry_points import Group
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean
-from virc.solving.pipelines.speaking import Role
+from virc_extras.pipelines.speaking import Role
 
 _PACKAGE = "virc_extras.make.operators"
 _GROUP: Group = "virc.operators"

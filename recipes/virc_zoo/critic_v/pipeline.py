@@ -8,8 +8,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from virc.solving.pipelines import Problem, Role, Roles
 from virc.systems import texts
+from virc_extras.pipelines import Problem, Role, Roles
 
 ROLES = {"reasoner": Role(temperature=0.01, max_tokens=512), "critic": Role(temperature=0.01, max_tokens=512)}
 text = partial(texts.text, Path(__file__).parent)

@@ -8,7 +8,7 @@ behind the question; and a reply without a box has no vote.
 import re
 
 from virc.rewards.published import boxed
-from virc.solving.pipelines import Problem, Role, Roles, vote
+from virc_extras.pipelines import Problem, Role, Roles, vote
 
 ROLES = {"model": Role(temperature=0.7, max_tokens=2048)}  # eval/eval_plm_multi_hf.py: max_new_tokens
 

@@ -10,8 +10,8 @@ import json
 from functools import partial
 from pathlib import Path
 
-from virc.solving.pipelines import Function, Interpreter, Problem, Role, Roles, fill
 from virc.systems import texts
+from virc_extras.pipelines import Function, Interpreter, Problem, Role, Roles, fill
 
 ROLES = {"mind": Role(temperature=1, max_tokens=4096), "coder": Role(temperature=1, max_tokens=4096), "eyes": Role()}
 TOOLS = {"detect": "detect", "depth": "depth?"}

@@ -7,8 +7,8 @@ config/default_config.json names.
 from functools import partial
 from pathlib import Path
 
-from virc.solving.pipelines import Problem, Role, Roles
 from virc.systems import texts
+from virc_extras.pipelines import Problem, Role, Roles
 
 ROLES = {"eyes": Role(max_tokens=512), "mind": Role(max_tokens=256)}
 text = partial(texts.text, Path(__file__).parent)

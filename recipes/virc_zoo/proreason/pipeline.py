@@ -8,8 +8,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from virc.solving.pipelines import Problem, Role, Roles, fill
 from virc.systems import texts
+from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {
     "eyes": Role(temperature=1), "mind": Role(temperature=1),

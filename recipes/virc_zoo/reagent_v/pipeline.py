@@ -7,8 +7,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from virc.solving.pipelines import Problem, Role, Roles, fill, together
 from virc.systems import texts
+from virc_extras.pipelines import Problem, Role, Roles, fill, together
 
 ROLES = {"model": Role(max_tokens=10480)}
 text = partial(texts.text, Path(__file__).parent)

@@ -11,7 +11,7 @@ import re
 from PIL import Image, ImageDraw, ImageFont
 
 from virc.core.errors import NoAnswerError
-from virc.solving.pipelines import Problem, Role, Roles, fill
+from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {"eyes": Role(max_tokens=1024)}
 TOOLS = {"segment": "segment"}

@@ -8,7 +8,7 @@ The words of the prompts are of no publication: its authors published no code.
 
 import re
 
-from virc.solving.pipelines import Problem, Role, Roles, fill
+from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {"eyes": Role(max_tokens=256), "mind": Role(max_tokens=512)}
 

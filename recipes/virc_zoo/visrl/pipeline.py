@@ -5,8 +5,8 @@ Source: zhangquanchen/VisRL, commit 04bb8f3ecc6e, extras/test_cot.py, main: two 
 
 from pathlib import Path
 
-from virc.solving.pipelines import Problem, Role, Roles, boxes, crop
 from virc.systems import texts
+from virc_extras.pipelines import Problem, Role, Roles, boxes, crop
 
 ROLES = {"model": Role(temperature=0.95, max_tokens=1024)}
 

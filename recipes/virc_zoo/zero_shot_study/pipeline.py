@@ -7,7 +7,7 @@ code, and the words around a question are ours.
 from collections.abc import Mapping
 from typing import Any
 
-from virc.solving.pipelines import Problem, Role, Roles, fill
+from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {"eyes": Role(max_tokens=512), "mind": Role(max_tokens=512)}
 

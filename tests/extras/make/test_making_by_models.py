@@ -21,7 +21,7 @@ OPERATOR = '''
 
 import msgspec
 from virc_extras.make.operator import kept, left_out
-from virc.solving.pipelines.speaking import Role
+from virc_extras.pipelines.speaking import Role
 
 ROLES = {"eyes": Role(temperature=0.7), "editor": Role(system="You correct.")}
 

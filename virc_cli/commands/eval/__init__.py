@@ -87,8 +87,7 @@ def ask(
     from virc.evaluation import environments
     from virc.evaluation.request import EvalRequest, check_named_judges
     from virc.solving.one import SolveConfig
-    from virc.solving.pipelines import solve as pipelines
-    from virc.solving.pipelines.files import choose
+    from virc.solving.other_solvers import choose, pipelines
     from virc.solving.setup import set_up
 
     pipeline, system = choose(pipeline, asked.system)
@@ -126,13 +125,13 @@ def ask(
     ]
     written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
-    by_roles = pipelines.set_up(pipeline, roles, setups[0]) if pipeline is not None else None
-    if by_roles:
-        options.check_default_role(by_roles, {"--model": names[0], "--endpoint": asked.endpoint})
+    solver = None
+    if pipeline is not None:
+        solver = pipelines().set_up(pipeline, roles, setups[0], {"--model": names[0], "--endpoint": asked.endpoint})
     request = EvalRequest(
         benchmark=benchmark,
         setups=setups,
-        pipeline=by_roles,
+        solver=solver,
         to=to,
         limit=limit,
         split=split,

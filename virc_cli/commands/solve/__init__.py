@@ -51,8 +51,8 @@ def command(
     The picture is sent to no one but the endpoints that you name.
     """
     from virc.solving.one import SCHEMA
-    from virc.solving.pipelines.files import choose
-    from virc.solving.pipelines.solve import PipelineSetup, planned
+    from virc.solving.other_solvers import choose
+    from virc.solving.setup import Setup
     from virc_cli.commands.solve import hints, run
 
     more = more_images or []
@@ -65,8 +65,8 @@ def command(
     with events.printed(asked.quiet, verbose) as report:
         sources = [*([] if image is None else [image]), *more]
         text = hints.read_question(question, question_file, sources, report)
-        if dry_run and isinstance(setup, PipelineSetup):
-            output.lines(planned(setup, text, len(sources)))
+        if dry_run and not isinstance(setup, Setup):
+            output.lines(setup.planned(text, len(sources)))
             return
         solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page)
         if solution.answer is not None and not as_json:

@@ -14,8 +14,7 @@ from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
 from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
-from virc.solving.pipelines import solve
-from virc.solving.pipelines.steps import Made, Ran
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.thoughts import MarkedThoughts, Thoughts
@@ -24,15 +23,15 @@ from virc_cli.console import output
 
 
 def solved(
-    setup: Setup | solve.PipelineSetup, sources: Sequence[str], question: str, report: Reporter, quiet: bool,
+    setup: Setup | SolverSetup, sources: Sequence[str], question: str, report: Reporter, quiet: bool,
     verbose: bool, page: int | None,
 ) -> Solution:  # fmt: skip
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
 
-    if isinstance(setup, solve.PipelineSetup):
+    if not isinstance(setup, Setup):
         on_step = (lambda *_: None) if quiet else _print_step
-        return solve.solve_images(setup, sources, question, report, on_facts=on_facts, on_step=on_step, page=page)
+        return setup.solve_images(sources, question, report, on_facts=on_facts, on_step=on_step, page=page)
     narrator = Narrator(verbose=verbose)
 
     def on_open(opened: Opened) -> None:
@@ -47,10 +46,9 @@ def solved(
         narrator.end()
 
 
-def _print_step(ran: Ran, _: Made) -> None:
-    output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
-    made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
-    output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
+def _print_step(name: str, texts: Sequence[str]) -> None:
+    output.note(f"-> {name}: ", end="")
+    output.note("; ".join(map(one_line, texts)), dim=True)
 
 
 def one_line(answer: str) -> str:

@@ -36,16 +36,16 @@ def command(
     Of a pipeline, FILE.py, the roles and the function are checked.
     """
     from virc.core.files import expanded
-    from virc.solving.pipelines import files as pipelines
+    from virc.solving.other_solvers import pipelines
     from virc.systems import registry as systems
     from virc.training.system_check import MAX_LISTED, check, run_code
 
     replies = replies_of(reply)
-    if system.endswith(pipelines.SUFFIX):
+    if system.endswith(".py"):
         output.know(file=system)
         if replies:
             raise UsageError(f"{system} is a pipeline, without replies to read", "leave --reply out")
-        pipelines.load(system)
+        pipelines().check(system)
         _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file

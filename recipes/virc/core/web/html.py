@@ -19,7 +19,7 @@ _HIDING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format,
 
 
 def render(name: str, style: str = "", *, pictures: bool = False, scripts: Sequence[str] = (), **values: object) -> str:
-    """Return one HTML document, from the templates `NAME.html` and `NAME.css` of this package.
+    """Return one HTML document, from the templates `NAME.html` and `NAME.css` (see `asset`).
 
     Each text in it is escaped, with characters that hide or reorder others as marked code points; in an attribute it
     goes through the filter `attribute`. A policy inside the page keeps it from running or loading anything else.
@@ -67,7 +67,9 @@ def _environment() -> "Environment":
 
 
 def asset(name: str) -> str:
-    return files("virc").joinpath(name).read_text(encoding="utf-8")
+    """The text of a file of this package, or with `PACKAGE:NAME` of another."""
+    package, _, path = name.rpartition(":")
+    return files(package or "virc").joinpath(path).read_text(encoding="utf-8")
 
 
 def safe(text: str, mark: str = '<span class="char">{}</span>') -> str:

@@ -1,4 +1,4 @@
-"""Problems as an agent endpoint solves them: with the model and its tools, by a pipeline, or as plain text.
+"""Problems as an agent endpoint solves them: with the model and its tools, by another solver, or as plain text.
 
 `SolvingJob.run` is run in a thread when it is the problem's turn: it opens the pictures, chooses one of the ways to
 solve the problem, and sends what happens as `Report`s, every answer as the `Finisher` leaves it.
@@ -17,9 +17,10 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
-from virc.serving.agent import fetch, piped, wire
+from virc.serving.agent import fetch, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
 from virc.serving.agent.finish import Finisher
+from virc.serving.agent.other_solver import AgentSolver
 from virc.serving.agent.request import Problem
 from virc.serving.agent.request_queue import Job, Ping, Reservation
 from virc.solving.image_source import data_url_bytes
@@ -42,7 +43,7 @@ class Solving(msgspec.Struct, frozen=True):
         at_once: problems that are solved at a time.
         rules: which images are fetched.
         ready: whether the engine runs.
-        pipeline: answers chats with images; the model is then that of the pipeline's writer.
+        solver: answers chats with images; the model is then the one of it that writes.
     """
 
     backend: Backend
@@ -51,7 +52,7 @@ class Solving(msgspec.Struct, frozen=True):
     at_once: int = 1
     rules: Rules = fetch.RULES
     ready: Callable[[], bool] = lambda: True
-    pipeline: piped.Piped | None = None
+    solver: AgentSolver | None = None
 
 
 class SolvingJob(Job[Report]):
@@ -65,7 +66,7 @@ class SolvingJob(Job[Report]):
     def __init__(self, solving: Solving, problem: Problem, pictures: list[str], deadline: Deadline) -> None:
         super().__init__(deadline)
         self._solving, self._problem = solving, problem
-        self.longer = _LONGER if solving.pipeline else 0.0
+        self.longer = _LONGER if solving.solver else 0.0
         self.pictures: list[str | bytes] = [*pictures]
         pictures.clear()
 
@@ -104,13 +105,12 @@ class SolvingJob(Job[Report]):
         )  # fmt: skip
         samplings = config.samplings(solving.protocol.sampling)
         finisher = Finisher(problem, solving.backend, samplings, self.deadline, self.check)
-        if solving.pipeline and not problem.messages:
+        if solving.solver and not problem.messages:
             files = [_source(picture, number) for number, picture in enumerate(self.pictures)]
             with opening.opened_all(files, of_client(self.check), whole=True) as pictures:
                 files.clear()  # the data is not needed any more
                 self._have_read(release)
-                piped.check_sizes(pictures)
-                for answer in piped.answers(solving.pipeline, problem, pictures, self.deadline, self.check, on_event):
+                for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
                     send(finisher.finished(answer, thoughts))
             return
         shown = [self._shown(*_source(picture, number)) for number, picture in enumerate(self.pictures)]

@@ -21,7 +21,7 @@ from virc.core.limits.threads import started
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
-from virc.serving.agent import delivery, page, piped, responses, wire
+from virc.serving.agent import delivery, page, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
 from virc.serving.agent.request import read
@@ -101,8 +101,8 @@ def _file(kind: str, content: bytes) -> Callable[[], Any]:
 async def _health(request: Request) -> Response:
     request.app.state.queue.check()
     if not await request.app.state.probe.answers():
-        pipeline = request.app.state.served.solving.pipeline
-        silent = ", ".join(repr(name) for name in pipeline.roles if name in pipeline.silent) if pipeline else ""
+        solver = request.app.state.served.solving.solver
+        silent = ", ".join(map(repr, solver.silent())) if solver else ""
         what = f"the model of role {silent} does not answer" if silent else "the model does not answer"
         raise RefusedError(what, status=503, wait=_WAIT)
     return Response()
@@ -126,7 +126,8 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins at once, so that proxies do not close it
     framed = chat_http.frame(served.name)
-    unused = problem.ignored + (piped.without_effect(problem) if served.solving.pipeline else ())
+    solver = served.solving.solver
+    unused = problem.ignored + (solver.without_effect(problem) if solver else ())
     ignored = chat_http.ignored_header(unused)
     if problem.streamed:
         stream = responses.Response(framed) if as_response else wire.Events(framed, problem)

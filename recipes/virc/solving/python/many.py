@@ -23,8 +23,8 @@ from virc.core.result_log import Claims
 from virc.core.timeouts import Stop, on_stop
 from virc.models.load import Opened
 from virc.solving.batch import RowDone
+from virc.solving.other_solvers import SolverSetup
 from virc.solving.outcome import Fields
-from virc.solving.pipelines import solve as pipelines
 from virc.solving.python.one import Options, prepared, solve
 from virc.solving.rows import Row
 from virc.solving.setup import Setup
@@ -86,12 +86,12 @@ def batch(
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     asked = prepared(model, given)
-    check_writable(asked.setup.trace if isinstance(asked, pipelines.PipelineSetup) else asked.trace)
+    check_writable(asked.trace)
     return _solutions(rows, asked, concurrency, progress, given)
 
 
 def _solutions(
-    rows: Any, asked: Setup | pipelines.PipelineSetup, concurrency: int | None, progress: bool | None, given: Options
+    rows: Any, asked: Setup | SolverSetup, concurrency: int | None, progress: bool | None, given: Options
 ) -> Generator[Solution, None, None]:
     with ExitStack() as stack:
         base = Path()

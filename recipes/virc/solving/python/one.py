@@ -12,8 +12,7 @@ from virc.models.load import Choice, Opened, choice_of
 from virc.solving.api import solve_images
 from virc.solving.image_source import Picture, as_list
 from virc.solving.one import OnEvent, SolveConfig
-from virc.solving.pipelines import files
-from virc.solving.pipelines import solve as pipelines
+from virc.solving.other_solvers import SolverSetup, choose, pipelines
 from virc.solving.sampling.grading import NO_GRADERS, Graders
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
@@ -48,8 +47,8 @@ class Options(TypedDict, total=False):
     on_progress: OnReport | None
 
 
-def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipelines.PipelineSetup:
-    pipeline, system = files.choose(given["pipeline"], given["system"])
+def prepared(model: str | Path | Opened | None, given: Options) -> Setup | SolverSetup:
+    pipeline, system = choose(given["pipeline"], given["system"])
     opened = model if isinstance(model, Opened) else None
     choice = choice_of(
         None if isinstance(model, Opened) else model,
@@ -82,7 +81,7 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipel
     config = strategies.resolved(config, given["graders"])
     setup = Setup(choice, config, trace, given["offline"], opened, graders=given["graders"])
     if pipeline is not None:
-        files.refuse(
+        pipelines().refuse(
             {
                 "samples": given["samples"] != 1,
                 "strategy": given["strategy"],
@@ -92,7 +91,7 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipel
             },
             "pipeline=",
         )
-        return pipelines.set_up(pipeline, {name: str(who) for name, who in given["roles"].items()}, setup)
+        return pipelines().set_up(pipeline, {name: str(who) for name, who in given["roles"].items()}, setup)
     if given["roles"]:
         raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
     return setup
@@ -186,12 +185,12 @@ def solve(
         ),
     )  # fmt: skip
     pictures = as_list(image)
-    if isinstance(asked, pipelines.PipelineSetup):
-        solution = pipelines.solve_images(asked, pictures, question, Reporter(on_progress), page=page)
-    else:
+    if isinstance(asked, Setup):
         solution = solve_images(
             asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True, page=page
         )
+    else:
+        solution = asked.solve_images(pictures, question, Reporter(on_progress), page=page)
     if solution.answer is None and not isinstance(solution.error, NoAnswerError):
         assert solution.error
         raise solution.error

@@ -24,9 +24,9 @@ from virc.core.text import clause
 from virc.data.sample.rollouts import Problem, Rollout, end_of, problem_of
 from virc.reasoning.images import Shown
 from virc.solving.one import SolveConfig, attempts, ends_all
-from virc.solving.pipelines.speaking import Role
 from virc_extras.make.asking import pictures
 from virc_extras.make.operator import Cost, Made, Means, Row, kept, left_out
+from virc_extras.pipelines.speaking import Role
 
 ROLES = {"model": Role(own_protocol=True, temperature=1.0)}
 Share = Annotated[float, Meta(ge=0, le=1)]

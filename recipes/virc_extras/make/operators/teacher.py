@@ -37,11 +37,11 @@ from virc.reasoning.messages import printable
 from virc.reasoning.session import Reply
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
-from virc.solving.pipelines.speaking import Role
-from virc.solving.pipelines.turns import fill
 from virc.systems import texts
 from virc_extras.make.asking import pictures, reply, rollout_of
 from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.pipelines.speaking import Role
+from virc_extras.pipelines.turns import fill
 
 FILE = "teacher.yaml"
 """The steps of a published system, in its folder."""

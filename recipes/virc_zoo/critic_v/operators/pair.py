@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Meta
 
 from virc.data.rows.record import MARK
-from virc.solving.pipelines.turns import fill
 from virc.systems import texts
 from virc_extras.make.operator import Made, Means, Row, kept, left_out
 from virc_extras.make.operators.select import column_of
 from virc_extras.make.self_labelled import first
+from virc_extras.pipelines.turns import fill
 
 _FOLDER = Path(__file__).parents[1]
 

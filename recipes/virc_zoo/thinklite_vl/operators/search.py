@@ -25,10 +25,10 @@ from virc.core.seeds import derived
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
-from virc.solving.pipelines.speaking import Role
-from virc.solving.pipelines.turns import fill
 from virc_extras.make.asking import pictures, reply
 from virc_extras.make.operator import Made, Means, Row, kept, left_out
+from virc_extras.pipelines.speaking import Role
+from virc_extras.pipelines.turns import fill
 
 ROLES = {"model": Role(temperature=0.5)}
 _END, _LAST = "<end>", "Final Answer:"

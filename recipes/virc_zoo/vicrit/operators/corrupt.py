@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.text import clause
-from virc.solving.pipelines.speaking import Role
 from virc_extras.make.operator import Made, Means, Row, kept, left_out
 from virc_extras.make.operators.select import column_of
+from virc_extras.pipelines.speaking import Role
 
 Kind = Literal["number", "colour", "place", "attribute", "noun"]
 WORDS: Mapping[Kind, Sequence[str]] = {

@@ -12,11 +12,11 @@ from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded, is_file
 from virc.reasoning.images import OpenedImage
-from virc.solving.pipelines.asking import Roles
-from virc.solving.pipelines.speaking import Role
-from virc.solving.pipelines.tools import Tools
 from virc.systems import registry as systems
 from virc.systems import texts
+from virc_extras.pipelines.asking import Roles
+from virc_extras.pipelines.speaking import Role
+from virc_extras.pipelines.tools import Tools
 
 SUFFIX = ".py"
 INSTEAD: Mapping[str, str] = {
@@ -62,17 +62,6 @@ def refuse(given: Mapping[str, object], pipeline: str) -> None:
         instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
         hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"
         raise UsageError(f"{name} does not go with {pipeline}", hint)
-
-
-def choose(
-    pipeline: str | Path | None, system: str | Path | None, alone: bool = False
-) -> tuple[str | None, str | None]:
-    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline if none is named."""
-    if pipeline is None and system is not None:
-        found = systems.get(str(system))
-        if found.pipeline and not (alone and found.stages):
-            return str(system), None
-    return pipeline if pipeline is None else str(pipeline), system if system is None else str(system)
 
 
 def load(name: str) -> Pipeline:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from batches import problems, read, write
 from PIL import Image
+from solving.batches import problems, read, write
 from support.called import Done, virc
 from support.faults import status
 from support.servers import Body, Server, dead_url, serve
@@ -21,7 +21,7 @@ from virc.solving import batch as retry
 from virc_extras.sandbox import pool
 
 TEXT = """
-from virc.solving.pipelines import Problem, Role, Roles, together
+from virc_extras.pipelines import Problem, Role, Roles, together
 
 ROLES = {"eyes": Role(system="You see."), "mind": Role()}
 
@@ -182,7 +182,7 @@ def test_code_that_a_role_wrote_runs_in_the_sandbox_until_it_works(image: Path, 
     if sys.platform != "linux":
         pytest.skip("code is isolated on Linux alone")
     file.write_text("""
-from virc.solving.pipelines import Interpreter, Role
+from virc_extras.pipelines import Interpreter, Role
 
 ROLES = {"mind": Role()}
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from virc.backends.interface import Likeliest, Sampling, ScoredReply
 from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.session import Reply as Drawn
-from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming
-from virc.solving.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
-from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
+from virc_extras.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming
+from virc_extras.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
+from virc_extras.pipelines.turns import Part, answered, pictures_of, turn_of
 
 
 def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:

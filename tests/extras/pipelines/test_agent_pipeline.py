@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
-from agent_server import PICTURE, chat, data_url
+from serving.agent.agent_server import PICTURE, chat, data_url
 from support.called import virc as command
 from support.faults import status
 from support.loopback import free_port
@@ -17,7 +17,7 @@ from support.servers import Body, Fault, Server, dead_url, serve
 import virc
 
 TEXT = """
-from virc.solving.pipelines import Role
+from virc_extras.pipelines import Role
 
 ROLES = {"eyes": Role(system="You see."), "mind": Role(temperature=0.7, max_tokens=64)}
 
@@ -113,7 +113,7 @@ def test_a_role_that_fails_is_named_with_its_step_and_nothing_of_its_server(tmp_
 
 
 CLOSER = """
-from virc.solving.pipelines import Role, boxes, crop
+from virc_extras.pipelines import Role, boxes, crop
 
 ROLES = {"eyes": Role()}
 

@@ -11,9 +11,9 @@ from pipeline_runs import Scripted, run
 
 from virc.core.errors import NetworkError
 from virc.reasoning.images import OpenedImage
-from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together
-from virc.solving.pipelines.speaking import Seen
-from virc.solving.pipelines.steps import Branch, Run, running
+from virc_extras.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together
+from virc_extras.pipelines.speaking import Seen
+from virc_extras.pipelines.steps import Branch, Run, running
 from virc_extras.sandbox import pool, python
 from virc_extras.sandbox.calls import Answer, Around, Asked
 

@@ -10,8 +10,8 @@ from virc.reasoning.calls import Box, ToolError, View
 from virc.reasoning.coordinates import scale_box, settled_box, sides_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.protocol import Coordinates
-from virc.solving.pipelines.speaking import Reply, Seen
-from virc.solving.pipelines.steps import Boxed, Made, MisuseError, Ran, here
+from virc_extras.pipelines.speaking import Reply, Seen
+from virc_extras.pipelines.steps import Boxed, Made, MisuseError, Ran, here
 
 _NUMBER = r"\s{0,20}(-?\d{1,20}(?:\.\d{1,20})?)\s{0,20}"
 _LIST = rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]"

@@ -19,8 +19,8 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.session import Reply
 from virc.solving import one
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn, naming
-from virc.solving.pipelines.turns import pictures_of, request
+from virc_extras.pipelines.speaking import Role, Speaker, Spoken, Turn, naming
+from virc_extras.pipelines.turns import pictures_of, request
 
 
 class OpenRole(msgspec.Struct, frozen=True):

@@ -16,11 +16,11 @@ from virc.reasoning.calls import Result, Tool, ToolError, View
 from virc.reasoning.checking import check_call, properties
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.resample import Rescaled
-from virc.solving.pipelines.code import text_of
-from virc.solving.pipelines.speaking import naming
-from virc.solving.pipelines.steps import Made, Ran, here
-from virc.solving.pipelines.turns import Picture, opened
 from virc.tools import registry
+from virc_extras.pipelines.code import text_of
+from virc_extras.pipelines.speaking import naming
+from virc_extras.pipelines.steps import Made, Ran, here
+from virc_extras.pipelines.turns import Picture, opened
 
 
 class ToolOutput(msgspec.Struct, frozen=True):

@@ -27,18 +27,18 @@ from virc.reasoning.opening.pictures import opened_all
 from virc.solving.image_source import Picture, files_of, page_file, report_losses
 from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
-from virc.solving.pipelines import files, trace
-from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines.asking import Asker, Roles
-from virc.solving.pipelines.files import Pipeline
-from virc.solving.pipelines.roles import OpenRole, described
-from virc.solving.pipelines.speaking import Speaker, naming
-from virc.solving.pipelines.steps import Branch, Made, MisuseError, OnStep, Ran, Run, running, total
-from virc.solving.pipelines.tools import ToolCaller, Tools, loaded
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
 from virc.solving.traces.files import check_writable
 from virc.tools import registry
+from virc_extras.pipelines import files, trace
+from virc_extras.pipelines import roles as opening
+from virc_extras.pipelines.asking import Asker, Roles
+from virc_extras.pipelines.files import Pipeline
+from virc_extras.pipelines.roles import OpenRole, described
+from virc_extras.pipelines.speaking import Speaker, naming
+from virc_extras.pipelines.steps import Branch, Made, MisuseError, OnStep, Ran, Run, running, total
+from virc_extras.pipelines.tools import ToolCaller, Tools, loaded
 
 _MAX_DRY_STEPS = 40
 _DRY_SIDE = 1000  # px of the pictures of a dry run, which are not opened

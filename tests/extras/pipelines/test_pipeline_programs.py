@@ -41,7 +41,7 @@ def solved(image: Path, file: Path, code: str, see: Callable[[Body], str], *word
 ONCE = """
 import json
 
-from virc.solving.pipelines import Interpreter, Role
+from virc_extras.pipelines import Interpreter, Role
 
 ROLES = {"mind": Role(), "eyes": Role()}
 TOOLS = {"zoom": "crop_image", "far": "depth?"}
@@ -89,7 +89,7 @@ def test_code_that_calls_for_ever_is_ended_at_its_bound(image: Path, once: Path)
 SESSION = """
 import json
 
-from virc.solving.pipelines import Interpreter, Role
+from virc_extras.pipelines import Interpreter, Role
 
 ROLES = {"mind": Role()}
 

@@ -18,10 +18,10 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask
 from virc.reasoning.session import Reply as Drawn
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines import Role, solve
-from virc.solving.pipelines.files import Pipeline
-from virc.solving.pipelines.roles import OpenRole
 from virc.solving.setup import Setup
+from virc_extras.pipelines import Role, solve
+from virc_extras.pipelines.files import Pipeline
+from virc_extras.pipelines.roles import OpenRole
 
 ROLES = {"eyes": Role(system="You see.", temperature=1), "mind": Role()}
 IMAGES = [OpenedImage(Image.new("RGB", (56, 28))), OpenedImage(Image.new("RGB", (28, 56)))]

@@ -12,9 +12,9 @@ from virc.core.timeouts import Deadline, Stop
 from virc.reasoning.opening.pictures import opened_all
 from virc.solving.batch import Outage, RowDone, SolveRows, through
 from virc.solving.image_source import files_of, looked_at, losses
-from virc.solving.pipelines.roles import OpenRole
-from virc.solving.pipelines.solve import PipelineSetup, Task, solve_problem
 from virc.solving.rows import Row, file_name
+from virc_extras.pipelines.roles import OpenRole
+from virc_extras.pipelines.solve import PipelineSetup, Task, solve_problem
 
 
 def rows_solver(
@@ -22,11 +22,10 @@ def rows_solver(
     roles: Mapping[str, OpenRole],
     base: Path,
     traces: Path | None,
-    at_once: int | None,
+    workers: int,
     note: Callable[[str], None],
 ) -> SolveRows:
     opened = [role.opened for role in roles.values()]
-    workers = at_once or min(each.at_once for each in opened)
     outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)
 
     def work(row: Row) -> RowDone:

@@ -11,7 +11,7 @@ from virc.reasoning.messages import printable
 from virc.reasoning.resize import MAX_ASPECT, too_long
 from virc.reasoning.session import Ask
 from virc.reasoning.trace import Message
-from virc.solving.pipelines.speaking import Role, Turn
+from virc_extras.pipelines.speaking import Role, Turn
 
 Picture = OpenedImage | Image.Image
 Part = str | Picture | Iterable[Picture]

@@ -1,6 +1,6 @@
 """Pipelines: a Python function that asks several models about one problem.
 
-from virc.solving.pipelines import Problem, Role, Roles
+from virc_extras.pipelines import Problem, Role, Roles
 
 ROLES = {"eyes": Role(), "mind": Role()}
 
@@ -10,13 +10,13 @@ def solve(problem: Problem, roles: Roles) -> str:
 """
 
 from virc.reasoning.calls import ToolError
-from virc.solving.pipelines.asking import Roles
-from virc.solving.pipelines.boxes import boxes, crop
-from virc.solving.pipelines.code import Function, Interpreter, Output
-from virc.solving.pipelines.files import Problem
-from virc.solving.pipelines.speaking import Reply, Role
-from virc.solving.pipelines.steps import Boxed, together, vote
-from virc.solving.pipelines.turns import fill
+from virc_extras.pipelines.asking import Roles
+from virc_extras.pipelines.boxes import boxes, crop
+from virc_extras.pipelines.code import Function, Interpreter, Output
+from virc_extras.pipelines.files import Problem
+from virc_extras.pipelines.speaking import Reply, Role
+from virc_extras.pipelines.steps import Boxed, together, vote
+from virc_extras.pipelines.turns import fill
 
 __all__ = [
     "Boxed", "Function", "Interpreter", "Output", "Problem", "Reply", "Role", "Roles", "ToolError", "boxes", "crop",

@@ -24,8 +24,8 @@ from virc.reasoning.images import FEWEST_PIXELS, OpenedImage
 from virc.reasoning.messages import printable
 from virc.reasoning.protocol import CodeSettings
 from virc.reasoning.resize import MAX_ASPECT, too_long
-from virc.solving.pipelines.steps import Called, Made, Ran, here
-from virc.solving.pipelines.turns import Picture, opened
+from virc_extras.pipelines.steps import Called, Made, Ran, here
+from virc_extras.pipelines.turns import Picture, opened
 from virc_extras.sandbox import pool, python
 from virc_extras.sandbox.calls import Answer, Around, Asked
 

@@ -16,14 +16,13 @@ from virc.reasoning.session import Ask, Reply, Unit
 from virc.reasoning.turns import PLACE
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
+from virc.serving.agent.other_solver import Event
 from virc.serving.agent.request import Problem
 from virc.solving.one import SampleStart
-from virc.solving.pipelines import solve
-from virc.solving.pipelines.roles import OpenRole
-from virc.solving.pipelines.solve import PipelineSetup
-from virc.solving.pipelines.steps import Made, Ran
-
-Event = SampleStart | Unit | wire.Looked
+from virc_extras.pipelines import solve
+from virc_extras.pipelines.roles import OpenRole
+from virc_extras.pipelines.solve import PipelineSetup
+from virc_extras.pipelines.steps import Made, Ran
 
 MAX_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
@@ -31,33 +30,59 @@ _OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens", "strategy")
 _NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
 
 
-class Piped(msgspec.Struct, frozen=True):
-    setup: PipelineSetup
-    roles: Mapping[str, OpenRole]
-    silent: set[str] = msgspec.field(default_factory=set)
-    """Roles whose server did not answer when it was asked last."""
+class AgentPipeline:
+    """A `virc.serving.agent.other_solver.AgentSolver`."""
 
-    @property
-    def writer(self) -> OpenRole:
-        """The role whose replies become the answer; it answers chats without images, and writes answers as JSON."""
-        return self.roles[self.setup.pipeline.writer]
+    def __init__(self, setup: PipelineSetup, roles: Mapping[str, OpenRole]) -> None:
+        self._setup, self._roles = setup, roles
+        self._writer = roles[setup.pipeline.writer]
+        self._silent: set[str] = set()
+        self.max_tokens = self._writer.role.max_tokens
 
-    def opened(self, name: str, at_once: int | None) -> Opened:
-        """The writer's model, by which chats without images are answered."""
-        role = self.writer
-        at_once = at_once or min(each.opened.at_once for each in self.roles.values())
+    def model(self, name: str, at_once: int | None) -> Opened:
+        role = self._writer
+        at_once = at_once or min(each.opened.at_once for each in self._roles.values())
         backend = InTurn(role.opened.backend, role.turn)
         return msgspec.structs.replace(
-            role.opened, name=name, backend=backend, at_once=at_once, answers=self.answers_now
+            role.opened, name=name, backend=backend, at_once=at_once, answers=self._answers_now
         )
 
-    def answers_now(self) -> bool:
-        for name, role in self.roles.items():
+    def _answers_now(self) -> bool:
+        for name, role in self._roles.items():
             if role.opened.answers and not role.opened.answers():
-                self.silent.add(name)
+                self._silent.add(name)
             else:
-                self.silent.discard(name)
-        return not self.silent
+                self._silent.discard(name)
+        return not self._silent
+
+    def silent(self) -> list[str]:
+        return [name for name in self._roles if name in self._silent]
+
+    def without_effect(self, problem: Problem) -> tuple[str, ...]:
+        """Parameters of a chat with images that say how replies are drawn: the roles say it themselves."""
+        if problem.messages:
+            return ()
+        return tuple(_NAMES.get(name, name) for name in _OF_ROLES if getattr(problem, name) is not None)
+
+    def answers(
+        self, problem: Problem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
+        on_event: Callable[[Event], None],
+    ) -> Iterator[Answer]:  # fmt: skip
+        """Answer a problem as often as its request says; each step is a thought, and its pictures are tool calls."""
+        _check_sizes(pictures)
+        for sample in range(problem.samples):
+            on_event(SampleStart(sample + 1, problem.samples))
+            on_step = _Steps(pictures, on_event).add
+            given = solve.Task(problem.question.replace(PLACE, ""), pictures, derived(problem.seed % 2**31, sample))
+            try:
+                fields, _ = solve.solve_problem(
+                    self._setup, self._roles, given, deadline, on_step, check=check, ends=True
+                )
+            except NoAnswerError as error:
+                yield Answer("", error.message)
+            else:
+                tokens = fields["tokens"]
+                yield Answer(fields["answer"], None, "stop", None, tokens["prompt"] or 0, tokens["completion"] or 0)
 
 
 class InTurn:
@@ -75,36 +100,11 @@ class InTurn:
         self._backend.close()
 
 
-def without_effect(problem: Problem) -> tuple[str, ...]:
-    """Parameters of a chat with images that say how replies are drawn: the roles say it themselves."""
-    if problem.messages:
-        return ()
-    return tuple(_NAMES.get(name, name) for name in _OF_ROLES if getattr(problem, name) is not None)
-
-
-def check_sizes(pictures: Sequence[OpenedImage]) -> None:
+def _check_sizes(pictures: Sequence[OpenedImage]) -> None:
     for number, picture in enumerate(pictures):
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise DataError(f"image {number} has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken here")
-
-
-def answers(
-    piped: Piped, problem: Problem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
-    on_event: Callable[[Event], None],
-) -> Iterator[Answer]:  # fmt: skip
-    """Answer a problem as often as its request says; each step is a thought, and its pictures are tool calls."""
-    for sample in range(problem.samples):
-        on_event(SampleStart(sample + 1, problem.samples))
-        on_step = _Steps(pictures, on_event).add
-        given = solve.Task(problem.question.replace(PLACE, ""), pictures, derived(problem.seed % 2**31, sample))
-        try:
-            fields, _ = solve.solve_problem(piped.setup, piped.roles, given, deadline, on_step, check=check, ends=True)
-        except NoAnswerError as error:
-            yield Answer("", error.message)
-        else:
-            tokens = fields["tokens"]
-            yield Answer(fields["answer"], None, "stop", None, tokens["prompt"] or 0, tokens["completion"] or 0)
 
 
 class _Steps:
@@ -139,5 +139,4 @@ class _Steps:
 
 
 def described(ran: Ran) -> str:
-    made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
-    return f"{ran.name}{f' ({ran.role})' if ran.role else ''}: " + "\n".join([*ran.output, *made])
+    return f"{ran.name}{f' ({ran.role})' if ran.role else ''}: " + "\n".join(ran.texts)

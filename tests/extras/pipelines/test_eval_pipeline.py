@@ -13,7 +13,7 @@ from support.solving import picture
 pytestmark = pytest.mark.usefixtures("here")
 
 TEXT = """
-from virc.solving.pipelines import Role
+from virc_extras.pipelines import Role
 
 ROLES = {"eyes": Role(), "mind": Role()}
 

@@ -19,10 +19,10 @@ from virc.core.web import html
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import OpenedImage
-from virc.solving.pipelines.steps import Made, Ran
 from virc.solving.traces import files as trace_files
 from virc.solving.traces.files import Kind
 from virc.solving.traces.page import LONG_TEXT, shortened
+from virc_extras.pipelines.steps import Made, Ran
 
 
 def render(
@@ -37,7 +37,7 @@ def render(
         urls |= {id(image): _url(data) for image, data in zip(value.pictures, files.values(), strict=True)}
     steps = zip(content["steps"], made, values, strict=True)
     return html.render(
-        "solving/pipelines/page",
+        "virc_extras:pipelines/page",
         html.asset("solving/traces/page.css"),
         pictures=True,
         long_text=LONG_TEXT,

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from virc.models.load import Choice
 from virc.reasoning.images import OpenedImage, open_image
-from virc.solving.pipelines import Reply, Role, boxes, crop, trace, vote
-from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines.speaking import Seen
-from virc.solving.pipelines.steps import Branch, Run, running
+from virc_extras.pipelines import Reply, Role, boxes, crop, trace, vote
+from virc_extras.pipelines import roles as opening
+from virc_extras.pipelines.speaking import Seen
+from virc_extras.pipelines.steps import Branch, Run, running
 
 PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
 BOX = [10, 10, 60, 40]

@@ -79,6 +79,11 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     calls: tuple[Called, ...] = ()
 
+    @property
+    def texts(self) -> list[str]:
+        """Its output, and each picture that it made in words."""
+        return [*self.output, *(f"picture of {width} x {height} px" for width, height in self.pictures)]
+
 
 class Boxed(msgspec.Struct, frozen=True):
     """A box (left, top, right, bottom) in pixels of the file of a picture; as a text `[left, top, right, bottom]`."""
