@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from extras.pipelines.pipeline_runs import Scripted, run
 from PIL import Image
-from solving.pipeline_runs import Scripted, run
 
 from virc.reasoning.images import OpenedImage
 from virc.systems import texts

@@ -5,12 +5,9 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-import pytest
 from support.called import virc
 from support.servers import Body, serve
 from support.solving import picture
-
-pytestmark = pytest.mark.usefixtures("here")
 
 TEXT = """
 from virc_extras.pipelines import Role
