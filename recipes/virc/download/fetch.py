@@ -6,25 +6,21 @@
 import difflib
 import fnmatch
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file, is_folder
-from virc.core.tables import parquet
+from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file
 from virc.core.text import duration, plain, sized
 from virc.data.formats.registry import INFO
-from virc.data.rows import raw
 from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
@@ -41,19 +37,15 @@ from virc.download.wanted import TEXTS, DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
-from virc.solving.sources.picture_files import ENDINGS, ROWS
-from virc.unpack.archive.parts import all_parts, is_packed
+from virc.unpack.archive.parts import is_packed
 from virc.unpack.unpack import unpacking
 
-_MOST_NAMED = 20  # archives, with the parts of each
+_MOST_NAMED = 20  # archives that are still packed
 _SPARE = 2**30  # bytes of the disk that stay free
 _MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
-
-_ABSOLUTE = re.compile(r"[A-Za-z][\w+.-]*:|[/\\]")  # addresses, and paths of the author's machine
-_MAX_FOLDERS = 64
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -225,34 +217,24 @@ def fetch(
         if files:
             fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed, _asked(item.want))
     if item.listing and item.listing.repo.kind == "dataset" and item.want.name != TEXTS:
-        _warn_of_unfetched(item, warn)
+        _warn_of_packed(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
     return fetch_chat_protocol(item.want.system, item.want.model, item.folder, warn)
 
 
-def _warn_of_unfetched(item: Item, warn: Warn) -> None:
-    """Warn of pictures that rows name and that are not there; name the archives that are still packed."""
-    names = [part.file.name for part in item.parts]
-    if not (sentences := [*unfetched(item.folder, names)]):
-        return
-    left_out = "--include left files out" if item.want.include else None
-    packed, hint, still_packed = _packed(item.folder), left_out, ""
-    if packed:  # also archives that were inside archives, and those that only other programs unpack
-        still_packed = f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed"
-        published = [file.name for file in item.listing.files] if item.listing else []
-        parts_of = all_parts({*packed, *filter(is_packed, published)})
-        complete = [name for name in packed if parts_of[name] and {*packed} >= {*parts_of[name]}]
-        commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in complete[:_MOST_NAMED])
-        hint = " && ".join(commands) or left_out or f"{item.want.name} lacks a part of {packed[0]}: tell its owner"
-    for sentence in sentences:
-        warn(f"{sentence}{still_packed}", hint)
-
-
-def _packed(folder: Path) -> list[str]:
-    inside = (each.relative_to(folder) for each in folder.rglob("*") if is_packed(each.name) and is_file(each))
-    return sorted(each.as_posix() for each in inside if each.parts[0] != HIDDEN)
+def _warn_of_packed(item: Item, warn: Warn) -> None:
+    """Name archives that are still packed and were not to stay so: those of other programs, and those in archives."""
+    recorded = record.read(item.folder)
+    kept_packed = {name for name, file in (recorded.files if recorded else {}).items() if file.keep}
+    archives = (each for each in item.folder.rglob("*") if is_packed(each.name) and is_file(each))
+    names = {each.relative_to(item.folder).as_posix() for each in archives} - kept_packed
+    packed = sorted(name for name in names if not name.startswith(f"{HIDDEN}/"))
+    if packed:
+        commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in packed[:_MOST_NAMED])
+        verb = "is" if len(packed) == 1 else "are"
+        warn(f"{plain(', '.join(packed), 100)} {verb} still packed", " && ".join(commands))
 
 
 def fetch_all(
@@ -380,45 +362,3 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
 
 def _matches(file: File, glob: str) -> bool:
     return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
-
-
-def unfetched(root: Path, names: Sequence[str]) -> Iterator[str]:
-    """A sentence for each of these files in `root` whose rows name pictures that are not there."""
-    for name in names:
-        file = root / name
-        if file.suffix.lower() not in ROWS or not is_file(file):
-            continue
-        try:
-            named = {each for row in _rows(file) for each in _pictures(row)}
-        except (DataError, SetupError, OSError):
-            continue  # what reads the rows says more of it
-        places = [*dict.fromkeys((file.parent, root)), *_inner(file.parent), *_inner(root)]
-        missing = sum(not any(is_file(place / each) for place in places) for each in named)
-        if missing:
-            verb = "is" if missing == 1 else "are"
-            yield f"{missing:,} of {len(named):,} pictures named in {name} {verb} not here"
-
-
-def _rows(file: Path) -> Iterator[Any]:
-    """The rows of a file without columns of bytes and columns next to those, such as the path of the bytes."""
-    if file.suffix.lower() != ".parquet":
-        return (row for _, row in raw.rows(file))
-    columns = parquet.column_names(file)
-    holders = {name.rpartition(".")[0] for name, has_bytes in columns.items() if has_bytes and "." in name}
-    wanted = [name for name, has_bytes in columns.items() if not has_bytes and name.rpartition(".")[0] not in holders]
-    return (row for _, row in parquet.read_rows(file, wanted)) if wanted else iter(())
-
-
-def _pictures(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if len(value) < 1024 and os.path.splitext(value)[1].lower() in ENDINGS and not _ABSOLUTE.match(value):  # noqa: PTH122
-            yield value
-    elif isinstance(value, dict) and not value.get("bytes"):
-        yield from (name for each in value.values() for name in _pictures(each))
-    elif isinstance(value, list):
-        yield from (name for each in value for name in _pictures(each))
-
-
-def _inner(folder: Path) -> list[Path]:
-    """Folders in a folder: a layout may say that the paths of pictures start there."""
-    return list(islice((each for each in folder.iterdir() if is_folder(each) and each.name[0] != "."), _MAX_FOLDERS))

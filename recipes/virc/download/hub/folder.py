@@ -28,7 +28,6 @@ State = Literal["whole", "packed", "unsure", "old", "absent"]
 earlier commit; not there."""
 _PIECE = 2**20
 _DEAR = 2**20  # bytes of a file that is recorded at once
-_LONGEST = 255  # of a name, where the system does not say it
 _SECONDS = 2.0  # between two records of smaller ones
 
 
@@ -45,7 +44,6 @@ class Folder:
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root, self.listing = root, listing
-        self._longest = os.pathconf(standing(root), "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST
         self._asked: tuple[str, ...]
         self._commit: str
         self._begin()
@@ -134,11 +132,8 @@ class Folder:
         return mark_of(file, self.listing.commit)
 
     def path(self, file: File) -> Path:
-        """Where a file goes. Raises DataError: a link, or a file, is on the way there, or the name is too long."""
+        """Where a file goes. Raises DataError: a link, or a file, is on the way there."""
         place, parts = self.root, file.name.split("/")
-        if any(len(os.fsencode(part)) > self._longest for part in parts):
-            sentence = f"{plain(file.name, 100)} has a longer name than the {self._longest} bytes that its disk takes"
-            raise DataError(sentence, "leave it out by --include, or choose a folder on another disk with --to")
         for part in parts[:-1]:
             place /= part
             if place.is_symlink() or (place.exists() and not place.is_dir()):

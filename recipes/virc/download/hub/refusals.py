@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -20,7 +19,7 @@ _MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"
 
-_MORE = "with GITHUB_TOKEN set it allows more"
+_MORE = "wait, or set GITHUB_TOKEN, with which it allows more"
 
 
 class PassingError(NetworkError):
@@ -151,7 +150,8 @@ def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision
     if status == 401:
         return ConfigError("GitHub refuses the token", "mend or unset GITHUB_TOKEN")
     if status in (403, 429) and headers.get("X-RateLimit-Remaining") == "0":
-        return NetworkError(f"GitHub answers no more requests{_until(headers)}", f"wait, or {_MORE}")
+        minutes = max(1, round((seconds_asked(headers) or 0) / 60))
+        return NetworkError(f"GitHub answers no more requests for the next {counted(minutes, 'minute')}", _MORE)
     if status in (404, 409, 422):
         what = "release" if repo.host == "release" else "commit, branch or file"
         at = f" with the {what} {plain(repr(revision), 100)}" if revision else ""
@@ -159,10 +159,3 @@ def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision
     if status in (403, 451):
         return ConfigError(f"GitHub forbids to read {repo.id}", "a token of an account that may: GITHUB_TOKEN")
     return None
-
-
-def _until(headers: Mapping[str, str]) -> str:
-    reset = headers.get("X-RateLimit-Reset") or ""
-    if not (reset.isascii() and reset.isdecimal() and len(reset) <= 12):
-        return ""
-    return f" for the next {counted(max(1, round((int(reset) - time.time()) / 60)), 'minute')}"
