@@ -130,6 +130,7 @@ def test_a_server_has_its_key_from_a_variable_or_a_file_of_its_owner(home: host.
                 statuses.append(connection.getresponse().status)
                 connection.close()
             assert statuses == [200, 401, 401, 401]
+            assert {request.headers["authorization"] for request in behind.requests} == {f"Bearer {KEY}"}
         finally:
             process.terminate()
             done = host.told(process)

@@ -129,7 +129,9 @@ def test_a_file_is_sent_as_it_is_without_metadata(name: str) -> None:
 
 
 ANEW: dict[str, bytes] = {
-    "a turned JPEG": file(exif=exif(6)), "a JPEG in CMYK": file(IMAGE.convert("CMYK")),
+    "a turned JPEG": file(**{**ALL, "exif": exif(6)}), "a resized JPEG": file(IMAGE.resize((100, 100)), **ALL),
+    "a resized PNG": file(IMAGE.resize((100, 100)), "PNG", pnginfo=texts(), exif=exif(), icc_profile=SECRET),
+    "a JPEG in CMYK": file(IMAGE.convert("CMYK")),
     "a JPEG with an unknown segment": behind(file(), segment(0xDC, SECRET)),
     "a PNG with transparency": file(IMAGE.convert("RGBA"), "PNG"),
     "an animated PNG": file(kind="PNG", save_all=True, append_images=[GREY.convert("RGB")]),

@@ -23,7 +23,7 @@ def detect(words: str, image: str) -> list[TextContent | ImageContent]:
         case "hang":
             time.sleep(60)
         case "fail":
-            raise ToolError(f"no {os.environ.get('DETECT_KEY')}")
+            raise ToolError(f"no {os.environ.get('DETECT_KEY')}, {os.environ.get('HF_TOKEN')}")
         case "bomb":
             return [TextContent(type="text", text="x" * (33 << 20))]
     picture = Image.open(io.BytesIO(base64.b64decode(image)))

@@ -60,7 +60,8 @@ def test_what_fails_and_lies_costs_a_sentence(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("DETECT_KEY", "s3cret")
     tool = over_stdio(tmp_path, more='  env: {DETECT_KEY: "${DETECT_KEY}"}\n')
     monkeypatch.setenv("VIRC_ALLOWED_TOOLS", f"0000,{tool.permission.digest}")
-    assert re.match(r".*no \*\*\*", failure(tool, "fail", PICTURE))
+    monkeypatch.setenv("HF_TOKEN", "of-nobody-here")
+    assert re.match(r".*no \*\*\*, None$", failure(tool, "fail", PICTURE))
     assert re.match(r"an image of its reply", failure(tool, "lie", PICTURE))
     assert asked(tool, "cat")[1] == [(60, 20)]
 

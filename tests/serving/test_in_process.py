@@ -78,8 +78,10 @@ def test_the_key_the_model_and_the_parameters_are_checked() -> None:
             client.chat.completions.create(**chat, n=2)
         with pytest.raises(openai.PermissionDeniedError):
             client.chat.completions.create(**chat, extra_headers={"Origin": "http://elsewhere"})
-        with pytest.raises(openai.AuthenticationError):
-            client.with_options(api_key="wrong").models.list()
+        stranger = client.with_options(api_key="wrong")
+        for ask in (stranger.models.list, lambda: stranger.chat.completions.create(**chat)):
+            with pytest.raises(openai.AuthenticationError):
+                ask()
 
 
 def test_a_body_is_bounded_also_where_it_does_not_say_its_size(url: str) -> None:

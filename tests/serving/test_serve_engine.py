@@ -100,15 +100,19 @@ def evaluated(folder: Path) -> dict[str, tuple[object, ...]]:
     return {line["id"]: (line["answer"], line["turns"], line["calls"]) for line in lines}
 
 
-def asked(url: str, content: object, **fields: object) -> tuple[int, dict[str, Any]]:
+def asked(url: str, content: object, key: str = "sesame", **fields: object) -> tuple[int, dict[str, Any]]:
     body = {"model": "tiny", "max_tokens": 1, "messages": [{"role": "user", "content": content}], **fields}
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer sesame"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+def test_a_client_gets_an_answer_with_the_key_only(here: object, server: tuple[object, str]) -> None:
+    assert [asked(server[1], "?", key)[0] for key in ("sesame", "wrong", "")] == [200, 401, 401]
 
 
 def test_it_fetches_nothing_and_reads_no_file_for_a_client(server: tuple[object, str]) -> None:

@@ -121,6 +121,15 @@ def test_every_tool_works_over_http_for_several_at_once(folder: Path) -> None:
         by_http(url, all_tools, all_tools, all_tools, mode="legacy")
 
 
+def test_over_http_nobody_is_answered_without_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENTS_KEY", "sesame")
+    with over_http(folder, "--model", "tiny", "--endpoint", "none", "--api-key", "env:CLIENTS_KEY") as url:
+        accept = {"Accept": "application/json, text/event-stream"}
+        given = [{}, {"Authorization": "Bearer sesam"}, {"Authorization": "Bearer sesame"}]
+        found = [httpx2.post(url, json=HELLO, headers={**accept, **each}, timeout=60).status_code for each in given]
+    assert found == [401, 401, 200]
+
+
 def by_hand(*messages: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """What a process prints for lines on stdin, which is closed then; its answers are waited for."""
     command = [*VIRC, "mcp", "--folder", str(folder), "--model", "tiny", "--endpoint", "none"]

@@ -6,6 +6,7 @@ import json
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -192,6 +193,16 @@ def test_a_model_that_cannot_be_reached_is_a_tool_error(folder: Path, frank: boo
     assert result.is_error
     assert (url in result.content[0].text) is frank
     assert len(trouble) == 1
+
+
+def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    behind: Any = SimpleNamespace(call=fails, close=lambda: None)
+    result = talk(behind, lambda client: client.call_tool("show", {"image": "a"}), trouble := Failures())
+    assert (result.is_error, result.content[0].text) == (True, "internal: RuntimeError")
+    assert [str(each) for each in trouble] == ["secret"]
 
 
 def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
