@@ -88,7 +88,7 @@ def command(
     """
     from virc.serving import plan as planning
     from virc.serving import start as serving
-    from virc.solving.other_solvers import choose
+    from virc.solving.solver import choose
 
     if agent:
         pipeline, system = choose(pipeline, system, alone=True)

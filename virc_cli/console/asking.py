@@ -12,8 +12,8 @@ from virc_cli.console.options import option
 
 if TYPE_CHECKING:
     from virc.config.user import Value
-    from virc.solving.other_solvers import SolverSetup
     from virc.solving.setup import Setup
+    from virc.solving.solver import SolverSetup
 
 
 _FLAGS = ("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout")
@@ -66,8 +66,8 @@ class Asked(ModelAsked):
 
     def set_up(self) -> "Setup | SolverSetup":
         from virc.solving.one import SolveConfig
-        from virc.solving.other_solvers import choose, pipelines
         from virc.solving.setup import set_up
+        from virc.solving.solver import choose, pipelines
         from virc.solving.strategies.registry import grades
 
         strategy = options.one_strategy(self.strategy)

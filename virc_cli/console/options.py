@@ -129,7 +129,7 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
         if given:
             raise UsageError("--role belongs to --pipeline", "--pipeline FILE.py")
         return {}
-    from virc.solving.other_solvers import pipelines
+    from virc.solving.solver import pipelines
 
     pipelines().refuse(refused, "--pipeline")
     roles: dict[str, str] = {}

@@ -13,7 +13,7 @@ from virc.models import registry as models
 from virc.models.registry import Weights
 from virc.runs import run as runs
 from virc.runs.run import Run
-from virc.solving.other_solvers import SolverSetup
+from virc.solving.solver import SolverSetup
 from virc.systems import registry as systems
 from virc.systems.registry import Figures, System
 

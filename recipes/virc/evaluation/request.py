@@ -13,8 +13,8 @@ from virc.evaluation.environments import Environment, OfEnvironment
 from virc.rewards.means import JUDGE_KEY
 from virc.scoring.judge import Judge
 from virc.solving.ablation import CropAblation
-from virc.solving.other_solvers import SolverSetup
 from virc.solving.setup import Setup
+from virc.solving.solver import SolverSetup
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,8 +24,8 @@ from virc.models.registry import Weights
 from virc.serving import address, settings
 from virc.serving.settings import Engine
 from virc.solving.one import SolveConfig
-from virc.solving.other_solvers import SolverSetup, pipelines
 from virc.solving.setup import Setup
+from virc.solving.solver import SolverSetup, pipelines
 from virc.stages.serve import Config
 
 SECONDS = 600.0

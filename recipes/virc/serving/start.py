@@ -25,7 +25,7 @@ from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan,
 from virc.serving.settings import Engine
 from virc.serving.vllm_process import Behind, Supervised
 from virc.solving.one import SolveConfig
-from virc.solving.other_solvers import choose
+from virc.solving.solver import choose
 
 
 class Server:

@@ -21,7 +21,7 @@ from virc.engines import registry as engines
 from virc.rewards import judging
 from virc.rewards import registry as rewards
 from virc.solving import tool_trial
-from virc.solving.other_solvers import pipelines
+from virc.solving.solver import pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import speech, words

@@ -9,10 +9,10 @@ from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.solving.batch import SolveRows
 from virc.solving.image_source import Picture
-from virc.solving.other_solvers import OnStep
 from virc.solving.outcome import Fields
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
+from virc.solving.solver import OnStep
 from virc_extras.pipelines import files, solve
 from virc_extras.pipelines.agent import AgentPipeline
 from virc_extras.pipelines.batch import rows_solver

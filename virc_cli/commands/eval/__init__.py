@@ -87,8 +87,8 @@ def ask(
     from virc.evaluation import environments
     from virc.evaluation.request import EvalRequest, check_named_judges
     from virc.solving.one import SolveConfig
-    from virc.solving.other_solvers import choose, pipelines
     from virc.solving.setup import set_up
+    from virc.solving.solver import choose, pipelines
 
     pipeline, system = choose(pipeline, asked.system)
     flags = {**asked.flags, "system": system}

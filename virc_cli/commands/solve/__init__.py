@@ -51,8 +51,8 @@ def command(
     The picture is sent to no one but the endpoints that you name.
     """
     from virc.solving.one import SCHEMA
-    from virc.solving.other_solvers import choose
     from virc.solving.setup import Setup
+    from virc.solving.solver import choose
     from virc_cli.commands.solve import hints, run
 
     more = more_images or []

@@ -14,9 +14,9 @@ from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
 from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
-from virc.solving.other_solvers import SolverSetup
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
+from virc.solving.solver import SolverSetup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.traces.page import in_words
 from virc_cli.console import output

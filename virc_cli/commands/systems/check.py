@@ -36,7 +36,7 @@ def command(
     Of a pipeline, FILE.py, the roles and the function are checked.
     """
     from virc.core.files import expanded
-    from virc.solving.other_solvers import pipelines
+    from virc.solving.solver import pipelines
     from virc.systems import registry as systems
     from virc.training.system_check import MAX_LISTED, check, run_code
 

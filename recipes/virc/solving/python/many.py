@@ -23,13 +23,12 @@ from virc.core.result_log import Claims
 from virc.core.timeouts import Stop, on_stop
 from virc.models.load import Opened
 from virc.solving.batch import RowDone
-from virc.solving.other_solvers import SolverSetup
 from virc.solving.outcome import Fields
 from virc.solving.python.one import Options, prepared, solve
 from virc.solving.rows import Row
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
-from virc.solving.solver import Solver, open_solver
+from virc.solving.solver import Solver, SolverSetup, open_solver
 from virc.solving.sources.python_rows import check_rows, read_python_rows
 from virc.solving.sources.row_files import open_rows
 from virc.solving.traces.files import check_writable

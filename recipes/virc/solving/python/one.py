@@ -12,10 +12,10 @@ from virc.models.load import Choice, Opened, choice_of
 from virc.solving.api import solve_images
 from virc.solving.image_source import Picture, as_list
 from virc.solving.one import OnEvent, SolveConfig
-from virc.solving.other_solvers import SolverSetup, choose, pipelines
 from virc.solving.sampling.grading import NO_GRADERS, Graders
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
+from virc.solving.solver import SolverSetup, choose, pipelines
 from virc.solving.strategies import registry as strategies
 
 
