@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.called import virc
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import fresh_folder
@@ -72,6 +73,32 @@ def test_a_run_killed_after_its_last_step_leaves_no_lock_behind_either(tmp_path:
     with pytest.raises(UsageError, match="in use"):
         fill(tmp_path / "a")
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_folder_of_somebody_that_came_meanwhile_stays_and_an_empty_one_keeps_its_mode(tmp_path: Path) -> None:
+    def late() -> None:
+        with fresh_folder(tmp_path / "a"):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a/mine.txt").write_text("keep")
+
+    with pytest.raises(UsageError, match="in use"):
+        late()
+    (tmp_path / "b").mkdir(mode=0o700)
+    fill(tmp_path / "b")
+    assert [names(tmp_path / name) for name in ("", "a", "b")] == [["a", "b"], ["mine.txt"], ["rows.jsonl"]]
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "SET", "--clean"), ("convert", "SET", "--format", "batch", "--to"), ("synth", "--to")]
+)
+def test_no_command_writes_into_a_folder_in_use(words: tuple[str, ...], tmp_path: Path) -> None:
+    assert virc("data", "synth", "--to", tmp_path / "set", "--count", 2, "--workers", 1).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    given = [tmp_path / "set" if word == "SET" else word for word in words]
+    done = virc("data", *given, tmp_path / "set", "--workers", 1)
+    assert (done.code, "in use" in done.err) == (2, True), done.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_or_file_in_use_is_left_alone(tmp_path: Path) -> None:

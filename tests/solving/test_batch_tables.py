@@ -105,6 +105,23 @@ def test_other_settings_columns_and_rows_are_refused_or_said(rows: Path) -> None
     assert Path("out.csv").read_bytes()[: len(before)] == before
 
 
+def test_rows_that_failed_are_done_again_and_another_table_is_not_touched(rows: Path) -> None:
+    rows.write_text(rows.read_text().replace("2,a.png", "2,late.png"))
+    with serve(echo) as server:
+        assert run(server, rows, "--to", "out.csv").code == 1
+        (failed,) = (row for row in table(Path("out.csv")) if row["error"])
+        assert (failed["id"], failed["answer"], failed["error"]) == ("2", "", "there is no file late.png")
+        picture(rows.parent / "late.png")
+        assert run(server, rows, "--to", "out.csv").code == 0
+        assert len(server.chats()) == 3
+        for content in (b"id,answer\na,1\n", b"my thesis", b"id,answer,run\na,1,x\n"):
+            Path("mine.csv").write_bytes(content)
+            done = run(server, rows, "--to", "mine.csv")
+            assert (done.code, "not the output of a batch" in done.err) == (3, True), done.err
+            assert Path("mine.csv").read_bytes() == content
+    assert sorted(row["id"] for row in table(Path("out.csv"))) == ["1", "2", "3"]
+
+
 def test_one_question_is_asked_of_every_picture(clean: Path) -> None:
     for name in ("b.png", "a.png"):
         picture(clean / name)

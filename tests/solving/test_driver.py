@@ -83,6 +83,17 @@ def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
     assert (len(backend.samplings), len(trace.units), len(trace.pending)) == (5, 1, 4)
 
 
+def test_every_reply_is_drawn_from_a_seed_of_its_own_and_a_further_try_is_warmer(own: Protocol) -> None:
+    replies = ("no", "no", CROP, answer("1"))
+    config = SolveConfig(samples=2)
+    drawn, again = ([*run(own, *replies, *replies, config=config)[1].samplings] for _ in range(2))
+    assert len({sampling.seed for sampling in drawn}) == 8
+    assert drawn == again
+    greedy = [sampling.temperature for sampling in run(own, *replies)[1].samplings]
+    assert greedy[0] == greedy[3] == 0
+    assert 0 < greedy[1] < greedy[2]
+
+
 def test_a_model_that_refuses_is_not_asked_again(own: Protocol) -> None:
     solved, backend = run(own, Reply("", refusal="it may not"), answer("1"))
     assert isinstance(solved.error, NoAnswerError)

@@ -51,6 +51,20 @@ def test_a_model_in_the_hub_cache_is_found(name: str, tmp_path: Path, monkeypatc
     assert found.system.name == "virc"
 
 
+def test_a_copy_of_somebody_else_is_not_the_released_model(tmp_path: Path) -> None:
+    from virc.download.hub import record
+
+    model_at(tmp_path / "models" / "ViRC-7B")
+    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine"):
+        models.find("someone/ViRC-7B", tmp_path)
+    folder = model_at(tmp_path / "models" / "Qwen2.5-VL-7B-Instruct")
+    (folder / HIDDEN).mkdir()
+    record.write(folder, record.Record("someone/Qwen2.5-VL-7B-Instruct", "model", "0123abc"))
+    assert models.find("someone/Qwen2.5-VL-7B-Instruct", tmp_path).folder == folder
+    with pytest.raises(ConfigError, match=r"judge-7b, which is .* is not on this machine"):
+        models.find("judge-7b", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["LeonMiao/ViRC-7B"])
 def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not on this machine") as caught:

@@ -8,7 +8,7 @@ import pytest
 from batches import problems, write
 from rollouts import LOOKED, RIGHT, WRONG, Rollouts, files, progress, sample
 from support.called import virc
-from support.servers import serve
+from support.servers import Body, serve
 from support.solving import CROP, answer, call
 
 OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
@@ -51,6 +51,25 @@ def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> No
     (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
     assert sides(row) == (RIGHT[0], LONG[0])
     assert row["margin"] == pytest.approx(1 - len(RIGHT[0]) / len(LONG[0]), abs=1e-6)
+
+
+def test_a_reward_or_a_critic_says_which_is_better(source: Path, tmp_path: Path) -> None:
+    def critic(body: Body) -> str:
+        return "Fine.\ngrade: 9" if "answer>98" in json.dumps(body).replace(" ", "") else "Poor.\ngrade: 2"
+
+    def pair(*words: object) -> dict[str, Any]:
+        to = tmp_path / str(words[1])
+        with serve(Rollouts({"q a": [WRONG, RIGHT]})) as server:
+            done = sample(source, to, server.url, "--samples", 2, *words)
+        assert done.code == 0, done.err
+        (row,) = pairs(to / "pairs.jsonl")
+        return row
+
+    row = pair("--pairs", "reward", "--reward", "tiny")
+    assert (sides(row), row["margin"] > 0) == ((RIGHT[0], WRONG[0]), True)
+    with serve(critic) as graded:
+        row = pair("--pairs", "grade", "--judge-endpoint", graded.url)
+    assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
 
 
 def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:

@@ -187,3 +187,16 @@ def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     base = virc(*words, "--from", "tiny-base")
     assert (base.code, "was made with model tiny@7, not tiny-base" in base.err) == (3, True), base.err
     assert virc(*words, "--from", "tiny", "--name", "again", "--dry-run").code == 0
+
+
+def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
+    found = of_tiny(workspace)
+
+    def runner(words: tuple[str, ...], folder: Path) -> int:
+        with pytest.raises(ConfigError, match="another process works on the rounds tiny"):
+            running.run(found, runner=Recorder(found))
+        return 1
+
+    with pytest.raises(steps.StepFailedError):
+        running.run(found, runner=runner)
+    assert not list((workspace / "runs").iterdir())

@@ -150,6 +150,10 @@ def test_a_file_that_was_there_is_never_written_over(there: bytes, tmp_path: Pat
         with pytest.raises(DataError, match="'f'"):
             unpacked(tar(file("g"), entry), tmp_path)
         assert tree(tmp_path / "to") == {"f": there, "g": b"x"}
+    (tmp_path / "to" / "l").symlink_to("mine")
+    with pytest.raises(DataError, match="something else is there"):
+        unpacked(tar(link("l", "theirs")), tmp_path)
+    assert str((tmp_path / "to" / "l").readlink()) == "mine"
 
 
 def test_modes_are_masked_and_owners_are_ours(tmp_path: Path) -> None:

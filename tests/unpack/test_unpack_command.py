@@ -13,6 +13,7 @@ from support.called import virc
 
 from virc.core.locks import held
 from virc.unpack.archive.formats import ENOUGH
+from virc.unpack.unpack import UnpackConfig, unpack
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"
@@ -114,6 +115,15 @@ def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
         done = virc("unpack", archive, "--to", tmp_path / "to", "--remove")
         assert (done.code, archive.exists()) == (0, True)
         assert "follow its last file" in done.err
+
+
+def test_an_archive_that_was_replaced_meanwhile_stays(tmp_path: Path) -> None:
+    archive, newer = tmp_path / "a.tar", tmp_path / "newer"
+    archive.write_bytes(tar(file("f")))
+    newer.write_bytes(b"newer")
+    config = UnpackConfig(archive, tmp_path / "to", remove=True)
+    done = unpack(config, lambda done, size: newer.exists() and newer.replace(archive))
+    assert (done.kept, archive.read_bytes()) == ("another file has its name now", b"newer")
 
 
 def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_continued_run_refuses_what_has_changed(
         ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
         ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
         ("select", "there.jsonl", {"column": "level"}, "is there already"),
+        ("select", "old.jsonl", {"column": "level"}, "is not the progress of virc data make"),
         ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
     ],
 )
@@ -168,13 +169,15 @@ def test_what_is_wrong_is_said_in_one_sentence(
     operator: str, to: str, options: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "there.jsonl").write_text("mine")
+    (tmp_path / "old.jsonl.progress").write_text("mine\n")
     file = write_rows(tmp_path / "rows.jsonl", LEVELS)
     other = write_rows(tmp_path / "other.jsonl", LEVELS)
     with pytest.raises((UsageError, VircError)) as refused:
         make(operator, [str(other), str(file)], tmp_path / to, options)
     assert said in refused.value.message
     assert refused.value.hint
-    assert (tmp_path / "there.jsonl").read_text() == "mine"
+    kept = [(tmp_path / name).read_text() for name in ("there.jsonl", "old.jsonl.progress")]
+    assert kept == ["mine", "mine\n"]
     assert len(file.read_text().splitlines()) == 20
 
 

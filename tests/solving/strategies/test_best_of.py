@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from batches import problems, write
+from batches import problems, read, write
 from support.called import Done, virc
 from support.servers import Body, Server, serve
 from support.solving import answer, think
@@ -125,3 +125,19 @@ def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
     assert done.code == 0, done.err
     assert done.json["answer"] == given
     assert [abs(score) for score in done.json["strategy"]["scores"]] == [len(text) for text in texts]
+
+
+def test_a_reward_is_told_nothing_of_the_right_answer(
+    image: Path, system: Callable[[str], Path], tmp_path: Path
+) -> None:
+    total = "TERMS = ('peek',)\ndef peek(sample, means):\n    return float(len(sample.prompt.columns))\n"
+    file = system(total + "def total(t):\n    return t.peek\n")
+    rows = write(tmp_path / "in.jsonl", problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]]))
+    words = ("batch", rows, "--to", tmp_path / "out", "--strategy")
+    with serve(in_order("1", "2")) as server:
+        refused = virc(*words, "best_of:by=reward,reward=tiny", "--endpoint", server.url)
+        assert (refused.code, server.chats()) == (3, [])
+        assert "the reward of tiny cannot grade what is being solved" in refused.err
+        virc(*words, f"best_of:n=2,by=reward,reward={file}", "--endpoint", server.url)
+    (line,) = read(tmp_path / "out")
+    assert line["strategy"]["scores"] == [0, 0]

@@ -34,6 +34,7 @@ def test_it_asks_until_the_vote_is_decided(image: Path, strategy: str, texts: st
     with serve(in_order(*texts)) as server:
         found = solved(server, image, strategy).json
         assert (found["answer"], len(server.chats())) == (given, calls)
+        assert len({body["seed"] for body in server.chats()}) == calls  # or all would say the same
     assert found["strategy"]["samples"] == found["strategy"]["cost"]["replies"] == found["replies"] == calls
     assert found["strategy"]["cost"]["completion"] == found["tokens"]["completion"] > 0
     assert found["settings"]["strategy"].startswith("majority:n=")
@@ -56,13 +57,15 @@ def test_refusals_win_no_vote_and_none_but_refusals_is_no_answer(image: Path) ->
 
 
 def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path) -> None:
-    words = ("--to", tmp_path / "out", "--strategy", "majority:n=3,early=no", "--concurrency", 1, "--endpoint")
+    words = ("--to", tmp_path / "out", "--concurrency", 1, "--strategy", "majority:n=3,early=no", "--endpoint")
     with serve(lambda body: answer(asked(body))) as server:
         virc("batch", write(tmp_path / "half.jsonl", problems(image, 1, 2)), *words, server.url)
         assert len(server.chats()) == 6
         done = virc("batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
         assert [asked(body) for body in server.chats()[6:]] == ["q 3"] * 3
+        other = virc("batch", tmp_path / "all.jsonl", *words[:-2], "majority:n=5", "--endpoint", server.url)
     assert done.code == 0, done.err
+    assert (other.code, "majority:n=3,early=no" in other.err) == (3, True)
 
 
 OWN = """
