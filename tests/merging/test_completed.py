@@ -56,7 +56,14 @@ def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path)
     assert (folder / FILE_NAME).read_bytes() == source.chat_protocol.read_bytes()  # type: ignore[union-attr]
     assert [file.name for file in (folder / "code").iterdir()] == ["spin.py"]
     card = (folder / "README.md").read_text()
-    for said in ("# first\n", "first@8", "(LICENSE, NOTICE.txt next to this file)", "| code/spin.py | ", "1,527,424"):
+    for said in (
+        "# first\n",
+        "first@8",
+        "(LICENSE, NOTICE.txt next to this file)",
+        "| code/spin.py | ",
+        "1,527,424",
+        "virc solve --model first IMAGE 'QUESTION'",
+    ):
         assert said in card, said
 
 

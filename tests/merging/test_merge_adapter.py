@@ -1,4 +1,4 @@
-"""Adapters are added to their base, and whole checkpoints copied, by the real command; the models answer."""
+"""An adapter is added to its base by the real command; the model answers."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,6 @@ from support import small_lora
 from support.called import virc
 
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.runs import run as runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -40,33 +39,3 @@ def test_a_merged_model_says_what_the_adapter_says(workspace: Path) -> None:
     said = answer("merged")
     assert said[0].strip().isdecimal()
     assert said == answer("lora")
-
-
-def test_a_merged_folder_has_all_that_a_model_needs(workspace: Path) -> None:
-    small_lora.write(workspace / "lora")
-    said = virc("merge", "lora", "--json").json
-    folder = Path(said["to"])
-    assert (said["kind"], said["error"], said["parameters"]) == ("adapter", None, 1_527_424)
-    names = {path.name for path in folder.iterdir()}
-    assert {"model.safetensors", "config.json", "tokenizer.json", "README.md", "virc_origin.json"} < names
-    assert (folder / "virc_protocol.json").read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
-    assert (folder / "tokenizer.json").read_bytes() == (EMBEDDED_FOLDER / "tokenizer.json").read_bytes()
-    assert "made from | lora: the adapter was added" in (folder / "README.md").read_text()
-    assert [path.name for path in (workspace / "models").iterdir()] == [folder.name]
-
-
-def test_a_whole_checkpoint_is_copied_without_what_resuming_needs(workspace: Path) -> None:
-    from support.made import make
-
-    run = make(workspace, "first", 8, base=str(EMBEDDED_FOLDER))
-    saved = run.checkpoints / "checkpoint-8"
-    shutil.copytree(EMBEDDED_FOLDER, saved)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt", "training_args.bin"):
-        (saved / name).write_text("{}")
-    done = virc("merge", "first")
-    assert done.code == 0, done.err
-    folder = workspace / "models" / "first"
-    assert (folder / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
-    assert not {path.name for path in folder.iterdir()} & {"optimizer.pt", "training_args.bin"}
-    assert f"| overlays | {', '.join(runs.info(run).overlays)} |" in (folder / "README.md").read_text()
-    assert answer("first")[0] == answer("first@8")[0]

@@ -52,15 +52,6 @@ def test_pieces_come_in_the_order_of_the_mesh(order: list[int], dim: int) -> Non
     assert torch.equal(merged(order, [dim], pieces, weight.shape), weight)
 
 
-def test_what_every_process_has_whole_must_be_the_same() -> None:
-    import torch
-
-    same = [torch.ones(2) for _ in range(4)]
-    assert torch.equal(merged([0, 1, 2, 3], [None], same, (2,)), torch.ones(2))
-    with pytest.raises(ConfigError, match="its processes differ in w"):
-        merged([0, 1, 2, 3], [None], [*same[:3], torch.zeros(2)], (2,))
-
-
 def test_what_fsdp_does_not_write_is_refused() -> None:
     import torch
 

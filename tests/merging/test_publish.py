@@ -118,18 +118,6 @@ def test_a_dry_run_lists_files_and_card_and_asks_nobody(server: Hub, model: Path
     assert server.requests == []
 
 
-def test_the_card_keeps_its_text_and_says_how_to_use_the_model_from_the_hub(model: Path) -> None:
-    card = publish.prepare("small", ID).card
-    assert "old" not in card
-    assert "base_model: Qwen/x" in card
-    assert card.endswith("## Licence\n\nits own\n")
-    for said in (
-        f"virc download {ID}", "virc solve --model figures IMAGE", f'from_pretrained("{ID}"', f"vllm serve {ID}",
-        "virc merge models/figures --gguf",
-    ):  # fmt: skip
-        assert said in card, said
-
-
 @pytest.mark.parametrize(
     ("name", "age", "expected"), [("small@20", 5, True), ("other", 5, False), ("small", -5, False)]
 )
