@@ -16,7 +16,7 @@ import remote_page
 import scale_page
 import zoo_page
 from cluster import slurm_cases
-from training import rounds_plan, stage_plans
+from training import stage_plans
 
 from virc.backends.gguf.convert import convert
 from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (answers_page, client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
 if find_spec("virc_extras"):
     from extras import operators_page
+    from extras.rounds import rounds_plan
 
     PAGES += (operators_page,)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
@@ -44,8 +45,9 @@ def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
     docs = {module.PAGE: module.page() for module in PAGES}
+    golden_of_extras = rounds_plan.golden() if find_spec("virc_extras") else {}
     notice = {zoo_page.NOTICE: zoo_page.notice()}
-    return completions | notice | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
+    return completions | notice | slurm_cases.golden() | stage_plans.golden() | golden_of_extras | docs
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from support.solving import answer
 from virc.data.sample.dataset import Location
 from virc.data.sample.pairing import Pairing, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of
+from virc.data.sample.rules import PairRule
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.one import Attempt
 from virc.solving.rows import Row
-from virc.systems.rounds import PairRule
 from virc.tools import registry as tools
 
 PROTOCOL = own_protocol(tools.schemas(tools.DEFAULT))

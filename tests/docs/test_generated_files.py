@@ -2,10 +2,8 @@
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 
 import pytest
 import yaml
@@ -59,20 +57,6 @@ def test_engines_get_the_batches_and_rates_of_the_scripts() -> None:
         actor = engine["actor_rollout_ref"]
         assert (engine["data"]["train_batch_size"], actor["rollout"]["n"]) == (prompts, replies), name
         assert actor["actor"].get("optim", {}).get("lr") == of_step, name
-
-
-def test_rounds_read_what_was_written_before_them() -> None:
-    lines = (GOLDEN / "rounds.txt").read_text(encoding="utf-8").splitlines()
-    commands = [shlex.split(line) for line in lines if not line.startswith("#")]
-    assert [words[1] for words in commands] == 2 * ["data", "train", "data", "train", "train", "merge"]
-    given = {"tiny", *(f"prompts-{number}.parquet" for number in (1, 2))}
-    made = set[str]()
-    for words in commands:
-        options = dict(pairwise(words))
-        for read in (options.get("--model"), options.get("--from"), options.get("--data")):
-            folder = read.rpartition("/")[0] if read and read.startswith("data/") else read
-            assert folder is None or folder in made | given, " ".join(words)
-        made |= {options[word] for word in ("--name", "--to") if word in options}
 
 
 def test_the_table_of_scale_adds_up() -> None:

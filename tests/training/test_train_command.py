@@ -10,7 +10,9 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
+from virc.core import entry_points
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 
@@ -57,6 +59,15 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(workspace: Path, words: li
     assert done.err.count("error:") == 1
     assert "Traceback" not in done.err
     assert not [path for path in everything(workspace) if path.is_file()]
+
+
+@pytest.mark.usefixtures("workspace")
+def test_rounds_without_their_extra_end_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    assert systems.load(systems.PACKAGE / "tiny.yaml").rounds  # read as they stand
+    done = virc("train", "tiny", "--rounds", 2)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: the extra of virc train --rounds is not installed\n")
 
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(workspace: Path) -> None:

@@ -2,7 +2,8 @@
 
 The groups are those of `Group`. An entry of `virc.commands` is a module with a Typer `command`, a function or a group;
 the name `data.NAME` makes it a command of the group `data`. A command is imported where the command line names it, and
-not before.
+not before. An entry of `virc.options`, `COMMAND.OPTION`, is the module that does what an option of a core command asks
+for; one of `virc.system_keys` reads a key of a system's YAML.
 """
 
 import ast
@@ -17,7 +18,8 @@ from typing import Literal, get_args
 from virc.core.errors import ConfigError
 
 Group = Literal[
-    "virc.systems", "virc.tools", "virc.rewards", "virc.operators", "virc.commands", "virc.platforms", "virc.solvers"
+    "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.operators", "virc.commands", "virc.options",
+    "virc.platforms", "virc.solvers",
 ]  # fmt: skip
 
 
@@ -47,6 +49,18 @@ OWN = ("virc", "virc-systems")
 def own(group: Group) -> Mapping[str, str]:
     """The modules that this distribution has in a group, by names: those of extras, where they are installed."""
     return {name: module for name, (module, package) in entries(group).items() if package in OWN and source(module)}
+
+
+def of_option(command: str, option: str) -> ModuleType:
+    """The module of an extra that does what an option of a command asks for.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    module = own("virc.options").get(f"{command}.{option}")
+    if module is None:
+        raise ConfigError(f"the extra of virc {command} --{option} is not installed", "install the whole package virc")
+    return importlib.import_module(module)
 
 
 def own_packages() -> set[str]:

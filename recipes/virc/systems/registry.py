@@ -5,6 +5,7 @@ also as `system.yaml` in a folder of its own; a file may also be named by its pa
 settings, a text that begins with `./` or `../` is a path, counted from the folder of the file.
 """
 
+import importlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from msgspec import Meta
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Seconds, Text, Url
-from virc.core import plugins
+from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
@@ -43,7 +44,6 @@ from virc.reasoning.protocol import (
 from virc.systems.kinds import Kind
 from virc.systems.layouts.layout import Layout
 from virc.systems.names import NAMED, Commit, HubId, Name
-from virc.systems.rounds import Step, check_rounds
 from virc.tools import registry as tools
 
 SEARCH_PATH = "VIRC_PATH"
@@ -259,7 +259,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reward: what replies are rewarded for in RL.
         reported: what `virc eval --against paper` compares our figures with.
         pipeline: the Python file of `virc solve --pipeline NAME`.
-        rounds: the steps of a round of `virc train --rounds N`, in order; empty: it has none.
+        rounds: the steps of a round of `virc train --rounds N`, in order, as the extra reads them; empty: it has none.
         assumed: what its authors left out.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
         replace: take over the name of a system of this package.
@@ -291,14 +291,13 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reward: Reward | None = None
     reported: Figures | None = None
     pipeline: Text | None = None
-    rounds: tuple[Step, ...] = ()
+    rounds: tuple[Any, ...] = ()
     assumed: tuple[Assumption, ...] = ()
     notes: tuple[Text, ...] = ()
     replace: bool = False
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        check_rounds(self.rounds, {name: stage.kind for name, stage in self.stages.items()})
 
 
 _PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {
@@ -404,13 +403,22 @@ def load(path: Path) -> System:
 
 
 def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
-    try:
-        msgspec.convert(content, Written, strict=False)
-    except msgspec.ValidationError:
-        yield from map(_placed, validation.faults(content, Written))
-        return
+    for _, given, kind in (("", content, Written), *_read_by_extras(content)):
+        try:
+            msgspec.convert(given, kind, strict=False)
+        except msgspec.ValidationError:
+            yield from map(_placed, validation.faults(given, kind))
+            return
     if validation.endless(content):
         yield from validation.faults(content, Written)
+
+
+def _read_by_extras(content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], type[msgspec.Struct]]]:
+    """Each key that an extra reads, what the extra looks at, and the Struct `Keys` that it makes of it."""
+    for key, module in entry_points.own("virc.system_keys").items():
+        if key in content:
+            kind: type[msgspec.Struct] = importlib.import_module(module).Keys
+            yield key, {name: content[name] for name in kind.__struct_encode_fields__ if name in content}, kind
 
 
 def _placed(fault: validation.Fault) -> validation.Fault:
@@ -438,7 +446,10 @@ def built(content: Mapping[str, Any], path: Path) -> System:
     if written.tools != "none":
         found = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
         written = msgspec.structs.replace(written, tools=found)
-    return System(**msgspec.structs.asdict(written), file=path.absolute())
+    fields = msgspec.structs.asdict(written)
+    for key, given, kind in _read_by_extras(changed):
+        fields[key] = getattr(msgspec.convert(given, kind, strict=False), key)
+    return System(**fields, file=path.absolute())
 
 
 def _beside(file: str, path: Path) -> str:

@@ -44,9 +44,9 @@ def command(
     import msgspec
 
     from virc.core.files import expanded
-    from virc.training.steps import CONTINUE, StepFailedError
     from virc_extras.demo import plan as demo
     from virc_extras.demo import run as running
+    from virc_extras.rounds.steps import CONTINUE, StepFailedError
 
     if quick and large:
         raise UsageError("--quick and --large are two sizes", "leave one of them out")

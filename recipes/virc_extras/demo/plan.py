@@ -21,7 +21,7 @@ from virc.core.text import clause
 from virc.evaluation.summary import Summary
 from virc.runs import run as runs
 from virc.runs.run import Run
-from virc.training.steps import SOURCES, Step
+from virc_extras.rounds.steps import SOURCES, Step
 
 STAGES = ("base", "instruct", "practice", "rl")
 """What the curve shows, in order: the base, and after each stage."""

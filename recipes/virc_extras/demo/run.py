@@ -10,11 +10,11 @@ from virc.core.locks import held
 from virc.core.text import clause
 from virc.envs import environment as environments
 from virc.envs import making
-from virc.training import steps
 from virc_extras.demo import curve as demo_curve
 from virc_extras.demo import plan as demo
 from virc_extras.demo.curve import Curve
 from virc_extras.demo.plan import Demo, Took
+from virc_extras.rounds import steps
 
 
 def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:

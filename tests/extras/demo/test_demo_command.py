@@ -16,11 +16,11 @@ import pytest
 from support.called import virc
 
 from virc.core.errors import ConfigError
-from virc.training import steps
-from virc.training.steps import Step
 from virc_extras.demo import plan as demo
 from virc_extras.demo.plan import Demo, Took
 from virc_extras.plots import pictures as plots
+from virc_extras.rounds import steps
+from virc_extras.rounds.steps import Step
 
 ROOT = Path(__file__).resolve().parents[2]
 

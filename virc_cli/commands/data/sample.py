@@ -1,8 +1,9 @@
 """`virc data sample`: own figures with answers become trajectories to train on."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from virc.core.errors import UsageError
+from virc.data.sample.rules import PairRule
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import ModelAsked, asking
 from virc_cli.console.options import argument, choice, option
@@ -25,9 +26,7 @@ def command(
     to: Annotated[str, option("DIR|FILE.jsonl", "Write the rows here; a rerun resumes.")],
     n: Annotated[int, option("N", "Rollouts of each problem.", "--samples", min=1, max=1000)] = 8,
     keep: Annotated[int, option("N", "Most rows kept of each problem.", min=1, max=1000)] = 2,
-    pairs: Annotated[
-        Literal["right", "reward", "grade", "shorter"] | None, choice("Keep pairs of replies instead, by this rule.")
-    ] = None,
+    pairs: Annotated[PairRule | None, choice("Keep pairs of replies instead, by this rule.")] = None,
     margin: Annotated[float, option("M", "Least margin of a pair.", min=0)] = 0.0,
     reward: Annotated[
         str | None, option("SYSTEM", "Whose reward --pairs reward takes.", autocompletion=completion.systems)
@@ -61,7 +60,7 @@ def command(
 
 
 def _pairs(
-    rule: "Literal['right', 'reward', 'grade', 'shorter'] | None", margin: float, reward: str | None,
+    rule: PairRule | None, margin: float, reward: str | None,
     endpoints: list[str], judge_model: str | None,
 ) -> "PairsAsked | None":  # fmt: skip
     """The pairs that are asked for; None where trajectories are."""

@@ -80,9 +80,9 @@ def command(
 
     judge, judges = options.named_endpoints(judge_endpoint or ())
     if rounds is not None:
-        from virc.training.rounds.plan import RoundsRequest
-        from virc_cli.commands.train import rounds as in_rounds
+        from virc.core import entry_points
 
+        in_rounds = entry_points.of_option("train", "rounds")
         unused = {
             "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
             "--config": config, "--protocol": protocol, "--ignore": ignore, "--tools": tools,
@@ -90,7 +90,7 @@ def command(
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
         options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
-        asked = RoundsRequest(
+        asked = in_rounds.RoundsRequest(
             system=system, rounds=rounds, name=name, base=base, data=data, overlays=options.names_of(overlays),
             assignments=tuple(assignments or ()), judge_endpoint=judge, judge_endpoints=judges,
             stop_on=options.names_of(stop_on),

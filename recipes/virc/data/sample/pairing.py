@@ -30,12 +30,12 @@ from virc.data.rows.record import MARK, Message, Record
 from virc.data.rows.results import TURN
 from virc.data.sample.dataset import Location, store
 from virc.data.sample.rollouts import Problem, Rollout, fields_of, messages_of, question_of
+from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
 from virc.reasoning.images import Shown
 from virc.scoring.judge import Judge
 from virc.solving.one import Attempt
-from virc.systems.rounds import PairRule
 
 CUT = ("length", "repetition", "failed", "marks")
 """Ends of rollouts that are in no pair: the model did not end the last reply, or a row cannot hold it."""

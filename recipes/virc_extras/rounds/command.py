@@ -7,13 +7,13 @@ from typing import Any
 import typer
 
 from virc.core.errors import EngineError, fields_of
-from virc.training.rounds import plan as planning
-from virc.training.rounds import run as running
-from virc.training.rounds.plan import Rounds, RoundsRequest
-from virc.training.rounds.run import StepState, figures_text, left, overall, states
-from virc.training.steps import CONTINUE, StepFailedError
 from virc_cli.console import events, output
 from virc_cli.console.tables import table
+from virc_extras.rounds import plan as planning
+from virc_extras.rounds import run as running
+from virc_extras.rounds.plan import Rounds, RoundsRequest
+from virc_extras.rounds.run import StepState, figures_text, left, overall, states
+from virc_extras.rounds.steps import CONTINUE, StepFailedError
 
 _SCHEMA, _OF_PLAN = "virc.train.rounds/1", "virc.train.rounds.plan/1"
 

@@ -19,9 +19,9 @@ from virc.data.sample import dataset
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.solving.rows import MAX_LINE_BYTES
-from virc.training import steps
-from virc.training.rounds.plan import Rounds, Step, missing
-from virc.training.steps import Runner
+from virc_extras.rounds import steps
+from virc_extras.rounds.plan import Rounds, Step, missing
+from virc_extras.rounds.steps import Runner
 
 Progress = Literal["done", "running", "begun", "to do"]
 Figures = Mapping[str, float | int | None]

@@ -7,7 +7,7 @@ from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.systems import registry as systems
-from virc.systems.rounds import Sample, Step, check_rounds
+from virc_extras.rounds.system_key import Sample, Step, check_rounds
 
 STAGES = """name: mine
 stages:

@@ -10,19 +10,19 @@ in the first round before any the base; or a stage, its newest model of these ro
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from virc.config.user import Text
+from virc.data.sample.rules import PairRule
 from virc.systems.kinds import Kind
 from virc.systems.names import Name
+from virc.systems.registry import Stage
 
 BASE, LAST = "base", "last"
 """What a step starts from that is no stage."""
-PairRule = Literal["right", "reward", "grade", "shorter"]
-"""As `virc data sample --pairs` takes them."""
 Count = Annotated[int, Meta(ge=1, le=1000)]
 
 
@@ -80,6 +80,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sta
     @property
     def name(self) -> str:
         return self.sample.name if self.sample else str(self.train)
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """What is read of a system's YAML."""
+
+    rounds: tuple[Step, ...] = ()
+    stages: Mapping[Name, Stage] = {}
+
+    def __post_init__(self) -> None:
+        check_rounds(self.rounds, {name: stage.kind for name, stage in self.stages.items()})
 
 
 def check_rounds(steps: Sequence[Step], stages: Mapping[str, Kind]) -> None:

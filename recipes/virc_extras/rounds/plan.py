@@ -27,10 +27,11 @@ from virc.stages.sft import SIGNS
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.systems.registry import System
-from virc.systems.rounds import BASE, LAST, Sample
-from virc.systems.rounds import Step as StepOfSystem
-from virc.training import inputs, steps
+from virc.training import inputs
 from virc.training.request import TrainRequest
+from virc_extras.rounds import steps
+from virc_extras.rounds.system_key import BASE, LAST, Sample
+from virc_extras.rounds.system_key import Step as StepOfSystem
 
 Kind = Literal["sample", "train", "merge"]
 _JUDGED = ("right", "reward", "grade")

@@ -2,23 +2,24 @@
 
 import json
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
+from extras.rounds import rounds_plan
 from support import made
 from support.called import virc
-from training import rounds_plan
 
 from virc.core import locks
 from virc.core.errors import ConfigError
 from virc.core.events import Reporter
 from virc.runs import run as runs
-from virc.training import steps
-from virc.training.rounds import plan as planning
-from virc.training.rounds import run as running
-from virc.training.rounds.plan import Rounds, RoundsRequest, Step
-from virc.training.rounds.run import states
+from virc_extras.rounds import plan as planning
+from virc_extras.rounds import run as running
+from virc_extras.rounds import steps
+from virc_extras.rounds.plan import Rounds, RoundsRequest, Step
+from virc_extras.rounds.run import states
 
 
 @pytest.fixture
@@ -84,6 +85,20 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(workspace: Path) -> No
     done = virc("train", "./mine.yaml", "--rounds", 2, *rounds_plan.WORDS, "--dry-run")
     assert done.out.replace(str(workspace), "WORK") == rounds_plan.GOLDEN.read_text(), done.err
     assert set(workspace.iterdir()) == before
+
+
+def test_rounds_read_what_was_written_before_them() -> None:
+    lines = rounds_plan.GOLDEN.read_text().splitlines()
+    commands = [shlex.split(line) for line in lines if not line.startswith("#")]
+    assert [words[1] for words in commands] == 2 * ["data", "train", "data", "train", "train", "merge"]
+    given = {"tiny", *(f"prompts-{number}.parquet" for number in (1, 2))}
+    made = set[str]()
+    for words in commands:
+        options = dict(pairwise(words))
+        for read in (options.get("--model"), options.get("--from"), options.get("--data")):
+            folder = read.rpartition("/")[0] if read and read.startswith("data/") else read
+            assert folder is None or folder in made | given, " ".join(words)
+        made |= {options[word] for word in ("--name", "--to") if word in options}
 
 
 @pytest.mark.parametrize(
