@@ -10,6 +10,7 @@ from virc.backends import checkpoint
 from virc.backends.chatml import Rendered, render
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
+from virc.core.errors import EngineError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
@@ -137,3 +138,13 @@ def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(back
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])
     assert ours["image_grid_thw"].tolist() == [[1, 14, 8]]
+
+
+def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
+    import torch
+
+    with torch.no_grad():
+        backend.cached.network.model.language_model.norm.weight.fill_(float("nan"))
+    shown = show(picture((84, 84)), backend.grid)
+    with pytest.raises(EngineError, match="not a number"):
+        backend.cached.read(rendered(backend, talk(1), [shown]), [shown])

@@ -46,6 +46,14 @@ def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int,
     converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))
 
 
+def test_a_server_that_drops_the_picture_or_the_beginning_is_found_out() -> None:
+    first = ask(size=(560, 560))
+    with pytest.raises(EngineError, match="the server dropped part of the conversation"):
+        PromptCounts(images=True).check(first, Reply(ANSWER, prompt_tokens=honest(28)(first) - 400), "it")
+    with pytest.raises(EngineError, match="the server dropped part of the conversation"):
+        converse(PromptCounts(images=True), lambda step: min(honest(28)(step), 1000), ask(size=(448, 336)))
+
+
 def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
     with serve([LOOK, ANSWER], keep=1, owned_by="organization_owner") as server:
         backend = OpenAIBackend(server.url)

@@ -14,7 +14,7 @@ from support.called import virc
 from support.loopback import free_port
 
 from virc.backends.interface import Sampling
-from virc.backends.local import load
+from virc.backends.local import LocalBackend, load
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
@@ -94,3 +94,14 @@ def test_a_body_is_bounded_also_where_it_does_not_say_its_size(url: str) -> None
             raise AssertionError("it took twice its limit")
     with urllib.request.urlopen(url.replace("/v1", "/health"), timeout=60) as answer:
         assert answer.status == 200
+
+
+def test_a_fault_of_ours_is_told_by_its_kind_alone(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("secret")
+
+    monkeypatch.setattr(LocalBackend, "reply", fails)
+    client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+    with pytest.raises(openai.InternalServerError, match="internal: ValueError") as told:
+        client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "Go on."}])
+    assert "secret" not in told.value.response.text

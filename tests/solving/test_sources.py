@@ -230,7 +230,9 @@ def test_a_data_url_is_read_as_clients_write_it(url: str) -> None:
     assert data_url_bytes(url)[3:] == png()
 
 
-@pytest.mark.parametrize("url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:text/plain,a"])
+@pytest.mark.parametrize(
+    "url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:text/plain,a", "data:image/png," + "%41" * 300_000]
+)
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
     with pytest.raises(DataError, match="the data URL is no base64" if ";base64" in url else "data URL"):
         open_source(url)

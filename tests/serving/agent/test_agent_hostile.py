@@ -3,17 +3,18 @@
 import base64
 import json
 import socket
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agent_server import Held, Running, chat, listening, png, raw, received, scripted
+from agent_server import MODEL, Held, Running, chat, listening, png, raw, received, scripted
 from support import faults, servers
 from support.https_site import Site
 from support.loopback import until
 
 from virc.core.errors import ConfigError, EngineError
-from virc.serving.agent import request_queue, server
+from virc.serving.agent import page, request_queue, server
 
 
 def error(said: dict[str, Any]) -> str:
@@ -35,6 +36,13 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
         key = "Bearer sésame".encode().decode("latin-1")
         status, said = running.send("POST", "/v1/chat/completions", json.dumps(chat()).encode(), Authorization=key)
         assert (status, said["choices"][0]["message"]["content"]) == (200, "97")
+
+
+def test_the_page_is_served_with_its_policy(endpoint: tuple[Running, Held]) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for path in page.files(MODEL):
+        with direct.open(f"http://127.0.0.1:{endpoint[0].port}{path}", timeout=60) as found:
+            assert {name: found.headers[name] for name in page.HEADERS} == page.HEADERS
 
 
 @pytest.mark.parametrize(
