@@ -57,6 +57,12 @@ def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path)
         (["looks", "trace.json", "--json"], 0, '{"schema": "looks/1", "crops": 2, "error": null}\n', ""),
         (["data", "looks", "trace.json"], 0, "2 crops\n", ""),
         (["data", "looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc data looks --help\n"),
+        (
+            ["data", "looks", "--install-completion"],  # an option of virc itself
+            2,
+            "",
+            "error: no such option '--install-completion'\nhint: virc data looks --help\n",
+        ),
         (["looks", "no.json"], 5, "", "error: no.json is not there\nhint: virc solve --trace FILE writes one\n"),
         (["looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc looks --help\n"),
         (["look"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),

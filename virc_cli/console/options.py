@@ -64,7 +64,7 @@ def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | N
         def load(self, names: Sequence[str]) -> None:
             """Load commands of packages, which help lists without them."""
             for name in (each for each in names if each in of_packages):
-                alone = group("")
+                alone = typer.Typer(rich_markup_mode=None, add_completion=False)  # a whole app has options for that
                 module = entry_points.import_command(prefix + name, of_packages[name])
                 alone.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
                 self.commands[name] = typer.main.get_command(alone)
