@@ -16,7 +16,7 @@ from virc.core.errors import UsageError
 from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
-    from virc.solving.sampling.grading import Graders
+    from virc.solving.asking import Graders
     from virc.systems import registry as systems
 
 
@@ -152,15 +152,14 @@ def one_strategy(given: list[str] | None) -> str | None:
 def graders(
     strategy: object, judge: str | None, judge_model: str | None, judges: Mapping[str, str], system: str | None
 ) -> "Graders":
-    """What grades for a strategy; nothing where there is none, which need not load rewards."""
-    from virc.solving.sampling.grading import Graders
+    """Who may grade for a strategy; nobody where there is none."""
+    from virc.solving.asking import Graders
 
     if not strategy:
         return Graders()
-    from virc.rewards.graders import choosing
-    from virc.rewards.means import JUDGE_KEY
+    from virc.scoring.judge import JUDGE_KEY
 
-    return choosing.graders(judge, judge_model, os.environ.get(JUDGE_KEY), judges, system)
+    return Graders(judge, judge_model, os.environ.get(JUDGE_KEY), judges, system)
 
 
 def option(metavar: str | None, text: str, *names: str, **settings: Any) -> Any:

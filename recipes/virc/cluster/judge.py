@@ -21,9 +21,9 @@ from virc.core.plan import Plan, Step
 from virc.core.text import counted
 from virc.core.web import client
 from virc.rewards import sources
-from virc.rewards.means import JUDGE_KEY
 from virc.rewards.verl import Settings
 from virc.runs.run import Info, Run
+from virc.scoring.judge import JUDGE_KEY
 
 LOG, SCRIPT = "judge.log", "judge.sh"
 _PORT, _SERVE_KEY = "VIRC_JUDGE_PORT", "VIRC_SERVE_KEY"

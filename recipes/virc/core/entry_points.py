@@ -18,8 +18,8 @@ from typing import Literal, get_args
 from virc.core.errors import ConfigError
 
 Group = Literal[
-    "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.operators", "virc.commands", "virc.options",
-    "virc.platforms", "virc.solvers",
+    "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
+    "virc.commands", "virc.options", "virc.platforms", "virc.solvers",
 ]  # fmt: skip
 
 

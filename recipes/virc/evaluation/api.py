@@ -27,9 +27,9 @@ from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
 from virc.models.load import choice_of
 from virc.reasoning.protocol import Protocol
-from virc.rewards.graders import choosing
-from virc.rewards.means import JUDGE_KEY
+from virc.scoring.judge import JUDGE_KEY
 from virc.solving.ablation import CropAblation
+from virc.solving.asking import Graders
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import failed_rows
@@ -152,7 +152,7 @@ def evaluate(
     )
     check_arguments(config, without=("tolerate",))
     strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
-    graders = choosing.graders(
+    graders = Graders(
         judge_endpoint, judge_model, os.environ.get(JUDGE_KEY), judge_endpoints, None if system is None else str(system)
     )
     configs = [

@@ -27,13 +27,13 @@ from virc.evaluation.verdicts import is_right
 from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol
 from virc.solving.ablation import CropAblation, without_tools
+from virc.solving.asking import Grader
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, versions
 from virc.solving.progress import Progress
 from virc.solving.rows import Row, file_name
-from virc.solving.sampling.asking import Grader
 from virc.solving.setup import Setup, open_setup
 from virc.solving.solver import SolverSetup
 from virc.solving.strategies import registry as strategies

@@ -10,8 +10,7 @@ from virc.core.files import expanded
 from virc.evaluation import contamination, environments, signing
 from virc.evaluation.answers import Traces
 from virc.evaluation.environments import Environment, OfEnvironment
-from virc.rewards.means import JUDGE_KEY
-from virc.scoring.judge import Judge
+from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.setup import Setup
 from virc.solving.solver import SolverSetup

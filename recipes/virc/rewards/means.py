@@ -9,13 +9,12 @@ import msgspec
 
 from virc.backends.tokenizer import tokenizer
 from virc.rewards.judging import Judge, questions
+from virc.scoring.judge import JUDGE_KEY
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging
 
 JUDGE = "judge"
 """The judge that is asked where a question names none; others are in `reward.judges`."""
-JUDGE_KEY = "VIRC_JUDGE_KEY"
-"""The variable with the judge's key; no other key is sent to it. That of a judge of a name is `VIRC_JUDGE_KEY_NAME`."""
 
 NO_JUDGE = "needs a judge"
 NO_ALGEBRA = "needs math-verify"

@@ -29,9 +29,10 @@ from virc.reasoning.trace import Trace
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Waited
-from virc.rewards.means import JUDGE_KEY, Means, means_of
+from virc.rewards.means import Means, means_of
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Sample, prompt_of, sample
+from virc.scoring.judge import JUDGE_KEY
 from virc.systems.registry import Reward
 
 LAST = "last"

@@ -17,6 +17,9 @@ from virc.core.text import plain
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 
+JUDGE_KEY = "VIRC_JUDGE_KEY"
+"""The variable with the judge's key; no other key is sent to it. That of a judge of a name is `VIRC_JUDGE_KEY_NAME`."""
+
 _TEMPERATURES = (0.0, 0.3, 0.6, 0.9)
 """Of the tries at one verdict: the first is greedy, and what it did not get the same way again is not asked for."""
 _MAX_TOKENS = 512
@@ -153,5 +156,5 @@ def quoted(texts: Mapping[str, str]) -> str:
 
 def of_judge(error: VircError) -> VircError:
     hint = re.sub(r"--(?=model|endpoint)", "--judge-", error.hint or "")
-    error.hint = hint.replace("VIRC_API_KEY", "VIRC_JUDGE_KEY") or None
+    error.hint = hint.replace("VIRC_API_KEY", JUDGE_KEY) or None
     return error

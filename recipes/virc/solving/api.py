@@ -19,11 +19,11 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
+from virc.solving.asking import Asking
 from virc.solving.batch import RowDone
 from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, standard_input, with_scales
 from virc.solving.one import OnEvent
 from virc.solving.outcome import chosen, failure_of, notices, outcome, over_limit, trace_folders, write_traces
-from virc.solving.sampling.asking import Asking
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver

@@ -25,11 +25,11 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
+from virc.solving.asking import Asking, Grader
 from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import Fields
 from virc.solving.rows import Row, file_name, in_parallel
-from virc.solving.sampling.asking import Asking, Grader
 from virc.solving.solution import View, view_of
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable

@@ -14,9 +14,9 @@ from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running
 from virc.reasoning.protocol import FILE_NAME, UNITS
+from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
-from virc.solving.sampling.grading import NO_GRADERS, Graders
 from virc.solving.strategies import registry as strategies
 from virc.systems import registry as systems
 

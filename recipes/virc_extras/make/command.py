@@ -46,7 +46,7 @@ def command(
     NEW.left_out says which rows were left out by which rule. The same command continues after a stop, even after kill
     -9, and asks no model the same twice.
     """
-    from virc.rewards.graders.choosing import maker_of
+    from virc.rewards.rollout_scorer import maker_of
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc_extras.make.run import make

@@ -8,7 +8,7 @@ from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
 from support.tables import each_case
 
-from virc.rewards.graders.choosing import maker_of
+from virc.rewards.rollout_scorer import maker_of
 
 SCHEMA = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
 

@@ -65,7 +65,7 @@ def _pairs(
 ) -> "PairsAsked | None":  # fmt: skip
     """The pairs that are asked for; None where trajectories are."""
     from virc.data.sample.pairing import PairsAsked
-    from virc.rewards.graders.choosing import maker_of
+    from virc.rewards.rollout_scorer import maker_of
 
     if rule is None:
         unused = {"--margin": margin, "--reward": reward, "--judge-endpoint": endpoints, "--judge-model": judge_model}

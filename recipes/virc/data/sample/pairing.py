@@ -34,7 +34,7 @@ from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
 from virc.reasoning.images import Shown
-from virc.scoring.judge import Judge
+from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.one import Attempt
 
 CUT = ("length", "repetition", "failed", "marks")
@@ -44,8 +44,6 @@ Grade = Callable[[Problem, Rollout], float | None]
 Apart = Literal["same", "shown", "inside", "marks", "refused"]
 """Why two rollouts are no pair; the words are in `virc.data.sample.run`."""
 
-KEY = "VIRC_JUDGE_KEY"
-"""The variable with the key of the judge's endpoint."""
 _BEST = 10
 """The best grade that a critic gives."""
 _MAX_TEXT = 8000
@@ -269,7 +267,7 @@ def pairing_of(asked: PairsAsked, opened: Opened, report: Reporter) -> Iterator[
             grade = grader = asked.grader(opened, report)
             stack.callback(grader.close)
         elif asked.judge is not None:
-            judge = stack.enter_context(Judge(asked.judge, asked.judge_model, os.environ.get(KEY)))
+            judge = stack.enter_context(Judge(asked.judge, asked.judge_model, os.environ.get(JUDGE_KEY)))
             grade = partial(_graded, judge) if asked.rule == "grade" else None
         yield Pairing(asked.rule, asked.margin, None if grade else judge, grade)
 

@@ -23,10 +23,10 @@ from virc.serving.agent.finish import Finisher
 from virc.serving.agent.other_solver import AgentSolver
 from virc.serving.agent.request import Problem
 from virc.serving.agent.request_queue import Job, Ping, Reservation
+from virc.solving.asking import Asking
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
-from virc.solving.sampling.asking import Asking
 from virc.solving.strategies import registry as strategies
 
 _LONGER = 1.0  # seconds in which a role that is too late can still be named

@@ -10,9 +10,9 @@ from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.load import Choice, Opened, choice_of
 from virc.solving.api import solve_images
+from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
 from virc.solving.one import OnEvent, SolveConfig
-from virc.solving.sampling.grading import NO_GRADERS, Graders
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup, choose, pipelines
@@ -151,8 +151,7 @@ def solve(
         samples: independent answers, of which the commonest is given.
         strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
             samples.
-        graders: what grades solutions, if the strategy has them graded: `Graders(judge=URL)`, or
-            `virc.rewards.graders.choosing.graders()`.
+        graders: what grades solutions, if the strategy has them graded: `virc.solving.asking.Graders(judge=URL)`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
         page: of the files that have several pages or frames, from 1; None: the first.

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from virc.solving.asking import Asking
 from virc.solving.one import Solved
-from virc.solving.sampling.asking import Asking
 from virc.solving.votes import Tally
 
 

@@ -10,9 +10,11 @@ and, if solutions are to be graded,
 
     grades(options, graders) -> MakeGrader | None   makes the grader, which is then `asking.grader`
 
-Its name is that of its file. A custom strategy is such a file, named by its path, or in a folder of `VIRC_PATH`.
+Its name is that of its file, or of its entry point in the group `virc.strategies` of an installed package. A custom
+strategy is such a file, named by its path, or in a folder of `VIRC_PATH`.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -22,16 +24,16 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from virc.config.validation import faults
-from virc.core import discovery, plugins
+from virc.core import discovery, entry_points, plugins
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.text import clause, did_you_mean
 from virc.models.load import Opened
+from virc.solving.asking import NO_GRADERS, Asking, Grader, Graders, MakeGrader
 from virc.solving.one import SolveConfig, Solved
-from virc.solving.sampling.asking import Asking, Grader
-from virc.solving.sampling.grading import NO_GRADERS, Graders, MakeGrader
 
 _PACKAGE = "virc.solving.strategies"
+_GROUP: entry_points.Group = "virc.strategies"
 
 
 class Module(Protocol):
@@ -57,14 +59,22 @@ class Strategy(msgspec.Struct, frozen=True):
             return strategy_module.samples(self.options)
 
 
-def names() -> tuple[str, ...]:
-    return discovery.names(_PACKAGE)
+def names() -> list[str]:
+    return sorted(_built_in())
+
+
+def _built_in() -> Mapping[str, str]:
+    """The modules of the strategies of virc, those of extras that are here, too, by their names."""
+    return {name: f"{_PACKAGE}.{name}" for name in discovery.names(_PACKAGE)} | entry_points.own(_GROUP)
 
 
 def module(name: str) -> Module:
-    if name in names():
-        return cast(Module, discovery.module(_PACKAGE, name))
-    file = plugins.custom(name)
+    if found := _built_in().get(name):
+        return cast(Module, importlib.import_module(found))
+    if entry_points.entries(_GROUP).get(name, ("", ""))[1] in entry_points.OWN:
+        sentence = f"the extra that has the strategy {name} is not installed"
+        raise ConfigError(sentence, "install the whole package virc")
+    file = plugins.custom(name, group=_GROUP)
     if file is None:
         what = "file" if plugins.is_path(name) else "strategy"
         raise UsageError(f"there is no {what} {name!r}", did_you_mean(name, names()))
@@ -88,9 +98,9 @@ def _named_errors(strategy_module: Module) -> Iterator[None]:
     except VircError:
         raise
     except (Exception, SystemExit) as error:
-        file = Path(getattr(strategy_module, "__file__", ""))
-        if file.parent == Path(__file__).parent:  # one of virc
+        if getattr(strategy_module, "__name__", "") in _built_in().values():
             raise
+        file = Path(getattr(strategy_module, "__file__", ""))
         line = plugins.line_in(file, error)
         where = f"line {line} of {file}" if line else str(file)
         message = f"the strategy fails in {where}: {type(error).__name__}: {clause(error)}"

@@ -1,13 +1,15 @@
 """A problem as it is asked of a model: what every strategy is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Kind
 
 import msgspec
 from PIL import Image
 
 from virc.backends.interface import Backend
+from virc.core.events import Reporter
 from virc.core.timeouts import Deadline, TimeUp
+from virc.models.load import Opened
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.solving import one
@@ -39,6 +41,30 @@ class Grader(Kind):
 
     def close(self) -> None:
         """End what was opened."""
+
+
+MakeGrader = Callable[[Opened, Reporter], Grader]
+"""Makes a grader once the model is open whose solutions it grades."""
+
+
+class Graders(msgspec.Struct, frozen=True):
+    """Who may grade solutions for a strategy that has them graded.
+
+    Args:
+        judge, judge_model, judge_key: endpoint, model (None: the only one) and key of a judge, which is also that of a
+            reward; there it gets the key of the environment.
+        judges: endpoints of further judges of a reward, by the names that it has for them.
+        system: whose reward grades, where the strategy names none; None: the system of the model.
+    """
+
+    judge: str | None = None
+    judge_model: str | None = None
+    judge_key: str | None = None
+    judges: Mapping[str, str] = {}
+    system: str | None = None
+
+
+NO_GRADERS = Graders()
 
 
 class Asking(msgspec.Struct, frozen=True):

@@ -1,22 +1,17 @@
-"""Grades of solutions whose right answer is not known: by a judge that sees the pictures, or by a reward."""
+"""Grades of solutions by a judge that sees their pictures and does not know the right answer."""
 
 import math
 import re
 import time
-from collections.abc import Callable
-
-import msgspec
 
 from virc.backends.interface import Backend, Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.core.errors import UsageError, VircError
-from virc.core.events import Reporter
+from virc.core.errors import VircError
 from virc.core.seeds import derived
-from virc.models.load import Opened
 from virc.reasoning.session import Ask, Message, Reply
 from virc.scoring.judge import of_judge, quoted
+from virc.solving.asking import Asking, Graded
 from virc.solving.one import Attempt, spent_on
-from virc.solving.sampling.asking import Asking, Graded, Grader
 
 MAX_GRADE = 10
 """The best grade that a judge gives."""
@@ -43,39 +38,6 @@ _LABELLED = re.compile(
     re.IGNORECASE,
 )
 _BARE = re.compile(rf"{_MARKS}({_NUMBER}){_MARKS}{_OUT_OF}{_MARKS}[.]?{_MARKS}")
-
-MakeGrader = Callable[[Opened, Reporter], Grader]
-"""Makes a grader once the model is open whose solutions it grades."""
-
-
-class Graders(msgspec.Struct, frozen=True):
-    """What may grade.
-
-    Args:
-        judge, judge_model, judge_key: endpoint, model (None: the only one) and key of a judge.
-        reward: makes what gives the reward of a system, by the options of the strategy: a system and a term.
-    """
-
-    judge: str | None = None
-    judge_model: str | None = None
-    judge_key: str | None = None
-    reward: Callable[[str | None, str | None], MakeGrader] | None = None
-
-    def maker(self, by: str, reward: str | None = None, term: str | None = None) -> MakeGrader:
-        """What makes a grader by `judge` or `reward`."""
-        if by != "reward" and (unused := "reward" if reward else "term" if term else None):
-            raise UsageError(f"{unused} is for grades by a reward, and they are by {by}", "by=reward")
-        if by == "reward":
-            if self.reward is None:
-                raise UsageError("nothing is given that grades by a reward", "virc.rewards.graders.choosing.graders()")
-            return self.reward(reward, term)
-        if self.judge is None:
-            raise UsageError("a judge is to grade, and none is named", "--judge-endpoint URL")
-        endpoint, name, key = self.judge, self.judge_model, self.judge_key
-        return lambda opened, report: Judge.at(endpoint, name, key)
-
-
-NO_GRADERS = Graders()
 
 
 class Judge:

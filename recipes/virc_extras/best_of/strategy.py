@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import NoAnswerError, VircError
+from virc.solving.asking import Asking, Graded, Graders, MakeGrader
 from virc.solving.one import Solved, Spent
-from virc.solving.sampling.asking import Asking, Graded
-from virc.solving.sampling.grading import Graders, MakeGrader
+from virc_extras.best_of.graders import maker
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ def samples(options: Options) -> int:
 
 
 def grades(options: Options, graders: Graders) -> MakeGrader | None:
-    return graders.maker(options.by, options.reward, options.term)
+    return maker(graders, options.by, options.reward, options.term)
 
 
 def solve(asking: Asking, options: Options) -> Solved:

@@ -1,1 +1,0 @@
-"""Several samples of one problem: how they are asked for, and their grades."""
