@@ -6,11 +6,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from batches import problems, read, write
 from support.called import Done, virc
 from support.servers import Body, Server, serve
-from support.solving import answer, think
-from test_majority import in_order
+from support.solving import answer, picture, think
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    return picture(tmp_path / "figure.png")
+
+
+def secret_row(image: Path) -> Path:
+    row = {"image": str(image), "question": "q 1", "answer": "SECRET", "boxes": [[1, 2, 3, 4]]}
+    rows = image.with_name("in.jsonl")
+    rows.write_text(json.dumps(row))
+    return rows
+
+
+def in_order(*texts: str) -> Callable[[Body], str]:
+    replies = iter(texts)
+    return lambda _: answer(next(replies))
 
 
 def graded(body: Body) -> dict[str, str]:
@@ -58,9 +74,8 @@ def test_the_highest_grade_wins_wherever_it_stands(
 
 
 def test_the_judge_sees_the_pictures_and_no_reference(image: Path, tmp_path: Path) -> None:
-    rows = problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]])
     with serve(in_order("1", "2")) as server, serve(lambda _: "score: 5") as judge:
-        words = (write(tmp_path / "in.jsonl", rows), "--to", tmp_path / "out", "--strategy", "best_of:n=2")
+        words = (secret_row(image), "--to", tmp_path / "out", "--strategy", "best_of:n=2")
         done = virc("batch", *words, "--endpoint", server.url, "--judge-endpoint", judge.url)
         assert done.code == 0, done.err
         (body, _) = judge.chats()
@@ -132,12 +147,10 @@ def test_a_reward_is_told_nothing_of_the_right_answer(
 ) -> None:
     total = "TERMS = ('peek',)\ndef peek(sample, means):\n    return float(len(sample.prompt.columns))\n"
     file = system(total + "def total(t):\n    return t.peek\n")
-    rows = write(tmp_path / "in.jsonl", problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]]))
-    words = ("batch", rows, "--to", tmp_path / "out", "--strategy")
+    words = ("batch", secret_row(image), "--to", tmp_path / "out", "--strategy")
     with serve(in_order("1", "2")) as server:
         refused = virc(*words, "best_of:by=reward,reward=tiny", "--endpoint", server.url)
         assert (refused.code, server.chats()) == (3, [])
         assert "the reward of tiny cannot grade what is being solved" in refused.err
         virc(*words, f"best_of:n=2,by=reward,reward={file}", "--endpoint", server.url)
-    (line,) = read(tmp_path / "out")
-    assert line["strategy"]["scores"] == [0, 0]
+    assert json.loads((tmp_path / "out").read_text())["strategy"]["scores"] == [0, 0]

@@ -65,7 +65,7 @@ def names() -> list[str]:
 
 def _built_in() -> Mapping[str, str]:
     """The modules of the strategies of virc, those of extras that are here, too, by their names."""
-    return {name: f"{_PACKAGE}.{name}" for name in discovery.names(_PACKAGE)} | entry_points.own(_GROUP)
+    return {**{name: f"{_PACKAGE}.{name}" for name in discovery.names(_PACKAGE)}, **entry_points.own(_GROUP)}
 
 
 def module(name: str) -> Module:
