@@ -2,16 +2,17 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, MODEL, Running, chat, scripted
+from agent_server import ANSWER, LOOK, MODEL, Running, chat, data_url, scripted
 from PIL import Image
 from support.called import virc
-from support.servers import Body, turn_of
+from support.servers import Body, images_of, turn_of
 
 from virc.core.seeds import derived
 
@@ -111,6 +112,22 @@ def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_
     solved = running.behind.chats()[len(asked) :]
     assert [body["temperature"] for body in asked] == [0, 0]
     assert asked == solved
+
+
+def test_pictures_of_a_chat_stay_in_their_order_and_no_client_names_one_for_others(running: Running) -> None:
+    red, blue = ({"type": "image_url", "image_url": {"url": data_url((56, 56), each)}} for each in ("red", "blue"))
+    messages = [
+        {"role": "user", "content": [red, {"type": "text", "text": "What colour?"}]},
+        {"role": "assistant", "content": "red"},
+        {"role": "user", "content": [{"type": "text", "text": "And here?"}, {**blue, "uuid": "poison"}]},
+    ]
+    body = json.dumps({"model": MODEL, "messages": messages}).encode()
+    assert running.send("POST", "/v1/chat/completions", body)[0] == 200
+    asked = running.behind.chats()[0]
+    assert "poison" not in json.dumps(asked)  # by which a server would take it for a picture of somebody else
+    files = [base64.b64decode(part["image_url"]["url"].partition(",")[2]) for part in images_of(asked)]
+    colours = [Image.open(io.BytesIO(each)).convert("RGB").getpixel((0, 0)) for each in files]
+    assert colours[:2] == [(255, 0, 0), (0, 0, 255)]
 
 
 @pytest.mark.parametrize(
