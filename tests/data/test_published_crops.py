@@ -13,6 +13,12 @@ from support import published_crops, published_rows, workspaces
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
 
+from virc.data.formats import registry as formats
+from virc.data.formats.registry import Source, only_source
+from virc.data.rows.record import MARK
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
     ("deepeyes", published_crops.deepeyes),
@@ -112,6 +118,19 @@ def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) 
     assert "3 rows, 2 good" in done.out
 
 
+def assert_asked_as_published(name: str, *sources: Source) -> None:
+    """Question and answer are those of the rows, in the words of the system."""
+    published, made = ([row.record for row in formats.get(each.format).read(each)] for each in sources)
+    spoken = of_system(systems.get(name)).protocol
+    for before, after in zip(published, made, strict=True):
+        assert before
+        assert after
+        assert (after.question, after.answer) == (before.question, before.answer)
+        shown = "\n".join([MARK] * len(before.images))
+        first = spoken.first.replace("{images}", shown).replace("{question}", before.question or "")
+        assert [each.content for each in after.messages] == [spoken.system, first]
+
+
 Write = Callable[[Path], Path]
 ROWS: tuple[tuple[str, Write, str], ...] = (
     ("thinklite-vl", published_rows.thinklite_vl, "rl"),
@@ -132,6 +151,7 @@ def test_published_rows_become_prompts_that_a_stage_takes(
     assert done.code == 0, done.err
     (converted,) = to.glob("*.parquet")
     assert virc("data", "check", converted, "--system", name, "--workers", 1).code == 0
+    assert_asked_as_published(name, only_source(file, systems.get(name)), only_source(converted, systems.get(name)))
     monkeypatch.chdir(tmp_path)
     words = ("--data", converted, "--with", "cpu", "--from", "tiny", "--dry-run")
     small = {"train_batch_size": 3, "ppo_mini_batch_size": 3, "micro_batch_size_per_device": 1, "validation": "null",
