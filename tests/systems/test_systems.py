@@ -26,6 +26,13 @@ def test_every_file_is_a_system() -> None:
     assert {"deepeyes", "internvl3.5", "prism"} <= published
 
 
+def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
+    models = systems.get("virc").models
+    assert {name: model.hub for name, model in models.items()} == {name: f"LeonMiao/{name}" for name in models}
+    of_permille = {name for name, model in models.items() if model.coordinates == "permille"}
+    assert of_permille == {"ViRC-Qwen2VL-7B", "ViRC-Qwen2VL-2B"}
+
+
 def test_short_names_stand_for_one_model_of_one_system() -> None:
     names = [name for system in systems.discover().values() for name in system.models]
     assert len(names) == len(set(names))
