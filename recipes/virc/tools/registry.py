@@ -112,6 +112,8 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             if plugins.is_path(name):
                 raise ConfigError(f"there is no file {name}")
             otherwise = f"a file {name}.py or {name}.yaml next to the system's YAML or in {plugins.SEARCH_PATH}"
+            if extra := entry_points.entries(_GROUP).get(name):
+                raise ConfigError(f"the tool {name} is of {extra[0]}, which is not installed", "install virc whole")
             meant = near(name)
             raise ConfigError(f"there is no tool {name!r}", f"did you mean {meant!r}?" if meant else otherwise)
     return found

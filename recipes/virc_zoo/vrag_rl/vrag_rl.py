@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
-from virc_extras.search import tool as search
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -121,6 +120,8 @@ def found_by(sample: "Sample") -> list[str]:
 
     A search in the last reply that a rollout may have is not carried out in the program, and does not count.
     """
+    from virc_extras.search import tool as search
+
     before = [each.call for each in sample.prompt.calls if each.call]
     queries = [call.arguments["query"] for call in before if call.name == search.NAME]
     shown = list[Path]()

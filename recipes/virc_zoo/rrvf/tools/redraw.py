@@ -19,7 +19,6 @@ from virc.reasoning.images import show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message
-from virc_extras.sandbox import python
 
 NAME = "redraw"
 TEMPLATE = "after_image"
@@ -38,6 +37,8 @@ ENDPOINT = "TEACHER_ENDPOINT"
 
 def ready() -> None:
     """Refuse to begin without a sandbox and a teacher. Raises SetupError: what is missing."""
+    from virc_extras.sandbox import python
+
     python.ready()
     if ENDPOINT not in os.environ:
         raise SetupError(f"{NAME} needs {ENDPOINT}, the address of its teacher up to /v1")
@@ -55,6 +56,8 @@ def drawing(code: object, protocol: Protocol) -> Image.Image:
     Raises:
         ToolError: it is no code, fails, or draws nothing.
     """
+    from virc_extras.sandbox import python
+
     alone = Conversation(protocol, [], 0, {})
     drawn = python.apply_to_all(python.check({"code": code}, View([])).call, alone)
     if not drawn.images:
