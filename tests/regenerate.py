@@ -18,7 +18,6 @@ import zoo_page
 from cluster import slurm_cases
 from training import stage_plans
 
-from virc.backends.gguf.convert import convert
 from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
@@ -27,6 +26,8 @@ PAGES = (answers_page, client_page, field_table, protocol_page, reference_page, 
 if find_spec("virc_extras"):
     from extras import operators_page
     from extras.rounds import rounds_plan
+
+    from virc_extras.gguf_writer.convert import convert
 
     PAGES += (operators_page,)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
@@ -50,10 +51,16 @@ def generated() -> dict[Path, str]:
     return completions | notice | slurm_cases.golden() | stage_plans.golden() | golden_of_extras | docs
 
 
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=EMBEDDED_FOLDER) as folder:  # processes that run map the files there are
+def write_embedded() -> None:
+    """Write the embedded model as GGUF; processes that run map the files there are."""
+    with tempfile.TemporaryDirectory(dir=EMBEDDED_FOLDER) as folder:
         convert(EMBEDDED_FOLDER, Path(folder), EMBEDDED)
         for file in Path(folder).iterdir():
             file.replace(EMBEDDED_FOLDER / file.name)
+
+
+if __name__ == "__main__":
+    if find_spec("virc_extras"):
+        write_embedded()
     for path, content in generated().items():
         path.write_text(content, encoding="utf-8")

@@ -1,16 +1,13 @@
 """What a GGUF file says of itself, and which vision tower beside it is its own."""
 
-import json
-import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from virc.backends.gguf import convert, header, model
+from virc.backends.gguf import header, model
 from virc.core.errors import ConfigError
-from virc.models.registry import EMBEDDED_FOLDER
 
 WIDE = {"general.architecture": "qwen2vl", "qwen2vl.embedding_length": 64}
 TOWER = {"general.architecture": "clip"}
@@ -99,34 +96,3 @@ def test_a_file_that_is_cut_is_told_from_a_whole_one(
     file.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62))
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: a text of {2**62} bytes"):
         header.read(file)
-
-
-def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gguf import GGUFReader
-    from gguf.quants import dequantize
-
-    monkeypatch.setattr(convert, "_SMALL", 0)
-    written = GGUFReader(convert.convert(EMBEDDED_FOLDER, tmp_path, "m")).tensors
-    exact = {each.name: each.data for each in GGUFReader(EMBEDDED_FOLDER / "tiny-F16.gguf").tensors}
-    assert {each.tensor_type.name for each in written} == {"Q8_0", "F32"}
-    for each in written:
-        assert abs(dequantize(each.data, each.tensor_type) - exact.pop(each.name)).max() < 0.02, each.name
-    assert not exact
-    vision = {each.name: each.tensor_type.name for each in GGUFReader(tmp_path / "mmproj-m-F16.gguf").tensors}
-    assert {name for name, kind in vision.items() if kind == "F16"} >= {"v.blk.0.attn_q.weight", "mm.0.weight"}
-    assert (vision["v.patch_embd.weight"], vision["v.blk.0.attn_q.bias"]) == ("F32", "F32")
-
-
-def test_what_llama_cpp_would_read_wrong_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
-    found = convert.checkpoint.tensors(folder / "model.safetensors")
-    odd = {"model.layers.0.gate.odd": found["model.norm.weight"]}
-    with monkeypatch.context() as patched:
-        patched.setattr(convert.checkpoint, "tensors", lambda _: found | odd)
-        with pytest.raises(ConfigError, match=r"llama\.cpp has no name for the weights model\.layers"):
-            convert.convert(folder, tmp_path, "m")
-    tokenizer = json.loads((folder / "tokenizer.json").read_bytes())
-    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+"
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(ConfigError, match=r"has no name for the pre-tokenizer of .*model: \[a-z\]\+"):
-        convert.convert(folder, tmp_path, "m")

@@ -10,6 +10,7 @@ from support import small_lora
 from support.called import virc
 from support.made import make
 
+from virc.core import entry_points
 from virc.core.errors import ConfigError
 from virc.envs import environment as environments
 from virc.envs.pins import get
@@ -35,6 +36,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environments, "default_device", lambda: "cpu")
     monkeypatch.setattr(environments, "recipes_in", environments.recipes_place)  # nothing is copied
     return folder
+
+
+def test_gguf_without_the_extra_that_writes_it_ends_with_one_sentence(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    done = virc("merge", EMBEDDED_FOLDER, "--to", "made", "--gguf")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: the extra of virc merge --gguf is not installed\n")
+    assert not (workspace / "made").exists()
 
 
 def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(

@@ -1,6 +1,7 @@
 """`virc serve --engine llamacpp`: asked by virc and by the official client."""
 
 import base64
+import shutil
 from pathlib import Path
 
 import openai
@@ -8,7 +9,6 @@ import pytest
 from support.called import virc
 from support.loopback import free_port
 
-from virc.backends.gguf import convert
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.serving.start import serve
 
@@ -18,7 +18,9 @@ QUESTION = "What is m∠B in triangle MBH?"
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert.convert(EMBEDDED_FOLDER, tmp_path_factory.mktemp("gguf"), "small")
+    folder = tmp_path_factory.mktemp("gguf")
+    shutil.copy(EMBEDDED_FOLDER / "mmproj-tiny-F32.gguf", folder / "mmproj-small-F32.gguf")
+    return Path(shutil.copy(EMBEDDED_FOLDER / "tiny-F16.gguf", folder / "small-F16.gguf"))
 
 
 @pytest.mark.integration

@@ -6,12 +6,12 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.gguf import convert as writing
-from virc.core import extras, processes
+from virc.core import entry_points, extras, processes
 from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import MODELS, contents, expanded, fresh_folder, is_file, write_whole
@@ -118,7 +118,7 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     if named and (other := models.meaning(folder.name, Path(), source=source.origin.source)):
         raise ConfigError(f"a model cannot be called {folder.name}: {other}", _ELSEWHERE)
     if gguf:
-        writing.check(source.texts)
+        _gguf_writer().check(source.texts)
     if source.origin.kind == "shards":
         first = making.find("rl", runs.info(source.run).device if source.run else None)
         others = (making.find("rl", other) for other in DEVICES)  # merging needs no device
@@ -151,9 +151,14 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
 def _as_gguf(plan: MergePlan, folder: Path, report: Reporter) -> Path:
     report.note("writing it as GGUF, too")
     try:
-        return writing.convert(folder, folder, plan.folder.name)
+        file: Path = _gguf_writer().convert(folder, folder, plan.folder.name)
     except OSError as error:
         raise VircError(f"the GGUF file cannot be written: {clause(error)}") from error
+    return file
+
+
+def _gguf_writer() -> ModuleType:
+    return entry_points.of_option("merge", "gguf")
 
 
 def copy_weights(source: Source, folder: Path) -> int:

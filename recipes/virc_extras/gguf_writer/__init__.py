@@ -1,0 +1,1 @@
+"""A model as the two GGUF files that llama.cpp reads: `virc merge --gguf`."""
