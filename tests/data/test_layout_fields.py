@@ -1,13 +1,16 @@
 """What each field of a layout makes of a published row: its record, field by field."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from PIL import Image
-from support.public_layouts import saved
+from pyarrow import parquet
+from support.called import virc
+from support.row_files import lines, saved
 
 from virc.core.errors import DataError
 from virc.data.rows import laid_out
@@ -131,3 +134,20 @@ def test_choices_keep_their_letters(choices: Any, found: list[str] | None, tmp_p
 def test_several_answers_are_each_accepted(answers: Any, answer: str, kept: Any, tmp_path: Path) -> None:
     record = read(tmp_path, {"a": answers}, answers="a")
     assert (record.answer, record.extra.get("answers")) == (answer, kept)
+
+
+@pytest.mark.parametrize(("units", "box"), [("", [40, 30, 80, 75]), ("coordinates: original\n", [100, 100, 200, 250])])
+def test_boxes_of_a_given_layout_are_counted_as_it_says_or_as_the_system_does(
+    units: str, box: list[float], tmp_path: Path
+) -> None:
+    """Thousandths of the sides, of a picture of 400 x 300 px, by the chat protocol of qwen3-vl."""
+    Image.new("RGB", (400, 300), "white").save(tmp_path / "0.png")
+    row = {"question": "Where?", "answer": "left", "image": "0.png", "box": [100, 100, 200, 250]}
+    file = lines(tmp_path / "rows.jsonl", [row])
+    layout = "about: mine\nquestion: question\nanswer: answer\nimages: image\nboxes: box\nbox: corners\n"
+    (tmp_path / "mine.yaml").write_text(layout + units)
+    words = ("--layout", tmp_path / "mine.yaml", "--system", "qwen3-vl", "--format", "rl", "--to", tmp_path / "made")
+    done = virc("data", "convert", file, *words)
+    assert done.code == 0, done
+    (made,) = parquet.read_table(tmp_path / "made" / "rows.parquet").to_pylist()
+    assert json.loads(made["extra_info"]["extra"])["boxes"] == [box]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from checking import FILE, good_set, report, write
 from support.called import virc
-from support.public_layouts import lines, saved
+from support.row_files import lines, saved
 
 from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import line_rows

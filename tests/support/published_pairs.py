@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.public_layouts import array, lines
 from support.published_rows import NUMBERS, embedded, parquet, picture
+from support.row_files import array, lines
 
 Row = dict[str, Any]
 QUESTION = "Which number is in the square?"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from support.public_layouts import lines
 from support.published_rows import NUMBERS, PLACES, SIDE, embedded, parquet, picture, saved
+from support.row_files import lines
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME

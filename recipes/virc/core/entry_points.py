@@ -19,7 +19,7 @@ from virc.core.errors import ConfigError
 
 Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
-    "virc.commands", "virc.options", "virc.platforms", "virc.solvers",
+    "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts",
 ]  # fmt: skip
 
 

@@ -3,24 +3,27 @@
 Files are JSON, JSONL, parquet, or a folder that `datasets.save_to_disk` wrote.
 
 A layout is one of the system that is named (`of_system`), one that many share (`shared`, from `virc.systems.layouts`),
-that of an entry in `dataset_info.json` (`of_entry`), or one that the rows show (`guessed`).
+that of an entry in `dataset_info.json` (`of_entry`), or one that the rows show (`guessed`), where the extra that looks
+for it is installed.
 """
 
+import importlib
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import UNSET
 
+from virc.core import entry_points
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
 from virc.data.formats.sft import COLUMNS
-from virc.data.rows import guess, paired, raw
+from virc.data.rows import paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
 from virc.data.rows.record import Record
 from virc.data.rows.unread import PASSED
@@ -37,6 +40,25 @@ LOST = ""
 _GUESSED = "guessed"
 _MAX_COMPARED = 20
 _MAX_NAMED = 12
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A layout that rows show; `reasons` and `unsure` say why, `unread` columns hold a part of the problem."""
+
+    layout: Layout | None
+    reasons: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    unread: Mapping[str, str] = {}
+
+
+class Guess(Protocol):
+    """What finds the layout that rows show: the module of the entry point `guess` in the group `virc.layouts`."""
+
+    def propose(self, rows: Sequence[Mapping[str, Any]], folder: Path) -> Proposal:
+        """The layout of the first rows of a file in a folder."""
+
+    def unclear(self, row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
+        """Another meaning that a row may have than a layout gives it, in a sentence; None: it has none."""
 
 
 def recognises(path: Path) -> bool:
@@ -89,8 +111,16 @@ def unsure(path: Path) -> str:
     return "; ".join(each.partition(": the columns are")[0] for each in proposal(path).unsure[:2])
 
 
-def proposal(path: Path) -> guess.Proposal:
+def proposal(path: Path) -> Proposal:
+    guess = _guess()
+    if guess is None:
+        return Proposal(None)
     return guess.propose(raw.beginning(path, _MAX_COMPARED), path if path.is_dir() else path.parent)
+
+
+def _guess() -> Guess | None:
+    module = entry_points.own("virc.layouts").get("guess")
+    return cast(Guess, importlib.import_module(module)) if module else None
 
 
 def best(path: Path, system: System | None) -> LaidOut | None:
@@ -118,11 +148,12 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
     made = paired.record_of if layout.chosen is not None else record_of
+    guess = _guess() if source.laid_out.name == _GUESSED else None
     for number, fields in raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start):
         try:
             if isinstance(fields, DataError):
                 raise fields
-            doubt = guess.unclear(fields, layout, source.media) if source.laid_out.name == _GUESSED else None
+            doubt = guess.unclear(fields, layout, source.media) if guess else None
             if doubt:
                 raise DataError(
                     doubt, f"virc data layout {shlex.quote(str(source.file))} writes a layout, to be changed"

@@ -19,6 +19,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
+from virc.data.formats.published import Proposal
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
@@ -73,15 +74,6 @@ _MAX_ENTRIES = 2**18
 _MAX_ANSWER = 20  # words
 _PEOPLE = 10  # who answered a question of VQA
 _Rows = Sequence[Mapping[str, Any]]
-
-
-class Proposal(msgspec.Struct, frozen=True):
-    """A layout that rows show; `reasons` and `unsure` say why, `unread` columns hold a part of the problem."""
-
-    layout: Layout | None
-    reasons: tuple[str, ...] = ()
-    unsure: tuple[str, ...] = ()
-    unread: Mapping[str, str] = {}
 
 
 def propose(rows: _Rows, folder: Path) -> Proposal:

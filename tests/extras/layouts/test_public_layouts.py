@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from pyarrow import parquet
+from public_layouts import CASES, COLOURS, Case, page
 from support.called import virc
-from support.public_layouts import CASES, COLOURS, Case, asked, lines, page, saved
+from support.row_files import asked, lines, saved
 
 from virc.core.errors import DataError
 from virc.data.convert.convert import ConvertConfig, convert
-from virc.data.proposing import proposed, write
-from virc.data.rows.guess import propose
+from virc_extras.layouts.guess import propose
+from virc_extras.layouts.proposing import proposed, write
 
 CHOICES = ["red", "green", "blue"]
 
@@ -58,29 +57,12 @@ def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
     assert done.code == 0, done
 
 
-@pytest.mark.parametrize(("units", "box"), [("", [40, 30, 80, 75]), ("coordinates: original\n", [100, 100, 200, 250])])
-def test_boxes_of_a_given_layout_are_counted_as_it_says_or_as_the_system_does(
-    units: str, box: list[float], tmp_path: Path
-) -> None:
-    """Thousandths of the sides, of a picture of 400 x 300 px, by the chat protocol of qwen3-vl."""
-    Image.new("RGB", (400, 300), "white").save(tmp_path / "0.png")
-    row = {"question": "Where?", "answer": "left", "image": "0.png", "box": [100, 100, 200, 250]}
-    file = lines(tmp_path / "rows.jsonl", [row])
-    layout = "about: mine\nquestion: question\nanswer: answer\nimages: image\nboxes: box\nbox: corners\n"
-    (tmp_path / "mine.yaml").write_text(layout + units)
-    words = ("--layout", tmp_path / "mine.yaml", "--system", "qwen3-vl", "--format", "rl", "--to", tmp_path / "made")
-    done = virc("data", "convert", file, *words)
-    assert done.code == 0, done
-    (made,) = parquet.read_table(tmp_path / "made" / "rows.parquet").to_pylist()
-    assert json.loads(made["extra_info"]["extra"])["boxes"] == [box]
-
-
 TALKS = (
     "LLaVA-Instruct", "LLaVA-CoT", "ShareGPT4V", "M4-Instruct, several images", "MathV360K",
     "messages of OpenAI with parts", "Visual-CoT, conversations", "ms-swift, objects", "rows of alpaca with images",
 )  # fmt: skip
 """Layouts of conversations, which are converted for SFT."""
-DOCS = Path(__file__).parents[2] / "docs" / "data.md"
+DOCS = Path(__file__).parents[3] / "docs" / "extras" / "layouts.md"
 
 
 def converted(file: Path, to: Path, form: str, **more: Any) -> list[dict[str, Any]]:

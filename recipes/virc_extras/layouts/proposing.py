@@ -12,7 +12,7 @@ from virc.core.files import write_whole
 from virc.core.text import clause
 from virc.data.formats import published
 from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
-from virc.data.rows import guess, raw
+from virc.data.rows import raw
 from virc.data.rows.unread import TEXT
 from virc.systems.layouts.layout import Layout, Part, shown
 
@@ -22,7 +22,7 @@ _HEAD = "# The layout of {name}, as its first rows show it; the page *Data* has 
 class Proposed(msgspec.Struct, frozen=True):
     """A proposal for a file: the source read by it, or None, and the layout as YAML, empty without one."""
 
-    proposal: guess.Proposal
+    proposal: published.Proposal
     source: Source | None = None
     rows: Sequence[Row] = ()
     yaml: str = ""
@@ -52,7 +52,7 @@ def write(found: Proposed, to: Path) -> None:
         raise VircError(f"cannot write {to}: {clause(error)}") from error
 
 
-def yaml_of(found: guess.Proposal, name: str) -> str:
+def yaml_of(found: published.Proposal, name: str) -> str:
     assert found.layout
     fields = {key: value for key, value in msgspec.to_builtins(found.layout).items() if value != _DEFAULTS.get(key)}
     reasons = {name: reason for name, _, reason in (each.partition(": ") for each in found.reasons)}

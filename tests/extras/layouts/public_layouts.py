@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.published_rows import embedded, parquet, picture
+from support.published_rows import embedded, parquet
+from support.row_files import Row, array, asked, lines, png, saved
 
-Row = dict[str, Any]
 Writer = Callable[[Path], Path]
 LETTERS = ("A", "B", "C", "D")
 COLOURS = ("red", "green", "blue", "grey")
@@ -43,41 +43,14 @@ class Case(NamedTuple):
     fields: tuple[str, ...] = ()
 
 
-def png(at: int) -> bytes:
-    file = io.BytesIO()
-    picture(at).save(file, "PNG")
-    return file.getvalue()
-
-
-def saved(folder: Path, name: str, at: int) -> str:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png(at))
-    return name
-
-
 def text64(at: int) -> str:
     return base64.b64encode(png(at)).decode()
-
-
-def lines(file: Path, rows: Sequence[Row]) -> Path:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-def array(file: Path, value: Any) -> Path:
-    file.write_text(json.dumps(value))
-    return file
 
 
 def table(file: Path, rows: Sequence[Row], mark: str = "\t") -> Path:
     cells = [rows[0].keys(), *(row.values() for row in rows)]
     file.write_text("\n".join(mark.join(map(str, row)) for row in cells) + "\n")
     return file
-
-
-def asked(at: int) -> str:
-    return f"Which colour has square {at}?"
 
 
 def talk(at: int, mark: str = "<image>\n", reply: str = "It is {}.") -> list[Row]:

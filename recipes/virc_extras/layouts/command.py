@@ -28,8 +28,8 @@ def command(
     FILE`; `virc data show --layout FILE --html` shows a row with its pictures.
     A layout without anything unsure is taken by all commands without a file.
     """
-    from virc.data.proposing import proposed
-    from virc.data.proposing import write as write_layout
+    from virc_extras.layouts.proposing import proposed
+    from virc_extras.layouts.proposing import write as write_layout
 
     output.know(file=str(file))
     found = proposed(file)
