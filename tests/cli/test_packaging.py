@@ -26,7 +26,10 @@ CACHE = re.compile(r"(^|/)(\.|__pycache__)")
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
 TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
 OF_THE_LOCAL_BACKEND = [f"tests/backends/test_{name}.py" for name in ("local", "load", "kv_cache", "chatml")]
-PACKAGES = {"virc_cli": ROOT / "virc_cli", **{name: ROOT / "recipes" / name for name in ("virc", "virc_zoo")}}
+PACKAGES = {
+    "virc_cli": ROOT / "virc_cli",
+    **{name: ROOT / "recipes" / name for name in ("virc", "virc_extras", "virc_zoo")},
+}
 
 
 def run(command: Sequence[str | Path], folder: Path, env: Env | None = None) -> Done:

@@ -39,7 +39,7 @@ def test_every_room_has_its_place_in_the_order_of_imports() -> None:
 
 
 def test_no_folder_is_too_long_to_read() -> None:
-    for package in (PACKAGE, ROOT / "virc_cli", ROOT / "recipes" / "virc_zoo"):
+    for package in (PACKAGE, ROOT / "virc_cli", *(ROOT / "recipes" / name for name in ("virc_extras", "virc_zoo"))):
         for folder in (package, *(init.parent for init in package.rglob("__init__.py"))):
             if folder.relative_to(package).as_posix() not in ONE_OF_A_KIND:
                 assert len(modules(folder)) <= 20, folder

@@ -1,6 +1,6 @@
 """Pipelines whose roles talk to each other: who is asked what, of which pictures, and what comes of the replies.
 
-HYDRA's programs run in this process; tests/systems/test_published_pipelines.py runs them in the sandbox.
+HYDRA's programs run in this process; tests/zoo/test_published_pipelines.py runs them in the sandbox.
 """
 
 import io
