@@ -219,6 +219,18 @@ def test_a_reward_outside_the_package_rises(bandit: Path) -> None:
     assert rise > 5 * math.hypot(error(first), error(last))
 
 
+def test_a_reward_that_fails_ends_the_run(workspace: Path) -> None:
+    """verl alone puts empty rows in the place of rollouts that failed, and goes on."""
+    fails = "import os\n    if 'RAY_JOB_ID' in os.environ:\n        raise ConnectionError('its judge is away')\n"
+    (workspace / "failing.py").write_text(SHORT.replace("    return t.short", f"    {fails}    return t.short"))
+    workspaces.copy_of_tiny(workspace, "failing", "total: rules", "total: ./failing.py")
+    words = ("train", "./failing.yaml", "--stage", "rl", "--from", "tiny", "--name", "failing")
+    sets = workspaces.sets({"steps": 2, "save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4})
+    done = workspaces.run(workspace, *words, *sets)
+    assert (done.returncode, "its judge is away" in done.stderr) == (7, True), done.stderr
+    assert steps(workspace / "runs" / "failing") == []
+
+
 def test_the_own_reward_is_kept_with_the_run(bandit: Path) -> None:
     (kept,) = (bandit / "code").rglob("short.py")
     assert kept.read_text() == SHORT
