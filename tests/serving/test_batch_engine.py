@@ -51,7 +51,7 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
             (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
             said.append(attempt.trace.messages)
     assert sent._misses == 0
-    assert bool(sent._kept) == by_id
+    assert bool(sent._sent_ids) == by_id
     return said
 
 
