@@ -16,14 +16,15 @@ from PIL import Image, ImageChops, ImageStat
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
-from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, input_sizes, inputs_of
-from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
-from virc.reasoning.grammar import TAGS, Grammar, marks
+from virc.data.rows.boxes import Sizes, messages_with_images
+from virc.data.rows.record import Picture, Record, answers_of, choices_of, input_sizes, inputs_of
+from virc.reasoning.calls import Box, Call, Result, Size
+from virc.reasoning.grammar import marks
 from virc.reasoning.history import History, Place
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
-from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
+from virc.reasoning.protocol import PICTURES, Protocol
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import Grid, smart_resize
@@ -36,7 +37,6 @@ _DEVIATIONS = {
     "factor_snapped": "the factor is none of those offered",
     "index_negative": "image_index counts from the end",
 }
-_Sizes = Sequence[Size | None]
 _OF_INPUTS = ("images", "input_pixels")
 _SIDE, _MAX_APART = 64, 8.0
 """px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
@@ -60,9 +60,7 @@ _NO_CALL: Sequence[_CallImage] = ()
 """No call stands before a message."""
 
 
-def check(
-    record: Record, sizes: _Sizes, files: _Sizes, rules: Rules, answering: int, required: bool
-) -> Iterator[Fault]:
+def check(record: Record, sizes: Sizes, files: Sizes, rules: Rules, answering: int, required: bool) -> Iterator[Fault]:
     """The faults of all turns.
 
     Args:
@@ -75,7 +73,7 @@ def check(
     made: Sequence[_CallImage] | None = _NO_CALL
     offered(rules)  # loads tools of one's own, which the replay needs
     replay = _Replay(record, files, rules)
-    walked = list(_walk(record, sizes))
+    walked = list(messages_with_images(record, sizes))
     for following, (message, shown, history) in enumerate(walked, 1):
         if message.role == "user" and made is not _NO_CALL:
             yield from _check_sizes(number, shown, made)
@@ -96,35 +94,12 @@ def check(
             yield from _check_answer(turn, number, required, record)
 
 
-def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tuple[bool, bool]]:
-    """For each box written on images that open: whether it makes sense as pixels, and whether as permille."""
-    for message, _, history in _walk(record, sizes):
-        if message.role != "assistant" or not all(history):
-            continue
-        try:
-            tool = parse(message.content, grammar).tool
-        except FormatError:
-            continue
-        if tool and "bbox_2d" in tool.arguments:
-            yield _lies_inside(tool, history, "pixel"), _lies_inside(tool, history, "permille")
-
-
 def offered(rules: Rules) -> Sequence[str]:
     if rules.protocol is None:
         return sorted(tools.known())
     tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
     tools.check_loaded(rules.protocol.tools, "the chat protocol of the rows")
     return rules.protocol.tools
-
-
-def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Sizes]]:
-    """Each message with the images it shows and those shown before it; marks beyond the images count as unknown."""
-    images = images_of(record)
-    known = [*sizes, *[None] * sum(map(len, images))]
-    shown = 0
-    for message, indices in zip(record.messages, images, strict=True):
-        yield message, known[shown : shown + len(indices)], known[:shown]
-        shown += len(indices)
 
 
 def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> Generator[Fault, None, Turn | None]:
@@ -159,7 +134,7 @@ def _check_answer(turn: Turn, number: int, required: bool, record: Record) -> It
 
 
 def _check_calls(
-    calls: Sequence[ToolText], number: int, history: _Sizes, rules: Rules, replay: "_Replay"
+    calls: Sequence[ToolText], number: int, history: Sizes, rules: Rules, replay: "_Replay"
 ) -> Generator[Fault, None, Sequence[_CallImage] | None]:
     """Check the calls of a turn; what they make, None where that is not known."""
     made: list[_CallImage] | None = []
@@ -187,7 +162,7 @@ def _shows_errors(rules: Rules) -> bool:
     return rules.protocol is not None and rules.protocol.errors == "show"
 
 
-def _check_sizes(number: int, shown: _Sizes, made: Sequence[_CallImage] | None) -> Iterator[Fault]:
+def _check_sizes(number: int, shown: Sizes, made: Sequence[_CallImage] | None) -> Iterator[Fault]:
     if made is None:
         return
     if len(shown) != len(made):
@@ -219,7 +194,7 @@ def _check_pixels(
 class _Replay:
     """What the calls of a row make: its sizes, on images without colours, and where crops of the file lie in that."""
 
-    def __init__(self, record: Record, files: _Sizes, rules: Rules) -> None:
+    def __init__(self, record: Record, files: Sizes, rules: Rules) -> None:
         self._inputs = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
         self._grid = rules.grid
         self._opened: dict[int, Image.Image] = {}
@@ -260,7 +235,7 @@ class _Replay:
             for each, known in zip(planned, of_file, strict=True)
         ]
 
-    def follow(self, sizes: _Sizes) -> None:
+    def follow(self, sizes: Sizes) -> None:
         history = self._history
         if history is None or not all(sizes):
             self._history = None
@@ -287,14 +262,6 @@ class _Replay:
         both = (each.resize(size, Image.Resampling.BOX) for each in (cut, shown))
         means = ImageStat.Stat(ImageChops.difference(*both)).mean
         return float(sum(means) / len(means))
-
-
-def _lies_inside(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
-    try:
-        found = tools.checked(tool, View([size for size in history if size], coordinates))
-    except ToolError:
-        return False
-    return "box_clamped" not in found.deviations
 
 
 @lru_cache(4096)

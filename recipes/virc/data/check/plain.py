@@ -11,11 +11,11 @@ from itertools import chain, islice
 from typing import Literal
 
 from virc.core.errors import DataError
-from virc.data.check import calls
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
 from virc.data.formats.registry import Row, Source
 from virc.data.protocol.extract import study
+from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.call_forms import MARKS
@@ -145,7 +145,7 @@ def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
     for row in islice(rows, SURVEYED):
         if row.record and row.record.messages:
             files = [size_of(picture) for picture in row.record.images]
-            fits.update(calls.boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
+            fits.update(units_of_boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
             input_files = [files[index] for index in inputs_of(row.record) if index < len(files)]
             square, inputs = square + input_files.count(SQUARE), inputs + len(input_files)
     pixel, permille, boxes = fits[True, False], fits[False, True], sum(fits.values())

@@ -20,6 +20,7 @@ from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded, is_there
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
+from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
 from virc.data.rows.results import split_results
 from virc.models.chat_protocol import needs_picture
@@ -90,7 +91,7 @@ def _counts(
     sizes = [image.size for image in inputs if image.size]
     square = sum(size == SQUARE for size in sizes)
     on_grid = sum(size == smart_resize(*size, rules.grid) for size in sizes)
-    fits = list(calls.boxes(record, shown, rules.grammar))  # (as pixels, as permille) of each box
+    fits = list(units_of_boxes(record, shown, rules.grammar))  # (as pixels, as permille) of each box
     return Counts(
         images=len(decoded_images),
         unseen=sum(image == DecodedImage() for image in decoded_images),

@@ -13,8 +13,8 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.data.check import calls
 from virc.data.protocol.templates import read_after, read_first
+from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import MARK, Record, images_of, inputs_of, system_of
 from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.images import SQUARE
@@ -58,7 +58,7 @@ def study(
             protocol, sizes = _with_turns(protocol, record, needs_system)
         except (DataError, FormatError, ToolError) as error:
             raise DataError(f"row {number}: {clause(error)}") from None
-        fits.update(calls.boxes(record, sizes))
+        fits.update(units_of_boxes(record, sizes))
         inputs.update(sizes[at] for at in inputs_of(record))
     if not protocol.first:
         raise DataError("there are no rows to find a chat protocol in")
