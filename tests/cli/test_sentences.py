@@ -5,6 +5,7 @@ A row runs in an empty folder that has `figure.png` and the row's own `files` (n
 """
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 from support.called import virc
+from support.entry import ROOT
 
 TABLES = sorted((Path(__file__).parent / "sentences").glob("*.yaml"))
+TABLES += sorted((ROOT / "tests" / "extras").glob("*/sentences.yaml")) if find_spec("virc_extras") else []
 ROWS = [
     pytest.param(row, id=f"{table.stem}: {row['run']}"[:80])
     for table in TABLES

@@ -15,6 +15,7 @@ import yaml as pyyaml
 from code_blocks import PAGES, ROOT, blocks, commands, inline
 
 import virc
+from virc.core.entry_points import entries
 from virc.stages import rl, sft
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
@@ -33,6 +34,8 @@ def known(words: list[str]) -> str | None:
     while hasattr(node, "commands"):
         if words and words[0] in node.commands:
             node, words = node.commands[words[0]], words[1:]
+        elif words and not find_spec("virc_extras") and any(words[0] in name for name in entries("virc.commands")):
+            return None
         elif default := getattr(node, "default", None):  # virc download NAME
             node = node.commands[default]
         elif words and not words[0].startswith("-"):
@@ -155,7 +158,8 @@ def test_the_list_of_decisions_links_each() -> None:
 def test_the_site_leads_to_every_page_once() -> None:
     named = re.findall(r"\s([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     pages = ["index.md" if page == "README.md" else page.removeprefix("docs/") for page in (*PAGES, "CHANGELOG.md")]
-    assert sorted(named) == sorted(pages)
+    of_extras = [] if find_spec("virc_extras") else [page for page in named if page.startswith("extras/")]
+    assert sorted(named) == sorted(pages + of_extras)
 
 
 def clicks(entries: list[Any], made: int = 1) -> dict[str, int]:

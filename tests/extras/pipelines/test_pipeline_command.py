@@ -17,6 +17,7 @@ from support.faults import status
 from support.servers import Body, Server, dead_url, serve
 
 import virc as package
+from virc.core.errors import UsageError
 from virc.solving import batch as retry
 from virc_extras.sandbox import pool
 
@@ -202,3 +203,16 @@ def solve(problem, roles):
         done = asked(image, file, "--endpoint", mind.url)
         assert (done.code, done.out, len(mind.chats())) == (0, "112\n", 2)
     pool.shared().close()
+
+
+def test_a_trace_folder_that_cannot_be_written_is_refused_before_any_role(image: Path, file: Path) -> None:
+    with serve([]) as server:
+        done = asked(image, file, "--endpoint", server.url, "--trace", "/proc/no/out")
+        assert not server.chats()
+    assert (done.code in (1, 2), "/proc/no/out" in done.err) == (True, True), done.err
+
+
+@pytest.mark.parametrize("refused", [{"temperature": 0.5}, {"max_tokens": 9}, {"samples": 2}, {"strategy": "majority"}])
+def test_settings_of_one_model_do_not_go_with_a_pipeline_from_python(image: Path, refused: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(refused))} does not go with pipeline="):
+        package.solve(image, "What is x?", endpoint="http://localhost:9", pipeline="gone.py", **refused)

@@ -52,8 +52,5 @@ def test_no_answer_is_returned_and_what_fails_is_raised(image: Path) -> None:
         solve(image, "What is x?", MODEL, endpoint=server.url)
     with pytest.raises((DataError, UsageError)):
         solve(image, " ", MODEL, endpoint=server.url)
-    for refused in ({"temperature": 0.5}, {"max_tokens": 9}, {"samples": 2}, {"strategy": "majority"}):
-        with pytest.raises(UsageError, match=f"{next(iter(refused))} does not go with pipeline="):
-            solve(image, "What is x?", endpoint="http://localhost:9", pipeline="gone.py", **refused)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="the question is of type int, not str"):
         solve(image, 3, MODEL, endpoint=server.url)  # type: ignore[arg-type]
