@@ -12,17 +12,24 @@ from support.solving import answer
 REPLIES = ("<think>I search.</think><search>grain</search>", "<think>So.</think><answer>12 tons</answer>")
 
 
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
-def pages(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = clean / "pages"
+def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = workspace / "pages"
     folder.mkdir()
     Image.new("RGB", (560, 420), "grey").save(folder / "harbour_2.png")
     (folder / "harbour_2.txt").write_text("tons of grain")
     monkeypatch.setenv("VIRC_PAGES", str(folder))
 
 
-def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:
-    (clean / "q.txt").write_text("How many tons?")
+def test_a_question_from_a_file_needs_no_picture_either(workspace: Path) -> None:
+    (workspace / "q.txt").write_text("How many tons?")
     replies = iter(REPLIES)
     with serve(lambda body: next(replies)) as server:
         words = ("--system", "vrag-rl", "--endpoint", server.url, "--trace", "out")
@@ -30,9 +37,9 @@ def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:
         asked = server.chats()[0]["messages"][-1]["content"]
     assert (done.code, done.out) == (0, "12 tons\n"), done.err
     assert json.dumps(asked).endswith('Question: How many tons?"') or "image_url" not in json.dumps(asked)
-    trace = json.loads((clean / "out" / "trace.json").read_bytes())
+    trace = json.loads((workspace / "out" / "trace.json").read_bytes())
     assert [each["index"] for each in trace["images"]] == [0]  # the page
-    assert (clean / "out" / "index.html").is_file()
+    assert (workspace / "out" / "index.html").is_file()
 
 
 @pytest.mark.parametrize("words", [("--system", "virc"), ()])
@@ -42,9 +49,9 @@ def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
     assert done.err == "error: there is no question\nhint: virc solve IMAGE 'QUESTION'\n"
 
 
-def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
+def test_rows_without_pictures_are_answered_or_fail_alone(workspace: Path) -> None:
     rows = [{"id": 1, "images": [], "question": "How many tons?", "answer": "12 tons", "boxes": [[1, 2, 3, 4]]}]
-    (clean / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (workspace / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     replies = iter(REPLIES)
     with serve(lambda body: next(replies)) as server:
         done = virc("batch", "rows.jsonl", "--system", "vrag-rl", "--endpoint", server.url)
