@@ -53,6 +53,9 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
 def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) -> None:
     folders = _folders(request.folders)
     address = None if request.http is None else host_and_port(request.http)
+    is_local = address is None or address[0] in _LOOPBACK
+    if address and not is_local and not request.api_key:
+        raise UsageError(f"whoever reaches {address[0]} could read the folders and ask the model", "--api-key env:NAME")
     with collection_paused():
         try:
             from virc_extras.mcp import server
@@ -61,7 +64,6 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     from virc_extras.mcp.result_store import ResultStore
 
     store = ResultStore()
-    is_local = address is None or address[0] in _LOOPBACK
     served = server.Served(_tool_calls(request, folders, store, report), report.failure, is_local, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
@@ -175,8 +177,6 @@ def _over_http(
     from virc_extras.mcp import over_http
 
     host, port = address
-    if host not in _LOOPBACK and not request.api_key:
-        raise UsageError(f"whoever reaches {host} could read the folders and ask the model", "--api-key env:NAME")
     bare = f"[{host}]" if ":" in host else host
     try:
         bound = bound_socket(Config(host=host, port=port))
