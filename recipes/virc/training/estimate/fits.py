@@ -74,7 +74,8 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
     for index, each in enumerate(verdicts):
         further = [sorted(names - {*each.overlays}) for names in fitting if {*each.overlays} < names]
         if each.fits is False and further:
-            verdicts[index] = msgspec.structs.replace(each, helps=f"add {','.join(min(further, key=len))}")
+            fewest: list[str] = min(further, key=len)
+            verdicts[index] = msgspec.structs.replace(each, helps=f"add {','.join(fewest)}")
     return verdicts
 
 
