@@ -9,15 +9,14 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from PIL import Image, ImageChops
+from PIL import ImageChops
 
 from virc.data.synth import worked
-from virc.data.synth.families import polygons, sheets
+from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Problem
 from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Split, inside
 from virc.data.synth.sketch import Face, mask
-from virc.reasoning.protocol import Crops
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
@@ -154,41 +153,3 @@ def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
             assert box is not None
             assert inside(box, corner.value_box)
             assert abs(box[2] - box[0] - (corner.value_box[2] - corner.value_box[0])) <= 4
-
-
-PICTURES = {"input_pixels": (3136, 1_000_000), "crop_pixels": (12_544, 63_504)}
-
-
-@pytest.fixture(scope="module")
-def problem() -> sheets.Sheet:
-    return sheets.generate(random.Random(3), difficulty="easy")
-
-
-def solved(problem: sheets.Sheet, crops: Crops) -> Session:
-    page = sheets.draw(problem)
-    protocol = msgspec.structs.replace(worked.PROTOCOL, crops=crops, **PICTURES)
-    session = Session(protocol, problem.question, [page], tolerate=(), tools=known())
-    for text in worked.replies(sheets.solution(problem)):
-        session.feed(Reply(worked.as_shown(text, session.images, page.size)))
-    assert session.trace().answer == str(problem.answer)
-    return session
-
-
-def test_a_crop_from_the_file_has_the_pixels_of_the_page_and_one_from_what_was_shown_has_not(
-    problem: sheets.Sheet,
-) -> None:
-    page, label = sheets.draw(problem), problem.numbers[problem.asked[0]]
-    file, shown = solved(problem, "file"), solved(problem, "shown")
-    box = file.history.region(2)
-    assert box is not None
-    assert file.images[2].pixels.tobytes() == page.crop(box).tobytes()
-    assert inside(label.box, box)
-    assert shown.images[2].size == file.images[2].size
-    assert file.images[0].pixels.tobytes() == shown.images[0].pixels.tobytes()
-    ink, blurred = (darkest(each) for each in (page.crop(label.box), shown.images[2].pixels))
-    assert darkest(file.images[2].pixels) == ink
-    assert blurred >= ink + 50  # so no pixel of it is that of a stroke
-
-
-def darkest(image: Image.Image) -> int:
-    return int(image.convert("L").getextrema()[0])  # type: ignore[arg-type]

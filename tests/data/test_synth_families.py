@@ -12,7 +12,7 @@ from support.called import virc
 from virc.data.synth.draw import SynthConfig, write
 from virc.data.synth.families import registry as families
 
-ALL = tuple(name for name in families.names() if name != "sheets")  # of 12 megapixels, see test_sheets
+ALL = tuple(name for name in families.names() if name != "sheets")  # of 12 megapixels
 FORMATS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80
 

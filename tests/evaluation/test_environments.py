@@ -97,6 +97,7 @@ def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> No
 
 
 def test_a_strategy_may_have_a_judge(shown: Shown) -> None:
+    pytest.importorskip("virc_extras")
     with serve(lambda _: answer("3")) as server, serve(lambda _: "Score: 5") as judge:
         done = evaluated(server, "--strategy", "best_of:n=2", "--judge-endpoint", judge.url)
     assert done.code == 0, done.err

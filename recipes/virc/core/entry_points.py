@@ -19,7 +19,7 @@ from virc.core.errors import ConfigError
 
 Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
-    "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts",
+    "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
 ]  # fmt: skip
 
 
@@ -61,6 +61,18 @@ def of_option(command: str, option: str) -> ModuleType:
     if module is None:
         raise ConfigError(f"the extra of virc {command} --{option} is not installed", "install the whole package virc")
     return importlib.import_module(module)
+
+
+def check_installed(group: Group, name: str, what: str) -> None:
+    """Raise ConfigError for what this distribution has in an extra that is not here.
+
+    Args:
+        name: of an entry point, or of anything else, which is passed.
+        what: it is, such as `strategy`.
+    """
+    if entries(group).get(name, ("", ""))[1] in OWN and name not in own(group):
+        sentence = f"the extra that has the {what} {name} is not installed"
+        raise ConfigError(sentence, "install the whole package virc")
 
 
 def own_packages() -> set[str]:

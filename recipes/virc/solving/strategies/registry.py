@@ -71,9 +71,7 @@ def _built_in() -> Mapping[str, str]:
 def module(name: str) -> Module:
     if found := _built_in().get(name):
         return cast(Module, importlib.import_module(found))
-    if entry_points.entries(_GROUP).get(name, ("", ""))[1] in entry_points.OWN:
-        sentence = f"the extra that has the strategy {name} is not installed"
-        raise ConfigError(sentence, "install the whole package virc")
+    entry_points.check_installed(_GROUP, name, "strategy")
     file = plugins.custom(name, group=_GROUP)
     if file is None:
         what = "file" if plugins.is_path(name) else "strategy"

@@ -1,17 +1,19 @@
-"""Families of drawn problems, one file each; to add a family, add a file here.
+"""Families of drawn problems, one file each; to add a family, add a file here, or to an extra that names it by an entry
+point of the group `virc.drawn_families`.
 
 A family module has what `Family` lists. All of it is drawn from a seed: fonts, pictures and words do not depend on the
-machine. Sides of its pictures are multiples of 28, and but for `sheets`, which is drawn to be shown smaller, a picture
-needs no more pixels than `problem.LARGEST`, so that a model with that limit sees it unchanged.
+machine. Sides of its pictures are multiples of 28. But for a family that is drawn to be shown smaller, a picture needs
+no more pixels than `problem.LARGEST`, so that a model with that limit sees it unchanged.
 """
 
+import importlib
 import random
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from PIL import Image
 
-from virc.core import discovery
+from virc.core import discovery, entry_points
 from virc.core.errors import UsageError
 from virc.core.text import did_you_mean
 from virc.data.synth.problem import Difficulty, Label, Split
@@ -71,11 +73,18 @@ class Family(Protocol):
         """A question of the family about what this picture does not show, and how that is found out."""
 
 
-def names() -> tuple[str, ...]:
-    return discovery.names("virc.data.synth.families")
+_PACKAGE = "virc.data.synth.families"
+_GROUP: entry_points.Group = "virc.drawn_families"
+
+
+def names() -> list[str]:
+    return sorted({*discovery.names(_PACKAGE), *entry_points.own(_GROUP)})
 
 
 def get(name: str) -> Family:
-    if name not in names():
-        raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))
-    return cast(Family, discovery.module("virc.data.synth.families", name))
+    if name in discovery.names(_PACKAGE):
+        return cast(Family, discovery.module(_PACKAGE, name))
+    entry_points.check_installed(_GROUP, name, "family")
+    if module := entry_points.own(_GROUP).get(name):
+        return cast(Family, importlib.import_module(module))
+    raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))

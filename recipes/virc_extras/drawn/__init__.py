@@ -1,0 +1,1 @@
+"""Families of drawn problems that show what crops from the file are worth."""
