@@ -35,7 +35,7 @@ def averaged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index: int, factor: float) -> None:
     """It averages areas, from the image as it is straight to the size shown; the bound is that of its crops."""
     image = open_image(sample / f"image-{index}.png", "it")
-    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), QWEN2, 0)
+    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), QWEN2)
     assert shown.size == smart_resize(int(image.width * factor), int(image.height * factor))
     difference = ImageStat.Stat(ImageChops.difference(averaged(image, shown.size), shown.pixels))
     assert max(high for _, high in difference.extrema) <= 8

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, crop, picture, prompt, tool
+from support.scripted_judge import ScriptedJudge, judged
 from support.servers import serve
 
 from virc.backends.interface import Sampling
@@ -21,7 +22,6 @@ from virc.rewards.means import JUDGE_KEY, Means, key_of, means_of
 from virc.rewards.published import read_verdict
 from virc.rewards.question import Question, yes_no
 from virc.rewards.sample import Prompt, sample
-from virc.rewards.scripted import ScriptedJudge, judged
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging
 
@@ -130,8 +130,8 @@ def test_a_kept_reply_is_that_of_the_same_question(
     other: tuple[str, Sequence[Shown], Sampling], drawn: int, tmp_path: Path
 ) -> None:
     with serve(lambda body: ONE) as server:
-        judge = verdicts(server.url, tmp_path, ("a?", [shown(9)], WARM), other)
-        assert (len(server.chats()), judge.counts.asked, judge.counts.kept) == (drawn, drawn, 2 - drawn)
+        verdicts(server.url, tmp_path, ("a?", [shown(9)], WARM), other)
+        assert len(server.chats()) == drawn
 
 
 @pytest.mark.parametrize("length", [MAX_TEXT, MAX_TEXT + 1])

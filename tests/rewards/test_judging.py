@@ -161,13 +161,12 @@ def test_down_pauses_everybody_once_and_back_goes_on() -> None:
     async def through_an_outage() -> list[Verdict]:
         judge = Judge(url, on_wait=said.append, patience=60)
         questions = [asked(judge, str(number)) for number in range(12)]
-        while not judge.counts.away:
+        while not said:
             await asyncio.sleep(0.01)
         assert not any(question.done() for question in questions)
         with serve_at(url, ONE):
             found = await asyncio.gather(*questions)
         judge.close()
-        assert judge.counts.away > 0
         return found
 
     assert [verdict.value for verdict in asyncio.run(through_an_outage())] == [1.0] * 12

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rewards.prompts import answer, prompt
 from support.called import virc
+from support.scripted_judge import ScriptedJudge, judged
 from support.servers import images_of, serve
 
 from virc.core.errors import ConfigError
@@ -15,7 +16,6 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.question import Question, Reading, choice, field, grade, yes_no
 from virc.rewards.sample import prompt_of, sample
-from virc.rewards.scripted import ScriptedJudge, judged
 from virc.systems.registry import Judging, Reward
 
 GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type": "number", "maximum": 10}}}

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rewards.prompts import answer, prompt
 from support import rows_of_thinkers
+from support.scripted_judge import judged as judge
 
 from virc.core.errors import DataError
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.sample import sample
-from virc.rewards.scripted import judged as judge
 
 SQUARE = rows_of_thinkers.square(0)
 ELSEWHERE = [150, 110, 190, 150]

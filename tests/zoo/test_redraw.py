@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rewards.prompts import answer, prompt
 from support.called import virc
+from support.scripted_judge import judged
 from support.servers import image_bytes, images_of, serve
 from support.solving import answer as answered
 from support.solving import call, picture
@@ -17,7 +18,6 @@ from support.tables import each_case
 from virc.reasoning.images import open_image
 from virc.rewards import registry as rewards
 from virc.rewards.sample import sample
-from virc.rewards.scripted import judged
 from virc.systems.registry import Reward
 from virc_extras.sandbox import pool
 

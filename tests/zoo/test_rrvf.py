@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, prompt
+from support.scripted_judge import judged
 from support.servers import image_bytes, images_of, serve
 from support.solving import call
 
@@ -19,7 +20,6 @@ from virc.reasoning.messages import ToolText
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.sample import Action, sample
-from virc.rewards.scripted import judged
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_extras.sandbox import pool

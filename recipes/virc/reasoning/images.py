@@ -238,21 +238,12 @@ class Shown:
         return self.url.decode("ascii")
 
 
-def show(
-    image: Image.Image | Rescaled | OpenedImage,
-    grid: Grid,
-    parent: int | None = None,
-    box: Box | None = None,
-    is_jpeg: bool = False,
-) -> Shown:
+def show(image: Image.Image | Rescaled | OpenedImage, grid: Grid) -> Shown:
     """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
     size = smart_resize(*image.size, grid)
     if isinstance(image, OpenedImage):
         return _shown_input(image, size)
-    pixels = resampled(image, size)
-    if parent is None:
-        return Shown(pixels, original=image.size)
-    return as_shown(pixels, parent, box, is_jpeg)
+    return Shown(resampled(image, size), original=image.size)
 
 
 def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -> Shown:
@@ -394,9 +385,9 @@ def _content(image: Image.Image) -> bytes:
     return content
 
 
-def tiff_description(levels: Levels, missing: int = 0) -> str:
-    """The description of a TIFF (tag 270) of pixels whose numbers had that range; arguments as of `Rendering`."""
-    return f"{_RENDERING}{msgspec.json.encode(Rendering(None, levels, missing)).decode()}"
+def tiff_description(levels: Levels) -> str:
+    """The description of a TIFF (tag 270) of pixels whose numbers had that range."""
+    return f"{_RENDERING}{msgspec.json.encode(Rendering(None, levels)).decode()}"
 
 
 def _described_rendering(image: Image.Image) -> Rendering | None:

@@ -76,15 +76,6 @@ class Verdict(msgspec.Struct, frozen=True):
     why: str
 
 
-class Counts(msgspec.Struct):
-    """Numbers of replies drawn, replies found on disk, questions without a score, and seconds of waiting."""
-
-    asked: int = 0
-    kept: int = 0
-    unread: int = 0
-    away: float = 0.0
-
-
 class Waited:
     """What one reward asked judges: seconds with an open question, the numbers of questions and of those without a
     score, and the scores. Concurrent questions count their common time once.
@@ -155,7 +146,6 @@ class Judge:
         self._backend: OpenAIBackend | None = None
         self._final_error: NetworkError | None = None  # once the judge stayed away, all further questions raise it
         self._reported = False
-        self.counts = Counts()
 
     def close(self) -> None:
         self._link.close()
@@ -212,7 +202,6 @@ class Judge:
                 asked = (message for message in ask.messages if message.role == "user")
                 texts = ("".join(part if isinstance(part, str) else MARK for part in each.parts()) for each in asked)
                 waited.said.append(Exchange(name, "\n".join(texts), tuple(replies)))
-        self.counts.unread += 1
         waited.unread += 1
         return Verdict(0.0, f"the judge gave no score in {tries} {'try' if tries == 1 else 'tries'}")
 
@@ -233,11 +222,8 @@ class Judge:
         file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             if file:
-                saved = msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
-                self.counts.kept += 1
-                return saved
+                return msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
         drawn = await self._retried(draw)
-        self.counts.asked += 1
         if file:
             self._write(file, drawn)
         return drawn
@@ -284,7 +270,6 @@ class Judge:
                     self._final_error = self._given_up(error)
                     raise self._final_error
                 pause = min(pause_before(look, _FIRST_PAUSE, _LONGEST_PAUSE), max(0.1, left))
-                self.counts.away += pause
                 await asyncio.sleep(pause)
             self._on_wait(f"the judge answers again, after {time.monotonic() - began:.0f} s")
 

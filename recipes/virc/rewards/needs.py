@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
@@ -16,8 +16,8 @@ from virc.rewards.sample import Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 _HAD = (NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
-ANSWER = "<think>a</think><answer>a</answer>"
-REPLIES = (ANSWER, _LOOK)
+_ANSWER = "<think>a</think><answer>a</answer>"
+_REPLIES = (_ANSWER, _LOOK)
 """One of each kind: a total may need of one kind what it does not need of the other."""
 
 
@@ -46,7 +46,6 @@ def without_judge(
     coordinates: Coordinates,
     strict: Strict = "own",
     judges: Iterable[str] = (),
-    replies: Sequence[str] = REPLIES,
 ) -> Scorable:
     """Try a total on rows without asking a judge; there will be those of `judges`: their terms do not count."""
     had = {no_judge(name) for name in judges}
@@ -55,7 +54,7 @@ def without_judge(
         for record in records:
             prompt = prompt_of(record, coordinates, strict)
             unscored: dict[str, str] = {}
-            for reply in (sample(text, prompt) for text in replies):
+            for reply in (sample(text, prompt) for text in _REPLIES):
                 scored = runner.run(rewards.score(reply, total, Means()))
                 lacking = {
                     name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)

@@ -346,7 +346,6 @@ class Sample(msgspec.Struct, frozen=True):
         turn: the reply as it was read, even if its call is at fault; None where it is not in the format.
         checked: its tool calls that were carried out, each with its box in pixels of the shown image.
         fault: why the reply is not taken; None where it is.
-        group: the other replies to the same prompt, where they are known.
         why: the reasons of terms for their values, each under its name.
         asked: values that several terms need, each under its name, so that a judge is asked once.
         done: its calls in the action log.
@@ -357,7 +356,6 @@ class Sample(msgspec.Struct, frozen=True):
     turn: Turn | None = None
     checked: tuple[Call, ...] = ()
     fault: str | None = None
-    group: Sequence[str] = ()
     why: dict[str, str] = {}
     asked: dict[str, Awaitable[float | None]] = {}
     done: Sequence[Action] = ()
@@ -399,18 +397,18 @@ class Sample(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, checked=checked, fault=fault, done=tuple(actions))
 
 
-def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
+def sample(text: str, prompt: Prompt) -> Sample:
     """Read a reply as the prompt's `strict` says; only an image that cannot be read raises (DataError)."""
-    read = parsed(text, prompt, group)
+    read = parsed(text, prompt)
     return read.carrying_out(prompt.carried_out(read.turn.calls)) if read.turn else read
 
 
-def parsed(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
+def parsed(text: str, prompt: Prompt) -> Sample:
     """A reply as it was read, with none of its calls carried out."""
     if repeats(text, REPEAT_LIMIT):
-        return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
+        return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row")
     try:
         turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
     except FormatError as error:
-        return Sample(text, prompt, fault=str(error), group=group)
-    return Sample(text, prompt, turn, group=group)
+        return Sample(text, prompt, fault=str(error))
+    return Sample(text, prompt, turn)

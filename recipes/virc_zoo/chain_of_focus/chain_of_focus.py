@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.delimiters import between
 from virc.rewards.question import asks
 from virc_zoo.deepeyes.deepeyes import ASKED, goes_on
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import between
 from virc.rewards.means import UnscoredError
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
-from virc.rewards.delimiters import between
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import Box, iou
 from virc.scoring.likeness import set_overlap
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

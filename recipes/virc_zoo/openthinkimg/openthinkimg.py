@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import between
 from virc.scoring.rules import numbers_agree
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

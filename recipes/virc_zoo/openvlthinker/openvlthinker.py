@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import on_one_line
 from virc.scoring.rules import numbers_agree, same
+from virc_zoo.delimiters import on_one_line
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -26,11 +26,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import on_one_line
 from virc.rewards.published import boxed
 from virc.rewards.question import asks, published
 from virc.rewards.terms.answers import graded
 from virc.rewards.terms.text import penalty
+from virc_zoo.delimiters import on_one_line
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -40,7 +40,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.rewards.delimiters import between
+from virc_zoo.delimiters import between
 from virc_zoo.rewardmap import rewardmap
 
 if TYPE_CHECKING:

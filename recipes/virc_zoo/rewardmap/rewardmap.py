@@ -33,7 +33,7 @@ from msgspec import Meta
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.rewards.delimiters import between
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

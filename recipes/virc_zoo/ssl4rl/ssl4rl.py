@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
-from virc.rewards.delimiters import between
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

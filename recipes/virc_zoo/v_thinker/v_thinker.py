@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
 from virc.scoring.rules import numbers_agree
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -15,10 +15,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import on_one_line
 from virc.rewards.published import boxed
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import iou
+from virc_zoo.delimiters import on_one_line
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -21,9 +21,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import on_one_line
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
+from virc_zoo.delimiters import on_one_line
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

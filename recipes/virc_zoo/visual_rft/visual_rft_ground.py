@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import between
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
+from virc_zoo.delimiters import between
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.data.rows.record import MARK
-from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
 from virc.rewards.terms.answers import answer as by_rule
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -20,8 +20,8 @@ from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
+from virc_zoo.delimiters import between
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from support import published_rewards
 from support.conversations import FILES, gradient, searched_in
+from support.scripted_judge import judged
 from support.servers import serve
 
 from virc.backends.interface import OnText, Sampling
@@ -28,7 +29,6 @@ from virc.reasoning.images import open_file
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Reply
 from virc.rewards import trial
-from virc.rewards.scripted import judged
 from virc.solving.one import Attempt, SolveConfig, solve
 from virc.systems import registry as systems
 from virc.systems.registry import System
