@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 from PIL import Image, ImageDraw
-from reported import summary_of
+from support.evaluations import summary_of
 
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, EvalFolder
-from virc.evaluation.looks import AS_IT_IS, ArmName
 from virc.evaluation.pages import problem_page
 from virc.reasoning.trace import ImageRecord, Message, Rejected, Replies
 from virc.solving.rows import as_row
@@ -28,7 +27,7 @@ def make(
     names: Sequence[str] = ("one", "other"),
     text: str = "",
     thought: str = THOUGHT,
-    arms: Sequence[ArmName] = (AS_IT_IS,),
+    arms: Sequence[str] = (),
 ) -> Path:
     """Write the page of an evaluation and return it.
 
@@ -54,7 +53,7 @@ def make(
                 answers[name][f"p{number}"] = line_of
         results.append(Result(f"p{number}", question, "4", {"kind": ("sign",)}, found))
     summary = summary_of(results, *names, benchmark=f"signs{text}")
-    problem_page.write(place, rows, folder, summary, answers, dict.fromkeys(arms, results))
+    problem_page.write(place, rows, folder, summary, answers, results, dict.fromkeys(arms, results), ())
     return place.problems
 
 

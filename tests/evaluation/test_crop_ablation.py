@@ -123,8 +123,6 @@ def test_accepted_answers_are_those_of_the_counterfactual_alone(server: Server, 
     rows = [row(at, answers=[str(PAGE), str(COUNTERFACTUAL)]) for at in range(2)]
     rows += [row("blank", counterfactual={"image": "counterfactual.png", "answer": "0"}, answers=[str(COUNTERFACTUAL)])]
     assert right(ask(server, written(here, rows), "--crop-ablation", "counterfactual")) == (2, 3)
-    done = virc("eval", "verify", here / "evals/greys-counterfactual/results/one.jsonl", "--json")
-    assert (done.code, done.json["score"]["right"], done.json["differences"]) == (0, 2, []), done.err
 
 
 def test_answers_over_other_crops_are_never_mixed(server: Server, problems: Path, here: Path) -> None:

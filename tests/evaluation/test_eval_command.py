@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import published
 import pytest
+from evaluation import published
 from support import faults
 from support.called import virc
 from support.parsed import Page
 from support.servers import MODEL, Server, dead_url, serve
 from support.solving import CROP, answer, picture, told_to_wait
 
+from virc.core import entry_points
 from virc.core.errors import UsageError
 from virc.core.events import Event
 from virc.evaluation import request
@@ -248,26 +249,11 @@ def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems
 
 def test_what_fails_says_the_same_as_what_succeeds(server: Server, problems: Path) -> None:
     words = ("eval", problems, "--endpoint", server.url, "--json", "--model")
-    keys = virc(*words, "good").json.keys()
+    keys = virc(*words, "good").json.keys() | {"against", "contamination", "looks"}  # of an extra
     late = virc(*words, "good", "--max-turns", 3)
     for failed in (virc(*words, "nobody"), late, virc(*words, "good", "--split", "half")):
         assert failed.code != 0
         assert failed.json.keys() == keys
-
-
-def test_figures_stand_beside_published_ones(server: Server, problems: Path, here: Path) -> None:
-    (here / "mine.yaml").write_text(
-        "name: mine\nmodels: {good: {hub: a/good}}\n"
-        "reported: {source: a paper, settings: {max_turns: 8}, figures: {good: {sums: 70}, best: {sums: 90}}}\n"
-    )
-    words = ("--model", "good", "--against", "paper", "--protocol", "default", "--system", "./mine.yaml")
-    found = evaluated(server, problems, *words)["against"]
-    assert [(each["published"], each["theirs"]) for each in found] == [("good", 0.7)]
-    assert found[0]["differs"] == {"max_turns": [8, 16]}
-    assert found[0]["ours"]["right"] == 5
-    done = virc("eval", problems, "--endpoint", server.url, *words)
-    assert "good: 83.3% (43.6 to 97.0); good: 70.0%, a paper" in done.out
-    assert "max_turns: 8 there, 16 here" in done.out
 
 
 def test_the_figure_of_tiny_is_that_of_its_card() -> None:
@@ -363,8 +349,6 @@ def test_a_judge_that_goes_away_is_waited_for(
         (("--limit", 3), 2, "hint: virc eval blink | chartqa | "),
         (("sums.jsonl", "--judge-model", "judge"), 2, "hint: --judge-endpoint URL"),
         (("sums.jsonl", "--judge-endpoint", "other=http://x"), 2, "other=URL names a judge of the reward"),
-        (("sums.jsonl", "--against", "paper"), 3, "--system"),
-        (("sums.jsonl", "--against", "paper", "--strategy", "majority"), 2, "--against"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_before_a_model_is_asked(
@@ -439,3 +423,22 @@ def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Pa
     (pair,) = found["pairs"]
     assert [each["replies"] for each in pair["means"]] == [1, 5]
     assert re.search(r"^  \d+ tokens against \d+, [\d.]+ s against [\d.]+, for a problem$", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--looks",), "--looks"),
+        (("--against", "paper"), "--against"),
+        (("--against-run", "rows.jsonl"), "--against-run"),
+        (("--sign", "key"), "--sign"),
+        (("--environment",), "--environment"),
+    ],
+)
+def test_options_of_an_extra_that_is_not_installed_end_with_one_sentence(
+    problems: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], option: str
+) -> None:
+    monkeypatch.setattr(entry_points, "entries", lambda group: {})
+    done = virc("eval", problems, "--endpoint", dead_url(), *words)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith(f"error: the extra that has {option} is not installed\n")

@@ -16,7 +16,7 @@ HEADING = "document.querySelector('#problem h1').textContent"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return paged.make(tmp_path_factory.mktemp("page"), LINES, arms=("as it is", "blank picture"))
+    return paged.make(tmp_path_factory.mktemp("page"), LINES, arms=("blank picture",))
 
 
 def open_at(browser: Tab, page: Path, address: str = "", width: int = 1400) -> None:
@@ -114,7 +114,7 @@ def test_text_of_others_is_text_and_nothing_is_refused(browser: Tab, tmp_path: P
 
 def test_of_many_problems_few_elements_and_pictures_are_made(browser: Tab, tmp_path: Path) -> None:
     """What the seconds depend on; `benchmarks/problem_page.py` measures them."""
-    few = paged.make(tmp_path, ["RW"] * 30, arms=("as it is",))
+    few = paged.make(tmp_path, ["RW"] * 30)
     open_at(browser, few)
     at_first = browser.value("[document.querySelectorAll('*').length, document.images.length]")
     (tmp_path / "many").mkdir()

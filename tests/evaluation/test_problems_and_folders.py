@@ -9,16 +9,11 @@ import pytest
 from virc.core.errors import DataError, NetworkError, UsageError
 from virc.core.events import Event, Reporter
 from virc.evaluation import api
-from virc.evaluation.against import Published, compared
-from virc.evaluation.answered import Answered, Result
 from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
-from virc.evaluation.environments import OfEnvironment
 from virc.evaluation.problems import find_problems, problems_of, rows_of
 from virc.evaluation.request import EvalRequest
-from virc.evaluation.summary import summarise
 from virc.solving.rows import Row
-from virc.systems.registry import Figures
 
 
 def row(line: int, id: str, **fields: object) -> Row:
@@ -68,24 +63,6 @@ def test_without_a_problem_the_first_fault_is_told(
 
 
 @pytest.mark.parametrize(
-    ("short", "benchmark", "found"),
-    [("7B", "bench", [("7B", 0.9)]), ("7B", "other", [("7B", None)]), ("32B", "bench", [("3B", 0.8), ("7B", 0.9)])],
-)
-def test_published_figures_are_those_of_the_model_or_of_all(
-    short: str | None, benchmark: str, found: list[tuple[str, float | None]]
-) -> None:
-    settings = {"max_pixels": 200, "samples": 1}
-    results = [Result("1", "q", "7", {}, {"mine": Answered("7", True)})]
-    (model,) = summarise("bench", results, {"mine": {"settings": settings}}).models
-    figures = {"3B": {"bench": 80.0}, "7B": {"bench": 90.0, "vstar": 60.0}}
-    reported = Figures(source="table 1", settings={"max_pixels": 100, "samples": 1, "turns": 4}, figures=figures)
-    given = list(compared(model, benchmark, Published(reported, "virc", short, None)))
-    assert [(each.published, each.theirs) for each in given] == found
-    assert {(each.model, each.source, each.ours.right) for each in given} == {("mine", "table 1", 1)}
-    assert given[0].differs == {"max_pixels": (100, 200), "turns": (4, None)}
-
-
-@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"models": []}, "no model is named"),
@@ -121,8 +98,11 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert [each.text for each in said] == ["asked"]
     assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
         benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
-        judge_model="j", traces="all", against=True, at_once=6, against_run="runs/x", sign="key", looks=True,
-        environment=OfEnvironment('{"a":1}', "{answer}"),
+        judge_model="j", traces="all", at_once=6,
+        columns={
+            "against": True, "against_run": "runs/x", "sign": "key", "looks": True,
+            "environment": {"arguments": '{"a":1}', "shown": "{answer}"},
+        },
     )  # fmt: skip
     setups = [(each.choice.model, each.config.seed, each.offline) for each in request.setups]
     assert setups == [("a", 4, True), ("a", 5, True), ("b", 4, True), ("b", 5, True)]
@@ -135,11 +115,11 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_failed_in_an_evaluation_is_raised_rows_first() -> None:
     nothing: Any = None
-    failed = DataError("2 rows failed")
+    failed, unmeasured = DataError("2 rows failed"), NetworkError("the reward failed")
     for evaluated, said in (
-        (Evaluated(nothing, nothing, failed, 2, ["away"]), "2 rows failed"),
-        (Evaluated(nothing, nothing, None, 2, ["away"]), "the judge failed on 2 answers"),
-        (Evaluated(nothing, nothing, None, 0, ["away", "cut"]), "the reward failed on 2 answers; the first: away"),
+        (Evaluated(nothing, nothing, failed, 2, unmeasured), "2 rows failed"),
+        (Evaluated(nothing, nothing, None, 2, unmeasured), "the judge failed on 2 answers"),
+        (Evaluated(nothing, nothing, None, 0, unmeasured), "the reward failed"),
     ):
         with pytest.raises((DataError, NetworkError)) as caught:
             evaluated.check()

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from reported import RIGHT, WRONG, outcomes, result, summary_of
+from support.evaluations import RIGHT, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.environment_rewards import EnvironmentReward
 from virc.evaluation.pages.report import render
-from virc.evaluation.summary import Reported, Summary
+from virc.evaluation.summary import Summary
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.solving.rows import file_name
@@ -78,7 +77,7 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
 
 def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     """An evaluation in which these words stand wherever others write."""
-    answered = Answered(words, False, "rule", trace="t", reward=EnvironmentReward(1.0, {f"t {words}": 1.0}))
+    answered = Answered(words, False, "rule", trace="t")
     names = (f"one {words}", f"other {words}")
     categories: Mapping[str, tuple[str, ...]] = {f"d {words}": (f"p {words}",)}
     results = [
@@ -87,9 +86,8 @@ def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     ]
     summary = summary_of(results, *names, benchmark=f"b {words}")
     settings = {"k": words, "deep": {"k": [words]}}
-    reported = Reported(words, words, words, 0.5, summary.models[0].score, {f"s {words}": (words, [words])})
     models = [msgspec.structs.replace(each, settings=settings, protocol=f"w {words}") for each in summary.models]
-    return msgspec.structs.replace(summary, models=models, against=[reported]), results
+    return msgspec.structs.replace(summary, models=models), results
 
 
 def _skeleton(text: str) -> list[tuple[str, dict[str, str | None]]]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from reported import WRONG, outcomes, result, summary_of
 from support.browser import CHROMIUM, Tab, assert_fits
+from support.evaluations import WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE
 
 from virc.evaluation.pages.report import render

@@ -3,7 +3,6 @@
 import pytest
 
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, reward_gaps, reward_means
 from virc.evaluation.summary import summarise
 
 
@@ -63,11 +62,3 @@ def test_p_against_the_commonest_answer_is_mcnemars(right: list[bool | None], p:
     assert model.p_commonest == pytest.approx(p)
     (model,) = summarise("bench", [reward_only], {"A": {}}).models
     assert model.p_commonest is None
-
-
-def test_rewards_are_compared_where_both_models_have_a_value() -> None:
-    some, none, other = (EnvironmentReward(1.0, {"right": 1.0}), EnvironmentReward(None), EnvironmentReward(0.25))
-    gaps = reward_gaps([(some, other), (some, none), (none, other), (other, some), (None, some)])
-    assert gaps == {"total": RewardGap(0.0, gaps["total"].interval, 2)}
-    assert reward_means([some, none, other, None])["total"].mean == 0.625
-    assert reward_means([none, None]) == {}

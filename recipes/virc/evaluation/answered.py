@@ -1,13 +1,11 @@
 """What models answered, problem by problem, as it is counted and shown."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from virc.core.result_log import Id
-from virc.evaluation.boxes import Overlap
-from virc.evaluation.environment_rewards import EnvironmentReward
-from virc.evaluation.looks import Guess
 from virc.reasoning.trace import FailureKind
 from virc.scoring.boxes import Box
 from virc.scoring.score import Decider, Metric
@@ -15,6 +13,13 @@ from virc.solving.evidence import SEEN, looked_at
 
 Categories = Mapping[str, tuple[str, ...]]
 """Division, such as `level` -> the categories in it that a problem belongs to."""
+
+
+class Guess(NamedTuple):
+    """What a guess without the picture must be to be right: a letter of the `choices`, else the answer."""
+
+    right: str
+    choices: int = 0
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -29,11 +34,10 @@ class Answered(msgspec.Struct, frozen=True):
         rejected: tries that could not be used.
         failure: why there is no answer; `no_answer` is a refusal. None if there is one, or the reason is unknown.
         trace: folder of its trace, relative to the report's.
-        overlap: its boxes compared with those of the row; None if the answer is a text.
         measured: value of the row's metric, 0 to 1, 0 without an answer; None if the row names no metric.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None if the row names none.
-        reward: that of the environment; None if there is none.
         regions: the crops, each with the number of its picture, and in shares of that picture's sides.
+        columns: what the columns of the evaluation add.
     """
 
     answer: str | None
@@ -50,11 +54,10 @@ class Answered(msgspec.Struct, frozen=True):
     failure: FailureKind | None = None
     trace: str | None = None
     reason: str | None = None
-    overlap: Overlap | None = None
     measured: float | None = None
     evidence: Sequence[float] | None = None
-    reward: EnvironmentReward | None = None
     regions: Sequence[tuple[int, Box]] = ()
+    columns: Mapping[str, Any] = {}
 
     @property
     def cropped(self) -> bool:

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,14 +15,12 @@ from virc.config.validation import check_arguments
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
-from virc.core.text import plain
-from virc.evaluation import environments
-from virc.evaluation import looks as looking
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
 from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.columns import Column, of_request
 from virc.evaluation.problems import find_problems
-from virc.evaluation.request import EvalRequest, check, check_named_judges, environment_of, judge_of
+from virc.evaluation.request import EvalRequest, asked_columns, check, check_named_judges, judge_of
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
@@ -42,28 +41,28 @@ _AGAIN = "the same command asks it again"
 class Evaluated(msgspec.Struct, frozen=True):
     """The result of an evaluation, the `failure` of rows, and the number of answers left `undecided`.
 
-    `unrewarded` has the cause for each answer on which the reward of the environment failed.
+    `unmeasured` is the error of a column that could not measure answers, `columns` are those of the evaluation.
     """
 
     summary: Summary
     folder: EvalFolder
     failure: VircError | None
     undecided: int
-    unrewarded: Sequence[str] = ()
+    unmeasured: VircError | None = None
+    columns: Sequence[Column] = ()
 
     @property
     def fields(self) -> Fields:
-        return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
+        return {**self.summary.fields, "folder": str(self.folder.folder)}
 
     def check(self) -> None:
-        """Raise a VircError if rows failed, or the judge or the environment failed on answers."""
+        """Raise a VircError if rows failed, or the judge or a column failed on answers."""
         if self.failure:
             raise self.failure
         if self.undecided:
             raise NetworkError(f"the judge failed on {self.undecided} answers", _AGAIN)
-        if self.unrewarded:
-            examples = f"{len(self.unrewarded)} answers; the first: {plain(self.unrewarded[0])}"
-            raise NetworkError(f"the reward failed on {examples}", _AGAIN)
+        if self.unmeasured:
+            raise self.unmeasured
 
 
 def evaluate(
@@ -173,12 +172,16 @@ def evaluate(
         judge_endpoint=judge_endpoint,
         judge_model=judge_model,
         traces=traces,
-        against=against,
         at_once=concurrency,
-        environment=environments.asked_for(environment, arguments, answer_as),
-        against_run=None if against_run is None else str(against_run),
-        sign=None if sign is None else str(sign),
-        looks=looks,
+        columns=asked_columns(
+            environment,
+            arguments,
+            answer_as,
+            against=against,
+            against_run=None if against_run is None else str(against_run),
+            sign=None if sign is None else str(sign),
+            looks=looks,
+        ),
     )
     evaluated = run(request, Reporter(on_progress))
     evaluated.check()
@@ -192,34 +195,35 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
         VircError: all of it cannot be done; answers so far are kept.
     """
     check(request)
-    environment = environment_of(request)
+    columns = of_request(request)
+    own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()
-    benchmark = environment.benchmark if environment else benchmarks.find(request.benchmark, here, request.split)
+    benchmark = own or benchmarks.find(request.benchmark, here, request.split)
     ablation = request.crop_ablation
     folder = EvalFolder(expanded(request.to) if request.to else default_folder(benchmark.name, ablation))
     on_facts({"folder": str(folder.folder), "benchmark": benchmark.name})
     check_crop_ablation(folder, ablation)
-    problems = find_problems(benchmark, request.limit, report, ablation, environment is not None)
+    problems = find_problems(benchmark, request.limit, report, ablation, own is not None)
     if request.judge_endpoint:
         judge_of(request).close()  # a judge that cannot be asked fails before the models are asked
-    work = Work(request, environment, benchmark, folder, problems, report)
-    arms = [work, *(work.in_arm(arm) for arm in looking.ARMS.values() if arm.folder)]
-    for arm in arms if request.looks else [work]:
+    work = Work(request, columns, benchmark, folder, problems, report)
+    further = [work.in_arm(arm) for arm in work.every_arm[1:]]
+    arms = [work, *further] if any(column.asks for column in columns) else [work]
+    for arm in arms:
         next(arm.rows())  # crops that cannot be swapped are refused before the models are asked
     if request.solver:
         progress = [answer_by_solver(request.solver, work)]
     else:
-        progress = [each for setup in request.setups for each in answer(setup, arms if request.looks else [work])]
-    if environment:
-        for each in progress:
-            environment.score(each.model, work.rows(), work.answered(each.model), folder, report)
+        progress = [each for setup in request.setups for each in answer(setup, arms)]
+    for each, column in product(progress, columns):
+        column.score(each.model, work.rows(), work.answered(each.model), folder, report)
     protocols = dict[str, Protocol | None]()  # of the models that this call asked
     for each in progress:
-        protocols.setdefault(each.model, each.protocol)  # that of the first arm, `AS_IT_IS`
-    arms_with_answers = arms if (folder.folder / looking.FOLDER).is_dir() else [work]  # of this call or a former one
-    scored_arms = [scored(each, protocols) for each in arms_with_answers]
+        protocols.setdefault(each.model, each.protocol)  # that of the first arm
+    is_in_arms = any(arm.folder.folder.is_dir() for arm in further)  # of this call or a former one
+    scored_arms = [scored(each, protocols) for each in ([work, *further] if is_in_arms else [work])]
     summary = write_summary(work, scored_arms, protocols)
     failure = failed_rows(progress) if any(each.failed for each in progress) else None
     undecided = sum(verdict is None for arm in scored_arms for verdict in arm.verdicts.values())
-    unrewarded = [each.failure for each in scored_arms[0].rewards.values() if each.failure]
-    return Evaluated(summary, folder, failure, undecided, unrewarded)
+    unmeasured = next(filter(None, (column.error(scored_arms[0].results) for column in columns)), None)
+    return Evaluated(summary, folder, failure, undecided, unmeasured, columns)

@@ -13,12 +13,10 @@ from virc.core.errors import NoAnswerError
 from virc.core.events import Reporter
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import counted, duration
-from virc.evaluation import looks as looking
-from virc.evaluation.against import assumed_of, assumed_of_solver, published_for
 from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in
+from virc.evaluation.assumed import assumed_of, assumed_of_solver
 from virc.evaluation.benchmarks.registry import LocalBenchmark
-from virc.evaluation.environments import Environment
-from virc.evaluation.looks import Arm
+from virc.evaluation.columns import Arm, Column
 from virc.evaluation.pages.traces import keep_crops
 from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
 from virc.evaluation.request import EvalRequest
@@ -45,17 +43,22 @@ class Work(NamedTuple):
     """What is evaluated in one arm, and the folder for its answers."""
 
     request: EvalRequest
-    environment: Environment | None
+    columns: Sequence[Column]
     benchmark: LocalBenchmark
     folder: EvalFolder
     problems: Mapping[str, EvalProblem]
     report: Reporter
-    arm: Arm = looking.ARMS[looking.AS_IT_IS]
+    arm: Arm = Arm()
 
     def in_arm(self, arm: Arm) -> "Work":
-        folder = EvalFolder(self.folder.folder / looking.FOLDER / arm.folder)
+        folder = EvalFolder(self.folder.folder / arm.folder)
         request = msgspec.structs.replace(self.request, traces="none")
-        return self._replace(request=request, environment=None, folder=folder, arm=arm)
+        return self._replace(request=request, folder=folder, arm=arm)
+
+    @property
+    def every_arm(self) -> list[Arm]:
+        """The arm as it is, and those of columns."""
+        return [Arm(), *(arm for column in self.columns for arm in column.arms)]
 
     def first(self) -> "Work":
         return self._replace(problems=dict(islice(self.problems.items(), _FIRST)))
@@ -87,7 +90,7 @@ class ModelProgress(Progress):
         self.right, self.unanswered = 0, 0
         self.protocol: Protocol | None = None
         self.model, self._problems = model, work.problems
-        self._arm = f", {work.arm.folder.replace('-', ' ')}" if work.arm.folder else ""
+        self._arm = f", {work.arm.name}" if work.arm.folder else ""
 
     def add(self, done: RowDone) -> None:
         self.unanswered += isinstance(done.error, NoAnswerError)
@@ -112,11 +115,11 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
         opened = msgspec.structs.replace(opened, name=with_seed(opened.name, setup.config.seed))
         if known["settings"]["temperature"] == 0:
             report.warn("at temperature 0 seeds differ by the rounding of a server alone", "--temperature 1")
-    if request.against:  # what would be refused at the end is refused before anything is asked
-        published_for(opened.name, Path.cwd(), setup.choice.system)
+    for column in arms[0].columns:
+        column.check_model(opened.name, setup)
     graders = strategies.grader_of(setup.config, setup.graders, opened, report)
     with closing(opened), graders as grader:
-        if request.looks:
+        if len(arms) > 1:
             first = _answer_in(arms[0].first(), setup, opened, grader)
             report.note(_estimate(arms, opened))
             if request.estimate_only or first.failed:

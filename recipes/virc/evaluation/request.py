@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from virc.core.errors import UsageError
-from virc.core.files import expanded
-from virc.evaluation import contamination, environments, signing
 from virc.evaluation.answers import Traces
-from virc.evaluation.environments import Environment, OfEnvironment
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.setup import Setup
@@ -21,7 +19,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args: as of `virc.evaluation.api.evaluate`, and
         solver: what is evaluated in place of the setups, without a crop ablation.
-        looks: whether the problems are asked in all arms of `looks.ARMS`, for a verdict on looking.
+        columns: what is asked of columns, by the names of their entry points (`virc.evaluation.columns`).
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
 
@@ -33,13 +31,9 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     judge_endpoint: str | None = None
     judge_model: str | None = None
     traces: Traces = "wrong"
-    against: bool = False
     at_once: int | None = None
     solver: SolverSetup | None = None
-    environment: OfEnvironment | None = None
-    against_run: str | None = None
-    sign: str | None = None
-    looks: bool = False
+    columns: Mapping[str, Any] = {}
     estimate_only: bool = False
 
     @property
@@ -47,25 +41,21 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.setups[0].config.crop_ablation
 
 
+def asked_columns(
+    environment: bool, environment_args: str | None, answer_as: str | None, **options: object
+) -> dict[str, object]:
+    """What is asked of columns by options of the same names."""
+    if not environment and (environment_args or answer_as):
+        given = "--environment-args" if environment_args else "--answer-as"
+        raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")
+    columns = {name: value for name, value in options.items() if value}
+    how = {"arguments": environment_args, "shown": answer_as}
+    return columns | ({"environment": how} if environment else {})
+
+
 def check(request: EvalRequest) -> None:
-    """Refuse at once what would be refused at the end, and what has no arms."""
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
-    if request.against and any(setup.config.strategy for setup in request.setups):
-        raise UsageError("--against compares a model as it was published, without a strategy", "leave --strategy out")
-    if request.against and len({setup.config.seed for setup in request.setups}) > 1:
-        raise UsageError("--against compares a model as it was published, with one seed", "leave --seeds out")
-    if request.against_run:
-        list(contamination.files(request.against_run))
-    if request.sign:
-        signing.tool_of(expanded(request.sign))
-    refused = {
-        "--crop-ablation": request.crop_ablation != "none",
-        "--pipeline": request.solver,
-        "--environment": request.environment,
-    }
-    if request.looks and (given := next((name for name, value in refused.items() if value), None)):
-        raise UsageError(f"{given} does not go with --looks", "leave one out")
 
 
 def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:
@@ -73,21 +63,6 @@ def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:
     if judges and not strategy:
         sentence = f"--judge-endpoint {next(iter(judges))}=URL names a judge of the reward by which a strategy grades"
         raise UsageError(sentence, "--strategy best_of:by=reward")
-
-
-def environment_of(request: EvalRequest) -> Environment | None:
-    if not request.environment:
-        return None
-    by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
-    refused = {
-        "--judge-endpoint": request.judge_endpoint and not by_strategy,
-        "--split": request.split,
-        "--against": request.against,
-        "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
-    }
-    if given := next((name for name, value in refused.items() if value), None):
-        raise UsageError(f"{given} does not go with --environment", "leave one out")
-    return environments.load(request.benchmark, request.environment, request.limit)
 
 
 def judge_of(request: EvalRequest) -> Judge:

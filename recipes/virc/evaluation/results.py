@@ -19,7 +19,7 @@ from virc.core.text import clause, plain
 from virc.evaluation import benchmarks
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry
-from virc.evaluation.looks import ARMS, FOLDER, ArmName
+from virc.evaluation.columns import Arm
 from virc.evaluation.problems import EvalProblem, problem_of
 from virc.scoring.score import Verdict
 from virc.solving.ablation import CropAblation
@@ -68,7 +68,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     rules: str
     figures: dict[str, Any]
     looks: dict[str, Any] | None = None
-    arms: Mapping[ArmName, str] = {}
+    arms: Mapping[str, str] = {}
     last: str = ""
     digest: str = ""
 
@@ -127,8 +127,9 @@ def rules_digest() -> str:
     return _digest({file.relative_to(root).as_posix(): _digest(file.read_text("utf-8")) for file in files})
 
 
-def in_arm(path: Path, arm: ArmName) -> Path:
-    return path.with_name(f"{path.stem}.{FOLDER}") / f"{ARMS[arm].folder}.jsonl"
+def in_arm(path: Path, arm: Arm) -> Path:
+    folder = Path(arm.folder)
+    return path.with_name(f"{path.stem}.{folder.parent}") / f"{folder.name}.jsonl"
 
 
 def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:

@@ -1,20 +1,17 @@
 """The answers in a folder with the verdicts on them, problem by problem."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import NamedTuple
 
 from virc.core.extras import install
-from virc.evaluation.answered import Answered, Result
+from virc.evaluation.answered import Answered, Guess, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
 from virc.evaluation.asking import Work
-from virc.evaluation.boxes import overlap
-from virc.evaluation.environment_rewards import EnvironmentReward
-from virc.evaluation.looks import Guess
+from virc.evaluation.columns import Column, Fields
 from virc.evaluation.pages.traces import trace_of
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import judge_of
-from virc.evaluation.reward_files import kept_rewards
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule, with_judge
 from virc.scoring.accepted import measured
 from virc.scoring.rules import same
@@ -27,12 +24,11 @@ class Scored(NamedTuple):
     answers: Answers
     verdicts: Mapping[tuple[str, str], Verdict | None]
     judge: str | None
-    rewards: Mapping[tuple[str, str], EnvironmentReward]
     results: list[Result]
 
 
 def scored(work: Work, asked: Iterable[str]) -> Scored:
-    request, environment, _, folder, problems, report, arm = work
+    request, columns, _, folder, problems, report, arm = work
     answers = answers_in(folder, list(asked))
     by_rule = verdicts_by_rule(problems, answers)
     judgements = doubtful(problems, answers, by_rule)
@@ -43,8 +39,7 @@ def scored(work: Work, asked: Iterable[str]) -> Scored:
             judge, verdicts = asked_judge.model, with_judge(asked_judge, folder, by_rule, judgements, report)
     elif judgements and not can_do_algebra() and not arm.folder:
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
-    rewards = kept_rewards(environment.name, environment.digest, folder, answers) if environment else {}
-    return Scored(answers, verdicts, judge, rewards, results_of(folder, problems, answers, verdicts, rewards))
+    return Scored(answers, verdicts, judge, results_of(folder, problems, answers, verdicts, columns))
 
 
 def results_of(
@@ -52,9 +47,14 @@ def results_of(
     problems: Mapping[str, EvalProblem],
     answers: Answers,
     verdicts: Mapping[tuple[str, str], Verdict | None],
-    rewards: Mapping[tuple[str, str], EnvironmentReward],
+    columns: Sequence[Column],
 ) -> list[Result]:
     """The results, problem by problem, in the order of the benchmark; without traces if there is no folder."""
+    added = [column.of_answers(problems, answers, folder) for column in columns]
+
+    def fields(key: tuple[str, str]) -> Fields:
+        return {name: value for each in added for name, value in each.get(key, {}).items()}
+
     return [
         Result(
             id=problem.id,
@@ -65,7 +65,7 @@ def results_of(
             unreadable=problem.key is not None and problem.key.is_refusal,
             metric=problem.key.metric if problem.key else None,
             answers={
-                model: _answered(folder, lines[id], verdicts.get((model, id)), problem, rewards.get((model, id)))
+                model: _answered(folder, lines[id], verdicts.get((model, id)), problem, fields((model, id)))
                 for model, lines in answers.items()
                 if id in lines and lines[id].answers(problem)
             },
@@ -81,11 +81,7 @@ def guess_of(key: Key) -> Guess:
 
 
 def _answered(
-    folder: EvalFolder | None,
-    line: AnswerLine,
-    verdict: Verdict | None,
-    problem: EvalProblem,
-    reward: EnvironmentReward | None,
+    folder: EvalFolder | None, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem, columns: Fields
 ) -> Answered:
     return Answered(
         answer=line.answer,
@@ -104,7 +100,6 @@ def _answered(
         reason=str(line.error["message"]) if line.error else None,
         evidence=line.evidence,
         regions=line.regions,
-        overlap=None if problem.boxes is None else overlap(line.answer, problem.boxes, line.view),
         measured=None if problem.key is None or line.answer is None else measured(line.answer, problem.key),
-        reward=reward,
+        columns=columns,
     )

@@ -3,15 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from virc.core.result_log import Id
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.boxes import BoxScores, Overlap, box_scores
-from virc.evaluation.environment_rewards import RewardGap, RewardMean, reward_gaps, reward_means
-from virc.evaluation.looks import Looks
 from virc.evaluation.seeds import Seeds, are_compared, seeds_of
 from virc.evaluation.statistics import Interval, holm, mcnemar, paired, problems_needed, wilson
 from virc.scoring.score import Decider, Metric
@@ -92,9 +89,9 @@ class ModelSummary(msgspec.Struct, frozen=True):
         unusable: problems that ended because no reply of a turn could be used.
         format_errors: unusable tries per turn; None without turns.
         categories: division -> category -> score.
-        boxes, evidence: over the problems whose answers are boxes, or that name their evidence; None without any.
-        reward: the means of the environment's reward, and of its terms.
+        evidence: over the problems that name their evidence; None without any.
         p_commonest: p of McNemar's exact test against always giving the commonest answer, on decided problems.
+        columns: what the columns of the evaluation add.
     """
 
     name: str
@@ -112,11 +109,14 @@ class ModelSummary(msgspec.Struct, frozen=True):
     categories: Mapping[str, Mapping[str, Score]]
     protocol: str | None = None
     settings: Mapping[str, Any] = {}
-    boxes: BoxScores | None = None
     evidence: EvidenceScores | None = None
-    reward: Mapping[str, RewardMean] = {}
     metrics: Mapping[Metric, Measured] = {}
     p_commonest: float | None = None
+    columns: Mapping[str, Any] = {}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return _flat(msgspec.to_builtins(self))
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ class Pair(msgspec.Struct, frozen=True):
             and the other way round.
         interval: from the lower end of the paired 95 % interval of the first to the upper end of that of the second.
         p: p of McNemar's exact test on the problems decided for both; `p_bounds` what it could become, at the ends.
-        means: of `one` and of `other` on those problems; `reward` the differences in the environment's reward.
+        means: of `one` and of `other` on those problems.
         needed: such problems that would distinguish the two with a power of at least 80 %; None if both solve as many.
         p_holm: `p` corrected for the number of pairs (Holm); None for a single pair.
     """
@@ -143,45 +143,10 @@ class Pair(msgspec.Struct, frozen=True):
     p_bounds: Interval
     only_one: Sequence[Id]
     only_other: Sequence[Id]
-    reward: Mapping[str, RewardGap] = {}
     means: tuple[Means, Means] | None = None
     needed: int | None = None
     p_holm: float | None = None
-
-
-class Reported(msgspec.Struct, frozen=True):
-    """A published figure and ours: `theirs` is a share, 0 to 1; `differs` maps a setting to (theirs, ours)."""
-
-    model: str
-    published: str
-    source: str
-    theirs: float | None
-    ours: Score
-    differs: Mapping[str, tuple[Any, Any]]
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether undecided answers decide which of the two is higher."""
-        low, high = self.ours.bounds
-        return self.theirs is not None and low < high and low <= self.theirs <= high
-
-
-class SharedPicture(msgspec.Struct, frozen=True):
-    """A problem whose picture is nearly that of a training row; `row` is its number, from 1."""
-
-    id: Id
-    row: int
-    same_question: bool
-
-
-class Contamination(msgspec.Struct, frozen=True):
-    """Problems that training rows share; `without`: each model's score on the other problems."""
-
-    against: str
-    rows: int
-    unread: int
-    shared: Sequence[SharedPicture]
-    without: Mapping[str, Score]
+    columns: Mapping[str, Any] = {}
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -190,7 +155,7 @@ class Summary(msgspec.Struct, frozen=True):
     Args:
         commonest: the share that always giving the commonest answer solves; of choices, the commonest letter.
         assumed: defaults for what was not published of the models' systems, a sentence each.
-        contamination, looks: what training rows share, and whether models look, if that was requested.
+        columns: what the columns of the evaluation add.
     """
 
     benchmark: str
@@ -199,11 +164,30 @@ class Summary(msgspec.Struct, frozen=True):
     pairs: Sequence[Pair]
     commonest: Share
     crop_ablation: CropAblation
-    against: Sequence[Reported] = ()
     assumed: Sequence[str] = ()
     seeds: Sequence[Seeds] = ()
-    contamination: Contamination | None = None
-    looks: Sequence[Looks] = ()
+    columns: Mapping[str, Any] = {}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What `virc.eval/1` has: the fields of columns are among the others."""
+        fields = _flat(msgspec.to_builtins(self))
+        return fields | {name: [_flat(each) for each in fields[name]] for name in ("models", "pairs")}
+
+
+class Figures(Protocol):
+    """What a column adds to a summary."""
+
+    def of_model(self, answered: Sequence[tuple[Result, Answered]]) -> Mapping[str, Any]:
+        """Of the answers of one model."""
+
+    def of_pair(self, answers: Sequence[tuple[Answered, Answered]]) -> Mapping[str, Any]:
+        """Of the answers of two models to the same problems."""
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    columns: dict[str, Any] = fields.pop("columns")
+    return fields | columns
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
@@ -225,18 +209,19 @@ def summarise(
     results: Sequence[Result],
     models: Mapping[str, Mapping[str, Any]],
     crop_ablation: CropAblation = "none",
+    columns: Sequence[Figures] = (),
 ) -> Summary:
     """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
     right_guesses = [result.guessed.right for result in results if result.reference]
     ((commonest, _),) = Counter(right_guesses).most_common(1) or [("", 0)]
-    pairs = [_pair(*names, results) for names in combinations(models, 2) if are_compared(*names)]
+    pairs = [_pair(*names, results, columns) for names in combinations(models, 2) if are_compared(*names)]
     if len(pairs) > 1:
         corrected = zip(pairs, holm([pair.p for pair in pairs]), strict=True)
         pairs = [msgspec.structs.replace(pair, p_holm=p) for pair, p in corrected]
     return Summary(
         benchmark=benchmark,
         problems=len(results),
-        models=[_model(name, results, facts, commonest) for name, facts in models.items()],
+        models=[_model(name, results, facts, commonest, columns) for name, facts in models.items()],
         pairs=pairs,
         commonest=share(guess == commonest for guess in right_guesses),
         crop_ablation=crop_ablation,
@@ -244,7 +229,9 @@ def summarise(
     )
 
 
-def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], commonest: str) -> ModelSummary:
+def _model(
+    name: str, results: Sequence[Result], facts: Mapping[str, Any], commonest: str, columns: Sequence[Figures]
+) -> ModelSummary:
     answered = [(result, result.answers[name]) for result in results if name in result.answers]
     answers = [answer for _, answer in answered]
     turns = sum(answer.turns + answer.unusable for answer in answers)  # an unusable turn is one too
@@ -260,7 +247,6 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], commo
         if result.metric:
             values_of[result.metric].append(answer.measured or 0.0)
     metrics = {metric: Measured(sum(values) / len(values), len(values)) for metric, values in values_of.items()}
-    overlaps = {category: _overlaps(of) for category, of in answers_of.get("category", {}).items()}
     return ModelSummary(
         name=name,
         score=score(answer.right for answer in answers),
@@ -280,16 +266,11 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], commo
         },
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
-        boxes=box_scores(_overlaps(answers), overlaps),
         evidence=_evidence(answers),
-        reward=reward_means(answer.reward for answer in answers),
         metrics=dict(sorted(metrics.items())),
         p_commonest=mcnemar(by_commonest[True, False], by_commonest[False, True]) if by_commonest else None,
+        columns={key: value for column in columns for key, value in column.of_model(answered).items()},
     )
-
-
-def _overlaps(answers: Iterable[Answered]) -> list[Overlap]:
-    return [answer.overlap for answer in answers if answer.overlap]
 
 
 def means_of(answers: Sequence[Answered]) -> Means:
@@ -308,7 +289,7 @@ def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
     return EvidenceScores(share(seen for seen, _ in rights), *scores)
 
 
-def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
+def _pair(one: str, other: str, results: Sequence[Result], columns: Sequence[Figures]) -> Pair:
     common = [each for each in results if one in each.answers and other in each.answers]
     answers = [(each.answers[one], each.answers[other]) for each in common]
     rights = [(first.right, second.right) for first, second in answers]
@@ -332,9 +313,9 @@ def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
         p_bounds=(min(ends), 1.0 if gaps[0] <= 0 <= gaps[1] else max(ends)),
         only_one=only_one,
         only_other=only_other,
-        reward=reward_gaps((first.reward, second.reward) for first, second in answers),
         means=(means_of([first for first, _ in answers]), means_of([second for _, second in answers])),
         needed=problems_needed(len(only_one), len(only_other), of),
+        columns={key: value for column in columns for key, value in column.of_pair(answers).items()},
     )
 
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from virc.core.errors import DataError
 from virc.rewards.question import asks, choice, published
 from virc.rewards.terms.answers import graded
-from virc.scoring.box_sets import weighted_overlap
 from virc.scoring.boxes import boxes_of_row, read_boxes
+from virc_extras.studies.box_sets import weighted_overlap
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:

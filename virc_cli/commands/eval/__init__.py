@@ -1,17 +1,12 @@
-"""`virc eval`: how many problems models solve, and which; `verify` and `card` take the files of results."""
+"""Ask models a benchmark, and score and compare them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 from virc.core.errors import UsageError
-from virc_cli.commands.eval import card, verify
-from virc_cli.console import completion, events, options, output
-from virc_cli.console.asking import Asking, asking
-from virc_cli.console.options import argument, choice, flag, option
+from virc_cli.commands.eval import ask
+from virc_cli.console import options
 
-FAILURE: dict[str, object] = dict.fromkeys(
-    "folder benchmark problems models pairs commonest crop_ablation against assumed seeds contamination looks".split()
-)
+FAILURE = ask.FAILURE
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
@@ -22,145 +17,4 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     return UsageError(error.message, f"virc eval {' | '.join(benchmarks.names())} | FILE.jsonl")
 
 
-@asking
-def ask(
-    asked: Asking,
-    benchmark: Annotated[
-        str,
-        argument("BENCHMARK|FILE.jsonl", "A benchmark, or rows with answers.", autocompletion=completion.benchmarks),
-    ],
-    model: Annotated[list[str] | None, option("MODEL", "Model; repeatable. With an endpoint, a served name.")] = None,
-    to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
-    limit: Annotated[int | None, option("N", "Ask only the first N problems.", min=1)] = None,
-    split: Annotated[str | None, option("NAME", "Part of the benchmark.")] = None,
-    judge_endpoint: options.JudgeOfReward = None,
-    judge_model: options.JudgeModel = None,
-    traces: Annotated[Literal["wrong", "all", "none"], choice("Keep the traces of these answers.")] = "wrong",
-    crop_ablation: Annotated[
-        Literal["none", "blank", "counterfactual"],
-        choice("Cut crops from blank paper or from the counterfactual.", "--crop-ablation"),
-    ] = "none",
-    looks: Annotated[bool, flag("--looks", "Test whether the model looks and its crops matter.")] = False,
-    against_run: Annotated[
-        str | None, option("RUN|ROWS", "Count problems whose picture was trained on.", "--against-run")
-    ] = None,
-    sign: Annotated[str | None, option("KEY", "Sign results with this key of ssh-keygen or minisign.")] = None,
-    seeds: Annotated[int, option("N", "Ask with N seeds, and give the spread.", min=1, max=1000)] = 1,
-    against: Annotated[Literal["paper"] | None, choice("Compare with the published figures.")] = None,
-    samples: Annotated[int, option("N", "Answers per problem; the commonest counts.", min=1, max=1000)] = 1,
-    strategy: options.Strategies = None,
-    temperature: options.Temperature = None,
-    concurrency: options.Concurrency = None,
-    pipeline: options.Pipeline = None,
-    role: options.Role = None,
-    environment: Annotated[bool, flag("--environment", "BENCHMARK is an installed environment of verifiers.")] = False,
-    environment_args: Annotated[
-        str | None, option("JSON", "Arguments of the environment.", "--environment-args")
-    ] = None,
-    answer_as: Annotated[
-        str | None, option("TEXT", "Reply shown to an environment, of {answer} and {reply}.", "--answer-as")
-    ] = None,
-    dry_run: Annotated[bool, flag("--dry-run", "Print the cost of --looks.")] = False,
-    as_json: options.Json = False,
-    verbose: Annotated[bool, flag("--verbose", "Print each answer, too.", "-v")] = False,
-) -> None:
-    """Ask models a benchmark, and score and compare them.
-
-    Every model with answers to the same problems in the folder is in the table and in report.html there, where each
-    wrong answer opens as a trace. The same command resumes after a stop. A model with a --strategy is a row of its own.
-
-    Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
-
-    With --environment, answers are scored by the reward of an environment of verifiers, which is shown the last reply.
-
-    The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
-
-    With --looks, problems are asked as they are, without tools, with a blank picture, with crops of another problem,
-    with blurred crops, and with another seed; the verdict comes first.
-
-    `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
-
-    The folder's results/MODEL.jsonl has all that the figures are computed from, and results/MODEL.looks the other arms
-    of --looks: `virc eval verify FILE` scores them again without the model, `virc eval card FILE...` makes a table.
-    """
-    from virc.evaluation import api as evaluation
-    from virc.evaluation import environments
-    from virc.evaluation.request import EvalRequest, check_named_judges
-    from virc.solving.one import SolveConfig
-    from virc.solving.setup import set_up
-    from virc.solving.solver import choose, pipelines
-
-    pipeline, system = choose(pipeline, asked.system)
-    flags = {**asked.flags, "system": system}
-    if dry_run and not looks:
-        raise UsageError("--dry-run is for --looks", "add --looks")
-    strategies: list[str | None] = [*dict.fromkeys(strategy)] if strategy else [None]
-    configs = [
-        SolveConfig(
-            temperature=temperature,
-            seed=seed,
-            samples=samples,
-            max_turns=asked.max_turns,
-            crop_ablation=crop_ablation,
-            strategy=each,
-        )
-        for seed in range(asked.seed, asked.seed + seeds)
-        for each in strategies
-    ]
-    refused = {
-        "--model twice": len(model or ()) > 1, "--samples": samples != 1, "--seeds": seeds != 1,
-        "--strategy": bool(strategy), "--temperature": temperature is not None,
-        "--max-tokens": asked.max_tokens is not None, "--crop-ablation": crop_ablation != "none",
-        "--looks": looks, "--against": against is not None,
-    }  # fmt: skip
-    roles = options.named_roles(pipeline, role or (), refused)
-    judge, judges = options.named_endpoints(judge_endpoint or ())
-    check_named_judges(judges, strategy)
-    names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
-    graders = options.graders(strategy, judge, judge_model, judges, system)
-    setups = [
-        set_up({**flags, "model": name}, config, asked.protocol, None, asked.offline, graders=graders)
-        for name in names
-        for config in configs
-    ]
-    written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
-    setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
-    solver = None
-    if pipeline is not None:
-        solver = pipelines().set_up(pipeline, roles, setups[0], {"--model": names[0], "--endpoint": asked.endpoint})
-    request = EvalRequest(
-        benchmark=benchmark,
-        setups=setups,
-        solver=solver,
-        to=to,
-        limit=limit,
-        split=split,
-        judge_endpoint=judge,
-        judge_model=judge_model,
-        traces=traces,
-        against=against is not None,
-        at_once=concurrency,
-        environment=environments.asked_for(environment, environment_args, answer_as),
-        against_run=against_run,
-        sign=sign,
-        looks=looks,
-        estimate_only=dry_run,
-    )
-    with events.printed(asked.quiet, verbose) as report:
-        evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
-        output.know(**evaluated.fields)
-        if not as_json:
-            from virc_cli.commands.eval.figures import lines
-
-            output.lines(lines(evaluated.summary))
-            report.note(f"each problem and answer: {evaluated.folder.report}")
-            report.note(f"to hand on and to verify: {evaluated.folder.folder / 'results'}")
-    evaluated.check()
-    if as_json:
-        output.emit("virc.eval/1", evaluated.fields)
-
-
-command = options.group("Ask models a benchmark, and score and compare them.", cls=options.default("ask"))
-command.command("ask")(ask)
-command.command("verify")(verify.command)
-command.command("card")(card.command)
+command = options.folder(__name__, cls=options.default("ask"))

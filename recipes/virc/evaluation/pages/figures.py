@@ -1,11 +1,10 @@
 """Shares, differences and names as the report shows them in words, and where it draws them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 
-from virc.evaluation.environment_rewards import EnvironmentReward, RewardGap, RewardMean
 from virc.evaluation.statistics import Interval
-from virc.evaluation.summary import ModelSummary, Pair, Score, Share
+from virc.evaluation.summary import Pair, Score, Share
 
 _STEP = 0.05  # the axis of differences is rounded to multiples of it
 
@@ -58,36 +57,21 @@ def gained(pair: Pair) -> str:
     return points(low) if low == high else points_between(pair.bounds)
 
 
-def value(number: float) -> str:
-    return f"{number:.3f}"
-
-
-def values(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
-def signed(gap: RewardGap) -> str:
-    interval = "" if gap.interval is None else f" ({gap.interval[0]:+.3f} to {gap.interval[1]:+.3f})"
-    return f"{gap.difference:+.3f}{interval}"
-
-
-def in_words(reward: EnvironmentReward) -> str:
-    """The total of one answer and its terms, such as `total 1.400, right 1.000`; the cause if they could not be had."""
-    return reward.failure or ", ".join(f"{name} {value(number)}" for name, number in reward.values.items())
-
-
-def reward_rows(models: Iterable[ModelSummary]) -> Iterator[tuple[str, str, RewardMean, Interval]]:
-    """Term by term the name and the mean of each model, and an axis that has 0, 1 and all means of that term."""
-    models = list(models)
-    for term in dict.fromkeys(name for model in models for name in model.reward):
-        means = [(model.name, model.reward[term]) for model in models if term in model.reward]
-        ends = [end for _, mean in means for end in (mean.mean, *(mean.interval or ()))]
-        for name, mean in means:
-            yield term, name, mean, (min(0.0, *ends), max(1.0, *ends))
+def counted(score: Score | Share | None) -> str:
+    return f"{shares(score)} of {score.of}{undecided(score)}" if score and score.of else "-"
 
 
 def chance(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def probability(p: float) -> str:
+    shown = chance(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def mean(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def reach(pairs: Sequence[Pair]) -> float:

@@ -17,7 +17,7 @@ from virc.core.files import write_whole
 from virc.core.web import html
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed
-from virc.evaluation.looks import AS_IT_IS, ArmName
+from virc.evaluation.columns import Column
 from virc.evaluation.pages import figures
 from virc.evaluation.pages.traces import read_trace, trace_of
 from virc.evaluation.summary import Summary
@@ -30,30 +30,38 @@ from virc.solving.outcome import Fields
 from virc.solving.rows import Row
 
 _SIDE = 1280  # px of the longer side of a picture
-Arms = Mapping[ArmName, Sequence[Result]]
-"""The results in each arm that was asked, the first as it is."""
 
 
-def write(folder: EvalFolder, rows: Iterable[Row], base: Path, summary: Summary, answers: Answers, arms: Arms) -> None:
+def write(
+    folder: EvalFolder,
+    rows: Iterable[Row],
+    base: Path,
+    summary: Summary,
+    answers: Answers,
+    results: Sequence[Result],
+    arms: Mapping[str, Sequence[Result]],
+    columns: Sequence[Column],
+) -> None:
     """Write the page, and the pictures that are not there yet. Raises an OSError if the disk refuses.
 
     Args:
         rows: the problems, in the order of the results.
         base: folder that image paths of the rows start from.
         answers: the lines by model and id.
+        arms: the results of further arms, by name.
+        columns: which may have a verdict on each model.
     """
-    verdicts = {each.model: each.sentence for each in summary.looks}
+    verdicts = {model: sentence for column in columns for model, sentence in column.verdicts(summary).items()}
     names = [model.name for model in summary.models]
     problems = []
-    for row, *results in zip(rows, *arms.values(), strict=True):
-        result = results[0]
+    for row, result, *others in zip(rows, results, *arms.values(), strict=True):
         pictures = [_picture(folder, picture, base) for picture in row.pictures]
         sizes = [each["size"] for each in pictures]
         boxes = sizes and sizes[0] and evidence.of_fields(row.passed)
         shown = {name: _answer(folder, answers[name][str(row.id)], result.answers[name], sizes)
                  for name in names if name in result.answers}  # fmt: skip
-        for arm, other in zip(arms, results, strict=True):
-            for name in (shown.keys() & other.answers.keys()) if arm != AS_IT_IS else ():
+        for arm, other in zip(arms, others, strict=True):
+            for name in shown.keys() & other.answers.keys():
                 shown[name]["arms"][arm] = [other.answers[name].answer, other.answers[name].right]
         problems.append({
             "id": str(result.id), "question": result.question, "reference": result.reference,

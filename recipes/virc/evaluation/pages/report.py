@@ -12,6 +12,7 @@ import msgspec
 
 from virc.core.web import html
 from virc.evaluation.answered import Result
+from virc.evaluation.columns import Column
 from virc.evaluation.pages import figures
 from virc.evaluation.summary import Summary
 from virc.scoring.score import Decider
@@ -34,8 +35,11 @@ _MEANS = {
 """Field -> heading."""
 
 
-def render(summary: Summary, results: Sequence[Result]) -> str:
+def render(summary: Summary, results: Sequence[Result], columns: Sequence[Column] = ()) -> str:
+    from markupsafe import Markup
+
     names = [model.name for model in summary.models]
+    places = {each.id: at for at, each in enumerate(results)}
     choices = _filters(names)
     answers = [[result.answers.get(name) for name in names] for result in results]
     rights = [[each.right if each else None for each in of] for of in answers]
@@ -51,10 +55,12 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
         model_names=list(map(figures.short, names)),
         deciders=get_args(Decider),
         means=_MEANS,
-        places={each.id: at for at, each in enumerate(results)},
+        places=places,
         divisions=_divisions(summary),
         filters=[(each, counts[each.key]) for each in choices if counts[each.key] or each.key == first],
         first_filter=first,
+        sections=[(column, Markup(section)) for column in columns if (section := column.section(summary, places))],
+        added=lambda answered: Markup("".join(column.cell(answered) for column in columns)),
         results=[
             (result, [each.key for each in choices if each.holds and each.holds(found)])
             for result, found in zip(results, rights, strict=True)

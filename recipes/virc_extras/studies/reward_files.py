@@ -16,8 +16,8 @@ from virc.core.files import contents, write_whole
 from virc.core.result_log import Id
 from virc.core.text import clause
 from virc.evaluation.answers import AnswerLine, EvalFolder
-from virc.evaluation.environment_rewards import EnvironmentReward
 from virc.solving.rows import Row
+from virc_extras.studies.environment_rewards import EnvironmentReward
 
 SCHEMA = "virc.rewarded/2"
 _MAX_BYTES = 2**30  # of a file of rewards

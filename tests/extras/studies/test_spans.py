@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from virc.scoring.intervals import Span, iou, iou_of_sets
+from virc.scoring.intervals import Span
+from virc_extras.studies.intervals import iou, iou_of_sets
 
-PUBLISHED = json.loads(Path(__file__).with_name("published").joinpath("intervals.json").read_text())
+PUBLISHED = json.loads(Path(__file__).with_name("intervals.json").read_text())
 DIFFERENT = {number for numbers in PUBLISHED["differences"].values() for number in numbers}
 
 

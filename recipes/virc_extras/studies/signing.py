@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virc.core.errors import ConfigError, NetworkError, SetupError
-from virc.core.files import contents
+from virc.core.files import contents, expanded
 from virc.core.text import clause, plain
+from virc.evaluation.columns import Column
+from virc.evaluation.request import EvalRequest
 
 _NAMESPACE = "virc"
 _FINGERPRINT = "SHA256:"
@@ -66,3 +68,21 @@ def _run(words: Sequence[str | Path], given: bytes | None = None) -> tuple[bool,
     except OSError as error:
         raise SetupError(f"{words[0]} is not on this machine: {clause(error)}") from error
     return not done.returncode, plain((done.stdout or done.stderr).decode(errors="replace").strip(), 200)
+
+
+class Signed(Column):
+    """A signature of each file of a result, without a figure."""
+
+    def __init__(self, key: Path | None) -> None:
+        self._key = key
+
+    def on_file(self, path: Path) -> None:
+        if self._key:
+            sign(path, self._key)
+
+
+def column(given: str | None, request: EvalRequest) -> Column:
+    key = expanded(given) if given else None
+    if key:
+        tool_of(key)  # a key that is not there is refused at once
+    return Signed(key)

@@ -12,13 +12,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
+from virc.evaluation.answered import Guess
+from virc.evaluation.columns import Arm
 from virc.evaluation.statistics import Interval, Z, at_least, mcnemar, paired, wilson
 from virc.scoring.answers import same_answer
-from virc.solving.ablation import CropAblation
 
 LEVEL = 0.01
 """A verdict needs a p below this."""
@@ -46,24 +47,15 @@ Decision = Literal[
 ]
 
 
-class Arm(NamedTuple):
-    """One way in which the problems are asked: what is shown, what is added to the seed, and its folder."""
-
-    ablation: CropAblation = "none"
-    seed: int = 0
-    folder: str = ""
-
-
-FOLDER = "looks"  # of the arms, in that of the evaluation
 AS_IT_IS: ArmName = "as it is"
-ARMS: Mapping[ArmName, Arm] = {
-    AS_IT_IS: Arm(),
-    "no tools": Arm("no-tools", folder="no-tools"),
-    "blank picture": Arm("no-picture", folder="blank-picture"),
-    "crops swapped": Arm("swapped", folder="crops-swapped"),
-    "crops blurred": Arm("blurred", folder="crops-blurred"),
-    "another seed": Arm(seed=1, folder="another-seed"),
-}
+FURTHER_ARMS = (
+    Arm("no tools", "no-tools", folder="looks/no-tools"),
+    Arm("blank picture", "no-picture", folder="looks/blank-picture"),
+    Arm("crops swapped", "swapped", folder="looks/crops-swapped"),
+    Arm("crops blurred", "blurred", folder="looks/crops-blurred"),
+    Arm("another seed", seed=1, folder="looks/another-seed"),
+)
+ARMS: Sequence[ArmName] = get_args(ArmName)
 _MATTER: Decision = "its crops matter"
 _UNUSED: Decision = "looks, but its crops do not matter"
 _UNSEEN: Decision = "looks, but most answers need no picture"
@@ -92,13 +84,6 @@ class Given(Protocol):
     @property
     def looked(self) -> bool:
         """Whether the evidence was looked at, as far as that is known."""
-
-
-class Guess(NamedTuple):
-    """What a guess without the picture must be to be right: a letter of the `choices`, else the answer."""
-
-    right: str
-    choices: int = 0
 
 
 Answers = Sequence[Mapping[ArmName, Given]]

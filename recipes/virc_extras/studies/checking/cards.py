@@ -11,12 +11,12 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import plain
-from virc.evaluation.checking.verifying import summary_of, verify_file
 from virc.evaluation.pages import figures
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.results import ResultFile, read
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.summary import ModelSummary, Summary
+from virc_extras.studies.checking.verifying import summary_of, verify_file
 
 Form = Literal["markdown", "latex", "html"]
 _MODELS = ("Model", "Right (%)", "95 % interval", "Problems", "SD over seeds")

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluation.test_published_benchmarks import CASES, write
 from PIL import Image
 from support.called import Done, virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.evaluation import results, scored, signing, verdicts, writing
-from virc.evaluation.checking import verifying
+from virc.evaluation import results, scored, verdicts, writing
 from virc.scoring.score import Key, Verdict
+from virc_extras.studies import signing
+from virc_extras.studies.checking import verifying
 
 SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
 """Model -> what it answers to problems 1 to 4, whose answers are 2, 4, 6 and 8."""
@@ -422,3 +424,33 @@ def test_a_signature_is_checked_and_an_edit_breaks_it(file: Path, made: Path, he
     resealed(file, lambda head, lines: head["versions"].update(virc="9"))
     done = verified(file)
     assert (done.code, [each["kind"] for each in done.json["differences"]]) == (6, ["signature"])
+
+
+def test_a_result_is_verified_by_the_published_rule(here: Path) -> None:
+    write(here, next(case for case in CASES if case.name == "chartqa"))
+    with serve([answer("1.45")]) as server:  # within 5 % of the first answer
+        assert virc("eval", "chartqa", "--endpoint", server.url, "-q").code == 0
+    (file,) = (here / "evals" / "chartqa" / "results").iterdir()
+    done = virc("eval", "verify", file, "--json")
+    assert (done.code, done.json["score"]["right"]) == (0, 1), done.err
+    assert "rows are not compared" not in done.err
+    text = file.read_text()
+    head, *lines = map(json.loads, text.splitlines())
+    lines = [{key: value for key, value in line.items() if key not in ("digest", "replied")} for line in lines]
+    results.write(file, results.Head(**{**head, "published": None}), lines)
+    done = virc("eval", "verify", file, "--json")
+    assert (done.code, {each["kind"] for each in done.json["differences"]}) == (6, {"row", "verdict"})
+
+
+def test_answers_over_the_crops_of_counterfactuals_verify(here: Path) -> None:
+    for name in ("a", "counterfactual"):
+        picture(here / f"{name}.png")
+    other = {"image": "counterfactual.png", "answer": "3"}
+    row = {"id": 1, "image": "a.png", "question": "problem 1", "answer": "2", "answers": ["2", "5"]}
+    (here / "sums.jsonl").write_text(json.dumps({**row, "counterfactual": other}) + "\n")
+    with serve(lambda body: CROP if len(body["messages"]) == 2 else answer("3")) as server:
+        words = ("--endpoint", server.url, "--crop-ablation", "counterfactual", "-q")
+        assert virc("eval", "sums.jsonl", *words).code == 0
+    (file,) = (here / "evals/sums-counterfactual/results").iterdir()
+    done = verified(file)
+    assert (done.code, done.json["score"]["right"], done.json["differences"]) == (0, 1, []), done.err

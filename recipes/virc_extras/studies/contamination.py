@@ -1,23 +1,48 @@
 """Which problems share their picture, or nearly, with rows that a model was trained on, by small copies of pictures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from PIL import Image
 
 from virc.core.errors import VircError
 from virc.core.files import expanded, is_file
+from virc.core.result_log import Id
+from virc.core.text import counted
+from virc.core.web import html
 from virc.data.formats import batch
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.fingerprint import are_copies, fingerprint, words
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.evaluation.answered import Result
-from virc.evaluation.summary import Contamination, SharedPicture, score
+from virc.evaluation.columns import Column, Evaluated, Fields
+from virc.evaluation.pages import figures
+from virc.evaluation.request import EvalRequest
+from virc.evaluation.summary import Score, Summary, score
 from virc.reasoning.opening.pictures import opened_all
 from virc.runs import run as runs
 from virc.solving.rows import Row
+
+
+class SharedPicture(msgspec.Struct, frozen=True):
+    """A problem whose picture is nearly that of a training row; `row` is its number, from 1."""
+
+    id: Id
+    row: int
+    same_question: bool
+
+
+class Contamination(msgspec.Struct, frozen=True):
+    """Problems that training rows share; `without`: each model's score on the other problems."""
+
+    against: str
+    rows: int
+    unread: int
+    shared: Sequence[SharedPicture]
+    without: Mapping[str, Score]
 
 
 def compare(against: str, rows: Iterable[Row], base: Path, results: Sequence[Result]) -> Contamination:
@@ -69,3 +94,43 @@ def files(against: str) -> Iterator[Path]:
         start = Path(info.adapter or info.base)
         before = next((each for each in start.parents if is_file(each / "run.json")), run.folder)
         run = None if before == run.folder else runs.Run(before)
+
+
+class Trained(Column):
+    """What the rows that are named share with the problems; None if none are."""
+
+    title = "Pictures of training"
+
+    def __init__(self, against: str | None) -> None:
+        self._against = against
+
+    def of_evaluation(self, evaluated: Evaluated) -> Fields:
+        if self._against is None:
+            return {"contamination": None}
+        found = compare(self._against, evaluated.rows(), evaluated.base, evaluated.arms[0])
+        return {"contamination": found}
+
+    def lines(self, summary: Summary) -> Iterator[str]:
+        if found := summary.columns["contamination"]:
+            yield from _lines(found)
+
+    def section(self, summary: Summary, places: Mapping[Any, int]) -> str:
+        found = summary.columns["contamination"]
+        return html.part("virc_extras:studies/contamination", found=found, places=places) if found else ""
+
+
+def column(given: str | None, request: EvalRequest) -> Column:
+    if given:
+        list(files(given))  # what cannot be read is refused at once
+    return Trained(given)
+
+
+def _lines(found: Contamination) -> Iterator[str]:
+    same = sum(each.same_question for each in found.shared)
+    unread = f", {found.unread} without a picture that can be read" if found.unread else ""
+    yield f"{found.against}: {counted(found.rows, 'row')} of training{unread}"
+    yield f"  problems with nearly a picture of theirs: {len(found.shared)}, {same} with the question too"
+    for each in found.shared[:8]:
+        yield f"  problem {each.id}: row {each.row}" + (", the question too" if each.same_question else "")
+    for name, clean in found.without.items() if found.shared else ():
+        yield f"  {name} without these: {figures.counted(clean)} (95 %: {figures.interval(clean)})"

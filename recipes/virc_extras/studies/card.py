@@ -16,6 +16,6 @@ def command(
     Files on the same problems are compared, of different benchmarks have a table each; files of one model with other
     seeds give the spread. Each is scored again as by `virc eval verify`, and an edited one is refused (exit code 6).
     """
-    from virc.evaluation.checking.cards import card
+    from virc_extras.studies.checking.cards import card
 
     output.lines(card(files, form))

@@ -11,9 +11,10 @@ from PIL import Image
 from support.called import virc
 from support.servers import serve
 
-from virc.evaluation.boxes import Overlap, average_precision, box_scores, mean_average_precision, overlap
+from virc.evaluation.boxes import Overlap, overlap
 from virc.reasoning.calls import View
 from virc.scoring.boxes import Box
+from virc_extras.studies.boxes import average_precision, box_scores, mean_average_precision
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 VIEW = View([(100, 100)])

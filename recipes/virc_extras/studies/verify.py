@@ -32,8 +32,8 @@ def command(
     """
     import msgspec
 
-    from virc.evaluation.checking.verifying import verify
     from virc.evaluation.pages.figures import between, shares
+    from virc_extras.studies.checking.verifying import verify
 
     found = verify(file, benchmark, signer)
     fields = msgspec.to_builtins(found)

@@ -15,9 +15,9 @@ from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
 from virc.evaluation.answered import Answered
-from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.results import Head
 from virc.reasoning.images import open_image
+from virc_extras.studies.looks import ARMS, LEVEL, ArmName, Guess, looks
 
 SMALL = [(0, (0.1, 0.1, 0.4, 0.4))]
 YES, NO, OTHER = Answered("A", True, regions=SMALL), Answered("B", False, regions=SMALL), Answered("C", False)
@@ -235,7 +235,7 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     ("words", "said"),
     [
         (("--crop-ablation", "blank"), "--crop-ablation does not go with --looks"),
-        (("--environment",), "--environment does not go with --looks"),
+        (("--environment",), "--looks does not go with --environment"),
     ],
 )
 def test_what_has_no_arms_is_refused(here: Path, words: tuple[str, ...], said: str) -> None:

@@ -15,24 +15,28 @@ from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.extras import install
 from virc.core.files import is_file
 from virc.core.text import clause, counted, plain
-from virc.evaluation import signing
+from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.looks import ARMS, AS_IT_IS
 from virc.evaluation.problems import EvalProblem, problems_of
 from virc.evaluation.results import ResultFile, in_arm, read, rules_digest
-from virc.evaluation.scored import Scored, results_of
+from virc.evaluation.scored import results_of
 from virc.evaluation.summary import Score, Summary, summarise
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule
-from virc.evaluation.writing import facts_of, looks_of
+from virc.evaluation.writing import facts_of
 from virc.reasoning.messages import parse, stopped
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.repetition import repeats
 from virc.reasoning.trace import Replies
 from virc.scoring.score import Verdict
+from virc_extras.studies import signing
+from virc_extras.studies.boxes import Boxes
+from virc_extras.studies.looking import looks_of
+from virc_extras.studies.looks import FURTHER_ARMS
 
 _Kind = Literal["lines", "reply", "verdict", "figure", "signature", "row", "scorer"]
 _NONE = "missing"
+_COLUMNS = (Boxes(),)  # those whose figures follow from the file
 _CHANGED = ("row", "scorer")  # the benchmark or the code may have changed since; any other kind is an edit, or damage
 _UNANSWERED = ("no_answer", "turns", "tries")  # failures of the model: the problem counts; with others it is missing
 _WORDS = {None: "undecided", True: "right", False: "wrong"}
@@ -155,39 +159,39 @@ def _looked_again(
     head = file.head
     if head.looks is None:
         return None, []
-    paths = {name: in_arm(file.path, name) for name in ARMS if name != AS_IT_IS}
-    if absent := next((path for path in paths.values() if not is_file(path)), None):
+    paths = [in_arm(file.path, arm) for arm in FURTHER_ARMS]
+    if absent := next((path for path in paths if not is_file(path)), None):
         place = f"{absent.parent.name}/{absent.name}"
         notes.append(f"the verdict on looking is taken as it is written: {place} is not next to the file")
         return None, []
-    scored, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()
-    for name, path in paths.items():
+    arms, differences = [_results(head.model, file, problems, verdicts)], list[Difference]()
+    for asked, path in zip(FURTHER_ARMS, paths, strict=True):
         arm = read(path)
-        is_listed = arm.head.digest == head.arms.get(name) and arm.head.crop_ablation == ARMS[name].ablation
+        is_listed = arm.head.digest == head.arms.get(asked.name) and arm.head.crop_ablation == asked.ablation
         if not is_listed or arm.head.model != head.model or arm.lines.keys() != file.lines.keys():
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))
         differences += [
             msgspec.structs.replace(each, says=f"{path.name}: {each.says}")
             for each in verify_file(arm, expected=problems).differences
         ]
-        scored.append(_scored(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
-    (looks,) = looks_of(scored)
-    if any(_unequal(looks, head.looks)):
+        arms.append(_results(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
+    (looks,) = looks_of(arms)
+    if any(_unequal(msgspec.to_builtins(looks), head.looks)):
         differences.append(Difference("figure", f"its verdict on looking is by the replies: {looks.sentence}"))
     return looks.sentence, differences
 
 
-def _scored(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts) -> Scored:
+def _results(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts) -> list[Result]:
     answers = {model: {id: line.answer for id, line in file.lines.items()}}
     decided = {(model, id): each for id, each in verdicts.items()}
-    return Scored(answers, decided, None, {}, results_of(None, problems, answers, decided, {}))
+    return results_of(None, problems, answers, decided, _COLUMNS)
 
 
 def summary_of(files: Mapping[str, ResultFile], problems: Problems, verdicts: Mapping[str, Verdicts]) -> Summary:
     answers = {name: {id: line.answer for id, line in file.lines.items()} for name, file in files.items()}
     decided = {(name, id): verdict for name, by_id in verdicts.items() for id, verdict in by_id.items()}
-    head, results = next(iter(files.values())).head, results_of(None, problems, answers, decided, {})
-    return summarise(head.benchmark, results, facts_of(answers), head.crop_ablation)
+    head, results = next(iter(files.values())).head, results_of(None, problems, answers, decided, _COLUMNS)
+    return summarise(head.benchmark, results, facts_of(answers), head.crop_ablation, _COLUMNS)
 
 
 def _seals(file: ResultFile) -> Iterator[Difference]:
@@ -312,13 +316,13 @@ def _counted_again(file: ResultFile, problems: Problems) -> Iterator[Difference]
     """Where a figure of the head is not that of the lines."""
     model = file.head.model
     summary = summary_of({model: file}, problems, {model: {id: line.verdict for id, line in file.lines.items()}})
-    for path, ours, theirs in _unequal(summary.models[0], file.head.figures):
+    for path, ours, theirs in _unequal(summary.models[0].fields, file.head.figures):
         yield Difference("figure", f"the figure {path} is {plain(ours, 40)} by the lines, not {plain(theirs, 40)}")
 
 
-def _unequal(ours: msgspec.Struct, theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _unequal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """The values that differ: path, value here, value in the file."""
-    computed, written = dict(_leaves(msgspec.to_builtins(ours))), dict(_leaves(theirs))
+    computed, written = dict(_leaves(ours)), dict(_leaves(theirs))
     for path in {**computed, **written}:
         here, there = computed.get(path, _NONE), written.get(path, _NONE)
         is_close = isinstance(here, float) and isinstance(there, float) and math.isclose(here, there, rel_tol=1e-9)

@@ -1,6 +1,6 @@
 """Environments of others as benchmarks: what models are asked, and what their rewards are shown.
 
-The library that has them runs in tests/evaluation/test_verifiers.py.
+The library that has them runs in tests/extras/studies/test_verifiers.py.
 """
 
 import json
@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from published import picture
+from evaluation.published import picture
 from support.called import virc
 from support.servers import MODEL, Server, image_bytes, serve
 from support.solving import answer
 
-from virc.evaluation import environments
 from virc.evaluation.api import evaluate
 from virc.evaluation.benchmarks.registry import data_url
-from virc.evaluation.environments import Environment, Interface, OfEnvironment
+from virc_extras.studies import environments
+from virc_extras.studies.environment_rewards import EnvironmentReward, RewardGap, reward_gaps, reward_means
+from virc_extras.studies.environments import Environment, Interface, OfEnvironment
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -92,7 +93,7 @@ def test_an_environment_is_asked_with_its_pictures_and_scores_the_boxed_answer(s
 
 def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> None:
     found = evaluate("counting", MODEL, endpoint=server.url, environment=True, answer_as="{answer}", samples=1)
-    assert found.models[0].reward["total"].of == 2
+    assert found.models[0].columns["reward"]["total"].of == 2
     assert shown == ["3", "3"]
 
 
@@ -159,3 +160,11 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
 def test_options_that_cannot_be_used_are_one_sentence(words: Sequence[str], code: int, sentence: str) -> None:
     done = virc("eval", "counting", "--model", "tiny", *words)
     assert (done.code, sentence in done.err) == (code, True), done.err
+
+
+def test_rewards_are_compared_where_both_models_have_a_value() -> None:
+    some, none, other = (EnvironmentReward(1.0, {"right": 1.0}), EnvironmentReward(None), EnvironmentReward(0.25))
+    gaps = reward_gaps([(some, other), (some, none), (none, other), (other, some), (None, some)])
+    assert gaps == {"total": RewardGap(0.0, gaps["total"].interval, 2)}
+    assert reward_means([some, none, other, None])["total"].mean == 0.625
+    assert reward_means([none, None]) == {}

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import each_case
 
-from virc.scoring.box_sets import agreement, matched, mean_average_precision, weighted_overlap
 from virc.scoring.boxes import Box, iou
+from virc_extras.studies.box_sets import agreement, matched, mean_average_precision, weighted_overlap
 
-PUBLISHED = json.loads(Path(__file__).with_name("published_measures.json").read_bytes())["maps"]
+PUBLISHED = json.loads(Path(__file__).with_name("published_maps.json").read_bytes())["maps"]
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
 HALF = (0, 0, 10, 5)  # IoU with A: 0.5
 SIDES = st.integers(0, 12)

@@ -23,16 +23,25 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.extras import require
 from virc.core.limits.threads import scheduled
 from virc.core.text import clause, plain
-from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
+from virc.core.web import html
+from virc.evaluation.answered import Answered, Result
+from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed
 from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems
-from virc.evaluation.environment_rewards import EnvironmentReward
-from virc.evaluation.reward_files import keep_rewards
+from virc.evaluation.columns import Column
+from virc.evaluation.pages import figures
+from virc.evaluation.problems import EvalProblem
+from virc.evaluation.request import EvalRequest
+from virc.evaluation.summary import Summary
 from virc.solving.rows import Row
+from virc_cli.console.tables import table
+from virc_extras.studies import reward_figures
+from virc_extras.studies.environment_rewards import EnvironmentReward, reward_gaps, reward_means
+from virc_extras.studies.reward_files import keep_rewards, kept_rewards
 
 SHOWN = "{reply}\n\n\\boxed{{answer}}"
 """The text that an environment gets for a reply."""
@@ -134,11 +143,92 @@ class OfEnvironment(msgspec.Struct, frozen=True):
     shown: str | None = None
 
 
-def asked_for(is_one: bool, arguments: str | None, shown: str | None) -> OfEnvironment | None:
-    if not is_one and (arguments or shown):
-        given = "--environment-args" if arguments else "--answer-as"
-        raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")
-    return OfEnvironment(arguments, shown) if is_one else None
+class Rewards(Column):
+    """The reward of an environment, whose problems are asked; nothing without one."""
+
+    title = "Reward"
+    unverified = ("reward",)
+
+    def __init__(self, environment: Environment | None) -> None:
+        self._environment = environment
+        self.problems = environment.benchmark if environment else None
+
+    def score(
+        self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
+    ) -> None:
+        if self._environment:
+            self._environment.score(model, rows, lines, folder, report)
+
+    def of_answers(
+        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+    ) -> Mapping[tuple[str, str], Fields]:
+        if not (self._environment and folder):
+            return {}
+        kept = kept_rewards(self._environment.name, self._environment.digest, folder, answers)
+        return {key: {"reward": reward} for key, reward in kept.items()}
+
+    def of_model(self, answered: Sequence[tuple[Result, Answered]]) -> Fields:
+        return {"reward": reward_means(_reward(answer) for _, answer in answered)}
+
+    def of_pair(self, answers: Sequence[tuple[Answered, Answered]]) -> Fields:
+        return {"reward": reward_gaps((_reward(one), _reward(other)) for one, other in answers)}
+
+    def error(self, results: Sequence[Result]) -> VircError | None:
+        rewards = (_reward(answer) for result in results for answer in result.answers.values())
+        failures = [reward.failure for reward in rewards if reward and reward.failure]
+        if not failures:
+            return None
+        examples = f"{len(failures)} answers; the first: {plain(failures[0])}"
+        return NetworkError(f"the reward failed on {examples}", "the same command asks it again")
+
+    def lines(self, summary: Summary) -> Iterator[str]:
+        rows = [
+            (term, model, reward_figures.value(mean.mean), reward_figures.values(mean.interval), str(mean.of))
+            for term, model, mean, _ in reward_figures.reward_rows(summary.models)
+        ]
+        if rows:
+            yield from table([("reward", "model", "mean", "95 % interval", "of"), *rows])
+        for pair in summary.pairs:
+            if gaps := pair.columns["reward"]:
+                yield ""
+                yield f"{pair.one} minus {pair.other} in the reward"
+                yield from table(
+                    [(name, reward_figures.signed(gap), f"on {gap.of} problems") for name, gap in gaps.items()]
+                )
+
+    def section(self, summary: Summary, places: Mapping[Any, int]) -> str:
+        models = [model for model in summary.models if model.columns["reward"]]
+        shown = {"models": models, "pairs": summary.pairs, "figures": figures, "rewards": reward_figures}
+        return html.part("virc_extras:studies/environments", **shown) if models else ""
+
+    def cell(self, answered: Answered) -> str:
+        reward = _reward(answered)
+        if reward is None:
+            return ""
+        total = "?" if reward.total is None else reward_figures.value(reward.total)
+        words = html.safe(reward_figures.in_words(reward)[:400], "[{}]")
+        return f' <small title="{words}">reward {total}</small>'
+
+
+def _reward(answered: Answered) -> EnvironmentReward | None:
+    return answered.columns.get("reward")
+
+
+def column(given: Mapping[str, str | None] | None, request: EvalRequest) -> Column:
+    """Args: given: the `arguments` and what is `shown`, as of `OfEnvironment`."""
+    if given is None:
+        return Rewards(None)
+    by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
+    refused = {
+        "--judge-endpoint": request.judge_endpoint and not by_strategy,
+        "--split": request.split,
+        "--against": "against" in request.columns,
+        "--looks": "looks" in request.columns,
+        "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
+    }
+    if option := next((name for name, value in refused.items() if value), None):
+        raise UsageError(f"{option} does not go with --environment", "leave one out")
+    return Rewards(load(request.benchmark, OfEnvironment(**given), request.limit))
 
 
 def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment:
