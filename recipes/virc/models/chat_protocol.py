@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import MODELS, contents, expanded, is_file
 from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
-from virc.reasoning.protocol import FILE_NAME, REMOVED, REMOVED_HINT, Protocol, as_fields, with_tools
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
 from virc.systems import speech, texts
 from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
 from virc.systems.registry import Model, System
@@ -161,8 +160,7 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     except OSError as error:
         raise ConfigError(f"cannot read the chat protocol {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        hint = REMOVED_HINT if REMOVED.intersection(re.findall(r"`(\w+)`", str(error))) else None
-        raise ConfigError(f"{path} is no chat protocol file: {clause(error)}", hint) from error
+        raise ConfigError(f"{path} is no chat protocol file: {clause(error)}") from error
     tools.load(protocol.tools, beside, of_chat_protocol=True)
     return protocol
 

@@ -42,10 +42,6 @@ FILE_NAME = "virc_protocol.json"
 TOOLS = "{tools}"
 """What stands for the schemas of the tools in a system message that a system's file words."""
 
-REMOVED = frozenset("margin enlarge outside_boxes image_names text_boxes index_from corners fields end".split())
-"""Fields of earlier versions, in whose place a tool says it."""
-REMOVED_HINT = "a tool says that now: the page *Grammars*, Images and boxes written in another way"
-
 QUESTION = "{question}"
 """The template of a first turn that is the question alone."""
 

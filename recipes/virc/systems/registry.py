@@ -27,8 +27,6 @@ from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.protocol import (
-    REMOVED,
-    REMOVED_HINT,
     USUAL,
     Bounds,
     CodeSettings,
@@ -424,11 +422,7 @@ def _read_by_extras(content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[s
 def _placed(fault: validation.Fault) -> validation.Fault:
     """A fault, with the place of a key that stands at another one."""
     *above, key = fault.path or ("",)
-    if not isinstance(fault, validation.Unknown):
-        return fault
-    if key in REMOVED:
-        return msgspec.structs.replace(fault, hint=REMOVED_HINT)
-    if tuple(above) not in _PLACES:
+    if not isinstance(fault, validation.Unknown) or tuple(above) not in _PLACES:
         return fault
     place = next((place for place, kind in _PLACES.items() if key in kind.__struct_fields__), None)
     if place is None:
