@@ -54,12 +54,12 @@ def served(engine: str) -> Iterator[tuple[int, int]]:
 
 
 def memory(pid: int) -> float:
-    """MiB that a process and its children have."""
+    """MiB that a process and its children have; what they share, as after a fork, counts once."""
     pids = [
         str(pid),
         *(each for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()),
     ]
-    lines = (Path(f"/proc/{each}/status").read_text().partition("VmRSS:")[2] for each in pids)
+    lines = (Path(f"/proc/{each}/smaps_rollup").read_text().partition("\nPss:")[2] for each in pids)
     return sum(int(line.split()[0]) for line in lines) / 1024
 
 

@@ -23,7 +23,7 @@ TASKS = [
     ("by vote", "strategies", "Majority", "majority:n=8"),
     ("many from a file", "batch", "Answers", "--to"),
     ("use Ollama", "servers", "Ollama", "config set endpoint http://localhost:11434/v1"),
-    ("call virc from Python", "python", "Many problems", "virc.batch("),
+    ("a script or Python", "python", "Many problems", "virc.batch("),
     ("an agent for any OpenAI client", "serving", "An agent for any client", "--agent"),
     ("any MCP client", "MCP", "Over HTTP", "--http"),
     ("see whether they use their crops", "evaluation", "Does the model use its crops?", "--looks"),

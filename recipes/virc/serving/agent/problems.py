@@ -4,6 +4,7 @@
 solve the problem, and sends what happens as `Report`s, every answer as the `Finisher` leaves it.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -30,6 +31,7 @@ from virc.solving.outcome import chosen
 from virc.solving.strategies import registry as strategies
 
 _LONGER = 1.0  # seconds in which a role that is too late can still be named
+_READS_BASE64 = threading.Lock()  # held by one thread at a time: on the way a picture takes four times its bytes
 
 Report = SampleStart | Unit | wire.Looked | Answer
 """What happens to a problem: a sample begins; a thought; a tool call; the answer of a sample."""
@@ -106,14 +108,14 @@ class SolvingJob(Job[Report]):
         samplings = config.samplings(solving.protocol.sampling)
         finisher = Finisher(problem, solving.backend, samplings, self.deadline, self.check)
         if solving.solver and not problem.messages:
-            files = [_source(picture, number) for number, picture in enumerate(self.pictures)]
+            files = [self._file(number) for number in range(len(self.pictures))]
             with opening.opened_all(files, of_client(self.check), whole=True) as pictures:
                 files.clear()  # the data is not needed any more
                 self._have_read(release)
                 for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
                     send(finisher.finished(answer, thoughts))
             return
-        shown = [self._shown(*_source(picture, number)) for number, picture in enumerate(self.pictures)]
+        shown = [self._shown(*self._file(number)) for number in range(len(self.pictures))]
         self._have_read(release)
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
@@ -131,6 +133,18 @@ class SolvingJob(Job[Report]):
                 raise attempt.broken
             send(finisher.finished(answer_of(attempt), thoughts))
 
+    def _file(self, number: int) -> tuple[bytes, str]:
+        """The file of a picture and its name; the text that it came as is dropped."""
+        name, picture = f"image {number}", self.pictures[number]
+        self.pictures[number] = b""
+        try:
+            if isinstance(picture, bytes):
+                return picture, name
+            with _READS_BASE64:
+                return data_url_bytes(picture), name
+        except DataError as error:
+            raise DataError(f"{name}: {error.message}") from None
+
     def _have_read(self, release: Callable[[], None]) -> None:
         self.pictures.clear()
         release()
@@ -141,14 +155,6 @@ class SolvingJob(Job[Report]):
             return opening.shown(content, name, protocol, grid, of_client(self.check))
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
-
-
-def _source(picture: str | bytes, number: int) -> tuple[bytes, str]:
-    name = f"image {number}"
-    try:
-        return data_url_bytes(picture) if isinstance(picture, str) else picture, name
-    except DataError as error:
-        raise DataError(f"{name}: {error.message}") from None
 
 
 def _by_strategy(

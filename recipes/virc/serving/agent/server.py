@@ -119,6 +119,7 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     body = await chat_http.body_of(request, hold.add)
     as_response = request.url.path == _RESPONSES
     problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
+    del body  # what was read of it is held instead, and counted once
     chat_http.check_model(problem.model, served.name)
     job = SolvingJob(served.solving, problem, pictures, deadline)
     happening = request.app.state.queue.solve(job, hold, partial(chat_http.disconnected, request))
