@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import reference_page
 import yaml as pyyaml
 from code_blocks import PAGES, ROOT, blocks, commands, inline
@@ -17,6 +18,8 @@ from code_blocks import PAGES, ROOT, blocks, commands, inline
 import virc
 from virc.core.entry_points import entries
 from virc.stages import rl, sft
+
+whole = pytest.mark.skipif(not find_spec("virc_extras"), reason="pages name commands and files of extras")
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
 RUNNABLE = {"sh", "python"}
@@ -67,12 +70,14 @@ def test_every_block_is_tested_or_says_why_not() -> None:
             assert (ROOT / path).exists(), f"{block.place}: {path}"
 
 
+@whole
 def test_commands_and_options_of_each_block_exist() -> None:
     for block in (each for each in ALL if each.language == "sh"):
         for words in commands(block.text):
             assert known(words) is None, f"{block.place}: virc {' '.join(words)}: {known(words)}"
 
 
+@whole
 def test_commands_and_options_in_each_text_exist() -> None:
     for page, line, span in ((name, *found) for name in PAGES for found in inline(name)):
         if span.startswith("virc "):
@@ -120,6 +125,7 @@ def test_links_lead_to_something() -> None:
             assert not anchor or anchor in anchors(file), f"{page}: {target}"
 
 
+@whole
 def test_tests_scripts_and_paths_that_pages_name_exist() -> None:
     package, rooms_of_package = ROOT / "recipes" / "virc", "|".join(rooms())
     for page, text in TEXTS.items():

@@ -114,7 +114,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def discover() -> tuple[list[Term], list[Total]]:
-    return [_built_in(name) for name in _term_names()], [find(name) for name in _total_names()]
+    return [_built_in(name) for name in _term_names()], [find(name) for name in total_names()]
 
 
 def of(reward: Reward, beside: Path | None = None) -> Total:
@@ -169,9 +169,9 @@ def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
     if plugins.is_path(name):
         return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
-    if name in _total_names() or plugins.file_of(name, plugins.folders(beside), "virc.rewards"):
+    if name in total_names() or plugins.file_of(name, plugins.folders(beside), "virc.rewards"):
         return None
-    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _total_names()))
+    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, total_names()))
 
 
 def located(reward: Reward) -> Reward:
@@ -295,7 +295,8 @@ def _number(value: object, name: str, file: Path) -> float | None:
 
 
 @cache
-def _total_names() -> list[str]:
+def total_names() -> list[str]:
+    """The names of all totals of this package and of published systems; none is loaded."""
     return sorted([*discovery.names(_TOTALS), *plugins.totals()])
 
 

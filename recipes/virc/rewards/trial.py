@@ -135,7 +135,7 @@ def try_reward(
 def judged_reward(
     system: str, judge_endpoint: str | None, judge_model: str | None, judge_endpoints: Mapping[str, str]
 ) -> tuple[System, Reward, Total]:
-    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
+    names = {*rewards.total_names()} - systems.discover().keys()
     if system in names or system.endswith(".py"):
         raise UsageError(
             f"{system} is a reward, and what is tried is a system",

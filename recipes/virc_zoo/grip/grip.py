@@ -24,7 +24,6 @@ from virc.core.errors import DataError
 from virc.rewards.question import asks, choice, published
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import boxes_of_row, read_boxes
-from virc_extras.studies.box_sets import weighted_overlap
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ async def right(sample: "Sample", means: "Means") -> float:
 
 def found(sample: "Sample", means: "Means") -> float:
     """How well the boxes between <box> and </box> cover those of the row, by their salience: 0 to 1."""
+    from virc_extras.studies.box_sets import weighted_overlap
+
     prompt = sample.prompt
     wanted = boxes_of_row(prompt.columns)
     if not wanted:
