@@ -28,7 +28,7 @@ def tables() -> dict[str, str]:
     }
 
 
-def _linked(row: published.Row) -> str:
+def _linked(row: published.PublishedSystem) -> str:
     return f"[{row.name}](https://github.com/{row.repo})" if row.repo else row.name
 
 

@@ -6,7 +6,7 @@ import msgspec
 from protocol_page import code, value
 
 from virc.data.protocol.schema import descriptions
-from virc.remote.described import Described, Http, Mcp, Reply
+from virc.remote.described import Described, Http, Mcp, ReplySettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "remote-tools.md"
 
@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "remote-tools.md"
 def page() -> str:
     """The page with its tables as they should be."""
     text = PAGE.read_text(encoding="utf-8")
-    for kind in (Described, Http, Reply, Mcp):
+    for kind in (Described, Http, ReplySettings, Mcp):
         start = f"<!-- fields: {kind.__name__} -->\n"
         assert text.count(start) == 1, f"the page has no place for the fields of {kind.__name__}"
         before, _, rest = text.partition(start)

@@ -46,7 +46,7 @@ def write(file: Path, keys: dict[str, Any], version: int = 3, tensors: tuple[int
 def test_a_model_has_the_vision_tower_that_fits_it(tmp_path: Path, towers: dict[str, Any], own: str) -> None:
     file = write(tmp_path / "m-q8.gguf", WIDE)
     put(tmp_path, towers)
-    assert model.read(file).vision.name == own
+    assert model.read_gguf(file).vision.name == own
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_model_without_a_vision_tower_of_its_own_is_refused(
     file = write(tmp_path / "m-q8.gguf", WIDE)
     put(tmp_path, towers)
     with pytest.raises(ConfigError, match=says) as refused:
-        model.read(file)
+        model.read_gguf(file)
     assert refused.value.hint or isinstance(towers.get("mmproj.gguf"), bytes)
 
 
@@ -89,10 +89,10 @@ def test_a_file_that_is_cut_is_told_from_a_whole_one(
     file = write(tmp_path / "m.gguf", WIDE, version, tensors)
     file.write_bytes(file.read_bytes()[: -cut or None])
     if says is None:
-        assert header.read(file) == WIDE
+        assert header.read_header(file) == WIDE
         return
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: {says}"):
-        header.read(file)
+        header.read_header(file)
     file.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62))
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: a text of {2**62} bytes"):
-        header.read(file)
+        header.read_header(file)

@@ -33,7 +33,7 @@ from virc.tools.registry import known
 
 @pytest.fixture(scope="module")
 def tiny_gguf() -> model.GGUF:
-    return model.read(EMBEDDED_FOLDER / "tiny-F16.gguf")
+    return model.read_gguf(EMBEDDED_FOLDER / "tiny-F16.gguf")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_header_of_any_bytes_is_read_or_refused(tmp_path: Path, tiny_gguf: mod
             cut[rng.randrange(len(cut))] = rng.randrange(256)
         (tmp_path / "odd.gguf").write_bytes(cut)
         with suppress(ConfigError):  # anything else is a fault
-            header.read(tmp_path / "odd.gguf")
+            header.read_header(tmp_path / "odd.gguf")
 
 
 def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
@@ -87,10 +87,10 @@ def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf:
     shutil.copy(tiny_gguf.vision, tmp_path / "mmproj.gguf")
     odd.write_bytes(data[:200_000])
     with pytest.raises(ConfigError, match="damaged GGUF file: it ends too early"):
-        model.read(odd)
+        model.read_gguf(odd)
     odd.write_bytes(data.replace(b"qwen2vl", b"quux2vl"))
     with pytest.raises(ConfigError, match=r"llama\.cpp does not load"):
-        llamacpp.load(model.read(odd), "cpu")
+        llamacpp.load(model.read_gguf(odd), "cpu")
 
 
 @pytest.mark.integration

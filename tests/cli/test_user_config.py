@@ -57,7 +57,7 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_defaults() 
 )
 def test_a_value_means_what_its_setting_says(line: str, key: str, value: object, file: Path) -> None:
     file.write_text(line + "\n")
-    assert config.read(file) == {key: value}
+    assert config.read_settings(file) == {key: value}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_value_means_what_its_setting_says(line: str, key: str, value: object,
 def test_a_wrong_line_is_named_with_what_to_do(line: str, message: str, hint: str | None, file: Path) -> None:
     file.write_text(line + "\n")
     with pytest.raises(ConfigError, match=message) as caught:
-        config.read(file)
+        config.read_settings(file)
     assert "sk-1" not in str(caught.value)
     assert (hint or "None") in str(caught.value.hint)
 
@@ -113,15 +113,15 @@ MERGES = "a: &a {k: 1}\n" + "".join(
 def test_hostile_yaml_is_refused_with_its_line(text: str, message: str, file: Path) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        plain_yaml.read(file)
+        plain_yaml.read_mapping(file)
 
 
 def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
-        plain_yaml.read(tmp_path / "binary")
+        plain_yaml.read_mapping(tmp_path / "binary")
     with pytest.raises(ConfigError, match=r"is a directory|permission denied"):
-        plain_yaml.read(tmp_path)
+        plain_yaml.read_mapping(tmp_path)
 
 
 SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable), st.floats(allow_nan=False))

@@ -48,10 +48,10 @@ def test_what_misleads_is_refused_with_its_line(text: str, says: str) -> None:
 
 def test_a_file_of_windows_begins_with_its_first_key(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
-    assert plain_yaml.read(tmp_path / "a.yaml") == {"a": 1, "b": 2}
+    assert plain_yaml.read_mapping(tmp_path / "a.yaml") == {"a": 1, "b": 2}
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\n")
     with pytest.raises(ConfigError, match="is not UTF-8"):
-        plain_yaml.read(tmp_path / "a.yaml")
+        plain_yaml.read_mapping(tmp_path / "a.yaml")
 
 
 TEXT = "# first\na: 1  # one\nb:\n- c: x\n- y\nd: {c: x, é: z}\n"
@@ -175,7 +175,7 @@ def test_a_misfit_deep_inside_is_named_whole(value: Any, kind: Any, path: dotted
     ],
 )
 def test_what_is_wanted_is_said_in_words(kind: Any, words: str) -> None:
-    assert validation.wanted(kind) == words
+    assert validation.wanted_kind(kind) == words
 
 
 def test_arguments_of_python_are_held_against_their_types() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from virc.core.errors import DataError
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import Source, get
+from virc.data.formats.registry import RowsFile, get
 
 MOST_MEMORY = 6 * 2**30
 
@@ -19,9 +19,9 @@ def outcome(path: Path) -> str:
     for name in ("batch", "prompts", "rl", "sft", "trajectories"):
         get(name).recognises(path)
     try:
-        rows = list(rl.read(Source(path, "rl", "x")))
+        rows = list(rl.read(RowsFile(path, "rl", "x")))
         joined = list(rl.merged(rows, rl.continued(rows)))
-        opened = list(prompts.read(Source(path, "prompts", "x")))
+        opened = list(prompts.read(RowsFile(path, "prompts", "x")))
     except DataError as error:
         return f"refused: {error.message}"
     numbers = [row.number for row in rows]

@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from virc.data.formats import rl
-from virc.data.formats.registry import Row, Source, Writing
+from virc.data.formats.registry import NumberedRow, RowsFile, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Message, Picture, Record
 
@@ -31,22 +31,22 @@ def with_bytes(record: Record) -> Record:
     return msgspec.structs.replace(record, images=images)
 
 
-def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False, name: str = "set") -> Source:
+def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False, name: str = "set") -> RowsFile:
     """Write records into a folder, as converting does: in a hidden one that then becomes `to`."""
     partial = to.with_name(f".{to.name}.partial")
     partial.mkdir(parents=True)
     module.write(partial, name, found, Writing(PictureStore(partial), embed))
     partial.rename(to)
-    return Source(to / f"{name}.parquet", module.NAME, name)
+    return RowsFile(to / f"{name}.parquet", module.NAME, name)
 
 
-def known(rows: Sequence[Row]) -> list[Record]:
+def known(rows: Sequence[NumberedRow]) -> list[Record]:
     """The records of rows, none of which may have a fault or flaw."""
     assert not [row for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
 
 
-def joined_units(rows: Iterable[Row]) -> list[Row]:
+def joined_units(rows: Iterable[NumberedRow]) -> list[NumberedRow]:
     """Rows of single units as rows of trajectories."""
     found = list(rows)
     return list(rl.merged(found, rl.continued(found)))
@@ -75,17 +75,17 @@ def info(**changed: Any) -> dict[str, Any]:
     return {"extra_info": {"index": 0, "question": "Find it."} | changed}
 
 
-def source(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> Source:
+def source(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> RowsFile:
     path = tmp_path / "others.parquet"
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
-    return Source(path, "rl", "others")
+    return RowsFile(path, "rl", "others")
 
 
-def read(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> list[Row]:
+def read(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> list[NumberedRow]:
     return list(rl.read(source(tmp_path, *rows, schema=schema)))
 
 
-def only(rows: list[Row]) -> Record:
+def only(rows: list[NumberedRow]) -> Record:
     (found,) = rows
     assert found.record, found.fault
     return found.record

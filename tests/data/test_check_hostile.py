@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc.data.check.result import Rules
-from virc.data.check.run import CheckConfig, check, check_rows
-from virc.data.formats.registry import Row
+from virc.data.check.run import CheckConfig, check_rows, check_rows_of
+from virc.data.formats.registry import NumberedRow
 from virc.data.rows.record import Message, Picture, Record
 
 pytestmark = pytest.mark.integration
@@ -61,7 +61,7 @@ def looked_through(folder: Path, name: str, row: object) -> None:
         write(folder / name, [good, row])
     else:
         (folder / name).write_text(json.dumps(problem) + "\n" + json.dumps(row) + "\n")
-    report = check(CheckConfig([folder / name]))
+    report = check_rows_of(CheckConfig([folder / name]))
     of_rows = {kind: count for kind, count in report.faults.items() if kind != "chat_protocol"}
     assert (report.rows, report.good) in ((2, 1 + (not of_rows)), (3, 1))
     json.dumps(msgspec.to_builtins(report), allow_nan=False)
@@ -122,9 +122,9 @@ def test_good_rows_with_anything_changed_are_looked_through(folder: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
-    def row(number: int) -> Row:
+    def row(number: int) -> NumberedRow:
         picture = Deadly("x.png") if number in (3, 14) else Picture("none.png")
-        return Row(number, Record((Message("user", "<image>"),), (picture,), id=number))
+        return NumberedRow(number, Record((Message("user", "<image>"),), (picture,), id=number))
 
     found = list(check_rows(map(row, range(1, 21)), Rules("prompts"), 2))
     assert [pair[0].number for pair in found] == [pair[1].number for pair in found] == list(range(1, 21))

@@ -14,7 +14,7 @@ from PIL import ImageChops
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.families.registry import Problem
+from virc.data.synth.families.registry import DrawnProblem
 from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Split, inside
 from virc.data.synth.sketch import Face, mask
 from virc.reasoning.resize import Grid
@@ -39,7 +39,7 @@ def drawn(name: str, difficulty: Difficulty, split: Split = "train", count: int 
     return [families.get(name).generate(rng, split, difficulty) for _ in range(count)]
 
 
-def polygon_angle(problem: Problem) -> Fraction:
+def polygon_angle(problem: DrawnProblem) -> Fraction:
     texts = [label.text for label in problem.labels]
     printed = dict(zip(texts[::2], texts[1::2], strict=True))
     asked = re.findall(r"(?:∠|\bangle )([A-Z])\b", problem.question)[0]
@@ -47,7 +47,7 @@ def polygon_angle(problem: Problem) -> Fraction:
     return Fraction(int(printed[asked]) if printed[asked] != "?" else 180 * (len(printed) - 2) - sum(known))
 
 
-def mapped(problem: Problem) -> Fraction:
+def mapped(problem: DrawnProblem) -> Fraction:
     """Squares of 504 px, from 252 px on."""
     found = []
     for column, row in re.findall(r"\b([A-G])([1-5])\b", problem.question):
@@ -64,7 +64,7 @@ def combined(question: str, values: Sequence[int]) -> Fraction:
     return Fraction(sum(values))
 
 
-SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {"polygons": polygon_angle, "sheets": mapped}
+SOLVED: Mapping[str, Callable[[DrawnProblem], Fraction]] = {"polygons": polygon_angle, "sheets": mapped}
 
 
 @every

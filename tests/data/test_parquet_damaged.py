@@ -12,7 +12,7 @@ from data.parquet_sets import IMAGE, PROMPT, info, only, read, row
 from virc.core.errors import DataError
 from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import RowsFile
 
 
 def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:
     prompt = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), message)
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"prompt": prompt}), path)
-    rows = list(rl.read(Source(path, "rl", "x")))
+    rows = list(rl.read(RowsFile(path, "rl", "x")))
     assert [found.number for found in rows] == [1, 2, 3]
     assert [found.fault is None for found in rows] == [True, False, True]
     assert rows[1].fault
@@ -37,7 +37,7 @@ def test_a_damaged_group_of_rows_costs_that_group_alone(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[start : start + 60] = bytes(60)
     path.write_bytes(data)
-    found = list(rl.read(Source(path, "rl", "x")))
+    found = list(rl.read(RowsFile(path, "rl", "x")))
     assert [each.number for each in found if each.record] == [*range(1, 11), *range(21, 31)]
     (fault,) = (each.fault for each in found if each.fault)
     assert fault.message.startswith("row 11: rows 11 to 20 cannot be read: ")
@@ -53,7 +53,7 @@ def test_a_row_that_repeats_an_image_beyond_all_measure_is_refused(
     images = pa.ListArray.from_arrays(pa.array([0, 1000, 1000], pa.int32()), image)
     pq.write_table(pa.table({"prompt": [PROMPT, PROMPT], "images": images}), path, compression="zstd")
     assert path.stat().st_size < 10_000
-    first, second = rl.read(Source(path, "rl", "x"))
+    first, second = rl.read(RowsFile(path, "rl", "x"))
     assert first.fault
     assert "it is over 50 MiB" in first.fault.message
     assert second.record
@@ -63,7 +63,7 @@ def test_more_rows_than_bytes_are_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"prompt": pa.array([None] * 100_000, pa.string())}), path)
     with pytest.raises(DataError, match="claims 100000 rows, more than it has bytes"):
-        list(rl.read(Source(path, "rl", "x")))
+        list(rl.read(RowsFile(path, "rl", "x")))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_is_no_parquet_says_so_when_it_is_read(tmp_path: Path, content: byt
     assert not prompts.recognises(path)
     for module in (rl, prompts):
         with pytest.raises(DataError, match=sentence):
-            list(module.read(Source(path, module.NAME, "x")))
+            list(module.read(RowsFile(path, module.NAME, "x")))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support import crux
 
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import Source, Writing
+from virc.data.formats.registry import RowsFile, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
@@ -68,7 +68,7 @@ def test_columns_of_any_type_give_a_record_or_a_fault(tmp_path: Path, kinds: dic
         pq.write_table(pa.Table.from_pylist(fields, schema=schema), path)
     except pa.ArrowNotImplementedError:  # what cannot be parquet
         return
-    rows = list(rl.read(Source(path, "rl", "x")))
+    rows = list(rl.read(RowsFile(path, "rl", "x")))
     assert [found.number for found in rows] == [1, 2]
     assert all((found.record is None) is not (found.fault is None) for found in rows)
     joined_units(rows)

@@ -10,18 +10,18 @@ from support.solving import answer
 
 from virc.data.sample.dataset import Location
 from virc.data.sample.pairing import Pairing, paired
-from virc.data.sample.rollouts import Problem, Rollout, end_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, end_of
 from virc.data.sample.rules import PairRule
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.one import Attempt
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc.tools import registry as tools
 
 PROTOCOL = own_protocol(tools.schemas(tools.DEFAULT))
 KEY = Key("97")
-PROBLEM = Problem(Row(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
+PROBLEM = SampledProblem(BatchRow(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
 RIGHT, WRONG = answer("97"), answer("98")
 LONG = answer("97", "The third corner is the largest of all, as can be seen.")
 
@@ -37,7 +37,8 @@ def rollout(number: int, *replies: str, end: str | None = None, shade: str = "re
 
 
 def pairs(
-    rule: PairRule, rollouts: Sequence[Rollout], to: Path, keep: int = 9, problem: Problem = PROBLEM, **given: Any
+    rule: PairRule, rollouts: Sequence[Rollout], to: Path, keep: int = 9, problem: SampledProblem = PROBLEM,
+    **given: Any,
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:  # fmt: skip
     """The rows of the pairs, and why others are none."""
     location = Location(to / "out", "pairs", paired=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
-from virc.data.formats.registry import Row, Source
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.formats.sft import rows
 from virc.data.rows.record import Message, Picture, Record
 
@@ -86,7 +86,7 @@ def as_llamafactory(record: Record) -> llamafactory.Example | None:
 
 def same_as_llamafactory(entry: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether LLaMA-Factory trains on the row; then it is the same here, else there is no record, or a broken one."""
-    (read,) = rows(Source(Path("rows.json"), "sft", "rows", entry), [(1, row)], "row")
+    (read,) = rows(RowsFile(Path("rows.json"), "sft", "rows", entry), [(1, row)], "row")
     try:
         example = llamafactory.example(entry, row)
     except (KeyError, TypeError):
@@ -123,14 +123,14 @@ def test_what_is_written_is_trained_on_as_it_is(record: Record, format: ModuleTy
         assert [name for name in (example.images if example else []) if not (folder / name).is_file()] == []
 
 
-def read_one(folder: Path, rows: object, entry: dict[str, Any] | None = None) -> Row:
+def read_one(folder: Path, rows: object, entry: dict[str, Any] | None = None) -> NumberedRow:
     """The first row of a file beside such an entry."""
     (folder / "rows.json").write_text(json.dumps(rows))
     if entry is not None:
         (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json"} | entry}))
     (source,) = formats.sources(folder / "rows.json")
     assert source.format == "sft"
-    found: Row = next(iter(sft.read(source)))
+    found: NumberedRow = next(iter(sft.read(source)))
     return found
 
 

@@ -14,7 +14,7 @@ from support.row_files import lines, saved
 
 from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import line_rows
-from virc.data.check.run import CheckConfig, check
+from virc.data.check.run import CheckConfig, check_rows_of
 from virc.data.convert.convert import ConvertConfig, convert
 
 NO_OBJECTS: list[Any] = [None, [1, {"a": 2}]]
@@ -156,4 +156,4 @@ def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Pat
     convert(ConvertConfig([file], tmp_path / "to", "batch", ignore=("meta.crop", "direct_answers")))
     (row, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
     assert row == ROW | {"meta": {"by": "me"}}
-    assert not check(CheckConfig([tmp_path / "to"])).faults
+    assert not check_rows_of(CheckConfig([tmp_path / "to"])).faults

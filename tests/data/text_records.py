@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from virc.data.formats import registry as formats
-from virc.data.formats.registry import Row, Writing
+from virc.data.formats.registry import NumberedRow, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
@@ -66,7 +66,7 @@ def problems(draw: st.DrawFn) -> Record:
 PROBLEM = problems()
 
 
-def written(format: ModuleType, records: list[Record], folder: Path) -> list[Row]:
+def written(format: ModuleType, records: list[Record], folder: Path) -> list[NumberedRow]:
     """The rows of records that were written so, found as a user's are."""
     writing = Writing(PictureStore(folder))
     assert format.write(folder, "rows", records, writing) == len(records)

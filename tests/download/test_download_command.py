@@ -137,7 +137,7 @@ def test_another_revision_replaces_what_was_fetched_and_keeps_the_rest(server: H
     assert held(folder).items() >= (model(seed=5) | {"notes.txt": b"mine"}).items()
     assert server.sent("config.json") == len(CONFIG), "a file that is the same came twice"
     assert server.sent("*.json") - sent < 10_000
-    kept = record.read(folder)
+    kept = record.read_record(folder)
     assert kept is not None
     assert (kept.commit, kept.lacking) == (server.commit(MODEL), ())
 

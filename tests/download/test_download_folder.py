@@ -11,7 +11,7 @@ from virc.core.files import HIDDEN
 from virc.download.hub import record
 from virc.download.hub.fetching import move_in
 from virc.download.hub.folder import Folder
-from virc.download.hub.record import Kept, Record
+from virc.download.hub.record import DownloadRecord, Kept
 from virc.download.hub.repository import File, Listing, Repo
 from virc.models.registry import downloaded_from
 
@@ -71,11 +71,11 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / HIDDEN).mkdir()
     for text in ("", "{", "[]", '{"repo": 1}', "\0" * 100, "[" * 100_000):
         (tmp_path / HIDDEN / "record.json").write_text(text)
-        assert record.read(tmp_path) is None
+        assert record.read_record(tmp_path) is None
         assert downloaded_from(tmp_path) is None
     with (folder := opened(tmp_path)).alone():
         folder.expect((file("a"),))
-    assert record.read(tmp_path) == Record(
+    assert record.read_record(tmp_path) == DownloadRecord(
         REPO.id, "dataset", "1" * 40, {"a": Kept(7, f"git:{git_id(b'content')}")}, ours=True
     )
 

@@ -53,7 +53,7 @@ def completed(name: str) -> None:
     assert process.returncode == 0, err.decode()
     assert out.decode() == f"{FOLDERS[name]}\n"
     assert held(FOLDERS[name]) == WHOLE[name]
-    recorded = record.read(FOLDERS[name])
+    recorded = record.read_record(FOLDERS[name])
     assert recorded is not None
     assert recorded.lacking == ()
     assert [path.name for path in (FOLDERS[name] / HIDDEN).iterdir()] == ["record.json"]

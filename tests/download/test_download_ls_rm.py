@@ -14,7 +14,7 @@ from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN
 from virc.download import workspace as downloaded
 from virc.download.hub import fetching, ranged, record
-from virc.download.hub.record import BUSY, Kept, Record
+from virc.download.hub.record import BUSY, DownloadRecord, Kept
 
 ROWS = "datasets/someone/rows"
 
@@ -41,7 +41,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):  # fmt: skip
         (tmp_path / folder / HIDDEN).mkdir(parents=True)
         (tmp_path / folder / "a").write_bytes(bytes(9))
-        record.write(tmp_path / folder, Record(repo, kind, "0" * 40, files))
+        record.write(tmp_path / folder, DownloadRecord(repo, kind, "0" * 40, files))
     (tmp_path / "models" / "mine").mkdir()
     return tmp_path
 
@@ -55,7 +55,7 @@ def test_what_is_not_ours_alone_or_comes_just_now_is_not_removed(workspace: Path
     (workspace / "models" / "linked").symlink_to(workspace / "elsewhere")
     with pytest.raises(ConfigError, match=f"linked is a link to {workspace}/elsewhere"):
         downloaded.check_removable(downloaded.find("linked", workspace))
-    record.write(found.folder, Record("o/b", "model", "0" * 40, ours=False))
+    record.write(found.folder, DownloadRecord("o/b", "model", "0" * 40, ours=False))
     with pytest.raises(ConfigError, match="models/b held files before virc download fetched some into it"):
         downloaded.check_removable(downloaded.find("b", workspace))
     made.make(workspace, "first", base=str(found.folder))

@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError
 from virc.download import fetch
 from virc.download.data_files import Needed, bases, data_files
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.wanted import DownloadConfig, DownloadRequest, wanted
+from virc.download.wanted import DownloadConfig, DownloadRequest, resolve_requests
 from virc.systems import registry as systems
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
@@ -25,7 +25,7 @@ def _without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def found(*names: str, **fields: Any) -> list[tuple[str, str, str | None]]:
-    wants = wanted(DownloadConfig(names, **fields))
+    wants = resolve_requests(DownloadConfig(names, **fields))
     return [(want.name, want.folder.as_posix(), want.repo.id if want.repo else None) for want in wants]
 
 
@@ -73,7 +73,7 @@ stages:
     assert found(**own) == [("base", "models/base", "me/base"), ("dataset", "data/pictures", "me/pictures")]
     assert found("ViRC-7B", **own) == [("ViRC-7B", "models/ViRC-7B", "me/ViRC-7B")]
     assert found("ViRC-7B") == [("ViRC-7B", "models/ViRC-7B", "LeonMiao/ViRC-7B")]
-    (lists,) = wanted(DownloadConfig(("lists",), **own))
+    (lists,) = resolve_requests(DownloadConfig(("lists",), **own))
     assert (lists.repo, lists.revision, lists.paths) == (
         Repo("me/lists", "dataset", "github"), AT[-40:], ("a.json", "b.json"),
     )  # fmt: skip

@@ -37,7 +37,7 @@ def test_what_was_fetched_by_the_same_words_is_the_answer(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     done = virc("download", DATA, *then)
     assert (done.code, done.out) == (code, "" if code else "data/data\n")
-    kept = record.read(Path("data/data"))
+    kept = record.read_record(Path("data/data"))
     assert (kept and kept.commit) == (None if before is None else commit)
 
 

@@ -15,7 +15,7 @@ from support.disk_steps import Step, first, recorded
 
 from virc.core.files import HIDDEN, RECORD
 from virc.download.hub import fetching, ranged
-from virc.download.hub.record import Record
+from virc.download.hub.record import DownloadRecord
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors are those of Linux")
 
@@ -37,10 +37,10 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield made
 
 
-def records(steps: list[Step]) -> dict[int, Record]:
+def records(steps: list[Step]) -> dict[int, DownloadRecord]:
     """The records that were put in place, by where among the steps."""
     written = ((at, step) for at, step in enumerate(steps) if (step.what, step.path.name) == ("rename", RECORD))
-    return {at: msgspec.json.decode(step.content, type=Record) for at, step in written}
+    return {at: msgspec.json.decode(step.content, type=DownloadRecord) for at, step in written}
 
 
 def test_a_part_is_safe_before_the_journal_has_it_and_so_is_the_journal(
@@ -50,7 +50,7 @@ def test_a_part_is_safe_before_the_journal_has_it_and_so_is_the_journal(
     append = ranged.append_parts
     noted: list[tuple[int, int, bool]] = []
 
-    def watched(path: Path, parts: list[ranged.Part]) -> None:
+    def watched(path: Path, parts: list[ranged.WrittenPart]) -> None:
         safe = max((len(step.content) for step in steps if step.path.suffix == ".part"), default=0)
         ends = max(part.begins + part.size for part in parts)
         append(path, parts)

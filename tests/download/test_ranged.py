@@ -36,7 +36,7 @@ def broken_off(place: Place, after: int) -> int:
         place.fetch(connections=1)
     place.server.behave()
     place.told.clear()
-    return ranged.kept(place.work, listed(place.content), PART)
+    return ranged.bytes_on_disk(place.work, listed(place.content), PART)
 
 
 def test_every_byte_is_asked_for_once_and_the_token_stays_at_the_hub(place: Place) -> None:
@@ -100,7 +100,7 @@ def test_kept_parts_that_are_gone_are_fetched_again(place: Place, left: int) -> 
     assert broken_off(place, 4) == 4 * PART
     (data,) = place.work.glob("*.part")
     os.truncate(data, left)
-    assert ranged.kept(place.work, listed(CONTENT), PART) == left // PART * PART
+    assert ranged.bytes_on_disk(place.work, listed(CONTENT), PART) == left // PART * PART
     place.fetch()
     assert place.is_whole()
 
@@ -119,7 +119,7 @@ def test_a_journal_with_a_torn_end_is_read_up_to_it_and_written_on(place: Place,
 
 def test_the_same_content_at_another_commit_goes_on(place: Place) -> None:
     assert broken_off(place, 4) == 4 * PART
-    assert ranged.kept(place.work, listed(CONTENT[::-1]), PART) == 0  # of another content nothing is here
+    assert ranged.bytes_on_disk(place.work, listed(CONTENT[::-1]), PART) == 0  # of another content nothing is here
     place.server.put(REPO.id, {NAME: CONTENT, "README.md": b"new"})
     place.fetch()
     assert place.is_whole()
@@ -145,7 +145,7 @@ def test_a_full_disk_is_named_and_later_it_goes_on(place: Place, most: int) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "run the same command to resume" in str(raised.value.hint)
-    kept = ranged.kept(place.work, listed(CONTENT), PART)
+    kept = ranged.bytes_on_disk(place.work, listed(CONTENT), PART)
     assert kept >= most // PART * PART - PART
     place.told.clear()
     place.fetch()

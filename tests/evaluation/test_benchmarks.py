@@ -15,10 +15,10 @@ from virc.evaluation.benchmarks import diagrams, out_of_distribution
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
 from virc.scoring.score import key_of
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 
-def good(found: LocalBenchmark) -> list[Row]:
+def good(found: LocalBenchmark) -> list[BatchRow]:
     """The rows of a benchmark, each of which can be asked, shown and put into a table; read twice alike."""
     rows = list(found.rows())
     assert [row.fault for row in rows if row.fault] == []

@@ -13,22 +13,22 @@ from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.problems import find_problems, problems_of, rows_of
 from virc.evaluation.request import EvalRequest
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 
-def row(line: int, id: str, **fields: object) -> Row:
+def row(line: int, id: str, **fields: object) -> BatchRow:
     passed = {"question": "q", "answer": "7", **fields}
-    return Row(line, id, question="q", digest=f"row {line}", passed=passed)
+    return BatchRow(line, id, question="q", digest=f"row {line}", passed=passed)
 
 
-ODD = Row(2, "b", fault=DataError("line 2: is odd", "mend it"))
+ODD = BatchRow(2, "b", fault=DataError("line 2: is odd", "mend it"))
 ROWS = [row(1, "a"), ODD, row(3, "a"), row(4, "c", category=[[1]]), row(5, "d")]
 
 
 CATEGORY = "a category is a name of at most 100 characters, a list or an object of names"
 
 
-def bench(rows: list[Row], published: bool = True) -> LocalBenchmark:
+def bench(rows: list[BatchRow], published: bool = True) -> LocalBenchmark:
     return LocalBenchmark("bench", Path(), lambda: iter(rows), published)
 
 
@@ -55,7 +55,7 @@ def test_wrong_rows_of_a_published_benchmark_are_counted_and_left_out() -> None:
     ],
 )
 def test_without_a_problem_the_first_fault_is_told(
-    rows: list[Row], published: bool, said: str, hint: str | None
+    rows: list[BatchRow], published: bool, said: str, hint: str | None
 ) -> None:
     with pytest.raises(DataError, match=said) as caught:
         problems_of(bench(rows, published), None, lambda _: None)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from virc.merging import build
-from virc.merging.source import Source
+from virc.merging.source import MergeSource
 from virc.models import provenance
 from virc.models.chat_protocol import of_system, read_protocol, written
 from virc.models.provenance import Origin
@@ -25,7 +25,7 @@ TEXTS = (
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> MergeSource:
     """A model with every file that one may have, a base with licences, and a run's tools."""
     texts, base, code = (tmp_path / name for name in ("texts", "base", "code"))
     for folder in (texts, base, code):
@@ -42,12 +42,12 @@ def source(tmp_path: Path) -> Source:
     protocol = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), tools=("crop_image", "spin"))
     (code / FILE_NAME).write_bytes(written(protocol))
     about = Origin(kind="model", source="first@8")
-    return Source(
+    return MergeSource(
         folder=texts, texts=texts, name="first", origin=about, base=base, chat_protocol=code / FILE_NAME, code=code
     )
 
 
-def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path) -> None:
+def test_all_files_of_a_model_come_and_no_others(source: MergeSource, tmp_path: Path) -> None:
     folder = tmp_path / "merged"
     folder.mkdir()
     build.complete(source, folder, "first", build.copy_weights(source, folder))
@@ -69,7 +69,7 @@ def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path)
 
 @pytest.mark.parametrize(("system", "said"), [("chain-of-focus", 2), ("deepeyes", 1), ("tiny", 0)])
 def test_the_card_says_whose_texts_the_chat_protocol_holds(
-    system: str, said: int, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    system: str, said: int, source: MergeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = SimpleNamespace(system=system, stage="rl", settings={}, origins={})
     monkeypatch.setattr(build.runs, "info", lambda _: info)

@@ -14,7 +14,7 @@ from support.small_lora import LAYER, PREFIX, RANK, tensors
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError
 from virc.merging.build import copy_weights
-from virc.merging.source import Source
+from virc.merging.source import MergeSource
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
 
@@ -69,7 +69,7 @@ def test_of_weights_in_several_files_all_are_copied(tmp_path: Path) -> None:
     local.read_network(EMBEDDED_FOLDER, "auto").save_pretrained(saved, max_shard_size="2MB")
     (saved / "optimizer.safetensors").write_bytes(b"")  # of the trainer
     (to := tmp_path / "merged").mkdir()
-    source = Source(folder=saved, texts=saved, name="a", origin=Origin(kind="model", source="a@8"))
+    source = MergeSource(folder=saved, texts=saved, name="a", origin=Origin(kind="model", source="a@8"))
     assert copy_weights(source, to) == checkpoint.parameters(EMBEDDED_FOLDER)
     shards = {file.name: file.read_bytes() for file in saved.glob("model-*.safetensors")}
     assert len(shards) > 1

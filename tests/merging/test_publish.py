@@ -217,7 +217,7 @@ def test_a_file_with_a_key_or_a_path_is_refused(
 
 def test_a_key_may_be_escaped() -> None:
     with pytest.raises(DataError, match="contains a key"):
-        leaks.check("rows", [("row 1", r'{"secret": "%s"}' % (r"a\/b" * 9))], "own")
+        leaks.check_leaks("rows", [("row 1", r'{"secret": "%s"}' % (r"a\/b" * 9))], "own")
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "small-Q4_0.gguf"])

@@ -43,7 +43,7 @@ def test_an_incomplete_checkpoint_is_refused_by_what_it_lacks(
         file.write_bytes(file.read_bytes()[:-10] if content == b"cut" else content)
     assert not shards.whole(actor)
     with pytest.raises(ConfigError) as caught:
-        shards.read(actor)
+        shards.read_shards(actor)
     assert said in caught.value.message
 
 

@@ -14,7 +14,7 @@ from support.servers import Body, dead_url
 from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
 from virc.probing import servers
-from virc.probing.result import Probed, kept
+from virc.probing.result import Probed, kept_probe
 
 QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
 ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")
@@ -97,7 +97,7 @@ def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
         doctor(server)
         port = server.server_address[1]
     with see(replace(ALIAS, unit="pixel", owned_by="vllm"), port) as server:
-        assert kept(server.url, "model", "vllm") is None
+        assert kept_probe(server.url, "model", "vllm") is None
         _, said = solved(server, photo(800, 400))
         assert "before its first crop it is asked how it counts boxes" in said
         doctor(server)

@@ -13,7 +13,7 @@ from support.tables import each_case
 
 from virc.reasoning.bodies import Called, FormatError, ToolText
 from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.lenient import Sent, read
+from virc.reasoning.lenient import Sent, read_leniently
 from virc.reasoning.messages import Turn
 from virc.tools.registry import offered
 
@@ -102,7 +102,7 @@ PUBLISHED = [
     ],
 )  # fmt: skip
 def test_a_call_is_read_in_every_usual_form(text: str) -> None:
-    said = read(f"I look closer.\n{text}", STOCK, NAMES)
+    said = read_leniently(f"I look closer.\n{text}", STOCK, NAMES)
     assert said.turn.tool == CROP
     assert said.turn.answer is None
     assert said.turn.think.startswith("I look closer.")
@@ -120,7 +120,7 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
 )  # fmt: skip
 @each_case("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
 def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
-    said = read(text, STOCK, NAMES, calls=(call, Called("display_image", "")))
+    said = read_leniently(text, STOCK, NAMES, calls=(call, Called("display_image", "")))
     assert (said.turn.calls, said.turn.answer) == ((CROP,), None)
     again = f'<tool_call>\n{{"name": "{call.name}", "arguments": {GIVEN}}}\n</tool_call>'
     assert said.sent == Sent(f"{text}\n{again}".strip(), text, (Called(call.name, CROP.arguments),))
@@ -140,7 +140,7 @@ _LINES = json.dumps(CODE).replace("\\n", "\n")
     ],
 )
 def test_a_text_with_quotes_and_lines_is_as_it_was_written(text: str) -> None:
-    assert read(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": CODE})
+    assert read_leniently(text, STOCK, offered(("python",))).turn.tool == ToolText("python", {"code": CODE})
 
 
 SECOND = BODY.replace("30", "31")
@@ -161,7 +161,7 @@ SECOND = BODY.replace("30", "31")
 )  # fmt: skip
 @each_case("most", [1, 2, 3])
 def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, most: int) -> None:
-    said = read(f"I look. {text}", msgspec.structs.replace(STOCK, most_calls=most), NAMES)
+    said = read_leniently(f"I look. {text}", msgspec.structs.replace(STOCK, most_calls=most), NAMES)
     boxes = [call.arguments["bbox_2d"] for call in said.turn.calls]
     assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
     assert said.sent
@@ -198,7 +198,7 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
     ],
 )  # fmt: skip
 def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str, answer: str) -> None:
-    assert read(text, STOCK, NAMES).turn == Turn(thought, answer=answer)
+    assert read_leniently(text, STOCK, NAMES).turn == Turn(thought, answer=answer)
 
 
 @each_case(
@@ -211,7 +211,7 @@ def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str
     ],
 )
 def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
-    assert read(text, STOCK, NAMES).turn.tool == CROP
+    assert read_leniently(text, STOCK, NAMES).turn.tool == CROP
 
 
 @each_case(
@@ -223,8 +223,8 @@ def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
-    assert read(text, STOCK, NAMES).turn.answer == text
-    assert read(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
+    assert read_leniently(text, STOCK, NAMES).turn.answer == text
+    assert read_leniently(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
 
 
 @each_case(
@@ -243,17 +243,17 @@ def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
 )  # fmt: skip
 def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:
     with pytest.raises(FormatError) as refused:
-        read(text, STOCK, NAMES, cut=True)
+        read_leniently(text, STOCK, NAMES, cut=True)
     assert refused.value.kind == "length"
 
 
 def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobody() -> None:
-    said = read("97", STOCK, NAMES, thought="It reads 97.")
+    said = read_leniently("97", STOCK, NAMES, thought="It reads 97.")
     assert said.turn == Turn("It reads 97.", answer="97")
     assert said.sent == Sent("97")
-    said = read("<think>So it is.</think> 97", STOCK, NAMES, thought="It reads 97.")
+    said = read_leniently("<think>So it is.</think> 97", STOCK, NAMES, thought="It reads 97.")
     assert (said.turn.think, said.sent) == ("It reads 97.\nSo it is.", Sent("97"))
-    said = read(f"I zoom. {BODY}", STOCK, NAMES, thought="Small.")
+    said = read_leniently(f"I zoom. {BODY}", STOCK, NAMES, thought="Small.")
     assert said.turn.think == "Small.\nI zoom."
     assert said.sent
     assert (said.sent.text, said.sent.before) == (f"I zoom. {BODY}", "I zoom.")
@@ -273,14 +273,14 @@ def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobo
 def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | None) -> None:
     if answer is None:
         with pytest.raises(FormatError, match="a thought without a call or an answer"):
-            read("", STOCK, NAMES, thought=thought)
+            read_leniently("", STOCK, NAMES, thought=thought)
     else:
-        turn = read("", STOCK, NAMES, thought=thought).turn
+        turn = read_leniently("", STOCK, NAMES, thought=thought).turn
         assert turn.answer == answer
         assert thought.startswith(turn.think)
         assert len(turn.think) < len(thought)
         with pytest.raises(FormatError, match="token limit"):
-            read("", STOCK, NAMES, thought=thought, cut=True)
+            read_leniently("", STOCK, NAMES, thought=thought, cut=True)
 
 
 MARKS = [
@@ -292,7 +292,7 @@ PIECES = st.sampled_from([*MARKS, "{", "}", "[1,2,3,4]", '"', " a ", "<function=
 @given(st.lists(PIECES, max_size=12).map("".join), st.booleans(), st.sampled_from([None, "hm", BODY]))
 def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str | None) -> None:
     try:
-        turn = read(text, STOCK, NAMES, thought=thought, cut=cut).turn
+        turn = read_leniently(text, STOCK, NAMES, thought=thought, cut=cut).turn
     except FormatError:
         return
     assert (turn.tool is None) != (turn.answer is None)
@@ -313,5 +313,5 @@ HOSTILE = [
 def test_a_long_hostile_reply_is_read_in_little_time(piece: str) -> None:
     began = time.process_time()
     with suppress(FormatError):
-        read(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
+        read_leniently(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
     assert time.process_time() - began < 10

@@ -11,7 +11,7 @@ from PIL import Image
 from support.loopback import Connection, Loopback
 
 from virc.reasoning.calls import Call
-from virc.remote.tool import RemoteTool, read
+from virc.remote.tool import RemoteTool, read_tool
 
 DETECT = """\
 description: Find objects by words.
@@ -85,7 +85,7 @@ def tool_of(folder: Path, url: str, more: str = "", text: str = DETECT) -> Remot
     """The tool of a file `detect.yaml` with that server."""
     file = folder / "detect.yaml"
     file.write_text(text.format(url=url) + more)
-    return read(file)
+    return read_tool(file)
 
 
 def failure(tool: RemoteTool, words: str, image: Image.Image) -> str:

@@ -42,16 +42,16 @@ def test_nothing_reaches_the_server_before_the_file_is_allowed(tmp_path: Path) -
     with serving(answer) as server:
         file = write_tool(tmp_path, server.address)
         with pytest.raises(ConfigError, match=r"would send SPOT_KEY to 127\.0\.0\.1:\d+, which you have not"):
-            tool.read(file).apply(CALL, PICTURE)
+            tool.read_tool(file).apply(CALL, PICTURE)
         checked = virc("tools", "check", file)
         assert (checked.code, "hint: virc tools allow" in checked.err) == (3, True), checked.err
         assert not sent
         assert virc("tools", "allow", file, "--yes", "--secret", "SPOT_KEY").code == 0
-        assert tool.read(file).apply(CALL, PICTURE).text == "here"
+        assert tool.read_tool(file).apply(CALL, PICTURE).text == "here"
         assert [request.headers["X-Value"] for request in sent] == ["s3cret"]
         write_tool(tmp_path, server.address, more="seconds: 3\n")
         with pytest.raises(ConfigError, match="which you have not allowed"):
-            tool.read(file).ready()
+            tool.read_tool(file).ready()
     assert len(sent) == 1
 
 
@@ -62,9 +62,9 @@ def test_each_variable_has_to_be_named(tmp_path: Path, variable: str) -> None:
     assert done.code == 3
     assert f"would send {variable} to tools.example.org: name what it may have" in done.err
     with pytest.raises(ConfigError):
-        tool.read(file).permission.check()
+        tool.read_tool(file).permission.check()
     assert virc("tools", "allow", file, "--yes", "--secret", variable).code == 0
-    tool.read(file).permission.check()
+    tool.read_tool(file).permission.check()
 
 
 def test_without_a_terminal_nothing_is_allowed_unless_yes_is_given(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_variable_allows_files_by_digest(tmp_path: Path, monkeypatch: pytest.M
     digest = virc("tools", "allow", file, "--yes", "--secret", "SPOT_KEY", "--json").json["digest"]
     (tmp_path / "settings" / "allowed_tools.json").unlink()
     with pytest.raises(ConfigError):
-        tool.read(file).permission.check()
+        tool.read_tool(file).permission.check()
     monkeypatch.setenv("VIRC_ALLOWED_TOOLS", digest)
-    tool.read(file).permission.check()
+    tool.read_tool(file).permission.check()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_variable_allows_files_by_digest(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_all_variables_that_a_file_sends_are_asked_for(tmp_path: Path, server: str, to: str) -> None:
     (file := tmp_path / "spot.yaml").write_text(f"description: Find it.\nparameters: {{type: object}}\n{server}\n")
-    found = tool.read(file).permission
+    found = tool.read_tool(file).permission
     assert (found.secrets, found.to) == (("OTHER", "SPOT_KEY"), to)
     with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER, SPOT_KEY to "):
         found.check()

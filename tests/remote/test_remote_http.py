@@ -18,7 +18,7 @@ from virc.core.errors import SetupError
 from virc.core.limits import bounded
 from virc.reasoning.calls import Call, Result, ToolError, View
 from virc.remote import permission
-from virc.remote.tool import read
+from virc.remote.tool import read_tool
 
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((60, 40))
 CALL = Call("detect", 0, arguments={"words": "cat"})
@@ -250,7 +250,7 @@ def test_arguments_are_those_of_the_schema(tmp_path: Path, monkeypatch: pytest.M
     file = tmp_path / "detect.yaml"
     described = DETECT.format(url="http://127.0.0.1:9")
     file.write_text(described.replace("type: string", "type: string, pattern: '^(\\w+\\s?)*$'"))
-    tool, view = read(file), View((PICTURE.size,), (PICTURE.size,))
+    tool, view = read_tool(file), View((PICTURE.size,), (PICTURE.size,))
     checked = tool.check({"words": "a cat", "image_index": 0}, view)
     assert (checked.call.arguments, checked.call.index) == ({"words": "a cat"}, 0)
     for arguments, said in (

@@ -19,7 +19,7 @@ from virc.rewards.registry import Term, Total
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Sample, sample
 from virc.systems import registry as systems
-from virc.training.system_check import check
+from virc.training.system_check import system_faults
 
 LOOK, FAR, WIDE = (
     tool(crop(0, 0, side, 98), think) for side, think in ((140, "short"), (70, "look there"), (280, "x"))
@@ -91,7 +91,7 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="not public: how salience is weighed") as error:
         weighted('{total: null, supply: "how salience is weighed"}', tmp_path)
     assert "--set reward.total=./mine.py" in (error.value.hint or "")
-    assert check(tmp_path / "s.yaml") == []
+    assert system_faults(tmp_path / "s.yaml") == []
 
 
 def _given(value: Any, sample: Sample, means: Means) -> Any:

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from virc.reasoning.session import Message
-from virc.serving.agent.request import Problem
-from virc.serving.agent.request import read as read_problem
+from virc.serving.agent.request import AgentProblem, read_problem
 from virc.serving.agent.responses import as_chat
-from virc.serving.chat_request import ChatRequest, RefusedError, read
+from virc.serving.chat_request import ChatRequest, RefusedError, read_chat_request
 
 URL = "data:image/png;base64,AAAA"
 PICTURE = {"type": "image_url", "image_url": {"url": URL}}
@@ -23,7 +22,7 @@ def asked(**fields: Any) -> bytes:
 
 
 def taken(body: bytes) -> ChatRequest:
-    return read(body, most_images=2, most_characters=1000)
+    return read_chat_request(body, most_images=2, most_characters=1000)
 
 
 def refusal(body: bytes) -> RefusedError:
@@ -113,17 +112,17 @@ def body(*parts: Any, role: str = "user") -> bytes:
     return json.dumps({"model": "m", "messages": [{"role": role, "content": [*parts, TEXT]}]}).encode()
 
 
-def agent(content: bytes) -> tuple[Problem, list[str]]:
+def agent(content: bytes) -> tuple[AgentProblem, list[str]]:
     return read_problem(content, most_images=2, most_characters=1000)
 
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_an_image_is_read_as_any_api_has_it(picture: dict[str, Any]) -> None:
-    assert agent(body(picture)) == (Problem("m", "What is it?"), [URL])
-    plain = read(body(picture), 2, 1000)
+    assert agent(body(picture)) == (AgentProblem("m", "What is it?"), [URL])
+    plain = read_chat_request(body(picture), 2, 1000)
     assert (plain.messages, plain.pictures) == ((Message("user", "What is it?", (0,)),), (URL,))
     response = {"model": "m", "input": [{"role": "user", "content": [picture, TEXT]}]}
-    assert agent(as_chat(json.dumps(response).encode())) == (Problem("m", "What is it?"), [URL])
+    assert agent(as_chat(json.dumps(response).encode())) == (AgentProblem("m", "What is it?"), [URL])
 
 
 @pytest.mark.parametrize(
@@ -135,8 +134,8 @@ def test_an_image_is_read_as_any_api_has_it(picture: dict[str, Any]) -> None:
     ],
 )
 def test_fields_that_no_part_has_are_ignored_and_named(part: dict[str, Any], names: tuple[str, ...]) -> None:
-    assert agent(body(part)) == (Problem("m", "What is it?", ignored=names), [URL])
-    assert read(body(part), 2, 1000).ignored == names
+    assert agent(body(part)) == (AgentProblem("m", "What is it?", ignored=names), [URL])
+    assert read_chat_request(body(part), 2, 1000).ignored == names
     many = {f"n{number}": number for number in range(99)}
     assert len(agent(body({**part, **many}))[0].ignored) == 16
 

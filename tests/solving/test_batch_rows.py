@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
-from virc.solving.rows import Row, as_row, choices_in, file_name, read_rows
+from virc.solving.rows import BatchRow, as_row, choices_in, file_name, read_rows
 from virc.solving.sources.columns import read_row, resolve
 from virc.solving.sources.row_files import rows_of
 
 
-def rows(*lines: object) -> list[Row]:
+def rows(*lines: object) -> list[BatchRow]:
     texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     return list(read_rows(io.BytesIO(b"\n".join(texts))))
 

@@ -59,7 +59,7 @@ def test_a_copy_of_somebody_else_is_not_the_released_model(tmp_path: Path) -> No
         models.find("someone/ViRC-7B", tmp_path)
     folder = model_at(tmp_path / "models" / "Qwen2.5-VL-7B-Instruct")
     (folder / HIDDEN).mkdir()
-    record.write(folder, record.Record("someone/Qwen2.5-VL-7B-Instruct", "model", "0123abc"))
+    record.write(folder, record.DownloadRecord("someone/Qwen2.5-VL-7B-Instruct", "model", "0123abc"))
     assert models.find("someone/Qwen2.5-VL-7B-Instruct", tmp_path).folder == folder
     with pytest.raises(ConfigError, match=r"judge-7b, which is .* is not on this machine"):
         models.find("judge-7b", tmp_path)
@@ -106,7 +106,7 @@ def fetched(workspace: Path, repo: str) -> Path:
 
     folder = model_at(workspace / "models" / repo.rpartition("/")[2])
     (folder / HIDDEN).mkdir()
-    record.write(folder, record.Record(repo, "model", "0123abc"))
+    record.write(folder, record.DownloadRecord(repo, "model", "0123abc"))
     return folder
 
 

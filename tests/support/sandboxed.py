@@ -7,21 +7,21 @@ from hashlib import sha256
 import pytest
 
 from virc_extras.sandbox.calls import NOTHING, Around
-from virc_extras.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem, Reply, Run
+from virc_extras.sandbox.pool import CodeReply, DiedError, Given, Limits, Machine, Past, Pool, Run, SandboxProblem
 
 SMALL = Machine(1536, 16, ("numpy", "pillow"))
 
-_CAME_TO: dict[object, tuple[Reply, list[bytes]] | DiedError] = {}
+_CAME_TO: dict[object, tuple[CodeReply, list[bytes]] | DiedError] = {}
 
 
 class Runs:
     """Runs pieces of code of one problem after the other."""
 
     def __init__(self, pool: Pool, machine: Machine = SMALL) -> None:
-        self.pool, self.machine, self.past = pool, machine, Past(Problem())
+        self.pool, self.machine, self.past = pool, machine, Past(SandboxProblem())
         self.pixels: list[bytes] = []
 
-    def reply(self, code: str, seconds: float = 10, keeps: bool = True) -> Reply | None:
+    def reply(self, code: str, seconds: float = 10, keeps: bool = True) -> CodeReply | None:
         """What code came to; None where its process ended."""
         limits = Limits(seconds, "saved", 8, 4_000_000, 4_000)
         try:
@@ -66,7 +66,7 @@ def each_program_once() -> Iterator[None]:
         limits: Limits,
         keeps: bool,
         around: Around = NOTHING,
-    ) -> tuple[Reply, list[bytes], Past]:
+    ) -> tuple[CodeReply, list[bytes], Past]:
         assert around == NOTHING  # code that calls functions may get other answers
         before = tuple((each.code, each.images) for each in past.runs)
         given = tuple((each.image, sha256(each.png()).digest()) for each in images)

@@ -21,7 +21,7 @@ from virc.engines.llamafactory.start import keep_gradients_out
 from virc.models import sizes
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, Term, Work, estimate, kept, logits, moments
+from virc.training.estimate.needs import GIB, Term, Work, activations_kept, estimate, logits, moments
 
 WITH_IMAGE = "the vision tower"
 """In the name of a case whose vision tower learns: it needs an image."""
@@ -163,12 +163,12 @@ def _rows(step: Step, state: Mapping[str, int], held: int, added: int) -> Iterat
     for name in STATE:
         yield Row(name, terms.get(name, 0.0), state[name])
     work = _work(step)
-    remain = sum(term.gib for term in kept(work)) * GIB
+    remain = sum(term.gib for term in activations_kept(work)) * GIB
     if work.casts and not step.config.gradient_checkpointing:
         remain -= work.width * work.shape.text.vocab_size * work.shape.text.hidden_size  # of the last layer
     yield Row("kept for the backward pass, without the last layer", remain, held)
     largest = max(term.gib for term in (logits(work), *moments(work))) * GIB
-    yield Row("all that a pass adds", sum(term.gib for term in kept(work)) * GIB + largest, added)
+    yield Row("all that a pass adds", sum(term.gib for term in activations_kept(work)) * GIB + largest, added)
 
 
 def _peak(step: Step, most: int) -> Row:

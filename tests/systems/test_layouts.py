@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from virc.core.errors import ConfigError
 from virc.systems.layouts import registry as shared
-from virc.systems.layouts.layout import Layout, Part, value_of
+from virc.systems.layouts.layout import ColumnPart, Layout, value_of
 
 ROW = {
     "question": "Q?", "answer": "<answer>red</answer>", "solution": None, "a.b": "flat",
@@ -26,11 +26,14 @@ ROW = {
         ("solution", None), ("info.nothing", None),
         (("solution", "question"), "Q?"), (("info.nothing", "solution"), None), (("none", "solution"), None),
         (("none", "question"), "Q?"), (("none", "other"), UNSET), (("question", "answer"), "Q?"),
-        (Part("answer", after="<answer>", before="</answer>"), "red"),
-        (Part("wide", after="<answer>", before="</answer>"), "red"), (Part("answer", after="<answer>"), "red</answer>"),
-        (Part("late", after="a:", before="|"), "red"),
-        (Part("answer", before="</answer>"), "<answer>red"), (Part("answer", after="<box>"), "<answer>red</answer>"),
-        (Part(("solution", "answer"), after="<answer>", before="</answer>"), "red"), (Part("none", after="x"), UNSET),
+        (ColumnPart("answer", after="<answer>", before="</answer>"), "red"),
+        (ColumnPart("wide", after="<answer>", before="</answer>"), "red"),
+        (ColumnPart("answer", after="<answer>"), "red</answer>"),
+        (ColumnPart("late", after="a:", before="|"), "red"),
+        (ColumnPart("answer", before="</answer>"), "<answer>red"),
+        (ColumnPart("answer", after="<box>"), "<answer>red</answer>"),
+        (ColumnPart(("solution", "answer"), after="<answer>", before="</answer>"), "red"),
+        (ColumnPart("none", after="x"), UNSET),
     ],
 )  # fmt: skip
 def test_a_column_has_the_value_that_it_names(column: Any, value: object) -> None:
@@ -72,10 +75,10 @@ def test_lists_of_a_row_become_rows() -> None:
 def test_a_file_that_is_no_layout_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("about: x\nquestoin: y\n")
     with pytest.raises(ConfigError, match=r"odd\.yaml: .*questoin"):
-        shared.read(tmp_path / "odd.yaml")
+        shared.read_layout(tmp_path / "odd.yaml")
     (tmp_path / "odd.yaml").write_text("about: x\nquestion: y\nunsure: [which is right]\n")
     with pytest.raises(ConfigError, match=r"odd\.yaml is not sure: which is right"):
-        shared.read(tmp_path / "odd.yaml")
+        shared.read_layout(tmp_path / "odd.yaml")
 
 
 @pytest.mark.parametrize(

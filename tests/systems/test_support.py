@@ -17,14 +17,16 @@ from virc.stages import resolve as stages
 from virc.systems import published as listed
 from virc.systems import registry as systems
 from virc.systems import support
-from virc.systems.published import Kind, Row, State
+from virc.systems.published import Kind, PublishedSystem, State
 from virc_cli.commands.systems.ls import Support
 
 SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())
 
 
-def row(**fields: object) -> Row:
-    return msgspec.convert({"name": "r", "row": 1, "title": "R", "about": "a", "stages": "s", **fields}, Row)
+def row(**fields: object) -> PublishedSystem:
+    return msgspec.convert(
+        {"name": "r", "row": 1, "title": "R", "about": "a", "stages": "s", **fields}, PublishedSystem
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_an_assumption_says_what_the_yaml_has() -> None:
     for system, each in [(one, each) for one in systems.discover().values() for each in one.assumed]:
         path = tuple(each.key.split("."))
         if each.value is None:
-            assert dotted.at(plain_yaml.read(system.file), path), each.key
+            assert dotted.at(plain_yaml.read_mapping(system.file), path), each.key
             continue
         of = [each.stage] if each.stage else [*system.stages]
         for stage in of:

@@ -10,7 +10,7 @@ from tools.test_own_tools import ROTATE
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
-from virc.training.system_check import MAX_LISTED, check
+from virc.training.system_check import MAX_LISTED, system_faults
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"
@@ -19,7 +19,7 @@ SMALL = ", devices: 1, zero: 0"
 def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
     file = folder / "s.yaml"
     file.write_text(text)
-    return [(found.line, found.message, found.hint) for found in check(file)]
+    return [(found.line, found.message, found.hint) for found in system_faults(file)]
 
 
 def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:

@@ -159,10 +159,10 @@ def test_texts_of_several_repositories_are_told_apart(tmp_path: Path, cache: Pat
     assert [*texts.places(found, "hf:datasets/p/q")] == [other / "d/q.txt"]
     for file, name in ((cache / "p.txt", "a"), (other / "d" / "q.txt", "b"), (cache / "r.txt", "c")):
         with pytest.raises(ConfigError, match=f"the text '{name}' of .* is not on this machine"):
-            texts.check(folder)
+            texts.check_texts(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(published[name])
-    texts.check(folder)
+    texts.check_texts(folder)
     asked = {"x": ["{text:a} {text:b}", ("{text:c}", 3)], "y": None}
     assert texts.filled(asked, folder) == {"x": ["Look. And {x}.", ("Again.", 3)], "y": None}
     assert texts.filled(asked, folder, own=True) == {"x": ["our a our b", ("our c", 3)], "y": None}

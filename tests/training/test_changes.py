@@ -42,7 +42,7 @@ def begun(
     monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
     monkeypatch.setattr(prepare.environments, "recipes_in", lambda _: RECIPES)
     monkeypatch.setattr(prepare, "_check_packages", lambda *_: None)
-    monkeypatch.setattr(prepare.tool_packages, "check", lambda *_: None)
+    monkeypatch.setattr(prepare.tool_packages, "check_tool_packages", lambda *_: None)
     file = folder / "data" / "polygons" / {"instruct": "trajectories.json", "rl": "rl.parquet"}[stage]
     request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file)
     resolved, run = request.resolve(), runs.new(folder, "mine", "")
@@ -167,9 +167,9 @@ def test_changed_rows_are_checked_again_and_accepted(
     picture = min((tmp_path / "data" / "polygons" / "images").rglob("*.png"))
     picture.write_bytes(picture.read_bytes() + b"\0")
     with pytest.raises(ConfigError, match="have changed"):
-        changes.check(run)
+        changes.check_unchanged(run)
     prepare.check_again(run, None, Reporter())
-    changes.check(run)
+    changes.check_unchanged(run)
     after = runs.info(run)
     assert after.rows == before.rows - (stage == "instruct")
     assert not list((tmp_path / "runs").glob(".mine*"))

@@ -8,7 +8,7 @@ import pytest
 from stage_rows import drawn, request
 
 from virc.core.errors import DataError
-from virc.data.formats.registry import Row, get, only_source
+from virc.data.formats.registry import NumberedRow, get, only_source
 from virc.data.rows.record import Record
 from virc.stages.sft import Curriculum
 from virc.training.preflight import order, sft
@@ -17,11 +17,11 @@ TYPES = ("b", "a", "c", "b", "a", "c", "a", "b")
 LETTERS = Curriculum("type", (("a",), ("c", "b")))
 
 
-def rows(*values: Any) -> list[Row]:
-    return [Row(at, Record((), (), extra={"type": value})) for at, value in enumerate(values, 1)]
+def rows(*values: Any) -> list[NumberedRow]:
+    return [NumberedRow(at, Record((), (), extra={"type": value})) for at, value in enumerate(values, 1)]
 
 
-def numbers(parts: dict[str, list[Row]]) -> dict[str, list[int]]:
+def numbers(parts: dict[str, list[NumberedRow]]) -> dict[str, list[int]]:
     return {name: [row.number for row in its] for name, its in parts.items()}
 
 

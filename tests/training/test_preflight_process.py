@@ -9,7 +9,7 @@ from stage_rows import copied, drawn, request
 
 import virc
 from virc.core.errors import ConfigError, DataError
-from virc.training.preflight.process import read, step
+from virc.training.preflight.process import read_failure, step
 from virc.training.preflight.types import SftRequest
 
 RECIPES = Path(virc.__file__).parents[1]
@@ -33,10 +33,10 @@ def printed(asked: SftRequest) -> str:
 def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) -> None:
     broken = copied(rows, tmp_path / "é a", lambda rows: rows[2]["messages"].pop())
     with pytest.raises(DataError, match="row 3: ") as error:
-        read(printed(request(broken)))
+        read_failure(printed(request(broken)))
     assert "--clean" in (error.value.hint or "")
     with pytest.raises(ConfigError, match=r"config\.json"):
-        read(printed(request(rows, base=tmp_path)))
+        read_failure(printed(request(rows, base=tmp_path)))
 
 
 @pytest.mark.integration

@@ -11,7 +11,7 @@ from stage_rows import drawn
 from support import crux
 
 from virc.core.errors import DataError
-from virc.data.formats.registry import Source, only_source
+from virc.data.formats.registry import RowsFile, only_source
 from virc.data.rows import verl as verl_rows
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -32,7 +32,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
 
 
-def asked(source: Path | Source, folder: Path, **values: Any) -> RlRequest:
+def asked(source: Path | RowsFile, folder: Path, **values: Any) -> RlRequest:
     usual: dict[str, Any] = {
         "base": EMBEDDED_FOLDER, "name": "tiny", "rollout": "per_cru", "prompt_length": 2048, "batch": 4,
         "max_pixels": 12_845_056, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from virc.core.errors import SetupError
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import RowsFile
 from virc.envs.pins import Environment, get
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.registry import Reward
 from virc.training.preflight.types import RlRequest, SftRequest
-from virc.training.tool_packages import check
+from virc.training.tool_packages import check_tool_packages
 
 TOOL = """
 NAME = "far"
@@ -25,7 +25,7 @@ SCHEMA = {"type": "function", "function": {"name": "far", "parameters": {"type":
 def apply(call, source):
     import not_installed_anywhere.inner
 """
-SOURCE = Source(file=Path("/rows.jsonl"), format="prompts", name="rows")
+SOURCE = RowsFile(file=Path("/rows.jsonl"), format="prompts", name="rows")
 OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 
@@ -50,7 +50,7 @@ def own_tool(folder: Path) -> str:
 
 def refused(asked: RlRequest | SftRequest, environment: Environment) -> SetupError:
     with pytest.raises(SetupError) as error:
-        check(asked, "mine-rl", environment, Path(sys.executable))
+        check_tool_packages(asked, "mine-rl", environment, Path(sys.executable))
     return error.value
 
 

@@ -26,7 +26,7 @@ def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = systems.get(name).file.parent
-    told: Mapping[str, Any] = texts.filled(yaml.read(FILES[name]), folder)
+    told: Mapping[str, Any] = texts.filled(yaml.read_mapping(FILES[name]), folder)
     width, height = told["size"]
     gradient(width, height).save(tmp_path / "page.png")
     given = [] if (is_found := told.get("found", False)) else [tmp_path / "page.png"]

@@ -13,7 +13,7 @@ from virc.rewards.rollouts import Known, Last
 from virc.stages.rl import Config, contradictions
 from virc.systems import registry as systems
 from virc.systems.registry import Reward
-from virc.training.system_check import check
+from virc.training.system_check import system_faults
 from virc_zoo.group_rules import RULES
 
 PUBLISHED = json.loads(Path(__file__).with_name("groups.json").read_text())["cases"]
@@ -66,7 +66,7 @@ def test_a_system_adds_rules_up_by_weights(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
         "name: s\nreward: {total: weighted, weights: {answer: 1}, group: {reward: 1, distinct: 0.3, rank: 2}}\n"
     )
-    assert check(tmp_path / "s.yaml") == []
+    assert system_faults(tmp_path / "s.yaml") == []
     reward = systems.get(str(tmp_path / "s.yaml")).reward
     assert reward
     found = rollouts.grouped(rewards.of(reward), [1.0, 0.0, 0.0], [last("5"), last("7"), last("7")])
@@ -75,7 +75,7 @@ def test_a_system_adds_rules_up_by_weights(tmp_path: Path) -> None:
 
 def test_groups_that_make_no_sense_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("name: s\nreward: {total: outcome, group: {rnak: 1}}\n")
-    (found,) = check(tmp_path / "s.yaml")
+    (found,) = system_faults(tmp_path / "s.yaml")
     assert (found.message, found.hint) == ("there is no rule 'rnak' for groups", "did you mean 'rank'?")
     with pytest.raises(ConfigError, match="the total pixel_reasoner rewrites the rewards of a group itself"):
         rewards.of(Reward("pixel_reasoner", group={"rank": 1}))

@@ -125,7 +125,7 @@ def _probe(
     from virc.models.probe_endpoint import SECONDS, probe_endpoint
 
     flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
-    chosen = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    chosen = user.values(user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ))))
     if chosen.endpoint is None:
         raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
     named = model or (chosen.model if endpoint is None else None)

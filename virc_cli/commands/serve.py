@@ -151,7 +151,7 @@ def _agent(
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
-    found = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    found = user.values(user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ))))
     server = (found.endpoint if endpoint else None, found.api_key if endpoint or pipeline else None)
     longest = max_tokens if pipeline else found.max_tokens  # roles have limits of their own
     return Agent(*server, concurrency, found.timeout or SECONDS, longest, pipeline, roles)

@@ -133,7 +133,7 @@ def note_left_out(paths: Iterable[Path], system: str | None = None, layout: Path
     from virc.systems import registry as systems
     from virc.systems.layouts import registry as layouts
 
-    how = systems.get(system) if system else None, layouts.read(layout) if layout else None
+    how = systems.get(system) if system else None, layouts.read_layout(layout) if layout else None
     for path in dict.fromkeys(paths):
         if text := left_out_note(path, *how):
             note(text)

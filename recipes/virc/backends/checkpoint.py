@@ -27,7 +27,7 @@ class _Entry(msgspec.Struct):
     data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
-def check(folder: Path) -> None:
+def check_checkpoint(folder: Path) -> None:
     """Refuse a folder that is no model of a supported family with safetensors weights."""
     if not folder.is_dir():
         raise ConfigError(f"no model folder {folder}")

@@ -205,7 +205,7 @@ def load(
     """
     torch = _quiet_torch()
     folder = Path(folder)
-    checkpoint.check(folder)
+    checkpoint.check_checkpoint(folder)
     settings = checkpoint.image_settings(folder)
     grid = checkpoint.image_grid(settings, max_pixels)
     if dtype not in (None, *_DTYPES):
@@ -213,7 +213,7 @@ def load(
     where, warning = devices.choose(device)
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
-    added = lora.check(adapter) if adapter else 0
+    added = lora.check_adapter(adapter) if adapter else 0
     needed, free = count * number.itemsize + added, devices.free_memory(where)
     if free is not None and needed > free:
         figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"

@@ -26,13 +26,13 @@ _SINCE_4_52 = (
 """How the networks are called since transformers 4.52, by their former names."""
 
 
-def check(folder: Path) -> int:
+def check_adapter(folder: Path) -> int:
     """Refuse what `merge` would refuse, as far as settings and the weights' header tell; returns the weights' bytes.
 
     Raises:
         ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
     """
-    further = lora_config.read(folder).further
+    further = lora_config.read_lora_config(folder).further
     if further:
         raise ConfigError(
             f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
@@ -59,7 +59,7 @@ def merge(network: Any, folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    adapter = lora_config.read(folder)
+    adapter = lora_config.read_lora_config(folder)
     weights = dict(network.named_parameters(remove_duplicate=False))
     with torch.no_grad(), safe_open(folder / lora_config.WEIGHTS, framework="pt") as file:
         keys = set(file.keys())

@@ -38,7 +38,7 @@ class Adapter(msgspec.Struct, frozen=True):
     further: tuple[str, ...] = ()
 
 
-def read(folder: Path) -> Adapter:
+def read_lora_config(folder: Path) -> Adapter:
     path = folder / SETTINGS
     try:
         content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])

@@ -99,7 +99,7 @@ def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
     if path is not None and not is_file(path):
         raise ConfigError(f"there is no file {path}")
     path = path or site_path(env)
-    return _site(plain_yaml.read(path), str(path))
+    return _site(plain_yaml.read_mapping(path), str(path))
 
 
 def site_of(info: Info) -> Site:

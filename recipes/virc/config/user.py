@@ -110,16 +110,16 @@ def home(env: Mapping[str, str], instead: str = "VIRC_CONFIG=FILE") -> Path:
     return found
 
 
-def read(path: Path) -> dict[str, Value]:
+def read_settings(path: Path) -> dict[str, Value]:
     """Read and check the config file; a missing one is empty, a key without a value is left out.
 
     Raises:
         ConfigError: it cannot be read, or a key is unknown, a secret, or has a value of the wrong kind.
     """
-    content = plain_yaml.read(path)
+    content = plain_yaml.read_mapping(path)
     for key in content:
         check_key(key, f" in {path}")
-    return {key: check(key, value, f"{key} in {path}") for key, value in content.items() if value is not None}
+    return {key: check_setting(key, value, f"{key} in {path}") for key, value in content.items() if value is not None}
 
 
 def check_key(key: str, place: str = "") -> None:
@@ -131,7 +131,7 @@ def check_key(key: str, place: str = "") -> None:
     raise ConfigError(f"unknown key {key!r}{place}", did_you_mean(key, KEPT))
 
 
-def check(key: str, value: object, name: str, error: type[VircError] = ConfigError) -> Value:
+def check_setting(key: str, value: object, name: str, error: type[VircError] = ConfigError) -> Value:
     """A value as the type of its setting: text becomes a number where one is meant.
 
     Args:
@@ -181,12 +181,12 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
     if key == "endpoint" and flag == NO_ENDPOINT:
         return Setting(None, "flag")
     if flag is not None:
-        return Setting(check(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
+        return Setting(check_setting(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
     for variable in ENVIRONMENT.get(key, ()):
         if key == "endpoint" and variable in env and env[variable].strip() in ("", NO_ENDPOINT):
             return Setting(None, f"env {variable}")
         if text := env.get(variable, "").strip():  # a file with Windows line ends leaves a \r
-            return Setting(check(key, text, variable), f"env {variable}")
+            return Setting(check_setting(key, text, variable), f"env {variable}")
     if key in file:
         return Setting(file[key], "file")
     return Setting(getattr(Settings(), key), "default")
@@ -199,14 +199,14 @@ def values(resolved: Mapping[str, Setting]) -> Settings:
 def store(path: Path, key: str, text: str) -> Value:
     """Set one key of the config file, from text as typed; the file is made if need be. Returns the value."""
     check_key(key)
-    value = check(key, text, key)
+    value = check_setting(key, text, key)
     _write(path, plain_yaml.changed(plain_yaml.read_text(path), key, value))
     return value
 
 
 def remove(path: Path, key: str) -> None:
     """Take one key out of the config file; also one that `read` refuses."""
-    content = plain_yaml.read(path)
+    content = plain_yaml.read_mapping(path)
     if key not in content:
         raise ConfigError(f"{key} is not set in {path}", did_you_mean(key, content) if content else None)
     _write(path, plain_yaml.changed(plain_yaml.read_text(path), key, None))

@@ -134,7 +134,7 @@ def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
-        yield Fault(path, f"{name} must be {wanted(kind)}, not {shown(value)}", _hint(value, kind))
+        yield Fault(path, f"{name} must be {wanted_kind(kind)}, not {shown(value)}", _hint(value, kind))
         return
     if endless(value):
         yield Fault(path, f"{name} must be a number with an end, not {shown(value)}")
@@ -178,7 +178,7 @@ def shown(value: object) -> str:
     return f"a list of {len(value)}" if isinstance(value, list) else "a list"
 
 
-def wanted(kind: Any) -> str:
+def wanted_kind(kind: Any) -> str:
     return _worded(inspect.type_info(kind))
 
 

@@ -21,7 +21,7 @@ LIMIT = 64 * 1024  # bytes
 DEPTH = 16
 
 
-def read(path: Path) -> dict[str, object]:
+def read_mapping(path: Path) -> dict[str, object]:
     """Read a file that holds one mapping; a missing or empty file is an empty one. Raises ConfigError: else."""
     return parse(read_text(path), str(path))
 

@@ -8,6 +8,7 @@ chat protocol names it, and not before.
 
 import importlib.util
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +29,20 @@ SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
+_NOT_ONE = "registry"  # the module that finds the others
 _NO_TOTALS = ("pipeline", "rows")
 _MODULES: dict[Path, str] = {}  # file -> the name that its package imports it by
+
+
+@cache
+def module_names(package: str) -> tuple[str, ...]:
+    """The modules of a package of one kind (tools, formats, terms of rewards): a new file is found by itself."""
+    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return tuple(sorted(each.name for each in found if each.name != _NOT_ONE))
+
+
+def module_of(package: str, name: str) -> ModuleType:
+    return importlib.import_module(f"{package}.{name}")
 
 
 def folders(beside: Path | None) -> list[Path]:

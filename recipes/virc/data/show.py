@@ -23,7 +23,7 @@ from virc.data.check.images import all_announced, decoded, sizes_shown
 from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
-from virc.data.formats.registry import Row, Source, get
+from virc.data.formats.registry import NumberedRow, RowsFile, get
 from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import Message as RecordMessage
@@ -101,17 +101,17 @@ class RowView(msgspec.Struct, frozen=True):
         }
 
 
-def find(source: Source, number: int = 1, id: str | None = None) -> Row:
+def find(source: RowsFile, number: int = 1, id: str | None = None) -> NumberedRow:
     file_format = get(source.format)
     if id is None:
-        row: Row | None = next(file_format.read(source, number), None)
+        row: NumberedRow | None = next(file_format.read(source, number), None)
         if row and row.number == number:  # a blank line has no row
             return row
         if row and isinstance(row.fault, UnreadError):
             raise DataError(f"{source.file} cannot be read up to row {number}: {row.fault.message}")
         raise DataError(f"{source.file} has no row {number}")
     unread = ""
-    for row in cast(Iterator[Row], file_format.read(source)):
+    for row in cast(Iterator[NumberedRow], file_format.read(source)):
         if row.record and str(row.record.id) == id:
             return row
         if isinstance(row.fault, UnreadError):
@@ -119,14 +119,14 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
     raise DataError(f"{source.file} has no row with the id {plain(id, 80)}{unread}")
 
 
-def row_count(source: Source) -> int | None:
+def row_count(source: RowsFile) -> int | None:
     if not parquet_rows.is_parquet(source.file):
         return None
     rows: int = parquet_rows.open_file(source.file).metadata.num_rows
     return rows
 
 
-def view(source: Source, row: Row) -> RowView:
+def view(source: RowsFile, row: NumberedRow) -> RowView:
     record = row.known()
     unit = unit_named(system_of(record))
     protocol = source.laid_out.protocol if source.laid_out else None
@@ -143,7 +143,7 @@ def view(source: Source, row: Row) -> RowView:
     return RowView(row.number, record, trace_of(record, images, rules), images, faults, why)
 
 
-def write_page(view: RowView, source: Source, to: Path) -> Path:
+def write_page(view: RowView, source: RowsFile, to: Path) -> Path:
     """Write the row as an HTML page: that file, or `row-N.html` in that folder. Raises VircError: the disk refuses."""
     from virc.solving.traces.page import render_page
 
@@ -168,7 +168,7 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
     return path
 
 
-def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
+def draw_boxes(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path) -> list[Path]:
     """Draw the boxes of the first rows that have some over their first pictures. Raises VircError: the disk refuses."""
     paths, found = list[Path](), list[tuple[str, Image.Image, list[Box]]]()
     for source, row in rows:

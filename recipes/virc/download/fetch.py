@@ -26,7 +26,7 @@ from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.origin import is_offline, silence
-from virc.download.hub.ranged import kept
+from virc.download.hub.ranged import bytes_on_disk
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.hub.small import small_file
@@ -48,7 +48,7 @@ _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
-class Part(msgspec.Struct, frozen=True):
+class WantedFile(msgspec.Struct, frozen=True):
     """A file that is wanted, its state in the folder, and the bytes of it that an earlier run `kept`."""
 
     file: File
@@ -77,7 +77,7 @@ class Item(msgspec.Struct, frozen=True):
     commit: str | None = None
     here: bool = False
     listing: Listing | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[WantedFile, ...] = ()
     config: bytes | None = None
 
     @property
@@ -100,7 +100,7 @@ class Item(msgspec.Struct, frozen=True):
         return self.want.model is not None and self.want.name != "base" and not self.want.include
 
     @property
-    def archives(self) -> tuple[Part, ...]:
+    def archives(self) -> tuple[WantedFile, ...]:
         kind = self.listing.repo.kind if self.listing else "model"
         return tuple(each for each in self.parts if each.state != "whole" and is_archive(each.file.name, kind))
 
@@ -110,7 +110,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     silence()
     folder_here = _complete_model(want, workspace)
     if folder_here:
-        recorded = record.read(folder_here)
+        recorded = record.read_record(folder_here)
         size = sum(path.stat().st_size for path in folder_here.rglob("*") if is_file(path))  # follows the cache's links
         return Item(want, folder_here, size, recorded.commit if recorded else None, here=True)
     if want.optional:
@@ -127,7 +127,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     for file in ordered(offline.files if offline else _chosen(want, listing), listing):
         state = folder.state(file)
         is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
-        parts.append(Part(file, state, kept(folder.parts, file) if is_partial else 0))
+        parts.append(WantedFile(file, state, bytes_on_disk(folder.parts, file) if is_partial else 0))
     return Item(want, want.folder, sum(part.file.size for part in parts), listing.commit, False, listing, tuple(parts))
 
 
@@ -226,7 +226,7 @@ def fetch(
 
 def _warn_of_packed(item: Item, warn: Warn) -> None:
     """Name archives that are still packed and were not to stay so: those of other programs, and those in archives."""
-    recorded = record.read(item.folder)
+    recorded = record.read_record(item.folder)
     kept_packed = {name for name, file in (recorded.files if recorded else {}).items() if file.keep}
     archives = (each for each in item.folder.rglob("*") if is_packed(each.name) and is_file(each))
     names = {each.relative_to(item.folder).as_posix() for each in archives} - kept_packed
@@ -307,7 +307,7 @@ def _complete_model(want: DownloadRequest, workspace: Path) -> Path | None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether a model folder has all its weights; an interrupted copy does not, nor one whose files were changed."""
-    kept = record.read(folder)
+    kept = record.read_record(folder)
     files = kept.files.items() if kept else ()
     has_all = all(is_file(path := folder / name) and path.stat().st_size == each.size for name, each in files)
     if not has_all or (kept and kept.lacking):
@@ -324,7 +324,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _listing_offline(want: DownloadRequest) -> Listing | None:
     """If no requests are allowed, the listing recorded when the same was fetched before; None: there is none."""
-    recorded = record.read(want.folder) if is_offline() else None
+    recorded = record.read_record(want.folder) if is_offline() else None
     if recorded is None or recorded.source != want.repo or _asked(want) not in recorded.asked:
         return None
     files = tuple(record.wanted_file(*each) for each in recorded.files.items())

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from virc.core.errors import DataError, VircError
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, Source, get, parsed_info, recognised
+from virc.data.formats.registry import INFO, RowsFile, get, parsed_info, recognised
 from virc.data.protocol.extract import FoundProtocol, study
 from virc.download.data_files import file_of, info_of
 from virc.download.sources import listed, repo_of
@@ -74,7 +74,7 @@ def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
         return _studied(_beginning(system.datasets[dataset], name, Path(work)), coordinates)
 
 
-def _beginning(dataset: Dataset, name: str, work: Path) -> Source:
+def _beginning(dataset: Dataset, name: str, work: Path) -> RowsFile:
     """The first `MOST_BYTES` of the rows of that name, as a file in `work`, with their columns and tags."""
     from virc.download.hub.link import Link, Reader
 
@@ -89,10 +89,10 @@ def _beginning(dataset: Dataset, name: str, work: Path) -> Source:
     format = recognised(head)
     if format is None:
         raise DataError(f"{plain(file.name, 80)} of {whose} is of no known format")
-    return Source(head, format, plain(file.name, 80), entries.get(name, {}))
+    return RowsFile(head, format, plain(file.name, 80), entries.get(name, {}))
 
 
-def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:
+def _studied(source: RowsFile, coordinates: Coordinates) -> FoundProtocol:
     """The chat protocol of the first row; of the others that came along whole too, where they agree with it.
 
     One row rarely shows what follows every tool.

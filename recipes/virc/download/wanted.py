@@ -92,7 +92,7 @@ class DownloadRequest(msgspec.Struct, frozen=True):
     judge: bool = False
 
 
-def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
+def resolve_requests(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     """What a call asks for; only the files of systems are read.
 
     Raises:

@@ -10,13 +10,13 @@ from virc.core.files import DATA, HIDDEN, MODELS, expanded, is_folder, size_of
 from virc.core.locks import held
 from virc.core.text import did_you_mean, plain
 from virc.download.hub import ranged, record
-from virc.download.hub.record import BUSY, PARTS, Record, wanted_file
+from virc.download.hub.record import BUSY, PARTS, DownloadRecord, wanted_file
 from virc.runs import delete
 
 
 class Downloaded(msgspec.Struct, frozen=True):
     folder: Path
-    record: Record
+    record: DownloadRecord
 
     @property
     def name(self) -> str:
@@ -29,7 +29,7 @@ class Downloaded(msgspec.Struct, frozen=True):
             return size_of(self.folder)
         parts = self.folder / HIDDEN / PARTS
         return sum(
-            kept.size if kept.mtime_ns or kept.unpacked else ranged.kept(parts, wanted_file(name, kept))
+            kept.size if kept.mtime_ns or kept.unpacked else ranged.bytes_on_disk(parts, wanted_file(name, kept))
             for name, kept in self.record.files.items()
         )
 
@@ -40,7 +40,7 @@ def discover(workspace: Path) -> list[Downloaded]:
         for place in (MODELS, DATA)
         if is_folder(workspace / place)
         for folder in sorted((workspace / place).iterdir())
-        if not folder.name.startswith(".") and (found := record.read(folder))
+        if not folder.name.startswith(".") and (found := record.read_record(folder))
     ]
 
 
@@ -57,7 +57,7 @@ def find(name: str, workspace: Path) -> Downloaded:
     if found:
         return found[0]
     if is_folder(here):
-        if at_path := record.read(here):
+        if at_path := record.read_record(here):
             return Downloaded(here.absolute(), at_path)
         raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
     hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"

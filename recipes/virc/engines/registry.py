@@ -95,6 +95,6 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
         yield from llamafactory.contradictions(config)
 
 
-def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+def check_engine_keys(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `KeyTable.check`."""
     return of_kind(kind).keys.check(given, origins)

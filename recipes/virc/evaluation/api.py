@@ -20,7 +20,7 @@ from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.columns import Column, of_request
 from virc.evaluation.problems import find_problems
-from virc.evaluation.request import EvalRequest, asked_columns, check, check_named_judges, judge_of
+from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_request, judge_of
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
@@ -194,7 +194,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     Raises:
         VircError: all of it cannot be done; answers so far are kept.
     """
-    check(request)
+    check_request(request)
     columns = of_request(request)
     own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()

@@ -31,7 +31,7 @@ from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, versions
 from virc.solving.progress import Progress
-from virc.solving.rows import Row, file_name
+from virc.solving.rows import BatchRow, file_name
 from virc.solving.setup import Setup, open_setup
 from virc.solving.solver import SolverSetup
 from virc.solving.strategies import registry as strategies
@@ -70,7 +70,7 @@ class Work(NamedTuple):
     def config(self, config: SolveConfig) -> SolveConfig:
         return msgspec.structs.replace(config, crop_ablation=self.ablation, seed=config.seed + self.arm.seed)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[BatchRow]:
         rows = rows_of(self.benchmark, self.problems, self.request.limit)
         return swapped(rows, partial(contents, base=self.benchmark.base)) if self.ablation == "swapped" else rows
 

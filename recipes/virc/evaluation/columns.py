@@ -22,7 +22,7 @@ from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc.solving.ablation import CropAblation
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc.solving.setup import Setup
 
 _GROUP: Group = "virc.evaluation_columns"
@@ -51,7 +51,7 @@ class Evaluated(NamedTuple):
 
     summary: Summary
     arms: Sequence[Sequence[Result]]
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[BatchRow]]
     base: Path
     systems: Mapping[str, str | None]
 
@@ -78,7 +78,12 @@ class Column:
         """Refuse, before anything is asked, a model that would be refused at the end."""
 
     def score(
-        self, model: str, rows: Iterator[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
+        self,
+        model: str,
+        rows: Iterator[BatchRow],
+        lines: Mapping[str, AnswerLine],
+        folder: EvalFolder,
+        report: Reporter,
     ) -> None:
         """Measure the answers of a model that was asked, and keep what takes time in the folder."""
 

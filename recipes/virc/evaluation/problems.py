@@ -22,7 +22,7 @@ from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
 from virc.solving.image_source import files_of
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def problems_of(
     return problems
 
 
-def _size(row: Row, base: Path) -> Size | None:
+def _size(row: BatchRow, base: Path) -> Size | None:
     """(width, height) in px of the first picture's file; None if it cannot be read here."""
     try:
         return image_size(*files_of(row.pictures[:1], offline=True, base=base)[0])
@@ -96,21 +96,23 @@ def _size(row: Row, base: Path) -> Size | None:
         return None
 
 
-def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:
+def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[BatchRow]:
     lines = {problem.line for problem in problems.values()}  # not by ids: a row that was left out may have the same id
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
-def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda row: row.images) -> Iterator[Row]:
+def swapped(
+    rows: Iterable[BatchRow], known_by: Callable[[BatchRow], Hashable] = lambda row: row.images
+) -> Iterator[BatchRow]:
     """The rows, each with the pictures of another row in `swapped`.
 
     Consecutive rows with the same pictures (by `known_by`) are a run. The rows of a run get the pictures of the next
     run; the rows of the last run get those of the run before it. Rows without pictures belong to any run.
     """
-    run: list[Row] = []
-    first: Row | None = None  # the first row of the run that has pictures
+    run: list[BatchRow] = []
+    first: BatchRow | None = None  # the first row of the run that has pictures
     pictures: Hashable = None  # those of the run
-    first_before: Row | None = None  # the same of the run before
+    first_before: BatchRow | None = None  # the same of the run before
     for row in rows:
         if row.images and (first is None or known_by(row) != pictures):
             if first is not None:
@@ -125,14 +127,14 @@ def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda ro
     yield from (msgspec.structs.replace(each, swapped=others) for each in run)
 
 
-def contents(row: Row, base: Path) -> Hashable:
+def contents(row: BatchRow, base: Path) -> Hashable:
     try:
         return tuple(sha256(content).digest() for content, _ in files_of(row.pictures, offline=True, base=base))
     except (DataError, NetworkError):
         return row.images
 
 
-def _problem_at(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+def _problem_at(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
     if row.fault:
         raise row.fault
     try:
@@ -141,7 +143,7 @@ def _problem_at(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Ri
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
 
 
-def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
     boxes = reference_boxes(row.passed)
     if boxes is not None and crop_ablation == "counterfactual":
         raise DataError("its answer is boxes, and those of its counterfactual are not known")

@@ -53,7 +53,7 @@ def asked_columns(
     return columns | ({"environment": how} if environment else {})
 
 
-def check(request: EvalRequest) -> None:
+def check_request(request: EvalRequest) -> None:
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
 

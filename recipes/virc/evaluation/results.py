@@ -24,7 +24,7 @@ from virc.evaluation.problems import EvalProblem, problem_of
 from virc.scoring.score import Verdict
 from virc.solving.ablation import CropAblation
 from virc.solving.one import SCHEMA as SOLVE
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 SCHEMA = "virc.result/1"
 _MAX_BYTES = 2**30
@@ -112,7 +112,7 @@ class ResultFile(msgspec.Struct, frozen=True):
 
     def _problem(self, line: Line) -> EvalProblem:
         passed = {"question": "", **line.input}
-        row = Row(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
+        row = BatchRow(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
         try:
             return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
         except DataError as error:
@@ -132,7 +132,7 @@ def in_arm(path: Path, arm: Arm) -> Path:
     return path.with_name(f"{path.stem}.{folder.parent}") / f"{folder.name}.jsonl"
 
 
-def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
+def line_of(row: BatchRow, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
     missing = {"code": 1, "kind": "missing", "message": "", "hint": None}
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}
@@ -152,7 +152,7 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
     return sealed
 
 
-def read(path: Path) -> ResultFile:
+def read_results(path: Path) -> ResultFile:
     try:
         content = contents(path, _MAX_BYTES)
         first, *rest = content.removesuffix(b"\n").split(b"\n")

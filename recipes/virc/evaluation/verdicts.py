@@ -22,7 +22,7 @@ from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
 from virc.solving.batch import Outage, RowDone, as_line, through
 from virc.solving.progress import Progress
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 _JUDGED = "virc.judged/1"
 _AT_ONCE = 16  # questions to the judge
@@ -108,10 +108,10 @@ def with_judge(
     The judge's verdicts are kept in the folder, and it is not asked about an answer twice.
     """
     by_id = {each.id: each for each in judgements}
-    rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
+    rows = [BatchRow(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
     known: dict[str, Any] = {"model": judge.model, "protocol": None, "settings": {}}
 
-    def work(row: Row) -> RowDone:
+    def work(row: BatchRow) -> RowDone:
         each = by_id[str(row.id)]
         assert each.problem.key
         same = judge.same(each.problem.question, each.problem.key.reference, each.answer)

@@ -212,13 +212,13 @@ def _all() -> str:
 def _read(path: Path) -> Family:
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", _all())
-    content = plain_yaml.read(path)
+    content = plain_yaml.read_mapping(path)
     like = content.get("like")
     if isinstance(like, str):
         known = [file.stem for file in _FOLDER.glob("*.yaml")]
         if like not in known:
             raise ConfigError(f"{path}: there is no family {plain(like, 60)!r} to be `like`", did_you_mean(like, known))
-        content = {**plain_yaml.read(_FOLDER / f"{like}.yaml"), **content}
+        content = {**plain_yaml.read_mapping(_FOLDER / f"{like}.yaml"), **content}
     for fault in validation.faults(content, Family):
         raise ConfigError(f"{path} is no family of models: {fault.message}", fault.hint)
     family = msgspec.convert(content, Family, strict=False)

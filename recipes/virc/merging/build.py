@@ -25,7 +25,7 @@ from virc.envs import making
 from virc.envs.pins import DEVICES
 from virc.merging import card as model_card
 from virc.merging import source as sources
-from virc.merging.source import Source
+from virc.merging.source import MergeSource
 from virc.models import provenance
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, read_protocol
@@ -55,7 +55,7 @@ LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
 class MergePlan(msgspec.Struct, frozen=True):
     """How a checkpoint is merged; `python` writes the weights: of verl's environment for shards, else this one."""
 
-    source: Source
+    source: MergeSource
     folder: Path
     python: Path
     recipes: Path
@@ -111,7 +111,7 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     source = sources.find(name, Path(), gguf)
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
-        there = provenance.read(folder)
+        there = provenance.read_provenance(folder)
         made = f", merged from {there.source}" if there else ""
         raise ConfigError(f"{folder} already exists{made}", _ELSEWHERE)
     named = folder.absolute().parent in (Path.cwd(), Path.cwd() / MODELS)  # its name alone means it
@@ -161,9 +161,9 @@ def _gguf_writer() -> ModuleType:
     return entry_points.of_option("merge", "gguf")
 
 
-def copy_weights(source: Source, folder: Path) -> int:
+def copy_weights(source: MergeSource, folder: Path) -> int:
     """Raises VircError: the disk refuses."""
-    checkpoint.check(source.folder)
+    checkpoint.check_checkpoint(source.folder)
     free = shutil.disk_usage(folder).free
     if source.bytes > free:
         raise VircError(f"the model takes {source.bytes} bytes, and {free} are free in {folder.parent}")
@@ -177,7 +177,7 @@ def copy_weights(source: Source, folder: Path) -> int:
     return checkpoint.parameters(folder)
 
 
-def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
+def complete(source: MergeSource, folder: Path, name: str, parameters: int) -> None:
     """Raises VircError: a file is missing, or the disk refuses."""
     checkpoint.image_settings(source.texts)
     beside = sorted(source.base.glob("*")) if source.base else []
@@ -204,10 +204,10 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
         provenance.write(folder, source.origin)
     except OSError as error:
         raise VircError(f"the merged model cannot be written: {clause(error)}") from error
-    checkpoint.check(folder)
+    checkpoint.check_checkpoint(folder)
 
 
-def _copy_tools(source: Source, folder: Path) -> dict[str, str]:
+def _copy_tools(source: MergeSource, folder: Path) -> dict[str, str]:
     if source.code is None or source.chat_protocol is None:
         return {}
     offered = read_protocol(source.chat_protocol).tools
@@ -222,10 +222,10 @@ def _run(step: Step, report: Reporter) -> int:
         else:
             report.log(line)
 
-    return common.read(processes.output(step, on_line))
+    return common.read_printed(processes.output(step, on_line))
 
 
-def _opened(source: Source, folder: Path, report: Reporter) -> Opened | None:
+def _opened(source: MergeSource, folder: Path, report: Reporter) -> Opened | None:
     """The merged model, loaded; None where this machine cannot."""
     try:
         return open_model(Choice(model=str(folder), protocol=None if source.chat_protocol else DEFAULT))

@@ -30,7 +30,7 @@ _CHUNK, _OVERLAP = 2**20, 2**12
 _MIN_KEY, _MIN_PARTS = 8, 2
 
 
-def check(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "own", "all"] = "all") -> None:
+def check_leaks(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "own", "all"] = "all") -> None:
     """Refuse a file that contains a key, or a path of this machine.
 
     Args:

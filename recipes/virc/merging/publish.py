@@ -130,7 +130,7 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
         card = _own_card(folder) or cards.rows_card(hub_id, sources)
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
-    leaks.check(CARD, [("the card", card)])
+    leaks.check_leaks(CARD, [("the card", card)])
     files = [*(file for file in files if file.name != CARD), Upload(CARD, card.encode())]
     return PushPlan(Repo(hub_id, "dataset" if rows else "model"), public, folder, tuple(files), left_out, card)
 
@@ -218,7 +218,7 @@ def _check_meant(rows: Path, name: str) -> None:
 
 def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured]:
     """The results of `virc eval` for a model, newer than its weights; `only`: a GGUF file published alone."""
-    origin = provenance.read(folder)
+    origin = provenance.read_provenance(folder)
     names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
     names = {name, only.name, str(only)} if only else names
     weights = [file.stat().st_mtime for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name)]
@@ -323,18 +323,18 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
         except (OSError, ValueError) as error:
             raise DataError(f"{file} cannot be read: {clause(error)}") from None
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
-        leaks.check(name, [("as it is uploaded", content.decode())])
+        leaks.check_leaks(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
     if file.suffix in (".parquet", ".arrow"):
         rows = ((f"row {number}", "\n".join(leaks.strings(row))) for number, row in raw.rows(file))
-        leaks.check(name, rows, "own")
+        leaks.check_leaks(name, rows, "own")
     elif file.suffix == ".tar":
-        leaks.check(name, _members(file, name))
+        leaks.check_leaks(name, _members(file, name))
     elif _WEIGHTS.fullmatch(name):
-        about = gguf.read(file) if file.suffix == ".gguf" else checkpoint.metadata(file)
-        leaks.check(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
+        about = gguf.read_header(file) if file.suffix == ".gguf" else checkpoint.metadata(file)
+        leaks.check_leaks(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
     elif file.suffix.lower() not in PICTURES:
-        leaks.check(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
+        leaks.check_leaks(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
     return Upload(name, file)
 
 

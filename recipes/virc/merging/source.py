@@ -23,7 +23,7 @@ _NAMES = {"adapter": "{}-merged", "model": "{}-gguf"}
 """What a model is called that is made of no run."""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class MergeSource(msgspec.Struct, frozen=True, kw_only=True):
     """What is merged.
 
     Args:
@@ -44,7 +44,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-def find(name: str, workspace: Path, as_gguf: bool = False) -> Source:
+def find(name: str, workspace: Path, as_gguf: bool = False) -> MergeSource:
     """Find what a name means: a run (its newest whole checkpoint), `RUN@STEP`, a checkpoint folder or an adapter.
 
     With `as_gguf` it is to be written for llama.cpp, so that a complete model is one as well.
@@ -62,7 +62,7 @@ def find(name: str, workspace: Path, as_gguf: bool = False) -> Source:
     return _of_model(weights.folder, models.run_of(weights.folder), as_gguf)
 
 
-def _of_run(run: Run, saved: Checkpoint, name: str, as_gguf: bool) -> Source:
+def _of_run(run: Run, saved: Checkpoint, name: str, as_gguf: bool) -> MergeSource:
     is_newest = not name.endswith(f"@{saved.step}")
     noted = shards.newest(run.checkpoints)
     if is_newest and noted is not None and noted > saved.step:
@@ -79,7 +79,7 @@ def _of_run(run: Run, saved: Checkpoint, name: str, as_gguf: bool) -> Source:
     return msgspec.structs.replace(found, name=run.name if is_newest else f"{run.name}@{saved.step}")
 
 
-def _of_shards(actor: Path, run: Run | None) -> Source:
+def _of_shards(actor: Path, run: Run | None) -> MergeSource:
     """Shards, which are complete only if verl recorded that it saved that step."""
     folder = actor.parent if actor.name == shards.ACTOR else actor
     step = _step(folder)
@@ -87,9 +87,14 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
     if step is not None and noted is not None and step > noted:
         message = f"{folder} is incomplete: its saving never ended, the last complete step is {noted}"
         raise ConfigError(message, f"virc merge {run.name}@{noted}" if run else None)
-    found = shards.read(actor)
+    found = shards.read_shards(actor)
     began = runs.info(run).adapter if run and found.adapter else None  # verl records only rank and alpha
-    if run and began and is_file(Path(began) / lora_config.SETTINGS) and lora_config.read(Path(began)).rslora:
+    if (
+        run
+        and began
+        and is_file(Path(began) / lora_config.SETTINGS)
+        and lora_config.read_lora_config(Path(began)).rslora
+    ):
         raise ConfigError(f"{run.name} continued an adapter of use_rslora, whose scale is not in its shards")
     _check_family(found.texts)
     base = Path(runs.info(run).base) if run else None
@@ -97,14 +102,14 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
     return _source("shards", actor, found.texts, base, run, folder, size)
 
 
-def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
-    named = lora_config.read(adapter).base
+def _of_adapter(adapter: Path, base: Path, run: Run | None) -> MergeSource:
+    named = lora_config.read_lora_config(adapter).base
     _check_family(base)
     size = checkpoint.file_bytes(base)
     return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
 
 
-def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> Source:
+def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> MergeSource:
     if run is None and not as_gguf:
         hint = f"virc solve --model {folder} ...; --gguf writes it for llama.cpp"
         raise ConfigError(f"{folder} is a complete model already", hint)
@@ -115,7 +120,7 @@ def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> Source:
 
 def _source(
     kind: Kind, folder: Path, texts: Path, base: Path | None, run: Run | None, named: Path, size: int, root: str = ""
-) -> Source:
+) -> MergeSource:
     """A source with its origin and chat protocol; `named` is the folder that it is named after."""
     step = _step(named)
     info = runs.info(run) if run else None
@@ -131,7 +136,7 @@ def _source(
         root=origin.called(root) if root else None,
     )
     places = [place for place in (folder, named, run and run.folder, base) if place]
-    return Source(
+    return MergeSource(
         folder=folder,
         texts=texts,
         name=_NAMES.get(kind, "{}").format(source) if run is None else source,

@@ -27,7 +27,9 @@ def asks_for_box(protocol: Protocol, reply: Reply) -> bool:
     """Whether a stock model's reply calls a tool of its chat protocol with a box or a point."""
     with suppress(FormatError):
         text, offered, cut = reply.text[:_MAX_CHARACTERS], tools.offered(protocol.tools), reply.finish == "length"
-        read = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut)
+        read = lenient.read_leniently(
+            text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut
+        )
         known = [call.arguments for call in read.turn.calls if call.name in protocol.tools]
         return any(isinstance(each.get(name), list) for each in known for name in (BOX, POINT, POINTS))
     return False
@@ -85,7 +87,7 @@ class Calibration:
 
     def _kept(self) -> Probed | None:
         before = self._before
-        kept = result.kept(before.endpoint, before.model, before.server, before.weights)
+        kept = result.kept_probe(before.endpoint, before.model, before.server, before.weights)
         return kept if kept and kept.coordinates else None
 
     def _asked(self, native: bool, seconds: float | None) -> Probed:

@@ -28,7 +28,7 @@ from virc.models import chat_protocol, local_server, provenance
 from virc.models import registry as models
 from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ChatProtocol
-from virc.probing.result import Probed, kept, shortcomings
+from virc.probing.result import Probed, kept_probe, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.systems.registry import System
@@ -323,7 +323,7 @@ def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) 
     from virc.probing.identity import identify
 
     identity = identify(backend)
-    earlier_probe = kept(backend.endpoint, backend.model, backend.kind, identity.digest)
+    earlier_probe = kept_probe(backend.endpoint, backend.model, backend.kind, identity.digest)
     return _stock_setup_at(backend, choice, identity, earlier_probe)
 
 
@@ -494,7 +494,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
 
 def loaded_from(weights: models.Weights) -> Loaded:
     place = weights.adapter or weights.folder
-    run, merged = models.run_of(place), provenance.read(place)
+    run, merged = models.run_of(place), provenance.read_provenance(place)
     return Loaded(
         str(weights.gguf.file if weights.gguf else weights.folder),
         str(weights.adapter) if weights.adapter else None,
@@ -530,7 +530,7 @@ def gguf_of(weights: models.Weights) -> GGUF:
         return weights.gguf
     file = gguf.in_folder(weights.folder)
     if file:
-        return gguf.read(file)
+        return gguf.read_gguf(file)
     raise ConfigError(
         f"{weights.folder} holds no GGUF file, or several", f"virc merge {weights.name} --gguf writes one"
     )

@@ -13,7 +13,7 @@ from virc.core.text import clause
 from virc.models.load import Choice, protocol_of
 from virc.probing.identity import identify
 from virc.probing.probe import probe
-from virc.probing.result import Probed, keep, kept, shortcomings
+from virc.probing.result import Probed, keep, kept_probe, shortcomings
 
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
@@ -62,7 +62,7 @@ def probe_endpoint(
             sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"
             raise ConfigError(f"{sentence} ({why})", f"virc solve {backend.named} IMAGE 'QUESTION'")
         weights = identify(backend).digest
-        before = kept(backend.endpoint, backend.model, backend.kind, weights)
+        before = kept_probe(backend.endpoint, backend.model, backend.kind, weights)
         backend.leave_out(before.left_out if before else ())
         found = _probed(backend, report, weights)
     finally:

@@ -46,7 +46,7 @@ def called(model: str) -> str:
     return plain(model if is_hub_id else model.rstrip("/").rsplit("/", 1)[-1])
 
 
-def read(folder: Path) -> Origin | None:
+def read_provenance(folder: Path) -> Origin | None:
     """What the file in a model's folder says; None where there is none, or none of ours."""
     file = folder / FILE_NAME
     try:
@@ -61,5 +61,7 @@ def write(folder: Path, origin: Origin) -> None:
 
 def merged_from(run: str, workspace: Path) -> dict[Path, Origin]:
     """The models under a workspace's `models/` that were made from a run of that name, by their folders."""
-    found = {file.parent: read(file.parent) for file in sorted((workspace / MODELS).glob(f"[!.]*/{FILE_NAME}"))}
+    found = {
+        file.parent: read_provenance(file.parent) for file in sorted((workspace / MODELS).glob(f"[!.]*/{FILE_NAME}"))
+    }
     return {folder: each for folder, each in found.items() if each and each.source.rpartition("@")[0] == run}

@@ -98,7 +98,7 @@ def find(name: str | None, workspace: Path, system: str | System | None = None, 
 def _gguf(name: str, chosen: System | None, with_gguf: bool) -> Weights:
     if not with_gguf:
         raise ConfigError(f"{name} is a GGUF file, which llama.cpp alone reads", "name the folder it was made from")
-    file = gguf.read(expanded(name))
+    file = gguf.read_gguf(expanded(name))
     system, model = served(file.file.stem, file.name, chosen)
     return Weights(file.file.stem, file.file.parent, system, model, gguf=file)
 
@@ -169,7 +169,7 @@ def root_of(folder: Path, name: str) -> str:
     run = run_of(folder)
     if run:
         return runs.info(run).root
-    merged = provenance.read(folder)
+    merged = provenance.read_provenance(folder)
     return merged.root if merged and merged.root else name
 
 
@@ -248,7 +248,7 @@ def _origin(folder: Path, system: System | None, model: Model | None) -> tuple[S
     if model is not None:
         return system, model
     run = run_of(folder)
-    merged = None if run else provenance.read(folder)
+    merged = None if run else provenance.read_provenance(folder)
     name = runs.info(run).system if run else merged and merged.system
     if not name:
         return system, model
@@ -262,7 +262,7 @@ def _refuse_ambiguous(name: str, place: Path, workspace: Path) -> None:
     saved = checkpoints(run) if run else []
     if not run or not saved:
         return
-    newest, origin = saved[-1], provenance.read(place)
+    newest, origin = saved[-1], provenance.read_provenance(place)
     saved_as = f"{run.name}@{newest.step}"
     if origin and origin.source == saved_as:
         merged_at = (place / provenance.FILE_NAME).stat().st_mtime_ns
@@ -304,7 +304,7 @@ def _run(name: str, workspace: Path) -> Run | None:
 def _with_base(weights: Weights, workspace: Path) -> Weights:
     """An adapter, whose folder was found, on the weights of its base."""
     adapter = weights.folder
-    name = lora_config.read(adapter).base
+    name = lora_config.read_lora_config(adapter).base
     base = _lookup(name, workspace, weights.system)
     problem = f"the base of the LoRA adapter {weights.name} is"
     if base is None:
@@ -434,7 +434,7 @@ def _of_workspace(name: str, workspace: Path, source: str | None) -> str | None:
         if not newest or source != f"{name}@{newest[0].step}":
             return f"{name} is a run"
     if is_folder(in_models):
-        origin = provenance.read(in_models)
+        origin = provenance.read_provenance(in_models)
         return f"{MODELS}/{name} is a model already" + (f", merged from {origin.source}" if origin else "")
     model_files = ("config.json", lora_config.SETTINGS)
     return f"./{name} is a model already" if any(is_file(workspace / name / file) for file in model_files) else None

@@ -222,7 +222,9 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Findings, ask: Ask | None
     with suppress(FormatError):
         offered = tools.offered(protocol.tools)
         cut = reply.finish == "length"
-        parsed = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut)
+        parsed = lenient.read_leniently(
+            text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut
+        )
         turn = parsed.turn
         if reply.thought and not (reply.calls or text.strip()):  # it was read from there
             seen.thoughts = "all"

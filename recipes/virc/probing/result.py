@@ -112,7 +112,7 @@ def keep(probed: Probed) -> Path:
     return file
 
 
-def kept(endpoint: str, model: str, server: str, weights: str | None = None) -> Probed | None:
+def kept_probe(endpoint: str, model: str, server: str, weights: str | None = None) -> Probed | None:
     """The result that is kept of an endpoint and model; None where there is none, or another server or model is there.
 
     How boxes are counted is left out after a month, and after a day where nothing tells whether the model is the same.

@@ -36,7 +36,7 @@ from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
 
-__all__ = ["ParsedReply", "Sent", "apart", "canonical", "read"]
+__all__ = ["ParsedReply", "Sent", "apart", "canonical", "read_leniently"]
 
 _THOUGHTS = (
     ("<think>", "</think>"),
@@ -164,7 +164,7 @@ class _Rules(msgspec.Struct, frozen=True):
         return False
 
 
-def read(
+def read_leniently(
     text: str,
     grammar: Grammar,
     tools: Mapping[str, Tool],

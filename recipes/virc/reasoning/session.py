@@ -35,7 +35,7 @@ from virc.reasoning.trace import (
     Trace,
     Unit,
 )
-from virc.reasoning.turns import MARK, PLACE, Seen, following, opening
+from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, opening
 from virc.reasoning.writing import assembled
 
 __all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
@@ -306,7 +306,7 @@ class Session:
             offered = {name: tool for name, tool in self.history.tools.items() if name in self.protocol.tools}
             thought, cut = reply.thought and printable(reply.thought), reply.finish == "length"
             given: dict[str, Any] = {"thought": thought, "calls": reply.calls, "cut": cut, "question": self.question}
-            parsed = lenient.read(text, self.protocol.grammar, offered, **given)
+            parsed = lenient.read_leniently(text, self.protocol.grammar, offered, **given)
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
@@ -418,7 +418,7 @@ class Session:
         """Append the messages that show the results of calls; after the last turn, the problem fails."""
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
-        seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
+        seen = SeenTurns(self.question, history.sizes, history.inputs, len(self._units))
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
         if len(self._units) >= self.max_turns:
             reason = next((each.reason for each in results if each.reason is not None), None)

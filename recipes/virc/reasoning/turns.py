@@ -51,7 +51,7 @@ def message(said: Piece, results: Results = "user") -> Message:
     return Message("assistant", said.text, images, at=kept, inserted="inline" if results == "inline" else "turn")
 
 
-class Seen(msgspec.Struct, frozen=True):
+class SeenTurns(msgspec.Struct, frozen=True):
     """What a conversation has come to.
 
     Args:
@@ -115,7 +115,7 @@ def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
     return joined(texts, between) if others else Piece(first)
 
 
-def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: Seen) -> list[Message]:
+def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: SeenTurns) -> list[Message]:
     """The turn that brings the results of calls, each with its tool's template; of the assistant one for each."""
     pieces = [joined(_pieces(protocol, result, template, seen)) for result, template in results]
     if protocol.results == "assistant":
@@ -123,7 +123,7 @@ def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], see
     return [message(joined(pieces, between="" if protocol.results == "inline" else "\n"), protocol.results)]
 
 
-def _pieces(protocol: Protocol, result: CallResult, template: str, seen: Seen) -> Iterable[Piece]:
+def _pieces(protocol: Protocol, result: CallResult, template: str, seen: SeenTurns) -> Iterable[Piece]:
     question = asked_of(seen.question, [Piece("")] * seen.inputs).text
     known: dict[str, Any] = {"question": question, "turn": seen.turns, "turn_from_0": seen.turns - 1}
     if result.error is not None:

@@ -24,7 +24,7 @@ _HIDDEN = re.compile(r"authorization|cookie|key|token|secret", re.IGNORECASE)
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
-class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReplySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is taken from a reply over HTTP.
 
     A path names keys of objects and numbers of list items, separated by dots; `*` means each item of a list.
@@ -58,7 +58,7 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     send: Literal["json", "multipart"] = "json"
     body: dict[str, Any] | None = None
     images: Literal["base64", "data_url"] = "base64"
-    result: Reply = Reply()
+    result: ReplySettings = ReplySettings()
 
 
 class Mcp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +117,7 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: str = "The tool failed: {error}"
 
 
-def read(file: Path) -> Described:
+def read_described(file: Path) -> Described:
     return parse(plain_yaml.read_text(file), file)
 
 

@@ -49,7 +49,7 @@ class Permission(msgspec.Struct, frozen=True):
             raise ConfigError(sentence, f"virc tools allow {shlex.quote(self.file)}")
 
 
-def wanted(file: Path, content: bytes, described: Described) -> Permission:
+def variables_wanted(file: Path, content: bytes, described: Described) -> Permission:
     server = described.http or described.mcp
     assert server
     texts = [*server.headers.values(), *(described.mcp.env.values() if described.mcp else ())]

@@ -13,7 +13,7 @@ from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.text import plain
 from virc.reasoning.calls import Result
 from virc.reasoning.opening.pictures import opened_all
-from virc.remote.described import PLACEHOLDER, Described, Reply
+from virc.remote.described import PLACEHOLDER, Described, ReplySettings
 
 MAX_BYTES = 32 * 2**20
 
@@ -24,7 +24,7 @@ class RemoteError(Exception):
     """Why a call failed, as a clause for the model."""
 
 
-def of_json(content: bytes, reply: Reply, limits: Described) -> Result:
+def of_json(content: bytes, reply: ReplySettings, limits: Described) -> Result:
     try:
         value = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -121,11 +121,11 @@ class RemoteTool:
         return result
 
 
-def read(file: Path) -> RemoteTool:
+def read_tool(file: Path) -> RemoteTool:
     """The tool that a file describes; raises ConfigError where it describes none."""
     text = plain_yaml.read_text(file)  # once: what is allowed is what was read
     found = described.parse(text, file)
-    return RemoteTool(found, found.name or file.stem, file, permission.wanted(file, text.encode(), found))
+    return RemoteTool(found, found.name or file.stem, file, permission.variables_wanted(file, text.encode(), found))
 
 
 def _allowed(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -319,12 +319,12 @@ def questions(file: Path | None = None) -> Mapping[str, str]:
     Raises:
         ConfigError: it cannot be read, has another name than ours, or a place of a text that is not known there.
     """
-    own: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
+    own: Mapping[str, str] = plain_yaml.read_mapping(_QUESTIONS)  # type: ignore[assignment]
     if file is None:
         return own
     if not is_file(file):
         raise ConfigError(f"there is no file {file}", "reward.judge.questions names it")
-    given = plain_yaml.read(file)
+    given = plain_yaml.read_mapping(file)
     for name, text in given.items():
         if name not in own:
             raise ConfigError(f"{file}: a judge is not asked {plain(name, 60)!r}", did_you_mean(name, own))

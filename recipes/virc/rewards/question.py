@@ -167,11 +167,11 @@ def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Me
 @cache
 def _content(file: Path) -> dict[str, Any]:
     """A file of a published system, which is read for each question that is asked."""
-    return plain_yaml.read(file)
+    return plain_yaml.read_mapping(file)
 
 
 def published(file: Path, read: Reading, tries: int = 1) -> Question:
-    own = published_texts.filled(plain_yaml.read(file), file.parent, own=True)
+    own = published_texts.filled(plain_yaml.read_mapping(file), file.parent, own=True)
     return Question(**own, read=read, tries=tries, file=file)  # type: ignore[arg-type]
 
 

@@ -41,7 +41,7 @@ from typing import Any, cast
 
 import msgspec
 
-from virc.core import discovery, guarded, plugins
+from virc.core import guarded, plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
@@ -136,7 +136,7 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
         total = msgspec.structs.replace(total, group=partial(_by_rules, weights=reward.group))
     if reward.total != WEIGHTED:
         return total
-    module = discovery.module(_TOTALS, WEIGHTED)
+    module = plugins.module_of(_TOTALS, WEIGHTED)
     terms = [*_terms(module, _weighed(reward), plugins.folders(beside))]
     function = partial(module.total, weights=reward.weights, gate=reward.gate)
     return msgspec.structs.replace(total, terms=terms, total=function)
@@ -157,8 +157,8 @@ def find(name: str, beside: Path | None = None) -> Total:
     if fault := missing(name, beside):
         raise fault
     folders = plugins.folders(beside)
-    if name in discovery.names(_TOTALS):
-        return _total(discovery.module(_TOTALS, name), name, folders)
+    if name in plugins.module_names(_TOTALS):
+        return _total(plugins.module_of(_TOTALS, name), name, folders)
     of_system = plugins.totals().get(name) or plugins.file_of(name, folders, "virc.rewards")
     file = Path(name) if plugins.is_path(name) else of_system
     assert file
@@ -297,13 +297,13 @@ def _number(value: object, name: str, file: Path) -> float | None:
 @cache
 def total_names() -> list[str]:
     """The names of all totals of this package and of published systems; none is loaded."""
-    return sorted([*discovery.names(_TOTALS), *plugins.totals()])
+    return sorted([*plugins.module_names(_TOTALS), *plugins.totals()])
 
 
 @cache
 def _term_names() -> list[str]:
-    for kind in discovery.names(_TERMS):
-        discovery.module(_TERMS, kind)
+    for kind in plugins.module_names(_TERMS):
+        plugins.module_of(_TERMS, kind)
     return sorted(TERMS)
 
 

@@ -13,7 +13,7 @@ from virc.core.events import Reporter
 from virc.core.limits.threads import scheduled
 from virc.data.formats import batch
 from virc.data.rows.record import Record
-from virc.data.sample.rollouts import Problem, Rollout
+from virc.data.sample.rollouts import Rollout, SampledProblem
 from virc.models.load import Opened
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Session
@@ -47,7 +47,7 @@ class Scorer:
 class Rewarded(Scorer):
     """Gives rollouts of problems with known answers their reward; arguments as of `Scorer`."""
 
-    def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
+    def __call__(self, problem: SampledProblem, rollout: Rollout) -> float | None:
         trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
         session = Session(
             trace.protocol, problem.row.question, images, self._opened.backend.grid, tolerate=(), tools=known()

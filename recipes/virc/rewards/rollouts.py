@@ -32,7 +32,7 @@ from virc.reasoning.trace import Ended, Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Action, Carried, Prompt, Sample, Seen, parsed
+from virc.rewards.sample import Action, Carried, Prompt, Sample, SeenImage, parsed
 from virc.tools.registry import known
 
 _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
@@ -134,7 +134,7 @@ def samples_of(
 
     A new session gets the replies, which lead to the same images in it. Raises DataError: an image is unreadable.
     """
-    images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
+    images = [SeenImage(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
     session = Session(
         protocol,

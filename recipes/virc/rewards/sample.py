@@ -61,7 +61,7 @@ _Executed = tuple[Action, Sequence[Place | None]]
 """A call, and for each image that it makes the part of an input that the image shows, if it shows one."""
 
 
-class Seen:
+class SeenImage:
     """An image of the history; its file is opened when it is first needed, which may raise a DataError."""
 
     def __init__(self, picture: Picture) -> None:
@@ -149,11 +149,11 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return key_of({"answer": self.record.answer, **fields})
 
     @cached_property
-    def images(self) -> Sequence[Seen | Given]:
+    def images(self) -> Sequence[SeenImage | Given]:
         """The history, oldest first."""
         if self.shown:
             return [Given(shown) for shown in self.shown]
-        return [Seen(picture) for picture in self.record.images]
+        return [SeenImage(picture) for picture in self.record.images]
 
     @property
     def original(self) -> Size:

@@ -18,7 +18,7 @@ from virc.core.text import clause, did_you_mean, plain
 from virc.data.check.plain import rules_for
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, Target, change_for, changed, question_with_choices
 from virc.data.formats import rl
-from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
+from virc.data.formats.registry import NumberedRow, RowsFile, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record, inputs_of
 from virc.data.rows.results import split_results
 from virc.models import chat_protocol
@@ -31,7 +31,7 @@ from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Exchange, Waited
 from virc.rewards.means import JUDGE, Means, key_of, means_of
 from virc.rewards.registry import Scored, Total
-from virc.rewards.sample import Prompt, Sample, Seen, prompt_of, sample
+from virc.rewards.sample import Prompt, Sample, SeenImage, prompt_of, sample
 from virc.solving.reading import grid_of
 from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
@@ -156,7 +156,7 @@ def _with_judges(reward: Reward, endpoint: str | None, model: str | None, others
     judges = dict(reward.judges)
     for name, url in ((JUDGE, endpoint), *others.items()):
         if url is not None:
-            config.check("endpoint", url, "--judge-endpoint", UsageError)
+            config.check_setting("endpoint", url, "--judge-endpoint", UsageError)
         if name not in (JUDGE, *judges):
             raise UsageError(
                 f"the reward has no judge {name!r}", did_you_mean(name, judges, "reward.judges names them")
@@ -174,7 +174,7 @@ def reward_of(system: System) -> tuple[Reward, Total]:
     return system.reward, rewards.of(system.reward, system.file.parent)
 
 
-def missing_columns(total: Total, source: Source) -> Iterator[tuple[str, str]]:
+def missing_columns(total: Total, source: RowsFile) -> Iterator[tuple[str, str]]:
     """Columns that questions of terms name, and no row has: a sentence and a hint for each."""
     read = [(term, place) for term in total.terms if term.question for place in term.question.places]
     if not any(place.startswith("row.") for _, place in read):
@@ -190,7 +190,7 @@ def missing_columns(total: Total, source: Source) -> Iterator[tuple[str, str]]:
 
 
 def replies(
-    source: Source, system: System, reward: Reward, most: int, reply: str | None = None
+    source: RowsFile, system: System, reward: Reward, most: int, reply: str | None = None
 ) -> Iterator[tuple[int, Sequence[Sample]]]:
     """The replies of the first rows, each under its number; a row without one is passed over.
 
@@ -212,7 +212,7 @@ def replies(
         raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)
     else:
         for number, record in problems(source, most):
-            images = [Seen(each).pixels().pixels for each in record.images]
+            images = [SeenImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply
             session = Session(
                 protocol, record.question or "", images, grid_of(system), tolerate=(), tools=tools.known()
@@ -227,7 +227,7 @@ def _right_answer(record: Record, protocol: Protocol) -> str:
         raise DataError(f"its right answer cannot be written as a reply: {clause(error)}", "--reply FILE") from None
 
 
-def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
+def problems(source: RowsFile, most: int) -> Iterator[tuple[int, Record]]:
     """The numbers and problems of the first rows; the question has the choices, and no turn follows it."""
     format = get(source.format)
     records = (row.record for row in format.read(source) if row.record)
@@ -242,11 +242,11 @@ def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
         yield row.number, msgspec.structs.replace(record, messages=(), images=images, question=question)
 
 
-def _prompts(source: Source, reward: Reward, most: int, protocol: Protocol | None) -> Iterator[tuple[int, Prompt]]:
+def _prompts(source: RowsFile, reward: Reward, most: int, protocol: Protocol | None) -> Iterator[tuple[int, Prompt]]:
     """The first rows as prompts, each with its number; the reference of a published row stands in the next row."""
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
-    rows = cast(Iterator[Row], format.read(source))
+    rows = cast(Iterator[NumberedRow], format.read(source))
     for row, following in islice(pairwise(chain(rows, [None])), most):
         assert row
         if row.record is None:
@@ -267,7 +267,7 @@ def _with_reference(record: Record, following: Record | None) -> Record:
 
 
 def _solutions(
-    source: Source, reward: Reward, most: int, protocol: Protocol | None
+    source: RowsFile, reward: Reward, most: int, protocol: Protocol | None
 ) -> Iterator[tuple[int, list[Prompt]]]:
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]

@@ -11,11 +11,11 @@ _MAX_NAMES = 16  # of fields that are reported
 _Detail = Literal["auto", "low", "high", "original"]
 
 
-class Part(msgspec.Struct, tag_field="type"):
+class ContentPart(msgspec.Struct, tag_field="type"):
     """A part of a message's content; fields that it does not have are ignored, and named by `unknown_fields`."""
 
 
-class Text(Part, tag="text"):
+class Text(ContentPart, tag="text"):
     text: str
 
 
@@ -34,7 +34,7 @@ class Refusal(Text, tag="refusal", rename={"text": "refusal"}):
     text: str  # named again, as only fields of the class itself are renamed
 
 
-class Picture(Part):
+class PicturePart(ContentPart):
     @property
     def address(self) -> str:
         raise NotImplementedError
@@ -50,7 +50,7 @@ class _Url(msgspec.Struct):
     detail: _Detail = "auto"
 
 
-class ImageUrl(Picture, tag="image_url"):
+class ImageUrl(PicturePart, tag="image_url"):
     """An image of the chat API; `uuid` is vLLM's, by which a client names an image that it sent before."""
 
     image_url: _Url | str
@@ -82,7 +82,7 @@ class _Source(msgspec.Struct):
     media_type: str = "image/png"
 
 
-class SourceImage(Picture, tag="image"):
+class SourceImage(PicturePart, tag="image"):
     """An image of Anthropic's Messages API, or of chat templates."""
 
     source: _Source | None = None

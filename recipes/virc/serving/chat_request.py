@@ -15,7 +15,7 @@ from msgspec import Meta
 from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
-from virc.serving.chat_parts import AnyPart, Picture, Text, unknown_fields
+from virc.serving.chat_parts import AnyPart, PicturePart, Text, unknown_fields
 
 MAX_BODY = 64 * 2**20
 """Bytes of a request."""
@@ -173,7 +173,7 @@ _ROLES: Mapping[str, _Role] = {
 """Role in a request -> role that every model knows; `developer` is the newer name of `system`."""
 
 
-def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
+def read_chat_request(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     """Read the body of a request to a model in this process; `most_characters` are those of all its texts together."""
     request, ignored = read_body(body, _ModelBody, NEUTRAL, UNHEARD)
     for index, message in enumerate(request.messages):
@@ -228,7 +228,7 @@ def read_body(
 
 
 def conversation(
-    request: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
+    request: Body, url_of: Callable[[PicturePart, str], str], most_images: int, most_characters: int
 ) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """The messages of a request, and the addresses of its images, numbered through the conversation.
 
@@ -287,7 +287,7 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
         raise RefusedError("the body is not valid JSON") from None
 
 
-def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
+def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[PicturePart, str], str]) -> Message:
     """One message as the model is shown it: its parts in their order, and white space between texts.
 
     The addresses of its images are added to `pictures`.
@@ -297,7 +297,7 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
         return Message(role, _with_calls(message, message.content or ""))
     first, text, offsets = len(pictures), "", list[int]()  # offsets: where in the text each image stands
     for number, part in enumerate(message.content):
-        if isinstance(part, Picture):
+        if isinstance(part, PicturePart):
             pictures.append(url_of(part, f"{place}.content[{number}]"))
             offsets.append(len(text))
         elif isinstance(part, Text):
@@ -319,7 +319,7 @@ def _with_calls(message: _Message, text: str) -> str:
     return "\n".join([*([text] if text or not calls else []), *calls])
 
 
-def _data_url(picture: Picture, place: str) -> str:
+def _data_url(picture: PicturePart, place: str) -> str:
     if picture.unmet:
         raise RefusedError(f"{place}: {picture.unmet} of an image cannot be honoured by this server", place)
     url = picture.address.strip()

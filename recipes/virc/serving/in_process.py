@@ -30,7 +30,7 @@ from virc.serving import chat_http, vllm_process
 from virc.serving.agent import delivery
 from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.wire import PING
-from virc.serving.chat_request import ChatRequest, RefusedError, read
+from virc.serving.chat_request import ChatRequest, RefusedError, read_chat_request
 from virc.serving.plan import ServePlan
 from virc.solving.image_source import data_url_bytes
 
@@ -68,7 +68,7 @@ async def _models(request: Request) -> dict[str, Any]:
 async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
     body = await chat_http.body_of(request, hold.add)
-    chat = read(body, served.images, served.backend.context * CHARACTERS_PER_TOKEN)
+    chat = read_chat_request(body, served.images, served.backend.context * CHARACTERS_PER_TOKEN)
     chat_http.check_model(chat.model, served.name)
     drawn = request.app.state.queue.solve(_Drawing(served, chat), hold, partial(chat_http.disconnected, request))
     while isinstance(first := await anext(drawn), Ping):

@@ -14,7 +14,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 CropAblation = Literal["none", "blank", "counterfactual", "swapped", "blurred", "no-picture", "no-tools"]
 """Crops are cut from the image itself, from white paper, from the picture of its counterfactual, from that of another
@@ -31,7 +31,7 @@ class Counterfactual(msgspec.Struct, frozen=True):
     answer: str | int | float
 
 
-def counterfactual_of(row: Row) -> Counterfactual:
+def counterfactual_of(row: BatchRow) -> Counterfactual:
     if "twin" in row.passed:
         raise DataError("the field `twin` is called `counterfactual` now", _HINT)
     if "counterfactual" not in row.passed:
@@ -45,7 +45,7 @@ def counterfactual_of(row: Row) -> Counterfactual:
     return counterfactual
 
 
-def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
+def ablated_fields(row: BatchRow, ablation: CropAblation) -> dict[str, Any]:
     if ablation == "counterfactual":
         return row.passed | {"answer": counterfactual_of(row).answer, "answers": None}
     return row.passed

@@ -29,7 +29,7 @@ from virc.solving.asking import Asking, Grader
 from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import Fields
-from virc.solving.rows import Row, file_name, in_parallel
+from virc.solving.rows import BatchRow, file_name, in_parallel
 from virc.solving.solution import View, view_of
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
@@ -111,21 +111,21 @@ class RowDone(msgspec.Struct, frozen=True):
     `view` shows its trace in a notebook, if the config asks for views.
     """
 
-    row: Row
+    row: BatchRow
     fields: Fields
     error: VircError | None = None
     untraced: VircError | None = None
     view: View | None = None
 
 
-SolveRows = Callable[[Iterable[Row], Claims, Callable[[RowDone], None], Stop | None], None]
+SolveRows = Callable[[Iterable[BatchRow], Claims, Callable[[RowDone], None], Stop | None], None]
 """Solves the rows that are not among the claims; arguments as of `solve_batch`."""
 
 
 def solve_batch(
     config: BatchConfig,
     opened: Opened,
-    rows: Iterable[Row],
+    rows: Iterable[BatchRow],
     claims: Claims,
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
@@ -141,16 +141,16 @@ def solve_batch(
             noted.append(text)
             note(text)
 
-    def work(row: Row) -> RowDone:
+    def work(row: BatchRow) -> RowDone:
         return _solve_row(config, opened, row, note_large)
 
     through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
 
 
 def through(
-    rows: Iterable[Row],
+    rows: Iterable[BatchRow],
     claims: Claims,
-    work: Callable[[Row], RowDone],
+    work: Callable[[BatchRow], RowDone],
     on_row: Callable[[RowDone], None],
     workers: int,
     outage: Outage | None = None,
@@ -159,7 +159,7 @@ def through(
     """Do `work` on every row that `claims` lacks, some at a time; no row is reported after this returns or raises."""
     stop, lock, failed_in_a_row = stop or Stop(), threading.Lock(), 0
 
-    def do(row: Row) -> None:
+    def do(row: BatchRow) -> None:
         nonlocal failed_in_a_row
         for _ in range(_TIMES):
             began = time.monotonic()
@@ -197,7 +197,7 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 
 
 def shown_images(
-    config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, facts: list[Fields] | None = None
+    config: BatchConfig, opened: Opened, row: BatchRow, deadline: Deadline, facts: list[Fields] | None = None
 ) -> list[Shown]:
     """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown.
 
@@ -243,7 +243,7 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
     return re.sub("[\ud800-\udfff]", lambda surrogate: rf"\\u{ord(surrogate[0]):04x}", text).encode()
 
 
-def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
+def _unanswered(rows: Iterable[BatchRow], claims: Claims) -> Iterator[BatchRow]:
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
@@ -252,7 +252,7 @@ def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
             yield msgspec.structs.replace(row, fault=fault)
 
 
-def _done(row: Row, work: Callable[[Row], RowDone]) -> RowDone:
+def _done(row: BatchRow, work: Callable[[BatchRow], RowDone]) -> RowDone:
     try:
         if row.fault:
             raise row.fault
@@ -263,7 +263,9 @@ def _done(row: Row, work: Callable[[Row], RowDone]) -> RowDone:
         return RowDone(row, {}, as_virc_error(error))
 
 
-def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callable[[Sequence[Shown]], None]) -> RowDone:
+def _solve_row(
+    config: BatchConfig, opened: Opened, row: BatchRow, on_images: Callable[[Sequence[Shown]], None]
+) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
     solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
     folder = config.traces / file_name(str(row.id)) if config.traces else None
@@ -302,7 +304,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callabl
     return RowDone(row, fields, error, untraced, view)
 
 
-def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
+def _evidence(row: BatchRow, image: Shown, solved: Solved) -> Fields:
     try:
         boxes = evidence.of_fields(row.passed)
     except DataError:

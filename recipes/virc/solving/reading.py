@@ -85,7 +85,7 @@ def grid_of(system: System) -> Grid:
     return found.grid if found else QWEN2
 
 
-def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
+def read_replies(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
     """Read replies one after the other as those of one problem; after an answer another problem begins."""
 
     def fresh() -> Session:

@@ -46,7 +46,7 @@ _NO_CHOICES = ("", "-", "n/a", "nan", "none")
 _ENTITY = re.compile(r"&#?\w{1,31};")
 
 
-class Row(msgspec.Struct, frozen=True):
+class BatchRow(msgspec.Struct, frozen=True):
     """One problem of a batch.
 
     Args:
@@ -82,18 +82,20 @@ class _Fields(msgspec.Struct):
     choices: list[str | int | float] | None = None
 
 
-def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
+def read_rows(file: IO[bytes], start: int = 1) -> Iterator[BatchRow]:
     for number, fields in line_rows(file, start, MAX_LINE_BYTES):
-        yield Row(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
+        yield BatchRow(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
 
 
-def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
+def in_parallel(
+    rows: Iterable[BatchRow], work: Callable[[BatchRow], None], workers: int, stop: threading.Event
+) -> None:
     """Do `work` on every row, `workers` of them at a time.
 
     Rows are read no further ahead than the workers need. If `work` raises, `stop` is set, no further row begins, and
     the exception is raised here. An interruption sets `stop`, too, and does not wait for the rows in work.
     """
-    tasks: queue.Queue[Row | None] = queue.Queue(maxsize=1)
+    tasks: queue.Queue[BatchRow | None] = queue.Queue(maxsize=1)
     raised: list[BaseException] = []
 
     def end() -> None:
@@ -210,7 +212,7 @@ def split_choices(text: str) -> tuple[str, list[str]]:
     return splits[0] if len(splits) == 1 else (text, [])
 
 
-def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
+def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> BatchRow:
     """The row of JSON values; a wrong one has its `fault`. `passed` None: all fields but the id and the images."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
@@ -222,10 +224,10 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
         check_problem(images, question if fields.question.strip() else "")
         digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     except (ValueError, OverflowError, DataError) as error:
-        return Row(number, id, fault=DataError(f"line {number}: {clause(error)}", getattr(error, "hint", None)))
+        return BatchRow(number, id, fault=DataError(f"line {number}: {clause(error)}", getattr(error, "hint", None)))
     if passed is None:
         passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
-    return Row(number, fields.id, images, question, digest, passed)
+    return BatchRow(number, fields.id, images, question, digest, passed)
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:

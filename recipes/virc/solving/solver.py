@@ -19,7 +19,7 @@ from virc.core.timeouts import Stop
 from virc.solving.batch import BatchConfig, RowDone, SolveRows, solve_batch, workers_for
 from virc.solving.image_source import Picture
 from virc.solving.outcome import Fields
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution
 from virc.solving.strategies import registry as strategies
@@ -150,7 +150,9 @@ def open_solver(
         workers = workers_for(at_once, opened, report.note)
         config = BatchConfig(setup.config, base, setup.trace, setup.offline, workers, grader=grader, views=views)
 
-        def solve(rows: Iterable[Row], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None) -> None:
+        def solve(
+            rows: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None
+        ) -> None:
             solve_batch(config, opened, rows, claims, on_row, report.note, stop)
 
         yield Solver(workers, known, solve)

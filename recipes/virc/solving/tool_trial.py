@@ -56,7 +56,7 @@ def listed(system: System | None = None) -> Iterator[Listed]:
     for file in (*files, *plugins.installed("virc.tools").values()):
         with suppress(ConfigError, SyntaxError, ValueError, OSError):  # of no tool; `check` names what is wrong
             if file.suffix == ".yaml":
-                read = described.read(file)
+                read = described.read_described(file)
                 yield Listed(read.name or file.stem, "HTTP" if read.http else "MCP", _about(read.description), file)
             elif {b"NAME", b"SCHEMA"} <= {*file.read_bytes().replace(b",", b" ").split()}:
                 yield Listed(file.stem, "Python file", _about(ast.get_docstring(ast.parse(file.read_bytes()))), file)
@@ -67,13 +67,13 @@ def _about(docstring: str | None) -> str:
     return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line
 
 
-def check(name: str, system: System | None = None) -> str | None:
+def check_tool(name: str, system: System | None = None) -> str | None:
     """Load a tool and try a call of it on a blank picture; returns why no call was carried out, None: one was."""
     name, protocol, grid = _offered(name, system, None)
     reasons = []
     for text in reading.examples([name], protocol, _SIZE, grid):
         with _of_servers(name):
-            (reply,) = reading.read([text], protocol, _SIZE, grid)
+            (reply,) = reading.read_replies([text], protocol, _SIZE, grid)
         reason = reply.fault or next((call.reason for call in reply.calls if call.reason), None)
         if reason is None:
             return None

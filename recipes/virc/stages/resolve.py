@@ -135,7 +135,7 @@ def resolve(
     if file:
         if not is_file(file):
             raise ConfigError(f"there is no file {file}")
-        layers.append((str(file), plain_yaml.read(file)))
+        layers.append((str(file), plain_yaml.read_mapping(file)))
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
     layers += [("option", given or {})]
     values, origins = merged(layers)

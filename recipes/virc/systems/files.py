@@ -7,7 +7,7 @@ from pathlib import Path
 
 from virc.config import dotted
 from virc.config import yaml as plain_yaml
-from virc.config.validation import wanted
+from virc.config.validation import wanted_kind
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import write_whole
 from virc.core.text import clause
@@ -61,7 +61,7 @@ def checked_name(name: str | None, target: Path) -> str:
         raise UsageError(f"{target} does not end in .yaml", f"{target.name}.yaml")
     chosen = name or target.stem
     if not re.match(NAME_PATTERN, chosen):
-        raise ConfigError(f"{json.dumps(chosen)} cannot name a system", f"names are {wanted(Name)}")
+        raise ConfigError(f"{json.dumps(chosen)} cannot name a system", f"names are {wanted_kind(Name)}")
     if chosen in systems.discover():
         raise ConfigError(
             f"there is a system {chosen} already, in {systems.discover()[chosen].file}", "choose another name"

@@ -20,7 +20,7 @@ something out. `ran`: all its stages did."""
 Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]+\Z")]
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PublishedSystem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One published system.
 
     Args:
@@ -66,12 +66,14 @@ class State(msgspec.Struct, frozen=True):
 
 
 @cache
-def rows() -> Mapping[str, Row]:
-    found = (msgspec.yaml.decode(file.read_bytes(), type=Row) for file in plugins.in_system_folders("field.yaml"))
+def rows() -> Mapping[str, PublishedSystem]:
+    found = (
+        msgspec.yaml.decode(file.read_bytes(), type=PublishedSystem) for file in plugins.in_system_folders("field.yaml")
+    )
     return {each.name: each for each in sorted(found, key=lambda each: each.row)}
 
 
-def of_listed(published: Row) -> State:
+def of_listed(published: PublishedSystem) -> State:
     if published.unsupported:
         return State("unsupported", published.unsupported)
     missing = needs(published)
@@ -87,6 +89,6 @@ def refusal(name: str) -> ConfigError | None:
     return ConfigError(f"{name} is {of_listed(published)}", f"virc systems show {name}")
 
 
-def needs(published: Row) -> str:
+def needs(published: PublishedSystem) -> str:
     missing = ", ".join(f"{each} ({part})" if part else each for each, part in published.lacks.items())
     return f"needs: {missing}" if missing else ""

@@ -9,11 +9,11 @@ of what was not published.
 from collections.abc import Iterator
 
 from virc.core.text import counted
-from virc.systems.published import Row, State, needs, of_listed, rows
+from virc.systems.published import PublishedSystem, State, needs, of_listed, rows
 from virc.systems.registry import System, discover
 
 
-def of(published: Row) -> State:
+def of(published: PublishedSystem) -> State:
     system = discover().get(published.name)
     return of_system(system, published) if system else of_listed(published)
 
@@ -23,7 +23,7 @@ def states() -> dict[str, State]:
     return known | {name: of_system(system, None) for name, system in discover().items() if name not in known}
 
 
-def of_system(system: System, published: Row | None) -> State:
+def of_system(system: System, published: PublishedSystem | None) -> State:
     if system.is_own:
         return State("own", str(system.file))
     if system.reward and system.reward.total is None:
@@ -38,7 +38,7 @@ def of_system(system: System, published: Row | None) -> State:
             return State(kind, "; ".join(outside))
 
 
-def _without(published: Row) -> str:
+def _without(published: PublishedSystem) -> str:
     """What of a system that works is not here: how its authors made rows, or evaluated."""
     return f"without {', '.join(published.lacks)}" if published.lacks else ""
 
@@ -48,7 +48,7 @@ def _assumed(system: System) -> str:
     return f"{number}: {', '.join(each.of for each in system.assumed)}" if system.assumed else ""
 
 
-def _not_expressed(published: Row, assumed: bool) -> Iterator[str]:
+def _not_expressed(published: PublishedSystem, assumed: bool) -> Iterator[str]:
     """What of a published system is not in its YAML; `assumed`: it has what was not published."""
     if published.lacks:
         yield needs(published)

@@ -49,7 +49,7 @@ TextName = Annotated[str, Meta(pattern=r"^\w+\Z", description="letters, digits a
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 in quotes")]
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TextSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit: Commit
     license: str | None = None
 
@@ -88,7 +88,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of `texts.yaml`: repositories as OWNER/NAME of GitHub or `hf:` and a hub id, and texts by name."""
 
-    sources: Mapping[Repository, Source]
+    sources: Mapping[Repository, TextSource]
     texts: Mapping[TextName, Reference]
 
     def __post_init__(self) -> None:
@@ -114,7 +114,7 @@ def of(folder: Path) -> Texts | None:
 
 @cache
 def _read(file: Path, changed: int) -> Texts:
-    content = plain_yaml.read(file)
+    content = plain_yaml.read_mapping(file)
     for fault in validation.faults(content, Texts):
         raise ConfigError(f"{file}: {fault.message}", fault.hint)
     return msgspec.convert(content, Texts)
@@ -192,7 +192,7 @@ def sources(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def check(folder: Path) -> None:
+def check_texts(folder: Path) -> None:
     for name in found.texts if (found := of(folder)) else ():
         text(folder, name)
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from virc.core import discovery, entry_points, plugins
+from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError
 from virc.core.text import nearest, plain
 from virc.reasoning.bodies import ToolText
@@ -52,7 +52,7 @@ _FILES: dict[str, Path] = {}  # of custom tools, by their names
 @cache
 def discover() -> Mapping[str, Tool]:
     """Every tool in this folder, and of the extras that are installed, by name."""
-    modules = [discovery.module(_PACKAGE, name) for name in discovery.names(_PACKAGE)]
+    modules = [plugins.module_of(_PACKAGE, name) for name in plugins.module_names(_PACKAGE)]
     modules += map(importlib.import_module, entry_points.own(_GROUP).values())
     return {module.NAME: cast(Tool, module) for module in sorted(modules, key=lambda module: str(module.NAME))}
 
@@ -198,7 +198,7 @@ def _read(file: Path) -> object:
         return plugins.loaded(file)
     from virc.remote import tool  # what reaches servers is loaded where a tool needs it
 
-    return tool.read(file)
+    return tool.read_tool(file)
 
 
 def _checked(module: object, file: Path) -> Tool:

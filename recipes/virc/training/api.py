@@ -120,7 +120,7 @@ def train(
         return run
     if resume:
         submitting.check_free(run, submit)
-        changes.check(run)
+        changes.check_unchanged(run)
         kept = msgspec.to_builtins(inputs.config_of(runs.info(run)))
         submitting.renew(run, kept, Path(site) if site else None, report)
     if submit:

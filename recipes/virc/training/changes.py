@@ -32,7 +32,7 @@ _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors", ".bin", ".model", ".
 _NAMED = 3  # files of an error
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class SeenFile(msgspec.Struct, frozen=True, array_like=True):
     """A file: what it is of, and its size in bytes, time in nanoseconds, and digest."""
 
     what: str
@@ -42,7 +42,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 def write_digests(run: Run, info: Info, folder: Path, sources: Iterable[Path]) -> None:
-    found: dict[str, Seen] = {}
+    found: dict[str, SeenFile] = {}
     for what, file in chain(_files(info, run.folder, folder), ((SOURCE, each.absolute()) for each in sources)):
         with suppress(OSError):
             state = file.stat()
@@ -51,14 +51,14 @@ def write_digests(run: Run, info: Info, folder: Path, sources: Iterable[Path]) -
             place = run.folder / file.relative_to(inside) if inside else file
             if str(place) in found:  # rows that are trained on as they are
                 continue
-            found[str(place)] = Seen(what, state.st_size, state.st_mtime_ns, _digest(file, what))
+            found[str(place)] = SeenFile(what, state.st_size, state.st_mtime_ns, _digest(file, what))
     write_json(folder / FILE, found)
 
 
 def changed_files(run: Run) -> Iterator[tuple[str, Path]]:
     """What has changed or gone since the run was begun, or its rows were checked again: what it is of, and the file."""
     text = contents(run.folder / FILE, _MAX_BYTES) if is_file(run.folder / FILE) else b"{}"  # of an older version
-    for name, seen in msgspec.json.decode(text, type=dict[str, Seen]).items():
+    for name, seen in msgspec.json.decode(text, type=dict[str, SeenFile]).items():
         file = Path(name)
         try:
             state = file.stat()
@@ -70,7 +70,7 @@ def changed_files(run: Run) -> Iterator[tuple[str, Path]]:
                 yield seen.what, file
 
 
-def check(run: Run, accepted: tuple[str, ...] = ()) -> None:
+def check_unchanged(run: Run, accepted: tuple[str, ...] = ()) -> None:
     """Raises ConfigError: something has changed or is gone that is not `accepted`."""
     found = [(what, file) for what, file in changed_files(run) if what not in accepted]
     if not found:

@@ -17,7 +17,7 @@ from virc.backends import lora as lora_weights
 from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.formats.registry import INFO, PUBLISHED, Row, Source, get, only_source, read_info, solving
+from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, get, only_source, read_info, solving
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.models import sizes
@@ -87,8 +87,8 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """
     lora, origins = resolved.config.lora, dict(resolved.origins)
     if lora and base.adapter:
-        lora_weights.check(base.adapter)
-        trained = lora_config.read(base.adapter)
+        lora_weights.check_adapter(base.adapter)
+        trained = lora_config.read_lora_config(base.adapter)
         merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
         if trained.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
@@ -135,7 +135,7 @@ def check_weights(base: Base) -> None:
         raise ConfigError(f"{base.name} is quantized ({method}), which cannot be trained", hint)
 
 
-def rows(resolved: Resolved, workspace: Path) -> Source:
+def rows(resolved: Resolved, workspace: Path) -> RowsFile:
     """The rows that the stage learns from.
 
     Raises:
@@ -145,12 +145,12 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
     return _source(resolved.config.data_name(), resolved, workspace)
 
 
-def validation(resolved: Resolved, workspace: Path) -> Source | None:
+def validation(resolved: Resolved, workspace: Path) -> RowsFile | None:
     named = resolved.config.validation_name()
     return None if named is None else _source(named, resolved, workspace)
 
 
-def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
+def _source(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
     """The rows that `data` or `validation` names: a file, a folder, a file in `data/`, or a dataset `FOLDER/NAME`."""
     file = expanded(named)
     is_path = file.is_absolute() or is_file(file) or is_folder(file)
@@ -161,18 +161,18 @@ def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
     return source
 
 
-def _source_of(path: Path, resolved: Resolved) -> Source:
+def _source_of(path: Path, resolved: Resolved) -> RowsFile:
     """The rows of a file: in one of our formats if its first row fits, else in the layout of the stage's system."""
     try:
         source = only_source(path)
-        first: Row | None = next(get(source.format).read(source), None)
+        first: NumberedRow | None = next(get(source.format).read(source), None)
     except DataError:
         return only_source(path, resolved.system)
     is_our_format = source.format != PUBLISHED and (source.info or first is None or first.record)
     return source if is_our_format else only_source(path, resolved.system)
 
 
-def _check_format(source: Source, resolved: Resolved) -> None:
+def _check_format(source: RowsFile, resolved: Resolved) -> None:
     """Raises DataError: the stage learns from other rows; the hint is how to make those of these rows."""
     has_units = source.format == "rl"
     if resolved.kind == "dpo":
@@ -249,7 +249,7 @@ def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
     )
 
 
-def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
+def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
     """The rows that `data/FOLDER/dataset_info.json` describes as NAME, if `named` is FOLDER/NAME."""
     folder, _, name = named.rpartition("/")
     place = workspace / DATA / folder
@@ -333,7 +333,7 @@ def still_there(run: Run, info: Info) -> None:
     for path in chain((weights, *adapter, *rows), *map(changes.images, rows_with_images)):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
-    changes.check(run)
+    changes.check_unchanged(run)
     if not is_file(info.python):
         raise SetupError(
             f"{run.name} was begun with the environment of {info.python}, which is gone",

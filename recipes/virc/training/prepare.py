@@ -24,7 +24,7 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
-from virc.data.formats.registry import Source, left_out
+from virc.data.formats.registry import RowsFile, left_out
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import making
@@ -99,7 +99,7 @@ def prepare(
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
     to_check = rows_request(request, resolved, base, source, (folder, home or folder))
-    tool_packages.check(to_check, resolved.name, environment, python)
+    tool_packages.check_tool_packages(to_check, resolved.name, environment, python)
     if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and here:
         to_check = msgspec.structs.replace(to_check, tries_tools=True)
     result = counted(to_check, python, environments.recipes_in(environment), report)
@@ -113,7 +113,7 @@ def prepare(
 
 
 def rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path]
+    request: TrainRequest, resolved: Resolved, base: Base, source: RowsFile, folders: tuple[Path, Path]
 ) -> Request:
     """What to check in the rows of a stage; `folders` are `folder` and `home` as of `prepare`."""
     config, system_folder = resolved.config, resolved.system.file.parent
@@ -145,7 +145,7 @@ def counted(request: Request, python: Path, recipes: Path, report: Reporter) -> 
     """Check and count the rows in a process of the engine's environment."""
     for line in request.source.reasons:
         report.note(line)
-    return preflight.read(processes.output(preflight.step(request, python, recipes), report.progress))
+    return preflight.read_failure(processes.output(preflight.step(request, python, recipes), report.progress))
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
     Raises:
         VircError: they cannot be trained on, or more than rows and images has changed.
     """
-    changes.check(run, accepted=changes.OF_ROWS)
+    changes.check_unchanged(run, accepted=changes.OF_ROWS)
     info = runs.info(run)
     config = msgspec.structs.replace(inputs.config_of(info), base=info.adapter or info.base, after=None)
     resolved = Resolved(systems.get(system or info.system), info.stage, config, info.origins, info.overlays)
@@ -285,7 +285,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
     result, config = prepared.result, prepared.resolved.config
     check_texts(prepared.resolved, report)
     if prepared.resolved.kind == "rl":
-        rl_setup.check(result, prepared.resolved, report)
+        rl_setup.check_reward(result, prepared.resolved, report)
     if result.rewritten:
         kinds = ", ".join(f"{why} {count}" for why, count in sorted(result.rewritten.items()))
         pictures = f"{sum(result.rewritten.values())} of {result.images} images"
@@ -318,7 +318,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
 def check_texts(resolved: Resolved, report: Reporter) -> None:
     """Raises ConfigError: a published text that the system refers to is not here, or is another one."""
     system = resolved.system
-    texts.check(system.file.parent)
+    texts.check_texts(system.file.parent)
     asking = rl_setup.asking_terms(resolved) if resolved.kind == "rl" and resolved.config.reward.total else ()
     questions = rl_setup.published_questions(asking)
     for question in questions:

@@ -28,7 +28,7 @@ from virc.core.text import counted
 from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
 from virc.data.formats import sft as sft_format
-from virc.data.formats.registry import Source, get
+from virc.data.formats.registry import RowsFile, get
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import hardware
@@ -167,7 +167,7 @@ def _errors_in(missing: list[VircError]) -> Iterator[None]:
 
 
 def _place(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, python: Path, missing: list[VircError]
+    request: TrainRequest, resolved: Resolved, base: Base, source: RowsFile, python: Path, missing: list[VircError]
 ) -> Place:
     run = prepare.future_run(request, resolved)
     place = Place(
@@ -194,7 +194,7 @@ def _place(
 
 
 def _checked(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, places: tuple[Path, Run],
+    request: TrainRequest, resolved: Resolved, base: Base, source: RowsFile, places: tuple[Path, Run],
     python: Path | None, report: Reporter, missing: list[VircError],
 ) -> Result | None:  # fmt: skip
     """What the run would find in the rows; None if they cannot be checked here.
@@ -214,7 +214,7 @@ def _checked(
     environment = prepare.environment_of(resolved)
     if python:
         with _errors_in(missing):
-            tool_packages.check(to_check, resolved.name, environment, python)
+            tool_packages.check_tool_packages(to_check, resolved.name, environment, python)
     # The engine's interpreter finds systems of an editable install in the copy alone, which a run would use too.
     recipes = environments.recipes_in(environment) if python else _PACKAGE
     result = prepare.counted(to_check, checking_python, recipes, report)
@@ -226,13 +226,13 @@ def _checked(
     return result
 
 
-def _report_columns(resolved: Resolved, source: Source, report: Reporter) -> None:
+def _report_columns(resolved: Resolved, source: RowsFile, report: Reporter) -> None:
     with suppress(VircError):  # the check of all rows reports it
         for lacks, hint in missing_columns(rewards.of(resolved.config.reward, resolved.system.file.parent), source):
             report.warn(lacks, hint)
 
 
-def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
+def _read_all(source: RowsFile, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
     """Check rows without their lengths, if the base or the tokenizer's package is not here; DataError as of the run."""
     check = partial(
         check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
@@ -277,7 +277,7 @@ def _base(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -
         return Base(name=name, folder=request.workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
 
 
-def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> Source:
+def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> RowsFile:
     try:
         return inputs.rows(resolved, request.workspace)
     except VircError as error:
@@ -287,4 +287,4 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
         if is_file(file) or expanded(named).exists():  # it is here, and cannot be trained on
             raise
         missing.append(error)
-        return Source(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
+        return RowsFile(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)

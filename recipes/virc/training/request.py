@@ -61,7 +61,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
         if self.data and found.kind == "rl":
             found = _for_other_rows(found)
-        checked = engines.check(found.kind, found.config.engine, found.origins)
+        checked = engines.check_engine_keys(found.kind, found.config.engine, found.origins)
         for fault in engines.faults(found.kind, found.config):
             raise ConfigError(fault.message, fault.hint)
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))

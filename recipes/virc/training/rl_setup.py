@@ -19,7 +19,7 @@ from virc.core.files import write_json
 from virc.core.text import did_you_mean, plain
 from virc.data.convert.change import SOURCE
 from virc.data.formats import rl
-from virc.data.formats.registry import Source, get
+from virc.data.formats.registry import RowsFile, get
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -46,7 +46,7 @@ from virc.training.request import TrainRequest
 _SAMPLE = 200  # rows; the hint for a missing judge says which share of them rules can score
 
 
-def check_judge(resolved: Resolved, source: Source | None, here: bool, report: Reporter) -> None:
+def check_judge(resolved: Resolved, source: RowsFile | None, here: bool, report: Reporter) -> None:
     """Refuse a reward whose judge is not named, or does not answer.
 
     Args:
@@ -107,7 +107,7 @@ def _judging(reward: Reward, asks: Asks) -> Judging:
     return reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
 
 
-def _scorable_share(source: Source) -> str:
+def _scorable_share(source: RowsFile) -> str:
     """How many of the first rows need no judge, as an addition to a hint."""
     records = (row.record for row in get(source.format).read(source) if row.record)
     units = (unit for record in records for unit in (rl.split(record) if record.messages else [record]))
@@ -142,7 +142,7 @@ def tools_of(resolved: Resolved, options: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(tools.source(name, folder) for name in names)
 
 
-def check(result: Result, resolved: Resolved, report: Reporter) -> None:
+def check_reward(result: Result, resolved: Resolved, report: Reporter) -> None:
     """Raises DataError: the reward cannot score rows; ConfigError: a run's copy of a tool would not work."""
     reward = resolved.config.reward
     check_copies(result.protocol.tools)
@@ -163,7 +163,7 @@ def check(result: Result, resolved: Resolved, report: Reporter) -> None:
 def check_copies(names: Sequence[str]) -> None:
     """Refuse a tool whose YAML names files relative to its own folder: a run keeps a copy of the YAML alone."""
     for file in tools.own_files(names).values():
-        mcp = described.read(file).mcp if file.suffix == ".yaml" else None
+        mcp = described.read_described(file).mcp if file.suffix == ".yaml" else None
         if mcp is None:
             continue
         relative = [word for word in mcp.command if not Path(word).is_absolute() and (file.parent / word).is_file()]

@@ -47,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True):
     certain: bool = True
 
 
-def check(path: Path) -> list[Finding]:
+def system_faults(path: Path) -> list[Finding]:
     """Return the first `MAX_LISTED` faults of a system's file, in the order of its lines.
 
     Where single keys are wrong, these faults alone: what depends on them is not known.
@@ -72,7 +72,7 @@ def run_code(path: Path) -> list[Finding]:
     found: list[tuple[dotted.Path, Fault, bool]] = []
     for name in (name for name in system.offered if not tools.known_here(name)):
         try:
-            tool_trial.check(name, system)
+            tool_trial.check_tool(name, system)
         except (ConfigError, SetupError) as error:
             found.append((("tools",), Fault(("tools",), error.message, error.hint), isinstance(error, ConfigError)))
     if (reward := system.reward) and reward.total:

@@ -26,7 +26,7 @@ _LACKING = (
 )
 
 
-def check(asked: Request, stage: str, environment: Environment, python: Path) -> None:
+def check_tool_packages(asked: Request, stage: str, environment: Environment, python: Path) -> None:
     """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out."""
     by_module: dict[str, str] = {}
     for name, file in _files(asked):
@@ -49,7 +49,7 @@ def check(asked: Request, stage: str, environment: Environment, python: Path) ->
 def needed(file: Path, carried_out: bool = True) -> list[str]:
     """The modules that a tool's file imports when loaded, and when `carried_out`; not those that every engine gets."""
     if file.suffix == ".yaml":
-        found = described.read(file)
+        found = described.read_described(file)
         return [*(["mcp"] if found.mcp and carried_out else []), "jsonschema"]
     try:
         tree = ast.parse(file.read_bytes())

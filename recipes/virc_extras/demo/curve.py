@@ -114,7 +114,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     page: str | None
 
 
-class Problem(msgspec.Struct, frozen=True):
+class CurveProblem(msgspec.Struct, frozen=True):
     id: Id
     answer: str
     category: dict[str, str]
@@ -133,10 +133,10 @@ Runs = Mapping[str, Mapping[str, Course]]
 Row = TypeVar("Row")
 
 
-def read(folder: Path, begun: Demo) -> Curve:
+def read_curve(folder: Path, begun: Demo) -> Curve:
     """The curve of a demo whose steps are all done. Raises ConfigError, DataError: a file cannot be read."""
     heldout = folder / "data" / "heldout"
-    problems = _rows(heldout / "problems.jsonl", Problem, heldout)
+    problems = _rows(heldout / "problems.jsonl", CurveProblem, heldout)
     found = {name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "counterfactual", "blank", "strange")}
     summaries = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in found.items()}
     return Curve(
@@ -195,7 +195,7 @@ def _scores(summaries: ModelSummary) -> Scores:
     return Scores(summaries.score, *(parts.get(part, score([])) for part in PARTS))
 
 
-def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
+def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[CurveProblem]) -> Iterator[Gain]:
     only_solved_by = {(pair.one, pair.other): (pair.only_one, pair.only_other) for pair in pairs}
     only_solved_by |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}  # in either order
     for before, stage in pairwise(STAGES):
@@ -223,7 +223,7 @@ def _spent(folder: Path, begun: Demo) -> list[Spent]:
     return [Spent(name=step.name, command=step.typed, seconds=seconds.get(step.name)) for step in demo.plan(begun)]
 
 
-def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
+def _page(folder: Path, problems: Sequence[CurveProblem]) -> str | None:
     known = {problem.id: problem for problem in problems}
     place = folder / "evals" / "pages"
     answers = sorted((place / "answers").glob("*.jsonl"))
@@ -244,7 +244,7 @@ def draw(curve: Curve, folder: Path) -> bytes:
         ConfigError: a run has no metrics.
         SetupError: matplotlib is not installed.
     """
-    runs = {name: plots.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
+    runs = {name: plots.read_curves(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
     return plots.picture(lambda figure: _fill(figure, curve, runs))
 
 

@@ -21,7 +21,7 @@ from virc.core.text import clause
 from virc.evaluation.summary import Summary
 from virc.runs import run as runs
 from virc.runs.run import Run
-from virc_extras.rounds.steps import SOURCES, Step
+from virc_extras.rounds.steps import SOURCES, TypedStep
 
 STAGES = ("base", "instruct", "practice", "rl")
 """What the curve shows, in order: the base, and after each stage."""
@@ -120,28 +120,28 @@ class Took(msgspec.Struct, frozen=True):
     code: int
 
 
-def plan(demo: Demo) -> list[Step]:
+def plan(demo: Demo) -> list[TypedStep]:
     """Every command of a demo, in order. Raises SetupError: a full demo, and this is no source checkout."""
     return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
 
 
-def _course(demo: Demo) -> list[Step]:
+def _course(demo: Demo) -> list[TypedStep]:
     if not is_file(SOURCES / "tiny" / "loop.py"):
         raise SetupError(
             "virc demo --full needs a source checkout: it trains the base with recipes/tiny, which is not installed",
             "virc demo, or clone the repository and pip install -e '.[all]' there",
         )
-    steps: list[Step] = []
+    steps: list[TypedStep] = []
     for phase, says in _PHASES.items():
         start = ("--from", steps[-1].makes) if steps else ()
         to = "models/base" if len(steps) == len(_PHASES) - 1 else f"course/{phase}"
         minutes = ("--minutes", f"{demo.size.minutes[phase]:g}")
         words = (*_LOOP, to, "--phase", phase, *start, *minutes, "--seed", str(demo.seed))
-        steps.append(Step(phase, says, words, to))
+        steps.append(TypedStep(phase, says, words, to))
     return steps
 
 
-def _stages(demo: Demo) -> list[Step]:
+def _stages(demo: Demo) -> list[TypedStep]:
     size, shown = demo.size, (*_PROBLEMS, "--refusals", "0.15", "--pattern", "look", "--formats", "sft")
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown),
@@ -150,11 +150,11 @@ def _stages(demo: Demo) -> list[Step]:
         _trained(demo, "practice", "instruct", "from other problems, the vision tower too"),
         _drawn(demo, "rl", 3, size.steps * size.prompts, "--sides", "3,4", "--formats", "prompts"),
         _reinforced(demo),
-        Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
+        TypedStep("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
 
 
-def _control(demo: Demo) -> list[Step]:
+def _control(demo: Demo) -> list[TypedStep]:
     """The problems of instruct, and more of them, answered from the overview alone."""
     if not demo.size.control:
         return []
@@ -165,13 +165,13 @@ def _control(demo: Demo) -> list[Step]:
     ]
 
 
-def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
+def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> TypedStep:
     seed, to = str(10 * demo.seed + offset), f"data/{name}"
     line = ("virc", "data", "synth", "--to", to, *words, "--drawing", "1", "--count", str(count), "--seed", seed)
-    return Step(f"{name} data", f"draw {count} problems", line, to)
+    return TypedStep(f"{name} data", f"draw {count} problems", line, to)
 
 
-def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> Step:
+def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> TypedStep:
     stage = stage or name
     tower = ("--set", "frozen_modules=[]") if demo.size.tower and stage == "instruct" else ()
     line = (
@@ -179,20 +179,20 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
         *("--data", f"data/{name}/trajectories.json", *tower, *_TWO_PROCESSES),
         *("--set", f"seed={demo.seed}", "--name", name),
     )
-    return Step(name, f"learn {says}", line, f"runs/{name}")
+    return TypedStep(name, f"learn {says}", line, f"runs/{name}")
 
 
-def _reinforced(demo: Demo) -> Step:
+def _reinforced(demo: Demo) -> TypedStep:
     sizes = {"steps": demo.size.steps, "train_batch_size": demo.size.prompts, "ppo_mini_batch_size": demo.size.prompts}
     settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     line = (
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
         *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
     )
-    return Step("rl", "learn from rewards: whole solutions, right or wrong", line, "runs/rl")
+    return TypedStep("rl", "learn from rewards: whole solutions, right or wrong", line, "runs/rl")
 
 
-def _evaluations(demo: Demo) -> list[Step]:
+def _evaluations(demo: Demo) -> list[TypedStep]:
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
@@ -213,14 +213,14 @@ def _evaluations(demo: Demo) -> list[Step]:
 
 def _evaluated(
     demo: Demo, name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
-) -> Step:
+) -> TypedStep:
     chosen = tuple(word for model in models for word in ("--model", model))
     how = (*words, *_CONCURRENT, "--seed", str(demo.seed), "--traces", traces)
     line = ("virc", "eval", f"data/{data}/problems.jsonl", *chosen, *how, "--to", f"evals/{name}")
-    return Step(f"eval {name}", says, line, f"evals/{name}")
+    return TypedStep(f"eval {name}", says, line, f"evals/{name}")
 
 
-def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
+def rest(step: TypedStep, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
     """The command that does or continues a step; None: it is done. Raises ConfigError: what it made cannot be read."""
     kind = step.makes.partition("/")[0]
     made = folder / step.makes
@@ -237,7 +237,7 @@ def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | N
     return None if is_folder(made) else step.words
 
 
-def _is_evaluated(step: Step, folder: Path) -> bool:
+def _is_evaluated(step: TypedStep, folder: Path) -> bool:
     if not is_file(folder / "summary.json"):
         return False
     chosen = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}

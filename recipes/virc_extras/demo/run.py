@@ -29,7 +29,7 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
         StepFailedError, EngineError, KeyboardInterrupt: as `steps.run` does.
         VircError: the curve cannot be written.
     """
-    check()
+    check_ready()
     demo.plan(begun)  # refuses a full demo without its sources before anything is written
     folder, report = expanded(to), Reporter(on_event)
     demo.begin(folder, begun)
@@ -38,7 +38,7 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
             demo.plan(begun), folder, lambda step: demo.rest(step, folder, demo.took(folder)), report,
             tried=lambda step, seconds, code: demo.note(folder, Took(step.name, seconds, code)),
         )  # fmt: skip
-        curve = demo_curve.read(folder, begun)
+        curve = demo_curve.read_curve(folder, begun)
         picture = demo_curve.draw(curve, folder)
         try:
             write_json(folder / "curve.json", curve)
@@ -48,7 +48,7 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
         return curve
 
 
-def check() -> None:
+def check_ready() -> None:
     """Raises SetupError: an extra or an engine's environment is missing."""
     lacking = [each for each in extras.discover() if each.name in demo.EXTRAS and each.missing]
     needed = [making.find(engine, "cpu") for engine in demo.ENVIRONMENTS]

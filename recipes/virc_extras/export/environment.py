@@ -35,7 +35,7 @@ from virc.rewards import rollouts
 from virc.rewards.means import Means
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
-from virc.rewards.sample import Sample, Seen
+from virc.rewards.sample import Sample, SeenImage
 from virc.rewards.trial import means_here, problems
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
@@ -218,7 +218,7 @@ class Environment:
 
     def _session(self, problem: Record) -> tuple[Session, list[Size]]:
         """A problem before its first turn, and the sizes of its files in px."""
-        images = [open_file(Seen(picture).read(), picture.name or "an image") for picture in problem.images]
+        images = [open_file(SeenImage(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
             session = Session(
                 self.protocol, problem.question or "", images, self.settings.grid, tolerate=self.tolerate,

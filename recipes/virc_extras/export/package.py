@@ -208,7 +208,7 @@ def _copied(system: System, inside: Path) -> System:
         UsageError: one of them is not below the folder of the YAML, or has the name of a file of packages.
     """
     write_whole(inside / IN_FOLDER, files.written_out(system).encode())
-    for keys, text in systems.relative_paths(plain_yaml.read(system.file)):
+    for keys, text in systems.relative_paths(plain_yaml.read_mapping(system.file)):
         place = Path(text)
         file = system.file.parent / place
         if not file.is_file():  # a folder of weights stays where it is

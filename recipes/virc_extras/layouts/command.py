@@ -9,7 +9,7 @@ from virc_cli.console import output
 from virc_cli.console.options import Json, argument, option
 
 if TYPE_CHECKING:
-    from virc.data.formats.registry import Row
+    from virc.data.formats.registry import NumberedRow
 
 FAILURE: dict[str, object] = {
     "file": None, "layout": None, "reasons": [], "unsure": [], "unread": {}, "rows": [], "written": None,
@@ -61,7 +61,7 @@ def command(
     output.note(f"virc data convert {shlex.quote(str(file))}{named} --to DIR --format {form} writes these rows")
 
 
-def _fields(row: "Row") -> dict[str, object]:
+def _fields(row: "NumberedRow") -> dict[str, object]:
     record = row.record
     if record is None:
         return {"row": row.number, "fault": row.fault.message if row.fault else None}
@@ -73,7 +73,7 @@ def _fields(row: "Row") -> dict[str, object]:
     }  # fmt: skip
 
 
-def _lines(row: "Row") -> Iterator[str]:
+def _lines(row: "NumberedRow") -> Iterator[str]:
     for name, value in _fields(row).items():
         if value not in (None, [], ""):
             yield f"{name:10} {value}"

@@ -26,7 +26,7 @@ from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_
 from virc.scoring.answers import choices_named
 from virc.solving.sources.columns import CONTEXTS, SEVERAL, base64_images, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
-from virc.systems.layouts.layout import Column, Layout, Part, elements_of, listed, value_of
+from virc.systems.layouts.layout import Column, ColumnPart, Layout, elements_of, listed, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ALPACA = ("instruction", "output")
@@ -380,7 +380,7 @@ class _Guess:
             templates += [f"{place}{{key}}/{{{name}}}" for place in _folders(self.folder)]
         fits: dict[str, dict[int, Path]] = {}
         for template in templates:
-            files = [self.folder / str(each) for each in self._values(Part(text=template))]
+            files = [self.folder / str(each) for each in self._values(ColumnPart(text=template))]
             there = {row: file for row, file in enumerate(files) if is_file(file)}
             if there and (len(there) == len(files) or not whole):
                 fits[template] = there

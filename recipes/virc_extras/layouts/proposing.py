@@ -11,10 +11,10 @@ from virc.core.errors import DataError, VircError
 from virc.core.files import write_whole
 from virc.core.text import clause
 from virc.data.formats import published
-from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
+from virc.data.formats.registry import PUBLISHED, LaidOut, NumberedRow, RowsFile
 from virc.data.rows import raw
 from virc.data.rows.unread import TEXT
-from virc.systems.layouts.layout import Layout, Part, shown
+from virc.systems.layouts.layout import ColumnPart, Layout, shown
 
 _HEAD = "# The layout of {name}, as its first rows show it; the page *Data* has all fields.\n"
 
@@ -23,8 +23,8 @@ class Proposed(msgspec.Struct, frozen=True):
     """A proposal for a file: the source read by it, or None, and the layout as YAML, empty without one."""
 
     proposal: published.Proposal
-    source: Source | None = None
-    rows: Sequence[Row] = ()
+    source: RowsFile | None = None
+    rows: Sequence[NumberedRow] = ()
     yaml: str = ""
 
 
@@ -36,7 +36,7 @@ def proposed(path: Path, most: int = 3) -> Proposed:
     found = published.proposal(path)
     if found.layout is None:
         return Proposed(found)
-    source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
+    source = RowsFile(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
     read = [row for row, _ in zip(published.read(source), range(most), strict=False)]
     return Proposed(found, source, read, yaml_of(found, path.name))
 
@@ -65,7 +65,7 @@ def yaml_of(found: published.Proposal, name: str) -> str:
         lines += [f"  - {_flow(reason)}\n" for reason in found.unsure]
     texts = [name for name, holds in found.unread.items() if holds == TEXT]
     if texts and (asked := found.layout.question):
-        asked = asked.text if isinstance(asked, Part) and asked.text else f"{{{shown(asked)}}}"
+        asked = asked.text if isinstance(asked, ColumnPart) and asked.text else f"{{{shown(asked)}}}"
         text = "\n".join((*(f"{{{name}}}" for name in texts), asked))
         lines.append(f"# question: {_flow({'text': text})}  # in place of that above, where a text belongs before it\n")
     if found.unread:

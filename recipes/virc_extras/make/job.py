@@ -29,7 +29,7 @@ from virc.models.load import Opened
 from virc.solving.batch import RowDone, through
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress as Pace
-from virc.solving.rows import Row as AskedRow
+from virc.solving.rows import BatchRow as AskedRow
 from virc.solving.setup import Setup
 from virc.systems import texts
 from virc_extras.make import registry

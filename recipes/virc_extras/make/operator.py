@@ -37,10 +37,10 @@ from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import write_whole
 from virc.core.timeouts import Deadline
 from virc.data.sample.pairing import Grader
-from virc.data.sample.rollouts import Problem, Rollout
+from virc.data.sample.rollouts import Rollout, SampledProblem
 from virc.reasoning.opening.pictures import open_image
 from virc.solving.image_source import files_of
-from virc.solving.rows import Row as AskedRow
+from virc.solving.rows import BatchRow as AskedRow
 from virc.solving.rows import file_name
 from virc_extras.pipelines.asking import Roles
 from virc_extras.pipelines.roles import OpenRole
@@ -184,7 +184,7 @@ class Means(Generic[O]):
         """Return a role's reply to texts and pictures, after an earlier one in its conversation."""
         return self.roles[role].ask(*parts, after=after)
 
-    def reward(self, system: str, role: str, problem: Problem, rollout: Rollout) -> float:
+    def reward(self, system: str, role: str, problem: SampledProblem, rollout: Rollout) -> float:
         """Return a system's reward of a role's rollout.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from virc.config import validation, yaml
-from virc.core import discovery, plugins
+from virc.core import plugins
 from virc.core.entry_points import Group
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
@@ -40,12 +40,12 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.of_systems("operators")})
+    return sorted({*plugins.module_names(_PACKAGE), *plugins.installed(_GROUP), *plugins.of_systems("operators")})
 
 
 def get(name: str) -> Operator:
-    if name in discovery.names(_PACKAGE):
-        return _operator(discovery.module(_PACKAGE, name), name)
+    if name in plugins.module_names(_PACKAGE):
+        return _operator(plugins.module_of(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)
     found = plugins.file_of(name, plugins.folders(None), _GROUP) or plugins.of_systems("operators").get(name)
     file = Path(name) if is_own else found

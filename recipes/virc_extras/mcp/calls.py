@@ -26,7 +26,7 @@ from virc.core.text import clause, counted, plain
 from virc.reasoning.calls import Call, ToolError, View
 from virc.reasoning.encoded import Encoded, as_png
 from virc.reasoning.images import OpenedImage, Shown
-from virc.reasoning.opening.pictures import check, opened_all
+from virc.reasoning.opening.pictures import check_header, opened_all
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_PIXELS
@@ -56,11 +56,11 @@ _UNITS: Mapping[str, Coordinates] = {
 
 _TYPES: Mapping[str, str] = {"array": "a list", "str": "a text", "float": "a number", "int": "a whole number"}
 """How errors call the types of JSON."""
-_PictureResult = tuple[Encoded, messages.Picture]
+_PictureResult = tuple[Encoded, messages.KeptPicture]
 """The picture that a tool gives, as it is sent, and the fields of its result."""
 
 
-class Reply(msgspec.Struct, frozen=True):
+class CallReply(msgspec.Struct, frozen=True):
     """Result of a call: `parts` for any client, the last of which is `fields` as JSON; `fields` for some clients."""
 
     parts: Sequence[str | Encoded]
@@ -81,7 +81,7 @@ class ToolCalls:
         self._algebra: Symbolic | None = None
         self._algebra_lock = threading.Lock()
 
-    async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
+    async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> CallReply:
         tool = messages.TOOLS.get(name)
         if tool is None:
             raise DataError(f"there is no tool {plain(name, 60)!r}; there are: {', '.join(messages.TOOLS)}")
@@ -112,7 +112,7 @@ class ToolCalls:
 
     async def _make_picture(
         self, request: Any, session: str, make: Callable[[Any, OpenedImage, bytes, str], _PictureResult]
-    ) -> Reply:
+    ) -> CallReply:
         """Open the picture of a request in a thread, and have `make` give another one; stops if the client leaves."""
         source = await given(request.image, self._store, session, self._readable)
         left = threading.Event()
@@ -121,7 +121,7 @@ class ToolCalls:
             if left.is_set():
                 raise LeftError("nobody waits for the picture")
 
-        def work() -> Reply:
+        def work() -> CallReply:
             data, name = file_of(source, self._readable)
             with opened_all([(data, name)], of_client(check_listener), partial(_bytes_made, request)) as pictures:
                 file, fields = make(request, pictures[0], data, session)
@@ -159,7 +159,7 @@ class ToolCalls:
 
     def _show(self, request: messages.Show, image: OpenedImage, data: bytes, session: str) -> _PictureResult:
         picture, file = self._keep(image.pixels, data, session, request.max_side)
-        return file, messages.Picture(**picture)
+        return file, messages.KeptPicture(**picture)
 
     def _keep(self, pixels: Image.Image, data: bytes, session: str, side: int) -> tuple[dict[str, Any], Encoded]:
         """Keep a picture's file for later calls; returns the fields of its result, and the picture as it is sent."""
@@ -167,7 +167,7 @@ class ToolCalls:
         name = self._store.keep(session, IMAGE, data, len(data))
         return {"image_id": name, "width": pixels.width, "height": pixels.height, "exact": exact}, file
 
-    async def _ask(self, request: messages.Ask, session: str, on_step: OnStep) -> Reply:
+    async def _ask(self, request: messages.Ask, session: str, on_step: OnStep) -> CallReply:
         names = [request.image, *request.more_images]
         check_problem([each[:1] for each in names], request.question)
         sources = [await given(each, self._store, session, self._readable) for each in names]
@@ -175,7 +175,7 @@ class ToolCalls:
         def read_all() -> list[tuple[bytes, str]]:
             files = [file_of(source, self._readable) for source in sources]
             for file in files:  # before the model is loaded
-                check(file, of_client())
+                check_header(file, of_client())
             return files
 
         files = await asyncio.to_thread(read_all)
@@ -220,7 +220,7 @@ class ToolCalls:
                     parts += [f"{in_words(result.call)}:", sent]
         return looks, parts
 
-    def _evaluate(self, request: messages.Evaluate) -> Reply:
+    def _evaluate(self, request: messages.Evaluate) -> CallReply:
         key = Key(request.reference, tuple(request.choices), request.decimals, request.tolerance)
         judged = score(request.answer, key, self._equal_by_algebra)
         lacks = f"only algebra could tell, which the server lacks: {install('eval')}"
@@ -249,12 +249,12 @@ class ToolCalls:
                     self._algebra = Symbolic()
         return self._algebra.same(answer, reference) if self._algebra else False
 
-    def _trace(self, request: messages.TraceOf, session: str) -> Reply:
+    def _trace(self, request: messages.TraceOf, session: str) -> CallReply:
         steps = self._store.find(session, request.trace_id)
         if not isinstance(steps, _Steps):
             raise DataError(f"this session has no trace {plain(request.trace_id, 60)}")
         parts: list[str | Encoded] = []
-        shown: list[messages.Step] = []
+        shown: list[messages.ModelTurn] = []
         for number, unit in enumerate(steps.trace.units, 1):
             parts.append(f"{number}. {unit.think}".rstrip())
             calls = []
@@ -265,7 +265,7 @@ class ToolCalls:
                 parts += [in_reply(pixels_of(steps.files[index]), request.max_side)[0] for index in result.images]
             if unit.answer is not None:
                 parts.append(f"answer: {unit.answer}")
-            shown.append(messages.Step(thought=unit.think, calls=calls, answer=unit.answer))
+            shown.append(messages.ModelTurn(thought=unit.think, calls=calls, answer=unit.answer))
         failure = steps.trace.failure.message if steps.trace.failure else None
         return _reply(parts, messages.Traced(question=steps.question, steps=shown, failure=failure))
 
@@ -333,12 +333,12 @@ def _box_in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int,
     return [round(left * across), round(top * down), round(right * across), round(bottom * down)]
 
 
-def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
+def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> CallReply:
     """A reply whose last part is the fields as JSON, for clients that show nothing but parts."""
-    return Reply([*parts, msgspec.json.encode(fields).decode()], fields)
+    return CallReply([*parts, msgspec.json.encode(fields).decode()], fields)
 
 
-def _within(reply: Reply, max_characters: int) -> Reply:
+def _within(reply: CallReply, max_characters: int) -> CallReply:
     """A reply that takes at most `max_characters` characters as it is sent; its largest pictures are shrunk."""
     files = [part for part in reply.parts if isinstance(part, Encoded)]
     texts = [msgspec.json.encode(each) for each in (*reply.parts, reply.fields) if not isinstance(each, Encoded)]
@@ -359,7 +359,7 @@ def _within(reply: Reply, max_characters: int) -> Reply:
         f"{sum(is_shrunk)} of {pictures} shrunk to fit into {max_characters:,} characters; crop shows parts whole"
     )
     fields: Any = reply.fields
-    if isinstance(fields, messages.Picture):
+    if isinstance(fields, messages.KeptPicture):
         fields = msgspec.structs.replace(fields, exact=False)
     elif isinstance(fields, messages.Answered):
         looks = zip(fields.looks, is_shrunk, strict=True)

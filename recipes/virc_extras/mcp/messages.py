@@ -111,7 +111,7 @@ class TraceOf(Arguments, frozen=True):
     max_side: Side = SIDE
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class KeptPicture(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that the server keeps for this session."""
 
     image_id: Annotated[str, Meta(description="Names this picture in later calls of this session.")]
@@ -121,16 +121,16 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Warnings = []
 
 
-class Cropped(Picture, frozen=True, kw_only=True):
+class Cropped(KeptPicture, frozen=True, kw_only=True):
     box: Annotated[Corners, Meta(description="left, top, right, bottom in pixels of the picture's file.")]
     clamped: Annotated[bool, Meta(description="Whether the box left the picture and was cut at its edge.")]
 
 
-class Scaled(Picture, frozen=True, kw_only=True):
+class Scaled(KeptPicture, frozen=True, kw_only=True):
     factor: Annotated[float, Meta(description="The factor that was used.")]
 
 
-class Look(Picture, frozen=True, kw_only=True):
+class Look(KeptPicture, frozen=True, kw_only=True):
     """A picture that a tool call of the model made."""
 
     tool: Annotated[str, Meta(description="Tool of the model that made it.")]
@@ -160,7 +160,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class ModelTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A turn of the model."""
 
     thought: str
@@ -170,7 +170,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 class Traced(msgspec.Struct, frozen=True, kw_only=True):
     question: str
-    steps: list[Step]
+    steps: list[ModelTurn]
     failure: Annotated[str | None, Meta(description="What ended it without an answer.")]
 
 
@@ -199,7 +199,7 @@ TOOLS: dict[str, Tool] = {
     "scale": Tool(Scale, Scaled, "Scale a picture", "Enlarge or shrink a picture."),
     "show": Tool(
         Show,
-        Picture,
+        KeptPicture,
         "Show a picture",
         "Look at a picture. Returns it with its size in pixels, and an image_id for later calls, so that it need not "
         "be sent again.",

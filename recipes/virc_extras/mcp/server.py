@@ -21,7 +21,7 @@ from virc_extras.mcp import messages
 if TYPE_CHECKING:
     from mcp.server import ServerRequestContext
 
-    from virc_extras.mcp.calls import Reply, ToolCalls
+    from virc_extras.mcp.calls import CallReply, ToolCalls
 
 INSTRUCTIONS = """\
 Tools to look at pictures closely. `ask` lets a vision model answer a question about a picture: it crops and zooms by \
@@ -120,7 +120,7 @@ class _Lines:
 
 async def _called(
     served: Served, context: "ServerRequestContext[Any, Any]", params: types.CallToolRequestParams
-) -> "Reply":
+) -> "CallReply":
     steps: asyncio.Queue[str | None] = asyncio.Queue()
     done = 0
 
@@ -167,7 +167,7 @@ def _tool(name: str, tool: messages.Tool, structured: bool) -> types.Tool:
     )
 
 
-def _result(reply: "Reply", structured: bool) -> types.CallToolResult:
+def _result(reply: "CallReply", structured: bool) -> types.CallToolResult:
     from virc_extras.mcp.calls import in_base64
 
     content: list[Any] = [

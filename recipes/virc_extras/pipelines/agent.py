@@ -17,7 +17,7 @@ from virc.reasoning.turns import PLACE
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
 from virc.serving.agent.other_solver import Event
-from virc.serving.agent.request import Problem
+from virc.serving.agent.request import AgentProblem
 from virc.solving.one import SampleStart
 from virc_extras.pipelines import solve
 from virc_extras.pipelines.roles import OpenRole
@@ -58,14 +58,14 @@ class AgentPipeline:
     def silent(self) -> list[str]:
         return [name for name in self._roles if name in self._silent]
 
-    def without_effect(self, problem: Problem) -> tuple[str, ...]:
+    def without_effect(self, problem: AgentProblem) -> tuple[str, ...]:
         """Parameters of a chat with images that say how replies are drawn: the roles say it themselves."""
         if problem.messages:
             return ()
         return tuple(_NAMES.get(name, name) for name in _OF_ROLES if getattr(problem, name) is not None)
 
     def answers(
-        self, problem: Problem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
+        self, problem: AgentProblem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
         on_event: Callable[[Event], None],
     ) -> Iterator[Answer]:  # fmt: skip
         """Answer a problem as often as its request says; each step is a thought, and its pictures are tool calls."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from virc.backends.interface import Likeliest, Sampling, ScoredReply
 from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.session import Reply as Drawn
-from virc_extras.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming
+from virc_extras.pipelines.speaking import Reply, Role, ShownPicture, Speaker, Spoken, Turn, naming
 from virc_extras.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
 from virc_extras.pipelines.turns import Part, answered, pictures_of, turn_of
 
@@ -73,7 +73,7 @@ class Asker:
         turns = (*(after.turns if after else ()), turn_of(parts))
         ask_step = self._ask_role("ask", [turns] * count, step)
         here().run.add(ask_step.place, ask_step.ran)
-        seen = tuple(Seen(*each) for each in zip(pictures_of(turns), ask_step.spoken[0].sizes, strict=False))
+        seen = tuple(ShownPicture(*each) for each in zip(pictures_of(turns), ask_step.spoken[0].sizes, strict=False))
         texts = [each.reply.text for each in ask_step.spoken]
         return [Reply(text, answered(turns, text), seen) for text in texts]
 

@@ -10,7 +10,7 @@ from virc.reasoning.calls import Box, ToolError, View
 from virc.reasoning.coordinates import scale_box, settled_box, sides_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.protocol import Coordinates
-from virc_extras.pipelines.speaking import Reply, Seen
+from virc_extras.pipelines.speaking import Reply, ShownPicture
 from virc_extras.pipelines.steps import Boxed, Made, MisuseError, Ran, here
 
 _NUMBER = r"\s{0,20}(-?\d{1,20}(?:\.\d{1,20})?)\s{0,20}"
@@ -56,7 +56,7 @@ def crop(box: Boxed, margin: float = 0.0, step: str = "crop") -> OpenedImage:
     return part
 
 
-def _in_file(written: list[float], unit: Coordinates, seen: Seen) -> Box:
+def _in_file(written: list[float], unit: Coordinates, seen: ShownPicture) -> Box:
     view = View([seen.size], coordinates=unit, originals=[seen.picture.size], float_boxes=True)
     try:
         corners = settled_box(written, view, 0)

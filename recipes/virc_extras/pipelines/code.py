@@ -61,7 +61,7 @@ class Interpreter:
     def __init__(self) -> None:
         python.ready()
         self._busy = threading.Lock()
-        self._past, self._pictures = pool.Past(pool.Problem()), tuple[pool.Given, ...]()
+        self._past, self._pictures = pool.Past(pool.SandboxProblem()), tuple[pool.Given, ...]()
 
     def run(
         self,
@@ -164,7 +164,7 @@ def _png(picture: OpenedImage) -> bytes:
     return as_png(picture.pixels).data
 
 
-def _pictures_of(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, ...]:
+def _pictures_of(reply: pool.CodeReply, pixels: Sequence[bytes]) -> tuple[OpenedImage, ...]:
     images = [Image.frombytes("RGB", size, data) for size, data in zip(reply.images, pixels, strict=True)]
     return tuple(
         OpenedImage(each) for each in images if not too_long(*each.size) and each.width * each.height >= FEWEST_PIXELS

@@ -87,7 +87,7 @@ def file_of(system: systems.System) -> Path:
 def _loaded(file: Path, name: str) -> Pipeline:
     if not is_file(file):
         raise ConfigError(f"there is no file {file}", _EXAMPLE)
-    texts.check(file.parent)
+    texts.check_texts(file.parent)
     module = plugins.fresh(file)  # in a notebook it may have changed
     roles, tools, solve = (getattr(module, each, None) for each in ("ROLES", "TOOLS", "solve"))
     if not (isinstance(roles, dict) and roles and all(isinstance(each, Role) for each in roles.values())):

@@ -49,7 +49,7 @@ def choices(roles: Mapping[str, Role], given: Mapping[str, str], default: Choice
 def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice:
     shared = Choice(device=default.device, max_pixels=default.max_pixels, timeout=default.timeout)
     if given and given.startswith(("http://", "https://")):
-        endpoint = str(config.check("endpoint", given, f"--role {name}", UsageError))
+        endpoint = str(config.check_setting("endpoint", given, f"--role {name}", UsageError))
         model = role.model if role.endpoint else None  # a model of this machine has no name there
         return msgspec.structs.replace(shared, endpoint=endpoint, model=model, api_key=default.api_key)
     if given:

@@ -45,7 +45,7 @@ class Turn(msgspec.Struct, frozen=True):
     reply: str | None = None
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ShownPicture(msgspec.Struct, frozen=True):
     """A picture, and its (width, height) in pixels as a role was shown it."""
 
     picture: OpenedImage
@@ -57,9 +57,9 @@ class Reply(str):
 
     __slots__ = ("seen", "turns")
     turns: tuple[Turn, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[ShownPicture, ...]
 
-    def __new__(cls, text: str, turns: tuple[Turn, ...] = (), seen: tuple[Seen, ...] = ()) -> "Reply":
+    def __new__(cls, text: str, turns: tuple[Turn, ...] = (), seen: tuple[ShownPicture, ...] = ()) -> "Reply":
         made = super().__new__(cls, text)
         made.turns, made.seen = turns, seen
         return made

@@ -66,7 +66,7 @@ class Panel(msgspec.Struct, frozen=True):
     names: Sequence[str]
 
 
-def read(run: Run) -> Drawn:
+def read_curves(run: Run) -> Drawn:
     courses: dict[str, Course] = {}
     resumed: list[tuple[int, int]] = []
     attempt = None
@@ -138,7 +138,7 @@ def write(runs: Sequence[Run], path: Path) -> Path:
         SetupError: matplotlib is not installed.
         VircError: the file cannot be written.
     """
-    drawn = [read(run) for run in runs]
+    drawn = [read_curves(run) for run in runs]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     png = picture(lambda figure: _fill(figure, drawn, title))
     try:

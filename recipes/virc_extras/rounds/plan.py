@@ -66,7 +66,7 @@ class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
     workspace: Path = msgspec.field(default_factory=Path.cwd)
 
 
-class Step(steps.Step, frozen=True, kw_only=True):
+class RoundCommand(steps.TypedStep, frozen=True, kw_only=True):
     """One command of a round.
 
     Args:
@@ -96,7 +96,7 @@ class Rounds(msgspec.Struct, frozen=True):
     count: int
     name: str
     workspace: Path
-    steps: tuple[Step, ...]
+    steps: tuple[RoundCommand, ...]
 
 
 def plan(request: RoundsRequest) -> Rounds:
@@ -115,7 +115,7 @@ def plan(request: RoundsRequest) -> Rounds:
     return Rounds(system, request.rounds, name, request.workspace, tuple(_steps(request, system, name)))
 
 
-def missing(rounds: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+def missing(rounds: Rounds, left: Iterable[RoundCommand]) -> Iterator[VircError]:
     """An error for each file and each model that the steps start with, is not there, and is made by no step.
 
     Args:
@@ -170,7 +170,7 @@ def _check(request: RoundsRequest, system: System) -> None:
         )
 
 
-def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
+def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[RoundCommand]:
     # What the steps of a system name -> its newest model: the base, the last model, and the run of each stage.
     newest = {BASE: request.base or _first_base(request, system, name)}
     newest[LAST] = newest[BASE]
@@ -191,7 +191,7 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
             # No stage that trains whole weights starts from verl's shards, or from an adapter.
             is_no_model = runs_in(trained.resolved.kind).engine == "verl" or trained.resolved.config.lora is not None
             if is_no_model if step.merge is None else step.merge:
-                yield Step(
+                yield RoundCommand(
                     round=number, name=f"merge {step.name}", kind="merge", says=f"make a model of {run}",
                     words=("virc", "merge", run), start=run, makes=f"{MODELS}/{run}",
                 )  # fmt: skip
@@ -199,7 +199,7 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
 
 def _sampled(
     request: RoundsRequest, system: System, name: str, number: int, sample: Sample, newest: Mapping[str, str]
-) -> Step:
+) -> RoundCommand:
     start, makes = _start(sample.start, newest), f"{DATA}/{name}-r{number}-{sample.name}"
     source = str(expanded(_numbered(str(request.data or sample.data), number)))
     options: dict[str, object] = {
@@ -213,7 +213,7 @@ def _sampled(
     # An endpoint of the user's own settings serves one model, and each round samples another one.
     model = ("--system", system.called, "--model", start, "--endpoint", "none")
     rows = f"pairs by the rule {sample.pairs}" if sample.pairs else "right solutions"
-    return Step(
+    return RoundCommand(
         round=number, name=sample.name, kind="sample", says=f"{rows} of {start}",
         words=("virc", "data", "sample", source, "--to", makes, *model, *words, *judges),
         start=start, makes=makes, source=Path(source), made_with=_made_with(sample, number),
@@ -233,7 +233,7 @@ def _made_with(sample: Sample, number: int) -> dict[str, object]:
 def _trained(
     request: RoundsRequest, system: System, name: str, number: int, step: StepOfSystem, newest: Mapping[str, str],
     row_files: Mapping[str, str],
-) -> Step:  # fmt: skip
+) -> RoundCommand:  # fmt: skip
     stage = step.name
     kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", _start(step.start, newest)
     data = step.data and row_files.get(step.data, _numbered(step.data, number))
@@ -252,7 +252,7 @@ def _trained(
         assignments=tuple(chosen), name=run, judge_endpoint=judge, judge_endpoints=judges,
         stop_on=stop_on, workspace=request.workspace,
     )  # fmt: skip
-    return Step(
+    return RoundCommand(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
         makes=f"{runs.FOLDER}/{run}", resolved=train_request.resolve(),
     )  # fmt: skip

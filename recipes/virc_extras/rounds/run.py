@@ -20,7 +20,7 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.solving.rows import MAX_LINE_BYTES
 from virc_extras.rounds import steps
-from virc_extras.rounds.plan import Rounds, Step, missing
+from virc_extras.rounds.plan import RoundCommand, Rounds, missing
 from virc_extras.rounds.steps import Runner
 
 Progress = Literal["done", "running", "begun", "to do"]
@@ -63,7 +63,7 @@ def run(
     return states(found)
 
 
-def rest(step: Step, before: StepState) -> tuple[str, ...] | None:
+def rest(step: RoundCommand, before: StepState) -> tuple[str, ...] | None:
     """The command that continues a step: a run that was begun keeps its settings, a sample takes up its ledger."""
     if before.progress == "done":
         return None
@@ -76,7 +76,7 @@ def states(found: Rounds) -> list[StepState]:
     return [state(step, found.workspace) for step in found.steps]
 
 
-def left(found: Rounds, now: Sequence[StepState]) -> list[Step]:
+def left(found: Rounds, now: Sequence[StepState]) -> list[RoundCommand]:
     return [step for step, each in zip(found.steps, now, strict=True) if each.progress != "done"]
 
 
@@ -87,7 +87,7 @@ def overall(now: Sequence[StepState]) -> Progress:
     return known.pop() if len(known) == 1 else "begun"
 
 
-def state(step: Step, workspace: Path) -> StepState:
+def state(step: RoundCommand, workspace: Path) -> StepState:
     if step.kind == "sample":
         return _of_rows(step, workspace)
     if step.kind == "train":
@@ -95,7 +95,7 @@ def state(step: Step, workspace: Path) -> StepState:
     return StepState("done" if is_file(workspace / step.makes / "config.json") else "to do")
 
 
-def _of_rows(step: Step, workspace: Path) -> StepState:
+def _of_rows(step: RoundCommand, workspace: Path) -> StepState:
     location = dataset.location_of(workspace / step.makes, step.paired)
     before = dataset.made_with(location)
     if not before:
@@ -120,7 +120,7 @@ def _count(rows: Path) -> int:
         return sum(1 for _ in lines(file, MAX_LINE_BYTES))
 
 
-def _of_run(step: Step, workspace: Path) -> StepState:
+def _of_run(step: RoundCommand, workspace: Path) -> StepState:
     run = Run(workspace / step.makes)
     if not is_file(run.folder / "run.json"):
         return StepState("to do")
@@ -132,7 +132,7 @@ def _of_run(step: Step, workspace: Path) -> StepState:
     return StepState("running" if found.progress == "running" else progress, known)
 
 
-def _refuse_other_run(step: Step, info: runs.Info) -> None:
+def _refuse_other_run(step: RoundCommand, info: runs.Info) -> None:
     assert step.resolved
     now = msgspec.json.decode(msgspec.json.encode(step.resolved.config))
     before = msgspec.json.decode(msgspec.json.encode(info.settings))

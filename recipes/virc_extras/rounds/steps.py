@@ -29,7 +29,7 @@ _ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1", "PYTHONPATH": _PATH}}
 """Variables of each program; torchrun sets the number of threads anyway, with a long warning."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class TypedStep(msgspec.Struct, frozen=True):
     """One command.
 
     Args:
@@ -51,7 +51,7 @@ class Step(msgspec.Struct, frozen=True):
         return typed(self.words)
 
 
-AnyStep = TypeVar("AnyStep", bound=Step)
+AnyStep = TypeVar("AnyStep", bound=TypedStep)
 Words = tuple[str, ...]
 Runner = Callable[[Words, Path], int]
 """Runs a command line in a folder; returns its exit code."""
@@ -60,7 +60,7 @@ Runner = Callable[[Words, Path], int]
 class StepFailedError(EngineError):
     """A step failed, after it printed why."""
 
-    def __init__(self, place: str, step: Step, code: int) -> None:
+    def __init__(self, place: str, step: TypedStep, code: int) -> None:
         super().__init__(f"{place}, failed: exit code {code}", CONTINUE)
         self.step, self.code = step, code
 
@@ -118,7 +118,7 @@ def run(
             report.note(f"{place}: {figures}")
 
 
-def _await_former(step: Step, folder: Path, report: Reporter) -> None:
+def _await_former(step: TypedStep, folder: Path, report: Reporter) -> None:
     """Wait for the command of a killed runner, which saves and ends by itself; another one is refused meanwhile."""
     made = folder / step.makes
     run_lock = made.with_name(f".{made.name}.lock")  # held while a run is prepared and a model is merged

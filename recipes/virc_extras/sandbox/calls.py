@@ -91,7 +91,7 @@ class Request(msgspec.Struct, frozen=True):
     max_call_images: int = 16
 
 
-class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
+class CodeReply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
     """What a process says a piece of code came to; `images` are their (width, height) in pixels."""
 
     id: int

@@ -20,7 +20,7 @@ import msgspec
 from virc.core.errors import SetupError
 from virc.core.text import clause
 from virc_extras.sandbox import isolator, seccomp
-from virc_extras.sandbox.calls import Answer, Answering, Asked, Reply, Request
+from virc_extras.sandbox.calls import Answer, Answering, Asked, CodeReply, Request
 from virc_extras.sandbox.isolator import Machine
 from virc_extras.sandbox.watch import LOOK, DiedError, Watch
 
@@ -101,7 +101,7 @@ class Child:
 
     def run(
         self, request: Request, files: Sequence[bytes], seconds: float, answer: Answering | None = None
-    ) -> tuple[Reply, list[bytes]]:
+    ) -> tuple[CodeReply, list[bytes]]:
         """Run code; returns its reply, and the RGB pixels of each image.
 
         Args:
@@ -136,7 +136,7 @@ class Child:
 
     def _reply(
         self, request: Request, end: float, seconds: float, answer: Answering | None
-    ) -> tuple[Reply, list[bytes]]:
+    ) -> tuple[CodeReply, list[bytes]]:
         count = 0
         while isinstance(found := self._found(request, end, seconds), Asked):
             pixels = self._pixels(found.images, end, seconds)
@@ -158,9 +158,9 @@ class Child:
         )
         return short, pixels
 
-    def _found(self, request: Request, end: float, seconds: float) -> Reply | Asked:
+    def _found(self, request: Request, end: float, seconds: float) -> CodeReply | Asked:
         try:
-            found = msgspec.json.decode(self._read(_MAX_JSON, end, seconds), type=Reply | Asked)
+            found = msgspec.json.decode(self._read(_MAX_JSON, end, seconds), type=CodeReply | Asked)
         except (ValueError, RecursionError):
             raise _broken() from None
         sizes = [width * height for width, height in found.images]

@@ -63,7 +63,7 @@ def _warn() -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def check() -> None:
+def check_isolator() -> None:
     """Raises SetupError: what is missing, and what helps."""
     if unsafe():
         _warn()

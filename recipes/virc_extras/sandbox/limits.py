@@ -92,7 +92,7 @@ def limits() -> tuple[Limit, ...]:
     """Raises SetupError: there is no sandbox here; the message says why."""
     if isolator.unsafe():
         raise SetupError(f"{isolator.UNSAFE} is set")
-    isolator.check()
+    isolator.check_isolator()
     children = [Child(_MACHINE) for _ in range(4)]
     try:
         return tuple(_tried(*children))

@@ -19,7 +19,7 @@ from functools import cache
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc_extras.sandbox.calls import NOTHING, Answer, Around, Asked, Image, Reply, Request
+from virc_extras.sandbox.calls import NOTHING, Answer, Around, Asked, CodeReply, Image, Request
 from virc_extras.sandbox.child import Child
 from virc_extras.sandbox.isolator import Machine
 from virc_extras.sandbox.watch import DiedError
@@ -49,14 +49,14 @@ class Run(msgspec.Struct, frozen=True):
     seconds: float | None = None
 
 
-class Problem:
+class SandboxProblem:
     """A problem that code is run for; its process ends when nothing refers to the problem any more."""
 
 
 class Past(msgspec.Struct, frozen=True):
     """What was run for a problem, in order; the next piece of code finds the state that these left."""
 
-    problem: Problem
+    problem: SandboxProblem
     runs: tuple[Run, ...] = ()
 
 
@@ -85,7 +85,7 @@ class _Session:
         self.images_given = 0  # the process already has the first so many images
         self.held = 0  # bytes of memory, while it waits
 
-    def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[Reply, list[bytes]]:
+    def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[CodeReply, list[bytes]]:
         new = images[self.images_given : run.images]
         request = Request(
             run.code, tuple(each.image for each in new), limits.files, limits.max_images, limits.max_pixels,
@@ -151,7 +151,7 @@ class Pool:
         limits: Limits,
         keeps: bool,
         around: Around = NOTHING,
-    ) -> tuple[Reply, list[bytes], Past]:
+    ) -> tuple[CodeReply, list[bytes], Past]:
         """Run a piece of code for a problem.
 
         Args:
@@ -232,7 +232,7 @@ class Pool:
             raise
         return child
 
-    def _keep(self, problem: Problem, session: _Session) -> None:
+    def _keep(self, problem: SandboxProblem, session: _Session) -> None:
         """Let a session wait for its next piece of code; end the oldest ones where there are too many."""
         session.held = session.child.watch.held() if session.child.watch else 0
         oldest = list[_Session]()
@@ -285,6 +285,18 @@ def _close(pool: Pool, process: int) -> None:
 
 
 __all__ = [
-    "AT_ONCE", "Answer", "Around", "Asked", "DiedError", "Given", "Image", "Limits", "Machine", "Past", "Pool",
-    "Problem", "Reply", "shared",
+    "AT_ONCE",
+    "Answer",
+    "Around",
+    "Asked",
+    "CodeReply",
+    "DiedError",
+    "Given",
+    "Image",
+    "Limits",
+    "Machine",
+    "Past",
+    "Pool",
+    "SandboxProblem",
+    "shared",
 ]  # fmt: skip

@@ -38,7 +38,7 @@ def ready() -> None:
     """Refuse to run code where it cannot be isolated. Raises SetupError: what is missing."""
     from virc_extras.sandbox import isolator
 
-    isolator.check()
+    isolator.check_isolator()
 
 
 def limits() -> Sequence["Limit"]:
@@ -78,9 +78,9 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
     """
     from virc_extras.sandbox import isolator, pool
 
-    isolator.check()
+    isolator.check_isolator()
     settings = conversation.protocol.code
-    past = conversation.kept.get(NAME) or pool.Past(pool.Problem())
+    past = conversation.kept.get(NAME) or pool.Past(pool.SandboxProblem())
     conversation.kept[NAME] = past
     machine = pool.Machine(settings.memory_mib, settings.disk_mib, settings.packages)
     limits = pool.Limits(settings.seconds, settings.files, settings.most_images, _MAX_PIXELS, settings.most_characters)

@@ -33,7 +33,7 @@ _Jobs = queue.SimpleQueue[tuple[Callable[[Any], Any], queue.SimpleQueue[tuple[An
 """Jobs, each with the queue for its result or error; None ends the thread."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class ActionResult(msgspec.Struct, frozen=True):
     """Result of an action: what is seen then, the reward, and how the episode ended, if it has."""
 
     seen: Result
@@ -116,7 +116,7 @@ class _Player:
         self._lock = threading.Lock()
         self._at: tuple[int, tuple[Any, ...]] | None = None
 
-    def play(self, number: int, before: tuple[Any, ...], action: Any) -> Step:
+    def play(self, number: int, before: tuple[Any, ...], action: Any) -> ActionResult:
         """Carry out an action after those `before`, which are played again if the environment is in another state."""
         with self._lock:
             is_there, self._at = self._at == (number, before), None  # unknown until the action has succeeded
@@ -242,7 +242,7 @@ class Stepped:
 
     def played(self, first: Image.Image, actions: Sequence[Any]) -> Episode:
         """The episode of actions, as JSON values, after the first image. Raises ToolError: that has no number."""
-        past, steps = _Past(self._number(first), _Player(self._make, self.seconds)), list[Step]()
+        past, steps = _Past(self._number(first), _Player(self._make, self.seconds)), list[ActionResult]()
         for action in actions:
             if past.over:
                 break
@@ -265,7 +265,7 @@ class Stepped:
             raise ToolError("the first image is not the start of an episode")
         return number
 
-    def _next(self, past: _Past, value: Any) -> tuple[_Past, Step | None]:
+    def _next(self, past: _Past, value: Any) -> tuple[_Past, ActionResult | None]:
         """The episode after an action; no step where the environment fails."""
         from virc_extras.stepped import spaces
 
@@ -285,11 +285,11 @@ class Stepped:
         return done, step
 
 
-def _step(environment: Any, action: Any) -> Step:
+def _step(environment: Any, action: Any) -> ActionResult:
     from virc_extras.stepped.seen import seen
 
     observation, reward, terminated, truncated, _ = environment.step(action)
-    return Step(seen(environment, observation), float(reward), bool(terminated), bool(truncated))
+    return ActionResult(seen(environment, observation), float(reward), bool(terminated), bool(truncated))
 
 
 def _over(past: _Past, why: str) -> _Past:

@@ -24,7 +24,7 @@ from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Score, Summary, score
 from virc.reasoning.opening.pictures import opened_all
 from virc.runs import run as runs
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 
 class SharedPicture(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Contamination(msgspec.Struct, frozen=True):
     without: Mapping[str, Score]
 
 
-def compare(against: str, rows: Iterable[Row], base: Path, results: Sequence[Result]) -> Contamination:
+def compare(against: str, rows: Iterable[BatchRow], base: Path, results: Sequence[Result]) -> Contamination:
     """What problems share with the rows of a run and of the runs before it, or with a file or folder of rows."""
     problems = [batch.record_of(row, base) for row in rows]
     own = [(problem, print_) for problem in problems for print_ in _prints(problem)]

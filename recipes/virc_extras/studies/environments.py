@@ -37,7 +37,7 @@ from virc.evaluation.pages import figures
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc_cli.console.tables import table
 from virc_extras.studies import reward_figures
 from virc_extras.studies.environment_rewards import EnvironmentReward, reward_gaps, reward_means
@@ -83,7 +83,7 @@ class Environment(msgspec.Struct, frozen=True):
     def benchmark(self) -> LocalBenchmark:
         return LocalBenchmark(self.name, Path.cwd(), self._rows, published=True)
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[BatchRow]:
         tasks = enumerate(self.interface.tasks, 1)
         placed = ((f"problem {at} of {self.name}", {"id": at, "task": task}) for at, task in tasks)
         return problems(placed, self._problem)
@@ -106,9 +106,14 @@ class Environment(msgspec.Struct, frozen=True):
         return {"id": fields["id"], "images": images, "question": "\n\n".join(filter(None, texts))}
 
     def score(
-        self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
+        self,
+        model: str,
+        rows: Iterable[BatchRow],
+        lines: Mapping[str, AnswerLine],
+        folder: EvalFolder,
+        report: Reporter,
     ) -> None:
-        async def score(row: Row, line: AnswerLine) -> EnvironmentReward:
+        async def score(row: BatchRow, line: AnswerLine) -> EnvironmentReward:
             task = self.interface.tasks[row.line - 1]
             try:
                 scoring = self.interface.score(task, self._text_for(line))
@@ -154,7 +159,12 @@ class Rewards(Column):
         self.problems = environment.benchmark if environment else None
 
     def score(
-        self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
+        self,
+        model: str,
+        rows: Iterable[BatchRow],
+        lines: Mapping[str, AnswerLine],
+        folder: EvalFolder,
+        report: Reporter,
     ) -> None:
         if self._environment:
             self._environment.score(model, rows, lines, folder, report)

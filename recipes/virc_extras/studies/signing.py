@@ -35,7 +35,7 @@ def sign(file: Path, key: Path) -> None:
         raise ConfigError(f"{file} was not signed with {key}: {said}")
 
 
-def check(file: Path, signer: str | None) -> str | None:
+def check_signature(file: Path, signer: str | None) -> str | None:
     """The signer of a file, in the words of the tool; None if the file is not signed and `signer` is None.
 
     Args:

@@ -101,7 +101,7 @@ def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: st
 )
 def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        engines.check("dpo", {key: 1}, {})
+        engines.check_engine_keys("dpo", {key: 1}, {})
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def looked_at(file: Path, folder: Path, **values: Any) -> Result:
     step = preflight.step(asked, interpreter("rl"), RECIPES)
     env = {name: value for name, value in step.env.items() if value}
     done = subprocess.run(step.argv, env=env, capture_output=True, text=True, check=True, cwd="/")
-    return preflight.read(done.stdout)
+    return preflight.read_failure(done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from virc_extras.demo import plan as demo
 from virc_extras.demo.plan import Demo, Took
 from virc_extras.plots import pictures as plots
 from virc_extras.rounds import steps
-from virc_extras.rounds.steps import Step
+from virc_extras.rounds.steps import TypedStep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +73,7 @@ def test_the_curve_is_left_as_figures_and_as_a_picture(workspace: Path, monkeypa
 
 
 def test_each_try_of_a_step_is_noted_with_its_exit_code(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(plan: list[Step], folder: Path, *_: object, tried: Callable[[Step, float, int], None]) -> None:
+    def run(plan: list[TypedStep], folder: Path, *_: object, tried: Callable[[TypedStep, float, int], None]) -> None:
         tried(plan[1], 2.5, 5)
         raise ConfigError("it failed")
 

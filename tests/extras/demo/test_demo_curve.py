@@ -16,7 +16,7 @@ from virc_extras.demo.plan import QUICK
 @pytest.fixture
 def curve(workspace: Path) -> Curve:
     finished.finish(workspace / "demo")
-    return demo_curve.read(workspace / "demo", finished.QUICK)
+    return demo_curve.read_curve(workspace / "demo", finished.QUICK)
 
 
 def gain(curve: Curve, stage: str, part: str, replies: str = "greedy") -> Gain:

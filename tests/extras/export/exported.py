@@ -56,7 +56,7 @@ def each_system(*but: str, rewarded: bool = False) -> list[Any]:
 @contextmanager
 def teacher(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The server that tools of a recorded conversation ask, which gives the recorded reply each time."""
-    reply = yaml.read(FILES[name]).get("teacher", "")
+    reply = yaml.read_mapping(FILES[name]).get("teacher", "")
     with serve(lambda _: reply) as server:
         monkeypatch.setenv("TEACHER_ENDPOINT", server.url)
         yield
@@ -80,7 +80,7 @@ class Recorded(msgspec.Struct):
 
 def recorded(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """The recorded conversation of a system."""
-    told: Mapping[str, Any] = yaml.read(FILES[name])
+    told: Mapping[str, Any] = yaml.read_mapping(FILES[name])
     picture = gradient(*told["size"])
     found = told.get("found", False)
     searched_in(told.get("pages", {}), folder / "pages", monkeypatch, picture if found else None)

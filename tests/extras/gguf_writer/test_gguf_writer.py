@@ -52,7 +52,7 @@ def content(file: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
 def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(family: str, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     file = convert.convert(fitting(family, tmp_path), tmp_path / "to", "random")
-    for part, written in (("text", file), ("vision", model.read(file).vision)):
+    for part, written in (("text", file), ("vision", model.read_gguf(file).vision)):
         keys, tensors = content(written)
         published = PUBLISHED[f"{family} {part}"]
         differ = {key for key, value in published["keys"].items() if keys.get(key) != pytest.approx(value)}
@@ -72,7 +72,7 @@ def test_first_tokens_are_as_likely_as_by_transformers(family: str, tmp_path: Pa
 
     folder = fitting(family, tmp_path)
     (tmp_path / "to").mkdir()
-    written = model.read(convert.convert(folder, tmp_path / "to", "random"))
+    written = model.read_gguf(convert.convert(folder, tmp_path / "to", "random"))
     assert written.grid
     here, there = local.load(folder, device="cpu"), llamacpp.load(written, "cpu", written.grid)
     differences = []
@@ -96,10 +96,10 @@ def test_first_tokens_are_as_likely_as_by_transformers(family: str, tmp_path: Pa
 
 
 def test_the_files_in_the_package_are_made_of_its_weights(tmp_path: Path) -> None:
-    made = model.read(convert.convert(EMBEDDED_FOLDER, tmp_path, "tiny"))
+    made = model.read_gguf(convert.convert(EMBEDDED_FOLDER, tmp_path, "tiny"))
     kept = model.in_folder(EMBEDDED_FOLDER)
     assert kept
-    for ours, written in ((kept, made.file), (model.read(kept).vision, made.vision)):
+    for ours, written in ((kept, made.file), (model.read_gguf(kept).vision, made.vision)):
         assert ours.read_bytes() == written.read_bytes(), "python tests/regenerate.py"
 
 

@@ -11,7 +11,7 @@ from support.called import virc
 from support.preflight import in_this_process
 
 from virc.core.errors import DataError
-from virc.data.check.run import CheckConfig, check
+from virc.data.check.run import CheckConfig, check_rows_of
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source
 
@@ -84,7 +84,7 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         source = only_source(folder / name)
         found = [each.known() for each in get(source.format).read(source)]
         assert [tuple(message.content for message in each.messages) for each in found] == [tuple(said)] * 2
-        assert not check(CheckConfig([folder / name])).faults
+        assert not check_rows_of(CheckConfig([folder / name])).faults
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
 
 
@@ -179,7 +179,7 @@ def test_files_of_any_form_and_encoding_are_read(
     text = json.dumps(row, ensure_ascii=False)
     content = f"{text}\n{text}\n" if (name == LINES) != swapped else f"[{text},\n{text}]"
     (folder / name).write_bytes(content.encode(encoding))
-    report = check(CheckConfig([folder / name]))
+    report = check_rows_of(CheckConfig([folder / name]))
     assert (report.rows, report.faults) == (2, {})
     source = only_source(folder / name)
     first = next(get(source.format).read(source)).known()

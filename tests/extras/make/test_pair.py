@@ -11,7 +11,7 @@ from support.servers import Body, serve
 from support.tables import each_case
 
 from virc.data.formats import pairs
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import RowsFile
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc.systems import registry as systems
@@ -65,7 +65,7 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
     with serve(reply) as server:
         setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
         make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
-    records = [each.record for each in pairs.read(Source(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
+    records = [each.record for each in pairs.read(RowsFile(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
     task = texts.text(systems.get("critic-v").file.parent, "critique")
     asked = f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"
     assert [[each.content for each in record.messages] for record in records if record] == [

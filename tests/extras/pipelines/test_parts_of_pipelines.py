@@ -11,7 +11,7 @@ from virc.models.load import Choice
 from virc.reasoning.images import OpenedImage, open_image
 from virc_extras.pipelines import Reply, Role, boxes, crop, trace, vote
 from virc_extras.pipelines import roles as opening
-from virc_extras.pipelines.speaking import Seen
+from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 
 PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
@@ -49,7 +49,7 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     ImageDraw.Draw(drawn).rectangle((10, 10, 59, 39), fill="blue")
     images = [PICTURE, OpenedImage(drawn)]
     with running(Branch(run := Run(1))):
-        (box,) = boxes(Reply(str(BOX), seen=(Seen(images[1], (100, 50)),)), "original")
+        (box,) = boxes(Reply(str(BOX), seen=(ShownPicture(images[1], (100, 50)),)), "original")
         crop(box)
         crop(box, margin=0.1)
         vote(["a"])

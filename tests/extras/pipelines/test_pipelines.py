@@ -12,7 +12,7 @@ from pipeline_runs import Scripted, run
 from virc.core.errors import NetworkError
 from virc.reasoning.images import OpenedImage
 from virc_extras.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together
-from virc_extras.pipelines.speaking import Seen
+from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 from virc_extras.sandbox import pool, python
 from virc_extras.sandbox.calls import Answer, Around, Asked
@@ -98,7 +98,7 @@ def test_boxes_are_counted_in_the_picture_as_it_was_shown() -> None:
 
 
 def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
-    return Reply(text, seen=(Seen(OpenedImage(Image.new("RGB", file)), shown),))
+    return Reply(text, seen=(ShownPicture(OpenedImage(Image.new("RGB", file)), shown),))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from virc.runs import run as runs
 from virc_extras.rounds import plan as planning
 from virc_extras.rounds import run as running
 from virc_extras.rounds import steps
-from virc_extras.rounds.plan import Rounds, RoundsRequest, Step
+from virc_extras.rounds.plan import RoundCommand, Rounds, RoundsRequest
 from virc_extras.rounds.run import states
 
 
@@ -58,7 +58,7 @@ class Recorder:
         return 0
 
 
-def sampled(step: Step, folder: Path, problems: int = 2) -> None:
+def sampled(step: RoundCommand, folder: Path, problems: int = 2) -> None:
     """Rows, as sampling leaves them."""
     place = folder / step.makes
     place.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def sampled(step: Step, folder: Path, problems: int = 2) -> None:
     (place / "trajectories.jsonl").write_text(problems * (json.dumps(row) + "\n"))
 
 
-def trained(step: Step, folder: Path) -> None:
+def trained(step: RoundCommand, folder: Path) -> None:
     """A run that has finished."""
     assert step.resolved
     settings = msgspec.to_builtins(step.resolved.config)

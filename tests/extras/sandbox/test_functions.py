@@ -12,7 +12,7 @@ from support.tables import each_case
 
 from virc_extras.sandbox.calls import Answer, Around, Asked
 from virc_extras.sandbox.calls import Image as Named
-from virc_extras.sandbox.pool import DiedError, Given, Limits, Past, Pool, Problem
+from virc_extras.sandbox.pool import DiedError, Given, Limits, Past, Pool, SandboxProblem
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ class Calls:
     """Runs code of one problem that may call `look(image, text)` and `cut()`, and notes what it calls."""
 
     def __init__(self, pool: Pool, most: int = 5) -> None:
-        self.pool, self.past, self.asked = pool, Past(Problem()), list[tuple[Any, list[int]]]()
+        self.pool, self.past, self.asked = pool, Past(SandboxProblem()), list[tuple[Any, list[int]]]()
         self.around = Around({"name": "é"}, {"look": ("image", "text="), "cut": ()}, most, self.answer)
 
     def answer(self, asked: Asked, pixels: Sequence[bytes]) -> Answer:
@@ -131,7 +131,7 @@ def test_code_that_runs_again_gets_what_it_got_before(pool: Pool) -> None:
 
 
 def test_code_that_runs_again_gets_the_images_that_there_were(pool: Pool) -> None:
-    problem, limits = Past(Problem()), Limits(10, "none", 8, 10**6, 1_000)
+    problem, limits = Past(SandboxProblem()), Limits(10, "none", 8, 10**6, 1_000)
     given = [Given(Named(f"{index}.png", f"image_{index}"), lambda: png) for index in range(2)]
     Image.new("RGB", (4, 5)).save(file := io.BytesIO(), "PNG")
     png = file.getvalue()

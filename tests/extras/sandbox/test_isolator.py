@@ -10,7 +10,7 @@ from support.tables import each_case
 from virc.core.errors import SetupError
 from virc_extras.sandbox import isolator, libraries, seccomp
 from virc_extras.sandbox.child import Child
-from virc_extras.sandbox.isolator import Machine, check, command
+from virc_extras.sandbox.isolator import Machine, check_isolator, command
 
 
 def hint_of(error: pytest.ExceptionInfo[SetupError]) -> str:
@@ -20,7 +20,7 @@ def hint_of(error: pytest.ExceptionInfo[SetupError]) -> str:
 def test_a_machine_without_bubblewrap_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="needs bubblewrap") as error:
-        check()
+        check_isolator()
     assert "apt install bubblewrap" in hint_of(error)
 
 
@@ -28,13 +28,13 @@ def test_a_machine_without_libseccomp_refuses(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(seccomp, "library", lambda: None)
     with pytest.raises(SetupError, match=r"needs libseccomp\.so\.2"):
-        check()
+        check_isolator()
 
 
 def test_another_system_than_linux_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SetupError, match="no sandbox on darwin") as error:
-        check()
+        check_isolator()
     assert "VIRC_UNSAFE_PYTHON=1" in hint_of(error)
 
 
@@ -43,10 +43,10 @@ def test_only_the_user_allows_no_sandbox(monkeypatch: pytest.MonkeyPatch, value:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setenv(isolator.UNSAFE, value)
     if allows:
-        check()
+        check_isolator()
     else:
         with pytest.raises(SetupError):
-            check()
+            check_isolator()
 
 
 @each_case(

@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError
 from virc_extras.sandbox import pool as pools
 from virc_extras.sandbox.calls import Request
 from virc_extras.sandbox.child import Child
-from virc_extras.sandbox.pool import Limits, Machine, Past, Pool, Problem
+from virc_extras.sandbox.pool import Limits, Machine, Past, Pool, SandboxProblem
 
 BARE = Machine(512, 4, ())
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
@@ -125,7 +125,7 @@ def test_without_a_sandbox_code_runs_too(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "took longer" in runs.said("while True: pass", 1)
         limits = Limits(5, "saved", 1, 10**6, 1000)
         reply, pixels, _ = pool.run(
-            Past(Problem()), "from PIL import Image\nImage.new('RGB', (4, 4))", [], SMALL, limits, False
+            Past(SandboxProblem()), "from PIL import Image\nImage.new('RGB', (4, 4))", [], SMALL, limits, False
         )
         assert reply.images == ((4, 4),)
         assert pixels == [bytes(48)]

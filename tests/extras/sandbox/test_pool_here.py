@@ -17,9 +17,9 @@ from virc.core.errors import SetupError
 from virc_extras.sandbox import child as children
 from virc_extras.sandbox import isolator
 from virc_extras.sandbox import pool as pools
-from virc_extras.sandbox.calls import Answer, Around, Asked, Reply, Request
+from virc_extras.sandbox.calls import Answer, Around, Asked, CodeReply, Request
 from virc_extras.sandbox.child import Child
-from virc_extras.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem
+from virc_extras.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, SandboxProblem
 
 MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 3, 200, 100)
 Calls = Sequence[tuple[str, dict[str, Any], bytes]]
@@ -43,7 +43,9 @@ class Scripted:
     def kill(self) -> None:
         self.killed = True
 
-    def run(self, request: Request, files: Sequence[bytes], seconds: float, answer: Any) -> tuple[Reply, list[bytes]]:
+    def run(
+        self, request: Request, files: Sequence[bytes], seconds: float, answer: Any
+    ) -> tuple[CodeReply, list[bytes]]:
         self.requests.append(request)
         self.files.append(files)
         self.ran.append(request.code)
@@ -51,7 +53,7 @@ class Scripted:
         given = [
             answer(Asked(0, name, arguments), [b"same", pixels]).value for name, arguments, pixels in Scripted.script
         ]
-        return Reply(0, ",".join(given), "", (), False, ()), []
+        return CodeReply(0, ",".join(given), "", (), False, ()), []
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ BEFORE: Calls = [("look", {"image": 0}, b"abc")]
 )  # fmt: skip
 def test_a_state_is_built_again_by_the_same_calls_alone(pool: Pool, again: Calls, same: bool) -> None:
     asked: list[str] = []
-    past = ran(pool, Past(Problem()), "first", BEFORE, asked)
+    past = ran(pool, Past(SandboxProblem()), "first", BEFORE, asked)
     pool._waiting.popitem()[1].child.kill()  # as where others need its place
     if same:
         ran(pool, past, "second", again, asked)
@@ -115,7 +117,7 @@ def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
         return [each.ran[0] for each in Scripted.made if each.ran and not each.killed]
 
     Scripted.script, pool._max_sessions = (), 2
-    pasts = [kept(pool, Past(Problem()), name) for name in "abc"]
+    pasts = [kept(pool, Past(SandboxProblem()), name) for name in "abc"]
     assert living() == ["b", "c"]
     pasts = pasts[:2]
     gc.collect()
@@ -123,12 +125,12 @@ def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
     pool._max_sessions = 9
     monkeypatch.setattr(pools, "_memory", lambda: 100)
     monkeypatch.setattr(Scripted, "ready", lambda self: setattr(self, "watch", SimpleNamespace(held=lambda: 20)))
-    pasts += [kept(pool, Past(Problem()), name) for name in "de"]
+    pasts += [kept(pool, Past(SandboxProblem()), name) for name in "de"]
     assert living() == ["b", "d", "e"]  # 40 of 100 are held
-    pasts.append(kept(pool, Past(Problem()), "f"))
+    pasts.append(kept(pool, Past(SandboxProblem()), "f"))
     assert living() == ["e", "f"]
     monkeypatch.setattr(pools, "_memory", lambda: 10)
-    pasts.append(kept(pool, Past(Problem()), "g"))
+    pasts.append(kept(pool, Past(SandboxProblem()), "g"))
     assert living() == ["g"]  # the newest stays
 
 

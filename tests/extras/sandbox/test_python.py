@@ -16,7 +16,7 @@ from virc.reasoning.protocol import CodeSettings, Protocol, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import check_ready, known, schemas
 from virc_extras.sandbox import pool, python
-from virc_extras.sandbox.calls import Reply as Reply_
+from virc_extras.sandbox.calls import CodeReply as Reply_
 
 VIEW = View([(280, 196)])
 

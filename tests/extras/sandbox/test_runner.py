@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.tables import each_case
 
-from virc_extras.sandbox.calls import Asked, Reply, Request
+from virc_extras.sandbox.calls import Asked, CodeReply, Request
 from virc_extras.sandbox.child import Child
 from virc_extras.sandbox.runner import Channel, Runner
 from virc_extras.sandbox.watch import DiedError
@@ -113,12 +113,12 @@ WANTED = Request("code", (), "none", max_images=1, max_pixels=100, max_character
         (Asked(7, "look", {}, ((10, 10),)), True), (Asked(7, "look", {}, ((10, 5), (5, 10))), True),
         (Asked(7, "look", {}, ((10, 10), (1, 1))), False),  # the pixels of all its images count
         (Asked(7, "look", {}, ((1, 1),) * 3), False), (Asked(8, "look", {}), False),
-        (Reply(7, "", "", (), False, ((10, 10),)), True), (Reply(7, "", "", (), False, ((10, 11),)), False),
-        (Reply(7, "", "", (), False, ((1, 1), (1, 1))), False), (Reply(6, "", "", (), False, ()), False),
+        (CodeReply(7, "", "", (), False, ((10, 10),)), True), (CodeReply(7, "", "", (), False, ((10, 11),)), False),
+        (CodeReply(7, "", "", (), False, ((1, 1), (1, 1))), False), (CodeReply(6, "", "", (), False, ()), False),
     ],
 )  # fmt: skip
 def test_what_a_process_says_is_within_its_bounds(
-    frame: Asked | Reply, fits: bool, monkeypatch: pytest.MonkeyPatch
+    frame: Asked | CodeReply, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = object.__new__(Child)
     monkeypatch.setattr(child, "_read", lambda *_: msgspec.json.encode(frame), raising=False)
@@ -137,7 +137,7 @@ def child() -> Child:
 
 
 def test_a_reply_is_cut_where_the_process_does_not_cut_it(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = Reply(7, "a" * 200, "b" * 200, ("n" * 300,) * 9, False, ())
+    reply = CodeReply(7, "a" * 200, "b" * 200, ("n" * 300,) * 9, False, ())
     monkeypatch.setattr(child, "_found", lambda *_: reply, raising=False)
     short, pixels = child._reply(WANTED, 0, 0, None)
     assert (short.stdout, short.stderr, short.notes, pixels) == ("a" * 118, "b" * 118, ("n" * 200,) * 8, [])

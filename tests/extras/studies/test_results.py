@@ -278,7 +278,7 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     assert form != "latex" or re.findall(r"begin\{tabular\}\{(l+r+)\}", done.out) == ["lrrrr", "lrrrrrr"]
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
-    assert results.read(files[0]).head.digest in done.out
+    assert results.read_results(files[0]).head.digest in done.out
 
 
 def test_files_on_other_rows_or_of_one_model_twice_are_not_compared(file: Path, made: Path) -> None:
@@ -383,7 +383,7 @@ def test_answers_that_a_model_did_not_give_verify(here: Path) -> None:
     with serve(fail) as server:
         assert virc("eval", "sums.jsonl", "--endpoint", server.url, "--max-turns", 2).code == 0
     (file,) = (here / "evals" / "sums" / "results").iterdir()
-    assert {id: line.answer.failure for id, line in results.read(file).lines.items()} == kinds
+    assert {id: line.answer.failure for id, line in results.read_results(file).lines.items()} == kinds
     done = verified(file)
     assert (done.code, done.json["differences"]) == (0, [])
     assert (done.json["score"]["of"], done.json["missing"], done.json["unanswered"]) == (4, 0, 4)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.serving import chat_request
-from virc.serving.agent.request import Problem, read
+from virc.serving.agent.request import AgentProblem, read_problem
 from virc.serving.agent.responses import as_chat
 from virc.serving.chat_request import RefusedError
 
@@ -23,8 +23,8 @@ def asked(*messages: Any, **fields: Any) -> bytes:
     return json.dumps({"model": "tiny", "messages": messages or first, **fields}).encode()
 
 
-def taken(body: bytes) -> tuple[Problem, list[str]]:
-    return read(body, most_images=2, most_characters=1000)
+def taken(body: bytes) -> tuple[AgentProblem, list[str]]:
+    return read_problem(body, most_images=2, most_characters=1000)
 
 
 def refusal(body: bytes) -> RefusedError:
@@ -34,7 +34,7 @@ def refusal(body: bytes) -> RefusedError:
 
 
 def test_a_chat_of_one_message_is_its_text_unchanged_and_greedy() -> None:
-    assert taken(asked()) == (Problem("tiny", "What is it?"), [URL])
+    assert taken(asked()) == (AgentProblem("tiny", "What is it?"), [URL])
     text = {"type": "text", "text": "  {question} \n<think>"}
     assert taken(asked({"role": "user", "content": [text, PICTURE]}))[0].question == "  {question} \n<think>"
 
@@ -148,4 +148,4 @@ def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any
             assert len(pictures) <= 2
             assert all(each[:5].lower() in ("data:", "https") for each in pictures)
         with suppress(RefusedError):
-            assert len(chat_request.read(body, 2, 1000).pictures) <= 2
+            assert len(chat_request.read_chat_request(body, 2, 1000).pictures) <= 2

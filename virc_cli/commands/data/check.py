@@ -52,7 +52,7 @@ def command(
     is followed.
     """
     from virc.core.parallel import cores
-    from virc.data.check.run import CheckConfig, check, rows_of
+    from virc.data.check.run import CheckConfig, check_rows_of, rows_of
 
     config = CheckConfig(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
@@ -70,7 +70,7 @@ def command(
         def on_row(report: "Report") -> None:
             reporter.progress(f"{counted(report.rows, 'row')}, {report.rows - report.good} with faults")
 
-        report = check(config, found.append if as_json else _print_fault, on_row)
+        report = check_rows_of(config, found.append if as_json else _print_fault, on_row)
     if clean:
         left = report.rows - report.good
         verb = "is" if report.kept == 1 else "are"

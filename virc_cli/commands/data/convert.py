@@ -75,7 +75,7 @@ def command(
     from virc.data.convert.convert import ConvertConfig, convert
 
     if answers and model is None and system is None:
-        model = user.values(user.resolve({}, os.environ, user.read(user.config_path(os.environ)))).model
+        model = user.values(user.resolve({}, os.environ, user.read_settings(user.config_path(os.environ)))).model
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty, layout,

@@ -9,7 +9,7 @@ from virc_cli.console import output
 from virc_cli.console.options import Json, LayoutFile, argument, choice, named_system, option
 
 if TYPE_CHECKING:
-    from virc.data.formats.registry import Source
+    from virc.data.formats.registry import RowsFile
     from virc.data.show import RowView
     from virc.reasoning.trace import Unit
 
@@ -46,7 +46,7 @@ def command(
     from virc.systems.layouts import registry as layouts
 
     output.note_left_out([path], system, layout)
-    given = layouts.read(layout) if layout else None
+    given = layouts.read_layout(layout) if layout else None
     source = only_source(path, named_system(system), given)
     where = {"file": str(source.file), "format": source.format}
     output.know(**where)
@@ -78,7 +78,7 @@ def _schema(name: str) -> str:
     return json.dumps({"$schema": draft, **rows[name], "$defs": rows["$defs"]}, indent=2, ensure_ascii=False)
 
 
-def _lines(found: "RowView", source: "Source", count: int | None) -> Iterator[str]:
+def _lines(found: "RowView", source: "RowsFile", count: int | None) -> Iterator[str]:
     of = f" of {count:,}" if count is not None else ""
     yield _line(f"row {found.number:,}{of}", f"{source.file} ({source.format})")
     if found.record.id is not None:

@@ -65,7 +65,7 @@ def command(
     gets its name; archives are unpacked, then removed.
     """
     from virc.download import fetch as download
-    from virc.download.wanted import DownloadConfig, wanted
+    from virc.download.wanted import DownloadConfig, resolve_requests
 
     if stream and (keep or packed):
         other = "--keep-packed" if packed else "--keep"
@@ -74,7 +74,7 @@ def command(
         names=tuple(names or ()), system=system, overlays=names_of(overlays), revision=revision,
         include=tuple(include or ()), to=to,
     )  # fmt: skip
-    items = [download.with_config(download.look(want, Path.cwd())) for want in wanted(config)]
+    items = [download.with_config(download.look(want, Path.cwd())) for want in resolve_requests(config)]
     output.know(**download.fields(items))
     for refused in filter(None, map(download.not_in_process_error, items)):
         output.warn(refused.message, refused.hint)

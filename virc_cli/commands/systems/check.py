@@ -38,7 +38,7 @@ def command(
     from virc.core.files import expanded
     from virc.solving.solver import pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MAX_LISTED, check, run_code
+    from virc.training.system_check import MAX_LISTED, run_code, system_faults
 
     replies = replies_of(reply)
     if system.endswith(".py"):
@@ -49,7 +49,7 @@ def command(
         _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = check(file) or ([] if replies else run_code(file))
+    findings = system_faults(file) or ([] if replies else run_code(file))
     warned = [each for each in findings if not each.certain]
     findings = [each for each in findings if each.certain]
     output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))
@@ -98,7 +98,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
         opening = reading.opening(protocol, size, grid)
     except ValueError as error:
         raise UsageError(f"--size: {error}") from None
-    read = list(reading.read(replies, protocol, size, grid))
+    read = list(reading.read_replies(replies, protocol, size, grid))
     output.know(sent=msgspec.to_builtins(opening), replies=msgspec.to_builtins(read))
     for number, each in enumerate(() if as_json else read, 1):
         output.lines(_lines(number, each))

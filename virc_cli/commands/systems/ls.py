@@ -8,7 +8,7 @@ from virc_cli.console.options import Json, choice, flag
 from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
-    from virc.systems.published import Row, State
+    from virc.systems.published import PublishedSystem, State
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
@@ -78,7 +78,7 @@ def _found(system: "System", reached: "State") -> dict[str, Any]:
     }
 
 
-def _published(row: "Row", reached: "State") -> dict[str, Any]:
+def _published(row: "PublishedSystem", reached: "State") -> dict[str, Any]:
     import msgspec
 
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what}

@@ -27,7 +27,7 @@ def command(
     from virc.core.files import expanded
     from virc.remote import permission, tool
 
-    wanted, named = tool.read(expanded(file)).permission, {*(secret or ())}
+    wanted, named = tool.read_tool(expanded(file)).permission, {*(secret or ())}
     if wanted.secrets and named.issuperset(wanted.secrets) and not yes:
         secrets = ", ".join(wanted.secrets)
         question, whether = f"let {file} send {secrets} to {wanted.to}?", f"{file} may send {secrets}"

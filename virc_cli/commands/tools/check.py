@@ -20,7 +20,7 @@ def command(
     """
     from virc.solving import tool_trial
 
-    reason = tool_trial.check(tool, named_system(system))
+    reason = tool_trial.check_tool(tool, named_system(system))
     if as_json:
         fields = {"tool": tool, "called": reason is None, "reason": reason}
         output.emit("virc.tools.check/1", fields)

@@ -20,7 +20,7 @@ _MAX_KEYS, _MAX_TEXT, _MAX_ITEMS = 100_000, 16 * 2**20, 10_000_000
 Value = str | int | float | bool
 
 
-def read(path: Path) -> Mapping[str, Value]:
+def read_header(path: Path) -> Mapping[str, Value]:
     """The keys of a GGUF file whose values are texts or numbers; lists, such as the vocabulary, are passed over."""
     try:
         with path.open("rb") as file:

@@ -57,7 +57,7 @@ def in_folder(folder: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def read(file: Path) -> GGUF:
+def read_gguf(file: Path) -> GGUF:
     """Read what a GGUF file says of itself, and find its vision tower.
 
     Raises:
@@ -65,7 +65,7 @@ def read(file: Path) -> GGUF:
     """
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
-    values = header.read(file)
+    values = header.read_header(file)
     architecture = _text(values, "general.architecture") or "unknown"
     if architecture == _VISION:
         raise ConfigError(f"{file} is the vision tower of a model", "name the file of the language model next to it")
@@ -90,7 +90,7 @@ def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
     towers = {}
     for each in found:
         with suppress(ConfigError):  # a damaged one next to it may be of another model
-            towers[each] = header.read(each)
+            towers[each] = header.read_header(each)
     fitting = {
         each: values
         for each, values in towers.items()

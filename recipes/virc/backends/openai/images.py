@@ -37,7 +37,7 @@ _MIN_BYTES = 2**14  # per picture; a refusal that names no limit never lowers it
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 
-class Picture:
+class RequestPicture:
     """A picture in a request, as a data URL or as its base64 alone."""
 
     def __init__(self, shown: Shown, url: bool = True) -> None:
@@ -54,11 +54,11 @@ class Pieces:
     """A request as JSON; each iteration yields all of its bytes, so that it can be sent again."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        pictures: list[Picture] = []
+        pictures: list[RequestPicture] = []
         mark = secrets.token_hex(16)  # random: no text of the conversation can contain it
 
         def marked(value: object) -> str:
-            if not isinstance(value, Picture):
+            if not isinstance(value, RequestPicture):
                 raise NotImplementedError
             pictures.append(value)
             return mark
@@ -83,7 +83,7 @@ class MissedError(ConfigError):
 
 def whole(shown: Shown) -> Part:
     """An image with all its data, which every endpoint accepts."""
-    return {"type": "image_url", "image_url": {"url": Picture(shown)}}
+    return {"type": "image_url", "image_url": {"url": RequestPicture(shown)}}
 
 
 class SentImages:

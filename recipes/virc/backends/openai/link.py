@@ -211,7 +211,7 @@ class Link:
         """
 
         def read(pieces: Iterator[bytes], stream: Callable[[str], None]) -> ReceivedReply:
-            read_body = ollama.read if address else read_reply
+            read_body = ollama.read_ollama if address else read_reply
             return read_body(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)

@@ -11,7 +11,7 @@ import msgspec
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import failed
-from virc.backends.openai.images import Picture
+from virc.backends.openai.images import RequestPicture
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_given
 from virc.backends.openai.request import RESULT
@@ -81,7 +81,7 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
 
 
-def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
+def read_ollama(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
     """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
     builder = ReplyBuilder(most, on_text)
     for value in values(pieces, _Line):
@@ -109,5 +109,5 @@ def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
             {"role": "assistant", "content": turn.called.text, **(turn.called.message or {}), "tool_calls": functions},
             *({"role": "tool", "tool_name": each.name, "content": result or RESULT} for each, result in said),
         ]
-    pictures = [Picture(ask.images[index], url=False) for index in turn.images]
+    pictures = [RequestPicture(ask.images[index], url=False) for index in turn.images]
     return [{"role": turn.role, "content": turn.text} | ({"images": pictures} if pictures else {})]

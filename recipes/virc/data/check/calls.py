@@ -60,7 +60,9 @@ _NO_CALL: Sequence[_CallImage] = ()
 """No call stands before a message."""
 
 
-def check(record: Record, sizes: Sizes, files: Sizes, rules: Rules, answering: int, required: bool) -> Iterator[Fault]:
+def check_turns(
+    record: Record, sizes: Sizes, files: Sizes, rules: Rules, answering: int, required: bool
+) -> Iterator[Fault]:
     """The faults of all turns.
 
     Args:

@@ -15,7 +15,7 @@ from virc.core.errors import DataError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
-from virc.data.formats.registry import Row, Source
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.pictures import key
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
@@ -105,7 +105,7 @@ def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
                 yield _outside(plain(picture.name, 120), error)
 
 
-def write_as_shown(rows: Iterable[tuple[Source, Row]], folder: Path, first: int) -> tuple[Counter[str], int]:
+def write_as_shown(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path, first: int) -> tuple[Counter[str], int]:
     """Write pictures that an engine alone would show otherwise: left as it shows them, right as solving does.
 
     Returns how many pictures differ, by the kind, and how many there are; `first` of each kind are written.

@@ -6,7 +6,7 @@ from typing import Any
 from virc.core.text import plain
 from virc.data.check.result import Fault
 from virc.data.formats import pairs
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import RowsFile
 
 _DROPPED = "LLaMA-Factory drops every row"
 _STOPS = "LLaMA-Factory stops at the first row"
@@ -22,7 +22,7 @@ _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_fil
 _FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")
 
 
-def check_entry(source: Source) -> Iterator[Fault]:
+def check_entry(source: RowsFile) -> Iterator[Fault]:
     """What the entry of a file in `dataset_info.json`, if it has one, makes LLaMA-Factory do with all its rows.
 
     Where an entry has `columns` or `tags`, LLaMA-Factory ignores whatever they do not name.

@@ -13,7 +13,7 @@ from typing import Literal
 from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
-from virc.data.formats.registry import Row, Source
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
@@ -67,7 +67,7 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
     return _of(system_of(records[0]), _UNMARKED) if records and is_plain(records) else None
 
 
-def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
+def shown_by(source: RowsFile, rows: Iterable[NumberedRow]) -> tuple[Protocol, bool]:
     rows = list(rows)
     known = [(row.number, row.known()) for row in [row for row in rows if row.record] or rows]
     try:
@@ -108,7 +108,10 @@ def _all_marked(replies: Sequence[str]) -> bool:
 
 
 def rules_for(
-    source: Source, rows: Iterable[Row], given: Coordinates | Literal["auto"], protocol_given: Protocol | None = None
+    source: RowsFile,
+    rows: Iterable[NumberedRow],
+    given: Coordinates | Literal["auto"],
+    protocol_given: Protocol | None = None,
 ) -> tuple[Rules, str]:
     """The rules for a file, and why its boxes mean what they do: as given, by its protocol, its name or its boxes."""
     holds = source.holds
@@ -138,7 +141,7 @@ def rules_for(
     return Rules(holds, found[0], protocol, plain=plain), found[1]
 
 
-def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
+def _from_boxes(rows: Iterable[NumberedRow]) -> tuple[Coordinates, str]:
     """The unit that more of the first boxes need; else permille for inputs of 1000 x 1000 px, or pixels."""
     fits: Counter[tuple[bool, bool]] = Counter()
     square = inputs = 0

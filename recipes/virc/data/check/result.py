@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from virc.data.formats.registry import Holds, Row
+from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.record import Id, system_of
 from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
@@ -25,7 +25,7 @@ FIRST = 32
 _SPREAD = 200
 """Fewest rows kept at even distance, where there are so many; there are never twice as many."""
 _MAX_WRONG = 5
-_Kept = tuple[Row, bool]
+_Kept = tuple[NumberedRow, bool]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -135,7 +135,7 @@ class Survey(msgspec.Struct):
     _step: int = 1
     """Of the rows at even distance, in a file whose length is not known before its end."""
 
-    def add(self, row: Row, faults: Sequence[Fault]) -> None:
+    def add(self, row: NumberedRow, faults: Sequence[Fault]) -> None:
         self.rows += 1
         if stops := [each for each in faults if each.stops]:
             self.faulty += 1
@@ -156,11 +156,11 @@ class Survey(msgspec.Struct):
         self._last = (kept,)
 
     @property
-    def kept(self) -> list[Row]:
+    def kept(self) -> list[NumberedRow]:
         return [row for row, _ in self._kept()]
 
     @property
-    def whole(self) -> list[Row]:
+    def whole(self) -> list[NumberedRow]:
         return [row for row, is_whole in self._kept() if is_whole] or self.kept
 
     def _kept(self) -> list["_Kept"]:
@@ -173,7 +173,9 @@ class Survey(msgspec.Struct):
 
 
 def survey(
-    rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None] = lambda number: None
+    rows: Iterable[NumberedRow],
+    check: Callable[[NumberedRow], Iterable[Fault]],
+    on_row: Callable[[int], None] = lambda number: None,
 ) -> Survey:
     found = Survey()
     for row in rows:

@@ -19,7 +19,7 @@ from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded, is_there
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
-from virc.data.formats.registry import Holds, Row
+from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
 from virc.data.rows.results import split_results
@@ -38,7 +38,7 @@ _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 _DROPPED = "engines drop such a row, or stop"
 
 
-def check_row(rules: Rules, row: Row) -> RowResult:
+def check_row(rules: Rules, row: NumberedRow) -> RowResult:
     """The faults, warnings and counts of a row."""
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
@@ -70,7 +70,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     )
 
 
-def _stopping(row: Row, rules: Rules, *, any_image_fault: bool) -> Iterator[Fault]:
+def _stopping(row: NumberedRow, rules: Rules, *, any_image_fault: bool) -> Iterator[Fault]:
     """The faults that show without opening an image, except one that a fault of an image file says already, and a
     missing answer of a problem, which is only counted.
     """
@@ -117,20 +117,20 @@ def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
     return references, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in flawed]
 
 
-def unread_columns(row: Row) -> Iterator[Fault]:
+def unread_columns(row: NumberedRow) -> Iterator[Fault]:
     for name, holds in row.unread.items():
         sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
         left_out = f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
         yield Fault(UNREAD_COLUMN, f"{sentence} ({row.rewriting or left_out})")
 
 
-def unread(row: Row) -> Fault:
+def unread(row: NumberedRow) -> Fault:
     message = row.fault.message if row.fault else "it cannot be read"
     kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
-def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
+def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
     """What training stops at in a row, or drops it for, as far as that shows without opening its images."""
     if row.record is None:
         yield unread(row)
@@ -207,7 +207,7 @@ def check_pair(record: Record) -> Iterator[Fault]:
 
 
 def _warnings(
-    row: Row, record: Record, decoded_images: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
+    row: NumberedRow, record: Record, decoded_images: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     """What a model would learn that inference does not do: training takes such a row as it is.
 
@@ -224,7 +224,7 @@ def _warnings(
         shared = msgspec.structs.replace(record, messages=record.messages[:-1])
         if rules.protocol is not None and shared.messages:
             yield from images.check_announced(shared, shown, rules)
-            yield from calls.check(shared, shown, sizes, rules, 0, False)
+            yield from calls.check_turns(shared, shown, sizes, rules, 0, False)
     elif rules.holds != "problems" and row.record and record.messages:
         yield from _warnings_of_replies(row.record, record, sizes, shown, rules)
 
@@ -247,7 +247,7 @@ def _warnings_of_replies(
     if results_in_replies and written.messages[-1].role == "assistant" and not ends_with_reply:
         yield Fault("end", "its last message ends with a result, not with what the model makes of it")
     required = rules.holds == "solutions" and ends_with_reply
-    yield from calls.check(record, shown, sizes, rules, replies, required)
+    yield from calls.check_turns(record, shown, sizes, rules, replies, required)
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:

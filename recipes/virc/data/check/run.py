@@ -27,7 +27,7 @@ from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import HELD_OUT, Row, Source, Writing, get, sources
+from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
 from virc.families import registry as families
@@ -219,7 +219,7 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
-def check(
+def check_rows_of(
     config: CheckConfig,
     on_fault: Callable[[LocatedFault], None] = lambda fault: None,
     on_row: Callable[[Report], None] = lambda report: None,
@@ -309,7 +309,7 @@ class _Run:
         self._grid = families.get(config.family).grid if config.family else QWEN2
         self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
 
-    def through(self, source: Source, held_out: bool) -> Iterator[Record]:
+    def through(self, source: RowsFile, held_out: bool) -> Iterator[Record]:
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
         rules = msgspec.structs.replace(rules, grid=self._grid)
         number = len(self.report.datasets)
@@ -373,7 +373,7 @@ class _Run:
                 self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message, fault.stops))
 
 
-def _write_clean(source: Source, records: Iterator[Record], writing: Writing) -> int:
+def _write_clean(source: RowsFile, records: Iterator[Record], writing: Writing) -> int:
     first = next(records, None)
     if first is None:
         return 0
@@ -389,7 +389,7 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
     return written
 
 
-def _no_protocol(source: Source, rules: Rules, survey: Survey) -> Iterator[Fault]:
+def _no_protocol(source: RowsFile, rules: Rules, survey: Survey) -> Iterator[Fault]:
     """The fault of a file whose chat protocol is neither given, nor shown by its rows, nor unnecessary."""
     given = rules.protocol and survey.with_system(rules.protocol.system)
     if given or source.holds == "problems" or plain.protocol_of(survey, ""):
@@ -402,18 +402,18 @@ def _no_protocol(source: Source, rules: Rules, survey: Survey) -> Iterator[Fault
         yield Fault("chat_protocol", error.message)
 
 
-def rows_of(config: CheckConfig) -> Iterator[tuple[Source, Row]]:
+def rows_of(config: CheckConfig) -> Iterator[tuple[RowsFile, NumberedRow]]:
     return ((source, row) for source in _sources(config, config.paths).values() for row in _rows(source))
 
 
-def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, Source]:
+def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, RowsFile]:
     system = systems.get(config.system) if config.system else None
-    layout = layouts.read(config.layout) if config.layout else None
+    layout = layouts.read_layout(config.layout) if config.layout else None
     read = partial(sources, system=system, layout=layout, ignore=config.ignore)
     return {each.file.resolve(): each for path in paths for each in read(path)}
 
 
-def _rows(source: Source) -> Iterator[Row]:
+def _rows(source: RowsFile) -> Iterator[NumberedRow]:
     """The rows of a file; if the rest of it cannot be read, one more row has that fault."""
     number = 0
     try:
@@ -421,17 +421,17 @@ def _rows(source: Source) -> Iterator[Row]:
             number = row.number
             yield row
     except DataError as fault:
-        yield Row(number + 1, fault=UnreadError(fault.message, fault.hint))
+        yield NumberedRow(number + 1, fault=UnreadError(fault.message, fault.hint))
 
 
-def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, RowResult]]:
+def check_rows(rows: Iterable[NumberedRow], rules: Rules, workers: int) -> Iterator[tuple[NumberedRow, RowResult]]:
     """Each row with its result, in order; with 1 worker they are checked in this process."""
     if workers == 1:
         yield from ((row, check_row(rules, row)) for row in rows)
         return
-    under_way: deque[list[Row]] = deque()  # chunks that the workers have, whose results are still to come
+    under_way: deque[list[NumberedRow]] = deque()  # chunks that the workers have, whose results are still to come
 
-    def chunks() -> Iterator[list[Row]]:
+    def chunks() -> Iterator[list[NumberedRow]]:
         source = iter(rows)
         while chunk := list(islice(source, _AT_ONCE)):
             under_way.append(chunk)
@@ -449,11 +449,11 @@ def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tupl
             yield from zip(unchecked, _one_by_one(unchecked, rules), strict=True)
 
 
-def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:
+def _check(rules: Rules, rows: list[NumberedRow]) -> list[RowResult]:
     return [check_row(rules, row) for row in rows]
 
 
-def _one_by_one(rows: list[Row], rules: Rules) -> Iterator[RowResult]:
+def _one_by_one(rows: list[NumberedRow], rules: Rules) -> Iterator[RowResult]:
     """Results of one process, so that it is known which row ends it; a new process goes on after that row."""
     while rows:
         done = 0

@@ -33,7 +33,7 @@ from virc.data.convert.recode import (
     shrunk,
 )
 from virc.data.formats import rl
-from virc.data.formats.registry import Holds, Row, Source
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
@@ -148,7 +148,7 @@ class Target(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
+def change_for(source: RowsFile, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
     """How the records of a file are changed; some are read where the chat protocol has to be found in them."""
     given_as, holds = kinds
     if target.answers:
@@ -173,7 +173,9 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
     return msgspec.structs.replace(change, goal=goal and as_shown_on(goal, grid), grid=grid)
 
 
-def _change_of_replies(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
+def _change_of_replies(
+    source: RowsFile, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target
+) -> Change:
     given_as, holds = kinds
     file = source.file
     asks_change = target.coordinates is not None or target.images is not None
@@ -238,15 +240,15 @@ def _studied_protocol(file: Path, records: Iterable[Record], needed: bool) -> Pr
         return None  # the question may still have a line of its own
 
 
-def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:
+def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) -> tuple[NumberedRow, Boxes]:
     tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
         return row, boxes
     try:
-        return Row(row.number, _changed_record(change, row.record, boxes)), boxes
+        return NumberedRow(row.number, _changed_record(change, row.record, boxes)), boxes
     except DataError as error:
-        return Row(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
+        return NumberedRow(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:

@@ -17,10 +17,10 @@ from virc.core.parallel import in_order
 from virc.core.text import plain
 from virc.data.convert.change import Change, Target, change_for, changed
 from virc.data.convert.recode import Boxes
-from virc.data.convert.subset import Dataset, Part, ends, limited, mixed, split
+from virc.data.convert.subset import Dataset, SubsetSource, ends, limited, mixed, split
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
-from virc.data.formats.registry import Row, Source, Writing
+from virc.data.formats.registry import NumberedRow, RowsFile, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
@@ -141,7 +141,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
     system = systems.get(config.target.system) if config.target.system else None
-    layout = layouts.read(config.layout) if config.layout else None
+    layout = layouts.read_layout(config.layout) if config.layout else None
     read = partial(formats.sources, system=system, layout=layout, ignore=config.ignore)
     parts = [_part(source, config) for path in config.sources for source in read(path)]
     if config.weights and len(config.weights) != len(parts):
@@ -165,7 +165,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     return datasets
 
 
-def _part(source: Source, config: ConvertConfig) -> Part:
+def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
     kinds = source.holds, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions") and not config.target.answers:
         hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"
@@ -176,7 +176,7 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     # rows of single units are joined to trajectories, unless they are written as single units again
     are_joined = source.format == rl.NAME and config.format != rl.NAME
     begun = rl.continued(rl.read(source)) if are_joined else None
-    part = Part(source, Change(kinds[1]), begun, config.skip_faulty)
+    part = SubsetSource(source, Change(kinds[1]), begun, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source, records, kinds, config.target))
 
@@ -232,7 +232,7 @@ class _Stream:
     ) -> None:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
-        self._at: tuple[Part, int] | None = None  # the row that the format is writing
+        self._at: tuple[SubsetSource, int] | None = None  # the row that the format is writing
         self._before = self._last = 0  # rows of the parts before, and the last row read of the part
 
     def __iter__(self) -> Iterator[Record]:
@@ -261,7 +261,7 @@ class _Stream:
         part, number = self._at
         return part.located(DataError(f"row {number}: {error.message}", error.hint))
 
-    def _marked(self, part: Part, marks: bytearray | None) -> Iterator[Row]:
+    def _marked(self, part: SubsetSource, marks: bytearray | None) -> Iterator[NumberedRow]:
         mark = iter(marks or ())
         for row in part.rows(self._count, self._drop):
             self._last = max(self._last, row.number)
@@ -285,7 +285,7 @@ class _Stream:
         self.written.rows_in += 1
         self._on_progress(self.written.rows_in)
 
-    def _leave_out(self, part: Part, fault: DataError, number: int) -> None:
+    def _leave_out(self, part: SubsetSource, fault: DataError, number: int) -> None:
         self._at = None
         located = part.located(fault, number)
         if not self._config.skip_faulty or ends(fault):

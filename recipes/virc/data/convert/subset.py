@@ -20,23 +20,25 @@ from virc.core.text import plain
 from virc.data.convert.change import Change
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
-from virc.data.formats.registry import Row, Source
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.rows.record import Id, Picture, Record, inputs_of
 
 _LEAST = 2
 """Messages of a conversation with a reply."""
 
 
-class Part(msgspec.Struct, frozen=True):
+class SubsetSource(msgspec.Struct, frozen=True):
     """A source within a dataset; `begun` is `rl.continued` of rows of single units, which become trajectories first."""
 
-    source: Source
+    source: RowsFile
     change: Change
     begun: frozenset[bytes] | None = None
     skip_faulty: bool = False
 
-    def rows(self, count: Callable[[], None] = lambda: None, drop: Callable[[], None] = lambda: None) -> Iterator[Row]:
-        def counted() -> Iterator[Row]:
+    def rows(
+        self, count: Callable[[], None] = lambda: None, drop: Callable[[], None] = lambda: None
+    ) -> Iterator[NumberedRow]:
+        def counted() -> Iterator[NumberedRow]:
             for row in formats.get(self.source.format).read(self.source):
                 count()
                 yield row
@@ -80,11 +82,11 @@ class Dataset(msgspec.Struct, frozen=True):
     """Rows to write under one name: `marks` has 1 or 0 for each record of each part; `aside`: it is held out."""
 
     name: str
-    parts: Sequence[Part]
+    parts: Sequence[SubsetSource]
     marks: Sequence[bytearray] | None = None
     aside: bool = False
 
-    def marked_parts(self) -> Iterator[tuple[Part, bytearray | None]]:
+    def marked_parts(self) -> Iterator[tuple[SubsetSource, bytearray | None]]:
         yield from zip(self.parts, self.marks or repeat(None), strict=False)
 
 
@@ -208,7 +210,7 @@ def _check_enough(name: str, size: int, needed: int) -> None:
         raise DataError(f"{plain(name, 60)} has {size} rows, and {needed} are to be taken from it")
 
 
-def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
+def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None) -> bytearray:
     found = bytearray()
     for at, (record, key) in enumerate(part.records()):
         found.append(1 if marks is None else marks[at])
@@ -218,7 +220,7 @@ def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
     return found
 
 
-def _hash(picture: Picture, part: Part) -> str:
+def _hash(picture: Picture, part: SubsetSource) -> str:
     try:
         return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
     except OSError:  # on the network, or not there: writing the row reports it

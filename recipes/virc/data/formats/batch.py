@@ -8,13 +8,13 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.core.files import expanded
 from virc.core.json_stream import one_line
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
 from virc.data.formats.sft import COLUMNS, opened
 from virc.data.formats.trajectories import first_row
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
-from virc.solving.rows import Row as Problem
+from virc.solving.rows import BatchRow as Problem
 from virc.solving.rows import read_rows
 
 NAME = "batch"
@@ -31,18 +31,18 @@ def recognises(path: Path) -> bool:
     return "question" in row and not {"image", "images"}.isdisjoint(row)
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     with opened(source.file) as file:
         for problem in read_rows(file, start):
             if problem.fault:
-                yield Row(problem.line, fault=problem.fault)
+                yield NumberedRow(problem.line, fault=problem.fault)
                 continue
             try:
                 record = record_of(problem, source.media)
                 named = _NAMED if record.answer is not None else _NAMED - {"answer"}
                 yield read_row(source, problem.line, problem.passed, named, record)
             except DataError as fault:
-                yield Row(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
+                yield NumberedRow(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

@@ -19,7 +19,7 @@ from virc.core.errors import DataError
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for
 from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
 from virc.data.rows.record import MARK, Record, images_of
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
     return not holds_conversation({key: value for key, value in first.items() if key != "content"})
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
     try:
         with open_utf8(source.file) as file:
@@ -67,7 +67,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
             raise DataError(f"{source.file} cannot be read: it is over {MAX_ROW_BYTES >> 20} MiB")
         row = _row(data)
     except DataError as fault:
-        yield Row(1, fault=fault)
+        yield NumberedRow(1, fault=fault)
         return
     yield from rows(msgspec.structs.replace(source, info={}), [(1, row)], "row")
 

@@ -18,7 +18,7 @@ from virc.core.json_stream import Fields, array_rows, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
 from virc.data.rows.record import Record, check_texts
 
 NAME = "pairs"
@@ -42,7 +42,7 @@ def recognises(path: Path) -> bool:
     )  # fmt: skip
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     """The rows of the file, named as in its entry; as `sft.read`, with the rejected reply next to the chosen one."""
     columns = source.info.get("columns")
     chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)
@@ -105,7 +105,7 @@ def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
         raise DataError(f"its {name} has no text as {columns.content}")
 
 
-def _with_rejected(row: Row, named: sft.Columns | None, name: str) -> Row:
+def _with_rejected(row: NumberedRow, named: sft.Columns | None, name: str) -> NumberedRow:
     if row.record is None:
         return row
     extra = dict(row.record.extra)
@@ -115,5 +115,5 @@ def _with_rejected(row: Row, named: sft.Columns | None, name: str) -> Row:
     try:
         check_texts(record)
     except DataError as fault:
-        return Row(row.number, fault=DataError(f"row {row.number}: {fault.message}"))
+        return NumberedRow(row.number, fault=DataError(f"row {row.number}: {fault.message}"))
     return msgspec.structs.replace(row, record=record)

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from virc.data.formats import rl
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for
 from virc.data.rows.record import MARK, Record
 
 NAME = "prompts"
@@ -19,7 +19,7 @@ def recognises(path: Path) -> bool:
     return rl.kind(path) is False
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     return map(rl.whole, rl.read(source, start))
 
 

@@ -21,7 +21,7 @@ from virc.core import entry_points
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
+from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, NumberedRow, RowsFile, Writing, read_row
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
@@ -143,7 +143,7 @@ def columns_of(path: Path) -> str:
     return ", ".join(plain(name, 40) for name in islice(row, _MAX_NAMED)) + ", …" * (len(row) > _MAX_NAMED)
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     assert source.laid_out
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
@@ -167,14 +167,16 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
                 except DataError as fault:
                     yield _faulty(number, fault, f"question {at}: " if layout.explode else "")
         except UnreadError as fault:
-            yield Row(number, fault=fault)
+            yield NumberedRow(number, fault=fault)
         except DataError as fault:
             yield _faulty(number, fault)
 
 
-def _faulty(number: int, fault: DataError, part: str = "") -> Row:
+def _faulty(number: int, fault: DataError, part: str = "") -> NumberedRow:
     known = fault.message.startswith(("row ", "line "))
-    return Row(number, fault=DataError(fault.message if known else f"row {number}: {part}{fault.message}", fault.hint))
+    return NumberedRow(
+        number, fault=DataError(fault.message if known else f"row {number}: {part}{fault.message}", fault.hint)
+    )
 
 
 def _id_of(

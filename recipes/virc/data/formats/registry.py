@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core import discovery, plugins
+from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UsageError, VircError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
@@ -114,7 +114,7 @@ class LaidOut(msgspec.Struct, frozen=True):
         return {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
 
 
-class Source(msgspec.Struct, frozen=True):
+class RowsFile(msgspec.Struct, frozen=True):
     """One file of rows.
 
     Args:
@@ -184,7 +184,7 @@ _REWRITING = {
 """Name of a column that is not read, or what it holds -> how to write it as the right answer of a problem."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class NumberedRow(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
     `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
@@ -242,20 +242,20 @@ class Writing(msgspec.Struct, frozen=True):
 
 
 def read_row(
-    source: Source,
+    source: RowsFile,
     number: int,
     fields: Mapping[str, Any],
     named: Collection[str],
     record: Record,
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
-) -> Row:
+) -> NumberedRow:
     check_texts(record)
     without = source.ignored
     if without:
         record = msgspec.structs.replace(record, extra=_without(record.extra, without, ""))
     lost = unread(fields, {*named, *without} if without else named, record, source.media)
-    return Row(number, record, None, tuple(flaws), ignored, lost)
+    return NumberedRow(number, record, None, tuple(flaws), ignored, lost)
 
 
 def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:
@@ -268,14 +268,14 @@ def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) ->
 
 
 def names() -> tuple[str, ...]:
-    return discovery.names("virc.data.formats")
+    return plugins.module_names("virc.data.formats")
 
 
 def get(name: str) -> ModuleType:
     if name not in names():
         hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
         raise UsageError(f"there is no format {name}", hint)
-    return discovery.module("virc.data.formats", name)
+    return plugins.module_of("virc.data.formats", name)
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:
@@ -286,7 +286,7 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
 
 def sources(
     path: Path, system: System | None = None, layout: Layout | None = None, ignore: Sequence[str] = ()
-) -> list[Source]:
+) -> list[RowsFile]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
     and JSONL files, or where it has none of these its other tables and lists. Named files that are missing are left
     out: one may have downloaded a part of a dataset.
@@ -301,7 +301,7 @@ def sources(
     return [msgspec.structs.replace(each, ignore=tuple(ignore)) for each in found] if ignore else found
 
 
-def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[Source]:
+def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
     if path.is_dir():
         if raw.is_saved(path):
             return [_saved(path, system, given)]
@@ -316,7 +316,7 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
     return [_source(path, path.stem, {}, system, given)]
 
 
-def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
+def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
     files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
     files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
     if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
@@ -334,7 +334,7 @@ def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list
     raise DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
 
 
-def solving(source: Source, options: str = "") -> str:
+def solving(source: RowsFile, options: str = "") -> str:
     """The commands to type so that a model solves the problems of a source; `options` are of `virc data sample`."""
     rows, more = shlex.quote(str(source.file)), f" {options}" if options else ""
     if source.format == "batch":
@@ -379,7 +379,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
 
 
-def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:
+def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> RowsFile:
     found = sources(path, system, layout)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + (", …" if len(found) > 8 else "")
@@ -412,7 +412,7 @@ def recognised(file: Path) -> str | None:
     return next((name for name in names() if get(name).recognises(file)), None)
 
 
-def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
+def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
     found, gone = [], None
     for name, entry, file in _named(folder):
         named = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
@@ -435,7 +435,7 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
     return found
 
 
-def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
+def _saved(folder: Path, system: System | None, given: LaidOut | None) -> RowsFile:
     published = get(PUBLISHED)
     splits = raw.saved_splits(folder)
     if len(splits) > 1:
@@ -444,7 +444,7 @@ def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source
     laid_out = given or published.of_system(place, system) or published.best(place, system)
     if laid_out is None:
         raise _unknown(place, system)
-    return Source(place, PUBLISHED, folder.name, {}, laid_out)
+    return RowsFile(place, PUBLISHED, folder.name, {}, laid_out)
 
 
 def _may_hold_rows(file: Path, system: System | None = None) -> bool:
@@ -502,7 +502,7 @@ def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
     return DataError(f"{file} is of no known format" + (f": {why}" if why else ""), hint)
 
 
-def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> Source:
+def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> RowsFile:
     source = _recognised(file, name, info, system, given)
     if source is None:
         raise _unknown(file, system)
@@ -511,7 +511,7 @@ def _source(file: Path, name: str, info: dict[str, Any], system: System | None, 
 
 def _recognised(
     file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None
-) -> Source | None:
+) -> RowsFile | None:
     """The source that a file is; None where neither its name nor its rows show what it is.
 
     The first of these that fits decides: a layout of the system; the entry in `dataset_info.json` (`info`), which comes
@@ -519,23 +519,23 @@ def _recognised(
     rows; a layout that the rows show; a format that reads them in part.
     """
     if given:
-        return Source(file, PUBLISHED, name, {}, given)
+        return RowsFile(file, PUBLISHED, name, {}, given)
     certain = get(PUBLISHED).of_system(file, system)
     if info and not (certain and certain.rewriting and certain.layout.chosen):
         certain = get(PUBLISHED).of_entry(file, info)
         info = {} if certain else info  # the layout has what the entry says
     format_name = PUBLISHED if certain else recognised(file)
     laid_out = certain or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
-    source = Source(file, format_name, name, info, laid_out) if format_name else None
+    source = RowsFile(file, format_name, name, info, laid_out) if format_name else None
     if certain or info or (source and _is_read(source)):
         return source
     guess, all_read = get(PUBLISHED).guessed(file)
     if guess and (all_read or source is None or not _is_read(source, 1, with_columns=False)):
-        return Source(file, PUBLISHED, name, {}, guess)
+        return RowsFile(file, PUBLISHED, name, {}, guess)
     return source if source is None or _is_ours(source) else None
 
 
-def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = True) -> bool:
+def _is_read(source: RowsFile, most: int = _MAX_COMPARED, with_columns: bool = True) -> bool:
     """Whether the format reads at least half of the first rows: with every column that matters (`with_columns`), and
     with a mark for each image of a conversation. Of files for verl, whose rows are large, only the first row is read.
     """
@@ -551,7 +551,7 @@ def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = Tru
         return True  # the same error is raised where the file is read
 
 
-def _is_ours(source: Source) -> bool:
+def _is_ours(source: RowsFile) -> bool:
     """Whether some row of a file has what its format asks of all: a conversation, or the id of a problem."""
     needed = {"sft": get("sft").COLUMNS, "trajectories": get("sft").COLUMNS, "batch": ("id",)}.get(source.format)
     rows = raw.beginning(source.file, _MAX_COMPARED) if needed else []

@@ -18,7 +18,7 @@ from virc.core.errors import DataError, UnreadError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of
 from virc.data.rows.unread import KNOWN, PICTURES
@@ -38,13 +38,13 @@ def recognises(path: Path) -> bool:
     return kind(path) is True
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
     unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
     for number, fields in parquet_rows.read_rows(source.file, read, start):
         if isinstance(fields, UnreadError):
-            yield Row(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
+            yield NumberedRow(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
             continue
         try:
             if isinstance(fields, DataError):
@@ -53,7 +53,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
             row = read_row(source, number, fields, _NAMED, record, flaws)
             yield msgspec.structs.replace(row, unread={**row.unread, **lost})
         except DataError as error:
-            yield Row(number, fault=DataError(f"row {number}: {error.message}", error.hint))
+            yield NumberedRow(number, fault=DataError(f"row {number}: {error.message}", error.hint))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
@@ -86,7 +86,7 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
         )
 
 
-def continued(rows: Iterable[Row]) -> frozenset[bytes]:
+def continued(rows: Iterable[NumberedRow]) -> frozenset[bytes]:
     """Hashes of all conversations that another row continues, for `merged`; rows may be in any order."""
     found: set[bytes] = set()
     for row in rows:
@@ -96,7 +96,7 @@ def continued(rows: Iterable[Row]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def merged(rows: Iterable[Row], begun: Container[bytes]) -> Iterator[Row]:
+def merged(rows: Iterable[NumberedRow], begun: Container[bytes]) -> Iterator[NumberedRow]:
     """Rows of single units as rows of whole trajectories, as far as rows hold them; faulty rows stay as they are.
 
     The last row of a trajectory has all of it. The other rows are dropped; another row continues their conversations,
@@ -107,7 +107,7 @@ def merged(rows: Iterable[Row], begun: Container[bytes]) -> Iterator[Row]:
             yield whole(row)
 
 
-def whole(row: Row) -> Row:
+def whole(row: NumberedRow) -> NumberedRow:
     """The row without the fields of a single unit; the tool of a unit whose reply no row holds stays."""
     if row.record is None:
         return row

@@ -12,7 +12,7 @@ from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info, read_row
+from virc.data.formats.registry import INFO, Holds, NumberedRow, RowsFile, Writing, file_for, read_info, read_row
 from virc.data.rows.laid_out import message_of, without_text
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.unread import KNOWN
@@ -47,7 +47,7 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row")
 
@@ -128,14 +128,14 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def rows(
-    source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
-) -> Iterator[Row]:
+    source: RowsFile, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
+) -> Iterator[NumberedRow]:
     """Rows as records; `place` says how many bytes of a file are read, where LLaMA-Factory reads it in parts."""
     named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
     for number, value in values:
         if isinstance(value, DataError):
-            yield Row(number, fault=value)
+            yield NumberedRow(number, fault=value)
             continue
         try:
             columns = named or columns_of(guessed(value))
@@ -145,7 +145,7 @@ def rows(
             read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
             yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
         except DataError as fault:
-            yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
+            yield NumberedRow(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
 
 def guessed(row: Fields) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from virc.core.json_stream import Fields, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
@@ -30,7 +30,7 @@ def first_row(path: Path) -> Fields | None:
         return None
 
 
-def read(source: Source, start: int = 1) -> Iterator[Row]:
+def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     with sft.opened(source.file) as file:
         place = file.tell if start == 1 else lambda: 0
         yield from sft.rows(source, line_rows(file, start), "line", place)

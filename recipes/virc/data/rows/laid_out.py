@@ -30,13 +30,23 @@ from virc.reasoning.images import image_size
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.trace import CallResult
-from virc.reasoning.turns import Seen, following, opening
+from virc.reasoning.turns import SeenTurns, following, opening
 from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import LETTERS, choices_in, split_choices
 from virc.solving.sources.columns import base64_images
-from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
+from virc.systems.layouts.layout import (
+    EMPTY,
+    MAX_LISTED,
+    Column,
+    ColumnPart,
+    Layout,
+    ReplyPieces,
+    listed,
+    shown,
+    value_of,
+)
 
 _OWN_COLUMNS = (
     "messages", "conversations", "prompt", "image", "images", "question", "answer", "answers", "choices", "boxes",
@@ -227,7 +237,7 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
             value = choices_in(value)
         except DataError as error:
             raise DataError(f"{error.message} ({_column_name(column)})", error.hint) from None
-    if isinstance(column, Part) and column.columns:
+    if isinstance(column, ColumnPart) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):
         by_letter = LETTERS[0] in value
@@ -493,7 +503,7 @@ def is_answered(row: Mapping[str, Any], layout: Layout) -> bool:
         return True
 
 
-def _reply_texts(row: Mapping[str, Any], reply: Reply) -> list[str]:
+def _reply_texts(row: Mapping[str, Any], reply: ReplyPieces) -> list[str]:
     value = present(row, reply.texts)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
@@ -516,7 +526,7 @@ def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], 
     for number, text in enumerate(texts[: len(crops)]):
         messages.append(trace.Message("assistant", text.rstrip("\n")))
         index = inputs + number  # of the crop among all images
-        seen = Seen(question, shown_sizes[: index + 1], inputs, number + 1)
+        seen = SeenTurns(question, shown_sizes[: index + 1], inputs, number + 1)
         messages += following(protocol, [(CallResult(images=(index,)), protocol.after_image)], seen)
     messages.append(trace.Message("assistant", joined_end))
     return msgspec.structs.replace(record, messages=tuple(joined(messages)), images=tuple(images))

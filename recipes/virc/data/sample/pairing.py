@@ -29,7 +29,7 @@ from virc.data.formats import pairs
 from virc.data.rows.record import MARK, Message, Record
 from virc.data.rows.results import TURN
 from virc.data.sample.dataset import Location, store
-from virc.data.sample.rollouts import Problem, Rollout, fields_of, messages_of, question_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, fields_of, messages_of, question_of
 from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
@@ -39,7 +39,7 @@ from virc.solving.one import Attempt
 
 CUT = ("length", "repetition", "failed", "marks")
 """Ends of rollouts that are in no pair: the model did not end the last reply, or a row cannot hold it."""
-Grade = Callable[[Problem, Rollout], float | None]
+Grade = Callable[[SampledProblem, Rollout], float | None]
 """How good a rollout is; None where that cannot be said."""
 Apart = Literal["same", "shown", "inside", "marks", "refused"]
 """Why two rollouts are no pair; the words are in `virc.data.sample.run`."""
@@ -84,7 +84,7 @@ class Parted(msgspec.Struct, frozen=True):
     worse: str
 
 
-def judged(pairing: Pairing, problem: Problem, rollouts: Iterable[Rollout]) -> list[Rollout]:
+def judged(pairing: Pairing, problem: SampledProblem, rollouts: Iterable[Rollout]) -> list[Rollout]:
     """The rollouts; a wrong one becomes right if the judge finds that its answer says the same as the row's."""
     found = []
     for each in rollouts:
@@ -96,7 +96,7 @@ def judged(pairing: Pairing, problem: Problem, rollouts: Iterable[Rollout]) -> l
     return found
 
 
-def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rollout], to: Location) -> Pairs:
+def paired(pairing: Pairing, keep: int, problem: SampledProblem, rollouts: Sequence[Rollout], to: Location) -> Pairs:
     """At most `keep` pairs of a problem, those with the largest margin; of equal ones, those that share most turns.
 
     The more turns two rollouts share, the more likely is it that the reply in which they part made the difference.
@@ -129,7 +129,7 @@ def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rol
 
 
 def _ranked(
-    pairing: Pairing, problem: Problem, rollouts: Sequence[Rollout], left_out: Counter[str]
+    pairing: Pairing, problem: SampledProblem, rollouts: Sequence[Rollout], left_out: Counter[str]
 ) -> list[tuple[Rollout, Rollout, float]]:
     right = [each for each in rollouts if each.end == "right"]
     match pairing.rule:
@@ -196,7 +196,9 @@ def _digests(attempt: Attempt, messages: Sequence[trace.Message]) -> list[bytes]
     return [shown.digest for shown in images_of(messages, attempt.images)]
 
 
-def _row(to: Location, problem: Problem, pair: Parted, attempt: Attempt, margin: float, number: int) -> dict[str, Any]:
+def _row(
+    to: Location, problem: SampledProblem, pair: Parted, attempt: Attempt, margin: float, number: int
+) -> dict[str, Any]:
     images = images_of(pair.shared, attempt.images)
     messages = (*messages_of(pair.shared, attempt.trace.protocol), Message("assistant", pair.better))
     record = Record(
@@ -213,7 +215,7 @@ def _row(to: Location, problem: Problem, pair: Parted, attempt: Attempt, margin:
 class Grader(Protocol):
     """Grades rollouts; `close` ends what it has opened."""
 
-    def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
+    def __call__(self, problem: SampledProblem, rollout: Rollout) -> float | None:
         """How good a rollout is; None where that cannot be said."""
 
     def close(self) -> None:
@@ -255,7 +257,7 @@ def checked(asked: PairsAsked, samples: int) -> None:
     if rule == "grade" and asked.judge is None:
         raise UsageError("--pairs grade needs a critic", "--judge-endpoint URL")
     if asked.judge is not None:
-        config.check("endpoint", asked.judge, "--judge-endpoint", UsageError)
+        config.check_setting("endpoint", asked.judge, "--judge-endpoint", UsageError)
 
 
 @contextmanager
@@ -272,7 +274,7 @@ def pairing_of(asked: PairsAsked, opened: Opened, report: Reporter) -> Iterator[
         yield Pairing(asked.rule, asked.margin, None if grade else judge, grade)
 
 
-def _graded(critic: Judge, problem: Problem, rollout: Rollout) -> float:
+def _graded(critic: Judge, problem: SampledProblem, rollout: Rollout) -> float:
     """The grade of a rollout, 0 to 1, by the pictures and what it wrote; of long texts a part is shown."""
     attempt = rollout.attempt
     texts = {

@@ -19,11 +19,11 @@ from virc.reasoning.protocol import Protocol
 from virc.scoring.answers import same_answer
 from virc.scoring.score import Key, key_of
 from virc.solving.one import Attempt, SolveConfig, attempts, ends_all
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 
-class Problem(msgspec.Struct, frozen=True):
-    row: Row
+class SampledProblem(msgspec.Struct, frozen=True):
+    row: BatchRow
     key: Key
 
     def accepts(self, answer: str) -> bool:
@@ -38,7 +38,7 @@ class Rollout(msgspec.Struct, frozen=True):
     end: str
 
 
-def problem_of(row: Row) -> Problem:
+def problem_of(row: BatchRow) -> SampledProblem:
     """The problem of a row. Raises DataError: it has no answer, or its question shows an image within its text."""
     try:
         key = key_of({name: row.passed.get(name) for name in ("answer", "answers", "choices")})
@@ -46,11 +46,11 @@ def problem_of(row: Row) -> Problem:
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     if MARK in row.question:
         raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
-    return Problem(row, key)
+    return SampledProblem(row, key)
 
 
 def drawn(
-    solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], time: Deadline
+    solving: SolveConfig, opened: Opened, problem: SampledProblem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
     ended: Counter[str] = Counter()
     drawn = attempts(
@@ -65,7 +65,7 @@ def drawn(
         yield Rollout(number, attempt, end)
 
 
-def end_of(trace: trace.Trace, problem: Problem) -> str:
+def end_of(trace: trace.Trace, problem: SampledProblem) -> str:
     if trace.answer is None:
         assert trace.failure
         kind = trace.failure.kind
@@ -81,7 +81,7 @@ def messages_of(messages: Sequence[trace.Message], protocol: Protocol) -> tuple[
     return (Message("system", system), *said) if system else tuple(said)
 
 
-def fields_of(problem: Problem, attempt: Attempt) -> Mapping[str, Any]:
+def fields_of(problem: SampledProblem, attempt: Attempt) -> Mapping[str, Any]:
     """The further fields of a row: those of its problem, and the sizes of the files of its images.
 
     Without these sizes, boxes are in pixels of the images that the row has, which were shown smaller.
@@ -90,5 +90,5 @@ def fields_of(problem: Problem, attempt: Attempt) -> Mapping[str, Any]:
     return sized(Record((), extra=passed), attempt.images, attempt.trace.protocol).extra
 
 
-def question_of(problem: Problem) -> str:
+def question_of(problem: SampledProblem) -> str:
     return str(problem.row.passed["question"])

@@ -22,7 +22,7 @@ from virc.data.formats.sft import row_of
 from virc.data.rows.record import MARK, Record
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
 from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paired, pairing_of
-from virc.data.sample.rollouts import Problem, Rollout, drawn, fields_of, messages_of, problem_of, question_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, drawn, fields_of, messages_of, problem_of, question_of
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
@@ -32,7 +32,7 @@ from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.sources.row_files import open_rows
 
@@ -222,21 +222,21 @@ class SampleConfig(msgspec.Struct, frozen=True):
 def sample(
     config: SampleConfig,
     opened: Opened,
-    rows: Iterable[Row],
+    rows: Iterable[BatchRow],
     claims: Claims,
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Roll out every problem that is still to be done; `on_row` gets each when it is done, one at a time."""
 
-    def work(row: Row) -> RowDone:
+    def work(row: BatchRow) -> RowDone:
         return RowDone(row, _sampled(config, opened, row))
 
     workers = workers_for(config.batch.at_once, opened, note)
     through(rows, claims, work, on_row, workers, outage_of(opened, note))
 
 
-def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:
+def _sampled(config: SampleConfig, opened: Opened, row: BatchRow) -> Fields:
     problem = problem_of(row)
     seed = derived(config.batch.solving.seed, row.id)
     solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
@@ -254,7 +254,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:
     }
 
 
-def _trajectories(config: SampleConfig, problem: Problem, found: Iterable[Rollout]) -> Fields:
+def _trajectories(config: SampleConfig, problem: SampledProblem, found: Iterable[Rollout]) -> Fields:
     """The fields of a problem whose right rollouts are kept; a repeated solution teaches nothing."""
     done: list[Rollout] = []
     kept: dict[tuple[str, ...], Fields] = {}
@@ -271,7 +271,7 @@ def _trajectories(config: SampleConfig, problem: Problem, found: Iterable[Rollou
     return {**_counts(problem, samples, done), "repeated": repeated, "kept": list(kept.values())}
 
 
-def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fields:
+def _counts(problem: SampledProblem, samples: int, rollouts: Iterable[Rollout]) -> Fields:
     found = list(rollouts)
     ended = Counter(each.end for each in found)
     return {
@@ -290,7 +290,7 @@ def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fiel
     }
 
 
-def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Fields:
+def _trajectory(location: Location, problem: SampledProblem, rollout: Rollout) -> Fields:
     trace = rollout.attempt.trace
     record = Record(
         messages_of(trace.messages, trace.protocol),

@@ -20,7 +20,7 @@ from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
 from virc.download.hub.listing import check_places
-from virc.download.hub.record import BUSY, PARTS, Kept, Record, is_archive, mark_of
+from virc.download.hub.record import BUSY, PARTS, DownloadRecord, Kept, is_archive, mark_of
 from virc.download.hub.repository import File, Listing, OnBytes
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]
@@ -190,7 +190,7 @@ class Folder:
         return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
 
     def _begin(self) -> None:
-        found, repo = record.read(self.root), self.listing.repo
+        found, repo = record.read_record(self.root), self.listing.repo
         if found and found.source != repo:
             hint = f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}"
             raise DataError(f"{self.root} holds files of {found.source.url}", hint)
@@ -201,9 +201,9 @@ class Folder:
         self._ours = found.ours if found else is_empty
         self._unwritten, self._written = False, time.monotonic()
 
-    def _write(self) -> Record:
+    def _write(self) -> DownloadRecord:
         repo, asked = self.listing.repo, tuple(dict.fromkeys(self._asked))
-        written = Record(repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, asked)
+        written = DownloadRecord(repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, asked)
         record.write(self.root, written)
         self._unwritten, self._written = False, time.monotonic()
         return written

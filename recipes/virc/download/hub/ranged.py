@@ -36,7 +36,7 @@ _WRITTEN = 1 << 18
 _LEAVE_SECONDS = 0.5
 
 
-class Part(msgspec.Struct, frozen=True):
+class WrittenPart(msgspec.Struct, frozen=True):
     """A part of a file as it was written.
 
     Attributes:
@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True):
     etag: str | None = None
 
 
-def append_parts(path: Path, parts: Iterable[Part]) -> None:
+def append_parts(path: Path, parts: Iterable[WrittenPart]) -> None:
     """Add parts whose bytes are safe on the disk; on return the lines are so too."""
     # Each on lines of its own: what a kill tore stays by itself.
     lines = b"".join(b"\n%s\n" % msgspec.json.encode(part) for part in parts)
@@ -60,7 +60,7 @@ def append_parts(path: Path, parts: Iterable[Part]) -> None:
         os.fsync(file.fileno())
 
 
-def noted_parts(path: Path) -> list[Part]:
+def noted_parts(path: Path) -> list[WrittenPart]:
     """The parts noted, in the order of the notes; lines that a kill tore are left out."""
     try:
         lines = path.read_bytes().splitlines()
@@ -69,7 +69,7 @@ def noted_parts(path: Path) -> list[Part]:
     found = []
     for line in lines:
         with suppress(ValueError, RecursionError):  # ValueError: msgspec's, and bytes of no UTF-8
-            found.append(msgspec.json.decode(line, type=Part))
+            found.append(msgspec.json.decode(line, type=WrittenPart))
     return found
 
 
@@ -109,7 +109,7 @@ def fetch_large(
         raise SetupError(sentence, "make room, then run the same command to resume") from None
 
 
-def kept(work: Path, file: File, part: int | None = None) -> int:
+def bytes_on_disk(work: Path, file: File, part: int | None = None) -> int:
     """Bytes of a file that an earlier run left in `work`, for the arguments of `fetch_large`."""
     return _Parts(work, file, part).bytes_noted()
 
@@ -155,7 +155,7 @@ class _Parts:
         self.data, self.journal = work / f"{name}.part", work / f"{name}.journal"
         self.spans = [range(at, min(at + size, file.size)) for at in range(0, file.size, size)]
 
-    def noted(self) -> dict[range, Part]:
+    def noted(self) -> dict[range, WrittenPart]:
         """Parts that an earlier run left; whether they are still right is not yet known."""
         end = self.data.stat().st_size if self.data.is_file() else 0
         found = {range(each.begins, each.begins + each.size): each for each in noted_parts(self.journal)}
@@ -290,13 +290,13 @@ class _Attempt:
 
     def _fetch(self, reader: Reader, group: list[range], file: FileIO) -> None:
         """Write parts that follow each other, and note them: in time, and whatever ends it."""
-        written: list[Part] = []
+        written: list[WrittenPart] = []
         noted = time.monotonic()
         file.seek(group[0].start)
         try:
             for span in group:
                 checksum = self._copy(reader, len(span), file)
-                written.append(Part(span.start, len(span), checksum, self._link.etag))
+                written.append(WrittenPart(span.start, len(span), checksum, self._link.etag))
                 self._done.put(span)
                 if time.monotonic() - noted >= _NOTE_SECONDS:
                     self._note(written, file)
@@ -304,7 +304,7 @@ class _Attempt:
         finally:
             self._note(written, file)
 
-    def _note(self, written: list[Part], file: FileIO) -> None:
+    def _note(self, written: list[WrittenPart], file: FileIO) -> None:
         if written:
             os.fsync(file.fileno())
             append_parts(self._parts.journal, written)

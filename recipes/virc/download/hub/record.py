@@ -34,7 +34,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     keep: bool = False
 
 
-class Record(msgspec.Struct, frozen=True):
+class DownloadRecord(msgspec.Struct, frozen=True):
     """What was asked for of a repository, and what of it is there.
 
     Attributes:
@@ -87,15 +87,15 @@ def mark_of(file: File, commit: str) -> str:
     return f"git:{file.git}" if file.git else f"commit:{commit}"
 
 
-def read(folder: Path) -> Record | None:
+def read_record(folder: Path) -> DownloadRecord | None:
     """The record in a folder; None where there is none, or none that can be read: then its files are hashed again."""
     try:
-        return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=Record)
+        return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=DownloadRecord)
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def write(folder: Path, record: Record) -> None:
+def write(folder: Path, record: DownloadRecord) -> None:
     """Write the record; it is on the disk, also after a loss of power, when this returns."""
     file = folder / HIDDEN / RECORD
     write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))

@@ -46,7 +46,7 @@ def run(merge: Callable[[Sequence[str]], int]) -> int:
     return 0
 
 
-def read(stdout: str) -> int:
+def read_printed(stdout: str) -> int:
     """What such a process printed. Raises the VircError that it found, and EngineError: it printed something else."""
     try:
         output = msgspec.json.decode(stdout, type=Output)

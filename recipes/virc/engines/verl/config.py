@@ -24,7 +24,7 @@ def composed(file: Path) -> DictConfig:
         raise ConfigError(f"there is no file {file}")
     config = default()
     plain = OmegaConf.to_container(config, resolve=False)
-    for path, value in dotted.leaves(plain_yaml.read(file)):
+    for path, value in dotted.leaves(plain_yaml.read_mapping(file)):
         if not known(plain, path):
             raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
         with open_dict(config):

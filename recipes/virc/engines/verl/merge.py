@@ -33,7 +33,7 @@ State = Mapping[str, Any]
 def merge(words: Sequence[str]) -> int:
     """Merge an actor's folder into a model's; returns how many numbers the model holds."""
     actor, folder = map(Path, words)
-    found = shards.read(actor)
+    found = shards.read_shards(actor)
     network = empty(found.texts)
     merging.check_room(merging.size_of(network), folder)
     states = [_loaded(file) for file in found.files]

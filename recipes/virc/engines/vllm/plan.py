@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.lora_config import read as read_adapter
+from virc.backends.lora_config import read_lora_config as read_adapter
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines

@@ -13,7 +13,7 @@ from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.download.benchmarks import HUB_IDS
 from virc.scoring.score import UNREADABLE
-from virc.solving.rows import Row, as_row
+from virc.solving.rows import BatchRow, as_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ QUESTIONS = (
 _WORDS = "It was late when the train came in and nobody spoke of the weather or of what had been lost".split()
 
 
-def rows(folder: Path, split: str | None) -> Iterator[Row]:
+def rows(folder: Path, split: str | None) -> Iterator[BatchRow]:
     try:
         import matplotlib.figure  # noqa: F401
         import numpy  # noqa: F401
@@ -42,7 +42,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
     return _drawn(random.Random(SEED))
 
 
-def _drawn(rng: random.Random) -> Iterator[Row]:
+def _drawn(rng: random.Random) -> Iterator[BatchRow]:
     from virc.reasoning.images import Shown
 
     for number in range(1, COUNT + 1):

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from virc.core import discovery
+from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.benchmarks import HUB_IDS
-from virc.solving.rows import Row, as_row, read_rows
+from virc.solving.rows import BatchRow, as_row, read_rows
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
 _MAX_LOOKED_AT = 20  # rows of a file of problems
@@ -51,7 +51,7 @@ class Benchmark(Protocol):
     HUB: str | None
     SPLITS: tuple[str, ...]
 
-    def rows(self, folder: Path, split: str | None) -> Iterator[Row]:
+    def rows(self, folder: Path, split: str | None) -> Iterator[BatchRow]:
         """The problems in order, one in memory at a time; a wrong one comes with its fault.
 
         Args:
@@ -72,7 +72,7 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
 
     name: str
     base: Path
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[BatchRow]]
     published: bool = False
     scorer: str | None = None
 
@@ -82,8 +82,8 @@ def known() -> Mapping[str, Benchmark]:
     """All benchmarks by their names, in order."""
     package = "virc.evaluation.benchmarks"
     found: dict[str, Benchmark] = {}
-    for name in discovery.names(package):
-        module: Any = discovery.module(package, name)
+    for name in plugins.module_names(package):
+        module: Any = plugins.module_of(package, name)
         benchmarks = getattr(module, "BENCHMARKS", (module,))
         found |= {each.NAME: each for each in benchmarks if hasattr(each, "NAME")}  # modules of helpers have no NAME
     return dict(sorted(found.items()))
@@ -142,7 +142,7 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {division: parts for division, parts in found.items() if parts}
 
 
-def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[Row]:
+def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[BatchRow]:
     """The rows of the problems in a benchmark's files, numbered from 1.
 
     `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row. A field
@@ -157,7 +157,7 @@ def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) ->
             row = msgspec.structs.replace(row, question=made.get("prompt", row.question))
             fault: Exception | None = row.fault
         except (DataError, ValueError) as error:
-            row, fault = Row(number), error
+            row, fault = BatchRow(number), error
         if fault:
             reason = clause(fault).removeprefix(f"line {number}: ")  # which says less than the place
             row = msgspec.structs.replace(row, fault=DataError(f"{place}: {reason}", getattr(fault, "hint", None)))
@@ -251,7 +251,7 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
     return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
 
 
-def _lines(file: Path) -> Iterator[Row]:
+def _lines(file: Path) -> Iterator[BatchRow]:
     from virc.data.formats.sft import opened
 
     with opened(file) as lines:

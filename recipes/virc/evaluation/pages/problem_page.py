@@ -27,14 +27,14 @@ from virc.scoring.boxes import Box
 from virc.solving import evidence
 from virc.solving.image_source import Picture, files_of
 from virc.solving.outcome import Fields
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 
 _SIDE = 1280  # px of the longer side of a picture
 
 
 def write(
     folder: EvalFolder,
-    rows: Iterable[Row],
+    rows: Iterable[BatchRow],
     base: Path,
     summary: Summary,
     answers: Answers,

@@ -99,7 +99,7 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     return _CutFromFile(image, data, terms.outside) if protocol.crops == "file" and is_changed else image
 
 
-def check(source: Source, terms: Terms = OWN) -> None:
+def check_header(source: Source, terms: Terms = OWN) -> None:
     """Refuse what the header of a file already says; errors as of `opened_all`, but for the memory."""
     _priced(read(*source), source[1], terms)
 

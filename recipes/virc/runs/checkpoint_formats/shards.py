@@ -68,7 +68,7 @@ def actor_of(checkpoint: Path) -> Path | None:
     return None
 
 
-def read(folder: Path) -> Shards:
+def read_shards(folder: Path) -> Shards:
     """The contents of an actor's folder; no tensor is read. Raises ConfigError: it is incomplete, or a file is cut."""
     world = _decoded(folder / SETTINGS, _World).world_size
     adapter = _decoded(folder / ADAPTER, Adapter) if is_file(folder / ADAPTER) else None
@@ -93,7 +93,7 @@ def read(folder: Path) -> Shards:
 
 def whole(folder: Path) -> bool:
     try:
-        read(folder)
+        read_shards(folder)
     except ConfigError:
         return False
     return True

@@ -21,7 +21,7 @@ from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
 from virc.reasoning.turns import MARK, PLACE
 from virc.serving.agent.answer import Answer, ClientCall, parts
-from virc.serving.agent.request import ClientTool, Problem
+from virc.serving.agent.request import AgentProblem, ClientTool
 from virc.serving.chat_request import RefusedError
 
 _FENCED = ("```json", "```")
@@ -99,7 +99,7 @@ class Finisher:
     """
 
     def __init__(
-        self, problem: Problem, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline,
+        self, problem: AgentProblem, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline,
         check: Callable[[], None],
     ) -> None:  # fmt: skip
         self._problem, self._backend, self._samplings = problem, backend, samplings

@@ -9,7 +9,7 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Unit
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
-from virc.serving.agent.request import Problem
+from virc.serving.agent.request import AgentProblem
 from virc.solving.one import SampleStart
 
 Event = SampleStart | Unit | wire.Looked
@@ -26,11 +26,11 @@ class AgentSolver(Protocol):
     def silent(self) -> Sequence[str]:
         """Roles whose server did not answer when it was asked last."""
 
-    def without_effect(self, problem: Problem) -> tuple[str, ...]:
+    def without_effect(self, problem: AgentProblem) -> tuple[str, ...]:
         """Parameters of a request that it does not follow."""
 
     def answers(
-        self, problem: Problem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
+        self, problem: AgentProblem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
         on_event: Callable[[Event], None],
     ) -> Iterator[Answer]:  # fmt: skip
         """Answer a problem as often as its request says; `check` raises what ends it."""

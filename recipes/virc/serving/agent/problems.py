@@ -22,7 +22,7 @@ from virc.serving.agent import fetch, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.other_solver import AgentSolver
-from virc.serving.agent.request import Problem
+from virc.serving.agent.request import AgentProblem
 from virc.serving.agent.request_queue import Job, Ping, Reservation
 from virc.solving.asking import Asking
 from virc.solving.image_source import data_url_bytes
@@ -65,7 +65,7 @@ class SolvingJob(Job[Report]):
             emptied too, so that nothing keeps the data alive.
     """
 
-    def __init__(self, solving: Solving, problem: Problem, pictures: list[str], deadline: Deadline) -> None:
+    def __init__(self, solving: Solving, problem: AgentProblem, pictures: list[str], deadline: Deadline) -> None:
         super().__init__(deadline)
         self._solving, self._problem = solving, problem
         self.longer = _LONGER if solving.solver else 0.0
@@ -158,7 +158,7 @@ class SolvingJob(Job[Report]):
 
 
 def _by_strategy(
-    problem: Problem, solving: Solving, config: SolveConfig, shown: Sequence[Shown], deadline: Deadline,
+    problem: AgentProblem, solving: Solving, config: SolveConfig, shown: Sequence[Shown], deadline: Deadline,
     on_event: Callable[[Event], None],
 ) -> Answer:  # fmt: skip
     """The one answer of a strategy, with the tokens of all its replies; to the client all its samples are one."""

@@ -12,7 +12,7 @@ from msgspec import Meta
 from virc.core.errors import UsageError
 from virc.reasoning.session import Message
 from virc.reasoning.turns import MARK, PLACE, texts_around
-from virc.serving.chat_parts import Picture
+from virc.serving.chat_parts import PicturePart
 from virc.serving.chat_request import IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
@@ -35,7 +35,7 @@ class ClientTool(msgspec.Struct, frozen=True):
     schema: Mapping[str, Any]
 
 
-class Problem(msgspec.Struct, frozen=True):
+class AgentProblem(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
@@ -124,7 +124,7 @@ class _Body(Body):
     tool_choice: Literal["none", "auto", "required"] | _Choice = "auto"
 
 
-def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
+def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[AgentProblem, list[str]]:
     """The problem in the body of a request, and the addresses of its images: data and https URLs, unread.
 
     `most_images` and `most_characters`, and errors: as of `chat_request.read`.
@@ -136,7 +136,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     schema: Mapping[str, Any] | None = form.json_schema.value if isinstance(form, _SchemaFormat) else None
     if isinstance(form, _ObjectFormat):
         schema = {"type": "object"}
-    problem = Problem(
+    problem = AgentProblem(
         request.model, question, messages=() if pictures else messages, samples=request.n,
         temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=request.seed or 0,
         max_tokens=request.longest, turn_tokens=request.virc_max_turn_tokens, schema=schema, forced=_forced(request),
@@ -200,7 +200,7 @@ def _parts(message: Message, place: str) -> list[str]:
     return [*filter(None, parts)]
 
 
-def _url(picture: Picture, place: str) -> str:
+def _url(picture: PicturePart, place: str) -> str:
     """The address of an image; its `uuid` is dropped, since an engine might find another client's image by it."""
     url, place = picture.address.strip(), f"{place}.image_url"
     if url[:5].lower() == "data:" and url.isascii():  # another text would take four bytes a character in memory

@@ -24,7 +24,7 @@ from virc.serving import chat_http
 from virc.serving.agent import delivery, page, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
-from virc.serving.agent.request import read
+from virc.serving.agent.request import read_problem
 from virc.serving.agent.request_queue import LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
@@ -118,7 +118,7 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     deadline = Deadline(served.solving.config.timeout)
     body = await chat_http.body_of(request, hold.add)
     as_response = request.url.path == _RESPONSES
-    problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
+    problem, pictures = read_problem(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
     del body  # what was read of it is held instead, and counted once
     chat_http.check_model(problem.model, served.name)
     job = SolvingJob(served.solving, problem, pictures, deadline)

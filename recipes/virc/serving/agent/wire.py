@@ -12,7 +12,7 @@ from PIL import Image
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent.answer import Answer, Finish
-from virc.serving.agent.request import Problem
+from virc.serving.agent.request import AgentProblem
 from virc.serving.chat_request import RefusedError
 from virc.solving.one import SampleStart, ToolResult
 
@@ -93,7 +93,7 @@ def usage(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 class Events:
-    def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
+    def __init__(self, framed: Mapping[str, Any], problem: AgentProblem) -> None:
         self._framed = {**framed, "object": "chat.completion.chunk"}
         self._problem = problem
         self._answers: list[Answer] = []

@@ -25,7 +25,7 @@ from virc.models.load import Opened
 from virc.solving.batch import RowDone
 from virc.solving.outcome import Fields
 from virc.solving.python.one import Options, prepared, solve
-from virc.solving.rows import Row
+from virc.solving.rows import BatchRow
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import Solver, SolverSetup, open_solver
@@ -95,7 +95,7 @@ def _solutions(
     with ExitStack() as stack:
         base = Path()
         total = operator.length_hint(rows) or None
-        numbered: Iterator[tuple[object, Row]]
+        numbered: Iterator[tuple[object, BatchRow]]
         if isinstance(rows, str | os.PathLike):
             file = stack.enter_context(open_rows(os.fspath(rows)))
             total, base = file.count(), file.base
@@ -111,7 +111,7 @@ def _solutions(
 
 
 def _in_order(
-    numbered: Iterator[tuple[object, Row]], opening: Callable[[], AbstractContextManager[Solver]]
+    numbered: Iterator[tuple[object, BatchRow]], opening: Callable[[], AbstractContextManager[Solver]]
 ) -> Generator[Solution, None, None]:
     """The solutions of rows in their order, while a thread solves further rows; closing the generator ends it.
 
@@ -123,7 +123,7 @@ def _in_order(
     in_work: dict[int, object] = {}  # place -> the caller's row
     failed: list[BaseException] = []
 
-    def rows_ahead() -> Iterator[Row]:
+    def rows_ahead() -> Iterator[BatchRow]:
         for place in itertools.count():
             may_read.acquire()
             try:

@@ -14,7 +14,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
-from virc.solving.rows import LETTERS, Row, as_row, choices_in
+from virc.solving.rows import LETTERS, BatchRow, as_row, choices_in
 from virc.systems.layouts.layout import elements_of
 from virc.systems.layouts.layout import listed as listed_in
 
@@ -155,7 +155,9 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
     return {field: column for field, _, column in pairs}
 
 
-def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
+def read_row(
+    line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None
+) -> BatchRow:
     """The row of the values in a file's columns; `number` is its id if it has none.
 
     Its `fields` are what is asked; the other columns pass through it to the output (`to_output`), without pictures.

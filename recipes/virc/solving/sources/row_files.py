@@ -23,7 +23,7 @@ from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
-from virc.solving.rows import MAX_LINE_BYTES, Row
+from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
@@ -55,7 +55,7 @@ class RowFile(msgspec.Struct, frozen=True):
         bom: whether a table of answers gets a byte order mark, by which spreadsheets detect UTF-8.
     """
 
-    rows: Iterator[Row]
+    rows: Iterator[BatchRow]
     base: Path = Path()
     again: Callable[[], Iterator[Numbered]] | None = None
     names: tuple[str, ...] | None = None
@@ -106,7 +106,7 @@ def rows_of(
     question: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
-) -> Iterator[Row]:
+) -> Iterator[BatchRow]:
     """Make rows of their values by column; a wrong row has its `fault`.
 
     `say` gets sentences, each once: which columns are read, and which columns with texts or choices are not asked.
@@ -115,7 +115,7 @@ def rows_of(
     noted: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
-            yield Row(line, fault=fields)
+            yield BatchRow(line, fault=fields)
             continue
         names = tuple(fields)
         try:
@@ -141,7 +141,7 @@ def rows_of(
             yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
-            yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
+            yield BatchRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
 def _open(source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack) -> RowFile:

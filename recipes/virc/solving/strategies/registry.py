@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from virc.config.validation import faults
-from virc.core import discovery, entry_points, plugins
+from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.text import clause, did_you_mean
@@ -65,7 +65,7 @@ def names() -> list[str]:
 
 def _built_in() -> Mapping[str, str]:
     """The modules of the strategies of virc, those of extras that are here, too, by their names."""
-    return {**{name: f"{_PACKAGE}.{name}" for name in discovery.names(_PACKAGE)}, **entry_points.own(_GROUP)}
+    return {**{name: f"{_PACKAGE}.{name}" for name in plugins.module_names(_PACKAGE)}, **entry_points.own(_GROUP)}
 
 
 def module(name: str) -> Module:

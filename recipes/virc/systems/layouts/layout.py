@@ -16,7 +16,7 @@ MAX_LISTED = 2**17
 """Characters of a list as text: Python's parser takes 350 bytes and 8 us for each."""
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ColumnPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a column's text, several columns as a list, or a text with columns in it.
 
     Args:
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("it needs one of `column`, `columns` and `text`")
 
 
-Column = Text | tuple[Text, ...] | Part
+Column = Text | tuple[Text, ...] | ColumnPart
 """A column: its name; several names, of which the first one whose value is not null is taken; or a `Part`. A dot leads
 into an object, also one that is JSON as text, or to an element of a list by its number, from 0:
 `extra_info.question`, `conversations.0.value`.
@@ -54,7 +54,7 @@ _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
 
-class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReplyPieces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A reply in pieces.
 
     Args:
@@ -131,7 +131,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replied: Column | None = None
     history: Column | None = None
     objects: Column | None = None
-    reply: Text | tuple[Text, ...] | Reply | None = None
+    reply: Text | tuple[Text, ...] | ReplyPieces | None = None
     chosen: Column | None = None
     rejected: Column | None = None
     unsure: tuple[Text, ...] = ()
@@ -201,9 +201,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return parts is None or any(part in name.lower() for part in parts)
 
     @property
-    def pieces(self) -> Reply | None:
+    def pieces(self) -> ReplyPieces | None:
         """The `reply`, also where it is given as the column of its only text."""
-        return self.reply if self.reply is None or isinstance(self.reply, Reply) else Reply(self.reply)
+        return self.reply if self.reply is None or isinstance(self.reply, ReplyPieces) else ReplyPieces(self.reply)
 
     def columns(self) -> Iterator[Column]:
         fields = (
@@ -234,9 +234,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def names_of(column: Column) -> tuple[str, ...]:
     """The names of all columns that a column is read from."""
-    if isinstance(column, Part) and column.text:
+    if isinstance(column, ColumnPart) and column.text:
         return tuple(dict.fromkeys(braces[1] for braces in _BRACES.finditer(column.text)))
-    name = column.column or column.columns if isinstance(column, Part) else column
+    name = column.column or column.columns if isinstance(column, ColumnPart) else column
     return (name,) if isinstance(name, str) else name
 
 
@@ -250,12 +250,12 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
     Of several names the first whose value is not null counts: rows of parquet have all columns of their file.
     """
     found = [value for name in names_of(column) if (value := _cell(row, name)) is not UNSET]
-    if isinstance(column, Part) and column.text and (found or not names_of(column)):
+    if isinstance(column, ColumnPart) and column.text and (found or not names_of(column)):
         return _fill_braces(row, column.text)
-    if isinstance(column, Part) and column.columns and found:
+    if isinstance(column, ColumnPart) and column.columns and found:
         return [each for each in found if each not in EMPTY]
     value = next((each for each in found if each is not None), None if found else UNSET)
-    return _cut(value, column) if isinstance(column, Part) and isinstance(value, str) else value
+    return _cut(value, column) if isinstance(column, ColumnPart) and isinstance(value, str) else value
 
 
 def listed(text: str) -> Any:
@@ -310,7 +310,7 @@ def _cell(row: Mapping[str, Any], name: str) -> Any | UnsetType:
     return value
 
 
-def _cut(text: str, part: Part) -> str:
+def _cut(text: str, part: ColumnPart) -> str:
     start = text.find(part.after) + len(part.after) if part.after and part.after in text else 0
     end = text.find(part.before, start) if part.before else -1
     return text[start : None if end < 0 else end].strip()

@@ -19,14 +19,14 @@ _FOLDER = Path(__file__).parent
 @cache
 def discover() -> Mapping[str, Layout]:
     files = (*_FOLDER.glob("*.yaml"), *plugins.in_system_folders("*.layout.yaml"))
-    return {file.name.split(".")[0]: read(file) for file in sorted(files, key=lambda file: file.name)}
+    return {file.name.split(".")[0]: read_layout(file) for file in sorted(files, key=lambda file: file.name)}
 
 
-def read(file: Path) -> Layout:
+def read_layout(file: Path) -> Layout:
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
     try:
-        layout = msgspec.convert(plain_yaml.read(file), Layout)
+        layout = msgspec.convert(plain_yaml.read_mapping(file), Layout)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {clause(error)}") from None
     if layout.unsure:

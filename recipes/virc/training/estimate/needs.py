@@ -209,7 +209,7 @@ def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
     if zero and not offloads and width == 2:
         count = min(work.trained // devices, _LIVE if zero == 3 else work.trained)
         momentary.append(_weights("float32 gradients", count, 4, note="while the optimizer steps"))
-    terms += [*kept(work), max(momentary, key=_size), constant("framework", OVERHEAD[config.device])]
+    terms += [*activations_kept(work), max(momentary, key=_size), constant("framework", OVERHEAD[config.device])]
     readers = constant("image readers", _LOADER, config.devices * config.loaders)
     if config.device == "cpu":
         return terms, [_processes(config.devices, terms), readers]
@@ -238,7 +238,7 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
     copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
     words = (work.tokens, "tokens"), (text.vocab_size, "words")
     momentary = max([term("logits", *words, (copies * work.width, "bytes")), *moments(work)], key=_size)
-    terms = [*state, together, *kept(work), momentary, framework]
+    terms = [*state, together, *activations_kept(work), momentary, framework]
     helpers = constant("helpers", _HELPER, _HELPERS[config.device])
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
         terms += sampler
@@ -297,7 +297,7 @@ def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: 
     ]
 
 
-def kept(work: Work) -> Iterator[Term]:
+def activations_kept(work: Work) -> Iterator[Term]:
     """What is held from the forward to the backward pass, in bytes a token or a patch; tests measure these numbers."""
     config, text, vision = work.config, work.shape.text, work.shape.vision
     recomputes, residual = config.gradient_checkpointing, 4 if work.casts else work.width

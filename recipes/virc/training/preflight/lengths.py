@@ -22,7 +22,7 @@ from virc.core.parallel import in_order
 from virc.core.text import clause, plain
 from virc.data.check.images import file_of
 from virc.data.check.result import USUAL_SYSTEM
-from virc.data.formats.registry import Row
+from virc.data.formats.registry import NumberedRow
 from virc.data.rows.pictures import key
 from virc.data.rows.record import MARK, Message, Picture
 from virc.engines.llamafactory.plan import template
@@ -121,7 +121,12 @@ def key_of(file: str | bytes) -> str | bytes:
 
 
 def count(
-    measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_progress: Callable[[str], None]
+    measure: Measure,
+    cutoff: int,
+    read: Iterable[NumberedRow],
+    rows: int,
+    workers: int,
+    on_progress: Callable[[str], None],
 ) -> Counted:
     """Count all rows, which are known to be whole; `measure` goes to other processes."""
     counted = Counted(cutoff)

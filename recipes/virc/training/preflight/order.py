@@ -8,13 +8,13 @@ from math import isfinite
 from virc.core.errors import ConfigError, DataError
 from virc.core.seeds import derived
 from virc.core.text import plain
-from virc.data.formats.registry import Row
+from virc.data.formats.registry import NumberedRow
 from virc.stages.sft import Curriculum
 
 MAX_LISTED = 8
 
 
-def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict[str, list[Row]]:
+def parts(rows: Iterable[NumberedRow], curriculum: Curriculum, seed: int | None) -> dict[str, list[NumberedRow]]:
     """The rows of each part of a curriculum by its name, in the order in which they are learnt from.
 
     Args:
@@ -31,13 +31,13 @@ def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict
     if seed is not None:
         random.Random(derived(seed, "curriculum")).shuffle(taken)
     names = {str(value): ", ".join(map(str, part)) for part in curriculum.parts for value in part}
-    found: dict[str, list[Row]] = {name: [] for name in dict.fromkeys(names.values())}
+    found: dict[str, list[NumberedRow]] = {name: [] for name in dict.fromkeys(names.values())}
     for row in taken:
         found.setdefault(_part(row, curriculum, names), []).append(row)
     return found if names else dict(sorted(found.items(), key=lambda part: float(part[0])))
 
 
-def _part(row: Row, curriculum: Curriculum, names: Mapping[str, str]) -> str:
+def _part(row: NumberedRow, curriculum: Curriculum, names: Mapping[str, str]) -> str:
     column = curriculum.column
     value = row.record.extra.get(column) if row.record else None
     if value is None:

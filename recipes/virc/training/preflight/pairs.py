@@ -15,7 +15,7 @@ from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, write_whole
 from virc.core.json_stream import one_line
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import Row, Source, only_source
+from virc.data.formats.registry import NumberedRow, RowsFile, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.training.preflight import order
@@ -50,10 +50,12 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     return msgspec.structs.replace(found, rows=number, total=total, mean=total / number)
 
 
-def rejected_side(row: Row) -> Row:
+def rejected_side(row: NumberedRow) -> NumberedRow:
     record = row.known()
     last = Message("assistant", record.rejected or "")
-    return Row(row.number, msgspec.structs.replace(record, messages=(*record.messages[:-1], last), rejected=None))
+    return NumberedRow(
+        row.number, msgspec.structs.replace(record, messages=(*record.messages[:-1], last), rejected=None)
+    )
 
 
 def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
@@ -76,8 +78,8 @@ def _longer(one: Counted, other: Counted) -> Counted:
 
 
 def _replies(
-    request: PairsRequest, read: Studied, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
-) -> Source:
+    request: PairsRequest, read: Studied, parts: Sequence[Sequence[NumberedRow]], files: Collection[str | bytes]
+) -> RowsFile:
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:
@@ -93,7 +95,7 @@ def _replies(
     return only_source(request.folder)
 
 
-def one_by_one(rows: Sequence[Row]) -> Iterator[tuple[Record, bool]]:
+def one_by_one(rows: Sequence[NumberedRow]) -> Iterator[tuple[Record, bool]]:
     """Both replies of each pair, better and worse in turns, and never one behind the other reply to the same prompt.
 
     LLaMA-Factory estimates how far the model has moved from the reply of the row before, which must be to another

@@ -36,7 +36,7 @@ def step(request: Request, python: Path, recipes: Path) -> Step:
     return Step(argv, "check the rows", env)
 
 
-def read(stdout: str) -> Result:
+def read_failure(stdout: str) -> Result:
     """Raises the VircError that such a process found."""
     try:
         reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=lambda kind, value: kind(value))

@@ -32,7 +32,7 @@ from virc.data.check.result import Fault, Rules, Survey, survey
 from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import Row, Source, get
+from virc.data.formats.registry import NumberedRow, RowsFile, get
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
@@ -134,24 +134,24 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: RlRequest
-    source: Source
+    source: RowsFile
     protocol: Protocol
     chat_protocol: Protocol | None
     counting: Counting
     store: PictureStore
     paths: dict[tuple[str, str], str] = {}
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[NumberedRow]:
         """The rows as they are rolled out: units, or whole problems."""
         change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
         for row in get(self.source.format).read(self.source):
             try:
-                yield from (Row(row.number, record, unread=row.unread) for record in self._made(change, row))
+                yield from (NumberedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
             except (DataError, OSError) as error:
                 message = error.message if isinstance(error, DataError) else clause(error)
-                yield Row(row.number, fault=DataError(message))
+                yield NumberedRow(row.number, fault=DataError(message))
 
-    def _made(self, change: Change, row: Row) -> Iterator[Record]:
+    def _made(self, change: Change, row: NumberedRow) -> Iterator[Record]:
         if row.record and row.record.messages:  # what follows takes a whole conversation for granted
             faults = check_conversation(row.record, self.source.holds)
             if fault := next(iter(faults), None):
@@ -238,7 +238,7 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
 
 
 def _checked(
-    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
+    request: RlRequest, source: RowsFile, name: str, rules: Counting, store: PictureStore, media: set[str],
     on_progress: OnProgress,
 ) -> Result:  # fmt: skip
     """Check one file of rows and write `name`, verl's file; folders of their images are added to `media`."""
@@ -264,8 +264,8 @@ def _checked(
     counted = counts.count(measure, request.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
     chosen = within(counted, request.filter_overlong, "prompt_length", part.protocol.coordinates)
     indices = set(chosen)
-    rows: Iterator[Row] = (row for index, row in enumerate(part.rows()) if index in indices)
-    parts: dict[str, list[Row]] = {}
+    rows: Iterator[NumberedRow] = (row for index, row in enumerate(part.rows()) if index in indices)
+    parts: dict[str, list[NumberedRow]] = {}
     if request.curriculum and name == TRAIN:
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
@@ -290,7 +290,7 @@ def _checked(
     )
 
 
-def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
+def _part(request: RlRequest, source: RowsFile, rules: Counting, store: PictureStore) -> _Part:
     """Find the chat protocol that the rows are written in, and the one in which the model is prompted."""
     requested = request.protocol and read_protocol(request.protocol)
     of_rows = None
@@ -316,7 +316,7 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     )  # fmt: skip
 
 
-def _in_folder(source: Source) -> Protocol | None:
+def _in_folder(source: RowsFile) -> Protocol | None:
     """The chat protocol that is stored with the rows, if it is that of the first row."""
     file = source.media / FILE_NAME
     if not is_file(file):
@@ -327,7 +327,7 @@ def _in_folder(source: Source) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
+def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: NumberedRow) -> Iterator[Fault]:
     """Faults of a row that `changed` does not refuse. Adds the row's id to `ids`, and its system to `systems`."""
     if (record := row.record) is None:
         yield unread(row)
@@ -350,7 +350,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
     off_grid = 0
 
-    def faults(row: Row) -> Sequence[Fault]:
+    def faults(row: NumberedRow) -> Sequence[Fault]:
         nonlocal off_grid
         if part.request.rollout != "per_cru":
             return [fault for each in row.known().images if (fault := decoded(each).fault)]
@@ -377,7 +377,7 @@ def _scorable(part: _Part, request: RlRequest) -> Scorable:
     return scorable
 
 
-def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> None:
+def _write(file: Path, part: _Part, rows: Iterable[NumberedRow], media: set[str]) -> None:
     request = part.request
     turns = request.rollout == "per_cru"
 

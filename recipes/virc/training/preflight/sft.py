@@ -27,7 +27,7 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
+from virc.data.formats.registry import INFO, NumberedRow, RowsFile, Writing, get, only_source
 from virc.data.formats.sft import guessed
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
@@ -88,21 +88,21 @@ class Studied(msgspec.Struct, frozen=True):
         measure: counts the tokens of rows.
     """
 
-    source: Source
+    source: RowsFile
     found: Survey
     faults: Counter[str]
     protocol: Protocol
     measure: counts.Measure
 
-    def rows(self) -> Iterable[Row]:
-        rows: Iterable[Row] = get(self.source.format).read(self.source)
+    def rows(self) -> Iterable[NumberedRow]:
+        rows: Iterable[NumberedRow] = get(self.source.format).read(self.source)
         return rows
 
-    def counted(self, request: SftRequest, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
+    def counted(self, request: SftRequest, rows: Iterable[NumberedRow], on_progress: OnProgress) -> Counted:
         return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
 
 
-def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
+def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> Studied:
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
@@ -122,13 +122,13 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
 
 def write_chosen(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
-) -> tuple[Source, dict[str, list[Row]]]:
+) -> tuple[RowsFile, dict[str, list[NumberedRow]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
     needs_no_rewriting = read.source.as_engines_read and not counted.differ
     if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
-    indices, parts = set(chosen), dict[str, list[Row]]()
-    rows: Iterable[Row] = (row for index, row in enumerate(read.rows()) if index in indices)
+    indices, parts = set(chosen), dict[str, list[NumberedRow]]()
+    rows: Iterable[NumberedRow] = (row for index, row in enumerate(read.rows()) if index in indices)
     if request.curriculum:
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
@@ -136,7 +136,7 @@ def write_chosen(
 
 
 def result(
-    read: Studied, source: Source, counted: Counted, chosen: Sequence[int], parts: Mapping[str, Sequence[Row]]
+    read: Studied, source: RowsFile, counted: Counted, chosen: Sequence[int], parts: Mapping[str, Sequence[NumberedRow]]
 ) -> Result:
     keys = ("formatting", "ranking", "columns", "tags")
     entry: dict[str, Any] = {key: source.info[key] for key in keys if key in source.info}
@@ -167,7 +167,7 @@ def within(counted: Counted, filter_overlong: bool, setting: str, coordinates: C
     return counted.within
 
 
-def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
+def with_entry(source: RowsFile, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> RowsFile:
     """The source with the entry of `dataset_info.json` that LLaMA-Factory needs for its rows.
 
     That is the source's own; else it is guessed from the first row, and from whether any row has a system message.
@@ -187,7 +187,7 @@ def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]
     return msgspec.structs.replace(source, info=guess(first | system_message)) if first else source
 
 
-def check_found(source: Source, found: Survey) -> None:
+def check_found(source: RowsFile, found: Survey) -> None:
     """Raises DataError: a survey found no rows, or rows at which training would stop."""
     if not found.rows:
         raise DataError(f"{source.file} holds no rows")
@@ -196,7 +196,7 @@ def check_found(source: Source, found: Survey) -> None:
         raise _untrainable(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
 
 
-def _untrainable(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
+def _untrainable(source: RowsFile, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     ignore = "--ignore COLUMN leaves a column out; " if UNREAD_COLUMN in kinds else ""
     return DataError(
@@ -205,7 +205,7 @@ def _untrainable(source: Source, rows: str, kinds: Counter[str], number: int, fa
     )
 
 
-def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
+def _chat_protocol_given(request: SftRequest, source: RowsFile, found: Survey) -> Protocol | None:
     """The chat protocol that the request names, else that of the rows' folder or of the system, if rows are in it."""
     if request.protocol is None:
         file = source.media / FILE_NAME
@@ -220,7 +220,7 @@ def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> 
     )
 
 
-def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
+def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coordinates) -> None:
     trained = TAKES[model_type]
     if written in _UNITS and _UNITS[written] != _UNITS[trained]:
         raise DataError(
@@ -231,8 +231,12 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
 
 
 def _write_rows(
-    source: Source, rows: Iterable[Row], request: SftRequest, protocol: Protocol, files: Collection[str | bytes]
-) -> Source:
+    source: RowsFile,
+    rows: Iterable[NumberedRow],
+    request: SftRequest,
+    protocol: Protocol,
+    files: Collection[str | bytes],
+) -> RowsFile:
     """Write rows of a file as a new dataset; images stay where they are, but `files` are written as they are shown."""
     if request.folder is None:
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
@@ -253,7 +257,9 @@ def _write_rows(
 class InPlace(PictureStore):
     """Gives images the names by which LLaMA-Factory finds them; those of `files` are written as they are shown."""
 
-    def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[Row]) -> None:
+    def __init__(
+        self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[NumberedRow]
+    ) -> None:
         super().__init__(folder)
         self._shown: dict[str | bytes, str] = {}
         if files and not request.is_trial:
@@ -267,7 +273,7 @@ class InPlace(PictureStore):
         return str(Path(file_of(picture)).absolute()) if picture.data is None else super().name(picture, record)
 
 
-def _with_keys(rows: Iterable[Row], keys: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
+def _with_keys(rows: Iterable[NumberedRow], keys: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
     """Key, file (path or bytes) and a name for errors of each image whose key is in `keys`, once each."""
     for row in rows:
         for picture in row.known().images if keys else ():

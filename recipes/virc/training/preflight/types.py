@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import RowsFile
 from virc.reasoning.protocol import Protocol
 from virc.rewards.sources import Speaker
 from virc.stages.sft import Curriculum
@@ -27,7 +27,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
         is_trial: nothing is trained, so no image is written again.
     """
 
-    source: Source
+    source: RowsFile
     base: Path
     name: str
     max_pixels: int
@@ -69,7 +69,7 @@ class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
 
     folder: Path
     chat_protocol: Protocol
-    validation: Source | None = None
+    validation: RowsFile | None = None
     rollout: Literal["per_cru", "multi_turn"]
     prompt_length: int
     batch: int

@@ -16,7 +16,7 @@ _OTHER = re.compile(r"(?is).*\.(?:tar\.(?:bz2|xz|zst)|tbz2?|txz|tzst|rar|7z|7z\.
 _SHARD = re.compile(r"(?is).*[0-9]{2,}\.tar")
 
 
-class Part(NamedTuple):
+class ArchivePart(NamedTuple):
     """Its number, of the archive that has these words before and behind the number."""
 
     before: str
@@ -24,15 +24,15 @@ class Part(NamedTuple):
     number: int
 
 
-def part_of(name: str) -> Part | None:
+def part_of(name: str) -> ArchivePart | None:
     """Which part of an archive a file is by its name, or None: `x.tar.part_00`, `x.zip.001`, `x-00001-of-00004.tar`."""
     if match := _OF.fullmatch(name):
-        return Part(match[1], match[3], int(match[2]))
+        return ArchivePart(match[1], match[3], int(match[2]))
     if (match := _NUMBERED.fullmatch(name)) is None or name.lower().endswith(".bz"):
         return None
     tail = match[2].lower()
     number = int(tail) if tail.isdecimal() else 26 * (ord(tail[0]) - ord("a")) + ord(tail[1]) - ord("a")
-    return Part(match[1], "", number)
+    return ArchivePart(match[1], "", number)
 
 
 def is_archive(name: str) -> bool:

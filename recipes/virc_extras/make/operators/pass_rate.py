@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from virc.core.seeds import derived
 from virc.core.text import clause
-from virc.data.sample.rollouts import Problem, Rollout, end_of, problem_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, end_of, problem_of
 from virc.reasoning.images import Shown
 from virc.solving.one import SolveConfig, attempts, ends_all
 from virc_extras.make.asking import pictures
@@ -106,14 +106,14 @@ def _broken(values: list[float], options: Options) -> tuple[str, str] | None:
     return None
 
 
-def _value(means: Means[Options], problem: Problem, shown: Sequence[Shown], number: int) -> float | str:
+def _value(means: Means[Options], problem: SampledProblem, shown: Sequence[Shown], number: int) -> float | str:
     value, replies, prompt, completion = means.once(f"reply {number}", lambda: _drawn(means, problem, shown, number))
     means.cost.add(Cost(replies, prompt, completion))
     return value if isinstance(value, str) else float(value)
 
 
 def _drawn(
-    means: Means[Options], problem: Problem, shown: Sequence[Shown], number: int
+    means: Means[Options], problem: SampledProblem, shown: Sequence[Shown], number: int
 ) -> tuple[float | str, int, int, int]:
     """Draw a reply; returns its value, or why it has none, and its replies and tokens."""
     options, asked = means.options, means.opened["model"]

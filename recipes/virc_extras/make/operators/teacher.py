@@ -47,7 +47,7 @@ FILE = "teacher.yaml"
 """The steps of a published system, in its folder."""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TeacherStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a teacher is asked, and which replies are taken.
 
     Args:
@@ -83,7 +83,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    steps: dict[str, Step]
+    steps: dict[str, TeacherStep]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         preset: a published system that has steps, or a YAML file with some.
     """
 
-    steps: dict[str, Step] = {}
+    steps: dict[str, TeacherStep] = {}
     preset: str | None = None
 
     def __post_init__(self) -> None:
@@ -117,17 +117,17 @@ def requests(options: Options) -> int:
     return sum(map(_tries, steps_of(options).values()))
 
 
-def steps_of(options: Options) -> Mapping[str, Step]:
+def steps_of(options: Options) -> Mapping[str, TeacherStep]:
     return _read(options.preset, texts.own_words()) if options.preset else options.steps
 
 
 @cache
-def _read(name: str, own: bool) -> Mapping[str, Step]:
+def _read(name: str, own: bool) -> Mapping[str, TeacherStep]:
     of_systems = {file.parent.name.replace("_", "-"): file for file in plugins.in_system_folders(FILE)}
     file = of_systems.get(name, expanded(name))
     if not file.is_file():
         raise UsageError(f"no system and no file has the steps {name!r}", f"systems: {', '.join(of_systems)}")
-    content = plain_yaml.read(file)
+    content = plain_yaml.read_mapping(file)
     for fault in validation.faults(content, _File):
         raise ConfigError(f"{file}: {fault.message}", fault.hint)
     return msgspec.convert(texts.filled(content, file.parent, own), _File).steps
@@ -152,11 +152,11 @@ def run(row: Row, means: Means[Options]) -> Made:
     return kept(fields)
 
 
-def _tries(step: Step) -> int:
+def _tries(step: TeacherStep) -> int:
     return step.tries if step.temperature else 1
 
 
-def _messages(name: str, step: Step, fields: Mapping[str, Any], images: int) -> list[Message]:
+def _messages(name: str, step: TeacherStep, fields: Mapping[str, Any], images: int) -> list[Message]:
     names = re.findall(r"\{(\w+)\}", step.prompt)
     if lacking := [each for each in names if each not in fields]:
         sentence = f"the prompt of {name} names {{{lacking[0]}}}, and the row has no such column"
@@ -171,7 +171,7 @@ def _text(value: Any) -> str:
 
 
 def _taken(
-    step: Step, role: str, reply: Reply, row: Row, fields: Mapping[str, Any], means: Means[Options]
+    step: TeacherStep, role: str, reply: Reply, row: Row, fields: Mapping[str, Any], means: Means[Options]
 ) -> tuple[Any, str]:
     """Return the value of a reply, and why it is not taken, which is empty if it is."""
     text = reply.text.rpartition("</think>")[2].strip()
@@ -193,7 +193,7 @@ def _taken(
     return value, fault
 
 
-def _formed(step: Step, text: str) -> tuple[Any, str]:
+def _formed(step: TeacherStep, text: str) -> tuple[Any, str]:
     value: Any = text
     if step.schema is not None:
         try:

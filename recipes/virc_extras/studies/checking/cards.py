@@ -13,7 +13,7 @@ from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.evaluation.pages import figures
 from virc.evaluation.problems import EvalProblem
-from virc.evaluation.results import ResultFile, read
+from virc.evaluation.results import ResultFile, read_results
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.summary import ModelSummary, Summary
 from virc_extras.studies.checking.verifying import summary_of, verify_file
@@ -47,7 +47,7 @@ def card(paths: Sequence[Path], form: Form) -> list[str]:
     groups: dict[str, dict[str, ResultFile]] = defaultdict(dict)
     notes: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        file = read(path)
+        file = read_results(path)
         found = verify_file(file)
         found.check()
         head, ablation = file.head, file.head.crop_ablation

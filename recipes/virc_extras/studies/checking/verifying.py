@@ -19,7 +19,7 @@ from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.problems import EvalProblem, problems_of
-from virc.evaluation.results import ResultFile, in_arm, read, rules_digest
+from virc.evaluation.results import ResultFile, in_arm, read_results, rules_digest
 from virc.evaluation.scored import results_of
 from virc.evaluation.summary import Score, Summary, summarise
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule
@@ -111,7 +111,7 @@ def verify(path: Path, benchmark: str | None = None, signer: str | None = None) 
         DataError: it is no such file.
         VircError: the benchmark that was named cannot be read.
     """
-    return verify_file(read(path), benchmark, signer)
+    return verify_file(read_results(path), benchmark, signer)
 
 
 def verify_file(
@@ -133,7 +133,7 @@ def verify_file(
     looks, differences_in_arms = _looked_again(file, problems, verdicts, notes)
     differences += differences_in_arms
     try:
-        signed = signing.check(file.path, signer)
+        signed = signing.check_signature(file.path, signer)
     except NetworkError as error:
         differences.append(Difference("signature", error.message))
     (model,) = summary_of({head.model: file}, problems, {head.model: verdicts}).models
@@ -166,7 +166,7 @@ def _looked_again(
         return None, []
     arms, differences = [_results(head.model, file, problems, verdicts)], list[Difference]()
     for asked, path in zip(FURTHER_ARMS, paths, strict=True):
-        arm = read(path)
+        arm = read_results(path)
         is_listed = arm.head.digest == head.arms.get(asked.name) and arm.head.crop_ablation == asked.ablation
         if not is_listed or arm.head.model != head.model or arm.lines.keys() != file.lines.keys():
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))

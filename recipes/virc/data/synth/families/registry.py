@@ -13,14 +13,14 @@ from typing import Any, Protocol, cast
 
 from PIL import Image
 
-from virc.core import discovery, entry_points
+from virc.core import entry_points, plugins
 from virc.core.errors import UsageError
 from virc.core.text import did_you_mean
 from virc.data.synth.problem import Difficulty, Label, Split
 from virc.data.synth.worked import Solution, Spot
 
 
-class Problem(Protocol):
+class DrawnProblem(Protocol):
     """A problem of any family; it is a frozen msgspec struct."""
 
     question: str
@@ -78,12 +78,12 @@ _GROUP: entry_points.Group = "virc.drawn_families"
 
 
 def names() -> list[str]:
-    return sorted({*discovery.names(_PACKAGE), *entry_points.own(_GROUP)})
+    return sorted({*plugins.module_names(_PACKAGE), *entry_points.own(_GROUP)})
 
 
 def get(name: str) -> Family:
-    if name in discovery.names(_PACKAGE):
-        return cast(Family, discovery.module(_PACKAGE, name))
+    if name in plugins.module_names(_PACKAGE):
+        return cast(Family, plugins.module_of(_PACKAGE, name))
     entry_points.check_installed(_GROUP, name, "family")
     if module := entry_points.own(_GROUP).get(name):
         return cast(Family, importlib.import_module(module))
