@@ -26,7 +26,7 @@ TASKS = [
     ("a script or Python", "python", "Many problems", "virc.batch("),
     ("an agent for any OpenAI client", "serving", "An agent for any client", "--agent"),
     ("any MCP client", "MCP", "Over HTTP", "--http"),
-    ("see whether they use their crops", "evaluation", "Does the model use its crops?", "--looks"),
+    ("see whether they use their crops", "studies", "Does it look", "--looks"),
     ("convert or draw data", "data", "Convert, select and mix", "virc data convert"),
     ("on one GPU or a cluster", "training", "On a cluster", "--launcher slurm"),
     ("publish a model", "publish", "The card", "license: apache-2.0"),
