@@ -27,6 +27,7 @@ def converted(file: Path, format: str) -> Path:
 
 @pytest.mark.parametrize("format", ["batch", "prompts", "rl"])
 def test_questions_become_rows_of_every_format_and_problems_again(format: str, questions: Path) -> None:
+    pytest.importorskip("virc_extras")  # the system's tool
     file = converted(converted(questions, "prompts") if format == "rl" else questions, format)
     done = virc("data", "check", file, "--system", "vrag-rl", "--json")
     assert (done.code, done.json["good"]) == (0, 2), done.err

@@ -70,7 +70,6 @@ def test_every_block_is_tested_or_says_why_not() -> None:
             assert (ROOT / path).exists(), f"{block.place}: {path}"
 
 
-@whole
 def test_commands_and_options_of_each_block_exist() -> None:
     for block in (each for each in ALL if each.language == "sh"):
         for words in commands(block.text):
