@@ -17,8 +17,8 @@ from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, 
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
-from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.traces.page import in_words
+from virc_cli.commands.solve.thoughts import MarkedThoughts, Thoughts
 from virc_cli.console import output
 
 
