@@ -29,7 +29,7 @@ def _table(kind: type[msgspec.Struct]) -> str:
     for name, field in part["properties"].items():
         default = "needed" if name in part["required"] else code(field["default"]) if "default" in field else ""
         linked = value(field)
-        for other, heading in (("Reply", "result"), ("Http", "http"), ("Mcp", "mcp")):
+        for other, heading in (("ReplySettings", "result"), ("Http", "http"), ("Mcp", "mcp")):
             linked = linked.replace(f"[{other}](#{other.lower()})", f"[{heading}](#{heading})")
         lines.append(f"| `{name}` | {linked} | {default} | {said[name].replace('|', '&#124;')} |")
     return "".join(f"{line}\n" for line in lines)

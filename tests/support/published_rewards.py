@@ -45,7 +45,6 @@ from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.registry import System
 from virc.tools.registry import known
-from virc_extras.search import tool as search
 
 FILES = {file.stem: file for file in sorted(zoo.CASES.glob("*.json"))}
 """The files of recorded cases, by the names of their systems and what they are of."""
@@ -217,7 +216,7 @@ def _searched(pages: Mapping[str, str]) -> Iterator[None]:
         for page, text in pages.items():
             Image.new("RGB", (56, 56)).save(Path(folder, f"{page}.jpg"))
             Path(folder, f"{page}.txt").write_text(text)
-        environment.setenv(search.PAGES, folder)
+        environment.setenv("VIRC_PAGES", folder)
         yield
 
 

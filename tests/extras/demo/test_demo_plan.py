@@ -13,7 +13,7 @@ from virc.runs import run as runs
 from virc_cli.commands import data, eval, merge, train
 from virc_cli.main import build
 from virc_extras.demo import plan as demo
-from virc_extras.demo.plan import LARGE, QUICK, USUAL, Demo, Step, Took
+from virc_extras.demo.plan import LARGE, QUICK, USUAL, Demo, Took, TypedStep
 
 PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL, LARGE)]
 COMMANDS = {"data": data, "eval": eval, "merge": merge, "train": train}
@@ -74,7 +74,7 @@ def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
     assert rows["data/direct"] == rows["data/instruct"] + rows["data/practice"]
 
 
-def step(name: str, begun: Demo = finished.QUICK) -> Step:
+def step(name: str, begun: Demo = finished.QUICK) -> TypedStep:
     return next(each for each in demo.plan(begun) if each.name == name)
 
 
