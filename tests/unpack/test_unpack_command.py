@@ -117,12 +117,21 @@ def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
         assert "follow its last file" in done.err
 
 
-def test_an_archive_that_was_replaced_meanwhile_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["unpacked", "synced"])
+def test_an_archive_that_was_replaced_meanwhile_stays(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive, newer = tmp_path / "a.tar", tmp_path / "newer"
     archive.write_bytes(tar(file("f")))
     newer.write_bytes(b"newer")
     config = UnpackConfig(archive, tmp_path / "to", remove=True)
-    done = unpack(config, lambda done, size: newer.exists() and newer.replace(archive))
+
+    def replace(*_: object) -> None:
+        if newer.exists():
+            newer.replace(archive)
+
+    monkeypatch.setattr(os, "sync", replace if moment == "synced" else lambda: None)
+    done = unpack(config, replace if moment == "unpacked" else lambda *_: None)
     assert (done.kept, archive.read_bytes()) == ("another file has its name now", b"newer")
 
 

@@ -117,6 +117,8 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
         source: Readable = joined if files else sys.stdin.buffer
         done, is_whole = pour(source, joined.size if files else None, config, progress)
         if config.remove:
+            if parts and hasattr(os, "sync"):
+                os.sync()  # which takes its time: what has the archive's name is looked at after it
             reasons = (_why_kept(part, file, is_whole, done) for part, file in zip(parts, files, strict=True))
             done.kept = next(filter(None, reasons), None) if parts else "it came from the standard input"
             done.kept = done.kept or _remove(parts)
@@ -256,8 +258,7 @@ def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> 
 
 
 def _remove(parts: Sequence[Path]) -> str | None:
-    """Delete the archive once the content is safe on the disk. Returns why that failed, if it did."""
-    os.sync()
+    """Delete the archive, whose content is safe on the disk. Returns why that failed, if it did."""
     try:
         for part in parts:
             part.unlink(missing_ok=True)

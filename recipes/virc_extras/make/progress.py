@@ -15,6 +15,7 @@ from virc.core.text import clause, plain
 from virc_extras.make.operator import Cost, LeftOut
 
 SCHEMA = "virc.data.make.progress/1"
+_NOT_OURS = "{} is not the progress of virc data make"
 _BUFFER = 2**20
 
 
@@ -129,6 +130,8 @@ class Progress:
             at, text = 0, file.readline()
             if text.endswith(b"\n"):
                 self._check(text)
+            elif not msgspec.json.encode(self._head).startswith(text):  # no first line of ours that a kill cut
+                raise ConfigError(_NOT_OURS.format(self.path), "choose another --to")
             while text.endswith(b"\n"):
                 try:
                     line = msgspec.json.decode(text, type=Line) if at else None
@@ -151,7 +154,7 @@ class Progress:
         except (ValueError, RecursionError):
             theirs = None
         if not isinstance(theirs, dict) or theirs.get("schema") != SCHEMA:
-            raise ConfigError(f"{self.path} is not the progress of virc data make", "choose another --to")
+            raise ConfigError(_NOT_OURS.format(self.path), "choose another --to")
         ours = self._head
         for key in {**theirs, **ours}:
             if theirs.get(key) != ours.get(key):

@@ -162,6 +162,7 @@ def test_a_continued_run_refuses_what_has_changed(
         ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
         ("select", "there.jsonl", {"column": "level"}, "is there already"),
         ("select", "old.jsonl", {"column": "level"}, "is not the progress of virc data make"),
+        ("select", "note.jsonl", {"column": "level"}, "is not the progress of virc data make"),
         ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
     ],
 )
@@ -170,14 +171,15 @@ def test_what_is_wrong_is_said_in_one_sentence(
 ) -> None:
     (tmp_path / "there.jsonl").write_text("mine")
     (tmp_path / "old.jsonl.progress").write_text("mine\n")
+    (tmp_path / "note.jsonl.progress").write_text("mine")
     file = write_rows(tmp_path / "rows.jsonl", LEVELS)
     other = write_rows(tmp_path / "other.jsonl", LEVELS)
     with pytest.raises((UsageError, VircError)) as refused:
         make(operator, [str(other), str(file)], tmp_path / to, options)
     assert said in refused.value.message
     assert refused.value.hint
-    kept = [(tmp_path / name).read_text() for name in ("there.jsonl", "old.jsonl.progress")]
-    assert kept == ["mine", "mine\n"]
+    kept = [(tmp_path / name).read_text() for name in ("there.jsonl", "old.jsonl.progress", "note.jsonl.progress")]
+    assert kept == ["mine", "mine\n", "mine"]
     assert len(file.read_text().splitlines()) == 20
 
 
