@@ -395,7 +395,7 @@ def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, 
     assert any("good: 4 of 4 problems" in event.text for event in events)
     asked = len(server.chats())
     found = evaluated(server, problems, *BOTH, "--to", "mine", "--limit", 4)
-    assert (len(server.chats()), found["models"]) == (asked, json.loads(msgspec.json.encode(summary.models)))
+    assert (len(server.chats()), found["models"]) == (asked, json.loads(msgspec.json.encode(summary.fields["models"])))
     with pytest.raises(UsageError, match="--judge-model"):
         evaluate("sums.jsonl", "good", endpoint=server.url, judge_model="m")
 

@@ -101,9 +101,9 @@ def test_a_missing_program_is_found_at_the_start(tmp_path: Path) -> None:
 def test_the_server_ends_with_its_parent(tmp_path: Path) -> None:
     over_stdio(tmp_path)
     program = (
-        "import sys; from pathlib import Path; from PIL import Image; from virc.remote.tool import read;"
+        "import sys; from pathlib import Path; from PIL import Image; from virc.remote.tool import read_tool;"
         "from virc.reasoning.calls import Call;"
-        "tool = read(Path(sys.argv[1]));"
+        "tool = read_tool(Path(sys.argv[1]));"
         "print(tool.apply(Call('detect', 0, arguments={'words': 'cat'}), Image.new('RGB', (60, 40))).text, flush=True);"
         "import os; os.kill(os.getpid(), 9)"
     )

@@ -75,7 +75,7 @@ class Source(msgspec.Struct, frozen=True):
         return self.config["vision_config"]  # type: ignore[no-any-return]
 
 
-def check_convertible(folder: Path) -> None:
+def check(folder: Path) -> None:
     """Refuse what cannot be written: a model of another family, or if the package `gguf` is missing."""
     if find_spec("gguf") is None:
         raise SetupError("writing GGUF needs the package gguf", install("local"))
@@ -95,7 +95,7 @@ def convert(folder: Path, to: Path, name: str) -> Path:
     vision tower of float16. The chat protocol next to the weights, and the smallest and largest area of
     an image, go into the first file.
     """
-    check_convertible(folder)
+    check(folder)
     checkpoint.check_checkpoint(folder)
     config = checkpoint.read_json(folder / "config.json")
     try:
