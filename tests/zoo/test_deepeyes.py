@@ -19,6 +19,7 @@ from virc.reasoning.session import Ask, Done, Rejected, Reply, Session, Unit, sh
 from virc.systems import registry as systems
 from virc.systems import speech, texts
 from virc.tools.registry import known
+from virc_zoo.deepeyes.deepeyes import goes_on
 
 FACTS = zoo.program("deepeyes")
 TURN = re.compile(r"\n<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n", re.DOTALL)
@@ -148,3 +149,10 @@ def test_replies_of_the_released_model_are_read_as_its_evaluation_reads_them() -
         (umbrella, [(1150, 1018, 1230, 1095)], []),
         (None, [], ["ZOOM IN ARGUMENTS ARE INVALID"]),
     ]
+
+
+def test_a_rollout_that_ends_within_a_call_is_not_judged() -> None:
+    calls = call([0, 0, 100, 100])
+    assert goes_on(calls)
+    assert not goes_on(f"{calls}<answer>red</answer>")
+    assert not goes_on("<think>I see it.</think><answer>red</answer>")
