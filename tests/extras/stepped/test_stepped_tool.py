@@ -148,10 +148,14 @@ def test_environment_that_cannot_be_made_is_refused() -> None:
         Stepped("go", "FrozenLake-v1", "Go.", actions=("left", "right"))
 
 
-def test_a_tool_tells_what_it_takes_and_closes_what_it_made_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_tells_what_it_takes_and_closes_what_it_made_to_know() -> None:
     closed = list[Counter]()
-    monkeypatch.setattr(Counter, "close", lambda self: closed.append(self))  # noqa: PLW0108 - a list does not bind
-    made = tool()
+
+    class OfThisTest(Counter):  # those of other tests are closed when their memory is collected
+        def close(self) -> None:
+            closed.append(self)
+
+    made = Stepped("add", OfThisTest, "Add.", {}, ("none", "one", "two"), 5.0)
     assert len(closed) == 1
     made.first(5)
     assert len(closed) == 2
