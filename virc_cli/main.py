@@ -77,7 +77,7 @@ def every_command() -> dict[str, ModuleType]:
 def _found() -> dict[str, str]:
     """The modules of all commands by their names; those of packages have others than ours."""
     own = {each.name: f"{commands.__name__}.{each.name}" for each in pkgutil.iter_modules(commands.__path__)}
-    of_packages = {name: module for name, module in entry_points.command_modules().items() if "." not in name}
+    of_packages = {name: module for name, module in entry_points.modules("virc.commands").items() if "." not in name}
     return dict(sorted((of_packages | own).items()))
 
 
@@ -207,7 +207,7 @@ def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
     """The names of the command that these words run (`data`, `check`), and its module where it was loaded."""
     path: list[str] = []
     module: ModuleType = commands
-    of_packages = entry_points.command_modules()
+    of_packages = entry_points.modules("virc.commands")
     for word in (word for word in words if not word.startswith("-")):
         name = of_packages.get(".".join([*path, word]), f"{module.__name__}.{word}")
         inner = sys.modules.get(name)

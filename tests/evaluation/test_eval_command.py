@@ -438,7 +438,7 @@ def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Pa
 def test_options_of_an_extra_that_is_not_installed_end_with_one_sentence(
     problems: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], option: str
 ) -> None:
-    monkeypatch.setattr(entry_points, "entries", lambda group: {})
+    monkeypatch.setattr(entry_points, "modules", lambda group: {})
     done = virc("eval", problems, "--endpoint", dead_url(), *words)
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith(f"error: the extra that has {option} is not installed\n")

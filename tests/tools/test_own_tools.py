@@ -13,7 +13,7 @@ from support.called import virc
 from support.solving import call, picture
 from support.tables import each_case
 
-from virc.core import plugins
+from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import offering, read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
@@ -163,3 +163,10 @@ def test_the_copy_beside_a_model_is_named_and_not_loaded(taught: Path, own: Path
     assert refused.code == 3
     assert f"hint: export VIRC_PATH={code}, if you trust the rotate_image.py in it" in refused.err
     assert "rotate_image" not in tools.known()
+
+
+def test_a_tool_of_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    monkeypatch.setattr(tools, "discover", dict)
+    with pytest.raises(ConfigError, match="the extra that has the tool python is not installed"):
+        tools.load(["python"])

@@ -52,7 +52,7 @@ def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | N
     prefix = package.rpartition(".")[2] + "."
     of_packages = {
         name.removeprefix(prefix): module
-        for name, module in entry_points.command_modules().items()
+        for name, module in entry_points.modules("virc.commands").items()
         if name.startswith(prefix)
     }
 

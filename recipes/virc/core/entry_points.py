@@ -9,7 +9,7 @@ for; one of `virc.system_keys` reads a key of a system's YAML.
 import ast
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,11 +30,9 @@ def entries(group: Group) -> Mapping[str, tuple[str, str]]:
     They are read without importlib.metadata, which takes ten times as long to import.
     """
     found: dict[str, tuple[str, str]] = {}
-    for file in (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt")):
-        text = file.read_bytes()
+    for package, text in _files(tuple(sys.path)):
         if f"[{group}]".encode() not in text:
             continue
-        package = file.parent.name.partition("-")[0].replace("_", "-")
         for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
             name, is_one, value = line.partition("=")
             if is_one:  # the first on the path counts, as for modules
@@ -42,14 +40,33 @@ def entries(group: Group) -> Mapping[str, tuple[str, str]]:
     return found
 
 
+@cache
+def _files(path: Sequence[str]) -> Sequence[tuple[str, bytes]]:
+    """The files of entry points on a path, each with the name of its package; read once for all groups."""
+    files = [file for folder in path for file in Path(folder).glob("*-info/entry_points.txt")]
+    return [(file.parent.name.partition("-")[0].replace("_", "-"), file.read_bytes()) for file in files]
+
+
 OWN = ("virc", "virc-systems")
 """The package that this code is distributed in, and that of its copy for an engine."""
 
 
 @cache
+def modules(group: Group) -> Mapping[str, str]:
+    """The modules of a group that are there, by the names of their entry points; none is imported."""
+    return {name: module for name, (module, _) in entries(group).items() if source(module)}
+
+
+@cache
 def own(group: Group) -> Mapping[str, str]:
-    """The modules that this distribution has in a group, by names: those of extras, where they are installed."""
-    return {name: module for name, (module, package) in entries(group).items() if package in OWN and source(module)}
+    """Those of this distribution: of extras, where they are installed."""
+    named = entries(group)
+    return {name: module for name, module in modules(group).items() if named[name][1] in OWN}
+
+
+def not_installed(which: str) -> ConfigError:
+    """The error for an extra that is not here; `which` says what it has or does, such as `that runs pipelines`."""
+    return ConfigError(f"the extra {which} is not installed", "install the whole package virc")
 
 
 def of_option(command: str, option: str) -> ModuleType:
@@ -60,7 +77,7 @@ def of_option(command: str, option: str) -> ModuleType:
     """
     module = own("virc.options").get(f"{command}.{option}")
     if module is None:
-        raise ConfigError(f"the extra of virc {command} --{option} is not installed", "install the whole package virc")
+        raise not_installed(f"of virc {command} --{option}")
     return importlib.import_module(module)
 
 
@@ -72,19 +89,12 @@ def check_installed(group: Group, name: str, what: str) -> None:
         what: it is, such as `strategy`.
     """
     if entries(group).get(name, ("", ""))[1] in OWN and name not in own(group):
-        sentence = f"the extra that has the {what} {name} is not installed"
-        raise ConfigError(sentence, "install the whole package virc")
+        raise not_installed(f"that has the {what} {name}")
 
 
 def own_packages() -> set[str]:
     """The import packages that this distribution has besides the core: extras and published systems."""
     return {module.partition(".")[0] for group in get_args(Group) for module in own(group).values()}
-
-
-@cache
-def command_modules() -> Mapping[str, str]:
-    """The modules of commands in installed packages that are there, by the commands' names; none is imported."""
-    return {name: module for name, (module, _) in entries("virc.commands").items() if source(module)}
 
 
 def command_line(module: str) -> str:

@@ -45,6 +45,11 @@ def module_of(package: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+def built_in(package: str, group: Group) -> Mapping[str, str]:
+    """The modules of a kind that are in its package, and those of extras that are here, by their names."""
+    return {**{name: f"{package}.{name}" for name in module_names(package)}, **entry_points.own(group)}
+
+
 def folders(beside: Path | None) -> list[Path]:
     """Where to look: the folder of the system's YAML, then those of `VIRC_PATH`."""
     named = [expanded(folder) for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if folder]

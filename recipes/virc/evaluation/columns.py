@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from virc.core import entry_points
 from virc.core.entry_points import Group
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import VircError
 from virc.core.events import Reporter
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder
@@ -137,9 +137,7 @@ def of_request(request: EvalRequest) -> list[Column]:
         ConfigError: the request asks for one that is not.
         VircError: what it asks of one cannot be done.
     """
-    modules = {name: module for name, (module, _) in sorted(entry_points.entries(_GROUP).items())}
-    modules = {name: module for name, module in modules.items() if entry_points.source(module)}
+    modules = entry_points.modules(_GROUP)
     if missing := next((name for name in request.columns if name not in modules), None):
-        option = f"--{missing.replace('_', '-')}"
-        raise ConfigError(f"the extra that has {option} is not installed", "install the whole package virc")
-    return [import_module(module).column(request.columns.get(name), request) for name, module in modules.items()]
+        raise entry_points.not_installed(f"that has --{missing.replace('_', '-')}")
+    return [import_module(modules[name]).column(request.columns.get(name), request) for name in sorted(modules)]

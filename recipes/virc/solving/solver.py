@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from virc.core import entry_points
-from virc.core.errors import ConfigError
 from virc.core.events import Reporter
 from virc.core.result_log import Claims
 from virc.core.timeouts import Stop
@@ -114,7 +113,7 @@ def choose(
 def pipelines() -> SolverKind:
     module = entry_points.own("virc.solvers").get("pipeline")
     if module is None:
-        raise ConfigError("the extra that runs pipelines is not installed", "install the whole package virc")
+        raise entry_points.not_installed("that runs pipelines")
     return cast(SolverKind, importlib.import_module(module))
 
 

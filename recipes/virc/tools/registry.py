@@ -52,8 +52,7 @@ _FILES: dict[str, Path] = {}  # of custom tools, by their names
 @cache
 def discover() -> Mapping[str, Tool]:
     """Every tool in this folder, and of the extras that are installed, by name."""
-    modules = [plugins.module_of(_PACKAGE, name) for name in plugins.module_names(_PACKAGE)]
-    modules += map(importlib.import_module, entry_points.own(_GROUP).values())
+    modules = [importlib.import_module(module) for module in plugins.built_in(_PACKAGE, _GROUP).values()]
     return {module.NAME: cast(Tool, module) for module in sorted(modules, key=lambda module: str(module.NAME))}
 
 
@@ -112,8 +111,7 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             if plugins.is_path(name):
                 raise ConfigError(f"there is no file {name}")
             otherwise = f"a file {name}.py or {name}.yaml next to the system's YAML or in {plugins.SEARCH_PATH}"
-            if extra := entry_points.entries(_GROUP).get(name):
-                raise ConfigError(f"the tool {name} is of {extra[0]}, which is not installed", "install virc whole")
+            entry_points.check_installed(_GROUP, name, "tool")
             meant = near(name)
             raise ConfigError(f"there is no tool {name!r}", f"did you mean {meant!r}?" if meant else otherwise)
     return found

@@ -182,7 +182,7 @@ def _plot(run: "Run") -> None:
     from virc.core import entry_points, processes
     from virc.core.plan import Step
 
-    if find_spec("matplotlib") and "runs.plot" in entry_points.command_modules():
+    if find_spec("matplotlib") and "runs.plot" in entry_points.modules("virc.commands"):
         try:
             processes.output(Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics"))
         except EngineError as error:  # a picture is no reason to fail a run that has finished

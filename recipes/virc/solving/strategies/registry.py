@@ -64,8 +64,7 @@ def names() -> list[str]:
 
 
 def _built_in() -> Mapping[str, str]:
-    """The modules of the strategies of virc, those of extras that are here, too, by their names."""
-    return {**{name: f"{_PACKAGE}.{name}" for name in plugins.module_names(_PACKAGE)}, **entry_points.own(_GROUP)}
+    return plugins.built_in(_PACKAGE, _GROUP)
 
 
 def module(name: str) -> Module:

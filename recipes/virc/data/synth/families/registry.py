@@ -78,13 +78,11 @@ _GROUP: entry_points.Group = "virc.drawn_families"
 
 
 def names() -> list[str]:
-    return sorted({*plugins.module_names(_PACKAGE), *entry_points.own(_GROUP)})
+    return sorted(plugins.built_in(_PACKAGE, _GROUP))
 
 
 def get(name: str) -> Family:
-    if name in plugins.module_names(_PACKAGE):
-        return cast(Family, plugins.module_of(_PACKAGE, name))
-    entry_points.check_installed(_GROUP, name, "family")
-    if module := entry_points.own(_GROUP).get(name):
+    if module := plugins.built_in(_PACKAGE, _GROUP).get(name):
         return cast(Family, importlib.import_module(module))
+    entry_points.check_installed(_GROUP, name, "family")
     raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))
