@@ -33,6 +33,12 @@ def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
     assert of_permille == {"ViRC-Qwen2VL-7B", "ViRC-Qwen2VL-2B"}
 
 
+def test_a_system_whose_extra_is_not_installed_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = written(tmp_path / "mine.yaml", "name: mine\nneeds: [sonar]\n")
+    with pytest.raises(ConfigError, match="the extra sonar, which the system mine needs, is not installed"):
+        systems.get(str(file))
+
+
 def test_short_names_stand_for_one_model_of_one_system() -> None:
     names = [name for system in systems.discover().values() for name in system.models]
     assert len(names) == len(set(names))

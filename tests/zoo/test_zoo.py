@@ -53,6 +53,18 @@ def assert_as_listed(folder: Path) -> None:
     )
 
 
+def test_a_system_names_the_extras_that_its_files_use() -> None:
+    for name, system in (
+        (name, system) for name, system in systems.discover().items() if zoo.FOLDER in system.file.parents
+    ):
+        code = "".join(file.read_text() for file in system.file.parent.rglob("*.py"))
+        used = set(re.findall(r"virc_extras\.(\w+)", code))
+        used |= {extra for tool, extra in (("python", "sandbox"), ("search", "search")) if tool in system.offered}
+        used |= {"pipelines"} if system.pipeline else set()
+        used |= {"rounds"} if system.rounds else set()
+        assert set(system.needs) == used, name
+
+
 def test_a_total_operator_or_tool_of_a_system_is_imported_as_a_part_of_the_package() -> None:
     module = plugins.loaded(plugins.of_systems("operators")["rotation"])
     assert module.__name__ == "virc_zoo.ssl4rl.operators.rotation"

@@ -97,6 +97,12 @@ def own_packages() -> set[str]:
     return {module.partition(".")[0] for group in get_args(Group) for module in own(group).values()}
 
 
+def extras() -> set[str]:
+    """The folders of this distribution's extras that are installed, such as `sandbox`."""
+    modules_of_extras = (module for group in get_args(Group) for module in own(group).values() if "." in module)
+    return {module.split(".")[1] for module in modules_of_extras}
+
+
 def command_line(module: str) -> str:
     """What the list of commands says of one: the first line of the docstring of its `command`, else of its module."""
     tree = ast.parse((source(module) or Path()).read_bytes())

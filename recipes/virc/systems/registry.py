@@ -260,6 +260,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rounds: the steps of a round of `virc train --rounds N`, in order, as the extra reads them; empty: it has none.
         assumed: what its authors left out.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
+        needs: the extras that its tools, its pipeline, its rounds, its reward or its operators are built on, by folder.
         replace: take over the name of a system of this package.
     """
 
@@ -292,6 +293,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: tuple[Any, ...] = ()
     assumed: tuple[Assumption, ...] = ()
     notes: tuple[Text, ...] = ()
+    needs: tuple[Name, ...] = ()
     replace: bool = False
 
     def __post_init__(self) -> None:
@@ -361,12 +363,19 @@ def mentioning(text: str) -> Iterator[System]:
 
 
 def get(name: str) -> System:
-    """Raises ConfigError: there is none, and the hint names the nearest; it has no YAML here; or the file is wrong."""
-    if is_path(name):
-        return load(expanded(name))
-    if name not in discover():
+    """Return a system by its name, or by the path of its file.
+
+    Raises:
+        ConfigError: there is none, and the hint names the nearest; it has no YAML here; the file is wrong; or an extra
+            that the system needs is not installed.
+    """
+    if not is_path(name) and name not in discover():
         raise _absent(name)
-    return discover()[name]
+    system = load(expanded(name)) if is_path(name) else discover()[name]
+    absent = [extra for extra in system.needs if extra not in entry_points.extras()]
+    if absent:
+        raise entry_points.not_installed(f"{absent[0]}, which the system {system.name} needs,")
+    return system
 
 
 def _absent(name: str) -> ConfigError:
