@@ -78,7 +78,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # what tests start is as users start it
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes.
+    """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes. Stages of
+    published systems share none.
 
     Where all tests are collected, each process collects its files alone.
     """
@@ -90,7 +91,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-    return LoadFileScheduling(config, log)
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "test_stages_in_engines" in nodeid else str(super()._split_scope(nodeid))
+
+    return ByFile(config, log)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,4 +1,4 @@
-"""The table of `docs/scale.md`, as the estimates of stage 3 of `virc` are: `python tests/scale_page.py` prints it."""
+"""The table of `docs/training.md`, as the estimates of stage 3 of `virc` are: `python tests/scale_page.py` prints it."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from virc.training.estimate.fits import size_text
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.request import TrainRequest
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
 OWN = JobJudge(model="judge", options=("--max-model-len=8192",))
 BESIDE = msgspec.structs.replace(OWN, gpus=4)
 _HEAD = ("GPUs, judge's included", "nodes", "settings", "`judge` in `slurm.yaml`", "a GPU of the policy",

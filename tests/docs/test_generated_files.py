@@ -60,7 +60,7 @@ def test_engines_get_the_batches_and_rates_of_the_scripts() -> None:
 
 
 def test_the_table_of_scale_adds_up() -> None:
-    found = list(rows("scale.md", "<!-- table -->"))
+    found = list(rows("training.md", "<!-- table -->"))
     assert len(found) == 5
     weights = 8_292_166_656  # of Qwen2.5-VL-7B
     for gpus, nodes, settings, judge, _, _, checkpoint, _ in found:

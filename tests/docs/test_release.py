@@ -15,7 +15,7 @@ NEWEST = NOTES.split("\n## ")[2]
 def test_package_citation_notes_and_page_name_one_version() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     shown = re.findall(
-        r"\bgit (?:tag|push origin) v(\d[\w.]*)", (ROOT / "docs" / "release.md").read_text(encoding="utf-8")
+        r"\bgit (?:tag|push origin) v(\d[\w.]*)", (ROOT / ".github" / "RELEASING.md").read_text(encoding="utf-8")
     )
     assert {PROJECT["version"], str(cited["version"]), HEADINGS[1], *shown} == {PROJECT["version"]}
     assert cited["license"] == PROJECT["license"]
