@@ -91,7 +91,7 @@ def singulars(text: str) -> frozenset[str]:
 _ARTICLE = re.compile(
     r"^(?:an? (?=\d+-)|the (?=\d+(?:st|nd|rd|th)\b|[a-z]+(?:st|nd|rd|th)\b|second)|an? single (?=one))", re.IGNORECASE
 )
-_BRACKETS = re.compile(r"^[({](-?(?:\d{1,3}(?:,\d{3})+|\d*)[\d./]*%?)[)}]$")  # with another comma it is a pair
+_BRACKETS = re.compile(r"^[({](-?[\d./]*%?)[)}]$")  # with a comma it is a pair
 _ONE = re.compile(
     r"^an? (?P<unit>second|minute|hour|day|week|month|year|century|meter|metre|kilometer|mile|foot|inch|yard|gram"
     r"|kilogram|kilo|ton|pound|liter|litre|gallon|dollar|euro|degree)(?P<half> and a half)?$",
