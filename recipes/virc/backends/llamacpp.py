@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import os
 import re
 import secrets
 import threading
@@ -22,7 +23,7 @@ from virc.backends.openai.images import Part
 from virc.backends.openai.received.wire import Chunk, ReplyBuilder
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
-from virc.core import interpreter
+from virc.core import forks, interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
 from virc.core.parallel import cores
@@ -42,7 +43,7 @@ _TOO_LONG = "exceed_context_size_error"
 _CONTROL = re.compile(r"<(?=\|\w+\|>|/?IMG_CONTEXT>|/?img>|(start|end)_of_(turn|image)>)")
 """What control tokens of the families begin with."""
 _LAST_SECONDS = 2.0  # that a reply nobody waits for may take when Python ends
-_loading = threading.Lock()
+_loading = forks.lock()
 _ending = threading.Event()
 _drawing_now: set[threading.Thread] = set()
 
@@ -69,12 +70,13 @@ class LlamaCppBackend:
         self.model, self.grid, self.context, self.at_once = model, grid, context, at_once
         self.device = "llama.cpp"
         self.warnings: tuple[str, ...] = ()
-        self._server = server
+        self._server, self._home = server, forks.HomeProcess()
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; raises TooLongError, or EngineError if the model failed or the time is over."""
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
+        self._home.check(self.model)
         text = Stopping(ask.stop, on_text)
         builder = ReplyBuilder(sampling.max_tokens * CHARACTERS_PER_TOKEN, text.add, may_repeat=False)
 
@@ -103,6 +105,7 @@ class LlamaCppBackend:
         """Return the seconds to read `image_tokens` on this machine, in proportion, and those a token drawn."""
         from PIL import Image
 
+        self._home.check(self.model)
         for side in (2, 8):  # the first, small, only warms up
             picture = Shown(Image.new("RGB", (side * self.grid.factor,) * 2, "white"))
             ask = Ask((Message("user", "What is this?", (0,)),), (picture,))
@@ -195,15 +198,20 @@ def load(
     files = tuple((str(each), each.stat().st_mtime_ns) for each in (model.file, model.vision))
     at_once = _AT_ONCE if model.file.stat().st_size < _SMALL else 1
     with _loading:
-        server = _server(files, device, tokens, longest, at_once)
+        server = _server(os.getpid(), files, device, tokens, longest, at_once)
     return LlamaCppBackend(model.name, server, grid.limited(max_pixels), longest, at_once)
 
 
 @cache
 def _server(
-    files: tuple[tuple[str, int], tuple[str, int]], device: str | None, tokens: int, longest: int, at_once: int
+    _process: int,
+    files: tuple[tuple[str, int], tuple[str, int]],
+    device: str | None,
+    tokens: int,
+    longest: int,
+    at_once: int,
 ) -> Any:
-    """The server of llama.cpp for two files, each with the time of its last change.
+    """The server of llama.cpp for two files, each with the time of its last change; a forked child has one of its own.
 
     Args:
         tokens: most tokens of an image.

@@ -2,7 +2,6 @@
 
 import os
 import re
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from virc.backends.chatml import CONTROLS, Rendered, encode, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
+from virc.core import forks
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
@@ -62,7 +62,7 @@ class LocalBackend:
         self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
         self.device = str(cached.network.device)
         self._tokenizer = tokenizer
-        self._lock = threading.Lock()
+        self._lock, self._home = forks.lock(), forks.HomeProcess()
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
@@ -83,6 +83,7 @@ class LocalBackend:
             TooLongError, EngineError: the conversation is longer than the model takes; the model failed.
             SetupError: memory ran out.
         """
+        self._home.check(self.model)
         with self._lock:
             conversation = self._render(ask.messages, ask.images)
             prompt_tokens = len(conversation.ids) + len(self._opening)
@@ -106,6 +107,7 @@ class LocalBackend:
 
         The former in proportion to a small image: attention makes large ones slower than that.
         """
+        self._home.check(self.model)
         with self._lock:
             probe = CachedModel(self.cached.network, self.cached.processor, self.grid)
             for side in (2, 8):  # the first, small, only warms up

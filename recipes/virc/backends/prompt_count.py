@@ -8,10 +8,10 @@ part, and a word is at least half a token (a small model may have phrases as tok
 import hashlib
 import json
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from virc.core import forks
 from virc.core.errors import EngineError
 from virc.reasoning.session import Ask, Message, Reply
 
@@ -33,7 +33,7 @@ class PromptCounts:
 
     def __init__(self, images: bool, most: int | None = None) -> None:
         self._images, self.most = images, most
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._bounds: OrderedDict[bytes, int] = OrderedDict()
 
     def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:

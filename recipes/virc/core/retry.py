@@ -6,7 +6,6 @@
 import math
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,8 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from itertools import count
 from typing import TypeVar
+
+from virc.core import forks
 
 _T = TypeVar("_T")
 _FIRST_GAP, _MAX_GAP, _MIN_GAP = 0.25, 30.0, 0.02  # seconds
@@ -88,7 +89,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._gap = 0.0  # seconds between two requests
         self._next = self._last_answer = -math.inf  # monotonic times: of the next request, and of the last answer
         self._slowed_at, self._answered_at_slowing = -math.inf, -1  # when the gap was last made longer

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from virc.core import forks
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
@@ -30,6 +31,11 @@ _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by th
 class Server:
     def __init__(self, described: Described, http: Http) -> None:
         self.described, self.http = described, http
+        forks.renew_in_child(self._forget)
+
+    def _forget(self) -> None:
+        """Leave the connections to the process that this one was forked from."""
+        self.__dict__.pop("_client", None)
 
     @property
     def address(self) -> str:

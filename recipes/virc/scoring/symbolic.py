@@ -10,12 +10,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from virc.core import forks
 from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.core.limits import bounded
@@ -45,9 +45,10 @@ class Symbolic:
         if importlib.util.find_spec("math_verify") is None:
             raise SetupError("equality by algebra needs the extra eval", install("eval"))
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._equal = lru_cache(_MAX_CACHED)(self._decide)
+        forks.renew_in_child(self._forget)
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +121,10 @@ class Symbolic:
             self._end()
             raise SetupError("math-verify does not start", f"{sys.executable} -c 'import math_verify'")
         return process
+
+    def _forget(self) -> None:
+        """Leave the process to the one that this one was forked from."""
+        self._process = None
 
     def _end(self) -> int:
         """End the process, if there is one, and say how it ended: its exit code, or the negative signal."""

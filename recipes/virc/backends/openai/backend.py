@@ -7,7 +7,6 @@ another may have come in its place, it is asked again (`_identify_again`). HTTP 
 
 import re
 import shlex
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
+from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
@@ -141,10 +141,10 @@ class OpenAIBackend:
         self.requests = 0
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
-        self._drawing, self._lock = 0, threading.Lock()  # how many replies are drawn now
+        self._drawing, self._lock = 0, forks.lock()  # how many replies are drawn now
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
-        self._identifying, self._identified_at = threading.Lock(), float("-inf")
+        self._identifying, self._identified_at = forks.lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)

@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ import msgspec
 from PIL import Image
 
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.encoded import as_jpeg
 from virc.reasoning.images import Shown
@@ -97,7 +97,7 @@ class SentImages:
         self._key = os.urandom(32)
         self._sent_ids: dict[str, None] = {}  # the least recently used first
         self._misses = 0  # consecutive
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def reply(self, images: Sequence[Shown], request: Callable[[AsPart], _Reply]) -> _Reply:
         """Request a reply; images that the endpoint has cached are sent as their ids.
@@ -152,7 +152,7 @@ class ByteLimits:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._max_picture = self._max_request = math.inf
         self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False

@@ -35,6 +35,7 @@ from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import CONTEXT
+from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
@@ -161,6 +162,12 @@ class Link:
         self._servers = dict[str, str]()  # path -> what answers there
         self._own_headers = own_headers(headers or "")
         self._reach(endpoint, api_key)
+        forks.renew_in_child(self._renew)
+
+    def _renew(self) -> None:
+        """Open connections of one's own: on those of the parent, answers to its questions come."""
+        self._client, _ = self._new_client()
+        self._ports.clear()
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
         self.endpoint = self.typed = printed(endpoint)
@@ -172,7 +179,8 @@ class Link:
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
-        self._client, self._base = client(endpoint, headers | self._secret, self.timeout)
+        self._new_client = partial(client, endpoint, headers | self._secret, self.timeout)
+        self._client, self._base = self._new_client()
         self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:

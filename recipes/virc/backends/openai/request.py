@@ -1,7 +1,6 @@
 """A turn as a request for a chat completion, and what of it a server turned out to refuse."""
 
 import json
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.body import parsed
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
+from virc.core import forks
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
@@ -22,7 +22,7 @@ class Habits:
     """What one server refuses of requests, learnt from its refusals. Threads may share it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._left_out: frozenset[str] = frozenset()
 
     @property

@@ -21,6 +21,7 @@ from typing import IO
 import msgspec
 from PIL import ExifTags, Image, ImageOps
 
+from virc.core import forks
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
 from virc.core.limits import bounded
 from virc.core.limits.image_memory import trim
@@ -309,8 +310,7 @@ def main() -> None:
 DECODER = Decoder()
 """That of this process."""
 atexit.register(DECODER.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=DECODER.forget)
+forks.renew_in_child(DECODER.forget)
 
 if __name__ == "__main__":
     main()
