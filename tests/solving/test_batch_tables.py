@@ -142,7 +142,7 @@ def test_what_is_not_shown_as_it_is_is_said(clean: Path) -> None:
     lines.save(clean / "lines.png")
     deep = Image.new("I", (1120, 560), 4000)
     deep.convert("I;16").save(clean / "deep.tif")
-    one = {"frames": 1, "shown": 1, "background": None, "range": None, "missing": 0, "scaled": 1.0}
+    one = {"frames": 1, "shown": 1, "background": None, "range": None, "missing": 0, "notes": [], "scaled": 1.0}
     for name, changes, said in (
         ("lines.png", {"background": "black"}, "lines.png is transparent, and is shown on black: white would hide"),
         ("deep.tif", {"range": [0, 4095], "scaled": 0.5}, "deep.tif is shown from 0, as black, to 4095, as white"),

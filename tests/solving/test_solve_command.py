@@ -67,7 +67,9 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
         "answer": "97",
         "error": None,
         "warnings": [],
-        "pictures": [{"frames": 1, "shown": 1, "background": None, "range": None, "missing": 0, "scaled": 1.0}],
+        "pictures": [
+            {"frames": 1, "shown": 1, "background": None, "range": None, "missing": 0, "notes": [], "scaled": 1.0}
+        ],
         "model": "virc-scripted",
         "protocol": "stock",
         "family": "unknown",

@@ -25,7 +25,8 @@ from virc.core.errors import DataError
 from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
-from virc.reasoning import depth
+from virc.reasoning import appearance, depth
+from virc.reasoning.appearance import Stated
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.depth import Levels
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
@@ -61,6 +62,7 @@ class Rendering(msgspec.Struct, frozen=True):
     background: str | None = None  # colour that transparent parts were put on; None: nothing is transparent
     range: Levels | None = None  # numbers that became black and white, if it has over 8 bits, or is too dark to be seen
     missing: int = 0  # how many pixels are no finite number; they count as transparent
+    notes: tuple[str, ...] = ()  # keys of `appearance.NOTES`
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
@@ -95,8 +97,8 @@ class StoredImage(msgspec.Struct, frozen=True):
     Args:
         size: (width, height) in px, upright.
         mode: Pillow's.
-        differs: why the engine gets other pixels than `open_file`: `turned`, `over 8 bits`, `transparent`, `dark` or
-            `HEIC`; "": it gets the same.
+        differs: why the engine gets other pixels than `open_file`: `turned`, `over 8 bits`, `transparent`, `dark`,
+            `colours or shape` or `HEIC`; "": it gets the same.
     """
 
     size: Size
@@ -303,7 +305,7 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
         raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
     image = _parse_header(data, name)
     _check_size(image.size, name)
-    return _upright_rgb(image, name, data)
+    return upright_rgb(image, name, data)
 
 
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
@@ -324,32 +326,43 @@ def seek_page(image: Image.Image, page: int, name: str) -> None:
 def from_pillow(image: Image.Image) -> OpenedImage:
     """A picture of a caller, whose object stays as it is, as `open_file` gives one. Raises DataError: it is damaged."""
     with decoding("the picture"):
-        is_deep = depth.is_deep(image)
+        is_deep, meaning = depth.is_deep(image), appearance.stated(image)
         if not is_deep:
             image.load()
-        is_finished = not is_deep and image.mode == "RGB" and _is_plain(image)
+        is_finished = not is_deep and image.mode == "RGB" and _is_plain(image) and meaning == Stated()
         mark = jpeg_mark(image)
-        opened = OpenedImage(image) if is_finished else _upright_rgb(own_copy(image), "the picture")
+        opened = OpenedImage(image) if is_finished else upright_rgb(own_copy(image), "the picture", meaning=meaning)
     return msgspec.structs.replace(opened, is_jpeg=mark is not None, lossless=mark == _PLAIN_JPEG)
 
 
-def _upright_rgb(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
-    """Decode a picture, turn it by its EXIF block, brighten it if it is too dark to be seen, and make it RGB."""
+def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meaning: Stated | None = None) -> OpenedImage:
+    """Decode a picture, turn it by its EXIF block, brighten it if it is too dark to be seen, and make it RGB in sRGB
+    with square pixels.
+    """
     format, mark = image.format, jpeg_mark(image)
     with decoding(name):
+        meaning = meaning or appearance.stated(image, data)
         levels = load(image, data)
         rendering = Rendering(range=levels) if levels else _described_rendering(image) or Rendering()
-        plain = _is_plain(image)
+        rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, *meaning.notes))
+        plain, shape = _is_plain(image), upright_shape(image, meaning)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("L", "RGB") and plain and mark is None and rendering.range is None:
-            rendering = Rendering(range=depth.brightened(image))
-        pixels, rendering = _as_rgb(image, rendering)
+            rendering = msgspec.structs.replace(rendering, range=depth.brightened(image))
+        pixels, rendering = _as_rgb(image, rendering, meaning)
+        pixels = appearance.in_square_pixels(pixels, shape)
     sendable = None
-    if data and plain and rendering.range is None and format in ("PNG", *_JPEGS):
+    if data and plain and meaning.is_plain and rendering.range is None and format in ("PNG", *_JPEGS):
         sendable = without_metadata(data, pixels.size)
     lossless = format == "TIFF" and mark == _PLAIN_JPEG
     return OpenedImage(pixels, mark is not None, sendable, data, rendering, lossless)
+
+
+def upright_shape(image: Image.Image, meaning: Stated) -> float:
+    """Width of a pixel by its height after EXIF has turned the picture."""
+    is_turned = meaning.shape != 1 and image.format != "TIFF" and _orientation(image) in range(5, 9)
+    return 1 / meaning.shape if is_turned else meaning.shape
 
 
 def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
@@ -385,9 +398,9 @@ def _content(image: Image.Image) -> bytes:
     return content
 
 
-def tiff_description(levels: Levels) -> str:
-    """The description of a TIFF (tag 270) of pixels whose numbers had that range."""
-    return f"{_RENDERING}{msgspec.json.encode(Rendering(None, levels)).decode()}"
+def tiff_description(rendering: Rendering) -> str | None:
+    """The description of a TIFF (tag 270) of pixels that became so; None: there is nothing to say."""
+    return None if rendering == Rendering() else f"{_RENDERING}{msgspec.json.encode(rendering).decode()}"
 
 
 def _described_rendering(image: Image.Image) -> Rendering | None:
@@ -406,7 +419,7 @@ def _is_plain(image: Image.Image) -> bool:
 def jpeg_mark(image: Image.Image) -> str | None:
     """Tag 305 of a TIFF with the pixels of an image that was read from a JPEG, or from such a TIFF; None: neither."""
     if image.format in _JPEGS:
-        return _PLAIN_JPEG if _is_plain(image) else _TURNED_JPEG
+        return _PLAIN_JPEG if _is_plain(image) and appearance.stated(image).is_plain else _TURNED_JPEG
     mark = image.tag_v2.get(305) if isinstance(image, TiffImageFile) else None
     return mark if mark in (_TURNED_JPEG, _PLAIN_JPEG) else None
 
@@ -438,7 +451,13 @@ def image_size(source: bytes | Path, name: str) -> Size:
     # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
     if image.format != "TIFF" and (image.format != "PNG" or _EXIF.search(data)):
         turned = _orientation(image) in range(5, 9)
-    return (image.height, image.width) if turned else image.size
+    width, height = square_size(image, data)
+    return (height, width) if turned else (width, height)
+
+
+def square_size(image: Image.Image, data: bytes) -> Size:
+    """(width, height) in square pixels of a picture that is not decoded, as it lies in its file."""
+    return appearance.square_size(image.size, appearance.pixel_shape(image, data))
 
 
 def stored(source: bytes | Path, name: str = "it") -> StoredImage:
@@ -451,7 +470,8 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
     with decoding(name):
         is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
         orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow itself turns a TIFF
-        picture = StoredImage(image.size[::-1] if orientation in range(5, 9) else image.size, image.mode)
+        size, is_plain = square_size(image, data), appearance.stated(image, data).is_plain
+        picture = StoredImage(size[::-1] if orientation in range(5, 9) else size, image.mode)
         reason = ""
         if orientation != 1:
             reason = "turned"
@@ -459,11 +479,13 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
             reason = "over 8 bits"
         elif image.has_transparency_data:
             reason = "transparent"
+        elif not is_plain:
+            reason = "colours or shape"
         image.load()
         if not reason and image.mode in ("L", "RGB") and jpeg_mark(image) is None and depth.brightened(image):
             return msgspec.structs.replace(picture, differs="dark")
         may_be_opaque = reason == "transparent" and image.mode == "RGBA"
-        is_opaque = may_be_opaque and image.getchannel("A").getextrema() == (255, 255)
+        is_opaque = may_be_opaque and is_plain and image.getchannel("A").getextrema() == (255, 255)
         if not reason or is_opaque:  # as screenshots are
             return picture
         pixels_of_engine = image.convert("RGB").tobytes()
@@ -562,14 +584,18 @@ def _check_size(size: Size, name: str) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _as_rgb(image: Image.Image, rendering: Rendering) -> tuple[Image.Image, Rendering]:
-    """A decoded picture as RGB, and its rendering: the one given, with what this step adds to it."""
+def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[Image.Image, Rendering]:
+    """A decoded picture as RGB in sRGB, and its rendering: the one given, with what this step adds to it."""
     if image.mode.startswith(("I", "F")):
         image, levels, missing = depth.colours([image])
-        rendering = Rendering(range=levels, missing=missing)
+        shown = levels[::-1] if meaning.is_negative else levels
+        rendering = msgspec.structs.replace(rendering, range=shown, missing=missing)
     if image.mode == "La":  # premultiplied, of which Pillow makes LA alone
         image = image.convert("LA")
-    if image.has_transparency_data:
+    image = appearance.in_stated_colours(image, meaning)
+    if image.has_transparency_data and _hides_all(image):
+        rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, "alpha"))
+    elif image.has_transparency_data:
         background = _background(image)
         paper = Image.new("RGB", image.size, background)
         for top, rows in depth.strips(image):
@@ -579,6 +605,14 @@ def _as_rgb(image: Image.Image, rendering: Rendering) -> tuple[Image.Image, Rend
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
     return plain, rendering
+
+
+def _hides_all(image: Image.Image) -> bool:
+    """Whether nothing of a picture is to be seen by its alpha, though there is something: programs leave alpha at 0."""
+    strips = (strip for _, strip in depth.strips(image))
+    if any(strip.convert("RGBA").getchannel("A").getextrema()[1] for strip in strips):
+        return False
+    return any(low != high for low, high in image.convert("RGBA").convert("RGB").getextrema())  # type: ignore[misc]
 
 
 def _luminance(image: Image.Image) -> Image.Image:

@@ -26,6 +26,7 @@ from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
+from virc.reasoning.appearance import NOTES
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, seek_page
 from virc.reasoning.opening.pictures import read
 from virc.solving.memory_images import InMemory, file_of_memory
@@ -132,9 +133,11 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
         if seen["missing"]:
             pixels = counted(seen["missing"], "pixel")
             yield f"{name} has {pixels} without a finite number, shown as {seen['background']} background", None
+        for note in seen["notes"]:
+            yield f"{name} {NOTES[note]}", None
         low, high = seen["range"] or (0, 255)
         is_integer_to_1 = high == 1 and isinstance(high, int)  # 0 and 1 of 8 bits are not the 0 to 1.0 of floats
-        if (low, high) not in _FULL_RANGES or is_integer_to_1:
+        if (min(low, high), max(low, high)) not in _FULL_RANGES or is_integer_to_1:
             yield f"{name} is shown from {low:g}, as black, to {high:g}, as white", None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from virc.core import forks
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
@@ -27,7 +27,7 @@ from virc.core.limits import bounded
 from virc.core.limits.image_memory import trim
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded, Media
-from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file
+from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb
 from virc.reasoning.opening.pricing import Price, price
 from virc.reasoning.resample import resampled
 
@@ -97,10 +97,7 @@ def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
     with decoding(name), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
         image.draft(None, (fit.size[0] // fit.divisor, fit.size[1] // fit.divisor))
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels = image.convert("RGB")
-    pixels.info = {}  # what a camera wrote about place and owner
-    return OpenedImage(pixels, is_jpeg=True), turned
+        return upright_rgb(image, name), turned
 
 
 class Decoder:

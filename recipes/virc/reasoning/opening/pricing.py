@@ -10,7 +10,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.reasoning.calls import Size
 from virc.reasoning.depth import is_deep
-from virc.reasoning.images import HEIF_BRANDS, undecoded
+from virc.reasoning.images import HEIF_BRANDS, square_size, undecoded
 from virc.reasoning.resize import MAX_PIXELS
 
 RGB = 4
@@ -31,7 +31,7 @@ class Price(msgspec.Struct, frozen=True):
     """Bytes of memory for a picture: at most while it is decoded, and as RGB.
 
     Args:
-        size: (width, height) in pixels, as they lie in the file.
+        size: (width, height) in pixels, as they lie in the file, but square.
         of_pixel: bytes for each pixel that is decoded.
     """
 
@@ -87,7 +87,7 @@ def _read(data: bytes) -> _Header | None:
                 return pillow_heif.open_heif(io.BytesIO(data)).size, "HEIF", "RGBA", True
             with undecoded(data) as image:
                 mode = _DEEP if is_deep(image) else image.mode
-                return image.size, image.format or "", mode, image.has_transparency_data
+                return square_size(image, data), image.format or "", mode, image.has_transparency_data
         except Exception:  # `open_file` says what is wrong, before it decodes anything
             return None
 
