@@ -120,7 +120,7 @@ def test_a_disk_that_fails_ends_the_rows() -> None:
     (_, first), (number, fault) = line_rows(Failing(b'{"a":1}\n{"a":2}\n'))
     assert first == {"a": 1}
     assert isinstance(fault, UnreadError)
-    assert (number, fault.message) == (2, "line 2 cannot be read: input/output error")
+    assert (number, fault.message) == (2, "line 2: it cannot be read: input/output error")
 
 
 ROW: dict[str, Any] = {"id": 1, "image": "a.png", "question": "Which?", "answer": "red"}

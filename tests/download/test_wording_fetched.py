@@ -77,7 +77,7 @@ GOOD = '{"messages": [{"role": "user", "content": "x"}]}'
         (b"", "of no known format"),
         (b"[]", "it is empty"),
         (b'[{"messages": ' + b"[" * 300_000 + b"]" * 300_000 + b"}]", "it is nested too deeply"),
-        (b'[{"messages": "' + "é".encode() * MOST_BYTES + b'"}]', "the file ends within it"),
+        (b'[{"messages": "' + "é".encode() * MOST_BYTES + b'"}]', "the file ends within the array"),
         (b'[{"messages": "\xff\xfe"}]', "it is not UTF-8"),
         (b'[{"role": 1}]', "it has no messages"),
         (f"[{GOOD}]".encode(), "it has no system message"),

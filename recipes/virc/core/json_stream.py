@@ -1,17 +1,17 @@
 """Rows of JSON files, one at a time: of an array, however large the file, and of lines.
 
-What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read. A `_Scanner` finds
-where each row of an array or object begins and ends; a row itself is parsed by `_fields`.
+What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read. `_array_items`
+finds where each row of an array ends; a row itself is parsed by `_fields`.
 """
 
+import codecs
+import io
 import json
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import msgspec
 
@@ -25,12 +25,10 @@ MAX_DEPTH = 100
 
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
-_SPACE = b" \t\r\n"
-_BETWEEN = (b",", b":", b"]", b"}")
-_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,:"{}\[\]]++(?=.)', re.DOTALL)
-# The outer group is not possessive: before 3.11.5, Python mismatches a possessive group that holds another (gh-106052).
-_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*[{}\[\]]', re.DOTALL)
+_OBJECT_LIST = re.compile(rb"\[\s*\{")
+_BEFORE_ITEM = {"[": re.compile(r"[ \t\r\n]*\[[ \t\r\n]*(\])?"), ",": re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(\]))")}
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)  # where a value ends; what is in it, `_fields` says
 
 KIND_NAMES: Mapping[type, str] = {
     bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
@@ -38,98 +36,71 @@ KIND_NAMES: Mapping[type, str] = {
 }  # fmt: skip
 
 Fields = dict[str, Any]
-_QUICK = msgspec.json.Decoder(Fields)
+_FIELDS = msgspec.json.Decoder(Fields)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a file that is one JSON array, numbered from 1; for a row that is wrong, its fault.
 
-    Those before the row `start` are passed over.
-
-    A row has no repeated keys, no NaN or infinity, and at most `MAX_ROW_BYTES`. A file that goes on or ends in
-    another way than an array does gives one `UnreadError` with the number of the next row, and no more.
+    Those before the row `start` are passed over. A row has no NaN or infinity, and at most `MAX_ROW_BYTES`; of a key
+    that comes twice, the last value counts. A file that goes on or ends in another way than an array does gives one
+    `UnreadError` with the number of the next row, and no more.
     """
-    return _rows(file, b"[", _Scanner.items, start)
-
-
-def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects of the list that is a value of the one JSON object in a file, such as `{"data": [...]}`.
-
-    As `array_rows`. If a second value is a list of objects, it is unknown which is meant: an `UnreadError` names both.
-    """
-    return _rows(file, b"{", _Scanner.items_of_list, start)
-
-
-def keyed_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects that are the values of the one JSON object in a file, each with its key as `key`; as `array_rows`."""
-    return _rows(file, b"{", _Scanner.members, start)
-
-
-def _rows(
-    file: IO[bytes], opens: bytes, items: "Callable[[_Scanner], Iterator[tuple[bytes, bytes]]]", start: int
-) -> Iterator[tuple[int, Fields | DataError]]:
-    number = 1
+    number = 0
     try:
-        scanner = _Scanner(file, opens)
-        for key, value in items(scanner):
-            try:
-                if number >= start:
-                    yield number, ({"key": json.loads(key)} if key else {}) | _fields(value)
-            except (ValueError, RecursionError) as error:
-                if isinstance(error, json.JSONDecodeError) and not key:
-                    raise DataError(_reason(error)) from None
-                yield number, DataError(f"row {number}: {_reason(error)}")
-            number += 1
-        if scanner.symbol():
-            raise DataError(f"there is more behind the end of the {'array' if opens == b'[' else 'object'}")
-    except DataError as fault:
-        yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
+        for number, text in enumerate(_array_items(file), 1):
+            if number >= start:
+                yield number, _fields(text, f"row {number}")
+    except (OSError, ValueError, RecursionError) as error:
+        yield number + 1, UnreadError(f"row {number + 1}: {_reason(error)}")
 
 
-def line_rows(
-    file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES, quick: bool = False
-) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line.
+def object_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
+    """The rows of a file that is one JSON object, which is read whole.
 
-    Args:
-        quick: take half the time; of a key that comes twice the last value counts, and any depth is read.
+    They are the objects of the one list of objects in it, as of `{"data": [...]}`, or else all its values, each with
+    its key as `key`. If two values are such lists, it is unknown which is meant: an `UnreadError` names both.
     """
-    for number, text in lines(file, most, start):
-        if isinstance(text, DataError):
-            yield number, text
-            continue
-        try:
-            yield number, _quick_fields(text) if quick else _fields(text)
-        except (ValueError, RecursionError) as error:
-            yield number, DataError(f"line {number}: {_reason(error)}")
+    try:
+        members = _MEMBERS.decode(file.read().removeprefix(_BOM))
+    except (OSError, ValueError, RecursionError) as error:
+        yield 1, UnreadError(f"row 1: the file is no JSON object: {_reason(error)}")
+        return
+    lists = {key: value for key, value in members.items() if _OBJECT_LIST.match(value)}
+    if len(lists) > 1:
+        names = " and ".join(plain(key, 40) for key in [*lists][:2])
+        yield 1, UnreadError(f"row 1: the file has two lists of objects, {names}", "write each to its own file")
+    elif lists:
+        yield from array_rows(io.BytesIO(*lists.values()), start)
+    elif not all(bytes(value).startswith(b"{") for value in members.values()):
+        yield 1, UnreadError("row 1: the file is an object without a list of objects")
+    else:
+        for number, (key, value) in islice(enumerate(members.items(), 1), start - 1, None):
+            fields = _fields(bytes(value), f"row {number}")
+            yield number, {"key": key} | fields if isinstance(fields, dict) else fields
+
+
+def line_rows(file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES) -> Iterator[tuple[int, Fields | DataError]]:
+    """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
+    number = 0
+    try:
+        while text := file.readline(most):
+            number += 1
+            if is_over := len(text) == most and not text.endswith(b"\n"):
+                while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+                    pass
+            if number >= start and is_over:
+                yield number, DataError(f"line {number} is over {most >> 20} MiB")
+            elif number >= start and text.strip():
+                yield number, _fields(text.removeprefix(_BOM), f"line {number}")
+    except OSError as error:
+        yield number + 1, UnreadError(f"line {number + 1}: {_reason(error)}")
 
 
 def first_object(rows: Iterable[tuple[int, Fields | DataError]]) -> Fields | None:
     """The first row that can be read, if it is one of the first hundred; None where none is."""
     return next((row for _, row in islice(rows, 100) if isinstance(row, dict)), None)
-
-
-def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, bytes | DataError]]:
-    """The lines of a file with their numbers, from 1; one over `most` bytes is a fault.
-
-    Blank ones and those before the line `start` are passed over.
-    """
-    number = 0
-    try:
-        while text := file.readline(most):
-            number += 1
-            if len(text) == most and not text.endswith(b"\n"):
-                while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
-                    pass
-                text = b""
-            if number < start:
-                continue
-            if not text:
-                yield number, DataError(f"line {number} is over {most >> 20} MiB")
-            elif text.strip():
-                yield number, text.removeprefix(_BOM)
-    except OSError as error:
-        yield number + 1, UnreadError(f"line {number + 1} cannot be read: {clause(error)}")
 
 
 def one_line(value: object) -> str:
@@ -142,161 +113,88 @@ def one_line(value: object) -> str:
     return _HALF_CHARACTER.sub(lambda half: rf"\u{ord(half[0]):04x}", text)
 
 
-class _Scanner:
-    """Finds the items of one JSON array or object in a file, of which it holds one item at a time.
+def _array_items(file: IO[bytes]) -> Iterator[bytes]:
+    """The items of an array as they are written, one of which is held at a time.
 
-    `_held` are the bytes that were read from the file and not dropped yet, `_at` is the position in them.
+    Bytes that are no UTF-8 are halves of characters in `held`, so that they cost their row alone.
     """
-
-    def __init__(self, file: IO[bytes], opens: bytes) -> None:
-        self._file, self._held, self._at = file, b"", 0
-        self._read_more()
-        self._at = len(_BOM) if self._held.startswith(_BOM) else 0
-        if self.symbol() != opens:
-            kind = "array" if opens == b"[" else "object"
-            raise DataError(f"the file does not begin with {opens.decode()}, as an {kind} does")
-        self._at += 1
-
-    def symbol(self) -> bytes:
-        """The next byte that is no space, which stays the next; empty at the end of the file."""
-        while True:
-            while (byte := self._held[self._at : self._at + 1]) and byte in _SPACE:
-                self._at += 1
-            if byte or not self._read_more():
-                return byte
-
-    def _elements(self, closes: bytes) -> Iterator[None]:
-        """Stop at each element of the array or object that was begun, for it to be read; end behind the last."""
-        is_first = True
-        while (symbol := self.symbol()) != closes:
-            if symbol and not is_first:
-                if symbol != b",":
-                    raise DataError("there is no comma before it")
-                self._at += 1
-                symbol = self.symbol()
-            if not symbol:
-                raise DataError(f"the file ends within the {'array' if closes == b']' else 'object'}")
-            if symbol in _BETWEEN:
-                raise DataError(f"there is {symbol.decode()} where an object is due")
-            yield
-            is_first = False
-        self._at += 1
-
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Empty keys and the items of the array that was begun, as they are written."""
-        return ((b"", self._value()) for _ in self._elements(b"]"))
-
-    def _keys(self) -> Iterator[bytes]:
-        """The keys of the object that was begun; the value of each is to be read before the next."""
-        for _ in self._elements(b"}"):
-            key = self._value()
-            has_colon = self.symbol() == b":"
-            self._at += 1
-            if key[:1] != b'"' or not has_colon or self.symbol() in (b"", *_BETWEEN):
-                raise DataError("the file is no whole JSON object")
-            yield key
-
-    def members(self) -> Iterator[tuple[bytes, bytes]]:
-        """The keys and values of the object that was begun, as they are written."""
-        return ((key, self._value()) for key in self._keys())
-
-    def items_of_list(self) -> Iterator[tuple[bytes, bytes]]:
-        """The items of the one value of the object that is a list of objects."""
-        found = ""
-        for key in self._keys():
-            if self.symbol() != b"[":
-                self._value()
-                continue
-            self._at += 1
-            if self.symbol() != b"{":  # a list of something else is passed over
-                deque(self.items(), 0)
-                continue
-            name = plain(key[1:-1].decode(errors="replace"), 40)
-            if found:
-                raise DataError(f"the file has two lists of objects, {found} and {name}", "write each to its own file")
-            found = name
-            yield from self.items()
-        if not found and not self.symbol():
-            raise DataError("the file is an object without a list of objects")
-
-    def _value(self) -> bytes:
-        """The value that begins at the next byte, as it is written."""
-        size = depth = 0
-        if self._held[self._at] not in b"{[":
-            size = self._end(_SCALAR, 0)
-        while not size or depth:
-            size = self._end(_TO_BRACKET, size)
-            depth += 1 if self._held[self._at + size - 1] in b"{[" else -1
-        _check_size(size)
-        self._at += size
-        return self._held[self._at - size : self._at]
-
-    def _end(self, pattern: re.Pattern[bytes], start: int) -> int:
-        """Where a match ends that begins there, both counted from the next byte; what it lacks is read."""
-        while (match := pattern.match(self._held, self._at + start)) is None:
-            _check_size(len(self._held) - self._at)
-            if not self._read_more():
-                raise DataError("the file ends within it")
-        return match.end() - self._at
-
-    def _read_more(self) -> bool:
-        """Read as many bytes as are held, so that a long row is scanned few times; False: the file has ended."""
-        held = self._held[self._at :]
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+    held, at, has_ended, before = "", 0, False, "["
+    while True:
         try:
-            new = self._file.read(max(_CHUNK, len(held)))
-        except OSError as error:
-            raise DataError(f"it cannot be read: {clause(error)}") from None
-        self._held, self._at = held + new, 0
-        return bool(new)
+            begin, end = _next_item(held, at, before)
+        except ValueError as error:
+            if has_ended:
+                raise
+            if len(held) - at > MAX_ROW_BYTES:
+                raise ValueError(f"it is over {MAX_ROW_BYTES >> 20} MiB, or broken: {clause(error)}") from None
+            new = file.read(max(_CHUNK, len(held) - at))  # as much as is held: a long item is scanned few times
+            held, at, has_ended = held[at:] + decoder.decode(new, not new), 0, not new
+            continue
+        if begin == end:
+            break
+        yield held[begin:end].encode("utf-8", "surrogateescape")
+        at, before = end, ","
+    if held[end + 1 :].strip() or any(map(bytes.strip, iter(lambda: file.read(_CHUNK), b""))):
+        raise ValueError("there is more behind the end of the array")
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_ROW_BYTES:
-        raise DataError(f"it is over {MAX_ROW_BYTES >> 20} MiB")
+def _next_item(text: str, at: int, before: str) -> tuple[int, int]:
+    """Where the item behind `before` begins and ends, twice the end of the array if none is left. Raises ValueError."""
+    found = _BEFORE_ITEM[before].match(text, at)
+    if not found:
+        raise ValueError(f"there is no {before} before it" if text[at:].strip() else "the file ends within the array")
+    if found[1]:
+        return found.start(1), found.start(1)
+    at = found.end()
+    try:
+        end = _SCANNER.raw_decode(text, at)[1]
+    except json.JSONDecodeError as error:
+        if error.pos < len(text) and not error.msg.startswith("Unterminated"):
+            raise ValueError(f"it is not JSON: {error.msg} at character {error.pos - at}") from None
+        end = len(text)
+    if end == len(text):
+        raise ValueError("the file ends within the array")
+    return at, end
 
 
-def _fields(text: bytes) -> Fields:
-    value = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
-    if not isinstance(value, dict):
-        raise ValueError(f"it is {KIND_NAMES[type(value)]}, not an object")
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))
-        level = [part for part in inner if isinstance(part, dict | list)]
-        if not level:
-            return value
-    raise RecursionError
+def _fields(text: bytes, place: str) -> Fields | DataError:
+    try:
+        try:
+            value: Any = _FIELDS.decode(text)
+        except (ValueError, RecursionError):  # half a character, or a fault, which is said here
+            value = json.loads(text.decode(), parse_constant=_finite, parse_float=_finite)
+        if not isinstance(value, dict):
+            raise ValueError(f"it is {KIND_NAMES[type(value)]}, not an object")
+        if _is_deeper(value, MAX_DEPTH):
+            raise RecursionError
+        return value
+    except (ValueError, RecursionError) as error:
+        return DataError(f"{place}: {_reason(error)}")
 
 
-def _quick_fields(text: bytes) -> Fields:
-    with suppress(ValueError, RecursionError):
-        return _QUICK.decode(text)
-    return _fields(text)  # raises an error that says what is wrong
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(part, levels - 1) for part in parts)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"it is not JSON: {error.msg} at character {error.pos}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 at byte {error.start}: iconv -f ENCODING -t utf-8 converts it"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+    match error:
+        case json.JSONDecodeError():
+            return f"it is not JSON: {error.msg} at character {error.pos}"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 at byte {error.start}: iconv -f ENCODING -t utf-8 converts it"
+        case RecursionError():
+            return "it is nested too deeply"
+        case OSError():
+            return f"it cannot be read: {clause(error)}"
     return clause(error)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Fields:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key comes twice in one object")
-    return value
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"it contains {constant}, which is not valid JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
+def _finite(number: str) -> float:
+    value = float(number)
     if not math.isfinite(value):
-        raise ValueError("it holds a number that is too large")
+        raise ValueError(f"it contains {plain(number, 40)}, which is no finite number")
     return value

@@ -12,7 +12,7 @@ import msgspec
 from virc.core.errors import ConfigError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import is_file
-from virc.core.json_stream import lines
+from virc.core.json_stream import line_rows
 from virc.core.locks import held
 from virc.core.text import counted
 from virc.data.sample import dataset
@@ -117,7 +117,7 @@ def _of_rows(step: RoundCommand, workspace: Path) -> StepState:
 
 def _count(rows: Path) -> int:
     with rows.open("rb") as file:
-        return sum(1 for _ in lines(file, MAX_LINE_BYTES))
+        return sum(1 for _ in line_rows(file, most=MAX_LINE_BYTES))
 
 
 def _of_run(step: RoundCommand, workspace: Path) -> StepState:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents, is_file
-from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
+from virc.core.json_stream import MAX_ROW_BYTES, array_rows, line_rows, object_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
@@ -97,7 +97,7 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
                     found = msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
                     yield from (each for each in _of_coco(found) if each[0] >= start)
                     return
-            yield from _of_object(file, start)
+            yield from object_rows(file, start)
 
 
 def _is_lines(head: bytes) -> bool:
@@ -120,16 +120,6 @@ def _is_array(head: bytes) -> bool:
         return not isinstance(msgspec.json.decode(first), list)
     except (ValueError, RecursionError):
         return True
-
-
-def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:
-    """The rows of one object: those of its list of objects; where it has none, its values, each with its `key`."""
-    for number, fields in list_rows(file, start):
-        if number == 1 and isinstance(fields, UnreadError) and "without a list of objects" in fields.message:
-            file.seek(0)
-            yield from keyed_rows(file, start)
-            return
-        yield number, fields
 
 
 def _cells(path: Path) -> Iterator[Read]:

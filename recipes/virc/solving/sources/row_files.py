@@ -17,7 +17,7 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
-from virc.core.json_stream import array_rows, line_rows, list_rows
+from virc.core.json_stream import array_rows, line_rows, object_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of
@@ -37,7 +37,7 @@ _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
 }
 
-_LINES = partial(line_rows, most=MAX_LINE_BYTES, quick=True)
+_LINES = partial(line_rows, most=MAX_LINE_BYTES)
 
 Kind = Literal["lines", "array", "object", "table", "parquet"]
 
@@ -282,7 +282,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
-    for number, fields in {"array": array_rows, "object": list_rows}.get(kind, _LINES)(stream):
+    for number, fields in {"array": array_rows, "object": object_rows}.get(kind, _LINES)(stream):
         yield number, number, fields
 
 
