@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
@@ -34,7 +35,7 @@ from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 HEIC = "HEIC"
 """`StoredImage.differs` of a picture that Pillow alone does not open."""
 MAX_BYTES = 256 * 2**20
@@ -303,22 +304,23 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
     data = source if isinstance(source, bytes) else _read(source, name)
     if len(data) > MAX_BYTES:
         raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
-    image = _parse_header(data, name)
+    image = parse_header(data, name)
     _check_size(image.size, name)
     return upright_rgb(image, name, data)
 
 
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
-    image = _parse_header(data, name, page)
+    image = parse_header(data, name, page)
     with decoding(name):
-        seek_page(image, page, name)
+        seek_page(image, page, name, image.tell())
     _check_size(image.size, name)
     return image
 
 
-def seek_page(image: Image.Image, page: int, name: str) -> None:
+def seek_page(image: Image.Image, page: int, name: str, first: int = 0) -> None:
+    """Go to a page, from 1: that with the index `first`, and then the others as they are stored."""
     try:
-        image.seek(page - 1)
+        image.seek(first if page == 1 else page - 1 if page > first + 1 else page - 2)
     except EOFError:
         raise DataError(f"{name} has no page {page}") from None
 
@@ -445,7 +447,7 @@ def decoding(name: str) -> Iterator[None]:
 def image_size(source: bytes | Path, name: str) -> Size:
     """(width, height) in px of the picture that `open_image` gives, without decoding it; errors as there."""
     data = source if isinstance(source, bytes) else _read(source, name)
-    image = _parse_header(data, name)
+    image = parse_header(data, name)
     _check_size(image.size, name)
     turned = False
     # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
@@ -463,8 +465,8 @@ def square_size(image: Image.Image, data: bytes) -> Size:
 def stored(source: bytes | Path, name: str = "it") -> StoredImage:
     """A picture's file as it is stored, all of which is decoded. Arguments and errors are those of `open_file`."""
     data = source if isinstance(source, bytes) else _read(source, name)
-    image = _parse_header(data, name)
-    if image.format is None:
+    image = parse_header(data, name)
+    if image.format == "HEIF":
         return StoredImage(open_image(data, name).size, "RGB", HEIC)
     _check_size(image.size, name)
     with decoding(name):
@@ -504,7 +506,7 @@ def _read(path: Path, name: str) -> bytes:
         raise DataError(f"{name} cannot be read: {clause(error)}") from None
 
 
-def _parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image:
+def parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image:
     """Return the picture of a file of which the header alone is read. Raises DataError: the data is something else."""
     if not data:
         raise DataError(f"{name} is empty")
@@ -567,9 +569,9 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
     except ImportError:
         hint = f"{install('heic')}, or on a Mac: sips -s format png {shlex.quote(name)} --to picture.png"
         raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
-    file = pillow_heif.open_heif(io.BytesIO(data))
-    _check_size(file.size, name)
-    image: Image.Image = file.to_pillow()
+    opened: Any = pillow_heif.HeifImageFile
+    image: Image.Image = opened(io.BytesIO(data))
+    _check_size(image.size, name)
     return image
 
 

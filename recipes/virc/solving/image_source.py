@@ -27,7 +27,7 @@ from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.reasoning.appearance import NOTES
-from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, seek_page
+from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.opening.pictures import read
 from virc.solving.memory_images import InMemory, file_of_memory
 
@@ -43,8 +43,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _MAX_FRAMES = 1000
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
-_TIFF = (b"II", b"MM")
-_ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", *_TIFF)
+_MP_ENTRIES = 0xB002  # of an MPO (CIPA DC-007)
 _FULL_RANGES = ((0, 1.0), (0, 255), (0, 65535))  # of floats, 8 and 16 bits: shown without a loss
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
@@ -156,21 +155,22 @@ def report_losses(
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
-    """How many frames a picture has, and which is shown, from 1; the second picture of an MPO is the same scene."""
-    is_quickly_counted = len(data) < max_counted or data.startswith(_TIFF)
+    """How many frames a picture has, and which is shown, from 1."""
     try:
-        if isinstance(source, Image.Image):
-            return 1 if source.format == "MPO" else getattr(source, "n_frames", 1), source.tell() + 1
-        if is_quickly_counted and data.startswith(_ANIMATED):
-            with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
-                return _counted(image), 1
+        is_ours = not isinstance(source, Image.Image)
+        image = source if isinstance(source, Image.Image) else parse_header(data, "it")
+        shown = 1 if is_ours else image.tell() + 1  # a HEIC may open with another picture than that it stores first
+        is_slow = is_ours and image.format == "GIF" and len(data) > max_counted
+        return (1 if is_slow else _counted(image, is_ours)), shown
     except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
-        pass
-    return 1, 1
+        return 1, 1
 
 
-def _counted(image: Image.Image) -> int:
-    if image.format != "TIFF":
+def _counted(image: Image.Image, is_ours: bool) -> int:
+    if image.format == "MPO":  # of which all but pictures of their own are previews and gain maps of the first
+        further = image.mpinfo[_MP_ENTRIES][1:]  # type: ignore[attr-defined]
+        return 1 + sum(str(each["Attribute"]["MPType"]).startswith("Multi-Frame") for each in further)
+    if image.format != "TIFF" or not is_ours:
         return int(getattr(image, "n_frames", 1))
     count = 1
     with suppress(EOFError):

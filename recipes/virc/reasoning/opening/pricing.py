@@ -1,6 +1,5 @@
 """What it takes to decode a picture, by its header alone."""
 
-import io
 import math
 import threading
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.reasoning.calls import Size
 from virc.reasoning.depth import is_deep
-from virc.reasoning.images import HEIF_BRANDS, square_size, undecoded
+from virc.reasoning.images import parse_header, square_size
 from virc.reasoning.resize import MAX_PIXELS
 
 RGB = 4
@@ -81,11 +80,7 @@ _Header = tuple[Size, str, str, bool]
 def _read(data: bytes) -> _Header | None:
     with _headers:
         try:
-            if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
-                import pillow_heif  # type: ignore[import-not-found, unused-ignore]
-
-                return pillow_heif.open_heif(io.BytesIO(data)).size, "HEIF", "RGBA", True
-            with undecoded(data) as image:
+            with parse_header(data, "it") as image:
                 mode = _DEEP if is_deep(image) else image.mode
                 return square_size(image, data), image.format or "", mode, image.has_transparency_data
         except Exception:  # `open_file` says what is wrong, before it decodes anything
