@@ -8,9 +8,10 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from virc.data.synth import unfamiliar, worked
+from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.reasoning.protocol import Protocol
+from virc_extras.drawn import unfamiliar
 
 _WORDS = re.compile(r" ?[a-z∠]+|[A-Z][a-z]*")
 _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")

@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image
 
 from tiny.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
-from virc.data.synth import sketch, unfamiliar, worked
+from virc.data.synth import sketch, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.polygons import CROP, NAMES, Diagram
 from virc.data.synth.problem import meet
@@ -20,6 +20,7 @@ from virc.reasoning.calls import Box
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Done, Message, Reply, Session
 from virc.tools.registry import known
+from virc_extras.drawn import unfamiliar
 
 GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 _LABEL_PAGES = (112, 112, 140, 168, 196, 224, 252)  # px a side

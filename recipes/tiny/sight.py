@@ -15,10 +15,11 @@ from PIL import Image
 
 from tiny.architecture import MERGE, PATCH
 from tiny.encode import patches
-from virc.data.synth import sketch, unfamiliar
+from virc.data.synth import sketch
 from virc.data.synth.families import polygons
 from virc.data.synth.families.polygons import CROP, NAMES, Diagram, crop_of
 from virc.data.synth.sketch import mask
+from virc_extras.drawn import unfamiliar
 
 CHARACTERS = f"0123456789?{NAMES}"
 TURNS = ("1st", "2nd", "3rd", "4th")  # the middle of the crop that a solution makes in that turn

@@ -1,7 +1,6 @@
-"""`virc data synth --family`: every family in every format, several paths a problem, refusals."""
+"""`virc data synth --family`: every family in every format, several paths a problem."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ COUNT = 80
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("drawn") / "all"
-    return write(SynthConfig(to, COUNT, 5, formats=FORMATS, workers=1, families=ALL, paths=2, refusals=0.2))
+    return write(SynthConfig(to, COUNT, 5, formats=FORMATS, workers=1, families=ALL, paths=2))
 
 
 def problems(folder: Path) -> list[dict[str, Any]]:
@@ -32,10 +31,6 @@ def solved(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def refused(row: dict[str, Any]) -> bool:
-    return bool(row["answer"] == "unreadable")
-
-
 @pytest.mark.integration
 def test_check_finds_no_fault_in_any_format(made: Path) -> None:
     done = virc("data", "check", made)
@@ -44,28 +39,18 @@ def test_check_finds_no_fault_in_any_format(made: Path) -> None:
 
 
 @pytest.mark.integration
-def test_each_problem_is_solved_in_two_patterns_and_refused_in_one(made: Path) -> None:
+def test_each_problem_is_solved_in_two_patterns(made: Path) -> None:
     by_problem: dict[str, list[dict[str, Any]]] = {}
     for row in solved(made):
         by_problem.setdefault(row["id"].partition(".")[0], []).append(row)
     assert list(by_problem) == [row["id"] for row in problems(made)]
     for rows in by_problem.values():
-        assert len(rows) == (1 if refused(rows[0]) else 2)
-        assert len({row["category"]["pattern"] for row in rows}) == len(rows)
+        assert len(rows) == 2
+        assert len({row["category"]["pattern"] for row in rows}) == 2
         assert len({row["images"][0] for row in rows}) == 1
         assert len({row["answer"] for row in rows}) == 1
     shown = [image for row in solved(made) for image in row["images"]]
     assert set(shown) == {str(path.relative_to(made)) for path in made.rglob("*.png")}
-
-
-@pytest.mark.integration
-def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path) -> None:
-    config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("polygons",), refusals=1)
-    rows = problems(write(config))
-    assert all(map(refused, rows))
-    kinds = Counter((row["category"]["refusal"], row["category"]["pattern"], "labels" in row) for row in rows)
-    assert set(kinds) == {("stranger", "refuse", False), ("small", "refuse", False), ("absent", "search", True)}
-    assert 0.5 * 60 * 0.5 < kinds["stranger", "refuse", False] < 1.5 * 60 * 0.5
 
 
 def files(folder: Path) -> dict[str, bytes]:

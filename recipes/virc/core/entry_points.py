@@ -75,7 +75,7 @@ def of_option(command: str, option: str) -> ModuleType:
     Raises:
         ConfigError: the extra is not installed.
     """
-    module = own("virc.options").get(f"{command}.{option}")
+    module = own("virc.options").get(f"{command.replace(' ', '.')}.{option}")
     if module is None:
         raise not_installed(f"of virc {command} --{option}")
     return importlib.import_module(module)

@@ -1,1 +1,1 @@
-"""Families of drawn problems that show what crops from the file are worth."""
+"""Drawn problems that show what crops from the file are worth, and pictures that a model is to refuse."""

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
 from PIL import Image
 
+from virc.core import entry_points
 from virc.core.errors import UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import cores, in_order
@@ -23,7 +25,7 @@ from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import FOLDER, PictureStore
 from virc.data.rows.record import FILE_SIZES, Message, Picture, Record, content_of, file_sizes_field
-from virc.data.synth import unfamiliar, worked
+from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Family
@@ -136,6 +138,7 @@ def refusal(
     """A problem without an answer, for one of these reasons: the picture is not of the family, it is too small to read,
     or the question is about a thing that the picture does not show.
     """
+    unfamiliar = _unfamiliar()
     problem = _problem(rng, split, family, difficulty, drawing)
     shares = _SHARES if drawing == 2 else _SHARES_BEFORE
     wrong = rng.choices(list(shares), list(shares.values()))[0]
@@ -154,6 +157,11 @@ def refusal(
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     question = problem.question if drawing == 2 or rng.random() < 0.6 else unfamiliar.question(rng)
     return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
+
+
+def _unfamiliar() -> ModuleType:
+    """The extra that draws pictures and questions of no family: a module with `picture` and `question`."""
+    return entry_points.of_option("data synth", "refusals")
 
 
 def _problem(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None, drawing: Drawing) -> Any:
@@ -307,6 +315,8 @@ def _check(config: SynthConfig) -> None:
     for wrong, message, hint in faults:
         if wrong:
             raise UsageError(message, hint)
+    if config.refusals:
+        _unfamiliar()  # an extra that is missing is named before anything is drawn
     if parquet:
         parquet_rows.load()
 

@@ -1,4 +1,4 @@
-"""Pictures and questions outside the family `polygons`, which `tiny` must answer with `unreadable`.
+"""Pictures and questions of no family, for `virc data synth --refusals`: `tiny` must answer them with `unreadable`.
 
 Sizes are in px. Everything is drawn from a seed.
 """
