@@ -1,6 +1,7 @@
 """The interpreters of the engines' own environments."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,9 @@ def interpreter(engine: str) -> Path:
     if python is None:
         pytest.skip(f"there is no environment for it: virc env create {engine}")
     return python
+
+
+@cache
+def code() -> Path:
+    """The copy of this package that runs of engines get: with extras, which a clone names in its metadata alone."""
+    return environments.recipes_in(next(iter(everywhere(user.cache_folder(os.environ)))))

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from support.engine_python import interpreter
+from support.engine_python import code, interpreter
 
 import virc
 from virc.engines import environment as engines
@@ -25,7 +25,7 @@ def environment(**more: str) -> dict[str, str]:
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_", "VIRC_"))}
     return {
         **outside,
-        **engines.environment(RECIPES),
+        **engines.environment(code()),
         **PLATFORM,
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
