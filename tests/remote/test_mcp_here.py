@@ -44,8 +44,13 @@ def said(*content: SimpleNamespace, is_error: bool = False, structured: object =
     return SimpleNamespace(content=content, is_error=is_error, structured_content=structured)
 
 
-OTHERS = (SimpleNamespace(type="audio", data="AAAA"), SimpleNamespace(type="resource", text="no"))
+def embedded(**fields: object) -> SimpleNamespace:
+    return SimpleNamespace(type="resource", resource=SimpleNamespace(**fields))
+
+
+OTHERS = (SimpleNamespace(type="audio", data="AAAA"), embedded(blob="AAAA", mime_type="application/pdf"))
 """Parts of a result that are not for a model that sees."""
+LEFT_OUT = "[a part of type audio is left out]\n[a part of type application/pdf is left out]"
 
 
 class Scripted:
@@ -122,8 +127,11 @@ def asked(tool: RemoteTool, words: str = "cat") -> tuple[str, list[tuple[int, in
     [
         (
             said(text("one"), image(30), OTHERS[0], text("two"), OTHERS[1], image(40)),
-            ("one\ntwo", [(30, 20), (40, 20)]),
+            (f"one\ntwo\n{LEFT_OUT}", [(30, 20), (40, 20)]),
         ),
+        (said(embedded(blob=image(30).data, mime_type="image/png")), ("", [(30, 20)])),
+        (said(embedded(text="a file", mime_type="text/plain")), ("a file", [])),
+        (said(SimpleNamespace(type="resource_link", uri="file:///a.png")), ("file:///a.png", [])),
         (said(image(30), structured={"a": 1}), ("", [(30, 20)])),
         (said(structured={"key": SECRET}), ('{"key": "***"}', [])),
         (said(structured={"boxes": [[1, 2]]}), ('{"boxes": [[1, 2]]}', [])),

@@ -5,7 +5,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -95,14 +95,14 @@ class Server:
             session.end_if_unused()
 
     def _read(self, found: Any) -> Result:
-        texts = [each.text for each in found.content if each.type == "text"]
+        texts, images, others = _sorted(found.content)
         text = self.hidden("\n".join(texts))
         if found.is_error:
             raise RemoteError(plain(text, 300) or "it says no more")
-        images = [each.data for each in found.content if each.type == "image"]
         if not text and not images and found.structured_content is not None:
             text = self.hidden(filling.as_text(found.structured_content))
-        return reply.result(text, images, self.described)
+        notes = [f"[a part of type {plain(other, 40)} is left out]" for other in others]
+        return reply.result("\n".join(filter(None, [text, *notes])), images, self.described)
 
     async def _opened(self) -> "_Session":
         loop = asyncio.get_running_loop()
@@ -181,6 +181,23 @@ class Server:
         takes = f"takes no {', '.join(unknown)}" if unknown else ""
         if needs or takes:
             raise RemoteError(f"its tool {self.mcp.tool} {' and '.join(filter(None, (needs, takes)))}")
+
+
+def _sorted(content: Sequence[Any]) -> tuple[list[str], list[str], list[str]]:
+    """The texts and pictures (base64) of a result, embedded ones too, and the types of what no model is shown."""
+    texts, images, others = list[str](), list[str](), list[str]()
+    for part in content:
+        held = getattr(part, "resource", part)
+        kind = str(getattr(held, "mime_type", None) or part.type)
+        if isinstance(text := getattr(held, "text", None), str):
+            texts.append(text)
+        elif part.type == "resource_link":
+            texts.append(str(part.uri))
+        elif part.type == "image" or kind.startswith("image/"):
+            images.append(getattr(held, "data", None) or held.blob)
+        else:
+            others.append(kind)
+    return texts, images, others
 
 
 class _Session:

@@ -193,7 +193,9 @@ def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -
         overlaps = [iou(each.box, box) for box in left]
         best = max(overlaps, default=0.0)
         if best > min_iou:
-            left.pop(len(overlaps) - 1 - overlaps[::-1].index(best))  # of equals the last, as pycocotools 2.0.11 takes it
+            left.pop(
+                len(overlaps) - 1 - overlaps[::-1].index(best)
+            )  # of equals the last, as pycocotools 2.0.11 takes it
         pairs.append((each, best if best > min_iou else 0.0))
     return pairs
 

@@ -75,6 +75,10 @@ class InputImage(ImageUrl, tag="input_image"):
     file_id: None = None
 
 
+class Screenshot(InputImage, tag="computer_screenshot"):
+    """What a call of a computer returns."""
+
+
 class _Source(msgspec.Struct):
     data: str | None = None
     url: str | None = None
@@ -83,14 +87,16 @@ class _Source(msgspec.Struct):
 
 
 class SourceImage(PicturePart, tag="image"):
-    """An image of Anthropic's Messages API, or of chat templates."""
+    """An image of Anthropic's Messages API, of chat templates, or of the Model Context Protocol (`data`)."""
 
     source: _Source | None = None
     url: str | None = None
     image: str | None = None
+    data: str | None = None
+    mime_type: str = msgspec.field(default="image/png", name="mimeType")
 
     def __post_init__(self) -> None:
-        if not (self.url or self.image or (self.source and (self.source.url or self.source.data))):
+        if not (self.url or self.image or self.data or (self.source and (self.source.url or self.source.data))):
             raise ValueError("Object missing required field `source`")
 
     @property
@@ -98,12 +104,106 @@ class SourceImage(PicturePart, tag="image"):
         source = self.source
         if source and source.data:
             return f"data:{source.media_type};base64,{source.data}"
+        if self.data:
+            return self.data if self.data[:5] == "data:" else f"data:{self.mime_type};base64,{self.data}"
         return (source and source.url) or self.url or self.image or ""
 
 
-AnyPart = Text | InputText | OutputText | Refusal | ImageUrl | InputImage | SourceImage
+class MediaPart(PicturePart, tag="media", rename="camel"):
+    """A file that a tool of the AI SDK returns (its version 5)."""
+
+    data: str
+    media_type: str
+
+    def __post_init__(self) -> None:
+        if not self.media_type.startswith("image/"):
+            raise ValueError(f"a part of type {self.media_type[:40]!r} is no picture")
+
+    @property
+    def address(self) -> str:
+        return f"data:{self.media_type};base64,{self.data}"
+
+
+class ImageData(MediaPart, tag="image-data"):
+    """A picture that a tool of the AI SDK returns (from its version 6 on)."""
+
+
+class _Contents(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    blob: str | None = None
+    mime_type: str = ""
+
+
+class Resource(ContentPart, tag="resource"):
+    """A resource in a result of the Model Context Protocol: a text, or a picture."""
+
+    resource: _Contents
+
+    def __post_init__(self) -> None:
+        if self.resource.text is None and not (self.resource.blob and self.resource.mime_type.startswith("image/")):
+            raise ValueError(f"a resource of type {self.resource.mime_type[:40]!r} is no text and no picture")
+
+    @property
+    def content(self) -> "Text | SourceImage":
+        held = self.resource
+        return SourceImage(data=held.blob, mime_type=held.mime_type) if held.text is None else Text(held.text)
+
+
+AnyPart = (
+    Text
+    | InputText
+    | OutputText
+    | Refusal
+    | ImageUrl
+    | InputImage
+    | Screenshot
+    | SourceImage
+    | MediaPart
+    | ImageData
+    | Resource
+)
 _KINDS = {str(kind.__struct_config__.tag): kind for kind in AnyPart.__args__}
+_OF_PICTURES = [f'"{tag}"'.encode() for tag, kind in _KINDS.items() if not issubclass(kind, Text)]
 _INNER = {"image_url": _Url, "source": _Source}
+
+
+def result_parts(result: bytes) -> list[msgspec.Raw] | None:
+    """Return the parts that the result of a tool consists of; None: it is other JSON, or none.
+
+    Clients send a list of parts, one by itself, or the `content` of a result of the Model Context Protocol.
+    """
+    try:
+        found = [msgspec.Raw(result)] if result[:1] == b"{" else msgspec.json.decode(result, type=list[msgspec.Raw])
+        fields = [msgspec.json.decode(each, type=dict[str, msgspec.Raw]) for each in found]
+    except (ValueError, RecursionError):
+        return None
+    if result[:1] == b"{" and "type" not in fields[0]:
+        return result_parts(bytes(fields[0]["content"])) if "content" in fields[0] else None
+    return found if all("type" in each for each in fields) else None
+
+
+def written_parts(text: str) -> list[AnyPart] | None:
+    """Return the parts that are written out in the text of a tool's result; None: no picture is among them.
+
+    Raises:
+        ValueError: a part next to a picture is none that a model is shown.
+    """
+    written = text.strip().encode(errors="replace")
+    if written[:1] not in (b"[", b"{") or not any(tag in written for tag in _OF_PICTURES):
+        return None
+    parts = result_parts(written) or []
+    return (
+        msgspec.convert([msgspec.json.decode(each) for each in parts], list[AnyPart])
+        if any(map(_is_picture, parts))
+        else None
+    )
+
+
+def _is_picture(part: msgspec.Raw) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(part, type=AnyPart), PicturePart | Resource)
+    except ValueError:
+        return False
 
 
 def unknown_fields(messages: msgspec.Raw, known: Collection[str]) -> list[str]:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
-from virc.serving.chat_parts import AnyPart, PicturePart, Text, unknown_fields
+from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, unknown_fields, written_parts
 
 MAX_BODY = 64 * 2**20
 """Bytes of a request."""
@@ -292,11 +292,17 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
 
     The addresses of its images are added to `pictures`.
     """
-    role = _ROLES[message.role]
-    if not isinstance(message.content, list):
-        return Message(role, _with_calls(message, message.content or ""))
+    role, content = _ROLES[message.role], message.content
+    if message.role == "tool" and isinstance(content, str):
+        try:
+            content = written_parts(content) or content
+        except ValueError as error:
+            raise RefusedError(f"{place}.content: {error}".replace("`", ""), f"{place}.content") from None
+    if not isinstance(content, list):
+        return Message(role, _with_calls(message, content or ""))
     first, text, offsets = len(pictures), "", list[int]()  # offsets: where in the text each image stands
-    for number, part in enumerate(message.content):
+    for number, any_part in enumerate(content):
+        part = any_part.content if isinstance(any_part, Resource) else any_part
         if isinstance(part, PicturePart):
             pictures.append(url_of(part, f"{place}.content[{number}]"))
             offsets.append(len(text))
@@ -305,10 +311,13 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
             if text and not follows_image and not (text[-1].isspace() or part.text[:1].isspace()):
                 text += "\n"
             text += part.text
-    if offsets and message.role != "user":
-        raise RefusedError(f"{place}: only a message of role user can hold images", place)
+    if offsets and role != "user":
+        raise RefusedError(f"{place}: only a message of role user or tool can hold images", place)
+    whole = _with_calls(message, text)
+    if message.role == "tool":  # the result of the tool is shown by a message of the user, which can hold images
+        offsets = [len(whole) - len(text) + offset for offset in offsets]
     at = tuple(offsets) if any(offsets) else ()  # without it, all images come before the text
-    return Message(role, _with_calls(message, text), tuple(range(first, len(pictures))), at=at)
+    return Message(role, whole, tuple(range(first, len(pictures))), at=at)
 
 
 def _with_calls(message: _Message, text: str) -> str:

@@ -17,6 +17,7 @@ from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
+from virc.serving.chat_parts import result_parts
 from virc.serving.chat_request import RefusedError, check_amount
 from virc.solving.one import SampleStart
 
@@ -112,15 +113,21 @@ def _chat_messages(item: _Item, place: str) -> list[dict[str, Any]]:
     match kind:
         case "message":
             return [{"role": part("role"), "content": part("content")}]
-        case "function_call":
-            function = {"name": part("name"), "arguments": part("arguments")}
+        case "function_call" | "custom_tool_call" | "computer_call" | "local_shell_call" | "web_search_call":
+            arguments = item.get("arguments", item.get("input", item.get("action", msgspec.Raw(b"{}"))))
+            is_text = bytes(memoryview(arguments)[:1]) == b'"'
+            function = {
+                "name": item.get("name", kind),
+                "arguments": arguments if is_text else bytes(arguments).decode(),
+            }
             call = {"id": part("call_id"), "type": "function", "function": function}
             return [{"role": "assistant", "content": None, "tool_calls": [call]}]
-        case "function_call_output":
+        case "function_call_output" | "custom_tool_call_output" | "computer_call_output" | "local_shell_call_output":
             output = part("output")
             is_text = bytes(memoryview(output)[:1]) == b'"'
-            text = output if is_text else bytes(output).decode()
-            return [{"role": "tool", "tool_call_id": part("call_id"), "content": text}]
+            parts = None if is_text else result_parts(bytes(output))
+            content = output if is_text else bytes(output).decode() if parts is None else parts
+            return [{"role": "tool", "tool_call_id": part("call_id"), "content": content}]
         case "reasoning":
             return []
         case "item_reference":
