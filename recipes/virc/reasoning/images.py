@@ -552,10 +552,19 @@ def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> D
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
         return DataError(f"{name} is damaged or cut short: {clause(error)}")
-    accepts = (Image.OPEN[kind][1] for kind in readable())
-    if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
+    if is_known(data):
         return DataError(f"{name} is damaged or cut short")
     return DataError(f"{name} is not a picture that can be read", f"known are {', '.join(readable())}")
+
+
+def is_known(head: bytes) -> bool:
+    """Whether a file that begins so is a picture of a format that is read, damaged or not."""
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        return True
+    if head.startswith((b"BM", b"P")):  # as texts may begin, too
+        return head[6:10] == bytes(4) if head.startswith(b"BM") else bool(re.match(rb"P[0-6fFy][\sCRP]", head))
+    accepts = (Image.OPEN[kind][1] for kind in readable())
+    return any(accept and accept(head[:16].ljust(16)) is True for accept in accepts)
 
 
 def readable() -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.solving import picture
 
 from virc.core.errors import UsageError, VircError
@@ -174,7 +175,9 @@ def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:
         opened = Opened(source, "What?")
         assert opened.problems == [(name, name, "What?") for name in found]
         assert opened.count == len(found)
-    assert opened.events[-1].text == "charts has 2 pictures; left out: notes.txt, in/"
+    assert opened.events[-1].text == (
+        "charts has 2 pictures; left out: 1 folder (in), 1 hidden file (.hidden.png), 1 other file (notes.txt)"
+    )
     assert all(isinstance(refused("charts", question), UsageError) for question in (None, " "))
     assert refused("charts/*.gif", "What?").message == "no file matches charts/*.gif"
     (clean / "empty" / "in").mkdir(parents=True)
@@ -185,6 +188,32 @@ def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:
     (clean / "x.png").write_text("image,question\na.png,q\n")  # whatever it is called
     assert [is_source("empty"), is_source("gone"), pictures_of(["x.png"], Reporter())] == [True, False, None]
     assert pictures_of(["empty/*.CSV"], Reporter()) is None
+
+
+FOUND: dict[str, tuple[str, dict[str, Any]]] = {
+    "a.jfif": ("JPEG", {}), "b.PNG_large": ("PNG", {}), "c": ("WEBP", {}), "d.dat": ("AVIF", {}),
+    "e.dib": ("BMP", {}), "f.pnm": ("PPM", {}), "g.webp~": ("GIF", {}), "h.fax": ("TIFF", {}), "i.mpo": ("MPO", {}),
+}  # fmt: skip
+LEFT = {
+    "clip.mp4": b"\0\0\0\x20ftypisom", "clip.webm": b"\x1aE\xdf\xa3", "report.pdf": b"%PDF-1.7",
+    "rows.csv": b"image", "BMW.txt": b"BMW, a list of cars", "P1.txt": b"P1: the first problem", "w.ico": b"\0\0\1\0",
+}  # fmt: skip
+
+
+def test_files_of_a_folder_are_known_by_content(clean: Path) -> None:
+    (clean / "charts").mkdir()
+    for name, (kind, options) in FOUND.items():
+        Image.new("RGB", (64, 48)).save(clean / "charts" / name, kind, **options)
+    (clean / "charts" / "empty.png").touch()  # an error of its own row
+    for name, content in LEFT.items():
+        (clean / "charts" / name).write_bytes(content)
+    (clean / "charts" / "gone.png").symlink_to("nowhere")
+    opened = Opened("charts", "What?")
+    assert [problem[0] for problem in opened.problems] == [f"charts/{name}" for name in sorted([*FOUND, "empty.png"])]
+    assert opened.events[-1].text == (
+        "charts has 10 pictures; left out: 1 PDF (report.pdf), 1 file of rows (rows.csv), "
+        "3 other files (BMW.txt, P1.txt, w.ico), 1 unreadable file (gone.png), 2 videos (clip.mp4, clip.webm)"
+    )
 
 
 def test_rows_of_usual_names_have_the_digest_they_had(clean: Path) -> None:

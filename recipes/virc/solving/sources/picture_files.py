@@ -10,6 +10,7 @@ from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file, is_folder, is_path
 from virc.core.text import counted
+from virc.reasoning.images import is_known
 from virc.solving.image_source import STREAM
 
 ENDINGS = {
@@ -19,8 +20,8 @@ ENDINGS = {
 ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Of the names of files of rows."""
 _URL = re.compile(r"(?:https?|data|file):", re.IGNORECASE)
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"%PDF")
 _SHOWN = 3
+_HEAD = 64  # bytes by which a format is known
 
 
 def is_source(word: str) -> bool:
@@ -28,7 +29,8 @@ def is_source(word: str) -> bool:
 
 
 def is_picture(head: bytes) -> bool:
-    return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
+    """Whether a file that begins so is one of pictures, of which a PDF is refused by name."""
+    return is_known(head) or head.startswith(b"%PDF")
 
 
 def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
@@ -48,7 +50,7 @@ def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
         elif _is_pattern(word):
             if not (matched := _matched(word)):
                 raise DataError(f"no file matches {word}")
-            if not any(Path(each).suffix.lower() in ENDINGS for each in matched):
+            if all(_why_not(Path(each)) for each in matched):
                 return None
             found += _chosen(matched, word, report)
         else:
@@ -68,31 +70,60 @@ def _matched(pattern: str) -> list[str]:
 def _is_picture_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return is_picture(file.read(12))
+            return is_picture(file.read(_HEAD))
     except OSError:
         return False
 
 
 def _in_folder(folder: Path, report: Reporter) -> list[str]:
     try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        inside = sorted(folder.iterdir())
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    files = [str(path) for path in inside if path.is_file()]
-    if any(Path(name).suffix.lower() in ENDINGS for name in files):
-        return _chosen([*files, *(f"{path}/" for path in inside if path.is_dir())], str(folder), report)
-    rows = next((name for name in files if name.lower().endswith(ROWS)), None)
+    if any(not _why_not(path) for path in inside):
+        return _chosen([*map(str, inside)], str(folder), report)
+    rows = next((str(path) for path in inside if _why_not(path) == "file of rows"), None)
     hint = f"virc batch {shlex.quote(rows)}" if rows else None
-    if not rows and (inner := next((path for path in inside if path.is_dir()), None)):
+    if not rows and (inner := next((path for path in inside if _why_not(path) == "folder"), None)):
         hint = f"virc batch {shlex.quote(str(inner))} 'QUESTION'"
     raise DataError(f"the folder {folder} has no pictures", hint)
 
 
 def _chosen(names: Sequence[str], where: str, report: Reporter) -> list[str]:
-    """The names of pictures; says which others are left out, folders, whose names end with `/`, among them."""
-    found = [name for name in names if Path(name).suffix.lower() in ENDINGS and not name.endswith("/")]
-    kept = set(found)
-    if others := [Path(name).name + "/" * name.endswith("/") for name in names if name not in kept]:
-        shown = ", ".join(others[:_SHOWN]) + ", …" * (len(others) > _SHOWN)
-        report.note(f"{where} has {counted(len(found), 'picture')}; left out: {shown}")
+    """The names of pictures; says how many others are left out, by the reason."""
+    found, others = [], dict[str, list[str]]()
+    for name in names:
+        if reason := _why_not(Path(name)):
+            others.setdefault(reason, []).append(Path(name).name)
+        else:
+            found.append(name)
+    if others:
+        counts = []
+        for reason, left in sorted(others.items()):
+            more = ", …" * (len(left) > _SHOWN)
+            counts.append(f"{counted(len(left), reason)} ({', '.join(left[:_SHOWN])}{more})")
+        report.note(f"{where} has {counted(len(found), 'picture')}; left out: {', '.join(counts)}")
     return found
+
+
+def _why_not(path: Path) -> str:
+    """What a file is that is no picture by its content or its name: "": it is one."""
+    head = b""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+        is_readable = path.exists()
+    except OSError:
+        is_readable = False
+    ending = path.suffix.lower()
+    kinds = {
+        "hidden file": path.name.startswith("."),
+        "folder": path.is_dir(),
+        "unreadable file": not is_readable,
+        "": ending in ENDINGS or is_known(head),
+        "PDF": head.startswith(b"%PDF"),
+        "file of rows": ending in ROWS,
+        "video": head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") or head[8:12] == b"AVI ",
+    }
+    return next((kind for kind, is_so in kinds.items() if is_so), "other file")
