@@ -39,8 +39,7 @@ _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 """Limits in px of an image processor whose file names none."""
-# LLaMA-Factory makes no side shorter than 28 px; one over 200 times the other becomes 180 times as long as that.
-_MIN_SIDE, _MAX_RATIO, _CUT_RATIO = 28, 200, 180
+_MIN_SIDE = 28  # in px; LLaMA-Factory makes no side shorter
 _MAX_CACHED = 2**16
 _headers: dict[str | bytes, StoredImage] = {}
 """`key_of` a file -> its size and kind, so that an image of many rows is opened once."""
@@ -240,11 +239,9 @@ def image_tokens(size: Size, counting: Counting) -> int:
         ratio = math.sqrt(counting.min_pixels / (width * height))
         width, height = int(width * ratio), int(height * ratio)
     width, height = max(width, _MIN_SIDE), max(height, _MIN_SIDE)
-    wide = height * _CUT_RATIO if width / height > _MAX_RATIO else width
-    high = wide * _CUT_RATIO if height / wide > _MAX_RATIO else height
     # The base's image processor brings that to its grid.
     factor = counting.grid.factor
-    return math.prod(within_area(round(wide / factor), round(high / factor), (wide, high), counting.grid))
+    return math.prod(within_area(round(width / factor), round(height / factor), (width, height), counting.grid))
 
 
 def _length(counting: Counting, row: Text, text: int) -> Length:
