@@ -20,7 +20,7 @@ FILE = "VIRC_CREDENTIALS"
 HIDDEN = "VIRC_HIDDEN"
 """The variable with the comma-separated names of further variables that hold keys."""
 _MAX_KEY = 4096
-_SECRET = re.compile(r"_(KEY|TOKEN|SECRET|PASSWORD)(_|$)")
+_SECRET = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASS|PASSWD|PAT)(_|$)|PASSWORD(_|$)")
 
 
 def is_secret(name: str) -> bool:

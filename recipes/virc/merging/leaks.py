@@ -1,74 +1,206 @@
-"""What a published file must not contain: keys, and paths of this machine."""
+"""What a published file must not contain: keys, and paths of this machine.
 
+Keys of services are known by the rules of kingfisher, a program that reads texts and asks nobody; those that a name, a
+header or an address gives away are found here, and so are the values of this user's variables.
+"""
+
+import codecs
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import subprocess
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from virc.config.user import cache_folder
+from virc.core import extras
 from virc.core.credentials import is_secret
-from virc.core.errors import DataError
+from virc.core.errors import DataError, SetupError
 from virc.core.files import is_path
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
+from virc.reasoning.images import image_size
 
+Paths = Literal["none", "own", "all"]
 _KEYS = [re.compile(form) for form in (
-    r"hf_[A-Za-z0-9]{30}", r"sk-(?<!\wsk-)(?=[\w-]*\d)[\w-]{20}", r"gh[pousr]_[A-Za-z0-9]{36}", r"github_pat_\w{22}",
-    r"glpat-[\w-]{20}", r"xox[abprs]-[\w-]{10}", r"A[KS]IA(?<!\w....)[0-9A-Z]{16}\b", r"AIza[\w-]{35}",
-    r"(?<!\w)(?:nvapi-|gsk_|xai-|pypi-|npm_)[\w-]{30}",
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    r"(?i:(?:api[_-]?key|secret|password|(?:access|auth|hub)[_-]token)[\"']?\s*[:=]\s*[\"']?)[\w./+=-]{20}",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY", "PuTTY-User-Key-File-[0-9]", r"://[\w.%+-]*:(?![$<{*])[^\s/@:]{6,}@[\w\[]",
+    r"A[KS]IA(?<!\w....)[0-9A-Z]{16}\b", r"GOCSPX-[\w-]{20}", r"ya29\.[\w-]{30}", r"1//0(?<![\w/+]....)[\w-]{30}",
+    r"whsec_[\w+/]{24}", r"sq0[a-z]{3}-[\w-]{22}", r"access_token\$(?:production|sandbox)\$\w{10}",
+    r"NRAK-[A-Z0-9]{27}", r"sk\.eyJ[\w-]{20,}\.[\w-]{20}", r"pat-[a-z]{2}\d-[0-9a-f]{8}-", r"sl\.u?\.?[\w-]{100}",
+    r"https://hooks\.[\w.-]+/(?:\w+/){2,}\w",
 )]  # fmt: skip
-"""Keys by the forms that services give them, each from its letters on, and long values that are named so."""
+"""Keys by their form that the program's rules do not have."""
+_PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@])([\w-]{22,})")
+_VALUE = re.compile(r"[:=>\s][\"'`]*(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_NAME = re.compile(
+    r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+|(?:[?&](?:sig|signature|key)"
+    r"|(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
+    r"|secret|secret_key_base|token|credentials?|[_-]pat|(?-i:[A-Z]_KEY)|passw(?:or)?d|passphrase|pwd|[_-]pass)"
+    r"[\"'`\])]*\s*(?:[:=>]+|(?<=password)\s|(?<=passwd)\s)\s*[\"'`]*)\Z", re.IGNORECASE,
+)  # fmt: skip
+"""What stands before a value that is a key."""
+_MAX_NAME = 256
+_SWITCH = re.compile(r"(?<=[a-z])(?=[A-Z\d])|(?<=\d)(?=[A-Za-z])|(?<=[A-Z])(?=\d|[a-z](?![a-z]))")
+"""Where a small letter, a capital and a digit follow each other, but for the capital of a word."""
+_MIN_SWITCHES = 0.2
+"""Of a random value, for each of its characters; words with numbers have fewer."""
 _HOMES = r"(?<![\w.])/(?:home|Users)/[\w.-]+|\b[A-Za-z]:[\\/]+Users[\\/]+\w"
-_QUOTED = re.compile(r'"(?:file://)?(/(?:[^"\\/\n]+/)+[^"\\/\n]{1,255})"')
-_ESCAPED = re.compile(r"\\(?:/|u002[fF])")
-"""A slash as JSON may write it."""
+_QUOTED = re.compile(r"""["'`](?:file://)?(/(?:[^"'`\\/\n]+/)+[^"'`\\/\n]{1,255})["'`]""")
+_ESCAPED = re.compile(r"""\\+(?:((?:u[0-9A-Fa-f]{4}\\*)*u[0-9A-Fa-f]{4})|(["'/\\nrt]))|"{2,}""")
+"""What JSON, CSV and code write for a character, however often one of them was put into another."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
+"""Longer than any key: a picture within a row, in which all short keys occur by chance."""
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\s/\\]+(?:[/\\]\S*)?")
 _CHUNK, _OVERLAP = 2**20, 2**12
 _MIN_KEY, _MIN_PARTS = 8, 2
+_MAX_SEARCHED = 2**26  # characters that the program gets at once
+_FOUND = 200
+"""Its exit code where it finds something."""
+_HINT = "remove it; revoke the key if others saw it"
 
 
-def check_leaks(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "own", "all"] = "all") -> None:
-    """Refuse a file that contains a key, or a path of this machine.
+class LeakSearch:
+    """Looks for keys and paths of this machine in the texts of many files."""
 
-    Args:
-        paths: "own": those of this user and of this folder, and quoted ones that are there; "all": home folders of
-            others too, which rows may be about; "none": words of a tokenizer look like some.
-    """
-    own = [value for key, value in os.environ.items() if is_secret(key) and len(value) >= _MIN_KEY]
-    here = [re.escape(str(each)) + r"(?![\w-])" for each in (Path.home(), Path.cwd()) if len(each.parts) > _MIN_PARTS]
-    home = re.compile("|".join([*here, _HOMES] if paths == "all" else here) or r"(?!)")
-    for where, written in texts:
-        text = _ESCAPED.sub("/", written)
-        if any(form.search(text) for form in _KEYS) or any(value in text for value in own):
-            raise DataError(f"{name}, {where}, contains a key", "remove it; revoke the key if others saw it")
-        if paths == "none":
-            continue
-        found = home.search(text)
-        named = found[0] if found else next(filter(is_path, _QUOTED.findall(text)), None)
-        if named:
-            raise DataError(f"{name}, {where}, names a path of this machine: {plain(named, 80)}", "make it relative")
+    def __init__(self) -> None:
+        self._own = [value for key, value in os.environ.items() if is_secret(key) and len(value) >= _MIN_KEY]
+        self._texts: list[str] = []
+        self._places: list[tuple[int, str, str]] = []
+        self._line, self._size = 1, 0
+        self._faults: dict[str, DataError] = {}
+
+    def look_through(self, name: str, texts: Iterable[tuple[str, str]], paths: Paths = "all") -> None:
+        """Look for a key or a path of this machine in a file; `faults` names what is found.
+
+        Args:
+            name: of the file, for messages.
+            texts: each with where it is in the file.
+            paths: "own": those of this user and of this folder, and quoted ones that are there; "all": home folders of
+                others too, which rows may be about; "none": words of a tokenizer look like some.
+        """
+        here = [
+            re.escape(str(each)) + r"(?![\w-])" for each in (Path.home(), Path.cwd()) if len(each.parts) > _MIN_PARTS
+        ]
+        home = re.compile("|".join([*here, _HOMES] if paths == "all" else here) or r"(?!)")
+        for where, written in texts:
+            text = _BASE64.sub("", _unescaped(written))
+            is_own = any(value in written or _unescaped(value) in text for value in self._own)
+            if is_own or _has_key(text):
+                self._faults[name] = _fault(name, where)
+                return
+            self._collect(name, where, text)
+            if paths == "none":
+                continue
+            found = home.search(text)
+            named = found[0] if found else next(filter(is_path, _QUOTED.findall(text)), None)
+            if named:
+                sentence = f"{name}, {where}, names a path of this machine: {plain(named, 80)}"
+                self._faults[name] = DataError(sentence, "make it relative")
+                return
+
+    def faults(self) -> list[DataError]:
+        """One fault for each file with a key or a path."""
+        self._search()
+        return [*self._faults.values()]
+
+    def _collect(self, name: str, where: str, text: str) -> None:
+        self._places.append((self._line, name, where))
+        self._texts.append(text)
+        self._line += text.count("\n") + 1
+        self._size += len(text)
+        if self._size > _MAX_SEARCHED:
+            self._search()
+
+    def _search(self) -> None:
+        for line in lines_with_keys("\n".join(self._texts)) if self._texts else ():
+            _, name, where = self._places[bisect(self._places, line, key=lambda place: place[0]) - 1]
+            self._faults.setdefault(name, _fault(name, where))
+        self._texts, self._places, self._line, self._size = [], [], 1, 0
+
+
+def lines_with_keys(text: str) -> list[int]:
+    """The lines, from 1, at which kingfisher finds a key. Raises SetupError: it is not installed, or fails."""
+    extras.require("kingfisher", "looking for keys before something is published", "push")
+    from kingfisher import get_binary_path
+
+    cache = cache_folder(os.environ) / "kingfisher"
+    # never asks a service whether a key is valid, and obeys no comment that excuses one
+    options = ["--no-validate", "--no-update-check", "--no-ignore", "--no-dedup", "--confidence", "low", "--redact"]
+    command = [get_binary_path(), "scan", "-", "--format", "jsonl", *options, "--rule-cache-dir", str(cache)]
+    done = subprocess.run(command, input=text.encode(errors="replace"), capture_output=True, check=False)
+    if done.returncode not in (0, _FOUND):
+        said = plain(done.stderr.decode(errors="replace")[-300:])
+        raise SetupError(f"kingfisher, which looks for keys, failed with exit code {done.returncode}: {said}")
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    return sorted(int(each["finding"]["line"]) for each in printed if "finding" in each)
+
+
+def _has_key(text: str) -> bool:
+    if any(form.search(text) for form in _KEYS):
+        return True
+    if any(_is_random(found[1]) for found in _PREFIXED.finditer(text)):
+        return True
+    values = (found.span(1) for found in _VALUE.finditer(text) if _is_random(found[1]))
+    return any(_NAME.search(text[max(0, start - _MAX_NAME) : start]) for start, _ in values)
+
+
+def _is_random(value: str) -> bool:
+    return len(_SWITCH.findall(value)) > _MIN_SWITCHES * len(value)
+
+
+def _fault(name: str, where: str) -> DataError:
+    return DataError(f"{name}, {where}, contains a key", _HINT)
+
+
+def _unescaped(text: str) -> str:
+    """A text without the escapes of JSON, CSV and code: what is quoted within quotes reads as it would alone."""
+
+    def plain_text(escaped: re.Match[str]) -> str:
+        if escaped[1]:
+            return bytes.fromhex(re.sub(r"\\|u", "", escaped[1])).decode("utf-16-be", "replace")
+        return _CONTROLS.get(escaped[2], escaped[2]) if escaped[2] else '"'
+
+    return _ESCAPED.sub(plain_text, text) if "\\" in text or '""' in text else text
 
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
     """The text of a file in pieces that overlap, each with the number of the line it begins in."""
     number, rest = 1, ""
-    with file.open(encoding="utf-8", errors="replace") as opened:
+    with open_utf8(file) as opened:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while piece := opened.read(_CHUNK):
-            text = rest + piece
+            text = rest + decoder.decode(piece)
             yield f"from line {number} on", text
             rest = text[-_OVERLAP:]
             number += text.count("\n") - rest.count("\n")
 
 
+def is_picture(content: bytes | Path) -> bool:
+    """Whether a file is a picture by its content, whatever its name."""
+    try:
+        return bool(image_size(content, ""))
+    except DataError:
+        return False
+
+
 def strings(value: Any) -> Iterator[str]:
-    """All texts and keys in a row, as a text file would quote them; images as bytes have none."""
+    """All texts in a row, quoted and with their names as a text file has them; pictures as bytes have none."""
     if isinstance(value, str):
         yield f'"{value}"'
-    elif isinstance(value, dict | list | tuple):
-        for each in (*value, *value.values()) if isinstance(value, dict) else value:
+    elif isinstance(value, bytes):
+        yield from [] if is_picture(value) else [value.decode(errors="replace")]
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            texts = strings(each)
+            yield f'"{key}": {next(texts, "")}'
+            yield from texts
+    elif isinstance(value, list | tuple):
+        for each in value:
             yield from strings(each)
 
 

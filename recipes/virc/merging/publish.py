@@ -123,14 +123,16 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
         raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
     if _INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
-    files = [*_checked(folder, wanted, left_out)]
+    search, faults = leaks.LeakSearch(), list[DataError]()
+    files = [*_checked(folder, wanted, left_out, search, faults)]
     if rows:
         sources = {relpath(source.file, folder): source.format for source in formats.sources(folder)}
         sources = {name: kind for name, kind in sources.items() if name in wanted}
         card = _own_card(folder) or cards.rows_card(hub_id, sources)
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
-    leaks.check_leaks(CARD, [("the card", card)])
+    search.look_through(CARD, [("the card", card)])
+    _raise_all(faults + search.faults())
     files = [*(file for file in files if file.name != CARD), Upload(CARD, card.encode())]
     return PushPlan(Repo(hub_id, "dataset" if rows else "model"), public, folder, tuple(files), left_out, card)
 
@@ -302,39 +304,44 @@ def _no_part(name: str, only: Path | None) -> str | None:
     return None if known else "not part of a model"
 
 
-def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> Iterator[Upload]:
-    faults = []
+def _checked(
+    folder: Path, names: Sequence[str], left_out: dict[str, str], search: leaks.LeakSearch, faults: list[DataError]
+) -> Iterator[Upload]:
+    """The files of these names; `faults` gets those that cannot be read, `search` the texts of the others."""
     for name in names:
         try:
-            upload = _checked_file(folder / name, name, left_out)
+            upload = _checked_file(folder / name, name, left_out, search)
         except DataError as fault:
             faults.append(fault)
         else:
             yield upload
+
+
+def _raise_all(faults: Sequence[DataError]) -> None:
     if faults:
         more = f"; {counted(len(faults) - _MAX_NAMED, 'more file')}" if len(faults) > _MAX_NAMED else ""
         raise DataError("; ".join(fault.message for fault in faults[:_MAX_NAMED]) + more, faults[0].hint)
 
 
-def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
+def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> Upload:
     if file.name in _SETTINGS:
         try:
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
         except (OSError, ValueError) as error:
             raise DataError(f"{file} cannot be read: {clause(error)}") from None
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
-        leaks.check_leaks(name, [("as it is uploaded", content.decode())])
+        search.look_through(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
     if file.suffix in (".parquet", ".arrow"):
         rows = ((f"row {number}", "\n".join(leaks.strings(row))) for number, row in raw.rows(file))
-        leaks.check_leaks(name, rows, "own")
+        search.look_through(name, rows, "own")
     elif file.suffix == ".tar":
-        leaks.check_leaks(name, _members(file, name))
+        search.look_through(name, _members(file, name))
     elif _WEIGHTS.fullmatch(name):
         about = gguf.read_header(file) if file.suffix == ".gguf" else checkpoint.metadata(file)
-        leaks.check_leaks(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
-    elif file.suffix.lower() not in PICTURES:
-        leaks.check_leaks(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
+        search.look_through(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
+    elif file.suffix.lower() not in PICTURES or not leaks.is_picture(file):
+        search.look_through(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
     return Upload(name, file)
 
 
@@ -346,12 +353,13 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
                 path = Path(member.name)
                 if any(part.startswith(".") for part in path.parts):
                     raise DataError(f"{name} contains the hidden file {plain(member.name, 80)}", "leave it out")
-                if not member.isfile() or path.suffix.lower() in PICTURES:
+                opened = shard.extractfile(member)
+                content = opened.read(_MAX_TEXT) if opened else b""
+                if path.suffix.lower() in PICTURES and leaks.is_picture(content):
                     continue
                 if member.size > _MAX_TEXT:
                     raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
-                content = shard.extractfile(member)
-                yield plain(member.name, 80), content.read().decode(errors="replace") if content else ""
+                yield plain(member.name, 80), content.decode(errors="replace")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
 
