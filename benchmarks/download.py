@@ -1,8 +1,8 @@
 """How a download compares with `curl -o` and a check of the hash: `python benchmarks/download.py [MIB [ROUNDS]]`.
 
 A server that is not the limit (sendfile_hub.py) sends one large file. All ways fetch it in turns, so that a busy
-machine slows each: curl by one request, and the check after it; ours in parts, which are hashed meanwhile and are safe
-on the disk at the end. The start of Python and imports are not counted; memory is the peak of the process.
+machine slows each: curl by one request, and the check after it; ours hashes what comes, and it is safe on the disk at
+the end. The start of Python and imports are not counted; memory is the peak of the process.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ OURS = """
 import os, sys, time
 from pathlib import Path
 from virc.download.hub.repository import File, Repo
-from virc.download.hub.link import Link
-from virc.download.hub.ranged import fetch_large
+from virc.download.hub.file import fetch_file
 repo, name, commit, size, sha256, to = sys.argv[1:]
 file, to = File(name, int(size), sha256), Path(to)
-Link(Repo(repo), commit, file)  # imports
+import virc.core.web.client as client
+client.http_library()
 began, used = time.perf_counter(), time.process_time()
-fetch_large(Repo(repo), commit, file, to, to.with_name("work"))
+fetch_file(Repo(repo), commit, file, to, to.with_name("work"))
 print(time.perf_counter() - began, time.process_time() - used)
 """
 

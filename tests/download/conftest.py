@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from virc.download.hub import link, listing
+from virc.download.hub import content, listing
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _own_hub_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # these the library read at its import
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-    for module in (listing, link):
+    for module in (listing, content):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
     for name in ("sync", "fsync"):  # what survives a loss of power no test can tell; others write meanwhile
         monkeypatch.setattr(os, name, lambda *_: None)

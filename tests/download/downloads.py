@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE, MODEL, CRUX = "Qwen/Qwen2.5-VL-7B-Instruct", "LeonMiao/ViRC-7B", "LeonMiao/CRUX"
 CONFIG = b'{"model_type": "qwen2_5_vl"}'
 
-# Parts, and what counts as a large file, in small; the real command all the same.
+# The real command, which waits for no next try.
 _SMALL = """
 import os, sys
-from virc.download.hub import fetching, listing, ranged
+from virc.download.hub import content, listing
 os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
-fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS, listing.FIRST_WAIT = 1 << 20, 1 << 18, 0.05, 0.01
+content.FIRST_WAIT = listing.FIRST_WAIT = 0.01
 from virc_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -73,7 +73,7 @@ def serving(monkeypatch: Any, tmp_path: Path, repos: dict[str, Repo | Files]) ->
 
 
 def start(*words: object, **streams: Any) -> subprocess.Popen[bytes]:
-    """`virc download` in a process of its own, with small parts."""
+    """`virc download` in a process of its own."""
     paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.Popen(

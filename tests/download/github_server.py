@@ -1,38 +1,37 @@
-"""GitHub on the loopback: its API, raw files, Git LFS and releases, as docs.github.com describes their answers.
+"""GitHub on the loopback: its API, raw files and Git LFS, as docs.github.com describes their answers.
 
-    with github(monkeypatch, {"o/n": Project({"data/rows.json": b"[]"}, releases={"v1": {"a.tar": b"."}})}) as server:
+    with github(monkeypatch, {"o/n": Project({"data/rows.json": b"[]"})}) as server:
         server.misbehave(drop(1000), on="raw")
 
-`on` is "api", "raw" (files at a commit), "media" (those of Git LFS) or "storage" (files of releases, on a second port
-behind signed addresses). `name` is the path of a request without its first slash. Faults are those of `hub_server`.
+`on` is "api", "raw" (files at a commit) or "media" (those of Git LFS). `name` is the path of a request without its
+first slash. Faults are those of `hub_server`.
 """
 
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hub_server import Hub, Reply, Request, _pointer, git_id
 
-from virc.download.hub import link, listing, origin
+from virc.download.hub import content as content_of_files
+from virc.download.hub import listing, origin
 
 _REPO = r"([\w.-]+/[\w.-]+)"
 
 
 @dataclass
 class Project:
-    """A repository: files of its one commit, those that Git LFS stores, its links, and releases by their tags."""
+    """A repository: files of its one commit, those that Git LFS stores, and its links."""
 
     files: Mapping[str, bytes]
     lfs: Mapping[str, bytes] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
-    releases: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     members: Collection[str] | None = None  # tokens that may read it, where it is private
 
     @property
@@ -52,8 +51,6 @@ class GitHub(Hub):
     def __init__(self, projects: Mapping[str, Project]) -> None:
         super().__init__()
         self.projects, self.most = projects, 100_000
-        self._signatures: dict[str, bytes] = {}
-        self._trees: dict[str, tuple[Project, str]] = {}
 
     def _front_answer(self, request: Request) -> Reply:
         parts = urlsplit(request.path)
@@ -68,69 +65,32 @@ class GitHub(Hub):
         project = self._project(match[1], token) if match else None
         if match is None or project is None:
             return _refusal(404, "Not Found")
-        return self._api(match[1], project, match[2], parse_qs(parts.query), request)
+        return self._api(project, match[2], parse_qs(parts.query), request)
 
     def _project(self, name: str, token: str) -> Project | None:
         found = self.projects.get(name)
         return found if found and (found.members is None or token in found.members) else None
 
-    def _api(self, name: str, project: Project, what: str, query: Mapping[str, Any], request: Request) -> Reply:
+    def _api(self, project: Project, what: str, query: Mapping[str, Any], request: Request) -> Reply:
         if match := re.fullmatch(r"commits/(.+)", what):
             if unquote(match[1]) not in ("HEAD", "main", "with/slash"):
                 return _refusal(422, f"No commit found for SHA: {match[1]}")
             assert request.headers["accept"] == "application/vnd.github.sha"
             return Reply(content=project.commit.encode())
         if match := re.fullmatch(r"git/trees/([0-9a-f]{40})", what):
-            return self._tree(project, match[1], bool(query.get("recursive")))
-        if match := re.fullmatch(r"releases/tags/(.+)", what):
-            return self._release(name, project, unquote(match[1]))
-        if match := re.fullmatch(r"releases/assets/(\d+)", what):
-            assert request.headers["accept"] == "application/octet-stream"
-            content = [each for files in project.releases.values() for each in files.values()][int(match[1])]
-            signature = secrets.token_hex(8)
-            self._signatures[signature] = content
-            return Reply(302, headers={"Location": f"{self.storage_url}/asset?sig={signature}"})
+            return self._tree(project, match[1]) if query.get("recursive") else _refusal(404, "Not Found")
         return _refusal(404, "Not Found")
 
-    def _tree(self, project: Project, sha: str, recursive: bool) -> Reply:
-        folder = "" if sha == project.commit else self._trees.get(sha, (project, None))[1]
-        if folder is None:
+    def _tree(self, project: Project, sha: str) -> Reply:
+        if sha != project.commit:
             return _refusal(404, "Not Found")
         told: dict[str, dict[str, object]] = {}
         for path, (mode, content) in sorted(project.blobs().items()):
-            if not path.startswith(folder):
-                continue
-            rest = path.removeprefix(folder)
-            for depth in range(1, rest.count("/") + 1):
-                inner = "/".join(rest.split("/")[:depth])
-                told.setdefault(inner, self._subtree(project, f"{folder}{inner}/", inner))
-            told[rest] = {"path": rest, "mode": mode, "type": "blob", "sha": git_id(content), "size": len(content)}
-        entries = [each for path, each in told.items() if recursive or "/" not in path]
-        cut = recursive and len(entries) > self.most
-        return _json({"sha": sha, "tree": entries[: self.most] if cut else entries, "truncated": cut})
-
-    def _subtree(self, project: Project, folder: str, path: str) -> dict[str, object]:
-        sha = hashlib.sha1(folder.encode(), usedforsecurity=False).hexdigest()
-        self._trees[sha] = (project, folder)
-        return {"path": path, "mode": "040000", "type": "tree", "sha": sha}
-
-    def _release(self, name: str, project: Project, tag: str) -> Reply:
-        if tag not in project.releases:
-            return _refusal(404, "Not Found")
-        numbered = [(of, file) for of, files in project.releases.items() for file in files]
-        assets = []
-        for file, content in project.releases[tag].items():
-            number = numbered.index((tag, file))
-            browser = f"https://github.com/{name}/releases/download/{tag}/{quote(file)}"
-            told = {
-                "id": number,
-                "name": file,
-                "size": len(content),
-                "state": "uploaded",
-                "digest": f"sha256:{_sha256(content)}",
-            }
-            assets.append({**told, "browser_download_url": browser, "content_type": "application/octet-stream"})
-        return _json({"tag_name": tag, "assets": assets})
+            for folder in [path[: slash.start()] for slash in re.finditer("/", path)]:
+                told.setdefault(folder, {"path": folder, "mode": "040000", "type": "tree", "sha": git_id(b"")})
+            told[path] = {"path": path, "mode": mode, "type": "blob", "sha": git_id(content), "size": len(content)}
+        entries = [*told.values()]
+        return _json({"sha": sha, "tree": entries[: self.most], "truncated": len(entries) > self.most})
 
     def _content(self, on: str, path: str, token: str) -> Reply:
         match = re.fullmatch(rf"{_REPO}/([0-9a-f]{{40}})/(.+)", path)
@@ -142,12 +102,6 @@ class GitHub(Hub):
             return _refusal(404, "404: Not Found")
         return Reply(content=content, etag=f'W/"{_sha256(content)}"', ranges=True)
 
-    def _storage_answer(self, request: Request) -> Reply:
-        request.on, request.name = "storage", "asset"
-        assert "authorization" not in request.headers
-        content = self._signatures.get(parse_qs(urlsplit(request.path).query).get("sig", [""])[0])
-        return _refusal(403, "expired") if content is None else Reply(content=content, etag='"x"', ranges=True)
-
 
 @contextmanager
 def github(monkeypatch: pytest.MonkeyPatch, projects: Mapping[str, Project]) -> Iterator[GitHub]:
@@ -156,7 +110,7 @@ def github(monkeypatch: pytest.MonkeyPatch, projects: Mapping[str, Project]) -> 
     server.tokens.update(token for project in projects.values() for token in project.members or ())
     for name in ("api", "raw", "media"):
         monkeypatch.setattr(origin, name.upper(), f"{server.url}/{name}")
-    for module in (link, listing):
+    for module in (content_of_files, listing):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     try:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from virc.download.hub import fetching, ranged
 from virc_cli.main import main
 
 
@@ -34,7 +33,6 @@ def dying(function: Callable[..., Any], call: int, when: str) -> Callable[..., A
 
 
 if __name__ == "__main__":
-    fetching.LARGE, ranged.PART = 1 << 20, 1 << 18
     os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
     module, name, call, when, *words = sys.argv[1:]
     owner: Any = importlib.import_module(module)

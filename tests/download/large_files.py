@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, hub
 
-from virc.download.hub.ranged import fetch_large
+from virc.download.hub.file import fetch_file
 from virc.download.hub.repository import File, Repo
 
 REPO = Repo("some/model")
 NAME = "model.safetensors"
-PART = 1 << 18
-CONTENT = random.Random(3).randbytes(10 * PART + 1000)
+CONTENT = random.Random(3).randbytes(2_000_000)
 TOKEN = "hf_secret"
 
 
@@ -42,10 +41,9 @@ class Place:
     def work(self) -> Path:
         return self.folder / "work"
 
-    def fetch(self, told: Callable[[int], None] | None = None, connections: int = 4) -> None:
+    def fetch(self) -> None:
         commit = self.server.commit(REPO.id)
-        file = listed(self.content)
-        fetch_large(REPO, commit, file, self.to, self.work, told or self.told.append, PART, connections)
+        fetch_file(REPO, commit, listed(self.content), self.to, self.work, self.told.append)
 
     def is_whole(self) -> bool:
         """Whether the file is there and right, and nothing is left beside it."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from downloads import BASE, CONFIG, CRUX, MODEL, held, model, packed, serving, start
-from hub_server import Hub, Repo, drop, slow, wrong
+from hub_server import Hub, Repo, slow, wrong
 from support import crux
 from support.called import virc
 from support.terminal import rest_of
 
-from virc.download.hub import fetching, ranged, record
+from virc.download.hub import record
 from virc.reasoning.protocol import FILE_NAME
 
 VSTAR = {"test_questions.jsonl": b"{}\n", "relative/1.jpg": b"jpg"}
@@ -28,8 +28,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def server(published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setattr(fetching, "LARGE", 1 << 20)
-    monkeypatch.setattr(ranged, "PART", 1 << 18)
     repos = {
         BASE: model(),
         MODEL: Repo(model(seed=5), revisions={TAGGED: model(1 << 20, seed=9)}),
@@ -142,32 +140,20 @@ def test_another_revision_replaces_what_was_fetched_and_keeps_the_rest(server: H
     assert (kept.commit, kept.lacking) == (server.commit(MODEL), ())
 
 
-def test_a_stream_leaves_the_same_as_a_download(server: Hub, tmp_path: Path) -> None:
-    server.misbehave(drop(100_000), name="*.lz4", times=3)
-    assert virc("download", "dataset", "--to", tmp_path / "plain").code == 0
-    done = virc("download", "dataset", "--stream")
-    assert (done.code, held(Path("data/CRUX"))) == (0, held(tmp_path / "plain"))
-    assert names("data/CRUX/.virc-download") == ["record.json"]
-    sent = server.sent("*.lz4")
-    assert virc("download", "dataset", "--stream").code == 0
-    assert server.sent("*.lz4") == sent
-
-
-def test_a_stream_with_wrong_bytes_leaves_nothing(server: Hub, published: dict[str, Path]) -> None:
+def test_wrong_bytes_of_an_archive_leave_nothing(server: Hub, published: dict[str, Path]) -> None:
     name, file = next((name, file) for name, file in published.items() if name.endswith(".lz4"))
     server.misbehave(wrong(file.stat().st_size // 2), name=name, times=None)
-    done = virc("download", "dataset", "--stream")
+    done = virc("download", "dataset")
     assert done.code == 6
     assert not [path for path in held(Path("data/CRUX")) if path.startswith(crux.IMAGES)]
     assert not Path("data/CRUX/dataset_info.json").exists()
 
 
 def test_an_archive_that_leaves_its_folder_is_refused(server: Hub) -> None:
-    for words in ([], ["--stream"]):
-        bad = packed({"good": b"good", "../../evil": b"evil"})
-        server.add("datasets/someone/bad", {"a.tar.gz": gzip.compress(bad)})
-        done = virc("download", "datasets/someone/bad", *words)
-        assert (done.code, "evil" in done.err) == (5, True)
+    bad = packed({"good": b"good", "../../evil": b"evil"})
+    server.add("datasets/someone/bad", {"a.tar.gz": gzip.compress(bad)})
+    done = virc("download", "datasets/someone/bad")
+    assert (done.code, "evil" in done.err) == (5, True)
     assert not list(Path().parent.rglob("evil"))
     server.add("datasets/someone/sly", {"a.tar": packed({".virc-download/record.json": b"{}"})})
     assert "virc itself uses that name" in virc("download", "datasets/someone/sly").err

@@ -6,32 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from downloads import held, packed
+from downloads import held
 from github_server import GitHub, Project, github
 from hub_server import Fault, body, drop, ignore_range, moved, wrong
 from support.called import Done, virc
-
-from virc.download.hub import fetching, ranged
 
 LARGE = random.Random(1).randbytes(2 << 20)
 ROWS = json.dumps([{"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}])
 FILES = {"data/rows.json": ROWS.encode(), "data/a b#c.json": b"[]", "large.bin": LARGE, "x/y/z.txt": b"deep"}
 STORED = random.Random(2).randbytes(1 << 20)
-RELEASED = {"rows.json": b"[2]", "images.tar": packed({"images/1.png": b"png"}), "weights.bin": LARGE}
 TOKEN = "ghp_secret"
 PROJECTS = {
-    "o/n": Project(FILES, {"stored.bin": STORED}, {"link.json": "data/rows.json"}, {"v1.0": RELEASED}),
+    "o/n": Project(FILES, {"stored.bin": STORED}, {"link.json": "data/rows.json"}),
     "o/closed": Project({"rows.json": b"[]"}, members=[TOKEN]),
 }
 COMMIT = PROJECTS["o/n"].commit
 AT = f"https://github.com/o/n/blob/{COMMIT}"
-RELEASE = "https://github.com/o/n/releases/download/v1.0"
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GitHub]:
-    monkeypatch.setattr(fetching, "LARGE", 1 << 19)
-    monkeypatch.setattr(ranged, "PART", 1 << 17)
     monkeypatch.chdir(tmp_path)
     with github(monkeypatch, PROJECTS) as running:
         yield running
@@ -52,7 +46,6 @@ def error_of(done: Done) -> tuple[str, str | None]:
     ],
 )
 def test_a_file_at_a_commit_keeps_its_path(address: str, path: str, server: GitHub) -> None:
-    server.most = 1 if path == "x/y/z.txt" else 100  # as GitHub cuts the listing of a large repository
     done = virc("download", address)
     assert (done.code, done.out) == (0, "data/n\n"), done.err
     assert held(Path("data/n")) == {path: FILES[path]}
@@ -60,22 +53,9 @@ def test_a_file_at_a_commit_keeps_its_path(address: str, path: str, server: GitH
     assert (record["host"], record["repo"], record["commit"]) == ("github", "o/n", COMMIT)
 
 
-def test_files_of_a_release_come_with_their_sha256(server: GitHub) -> None:
-    done = virc("download", f"{RELEASE}/weights.bin", f"{RELEASE}/images.tar", "--json")
-    assert done.code == 0, done.err
-    (item,) = done.json["items"]
-    assert {file["verified_by"] for file in item["files"]} == {"sha256"}
-    assert held(Path("data/n")) == {"weights.bin": LARGE, "images/1.png": b"png"}
-    assert len(server.asked("storage")) > 1, "it came in one piece"
-
-
 @pytest.mark.parametrize(
     ("fault", "address", "on"),
-    [
-        (drop(700_000, reset=True), f"{AT}/large.bin", "raw"),
-        (ignore_range, f"{AT}/large.bin", "raw"),
-        (drop(700_000), f"{RELEASE}/weights.bin", "storage"),
-    ],
+    [(drop(700_000, reset=True), f"{AT}/large.bin", "raw"), (ignore_range, f"{AT}/large.bin", "raw")],
 )
 def test_an_interruption_is_got_over(fault: Fault, address: str, on: str, server: GitHub) -> None:
     server.misbehave(fault, on=on, times=2)
@@ -84,8 +64,8 @@ def test_an_interruption_is_got_over(fault: Fault, address: str, on: str, server
 
 
 def test_a_second_call_goes_on_inside_the_file(server: GitHub) -> None:
-    server.misbehave(drop(300_000), on="raw", skip=1, times=None)
-    server.misbehave(drop(0), on="raw", skip=4, times=None)
+    server.misbehave(drop(300_000), on="raw")
+    server.misbehave(drop(0), on="raw", skip=1, times=None)
     assert virc("download", f"{AT}/large.bin").code == 6
     server.behave()
     sent = server.sent("*/large.bin")
@@ -96,13 +76,7 @@ def test_a_second_call_goes_on_inside_the_file(server: GitHub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "on"),
-    [
-        (f"{AT}/large.bin", "raw"),
-        (f"{AT}/x/y/z.txt", "raw"),
-        (f"{AT}/stored.bin", "media"),
-        (f"{RELEASE}/rows.json", "storage"),
-    ],
+    ("address", "on"), [(f"{AT}/large.bin", "raw"), (f"{AT}/x/y/z.txt", "raw"), (f"{AT}/stored.bin", "media")]
 )
 def test_another_content_is_refused(address: str, on: str, server: GitHub) -> None:
     server.misbehave(wrong(1), on=on, times=None)
@@ -121,9 +95,8 @@ def test_the_token_goes_to_github_alone(server: GitHub, monkeypatch: pytest.Monk
     server.tokens.add(TOKEN)
     monkeypatch.setenv("GITHUB_TOKEN", f"{TOKEN}\r\n")  # as a file of it ends
     assert virc("download", closed).code == 0
-    assert virc("download", f"{RELEASE}/weights.bin").code == 0
     told = {(r.on, r.headers.get("authorization")) for r in server.requests[1:]}
-    assert told == {("api", f"Bearer {TOKEN}"), ("raw", f"Bearer {TOKEN}"), ("storage", None)}
+    assert told == {("api", f"Bearer {TOKEN}"), ("raw", f"Bearer {TOKEN}")}
     assert all(TOKEN not in text for text in (done.out, done.err))
 
 
@@ -153,9 +126,6 @@ def test_the_hub_never_sees_the_token_of_github(
         (f"{AT}/%2e%2e/secret", 5, "refused '../secret': its name leads out of the folder"),
         (f"{AT}//etc/passwd", 5, "refused '/etc/passwd': its name is absolute"),
         (f"{AT}/.git/config", 5, "refused '.git/config': virc or git itself uses that name"),
-        (f"{RELEASE}/none.tar", 5, "the release v1.0 of https://github.com/o/n has no file none.tar"),
-        (f"{RELEASE}/..%2Fx", 5, "refused '../x': its name leads out of the folder"),
-        (RELEASE.replace("v1.0", "v2") + "/a", 3, "there is no github.com/o/n with the release 'v2', or it is private"),
         ("github.com/o/none/blob/main/a", 3, "there is no github.com/o/none with the commit, branch or file 'main'"),
         ("raw.githubusercontent.com/o/n", 3, "nothing to download is called 'raw.githubusercontent.com/o/n'"),
     ],
@@ -167,6 +137,15 @@ def test_what_is_not_there_or_would_do_harm_is_one_sentence(
     assert done.code == code, done.err
     assert error_of(done)[0].startswith(sentence)
     assert not Path("data").exists()
+
+
+def test_a_file_beyond_what_github_lists_is_one_sentence(server: GitHub) -> None:
+    server.most = 1
+    done = virc("download", f"{AT}/x/y/z.txt", "--json")
+    assert (done.code, error_of(done)[0]) == (
+        5,
+        "https://github.com/o/n has more files than GitHub lists, and x/y/z.txt is not listed",
+    )
 
 
 @pytest.mark.parametrize(

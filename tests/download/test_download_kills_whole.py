@@ -17,12 +17,11 @@ from hub_server import Fault, Hub, hang, slow
 from virc.core.files import HIDDEN
 from virc.download.hub import record
 from virc.download.hub.fetching import LAST
-from virc.download.hub.ranged import CONNECTIONS
 
 pytestmark = pytest.mark.integration
 
 DATA, ARCHIVE = "datasets/someone/pictures", "images.tar.lz4"
-PART = 1 << 18  # as `downloads.start` has it
+IN_SOCKETS = 5 << 20  # bytes that were sent and not yet read
 IMAGES = {f"images-{number % 2}/{number % 20}/{number}.png": weights(8_000, number) for number in range(1000)}
 ROWS = {"rows.jsonl": b"{}\n", "dataset_info.json": b"{}"}
 PACKED: bytes = lz4.frame.compress(packed(IMAGES))
@@ -76,8 +75,7 @@ def killed_and_completed(kills: int, seed: int, name: str, server: Hub) -> None:
     server.behave()
     completed(name)
     for file, data in FILES[name].items():
-        again = kills * CONNECTIONS * (PART + (1 << 20))  # of parts under way, and what busy sockets held
-        assert len(data) <= server.sent(file) <= len(data) + again, f"{file} came again"
+        assert len(data) <= server.sent(file) <= len(data) + kills * IN_SOCKETS, f"{file} came again"
 
 
 @pytest.mark.smoke
@@ -96,20 +94,13 @@ HUB, UNPACKING = "virc.download.hub", "virc.unpack.archive.folder"
 Moment = tuple[str, str, int, str]
 # Each run is killed one step further: rows come first, then the archive, last dataset_info.json.
 STEPS: list[Moment] = [
-    (f"{HUB}.fetching", "fetch_large", 1, "after"),  # the archive is there, and nobody knows
+    (f"{HUB}.folder", "Folder.came", 2, "before"),  # the archive is there, and nobody knows
     (UNPACKING, "Folder.put", 600, "before"),
     (f"{HUB}.fetching", "pour", 1, "after"),  # all is unpacked, and nobody knows
     (f"{HUB}.folder", "Folder.came", 1, "before"),
     (f"{HUB}.record", "sync", 2, "before"),
     (f"{HUB}.folder", "Folder.clear_spent", 1, "before"),  # the archive is of no use any more
     (f"{HUB}.folder", "Folder.clear_spent", 1, "after"),
-]
-STREAMED: list[Moment] = [
-    (f"{HUB}.small", "Stream.verify", 1, "before"),  # until here, it begins anew
-    (f"{HUB}.fetching", "move_in", 1, "before"),
-    (f"{HUB}.fetching", "_move", 1, "after"),
-    (f"{HUB}.fetching", "move_in", 1, "after"),  # all is in place, and nobody knows
-    (f"{HUB}.folder", "Folder.came", 1, "after"),
 ]
 
 
@@ -135,39 +126,28 @@ def test_killed_between_any_two_steps_nothing_comes_twice(server: Hub) -> None:
         assert server.sent(file) == len(data), f"{file} came again"
 
 
-LARGE: list[Moment] = [
-    (f"{HUB}.ranged", "_complete", 1, "after"),  # the large file is whole and has not its name
-    (f"{HUB}.ranged", "sync", 1, "before"),  # it has its name, and its journal is still there
+WHOLE_FILE: list[Moment] = [
+    (f"{HUB}.file", "sync", 1, "before"),  # it has its name, and nobody knows
+    (f"{HUB}.file", "sync", 1, "after"),
 ]
 
 
-def test_a_large_file_killed_around_its_name_does_not_come_again(server: Hub) -> None:
-    for moment in LARGE:
+def test_a_file_killed_around_its_name_does_not_come_again(server: Hub) -> None:
+    for moment in WHOLE_FILE:
         dies(moment, MODEL)
         sound(MODEL)
     completed(MODEL)
     for file, data in FILES[MODEL].items():
-        assert server.sent(file) == len(data), f"{file} came again"
-
-
-def test_a_stream_comes_again_only_before_it_is_verified(server: Hub) -> None:
-    for moment in STREAMED:
-        dies(moment, DATA, "--stream")
-        assert not (FOLDERS[DATA] / ARCHIVE).exists()
-        if moment[1] == "Stream.verify":
-            assert sound(DATA).keys() == {"rows.jsonl"}
-    completed(DATA)  # and the rest needs no --stream
-    assert server.sent(ARCHIVE) == 2 * len(PACKED)
+        assert server.sent(file) <= len(data) + 2 * IN_SOCKETS, f"{file} came again"
 
 
 @pytest.mark.parametrize(
     ("number", "code", "words", "fault"),
     [
-        (signal.SIGINT, 130, [DATA, "--stream"], slow(1_200_000)),
+        (signal.SIGINT, 130, [DATA], slow(1_200_000)),
         (signal.SIGTERM, 143, [MODEL], slow(1_200_000)),
         (signal.SIGTERM, 143, [MODEL], hang),
         pytest.param(signal.SIGINT, 130, [MODEL], slow(1_200_000), marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, [DATA, "--stream"], slow(1_200_000), marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_it_soon_and_says_what_goes_on(

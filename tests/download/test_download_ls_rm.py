@@ -13,7 +13,7 @@ from virc.core import locks
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN
 from virc.download import workspace as downloaded
-from virc.download.hub import fetching, ranged, record
+from virc.download.hub import record
 from virc.download.hub.record import BUSY, DownloadRecord, Kept
 
 ROWS = "datasets/someone/rows"
@@ -21,8 +21,6 @@ ROWS = "datasets/someone/rows"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    monkeypatch.setattr(fetching, "LARGE", 1 << 20)
-    monkeypatch.setattr(ranged, "PART", 1 << 18)
     repos = {MODEL: model(), BASE: model(seed=3), ROWS: {"rows.jsonl": b"{}\n"}}
     with serving(monkeypatch, tmp_path, repos) as running:
         yield running

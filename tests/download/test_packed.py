@@ -55,12 +55,11 @@ SPLIT = {
     ("how", "more"),
     [
         ("part_00", ()),
-        ("of, from 1", ("--stream",)),
+        ("of, from 1", ()),
         ("aa", ("--keep",)),
         ("zip.001", ()),
-        ("zip.001", ("--stream",)),
         ("of, each whole", ()),
-        ("two sets", ("--stream",)),
+        ("two sets", ()),
     ],
 )
 def test_parts_are_unpacked_as_one(
@@ -115,7 +114,7 @@ SAMPLES = {"0001.jpg": b"picture", "0001.json": b"{}", "0002.jpg": b"picture", "
     ("names", "more"),
     [
         (("train-000000.tar", "train-000001.tar", "test-000000.tar"), ()),
-        (("a-00000-of-00002.tar", "a-00001-of-00002.tar"), ("--stream",)),
+        (("a-00000-of-00002.tar", "a-00001-of-00002.tar"), ()),
         (("shard_07.tar",), ()),
     ],
 )

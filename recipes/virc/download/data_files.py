@@ -11,8 +11,8 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import INFO, MAX_INFO_BYTES, parsed_info
+from virc.download.hub.file import small_file
 from virc.download.hub.repository import Listing
-from virc.download.hub.small import small_file
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems.registry import System

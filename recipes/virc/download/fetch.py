@@ -24,12 +24,11 @@ from virc.data.formats.registry import INFO
 from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
+from virc.download.hub.file import bytes_on_disk, small_file
 from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.origin import is_offline, silence
-from virc.download.hub.ranged import bytes_on_disk
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.hub.small import small_file
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.sources import listed
@@ -126,12 +125,11 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     parts = []
     for file in ordered(offline.files if offline else _chosen(want, listing), listing):
         state = folder.state(file)
-        is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
-        parts.append(WantedFile(file, state, bytes_on_disk(folder.parts, file) if is_partial else 0))
+        parts.append(WantedFile(file, state, bytes_on_disk(folder.parts, file) if state in ("absent", "old") else 0))
     return Item(want, want.folder, sum(part.file.size for part in parts), listing.commit, False, listing, tuple(parts))
 
 
-def check_room(items: Iterable[Item], stream: bool = False) -> None:
+def check_room(items: Iterable[Item]) -> None:
     """Check that folders are writable, and that each disk has room; nothing is written.
 
     An archive is assumed to unpack to its own size, since images are compressed already.
@@ -144,9 +142,8 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
             raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
         disk = place.stat().st_dev
         places.setdefault(disk, place)
-        streamed = sum(part.missing for part in item.archives) if stream else 0
         unpacked = sum(part.file.size for part in item.archives)
-        needed[disk] = needed.get(disk, 0) + item.missing - streamed + unpacked
+        needed[disk] = needed.get(disk, 0) + item.missing + unpacked
     for disk, count in needed.items():
         free = shutil.disk_usage(places[disk]).free
         if count and count + _SPARE > free:
@@ -195,14 +192,12 @@ def free(items: Sequence[Item]) -> int:
     return shutil.disk_usage(standing(items[0].folder if items else Path.cwd())).free
 
 
-def fetch(
-    item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False, packed: bool = False
-) -> Path | None:
+def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, packed: bool = False) -> Path | None:
     """Fetch what is missing, and the chat protocol of a system's model; raises as `fetching.fetch`.
 
     Args:
         warn: called with what is wrong and does the files no harm, such as a missing chat protocol.
-        keep, stream, packed: as in `fetching.fetch`.
+        keep, packed: as in `fetching.fetch`.
 
     Returns:
         The file of the chat protocol, where it is new.
@@ -215,7 +210,7 @@ def fetch(
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed, _asked(item.want))
+            fetching.fetch(item.folder, item.listing, files, watch, keep, packed, _asked(item.want))
     if item.listing and item.listing.repo.kind == "dataset" and item.want.name != TEXTS:
         _warn_of_packed(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
@@ -237,13 +232,11 @@ def _warn_of_packed(item: Item, warn: Warn) -> None:
         warn(f"{plain(', '.join(packed), 100)} {verb} still packed", " && ".join(commands))
 
 
-def fetch_all(
-    items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False, packed: bool = False
-) -> None:
+def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, packed: bool = False) -> None:
     missing, begun = sum(item.missing for item in items), time.monotonic()
     meter = Meter(missing, report)
     with meter.running():
-        protocols = [fetch(item, meter, report.warn, keep, stream, packed) for item in items]
+        protocols = [fetch(item, meter, report.warn, keep, packed) for item in items]
     for protocol in filter(None, protocols):
         report.note(f"written: {relative(protocol)}, the chat protocol of the model")
     if missing:

@@ -5,14 +5,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from virc.core.events import Reporter
 from virc.core.text import duration, sized
-from virc.download.hub.fetching import LARGE, Doing
+from virc.download.hub.fetching import Doing
 from virc.download.hub.repository import File, OnBytes
 
 _EVERY = 0.2  # seconds between two reports
 _WINDOW = 10.0  # seconds over which the rate is averaged
+_LARGE = 16 * 2**20  # bytes
 _NAMED = 100  # files that are logged by their names; of others, the large ones
 _NAME = 34  # characters of a file's name
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
@@ -34,13 +36,13 @@ class Meter:
         if doing != self._doing:
             self._past.clear()
         self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0
-        return self._fetched if doing == "fetching" else self._worked
+        return partial(self._fetched, file.name) if doing == "fetching" else self._worked
 
     def end(self, doing: Doing, file: File) -> None:
         if doing != "fetching":  # files are fetched several at a time: others go on
             self._file = ""
         count = self._ended[doing] = self._ended.get(doing, 0) + 1
-        if count <= _NAMED or file.size >= LARGE or doing == "unpacking":
+        if count <= _NAMED or file.size >= _LARGE or doing == "unpacking":
             self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
         elif count % 1000 == 0:
             self._report.log(f"{_PAST[doing]} {count:,} files")
@@ -75,9 +77,10 @@ class Meter:
         name = self._file if len(self._file) <= _NAME else f"…{self._file[1 - _NAME :]}"
         return f"{'' if fetching else f'{self._doing} '}{name}  {part_of(done, size)}, {rest}"
 
-    def _fetched(self, count: int) -> None:
-        with self._lock:  # several files may come at a time
+    def _fetched(self, name: str, count: int) -> None:
+        with self._lock:  # several files come at a time; the one that moves is shown
             self._come += count
+            self._file = name
 
     def _worked(self, count: int) -> None:
         self._done += count

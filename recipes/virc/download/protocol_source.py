@@ -76,7 +76,7 @@ def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
 
 def _beginning(dataset: Dataset, name: str, work: Path) -> RowsFile:
     """The first `MOST_BYTES` of the rows of that name, as a file in `work`, with their columns and tags."""
-    from virc.download.hub.link import Link, Reader
+    from virc.download.hub.content import pieces
 
     found = listed(repo_of(dataset), dataset.revision, dataset.files)
     whose = found.repo.name
@@ -84,8 +84,7 @@ def _beginning(dataset: Dataset, name: str, work: Path) -> RowsFile:
     held = {file.name: file for file in found.files}
     file = held[file_of(name, entries, held, whose)]
     head = (work / "head").with_suffix(Path(file.name).suffix)
-    with Reader(Link(found.repo, found.commit, file), 0, min(file.size, MOST_BYTES)) as reader:
-        head.write_bytes(b"".join(iter(reader.read, b"")))
+    head.write_bytes(b"".join(pieces(found.repo, found.commit, file, ends=min(file.size, MOST_BYTES))))
     format = recognised(head)
     if format is None:
         raise DataError(f"{plain(file.name, 80)} of {whose} is of no known format")

@@ -29,8 +29,8 @@ KINDS = ("dataset", "base", "model", "judge", "texts", "eval")
 TEXTS = "texts"
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
 _GITHUB = re.compile(
-    rf"(?:https?://)?(?:www\.)?github\.com/(?P<repo>{HUB_ID})"
-    r"/(?:(?:blob|raw)/(?:refs/(?:heads|tags)/)?(?P<revision>[^/?#]+)|releases/download/(?P<tag>[^/?#]+))/(?P<file>[^?#]+)",
+    rf"(?:https?://)?(?:www\.)?github\.com/(?P<repo>{HUB_ID})/(?:blob|raw)/(?:refs/(?:heads|tags)/)?"
+    r"(?P<revision>[^/?#]+)/(?P<file>[^?#]+)",
     re.ASCII | re.IGNORECASE,
 )
 _RAW = re.compile(rf"\A(?:https?://)?raw\.githubusercontent\.com/({HUB_ID})/", re.ASCII | re.IGNORECASE)
@@ -218,12 +218,11 @@ def _request_of_name(config: DownloadConfig, system: System, name: str) -> Downl
 
 
 def _of_github(config: DownloadConfig, address: str, match: re.Match[str]) -> DownloadRequest:
-    """A file of GitHub by the address of its page, or of a release's file."""
+    """A file of GitHub by the address of its page."""
     if config.revision:
-        raise UsageError("--revision is for the hub: an address of GitHub names its commit or tag")
-    release = match["tag"] is not None
-    revision, path = unquote(match["tag"] or match["revision"]), unquote(match["file"])
-    repo = Repo(match["repo"], "dataset", "release" if release else "github")
+        raise UsageError("--revision is for the hub: an address of GitHub names its commit")
+    revision, path = unquote(match["revision"]), unquote(match["file"])
+    repo = Repo(match["repo"], "dataset", "github")
     found = _repo(config, repo, repo.id.rpartition("/")[2], address)
     return msgspec.structs.replace(found, name=path.rpartition("/")[2], revision=revision, paths=(path,))
 
@@ -239,7 +238,7 @@ def _nothing_called(name: str) -> ConfigError:
     word = name.rstrip("/").rpartition("/")[2] if "/" in name else name
     otherwise = "names are those of virc download --help, or a hub id, OWNER/NAME"
     if "github.com/" in name or "githubusercontent.com/" in name:
-        hint = "of GitHub: github.com/OWNER/NAME/blob/COMMIT/PATH, its raw link, or .../releases/download/TAG/FILE"
+        hint = "of GitHub: github.com/OWNER/NAME/blob/COMMIT/PATH, or its raw link"
     return ConfigError(
         f"nothing to download is called {plain(name, 80)!r}",
         plain(hint, 200) if hint else did_you_mean(word, _reserved_words(), otherwise),

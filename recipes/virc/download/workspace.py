@@ -9,7 +9,8 @@ from virc.core.errors import ConfigError
 from virc.core.files import DATA, HIDDEN, MODELS, expanded, is_folder, size_of
 from virc.core.locks import held
 from virc.core.text import did_you_mean, plain
-from virc.download.hub import ranged, record
+from virc.download.hub import record
+from virc.download.hub.file import bytes_on_disk
 from virc.download.hub.record import BUSY, PARTS, DownloadRecord, wanted_file
 from virc.runs import delete
 
@@ -29,7 +30,7 @@ class Downloaded(msgspec.Struct, frozen=True):
             return size_of(self.folder)
         parts = self.folder / HIDDEN / PARTS
         return sum(
-            kept.size if kept.mtime_ns or kept.unpacked else ranged.bytes_on_disk(parts, wanted_file(name, kept))
+            kept.size if kept.mtime_ns or kept.unpacked else bytes_on_disk(parts, wanted_file(name, kept))
             for name, kept in self.record.files.items()
         )
 

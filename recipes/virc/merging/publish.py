@@ -19,7 +19,7 @@ from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
-from virc.download.hub.link import failures
+from virc.download.hub.content import failures
 from virc.download.hub.origin import check_online, silence
 from virc.download.hub.refusals import AGAIN, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import Repo, endpoint

@@ -186,18 +186,13 @@ def _numbered(name: str) -> tuple[str, int, str]:
 
 
 def pour(
-    source: Readable,
-    size: int | None,
-    config: UnpackConfig,
-    progress: Progress = lambda done, size: None,
-    stop: Callable[[], None] = lambda: None,
+    source: Readable, size: int | None, config: UnpackConfig, progress: Progress = lambda done, size: None
 ) -> tuple[Unpacked, bool]:
     """Unpack an archive as it comes; nothing is removed. Errors are those of `unpack`.
 
     Args:
         source: the archive, at its beginning; it is read in order.
         size: bytes of the archive; None where nobody knows.
-        stop: ends a read of the source that waits; called if another error than one of the archive ends this early.
 
     Returns:
         What was done, and whether nothing but zeros follows the last file.
@@ -207,28 +202,22 @@ def pour(
     found = zipped.chunks(archive) if archive else chunks(source, expanded(config.archive))
     with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
         stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size or at))
-        try:
-            for member in zipped.members(archive, names) if archive else members(stream, names):
-                is_new = folder.put(member, stream)
-                if member.kind is Kind.folder or is_new is None:
-                    continue
-                if is_new:
-                    done.files += 1
-                    done.bytes += member.size
-                else:
-                    done.skipped += 1
-            where = stream.where()
-            is_whole = stream.is_blank_to_its_end()
-            folder.end()
-            done.guessed, done.warnings = names.warnings, [*folder.warnings]
-            if not is_whole:
-                done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
-            return done, is_whole
-        except DataError:
-            raise
-        except BaseException:
-            stop()
-            raise
+        for member in zipped.members(archive, names) if archive else members(stream, names):
+            is_new = folder.put(member, stream)
+            if member.kind is Kind.folder or is_new is None:
+                continue
+            if is_new:
+                done.files += 1
+                done.bytes += member.size
+            else:
+                done.skipped += 1
+        where = stream.where()
+        is_whole = stream.is_blank_to_its_end()
+        folder.end()
+        done.guessed, done.warnings = names.warnings, [*folder.warnings]
+        if not is_whole:
+            done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
+        return done, is_whole
 
 
 def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
-from virc.core.errors import UsageError
 from virc.core.text import sized
 from virc_cli.console import completion, events, output
 from virc_cli.console.confirm import agree
@@ -38,7 +37,6 @@ def command(
     revision: Annotated[str | None, option("REVISION", "Branch, tag or commit; default: main.")] = None,
     include: Annotated[list[str] | None, option("GLOB", "Only files that match; repeatable.")] = None,
     to: Annotated[Path | None, option("DIR", "Target folder, where one thing is named.")] = None,
-    stream: Annotated[bool, flag("--stream", "Unpack archives while they download; not resumable.")] = False,
     keep: Annotated[bool, flag("--keep", "Keep archives after they are unpacked.")] = False,
     packed: Annotated[bool, flag("--keep-packed", "Do not unpack archives.")] = False,
     yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
@@ -47,8 +45,8 @@ def command(
 ) -> None:
     """Download datasets, models, judges and benchmarks.
 
-    NAME is a hub id (OWNER/NAME, or datasets/OWNER/NAME), the address of a file on GitHub or of a release there, a
-    short name (ViRC-3B, judge-7b, CRUX), the name of a benchmark, or one of
+    NAME is a hub id (OWNER/NAME, or datasets/OWNER/NAME), the address of a file on GitHub, a short name (ViRC-3B,
+    judge-7b, CRUX), the name of a benchmark, or one of
 
     \b
     dataset   the rows that the stages need, and all images
@@ -67,9 +65,6 @@ def command(
     from virc.download import fetch as download
     from virc.download.wanted import DownloadConfig, resolve_requests
 
-    if stream and (keep or packed):
-        other = "--keep-packed" if packed else "--keep"
-        raise UsageError(f"--stream and {other} exclude one another: a stream leaves no archive")
     config = DownloadConfig(
         names=tuple(names or ()), system=system, overlays=names_of(overlays), revision=revision,
         include=tuple(include or ()), to=to,
@@ -84,7 +79,7 @@ def command(
     for line in _table(items, sys.stderr):
         output.note(line)
     wanted_items = [item for item in items if not item.want.optional]
-    download.check_room(wanted_items, stream)
+    download.check_room(wanted_items)
     if any(item.state != "present" for item in wanted_items) and not yes:
         missing = sum(item.missing for item in wanted_items)
         question = f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?"
@@ -93,10 +88,9 @@ def command(
         )
     try:
         with events.printed(verbose=not sys.stderr.isatty()) as report:
-            download.fetch_all(wanted_items, report, keep, stream, packed)
+            download.fetch_all(wanted_items, report, keep, packed)
     except KeyboardInterrupt:
-        restarts = " (archives of --stream start again)" if stream else ""
-        output.note(f"what came is kept: the same command resumes{restarts}")
+        output.note("what came is kept: the same command resumes")
         raise
     if as_json:
         again = [item if item.want.optional else download.look(item.want, Path.cwd()) for item in items]

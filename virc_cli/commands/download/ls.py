@@ -48,6 +48,6 @@ def _cells(found: "Downloaded") -> tuple[str, ...]:
         record.kind,
         "partly" if record.lacking else "present",
         part_of(there, record.size) if record.lacking else sized(there),
-        record.commit if record.host == "release" else record.commit[:7],
+        record.commit[:7],
         record.source.name,
     )

@@ -1,14 +1,10 @@
-"""The HTTP library of all clients here, and connections that another thread can shut down."""
+"""The HTTP library of all clients here, and a client for downloads."""
 
 import importlib
 import os
-import socket
 import ssl
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet
 
 from virc.core.errors import ConfigError
 from virc.core.text import clause, plain
@@ -80,21 +76,16 @@ def ask(
 
 
 class Downloads:
-    """A client for GET requests that threads share; it follows redirects, and `shut` wakes whoever waits for it.
+    """A client for GET requests that threads share; it follows redirects.
 
     The library sends `Authorization` to the origin of the first address alone, and follows http and https alone.
     """
 
-    def __init__(self, max_redirects: int = 10) -> None:
+    def __init__(self) -> None:
         http = http_library()
-        self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._lock = threading.Lock()
-        self._is_shut = False
         try:
             self._client: httpx.Client = http.Client(
-                follow_redirects=True,
-                max_redirects=max_redirects - 1,  # the library counts from 0
-                limits=http.Limits(max_connections=None),
+                follow_redirects=True, max_redirects=10, limits=http.Limits(max_connections=None)
             )
         except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
             raise proxy_error(error) from None
@@ -102,24 +93,7 @@ class Downloads:
     def get(self, url: str, headers: Mapping[str, str], seconds: float) -> "httpx.Response":
         """Ask once. Close the response; its content is what the server sends, never compressed on the way."""
         plain = {**headers, "Accept-Encoding": "identity"}
-        request = self._client.build_request(
-            "GET", url, headers=plain, timeout=seconds, extensions={"trace": self._traced}
-        )
-        return self._client.send(request, stream=True)
-
-    def shut(self) -> None:
-        with self._lock:
-            self._is_shut = True
-            for known in self._sockets:
-                _shut_down(known)
-
-    def _traced(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            new = info["return_value"].get_extra_info("socket")
-            with self._lock:
-                self._sockets.add(new)
-                if self._is_shut:
-                    _shut_down(new)
+        return self._client.send(self._client.build_request("GET", url, headers=plain, timeout=seconds), stream=True)
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:
@@ -141,8 +115,3 @@ def proxy_error(error: Exception) -> ConfigError:
         hint = "python -m pip install socksio, or set another proxy"
         return ConfigError(f"the SOCKS proxy of {names} needs the package socksio", hint)
     return ConfigError(f"a proxy of {names} has no address that can be used", "like http://HOST:3128, or unset it")
-
-
-def _shut_down(known: socket.socket) -> None:
-    with suppress(OSError):  # it is closed
-        socket.socket.shutdown(known, socket.SHUT_RDWR)  # that of TLS would forget its state in the midst of a read

@@ -52,10 +52,6 @@ class Folder:
     def parts(self) -> Path:
         return self.root / HIDDEN / PARTS
 
-    def verified(self, file: File) -> Path:
-        """Where the content of an archive waits that is known to be right, until it is moved into place."""
-        return self.root / HIDDEN / f"verified-{hashlib.sha256(self.mark(file).encode()).hexdigest()[:16]}"
-
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Make the folder, and hold it: no second download works on it.

@@ -1,7 +1,7 @@
-"""Files of GitHub: at a commit of a repository, or of a release; listed with sizes and hashes, as those of the hub.
+"""Files at a commit of GitHub, listed with sizes and hashes, as those of the hub.
 
-The hash of a file at a commit is the id that git gives its content, a SHA-1; of one that Git LFS stores, the SHA-256
-in its pointer; of a release's file, the SHA-256 that GitHub lists since June 2025. Older ones have none.
+The hash of a file is the id that git gives its content, a SHA-1; of one that Git LFS stores, the SHA-256 in its
+pointer.
 """
 
 import re
@@ -15,10 +15,10 @@ from msgspec import Meta
 from virc.core.errors import DataError, NetworkError
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.hub import origin
+from virc.download.hub.file import small_file
 from virc.download.hub.listing import check_name, check_places, linked_answer
 from virc.download.hub.origin import JSON, SHA, github_headers
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.hub.small import small_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _POINTER = re.compile(
@@ -45,25 +45,11 @@ class _Tree(msgspec.Struct):
     truncated: bool = False
 
 
-class _Asset(msgspec.Struct):
-    id: Annotated[int, Meta(ge=0)]
-    name: str
-    size: _Size
-    state: str = "uploaded"
-    digest: str | None = None
-
-
-class _Release(msgspec.Struct):
-    assets: list[_Asset]
-
-
 def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
-    """List these files of a repository at a branch, tag or commit; of a release, those of its tag."""
+    """List these files of a repository at a branch, tag or commit."""
     for path in paths:
         check_name(path)
     check_places(paths)
-    if repo.host == "release":
-        return Listing(repo, revision, tuple(_assets(repo, revision, paths)))
     commit = revision if _COMMIT.fullmatch(revision) else _commit(repo, revision)
     files = (
         File(each.path, each.size, git=each.sha, url=f"{origin.RAW}/{repo.id}/{commit}/{quote(each.path)}")
@@ -81,12 +67,14 @@ def _commit(repo: Repo, revision: str) -> str:
 
 
 def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
-    whole = _tree(repo, commit, f"{commit}?recursive=1")
+    url = f"{origin.API}/repos/{repo.id}/git/trees/{commit}?recursive=1"
+    whole = _decoded(repo, linked_answer(repo, commit, url, github_headers(JSON))[0], _Tree)
     known = {entry.path: entry for entry in whole.tree}
     for path in paths:
         entry = known.get(path)
         if entry is None and whole.truncated:
-            entry = _walked(repo, commit, path)
+            hint = f"git clone {repo.url}, and take it from there"
+            raise DataError(f"{repo.url} has more files than GitHub lists, and {plain(path, 100)} is not listed", hint)
         if entry is None:
             last = path.rpartition("/")[2]
             same = [name for name, each in known.items() if each.mode in _FILES and name.endswith(last)]
@@ -95,22 +83,6 @@ def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
         if entry.mode not in _FILES:
             raise DataError(f"{plain(path, 100)} of {repo.url} is a folder, a link or another repository, not a file")
         yield entry
-
-
-def _walked(repo: Repo, commit: str, path: str) -> _Entry | None:
-    """The entry of a path, folder by folder: GitHub cuts the listing of a large repository."""
-    at, entry = commit, None
-    for part in path.split("/"):
-        entry = next((each for each in _tree(repo, commit, at).tree if each.path == part), None)
-        if entry is None:
-            return None
-        at = entry.sha
-    return entry and msgspec.structs.replace(entry, path=path)
-
-
-def _tree(repo: Repo, commit: str, which: str) -> _Tree:
-    url = f"{origin.API}/repos/{repo.id}/git/trees/{which}"
-    return _decoded(repo, linked_answer(repo, commit, url, github_headers(JSON))[0], _Tree)
 
 
 def _stored(repo: Repo, commit: str, file: File) -> File:
@@ -122,20 +94,6 @@ def _stored(repo: Repo, commit: str, file: File) -> File:
         return file
     url = f"{origin.MEDIA}/{repo.id}/{commit}/{quote(file.name)}"
     return File(file.name, int(pointer[2]), sha256=pointer[1].decode(), url=url)
-
-
-def _assets(repo: Repo, tag: str, names: Sequence[str]) -> Iterator[File]:
-    url = f"{origin.API}/repos/{repo.id}/releases/tags/{quote(tag, safe='')}"
-    release = _decoded(repo, linked_answer(repo, tag, url, github_headers(JSON))[0], _Release)
-    known = {asset.name: asset for asset in release.assets if asset.state == "uploaded"}
-    for name in names:
-        if name not in known:
-            sentence = f"the release {plain(tag, 60)} of {repo.url} has no file {plain(name, 100)}"
-            raise DataError(sentence, did_you_mean(name, known, f"its files: {repo.url}/releases"))
-        asset = known[name]
-        digest = re.fullmatch(r"sha256:([0-9a-f]{64})", asset.digest or "")
-        address = f"{origin.API}/repos/{repo.id}/releases/assets/{asset.id}"
-        yield File(name, asset.size, sha256=digest[1] if digest else None, url=address)
 
 
 def _decoded(repo: Repo, content: bytes, kind: type[_Answer]) -> _Answer:

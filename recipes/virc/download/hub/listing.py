@@ -15,7 +15,7 @@ from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import HIDDEN
 from virc.core.retry import retried
 from virc.core.text import clause, plain
-from virc.download.hub.link import failures, shared_web
+from virc.download.hub.content import failures, shared_web
 from virc.download.hub.origin import check_online, hub_headers, silence
 from virc.download.hub.refusals import AGAIN, PassingError, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import File, Listing, Repo, endpoint

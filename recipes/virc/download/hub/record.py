@@ -38,7 +38,7 @@ class DownloadRecord(msgspec.Struct, frozen=True):
     """What was asked for of a repository, and what of it is there.
 
     Attributes:
-        repo, kind, commit: where from; files of an earlier commit that are the same stay. Of a release, its tag.
+        repo, kind, commit: where from; files of an earlier commit that are the same stay.
         files: by their names in the repository.
         ours: there was nothing in the folder before.
         asked: what was asked for at this commit, and came.

@@ -153,8 +153,7 @@ def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision
         minutes = max(1, round((seconds_asked(headers) or 0) / 60))
         return NetworkError(f"GitHub answers no more requests for the next {counted(minutes, 'minute')}", _MORE)
     if status in (404, 409, 422):
-        what = "release" if repo.host == "release" else "commit, branch or file"
-        at = f" with the {what} {plain(repr(revision), 100)}" if revision else ""
+        at = f" with the commit, branch or file {plain(repr(revision), 100)}" if revision else ""
         return ConfigError(f"there is no {repo.name}{at}, or it is private", "mend the name, or set GITHUB_TOKEN")
     if status in (403, 451):
         return ConfigError(f"GitHub forbids to read {repo.id}", "a token of an account that may: GITHUB_TOKEN")

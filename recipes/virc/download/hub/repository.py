@@ -8,8 +8,7 @@ from typing import Literal
 import msgspec
 
 Kind = Literal["model", "dataset"]
-Host = Literal["hub", "github", "release"]
-"""The hub; files at a commit of GitHub; files of a release there."""
+Host = Literal["hub", "github"]
 OnBytes = Callable[[int], None]
 """Called with how many bytes came; with a negative number where such bytes were thrown away again."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

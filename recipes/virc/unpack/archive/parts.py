@@ -73,11 +73,6 @@ def split_zip(file: Path) -> Path | None:
         return None if opened.read(4) in (b"PK\3\4", b"PK\5\6") else last
 
 
-def is_streamed(name: str) -> bool:
-    """Whether an archive can be unpacked while it comes: it is one by itself, not split, numbered or zip."""
-    return part_of(name) is None and not _SHARD.fullmatch(name) and not name.lower().endswith(".zip")
-
-
 def is_shard(file: Path) -> bool:
     """Whether a file is a shard of WebDataset: numbered, with files of one sample behind each other."""
     if not _SHARD.fullmatch(file.name):
