@@ -237,6 +237,9 @@ class Hub:
         self.tokens: set[str] = set()  # those of members are known too
         self.writers: dict[str, set[str]] = {}  # the owners that a token may write to
         self.stored: dict[str, bytes] = {}  # what was uploaded, by its SHA-256
+        self.ignored: list[str] = []  # patterns of names that it takes in no commit, as by .gitignore
+        self.lost: list[str] = []  # patterns of names that it loses without a word
+        self.faults_of_card: list[str] = []
         self.address_bytes: int | None = None
         self.page = 1000
         self.requests: list[Request] = []

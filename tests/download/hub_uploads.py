@@ -1,6 +1,7 @@
 """How the hub of `hub_server.py` takes uploads: the requests of huggingface_hub's `_commit_api.py` and `lfs.py`."""
 
 import base64
+import fnmatch
 import hashlib
 import json
 import re
@@ -37,7 +38,8 @@ def answer(hub: "Hub", request: "Request") -> Granted | Refused:
         return Refused(401, "Invalid credentials in Authorization header" if token else "Invalid username or password.")
     path = request.path.partition("?")[0]
     if path == "/api/validate-yaml":
-        return Granted({"errors": [], "warnings": []})
+        faults = [{"message": each} for each in hub.faults_of_card]
+        return Granted({"errors": faults, "warnings": []}, code=400 if faults else 200)
     if path == "/api/repos/create":
         request.on = "create"
         return _create(hub, request, token)
@@ -81,8 +83,12 @@ def _preupload(hub: "Hub", request: "Request") -> Granted:
         known = there.get(name)
         oid = known and (known.sha256 if known.large else known.git)
         mode = "lfs" if large else "regular"
-        files.append({"path": name, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        files.append({"path": name, "uploadMode": mode, "shouldIgnore": _is_one(name, hub.ignored), "oid": oid})
     return Granted({"files": files})
+
+
+def _is_one(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, each) for each in patterns)
 
 
 def _batch(hub: "Hub", request: "Request") -> Granted:
@@ -108,5 +114,6 @@ def _commit(hub: "Hub", request: "Request") -> Granted | Refused:
             if value["oid"] not in hub.stored:
                 return Refused(400, "a large file was not uploaded")
             files[value["path"]] = hub.stored[value["oid"]]
+    files = {name: content for name, content in files.items() if not _is_one(name, hub.lost)}
     told = {"commitUrl": f"{hub.url}/{request.name}/commit/new", "commitOid": "0" * 40}
     return Granted(told, lambda: hub.put(request.name, files))

@@ -454,6 +454,61 @@ def test_a_hub_that_fails_is_a_network_error(server: Hub, model: Path, on: str) 
     assert (done.code, done.json["error"]["kind"], done.json["commit"]) == (6, "network", None)
 
 
+@each_case(("where", "patterns", "there", "named"), [
+    ("ignored", ["a.png"], {".gitignore": b"a.png"}, "1 file of 3: a.png"),
+    ("ignored", ["*.jsonl"], {".gitignore": b"*.jsonl"}, "1 file of 3: problems.jsonl"),
+    ("ignored", ["*"], {".gitignore": b"*"}, "3 files of 3: a.png, problems.jsonl, README.md"),
+    ("lost", ["a.png"], {}, "1 file of 3: a.png"),
+    ("lost", ["README.md"], {}, "1 file of 3: README.md"),
+    ("ignored", ["a.png"], {".gitignore": b"", "a.png": b"of old"}, "1 file of 3: a.png"),
+])  # fmt: skip
+def test_what_the_hub_has_not_taken_is_named(
+    server: Hub, rows: Path, where: str, patterns: list[str], there: dict[str, bytes], named: str
+) -> None:
+    server.create(f"datasets/{ID}", True, TOKEN)
+    server.put(f"datasets/{ID}", there)
+    setattr(server, where, patterns)
+    done = virc("push", "charts", ID, "--json")
+    server.ignored, server.lost = [], []
+    assert (done.code, done.json["error"]["kind"]) == (6, "network"), done.err
+    assert f"has not taken {named}" in done.json["error"]["message"]
+    assert (".gitignore" in done.json["error"]["hint"]) == (".gitignore" in there)
+
+
+@each_case(("code", "said", "hint"), [
+    (400, "refs/heads/main is protected", "mend what it names"), (402, "over the plan", "another plan"),
+    (409, "a commit is under way", "somebody else changes"),
+    (413, "Request Entity Too Large", "shards that are smaller"),
+    (422, "no such branch", "mend what it names"), (507, "storage is full", "its storage is full"),
+    (412, "A commit has happened since", "somebody else changes"),
+])  # fmt: skip
+def test_a_refusal_has_the_words_of_the_hub_and_its_own_hint(
+    server: Hub, rows: Path, code: int, said: str, hint: str
+) -> None:
+    server.misbehave(status(code, said), on="commit", method="POST", times=5)
+    done = virc("push", "charts", ID, "--json")
+    server.behave()
+    assert (done.code, done.json["error"]["kind"]) == (6, "network")
+    assert f"answers {code}: " in done.json["error"]["message"]
+    assert said in done.json["error"]["message"]
+    assert hint in done.json["error"]["hint"]
+
+
+def test_a_commit_that_another_overtakes_is_tried_again(server: Hub, rows: Path) -> None:
+    server.misbehave(status(412, "A commit has happened since"), on="commit", method="POST", times=2)
+    assert virc("push", "charts", ID).code == 0
+    assert "a.png" in server.held(f"datasets/{ID}")
+
+
+def test_a_card_that_the_hub_refuses_is_said_before_all_else(server: Hub, rows: Path) -> None:
+    server.faults_of_card = ['"license" must be one of apache-2.0, mit, …']
+    done = virc("push", "charts", ID, "--json")
+    assert (done.code, done.json["error"]["kind"]) == (5, "data"), done.err
+    assert '"license" must be one of' in done.json["error"]["message"]
+    assert "README.md" in done.json["error"]["hint"]
+    assert len(server.requests) == 1
+
+
 def test_what_was_uploaded_is_not_sent_again(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "_LARGE", 6)
     (model / "model-2.safetensors").write_bytes(WEIGHTS + b"more")

@@ -5,6 +5,7 @@ import tarfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os.path import relpath
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from virc.backends.gguf import header as gguf
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
+from virc.core.retry import retried
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
@@ -47,6 +49,7 @@ _SETTINGS = {"config.json", formats.INFO} | {each for each in TEXTS if each.ends
 _MAX_TEXT = 64 * 2**20
 _LARGE = 10 * 2**20  # bytes, from which a file is uploaded by itself before the commit
 _MAX_FILES = 1000  # of one commit
+_TRIES, _PAUSE = 4, 1.0  # of a commit that others overtake; seconds
 _MAX_NAMED = 8  # files with a key or a path
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
 
@@ -144,15 +147,18 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
 
     Raises:
         ConfigError: the token is missing or may not write there, or the repository is public already.
-        NetworkError: the hub cannot be reached, or keeps failing.
+        DataError: the hub refuses the front matter of the card, before anything else is sent.
+        NetworkError: the hub cannot be reached, keeps failing, or has not taken all files.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.hf_api import RepoFile
 
     check_endpoint()
     check_online(plan.repo)
     report, repo, commit = Reporter(on_event), plan.repo, ""
     api = HfApi(endpoint=endpoint(), library_name="virc")
     with _refusals(repo), warnings.catch_warnings(action="ignore"):
+        _check_card(plan)
         api.create_repo(repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True)
         is_private = api.repo_info(repo.id, repo_type=repo.kind).private
         if not is_private and not plan.public:
@@ -175,9 +181,50 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
             if start + _MAX_FILES >= len(additions):
                 old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
                 part += [CommitOperationDelete(name) for name in old]
-            info = api.create_commit(repo.id, part, commit_message="Upload by virc push", repo_type=repo.kind)
-            commit = str(info.oid)
+            commit = retried(partial(_committed, api, repo, part), _is_overtaken, tries=_TRIES, first=_PAUSE)
+        _check_taken(
+            plan,
+            {
+                file.path: file.size
+                for file in api.list_repo_tree(repo.id, repo_type=repo.kind, recursive=True)
+                if isinstance(file, RepoFile)
+            },
+        )
     return commit
+
+
+def _committed(api: Any, repo: Repo, part: Sequence[Any]) -> str:
+    return str(api.create_commit(repo.id, part, commit_message="Upload by virc push", repo_type=repo.kind).oid)
+
+
+def _is_overtaken(error: Exception, pause: float) -> float | None:
+    """The pause before a commit is tried on the new state of the branch, to which somebody else has committed."""
+    return pause if getattr(getattr(error, "response", None), "status_code", None) == 412 else None
+
+
+def _check_card(plan: PushPlan) -> None:
+    from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined, unused-ignore]
+
+    answer = get_session().post(
+        f"{endpoint()}/api/validate-yaml",
+        json={"repoType": plan.repo.kind, "content": plan.card},
+        headers=build_hf_headers(library_name="virc"),
+    )
+    if answer.status_code == 400:
+        said = "; ".join(plain(str(each.get("message")), 200) for each in answer.json().get("errors", []))
+        hint = f"mend the lines between --- and --- at the beginning of {plan.folder / CARD}"
+        raise DataError(f"{host(plan.repo)} refuses the card: {said or 'its front matter is not valid'}", hint)
+
+
+def _check_taken(plan: PushPlan, there: Mapping[str, int]) -> None:
+    """Raises NetworkError: the hub has not taken all files, or others than were sent."""
+    missing = [file.name for file in plan.files if there.get(file.name) != file.size]
+    if not missing:
+        return
+    named = ", ".join(missing[:_MAX_NAMED]) + ", …" * (len(missing) > _MAX_NAMED)
+    sentence = f"{host(plan.repo)} has not taken {counted(len(missing), 'file')} of {len(plan.files)}: {named}"
+    is_ignoring = ".gitignore" in there
+    raise NetworkError(sentence, f"delete .gitignore on {plan.repo.url}, and push again" if is_ignoring else AGAIN)
 
 
 def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
@@ -388,14 +435,14 @@ def _refusals(repo: Repo) -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         status, headers = error.response.status_code, error.response.headers
-        said = plain(headers.get("X-Error-Message") or "")
+        said = plain(error.server_message or headers.get("X-Error-Message") or "", 400)
         if status == 401:
             hint = "`hf auth login`, or set HF_TOKEN to a token that may write"
             raise ConfigError(f"{host(repo)} takes no upload without a valid token", hint) from None
         if status == 403:
             sentence = f"{host(repo)} forbids to write {repo.id}{said and f': {said}'}"
             raise ConfigError(sentence, f"a token that may write, of an account that may write to {owner}") from None
-        raise by_status(status, headers, repo) from None
+        raise by_status(status, headers, repo, said=said) from None
     except VircError:
         raise
     except Exception as error:

@@ -19,6 +19,16 @@ _MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"
 
+_HINTS = {
+    400: "mend what it names",
+    402: "its account needs another plan, or less storage",
+    409: f"somebody else changes the repository: {AGAIN}",
+    412: f"somebody else changes the repository: {AGAIN}",
+    413: "a file or the card is too large for it: split the rows, or make shards that are smaller",
+    422: "mend what it names",
+    507: "its storage is full: delete files or old commits there",
+}
+"""What to do by the status of an answer that another try does not change."""
 _MORE = "wait, or set GITHUB_TOKEN, with which it allows more"
 
 
@@ -63,11 +73,13 @@ def reason(error: Exception) -> str:
     return "the connection broke" if "closed connection" in str(error) else f"no proper answer ({kind})"
 
 
-def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str | None = None) -> VircError:
-    """What an answer means that is no success; its headers are found whatever their case."""
+def by_status(
+    status: int, headers: Mapping[str, str], repo: Repo, revision: str | None = None, said: str = ""
+) -> VircError:
+    """What an answer means that is no success; its headers are found whatever their case, `said` is in its body."""
     if repo.host != "hub":
         return github_refusal(status, headers, repo, revision) or _otherwise(status, headers, repo)
-    said = plain(headers.get("X-Error-Message") or "")
+    said = said or plain(headers.get("X-Error-Message") or "")
     reason = f": {said}" if said else ""
     error: VircError
     match headers.get("X-Error-Code"), status:
@@ -93,7 +105,7 @@ def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str
 def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str = "") -> NetworkError:
     if status in PASSING:
         return _passing(status, headers, repo, reason)
-    return NetworkError(f"{host(repo)} answers {status}{reason}", _mend(repo))
+    return NetworkError(f"{host(repo)} answers {status}{reason}", _HINTS.get(status) or _mend(repo))
 
 
 def check_endpoint() -> None:
