@@ -15,7 +15,7 @@ from functools import partial
 from virc.scoring.reading.conclusions import Conclusion, conclusion
 from virc.scoring.reading.phrases import DENIED, HEDGED
 from virc.scoring.reading.quantities import Agree, quantity
-from virc.scoring.reading.replies import latex_of, plain
+from virc.scoring.reading.replies import boxes, latex_of, plain, unadorned
 from virc.scoring.reading.values import alike, are_values, names_differ, words
 from virc.scoring.score import Key, Verdict, best_match, near
 
@@ -33,6 +33,7 @@ def extract(reply: str, choices: Sequence[str] | None = None) -> str | None:
         choices: contents of the choices in order, if there are some: then the letter of the choice is returned, or
             None if the reply names none, or several.
     """
+    reply = unadorned(reply)
     read = _read(reply)
     if choices:
         meant = _meant(reply, read, _contents(tuple(choices)))
@@ -46,8 +47,9 @@ def is_unread(answer: str, key: Key) -> bool:
     An answer is read if the text names a choice, or, without choices, if it says a value or something as short as the
     right answer.
     """
+    answer = unadorned(answer)
     if key.choices:
-        return not choices_named(answer, key.choices)
+        return not _meant(answer, _read(answer), _contents(tuple(key.choices)))
     most = _MORE_WORDS + max(len(each.split()) for each in key.accepted)
     return not any(len(text.split()) <= most or are_values(text, text) for text in _read(answer).texts)
 
@@ -80,13 +82,14 @@ def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -
     agree: Agree = operator.eq if key.decimals is None and key.tolerance is None else partial(near, key)
     if _same(answer, key.answer, key.choices, agree):
         return Verdict(True, "rule")
+    answer, reference = unadorned(answer), unadorned(key.answer)
     texts = _read(answer).texts
-    if symbolic is None or key.choices or key.is_refusal or not texts or are_values(texts[0], key.answer):
+    if symbolic is None or key.choices or key.is_refusal or not texts or are_values(texts[0], reference):
         return Verdict(False, "rule")
-    equation = (answer,) if "=" in key.answer and "=" in answer else ()  # `y = 3 - x` is read as `3 - x`
+    equation = (answer,) if "=" in reference and "=" in answer else ()  # `y = 3 - x` is read as `3 - x`
     formulas = dict.fromkeys((texts[0], latex_of(answer, texts[0]), *equation))
-    asked = [each for each in formulas if ":" not in each and ("=" in key.answer or not _EQUATION.match(each))]
-    return Verdict(any(symbolic(each, key.answer) for each in asked), "symbolic" if asked else "rule")
+    asked = [each for each in formulas if ":" not in each and ("=" in reference or not _EQUATION.match(each))]
+    return Verdict(any(symbolic(each, reference) for each in asked), "symbolic" if asked else "rule")
 
 
 _EQUATION = re.compile(r"[^=]*[-+*/^\d][^=]*=|[\d\s.]+[-+*][-+*/\d\s.]+$")
@@ -94,7 +97,7 @@ _EQUATION = re.compile(r"[^=]*[-+*/^\d][^=]*=|[\d\s.]+[-+*][-+*/\d\s.]+$")
 
 
 def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -> bool:
-    answer, reference = answer.strip(), reference.strip()
+    answer, reference = unadorned(answer.strip()), unadorned(reference.strip())
     if not answer or not reference:
         return False
     if answer == reference:
@@ -154,7 +157,9 @@ def _labels_alike(one: str, other: str) -> bool:
 
 
 def _contents(choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The choices without the letters before them, if all have theirs."""
+    """The choices without ornaments, if they stay different, and without their letters, if all have theirs."""
+    plainer = tuple(map(unadorned, choices))
+    choices = plainer if len({*plainer}) == len({*choices}) else choices
     labels = [_label(choice) for choice in choices]
     if all(label and label[1] and label[0] == chr(ord("A") + at) for at, label in enumerate(labels)):
         return tuple(label[1] for label in labels if label)
@@ -213,6 +218,11 @@ def _meant(text: str, read: Conclusion, contents: tuple[str, ...]) -> tuple[int,
             ]
             return (same[0],) if len(same) == 1 else several
     chosen = _chosen(read, contents) if contents else None
+    if contents and chosen is None and (hiding := boxes(text)):  # what is in them is no choice
+        for box in reversed(hiding):
+            text = f"{text[: box.start]} {text[box.end :]}"
+        stated = _read(text)
+        chosen = _chosen(stated, contents) if stated.is_firm else None
     return () if chosen is None else (chosen,)
 
 

@@ -61,7 +61,7 @@ def _boxed(text: str) -> _Claim | None:
 
     Boxes with nothing but `and` or a comma between them are one answer.
     """
-    found = boxes(text)
+    found = [box for box in boxes(text) if plain(box.content).strip(" ?.…_")]
     if not found:
         return None
     last_boxes = [found.pop()]

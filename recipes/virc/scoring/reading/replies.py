@@ -32,6 +32,30 @@ def untagged(text: str) -> str:
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else text
 
 
+_PICTOGRAPHS = (
+    "\u231a\u231b\u23e9-\u23fa\u2605\u2606\u2610-\u2612\u2614\u261a-\u261f\u2639-\u263b\u26a0\u26a1\u2700-\u2714\u2717-\u2775\u2794-\u27bf"
+    "\u2b05-\u2b07\u2b1b-\u2b55\U0001f000-\U0001f02b\U0001f300-\U0001f6ff\U0001f7e0-\U0001faff"
+    "\U0001f1e6-\U0001f1ff"
+)
+"""Dingbats, emoji and flags; not the signs of units, music, cards, chess and geometry, nor numbers in circles."""
+_JOINING = str.maketrans(dict.fromkeys("\u200d\u20e3\ufe0e\ufe0f"))
+"""What joins emoji, and makes one of a digit."""
+_BULLETS = "•‣⁃◦▪▫■□●○◆◇▶►▸◀◄◂"
+_ARROWS = "\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f"
+_ORNAMENT = re.compile(
+    rf"[{_PICTOGRAPHS}]+"
+    rf"|(?:^|(?<=[:=]))[ \t]*(?:[{_ARROWS}{_BULLETS}]|[-=]{{1,2}}>)+(?=\s|\w)"
+    rf"|(?:[{_ARROWS}{_BULLETS}]|(?<=\s)<[-=]{{1,2}})+[ \t]*$",
+    re.MULTILINE,
+)
+"""An arrow or a bullet is an ornament at the beginning and the end of a line, and behind a colon."""
+
+
+def unadorned(text: str) -> str:
+    """A text without signs that are no value; the text itself where nothing else is in it."""
+    return re.sub(r"(?<=\S)[ \t]{2,}", " ", _ORNAMENT.sub(" ", text.translate(_JOINING))).strip() or text
+
+
 _FENCED = re.compile(r"```(?:json)?\s*(\{[^`]*\})\s*```\Z")
 _MAX_JSON = 2000
 
