@@ -31,7 +31,7 @@ def _host_is_unchanged(home: host.Home, request: pytest.FixtureRequest) -> Itera
     before = host.state(_is_made)
     with host.adopting(home.processes if _is_mixed(request) else host.descendants):
         yield
-        bounded._end_all()
+        bounded.SCHEMAS.close()
     after = host.state(_is_made, home.pids)
     if _is_mixed(request):  # other tests of this process have sandboxes and programs, too, which have another home
         before["processes"], after["processes"] = [], home.processes()

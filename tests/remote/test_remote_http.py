@@ -245,7 +245,6 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_arguments_are_those_of_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "_idle", [])
     monkeypatch.setattr(bounded, "SECONDS", 0.1)
     file = tmp_path / "detect.yaml"
     described = DETECT.format(url="http://127.0.0.1:9")

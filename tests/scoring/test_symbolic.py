@@ -15,6 +15,7 @@ from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.core.extras import install
+from virc.core.limits import bounded_worker
 from virc.core.timeouts import Deadline, TimeUp
 from virc.scoring import answers
 from virc.scoring import worker as algebra
@@ -54,7 +55,7 @@ def process_of(symbolic: Symbolic) -> "subprocess.Popen[bytes]":
     """The process, which answers; what was asked before is forgotten."""
     symbolic._equal.cache_clear()
     assert symbolic.same("x+1", "1+x")
-    process = symbolic._process
+    process = symbolic._algebra.process
     assert process
     return process
 
@@ -171,7 +172,7 @@ from sympy import sympify
 
 def put(texts):
     for text in texts:
-        for read in (sympify, lambda text: algebra._equal(text, text), algebra._read):
+        for read in (sympify, lambda text: algebra.equal(text, text), algebra._read):
             try:
                 read(text)
             except Exception:
@@ -204,9 +205,9 @@ def test_a_question_that_is_late_costs_the_process_and_no_more(symbolic: Symboli
     assert not symbolic.same("10000000!", "x+1")
     # By its limit of CPU time; where the machine is too busy for that, by the wall time that is a multiple of it.
     assert first.returncode in ((-signal.SIGPROF, -signal.SIGKILL) if hasattr(signal, "SIGPROF") else (1,))
-    assert symbolic._process is None
+    assert symbolic._algebra.process is None
     assert not symbolic.same("10000000!", "x+1")
-    assert symbolic._process is None  # known, so nobody is asked
+    assert symbolic._algebra.process is None  # known, so nobody is asked
     assert process_of(symbolic).pid != first.pid
 
 
@@ -234,13 +235,15 @@ def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbol
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not say")
 def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic) -> None:
     limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
-    assert int(limits.split("Max address space")[1].split()[0]) == algebra._MAX_MEMORY
-    program = "import sys; sys.path.append(sys.argv[1]); import worker; worker._MAX_AFTERWARDS = 0; worker.main(2.0)"
+    assert int(limits.split("Max address space")[1].split()[0]) == algebra.MAX_BYTES
+    program = (
+        "import sys, runpy; worker = runpy.run_path(sys.argv[1]); worker['main'].__globals__['_MAX_AFTERWARDS'] = 0; "
+    )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(Path(algebra.__file__).parent)],
-        input=b'["x+1", "1+x"]\n["x+1", "1+x"]\n', stdout=subprocess.PIPE, timeout=120,
+        [sys.executable, "-c", f"{program} worker['main'](sys.argv[2])", bounded_worker.__file__, algebra.__file__],
+        input=b'["equal", 2, "x+1", "1+x"]\n' * 2, stdout=subprocess.PIPE, timeout=120,
     )  # fmt: skip
-    assert done.stdout == b"ready\ntrue\n"  # it answered one question and ended
+    assert done.stdout == b"true\n"  # it answered one question and ended
 
 
 PROGRAM = """
@@ -248,7 +251,7 @@ import sys, threading
 from virc.scoring.symbolic import Symbolic
 symbolic = Symbolic(1.0)
 symbolic.same("x+1", "1+x")
-print(symbolic._process.pid, flush=True)
+print(symbolic._algebra.process.pid, flush=True)
 if sys.argv[1] == "at work":
     symbolic.same("10000000!", "x+1")
 sys.stdin.read()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
+from virc.core.limits.problem import MAX_IMAGES
 from virc.solving import rows as batch
 from virc.solving.rows import BatchRow, as_row, choices_in, file_name, read_rows
 from virc.solving.sources.columns import read_row, resolve
@@ -35,7 +35,6 @@ def test_a_row_has_its_images_question_and_what_passes_through() -> None:
         {"id": True, "image": "a", "question": "q"},
         {"id": 1, "question": "q"},
         {"id": 1, "images": ["a"] * (MAX_IMAGES + 1), "question": "q"},
-        {"id": 1, "image": "a", "question": "x" * (MAX_QUESTION + 1)},
     ],
     ids=lambda content: str(content)[:40],
 )

@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from virc.core.errors import SetupError
-from virc.core.limits.image_memory import IMAGE_MEMORY
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,8 +47,7 @@ def in_order(
         return
     # A forked worker would share the locks of this process and hold them after its death.
     with _interruptions_put_off():  # between a semaphore and its finalizer, one would leak it
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, _serve, (workers, context.Lock()))
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve)
     under_way: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -90,10 +88,9 @@ def _interruptions_put_off() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(workers: int, alone: AbstractContextManager[object]) -> None:
+def _serve() -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    IMAGE_MEMORY.share(workers, alone)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -31,9 +31,9 @@ from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import contents, is_file
-from virc.core.limits.threads import started
 from virc.core.retry import pause_before
 from virc.core.text import clause, did_you_mean, plain
+from virc.core.threads import started
 from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message

@@ -1,38 +1,28 @@
 """Equality by algebra, for what no rule knows: `2(x+1)` is `2x+2`, `√12` is `2√3`.
 
-math-verify does it, in a process of its own (algebra.py): it knows no end (`9^9^9^9`), and time limits of its own
+math-verify does it, in a process of its own (worker.py): it knows no end (`9^9^9^9`), and time limits of its own
 work in a main thread only.
 """
 
 import importlib.util
-import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from virc.core import forks
 from virc.core.errors import SetupError
 from virc.core.extras import install
-from virc.core.limits import bounded
-from virc.core.timeouts import LateError, within
+from virc.core.limits.bounded import Bounded, CostlyError
 from virc.scoring.rules import same_signs, unit_of
 
 _MAX_LENGTH = 500  # characters of a formula that is read
 _MAX_CACHED = 4096
-_SECONDS_PER_CPU_SECOND = 5  # seconds that one second of CPU may take on a busy machine
-_START_SECONDS = 120.0
 
 
 class Symbolic:
     """Asks math-verify, a question at a time; threads may share one.
 
-    Its process is started by the first question that needs it, ended and replaced where it is late, and ends with
-    the `with` block, or with this process, however that ends.
+    Its process ends with the `with` block, or with this process, however that ends.
 
     Args:
         seconds: of CPU after which two formulas count as not equal; so a busy machine comes to the same verdicts.
@@ -45,10 +35,8 @@ class Symbolic:
         if importlib.util.find_spec("math_verify") is None:
             raise SetupError("equality by algebra needs the extra eval", install("eval"))
         self._seconds = seconds
-        self._lock = forks.lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._algebra = Bounded(Path(__file__).with_name("worker.py"))
         self._equal = lru_cache(_MAX_CACHED)(self._decide)
-        forks.renew_in_child(self._forget)
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +45,7 @@ class Symbolic:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._end()
+        self._algebra.close()
 
     def same(self, answer: str, reference: str) -> bool:
         """Whether two formulas are equal; False where one is none, or it cannot be told in time.
@@ -74,76 +61,10 @@ class Symbolic:
         return one.latex == other.latex or self._equal(one.latex, other.latex)
 
     def _decide(self, answer: str, reference: str) -> bool:
-        question = json.dumps([answer, reference]).encode() + b"\n"
-        with self._lock:
-            for _ in range(2):  # a process that was killed by others, or by this very question, is replaced once
-                try:
-                    verdict = self._ask(question)
-                except LateError:
-                    return False
-                if verdict:
-                    return verdict == b"true\n"
-        return False
-
-    def _ask(self, question: bytes) -> bytes:
-        """The line that answers; empty where the process ends instead, a LateError where the time is over."""
-        process = self._process or self._start()
         try:
-            end = time.monotonic() + _SECONDS_PER_CPU_SECOND * self._seconds
-            verdict = within(end, lambda _: _exchange(process, question))
-        except BaseException:  # also an interruption: its answer must not be taken for that to the next question
-            self._end()
-            raise
-        if not verdict:
-            code = self._end()
-            if sys.platform != "win32" and code == -signal.SIGPROF:
-                raise LateError
-        return verdict
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        program = Path(__file__).with_name("worker.py")
-        # -P: the modules next to the program are not to be found under their bare names
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(program), str(self._seconds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        process = self._process
-        try:
-            ready = within(time.monotonic() + _START_SECONDS, lambda _: _exchange(process, b""))
-        except BaseException as error:
-            self._end()
-            if not isinstance(error, LateError):
-                raise
-            ready = b""
-        if ready != b"ready\n":
-            self._end()
-            raise SetupError("math-verify does not start", f"{sys.executable} -c 'import math_verify'")
-        return process
-
-    def _forget(self) -> None:
-        """Leave the process to the one that this one was forked from."""
-        self._process = None
-
-    def _end(self) -> int:
-        """End the process, if there is one, and say how it ended: its exit code, or the negative signal."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        bounded.end(process)
-        return process.returncode
-
-
-def _exchange(process: "subprocess.Popen[bytes]", question: bytes) -> bytes:
-    assert process.stdin
-    assert process.stdout
-    try:
-        process.stdin.write(question)
-        process.stdin.flush()
-        return process.stdout.readline()
-    except (OSError, ValueError):  # it has ended
-        return b""
+            return bool(self._algebra.ask("equal", self._seconds, answer, reference))
+        except CostlyError:
+            return False
 
 
 class Formula(NamedTuple):

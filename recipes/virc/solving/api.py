@@ -10,7 +10,7 @@ from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.files import contents
 from virc.core.limits.image_memory import Terms
-from virc.core.limits.problem import MAX_QUESTION, check_problem
+from virc.core.limits.problem import check_problem
 from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
@@ -33,6 +33,7 @@ from virc.solving.traces.files import check_writable
 
 _SLOW = 60.0  # seconds
 _TOKENS_OF_A_TURN = 200
+_MAX_QUESTION = 2**20  # bytes of a file
 
 
 def solve_images(
@@ -95,13 +96,13 @@ def solve_images(
 
 def read_question(file: str) -> str:
     try:
-        content = standard_input().read(MAX_QUESTION + 1) if file == STREAM else contents(Path(file), MAX_QUESTION)
+        content = standard_input().read(_MAX_QUESTION + 1) if file == STREAM else contents(Path(file), _MAX_QUESTION)
         question = content.decode("utf-8-sig").strip()
     except OSError as error:
         raise DataError(f"cannot read the question {file}: {clause(error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"the question {file} is no UTF-8 text") from error
-    if not question or len(content) > MAX_QUESTION:
+    if not question or len(content) > _MAX_QUESTION:
         raise DataError(f"the question {file} is {'empty' if not question else 'over 1 MiB'}")
     return question
 

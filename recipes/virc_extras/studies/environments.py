@@ -26,8 +26,8 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.extras import require
-from virc.core.limits.threads import scheduled
 from virc.core.text import clause, plain
+from virc.core.threads import scheduled
 from virc.core.web import html
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed

@@ -1,127 +1,107 @@
-"""JSON schemas and regular expressions of others, in processes that are ended after their share of CPU time.
+"""JSON schemas and regular expressions of others, in a process that is ended after its share of CPU time.
 
 To validate a value by a schema of 1 KB can take years, and so can a pattern of ten characters. No check of their text
 finds all of those; a limit of CPU time does.
 """
 
-import atexit
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from virc.core import forks
 from virc.core.errors import ConfigError, SetupError
+from virc.core.timeouts import LateError, within
 
 SECONDS = 1.0
 """CPU time of one question; a schema of 32 KB needs a tenth of it."""
-_WALL_SECONDS = 60.0  # for what waits instead of computing, and for systems without limits of CPU time
-_PROCESSES = 4  # more questions wait
-_PROGRAM = Path(__file__).with_name("bounded_worker.py")
-_TOO_DEEP = "it is too deep"
-_slots = threading.BoundedSemaphore(_PROCESSES)
-_idle: list["subprocess.Popen[bytes]"] = []
+_WALL_SECONDS = 120.0  # for what waits instead of computing, and for systems without limits of CPU time
+_LOOP = Path(__file__).with_name("bounded_worker.py")
 
 
 class CostlyError(ConfigError):
-    """A schema or a pattern takes more than its share of CPU time or memory."""
+    """A schema, a pattern or another question takes more than its share of CPU time or memory."""
 
 
-class Share:
-    """CPU time that several questions take together, such as those of one request: many cheap ones are one dear one."""
+class Bounded:
+    """A process that answers questions by the functions of a file, one at a time; threads may share it.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = self.left = seconds
+    It is started by the first question, and again where it has ended; it ends with this process at the latest.
 
-
-def schema_fault(schema: object, share: Share | None = None) -> str | None:
-    """Return what is wrong with a JSON schema (draft 2020-12); None: values can be validated by it.
-
-    Faults are references to other documents, too, and a schema that takes too long, or has no end, for a small value.
+    Args:
+        file: of Python, whose `MAX_BYTES` is the address space of the process.
     """
-    try:
-        fault: str | None = _ask(share, "fault", json.dumps(schema))
-    except CostlyError as error:
-        return error.message
-    except RecursionError:
-        return _TOO_DEEP
-    return fault
 
+    def __init__(self, file: Path) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self._file, self._turn = file, forks.lock()
+        forks.renew_in_child(self._forget)
 
-def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None) -> str | None:
-    """Return why a value does not fit a schema without faults, and where; None: it fits. Raises CostlyError."""
-    try:
-        found: str | None = _ask(share, "misfit", json.dumps(schema), value)
-    except RecursionError:
-        return _TOO_DEEP
-    return found
+    def ask(self, function: str, seconds: float, *arguments: object) -> Any:
+        """Return what a function of the file answers, in `seconds` of CPU time.
 
+        Raises:
+            CostlyError: it takes longer or too much memory, or the arguments are too deep.
+            SetupError: the process does not start.
+        """
+        try:
+            line = json.dumps((function, seconds, *arguments)).encode() + b"\n"
+        except RecursionError:
+            raise CostlyError("it is too deep") from None
+        with self._turn:
+            for _ in range(2):  # a process that others have ended is replaced once
+                answer, code = self._exchange(line)
+                if answer:
+                    return json.loads(answer)
+                if code > 0:
+                    raise SetupError(f"{self._file} ends with exit code {code}", f"{sys.executable} {self._file}")
+                if sys.platform != "win32" and code == -signal.SIGPROF:
+                    break
+        raise CostlyError(f"it is too costly: one value takes over {seconds:g} s of CPU time, or too much memory")
 
-def find(pattern: str, text: str) -> list[str | None] | None:
-    """Return the first match of a pattern: its text and that of its groups. Raises CostlyError."""
-    try:
-        found: list[str | None] | None = _ask(None, "find", pattern, text)
-    except CostlyError as error:
-        raise CostlyError(f"the pattern {pattern!r}: {error.message}") from None
-    return found
+    def close(self) -> None:
+        with self._turn:
+            self._end()
 
+    def _forget(self) -> None:
+        self.process = None
 
-def _ask(share: Share | None, name: str, *question: object) -> Any:
-    seconds = min(SECONDS, share.left) if share else SECONDS
-    line = json.dumps((name, seconds, *question)).encode() + b"\n"
-    with _slots:
-        for _ in range(2 if seconds > 0 else 0):  # a process that others have ended is replaced once
-            process = _idle_or_new()
-            answer = _exchange(process, line)
-            if answer.endswith(b"\n"):
-                _idle.append(process)
-                found, used = json.loads(answer)
-                if share:
-                    share.left -= used
-                return found
-            if process.returncode > 0:
-                raise SetupError(f"{_PROGRAM} ended with exit code {process.returncode}")
-            if sys.platform != "win32" and process.returncode == -signal.SIGPROF:
-                break
-    what = f"one value takes over {SECONDS:g} s"
-    if share:
-        what = what if seconds == SECONDS else f"all of the request takes over {share.seconds:g} s"
-        share.left -= seconds
-    raise CostlyError(f"it is too costly: {what} of CPU time, or too much memory")
+    def _exchange(self, line: bytes) -> tuple[bytes, int]:
+        """The answer to a question; where the process ends instead, nothing and its exit code."""
+        if self.process is None:
+            # -P: the modules next to the program are not to be found under their bare names
+            command, pipe = [sys.executable, "-P", str(_LOOP), str(self._file)], subprocess.PIPE
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        pipes = self.process.stdin, self.process.stdout
+        answer = b""
+        try:
+            with suppress(LateError):
+                answer = within(time.monotonic() + _WALL_SECONDS, lambda _: _answer(*pipes, line))
+        except BaseException:  # an interruption: its answer must not be taken for that to the next question
+            self._end()
+            raise
+        return (answer, 0) if answer.endswith(b"\n") else (b"", self._end())
 
-
-def _idle_or_new() -> "subprocess.Popen[bytes]":
-    with suppress(IndexError):  # another thread may take the last one
-        return _idle.pop()
-    # -P: the modules next to the program are not to be found under their bare names
-    command = [sys.executable, "-P", str(_PROGRAM)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-
-
-def _exchange(process: "subprocess.Popen[bytes]", line: bytes) -> bytes:
-    """The answer to a question; empty where the process has ended instead."""
-    assert process.stdin
-    assert process.stdout
-    answer = b""
-    timer = threading.Timer(_WALL_SECONDS, process.kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        with suppress(OSError):
-            process.stdin.write(line)
-            process.stdin.flush()
-            answer = process.stdout.readline()
-    finally:  # also after an interruption: its answer must not be taken for that to the next question
-        timer.cancel()
-        if not answer.endswith(b"\n"):
+    def _end(self) -> int:
+        process, self.process = self.process, None
+        if process:
             end(process)
-    return answer
+        return process.returncode if process else 0
+
+
+def _answer(questions: IO[bytes] | None, answers: IO[bytes] | None, line: bytes) -> bytes:
+    assert questions
+    assert answers
+    with suppress(OSError, ValueError):  # it has ended
+        questions.write(line)
+        questions.flush()
+        return answers.readline()
+    return b""
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -133,11 +113,23 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             stream.close()
 
 
-@atexit.register
-def _end_all() -> None:
-    while _idle:
-        end(_idle.pop())
+SCHEMAS = Bounded(Path(__file__).with_name("schemas.py"))
+"""That of this process."""
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # an answer is for the process that asked
+def schema_fault(schema: object) -> str | None:
+    """Return what is wrong with a JSON schema (draft 2020-12); None: values can be validated by it.
+
+    A fault is a schema that takes too long, or has no end, for a small value, too.
+    """
+    try:
+        fault: str | None = SCHEMAS.ask("fault", SECONDS, schema)
+    except CostlyError as error:
+        return error.message
+    return fault
+
+
+def misfit(schema: Mapping[str, Any], value: object) -> str | None:
+    """Return why a value does not fit a schema without faults, and where; None: it fits. Raises CostlyError."""
+    found: str | None = SCHEMAS.ask("misfit", SECONDS, schema, value)
+    return found

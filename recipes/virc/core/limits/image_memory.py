@@ -8,7 +8,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 import msgspec
@@ -95,13 +95,6 @@ class ImageMemory:
         self.held = 0
         self.reclaim: Callable[[], None] = lambda: None
         self._changed = threading.Condition()
-        self._waiting: list[object] = []  # the first is next, so that small ones do not keep a large one waiting
-        self._processes = 1
-        self._alone: AbstractContextManager[object] = nullcontext()
-
-    def share(self, processes: int, alone: AbstractContextManager[object]) -> None:
-        """Take a part of the limit, as one of several processes; what needs more is opened under their common lock."""
-        self._processes, self._alone = processes, alone
 
     @contextmanager
     def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Reservation]:
@@ -109,15 +102,13 @@ class ImageMemory:
         if terms.strict and size > limit():
             needed = f"take {megabytes(size)} of memory to decode; at most {megabytes(limit())} are used"
             raise TooLargeError(f"{what}, which {needed}", f"make it smaller, or export {SETTING}={-(-size // 2**20)}")
-        part = limit() // self._processes
-        with self._alone if size > part else nullcontext():
-            self._take(size, part, terms)
-            token, held = _holds.set(True), Reservation(self, size)
-            try:
-                yield held
-            finally:
-                _holds.reset(token)
-                held.shrink(0)
+        self._take(size, terms)
+        token, held = _holds.set(True), Reservation(self, size)
+        try:
+            yield held
+        finally:
+            _holds.reset(token)
+            held.shrink(0)
 
     def keep(self, size: int) -> Reservation:
         """Count what was decoded and is kept for later, until the hold shrinks."""
@@ -130,29 +121,23 @@ class ImageMemory:
             self.held -= size
             self._changed.notify_all()
 
-    def _take(self, size: int, part: int, terms: Terms) -> None:
-        deadline, ticket, nested = Deadline(terms.seconds), object(), _holds.get()
+    def _take(self, size: int, terms: Terms) -> None:
+        deadline, nested, most = Deadline(terms.seconds), _holds.get(), limit()
 
-        def may_begin() -> bool:
-            fits = not self.held or self.held + size <= part or (nested and not terms.strict)
-            return (nested or self._waiting[0] is ticket) and fits
+        def fits() -> bool:
+            return not self.held or self.held + size <= most or (nested and not terms.strict)
 
         with self._changed:
-            self._waiting.append(ticket)
-            try:
-                while not may_begin():
-                    self.reclaim()
-                    if may_begin():
-                        trim()
-                        break
-                    terms.check()
-                    if nested or deadline.left() == 0:
-                        raise BusyError(f"other pictures hold the {megabytes(size)} of memory that this one needs")
-                    self._changed.wait(_CHECK)
-                self.held += size
-            finally:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
+            while not fits():
+                self.reclaim()
+                if fits():
+                    trim()
+                    break
+                terms.check()
+                if nested or deadline.left() == 0:
+                    raise BusyError(f"other pictures hold the {megabytes(size)} of memory that this one needs")
+                self._changed.wait(_CHECK)
+            self.held += size
 
 
 IMAGE_MEMORY = ImageMemory()

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from virc.core.errors import DataError, UsageError
 
 MAX_IMAGES = 16
-MAX_QUESTION = 2**20
-"""Bytes of UTF-8."""
 
 
 def check_problem(sources: Sequence[object], question: object) -> None:
@@ -14,7 +12,7 @@ def check_problem(sources: Sequence[object], question: object) -> None:
 
     Raises:
         UsageError: the question is no text.
-        DataError: over `MAX_IMAGES` images, or a question that is empty or over `MAX_QUESTION`.
+        DataError: over `MAX_IMAGES` images, or an empty question.
     """
     if len(sources) > MAX_IMAGES:
         raise DataError(f"{len(sources)} images are too many for one problem, which has at most {MAX_IMAGES}")
@@ -22,5 +20,3 @@ def check_problem(sources: Sequence[object], question: object) -> None:
         raise UsageError(f"the question is of type {type(question).__name__}, not str")
     if not question.strip():
         raise DataError("the question is empty")
-    if len(question.encode(errors="surrogatepass")) > MAX_QUESTION:
-        raise DataError(f"the question is over {MAX_QUESTION >> 20} MiB")

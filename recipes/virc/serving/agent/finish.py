@@ -15,7 +15,6 @@ import msgspec
 from virc.backends.interface import Backend, Sampling
 from virc.core.errors import ConfigError, EngineError, NetworkError
 from virc.core.limits import bounded
-from virc.core.limits.bounded import Share
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
@@ -33,13 +32,12 @@ class Schema:
     Args:
         param: the part of the request that it comes from.
         check: called before a value is validated; what it raises ends that.
-        share: CPU time of all schemas of the request.
     """
 
-    def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None], share: bounded.Share) -> None:
-        self.value, self._param, self._check, self._share = value, param, check, share
+    def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None]) -> None:
+        self.value, self._param, self._check = value, param, check
         check()
-        if fault := bounded.schema_fault(value, share):
+        if fault := bounded.schema_fault(value):
             raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
@@ -49,7 +47,7 @@ class Schema:
         self._check()
         try:
             value = msgspec.json.decode(text)
-            return None if bounded.misfit(self.value, value, self._share) else json.dumps(value, ensure_ascii=False)
+            return None if bounded.misfit(self.value, value) else json.dumps(value, ensure_ascii=False)
         except (ValueError, RecursionError):
             return None
         except bounded.CostlyError as error:
@@ -79,7 +77,6 @@ _CALL = "Report this answer by the function {name}. Write its arguments as JSON 
 )
 _CHOOSE = "Choose the function that reports this answer. Write its name as JSON, and nothing else.\n\n{functions}"
 _FIRST_SEED = 10_000  # above the turns of a sample
-_SECONDS = 2.0  # of CPU time, for all schemas of a request; 128 tools of 1.5 KB need 0.6
 
 
 class _NoFitError(Exception):
@@ -104,7 +101,7 @@ class Finisher:
     ) -> None:  # fmt: skip
         self._problem, self._backend, self._samplings = problem, backend, samplings
         self._deadline, self._check_listener = deadline, check
-        self._tokens, self._share = [0, 0], Share(_SECONDS)  # tokens of prompts and of completions
+        self._tokens = [0, 0]  # tokens of prompts and of completions
         self._tools = [(tool, self._schema(tool.schema, "tools")) for tool in problem.forced]
         self._format = None if problem.schema is None else self._schema(problem.schema, "response_format")
 
@@ -131,7 +128,7 @@ class Finisher:
         )  # fmt: skip
 
     def _schema(self, value: Any, param: str) -> Schema:
-        return Schema(value, param, self._check, self._share)
+        return Schema(value, param, self._check)
 
     def _check(self) -> None:
         self._check_listener()

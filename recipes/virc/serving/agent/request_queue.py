@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from virc.core.errors import VircError
-from virc.core.limits.threads import started
+from virc.core.threads import started
 from virc.core.timeouts import Deadline
 from virc.serving.chat_request import RefusedError
 

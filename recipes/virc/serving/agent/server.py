@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.limits.image_memory import BusyError
-from virc.core.limits.threads import started
+from virc.core.threads import started
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http

@@ -203,7 +203,7 @@ def _formed(step: TeacherStep, text: str) -> tuple[Any, str]:
         if bounded.misfit(step.schema, value):
             return None, "JSON that does not fit"
     if step.pattern is not None:
-        found = bounded.find(_whole(step.pattern), text)
+        found = bounded.SCHEMAS.ask("find", bounded.SECONDS, _whole(step.pattern), text)
         if not found:
             return None, "another form"
         value = found[1] if len(found) > 1 else value
