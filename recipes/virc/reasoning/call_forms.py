@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import takewhile
 from textwrap import dedent
@@ -20,6 +20,9 @@ _SPACE = r"(?:[|｜]?\w+[:|｜])?"
 _GROUP = rf"(?:(?:</?{_SPACE}(?:function_calls|tool_calls?)>|<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>)\s*)?"
 """A mark around calls that have marks of their own."""
 _NAMED_CALL = r"<[|｜]tool[_▁]call[_▁]begin[|｜]>"
+_NEAR = r"[<\[][|｜]?(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]begin|_start)?[|｜]?[>\]]"
+_NEAR_END = r"[<\[][|｜/]+(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]end)?[|｜]?[>\]]"
+"""Marks that are nearly those of a family, as models write them that mix several."""
 MARKS = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
     r"|<(?:\|tool_call>(?:call)?|start_function_call>call):(?P<gemma>.*?)"
@@ -30,6 +33,7 @@ MARKS = re.compile(
     r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
     rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
     rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
+    rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z)"
     r"|(?:^|\n)(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
     re.DOTALL,
 )
@@ -68,6 +72,8 @@ ENVELOPES = ("arguments", "parameters", "args", "params", "input", "action_input
 _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
 _FENCE = re.compile(r"\A```[a-z_]*\n\s*")
+_FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
+_QUOTED_LINE = re.compile(r"\A\s*>|[`\"'“‘«「]\s*\Z")
 _CLOSING = re.compile(r"[`\"'”’»」](?!``)|[.,;!?)](?=\s|\Z)")
 _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
 """What follows a mark of which a sentence speaks."""
@@ -109,6 +115,18 @@ def is_quoted(text: str, start: int) -> bool:
     return bool(opened and re.search(r"\w", line[: opened.start()]))
 
 
+def is_shown(text: str, found: Found, offered: Collection[str]) -> bool:
+    """Whether a text shows calls without making them: in a fenced block, a quotation, or between quotation marks.
+
+    What names one of the `offered` tools is never shown alone.
+    """
+    if any(name in text[found.start : found.end] for name in offered):
+        return False
+    line = text[text.rfind("\n", 0, found.start) + 1 : found.start]
+    is_fenced = len(_FENCES.findall(text, 0, found.start)) % 2 == 1
+    return is_fenced or bool(_QUOTED_LINE.search(line)) or is_quoted(text, found.start)
+
+
 def calls_of(text: str, cut: bool) -> tuple[Called, ...]:
     """The calls that a text consists of, in any form; empty if it is none. Objects and functions may be several."""
     text = _FENCE.sub("", text[:MAX_CALL].strip(), count=1)
@@ -137,8 +155,8 @@ def _call_of(text: str, cut: bool) -> Called | None:
         is_whole = all(end for *_, end in pairs) or not cut
         return Called(name[0], {key.strip(): _text(value) for key, value, _ in pairs}) if is_whole else None
     behind = _BEFORE_ARGUMENTS.sub("", behind, count=1)
-    if behind.startswith("{"):
-        value = object_of(behind, cut)
+    if behind[:1] in ("{", '"', "'"):
+        value = _arguments_of(behind, cut)
         return Called(name[0], value) if isinstance(value, dict) else None
     return next(iter(_functions_of(text)), None)
 
@@ -147,10 +165,24 @@ def _of_tags(name: str, text: str, cut: bool) -> Called | None:
     given, whole = _PARAMETER.findall(text), None
     if cut and len(given) > len(_PARAMETER_END.findall(text)):
         return None
-    if text.lstrip().startswith("{"):
-        whole = object_of(text.strip(), cut)
+    if text.lstrip()[:1] in ("{", '"', "'"):
+        whole = _arguments_of(text.strip(), cut)
     values = {key: data or _text(value) for key, data, value in given}
     return Called(name, whole if isinstance(whole, dict) else values)
+
+
+def _arguments_of(text: str, cut: bool) -> object:
+    """The object of the arguments at the beginning of a text; it may be written as JSON in a string."""
+    value = object_of(text, cut)
+    if value is None and text[:1] in "\"'":
+        value = _quoted(text)
+    return object_of(value, cut) if isinstance(value, str) else value
+
+
+def _quoted(text: str) -> object:
+    with suppress(*_NO_PYTHON):
+        return ast.literal_eval(text[:MAX_CALL].strip())
+    return None
 
 
 def _text(written: str) -> str:
@@ -255,7 +287,10 @@ def _function_of(tree: ast.expr) -> Called:
         raise ValueError("no call")
     values = {each.arg: ast.literal_eval(_Words().visit(each.value)) for each in tree.keywords if each.arg}
     in_order = [ast.literal_eval(_Words().visit(each)) for each in tree.args]
-    if in_order and isinstance(in_order[0], dict):
-        values |= in_order[0]
+    first = in_order[0] if in_order else None
+    if isinstance(first, str) and first.lstrip().startswith("{"):
+        first = object_of(first)
+    if isinstance(first, dict):
+        values |= first
         in_order = []
     return Called(ast.unparse(tree.func), {str(at): value for at, value in enumerate(in_order)} | values)

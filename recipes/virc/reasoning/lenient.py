@@ -26,6 +26,7 @@ from virc.reasoning.call_forms import (
     calls_of,
     closing,
     is_quoted,
+    is_shown,
     marked,
     object_of,
 )
@@ -34,6 +35,7 @@ from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
+from virc.reasoning.special_tokens import first_turn, without_special
 from virc.reasoning.writing import written
 
 __all__ = ["ParsedReply", "Sent", "apart", "canonical", "read_leniently"]
@@ -59,11 +61,6 @@ for _ in range(6):  # braces within braces
 _TEX = rf"\\boxed\{{({_BRACES})\}}"
 _ALONE = re.compile(rf"\$*{_TEX}\$*\.?|<response>((?:(?!</response>).)*)(?:</response>)?", re.DOTALL)
 """An answer that is nothing but a box around it, as models write it that were trained on mathematics, or ERNIE."""
-_SPECIAL = re.compile(
-    r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>|<｜end▁of▁sentence｜>"
-    r"|<\|(?:START|END)_(?:RESPONSE|TEXT|ACTION)\|>|\[END FINAL RESPONSE\]"
-    r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<\|channel>|<eos>"
-)
 _CONCLUDES = re.compile(
     r"(?:<answer>((?:(?!<answer>).)*?))?</answer>"
     rf"|(?:<\|begin_of_box\|>((?:(?!<\|begin).)*?))?<\|end_of_box\|>|{_TEX}",
@@ -156,6 +153,14 @@ class _Rules(msgspec.Struct, frozen=True):
         tool = self.tools.get(self.our_name(name))
         return types(tool) if tool else {}
 
+    def own(self, text: str) -> list[Found]:
+        """The calls in marks, without those of tools that nobody offered which the text only shows, as a quotation."""
+        found = marked(text, self.cut)
+        return [each for each in found if any(map(self.offers, each.calls)) or not is_shown(text, each, self.exact)]
+
+    def offers(self, called: Called) -> bool:
+        return self.our_name(called.name) in self.tools
+
     def fits(self, called: Called) -> bool:
         """Whether a call names an offered tool and has the arguments of its schema."""
         tool = self.tools.get(self.our_name(called.name))
@@ -195,6 +200,7 @@ def read_leniently(
     """
     form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
     rules = _Rules(form, tools, cut, grammar.most_calls, question)
+    text = first_turn(text)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
     for _ in range(_MAX_THOUGHTS):  # some models think several times
@@ -291,7 +297,7 @@ def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply
     """What a reply says that is nothing but a thought: marked calls or an answer in it count; `is_sent`: the server
     sent it as the thought, and may have taken a short answer for one.
     """
-    found = _adjacent(marked(thought, rules.cut), thought, rules.most)
+    found = _adjacent(rules.own(thought), thought, rules.most)
     if found:
         before = _without_marks(thought[: found[0].start])
         as_written = thought[found[0].start : found[-1].end]
@@ -325,7 +331,7 @@ def _split_conclusion(thought: str, is_sent: bool) -> tuple[str, str]:
 
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
     """The calls in a text: those in marks, else those that are guessed, unless it says itself what the answer is."""
-    calls = list(marked(text, rules.cut))
+    calls = rules.own(text)
     return iter(calls or ([] if _concludes(text) else _guessed(text, rules)))
 
 
@@ -456,13 +462,13 @@ def _plain(text: str) -> str:
             break
         text = apart(text)[1]
     text = _CLOSES.split(text)[-1]
-    text = _SPECIAL.sub("", _OPENS.split(text)[0]).strip()
+    text = without_special(_OPENS.split(text)[0]).strip()
     alone = _ALONE.fullmatch(text)
     return (alone[1] or alone[2] or "").strip() if alone else text
 
 
 def _without_marks(text: str) -> str:
-    return _SPECIAL.sub("", _CLOSES.sub("", _OPENS.sub("", text))).strip()
+    return without_special(_CLOSES.sub("", _OPENS.sub("", text))).strip()
 
 
 def _joined(*parts: str) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tools_of
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, Marks, marks
+from virc.reasoning.special_tokens import first_turn
 
 __all__ = ["FormatError", "ToolText", "Turn", "parse", "printable", "stopped"]
 
@@ -36,6 +37,7 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
         FormatError: the marks are others, or the call is not written as its form says; in JSON, with repeated keys,
             NaN, infinities or huge numbers.
     """
+    text = first_turn(text)
     if grammar.loose:
         return _loose(text, grammar)
     found = marks(text, grammar)

@@ -24,6 +24,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printabl
 from virc.reasoning.protocol import ErrorKind, Protocol, fill
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.special_tokens import own_turn
 from virc.reasoning.trace import (
     CallResult,
     Failure,
@@ -228,7 +229,7 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        content = text = printable(reply.text[:_MAX_CHARACTERS])
+        content = text = own_turn(printable(reply.text[:_MAX_CHARACTERS]))
         if self.protocol.reading != "lenient":
             text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         text = stopped(text, self.protocol.grammar)

@@ -22,6 +22,7 @@ from virc.models.chat_protocol import needs_picture
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
+from virc.reasoning.special_tokens import TurnStream
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving import shortening
 from virc.solving.ablation import CropAblation
@@ -318,6 +319,7 @@ class Sampler:
     ) -> None:
         self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
         self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
+        self._stream = TurnStream()
         self._repeated = Repeated()
         self._dropped, self.notices = set[int](), list[str]()  # indices of images that are no longer sent
 
@@ -383,7 +385,7 @@ class Sampler:
         seed = derived(self.config.seed, self._sample, len(self.replies))
         seeded = msgspec.structs.replace(sampling, seed=seed)
         self._deadline.check()
-        began = time.monotonic()
+        began, self._stream = time.monotonic(), TurnStream()
         try:
             self.replies.append(self._request(ask, seeded))
         except NetworkError:
@@ -394,7 +396,7 @@ class Sampler:
 
     def _on_text(self, text: str) -> None:
         self._deadline.check()
-        self._on_event(TextDelta(text))
+        self._on_event(TextDelta(self._stream.of_turn(text)))
 
     def _turn(self, session: Session, ask: Ask, samplings: Sequence[Sampling]) -> None:
         """Draw one turn until a try is accepted; without one, or if the model goes in circles, the session ends."""

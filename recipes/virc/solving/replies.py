@@ -10,15 +10,10 @@ import msgspec
 
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Rejected, Reply, Session, Unit
+from virc.reasoning.special_tokens import first_turn
 from virc.reasoning.trace import CallResult
 from virc.solving.traces.page import in_words
 
-_ENDS = r"<\|(?:im_end|eot_id|eom_id|end|endoftext)\|>|<end_of_turn>|<turn\|>|</s>|<eos>"
-_STARTS = r"<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|turn>"
-_HEADER = re.compile(rf"\A\s*(?:{_STARTS})\s*(?:assistant|model)\b\s*(?:<\|end_header_id\|>)?\s*")
-_NEXT_TURN = re.compile(
-    rf"(?:(?:{_ENDS})\s*(?:{_STARTS})|(?:{_STARTS})\s*(?:user|human|system|tool|ipython)\b).*\Z", re.DOTALL
-)
 _THOUGHT = re.compile(r"\A\s*<(thought|thoughts|reasoning|analysis|reflection|scratchpad|details)( [^<>]*)?>", re.I)
 _COHERE = {"<|START_THINKING|>": "<think>", "<|END_THINKING|>": "</think>"} | dict.fromkeys(
     ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"), ""
@@ -35,7 +30,7 @@ _OF_A_CALL = ("tool", "deviation", "unit")
 
 def without_leaks(reply: Reply) -> Reply:
     """Return the reply up to the end of its turn, with a thought in `<think>` and an answer in `<answer>`."""
-    text = _NEXT_TURN.sub("", _HEADER.sub("", reply.text, 1), 1)
+    text = first_turn(reply.text)
     for mark, word in _COHERE.items():
         text = text.replace(mark, word)
     text = _ANSWER.sub(r"<\1answer>", text)

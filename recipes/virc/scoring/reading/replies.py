@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from virc.reasoning.special_tokens import first_turn, without_special
 from virc.scoring import rules
 from virc.scoring.reading.phrases import NAMED, RECALLED, REMARK, RETRACTION
 
@@ -16,9 +17,9 @@ _MARKUP = re.compile(r"<\|?(?:begin|end)_of_box\|?>|<\|[a-z_]+\|>|</?(?:b|strong
 
 def untagged(text: str) -> str:
     """A reply without its thoughts; the content of its last `<answer>`, if it has one."""
-    text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", text))[-1]
+    text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", first_turn(text)))[-1]
     tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
-    text = _MARKUP.sub(" ", tagged[-1] if tagged else text).strip()
+    text = _MARKUP.sub(" ", without_special(tagged[-1] if tagged else text)).strip()
     block = _FENCED.search(text)
     written = block[1] if block else text
     if not written.startswith("{") or len(written) > _MAX_JSON:

@@ -12,6 +12,7 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Message, Reply, Unit
+from virc.reasoning.special_tokens import TurnStream, first_turn, without_special
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, TextDelta
 
 TOO_LONG = "the conversation is longer than the model's context length"
@@ -73,11 +74,12 @@ def text_answers(
 
     def on_text(text: str) -> None:
         deadline.check()
-        on_event(TextDelta(text))
+        on_event(TextDelta(stream.of_turn(text)))
 
     for sample in range(config.samples):
         on_event(SampleStart(sample + 1, config.samples))
         deadline.check()
+        stream = TurnStream()
         own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, 0))
         reply = backend.reply(Ask(tuple(messages), ()), own, on_text, deadline.left())
         thought, content = parts(reply)
@@ -90,8 +92,9 @@ def text_answers(
 
 def parts(reply: Reply) -> tuple[str, str]:
     """The thought and the answer of a reply to plain text; a trained model may write both in its tags."""
-    thought = _THOUGHT.match(reply.text)
-    content = reply.text[thought.end() :] if thought else reply.text
+    written = first_turn(reply.text)
+    thought = _THOUGHT.match(written)
+    content = written[thought.end() :] if thought else written
     marked = _ANSWER.search(content)
     text = marked[1] if marked else content
-    return (reply.thought or (thought[1] if thought else "")).strip(), text.strip()
+    return (reply.thought or (thought[1] if thought else "")).strip(), without_special(text).strip()
