@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli.console import completion, output
 from virc_cli.console.options import Json, Quiet, Verbose, With, argument, names_of, option
+from virc_cli.console.tables import named_values
 
 if TYPE_CHECKING:
-    from virc.probing.result import Probed
     from virc.training.estimate.fits import Verdict
 
 FAILURE: dict[str, object] = dict.fromkeys(
     "versions extras cache machine environments servers sandbox limits telemetry system stages probe".split()
 )
 _FITS = {True: "fits", False: "no", None: "?"}
-_CALLS = {"text": "text of the reply", "structured": "structured", "native": "structured, if the request lists tools"}
-_YES = {True: "yes", False: "no", None: "unknown"}
 
 
 def command(
@@ -45,8 +43,8 @@ def command(
         from virc_cli.console import events
 
         with events.printed(quiet, verbose) as report:
-            found, file = _probe(endpoint, model, timeout, report.send)
-        output.result(as_json, "virc.doctor/1", {**FAILURE, "probe": {**_plain(found), "file": file}}, _probed(found))
+            found = _probe(endpoint, model, timeout, report.send)
+        output.result(as_json, "virc.doctor/1", {**FAILURE, "probe": found}, named_values(found))
         return
     from functools import cache
 
@@ -69,7 +67,10 @@ def command(
     fields = {**_here(), "machine": _plain(machine), "system": chosen.name, "stages": stages_found}
     output.know(**fields)
     if not as_json:
-        output.lines((*_lines(fields), *_stage_lines(chosen.name, judged)))
+        here = {name: value for name, value in fields.items() if name not in ("system", "stages")}
+        broken = ", ".join(each["name"] for each in fields["limits"] if not each["holds"])
+        here["sandbox"] = fields["sandbox"] or f"of the tool python; limits that DO NOT HOLD: {broken or 'none'}"
+        output.lines((*named_values(here), *_stage_lines(chosen.name, judged)))
     if stage and not any(verdict.fits for verdict in judged[stage]):
         verdicts = judged[stage]
         why = verdicts[0].why if len(verdicts) == 1 else "no combination of its overlays fits this machine"
@@ -116,9 +117,7 @@ def _here() -> dict[str, Any]:
     }
 
 
-def _probe(
-    endpoint: str | None, model: str | None, timeout: float | None, on_event: Any
-) -> "tuple[Probed, str | None]":
+def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_event: Any) -> dict[str, Any]:
     import os
 
     from virc.config import user
@@ -131,31 +130,7 @@ def _probe(
     named = model or (chosen.model if endpoint is None else None)
     keys = {"api_key": chosen.api_key, "headers": chosen.headers}
     found, file = probe_endpoint(chosen.endpoint, named, **keys, timeout=chosen.timeout or SECONDS, on_event=on_event)
-    return found, str(file) if file else None
-
-
-def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
-    versions, machine, extras, trouble = (fields[name] for name in ("versions", "machine", "extras", "sandbox"))
-    yield from _rows("virc", f"{versions['virc']}, Python {versions['python']}")
-    installed = ", ".join(each["name"] for each in extras if not each["missing"])
-    yield from _rows("extras", installed or "none", *(f"{e['name']}: {e['install']}" for e in extras if e["missing"]))
-    yield from _rows("cache", fields["cache"])
-    memory = f"{machine['memory_gib']:.1f} GiB of memory ({machine['free_gib']:.1f} free)"
-    yield from _rows("machine", f"{machine['cores']} cores, {memory}, {machine['disk_gib']:.0f} GiB of disk free here")
-    gpus = [
-        f"{g['name']}, {g['gib']:.1f} GiB ({g['free_gib']:.1f} free), driver {g['driver']}" for g in machine["gpus"]
-    ]
-    yield from _rows("GPUs", *(gpus or [machine["trouble"] or "none"]))
-    for index, env in enumerate(fields["environments"]):
-        size = f", about {env['gib']} GiB" if env["state"] == "not made" else ""
-        name = f"{env['engine']}-{env['device']}"
-        yield from _rows("" if index else "environments", f"{name:<11} {env['state']}{size}")
-    servers = [f"{s['endpoint']}  {', '.join([s['server'], *s['models']])}" for s in fields["servers"]]
-    yield from _rows("servers", *(servers or ["none answers on the usual ports of this machine"]))
-    code = f"none for the tool python: {trouble}" if trouble else "for the tool python: bubblewrap, libseccomp"
-    holding = {True: "holds", False: "DOES NOT HOLD"}
-    yield from _rows("sandbox", code, *(f"{e['name']:<21} {holding[e['holds']]}: {e['how']}" for e in fields["limits"]))
-    yield from _rows("telemetry", "off in every engine: " + ", ".join(fields["telemetry"]["variables"]))
+    return {**_plain(found), "file": str(file) if file else None}
 
 
 def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iterator[str]:
@@ -166,32 +141,3 @@ def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iter
         for verdict in sorted(verdicts, key=lambda verdict: verdict.fits is not True):
             reason = f"{verdict.why or verdict.needs}{f'; {verdict.helps}' if verdict.helps else ''}"
             yield f"  {_FITS[verdict.fits]:<4} {names[id(verdict)]:<{width}}  {reason}"
-
-
-def _probed(found: "Probed") -> Iterator[str]:
-    from virc.probing.probe import MAX_REQUESTS, MAX_ZOOMS
-    from virc.probing.servers import server_name
-    from virc.reasoning.protocol import UNITS
-
-    longest = f", with {found.longest} px a side at most" if found.longest else ""
-    for name, content in (
-        ("endpoint", found.endpoint),
-        ("model", found.model + (f" on {server_name(found.server)}" if found.server else "")),
-        ("family", found.family or "unknown"),
-        ("boxes", f"{UNITS[found.coordinates]}, {found.box}" if found.coordinates else "none in the reply"),
-        ("scaling", f"{found.scaling or 'unknown'}{longest}"),
-        ("order kept", _YES[found.ordered]),
-        ("pictures", f"{found.images or 'unknown how many'} of {found.asked_images or 0} fit into a conversation"),
-        ("tool calls", _CALLS[found.calls] if found.calls else "none in the reply"),
-        ("crop seen", _YES[found.zoomed]),
-        ("thoughts", found.thoughts or "unknown"),
-        ("context", f"{found.context:,} tokens" if found.context else "unknown"),
-        ("refused", ", ".join(found.left_out) or "no parameter"),
-        ("requests", f"{found.requests} of at most {MAX_REQUESTS + MAX_ZOOMS}"),
-    ):
-        yield from _rows(name, content)
-
-
-def _rows(name: str, *contents: str) -> Iterator[str]:
-    for index, content in enumerate(contents):
-        yield f"{'' if index else name:<13} {content}"

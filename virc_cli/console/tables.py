@@ -1,7 +1,7 @@
 """Rows and values as text."""
 
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from virc_cli.console.events import room
 
@@ -62,3 +62,21 @@ def value_text(value: object) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def words(value: Any) -> str:
+    """A value on one line; of an object, what it has."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {words(each)}".strip() for key, each in value.items() if each == "" or words(each))
+    if isinstance(value, list | tuple):
+        return ("\n" + " " * 13 if value and isinstance(value[0], Mapping) else ", ").join(map(words, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else value_text(value)
+
+
+def named_values(fields: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each field; a list of objects has one for each of them, with its values in columns."""
+    for name, value in fields.items():
+        are_objects = isinstance(value, list | tuple) and value and isinstance(value[0], Mapping)
+        rows = [[words(each) for each in row.values()] for row in value] if are_objects else [[words(value) or "-"]]
+        for number, line in enumerate(table(rows)):
+            yield f"{'' if number else name:<13} {line}"

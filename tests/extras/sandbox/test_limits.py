@@ -42,7 +42,8 @@ def test_doctor_lists_them() -> None:
     assert done.json["sandbox"] is None
     assert [each["name"] for each in done.json["limits"]] == list(NAMES)
     printed = virc("doctor", "tiny").out
-    assert "between calls         holds: " in printed
+    assert "of the tool python; limits that DO NOT HOLD: none" in printed
+    assert "between calls          true  " in printed
 
 
 def test_doctor_says_that_nothing_is_limited_where_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import typer
 from virc.core.errors import UsageError
 from virc_cli.console import completion, output
 from virc_cli.console.options import Json, Set, SystemArgument, With, names_of
-from virc_cli.console.tables import section, table, value_text
+from virc_cli.console.tables import section, table, value_text, words
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
@@ -113,18 +113,9 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"told as {each['role']}\n{each['text']}" for each in value or ())
         elif name == "stages":
             for stage, each in (value or {}).items():
-                yield f"stage {stage}: {_words({**each, 'differs': None, 'notes': None})}"
+                yield f"stage {stage}: {words({**each, 'differs': None, 'notes': None})}"
                 yield from (f"    {head}: {text}" for head in ("differs", "notes") for text in each[head])
         elif isinstance(value, Mapping) and name != "chat_protocol":
-            yield from section(name, [(key, words) for key, each in value.items() if (words := _words(each))])
+            yield from section(name, [(key, text) for key, each in value.items() if (text := words(each))])
         elif value and name not in ("name", "about"):
-            yield f"{name:<12} {_words([*value] if isinstance(value, Mapping) else value)}"
-
-
-def _words(value: Any) -> str:
-    """A value on one line; of an object, what it has."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(each)}".strip() for key, each in value.items() if each == "" or _words(each))
-    if isinstance(value, list | tuple):
-        return ("\n" + " " * 13 if value and isinstance(value[0], Mapping) else ", ").join(map(_words, value))
-    return "" if value is None else value_text(value)
+            yield f"{name:<12} {words([*value] if isinstance(value, Mapping) else value)}"
