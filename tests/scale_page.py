@@ -1,4 +1,4 @@
-"""The table of `docs/training.md`, as the estimates of stage 3 of `virc` are: `python tests/scale_page.py` prints it."""
+"""The table of `docs/training.md`, as stage 3 of `virc` is estimated: `python tests/scale_page.py` prints it."""
 
 from pathlib import Path
 from typing import Any

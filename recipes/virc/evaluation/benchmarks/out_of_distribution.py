@@ -1,6 +1,7 @@
 """Out-of-distribution pictures: Matplotlib's charts and pages, spectral textures, static; the answer is to refuse.
 
-They are drawn by other means than those a model learns to refuse (`virc data synth --refusals`): used to measure, never to train.
+They are drawn by other means than those a model learns to refuse (`virc data synth --refusals`): used to measure,
+never to train.
 """
 
 import io
