@@ -3,7 +3,6 @@
 import atexit
 import ctypes
 import os
-import re
 import secrets
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 from PIL.Image import Resampling
 
+from virc.backends.control_tokens import as_text
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
@@ -40,8 +40,6 @@ _LONGEST = 32_768
 _SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it gains
 _FOR_EVER = 1e8  # seconds
 _TOO_LONG = "exceed_context_size_error"
-_CONTROL = re.compile(r"<(?=\|\w+\|>|/?IMG_CONTEXT>|/?img>|(start|end)_of_(turn|image)>)")
-"""What control tokens of the families begin with."""
 _LAST_SECONDS = 2.0  # that a reply nobody waits for may take when Python ends
 _loading = forks.lock()
 _ending = threading.Event()
@@ -124,7 +122,7 @@ class LlamaCppBackend:
         def part(shown: Shown) -> Part:
             return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
-        request = completion(_as_text(ask), sampling, self.model, part)
+        request = completion(as_text(ask, of_model=True), sampling, self.model, part)
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
@@ -251,17 +249,3 @@ def _server(
             ) from None
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
     return server
-
-
-def _as_text(ask: Ask) -> Ask:
-    """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
-    messages = []
-    for message in ask.messages:
-        at = tuple(len(_broken(message.text[:position])) for position in message.at)
-        messages.append(msgspec.structs.replace(message, text=_broken(message.text), at=at))
-    called = {at: msgspec.structs.replace(each, text=_broken(each.text)) for at, each in ask.called.items()}
-    return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
-
-
-def _broken(text: str) -> str:
-    return _CONTROL.sub("<\u200b", text)

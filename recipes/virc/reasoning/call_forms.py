@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import takewhile
@@ -73,7 +74,7 @@ _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
 _FENCE = re.compile(r"\A```[a-z_]*\n\s*")
 _FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
-_QUOTED_LINE = re.compile(r"\A\s*>|[`\"'“‘«「]\s*\Z")
+_QUOTED_LINE, _OPENING_QUOTE = re.compile(r"\s*>"), re.compile(r"[`\"'“‘«「]\s*\Z")
 _CLOSING = re.compile(r"[`\"'”’»」](?!``)|[.,;!?)](?=\s|\Z)")
 _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
 """What follows a mark of which a sentence speaks."""
@@ -115,16 +116,22 @@ def is_quoted(text: str, start: int) -> bool:
     return bool(opened and re.search(r"\w", line[: opened.start()]))
 
 
-def is_shown(text: str, found: Found, offered: Collection[str]) -> bool:
-    """Whether a text shows calls without making them: in a fenced block, a quotation, or between quotation marks.
+def without_shown(text: str, found: Iterable[Found], offered: Collection[str]) -> list[Found]:
+    """Return the calls without those that a text only shows: in a fenced block, a quotation, or quotation marks.
 
     What names one of the `offered` tools is never shown alone.
     """
-    if any(name in text[found.start : found.end] for name in offered):
-        return False
-    line = text[text.rfind("\n", 0, found.start) + 1 : found.start]
-    is_fenced = len(_FENCES.findall(text, 0, found.start)) % 2 == 1
-    return is_fenced or bool(_QUOTED_LINE.search(line)) or is_quoted(text, found.start)
+    fences = [fence.start() for fence in _FENCES.finditer(text)]
+
+    def is_shown(start: int) -> bool:
+        line = text[text.rfind("\n", 0, start) + 1 : start]
+        is_fenced = bisect_left(fences, start) % 2 == 1
+        return is_fenced or bool(_QUOTED_LINE.match(line) or _OPENING_QUOTE.search(line[-_MAX_MARK:]))
+
+    def is_made(each: Found) -> bool:
+        return any(name in text[each.start : each.end] for name in offered) or not is_shown(each.start)
+
+    return [each for each in found if is_made(each)]
 
 
 def calls_of(text: str, cut: bool) -> tuple[Called, ...]:

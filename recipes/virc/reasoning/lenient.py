@@ -26,9 +26,9 @@ from virc.reasoning.call_forms import (
     calls_of,
     closing,
     is_quoted,
-    is_shown,
     marked,
     object_of,
+    without_shown,
 )
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
@@ -155,11 +155,8 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def own(self, text: str) -> list[Found]:
         """The calls in marks, without those of tools that nobody offered which the text only shows, as a quotation."""
-        found = marked(text, self.cut)
-        return [each for each in found if any(map(self.offers, each.calls)) or not is_shown(text, each, self.exact)]
-
-    def offers(self, called: Called) -> bool:
-        return self.our_name(called.name) in self.tools
+        names = {*self.exact, *(name for name, tool in _TOOLS.items() if tool in self.tools)}
+        return without_shown(text, marked(text, self.cut), names)
 
     def fits(self, called: Called) -> bool:
         """Whether a call names an offered tool and has the arguments of its schema."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from virc.backends.control_tokens import as_text
 from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel
@@ -216,6 +217,7 @@ class OpenAIBackend:
             EngineError: the server dropped part of the conversation.
         """
         deadline = Deadline(self._link.timeout if seconds is None else min(seconds, self._link.timeout))
+        ask = as_text(ask)
         if self._link.stale or (self._link.reconnected and self.left_out):
             self._identify_again()
         longest = min(sampling.max_tokens, self._longest)

@@ -1,0 +1,38 @@
+"""Control tokens in texts that nobody meant as such: a question may quote `<|image_pad|>`."""
+
+import re
+
+import msgspec
+
+from virc.reasoning.session import Ask
+
+_CONTROL = re.compile(
+    r"(?:<(?=[|｜][^\s<>|｜]{1,48}[|｜]>|\|(?:turn|image|audio|video|channel)>|(?:turn|image|audio|channel)\|>"
+    r"|/?IMG_CONTEXT>|/?img>|(?:start|end)_of_(?:turn|image|utterance|audio)>|(?:image|audio)_soft_token>"
+    r"|(?:fake_token_around_image|global-img|video_pad|image_placeholder)>)"
+    r"|\[(?=(?:/?INST|IMG|IMG_BREAK|IMG_END|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]))"
+)
+"""What control tokens begin with: those of media and turns, of any family, and all names between bars."""
+
+
+def as_text(ask: Ask, of_model: bool = False) -> Ask:
+    """The conversation with the names of control tokens broken, which a server would read as the tokens.
+
+    Args:
+        of_model: also in what the model wrote, where no server reads that as tokens of its own.
+    """
+    messages = []
+    for message in ask.messages:
+        if (of_model or message.role != "assistant") and _CONTROL.search(message.text):
+            at = tuple(len(_broken(message.text[:position])) for position in message.at)
+            message = msgspec.structs.replace(message, text=_broken(message.text), at=at)  # noqa: PLW2901
+        messages.append(message)
+    called = dict(ask.called)
+    for number, each in called.items():
+        text = _broken(each.text) if of_model else each.text
+        called[number] = msgspec.structs.replace(each, text=text, results=tuple(map(_broken, each.results)))
+    return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
+
+
+def _broken(text: str) -> str:
+    return _CONTROL.sub("\\g<0>\u200b", text)
