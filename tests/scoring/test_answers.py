@@ -103,7 +103,9 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("5.0 min", "299.8 s", False), ("5.00 min", "299.8 s", True),  # rounded: three digits at least
         ("100.1 km", "100 kilometers", False), ("100.0 km", "100 kilometers", True), ("$1,999.60", "2,000 USD", False),
         ("$3.21m", "321,200,000 cents", True), ("$3.2m", "321,200,000 cents", False),
-        ("B, D", "D, B", True), ("(B, D)", "(D, B)", False), ("B, D, A", "A, D, B", False),
+        ("B, D", "D, B", True), ("(B, D)", "(D, B)", False), ("B, D, A", "A, D, B", True),
+        ("C, B, A", "A, B, C", True), ("D and A, B and C", "A, B, C, D", True), ("[C, B, A]", "[A, B, C]", False),
+        ("C, B, A", "A, B, D", False), ("A, B", "A, B, C", False), ("{C, B, A}", "{A, B, C}", True),
         ("angle A = 30", "angle B = 30", False), ("angle A = 30", "30", True),
         ("B. blue", "C: blue", False), ("B. blue", "B: cat", True), ("5 to 10 cm", "5 m to 10 cm", False),
         ("100 cm*cm", "100 cm^2", True), ("500 Gms", "500 grams", True), ("Paris. It has the tower.", "Paris", True),

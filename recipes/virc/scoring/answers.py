@@ -108,8 +108,8 @@ def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -
     meant_by_reference = _meant(reference, Conclusion((reference, *read_reference.texts), True), contents)
     # without known choices both have to list some
     if (meant or meant_by_reference) if choices else (meant and meant_by_reference):
-        is_pair = len(meant) == 2 and not _IN_ORDER.search(answer + reference)
-        return meant == meant_by_reference or (is_pair and meant == meant_by_reference[::-1])
+        have_order = _IN_ORDER.search(answer + reference)
+        return meant == meant_by_reference if have_order else sorted(meant) == sorted(meant_by_reference)
     same_words = words(answer) == words(reference) != ""
     if same_words and not quantity(answer) and not quantity(reference):
         return True
@@ -230,7 +230,7 @@ def _several(text: str, contents: tuple[str, ...]) -> tuple[int, ...] | None:
     """The choices that a text lists, as `A, C`, `C and A`, `(A)(C)`, `red and green`; None if it lists none.
 
     `AC` is a list only if the choices are known: it may else be the name of a thing. If they are not known, the order
-    stays, for they may be steps.
+    stays, which counts between brackets.
     """
     found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
     if not found:
@@ -246,7 +246,7 @@ def _several(text: str, contents: tuple[str, ...]) -> tuple[int, ...] | None:
 
 
 _IN_ORDER = re.compile(r"[(\[]\s*[A-Za-z]\s*[,;]")
-"""Two letters have an order only in such brackets; people write `B, D` and `D, B` for the same two choices."""
+"""Letters have an order only in such brackets; people write `B, D` and `D, B` for the same choices."""
 
 
 def _place(text: str, contents: tuple[str, ...]) -> int | None:
