@@ -126,7 +126,7 @@ class LeakSearch:
 def lines_with_keys(text: str) -> list[int]:
     """The lines, from 1, at which kingfisher finds a key. Raises SetupError: it is not installed, or fails."""
     extras.require("kingfisher", "looking for keys before something is published", "push")
-    from kingfisher import get_binary_path
+    from kingfisher import get_binary_path  # type: ignore[import-untyped, unused-ignore]
 
     cache = cache_folder(os.environ) / "kingfisher"
     # never asks a service whether a key is valid, and obeys no comment that excuses one

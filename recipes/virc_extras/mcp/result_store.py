@@ -10,6 +10,9 @@ MAX_RESULTS = 256
 """Pictures and traces of one session."""
 MAX_BYTES = 256 * 2**20
 """Of all sessions; one session may have half of them."""
+OF_ADDRESS = "\0"
+"""The beginning of the name of a store for an address: of its clients that have no session."""
+_MAX_OF_ADDRESS = 4 * MAX_RESULTS
 IDLE = 30 * 60.0
 """Seconds after its last call that a session over HTTP is forgotten."""
 
@@ -33,15 +36,19 @@ class ResultStore:
         with self._lock:
             results = self._session(session)
             results[name] = value, size
-            while len(results) > 1 and (len(results) > self._max_results or _size(results) > self._max_bytes // 2):
+            most = _MAX_OF_ADDRESS if session.startswith(OF_ADDRESS) else self._max_results
+            while len(results) > 1 and (len(results) > most or _size(results) > self._max_bytes // 2):
                 results.popitem(last=False)
-            while len(self._sessions) > 1 and self.size > self._max_bytes:
-                self._forget(next(iter(self._sessions)))
+            while self.size > self._max_bytes and len(fullest := max(self._sessions.values(), key=_size)) > 1:
+                fullest.popitem(last=False)
         return name
 
     def find(self, session: str, name: str) -> object | None:
         with self._lock:
             kept = self._session(session).get(name)
+            if session.startswith(OF_ADDRESS):  # a client may come from several; nobody guesses a name
+                of_addresses = (results for other, results in self._sessions.items() if other.startswith(OF_ADDRESS))
+                kept = next((results[name] for results in of_addresses if name in results), None)
         return kept[0] if kept else None
 
     def drop(self, session: str) -> None:

@@ -17,6 +17,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from virc.core.errors import DataError, NoAnswerError, VircError
 from virc_extras.mcp import messages
+from virc_extras.mcp.result_store import OF_ADDRESS
 
 if TYPE_CHECKING:
     from mcp.server import ServerRequestContext
@@ -143,13 +144,15 @@ async def _called(
 
 
 def _session(context: "ServerRequestContext[Any, Any]") -> str:
-    """The session whose results a call may use: that of HTTP, which the transport checks; "" for calls without one.
+    """The session whose results a call may use: that of HTTP, which the transport checks; "" over stdio.
 
     Requests of the version 2026-07-28 have no session over HTTP, so a header that names one is not believed. Their
-    results are found by names that nobody can guess.
+    results are kept for their address, and found by names that nobody can guess.
     """
-    if context.request is None or context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+    if context.request is None:
         return ""
+    if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        return OF_ADDRESS + (context.request.client.host if context.request.client else "")
     found: str = context.request.headers.get(SESSION, "")
     return found
 

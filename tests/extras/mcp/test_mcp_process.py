@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -53,8 +54,8 @@ def over_stdio(folder: Path, work: Work, mode: str = "auto") -> Any:
 
 
 @contextmanager
-def over_http(folder: Path, *words: str) -> Iterator[str]:
-    """The address of a server; it ends with exit code 130 and without a traceback at Ctrl-C."""
+def over_http(folder: Path, *words: str, said: list[str] | None = None) -> Iterator[str]:
+    """The address of a server; it ends without a traceback at Ctrl-C. `said` gets the further lines of its stderr."""
     port = free_port()
     command = [*VIRC, "mcp", "--folder", str(folder), "--http", f"127.0.0.1:{port}", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -64,8 +65,10 @@ def over_http(folder: Path, *words: str) -> Iterator[str]:
         assert url == f"http://127.0.0.1:{port}/mcp"
         yield url
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=240)
-        assert "Traceback" not in said, said
+        _, printed = process.communicate(timeout=240)
+        assert "Traceback" not in printed, printed
+        if said is not None:
+            said += printed.splitlines()
     finally:
         process.kill()
         process.communicate()
@@ -119,6 +122,18 @@ def test_every_tool_works_over_stdio(folder: Path, mode: str) -> None:
 def test_every_tool_works_over_http_for_several_at_once(folder: Path) -> None:
     with over_http(folder, "--model", "tiny", "--endpoint", "none") as url:
         by_http(url, all_tools, all_tools, all_tools, mode="legacy")
+
+
+def test_hosts_reach_stderr_as_text_and_are_counted(folder: Path) -> None:
+    said: list[str] = []
+    with over_http(folder, "--model", "tiny", "--endpoint", "none", said=said) as url:
+        place = url.split("/")[2].split(":")
+        for _ in range(14):
+            with socket.create_connection((place[0], int(place[1]))) as raw:
+                raw.sendall(b"POST /mcp HTTP/1.1\r\nHost: localhost:\x1b[2J\x9b\r\nContent-Length: 0\r\n\r\n")
+                raw.recv(100)
+    assert not [line for line in said if not line.isprintable()]
+    assert len([line for line in said if "Host" in line]) <= 10
 
 
 def test_over_http_nobody_is_answered_without_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
