@@ -108,7 +108,17 @@ def build(modules: Mapping[str, ModuleType | str]) -> typer.Typer:
 @cache
 def _parser(modules: tuple[tuple[str, ModuleType | str], ...]) -> Callable[..., Any]:
     """The parser for these commands; cached for callers of `main` that run many command lines in one process."""
-    return typer.main.get_command(build(dict(modules)))
+    parser = typer.main.get_command(build(dict(modules)))
+    _keep_stdout(parser)
+    return parser
+
+
+def _keep_stdout(command: Any) -> None:
+    """Let each command below have stdout for its data alone; help, which the parser prints, comes before it runs."""
+    for inner in getattr(command, "commands", {}).values():
+        _keep_stdout(inner)
+    if not hasattr(command, "commands") and command.callback:
+        command.callback = output.data_alone()(command.callback)
 
 
 def _root(

@@ -69,6 +69,12 @@ TERMS = ("answer", "mine")
 def total(t):
     return (t.answer or 0.0) + (t.mine or 0.0)
 """
+FORMS = [
+    ("mine(completions, solution)", "TRL or ms-swift"), ("mine(prompts, completions, **more)", "TRL or ms-swift"),
+    ("compute_score(data_source, solution_str, ground_truth, extra_info=None)", "verl"),
+    ("compute_score(reward_inputs)", "EasyR1"), ("reward_func(queries, prompts, labels)", "OpenRLHF"),
+    ("right(prompt, completion, answer, state)", "verifiers"),
+]  # fmt: skip
 TERM = "def mine(sample, means):\n    return "
 
 
@@ -79,6 +85,7 @@ TERM = "def mine(sample, means):\n    return "
         ("def mine(sample, means)\n    return 1", "MINE cannot be loaded: SyntaxError: "),
         ("def mine(sample):\n    return 1.0", "row 1: MINE fails: TypeError: mine() takes 1 positional argument but 2"),
         ("mine = 3", "MINE is no term of a reward"),
+        *((f"def {form}:\n    return 1", f"MINE has the form of rewards of {trainer}: ") for form, trainer in FORMS),
         (f"{TERM}sample.txt", "row 1: line 5 of MINE fails: AttributeError: "),
         (f"{TERM}'good'", "row 1: mine of MINE gives 'good', which is no number"),
         (f"{TERM}sample.prompt.columns['levl'] / 10", "row 1: line 5 of MINE fails: KeyError: 'levl'"),
@@ -96,6 +103,27 @@ def test_a_reward_that_cannot_be_loaded_or_fails_names_the_row(
     done = virc("rewards", "try", tmp_path / "mine.yaml", "--data", rows / "rl.parquet")
     assert done.code == 3
     assert done.err.startswith(f"error: {message.replace('MINE', str(tmp_path / 'mine.py'))}"), done.err
+
+
+@each_case(
+    "value",
+    [
+        "np.float32(1)", "np.float64(1.0)", "np.int64(1)", "np.bool_(True)", "np.array(1.0)", "np.float16(1)",
+        "np.uint8(1)", "fractions.Fraction(1)", "decimal.Decimal(1)", "True",
+    ],
+)  # fmt: skip
+def test_a_number_of_any_kind_is_a_reward(
+    value: str, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    plugins.loaded.cache_clear()
+    mine = f"import decimal, fractions\nimport numpy as np\nprint('noise')\n{TERM}(print('noise'), {value})[1]"
+    total = "return (t.answer or 0.0) + (t.mine or 0.0)"
+    (tmp_path / "mine.py").write_text(REWARD.format(mine=mine).replace(total, f"print('noise')\n    return {value}"))
+    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: ./mine.py}\n")
+    done = virc("rewards", "try", tmp_path / "mine.yaml", "--data", rows / "rl.parquet", "--rows", 1, "--json")
+    assert [(row["total"], row["terms"]["mine"]) for row in done.json["rows"]] == [(1.0, 1.0)], done.err
+    assert done.err.count("noise\n") == 3
 
 
 @pytest.mark.parametrize("system", ["tiny", "deepeyes", "chain-of-focus"])

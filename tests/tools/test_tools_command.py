@@ -11,6 +11,7 @@ from support.called import virc
 from support.tables import each_case
 from tools.test_own_tools import ROTATE
 
+from virc.core import plugins
 from virc.tools import registry as tools
 
 
@@ -101,6 +102,27 @@ def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figu
     assert done.out == "<image 1: 280 x 140>\nImage 1: 280 x 140. Go on; look again wherever that helps.\n"
     assert "crop_image of image 0, shown at 560 x 280: box [0, 0, 280, 140]" in done.err
     assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
+
+
+NOISY = ROTATE.replace("    require_keys", "    print('noise')\n    require_keys").replace(
+    "    return source", "    print('noise', flush=True)\n    return source"
+)
+
+
+@each_case("words", [
+    ("tools", "check", "FILE", "--json"), ("tools", "ls", "--json"), ("tools", "check", "FILE"),
+    ("tools", "try", "FILE", "FIGURE", "--arguments", '{"degrees": 90, "image_index": 0}', "--json"),
+    ("tools", "try", "FILE", "FIGURE", "--arguments", '{"degrees": 90, "image_index": 0}'),
+    ("tools", "try", "FILE", "FIGURE", "--arguments", '{"degrees": 1, "image_index": 0}', "--json"),
+])  # fmt: skip
+def test_what_a_tool_prints_goes_to_stderr(own: Path, figure: Path, words: tuple[str, ...]) -> None:
+    plugins.loaded.cache_clear()
+    (own / "noisy.py").write_text("print('noise')\n" + NOISY.replace("rotate_image", "noisy"))
+    places = {"FILE": "noisy", "FIGURE": str(figure)}
+    done = virc(*(places.get(word, word) for word in words))
+    assert "noise" not in done.out.replace("noisy", "")
+    assert "--json" not in words or done.json["schema"]
+    assert "ls" in words or "noise\n" in done.err
 
 
 @each_case(

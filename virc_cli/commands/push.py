@@ -1,7 +1,6 @@
 """`virc push`: publishes a model or rows on the hub."""
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 from virc.core.text import counted, sized
@@ -78,4 +77,4 @@ def _table(plan: "PushPlan") -> list[str]:
     rows = [(file.name, sized(file.size), "") for file in plan.files]
     rows += [(name, "-", f"left out: {why}") for name, why in plan.left_out.items()]
     whole = f"{sized(plan.size)} to {plan.repo.url}, {'public' if plan.public else 'private'}"
-    return [*folded([("file", "size", ""), *rows], sys.stdout), whole, "", *plan.card.splitlines()]
+    return [*folded([("file", "size", ""), *rows], output.stdout()), whole, "", *plan.card.splitlines()]

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -46,6 +47,7 @@ EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
 
 _known: dict[str, object] = {}
 _ends: list[str] = []
+_data: TextIO | None = None  # stdout of a command while others print on stderr
 _THUMBNAIL = 48  # px, as many columns, and half as many lines
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -100,10 +102,29 @@ def emit_failure(schema: str, error: errors.VircError, fields: Mapping[str, obje
     emit(schema, {**fields, **_known}, error)
 
 
+def stdout() -> TextIO:
+    """Where data goes."""
+    return _data or sys.stdout
+
+
+@contextmanager
+def data_alone() -> Iterator[None]:
+    """Keep stdout for what this file prints: what a user's reward or tool prints meanwhile goes to stderr."""
+    global _data
+    if _data:
+        yield
+        return
+    _data, sys.stdout = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout, _data = _data, None
+
+
 def line(text: str) -> None:
     """Print one line of data on stdout, at once; on a terminal, control characters are made visible."""
     clear()  # else the data would be mixed with a line of progress
-    print(clean(text) if sys.stdout.isatty() else text, flush=True)
+    print(clean(text) if stdout().isatty() else text, file=stdout(), flush=True)
 
 
 def lines(texts: Iterable[str]) -> None:
@@ -119,7 +140,7 @@ def thumbnail(image: "Image.Image") -> None:
     for start in range(0, len(data) - width, 2 * width):
         pairs = (data[at : at + 3] + data[at + width : at + width + 3] for at in range(start, start + width, 3))
         cells = ("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*pair) for pair in pairs)
-        print("".join(cells) + "\x1b[0m", flush=True)
+        print("".join(cells) + "\x1b[0m", file=stdout(), flush=True)
 
 
 def note(text: str, end: str = "\n", dim: bool = False) -> None:

@@ -288,10 +288,14 @@ def _broken(file: Path, raised: Exception | SystemExit, hint: str = "VIRC_DEBUG=
 def _number(value: object, name: str, file: Path) -> float | None:
     if value is None and name not in ("total", "group"):
         return None
-    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+    try:  # of numpy, torch, fractions and decimal as well
+        number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):
+        number = math.nan
+    if not math.isfinite(number):
         hint = "each of its paths ends with `return` and a number" if value is None and name == "total" else None
         raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number", hint)
-    return float(value)
+    return number
 
 
 @cache
@@ -329,6 +333,9 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
     names, function = getattr(module, "TERMS", None), getattr(module, "total", None)
     file = module.__file__ or ""
     named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)
+    if trainer := _form_of_another(module):
+        shown = 'TERMS = ("answer",), and def total(t): return t.answer or 0.0; docs/rewards-and-tools.md has terms'
+        raise ConfigError(f"{file} has the form of rewards of {trainer}: here a file has TERMS and total(t)", shown)
     if not named or names is None or not callable(function):
         raise ConfigError(f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some")
     more = {each: getattr(module, each, None) for each in _MORE}
@@ -336,6 +343,26 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
         if more[each] is not None and not callable(more[each]):
             raise ConfigError(f"{each} of {file} is no function", use)
     return Total(name, [*_terms(module, names, folders)], function, about(module), Path(file), **more)
+
+
+_FORMS = {
+    "TRL or ms-swift": {"completions"},
+    "verl": {"solution_str", "ground_truth"},
+    "EasyR1": {"reward_inputs"},
+    "OpenRLHF": {"queries", "labels"},
+    "verifiers": {"completion", "answer"},
+}
+"""Trainer -> parameters that functions of its rewards have."""
+
+
+def _form_of_another(module: ModuleType) -> str | None:
+    """The trainer whose rewards are written as a file is: by the parameters of its functions."""
+    for function in vars(module).values():
+        if inspect.isfunction(function) and function.__module__ == module.__name__:
+            names = inspect.signature(function).parameters.keys()
+            if trainer := next((each for each, needed in _FORMS.items() if needed <= names), None):
+                return trainer
+    return None
 
 
 def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:

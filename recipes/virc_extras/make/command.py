@@ -72,7 +72,6 @@ def command(
 
 
 def _list(names: list[str], as_json: bool) -> None:
-    import sys
 
     from virc_extras.make import registry
 
@@ -92,12 +91,14 @@ def _list(names: list[str], as_json: bool) -> None:
         output.emit("virc.data.make/1", {**FAILURE, "operators": listed})
         return
     if not names:
-        output.lines(folded([("operator", "what it does"), *((each.name, each.title) for each in found)], sys.stdout))
+        output.lines(
+            folded([("operator", "what it does"), *((each.name, each.title) for each in found)], output.stdout())
+        )
     for each in found if names else ():
         output.line(f"{each.name}: {each.title}")
         options = registry.described(each).items()
         rows = [(name, _default(default), about or "-") for name, (about, default) in options]
-        output.lines(folded([("option", "default", "what it is"), *rows], sys.stdout))
+        output.lines(folded([("option", "default", "what it is"), *rows], output.stdout()))
 
 
 def _default(value: object) -> str:

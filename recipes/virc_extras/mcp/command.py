@@ -40,6 +40,7 @@ def command(
     them; no other file is read. The model is loaded at the first question.
     """
     import os
+    from contextlib import redirect_stdout
 
     from virc.config import user
     from virc_extras.mcp.start import McpRequest, check_model, serve
@@ -61,5 +62,6 @@ def command(
         max_result=max_result, structured=not no_structured,
     )  # fmt: skip
     output.ends_when_stopped("the MCP server has ended")
-    with events.printed(asked.quiet, verbose) as report:
+    # over stdio the protocol has stdout, and the SDK itself keeps others from it
+    with events.printed(asked.quiet, verbose) as report, redirect_stdout(output.stdout()):
         serve(request, report, output.note)

@@ -1,6 +1,5 @@
 """`virc runs compare`: the settings in which runs differ, their last measures, and their curves."""
 
-import sys
 from pathlib import Path
 
 from virc.core.errors import UsageError
@@ -28,12 +27,12 @@ def command(names: RunNames, as_json: Json = False) -> None:
     output.know(names=called, settings=settings, results=measured)
     if not as_json:
         rows = [(name, *map(value_text, values)) for name, values in settings.items()]
-        output.lines(stacked([("setting", *called), *rows], sys.stdout) if rows else ["all settings are the same"])
+        output.lines(stacked([("setting", *called), *rows], output.stdout()) if rows else ["all settings are the same"])
         rows = [
             (name, *(number(value) if isinstance(value, float) else value_text(value) for value in values))
             for name, values in measured.items()
         ]
-        output.lines(stacked([("result", *called), *rows], sys.stdout))
+        output.lines(stacked([("result", *called), *rows], output.stdout()))
     picture = str(plots.write(chosen, chosen[0].folder / "plots" / "compared.png"))
     if as_json:
         fields = {"names": called, "settings": settings, "results": measured, "plot": picture}

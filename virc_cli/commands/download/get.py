@@ -74,7 +74,7 @@ def command(
     for refused in filter(None, map(download.not_in_process_error, items)):
         output.warn(refused.message, refused.hint)
     if dry_run:
-        output.result(as_json, "virc.download/1", download.fields(items), _table(items, sys.stdout))
+        output.result(as_json, "virc.download/1", download.fields(items), _table(items, output.stdout()))
         return
     for line in _table(items, sys.stderr):
         output.note(line)

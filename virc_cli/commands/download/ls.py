@@ -1,6 +1,5 @@
 """`virc download ls`: what was downloaded into this workspace."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ def command(as_json: Json = False) -> None:
     elif found:
         from virc_cli.console.tables import folded
 
-        output.lines(folded([_HEAD, *map(_cells, found)], sys.stdout))
+        output.lines(folded([_HEAD, *map(_cells, found)], output.stdout()))
     else:
         output.note(f"nothing was downloaded into {Path.cwd()}: try virc download")
 

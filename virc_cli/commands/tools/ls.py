@@ -1,7 +1,5 @@
 """`virc tools ls`: built-in tools, and custom ones that are found."""
 
-import sys
-
 from virc_cli.console import output
 from virc_cli.console.options import Json, System, named_system
 from virc_cli.console.tables import folded
@@ -27,4 +25,4 @@ def command(system: System = None, as_json: Json = False) -> None:
         output.emit("virc.tools.ls/1", {"tools": fields})
         return
     rows = [(each.name, each.kind, each.about or "-") for each in tools]
-    output.lines(folded([("tool", "kind", "what it does"), *rows], sys.stdout))
+    output.lines(folded([("tool", "kind", "what it does"), *rows], output.stdout()))

@@ -53,6 +53,8 @@ def main(words: list[str]) -> int:
     from virc.tools import registry as tools
     from virc.training.preflight import pairs, rl, sft
 
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the user's code prints is no answer
+
     try:
         request = _request(words[0])
         tools.load(request.loads)
@@ -69,7 +71,7 @@ def main(words: list[str]) -> int:
         reply = _Reply(found)
     except VircError as error:
         reply = _Reply(error=fields_of(error))
-    print(_encoded(reply).decode())
+    print(_encoded(reply).decode(), file=answers)
     return 0
 
 
