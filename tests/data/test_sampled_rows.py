@@ -23,7 +23,6 @@ PROTOCOL = own_protocol(tools.schemas(tools.DEFAULT))
 KEY = Key("97")
 PROBLEM = SampledProblem(BatchRow(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
 RIGHT, WRONG = answer("97"), answer("98")
-LONG = answer("97", "The third corner is the largest of all, as can be seen.")
 
 
 def rollout(number: int, *replies: str, end: str | None = None, shade: str = "red") -> Rollout:
@@ -56,8 +55,6 @@ def sides(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, float]]:
     [
 ("right", [[RIGHT], [WRONG]], {}, [(RIGHT, WRONG, 1.0)]),
 ("right", [[RIGHT], [WRONG], [WRONG]], {}, [(RIGHT, WRONG, 1.0)]),
-("shorter", [[LONG], [RIGHT], [WRONG]], {},
-         [(RIGHT, LONG, 1 - len(RIGHT) / len(LONG))]),
 ],
 )  # fmt: skip
 def test_the_better_reply_comes_first(

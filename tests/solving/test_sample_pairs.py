@@ -13,7 +13,6 @@ from support.solving import CROP, answer, call
 
 OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
 LOOKED_WRONG = [CROP, answer("98", "I looked.")]
-LONG = [answer("97", "It is ninety-seven, as can be seen. " * 4)]
 
 
 @pytest.fixture
@@ -45,14 +44,6 @@ def test_right_and_wrong_part_as_late_as_they_can(source: Path, tmp_path: Path) 
     assert (done.json["kept"], done.json["unpaired"], done.json["settings"]["pairs"]) == (2, 0, "right")
 
 
-def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [LONG, RIGHT, WRONG]})) as server:
-        assert sample(source, tmp_path / "out", server.url, "--pairs", "shorter", "--samples", 3).code == 0
-    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert sides(row) == (RIGHT[0], LONG[0])
-    assert row["margin"] == pytest.approx(1 - len(RIGHT[0]) / len(LONG[0]), abs=1e-6)
-
-
 def test_a_reward_or_a_critic_says_which_is_better(source: Path, tmp_path: Path) -> None:
     def critic(body: Body) -> str:
         return "Fine.\ngrade: 9" if "answer>98" in json.dumps(body).replace(" ", "") else "Poor.\ngrade: 2"
@@ -79,7 +70,7 @@ def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
         before, asked = files(tmp_path / "out"), len(server.chats())
         assert sample(source, tmp_path / "out", server.url, *words).code == 0
         assert (len(server.chats()), files(tmp_path / "out")) == (asked, before)
-        other = sample(source, tmp_path / "out", server.url, "--pairs", "shorter", "--samples", 2)
+        other = sample(source, tmp_path / "out", server.url, "--pairs", "right", "--samples", 3)
         assert other.code == 3
         assert "pairs" in other.err
     assert progress(tmp_path / "out" / "pairs.progress")["a"]["left_out"] == {}

@@ -45,7 +45,7 @@ def command(
     a stop.
 
     --pairs keeps replies to the same turns: right (right and not), reward (by --reward), grade (by a critic at
-    --judge-endpoint), shorter (both right). A judge at --judge-endpoint decides if no rule finds an answer right.
+    --judge-endpoint). A judge at --judge-endpoint decides if no rule finds an answer right.
     """
     from virc.data.sample.run import sample_file
     from virc.solving.one import SolveConfig

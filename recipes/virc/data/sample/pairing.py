@@ -3,7 +3,6 @@
 right     a right rollout and one that is not
 reward    rollouts with a higher and a lower reward
 grade     the same with the grades of a critic
-shorter   two right rollouts, of which one wrote less
 
 The two replies are those in which two rollouts first differ; the turns before them are shared.
 
@@ -131,18 +130,9 @@ def paired(pairing: Pairing, keep: int, problem: SampledProblem, rollouts: Seque
 def _ranked(
     pairing: Pairing, problem: SampledProblem, rollouts: Sequence[Rollout], left_out: Counter[str]
 ) -> list[tuple[Rollout, Rollout, float]]:
-    right = [each for each in rollouts if each.end == "right"]
-    match pairing.rule:
-        case "right":
-            return [(one, other, 1.0) for one in right for other in rollouts if other.end != "right"]
-        case "shorter":  # in characters
-            long = {each.number: sum(len(unit.text) for unit in each.attempt.trace.units) for each in right}
-            return [
-                (one, other, 1 - long[one.number] / long[other.number])
-                for one in right
-                for other in right
-                if long[one.number] < long[other.number]
-            ]
+    if pairing.rule == "right":
+        right = [each for each in rollouts if each.end == "right"]
+        return [(one, other, 1.0) for one in right for other in rollouts if other.end != "right"]
     assert pairing.grade is not None
     values = [(each, pairing.grade(problem, each)) for each in rollouts]
     known = [(each, value) for each, value in values if value is not None]
@@ -227,7 +217,7 @@ class PairsAsked(msgspec.Struct, frozen=True):
 
     Args:
         margin: pairs whose better side is better by less are left out.
-        judge, judge_model: endpoint and model of the judge of `right` and `shorter`, or the critic of `grade`.
+        judge, judge_model: endpoint and model of the judge of `right`, or the critic of `grade`.
         reward: whose reward is that of `reward`, for the record.
         grader: makes what gives that reward, once the model is known.
     """

@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-PairRule = Literal["right", "reward", "grade", "shorter"]
+PairRule = Literal["right", "reward", "grade"]
 """As `virc.data.sample.pairing` says."""
