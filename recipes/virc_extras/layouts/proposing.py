@@ -1,7 +1,7 @@
-"""The layout that a file of rows shows, as YAML to be changed, and what its first rows are by that."""
+"""The layout that a file of rows shows, as YAML to be changed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from virc.core.errors import DataError, VircError
 from virc.core.files import write_whole
 from virc.core.text import clause
 from virc.data.formats import published
-from virc.data.formats.registry import PUBLISHED, LaidOut, NumberedRow, RowsFile
+from virc.data.formats.registry import PUBLISHED, LaidOut, RowsFile
 from virc.data.rows import raw
 from virc.data.rows.unread import TEXT
 from virc.systems.layouts.layout import ColumnPart, Layout, shown
@@ -20,15 +20,14 @@ _HEAD = "# The layout of {name}, as its first rows show it; the page *Data* has 
 
 
 class Proposed(msgspec.Struct, frozen=True):
-    """A proposal for a file: the source read by it, or None, and the layout as YAML, empty without one."""
+    """A proposal for a file, the format to write its rows in, and the layout as YAML, empty without one."""
 
     proposal: published.Proposal
-    source: RowsFile | None = None
-    rows: Sequence[NumberedRow] = ()
+    written_as: str = "batch"
     yaml: str = ""
 
 
-def proposed(path: Path, most: int = 3) -> Proposed:
+def proposed(path: Path) -> Proposed:
     if not path.exists():
         raise DataError(f"there is no file {path}")
     if not raw.beginning(path, 1):
@@ -36,9 +35,8 @@ def proposed(path: Path, most: int = 3) -> Proposed:
     found = published.proposal(path)
     if found.layout is None:
         return Proposed(found)
-    source = RowsFile(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
-    read = [row for row, _ in zip(published.read(source), range(most), strict=False)]
-    return Proposed(found, source, read, yaml_of(found, path.name))
+    source = RowsFile(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout))
+    return Proposed(found, source.written_as, yaml_of(found, path.name))
 
 
 def write(found: Proposed, to: Path) -> None:
