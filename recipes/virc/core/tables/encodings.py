@@ -4,7 +4,6 @@ import codecs
 import errno
 import io
 import re
-import unicodedata
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -25,10 +24,6 @@ _ALSO_GBK = {"euc_jp": range(0xA4, 0xD0), "cp949": range(0x81, 0xC9), "big5": ra
 """Encodings whose texts can often be decoded as GBK, too, and the first bytes of their usual letters."""
 _SIGNS = range(0xA1, 0xA4)  # first bytes of punctuation in all of them
 _MAX_COMPARED = 10_000  # letters
-_WORD = re.compile("[\u00c0-\u0322\u0332-\u07ff]+")  # two bytes each in UTF-8; but for marks below letters
-_OF_NO_LANGUAGE = re.compile(
-    "[\u0180-\u019f\u01a2-\u01ae\u01b1-\u01cc\u01dd-\u0217\u021c-\u0258\u025a-\u0385\u03cf-\u03ff\u0700-\u07ff]"
-)
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 
 
@@ -82,17 +77,7 @@ def guessed(text: bytes) -> str | None:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Whether a text is UTF-8, and not Chinese in GBK that can be read as it: Greek mixed with Latin in one word."""
-    decoded = _decoded(text + b"\n", "utf-8")
-    if decoded is None or not any(map(_is_odd, _WORD.findall(decoded))):
-        return decoded is not None
-    chinese = _BEYOND_ASCII.findall(_decoded(text, "gb2312") or "")
-    return not chinese or not all(map(_EASTERN.match, chinese))
-
-
-def _is_odd(word: str) -> bool:
-    """Whether no language has such a word: with letters of two scripts, or such as are in none."""
-    return bool(_OF_NO_LANGUAGE.search(word)) or len({unicodedata.name(each, "").split(" ")[0] for each in word}) > 1
+    return _decoded(text + b"\n", "utf-8") is not None
 
 
 def _eastern(chunk: bytes) -> str | None:
