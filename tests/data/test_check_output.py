@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
-from support import picture_kinds
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -148,30 +147,8 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     found = report(tmp_path / "rows.json")
     assert found["faults"] == {"chat_protocol": 1}  # the published script leaves the system message out
     [dataset] = found["datasets"]
-    assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
+    assert dataset["counts"]["boxes"] == 2
     assert dataset["coordinates"] == "pixel"
-
-
-def test_pictures_that_training_shows_otherwise_are_written_side_by_side(tmp_path: Path) -> None:
-    names, shown = picture_kinds.write(tmp_path / "rows"), tmp_path / "shown"
-    rows = [{"id": name, "image": file, "question": "Which?", "answer": "7"} for name, file in names.items()]
-    rows += [{**rows[0], "id": "once more"}, {**rows[0], "id": "broken", "image": "broken.png"}]
-    (tmp_path / "rows" / "broken.png").write_bytes(picture_kinds.KINDS["RGBA"].data[:-50])
-    file = tmp_path / "rows" / "problems.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = checked(file, "--as-shown", shown, "--first", 2)
-    why = [kind.why for kind in picture_kinds.KINDS.values() if kind.why]
-    assert f"shows {len(why)} of {len(names)} pictures otherwise than solving" in done.err
-    assert all(f"{each} {why.count(each)}" in done.err for each in why)
-    written = sorted(each.name for each in shown.iterdir())
-    assert len(written) == sum(min(2, why.count(each)) for each in {*why})
-    row = [*names].index("RGBA") + 1
-    number = 1 + sum(kind.why == "transparent" for kind in [*picture_kinds.KINDS.values()][: row - 1])
-    checked(file, "--as-shown", tmp_path / "all", "--first", 99)
-    with Image.open(tmp_path / "all" / f"transparent-{number}-row-{row}.png") as pair:
-        assert (pair.getpixel((0, 0)), pair.getpixel((pair.width - 1, 0))) == ((0, 0, 0), (255, 255, 255))
-    again = checked(file, "--as-shown", shown)
-    assert (again.code, "is in use" in again.err, "--as-shown" in again.err) == (2, True, True)
 
 
 def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from virc_cli.console import completion, events, output
 from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, argument, choice, option
 
 if TYPE_CHECKING:
-    from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
+    from virc.data.check.run import DatasetReport, LocatedFault, Report
 
 FAILURE: dict[str, object] = {
     "rows": None, "good": None, "faults": None, "stops": None, "first": [], "datasets": [], "clean": None
@@ -31,9 +31,6 @@ def command(
     first: Annotated[int, option("N", "Faults of each kind to print.", min=0)] = 5,
     workers: Workers = None,
     clean: Annotated[Path | None, option("DIR", "New folder for the rows without faults.")] = None,
-    as_shown: Annotated[
-        Path | None, option("DIR", "New folder for pictures that engines alone show otherwise.")
-    ] = None,
     draw: Annotated[Path | None, option("DIR", "Folder for the pictures of five rows, with their boxes.")] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
@@ -58,8 +55,6 @@ def command(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
     )
     output.note_left_out([*path, *(against or ())], system, layout)
-    if as_shown:
-        output.note(_compared(config, as_shown))
     if draw:
         from virc.data.show import draw_boxes
 
@@ -97,20 +92,6 @@ def command(
         output.emit("virc.data.check/1", fields)
 
 
-def _compared(config: "CheckConfig", folder: Path) -> str:
-    """Write the pictures that an engine alone shows otherwise than training does; returns a sentence about them."""
-    from virc.data.check.images import write_as_shown
-    from virc.data.check.run import rows_of
-
-    differ, pictures = write_as_shown(rows_of(config), folder, config.first)
-    if not differ:
-        return f"LLaMA-Factory alone shows all {counted(pictures, 'picture')} as solving does"
-    kinds = ", ".join(f"{why} {count}" for why, count in sorted(differ.items()))
-    written = len(list(folder.iterdir()))
-    shows = f"{differ.total()} of {counted(pictures, 'picture')} otherwise than solving and training do ({kinds})"
-    return f"LLaMA-Factory alone shows {shows}; {written} are in {folder}: left as it does, right as they do"
-
-
 def _print_fault(fault: "LocatedFault") -> None:
     place = fault.file if fault.row is None else f"{fault.file}:{fault.row}"
     row_id = "" if fault.id is None else f" (id {fault.id})"
@@ -139,25 +120,14 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     unseen = f", {counts.unseen} of them on the network and not opened" if counts.unseen else ""
     sizes = f"{counts.square} of 1000 x 1000 px, {counts.on_grid} on the patch grid, {counts.off_grid} of other sizes"
     yield f"  {counted(counts.images, 'image')}{unseen}; inputs: {sizes}"
-    if dataset.chat_protocols:
-        yield f"  system messages: {_system_messages(dataset)}"
     if dataset.ignored:
-        keys = [f"{key} in {counted(rows, 'row')}" for key, rows in dataset.ignored.items()]
-        more = [f"others in {counted(dataset.more_ignored, 'row')}"] if dataset.more_ignored else []
-        listed = ", ".join([*keys, *more])
+        listed = ", ".join(f"{key} in {counted(rows, 'row')}" for key, rows in dataset.ignored.items())
         yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {listed}"
     for line in dataset.reasons:
         yield f"  {line}"
     if dataset.unread_columns:
         listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
         yield f"  columns that hold a part of the problem and are not read: {listed}"
-
-
-def _system_messages(dataset: "DatasetReport") -> str:
-    shown = dataset.chat_protocols[:5]
-    texts = [f"{each.sha256 or 'none'} in {counted(each.rows, 'row')} from row {each.first}" for each in shown]
-    more = len(dataset.chat_protocols) - len(shown)
-    return "; ".join(texts) + (f"; {more}{'+' if dataset.more_chat_protocols else ''} others" if more else "")
 
 
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:

@@ -3,32 +3,26 @@
 import errno
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import msgspec
-from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.files import fresh_folder, is_file, write_whole
+from virc.core.files import is_file
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
-from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.pictures import key
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
-from virc.reasoning.encoded import as_png
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import HEIC, SQUARE, stored, undecoded
-from virc.reasoning.opening.pictures import open_image, opened_all
+from virc.reasoning.images import SQUARE
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import smart_resize
 
 _MAX_KNOWN = 2**15
 _ROWS = 256  # of pixels that are copied at once
-_SIDE, _GAP = 800, 8  # px of two pictures next to each other: the longest side, and what is between them
 _LINE = "Image {index}: {width} x {height}"
 
 
@@ -103,40 +97,6 @@ def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
         except OSError as error:
             if error.errno == errno.EPERM:
                 yield _outside(plain(picture.name, 120), error)
-
-
-def write_as_shown(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path, first: int) -> tuple[Counter[str], int]:
-    """Write pictures that an engine alone would show otherwise: left as it shows them, right as solving does.
-
-    Returns how many pictures differ, by the kind, and how many there are; `first` of each kind are written.
-    """
-    seen, differ = set[bytes](), Counter[str]()
-    with fresh_folder(folder, "choose another folder with --as-shown") as new:
-        for row, picture in ((at, each) for _, at in rows for each in (at.record.images if at.record else ())):
-            if (own := key(picture)) in seen:
-                continue
-            try:
-                data = picture.read()
-                why = stored(data).differs
-                pair = _beside(data) if why not in ("", HEIC) and differ[why] < first else None
-            except Exception:  # decoders raise nearly everything on hostile bytes; the check of the row says so
-                continue
-            seen.add(own)
-            differ.update([why] if why else [])
-            if pair:
-                write_whole(new / f"{why.replace(' ', '_')}-{differ[why]}-row-{row.number}.png", as_png(pair).data)
-    return differ, len(seen)
-
-
-def _beside(data: bytes) -> Image.Image:
-    with undecoded(data) as image:
-        both = [image.convert("RGB"), open_image(data, "it")]
-    for each in both:
-        each.thumbnail((_SIDE, _SIDE))
-    pair = Image.new("RGB", (both[0].width + _GAP + both[1].width, max(each.height for each in both)), "gray")
-    for each, left in zip(both, (0, both[0].width + _GAP), strict=True):
-        pair.paste(each, (left, 0))
-    return pair
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

@@ -99,7 +99,6 @@ class RowResult(msgspec.Struct, frozen=True):
     Args:
         key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
-        system: its system message, "" for none; None where the row has no conversation.
         references: how its right answer, and where it is seen, may be read.
     """
 
@@ -109,7 +108,6 @@ class RowResult(msgspec.Struct, frozen=True):
     counts: Counts = Counts()
     key: str | None = None
     inputs: tuple[int, ...] = ()
-    system: str | None = None
     references: Sequence[Reference] = ()
 
 

@@ -21,7 +21,7 @@ from virc.data.check.images import DecodedImage, decoded, is_there
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.boxes import units_of_boxes
-from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
+from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered
 from virc.data.rows.results import split_results
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
@@ -65,7 +65,6 @@ def check_row(rules: Rules, row: NumberedRow) -> RowResult:
         _counts(record, decoded_images, inputs, shown, rules),
         key=None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode(),
         inputs=tuple(dict.fromkeys(image.pixels for image in inputs if image.size)),
-        system=system_of(record) if record.messages else None,
         references=references,
     )
 

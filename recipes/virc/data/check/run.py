@@ -7,10 +7,9 @@ it in a `DatasetReport`, and yields the rows without faults; `_write_clean` writ
 import hashlib
 import shlex
 import shutil
-import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,16 +17,16 @@ from typing import Literal
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError, UsageError, VircError
+from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
-from virc.core.text import clause, counted
+from virc.core.text import counted
 from virc.data.check import plain
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, get, sources
+from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, get, sources, writer
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
 from virc.families import registry as families
@@ -39,20 +38,9 @@ from virc.scoring.references import References
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
 
-MAX_PROTOCOLS = 100
-"""Distinct system messages that are told apart in one file."""
-MAX_IGNORED = 20
-"""Distinct keys of messages that are counted each in one file."""
 _AT_ONCE = 8
 """Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
 _ROW_BITS = 40
-_SETUP = """
-PRAGMA cache_size = -16384;
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE seen (key INTEGER PRIMARY KEY, number INTEGER);
-BEGIN;
-"""
 
 
 class CheckConfig(msgspec.Struct, frozen=True):
@@ -89,25 +77,13 @@ class LocatedFault(msgspec.Struct, frozen=True):
     stops: bool = True
 
 
-class SystemMessage(msgspec.Struct):
-    """One system message: a hash of it ("" for none), how many rows have it, and which is the first."""
-
-    sha256: str
-    rows: int
-    first: int
-
-
 class DatasetReport(msgspec.Struct):
     """What one file has.
 
     Args:
         reasons: why each of its columns was taken for a field, where its rows alone show that; what problems are for.
         held_out: its inputs must not be among those of the other files.
-        chat_protocols: its system messages, the first `MAX_PROTOCOLS` of them.
-        more_chat_protocols: rows with others.
-        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep; the first
-            `MAX_IGNORED` of them.
-        more_ignored: rows with others.
+        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep.
         unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: number of the others; None where nobody knows how many.
@@ -126,10 +102,7 @@ class DatasetReport(msgspec.Struct):
     faults: dict[str, int] = {}
     stops: dict[str, int] = {}
     counts: Counts = Counts()
-    chat_protocols: list[SystemMessage] = []
-    more_chat_protocols: int = 0
     ignored: dict[str, int] = {}
-    more_ignored: int = 0
     unread_columns: dict[str, int] = {}
     reasons: tuple[str, ...] = ()
     unread_from: int | None = None
@@ -153,32 +126,11 @@ class DatasetReport(msgspec.Struct):
         self.good += not faults
         self.counts += result.counts
         self.add_faults(faults)
-        if result.system is not None:
-            self._add_system(result.system, result.number)
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         faults = list(faults)
         self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
         self.stops = dict(Counter(self.stops) + Counter(fault.kind for fault in faults if fault.stops))
-
-    def add_ignored(self, keys: Iterable[str]) -> None:
-        more = False
-        for key in keys:
-            if key in self.ignored or len(self.ignored) < MAX_IGNORED:
-                self.ignored[key] = self.ignored.get(key, 0) + 1
-            else:
-                more = True
-        self.more_ignored += more
-
-    def _add_system(self, system: str, row: int) -> None:
-        key = system and hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        known = next((each for each in self.chat_protocols if each.sha256 == key), None)
-        if known:
-            known.rows += 1
-        elif len(self.chat_protocols) < MAX_PROTOCOLS:
-            self.chat_protocols.append(SystemMessage(key, 1, row))
-        else:
-            self.more_chat_protocols += 1
 
 
 class Report(msgspec.Struct):
@@ -241,8 +193,8 @@ def check_rows_of(
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
     existed = config.clean is not None and config.clean.exists()
-    with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
-        run = _Run(config, seen, on_fault, on_row)
+    with fresh_folder(config.clean) if config.clean else nullcontext() as folder:
+        run = _Run(config, on_fault, on_row)
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
         by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
         held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
@@ -262,33 +214,6 @@ def check_rows_of(
     return run.report
 
 
-class KeyStore:
-    """A set of keys, each with the number it first came with; kept in a file that ends with the process.
-
-    `get` and `add` raise VircError where the disk refuses.
-    """
-
-    def __init__(self) -> None:
-        self._base = sqlite3.connect("", isolation_level=None)  # "": a file that no other process can open
-        self._base.executescript(_SETUP)
-        self.close = self._base.close
-
-    def get(self, key: int) -> int | None:
-        return self._execute("SELECT number FROM seen WHERE key = ?", key)
-
-    def add(self, key: int, number: int) -> None:
-        self._execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", key, number)
-
-    def _execute(self, text: str, *values: int) -> int | None:
-        try:
-            with closing(self._base.execute(text, values)) as cursor:
-                row = cursor.fetchone()
-        except sqlite3.Error as error:
-            hint = "TMPDIR names a folder with more room"
-            raise VircError(f"cannot keep what was seen on disk: {clause(error)}", hint) from error
-        return int(row[0]) if row else None
-
-
 def key_of(*parts: object) -> int:
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
@@ -296,15 +221,13 @@ def key_of(*parts: object) -> int:
 
 class _Run:
     def __init__(
-        self,
-        config: CheckConfig,
-        seen: KeyStore,
-        on_fault: Callable[[LocatedFault], None],
-        on_row: Callable[[Report], None],
+        self, config: CheckConfig, on_fault: Callable[[LocatedFault], None], on_row: Callable[[Report], None]
     ) -> None:
         self.report = Report()
         self.number = 0  # of the row that was passed on last
-        self._config, self._seen, self._on_fault, self._on_row = config, seen, on_fault, on_row
+        self._config, self._on_fault, self._on_row = config, on_fault, on_row
+        # Hash of an id or a held-out input -> where it came first: about 110 bytes for each.
+        self._seen = dict[int, int]()
         self._reported: Counter[str] = Counter()
         self._grid = families.get(config.family).grid if config.family else QWEN2
         self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
@@ -329,7 +252,7 @@ class _Run:
             survey.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.references)
-            dataset.add_ignored(row.ignored)
+            dataset.ignored = dict(Counter(dataset.ignored) + Counter(row.ignored))
             dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
@@ -350,17 +273,15 @@ class _Run:
         if result.key is None:
             return
         key = key_of("id", dataset, result.key)
-        if first := self._seen.get(key):
+        if (first := self._seen.setdefault(key, result.number)) != result.number:
             yield Fault("duplicate_id", f"row {first} has the same id", stops=False)
-        else:
-            self._seen.add(key, result.number)
 
     def _leaked(self, dataset: int, result: RowResult) -> Iterator[Fault]:
         for pixels in result.inputs:
             key = key_of("input", pixels)
             if self.report.datasets[dataset].held_out:
                 # one number has both: the row in the low bits, the dataset above them
-                self._seen.add(key, dataset << _ROW_BITS | result.number)
+                self._seen.setdefault(key, dataset << _ROW_BITS | result.number)
             elif place := self._seen.get(key):
                 other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
                 yield Fault("leak", f"an input of it is held out: {other.name}, row {number}")
@@ -379,9 +300,7 @@ def _write_clean(source: RowsFile, records: Iterator[Record], writing: Writing) 
         return 0
     settings = msgspec.structs.replace(writing, embed=any(picture.data is not None for picture in first.images))
     folder = writing.pictures.folder
-    written: int = get(source.laid_out.written_as if source.laid_out else source.format).write(
-        folder, source.name, chain([first], records), settings
-    )
+    written: int = writer(source.written_as).write(folder, source.name, chain([first], records), settings)
     if (source.media / FILE_NAME).is_file():
         shutil.copyfile(source.media / FILE_NAME, folder / FILE_NAME)
     elif source.laid_out and source.laid_out.protocol and source.holds != "problems":
