@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from data.parquet_sets import joined_units
 
 from virc.data.formats import registry as formats
 from virc.data.rows.pictures import PictureStore
@@ -26,12 +25,11 @@ def write(folder: Path, format: str, records: Sequence[Record], name: str = "row
     return folder
 
 
-def records(path: Path, joined: bool = True) -> dict[str, list[Record]]:
+def records(path: Path) -> dict[str, list[Record]]:
     """The records of each dataset at a path, their images as bytes without names."""
     found = {}
     for source in formats.sources(path):
         rows = formats.get(source.format).read(source)
-        rows = joined_units(rows) if source.format == "rl" and joined else rows
         found[source.name] = [bare(row.record) for row in rows if row.record]
     return found
 

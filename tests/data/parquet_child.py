@@ -20,15 +20,15 @@ def outcome(path: Path) -> str:
         get(name).recognises(path)
     try:
         rows = list(rl.read(RowsFile(path, "rl", "x")))
-        joined = list(rl.merged(rows, rl.continued(rows)))
+        one_each = list(rl.problems(rows))
         opened = list(prompts.read(RowsFile(path, "prompts", "x")))
     except DataError as error:
         return f"refused: {error.message}"
     numbers = [row.number for row in rows]
-    if numbers != sorted(set(numbers)) or any((row.record is None) is (row.fault is None) for row in rows + joined):
+    if numbers != sorted(set(numbers)) or any((row.record is None) is (row.fault is None) for row in rows + one_each):
         return f"broken: rows {numbers}"
-    if [row.number for row in opened] != numbers or sum(row.fault is not None for row in joined) != faults(rows):
-        return f"broken: {len(rows)} rows read, {len(joined)} joined, {len(opened)} prompts"
+    if [row.number for row in opened] != numbers or sum(row.fault is not None for row in one_each) != faults(rows):
+        return f"broken: {len(rows)} rows read, {len(one_each)} problems, {len(opened)} prompts"
     return f"read: {len(rows)} rows, {faults(rows)} faulty"
 
 

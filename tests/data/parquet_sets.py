@@ -1,6 +1,6 @@
 """Records, and parquet files of ours and of others, for tests of the formats in parquet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,6 @@ def known(rows: Sequence[NumberedRow]) -> list[Record]:
     """The records of rows, none of which may have a fault or flaw."""
     assert not [row for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
-
-
-def joined_units(rows: Iterable[NumberedRow]) -> list[NumberedRow]:
-    """Rows of single units as rows of trajectories."""
-    found = list(rows)
-    return list(rl.merged(found, rl.continued(found)))
 
 
 def example(count: int = 3, folder: Path = Path(), id: Id | None = "a") -> Record:

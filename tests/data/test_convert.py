@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from data.converted import convert, records, tree, write
+from data.converted import bare, convert, records, tree, write
 from PIL import Image
 from support import crux
 
 from virc.data.convert.change import Target
 from virc.data.convert.convert import ConvertConfig
 from virc.data.convert.convert import convert as library_convert
-from virc.data.formats import prompts
+from virc.data.formats import prompts, rl
 from virc.data.rows.record import Record
 from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig
@@ -40,7 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
 
 @pytest.fixture(scope="module")
 def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same rows in every format."""
+    """The same rows in every format; those of `rl` are a reply each."""
     home = tmp_path_factory.mktemp("everywhere")
     for format in FORMATS:
         assert convert(drawn, "--to", home / format, "--format", format, "--name", "rows") == 0
@@ -55,6 +55,11 @@ def left(record: Record, format: str) -> Record:
     return msgspec.structs.replace(opening, messages=()) if format == "batch" else opening
 
 
+def written_as(format: str, record: Record) -> list[Record]:
+    """The records of the rows that a format has of a record."""
+    return [bare(unit) for unit in rl.split(record)] if format == "rl" else [record]
+
+
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("source", FORMATS)
 def test_every_pair_of_formats_keeps_all_that_both_can_hold(
@@ -63,7 +68,7 @@ def test_every_pair_of_formats_keeps_all_that_both_can_hold(
     (whole,) = records(drawn).values()
     to = tmp_path / "out"
     code = convert(everywhere[source], "--to", to, "--format", target, "--protocol", drawn.parent / FILE_NAME)
-    if source in ("prompts", "batch") and target in ("sft", "trajectories"):
+    if source in ("prompts", "batch", "rl") and target in ("sft", "trajectories"):
         assert code == 5
         assert not to.exists()
         return
@@ -71,7 +76,7 @@ def test_every_pair_of_formats_keeps_all_that_both_can_hold(
     # of a problem, prompts are made in the chat protocol that is named
     known = [record if source == "batch" != target else left(record, source) for record in whole]
     kept = [prompts.opening(record) if source == "batch" and target == "rl" else record for record in known]
-    assert records(to) == {"rows": [left(record, target) for record in kept]}
+    assert records(to) == {"rows": [unit for record in kept for unit in written_as(target, left(record, target))]}
     chat_protocol = msgspec.json.decode((to / FILE_NAME).read_bytes(), type=type(worked.PROTOCOL))
     assert msgspec.structs.replace(chat_protocol, name="own") == worked.PROTOCOL
 
@@ -141,10 +146,3 @@ def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Pa
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
     (back,) = records(tmp_path / "b").values()
     assert all("1008 x 1008" in row.messages[1].content for row in back)
-
-
-def test_one_conversation_is_written_and_read_again(drawn: Path, tmp_path: Path) -> None:
-    assert convert(drawn, "--to", tmp_path / "one", "--format", "conversation", "--limit", 1) == 0
-    ((found,),) = records(tmp_path / "one").values()
-    assert found in [Record(each.messages, each.images) for each in records(drawn)["trajectories"]]
-    assert convert(drawn, "--to", tmp_path / "all", "--format", "conversation") == 5

@@ -93,7 +93,7 @@ def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, format: s
         counts[side] += len(found)
         sides[side] |= {shown.data or b"" for record in found for shown in record.images}
     assert not sides["train"] & sides["val"]
-    assert sum(counts.values()) == 80
+    assert sum(counts.values()) == 80  # of one reply each
     assert 0 < counts["val"] <= 20
     assert convert(*words, "--to", tmp_path / "again") == 0
     assert ids(tmp_path / "again") == ids(tmp_path / "out")

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data.parquet_sets import IMAGE, PROMPT, joined_units
+from data.parquet_sets import IMAGE, PROMPT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crux
@@ -71,7 +71,7 @@ def test_columns_of_any_type_give_a_record_or_a_fault(tmp_path: Path, kinds: dic
     rows = list(rl.read(RowsFile(path, "rl", "x")))
     assert [found.number for found in rows] == [1, 2]
     assert all((found.record is None) is not (found.fault is None) for found in rows)
-    joined_units(rows)
+    list(rl.problems(rows))
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def _essence(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_rows_come_back_as_they_were_from_every_format_that_holds_them(set_: Crux, tmp_path: Path) -> None:
     before = set_.dynamic
-    for format in ("rl", "trajectories", "sft"):
+    for format in ("trajectories", "sft"):
         after = tmp_path / format
         virc("data", "convert", before, "--format", format, "--to", after)
         virc("data", "check", after)
@@ -98,7 +98,7 @@ def test_rows_come_back_as_they_were_from_every_format_that_holds_them(set_: Cru
     told = [(row["messages"], row["images"]) for row in rows_of(tmp_path / "sft" / f"{DYNAMIC}.json")]
     assert told == [(row["messages"], row["images"]) for row in rows_of(set_.dynamic)]
     images = {name: data for name, data in images_under(set_.folder).items() if "dynamic" in name}
-    for format in ("rl", "trajectories", "sft"):
+    for format in ("trajectories", "sft"):
         assert images_under(tmp_path / format) == images
 
 
@@ -120,8 +120,9 @@ def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     virc("data", "synth", "--to", drawn, "--count", "6", "--formats", "sft,rl,prompts,batch")
     virc("data", "check", drawn)
-    virc("data", "convert", drawn / "rl.parquet", "--format", "sft", "--to", tmp_path / "sft")
-    assert rows_of(tmp_path / "sft/rl.json") == rows_of(drawn / "trajectories.json")
+    virc("data", "convert", drawn / "rl.parquet", "--format", "batch", "--to", tmp_path / "batch")
+    problems = [{key: row[key] for key in ("id", "question", "answer")} for row in rows_of(drawn / "problems.jsonl")]
+    assert [{key: row[key] for key in problems[0]} for row in rows_of(tmp_path / "batch/rl.jsonl")] == problems
     found = json.loads(written(study(enumerate(records_of(drawn / "trajectories.json"), 1)).protocol))
     own = json.loads((drawn / "virc_protocol.json").read_text("utf-8"))
     shown = ("system", "first", "image_line", "after_image", "coordinates", "images")

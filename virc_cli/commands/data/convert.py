@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from virc.data.convert.convert import Report, Split
 
-_NO_ANSWER = "a model that learns from these alone never answers; --format batch writes the problems, to be solved"
 FAILURE: dict[str, object] = {
     "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "reasons": [], "message_keys": [],
     "boxes": None,
@@ -50,9 +49,9 @@ def command(
 ) -> None:
     """Write rows in another format or chat protocol.
 
-    Formats: sft, trajectories and pairs (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch,
-    conversation (one row). Each image is stored once, also one of a folder that a link directly in SRC's leads to; no
-    other link out of it is followed. The folder is printed.
+    Formats: sft, trajectories and pairs (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch.
+    Each image is stored once, also one of a folder that a link directly in SRC's leads to; no other link out of it is
+    followed. The folder is printed.
 
     --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
     side / 1998 px off. --images scales boxes, and makes other images and user turns again; inputs that are 1000 x 1000
@@ -116,10 +115,6 @@ def _print(report: "Report", units: options.CoordinatesName | None, shown: optio
     for dataset in report.datasets:
         left = f", {dataset.left_out} left out" if dataset.left_out else ""
         output.note(f"{dataset.name}: {counted(dataset.rows_in, 'row')} read, {dataset.rows_out} written{left}")
-        if dataset.cut or dataset.unknown:
-            none = f"; {dataset.unknown} without any reply are left out" if dataset.unknown else ""
-            sentence = f"{dataset.cut} of {dataset.rows_out} trajectories end before their answer{none}"
-            output.warn(f"{sentence}: no row of {dataset.name} holds a last reply", _NO_ANSWER)
     images = "images in them"
     if report.images_bytes:
         unshared = sized(report.unshared_bytes)

@@ -71,19 +71,12 @@ class ConvertConfig(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct):
-    """How many rows of one dataset were read, written, and left out as faulty.
-
-    Args:
-        cut: written trajectories that were joined from single units and lack the last unit, as no row has it.
-        unknown: trajectories of single units that were left out, as no row has a reply of theirs.
-    """
+    """How many rows of one dataset were read, written, and left out as faulty."""
 
     name: str
     rows_in: int = 0
     rows_out: int = 0
     left_out: int = 0
-    cut: int = 0
-    unknown: int = 0
 
 
 class Report(msgspec.Struct):
@@ -130,14 +123,12 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
             datasets = split(datasets, config.seed, config.split.name, config.split.share)
         report = _written(config, folder, datasets, on_progress)
         if not any(dataset.rows_out for dataset in report.datasets):
-            unknown = sum(dataset.unknown for dataset in report.datasets)
-            hint = "--format batch writes the problems, which virc data sample can solve" if unknown else None
-            raise DataError("no row is left to write", hint)
+            raise DataError("no row is left to write")
     return report
 
 
 def _planned(config: ConvertConfig) -> list[Dataset]:
-    holds = formats.get(config.format).HOLDS
+    holds = formats.writer(config.format).HOLDS
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
     system = systems.get(config.target.system) if config.target.system else None
@@ -173,10 +164,11 @@ def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
     if kinds[1] == "pairs" and kinds[0] != "pairs":
         hint = f"pairs of a model's own solutions: {formats.solving(source, '--pairs right')}"
         raise DataError(f"{source.file} holds {kinds[0]}, and no pairs of replies", hint)
-    # rows of single units are joined to trajectories, unless they are written as single units again
-    are_joined = source.format == rl.NAME and config.format != rl.NAME
-    begun = rl.continued(rl.read(source)) if are_joined else None
-    part = SubsetSource(source, Change(kinds[1]), begun, config.skip_faulty)
+    units = source.format == rl.NAME
+    if units and kinds[1] == "solutions":
+        hint = "convert the trajectories that they were made of; --format batch writes the problems, to be solved"
+        raise DataError(f"{source.file} has a row for each reply, not trajectories", hint)
+    part = SubsetSource(source, Change(kinds[1]), units and config.format != rl.NAME, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source, records, kinds, config.target))
 
@@ -263,7 +255,7 @@ class _Stream:
 
     def _marked(self, part: SubsetSource, marks: bytearray | None) -> Iterator[NumberedRow]:
         mark = iter(marks or ())
-        for row in part.rows(self._count, self._drop):
+        for row in part.rows(self._count):
             self._last = max(self._last, row.number)
             # marks are of rows with records; faulty rows go to the dataset that is not set aside
             is_chosen = (marks is None or bool(next(mark))) if row.record else not self._dataset.aside
@@ -273,13 +265,7 @@ class _Stream:
                     raise part.located(lost)
                 keys = self._report.message_keys
                 keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
-                are_joined = part.begun is not None and part.change.holds == "solutions"
-                is_cut = are_joined and row.record is not None and rl.is_cut(row.record)
-                self.written.cut += is_cut
-                yield msgspec.structs.replace(row, record=rl.answered(row.known())) if is_cut else row
-
-    def _drop(self) -> None:
-        self.written.unknown += 1
+                yield row
 
     def _count(self) -> None:
         self.written.rows_in += 1

@@ -23,34 +23,22 @@ from virc.data.formats import rl
 from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.rows.record import Id, Picture, Record, inputs_of
 
-_LEAST = 2
-"""Messages of a conversation with a reply."""
-
 
 class SubsetSource(msgspec.Struct, frozen=True):
-    """A source within a dataset; `begun` is `rl.continued` of rows of single units, which become trajectories first."""
+    """A source within a dataset; `as_problems`: of rows of single units, one of each problem is taken."""
 
     source: RowsFile
     change: Change
-    begun: frozenset[bytes] | None = None
+    as_problems: bool = False
     skip_faulty: bool = False
 
-    def rows(
-        self, count: Callable[[], None] = lambda: None, drop: Callable[[], None] = lambda: None
-    ) -> Iterator[NumberedRow]:
+    def rows(self, count: Callable[[], None] = lambda: None) -> Iterator[NumberedRow]:
         def counted() -> Iterator[NumberedRow]:
             for row in formats.get(self.source.format).read(self.source):
                 count()
                 yield row
 
-        if self.begun is None:
-            yield from counted()
-            return
-        for row in rl.merged(counted(), self.begun):
-            if row.record and self.change.holds == "solutions" and len(rl.answered(row.record).messages) < _LEAST:
-                drop()
-            else:
-                yield row
+        yield from rl.problems(counted()) if self.as_problems else counted()
 
     def located(self, fault: DataError, number: int | None = None) -> DataError:
         keeps = f"virc data check {shlex.quote(str(self.source.file))} --clean DIR keeps the rows before it"

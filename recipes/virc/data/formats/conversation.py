@@ -7,11 +7,8 @@ the system message out.
 """
 
 import io
-import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -19,15 +16,14 @@ from virc.core.errors import DataError
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile
 from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
-from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.record import MARK
 
 NAME = "conversation"
-SUMMARY = "the messages of one row, as the published script of ViRC saves them"
+SUMMARY = "the messages of one row, as the published script of ViRC saves them; it is only read"
 HOLDS: Holds = "solutions"
-LOST = "the id, the answer and further fields of the row"
 
 _ONE_EACH = "a file of this format holds one"
 
@@ -72,18 +68,6 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     yield from rows(msgspec.structs.replace(source, info={}), [(1, row)], "row")
 
 
-def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.json`: the messages of the one record. Raises DataError: there are several, or it cannot be written so."""
-    file = file_for(folder, name, ".json")
-    count = 0
-    for count, record in enumerate(islice(records, 2), 1):
-        if count > 1:
-            raise DataError(f"there are several rows, and {_ONE_EACH}", "--limit 1 writes one of them")
-        text = json.dumps(_messages(record, settings), ensure_ascii=False, indent=1)
-        file.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
-    return count
-
-
 def _are_several(start: bytes) -> bool:
     return b"".join(start.split(maxsplit=3)).startswith(b"[[{")
 
@@ -109,19 +93,3 @@ def _row(data: bytes) -> Fields:
         messages.append({"role": message.get("role"), "content": content})
         images += shown
     return {"messages": messages, "images": images}
-
-
-def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
-    if not record.messages:
-        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
-    names, written = settings.pictures.names(record), []
-    for number, (message, shown) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
-        text = message.content.removeprefix(MARK * len(shown))
-        if MARK in text:
-            raise DataError(f"message {number} of {record.called} shows an image within its text")
-        turn: dict[str, Any] = {"role": message.role, "content": text}
-        files = names[shown[0] : shown[-1] + 1] if shown else []
-        turn |= {"image": files[0]} if files else {}
-        turn |= {"images": files} if len(files) > 1 else {}
-        written.append(turn)
-    return written

@@ -18,10 +18,10 @@ import msgspec
 from msgspec import UNSET
 
 from virc.core import entry_points
-from virc.core.errors import DataError, UnreadError, UsageError
+from virc.core.errors import DataError, UnreadError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, NumberedRow, RowsFile, Writing, read_row
+from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, NumberedRow, RowsFile, read_row
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
@@ -36,7 +36,6 @@ from virc.systems.registry import System
 NAME = PUBLISHED
 SUMMARY = "rows as others published them, in a layout of their system; they are only read"
 HOLDS: Holds = "problems"
-LOST = ""
 _GUESSED = "guessed"
 _MAX_COMPARED = 20
 _MAX_NAMED = 12
@@ -188,10 +187,6 @@ def _id_of(
         raise DataError("its id is empty" if id is None else f"its id {plain(str(id), 40)} is that of one before it")
     ids.add(id)
     return id
-
-
-def write(folder: Path, name: str, records: Iterable[object], settings: Writing) -> int:
-    raise UsageError(f"rows are not written in the format {NAME}", "--format sft, pairs, batch or prompts")
 
 
 def _own(system: System | None) -> list[LaidOut]:

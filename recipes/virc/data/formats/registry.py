@@ -6,12 +6,13 @@ A format module has:
     HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "pairs" (a conversation
                               up to a reply, of which there is a better and a worse one), "prompts" (where a model
                               goes on) or "problems" (no conversation)
-    LOST: str                 what a record loses when it is written in this format and read again; "" for nothing
     recognises(path: Path) -> bool
                               whether a file is of this format, from its name and its beginning; never raises
     read(source: Source, start: int = 1) -> Iterator[Row]
                               rows in order, one at a time, in bounded memory; a wrong row has its fault; rows before
                               the number `start` are skipped without being decoded
+and, unless it is only read,
+    LOST: str                 what a record loses when it is written in this format and read again; "" for nothing
     write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
                               the files of a dataset `name` in an existing folder; returns the rows written
 
@@ -109,10 +110,6 @@ class LaidOut(msgspec.Struct, frozen=True):
         solved = talks or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
-    @property
-    def written_as(self) -> str:
-        return {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
-
 
 class RowsFile(msgspec.Struct, frozen=True):
     """One file of rows.
@@ -140,6 +137,12 @@ class RowsFile(msgspec.Struct, frozen=True):
     @property
     def holds(self) -> Holds:
         return self.laid_out.holds if self.laid_out else get(self.format).HOLDS
+
+    @property
+    def written_as(self) -> str:
+        """Its format, or one for rows of its kind where it is only read."""
+        is_written = hasattr(get(self.format), "write")
+        return self.format if is_written else {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -276,6 +279,13 @@ def get(name: str) -> ModuleType:
         hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
         raise UsageError(f"there is no format {name}", hint)
     return plugins.module_of("virc.data.formats", name)
+
+
+def writer(name: str) -> ModuleType:
+    """The module of a format that is written, too. Raises UsageError: there is none of that name."""
+    if not hasattr(module := get(name), "write"):
+        raise UsageError(f"rows are not written in the format {name}", "--format sft, pairs, batch or prompts")
+    return module
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:

@@ -2,12 +2,12 @@
 
 Published files have no `extra_info.reference`, so they lack the last unit of every trajectory.
 
-`read` and `write` are the format. `write` makes the rows of single units with `split`; conversion joins such rows to
-trajectories again with `continued` and `merged`.
+`read` and `write` are the format. `write` makes the rows of single units with `split`; `problems` takes one of those
+of each problem, where a conversion writes problems or prompts.
 """
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,8 +19,9 @@ from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
+from virc.data.rows import pictures
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of
+from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of, inputs_of
 from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
@@ -86,25 +87,16 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
         )
 
 
-def continued(rows: Iterable[NumberedRow]) -> frozenset[bytes]:
-    """Hashes of all conversations that another row continues, for `merged`; rows may be in any order."""
-    found: set[bytes] = set()
+def problems(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+    """The first row of each problem without the fields of a single unit; faulty rows stay as they are."""
+    seen = set[bytes]()
     for row in rows:
-        if row.record:
-            last = 1 if is_cut(row.record) else 2  # a row continues what stands before its last question and reply
-            found.update(_hashes_of(row.record)[:-last])
-    return frozenset(found)
-
-
-def merged(rows: Iterable[NumberedRow], begun: Container[bytes]) -> Iterator[NumberedRow]:
-    """Rows of single units as rows of whole trajectories, as far as rows hold them; faulty rows stay as they are.
-
-    The last row of a trajectory has all of it. The other rows are dropped; another row continues their conversations,
-    so that these are in `begun`, which is what `continued` returns.
-    """
-    for row in rows:
-        if not row.record or not row.record.messages or _hashes_of(row.record)[-1] not in begun:
-            yield whole(row)
+        if row.record is None:
+            yield row
+        elif (own := _problem_key(row.record)) not in seen:
+            seen.add(own)
+            extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
+            yield msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, extra=extra))
 
 
 def whole(row: NumberedRow) -> NumberedRow:
@@ -119,16 +111,6 @@ def whole(row: NumberedRow) -> NumberedRow:
 
 def is_cut(record: Record) -> bool:
     return bool(record.messages) and record.messages[-1].role == "user"
-
-
-def answered(record: Record) -> Record:
-    """The record up to its last reply, without a user message after it that no reply answers."""
-    if not is_cut(record):
-        return record
-    messages = record.messages[:-1]
-    images = record.images[: sum(message.content.count(MARK) for message in messages)]
-    extra = {key: value for key, value in record.extra.items() if key != "tool_info_gt"}
-    return msgspec.structs.replace(record, messages=messages, images=images, extra=extra)
 
 
 def complete(record: Record) -> Record:
@@ -218,17 +200,15 @@ def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any
     return {"bytes": data, "path": printable(name) or None}
 
 
-def _hashes_of(record: Record) -> list[bytes]:
-    """For each message a hash of the id, and of the conversation up to there with its images."""
-    found, sha = [], hashlib.blake2b(repr(record.id).encode(), digest_size=16)
-    for message, shown in zip(record.messages, images_of(record), strict=True):
-        for text in (message.role, message.content):
-            sha.update(b"%d " % len(text) + text.encode("utf-8", "surrogatepass"))
-        for picture in record.images[slice(shown[0], shown[-1] + 1) if shown else slice(0)]:
-            sha.update(f"{len(picture.name)} {picture.name}".encode("utf-8", "surrogatepass"))
-            sha.update(hashlib.blake2b(picture.data or b"").digest())
-        found.append(sha.digest())
-    return found
+def _problem_key(record: Record) -> bytes:
+    """A hash of the id, and of the conversation up to the question with its images."""
+    sha, inputs = hashlib.blake2b(repr(record.id).encode(), digest_size=16), inputs_of(record)
+    end = next((at for at, message in enumerate(record.messages, 1) if message.role == "user"), None)
+    for text in (text for message in record.messages[:end] for text in (message.role, message.content)):
+        sha.update(b"%d " % len(text) + text.encode("utf-8", "surrogatepass"))
+    for picture in (record.images[index] for index in inputs if index < len(record.images)):
+        sha.update(pictures.key(picture))
+    return sha.digest()
 
 
 def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:

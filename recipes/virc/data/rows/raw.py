@@ -7,7 +7,6 @@ Then come files that make one dataset: numbered shards, and folders that `save_t
 import json
 import os
 import re
-import struct
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -256,8 +255,7 @@ def saved_files(folder: Path) -> list[Path]:
 def arrow_rows(file: Path) -> Iterator[Read]:
     """The rows of an Arrow file in order; where it cannot be read, one fault ends them.
 
-    It is mapped, not read, so that a batch of large images takes the memory of one row. A compressed batch would be
-    unpacked whole; `save_to_disk` writes none.
+    It is mapped, not read, so that a batch of large images takes the memory of one row.
     """
     parquet.load()
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
@@ -265,9 +263,7 @@ def arrow_rows(file: Path) -> Iterator[Read]:
     number = 1
     try:
         with pyarrow.memory_map(str(file)) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
-            messages = pyarrow.ipc.MessageReader.open_stream(pyarrow.memory_map(str(file)))
-            while _has_batch(messages):
-                batch = stream.read_next_batch()
+            for batch in stream:
                 batch.validate(full=True)
                 for row in range(batch.num_rows):
                     for fields in parquet.each_row(batch.slice(row, 1)):
@@ -280,37 +276,6 @@ def arrow_rows(file: Path) -> Iterator[Read]:
 def _may_be_read(file: Path) -> bool:
     """Whether it is a file of bytes, or missing, which is met where it is read; a pipe would be waited for."""
     return is_file(file) or not os.path.lexists(file)
-
-
-def _has_batch(messages: Any) -> bool:
-    """Whether one more batch follows. Raises DataError: its bytes, or those of its dictionaries, are compressed."""
-    for message in messages:
-        if message.type in ("record batch", "dictionary") and _is_compressed(message):
-            raise DataError("its rows are compressed, as those of save_to_disk never are")
-        if message.type == "record batch":
-            return True
-    return False
-
-
-def _is_compressed(message: Any) -> bool:
-    """Whether the flatbuffer of a message says so, whose fields are numbered in apache/arrow, format/Message.fbs."""
-    data = message.metadata.to_pybytes()
-    batch = _target(data, _field(data, _target(data, 0), 2))  # Message.header
-    if message.type == "dictionary":
-        batch = _target(data, _field(data, batch, 1))  # DictionaryBatch.data
-    return bool(_field(data, batch, 3))  # RecordBatch.compression
-
-
-def _field(data: bytes, table: int, number: int) -> int:
-    """Where a field of a table of a flatbuffer is; 0 where the table has none."""
-    names = table - int(struct.unpack_from("<i", data, table)[0])
-    size, place = struct.unpack_from("<H", data, names)[0], 4 + 2 * number
-    offset = struct.unpack_from("<H", data, names + place)[0] if place < size else 0
-    return table + int(offset) if offset else 0
-
-
-def _target(data: bytes, at: int) -> int:
-    return at + int(struct.unpack_from("<I", data, at)[0])
 
 
 def _list_in(file: Path, key: str) -> list[Any]:

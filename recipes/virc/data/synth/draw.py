@@ -152,7 +152,9 @@ def refusal(
     refused = {"refuse": [worked.REFUSAL]}
     if wrong == "question":
         return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
-    picture = _unreadable(family.draw(problem), problem.labels) if wrong == "small" else unfamiliar.picture(rng)
+    picture: Image.Image = (
+        _unreadable(family.draw(problem), problem.labels) if wrong == "small" else unfamiliar.picture(rng)
+    )
     size = smart_resize(*picture.size, Grid(max_pixels=family.MAX_PIXELS))
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     question = problem.question if drawing == 2 or rng.random() < 0.6 else unfamiliar.question(rng)
@@ -273,7 +275,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         writing = Writing(_InPlace(folder), config.embed)
         for name in config.formats:
             records = _records_of(folder, name, partial(on_progress, f"written as {name}"))
-            formats.get(name).write(folder, _NAMES.get(name, name), records, writing)
+            formats.writer(name).write(folder, _NAMES.get(name, name), records, writing)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.formats):
             shutil.rmtree(folder / FOLDER)
