@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tables import each_case
 
 from virc.core.errors import UnreadError
 from virc.core.json_stream import MAX_ROW_BYTES
@@ -58,6 +59,50 @@ def test_a_broken_sample_ends_a_shard_with_a_fault(files: dict[str, bytes], tmp_
     assert (number, type(fault)) == (3, UnreadError)
     assert isinstance(fault, UnreadError)
     assert fault.message.startswith(f"row 3: {tmp_path / 'a.tar'} cannot be read: ")
+
+
+def members_of(folder: Path, *names: str) -> Path:
+    """A shard whose files hold their place, as text; of JSON as a key of its own."""
+    path = folder / "a.tar"
+    with tarfile.open(path, "w") as out:
+        for at, name in enumerate(names):
+            data = b'{"n": %d}' % at if name.endswith(".json") else b"%d" % at
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            out.addfile(member, io.BytesIO(data))
+    return path
+
+
+@each_case(("names", "rows"), [
+    (["a.jpg", "a.json", "b.jpg", "b.json"], [("a", b"0", 1), ("b", b"2", 3)]),
+    (["a.jpg", "b.jpg", "a.json", "b.json"], [("a", b"0", 2), ("b", b"1", 3)]),
+    (["a.json", "b.json", "b.jpg", "a.jpg"], [("a", b"3", 0), ("b", b"2", 1)]),
+    (["a.jpg", "a.json", "a.jpg", "a.json"], [("a", b"0", 1), ("a", b"2", 3)]),
+    (["a.JPG", "a.json", "b.jpg", "a.jpg", "a.json", "b.json"], [("a", b"0", 1), ("b", b"2", 5), ("a", b"3", 4)]),
+    (["x/a.jpg", "y/a.jpg", "x/a.json", "y/a.json"], [("x/a", b"0", 2), ("y/a", b"1", 3)]),
+    (["a.jpg", "a.json", ".hidden.jpg", "a.jpg", "b.jpg", "b.json", "a.json"], [("a", b"0", 1), ("a", b"3", 6),
+                                                                             ("b", b"4", 5)]),
+    (["a.jpg", "a.jpg", "a.json", "a.json", "b.jpg"], ["are called a", "are called a", "are called a", ("b", b"4")]),
+    (["a.jpg", "a.json", "a.jpg", "b.jpg"], ["are called a", "are called a", ("b", b"3")]),
+])  # fmt: skip
+def test_files_of_a_sample_are_gathered_and_names_may_come_twice(
+    names: list[str], rows: list[Any], tmp_path: Path
+) -> None:
+    found = [*raw.rows(members_of(tmp_path, *names))]
+    assert [number for number, _ in found] == [*range(1, len(rows) + 1)]
+    for (_, fields), row in zip(found, rows, strict=True):
+        if isinstance(row, str):
+            assert row in str(fields)
+        else:
+            assert fields == dict(zip(("key", "jpg", "n"), row, strict=False))
+
+
+def test_a_shard_that_is_cut_gives_the_samples_before(tmp_path: Path) -> None:
+    path = members_of(tmp_path, "a.jpg", "a.json", "b.jpg", "b.json")
+    path.write_bytes(path.read_bytes()[: 5 * 512])
+    *rows, (number, fault) = raw.rows(path)
+    assert [(at, fields) for at, fields in rows] == [(1, {"key": "a", "jpg": b"0", "n": 1})]
+    assert (number, type(fault)) == (2, UnreadError)
 
 
 def test_boxes_of_coco_are_one_row_for_each_category(tmp_path: Path) -> None:

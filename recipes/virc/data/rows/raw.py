@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -131,36 +132,68 @@ def _cells(path: Path) -> Iterator[Read]:
 
 
 def _samples(path: Path) -> Iterator[Read]:
-    """The samples of a shard of WebDataset: files of one name, each under its ending; of JSON its keys."""
-    number, size, name, fields = 0, 0, None, dict[str, Any]()
+    """The samples of a shard of WebDataset: files of one name, each under its ending; of JSON its keys.
+
+    The files of a sample may be apart in the shard. Where an ending comes again, another sample of that name begins.
+    """
+    number, trouble = 0, None
     try:
-        with tarfile.open(path, "r|") as shard:
-            for member in shard:
-                if not member.isfile() or PurePosixPath(member.name).name.startswith("."):
-                    continue
-                stem, _, ending = PurePosixPath(member.name).name.partition(".")
-                key = str(PurePosixPath(member.name).with_name(stem))
-                if key != name and fields:
-                    number += 1
-                    yield number, fields
-                if key != name:
-                    name, fields = key, {"key": key}
-                    size = 0
-                size += member.size
-                if size > MAX_ROW_BYTES:
-                    raise ValueError(f"{key} is over {MAX_ROW_BYTES >> 20} MiB")
-                opened, ending = shard.extractfile(member), ending.lower()
-                data = opened.read() if opened else b""
-                if f".{ending.rpartition('.')[2]}" in PICTURES:
-                    fields[ending] = data
+        with tarfile.open(path, "r:") as shard:
+            groups, trouble = _grouped(shard)
+            of_name = Counter(key for key, _ in groups)
+            endings = {(key, frozenset(members)) for key, members in groups}
+            mixed = {key for key, count in of_name.items() if count > 1} & {
+                key for key, count in Counter(key for key, _ in endings).items() if count > 1
+            }
+            for number, (key, members) in enumerate(groups, 1):
+                if key in mixed:
+                    what = f"{of_name[key]} samples of {path} are called {key}, and their files cannot be told apart"
+                    yield number, UnreadError(f"row {number}: {what}")
                 else:
-                    value = msgspec.json.decode(data) if ending == "json" else data.decode()
-                    fields |= value if isinstance(value, dict) else {ending: value}
+                    yield number, _sample(shard, key, members)
+            if trouble:
+                raise trouble
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
-        yield number + 1, UnreadError(f"row {number + 1}: {path} cannot be read: {clause(error)}")
-        return
-    if fields:
-        yield number + 1, fields
+        number += error is trouble
+        yield max(number, 1), UnreadError(f"row {max(number, 1)}: {path} cannot be read: {clause(error)}")
+
+
+_Members = dict[str, tarfile.TarInfo]
+"""The files of a sample by their endings, in small letters."""
+
+
+def _grouped(shard: tarfile.TarFile) -> tuple[list[tuple[str, _Members]], Exception | None]:
+    """The samples in the order of their first files; and the error that ends the list of files early, if one does."""
+    groups, latest = list[tuple[str, _Members]](), dict[str, _Members]()
+    try:
+        for member in shard:
+            path = PurePosixPath(member.name)
+            if not member.isfile() or path.name.startswith("."):
+                continue
+            stem, _, ending = path.name.partition(".")
+            key, ending = str(path.with_name(stem)), ending.lower()
+            if key not in latest or ending in latest[key]:
+                latest[key] = {}
+                groups.append((key, latest[key]))
+            latest[key][ending] = member
+    except (tarfile.TarError, OSError) as error:
+        return groups, error
+    return groups, None
+
+
+def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, Any]:
+    if sum(member.size for member in members.values()) > MAX_ROW_BYTES:
+        raise ValueError(f"{key} is over {MAX_ROW_BYTES >> 20} MiB")
+    fields: dict[str, Any] = {"key": key}
+    for ending, member in members.items():
+        opened = shard.extractfile(member)
+        data = opened.read() if opened else b""
+        if f".{ending.rpartition('.')[2]}" in PICTURES:
+            fields[ending] = data
+        else:
+            value = msgspec.json.decode(data) if ending == "json" else data.decode()
+            fields |= value if isinstance(value, dict) else {ending: value}
+    return fields
 
 
 class _Image(msgspec.Struct):
