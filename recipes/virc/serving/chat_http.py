@@ -10,8 +10,10 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from virc.backends.openai.body import WireError, unpacked
 from virc.core.errors import DataError
 from virc.core.limits.image_memory import BusyError, TooLargeError
+from virc.core.text import plain
 from virc.core.web import site
 from virc.serving.chat_request import MAX_BODY, RefusedError
 
@@ -146,7 +148,23 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
         body += piece
         if len(body) > MAX_BODY:
             raise _too_large()
-    return bytes(body)
+    return _unpacked(bytes(body), request.headers, hold)
+
+
+def _unpacked(body: bytes, headers: Mapping[str, str], hold: Callable[[int], None]) -> bytes:
+    """A body as it was before the client compressed it."""
+    encoding, whole = headers.get("content-encoding", "").strip(), bytearray()
+    if encoding.lower() in ("", "identity"):
+        return body
+    try:
+        for piece in unpacked(iter([body]), headers):
+            hold(len(piece))
+            whole += piece
+            if len(whole) > MAX_BODY:
+                raise _too_large()
+    except WireError:
+        raise RefusedError(f"the body cannot be unpacked as {plain(encoding, 60)!r}", status=415) from None
+    return bytes(whole)
 
 
 def _too_large() -> RefusedError:

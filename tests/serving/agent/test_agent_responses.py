@@ -99,7 +99,6 @@ def test_what_was_answered_and_called_before_may_be_sent_back(running: Running, 
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id", "keeps no responses"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]", "send them whole"),
-        ({"tools": [{"type": "web_search"}]}, "tools", "'web_search' cannot be honoured"),
         ({"text": {"a": "x" * 2**17}}, "text", "text: the value is over 131072 bytes"),
         ({"background": True}, "background", "background cannot be honoured"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, None, "input_file"),

@@ -99,8 +99,15 @@ class _Function(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
-class _Tool(msgspec.Struct, tag_field="type", tag="function"):
-    function: _Function
+class _Tool(msgspec.Struct):
+    """A tool of the client; those of other kinds than `function` have no effect, as nobody calls them."""
+
+    type: str
+    function: _Function | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "function" and self.function is None:
+            raise ValueError("Object missing required field `function`")
 
 
 class _Named(msgspec.Struct):
@@ -130,6 +137,7 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
     `most_images` and `most_characters`, and errors: as of `chat_request.read`.
     """
     request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
+    ignored += tuple(dict.fromkeys(_kind(tool) for tool in request.tools if not tool.function))
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
     form = request.response_format
@@ -144,6 +152,10 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
         counted=request.counted, ignored=ignored, strategy=_strategy(request),
     )  # fmt: skip
     return problem, list(pictures)
+
+
+def _kind(tool: _Tool) -> str:
+    return "tools." + re.sub(r"[^!-+\--~]", "?", tool.type[:40])
 
 
 def _strategy(request: _Body) -> str | None:
@@ -168,7 +180,7 @@ def _forced(request: _Body) -> tuple[ClientTool, ...]:
     chosen = request.tool_choice
     if chosen in ("none", "auto"):
         return ()
-    functions = [tool.function for tool in request.tools]
+    functions = [tool.function for tool in request.tools if tool.function]
     if isinstance(chosen, _Choice):
         functions = [function for function in functions if function.name == chosen.function.name][:1]
     if not functions:

@@ -74,11 +74,8 @@ def as_chat(body: bytes) -> bytes:
     if request.reasoning:
         chat["reasoning_effort"] = request.reasoning
     for tool in request.tools or ():
-        if tool.get("type") != "function":
-            what = f"tools of type {str(tool.get('type'))[:40]!r}"
-            raise RefusedError(f"{what} cannot be honoured by this server", "tools")
-        function = {name: value for name, value in tool.items() if name != "type"}
-        chat.setdefault("tools", []).append({"type": "function", "function": function})
+        kind, function = tool.get("type"), {name: value for name, value in tool.items() if name != "type"}
+        chat.setdefault("tools", []).append({"type": kind} | ({"function": function} if kind == "function" else {}))
     if request.tool_choice is not None:
         choice: Any = request.tool_choice
         if isinstance(choice, dict) and choice.get("type") == "function":
