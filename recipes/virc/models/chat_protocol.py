@@ -193,6 +193,22 @@ def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = Non
     return with_tools(protocol, tools.schemas(new, protocol.coordinates)) if new else protocol
 
 
+def speaks_as(spoken: Protocol, protocol: Protocol, beside: Path | None = None) -> bool:
+    """Whether replies are written in one chat protocol as in another, but for tools that the first adds."""
+    added = [name for name in spoken.tools if name not in {*protocol.tools, *tools.discover()}]
+    with suppress(ConfigError):  # it may have no way to offer them
+        protocol = offering(protocol, added, beside)
+    return (spoken.system, spoken.grammar, spoken.coordinates) == (
+        protocol.system, protocol.grammar, protocol.coordinates
+    )  # fmt: skip
+
+
+def own_tools(system: System) -> dict[str, str]:
+    """The user's own tools of a system without words of its own, which what is spoken may lack: name -> as in YAML."""
+    own = [] if system.worded else [name for name in system.offered if not tools.known_here(name)]
+    return dict(zip(tools.load(own, system.file.parent), own, strict=True))
+
+
 def _absent(weights: Weights, system: System) -> ConfigError:
     hint = f"put {FILE_NAME} into {weights.adapter or weights.folder}, or use this project's own: --protocol {DEFAULT}"
     named = known(weights.name, system)[1]  # what a run made of it is no such model

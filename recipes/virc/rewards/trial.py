@@ -15,7 +15,7 @@ from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.check.plain import rules_for
+from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, Target, change_for, changed, question_with_choices
 from virc.data.formats import rl
 from virc.data.formats.registry import NumberedRow, RowsFile, get, left_out_note, only_source
@@ -122,6 +122,8 @@ def try_reward(
     if text := left_out_note(data):
         report.note(text)
     source = only_source(data, named)
+    if warning := None if reply else other_than_system(source, named):
+        report.warn(*warning)
     for lacks, hint in missing_columns(total, source):
         raise ConfigError(lacks, hint)
     means = means_here(reward, report)

@@ -24,6 +24,7 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
+from virc.data.check.plain import other_than
 from virc.data.formats.registry import RowsFile, left_out
 from virc.engines import registry as engines
 from virc.envs import environment as environments
@@ -309,7 +310,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
         report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
-    elif warning := _other_protocol(prepared):
+    elif warning := _other_than_system(prepared) or _other_protocol(prepared):
         report.warn(*warning)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
@@ -357,7 +358,16 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
 def _rows(prepared: PreparedRun) -> str:
     """The rows as they are named on a command line."""
     data = prepared.resolved.config.data
-    return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
+    return shlex.quote(data if expanded(data).exists() else str(next(iter(prepared.sources), prepared.result.file)))
+
+
+def _other_than_system(prepared: PreparedRun) -> tuple[str, str] | None:
+    """A warning and a hint if the rows teach another chat protocol than the system's; multi-turn RL prompts anew."""
+    resolved = prepared.resolved
+    if resolved.kind == "rl" and resolved.config.rollout == "multi_turn":
+        return None
+    target = {"rl": "rl", "dpo": "pairs"}.get(resolved.kind, "sft")
+    return other_than(resolved.system, prepared.result.protocol, _rows(prepared), target)
 
 
 def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
@@ -367,11 +377,9 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
     if file is None:
         return None
     trained = read_protocol(file)
-    added = [name for name in rows.tools if name not in {*trained.tools, *tools.discover()}]
-    with suppress(ConfigError):  # it may have no way to offer them
-        trained = chat_protocol.offering(trained, added, prepared.resolved.system.file.parent)
-    if (trained.system, trained.grammar, trained.coordinates) == (rows.system, rows.grammar, rows.coordinates):
+    if chat_protocol.speaks_as(rows, trained, prepared.resolved.system.file.parent):
         return None
+    added = [name for name in rows.tools if name not in {*trained.tools, *tools.discover()}]
     options = "".join(f" --tools +{name}" for name in added)
     convert = f"virc data convert {_rows(prepared)} --to DIR --format batch"
     problems = f"DIR/{prepared.result.dataset}.jsonl"

@@ -220,7 +220,7 @@ def _checked(
     result = prepare.counted(to_check, checking_python, recipes, report)
     prepared = prepare.PreparedRun(
         resolved=resolved, base=base, result=result, environment=environment, python=checking_python,
-        ignore=request.ignore,
+        ignore=request.ignore, sources=(to_check.source.file,),
     )  # fmt: skip
     prepare.check_rows(prepared, report)
     return result

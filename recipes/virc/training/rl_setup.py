@@ -135,11 +135,15 @@ def rows_request(
 
 
 def tools_of(resolved: Resolved, options: tuple[str, ...]) -> tuple[str, ...]:
-    """The names or files of tools that `--tools +NAME` adds. Raises UsageError, ConfigError: one cannot be added."""
+    """The names or files of tools that `--tools +NAME` adds, and of the system's own that its chat protocol may lack.
+
+    Raises:
+        UsageError, ConfigError: one cannot be added.
+    """
     folder = resolved.system.file.parent
     names = chat_protocol.added(options)
-    tools.load(names, folder)
-    return tuple(tools.source(name, folder) for name in names)
+    by_name = chat_protocol.own_tools(resolved.system) | dict(zip(tools.load(names, folder), names, strict=True))
+    return tuple(tools.source(name, folder) for name in by_name.values())
 
 
 def check_reward(result: Result, resolved: Resolved, report: Reporter) -> None:

@@ -5,6 +5,7 @@ plain questions and answers without tools, `shown_by` that of conversations with
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
@@ -13,16 +14,19 @@ from typing import Literal
 from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats import rl, sft
+from virc.data.formats.registry import NumberedRow, RowsFile, get
 from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
+from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.call_forms import MARKS
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
+from virc.systems.registry import System
 
 _NAMED_CALL = re.compile(
     r'"name"\s*:\s*"[^"]*"\s*,\s*"(?:arguments|parameters)"\s*:|"action_name"\s*:|"actions"\s*:\s*\['
@@ -117,13 +121,7 @@ def rules_for(
     holds = source.holds
     rows = iter(rows)
     first = list(islice(rows, FIRST))
-    protocol, saved = protocol_given, source.media / FILE_NAME
-    if protocol is None and saved.is_file():
-        protocol = read_protocol(saved)
-        record = first[0].record if first else None
-        has_system = record and record.messages and record.messages[0].role == "system"
-        if record and has_system and system_of(record) != protocol.system:
-            protocol = None  # it is that of another file in the folder
+    protocol = protocol_given or _saved_with(source, first[0].record if first else None)
     plain = protocol is None and holds == "solutions" and is_plain(row.record for row in first if row.record)
     names = f"{source.name} {source.file.name}"
     by_name = next((coordinates for word, coordinates in _NAMES if re.search(word, names)), None)
@@ -139,6 +137,42 @@ def rules_for(
     else:
         found = _from_boxes(chain(first, rows))
     return Rules(holds, found[0], protocol, plain=plain), found[1]
+
+
+def _saved_with(source: RowsFile, first: Record | None) -> Protocol | None:
+    """The chat protocol next to rows, unless their first has another system message: then it is of another file."""
+    file = source.media / FILE_NAME
+    protocol = read_protocol(file) if file.is_file() else None
+    has_system = first and first.messages and first.messages[0].role == "system"
+    return None if protocol and first and has_system and system_of(first) != protocol.system else protocol
+
+
+def other_than_system(source: RowsFile, system: System) -> tuple[str, str] | None:
+    """A warning and a hint if replies are in another chat protocol than the system's, as the file next to them says."""
+    if source.holds != "solutions" and source.format != rl.NAME:
+        return None
+    first = next(get(source.format).read(source), None)
+    saved = _saved_with(source, first.record if first else None)
+    target = rl.NAME if source.format == rl.NAME else sft.NAME
+    return other_than(system, saved, shlex.quote(str(source.file)), target) if saved else None
+
+
+def other_than(system: System, spoken: Protocol, rows: str, target: str) -> tuple[str, str] | None:
+    """As `other_than_system`, of rows in the chat protocol `spoken`.
+
+    Args:
+        rows: the rows, as a command line names them.
+        target: the format that they are to be converted to.
+    """
+    if lacking := [name for name in chat_protocol.own_tools(system) if name not in spoken.tools]:
+        sentence = f"the rows do not offer {', '.join(lacking)}, as the system {system.name} does"
+    elif system.worded and not chat_protocol.speaks_as(
+        spoken, chat_protocol.of_system(system).protocol, system.file.parent
+    ):
+        sentence = f"the rows are in another chat protocol than the system {system.name}"
+    else:
+        return None
+    return sentence, f"virc data convert {rows} --to DIR --format {target} --system {shlex.quote(system.called)}"
 
 
 def _from_boxes(rows: Iterable[NumberedRow]) -> tuple[Coordinates, str]:

@@ -37,6 +37,7 @@ from virc.reasoning.resize import QWEN2
 from virc.scoring.references import References
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
+from virc.tools import registry as tools
 
 _AT_ONCE = 8
 """Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
@@ -230,7 +231,8 @@ class _Run:
         self._seen = dict[int, int]()
         self._reported: Counter[str] = Counter()
         self._grid = families.get(config.family).grid if config.family else QWEN2
-        self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
+        self._system = systems.get(config.system) if config.system else None
+        self._protocol = of_system(self._system).protocol if self._system else None
 
     def through(self, source: RowsFile, held_out: bool) -> Iterator[Record]:
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
@@ -244,6 +246,8 @@ class _Run:
             dataset.reasons += (f"problems without solutions are for RL and virc eval; for SFT: {to_sft}",)
         self.report.datasets.append(dataset)
         of_entry = list(check_entry(source))
+        if other := plain.other_than_system(source, self._system) if self._system else None:
+            of_entry.append(Fault("chat_protocol", ": ".join(other), stops=False))
         dataset.add_faults(of_entry)
         self._report_faults(dataset, None, of_entry)
         survey, references = Survey(), References()
@@ -349,6 +353,7 @@ def check_rows(rows: Iterable[NumberedRow], rules: Rules, workers: int) -> Itera
         yield from ((row, check_row(rules, row)) for row in rows)
         return
     under_way: deque[list[NumberedRow]] = deque()  # chunks that the workers have, whose results are still to come
+    tool_sources = tools.sources(rules.protocol.tools) if rules.protocol else ()
 
     def chunks() -> Iterator[list[NumberedRow]]:
         source = iter(rows)
@@ -359,25 +364,30 @@ def check_rows(rows: Iterable[NumberedRow], rules: Rules, workers: int) -> Itera
     remaining = chunks()
     while True:
         try:
-            for found in in_order(partial(_check, rules), remaining, workers):
+            for found in in_order(partial(_check, rules, tool_sources), remaining, workers):
                 yield from zip(under_way.popleft(), found, strict=True)
             return
         except LostWorkerError:
             unchecked = [row for chunk in under_way for row in chunk]
             under_way.clear()
-            yield from zip(unchecked, _one_by_one(unchecked, rules), strict=True)
+            yield from zip(unchecked, _one_by_one(unchecked, rules, tool_sources), strict=True)
 
 
-def _check(rules: Rules, rows: list[NumberedRow]) -> list[RowResult]:
+def _check(rules: Rules, tool_sources: Sequence[str], rows: list[NumberedRow]) -> list[RowResult]:
+    tools.load(tool_sources)
     return [check_row(rules, row) for row in rows]
 
 
-def _one_by_one(rows: list[NumberedRow], rules: Rules) -> Iterator[RowResult]:
+def _check_one(rules: Rules, tool_sources: Sequence[str], row: NumberedRow) -> RowResult:
+    return _check(rules, tool_sources, [row])[0]
+
+
+def _one_by_one(rows: list[NumberedRow], rules: Rules, tool_sources: Sequence[str]) -> Iterator[RowResult]:
     """Results of one process, so that it is known which row ends it; a new process goes on after that row."""
     while rows:
         done = 0
         try:
-            for result in in_order(partial(check_row, rules), rows, 1, apart=True):
+            for result in in_order(partial(_check_one, rules, tool_sources), rows, 1, apart=True):
                 done += 1
                 yield result
         except LostWorkerError:
