@@ -42,6 +42,7 @@ from virc.tools import registry as tools
 from virc.tools.scale import FACTORS
 from virc_extras.mcp import messages
 from virc_extras.mcp.asking import Model, OnStep
+from virc_extras.mcp.coercion import converted
 from virc_extras.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of, smaller
 from virc_extras.mcp.result_store import ResultStore
 
@@ -86,7 +87,7 @@ class ToolCalls:
         if tool is None:
             raise DataError(f"there is no tool {plain(name, 60)!r}; there are: {', '.join(messages.TOOLS)}")
         try:
-            request = msgspec.convert(arguments, tool.takes)
+            request = converted(arguments, tool.takes)
         except (ValueError, RecursionError) as error:
             raise _argument_error(name, arguments, tool.takes, error) from None
         match request:
