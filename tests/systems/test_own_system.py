@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.called import virc
+from support.servers import serve
 from support.tables import each_case
 from support.workspaces import copy_of_tiny
 
@@ -101,3 +103,11 @@ def test_checks_of_rows_in_several_processes_find_the_tools_beside_the_system() 
     assert virc(*words).code == 0
     done = virc("data", "check", "own", "--system", "tooled.yaml", "--workers", 2)
     assert (done.code, "8 rows, 8 good" in done.out) == (0, True), done.err
+
+
+def test_a_served_model_that_is_none_of_the_systems_is_asked_in_its_words(workspace: Path) -> None:
+    Image.new("RGB", (112, 84)).save("figure.png")
+    words = ("solve", "figure.png", "How many?", "--system", workspace / "worded.yaml")
+    with serve(['Look. [[{"name": "again", "arguments": {"image_index": 0}}]]', "ANSWER: 7"]) as server:
+        done = virc(*words, "--endpoint", server.url, "--json")
+    assert (done.code, done.json["answer"], done.json["calls"]) == (0, "7", {"show_again": 1}), done.err

@@ -99,8 +99,8 @@ def _downloaded(served: ServedModel, workspace: Path) -> tuple[Protocol | None, 
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
         return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
-    if served.system is None:
-        return None, ""
+    if served.system is None or (served.system.worded and served.model is None):
+        return None, ""  # what is none of its models is asked in its words
     shorts = _alike(served, served.system)
     files: list[Path | None] = [workspace / MODELS / short / FILE_NAME for short in shorts]
     for short in shorts:
