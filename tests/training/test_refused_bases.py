@@ -66,6 +66,9 @@ def test_weights_that_no_engine_trains_are_refused(change: Callable[[Path], obje
     ("words", "said"),
     [
         ("engine.quantization_bit=4", "of quantized weights only an adapter is trained"),
+        ("engine.resize_vocab=true", "the model would have other tokens than its base"),
+        ("engine.add_tokens=look", "the model would have other tokens than its base"),
+        ("engine.add_special_tokens=look", "the model would have other tokens than its base"),
         ("engine.use_dora=true", "engine.use_dora is not taken: its adapter is more than products of low rank"),
         ("engine.streaming=true steps=5 engine.max_samples=3", "engine.max_samples does not go with engine.streaming"),
         ("--with lora engine.use_rslora=true", None),

@@ -148,6 +148,27 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     return Grid(patch * merge, least, most).limited(max_pixels)
 
 
+_QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
+"""Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
+
+
+def quantization(folder: Path) -> str | None:
+    """How the weights of a model are quantized, by its settings or by their types; None: they are not.
+
+    Raises ConfigError: weights are missing or damaged.
+    """
+    kinds = {
+        kind for name in weight_files(folder) for kind, shape, _ in tensors(folder / name).values() if len(shape) > 1
+    }
+    settings = read_json(folder / "config.json")
+    parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
+    methods = [each["quantization_config"] for each in parts if each.get("quantization_config")]
+    if not methods and not kinds & _QUANTIZED:
+        return None
+    named = next((each.get("quant_method") for each in methods if isinstance(each, dict)), None)
+    return plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
+
+
 def read_json(path: Path) -> dict[str, object]:
     try:
         value = json.loads(contents(path, _MAX_BYTES))

@@ -22,9 +22,17 @@ class VircError(Exception):
     """The role and step of a pipeline that it came from; its message begins with them."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _shortened(message)
+        super().__init__(self.message)
+        self.hint = hint and _shortened(hint)
+
+
+_MAX_MESSAGE, _END = 2000, 400
+"""Characters of a message at most, and those of its end that stay: it may quote what a user gave."""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - _END - 3]} … {text[-_END:]}"
 
 
 class UsageError(VircError):

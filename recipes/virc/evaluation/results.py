@@ -155,6 +155,8 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
 def read_results(path: Path) -> ResultFile:
     try:
         content = contents(path, _MAX_BYTES)
+        if content.count(b"\r\n") == content.count(b"\n"):  # git and mail change all ends of lines, JSON has no others
+            content = content.replace(b"\r\n", b"\n")
         first, *rest = content.removesuffix(b"\n").split(b"\n")
         head = msgspec.json.decode(first, type=Head)
         if head.schema != SCHEMA:

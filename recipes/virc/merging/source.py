@@ -105,6 +105,9 @@ def _of_shards(actor: Path, run: Run | None) -> MergeSource:
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> MergeSource:
     named = lora_config.read_lora_config(adapter).base
     _check_family(base)
+    if method := checkpoint.quantization(base):
+        hint = f"name the model before that as base_model_name_or_path in {adapter / 'adapter_config.json'}"
+        raise ConfigError(f"the base {base} is quantized ({method}), into which no adapter is merged", hint)
     size = checkpoint.file_bytes(base)
     return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
 

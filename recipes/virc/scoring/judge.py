@@ -156,5 +156,5 @@ def quoted(texts: Mapping[str, str]) -> str:
 
 def of_judge(error: VircError) -> VircError:
     hint = re.sub(r"--(?=model|endpoint)", "--judge-", error.hint or "")
-    error.hint = hint.replace("VIRC_API_KEY", JUDGE_KEY) or None
+    error.hint = hint.replace(" (in Python: api_key=)", "").replace("VIRC_API_KEY", JUDGE_KEY) or None
     return error

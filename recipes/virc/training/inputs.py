@@ -34,8 +34,6 @@ from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.training import changes
 
-_QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
-"""Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 _CHANGE_THE_COUNT = ("additional_target", "freeze_", "mixture_of_depths", "use_llama_pro")
 """Beginnings of LLaMA-Factory's keys that make it train other weights than virc's settings say."""
 
@@ -116,21 +114,15 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
 
 def check_weights(base: Base) -> None:
     """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
-    kinds, folder = set[str](), base.folder
-    hint = "fetch or copy it again, or name another base: --from MODEL"
+    folder, hint = base.folder, "fetch or copy it again, or name another base: --from MODEL"
     for name in checkpoint.weight_files(folder):
         if not is_file(folder / name):
             raise ConfigError(f"{folder} is incomplete: {name} is missing", hint)
-        try:
-            kinds |= {kind for kind, shape, _ in checkpoint.tensors(folder / name).values() if len(shape) > 1}
-        except ConfigError as error:
-            raise ConfigError(error.message, hint) from error
-    settings = checkpoint.read_json(folder / "config.json")
-    parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
-    quantizations = [each["quantization_config"] for each in parts if each.get("quantization_config")]
-    if quantizations or kinds & _QUANTIZED:
-        named = next((each.get("quant_method") for each in quantizations if isinstance(each, dict)), None)
-        method = plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
+    try:
+        method = checkpoint.quantization(folder)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint) from error
+    if method:
         hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
         raise ConfigError(f"{base.name} is quantized ({method}), which cannot be trained", hint)
 

@@ -209,6 +209,12 @@ def test_bytes_that_no_digest_covers_are_refused(old: bytes, new: bytes, file: P
     assert (done.code, "it has bytes that no digest covers" in done.err) == (6, True)
 
 
+def test_ends_of_lines_that_transport_changed_are_read(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    done = verified(file)
+    assert (done.code, done.json["differences"]) == (0, []), done.err
+
+
 def test_two_lines_of_one_problem_are_refused(file: Path) -> None:
     resealed(file, twice)
     done = verified(file)

@@ -200,13 +200,14 @@ def _account_error(error: StatusError, server: AskedServer, quote: str) -> VircE
         return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
     if error.is_quota:
         sentence = f"the quota or credit of the key at {server.endpoint} is used up{quote}"
-        return ConfigError(sentence, "add credit where you got the key, or set VIRC_API_KEY to another")
+        hint = "add credit where you got the key, or set VIRC_API_KEY (in Python: api_key=) to another"
+        return ConfigError(sentence, hint)
     if error.is_limited:
         return None
     is_denied = error.code == 403 and (not error.text or _KEY.search(error.text))
     if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.text)):
         verb = "refuses the key" if server.has_key else "wants a key"
-        hint = "set VIRC_API_KEY to a key it accepts"
+        hint = "set VIRC_API_KEY (in Python: api_key=) to a key it accepts"
         if re.search(r"subscription|api-key header|basic", f"{error.text} {error.headers.get('www-authenticate')}", _I):
             hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
         return ConfigError(f"{server.endpoint} {verb}{quote}", hint)

@@ -90,9 +90,10 @@ _SECRET = "settings, which are kept, are no place for a secret"
 _READ_HERE = f"weights and rows are read from this machine, and {_SECRET}"
 _ONE_SET = "a run knows one set of rows"
 _CHANGED_BASE = "its adapter is of a changed base, which neither virc merge nor virc solve takes"
+_OTHER_TOKENS = "the model would have other tokens than its base, which neither virc merge nor virc solve takes"
 _OF_FREEZE = "it is for the method freeze, and a stage trains whole weights or a LoRA adapter"
 _REFUSED: Mapping[str, str] = {
-    "resize_vocab": "the model would have other tokens than its base, which neither virc merge nor virc solve takes",
+    **dict.fromkeys(("resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config"), _OTHER_TOKENS),
     **dict.fromkeys(("hf_hub_token", "ms_hub_token", "om_hub_token"), _READ_HERE),
     "eval_dataset": f"{_ONE_SET}, val_size splits off some for evaluation",
     "eval_on_each_dataset": f"{_ONE_SET}, val_size splits off some for evaluation",
