@@ -23,6 +23,6 @@ def test_refusals_are_of_all_three_kinds_and_pass_the_check(tmp_path: Path) -> N
 
 def test_refusals_without_the_extra_are_refused_before_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_points, "own", lambda group: {})
-    done = virc("data", "synth", "--to", tmp_path / "a", "--refusals", 0.1)
+    done = virc("data", "synth", "--to", tmp_path / "a", "--count", 1, "--refusals", 0.001)
     assert (done.code, "the extra of virc data synth --refusals is not installed" in done.err) == (3, True), done.err
     assert not (tmp_path / "a").exists()
