@@ -29,7 +29,7 @@ from virc.unpack.archive.folder import MORE_ROOM, opened
 from virc.unpack.archive.formats import Readable, chunks, stated
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.names import Names
-from virc.unpack.archive.parts import part_of, split_zip
+from virc.unpack.archive.parts import part_of, split_zip, volumes
 from virc.unpack.archive.stream import Stream, ahead
 
 STANDARD_INPUT = Path("-")
@@ -65,6 +65,8 @@ class UnpackConfig:
     @property
     def parts(self) -> list[Path]:
         """The files that it is read from: `part10` after `part9`. None: the standard input is."""
+        if parts := volumes(expanded(self.archive)):
+            return parts
         if self.more:
             return sorted(map(expanded, (self.archive, *self.more)), key=lambda part: _numbered(part.name))
         return [] if self.archive == STANDARD_INPUT else [expanded(self.archive)]
@@ -131,10 +133,8 @@ def _check_parts(parts: Sequence[Path]) -> None:
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
-        if last := split_zip(part):
-            whole = shlex.quote(str(last.with_stem(f"{last.stem}-whole")))
-            hint = f"zip -s 0 {shlex.quote(str(last))} --out {whole}, then virc unpack {whole}"
-            raise DataError(f"{part} is a part of a split zip archive", hint)
+    if parts and split_zip(parts[0]):
+        return
     if len(parts) == 1 and len(others := parts_beside(parts[0])) > 1:
         raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", unpacking(parts[0]))
     for before, after in pairwise(parts):
@@ -263,6 +263,7 @@ class Joined(io.RawIOBase):
         self._files, self._at = files, 0
         sizes = [os.fstat(file.fileno()).st_size for file in files]
         self._ends, self.size = list(accumulate(sizes)), sum(sizes)
+        self.starts = [0, *self._ends[:-1]]
 
     def seekable(self) -> bool:
         return True

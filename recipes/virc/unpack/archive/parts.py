@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from virc.core.errors import DataError
 from virc.core.files import is_file
 
 _ENDINGS = r"\.(?:tar\.lz4|tar\.gz|tgz|tar|zip)"
@@ -13,6 +14,8 @@ _NUMBERED = re.compile(rf"(?is)(.*{_ENDINGS}[._-]?(?:part)?[._-]?)([0-9]{{1,5}}|
 _OF = re.compile(rf"(?is)(.*-)([0-9]{{3,6}})(-of-[0-9]{{3,6}}{_ENDINGS})")
 _WHOLE = re.compile(rf"(?is).*{_ENDINGS}")
 _OTHER = re.compile(r"(?is).*\.(?:tar\.(?:bz2|xz|zst)|tbz2?|txz|tzst|rar|7z|7z\.001)")
+_MAX_END = 22 + 0xFFFF  # bytes of the end of a zip archive's directory, with a comment
+_VOLUME = re.compile(r"(?i)\.z[0-9]{2,}")
 _SHARD = re.compile(r"(?is).*[0-9]{2,}\.tar")
 
 
@@ -65,12 +68,32 @@ def is_packed(name: str) -> bool:
 def split_zip(file: Path) -> Path | None:
     """The last part of the archive of `zip -s` that a file is a part of: `x.z01`, `x.z02`, `x.zip`."""
     last = file.with_suffix(".zip")
-    if not re.fullmatch(r"(?i)\.z(?:[0-9]{2}|ip)", file.suffix) or not (
+    if not re.fullmatch(r"(?i)\.z(?:[0-9]{2,}|ip)", file.suffix) or not (
         is_file(file.with_suffix(".z01")) and is_file(last)
     ):
         return None
     with last.open("rb") as opened:
-        return None if opened.read(4) in (b"PK\3\4", b"PK\5\6") else last
+        opened.seek(max(0, last.stat().st_size - _MAX_END))
+        end = opened.read()
+    at = end.rfind(b"PK\5\6")
+    is_alone = at >= 0 and end[at + 4 : at + 6] == b"\0\0"  # the number of the volume that it is, from 0
+    return None if is_alone else last
+
+
+def volumes(file: Path) -> list[Path]:
+    """All parts, in order, of the archive of `zip -s` that a file is a part of; none if it is no such part.
+
+    Raises DataError: one between them is missing.
+    """
+    last = split_zip(file)
+    if last is None:
+        return []
+    beside = (each for each in last.parent.iterdir() if each.stem == last.stem)
+    there = sorted((each for each in beside if _VOLUME.fullmatch(each.suffix)), key=lambda each: int(each.suffix[2:]))
+    for number, volume in enumerate(there, 1):
+        if int(volume.suffix[2:]) != number:
+            raise DataError(f"{last.with_suffix(f'.z{number:02}')} is missing, a part of {last}", "give all parts")
+    return [*there, last]
 
 
 def is_shard(file: Path) -> bool:

@@ -1,6 +1,8 @@
 """What is in a zip archive, by its directory: the members, and their content behind each other as one stream."""
 
+import os
 import stat
+import struct
 import tarfile
 import time
 import zlib
@@ -15,6 +17,7 @@ from virc.unpack.archive.members import Member, member_of
 from virc.unpack.archive.names import Names
 
 _UTF8, _UNIX = 0x800, 3
+_END = 22  # bytes of the end of the directory, without a comment
 _MAX_TARGET = 4096  # bytes of a link's target
 
 
@@ -23,7 +26,7 @@ def is_zip(source: Any) -> TypeGuard[BinaryIO]:
         return False
     head = source.read(4)
     source.seek(0)
-    return head in (b"PK\3\4", b"PK\5\6")
+    return head in (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # the last begins the first volume of several
 
 
 def opened(source: BinaryIO) -> ZipFile:
@@ -34,13 +37,31 @@ def opened(source: BinaryIO) -> ZipFile:
         DataError: a member needs a newer version of the format.
     """
     try:
-        return ZipFile(source)
+        archive = ZipFile(source)
+        _place_in_volumes(archive, source)
+        return archive
     except NotImplementedError as error:
         raise _not_for_us("the zip archive", error) from None
-    except (BadZipFile, ValueError) as error:
+    except (BadZipFile, ValueError, IndexError) as error:
         raise ArchiveError(
             f"the zip archive has no directory at its end: {plain(error, 100)}", "give all parts"
         ) from None
+
+
+def _place_in_volumes(archive: ZipFile, source: Any) -> None:
+    """Count the places of members from the beginning of the first volume, where each is counted in its own."""
+    source.seek(-_END - len(archive.comment), os.SEEK_END)
+    number, _, _, _, _, directory = struct.unpack("<4xHHHHII2x", source.read(_END))
+    if not number:
+        return
+    added = archive.start_dir - directory  # by ZipFile, which knows of one volume
+    for info in archive.infolist():
+        info.header_offset += source.starts[info.volume] - added
+    end = archive.start_dir
+    for info in sorted(archive.infolist(), key=lambda each: each.header_offset, reverse=True):
+        if hasattr(info, "_end_offset"):  # by which newer versions of ZipFile see members that overlap
+            info._end_offset = end
+        end = info.header_offset
 
 
 def members(archive: ZipFile, names: Names) -> Iterator[Member]:
