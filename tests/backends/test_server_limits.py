@@ -10,10 +10,12 @@ from asks import ANSWER, ask
 from PIL import Image
 from support.faults import body
 from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
+from support.tables import each_case
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.refusals import side_allowed
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
@@ -173,3 +175,59 @@ def test_the_context_asked_of_ollama_is_no_more_than_the_model_has(
 ) -> None:
     assert ollama.context_of(shown, running, "m") == context
     assert ollama.context_of(shown, running, "m", 4096) == 4096
+
+
+def _with_side_limit(sentence: str, limit: int) -> Callable[[Exchange], None]:
+    def refuse(exchange: Exchange) -> None:
+        pictures = [Image.open(io.BytesIO(image_bytes(each))) for each in images_of(exchange.body or {})]
+        if any(max(each.size) > limit for each in pictures):
+            exchange.send_json(error(sentence), 400)
+        else:
+            exchange.complete(exchange.body or {})
+
+    return refuse
+
+
+SIDES = [
+    ("image dimensions exceed max allowed size for many-image requests: 2000 pixels", 2000),
+    ("Image dimensions 2400x1200 exceed the maximum of 2048x2048.", 2048),
+    ("The image width must be less than or equal to 1024 px", 1024),
+    ("image resolution 2400 x 1200 is too large, at most 1,568 pixels per side", 1568),
+    ("invalid image: the longest side must be between 28 and 768 pixels, maximum 768", 768),
+    ("Height or width of 2400 exceeds 896", 896),
+    ("images must be at most 2000 pixels with several pictures", 2000),
+]
+
+
+@each_case(("sentence", "limit"), SIDES)
+def test_a_limit_of_pixels_a_side_is_obeyed(sentence: str, limit: int) -> None:
+    large = Ask((Message("user", "What?", (0,)),), (Shown(Image.new("RGB", (2400, 1200))),))
+    with serve([ANSWER], fault=_with_side_limit(sentence, limit), usage=False) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(2):
+            assert backend.reply(large, Sampling(max_tokens=4096)).text == ANSWER
+        sizes = [Image.open(io.BytesIO(image_bytes(images_of(each)[0]))).size for each in server.chats()]
+        tokens = {each["max_tokens"] for each in server.chats()}
+    assert sizes == [(2400, 1200), (limit, limit // 2), (limit, limit // 2)]
+    assert tokens == {4096}
+
+
+def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
+    large = Ask((Message("user", "What?", (0,)),), (Shown(Image.new("RGB", (2400, 1200))),))
+    with serve([ANSWER], fault=_with_side_limit(*SIDES[0]), usage=False) as server:
+        backend = OpenAIBackend(server.url)
+        backend.needs_sizes = True
+        with pytest.raises(ConfigError, match="takes no images of this size") as refused:
+            backend.reply(large, Sampling())
+    assert refused.value.hint == "the side is limited to 2000 pixels: --max-pixels 2000000"
+
+
+@each_case(
+    "said",
+    [
+        "at most 4096 tokens", "at most 5 images", "the image exceeds 5 MB", "total pixels exceed 1000000",
+        "max 20 megapixels", "the maximum context length is 8192 tokens", "max_tokens must be at most 4096",
+    ],
+)  # fmt: skip
+def test_other_limits_are_none_of_sides(said: str) -> None:
+    assert side_allowed(said, 9000) is None

@@ -13,7 +13,7 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import CONTEXT, PER_MINUTE, RefusedError, bytes_allowed
+from virc.backends.openai.refusals import CONTEXT, PER_MINUTE, RefusedError, bytes_allowed, side_allowed
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
@@ -252,8 +252,11 @@ def _request_error(error: StatusError, server: AskedServer, quote: str, message:
     hint = server.model_hint if _MODEL.search(message) else _hint(message)
     sentence = f"{server.endpoint} refuses the request{quote}"
     is_large = error.code == 413 and not PER_MINUTE.search(error.text)
-    if is_large or bytes_allowed(error.text):
+    side = side_allowed(error.text, math.inf)
+    if is_large or bytes_allowed(error.text) or side:
         sentence, hint = f"{server.endpoint} takes no images of this size{quote}", _SEND_SMALLER
+    if side:  # a picture of that area and twice as wide as high has that side
+        hint = f"the side is limited to {side} pixels: --max-pixels {side * side // 2}"
     if MISSED in message.lower():
         return MissedError(sentence, hint)
     parameter = error_fields(error.body).get("param")

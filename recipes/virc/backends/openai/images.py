@@ -1,4 +1,4 @@
-"""Images in requests: encoded once (`Pieces`), sent once (`SentImages`), and made small enough (`ByteLimits`).
+"""Images in requests: encoded once (`Pieces`), sent once (`SentImages`), and made small enough (`SizeLimits`).
 
 vLLM caches a processed image under the `uuid` next to `image_url`, and from then on accepts the id alone (its
 documentation, "Multimodal Inputs"). A request with an id that is no longer cached fails with status 400.
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from PIL import Image
 
-from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.backends.openai.refusals import RefusedError, bytes_allowed, side_allowed
 from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.encoded import as_jpeg
@@ -143,8 +143,8 @@ def _part_with_id(shown: Shown, id: str, cached: bool) -> Part:
     return {"type": "image_url", "image_url": None, "uuid": id} if cached else {**whole(shown), "uuid": id}
 
 
-class ByteLimits:
-    """The number of bytes that a server accepts, learnt from its refusals. Thread-safe.
+class SizeLimits:
+    """The bytes and the pixels a side that a server accepts of pictures, learnt from its refusals. Thread-safe.
 
     Attributes:
         keeps_sizes: whether pictures are only compressed, and not scaled down, because boxes are in pixels.
@@ -153,15 +153,21 @@ class ByteLimits:
 
     def __init__(self) -> None:
         self._lock = forks.lock()
-        self._max_picture = self._max_request = math.inf
+        self._max_picture = self._max_request = self._max_side = math.inf
         self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False
 
     def learn(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
-        """Lower the limits after a refusal; return whether `ask` can be sent with fewer bytes than `sent` had.
+        """Lower the limits after a refusal; return whether `ask` can be sent with less than `sent` had.
 
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
+        longest = max((max(each.size) for each in sent.images), default=0)
+        if side := side_allowed(refused.text, longest):
+            if not self.keeps_sizes:
+                with self._lock:
+                    self._max_side = min(self._max_side, side)
+            return not self.keeps_sizes
         bytes_sent = sum(len(each.url) for each in sent.images)
         limit, is_of_request = bytes_allowed(refused.text) or (0, False)
         minimum = _MIN_BYTES * len(sent.images)
@@ -178,21 +184,25 @@ class ByteLimits:
 
     def fitted(self, ask: Ask) -> Ask:
         """The same conversation, with pictures that are within the limits, if they can be made so small."""
-        if not ask.images or min(self._max_picture, self._max_request) == math.inf:
+        if not ask.images or min(self._max_picture, self._max_request, self._max_side) == math.inf:
             return ask
         share = (self._max_request - self._text_bytes(ask)) / len(ask.images)
-        max_bytes = int(min(self._max_picture, share)) * 3 // 4 - 64  # file bytes of a data URL: base64 and a prefix
+        allowed = min(self._max_picture, share)
+        max_bytes = allowed * 3 / 4 - 64  # file bytes of a data URL: base64 and a prefix
         return msgspec.structs.replace(ask, images=tuple(self._reduce(each, max_bytes) for each in ask.images))
 
     def _text_bytes(self, ask: Ask) -> int:
         return sum(len(message.text.encode(errors="replace")) for message in ask.messages) + _OVERHEAD
 
-    def _reduce(self, shown: Shown, max_bytes: int) -> Shown:
-        if len(shown.file.data) <= max_bytes:
+    def _reduce(self, shown: Shown, max_bytes: float) -> Shown:
+        def fits(version: Shown) -> bool:
+            return max(version.size) <= self._max_side and len(version.file.data) <= max_bytes
+
+        if fits(shown):
             return shown
         reduced = self._reduced.get(shown)
-        if reduced is None or len(reduced.file.data) > max_bytes:
-            reduced = next((each for each in self._versions(shown) if len(each.file.data) <= max_bytes), shown)
+        if reduced is None or not fits(reduced):
+            reduced = next(filter(fits, self._versions(shown)), shown)
             self.scales |= reduced.size != shown.size
             if reduced is not shown:  # which would keep itself in memory
                 self._reduced[shown] = reduced
@@ -200,8 +210,12 @@ class ByteLimits:
         return reduced
 
     def _versions(self, shown: Shown) -> Iterator[Shown]:
-        """Smaller and smaller versions: first by JPEG quality, then, if that is allowed, by size."""
+        """Smaller and smaller versions: by the limit of a side, by JPEG quality, then, if that is allowed, by size."""
         pixels = shown.pixels
+        if (longest := max(pixels.size)) > self._max_side and not self.keeps_sizes:
+            width, height = (max(1, int(side * self._max_side / longest)) for side in pixels.size)
+            pixels = pixels.resize((width, height), Image.Resampling.BICUBIC)
+            yield Shown(pixels)
         for quality in _QUALITIES:
             yield Shown(pixels, file=as_jpeg(pixels, quality), is_jpeg=True)
         while not self.keeps_sizes and min(pixels.size) >= 2 * _MIN_SIDE:

@@ -88,6 +88,18 @@ _TOO_LARGE = re.compile(
 PER_MINUTE = re.compile(r"tokens per (?:minute|day)|\bTP[MD]\b", re.IGNORECASE)
 """A limit of tokens in a time, which a shorter conversation keeps."""
 _OF_TOKENS = re.compile(rf"{PER_MINUTE.pattern}|{CONTEXT}|\btokens\b", re.IGNORECASE)
+_SIDES = re.compile(
+    r"(?<![\w.,])(\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?"
+    r"(?: ?[x×*] ?(\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?)?(?![\w,]|\.\d)",
+    re.IGNORECASE,
+)
+"""A side of a picture in pixels, or both."""
+_ABOUT_SIDES = re.compile(
+    r"\bpixels?\b|\d ?px\b|\d ?[x×*] ?\d|dimension|resolution|width|height|(?:longest|long|each|per) (?:side|edge)",
+    re.IGNORECASE,
+)
+_NO_SIDES = re.compile(r"total pixels|pixels in total|megapixel|\bMP\b|\bbytes\b|\d ?[KM]i?B\b", re.IGNORECASE)
+_MIN_USUAL_SIDE = 64
 _WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 1000, "m": 1_000_000}
 _MIN_BYTES = 2000
@@ -208,6 +220,25 @@ def context(said: str) -> int | None:
     """Tokens of the longest conversation, if a refusal names them."""
     match = _CONTEXT_IS.search(said)
     return _number_in(match) if match else None
+
+
+def side_allowed(said: str, sent: float) -> int | None:
+    """How many pixels a side a refusal of a picture with `sent` of them names as the most; None: it names no limit.
+
+    A limit of both sides is the smaller; of several numbers the first behind a word of a limit counts, as others say
+    how large the picture was.
+    """
+    is_about = _ABOUT_SIDES.search(said) and _TOO_LARGE.search(said) and not _NO_SIDES.search(said)
+    if not is_about or _OF_TOKENS.search(said):
+        return None
+    found = {
+        match.start(): min(int(side.replace(",", "")) for side in match.groups() if side)
+        for match in _SIDES.finditer(said)
+    }
+    fitting = {start: side for start, side in found.items() if _MIN_USUAL_SIDE <= side < sent}
+    limits = [word.end() for word in _TOO_LARGE.finditer(said)]
+    behind = [side for start, side in fitting.items() if any(0 <= start - end <= 40 for end in limits)]
+    return next(iter(behind), min(fitting.values(), default=None))
 
 
 def bytes_allowed(said: str) -> tuple[int, bool] | None:
