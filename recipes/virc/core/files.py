@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -23,11 +24,41 @@ IN_THE_WAY = "move it away, or choose another folder with --to"
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` and `~user` as the home folder they stand for; as it is where there is no such home."""
+    """The path with `~` and `~user` as the home folder they stand for, as it is where there is no such home; and with
+    names as they are stored.
+    """
     try:
-        return Path(path).expanduser()
-    except RuntimeError:
+        return as_stored(Path(path).expanduser())
+    except (RuntimeError, OSError):
         return Path(path)
+
+
+def as_stored(path: Path) -> Path:
+    """The path; where nothing is there, the one that differs from it by forms of Unicode alone (NFC and NFD), if any.
+
+    Raises OSError: several differ so.
+    """
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    found = Path(path.anchor)
+    for name in path.relative_to(path.anchor).parts:
+        if os.path.lexists(found / name):
+            found /= name
+            continue
+        try:
+            same = [each for each in found.iterdir() if _composed(each.name) == _composed(name)]
+        except (OSError, ValueError):  # no folder, or a name that no file can have
+            return path
+        if len(same) > 1:
+            raise OSError(errno.EEXIST, "several files have that name, in different forms of Unicode", str(path))
+        if not same:
+            return path
+        found = same[0]
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def is_file(path: str | Path) -> bool:
@@ -77,7 +108,7 @@ def size_of(folder: Path) -> int:
 def contents(path: Path, most: int) -> bytes:
     """The bytes of a file; raises OSError where it has over `most`, or cannot be read."""
     try:
-        with path.open("rb") as file:
+        with as_stored(path).open("rb") as file:
             data = file.read(most + 1)
     except ValueError as error:
         raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import contents
+from virc.core.files import as_stored, contents
 from virc.core.text import plain
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
@@ -96,7 +96,7 @@ class Picture(msgspec.Struct, frozen=True):
         if self.on_network:
             raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
         try:
-            path = (self.folder / self.name.removeprefix("file://")).resolve()
+            path = as_stored(self.folder / self.name.removeprefix("file://")).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
             raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
         if self.confined and not path.is_relative_to(self.folder.resolve()) and not self._is_linked(path):
