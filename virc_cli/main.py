@@ -4,7 +4,7 @@
 """
 
 import errno
-import importlib
+import importlib.util
 import io
 import os
 import pkgutil
@@ -148,6 +148,7 @@ def _run(words: Sequence[str], name: str) -> int:
             each: _load(each, module) if _is_own(module) else entry_points.command_line(module)
             for each, module in found.items()
         }
+        _warn_of_taken_names(is_help=not name and completion.VARIABLE not in os.environ)
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -175,6 +176,14 @@ def _run(words: Sequence[str], name: str) -> int:
     if result == output.EXIT_CODES[output.CancelledError][0]:  # Typer's own answer to Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
+
+
+def _warn_of_taken_names(is_help: bool) -> None:
+    for name, (_, package) in entry_points.entries("virc.commands").items() if is_help else ():
+        if package not in entry_points.OWN and importlib.util.find_spec(f"{commands.__name__}.{name}"):
+            output.warn(
+                f"the command {name} of the installed package {package} is left out, as virc has one of that name"
+            )
 
 
 def _translated(error: Exception) -> UsageError:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 
 from virc.core.errors import UsageError
+from virc.core.text import nearest
 
 OPTIONS: Mapping[str, str] = {
     "-V": "--version", "-v": "--version", "-m": "--model", "-i": "--image", "--images": "--image", "-o": "--to",
@@ -39,6 +40,8 @@ def explain(words: Sequence[str], commands: Collection[str]) -> UsageError | Non
     if command and words[0].startswith("-"):
         at = words.index(command)
         return UsageError(f"{words[0]} comes after the command", _line(command, [*words[:at], *words[at + 1 :]]))
+    if nearest(words[0], commands):
+        return None  # the parser's own hint names it
     sources = [word for word in words if len(word) > 1 and (is_source(word) or is_file_name(word))]
     if len(sources) == 1 and not is_rows(sources[0]) and (is_image(sources[0]) or is_file_name(sources[0])):
         return UsageError(f"no such command {words[0]!r}", _line("solve", _with_one_question(words, sources[0])))

@@ -7,29 +7,47 @@ from pathlib import Path
 
 import pytest
 from docs.code_blocks import blocks
+from PIL import Image
+from support import called
 from support.entry import ROOT
+from support.servers import serve
+from support.solving import answer, call
 
 POINTS = """[virc.commands]
 looks = my_package.looks
 data.looks = my_package.looks
 solve = my_package.looks
+runs.rm = my_package.looks
 gone = my_package.gone
 broken = my_package.broken
 """
 
 
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `virc solve --trace` writes of a model that crops twice."""
+    folder = tmp_path_factory.mktemp("solved")
+    Image.new("RGB", (112, 84)).save(folder / "figure.png")
+    crop = call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=0)
+    with serve([crop, crop, answer("7")]) as server:
+        words = ("figure.png", "How many?", "--trace", folder / "trace", "--endpoint", server.url)
+        done = called.virc("solve", folder / words[0], *words[1:])
+    assert done.code == 0, done.err
+    return folder / "trace"
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
+def site(tmp_path: Path, trace: Path) -> Path:
     """A folder like site-packages with the package that docs/rewards-and-tools.md shows; importing it is noted."""
     package, info = tmp_path / "my_package", tmp_path / "my_package-1.dist-info"
     package.mkdir()
     info.mkdir()
     (package / "__init__.py").write_text("open('imported', 'w').close()\n")
-    shown = next(each.text for each in blocks("docs/rewards-and-tools.md") if "def command(trace:" in each.text)
+    shown = next(each.text for each in blocks("docs/rewards-and-tools.md") if "Count the calls of a tool" in each.text)
     (package / "looks.py").write_text(shown)
     (package / "broken.py").write_text('"""Never works."""\n1 / 0\n')
     (info / "entry_points.txt").write_text(POINTS)
-    (tmp_path / "trace.json").write_text('[{"name": "crop"}, {"name": "crop"}]')
+    (tmp_path / "trace").symlink_to(trace)
     return tmp_path
 
 
@@ -41,9 +59,9 @@ def virc(site: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str
 @pytest.mark.integration
 def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path) -> None:
     listed = virc(site, "--help").stdout.splitlines()
-    assert "  looks     Count the crops of a trace." in listed
+    assert "  looks     Count the calls of a tool in a trace." in listed
     assert "  broken    Never works." in listed
-    assert not any(line.startswith("  gone ") for line in listed)
+    assert "  gone      Cannot be loaded: there is no module my_package.gone." in listed
     completed = virc(site, _VIRC_COMPLETE="complete_bash", COMP_WORDS="virc loo", COMP_CWORD="1")
     assert completed.stdout.split() == ["looks"]
     assert not (site / "imported").exists()
@@ -53,9 +71,17 @@ def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path)
 @pytest.mark.parametrize(
     ("words", "code", "out", "err"),
     [
-        (["looks", "trace.json"], 0, "2 crops\n", ""),
-        (["looks", "trace.json", "--json"], 0, '{"schema": "looks/1", "crops": 2, "error": null}\n', ""),
-        (["data", "looks", "trace.json"], 0, "2 crops\n", ""),
+        (["looks", "trace"], 0, "2 calls\n", ""),
+        (["looks", "trace", "--json"], 0, '{"schema": "virc.looks/1", "calls": 2, "error": null}\n', ""),
+        (["looks", "trace", "--tool", "scale_image"], 0, "0 calls\n", ""),
+        (
+            ["looks", "no", "--json"],
+            5,
+            '{"schema": "virc.looks/1", "error": {"code": 5, "kind": "data", "message": "no/trace.json is not there", '
+            '"hint": "virc solve FILE QUESTION --trace DIR writes one"}}\n',
+            "error: no/trace.json is not there\nhint: virc solve FILE QUESTION --trace DIR writes one\n",
+        ),
+        (["data", "looks", "trace"], 0, "2 calls\n", ""),
         (["data", "looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc data looks --help\n"),
         (
             ["data", "looks", "--install-completion"],  # an option of virc itself
@@ -63,10 +89,16 @@ def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path)
             "",
             "error: no such option '--install-completion'\nhint: virc data looks --help\n",
         ),
-        (["looks", "no.json"], 5, "", "error: no.json is not there\nhint: virc solve --trace FILE writes one\n"),
         (["looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc looks --help\n"),
         (["look"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),
-        (["gone"], 2, "", "error: no such command 'gone'\nhint: virc --help\n"),
+        (["look", "trace.png"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),
+        (
+            ["gone"],
+            3,
+            "",
+            "error: the command gone of the installed package my-package cannot be loaded: ModuleNotFoundError: "
+            "no module named 'my_package.gone'\nhint: update the package, or pip uninstall my-package\n",
+        ),
         (
             ["broken"],
             3,
@@ -83,4 +115,7 @@ def test_a_command_of_a_package_ends_as_ours_do(site: Path, words: list[str], co
 
 @pytest.mark.integration
 def test_no_package_takes_the_place_of_our_command(site: Path) -> None:
+    warned = [line for line in virc(site, "--help").stderr.splitlines() if line.startswith("warning: ")]
+    sentence = "of the installed package my-package is left out, as virc has one of that name"
+    assert warned == [f"warning: the command {name} {sentence}" for name in ("solve", "runs.rm")]
     assert "Answer a question about a picture." in virc(site, "solve", "--help").stdout

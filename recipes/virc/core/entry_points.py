@@ -53,8 +53,13 @@ OWN = ("virc", "virc-systems")
 
 @cache
 def modules(group: Group) -> Mapping[str, str]:
-    """The modules of a group that are there, by the names of their entry points; none is imported."""
-    return {name: module for name, (module, _) in entries(group).items() if source(module)}
+    """The modules of a group that are there, by the names of their entry points; none is imported.
+
+    A command of another package is listed without its module, too: whoever names it is told what is wrong.
+    """
+    listed = entries(group).items()
+    is_lenient = group == "virc.commands"
+    return {name: module for name, (module, of) in listed if source(module) or (is_lenient and of not in OWN)}
 
 
 @cache
@@ -105,7 +110,10 @@ def extras() -> set[str]:
 
 def command_line(module: str) -> str:
     """What the list of commands says of one: the first line of the docstring of its `command`, else of its module."""
-    tree = ast.parse((source(module) or Path()).read_bytes())
+    file = source(module)
+    if file is None:
+        return f"Cannot be loaded: there is no module {module}."
+    tree = ast.parse(file.read_bytes())
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
     return (ast.get_docstring(next(functions, tree)) or "").partition("\n")[0]
 
