@@ -41,6 +41,9 @@ PLACEHOLDERS = re.compile(
 Text of pages is none of these: `<img>`, `[img]` and closing tags.
 """
 
+_HTML = re.compile("<(?:video|audio)>", re.IGNORECASE)
+"""Marks that are words in the reply of a row without such media: replies about pages have them."""
+
 Role = Literal["system", "user", "assistant"]
 Id = str | int
 
@@ -163,8 +166,12 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def check_texts(record: Record) -> None:
-    texts = {f"message {at}": each.content for at, each in enumerate(record.messages, 1)}
-    texts |= {"its question": record.question or "", "its rejected reply": record.rejected or ""}
+    has_media = any(record.extra.get(each) for each in ("videos", "audios", "video", "audio"))
+    replies = {"its rejected reply": record.rejected or ""}
+    texts = {"its question": record.question or ""}
+    for at, each in enumerate(record.messages, 1):
+        (replies if each.role == "assistant" else texts)[f"message {at}"] = each.content
+    texts |= replies if has_media else {name: _HTML.sub("", text) for name, text in replies.items()}
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
             raise DataError(f"{name} holds {found[0]}, and no column has its value: a model would learn it as a word")

@@ -212,6 +212,8 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     env = {
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
+        # Rows have neither: `<video>` in a reply about a page is text, which LLaMA-Factory would count as a video.
+        **{f"{medium}_PLACEHOLDER": f"<|no {medium.lower()}|>" for medium in ("VIDEO", "AUDIO")},
         "RECORD_VRAM": "1" if config.device == "cuda" else "",
         **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
