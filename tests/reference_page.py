@@ -26,6 +26,7 @@ VARIABLES = {
     "VIRC_ENDPOINT": "the endpoint, like the setting `endpoint`",
     "VIRC_API_KEY": "the key that is sent to the endpoint",
     "VIRC_HEADERS": "further headers of requests to the endpoint, `NAME: VALUE`, one a line",
+    "VIRC_EXTRA_BODY": "further fields of requests to the endpoint, a JSON object",
     "OPENAI_API_KEY": "the same, when `VIRC_API_KEY` is not set",
     "VIRC_JUDGE_KEY": "the key that is sent to a judge",
     "VIRC_ALLOWED_TOOLS": "digests of files allowed as by `virc tools allow`, a comma between two",

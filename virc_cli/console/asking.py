@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from virc.solving.solver import SolverSetup
 
 
-_FLAGS = ("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout")
+_FLAGS = (
+    "model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout", "extra_body", "thinking",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Asking:
     max_pixels: options.MaxPixels = None
     offline: options.Offline = False
     timeout: options.Timeout = None
+    extra_body: options.ExtraBody = None
+    thinking: options.Thinking = None
     quiet: options.Quiet = False
 
     @property

@@ -202,6 +202,8 @@ MaxTokens = Annotated[int | None, option("N", "Most tokens of a reply.", min=1)]
 Family = Annotated[
     str | None, option("NAME", "Family of a stock model, such as qwen3-vl.", autocompletion=completion.families)
 ]
+ExtraBody = Annotated[str | None, option("JSON", "Further fields of requests to the endpoint.")]
+Thinking = Annotated[str | None, option("on|off", "Whether the endpoint's model thinks.")]
 Timeout = Annotated[float | None, option("SECONDS", "Longest time for one problem.")]
 Protocol = Annotated[str | None, option("FILE", "Chat protocol of the model; `default`: that of virc.")]
 Tools = Annotated[list[str] | None, option("+NAME", "Offer this custom tool as well; repeatable.")]

@@ -20,6 +20,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "endpoint": ("VIRC_ENDPOINT",),
     "api_key": ("VIRC_API_KEY", "OPENAI_API_KEY"),
     "headers": ("VIRC_HEADERS",),
+    "extra_body": ("VIRC_EXTRA_BODY",),
 }
 """Setting -> the variables it is read from, the first that is set and not empty."""
 NO_ENDPOINT = "none"
@@ -38,13 +39,18 @@ Port = Annotated[int, Meta(ge=1, le=65_535, description="the port of virc serve 
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0, at most a million")]
 
 
+Fields = Annotated[str, Meta(pattern=r"(?s)^\s*\{.*\}\s*\Z", description="a JSON object")]
+Switch = Annotated[str, Meta(pattern=r"^(on|off)\Z", description="on or off")]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a user may set once. None: for model the embedded one, for device the best found, else no limit.
 
     `local_server` is the port of a `virc serve` on this machine, which is asked where it has the model loaded that
     would be loaded otherwise; None: no server is looked for.
-    `num_ctx` is the context that Ollama is asked for. `api_key` and `headers` of requests to the endpoint, one a line,
-    come from the environment only and are never kept in the file.
+    `num_ctx` is the context that Ollama is asked for. `extra_body` has further fields of requests to the endpoint, and
+    `thinking` says whether its model thinks; None: as the server has it. `api_key` and `headers` of requests to the
+    endpoint, one a line, come from the environment only and are never kept in the file.
     """
 
     model: Text | None = None
@@ -57,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Seconds | None = None
     local_server: Port | None = None
     num_ctx: Tokens | None = None
+    extra_body: Fields | None = None
+    thinking: Switch | None = None
     api_key: Secret | None = None
     headers: Secret | None = None
 

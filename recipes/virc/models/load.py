@@ -65,6 +65,8 @@ class Choice(msgspec.Struct, frozen=True):
         family: the family of stock models that it is of; a protocol of its own counts more.
         headers: further ones for that endpoint, as lines `NAME: VALUE`.
         num_ctx: tokens of context to ask Ollama for.
+        extra_body: further fields of requests to that endpoint, a JSON object.
+        thinking: `on` or `off`, where the endpoint's server can be told.
     """
 
     model: str | None = None
@@ -79,6 +81,8 @@ class Choice(msgspec.Struct, frozen=True):
     family: str | None = None
     headers: str | None = None
     num_ctx: int | None = None
+    extra_body: str | None = None
+    thinking: str | None = None
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
@@ -272,8 +276,9 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
 
     grid = QWEN2.limited(choice.max_pixels)
     backend = OpenAIBackend(
-        endpoint, choice.model, choice.api_key, choice.timeout, grid, headers=choice.headers, num_ctx=choice.num_ctx
-    )
+        endpoint, choice.model, choice.api_key, choice.timeout, grid, headers=choice.headers, num_ctx=choice.num_ctx,
+        extra_body=choice.extra_body, thinking=choice.thinking,
+    )  # fmt: skip
     if backend.agent:
         backend.close()
         raise ConfigError(

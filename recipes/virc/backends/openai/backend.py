@@ -17,7 +17,7 @@ import msgspec
 
 from virc.backends.control_tokens import as_text
 from virc.backends.interface import Calibrate, OnText, Sampling
-from virc.backends.openai import ollama
+from virc.backends.openai import extra, ollama
 from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, SentImages, SizeLimits, whole
@@ -98,6 +98,8 @@ class OpenAIBackend:
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
         num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
+        extra_body: further fields of requests, a JSON object.
+        thinking: `on` or `off`; None: as the server has it.
 
     Attributes:
         at_once: conversations at a time, if no number is chosen: more for servers that compute replies in batches.
@@ -126,7 +128,10 @@ class OpenAIBackend:
         counts_image_tokens: bool | None = None,
         headers: str | None = None,
         num_ctx: int | None = None,
+        extra_body: str | None = None,
+        thinking: str | None = None,
     ) -> None:
+        self._extra, self._thinking = extra.fields_of(extra_body), thinking
         self._link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
         try:
             served = self._choose(model)
@@ -355,11 +360,12 @@ class OpenAIBackend:
         server, sampling = self._server, attempt.sampling
         if server.native:
             address = ollama.root_of(self._link.endpoint) + ollama.CHAT
-            sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": attempt.streams}
+            sent |= self._with_extra(ollama.request(ask, sampling, self.model, server.native))
+            sent["stream"] = attempt.streams
             return self._link.complete(sent, sampling.max_tokens, on_text, deadline, address)
 
         def complete(as_part: AsPart) -> ReceivedReply:
-            request = self._body(ask, sampling, as_part)
+            request = self._with_extra(self._body(ask, sampling, as_part))
             if not attempt.streams:
                 del request["stream"]
             sent.clear()
@@ -367,6 +373,11 @@ class OpenAIBackend:
             return self._link.complete(sent, sampling.max_tokens, on_text, deadline)
 
         return self._images.reply(ask.images, complete) if server.keeps_images else complete(whole)
+
+    def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
+        is_ollama = self._server.native is not None
+        switch = extra.thinking(self._thinking, self._link.endpoint, self.kind, is_ollama)
+        return extra.merged(extra.merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:
         """Ask the server again what it is; return whether it is another. What the former one refused is forgotten."""

@@ -1,0 +1,75 @@
+"""Fields that a user puts into requests to an endpoint, and how servers are told whether to think."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from virc.core.errors import ConfigError
+
+_OURS = ("messages", "model", "stream", "stream_options", "n", "tools")
+_TEMPLATES = ("virc", "vllm", "sglang", "llamacpp")
+"""Servers that fill in a chat template, which has a variable for it."""
+_Ways = tuple[dict[str, Any], dict[str, Any]]
+"""The fields that switch thinking on, and those that switch it off."""
+_TEMPLATE: _Ways = (
+    {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
+    {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
+)
+_OLLAMA: _Ways = ({"think": True}, {"think": False})
+_BY_HOST: Mapping[tuple[str, ...], _Ways] = {
+    ("openrouter.ai",): ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
+    ("aliyuncs.com", "siliconflow.cn", "siliconflow.com"): ({"enable_thinking": True}, {"enable_thinking": False}),
+    ("z.ai", "bigmodel.cn", "deepseek.com", "moonshot.ai", "moonshot.cn", "volces.com"): (
+        {"thinking": {"type": "enabled"}},
+        {"thinking": {"type": "disabled"}},
+    ),
+    ("openai.com", "openai.azure.com", "googleapis.com", "api.x.ai"): (
+        {"reasoning_effort": "medium"},
+        {"reasoning_effort": "none"},
+    ),
+}
+
+
+def fields_of(text: str | None) -> dict[str, Any]:
+    """Return the fields in a text of JSON. Raises ConfigError: it is no object, or sets what virc itself sets."""
+    try:
+        fields = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        fields = None
+    example = """--extra-body '{"chat_template_kwargs": {"enable_thinking": false}}'"""
+    if not isinstance(fields, dict):
+        raise ConfigError(f"--extra-body must be a JSON object, not {text!r:.80}", example)
+    if ours := [name for name in _OURS if name in fields]:
+        raise ConfigError(f"--extra-body must not set {', '.join(ours)}, which virc sets", example)
+    return fields
+
+
+def thinking(switch: str | None, endpoint: str, kind: str, is_ollama: bool) -> dict[str, Any]:
+    """Return the fields by which a server is told to think (`on`) or not (`off`); None: it decides.
+
+    Sources: the API references of Ollama ("think"), OpenRouter ("reasoning"), DashScope and SiliconFlow
+    ("enable_thinking"), Z.ai, DeepSeek, Moonshot and Volcengine ("thinking"), OpenAI, Google and xAI
+    ("reasoning_effort"), and vLLM ("chat_template_kwargs").
+    """
+    if switch is None:
+        return {}
+    place = 0 if switch == "on" else 1
+    if is_ollama:
+        return _OLLAMA[place]
+    host = urlsplit(endpoint).hostname or ""
+    by_host = next((ways for names, ways in _BY_HOST.items() if host.endswith(names)), _TEMPLATE)
+    return (_TEMPLATE if kind in _TEMPLATES else by_host)[place]
+
+
+def merged(request: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request with further fields; those of objects are merged, and null takes a field out."""
+    whole = dict(request)
+    for name, value in extra.items():
+        before = whole.get(name)
+        if value is None:
+            whole.pop(name, None)
+        else:
+            is_nested = isinstance(value, Mapping) and isinstance(before, Mapping)
+            whole[name] = merged(before, value) if is_nested else value  # type: ignore[arg-type]
+    return whole
