@@ -26,6 +26,7 @@ from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.picture_files import is_picture, pictures_of
+from virc.solving.sources.request_rows import of_request
 
 _HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -283,7 +284,7 @@ def _is_utf8(path: Path) -> bool:
 
 def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
     for number, fields in {"array": array_rows, "object": object_rows}.get(kind, _LINES)(stream):
-        yield number, number, fields
+        yield number, number, of_request(number, fields)
 
 
 def _of_parquet(path: Path) -> Iterator[Numbered]:
