@@ -60,6 +60,21 @@ def test_of_a_full_conversation_the_oldest_crops_are_left_out_and_that_is_said(
     assert int(re.findall(r"the oldest (\d+) crop", done.err)[-1]) == json.dumps(last["messages"]).count(GONE)
 
 
+@pytest.mark.parametrize("server", FULL)
+def test_a_conversation_without_an_answer_names_the_limit_that_ended_it(server: str, image: Path) -> None:
+    def full(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        if len(images_of(exchange.body)) > 1:
+            exchange.send_json(error(FULL[server](1)), 400)
+        else:
+            exchange.complete(exchange.body)
+
+    with serve(lambda _: call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=0), fault=full) as running:
+        done = solve(running, image)
+    assert done.code == 8
+    assert FULL[server](1)[:40] in done.err[done.err.index("after its crops were left out") :]
+
+
 @pytest.mark.parametrize("said", ["max_tokens: too high for this deployment", "num_predict out of range"])
 def test_a_limit_of_tokens_that_is_refused_in_any_words_is_halved_once(said: str, image: Path) -> None:
     def short(exchange: Exchange) -> None:

@@ -322,6 +322,7 @@ class Sampler:
         self._stream = TurnStream()
         self._repeated = Repeated()
         self._dropped, self.notices = set[int](), list[str]()  # indices of images that are no longer sent
+        self._server_limit = ""  # why they are not
 
     def turns(self, session: Session) -> BaseException | None:
         """Draw turns until the session is over; return the exception that ended it early, if one did."""
@@ -377,6 +378,7 @@ class Sampler:
                 if not crops:
                     raise
                 self._dropped.update(crops)
+                self._server_limit = f", after its crops were left out: {error.message}"
                 left = "" if shortening.oldest(ask, self._dropped) else ", and the model is asked for its answer"
                 count = f"{len(self._dropped)} crops are" if len(self._dropped) > 1 else "1 crop is"
                 self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
@@ -403,7 +405,7 @@ class Sampler:
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
             if limit := self._limit_reached():
-                session.stop("turns", f"no answer within {limit}")
+                session.stop("turns", f"no answer within {limit}{self._server_limit}")
                 return
             is_last = self._is_last_likely()
             if is_last:
@@ -416,7 +418,7 @@ class Sampler:
             if isinstance(verdict, Unit):
                 self._tell_results(verdict, session)
             if hopeless:
-                session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless)
+                session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless + self._server_limit)
             if hopeless or isinstance(verdict, Unit):
                 return
             reason, tried = verdict.reason, tried + 1
