@@ -41,7 +41,7 @@ _SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it g
 _FOR_EVER = 1e8  # seconds
 _TOO_LONG = "exceed_context_size_error"
 _LAST_SECONDS = 2.0  # that a reply nobody waits for may take when Python ends
-_loading = forks.lock()
+_loading = forks.Lock()
 _ending = threading.Event()
 _drawing_now: set[threading.Thread] = set()
 

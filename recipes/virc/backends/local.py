@@ -62,7 +62,7 @@ class LocalBackend:
         self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
         self.device = str(cached.network.device)
         self._tokenizer = tokenizer
-        self._lock, self._home = forks.lock(), forks.HomeProcess()
+        self._lock, self._home = forks.Lock(), forks.HomeProcess()
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}

@@ -33,7 +33,7 @@ class PromptCounts:
 
     def __init__(self, images: bool, most: int | None = None) -> None:
         self._images, self.most = images, most
-        self._lock = forks.lock()
+        self._lock = forks.Lock()
         self._bounds: OrderedDict[bytes, int] = OrderedDict()
 
     def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:

@@ -3,12 +3,11 @@
 import os
 import threading
 from collections.abc import Callable
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod
 
 from virc.core.errors import EngineError
 
 _renewals: "list[WeakMethod[Callable[[], None]]]" = []
-_locks: WeakSet[threading.Lock] = WeakSet()
 
 
 def renew_in_child(renew: Callable[[], None]) -> None:
@@ -17,11 +16,21 @@ def renew_in_child(renew: Callable[[], None]) -> None:
     _renewals.append(WeakMethod(renew))
 
 
-def lock() -> threading.Lock:
-    """Return a lock that is free in a forked child, where the thread that held it is not."""
-    made = threading.Lock()
-    _locks.add(made)
-    return made
+class Lock:
+    """A lock for `with` that is free in a forked child, where the thread that held it is not."""
+
+    def __init__(self) -> None:
+        self._renew()
+        renew_in_child(self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class HomeProcess:
@@ -40,8 +49,6 @@ class HomeProcess:
 
 
 def _renew() -> None:
-    for each in (*_locks,):
-        each._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library's own logging does
     for reference in (*_renewals,):
         if renew := reference():
             renew()

@@ -89,7 +89,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.Lock()
         self._gap = 0.0  # seconds between two requests
         self._next = self._last_answer = -math.inf  # monotonic times: of the next request, and of the last answer
         self._slowed_at, self._answered_at_slowing = -math.inf, -1  # when the gap was last made longer

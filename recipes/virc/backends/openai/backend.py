@@ -147,10 +147,10 @@ class OpenAIBackend:
         self.requests = 0
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
-        self._drawing, self._lock = 0, forks.lock()  # how many replies are drawn now
+        self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
-        self._identifying, self._identified_at = forks.lock(), float("-inf")
+        self._identifying, self._identified_at = forks.Lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)

@@ -97,7 +97,7 @@ class SentImages:
         self._key = os.urandom(32)
         self._sent_ids: dict[str, None] = {}  # the least recently used first
         self._misses = 0  # consecutive
-        self._lock = forks.lock()
+        self._lock = forks.Lock()
 
     def reply(self, images: Sequence[Shown], request: Callable[[AsPart], _Reply]) -> _Reply:
         """Request a reply; images that the endpoint has cached are sent as their ids.
@@ -152,7 +152,7 @@ class SizeLimits:
     """
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.Lock()
         self._max_picture = self._max_request = self._max_side = math.inf
         self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False

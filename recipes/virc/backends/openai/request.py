@@ -22,7 +22,7 @@ class Habits:
     """What one server refuses of requests, learnt from its refusals. Threads may share it."""
 
     def __init__(self) -> None:
-        self._lock = forks.lock()
+        self._lock = forks.Lock()
         self._left_out: frozenset[str] = frozenset()
 
     @property

@@ -39,7 +39,7 @@ class Bounded:
 
     def __init__(self, file: Path) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self._file, self._turn = file, forks.lock()
+        self._file, self._turn = file, forks.Lock()
         forks.renew_in_child(self._forget)
 
     def ask(self, function: str, seconds: float, *arguments: object) -> Any:
