@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from support.called import virc
 from support.servers import serve
+from support.solving import answer, call
 from support.tables import each_case
 from support.workspaces import copy_of_tiny
 
@@ -111,3 +112,17 @@ def test_a_served_model_that_is_none_of_the_systems_is_asked_in_its_words(worksp
     with serve(['Look. [[{"name": "again", "arguments": {"image_index": 0}}]]', "ANSWER: 7"]) as server:
         done = virc(*words, "--endpoint", server.url, "--json")
     assert (done.code, done.json["answer"], done.json["calls"]) == (0, "7", {"show_again": 1}), done.err
+
+
+def test_a_tool_that_is_added_to_the_prompt_of_a_trained_model_is_a_warning(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_PATH", str(workspace))
+    Image.new("RGB", (112, 84)).save("figure.png")
+    words = ("solve", "figure.png", "How many?", "--system", "tiny", "--json")
+    with serve([call("show_again", image_index=0), answer("7"), answer("7")]) as server:
+        added = virc(*words, "--endpoint", server.url, "--tools", "+show_again")
+        plain = virc(*words, "--endpoint", server.url)
+    warning = "warning: --tools changes the prompt that virc-scripted was trained with"
+    assert (added.json["calls"], warning in added.err) == ({"show_again": 1}, True), added.err
+    assert warning not in plain.err

@@ -35,7 +35,7 @@ def guard(module: ModuleType) -> None:
     for name, arguments in _OF_TOOLS.items():
         function = getattr(module, name, None)
         if isinstance(function, FunctionType):
-            setattr(module, name, _guarded(function, f"{name}({arguments})"))
+            setattr(module, name, called_as(function, f"{name}({arguments})"))
 
 
 def is_of_a_signal(stop: SystemExit) -> bool:
@@ -53,7 +53,11 @@ def as_error(raised: Exception | SystemExit) -> Exception:
     return ExitError(raised).with_traceback(raised.__traceback__)
 
 
-def _guarded(function: FunctionType, called: str) -> Callable[..., Any]:
+def called_as(function: Callable[..., Any], called: str) -> Callable[..., Any]:
+    """A function that ends with an error where it cannot be called as `called`, such as `apply(call, source)`."""
+    if not isinstance(function, FunctionType):
+        return function
+
     @functools.wraps(function)
     def guarded(*arguments: Any) -> Any:
         try:

@@ -598,6 +598,8 @@ def _untrained(protocol: ChatProtocol, name: str, choice: Choice, folder: Path |
     """Warn of a chat protocol that a model was not trained with. Raises ConfigError: a tool of it is missing."""
     run = models.run_of(folder) if folder else None
     tools.check_loaded(protocol.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
+    if protocol.origin == "trained" and choice.tools and not choice.protocol:
+        return (f"--tools changes the prompt that {name} was trained with: it may write worse, or call none of them",)
     if protocol.origin == OWN_WORDS:
         return (f"{name} is asked in our own words, which it was not trained with",)
     if protocol.origin != "own" or choice.protocol:

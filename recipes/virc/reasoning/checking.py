@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,13 +10,19 @@ import msgspec
 
 from virc.core.errors import ConfigError, VircError
 from virc.core.limits import bounded
-from virc.core.text import clause
+from virc.core.text import clause, plain
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 from virc.reasoning.calls import Call, Checked, Point, Tool, ToolError, View
 from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_point, resolve_region
 from virc.reasoning.grammar import Index
 
 _SCHEMAS = 256  # that are kept, once they have been checked
+DEVIATIONS = {
+    "box_clamped": "the box leaves the image",
+    "factor_snapped": "the factor is none of those offered",
+    "index_negative": "image_index counts from the end",
+}
+"""What is forgiven in a call -> a clause that says so."""
 _RESOLVED = (INDEX, BOX, POINT, POINTS)
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "number": (int, float), "integer": int, "boolean": bool, "array": list, "object": dict,
@@ -34,6 +40,15 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         return checked
     exact = msgspec.structs.replace(call, region=resolve_region(arguments[BOX], view, call.index))
     return msgspec.structs.replace(checked, call=exact)
+
+
+def inexact(call: Call, deviations: Collection[str], arguments: Mapping[str, Any], view: View) -> str:
+    """What of a call was forgiven, for an error: with the box as it is written, and the size of its image as shown."""
+    said = ", ".join(DEVIATIONS.get(name, name) for name in deviations)
+    if "box_clamped" in deviations and call.index is not None:
+        width, height = view.sizes[call.index]
+        said += f", box {plain(arguments.get(BOX), 60)} of image {call.index}, {width} x {height}"
+    return f"the call is not exact: {said}"
 
 
 def as_written(tool: Tool, arguments: dict[str, Any], view: View) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Checked, Tool, ToolError, View, find_tool
-from virc.reasoning.checking import check_call, properties
+from virc.reasoning.checking import check_call, inexact, properties
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, ToolFailedError, show_input
@@ -362,7 +362,7 @@ class Session:
             raise _RefusalError("tool", str(error), error) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
         if intolerable:
-            raise _RefusalError("deviation", f"the call is not exact: {', '.join(intolerable)}")
+            raise _RefusalError("deviation", inexact(checked.call, intolerable, tool.arguments, view))
         return checked
 
     def _result(self, checked: Checked, history: History) -> CallResult:

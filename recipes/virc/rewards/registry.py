@@ -373,7 +373,8 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
             yield Term(name, score, own.about, Path(module.__file__ or ""), own)
             continue
         if callable(own):
-            yield Term(name, cast(Score, own), about(own), Path(module.__file__ or ""))
+            score = cast(Score, guarded.called_as(own, f"{name}(sample, means)"))
+            yield Term(name, score, about(own), Path(module.__file__ or ""))
             continue
         found = _term(name, folders)
         if found is None:

@@ -18,6 +18,7 @@ from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
 from virc.data.rows.record import Picture, Record, images_of, input_sizes
 from virc.reasoning.calls import Call, Size, ToolError, View
+from virc.reasoning.checking import inexact
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.history import History, Place
 from virc.reasoning.images import Shown, image_size, open_image
@@ -199,7 +200,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             return call
         checked = tools.checked(tool, view, self._offered)
         if checked.deviations and not self._forgives:
-            raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
+            raise ToolError(inexact(checked.call, checked.deviations, tool.arguments, view))
         return checked.call
 
     def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import META, interrupted, look, session, solved
 from support.parsed import HOSTILE, Page
+from support.tables import each_case
 
+from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply
 from virc.reasoning.trace import Failure
-from virc.solving.traces.page import render_page
+from virc.solving.traces.page import in_words, render_page
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -105,3 +107,16 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     )
     assert "url(" not in style
     assert "@import" not in style
+
+
+@each_case(
+    ("call", "words"),
+    [
+        (Call("crop_image", 0, box=(1, 2, 30, 40)), "crop 1,2–30,40 of image 0"),
+        (Call("scale_image", 1, factor=1.5), "scale image 1 by 1.5"),
+        (Call("turn_by", 0, arguments={"degrees": 20}), "turn_by image 0, degrees 20"),
+        (Call("search", arguments={"query": "tons of\ngrain"}), "search, query tons of grain"),
+    ],
+)
+def test_a_call_in_words_has_all_its_arguments(call: Call, words: str) -> None:
+    assert in_words(call) == words

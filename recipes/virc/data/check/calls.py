@@ -19,6 +19,7 @@ from virc.data.check.result import Fault, Rules
 from virc.data.rows.boxes import Sizes, messages_with_images
 from virc.data.rows.record import Picture, Record, answers_of, choices_of, input_sizes, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size
+from virc.reasoning.checking import DEVIATIONS
 from virc.reasoning.grammar import marks
 from virc.reasoning.history import History, Place
 from virc.reasoning.images import OpenedImage, Shown
@@ -32,11 +33,6 @@ from virc.scoring.answers import same_answer
 from virc.tools import registry as tools
 
 REPEAT_LIMIT = 8
-_DEVIATIONS = {
-    "box_clamped": "the box leaves the image",
-    "factor_snapped": "the factor is none of those offered",
-    "index_negative": "image_index counts from the end",
-}
 _OF_INPUTS = ("images", "input_pixels")
 _SIDE, _MAX_APART = 64, 8.0
 """px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
@@ -155,7 +151,7 @@ def _check_calls(
             continue
         made = None if made is None or more is None else [*made, *more]
         for name in () if _shows_errors(rules) else found.deviations:
-            yield Fault(name, f"turn {number}: {_DEVIATIONS.get(name, name)}")
+            yield Fault(name, f"turn {number}: {DEVIATIONS.get(name, name)}")
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from virc.core.text import duration
+from virc.core.text import duration, plain
 from virc.core.web import html
 from virc.reasoning.calls import Box, Call, Size
 from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Trace, Unit
@@ -145,14 +145,15 @@ def with_verdict(page: bytes, right: bool | None, reference: str) -> bytes | Non
 
 
 def in_words(call: Call) -> str:
-    """A call as a phrase, such as `crop 140,56–224,140 of image 0`."""
-    verb = call.name.removesuffix("_image").replace("_", " ")
+    """A call as a phrase, such as `crop 140,56–224,140 of image 0`, with other arguments behind their names."""
+    rest = "".join(f", {name} {plain(value, 60)}" for name, value in call.arguments.items())
+    verb = call.name.removesuffix("_image")
     if call.index is None:
-        return verb
+        return verb + rest
     where = f"image {call.index}"
     if call.box is not None:
         where = f"{corners(call.box)} of {where}"
-    return f"{verb} {where}" + (f" by {call.factor:g}" if call.factor is not None else "")
+    return f"{verb} {where}" + (f" by {call.factor:g}" if call.factor is not None else "") + rest
 
 
 def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float]:
