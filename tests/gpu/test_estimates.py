@@ -1,7 +1,7 @@
 """The estimate of a training stage, held against the memory of steps in plain torch.
 
 On the CPU tensors are counted: of steps on text in the real width with two layers, and with an image in a small model.
-tests/training/test_estimate.py has more of these; here the same code measures a GPU.
+tests/training/test_estimate.py measures steps on pairs; here the same code measures a GPU.
 """
 
 import gc

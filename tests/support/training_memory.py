@@ -21,7 +21,7 @@ from virc.engines.llamafactory.start import keep_gradients_out
 from virc.models import sizes
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import GIB, Term, Work, activations_kept, estimate, logits, moments
+from virc.training.estimate.needs import GIB, Term, Work, activations_kept, estimate, moments
 
 WITH_IMAGE = "the vision tower"
 """In the name of a case whose vision tower learns: it needs an image."""
@@ -167,7 +167,7 @@ def _rows(step: Step, state: Mapping[str, int], held: int, added: int) -> Iterat
     if work.casts and not step.config.gradient_checkpointing:
         remain -= work.width * work.shape.text.vocab_size * work.shape.text.hidden_size  # of the last layer
     yield Row("kept for the backward pass, without the last layer", remain, held)
-    largest = max(term.gib for term in (logits(work), *moments(work))) * GIB
+    largest = max(term.gib for term in moments(work)) * GIB
     yield Row("all that a pass adds", sum(term.gib for term in activations_kept(work)) * GIB + largest, added)
 
 
@@ -177,7 +177,13 @@ def _peak(step: Step, most: int) -> Row:
 
 def _estimate(step: Step) -> tuple[Term, ...]:
     shape = shape_of(step.fields)
-    return estimate(step.config, shape, step.tokens, image_tokens=max(1, step.image_tokens)).terms
+    return estimate(_with_image(step, shape), shape, step.tokens).terms
+
+
+def _with_image(step: Step, shape: Shape) -> Config:
+    """The settings whose `max_pixels` are those of the step's image."""
+    pixels = max(1, step.image_tokens) * shape.vision.merged * shape.vision.patch_size**2
+    return msgspec.structs.replace(step.config, max_pixels=pixels)
 
 
 def estimated_gib(step: Step) -> float:
@@ -186,7 +192,8 @@ def estimated_gib(step: Step) -> float:
 
 
 def _work(step: Step) -> Work:
-    return Work.of(step.config, shape_of(step.fields), step.tokens, max(1, step.image_tokens))
+    shape = shape_of(step.fields)
+    return Work.of(_with_image(step, shape), shape, step.tokens)
 
 
 def _model(step: Step) -> Any:

@@ -1,53 +1,128 @@
-"""`virc doctor`: what is here, what fits, and what would help; and the refusal of what does not fit."""
+"""What a machine lacks for a stage, what helps, and `virc doctor`, which says so of all overlays."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.called import virc
+from support.tables import each_case
 
+from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.envs.hardware import Gpu, Machine
-from virc.models import sizes as shape
-from virc.models.sizes import Shape
+from virc.models import sizes
+from virc.stages import resolve as stages
+from virc.stages import rl, sft
 from virc.systems import registry as systems
 from virc.training.estimate import fits
 from virc.training.estimate.fits import Verdict
+from virc.training.estimate.needs import Estimate, Term
 
 SMALL = Gpu("NVIDIA GeForce RTX 4090", 23.99, 23.5, "570.86")
 LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")
 
 
-def machine(*gpus: Gpu, memory: float = 500, disk: float = 2000) -> Machine:
-    return Machine(cores=64, memory_gib=memory, free_gib=memory, disk_gib=disk, gpus=gpus)
+def machine(*gpus: Gpu, memory: float = 500, free: float = 500, disk: float = 2000) -> Machine:
+    return Machine(cores=64, memory_gib=memory, free_gib=free, disk_gib=disk, gpus=gpus)
 
 
-def known(name: str) -> Shape | None:
-    return shape.published(name)
+def published(here: Machine, stage: str, *overlays: str) -> Verdict:
+    return fits.verdict(stages.resolve(systems.get("virc"), stage, overlays), here, sizes.published)
 
 
-def judged(here: Machine, stage: str = "practice") -> Mapping[tuple[str, ...], Verdict]:
-    return {each.overlays: each for each in fits.judge(systems.get("virc"), stage, here, known)}
+def needs(device: float = 1.0, host: float = 1.0, disk: float | None = None) -> Estimate:
+    terms = (Term("Adam moments", device, ""),)
+    of_host, of_disk = (Term("image readers", host, ""),), (Term("resume state", disk or 0.0, ""),)
+    return Estimate(terms, device, of_host, host, None if disk is None else of_disk, disk, None, None, None)
+
+
+def supervised(**changes: Any) -> sft.Config:
+    return sft.Config(**{"data": "rows", "learning_rate": 1e-5, "device": "cuda", "devices": 1, **changes})
+
+
+def rollouts(**changes: Any) -> rl.Config:
+    return rl.Config(**{"data": "rows", "device": "cuda", "devices": 2, "judge_gpus": 0, **changes})
+
+
+NO_HINT = "virc doctor says what fits here"
+
+
+@each_case(
+    ("needed", "chosen", "here", "message", "hint"),
+    [
+        (needs(24.1), supervised(), machine(SMALL), "needs 24.1 GiB a device, GPU 0 has 23.5 GiB free; most of it: "
+         "Adam moments 24.1 GiB", "--with lora"),
+        (needs(60.0), supervised(gpus=(1,)), machine(LARGE, SMALL), "needs 60.0 GiB a device, GPU 1 has 23.5 GiB free",
+         "--with lora"),
+        (None, supervised(gpus=(3,)), machine(SMALL, SMALL), "needs 1 GPU, among them number 3, here 2", NO_HINT),
+        (None, rollouts(judge_gpus=1), machine(SMALL, SMALL), "needs policy 2 + judge 1 GPUs, here 2",
+         "--judge-endpoint URL"),
+        (None, rollouts(judge_gpus=1), machine(SMALL), "needs policy 2 + judge 1 GPUs, here 1", NO_HINT),
+        (needs(1.0, 501.0), supervised(), machine(SMALL), "needs 501 GiB of main memory, free 500 GiB", NO_HINT),
+        (needs(1.0, 40.0), supervised(device="cpu"), machine(free=30.0), "needs 40.0 GiB of main memory, free 30.0 GiB",
+         "--with lora"),
+        (needs(1.0, 1.0, 2001.0), supervised(device="cpu"), machine(), "needs 2001 GiB of disk, free 2000 GiB",
+         "--set save_total_limit=1"),
+    ],
+)  # fmt: skip
+def test_a_stage_that_does_not_fit_is_refused(
+    needed: Estimate | None, chosen: Any, here: Machine, message: str, hint: str
+) -> None:
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_unfit(chosen, here, needed, ["lora"])
+    assert refused.value.message.startswith(f"this stage {message}")
+    assert str(refused.value.hint).startswith(hint)
+
+
+def test_a_stage_that_just_fits_is_not_refused() -> None:
+    fits.refuse_unfit(supervised(), machine(SMALL, free=40.0, disk=100.0), needs(23.5, 40.0, 100.0))
+    fits.refuse_unfit(rollouts(judge_gpus=1), machine(*[SMALL] * 3))
+
+
+@each_case("system", ["virc", "tiny", "visual-rft"])
+def test_a_stage_takes_what_hints_say_to_type(system: str) -> None:
+    found, nothing = systems.get(system), machine(Gpu("A100", 0.1, 0.1, "570"), memory=0.1, disk=0.1)
+    for stage in found.stages:
+        hints = [fits.judges(found.overlays)] if found.stages[stage].kind == "rl" else []
+        for overlays in ([], ["lora"]):
+            config = stages.resolve(found, stage, overlays).config
+            for needed in (needs(1.0), needs(0.0, 0.0, 1.0)):
+                lack = fits.lacking(config, nothing, needed, found.overlays)
+                hints.append((lack and lack.helps) or "")
+        for hint in hints:
+            for overlay in re.findall(r"--with ([\w-]+)", hint):
+                stages.resolve(found, stage, [overlay])
+            for setting in re.findall(r"--set ([^\s,;]+)", hint):
+                stages.resolve(found, stage, assignments=[setting])
 
 
 def test_a_24_gb_gpu_trains_adapters_and_no_whole_model() -> None:
-    found = judged(machine(SMALL, memory=32))
+    verdicts = fits.judge(systems.get("virc"), "practice", machine(SMALL, memory=32), sizes.published)
+    found = {each.overlays: each for each in verdicts}
     fitting = {names for names, each in found.items() if each.fits}
     assert {("3b", "lora", "1x24g"), ("7b", "lora", "1x24g")} <= fitting
     assert all("lora" in names for names in fitting)
     why = str(found["3b", "1x24g"].why)
     assert re.fullmatch(r"needs 5\d\.\d GiB a device, GPU 0 has 24\.0 GiB", why)
-    assert found["3b", "1x24g"].helps == "add lora"
+    assert found["3b", "1x24g"].helps == "--with lora"
     assert found["7b", "8x80g"].why == "needs 8 GPUs, here 1"
 
 
-def test_the_published_node_trains_as_published() -> None:
-    found = judged(machine(*[LARGE] * 8))
-    assert found["7b", "8x80g"].fits
-    assert not judged(machine(*[LARGE] * 7, SMALL))["7b", "8x80g"].fits
-    smaller = judged(machine(SMALL, *[LARGE] * 8))["7b", "8x80g"]
-    assert (smaller.fits, smaller.helps) == (False, "--set gpus=[1,2,3,4,5,6,7,8]")  # torch takes the first ones
+def test_the_published_stages_fit_their_nodes() -> None:
+    assert published(machine(*[LARGE] * 8), "practice").fits
+    assert not published(machine(*[LARGE] * 7, SMALL), "practice").fits
+    assert not published(machine(SMALL, *[LARGE] * 8), "practice").fits  # torch takes the first ones
+    split = published(machine(*[LARGE] * 8), "rl", "judge-split")
+    assert split.fits
+    assert split.needs.startswith("policy 4 + judge 4 GPUs with ")
+    assert published(machine(*[LARGE] * 8), "rl").why == "needs policy 8 + judge 4 GPUs, here 8"
+    assert published(machine(*[LARGE] * 12), "rl").fits
+
+
+def test_the_base_of_a_system_is_judged_with_those_of_its_overlays() -> None:
+    found = {each.overlays for each in fits.judge(systems.get("vicrit"), "rl", machine(), sizes.published)}
+    assert {(), ("72b",)} <= found
 
 
 @pytest.fixture
@@ -81,13 +156,3 @@ def test_json_is_one_object_with_the_same_keys_on_failure(plain: Path) -> None:
     assert extras["heic"]["install"] == install("heic")
     assert not {"all", "dev"} & extras.keys()
     assert good.json["telemetry"]["variables"]["DO_NOT_TRACK"] == "1"
-
-
-def test_the_published_rl_fits_one_node_with_its_judge_on_the_same_or_elsewhere() -> None:
-    found = judged(machine(*[LARGE] * 8), "rl")
-    assert found["7b", "judge-split"].fits
-    assert found["7b", "judge-split"].needs.startswith("policy 4 + judge 4 GPUs with ")
-    published = found["7b", "8x80g"]
-    assert published.why == "needs policy 8 + judge 4 GPUs, here 8"
-    assert "--judge-endpoint URL" in str(published.helps)
-    assert judged(machine(*[LARGE] * 12), "rl")["7b", "8x80g"].fits

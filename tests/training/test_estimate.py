@@ -1,4 +1,7 @@
-"""The estimate, held against transformers' models: their parameters, and every byte that PyTorch holds in a step."""
+"""The estimate, held against transformers' models, every byte that PyTorch holds in a step, and sums made by hand.
+
+tests/gpu/test_estimates.py measures steps of SFT.
+"""
 
 import json
 from collections.abc import Iterator
@@ -11,13 +14,12 @@ import pytest
 
 from virc.models import sizes as shape
 from virc.models.sizes import Shape
-from virc.stages.sft import Config
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, estimate
+from virc.stages import dpo, rl, sft
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
-THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
+THREE_B, SEVEN_B = "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"
 ROPE = {"rope_type": "default", "type": "mrope", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
-STAYS = {"frozen weights", "trained weights", "gradients", "Adam moments"}
 
 
 @pytest.fixture
@@ -35,11 +37,12 @@ PARAMETERS = {
     "Qwen/Qwen2-VL-2B-Instruct": (631_183_360, 34_087_936, 1_543_714_304),
     "Qwen/Qwen2-VL-7B-Instruct": (631_183_360, 44_575_744, 7_615_616_512),
     THREE_B: (631_975_680, 36_708_608, 3_085_938_688),
-    "Qwen/Qwen2.5-VL-7B-Instruct": (631_975_680, 44_574_464, 7_615_616_512),
+    SEVEN_B: (631_975_680, 44_574_464, 7_615_616_512),
     "Qwen/Qwen3-VL-4B-Instruct": (388_076_032, 27_271_680, 4_022_468_096),
     "Qwen/Qwen3-VL-8B-Instruct": (536_269_296, 40_119_040, 8_190_735_360),
 }
 """Of vision tower, projector and language model, as transformers 5 builds them (a test below counts them)."""
+ALL_OF_7B, ALL_OF_3B = sum(PARAMETERS[SEVEN_B]), sum(PARAMETERS[THREE_B])
 
 
 def content(name: str, **changes: Any) -> dict[str, Any]:
@@ -72,13 +75,17 @@ def parts_of(model: Any) -> dict[str, int]:
     return counted
 
 
-def settings(**changes: Any) -> Config:
-    plain = {"data": "x", "learning_rate": 1e-5, "use_liger": False, "zero": 0, "devices": 1, "cutoff_len": 65_536}
-    return msgspec.convert(plain | changes, Config)
+PLAIN = {"data": "x", "learning_rate": 1e-5, "use_liger": False, "zero": 0, "devices": 1, "cutoff_len": 65_536}
 
 
-def state(found: Estimate) -> dict[str, float]:
-    return {term.name: round(term.gib * GIB) for term in found.terms}
+def settings(**changes: Any) -> sft.Config:
+    return msgspec.convert(PLAIN | changes, sft.Config)
+
+
+def base(name: str = THREE_B) -> Shape:
+    known = shape.published(name)
+    assert known is not None
+    return known
 
 
 def test_parameters_of_published_bases_are_known() -> None:
@@ -95,76 +102,6 @@ def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> N
 
     with torch.device("meta"):
         assert base(name).parameters() == parts_of(made(content(name)))
-
-
-def backward(loss: Any) -> None:
-    loss.backward()
-
-
-def most_held(config: dict[str, Any], mode: str, gradient_checkpointing: bool, tokens: int) -> tuple[int, int]:
-    """Bytes held at most in two steps of training a language model of real width, without computing them; and those
-    that stay between steps. What LLaMA-Factory does: trained weights in float32 but for `pure`, mask of a padded row,
-    reentrant gradient_checkpointing, gradients of one micro-batch there while the next is computed."""
-    import torch
-    from held import Held
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model = made(config, attn_implementation="sdpa", dtype=torch.bfloat16)
-        model.model.visual.requires_grad_(False)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter in trained if mode != "pure" else ():
-            parameter.data = parameter.data.float()
-        model.config.text_config.use_cache = False
-        model.train()
-        if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": True})
-        optimizer = torch.optim.AdamW(trained, fused=True)
-
-        def loss() -> Any:
-            ids = torch.ones(1, tokens, dtype=torch.long)
-            mask = torch.ones(1, 1, tokens, tokens, dtype=torch.bool)
-            places = torch.zeros(3, 1, tokens, dtype=torch.long)
-            cast = torch.autocast("cpu", dtype=torch.bfloat16) if mode == "amp" else nullcontext()
-            with cast:
-                out = model(input_ids=ids, position_ids=places, attention_mask=mask, labels=ids)
-            return out.loss
-
-        with Held(model) as held:
-            backward(loss())
-            optimizer.step()
-            held.from_here()
-            backward(loss())
-            optimizer.step()
-            return held.most, held.now
-
-
-@pytest.mark.integration
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    ("mode", "gradient_checkpointing", "vocabulary", "layers", "tokens"),
-    [("amp", True, 151_936, 4, 4096), ("amp", False, 151_936, 2, 2048), ("float32", False, 151_936, 2, 2048)],
-)
-def test_a_step_holds_what_the_estimate_says(
-    mode: str, gradient_checkpointing: bool, vocabulary: int, layers: int, tokens: int, tmp_path: Path
-) -> None:
-    config = content(THREE_B, num_hidden_layers=layers, vocab_size=vocabulary)
-    config["vision_config"]["depth"] = 2
-    chosen = settings(
-        precision="bf16" if mode == "amp" else mode, gradient_checkpointing=gradient_checkpointing, max_pixels=784
-    )
-    found = estimate(chosen, shaped(tmp_path, config), tokens)
-    most, between = most_held(config, mode, gradient_checkpointing, tokens)
-    estimated = (found.device_gib - OVERHEAD["cuda"]) * GIB
-    assert most == pytest.approx(estimated, rel=0.08)
-    stays = sum(size for name, size in state(found).items() if name in STAYS)
-    assert between == pytest.approx(stays, rel=0.01)
-
-
-def base(name: str = THREE_B) -> Shape:
-    known = shape.published(name)
-    assert known is not None
-    return known
 
 
 @pytest.mark.parametrize(
@@ -213,3 +150,118 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert faster.gpu_hours == pytest.approx(found.gpu_hours * 312 / 989)
     assert estimate(settings(device="cpu"), base(), 1000, rows, tokens).gpu_hours is None
     assert estimate(one, base(), 1000, rows, tokens, gpu="unheard-of").gpu_hours is None
+
+
+def log_probability(model: Any, ids: Any, mask: Any, places: Any) -> Any:
+    """Of each row, as LLaMA-Factory computes it: all logits in float32, and their log-softmax."""
+    logits = model(input_ids=ids, position_ids=places, attention_mask=mask, use_cache=False).logits.float()
+    of_each = logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
+    return logits, of_each.sum(-1)
+
+
+def most_held(config: dict[str, Any], amp: bool, checkpointing: bool, referred: bool, tokens: int) -> int:
+    """Bytes held at most in a step on one pair of a language model of real width, without computing it."""
+    import torch
+    from held import Held
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model, reference = (made(config, attn_implementation="sdpa", dtype=torch.bfloat16) for _ in range(2))
+        reference.requires_grad_(False)
+        model.model.visual.requires_grad_(False)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.data = parameter.data.float()
+        for parameter in reference.parameters() if not amp else ():
+            parameter.data = parameter.data.float()
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": True})
+        optimizer = torch.optim.AdamW(trained, fused=True)
+
+        def step() -> None:
+            ids = torch.ones(2, tokens, dtype=torch.long)
+            mask = torch.ones(2, 1, tokens, tokens, dtype=torch.bool)
+            places = torch.zeros(3, 2, tokens, dtype=torch.long)
+            with torch.autocast("cpu", dtype=torch.bfloat16) if amp else nullcontext():
+                kept, found = log_probability(model, ids, mask, places)
+                with torch.no_grad():
+                    before = log_probability(reference, ids, mask, places)[1] if referred else 0
+                margin = found - before
+                loss = -torch.nn.functional.logsigmoid(0.1 * (margin[0] - margin[1])).mean()
+                loss = loss + kept.mean().detach() * 0  # its metrics look at the logits before the backward pass
+            del kept
+            loss.backward()
+            optimizer.step()
+
+        with Held(model, *([reference] if referred else [])) as held:
+            step()
+            held.from_here()
+            step()
+            return held.most
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("amp", "checkpointing", "referred", "vocabulary", "tokens"),
+    [(True, True, True, 151_936, 2048), (True, True, False, 151_936, 2048), (False, False, True, 151_936, 1024)],
+)
+def test_a_step_on_a_pair_holds_what_the_estimate_says(
+    amp: bool, checkpointing: bool, referred: bool, vocabulary: int, tokens: int, tmp_path: Path
+) -> None:
+    config = content(THREE_B, num_hidden_layers=2, vocab_size=vocabulary)
+    config["vision_config"]["depth"] = 2
+    changes = {"gradient_checkpointing": checkpointing, "loss": "sigmoid" if referred else "orpo", "max_pixels": 784}
+    changes |= {"precision": "bf16", "device": "cuda"} if amp else {"precision": "float32", "device": "cpu"}
+    chosen = msgspec.convert(PLAIN | changes, dpo.Config)
+    found = estimate(chosen, shaped(tmp_path, config), tokens)
+    most = most_held(config, amp, checkpointing, referred, tokens)
+    estimated = (found.device_gib - OVERHEAD[chosen.device]) * GIB
+    assert most == pytest.approx(estimated, rel=0.08)
+
+
+def estimated(longest: int = 8192, of: str = SEVEN_B, rows: int | None = None, **changes: Any) -> Estimate:
+    return estimate(msgspec.convert({"data": "x"} | changes, rl.Config), base(of), longest, rows)
+
+
+def sizes(terms: tuple[Term, ...] | None) -> dict[str, int]:
+    return {term.name: round(term.gib * GIB) for term in terms or ()}
+
+
+def test_the_published_stage_spreads_sixteen_bytes_a_parameter_over_its_devices() -> None:
+    found = estimated()
+    terms = sizes(found.terms)
+    assert terms["trained weights"] == terms["gradients"] == ALL_OF_7B * 4 // 8
+    assert terms["Adam moments"] == ALL_OF_7B * 8 // 8
+    assert "frozen weights" not in terms
+    tokens = 8192 + 512
+    assert terms["logits"] == tokens * 152_064 * 2 * 5
+    assert terms["activations"] == tokens * 3584 * 2 * 28  # the inputs of 28 layers, in bf16
+    words = 2 * 152_064 * 3584
+    two_layers = (base(SEVEN_B).parameters()["language"] - words) / 28 * 2
+    assert terms["weights brought together"] == round((words + two_layers) * 2)
+    assert found.device_gib == pytest.approx(sum(terms.values()) / GIB)
+    assert found.device_gib < 79.6
+
+
+def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
+    host = sizes(estimated().host)
+    assert host["offloaded state"] == ALL_OF_7B * 12
+    assert host["weights while they are read"] == ALL_OF_7B * 4  # by one process, for its words are not tied
+    assert "reference model" not in host
+    assert sizes(estimated(kl_loss_coef=0.01).host)["reference model"] == ALL_OF_7B * 4
+    assert "offloaded state" not in sizes(estimated(offload=False).host)
+    tied = sizes(estimated(of=THREE_B, devices=4).host)
+    assert tied["weights while they are read"] == 4 * ALL_OF_3B * 4
+    assert sizes(estimated(nodes=2).host)["offloaded state"] == ALL_OF_7B * 12 // 2
+
+
+def test_steps_are_whole_batches_and_a_judge_is_asked_once_or_twice_a_reply() -> None:
+    assert estimated(rows=6463).steps == 100
+    assert estimated(rows=6400, epochs=2).steps == 200
+    assert estimated(rows=6400, steps=7).steps == 7
+    assert estimated().judge_calls is None
+    assert estimated(judge_gpus=4).judge_calls == (512, 1024)
+    judge = {"judge": {"endpoint": "http://judge:8000/v1"}}
+    assert estimated(reward=judge).judge_calls == (512, 1024)
+    assert estimated(reward=judge, rollout="multi_turn", max_turns=4).judge_calls == (512, 4096)

@@ -59,7 +59,7 @@ def command(
         stages.stage(chosen, stage)
     shape_of = cache(lambda name: sizes.of_base(name, Path.cwd()))
     judged = {
-        each: [fits.verdict(chosen, each, names, machine, shape_of)] if names
+        each: [fits.verdict(stages.resolve(chosen, each, names), machine, shape_of)] if names
         else fits.judge(chosen, each, machine, shape_of)
         for each in ([stage] if stage else chosen.stages)
     }  # fmt: skip

@@ -73,7 +73,7 @@ def refuse_few_gpus(run: Run) -> None:
     info, here = runs.info(run), hardware.find(run.workspace)
     config = inputs.config_of(info)
     try:
-        fits.refuse_few_gpus(config, here)
+        fits.refuse_unfit(config, here)
     except SetupError as error:
         if not here.gpus or not checkpoints(run):
             raise

@@ -92,7 +92,7 @@ def prepare(
         report.note(f"{config.data}: {len(missing)} files are not here: {', '.join(missing[:3])}{more}")
     source = inputs.rows(resolved, request.workspace)
     if here:
-        fits.refuse_few_gpus(config, here, resolved.system.overlays)
+        fits.refuse_unfit(config, here, overlays=resolved.system.overlays)
     if resolved.kind == "rl":
         rl_setup.check_judge(resolved, source, here is not None, report)
     check_trackers(resolved)
@@ -411,9 +411,7 @@ def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: R
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
     if launcher == "local":
-        max_pixels = min(config.max_pixels, own_grid(prepared.base.folder).max_pixels)
-        config = msgspec.structs.replace(config, max_pixels=max_pixels)  # so that hints stay under the base's own limit
-        fits.refuse_unfit(needed, config, here, prepared.resolved.system.overlays)
+        fits.refuse_unfit(config, here, needed, prepared.resolved.system.overlays)
 
 
 class _Tracker(msgspec.Struct, frozen=True):

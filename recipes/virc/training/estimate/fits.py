@@ -1,7 +1,7 @@
-"""Which overlays of a stage fit a machine, and for the others why not and what would help.
+"""Which overlays of a stage fit a machine, and what the others lack.
 
 `judge` gives a `Verdict` on each combination of overlays, for `virc doctor`; the `refuse_...` functions raise errors
-before a run. Both compare what a stage needs with the machine by `lacking`, and find remedies by `cure`.
+before a run. Both compare what a stage needs with the machine by `lacking`.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -14,28 +14,13 @@ from virc.core.errors import ConfigError, SetupError
 from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
-from virc.stages import sft
+from virc.stages.resolve import Resolved
 from virc.systems.registry import System
 from virc.training.estimate.needs import Estimate, Term, estimate
-
-# Names of terms of an estimate, by what makes them smaller.
-_STATE = {
-    "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "float32 gradients",
-    "offloaded state",
-}  # fmt: skip
-_BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
-_WEIGHTS = {
-    "frozen weights", "reference weights", "weights brought together", "weights while they are read",
-    "actor", "sampler's weights", "sampler's weights asleep",
-}  # fmt: skip
-_SAVED = {"weights", "resume state"}
 
 ShapeOf = Callable[[str], Shape | None]
 Config = Any
 """The settings of a stage of any kind."""
-
-USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
-"""Overlays that advice names if a system has them."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -54,185 +39,125 @@ class Lack(msgspec.Struct, frozen=True):
 
     Args:
         clause: continues a sentence about the stage.
+        helps: what to type, if a single option makes it less.
         terms: what takes it, the largest first.
-        other_gpus: the option for GPUs of this machine that have enough.
     """
 
     clause: str
+    helps: str | None = None
     terms: tuple[Term, ...] = ()
-    other_gpus: str | None = None
 
 
 def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> list[Verdict]:
-    """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none.
-
-    Rows as long as the stage's cutoff are assumed. `helps` of a combination that does not fit names the fewest further
-    overlays with which it does, if there are any.
-    """
-    verdicts = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
-    fitting = [{*each.overlays} for each in verdicts if each.fits]
-    for index, each in enumerate(verdicts):
-        further = [sorted(names - {*each.overlays}) for names in fitting if {*each.overlays} < names]
-        if each.fits is False and further:
-            fewest: list[str] = min(further, key=len)
-            verdicts[index] = msgspec.structs.replace(each, helps=f"add {','.join(fewest)}")
-    return verdicts
+    """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none."""
+    return [verdict(resolved, machine, shape_of) for resolved in combinations(system, stage)]
 
 
-def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
-    resolved = stages.resolve(system, stage, overlays)
+def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
+    """Judge one combination; rows as long as the stage's cutoff are assumed."""
     config, root = resolved.config, stages.root_of(resolved)
-    if (shape := shape_of(root)) is None:
-        few = _few_gpus(config, machine)
+    shape = shape_of(root)
+    needed = estimate(config, shape, config.longest) if shape else None
+    lack = lacking(config, machine, needed, resolved.system.overlays)
+    why, helps = (lack.clause, lack.helps) if lack else (None, None)
+    if needed is None:
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
-        return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    needed, helps = estimate(config, shape, config.longest), None
-    lack = next(lacking(needed, config, machine), None)
-    if lack and _judge_may_move(config, machine):
-        without_judge = msgspec.structs.replace(config, judge_gpus=0)
-        helps = f"--judge-endpoint URL, or {_without_judge(system.overlays)}, leaves out the judge's"
-        lack = next(lacking(needed, without_judge, machine), lack)
-    if lack and lack.terms:
-        helps = lack.other_gpus or next(
-            (f"less with {way}" for way in _cures(lack.terms, config, system.overlays)), None
-        )
+        return Verdict(resolved.overlays, False if lack else None, _devices(config), why or unknown, helps)
     memory = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
     needs = f"{_devices(config)}{memory}, {size_text(needed.host_gib)} of main memory"
-    return Verdict(overlays, lack is None, needs, lack.clause if lack else None, helps, needed.device_gib)
+    return Verdict(resolved.overlays, lack is None, needs, why, helps, needed.device_gib)
 
 
-def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
-    """Combinations of at most one overlay each for the hardware, for the base alone, and for an adapter."""
-    of_all = {name: [each.settings, *each.stages.values()] for name, each in system.overlays.items()}
-    bases = [name for name, parts in of_all.items() if {key for part in parts for key in part} == {"base"}]
-    settings = {
-        name: each.settings.keys() | each.stages.get(stage, {}).keys() for name, each in system.overlays.items()
-    }
-    hardware = [name for name, keys in settings.items() if keys & {"device", "devices"}]
-    adapters = [name for name, keys in settings.items() if "lora" in keys]
-    plain = stages.resolve(system, stage).config
-    if all(stages.resolve(system, stage, [name]).config != plain for name in hardware):  # none is the stage itself
-        hardware.insert(0, "")
-    for machine, base, adapter in product(hardware or [""], bases or [""], ["", *adapters]):
-        chosen = tuple(name for name in (base, adapter, machine) if name)
+def combinations(system: System, stage: str) -> Iterator[Resolved]:
+    """At most one overlay each for the hardware, for the base alone, and for an adapter; none repeats another."""
+    in_stage = {name: {*each.settings, *each.stages.get(stage, {})} for name, each in system.overlays.items()}
+    anywhere = {name: {*each.settings}.union(*each.stages.values()) for name, each in system.overlays.items()}
+    hardware = [name for name, keys in in_stage.items() if keys & {"device", "devices"}]
+    bases = [name for name, keys in anywhere.items() if keys == {"base"}]
+    adapters = [name for name, keys in in_stage.items() if "lora" in keys]
+    seen = []
+    for machine, base, adapter in product([*hardware, ""], [*bases, ""], ["", *adapters]):
         try:
-            stages.resolve(system, stage, chosen)
+            resolved = stages.resolve(system, stage, [name for name in (base, adapter, machine) if name])
         except ConfigError:  # two of them exclude one another
             continue
-        yield chosen
+        settings = stages.root_of(resolved), resolved.config
+        if settings not in seen:
+            seen.append(settings)
+            yield resolved
 
 
-def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
-    """What a machine lacks for a stage; with `free`, memory in use by others does not count as there."""
-    if few := _few_gpus(config, machine):
-        yield few
-    elif config.device == "cuda":
+def lacking(
+    config: Config, machine: Machine, needed: Estimate | None, overlays: Collection[str] = (), free: bool = False
+) -> Lack | None:
+    """The first thing that a machine lacks for a stage.
+
+    Args:
+        needed: None: not known yet, so GPUs are counted only.
+        overlays: of the system; hints name them.
+        free: leave out memory that others use.
+    """
+    cuda, taken, here = config.device == "cuda", config.devices + _of_judge(config), len(machine.gpus)
+    highest = max(config.gpus or (-1,))
+    if cuda and here < max(taken, highest + 1):
+        named = f", among them number {highest}" if highest >= taken else ""
+        elsewhere = judges(overlays) if _of_judge(config) and here >= config.devices else None
+        return Lack(f"needs {gpus(config)}{named}, here {here or 'none'}", elsewhere)
+    if needed is None:
+        return None
+    if cuda:
         sizes = [gpu.free_gib if free else gpu.gib for gpu in machine.gpus]
         # torch takes the first ones if none are named; the smallest must hold what one device needs.
         least = min(config.gpus or range(config.devices), key=sizes.__getitem__)
         if needed.device_gib > sizes[least]:
             has = f"GPU {least} has {size_text(sizes[least])}{' free' if free else ''}"
-            others = [index for index, size in enumerate(sizes) if size >= needed.device_gib][: config.devices]
-            enough = len(others) == config.devices and not _of_judge(config)
-            option = f"--set gpus=[{','.join(map(str, others))}]" if enough else None
-            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms, option)
+            clause = f"needs {size_text(needed.device_gib)} a device, {has}"
+            return Lack(clause, _smaller(config, overlays), needed.terms)
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
-        terms = needed.host if config.device == "cuda" else needed.terms
         clause = f"needs {size_text(needed.host_gib)} of main memory, {'free' if free else 'here'} {size_text(memory)}"
-        yield Lack(clause, terms)
+        return Lack(clause, None, needed.host) if cuda else Lack(clause, _smaller(config, overlays), needed.terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
         clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
-        yield Lack(clause, needed.disk or ())
+        return Lack(clause, "--set save_total_limit=1" if config.save_total_limit != 1 else None, needed.disk or ())
+    return None
 
 
-def _few_gpus(config: Config, machine: Machine) -> Lack | None:
-    """The lack of GPUs: fewer are here than the stage takes, or one of the numbers that it names does not exist."""
-    taken, here = config.devices + _of_judge(config), len(machine.gpus)
-    highest = max(config.gpus or (-1,))
-    if config.device == "cpu" or here >= max(taken, highest + 1):
-        return None
-    named = f", among them number {highest}" if highest >= taken else ""
-    return Lack(f"needs {gpus(config)}{named}, here {here or 'none'}")
+def _smaller(config: Config, overlays: Collection[str]) -> str:
+    """What saves most of a device's memory: an adapter; if there is one, fewer rows at a time; then shorter ones."""
+    if config.lora is None:
+        return "--with lora" if "lora" in overlays else "--set lora={}"
+    if config.micro_batch_size_per_device > 1:
+        return f"--set micro_batch_size_per_device={config.micro_batch_size_per_device // 2}"
+    length = "cutoff_len" if hasattr(config, "cutoff_len") else "prompt_length"
+    return f"--set {length}={config.longest // 2}"
 
 
-def refuse_no_judge(config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
+def refuse_no_judge(config: Config, overlays: Collection[str]) -> None:
     """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed."""
     if _of_judge(config) and config.reward.judge.endpoint is None:
         raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
-def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
-    """Raises SetupError: the stage needs more GPUs; that is known before anything is read or installed."""
-    if lack := _few_gpus(config, machine):
-        elsewhere = judges(overlays) if _judge_may_move(config, machine) else None
-        raise SetupError(f"this stage {lack.clause}", elsewhere or machine.trouble or "virc doctor says what fits here")
-
-
 def refuse_unfit(
-    needed: Estimate, config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS
+    config: Config, machine: Machine, needed: Estimate | None = None, overlays: Collection[str] = ()
 ) -> None:
-    """Raises SetupError: GPUs, memory or disk do not suffice; names the two largest parts, and what would cut them."""
-    lack = next(lacking(needed, config, machine, free=True), None)
-    if lack is None:
-        return
-    cures = _cures(lack.terms[:2], config, overlays) or _cures(lack.terms, config, overlays)[:1]
-    hint = lack.other_gpus or " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
-    parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
-    raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
+    """Raises SetupError: GPUs, memory or disk do not suffice; names the two largest parts, and what would cut them.
+
+    Without `needed`, GPUs alone are counted: that is known before anything is read or installed.
+    """
+    if lack := lacking(config, machine, needed, overlays, free=True):
+        parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
+        hint = lack.helps or machine.trouble or "virc doctor says what fits here"
+        raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 
 
-def _cures(terms: tuple[Term, ...], config: Config, overlays: Collection[str]) -> list[str]:
-    return list(dict.fromkeys(way for term in terms if (way := cure(term.name, config, overlays))))
-
-
-def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> str | None:
-    """What makes a part of an estimate smaller; None if nothing simple does."""
-    adapter = "--with lora" if "lora" in overlays else "--set lora={}"
-    of_deepspeed = hasattr(config, "zero")  # it can have less on one device; FSDP has spread it already
-    zero, cuda = config.zero if of_deepspeed else 3, config.device == "cuda"
-    batch, micro = config.train_batch_size, config.micro_batch_size_per_device
-    note = ", with which short rows weigh more," if type(config) is sft.Config else ""  # see the notes of a dry run
-    length = "cutoff_len" if hasattr(config, "cutoff_len") else "prompt_length"
-    pixels = f"--set max_pixels={config.max_pixels // 2}"
-    ways = (  # terms, what makes them smaller, and whether it would; the first that does is returned
-        (_SAVED, "--set save_total_limit=1", config.save_total_limit != 1),
-        (_STATE | _SAVED, adapter, config.lora is None),
-        (_STATE, "--set zero=3", zero < 3 and config.devices * config.nodes > 1),
-        (_STATE, "--set offload=true", of_deepspeed and zero > 0 and not config.offload and cuda),
-        (_BY_ROWS, "--set gradient_checkpointing=true", not config.gradient_checkpointing),
-        (_BY_ROWS, "--set use_liger=true", of_deepspeed and not config.use_liger and cuda),
-        (_BY_ROWS, f"--set micro_batch_size_per_device={micro // 2}{note}", micro > 1),
-        ({"vision tower"}, pixels, length == "cutoff_len"),
-        (_BY_ROWS | {"vision tower"}, f"--set {length}={getattr(config, length) // 2} {pixels}", True),
-        (_WEIGHTS, "a smaller base", True),
-        ({"image readers"}, f"--set loaders={getattr(config, 'loaders', 0) // 2}", True),
-        (
-            {"images of a step"},
-            f"--set train_batch_size={batch // 2} --set ppo_mini_batch_size={batch // 2}",
-            batch > 1,
-        ),
-        ({"left unused"}, "--set sampler_memory=0.8", getattr(config, "sampler_memory", 1) < 0.8),
-        ({"reference model"}, "--set kl_loss_coef=0", True),
-    )
-    return next((way for terms, way, helps in ways if term in terms and helps), None)
-
-
-def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
+def judges(overlays: Collection[str]) -> str:
     """The hint for a stage without a judge: how to get one, or to do without."""
-    ways = ["--judge-endpoint URL of one that is served elsewhere"]
-    if "judge-split" in overlays:
-        ways.append("--with judge-split for one on four of these GPUs (virc serve judge --gpus 4,5,6,7 --port 8005)")
-    ways.append("a smaller one, such as virc serve judge-72b-awq --gpus N")
-    return "; ".join((*ways, f"or {_without_judge(overlays)}, which needs none"))
-
-
-def _without_judge(overlays: Collection[str]) -> str:
-    return "--with rules" if "rules" in overlays else "--set reward.total=outcome"
-
-
-def _judge_may_move(config: Config, machine: Machine) -> bool:
-    return bool(_of_judge(config)) and len(machine.gpus) >= config.devices
+    split = "--with judge-split and virc serve judge --gpus 4,5,6,7 --port 8005; " if "judge-split" in overlays else ""
+    rules = "--with rules" if "rules" in overlays else "--set reward.total=outcome"
+    served = "--judge-endpoint URL of one that is served (virc serve judge-72b-awq --gpus N)"
+    return f"{served}; {split}or {rules}, which needs none"
 
 
 def _of_judge(config: Config) -> int:
