@@ -37,7 +37,7 @@ def records(path: Path) -> dict[str, list[Record]]:
 def bare(record: Record) -> Record:
     """The record with its images as bytes without names."""
     pictures = tuple(
-        msgspec.structs.replace(picture, name="", folder=Path(), data=picture.read(), confined=True)
+        msgspec.structs.replace(picture, name="", folder=Path(), data=picture.read(), fetched=False)
         for picture in record.images
     )
     return msgspec.structs.replace(record, images=pictures)

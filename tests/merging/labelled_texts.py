@@ -97,7 +97,7 @@ def _secrets() -> Mapping[str, str]:
         "password in https": f"git clone https://maria:{of(_WORD, 18)}@git.acme.io/rows.git",
         "PGPASSWORD": f"export PGPASSWORD={of(_WORD, 16)}",
         "TOKEN": f'TOKEN = "{of(_WORD, 32)}"',
-        "password in yaml": f"password: {of(_WORD, 12)}!x",
+        "password in yaml": f"password: {of(_WORD, 10)}7K!x",
         "rsa": _block("RSA PRIVATE KEY"),
         "openssh": _block("OPENSSH PRIVATE KEY"),
         "pgp": _block("PGP PRIVATE KEY BLOCK"),

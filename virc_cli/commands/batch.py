@@ -31,6 +31,7 @@ def command(
     column: Annotated[
         list[str] | None, option("FIELD=NAME", "Column of id, image, question or choices; repeatable.")
     ] = None,
+    trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
     verbose: Annotated[bool, flag("--verbose", "Print answers and what engines write.", "-v")] = False,
 ) -> None:
@@ -55,6 +56,6 @@ def command(
     setup = asked.set_up()
     with (
         events.printed(asked.quiet, verbose) as report,
-        open_rows(sources, question, parse_chosen(column or ()), report) as rows,
+        open_rows(sources, question, parse_chosen(column or ()), report, trust_rows) as rows,
     ):
         api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, on_line=output.line)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -59,6 +60,34 @@ def as_stored(path: Path) -> Path:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+PICTURES = frozenset(
+    {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"}
+)
+"""Endings of the names of pictures, small."""
+
+
+def picture_within(folder: Path, name: str) -> Path:
+    """The path of a picture that a row names, below the folder of the row's file, or of a link directly in it.
+
+    Others made the row, and what it names is sent to a model's server, copied or published: no other link out of the
+    folder is followed, and that link neither to a folder that holds this one nor to anything but a picture by its name.
+
+    Raises:
+        OSError: EPERM: it is elsewhere; EINVAL: no file can have that name.
+    """
+    try:
+        path = as_stored(folder / re.sub("^file://(localhost)?", "", name, flags=re.IGNORECASE)).resolve()
+    except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
+        raise OSError(errno.EINVAL, "no file can have that name", name) from error
+    if path.is_relative_to(folder.resolve()):
+        return path
+    link = folder.joinpath(*Path(name).parts[:1])
+    target = link.resolve() if link.is_symlink() and link.is_dir() and path.suffix.lower() in PICTURES else None
+    if target is None or not path.is_relative_to(target) or folder.resolve().is_relative_to(target):
+        raise OSError(errno.EPERM, "it is outside the dataset's folder", name)
+    return path
 
 
 def is_file(path: str | Path) -> bool:

@@ -33,6 +33,7 @@ from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import failed_rows
 from virc.solving.setup import OnFacts, Setup
+from virc.solving.sources.row_files import trusting
 from virc.solving.strategies import registry as strategies
 
 _AGAIN = "the same command asks it again"
@@ -94,6 +95,7 @@ def evaluate(
     seeds: int = 1,
     device: str | None = None,
     offline: bool = False,
+    trust_rows: bool = False,
     concurrency: int | None = None,
     against_run: str | Path | None = None,
     sign: str | Path | None = None,
@@ -119,6 +121,7 @@ def evaluate(
         against: compare with the published figures.
         strategy: how answers are found, as `virc.solve` takes it; of several, each model is evaluated by each.
         seeds: how many seeds, from `seed` on; of several, each model is evaluated with each.
+        trust_rows: whether rows of a file may name files outside of its folder, and addresses that are not public.
         concurrency: rows in work at a time; None: as many as suit the model.
         against_run: a run, or a file of rows, whose pictures are compared with those of the problems.
         sign: private key of OpenSSH or minisign that the files of results are signed with.
@@ -173,6 +176,7 @@ def evaluate(
         judge_model=judge_model,
         traces=traces,
         at_once=concurrency,
+        trust_rows=trust_rows,
         columns=asked_columns(
             environment,
             arguments,
@@ -199,6 +203,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()
     benchmark = own or benchmarks.find(request.benchmark, here, request.split)
+    if request.trust_rows:
+        benchmark = msgspec.structs.replace(benchmark, rows=lambda read=benchmark.rows: trusting(read()))
     ablation = request.crop_ablation
     folder = EvalFolder(expanded(request.to) if request.to else default_folder(benchmark.name, ablation))
     on_facts({"folder": str(folder.folder), "benchmark": benchmark.name})

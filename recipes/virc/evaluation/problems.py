@@ -91,7 +91,7 @@ def problems_of(
 def _size(row: BatchRow, base: Path) -> Size | None:
     """(width, height) in px of the first picture's file; None if it cannot be read here."""
     try:
-        return image_size(*files_of(row.pictures[:1], offline=True, base=base)[0])
+        return image_size(*files_of(row.pictures[:1], offline=True, base=base, trusted=row.trusted)[0])
     except (DataError, NetworkError, IndexError):
         return None
 
@@ -129,7 +129,8 @@ def swapped(
 
 def contents(row: BatchRow, base: Path) -> Hashable:
     try:
-        return tuple(sha256(content).digest() for content, _ in files_of(row.pictures, offline=True, base=base))
+        files = files_of(row.pictures, offline=True, base=base, trusted=row.trusted)
+        return tuple(sha256(content).digest() for content, _ in files)
     except (DataError, NetworkError):
         return row.images
 

@@ -19,6 +19,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args: as of `virc.evaluation.api.evaluate`, and
         solver: what is evaluated in place of the setups, without a crop ablation.
+        trust_rows: whether rows of a file may name any files and addresses.
         columns: what is asked of columns, by the names of their entry points (`virc.evaluation.columns`).
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
@@ -34,6 +35,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int | None = None
     solver: SolverSetup | None = None
     columns: Mapping[str, Any] = {}
+    trust_rows: bool = False
     estimate_only: bool = False
 
     @property

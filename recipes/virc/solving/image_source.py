@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import errno
 import io
 import os
 import re
@@ -21,7 +22,7 @@ from PIL import Image
 from virc.config.user import names_user
 from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_path, near_file
+from virc.core.files import expanded, is_path, near_file, picture_within
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
@@ -48,8 +49,19 @@ _FULL_RANGES = ((0, 1.0), (0, 255), (0, 65535))  # of floats, 8 and 16 bits: sho
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
-def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> File:
-    """Return the file of a picture named by a user, and its name for messages; `seconds` bounds a fetch."""
+TRUST = "name files below their folder and public addresses, or --trust-rows (trust_rows=True) for rows of your own"
+
+
+def file_of(
+    source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None, trusted: bool = True
+) -> File:
+    """Return the file of a picture named by a user, and its name for messages.
+
+    Args:
+        seconds: bound of a fetch.
+        trusted: whether the user named it; a row that others may have made names files below `base` and public
+            addresses.
+    """
     if source == "-":
         content = standard_input().read(MAX_BYTES + 1)
         if not content:
@@ -57,6 +69,14 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
         return content, "standard input"
     if source[:5].lower() == "data:":
         return data_url_bytes(source), "the data URL"
+    is_path_of_row = not trusted and not re.match(r"https?://", source, re.IGNORECASE)
+    if is_path_of_row:
+        try:
+            path = picture_within(base, str(expanded(source)) if source[:1] == "~" else source)
+        except OSError as error:
+            sentence = f"{source} is outside of the folder of the rows" if error.errno == errno.EPERM else clause(error)
+            raise DataError(sentence, TRUST if error.errno == errno.EPERM else None) from None
+        return read(path, source), source
     if source[:7].lower() == "file://":
         return read(_path_of(source), source), source
     if not re.match(r"https?://", source, re.IGNORECASE):
@@ -72,7 +92,7 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     source = source.strip().replace(" ", "%20")  # addresses are copied from pages with their spaces
-    return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source
+    return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds), trusted), source
 
 
 def _path_of(url: str) -> Path:
@@ -187,13 +207,14 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 
 
 def files_of(
-    pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
-) -> list[File]:
+    pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path(),
+    trusted: bool = True,
+) -> list[File]:  # fmt: skip
     files = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):
             left = deadline.left() if deadline else None
-            files.append(file_of(os.fspath(picture), base, offline, left))
+            files.append(file_of(os.fspath(picture), base, offline, left, trusted))
         else:
             files.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
     return files
@@ -221,13 +242,13 @@ def data_url_bytes(url: str) -> bytes:
         raise DataError(f"the data URL is no base64: {clause(error)}") from error
 
 
-def _fetch(url: str, seconds: float) -> bytes:
+def _fetch(url: str, seconds: float, trusted: bool) -> bytes:
     """The content of a URL; a connection that fails or ends early is tried again.
 
     The time is limited from outside, since no time-out of a socket ends a server that drips.
     """
     end = time.monotonic() + seconds
-    rules = Rules(trusts_first=True, proxies=True, seconds=SECONDS, max_bytes=_MAX_FETCHED)
+    rules = Rules(trusts_first=trusted, proxies=True, seconds=SECONDS, max_bytes=_MAX_FETCHED)
 
     def fetched() -> bytes:
         download = Fetch(url, rules)
@@ -245,7 +266,8 @@ def _fetch(url: str, seconds: float) -> bytes:
         raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
     except FetchError as error:
         kind = NetworkError if _is_passing(error) or error.kind == "url" else DataError
-        raise kind(error.message, _HINTS.get(error.kind)) from None
+        hint = TRUST if error.kind == "address" and not trusted else _HINTS.get(error.kind)
+        raise kind(error.message, hint) from None
 
 
 def _is_passing(error: FetchError) -> bool:

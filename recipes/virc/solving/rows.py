@@ -56,6 +56,7 @@ class BatchRow(msgspec.Struct, frozen=True):
         passed: the fields that are copied to the output.
         fault: why it cannot be asked.
         memory: the images that are in memory, by their names.
+        trusted: whether its images may be any files and addresses, as the user named them or vouches for the row.
         swapped: the images of another row, if crops are to be cut from those.
     """
 
@@ -67,6 +68,7 @@ class BatchRow(msgspec.Struct, frozen=True):
     passed: dict[str, Any] = {}
     fault: DataError | None = None
     memory: "Mapping[str, Picture]" = {}
+    trusted: bool = False
     swapped: "Sequence[Picture]" = ()
 
     @property

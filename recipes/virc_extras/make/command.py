@@ -34,6 +34,7 @@ def command(
     sets: Annotated[list[str] | None, option("KEY=VALUE", "An option of the operator; repeatable.", "--set")] = None,
     role: options.Role = None,
     as_json: options.Json = False,
+    trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -66,6 +67,7 @@ def command(
     with events.printed(asked.quiet, verbose) as report:
         fields = make(
             operator, rows, to, settings, setup=setup, roles=roles, at_once=concurrency, report=report,
+            trust_rows=trust_rows,
             rewards=lambda system: maker_of(system, None, None, {}),
         )  # fmt: skip
     output.result(as_json, "virc.data.make/1", {**FAILURE, **fields}, [str(fields["to"])])

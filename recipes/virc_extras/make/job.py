@@ -60,6 +60,7 @@ class Job(msgspec.Struct, frozen=True):
         named: the file whose name pictures and further files get; None: `to`. For steps of a list, whose `to` is
             temporary.
         rewards: makes the graders of rewards.
+        trust_rows: whether rows may name files outside of their folder, and addresses that are not public.
     """
 
     operator: Operator
@@ -72,6 +73,7 @@ class Job(msgspec.Struct, frozen=True):
     prefix: str = ""
     named: Path | None = None
     rewards: Rewards | None = None
+    trust_rows: bool = False
 
 
 def run(job: Job, report: Reporter) -> Fields:
@@ -179,7 +181,7 @@ class _Work:
         self, job: Job, options: msgspec.Struct, seed: int, models: Models, progress: Progress, report: Reporter
     ) -> None:
         self.job, self.options, self.seed, self.models, self.progress = job, options, seed, models, progress
-        self.placed, self._report = Placed(job.to.parent), report
+        self.placed, self._report = Placed(job.to.parent, job.trust_rows), report
         self._graders, self._lock = dict[tuple[str, str], Grader](), threading.Lock()
 
     def close(self) -> None:
@@ -203,7 +205,7 @@ class _Work:
             self.options, seed, job.named or job.to, prefix,
             deadline=Deadline(timeout), offline=job.setup.offline if job.setup else False,
             once=lambda key, make: self.progress.once(row.number if row else 0, row_digest, key, make),
-            rows=lambda path: read([path]), opened=self.models.opened, max_turns=self.models.max_turns,
+            rows=lambda path: read([path], job.trust_rows), opened=self.models.opened, max_turns=self.models.max_turns,
             grader=self.grader if job.rewards else None,
         )  # fmt: skip
         if self.models.opened:
@@ -264,7 +266,7 @@ def _locate_errors(operator: Operator) -> Iterator[None]:
 
 
 def _process_rows(work: _Work, pace: _RowProgress, report: Reporter) -> None:
-    rows: Iterator[Row] = _unfinished_rows(work.job.sources, work.progress)
+    rows: Iterator[Row] = _unfinished_rows(work.job, work.progress)
     if not work.models.opened:
         for row in rows:
             line = work.line(row)
@@ -297,9 +299,9 @@ def _process_rows(work: _Work, pace: _RowProgress, report: Reporter) -> None:
     through(readable(), Claims(), asked, on_row, work.models.workers(work.job.at_once), work.models.outage(report.note))
 
 
-def _unfinished_rows(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
+def _unfinished_rows(job: Job, progress: Progress) -> Iterator[Row]:
     last, number = progress.last, 0
-    for row in read(sources):
+    for row in read(job.sources, job.trust_rows):
         number = row.number
         is_done = progress.done(number, digest(row)) if number <= last else False
         if is_done is None:

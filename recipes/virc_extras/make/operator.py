@@ -203,7 +203,7 @@ class Means(Generic[O]):
         if index >= len(row.images):
             raise DataError(f"it has {len(row.images)} pictures, and picture {index + 1} is needed")
         try:
-            ((data, _),) = files_of([row.pictures[index]], self.offline, self.deadline, row.base)
+            ((data, _),) = files_of([row.pictures[index]], self.offline, self.deadline, row.base, row.trusted)
         except NetworkError as error:  # a wrong address in the row must not end the command
             raise DataError(error.message, error.hint) from error
         return data

@@ -30,6 +30,7 @@ def make(
     roles: Mapping[str, str] = {},
     at_once: int | None = None,
     rewards: Rewards | None = None,
+    trust_rows: bool = False,
     report: Reporter | None = None,
 ) -> Fields:
     """Make rows; the same call continues after a stop.
@@ -39,6 +40,7 @@ def make(
         to: `NEW.jsonl`, which is written when all rows are done.
         options: also as `KEY=VALUE` texts. For a list only `seed`, which every operator has, and its random draws are
             derived from.
+        trust_rows: whether rows may name files outside of their folder, and addresses that are not public.
 
     Returns:
         The fields of `virc.data.make/1`.
@@ -52,7 +54,10 @@ def make(
     if not operator.endswith((".yaml", ".yml")):
         found = registry.get(operator)
         given = registry.parsed(options, found)
-        return run(Job(found, tuple(sources), place, given, setup, roles, at_once, rewards=rewards), report)
+        return run(
+            Job(found, tuple(sources), place, given, setup, roles, at_once, rewards=rewards, trust_rows=trust_rows),
+            report,
+        )
     given = registry.parsed(options)
     if others := given.keys() - {"seed"}:
         raise UsageError(f"--set {min(others)} is an option of one operator", f"write it into {operator}")
@@ -69,7 +74,7 @@ def make(
             sentence = f"two steps of {operator} write {place.stem}.{second}.jsonl"
             raise UsageError(sentence, "- {operator: split, name: second}")
         files |= {second} if second else set()
-        jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards))
+        jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards, trust_rows))
     if unknown := roles.keys() - asked:
         raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
     return _run_all(jobs, tuple(sources), place, report)

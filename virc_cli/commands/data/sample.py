@@ -36,6 +36,7 @@ def command(
     tools: options.Tools = None,
     as_json: options.Json = False,
     temperature: Annotated[float, option("T", "Of every reply; 0 is greedy.")] = 1.0,
+    trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -55,7 +56,9 @@ def command(
     setup = set_up(asked.flags, config, asked.protocol, None, asked.offline, options.names_of(tools))
     with events.printed(asked.quiet, verbose) as report:
         wanted = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
-        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known), wanted)
+        fields = sample_file(
+            setup, file, to, keep, concurrency, report, lambda known: output.know(**known), wanted, trust_rows
+        )
     output.result(as_json, "virc.data.sample/1", {**FAILURE, **fields}, [fields["to"]])
 
 

@@ -40,6 +40,7 @@ def command(
     samples: Annotated[int, option("N", "Answers per problem; the commonest counts.", min=1, max=1000)] = 1,
     strategy: options.Strategies = None,
     temperature: options.Temperature = None,
+    trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
@@ -128,6 +129,7 @@ def command(
         judge_model=judge_model,
         traces=traces,
         at_once=concurrency,
+        trust_rows=trust_rows,
         columns=asked_columns(
             environment,
             environment_args,

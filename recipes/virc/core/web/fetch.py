@@ -142,7 +142,7 @@ class Fetch:
             connection = self._http(parts.scheme, host, port)
             vars(connection)["_create_connection"] = lambda address, *_: self._connected(address, hop)
             return connection, target, _HEADERS
-        if hop:
+        if hop or not self._rules.trusts_first:
             self._check_behind_proxy(host, port, hop)
         connection = self._http(parts.scheme, str(proxy.hostname), proxy.port or _PORTS["http"])
         login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}".encode()

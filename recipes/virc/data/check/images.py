@@ -48,7 +48,7 @@ def decoded(picture: Picture) -> DecodedImage:
 
 
 def _decoded(picture: Picture) -> DecodedImage:
-    if picture.on_network and not picture.confined:
+    if picture.on_network and (picture.fetched or not picture.confined):
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
     try:

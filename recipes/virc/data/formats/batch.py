@@ -70,8 +70,8 @@ def record_of(problem: Problem, media: Path) -> Record:
 
 def _picture(name: str, media: Path) -> Picture:
     if name[:5].lower() == "data:":
-        return Picture("", media, data_url_bytes(name), confined=False)
-    return Picture(str(expanded(name)) if name.startswith("~") else name, media, confined=False)
+        return Picture("", media, data_url_bytes(name))
+    return Picture(str(expanded(name)) if name.startswith("~") else name, media, fetched=True)
 
 
 def _line(record: Record, new_id: str, settings: Writing) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import as_stored, contents
+from virc.core.files import as_stored, contents, picture_within
 from virc.core.text import plain
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
@@ -25,7 +25,6 @@ from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import MAX_PIXELS
 from virc.scoring.answers import choices_named
-from virc.solving.sources.picture_files import ENDINGS
 
 MARK = turns.MARK
 
@@ -80,14 +79,16 @@ class Picture(msgspec.Struct, frozen=True):
             without a name.
         folder: what a relative name starts from.
         data: the file's bytes, where the row holds them.
-        confined: a file must be in `folder`, or in a folder that a link directly in it leads to, as in datasets, which
-            others made; in a batch file users may name any file of theirs.
+        confined: a file must be where `picture_within` finds it, as others may have made the dataset; not so where an
+            engine opens it all the same.
+        fetched: it may be on the network, as in a batch file.
     """
 
     name: str
     folder: Path = Path()
     data: bytes | None = None
     confined: bool = True
+    fetched: bool = False
 
     @property
     def on_network(self) -> bool:
@@ -98,25 +99,12 @@ class Picture(msgspec.Struct, frozen=True):
         """The path of the file. Raises OSError: it is on the network, confined and elsewhere, or no possible name."""
         if self.on_network:
             raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
+        if self.confined:
+            return picture_within(self.folder, self.name)
         try:
-            path = as_stored(self.folder / self.name.removeprefix("file://")).resolve()
+            return as_stored(self.folder / self.name.removeprefix("file://")).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
             raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
-        if self.confined and not path.is_relative_to(self.folder.resolve()) and not self._is_linked(path):
-            raise OSError(errno.EPERM, "it is outside the dataset's folder", self.name)
-        return path
-
-    def _is_linked(self, path: Path) -> bool:
-        """Whether a path is an image, by its ending, in a folder to which a link in the dataset's folder itself leads,
-        and which does not hold the dataset.
-
-        No other link out of a dataset is followed: others made it, and what it names may be copied and published.
-        """
-        link = self.folder.joinpath(*Path(self.name).parts[:1])
-        if not (link.is_symlink() and link.is_dir() and path.suffix.lower() in ENDINGS):
-            return False
-        target = link.resolve()
-        return path.is_relative_to(target) and not self.folder.resolve().is_relative_to(target)
 
     def file(self) -> Path:
         """The path of the file, which is regular, of at most `MAX_BYTES`. Raises OSError: it is not, or as `path`."""

@@ -114,6 +114,7 @@ def sample_file(
     report: Reporter,
     on_facts: OnFacts = lambda _: None,
     asked: PairsAsked | None = None,
+    trust_rows: bool = False,
 ) -> Fields:
     """Sample every row of a file.
 
@@ -123,6 +124,7 @@ def sample_file(
         keep: most trajectories, or pairs, of one problem.
         at_once: rows in work at a time; None: as many as suit the model.
         asked: the pairs to keep; None: trajectories.
+        trust_rows: whether rows may name files outside of their folder, and addresses that are not public.
 
     Returns:
         The fields of `virc.data.sample/1`.
@@ -136,7 +138,7 @@ def sample_file(
     if asked:
         checked(asked, setup.config.samples)
     location = location_of(expanded(to), paired=asked is not None)
-    with open_rows(source, report=report) as rows:
+    with open_rows(source, report=report, trusted=trust_rows) as rows:
         opened, facts = open_setup(setup, report, on_facts, settled=True)
         if opened.family and not setup.choice.protocol:
             _warn_of_stock(report)

@@ -55,7 +55,7 @@ def write(
     names = [model.name for model in summary.models]
     problems = []
     for row, result, *others in zip(rows, results, *arms.values(), strict=True):
-        pictures = [_picture(folder, picture, base) for picture in row.pictures]
+        pictures = [_picture(folder, picture, base, row.trusted) for picture in row.pictures]
         sizes = [each["size"] for each in pictures]
         boxes = sizes and sizes[0] and evidence.of_fields(row.passed)
         shown = {name: _answer(folder, answers[name][str(row.id)], result.answers[name], sizes)
@@ -79,10 +79,10 @@ def write(
     write_whole(folder.problems, page.encode("utf-8", "backslashreplace"))
 
 
-def _picture(folder: EvalFolder, picture: Picture, base: Path) -> Fields:
+def _picture(folder: EvalFolder, picture: Picture, base: Path, trusted: bool) -> Fields:
     """A picture of a problem, whose small copy is made once; without a file if it is on the network, or damaged."""
     try:
-        ((content, name),) = files_of([picture], offline=True, base=base)
+        ((content, name),) = files_of([picture], offline=True, base=base, trusted=trusted)
         path = f"pictures/{hashed(content)}.jpg"
         if not (folder.folder / path).exists():
             image, small = open_image(content, name), io.BytesIO()

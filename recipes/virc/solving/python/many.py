@@ -54,6 +54,7 @@ def batch(
     *,
     concurrency: int | None = None,
     progress: bool | None = None,
+    trust_rows: bool = False,
     **options: Unpack[Options],
 ) -> Generator[Solution, None, None]:
     """Answer many questions, some at a time, and yield the solutions in the order of the rows.
@@ -70,6 +71,8 @@ def batch(
             start from its folder.
         model: as of `solve`. It is opened with the first solution, and closed after the last if it was not open before.
         concurrency: rows in work at a time; None: as many as suit the model.
+        trust_rows: whether rows may name any files and addresses; else files below their folder (that of the file of
+            rows, or this one) and public addresses.
         progress: whether a line on stderr says how far it is; None: on a terminal and in a notebook.
         options: the arguments of `solve` that are no problem's own. `trace` is a folder in which each row has one of
             its own, by its id or position; `timeout` is that of one row; `seed` is varied by the row's id or position.
@@ -86,22 +89,22 @@ def batch(
         raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     asked = prepared(model, given)
     check_writable(asked.trace)
-    return _solutions(rows, asked, concurrency, progress, given)
+    return _solutions(rows, asked, concurrency, progress, given, trust_rows)
 
 
 def _solutions(
-    rows: Any, asked: Setup | SolverSetup, concurrency: int | None, progress: bool | None, given: Options
+    rows: Any, asked: Setup | SolverSetup, concurrency: int | None, progress: bool | None, given: Options, trusted: bool
 ) -> Generator[Solution, None, None]:
     with ExitStack() as stack:
         base = Path()
         total = operator.length_hint(rows) or None
         numbered: Iterator[tuple[object, BatchRow]]
         if isinstance(rows, str | os.PathLike):
-            file = stack.enter_context(open_rows(os.fspath(rows)))
+            file = stack.enter_context(open_rows(os.fspath(rows), trusted=trusted))
             total, base = file.count(), file.base
             numbered = (({"id": row.id, "images": [*row.images], **row.passed}, row) for row in file.rows)
         else:
-            numbered = read_python_rows(rows)
+            numbered = read_python_rows(rows, trusted)
         bar = stack.enter_context(closing(_Bar(total, progress)))
         report = Reporter(given["on_progress"] or bar.tell)
         opening = functools.partial(open_solver, asked, base, concurrency, report, views=True)

@@ -8,15 +8,12 @@ from pathlib import Path
 
 from virc.core.errors import DataError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_file, is_folder, is_path
+from virc.core.files import PICTURES, expanded, is_file, is_folder, is_path
 from virc.core.text import counted
 from virc.reasoning.images import is_known
 from virc.solving.image_source import STREAM
 
-ENDINGS = {
-    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif"
-}  # fmt: skip
-"""Of the names of pictures, small."""
+ENDINGS = PICTURES
 ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Of the names of files of rows."""
 _URL = re.compile(r"(?:https?|data|file):", re.IGNORECASE)

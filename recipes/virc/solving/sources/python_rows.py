@@ -16,7 +16,7 @@ from virc.solving.sources.row_files import rows_of
 _HINT = 'rows are like {"image": "figure.png", "question": "..."}, or ("figure.png", "...")'
 
 
-def read_python_rows(rows: Iterable[object]) -> Iterator[tuple[object, BatchRow]]:
+def read_python_rows(rows: Iterable[object], trusted: bool = False) -> Iterator[tuple[object, BatchRow]]:
     """The rows of an iterable as they are given and as they are solved, each read when it is asked for.
 
     A wrong one comes with its fault.
@@ -34,7 +34,7 @@ def read_python_rows(rows: Iterable[object]) -> Iterator[tuple[object, BatchRow]
             content = error
         (read,) = rows_of([(position + 1, position, content)])
         fault = read.fault and DataError(read.fault.message.removeprefix(f"line {position + 1}: "), _HINT)
-        yield row, msgspec.structs.replace(read, digest=None, fault=fault, memory=pictures)
+        yield row, msgspec.structs.replace(read, digest=None, fault=fault, memory=pictures, trusted=trusted)
 
 
 def check_rows(rows: object) -> None:

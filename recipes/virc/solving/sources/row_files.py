@@ -83,8 +83,14 @@ def open_rows(
     question: str | None = None,
     chosen: Mapping[str, str] = {},
     report: Reporter | None = None,
+    trusted: bool = False,
 ) -> Iterator[RowFile]:
-    """Open the rows of a file, or those of pictures, until the block ends; `chosen` maps fields to columns."""
+    """Open the rows of a file, or those of pictures, until the block ends.
+
+    Args:
+        chosen: field -> its column.
+        trusted: whether rows may name files outside of their folder, and addresses that are not public.
+    """
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()
     pictures = pictures_of(sources, report)
@@ -95,10 +101,16 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            yield _open(sources[0], question, chosen, report, stack)
+            opened = _open(sources[0], question, chosen, report, stack)
+            yield msgspec.structs.replace(opened, rows=trusting(opened.rows)) if trusted else opened
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
-        yield RowFile(rows_of(contents, {}, question), Path(), lambda: iter(contents), ("id", "image"), question)
+        rows = rows_of(contents, {}, question)
+        yield RowFile(trusting(rows), Path(), lambda: iter(contents), ("id", "image"), question)
+
+
+def trusting(rows: Iterable[BatchRow]) -> Iterator[BatchRow]:
+    return (msgspec.structs.replace(row, trusted=True) for row in rows)
 
 
 def rows_of(

@@ -1,0 +1,103 @@
+"""What rows may name: files below their folder and public addresses, but where the user vouches for them."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from support.called import virc
+from support.entry import ROOT
+from support.servers import MODEL, serve
+from support.solving import answer
+from support.tables import each_case
+
+from virc.solving.python.many import batch
+
+PICTURE = ROOT / "tests" / "pictures" / "triangle.png"
+OUTSIDE = (
+    "../out.png",
+    "OUT",
+    "file://OUT",
+    "link.png",
+    "folder/../../out.png",
+    "FILE:///OUT",
+    "up/out.png",
+    "~/out.png",
+)
+"""Names of a picture out of the folder of the rows; `up` is a link to the folder that holds it."""
+
+
+def folder_of_rows(place: Path) -> tuple[Path, str]:
+    """A folder with a picture and ways out of it, and the path of a picture outside."""
+    rows, out = place / "rows", place / "out.png"
+    (rows / "folder").mkdir(parents=True)
+    shutil.copyfile(PICTURE, rows / "a.png")
+    shutil.copyfile(PICTURE, out)
+    (rows / "link.png").symlink_to(out)
+    (rows / "up").symlink_to(place)
+    return rows, str(out)
+
+
+@each_case("name", OUTSIDE)
+def test_batch_sends_no_file_outside_of_the_folder_of_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = [{"id": at, "image": each, "question": "q"} for at, each in enumerate([name.replace("OUT", out), "a.png"])]
+    file = rows / "rows.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in given))
+    bodies = list[object]()
+    with serve(lambda body: bodies.append(body) or answer("5")) as server:
+        asked = ("batch", file, "--endpoint", server.url, "--model", MODEL)
+        refused, right = sorted(virc(*asked).lines, key=lambda line: int(line["id"]))
+        assert (refused["answer"], right["answer"], len(bodies)) == (None, "5", 1)
+        assert refused["error"]["message"].startswith("row 0: ")
+        assert "is outside of the folder of the rows" in refused["error"]["message"]
+        assert "--trust-rows" in refused["error"]["hint"]
+        if name[:5] != "FILE:":
+            assert [line["answer"] for line in virc(*asked, "--trust-rows").lines] == ["5", "5"]
+
+
+def test_batch_asks_no_private_address_for_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as private, serve(lambda _: answer("5")) as server:
+        private.settimeout(0.05)
+        row = {"id": 7, "image": f"http://127.0.0.1:{private.getsockname()[1]}/a.png", "question": "q"}
+        (solution,) = batch([row], MODEL, endpoint=server.url)
+        assert "row 7: " in str(solution.error)
+        assert "this is not a public address" in str(solution.error)
+        with pytest.raises(TimeoutError):
+            private.accept()
+
+
+def test_python_rows_name_other_files_where_they_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    monkeypatch.chdir(rows)
+    with serve(lambda _: answer("5")) as server:
+        given = [(out, "q"), ("a.png", "q")]
+        assert [each.answer for each in batch(given, MODEL, endpoint=server.url)] == [None, "5"]
+        assert [each.answer for each in batch(given, MODEL, endpoint=server.url, trust_rows=True)] == ["5", "5"]
+
+
+def test_pictures_that_the_user_names_may_be_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, _ = folder_of_rows(tmp_path)
+    monkeypatch.chdir(rows)
+    with serve(lambda _: answer("5")) as server:
+        lines = virc("batch", "../out.png", "a.png", "q", "--endpoint", server.url, "--model", MODEL).lines
+    assert [line["answer"] for line in lines] == ["5", "5"]
+
+
+@each_case("name", OUTSIDE)
+def test_no_command_copies_a_picture_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    row = {"id": 1, "image": name.replace("OUT", out), "question": "q", "answer": "5"}
+    (rows / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    checked = virc("data", "check", rows / "rows.jsonl", "--json")
+    assert checked.json["faults"] == {"image_outside": 1}, checked
+    done = virc("data", "convert", rows / "rows.jsonl", "--to", tmp_path / "new", "--format", "batch")
+    assert done.code != 0, done
+    assert "outside" in done.err
+    assert not [*(tmp_path / "new").rglob("*.png")]
