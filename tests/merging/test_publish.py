@@ -360,6 +360,11 @@ def test_headers_of_weights_are_looked_through(model: Path, file: str, value: st
             b'{"weight_map": {"b": "model-3.safetensors", "a": "model-2.safetensors"}}',
             "model-2.safetensors is missing",
         ),
+        (
+            "model.safetensors.index.json",
+            b'{"weight_map": {"a": "../other/model.safetensors"}}',
+            "names '../other/model.safetensors', which is not in its folder",
+        ),
     ],
 )
 def test_weights_that_are_not_whole_are_refused(model: Path, file: str, content: bytes, said: str) -> None:

@@ -63,6 +63,8 @@ def weight_files(folder: Path) -> list[str]:
         listed = read_json(index).get("weight_map")
         if not isinstance(listed, Mapping) or not all(isinstance(name, str) for name in listed.values()):
             raise ConfigError(f"{index} has no weight_map")
+        if far := [name for name in listed.values() if Path(name).name != name]:
+            raise ConfigError(f"{index} names {min(far)!r}, which is not in its folder", "download the model again")
         return sorted(set(listed.values()))
     if not (folder / "model.safetensors").is_file() and (any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))):
         raise pickled(folder)
