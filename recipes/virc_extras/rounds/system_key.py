@@ -26,7 +26,7 @@ BASE, LAST = "base", "last"
 Count = Annotated[int, Meta(ge=1, le=1000)]
 
 
-class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from"}):
+class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"start": "from"}):
     """Rows of a model's own replies, by `virc data sample`.
 
     Args:
@@ -53,7 +53,7 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
             raise ValueError("`margin` is of pairs: add `pairs`, or leave it out")
 
 
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from"}):
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"start": "from"}):
     """One step of a round: `sample`, or `train` with what belongs to it.
 
     Args:

@@ -32,6 +32,14 @@ def test_steps_are_read_with_their_defaults(tmp_path: Path) -> None:
     assert trained == Step(train="two", start="base", data="sample", merge=True)
 
 
+def test_steps_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    shown = virc("systems", "show", written(tmp_path, ROUNDS), "--json").json["rounds"]
+    assert shown == [
+        {"sample": {"data": "rows.jsonl", "samples": 4, "pairs": "right", "margin": 0.5}},
+        {"train": "two", "from": "base", "data": "sample", "merge": True},
+    ]
+
+
 @pytest.mark.parametrize(
     ("step", "line", "said"),
     [
