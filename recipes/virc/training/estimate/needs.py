@@ -118,44 +118,46 @@ def estimate(
     total_tokens: int | None = None, gpu: str = USUAL,
 ) -> Estimate:  # fmt: skip
     """Count what a stage needs; each row is taken to have an image of `max_pixels`."""
-    work = Work.of(config, shape, min(longest_tokens, config.longest))
-    mean = total_tokens / rows if rows and total_tokens else None
-    steps = config.steps if rows is None else optimizer_steps(config, rows)
+    longest = min(longest_tokens, config.longest)
+    work, mean = Work.of(config, shape, longest), total_tokens / rows if rows and total_tokens else None
+    steps, assumptions = config.steps if rows is None else optimizer_steps(config, rows), ""
+    seen = None if steps is None else float(steps * config.train_batch_size)  # rows, or prompts, in the whole stage
     if isinstance(config, rl.Config):
-        mean = mean or min(longest_tokens, config.longest) / 2
-        terms, host = _memory_of_rl(config, work, mean)
-        disk = None if steps is None else _disk_of_rl(config, work, steps)
-        flops = None if steps is None else _flops_of_rl(config, work, steps, mean)
+        mean = mean or longest / 2
+        (terms, host), calls = _memory_of_rl(config, work, mean), _judge_calls(config)
+        assumptions = ", replies half as long as they may be, rollouts that take as long as learning, and a judge "
+        assumptions += "nobody waits for"
     else:
-        terms, host = _memory_of_sft(config, work)
-        passes = config.epochs if steps is None else steps / _epoch(config, rows) if rows else None
-        saves = passes if config.save_steps == "epoch" else steps and steps / config.save_steps
-        disk = None if saves is None else _disk_of_sft(config, work, math.ceil(saves))
-        flops = passes * _flops_of_sft(config, work, rows, mean) if rows and mean and passes else None
+        (terms, host), calls = _memory_of_sft(config, work), None
+        if rows and config.steps is None:  # the last batch of an epoch may be smaller
+            seen = config.epochs * rows
+    saves = _saves(config, steps, rows)
+    disk = None if saves is None else _disk(config, work, saves)
     hours = assumed = None
     name = next((each for each in PEAK if each in gpu.upper().replace(" ", "")), "")
-    if flops is not None and config.device == "cuda" and name:
-        hours = flops / (PEAK[name] * 1e12 * UTILISATION) / 3600
-        assumed = f"{UTILISATION:.0%} of the {PEAK[name]} TFLOP/s of one {name}"
-        if isinstance(config, rl.Config):
-            assumed += ", replies half as long as they may be, rollouts that take as long as learning, and a judge "
-            assumed += "nobody waits for"
+    if seen and mean and config.device == "cuda" and name:
+        hours = seen * _flops(work, mean) / (PEAK[name] * 1e12 * UTILISATION) / 3600
+        assumed = f"{UTILISATION:.0%} of the {PEAK[name]} TFLOP/s of one {name}{assumptions}"
     return Estimate(
         _in_order(terms), _total(terms), _in_order(host), _total(host),
         None if disk is None else _in_order(disk), None if disk is None else _total(disk),
-        hours, assumed, steps, _judge_calls(config) if isinstance(config, rl.Config) else None,
+        hours, assumed, steps, calls,
     )  # fmt: skip
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
     if isinstance(config, rl.Config):
         return config.steps or rows // config.train_batch_size * config.epochs
-    return config.steps or math.ceil(config.epochs * _epoch(config, rows))
+    return config.steps or math.ceil(config.epochs * math.ceil(rows / config.train_batch_size))
 
 
-def _epoch(config: sft.Config, rows: int) -> int:
-    """Optimizer steps of one epoch."""
-    return math.ceil(rows / config.train_batch_size)
+def _saves(config: sft.Config | rl.Config, steps: int | None, rows: int | None) -> int | None:
+    """How many checkpoints are written in all; None: not known."""
+    if config.save_steps != "epoch":
+        return None if steps is None else math.ceil(steps / config.save_steps)
+    if config.steps is None:
+        return math.ceil(config.epochs)
+    return math.ceil(config.steps * config.train_batch_size / rows) if rows else None
 
 
 def _judge_calls(config: rl.Config) -> tuple[int, int] | None:
@@ -332,59 +334,46 @@ def _layer(work: Work) -> int:
     return (2 * norm + inputs) * text.hidden_size + heads + mlp
 
 
-def _flops(work: Work, tokens: float, mean: float) -> float:
-    """Floating-point operations of one pass over rows with `tokens` tokens in total and `mean` tokens each.
+def _flops(work: Work, mean: float) -> float:
+    """Floating-point operations for one row, or prompt of RL, of `mean` tokens.
 
     Each parameter takes 6 operations a token: 2 forward and 4 backward. A frozen part that gradients pass through
     takes 4, a frozen part before all trained parts takes 2. Gradient checkpointing computes the forward pass twice.
     """
     parts, text, config = work.shape.parameters(), work.shape.text, work.config
+    tokens, times = mean, 1.0
+    if isinstance(config, rl.Config):  # forward passes for old probabilities and the reference; rollouts take as long
+        forward = (2 if config.kl_loss_coef else 1) * 2 / (8 if config.gradient_checkpointing else 6)
+        tokens, times = mean + config.response_length / 2, config.n * 2 * (1 + forward)
+    elif isinstance(config, dpo.Config) and config.referred:  # forward passes of the reference; KTO has a second reply
+        times = 2 if config.loss == "kto" else 4 / 3
     operations = 4 if config.lora or "language" in config.frozen else 6
     operations += 2 if config.gradient_checkpointing else 0
     # Input embeddings are looked up, not multiplied; tied ones are multiplied as the output layer.
     embeddings = 0 if work.shape.tied else text.vocab_size * text.hidden_size
-    attention = text.num_hidden_layers * text.queries * mean
+    attention = text.num_hidden_layers * text.queries * tokens
     language = operations * (parts["language"] - embeddings + attention)
     vision = (8 if work.vision_learns else 2) * parts["vision"] * work.patches / work.tokens
-    return (language + vision) * tokens
+    return times * tokens * (language + vision)
 
 
-def _flops_of_sft(config: sft.Config, work: Work, rows: int, mean: float) -> float:
-    """Of one pass over the rows. A reference's forward pass costs a third; KTO passes over an unrelated reply, too."""
-    cost = 1.0
-    if isinstance(config, dpo.Config) and config.referred:
-        cost = 2 if config.loss == "kto" else 4 / 3
-    return cost * _flops(work, rows * mean, mean)
-
-
-def _flops_of_rl(config: rl.Config, work: Work, steps: int, mean: float) -> float:
-    """Of learning, of forward passes for the old probabilities and the reference, and of rollouts, as long again."""
-    row = mean + config.response_length / 2
-    forward_passes, of_a_pass = 2 if config.kl_loss_coef else 1, 2 / (8 if config.gradient_checkpointing else 6)
-    return 2 * (1 + forward_passes * of_a_pass) * _flops(work, steps * config.train_batch_size * config.n * row, row)
-
-
-def _disk_of_sft(config: sft.Config, work: Work, saves: int) -> list[Term]:
-    frozen, spread = work.parameters - work.trained, work.parameters * work.width
-    weights = spread if config.zero else work.trained * 4 + frozen * work.frozen_bytes
-    # ZeRO stage -> bytes that only resuming needs: moments, and of DeepSpeed its own weights.
-    state = {0: 8 * work.trained, 2: 12 * work.trained + spread, 3: 12 * work.trained + frozen * work.width}
-    stay = min(saves, config.save_total_limit or saves) + 1  # the weights at the end are saved once more
-    return _checkpoints(stay, saves, work.trained * 4 if config.lora else weights, state[config.zero])
-
-
-def _disk_of_rl(config: rl.Config, work: Work, steps: int) -> list[Term]:
-    saves, best = math.ceil(steps / config.save_steps), 1 if config.test_freq else 0
-    stay = saves if config.save_total_limit is None else min(saves, config.save_total_limit + best + 1)
-    return _checkpoints(stay, saves, work.parameters * 4, work.trained * 8)
-
-
-def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
-    """Weights of all `stay` checkpoints; the resume state of the newest two and of the one being written."""
-    states = (min(saves, 3), "checkpoints")
+def _disk(config: sft.Config | rl.Config, work: Work, saves: int) -> list[Term]:
+    """Weights of all checkpoints that stay; the resume state of the newest two and of the one being written."""
+    if isinstance(config, rl.Config):
+        weights, state, stay = work.parameters * 4, work.trained * 8, saves
+        if config.save_total_limit is not None:  # one is being written, and the best stays
+            stay = min(saves, config.save_total_limit + 1 + bool(config.test_freq))
+    else:
+        frozen, spread = work.parameters - work.trained, work.parameters * work.width
+        weights = spread if config.zero else work.trained * 4 + frozen * work.frozen_bytes
+        weights = work.trained * 4 if config.lora else weights
+        # ZeRO stage -> bytes that only resuming needs: moments, and of DeepSpeed its own weights.
+        of_deepspeed = {0: 0, 2: 4 * work.trained + spread, 3: 4 * work.trained + frozen * work.width}
+        state = 8 * work.trained + of_deepspeed[config.zero]
+        stay = min(saves, config.save_total_limit or saves) + 1  # the weights at the end are saved once more
     return [
         _term("weights", (stay, "checkpoints"), (weights, "bytes")),
-        _term("resume state", states, (state, "bytes")),
+        _term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
     ]
 
 
