@@ -10,8 +10,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageDraw
 from support.tables import each_case
 
-from virc.reasoning import appearance
 from virc.reasoning.images import from_pillow, image_size, open_file, stored
+from virc.reasoning.pixels import appearance
 from virc.solving.image_source import looked_at, losses
 from virc.solving.memory_images import file_of_memory
 

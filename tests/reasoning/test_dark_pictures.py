@@ -3,7 +3,7 @@
 from PIL import Image
 from support.tables import each_case
 
-from virc.reasoning.depth import brightened
+from virc.reasoning.pixels.depth import brightened
 
 
 def row(mode: str, *values: int | tuple[int, ...]) -> Image.Image:

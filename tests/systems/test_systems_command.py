@@ -119,7 +119,7 @@ def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
     assert virc("data", "check", "fresh.jsonl", "--system", "./fresh.yaml").code == 0
     found = systems.get("./fresh.yaml")
     assert found.name == "fresh"
-    assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed", "rows_of", "support"} == {
+    assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed", "rows_of", "support", "needs"} == {
         name for name in found.__struct_fields__ if getattr(found, name)
     } - {"file"}
     for stage in found.stages:

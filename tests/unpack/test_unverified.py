@@ -1,7 +1,6 @@
 """Archives with one checksum behind all content: what is wrong in them is found at their end alone."""
 
 import gzip
-import io
 import os
 import random
 from pathlib import Path
@@ -12,7 +11,7 @@ from archives import file, lz4ed, tar, tree
 
 from virc.core.errors import DataError
 from virc.unpack.archive.folder import UNVERIFIED
-from virc.unpack.unpack import UnpackConfig, pour, unpack
+from virc.unpack.unpack import UnpackConfig, unpack
 
 CONTENT = {"block_checksum": False, "content_checksum": True}
 BIG = file("big.bin", random.Random(5).randbytes(3 << 20))
@@ -100,14 +99,3 @@ def test_on_a_disk_that_folds_case_no_file_takes_the_place_of_another(
     with pytest.raises(DataError, match="this disk, which folds case, takes its name for that of another file"):
         unpack(UnpackConfig(tmp_path / "a", tmp_path / "to"))
     assert tree(tmp_path / "to") == {"\u00e9.png": b"x"}
-
-
-def test_what_ends_an_unpacking_ends_a_read_that_waits(tmp_path: Path) -> None:
-    def interrupt(done: int, size: int) -> None:
-        raise KeyboardInterrupt
-
-    stopped = list[bool]()
-    source = io.BytesIO(tar(file("a", bytes(200_000))))
-    with pytest.raises(KeyboardInterrupt):
-        pour(source, None, UnpackConfig(tmp_path / "a.tar", tmp_path), interrupt, lambda: stopped.append(True))
-    assert stopped == [True]

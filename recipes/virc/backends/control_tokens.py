@@ -1,6 +1,7 @@
 """Control tokens in texts that nobody meant as such: a question may quote `<|image_pad|>`."""
 
 import re
+from functools import partial
 
 import msgspec
 
@@ -18,21 +19,26 @@ _CONTROL = re.compile(
 def as_text(ask: Ask, of_model: bool = False) -> Ask:
     """The conversation with the names of control tokens broken, which a server would read as the tokens.
 
+    Marks of the chat protocol stay as they are.
+
     Args:
         of_model: also in what the model wrote, where no server reads that as tokens of its own.
     """
-    messages = []
+    messages, broken = [], partial(_broken, marks=tuple(ask.own_marks))
     for message in ask.messages:
         if (of_model or message.role != "assistant") and _CONTROL.search(message.text):
-            at = tuple(len(_broken(message.text[:position])) for position in message.at)
-            message = msgspec.structs.replace(message, text=_broken(message.text), at=at)  # noqa: PLW2901
+            at = tuple(len(broken(message.text[:position])) for position in message.at)
+            message = msgspec.structs.replace(message, text=broken(message.text), at=at)  # noqa: PLW2901
         messages.append(message)
     called = dict(ask.called)
     for number, each in called.items():
-        text = _broken(each.text) if of_model else each.text
-        called[number] = msgspec.structs.replace(each, text=text, results=tuple(map(_broken, each.results)))
+        text = broken(each.text) if of_model else each.text
+        called[number] = msgspec.structs.replace(each, text=text, results=tuple(map(broken, each.results)))
     return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
 
 
-def _broken(text: str) -> str:
-    return _CONTROL.sub("\\g<0>\u200b", text)
+def _broken(text: str, marks: tuple[str, ...]) -> str:
+    def broken(found: re.Match[str]) -> str:
+        return found[0] if text.startswith(marks, found.start()) else f"{found[0]}\u200b"
+
+    return _CONTROL.sub(broken, text)

@@ -26,11 +26,11 @@ from virc.core.errors import DataError
 from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
-from virc.reasoning import appearance, depth
-from virc.reasoning.appearance import Stated
 from virc.reasoning.calls import Box, Size
-from virc.reasoning.depth import Levels
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
+from virc.reasoning.pixels import appearance, depth
+from virc.reasoning.pixels.appearance import Stated
+from virc.reasoning.pixels.depth import Levels
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
 

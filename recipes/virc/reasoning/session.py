@@ -6,6 +6,7 @@ resamples warmer, RL never retries).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -74,6 +75,7 @@ class Ask(msgspec.Struct, frozen=True):
         stop: texts that end the reply and stay in it. If a backend cannot stop there, a Session cuts its reply.
         schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
         json_schema: the reply is to be JSON that fits it, if the backend can constrain it so.
+        own_marks: what the chat protocol writes between bars itself, such as <|begin_of_thought|>.
         called: with `schemas`, position of an assistant message -> its calls. The message behind it brings their
             images; without images it only repeats their results.
     """
@@ -84,6 +86,7 @@ class Ask(msgspec.Struct, frozen=True):
     schemas: Sequence[Mapping[str, Any]] = ()
     called: Mapping[int, Called] = {}
     json_schema: Mapping[str, Any] | None = None
+    own_marks: Sequence[str] = ()
 
     @property
     def continues(self) -> bool:
@@ -287,7 +290,8 @@ class Session:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
                 called[at] = Called(sent.before, sent.called, results, self._of_server.get(at))
-        return Ask(tuple(messages), tuple(self.images), self.protocol.grammar.stop, schemas, called)
+        stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.marks())))
+        return Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:
         file, region = f"image-{index}.png", self.history.region(index)

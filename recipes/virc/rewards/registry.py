@@ -334,7 +334,7 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
     file = module.__file__ or ""
     named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)
     if trainer := _form_of_another(module):
-        shown = 'TERMS = ("answer",), and def total(t): return t.answer or 0.0; docs/rewards-and-tools.md has terms'
+        shown = 'TERMS = ("answer",), and def total(t): return t.answer or 0.0'
         raise ConfigError(f"{file} has the form of rewards of {trainer}: here a file has TERMS and total(t)", shown)
     if not named or names is None or not callable(function):
         raise ConfigError(f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some")

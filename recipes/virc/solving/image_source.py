@@ -27,9 +27,9 @@ from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
-from virc.reasoning.appearance import NOTES
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.opening.pictures import read
+from virc.reasoning.pixels.appearance import NOTES
 from virc.solving.memory_images import InMemory, file_of_memory
 
 Picture = str | PathLike[str] | InMemory

@@ -5,10 +5,10 @@ import io
 from PIL import Image, ImageOps
 
 from virc.core.errors import UsageError
-from virc.reasoning import depth
-from virc.reasoning.appearance import Stated, in_square_pixels, in_stated_colours, stated
-from virc.reasoning.depth import Levels
 from virc.reasoning.images import Rendering, decoding, jpeg_mark, load, own_copy, tiff_description, upright_shape
+from virc.reasoning.pixels import depth
+from virc.reasoning.pixels.appearance import Stated, in_square_pixels, in_stated_colours, stated
+from virc.reasoning.pixels.depth import Levels
 
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
 

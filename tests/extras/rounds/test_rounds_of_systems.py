@@ -52,7 +52,7 @@ def test_steps_are_shown_as_they_are_written(tmp_path: Path) -> None:
         ("{sample: {margin: 0.5}}", 6, "`margin` is of pairs"),
         ("{sample: {sampels: 4}}", 6, "did you mean 'samples'?"),
         ("{sample: {samples: 0}}", 6, "must be a whole number from 1 to 1000, not 0"),
-        ("{sample: {pairs: longer}}", 6, "or `shorter` or null, not 'longer'"),
+        ("{sample: {pairs: longer}}", 6, "or `right` or null, not 'longer'"),
         ("{train: one, form: base}", 6, "did you mean 'from'?"),
         ("{sample: {samples: 4}}", 5, "no step of `rounds` trains a stage"),
         ("{train: one}\n  - {train: one}", 5, "the second that is called 'one'"),

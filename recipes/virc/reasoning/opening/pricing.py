@@ -8,8 +8,8 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import Size
-from virc.reasoning.depth import is_deep
 from virc.reasoning.images import parse_header, square_size
+from virc.reasoning.pixels.depth import is_deep
 from virc.reasoning.resize import MAX_PIXELS
 
 RGB = 4

@@ -1,0 +1,1 @@
+"""What stored pixels mean: their depth, colours and shape."""
