@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support import drawn_sample, secrets
 
-from virc.core.parallel import cores
+from virc.core.work.parallel import cores
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
 

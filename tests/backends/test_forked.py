@@ -18,10 +18,10 @@ from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.link import Link
-from virc.core import forks
 from virc.core.errors import EngineError
 from virc.core.limits.bounded import Bounded
 from virc.core.retry import Pace
+from virc.core.work import forks
 from virc.reasoning.opening.decoder import DECODER
 from virc.reasoning.resize import QWEN2
 from virc.remote.described import Described, Http
@@ -121,7 +121,7 @@ def test_a_model_of_the_parent_is_refused_at_once_in_a_child(
 ) -> None:
     parent = os.getpid()
     pids = iter([parent])
-    monkeypatch.setattr("virc.core.forks.os.getpid", lambda: next(pids, parent + 1))
+    monkeypatch.setattr("virc.core.work.forks.os.getpid", lambda: next(pids, parent + 1))
     with pytest.raises(
         EngineError, match=rf"the model m was loaded in process {parent}, and cannot be used"
     ) as refused:

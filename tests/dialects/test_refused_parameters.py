@@ -166,7 +166,10 @@ def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Don
     source, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
     lines = [{"id": row, "image": str(picture), "question": QUESTION} for row in range(rows)]
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = virc(*("batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 1), *("--model", QWEN.id))
+    done = virc(
+        *("batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 1),
+        *("--model", QWEN.id, "--trust-rows"),
+    )
     return done, [json.loads(line) for line in out.read_text().splitlines()]
 
 

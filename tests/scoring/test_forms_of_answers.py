@@ -227,19 +227,19 @@ def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, le
         ("BCD", "B, C, D", (), False),
         ("(A)(C)", "A and C", (), True), ("C & A", "A, C", (), True), ("options A, C", "C and A", (), True),
         ("A", "A, C", (), False), ("A, B", "A, C", (), False),
-        # of choices that are not known, three and more, or two in brackets, may be the steps of something
-        *((reply, "A, B, C", (), False) for reply in (
-            "C, B, A", "A, C, B", "B A C", "(A)(C)(B)", "(C, B, A)", "The order is C, A, B", "Options B, A, C",
-            "1. B\n2. A\n3. C", r"\boxed{C, B, A}", "答案是B、A、C", "答えはC、B、Aです", "Die Antwort ist B, A und C.",
-            "La réponse est C, B et A.", "La respuesta es B, C y A", "C -> B -> A",
+        # of choices that are not known, the order counts in brackets and between arrows alone
+        *((reply, "A, B, C", (), True) for reply in (
+            "C, B, A", "A, C, B", "B A C", "(A)(C)(B)", "Options B, A, C", r"\boxed{C, B, A}", "答案是B、A、C",
+            "答えはC、B、Aです", "Die Antwort ist B, A und C.", "La réponse est C, B et A.", "La respuesta es C, B y A",
         )),
+        ("(C, B, A)", "A, B, C", (), False), ("C -> B -> A", "A, B, C", (), False),
         *((reply, "C, A, B", (), True) for reply in (
             "C A B", "(C)(A)(B)", "C; A; B", "The answer is C, A, B.", "C, A and B", "答案是C、A、B",
             "答えはC、A、Bです", "Die Antwort ist C, A und B.", "La réponse est C, A et B.", "La respuesta es C, A y B",
             "1. C\n2. A\n3. B",
         )),
         ("(B, A)", "(A, B)", (), False), ("B, A", "(A, B)", (), False), ("C -> B -> A", "A -> B -> C", (), False),
-        ("X, Y, Z", "Z, Y, X", (), False), ("K, As, Fe", "K", (), False), ("P, Q", "Q, P", (), True),
+        ("X, Y, Z", "Z, Y, X", (), True), ("K, As, Fe", "K", (), False), ("P, Q", "Q, P", (), True),
         ("C", "C -> B -> A", (), False), ("B and A", "A, B", (), True), ("{c, b, a}", "{a, b, c}", (), True),
     ],
 )  # fmt: skip

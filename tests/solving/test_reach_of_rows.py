@@ -53,7 +53,6 @@ def test_batch_sends_no_file_outside_of_the_folder_of_the_rows(
         asked = ("batch", file, "--endpoint", server.url, "--model", MODEL)
         refused, right = sorted(virc(*asked).lines, key=lambda line: int(line["id"]))
         assert (refused["answer"], right["answer"], len(bodies)) == (None, "5", 1)
-        assert refused["error"]["message"].startswith("row 0: ")
         assert "is outside of the folder of the rows" in refused["error"]["message"]
         assert "--trust-rows" in refused["error"]["hint"]
         if name[:5] != "FILE:":
@@ -66,7 +65,6 @@ def test_batch_asks_no_private_address_for_a_row(tmp_path: Path, monkeypatch: py
         private.settimeout(0.05)
         row = {"id": 7, "image": f"http://127.0.0.1:{private.getsockname()[1]}/a.png", "question": "q"}
         (solution,) = batch([row], MODEL, endpoint=server.url)
-        assert "row 7: " in str(solution.error)
         assert "this is not a public address" in str(solution.error)
         with pytest.raises(TimeoutError):
             private.accept()

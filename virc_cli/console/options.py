@@ -232,9 +232,7 @@ Strategies = Annotated[
     option(_STRATEGY_NAME, f"{_STRATEGY}; repeatable.", "--strategy", autocompletion=completion.strategies),
 ]
 Offline = Annotated[bool, flag("--offline", "Fetch no image from the network.")]
-TrustRows = Annotated[
-    bool, flag("--trust-rows", "Rows name any files and addresses, not those below their folder and public ones alone.")
-]
+TrustRows = Annotated[bool, flag("--trust-rows", "Rows may name any file, and private addresses.")]
 Concurrency = Annotated[int | None, option("N", "Rows at a time; default: by the kind of server.", min=1, max=1024)]
 Workers = Annotated[int | None, option("N", "Processes; default: one per core.", min=1)]
 _RUN = "A run, as `virc runs ls` names it."

@@ -23,12 +23,13 @@ from virc.backends.openai.images import Part
 from virc.backends.openai.received.wire import Chunk, ReplyBuilder
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
-from virc.core import forks, interpreter
+from virc.core import interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
-from virc.core.parallel import cores
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
+from virc.core.work import forks
+from virc.core.work.parallel import cores
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Message, Reply

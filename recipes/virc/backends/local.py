@@ -12,10 +12,10 @@ from virc.backends.chatml import CONTROLS, Rendered, encode, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
-from virc.core import forks
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
+from virc.core.work import forks
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import up_to
 from virc.reasoning.session import Ask, Message, Reply

@@ -11,8 +11,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from virc.core import forks
 from virc.core.errors import EngineError
+from virc.core.work import forks
 from virc.reasoning.session import Ask, Message, Reply
 
 SLACK = 0.8  # share of the bound that must have been read

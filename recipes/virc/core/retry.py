@@ -15,7 +15,7 @@ from functools import cache
 from itertools import count
 from typing import TypeVar
 
-from virc.core import forks
+from virc.core.work import forks
 
 _T = TypeVar("_T")
 _FIRST_GAP, _MAX_GAP, _MIN_GAP = 0.25, 30.0, 0.02  # seconds

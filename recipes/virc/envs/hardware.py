@@ -13,8 +13,8 @@ import msgspec
 from virc.core import processes
 from virc.core.errors import VircError
 from virc.core.files import contents
-from virc.core.parallel import cores
 from virc.core.plan import Step
+from virc.core.work.parallel import cores
 from virc.envs.environment import DRIVER
 
 GIB = 2**30

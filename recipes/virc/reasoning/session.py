@@ -290,7 +290,7 @@ class Session:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
                 called[at] = Called(sent.before, sent.called, results, self._of_server.get(at))
-        stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.marks())))
+        stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.parts())))
         return Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from virc.core import forks
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
 from virc.core.web.client import certificates, http_library
 from virc.core.web.fetch import is_loopback
+from virc.core.work import forks
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
 from virc.remote import filling, reply

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from virc.core import extras
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
-from virc.core.threads import scheduled
+from virc.core.work.threads import scheduled
 from virc.reasoning.calls import Result
 from virc.remote import filling, relay, reply
 from virc.remote.described import Described, Mcp

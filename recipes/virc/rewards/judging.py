@@ -33,7 +33,7 @@ from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import contents, is_file
 from virc.core.retry import pause_before
 from virc.core.text import clause, did_you_mean, plain
-from virc.core.threads import started
+from virc.core.work.threads import started
 from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message

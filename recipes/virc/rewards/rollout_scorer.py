@@ -10,7 +10,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
-from virc.core.threads import scheduled
+from virc.core.work.threads import scheduled
 from virc.data.formats import batch
 from virc.data.rows.record import Record
 from virc.data.sample.rollouts import Rollout, SampledProblem

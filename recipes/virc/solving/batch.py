@@ -26,7 +26,7 @@ from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.asking import Asking, Grader
-from virc.solving.image_source import TRUST, Picture, files_of, looked_at, losses, with_scales
+from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import Fields
 from virc.solving.rows import BatchRow, file_name, in_parallel
@@ -222,14 +222,9 @@ def shown_images(
         others = [open_shown(picture) for picture in other_pictures] or images
         return [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
     except (DataError, NetworkError) as error:  # the fault of a picture in the row, not of the endpoint
-        raise DataError(named_row(row, error), error.hint) from error
+        raise DataError(error.message, error.hint) from error
     except ValueError as error:
         raise DataError(str(error)) from error
-
-
-def named_row(row: BatchRow, error: VircError) -> str:
-    """The message of an error, with the row where that is what has to be mended."""
-    return f"row {row.id!r}: {error.message}" if error.hint == TRUST else error.message
 
 
 def made_with(known: Fields) -> Fields:

@@ -23,7 +23,7 @@ from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
-from virc.core.parallel import cores
+from virc.core.work.parallel import cores
 from virc.data.check.plain import other_than
 from virc.data.formats.registry import RowsFile, left_out
 from virc.engines import registry as engines

@@ -20,7 +20,7 @@ from virc.backends.openai.request import completion, messages
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.text import plain
-from virc.core.threads import scheduled
+from virc.core.work.threads import scheduled
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import read_protocol

@@ -11,8 +11,8 @@ from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.limits.image_memory import of_client
 from virc.core.text import plain
-from virc.core.threads import started
 from virc.core.timeouts import Deadline
+from virc.core.work.threads import started
 from virc.models.load import Opened
 from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import Source, shown

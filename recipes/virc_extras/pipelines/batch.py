@@ -10,7 +10,7 @@ from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, Stop
 from virc.reasoning.opening.pictures import opened_all
-from virc.solving.batch import Outage, RowDone, SolveRows, named_row, through
+from virc.solving.batch import Outage, RowDone, SolveRows, through
 from virc.solving.image_source import files_of, looked_at, losses
 from virc.solving.rows import BatchRow, file_name
 from virc_extras.pipelines.roles import OpenRole
@@ -34,7 +34,7 @@ def rows_solver(
         try:
             files = files_of(row.pictures, setup.setup.offline, deadline, base, row.trusted)
         except (DataError, NetworkError) as error:  # not the fault of a role, but that of a picture in the row
-            raise DataError(named_row(row, error), error.hint) from error
+            raise DataError(error.message, error.hint) from error
         trace = traces / file_name(str(row.id)) if traces else None
         with opened_all(files, Terms(seconds=deadline.left()), whole=True) as pictures:
             seen = [looked_at(*each) for each in zip(files, row.pictures, pictures, strict=True)]

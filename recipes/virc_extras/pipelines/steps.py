@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from virc.core.seeds import derived
-from virc.core.threads import started
+from virc.core.work.threads import started
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import printable

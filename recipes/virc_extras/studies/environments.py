@@ -27,8 +27,8 @@ from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, V
 from virc.core.events import Reporter
 from virc.core.extras import require
 from virc.core.text import clause, plain
-from virc.core.threads import scheduled
 from virc.core.web import html
+from virc.core.work.threads import scheduled
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed
 from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems

@@ -48,7 +48,7 @@ def command(
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
     """
-    from virc.core.parallel import cores
+    from virc.core.work.parallel import cores
     from virc.data.check.run import CheckConfig, check_rows_of, rows_of
 
     config = CheckConfig(

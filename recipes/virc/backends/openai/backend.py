@@ -26,9 +26,9 @@ from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import RefusedError, lowered, shortened, side_allowed
 from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
-from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
+from virc.core.work import forks
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Reply

@@ -16,8 +16,8 @@ import msgspec
 from PIL import Image
 
 from virc.backends.openai.refusals import RefusedError, bytes_allowed, side_allowed
-from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError
+from virc.core.work import forks
 from virc.reasoning.encoded import as_jpeg
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Reply

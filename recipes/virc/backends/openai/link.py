@@ -35,7 +35,6 @@ from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import CONTEXT
-from virc.core import forks
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
@@ -43,6 +42,7 @@ from virc.core.text import plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.client import proxy_of
 from virc.core.web.fetch import is_loopback
+from virc.core.work import forks
 
 if TYPE_CHECKING:
     import httpx2 as httpx

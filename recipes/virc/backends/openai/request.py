@@ -8,7 +8,7 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.body import parsed
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
-from virc.core import forks
+from virc.core.work import forks
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from virc.core import forks
 from virc.core.errors import ConfigError, SetupError
 from virc.core.timeouts import LateError, within
+from virc.core.work import forks
 
 SECONDS = 1.0
 """CPU time of one question; a schema of 32 KB needs a tenth of it."""

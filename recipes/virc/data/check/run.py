@@ -19,8 +19,8 @@ import msgspec
 
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
-from virc.core.parallel import LostWorkerError, in_order
 from virc.core.text import counted
+from virc.core.work.parallel import LostWorkerError, in_order
 from virc.data.check import plain
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for

@@ -13,8 +13,8 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
-from virc.core.parallel import in_order
 from virc.core.text import plain
+from virc.core.work.parallel import in_order
 from virc.data.convert.change import Change, Target, change_for, changed
 from virc.data.convert.recode import Boxes
 from virc.data.convert.subset import Dataset, SubsetSource, ends, limited, mixed, split

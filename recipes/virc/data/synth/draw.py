@@ -19,8 +19,8 @@ from PIL import Image
 from virc.core import entry_points
 from virc.core.errors import UsageError
 from virc.core.files import fresh_folder
-from virc.core.parallel import cores, in_order
 from virc.core.tables import parquet as parquet_rows
+from virc.core.work.parallel import cores, in_order
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import FOLDER, PictureStore

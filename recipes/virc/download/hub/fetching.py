@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 
 from virc.core.errors import DataError, SetupError
-from virc.core.threads import started
+from virc.core.work.threads import started
 from virc.download.hub.file import fetch_file
 from virc.download.hub.folder import Folder
 from virc.download.hub.record import is_archive

@@ -21,10 +21,10 @@ from typing import IO
 import msgspec
 from PIL import ExifTags, Image
 
-from virc.core import forks
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
 from virc.core.limits import bounded
 from virc.core.limits.image_memory import trim
+from virc.core.work import forks
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded, Media
 from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb

@@ -4,8 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from virc.core.threads import started
 from virc.core.web.fetch import Fetch, FetchError, Rules
+from virc.core.work.threads import started
 from virc.serving.chat_request import RefusedError
 
 RULES = Rules(schemes=("https",), redirects=3, seconds=20.0, max_bytes=32 * 2**20)

@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from virc.core.errors import VircError
-from virc.core.threads import started
 from virc.core.timeouts import Deadline
+from virc.core.work.threads import started
 from virc.serving.chat_request import RefusedError
 
 MAX_HELD = 256 * 2**20

@@ -17,8 +17,8 @@ from fastapi import FastAPI, Request, Response
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.limits.image_memory import BusyError
-from virc.core.threads import started
 from virc.core.timeouts import Deadline
+from virc.core.work.threads import started
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import delivery, page, responses, wire

@@ -18,8 +18,8 @@ import msgspec
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
-from virc.core.parallel import in_order
 from virc.core.text import clause, plain
+from virc.core.work.parallel import in_order
 from virc.data.check.images import file_of
 from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import NumberedRow

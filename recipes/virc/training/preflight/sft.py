@@ -19,8 +19,8 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
-from virc.core.parallel import in_order
 from virc.core.text import plain as plain_text
+from virc.core.work.parallel import in_order
 from virc.data.check import llamafactory, plain
 from virc.data.check.images import file_of
 from virc.data.check.plain import rules_for

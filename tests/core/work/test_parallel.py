@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from virc.core.errors import DataError, SetupError
-from virc.core.parallel import LostWorkerError, in_order
+from virc.core.work.parallel import LostWorkerError, in_order
 
 
 def work(item: int) -> int:
@@ -63,7 +63,7 @@ def test_what_came_before_a_worker_was_killed_is_given_even_if_that_shows_at_the
 PROGRAM = """
 import os, sys, time
 from itertools import count
-from virc.core.parallel import LostWorkerError, in_order
+from virc.core.work.parallel import LostWorkerError, in_order
 
 def work(item):
     time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""Threads, forked children and processes in parallel."""
