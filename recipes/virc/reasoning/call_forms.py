@@ -117,7 +117,7 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def without_shown(text: str, found: Iterable[Found], offered: Collection[str]) -> list[Found]:
-    """Return the calls without those that a text only shows: in a fenced block, a quotation, or quotation marks.
+    """Return the calls without those that a text only shows: in a fenced block that ends, a quotation, or quotation marks.
 
     What names one of the `offered` tools is never shown alone.
     """
@@ -125,7 +125,8 @@ def without_shown(text: str, found: Iterable[Found], offered: Collection[str]) -
 
     def is_shown(start: int) -> bool:
         line = text[text.rfind("\n", 0, start) + 1 : start]
-        is_fenced = bisect_left(fences, start) % 2 == 1
+        opened = bisect_left(fences, start)
+        is_fenced = opened % 2 == 1 and opened < len(fences)  # a block without an end is a call that was cut
         return is_fenced or bool(_QUOTED_LINE.match(line) or _OPENING_QUOTE.search(line[-_MAX_MARK:]))
 
     def is_made(each: Found) -> bool:
