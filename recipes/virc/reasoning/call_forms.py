@@ -117,7 +117,7 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def without_shown(text: str, found: Iterable[Found], offered: Collection[str]) -> list[Found]:
-    """Return the calls without those that a text only shows: in a fenced block that ends, a quotation, or quotation marks.
+    """Return the calls without those that a text only shows: in a closed block, a quotation, or quotation marks.
 
     What names one of the `offered` tools is never shown alone.
     """
