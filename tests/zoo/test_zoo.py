@@ -53,15 +53,14 @@ def assert_as_listed(folder: Path) -> None:
     )
 
 
-def test_a_system_names_the_extras_that_its_files_use() -> None:
+def test_a_system_names_the_extras_of_its_tools_and_its_reward() -> None:
     for name, system in (
         (name, system) for name, system in systems.discover().items() if zoo.FOLDER in system.file.parents
     ):
-        code = "".join(file.read_text() for file in system.file.parent.rglob("*.py"))
+        files = {*system.file.parent.glob("*.py"), *system.file.parent.glob("tools/*.py")}
+        code = "".join(file.read_text() for file in files if file.name != "pipeline.py")
         used = set(re.findall(r"virc_extras\.(\w+)", code))
         used |= {extra for tool, extra in (("python", "sandbox"), ("search", "search")) if tool in system.offered}
-        used |= {"pipelines"} if system.pipeline else set()
-        used |= {"rounds"} if system.rounds else set()
         assert set(system.needs) == used, name
 
 
