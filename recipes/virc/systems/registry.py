@@ -260,7 +260,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rounds: the steps of a round of `virc train --rounds N`, in order, as the extra reads them; empty: it has none.
         assumed: what its authors left out.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
-        needs: the extras, by folder, without which it can be neither asked nor trained: those of its tools and its reward.
+        needs: the extras, by folder, that its tools and its reward are built on; without them it cannot be used.
         replace: take over the name of a system of this package.
     """
 
