@@ -95,7 +95,21 @@ def test_no_command_copies_a_picture_from_outside(tmp_path: Path, monkeypatch: p
     (rows / "rows.jsonl").write_text(json.dumps(row) + "\n")
     checked = virc("data", "check", rows / "rows.jsonl", "--json")
     assert checked.json["faults"] == {"image_outside": 1}, checked
+    assert "next to the file of rows (ln -s DIR .)" in checked.json["first"][0]["message"], checked
     done = virc("data", "convert", rows / "rows.jsonl", "--to", tmp_path / "new", "--format", "batch")
     assert done.code != 0, done
     assert "outside" in done.err
+    assert "hint: link the folder of the images next to the file of rows (ln -s DIR .)" in done.err
     assert not [*(tmp_path / "new").rglob("*.png")]
+
+
+@each_case(("command", "name"), [(each, name) for each in ("eval", "data check") for name in ("a.jsonl", "a.csv")])
+def test_rows_without_ids_say_to_link_the_folder_of_images(tmp_path: Path, command: str, name: str) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    (rows / "a.jsonl").write_text(json.dumps({"image": out, "question": "q", "answer": "5"}) + "\n")
+    (rows / "a.csv").write_text(f"image,question,answer\n{out},q,5\n")
+    trusted = ("--model", MODEL, "--trust-rows") if command == "eval" else ()
+    done = virc(*command.split(), rows / name, *trusted)
+    assert done.code == 5
+    assert f"row 1 does not fit: image {out} cannot be read: it is outside the dataset's folder" in done.err
+    assert "link the folder of the images next to the file of rows (ln -s DIR .)" in done.err

@@ -90,6 +90,12 @@ def picture_within(folder: Path, name: str) -> Path:
     return path
 
 
+def link_hint(error: OSError) -> str | None:
+    """What to do about a picture that `picture_within` finds outside of the folder; None about other errors."""
+    link = "link the folder of the images next to the file of rows (ln -s DIR .), and name them by that link"
+    return link if error.errno == errno.EPERM else None
+
+
 def is_file(path: str | Path) -> bool:
     """Whether a file is there; a name that no file can have is none, and raises nothing as `Path.is_file` does."""
     return os.path.isfile(path)  # noqa: PTH113

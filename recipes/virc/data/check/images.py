@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import is_file
+from virc.core.files import is_file, link_hint
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
@@ -85,8 +85,7 @@ def is_there(picture: Picture, anywhere: bool) -> bool:
 
 
 def _outside(name: str, error: OSError) -> Fault:
-    links = "of links, only one to a folder, next to the file of rows, is followed"
-    return Fault("image_outside", f"{name}: {clause(error)}; {links}")
+    return Fault("image_outside", f"{name}: {clause(error)}; {link_hint(error)}")
 
 
 def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:

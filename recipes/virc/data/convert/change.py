@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, UsageError
-from virc.core.files import expanded
+from virc.core.files import expanded, link_hint
 from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
@@ -365,7 +365,8 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
             try:
                 picture.file()
             except OSError as error:
-                raise DataError(f"image {plain(picture.name, 80)} cannot be read: {clause(error)}") from None
+                sentence = f"image {plain(picture.name, 80)} cannot be read: {clause(error)}"
+                raise DataError(sentence, link_hint(error)) from None
     _check_whole(record)
     return record
 

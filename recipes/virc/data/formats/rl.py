@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError, UnreadError
-from virc.core.files import is_file
+from virc.core.files import is_file, link_hint
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
@@ -194,7 +194,7 @@ def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any
         data, name = picture.read(), picture.name
     except OSError as error:
         sentence = f"image {plain(picture.name, 80)} of row {record.id!r} cannot be read: {clause(error)}"
-        raise DataError(sentence) from None
+        raise DataError(sentence, link_hint(error)) from None
     if "://" in name or Path(name).is_absolute():  # no path of this machine goes into the row
         name = PurePosixPath(name).name
     return {"bytes": data, "path": printable(name) or None}

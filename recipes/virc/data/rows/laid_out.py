@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET
 
 from virc.core.errors import DataError
+from virc.core.files import link_hint
 from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.record import MARK, Message, Picture, Record, Role
@@ -295,7 +296,8 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
         try:
             picture.path()
         except OSError as error:
-            advice = "`folder` of a layout says what paths begin with that is dropped"
+            folders = "`folder` of a layout says what paths begin with that is dropped"
+            advice = "; or ".join(filter(None, [link_hint(error), folders]))
             raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}; {advice}") from None
     return picture
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
+from virc.core.files import link_hint
 from virc.core.text import clause, plain
 from virc.data.rows.record import Picture, Record
 from virc.solving.sources.picture_files import ENDINGS
@@ -60,7 +61,8 @@ class PictureStore:
             return self.add(picture)
         except OSError as error:
             called = f"image {plain(picture.name, 80)}" if picture.name else "an image"
-            raise DataError(f"{called} of row {record.id!r} cannot be read: {clause(error)}") from None
+            sentence = f"{called} of row {record.id!r} cannot be read: {clause(error)}"
+            raise DataError(sentence, link_hint(error)) from None
 
     def _put(self, picture: Picture) -> str:
         if picture.data is None:
