@@ -27,6 +27,7 @@ from virc.core.timeouts import Deadline
 from virc.data.sample.pairing import Grader
 from virc.models.load import Opened
 from virc.solving.batch import RowDone, through
+from virc.solving.image_source import TRUST
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress as Pace
 from virc.solving.rows import BatchRow as AskedRow
@@ -125,9 +126,7 @@ def run(job: Job, report: Reporter) -> Fields:
         if not job.named:
             file.unlink()
         report.note(_summary(fields))
-        if fields["rows"] and not fields["kept"]:
-            has_no_column = fields["left_out"].keys() == {_MISSING}
-            report.warn("no row is kept", "no row has the column that is named" if has_no_column else "other options")
+        _warn_of_lost_rows(work, fields, report)
     return {**fields, "seconds": round(time.monotonic() - began, 3)}
 
 
@@ -182,6 +181,7 @@ class _Work:
     ) -> None:
         self.job, self.options, self.seed, self.models, self.progress = job, options, seed, models, progress
         self.placed, self._report = Placed(job.to.parent, job.trust_rows), report
+        self.untrusted = 0  # rows left out for what they name
         self._graders, self._lock = dict[tuple[str, str], Grader](), threading.Lock()
 
     def close(self) -> None:
@@ -231,7 +231,8 @@ class _Work:
         except DataError as error:
             if isinstance(error.__cause__, NetworkError):
                 raise
-            made = Made((), LeftOut(UNREADABLE, error.message))
+            why = f"{error.message}; {TRUST}" if error.hint == TRUST else error.message
+            made = Made((), LeftOut(UNREADABLE, why))
         except NoAnswerError as error:
             made = Made((), LeftOut(NO_ANSWER, error.message))
         with _locate_errors(operator):
@@ -326,6 +327,7 @@ def _publish(work: _Work) -> Fields:
         for line in progress.lines():
             if out := plan_left_out.get(line.n) or line.out:
                 rules[out.rule] += 1
+                work.untrusted += out.why.endswith(TRUST)
                 fields = {"id": line.id, "row": line.n, "source": job.sources[line.source]}
                 yield msgspec.json.encode({**fields, "rule": out.rule, "why": out.why})
 
@@ -352,6 +354,15 @@ def _publish(work: _Work) -> Fields:
         "others": files, "left_out": dict(rules), "left_out_file": str(left_out), "replies": progress.cost.replies,
         "tokens": {"prompt": progress.cost.prompt, "completion": progress.cost.completion},
     }  # fmt: skip
+
+
+def _warn_of_lost_rows(work: _Work, fields: Fields, report: Reporter) -> None:
+    if work.untrusted:
+        rows = counted(work.untrusted, "row")
+        report.warn(f"{rows} left out for pictures outside of their folder, or at addresses that are not public", TRUST)
+    elif fields["rows"] and not fields["kept"]:
+        has_no_column = fields["left_out"].keys() == {_MISSING}
+        report.warn("no row is kept", "no row has the column that is named" if has_no_column else "other options")
 
 
 def _summary(fields: Fields) -> str:

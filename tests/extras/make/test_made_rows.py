@@ -204,3 +204,18 @@ def test_the_command_makes_rows_as_it_is_told(rows: str, tmp_path: Path) -> None
     (tmp_path / "steps.yaml").write_text(steps)
     assert virc("data", "make", "steps.yaml", rows, rows, "--to", "some.jsonl").out == "some.jsonl\n"
     assert [row["id"] for row in read_rows(tmp_path / "some.jsonl")] == [3, 4] * 2
+
+
+def test_make_names_the_option_that_trusts_rows_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of").mkdir()
+    picture(tmp_path / "out.png", 1)
+    picture(tmp_path / "of" / "in.png", 2)
+    given = [{"id": at, "image": str(tmp_path / where)} for at, where in enumerate(("out.png", "of/in.png"))]
+    write_rows(tmp_path / "of" / "rows.jsonl", given)
+    done = virc("data", "make", "rotation", "of/rows.jsonl", "--to", "new.jsonl")
+    assert "warning: 1 row left out for pictures outside of their folder" in done.err
+    assert "--trust-rows" in done.err
+    assert "--trust-rows" in read_rows(tmp_path / "new.jsonl.left_out")[0]["why"]
+    trusted = virc("data", "make", "rotation", "of/rows.jsonl", "--to", "all.jsonl", "--trust-rows")
+    assert "left out" not in trusted.err
