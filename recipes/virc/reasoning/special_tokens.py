@@ -19,9 +19,9 @@ _END = "|".join((
         "end[_▁]of[_▁](?:sentence|turn)", "END_OF_TURN_TOKEN", "role_end", "message_sep", "end_of_document",
     ),
     r"<end_of_(?:turn|utterance)>", r"<turn\|>", r"<(?:seed:)?eos>", r"<eod>", r"\[e~\[", r"<im_end>",
-    r"</s>(?=\s*(?:\Z|\[INST|<s>|(?:USER|Human):))",
+    r"(?:</s>|(?<=\S)(?:\[EOS\]|<\\s>))(?=\s*(?:\Z|\[INST|<s>|(?:USER|Human):))",
 ))  # fmt: skip
-"""What ends a turn; `</s>` elsewhere is HTML."""
+"""What ends a turn; `</s>` elsewhere is HTML, `[EOS]` behind a space may be a word of a sentence."""
 _OPEN = "|".join((
     _piped("im_start", "start_header_id", "header_start", "start_of_role", "start", "START_OF_TURN_TOKEN"),
     r"<start_of_turn>", r"<\|turn>", r"\]~b\]", "<role>",
@@ -63,6 +63,8 @@ SPECIAL = re.compile(rf"(?<![{_QUOTE}]){_ANY}(?![{_CLOSING_QUOTE}])")
 """A special token that stands for nothing in an answer."""
 _LEADING = re.compile(rf"(?:\s*+{_ANY})*+\s*+")
 _TURN_ENDS = re.compile(rf"(?<![{_QUOTE}])(?:{_END}|{_OTHERS}|(?:{_OPEN})\s*+{_ROLES})(?![{_CLOSING_QUOTE}])")
+_CLOSING_NOTHING = re.compile(r"(?<!\s)(?:\s*+</(answer|final_answer|response)>)++\s*+\Z", re.IGNORECASE)
+"""The closing tag of an answer at the end of a text; the server or the model may have left out the one that opens it."""
 _NO_GAP = r"/?(?:box|object_ref|quad|point|ref|det)|(?:begin|end)_of_box"
 _UNKNOWN = re.compile(rf"(?<=[^\s|｜>])\s*+(?:<[|｜](?!{_NO_GAP})[\w▁]{{1,40}}[|｜]>\s*+)++\Z")
 """Tokens of an unknown family at the end of a text; those of boxes are a part of it."""
@@ -91,10 +93,12 @@ def first_turn(text: str) -> str:
 
 
 def without_special(text: str) -> str:
-    """A text without special tokens, those of unknown families at its end included."""
+    """A text without special tokens; at its end, without those of unknown families and tags that close nothing."""
     cleaned = SPECIAL.sub("", text)
     start = max(0, len(cleaned) - _MAX_END)
-    return cleaned[:start] + _UNKNOWN.sub("", cleaned[start:])
+    cleaned = cleaned[:start] + _UNKNOWN.sub("", cleaned[start:])
+    closing = _CLOSING_NOTHING.search(cleaned, max(0, len(cleaned) - _MAX_END))
+    return cleaned[: closing.start()] if closing and f"<{closing[1].lower()}>" not in cleaned.lower() else cleaned
 
 
 class TurnStream:
