@@ -195,6 +195,9 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
         ("I used crop_image (twice): 97", "", "I used crop_image (twice): 97"),
         ("a</think><answer>97</answer> Or 98?</think>98", "a", "97"),
         ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen
+        *((text, "", text) for text in ("the token <|im_end|> ends a turn", "a <|im_start|> is in front of it")),
+        ("it is red <|im_end|> user what now?", "", "it is red"), ("a cat <|eot|> <|start|>user what?", "", "a cat"),
+        ("put </answer> there", "", "put </answer> there"), ("it shows [EOS]", "", "it shows [EOS]"),
     ],
 )  # fmt: skip
 def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str, answer: str) -> None:

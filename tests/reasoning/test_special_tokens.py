@@ -58,6 +58,7 @@ def test_no_reader_takes_what_stands_behind_the_first_turn(ending: str) -> None:
     [
         "It shows `<|im_end|>` at the end.", "was <s>50</s> 42", "<|begin_of_box|>42<|end_of_box|>", "a <b>42</b> [1]",
         "The layer reads [CLS] and [SEP].", 'The token is "<|user|>".', "if a <| b then 42",
+        "the token <|im_end|> ends a turn", "first <|im_start|> and then <|im_end|> mark a turn of the user",
     ],
 )  # fmt: skip
 def test_text_about_marks_is_no_mark(text: str) -> None:

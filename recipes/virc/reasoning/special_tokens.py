@@ -59,12 +59,16 @@ _LONGEST, _MAX_END = 32, 1000  # characters of a token, and of those at the end 
 _OWN_HEADER = rf"(?:{_OPEN})\s*+(?:assistant|model|ai)\b"
 HEADER = re.compile(rf"\A(?:\s*+(?!{_OWN_HEADER}){_ANY})*+\s*+{_OWN_HEADER}\s*+(?:{_FILLING})?\s*+")
 """What opens the turn of the model at the beginning of a reply."""
-SPECIAL = re.compile(rf"(?<![{_QUOTE}]){_ANY}(?![{_CLOSING_QUOTE}])")
+_NAMED = rf"(?<=[a-z] )(?:{_END}|{_OPEN}) (?!{_ROLES}|(?:assistant|model|ai)\b)[a-z]"
+"""A token that a sentence is about: words in small letters stand on both sides of it, and none of them is a role."""
+SPECIAL = re.compile(rf"(?<![{_QUOTE}])(?!{_NAMED}){_ANY}(?![{_CLOSING_QUOTE}])")
 """A special token that stands for nothing in an answer."""
 _LEADING = re.compile(rf"(?:\s*+{_ANY})*+\s*+")
-_TURN_ENDS = re.compile(rf"(?<![{_QUOTE}])(?:{_END}|{_OTHERS}|(?:{_OPEN})\s*+{_ROLES})(?![{_CLOSING_QUOTE}])")
+_TURN_ENDS = re.compile(
+    rf"(?<![{_QUOTE}])(?!{_NAMED})(?:{_END}|{_OTHERS}|(?:{_OPEN})\s*+{_ROLES})(?![{_CLOSING_QUOTE}])"
+)
 _CLOSING_NOTHING = re.compile(r"(?<!\s)(?:\s*+</(answer|final_answer|response)>)++\s*+\Z", re.IGNORECASE)
-"""The closing tag of an answer at the end of a text; the server or the model may have left out the one that opens it."""
+"""The closing tag of an answer at the end of a text, as a model writes it that left out the one that opens it."""
 _NO_GAP = r"/?(?:box|object_ref|quad|point|ref|det)|(?:begin|end)_of_box"
 _UNKNOWN = re.compile(rf"(?<=[^\s|｜>])\s*+(?:<[|｜](?!{_NO_GAP})[\w▁]{{1,40}}[|｜]>\s*+)++\Z")
 """Tokens of an unknown family at the end of a text; those of boxes are a part of it."""
