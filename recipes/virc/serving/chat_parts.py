@@ -72,7 +72,14 @@ class ImageUrl(PicturePart, tag="image_url"):
 class InputImage(ImageUrl, tag="input_image"):
     """An image of the Responses API; this server keeps no files."""
 
-    file_id: None = None
+    image_url: _Url | str = ""
+    file_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.file_id is not None:
+            raise ValueError("file_id refers to a file, and files are not kept here: send image_url")
+        if not self.image_url:
+            raise ValueError("Object missing required field `image_url`")
 
 
 class Screenshot(InputImage, tag="computer_screenshot"):

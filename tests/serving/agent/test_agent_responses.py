@@ -102,6 +102,8 @@ def test_what_was_answered_and_called_before_may_be_sent_back(running: Running, 
         ({"text": {"a": "x" * 2**17}}, "text", "text: the value is over 131072 bytes"),
         ({"background": True}, "background", "background cannot be honoured"),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, None, "input_file"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]}, None, "send image_url"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, None, "missing required field image_url"),
         ({"model": "another"}, "model", "there is no model"),
     ],
 )

@@ -19,6 +19,7 @@ ANTHROPIC = {"type": "image", "source": {"type": "base64", "media_type": "image/
 RESOURCE = {"type": "resource", "resource": {"uri": "a:b", "mimeType": "image/png", "blob": DATA}}
 INPUT = {"type": "input_image", "image_url": URL}
 SCREENSHOT = {"type": "computer_screenshot", "image_url": URL}
+RESULT = "Result of the tool: (image)"
 TEXT = {"type": "text", "text": "the page"}
 
 
@@ -52,21 +53,24 @@ def response_about(output: Any, kind: str = "function_call", **call: Any) -> dic
 @each_case(
     ("body", "text"),
     [
-        (response_about([INPUT]), ""),
-        (response_about([{"type": "input_text", "text": "the page"}, INPUT]), "the page"),
+        (response_about([INPUT]), RESULT),
+        (response_about([{"type": "input_text", "text": "the page"}, INPUT]), "Result of the tool: the page (image)"),
         (response_about({"content": [MCP, TEXT]}), "the page"),
         (response_about(json.dumps([MCP, TEXT])), "the page"),
-        (response_about(SCREENSHOT, "computer_call", action={"type": "screenshot"}), ""),
-        (response_about([INPUT], "custom_tool_call", name="shoot", input="now"), ""),
-        (chat_about([TEXT, PICTURE]), "the page"),
-        (chat_about([PICTURE]), ""),
-        (chat_about([ANTHROPIC]), ""),
+        (response_about(SCREENSHOT, "computer_call", action={"type": "screenshot"}), RESULT),
+        (response_about([INPUT], "custom_tool_call", name="shoot", input="now"), RESULT),
+        (chat_about([TEXT, PICTURE]), "Result of the tool: the page (image)"),
+        (chat_about([PICTURE]), RESULT),
+        (chat_about([ANTHROPIC]), RESULT),
         (chat_about([MCP, TEXT]), "the page"),
-        (chat_about([RESOURCE]), ""),
-        (chat_about(json.dumps({"content": [TEXT, MCP], "isError": False})), "the page"),
-        (chat_about(json.dumps(MCP)), ""),
-        (chat_about(json.dumps([TEXT, {"type": "media", "data": DATA, "mediaType": "image/png"}])), "the page"),
-        (chat_about(json.dumps([{"type": "image-data", "data": DATA, "mediaType": "image/png"}])), ""),
+        (chat_about([RESOURCE]), RESULT),
+        (chat_about(json.dumps({"content": [TEXT, MCP], "isError": False})), "Result of the tool: the page (image)"),
+        (chat_about(json.dumps(MCP)), RESULT),
+        (
+            chat_about(json.dumps([TEXT, {"type": "media", "data": DATA, "mediaType": "image/png"}])),
+            "Result of the tool: the page (image)",
+        ),
+        (chat_about(json.dumps([{"type": "image-data", "data": DATA, "mediaType": "image/png"}])), RESULT),
     ],
 )
 def test_a_picture_in_a_tools_result_is_shown_to_the_model(running: Running, body: dict[str, Any], text: str) -> None:

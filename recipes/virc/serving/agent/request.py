@@ -1,7 +1,7 @@
 """A chat as a problem: `read` makes a `Problem` and the addresses of its images of the body of a request."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,6 +20,8 @@ from virc.solving.strategies import registry as strategies
 MAX_SAMPLES = 8
 STRATEGY = "majority"
 """The strategy that a request may name."""
+_IMAGE = "(image)"
+"""Stands for the image in the result of a tool, where all images are shown before the conversation."""
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MAX_URL = 8192  # characters
 _MAX_STOPS, _MAX_TOOLS = 16, 128
@@ -139,7 +141,7 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
     request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
     ignored += tuple(dict.fromkeys(_kind(tool) for tool in request.tools if not tool.function))
     messages, pictures = conversation(request, _url, most_images, most_characters)
-    question = _question(messages)
+    question = _question(messages, {n for n, each in enumerate(request.messages) if each.role == "tool"})
     form = request.response_format
     schema: Mapping[str, Any] | None = form.json_schema.value if isinstance(form, _SchemaFormat) else None
     if isinstance(form, _ObjectFormat):
@@ -188,10 +190,11 @@ def _forced(request: _Body) -> tuple[ClientTool, ...]:
     return tuple(ClientTool(each.name, each.description or "", each.parameters or _NO_ARGUMENTS) for each in functions)
 
 
-def _question(messages: Sequence[Message]) -> str:
-    """The last text of the user, after the earlier messages in order.
+def _question(messages: Sequence[Message], results: Collection[int]) -> str:
+    """The last text of the user, after the earlier messages in order; `results` are the places of tools' results.
 
     The places of images are marked if their order matters: several messages have some, or text stands between them.
+    Else the images are shown before the conversation, and words stand in their place in the result of a tool.
     """
     last = next((message for message in reversed(messages) if message.role != "system"), None)
     if last is None or last.role != "user":
@@ -201,10 +204,19 @@ def _question(messages: Sequence[Message]) -> str:
     with_images = [each for each in messages if each.images]
     is_between = any(len(texts_around("".join(_parts(each, PLACE)), len(each.images))) > 1 for each in with_images)
     marked = len(with_images) > 1 or is_between or (with_images and any(MARK in each.text for each in messages))
-    texts = ["".join(_parts(each, PLACE)) if marked else "\n".join(_parts(each, "")) for each in messages]
+    texts = [
+        "".join(_parts(each, PLACE)) if marked else _without_places(each, is_result=number in results)
+        for number, each in enumerate(messages)
+    ]
     others = [(each, text) for each, text in zip(messages, texts, strict=True) if each is not last and text.strip()]
     question = next(text for each, text in zip(messages, texts, strict=True) if each is last)
     return "\n\n".join([*(f"{_NAMES[each.role]}{text}" for each, text in others), question])
+
+
+def _without_places(message: Message, is_result: bool) -> str:
+    if is_result and message.images:
+        return " ".join(part.strip() for part in _parts(message, _IMAGE))
+    return "\n".join(_parts(message, ""))
 
 
 def _parts(message: Message, place: str) -> list[str]:
