@@ -1,16 +1,22 @@
 """Fields that users put into requests, and thinking that is switched on or off."""
 
+import re
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asks import ANSWER, ask
+from PIL import Image
+from support.called import virc
+from support.faults import status
 from support.servers import serve
 from support.tables import each_case
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.extra import fields_of, merged, thinking
-from virc.core.errors import ConfigError
+from virc.backends.openai.extra import check_thinking, fields_of, merged, thinking
+from virc.core.errors import ConfigError, UsageError
 
 OFF = {"enable_thinking": False, "thinking": False}
 
@@ -22,8 +28,8 @@ OFF = {"enable_thinking": False, "thinking": False}
         ({"extra_body": '{"top_k": 7, "seed": null}'}, {"top_k": 7}),
         ({"thinking": "off"}, {"chat_template_kwargs": OFF}),
         (
-            {"thinking": "off", "extra_body": '{"chat_template_kwargs": {"thinking": true, "a": 1}}'},
-            {"chat_template_kwargs": {"enable_thinking": False, "thinking": True, "a": 1}},
+            {"thinking": "off", "extra_body": '{"chat_template_kwargs": {"thinking": null, "a": 1}}'},
+            {"chat_template_kwargs": {"enable_thinking": False, "a": 1}},
         ),
         ({}, {"top_k": -1}),
     ],
@@ -55,6 +61,54 @@ def test_fields_are_in_each_request(options: dict[str, Any], sent: dict[str, Any
 def test_each_server_is_told_in_its_way(endpoint: str, kind: str, is_ollama: bool, fields: dict[str, Any]) -> None:
     assert thinking("off", endpoint, kind, is_ollama) == fields
     assert thinking(None, endpoint, kind, is_ollama) == {}
+
+
+OPENAI = "https://api.openai.com/v1"
+
+
+@each_case(
+    ("switch", "fields", "endpoint", "named"),
+    [
+        (
+            "on",
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            "http://a/v1",
+            "--thinking on contradicts chat_template_kwargs.enable_thinking=false in --extra-body",
+        ),
+        ("off", {"reasoning_effort": "high"}, OPENAI, '--thinking off contradicts reasoning_effort="high"'),
+        ("on", {"reasoning_effort": "none"}, OPENAI, '--thinking on contradicts reasoning_effort="none"'),
+        ("on", {"reasoning_effort": "high"}, OPENAI, None),
+        ("off", {"chat_template_kwargs": {"enable_thinking": False}}, "http://a/v1", None),
+        ("on", {"chat_template_kwargs": {"enable_thinking": None}}, "http://a/v1", None),
+        (None, {"chat_template_kwargs": {"enable_thinking": False}}, "http://a/v1", None),
+    ],
+)
+def test_fields_that_contradict_the_switch_are_refused(
+    switch: str | None, fields: dict[str, Any], endpoint: str, named: str | None
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(named)) if named else nullcontext():
+        check_thinking(switch, fields, endpoint, "", False)
+
+
+def test_a_contradiction_is_refused_before_a_reply(tmp_path: Path) -> None:
+    Image.new("RGB", (224, 168)).save(tmp_path / "a.png")
+    with serve([ANSWER]) as server:
+        solve = ["solve", str(tmp_path / "a.png"), "q", "--endpoint", server.url, "--thinking", "on"]
+        found = virc(*solve, "--extra-body", '{"chat_template_kwargs": {"enable_thinking": false}}')
+        assert (found.code, server.chats()) == (2, []), found.err
+
+
+@each_case(
+    "said",
+    [
+        "unknown parameter chat_template_kwargs", "Unsupported value: 'reasoning_effort' does not support 'none'",
+        '"qwen2.5vl:3b" does not support thinking',
+    ],
+)  # fmt: skip
+def test_a_refused_switch_is_to_be_left_out(said: str) -> None:
+    with serve([ANSWER], fault=status(400, said)) as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(server.url, thinking="on", max_retries=0).reply(ask(), Sampling())
+    assert str(raised.value.hint).startswith("leave out --thinking")
 
 
 @each_case("text", ["[1]", "{", "1", '{"messages": []}', '{"stream": false}', '{"model": "x"}'])

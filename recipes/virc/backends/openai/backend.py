@@ -114,6 +114,7 @@ class OpenAIBackend:
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
         NetworkError: the endpoint is down or its answer is garbage.
+        UsageError: `extra_body` contradicts `thinking`.
     """
 
     def __init__(
@@ -135,14 +136,15 @@ class OpenAIBackend:
         self._link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
         try:
             served = self._choose(model)
+            self.model = self._link.model = served.id
+            self._server = self._facts_of(served)
+            extra.check_thinking(thinking, self._extra, self._link.endpoint, self.kind, self._is_ollama)
         except BaseException:
             self._link.close()
             raise
-        self.model = self._link.model = served.id
         self.agent = served.virc_agent is True
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
-        self._server = self._facts_of(served)
         self._habits, self._images, self._bytes = Habits(), SentImages(), SizeLimits()
         self.requests = 0
         self.max_requests: int | None = None
@@ -182,6 +184,10 @@ class OpenAIBackend:
     def kind(self) -> str:
         """Which server it says it is, in lower case: vllm, sglang, llamacpp, library (Ollama) …"""
         return self._server.kind
+
+    @property
+    def _is_ollama(self) -> bool:
+        return self._server.native is not None
 
     @property
     def root(self) -> str | None:
@@ -375,8 +381,7 @@ class OpenAIBackend:
         return self._images.reply(ask.images, complete) if server.keeps_images else complete(whole)
 
     def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
-        is_ollama = self._server.native is not None
-        switch = extra.thinking(self._thinking, self._link.endpoint, self.kind, is_ollama)
+        switch = extra.thinking(self._thinking, self._link.endpoint, self.kind, self._is_ollama)
         return extra.merged(extra.merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:

@@ -86,6 +86,10 @@ _HINTS = (
         r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal|no endpoints[^.]{0,40}image",
         "serve a vision model",
     ),
+    (
+        r"chat_template_kwargs|enable_thinking|reasoning_effort|['\"`]thinking['\"`]|support thinking",
+        "leave out --thinking, or the field in --extra-body",
+    ),
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, UsageError
 
 _OURS = ("messages", "model", "stream", "stream_options", "n", "tools")
 _TEMPLATES = ("virc", "vllm", "sglang", "llamacpp")
@@ -52,14 +52,37 @@ def thinking(switch: str | None, endpoint: str, kind: str, is_ollama: bool) -> d
     ("enable_thinking"), Z.ai, DeepSeek, Moonshot and Volcengine ("thinking"), OpenAI, Google and xAI
     ("reasoning_effort"), and vLLM ("chat_template_kwargs").
     """
+    return {} if switch is None else _ways(endpoint, kind, is_ollama)[0 if switch == "on" else 1]
+
+
+def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str, kind: str, is_ollama: bool) -> None:
+    """Raise UsageError where a user's `fields` contradict the switch: they do the opposite by the server's own way."""
     if switch is None:
-        return {}
-    place = 0 if switch == "on" else 1
+        return
+    off = _values(_ways(endpoint, kind, is_ollama)[1])
+    given = _values(fields)
+    for path, value in off.items():
+        # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.
+        if given.get(path) is not None and (given[path] == value) != (switch == "off"):
+            sentence = f"--thinking {switch} contradicts {'.'.join(path)}={json.dumps(given[path])} in --extra-body"
+            raise UsageError(sentence, "leave out one of the two")
+
+
+def _ways(endpoint: str, kind: str, is_ollama: bool) -> _Ways:
     if is_ollama:
-        return _OLLAMA[place]
+        return _OLLAMA
     host = urlsplit(endpoint).hostname or ""
     by_host = next((ways for names, ways in _BY_HOST.items() if host.endswith(names)), _TEMPLATE)
-    return (_TEMPLATE if kind in _TEMPLATES else by_host)[place]
+    return _TEMPLATE if kind in _TEMPLATES else by_host
+
+
+def _values(fields: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Return the values of nested objects by the names on the way to each."""
+    values: dict[tuple[str, ...], Any] = {}
+    for name, value in fields.items():
+        path = (*place, name)
+        values |= _values(value, path) if isinstance(value, Mapping) else {path: value}
+    return values
 
 
 def merged(request: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
