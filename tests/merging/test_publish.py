@@ -319,11 +319,11 @@ def test_harmless_texts_are_no_keys_by_their_names() -> None:
 @pytest.mark.parametrize("comment", ["", "# kingfisher:ignore"])
 def test_a_key_that_only_the_rules_know_ends_a_push(server: Hub, rows: Path, comment: str) -> None:
     row = {"note": json.dumps({"say": f"{SECRETS['npm']} {comment}"})}
-    (rows / "more.jsonl").write_text('{"note": "1"}\n' * 3 + json.dumps(row))
+    (rows / "more.jsonl").write_text('{"note": "1\\n2"}\n' * 3 + json.dumps(row))
     (rows / "other.md").write_text(SECRETS["jwt"])
     done = virc("push", "charts", ID)
     assert (done.code, server.requests) == (5, []), done
-    assert "more.jsonl, from line 1 on, contains a key; other.md, from line 1 on, contains a key" in done.err
+    assert "more.jsonl, line 4, contains a key; other.md, line 1, contains a key" in done.err
     assert SECRETS["npm"] not in done.err + done.out
 
 
@@ -404,7 +404,7 @@ def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> No
     long = bytearray(b"x y\n" * (3 * leaks._CHUNK // 4))
     long[at : at + len(KEY)] = KEY.encode()
     (rows / "long.md").write_bytes(long)
-    with pytest.raises(DataError, match=r"long.md, from line \d+ on, contains a key"):
+    with pytest.raises(DataError, match=rf"long.md, line {at // 4 + 1}, contains a key"):
         publish.prepare("charts", ID)
 
 
@@ -435,7 +435,7 @@ def test_rows_that_name_files_of_this_machine_are_refused(server: Hub, rows: Pat
         (rows / "more.jsonl").write_text(json.dumps(row))
     done = virc("push", "charts", ID)
     assert (done.code, server.requests) == (5, [])
-    assert f"more.{ending}, {'row 2' if ending == 'parquet' else 'from line 1 on'}, " in done.err
+    assert f"more.{ending}, {'row 2' if ending == 'parquet' else 'line 1'}, " in done.err
 
 
 @pytest.mark.parametrize(

@@ -70,16 +70,16 @@ class LeakSearch:
     def __init__(self) -> None:
         self._own = [value for key, value in os.environ.items() if is_secret(key) and len(value) >= _MIN_KEY]
         self._texts: list[str] = []
-        self._places: list[tuple[int, str, str]] = []
+        self._places: list[tuple[int, str, str | int, str]] = []
         self._line, self._size = 1, 0
         self._faults: dict[str, DataError] = {}
 
-    def look_through(self, name: str, texts: Iterable[tuple[str, str]], paths: Paths = "all") -> None:
+    def look_through(self, name: str, texts: Iterable[tuple[str | int, str]], paths: Paths = "all") -> None:
         """Look for a key or a path of this machine in a file; `faults` names what is found.
 
         Args:
             name: of the file, for messages.
-            texts: each with where it is in the file.
+            texts: each with where it is in the file, or with the number of its first line.
             paths: "own": those of this user and of this folder, and quoted ones that are there; "all": home folders of
                 others too, which rows may be about; "none": words of a tokenizer look like some.
         """
@@ -89,17 +89,21 @@ class LeakSearch:
         home = re.compile("|".join([*here, _HOMES] if paths == "all" else here) or r"(?!)")
         for where, written in texts:
             text = _BASE64.sub("", _unescaped(written))
-            is_own = any(value in written or _unescaped(value) in text for value in self._own)
+            is_own = any(value in written for value in self._own) or self._has_own(text)
             if is_own or _has_key(text):
-                self._faults[name] = _fault(name, where)
+                lines = text.split("\n") if isinstance(where, int) else []
+                line = next((at for at, each in enumerate(lines, 1) if _has_key(each) or self._has_own(each)), None)
+                self._faults[name] = _fault(name, _place(where, written, line))
                 return
-            self._collect(name, where, text)
+            self._collect(name, where, written, text)
             if paths == "none":
                 continue
             found = home.search(text)
             named = found[0] if found else next(filter(is_path, _QUOTED.findall(text)), None)
             if named:
-                sentence = f"{name}, {where}, names a path of this machine: {plain(named, 80)}"
+                start = found.start() if found else text.index(named)
+                place = _place(where, written, text.count("\n", 0, start) + 1)
+                sentence = f"{name}, {place}, names a path of this machine: {plain(named, 80)}"
                 self._faults[name] = DataError(sentence, "make it relative")
                 return
 
@@ -108,8 +112,11 @@ class LeakSearch:
         self._search()
         return [*self._faults.values()]
 
-    def _collect(self, name: str, where: str, text: str) -> None:
-        self._places.append((self._line, name, where))
+    def _has_own(self, text: str) -> bool:
+        return any(_unescaped(value) in text for value in self._own)
+
+    def _collect(self, name: str, where: str | int, written: str, text: str) -> None:
+        self._places.append((self._line, name, where, written))
         self._texts.append(text)
         self._line += text.count("\n") + 1
         self._size += len(text)
@@ -118,8 +125,8 @@ class LeakSearch:
 
     def _search(self) -> None:
         for line in lines_with_keys("\n".join(self._texts)) if self._texts else ():
-            _, name, where = self._places[bisect(self._places, line, key=lambda place: place[0]) - 1]
-            self._faults.setdefault(name, _fault(name, where))
+            first, name, where, written = self._places[bisect(self._places, line, key=lambda place: place[0]) - 1]
+            self._faults.setdefault(name, _fault(name, _place(where, written, line - first + 1)))
         self._texts, self._places, self._line, self._size = [], [], 1, 0
 
 
@@ -157,6 +164,19 @@ def _fault(name: str, where: str) -> DataError:
     return DataError(f"{name}, {where}, contains a key", _HINT)
 
 
+def _place(where: str | int, written: str, line: int | None) -> str:
+    """Where in its file a line, from 1, of a text without escapes is; None: a key that several lines make up."""
+    if isinstance(where, str):
+        return where
+    if line is None:
+        return f"from line {where} on"
+    for number, each in enumerate(written.split("\n"), where):
+        line -= _unescaped(each).count("\n") + 1
+        if line <= 0:
+            return f"line {number}"
+    return f"from line {where} on"
+
+
 def _unescaped(text: str) -> str:
     """A text without the escapes of JSON, CSV and code: what is quoted within quotes reads as it would alone."""
 
@@ -168,14 +188,14 @@ def _unescaped(text: str) -> str:
     return _ESCAPED.sub(plain_text, text) if "\\" in text or '""' in text else text
 
 
-def lines(file: Path) -> Iterator[tuple[str, str]]:
+def lines(file: Path) -> Iterator[tuple[int, str]]:
     """The text of a file in pieces that overlap, each with the number of the line it begins in."""
     number, rest = 1, ""
     with open_utf8(file) as opened:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while piece := opened.read(_CHUNK):
             text = rest + decoder.decode(piece)
-            yield f"from line {number} on", text
+            yield number, text
             rest = text[-_OVERLAP:]
             number += text.count("\n") - rest.count("\n")
 
