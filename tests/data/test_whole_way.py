@@ -34,6 +34,8 @@ def virc(*words: str | Path) -> None:
 
 
 def rows_of(file: Path) -> Rows:
+    if file.suffix == ".jsonl":
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     loaded = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else json.loads(file.read_text("utf-8"))
     assert isinstance(loaded, list)
     return loaded

@@ -226,7 +226,7 @@ def test_a_call_that_is_too_costly_is_drawn_again(home: host.Home, tmp_path: Pat
         done = home.run("solve", picture(tmp_path / "a.png"), "?", *words)
     assert done.out == "7\n", done
     assert "it is too costly" in done.err
-    assert "-> look image 0: seen" in done.err
+    assert "-> look image 0, words a b: seen" in done.err
 
 
 @pytest.mark.integration

@@ -105,7 +105,8 @@ def test_no_command_copies_a_picture_from_outside(tmp_path: Path, monkeypatch: p
 
 @each_case(("command", "name"), [(each, name) for each in ("eval", "data check") for name in ("a.jsonl", "a.csv")])
 def test_rows_without_ids_say_to_link_the_folder_of_images(tmp_path: Path, command: str, name: str) -> None:
-    rows, out = folder_of_rows(tmp_path)
+    rows, _ = folder_of_rows(tmp_path)
+    out = "../out.png"
     (rows / "a.jsonl").write_text(json.dumps({"image": out, "question": "q", "answer": "5"}) + "\n")
     (rows / "a.csv").write_text(f"image,question,answer\n{out},q,5\n")
     trusted = ("--model", MODEL, "--trust-rows") if command == "eval" else ()

@@ -34,7 +34,7 @@ def command(what: str, as_json: Json = False, size: int = 0) -> None:
         for _ in range(size):
             output.line("x" * 1000)
     elif what == "print":
-        print("left in the buffer")
+        print("left in the buffer", file=output.stdout())
     elif what == "say":
         output.line("\\u2220 = 50\\u00b0 \\ud800")
         output.note("a\\x1b[2Jb")

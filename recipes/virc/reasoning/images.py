@@ -620,10 +620,13 @@ def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[
 
 def _hides_all(image: Image.Image) -> bool:
     """Whether nothing of a picture is to be seen by its alpha, though there is something: programs leave alpha at 0."""
-    strips = (strip for _, strip in depth.strips(image))
-    if any(strip.convert("RGBA").getchannel("A").getextrema()[1] for strip in strips):
-        return False
-    return any(low != high for low, high in image.convert("RGBA").convert("RGB").getextrema())  # type: ignore[misc]
+    seen = set[object]()
+    for _, rows in depth.strips(image):
+        *colours, (_, most) = rows.convert("RGBA").getextrema()  # type: ignore[misc]
+        if most:
+            return False
+        seen |= {(at, value) for at, lowest_and_highest in enumerate(colours) for value in lowest_and_highest}
+    return len(seen) > 3  # more than one value of a colour
 
 
 def _luminance(image: Image.Image) -> Image.Image:

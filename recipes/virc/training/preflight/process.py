@@ -7,6 +7,7 @@ its progress on stderr. An error is in that object too, with exit code 0.
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -53,25 +54,24 @@ def main(words: list[str]) -> int:
     from virc.tools import registry as tools
     from virc.training.preflight import pairs, rl, sft
 
-    answers, sys.stdout = sys.stdout, sys.stderr  # what the user's code prints is no answer
-
-    try:
-        request = _request(words[0])
-        tools.load(request.loads)
-        progress = _progress()
-        if isinstance(request, RlRequest):
-            found = rl.check(request, progress)
-            if request.tries_tools:
-                offered = (each.protocol.tools for each in request.sources.values())
-                tools.check_ready(dict.fromkeys(chain(found.protocol.tools, *offered)))
-        elif isinstance(request, PairsRequest):
-            found = pairs.check(request, progress)
-        else:
-            found = sft.check(request, progress)
-        reply = _Reply(found)
-    except VircError as error:
-        reply = _Reply(error=fields_of(error))
-    print(_encoded(reply).decode(), file=answers)
+    with redirect_stdout(sys.stderr):  # what the user's code prints is no answer
+        try:
+            request = _request(words[0])
+            tools.load(request.loads)
+            progress = _progress()
+            if isinstance(request, RlRequest):
+                found = rl.check(request, progress)
+                if request.tries_tools:
+                    offered = (each.protocol.tools for each in request.sources.values())
+                    tools.check_ready(dict.fromkeys(chain(found.protocol.tools, *offered)))
+            elif isinstance(request, PairsRequest):
+                found = pairs.check(request, progress)
+            else:
+                found = sft.check(request, progress)
+            reply = _Reply(found)
+        except VircError as error:
+            reply = _Reply(error=fields_of(error))
+    print(_encoded(reply).decode())
     return 0
 
 
