@@ -620,13 +620,13 @@ def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[
 
 def _hides_all(image: Image.Image) -> bool:
     """Whether nothing of a picture is to be seen by its alpha, though there is something: programs leave alpha at 0."""
-    seen = set[object]()
+    seen = set[tuple[int, Any]]()  # colours by their place, and their least and greatest values
     for _, rows in depth.strips(image):
-        *colours, (_, most) = rows.convert("RGBA").getextrema()  # type: ignore[misc]
-        if most:
+        *colours, alpha = (each.getextrema() for each in rows.convert("RGBA").split())
+        if alpha[1]:
             return False
-        seen |= {(at, value) for at, lowest_and_highest in enumerate(colours) for value in lowest_and_highest}
-    return len(seen) > 3  # more than one value of a colour
+        seen |= {(at, value) for at, extrema in enumerate(colours) for value in extrema}
+    return len(seen) > 3
 
 
 def _luminance(image: Image.Image) -> Image.Image:
