@@ -29,7 +29,7 @@ def records(path: Path) -> dict[str, list[Record]]:
     """The records of each dataset at a path, their images as bytes without names."""
     found = {}
     for source in formats.sources(path):
-        rows = formats.get(source.format).read(source)
+        rows = source.rows()
         found[source.name] = [bare(row.record) for row in rows if row.record]
     return found
 

@@ -34,7 +34,7 @@ def moved(drawn: Path, to: Path) -> Path:
 
 def records(file: Path) -> list[Record]:
     (source,) = formats.sources(file)
-    return [row.known() for row in formats.get(source.format).read(source)]
+    return [row.known() for row in source.rows()]
 
 
 PARQUET = ["rl.parquet", "prompts.parquet", "to-rl/trajectories.parquet", "to-prompts/trajectories.parquet"]

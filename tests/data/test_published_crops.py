@@ -13,7 +13,6 @@ from support import published_crops, published_rows, workspaces
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
 
-from virc.data.formats import registry as formats
 from virc.data.formats.registry import RowsFile, only_source
 from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system
@@ -120,7 +119,7 @@ def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) 
 
 def assert_asked_as_published(name: str, *sources: RowsFile) -> None:
     """Question and answer are those of the rows, in the words of the system."""
-    published, made = ([row.record for row in formats.get(each.format).read(each)] for each in sources)
+    published, made = ([row.record for row in each.rows()] for each in sources)
     spoken = of_system(systems.get(name)).protocol
     for before, after in zip(published, made, strict=True):
         assert before

@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def records(file: Path) -> list[Record]:
     (source,) = formats.sources(file)
-    rows = list(formats.get(source.format).read(source))
+    rows = list(source.rows())
     assert not [row.fault or row.flaws for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
 

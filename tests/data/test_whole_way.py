@@ -8,7 +8,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from support.crux import DYNAMIC, Crux, build
 
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 from virc.data.protocol.extract import study
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
@@ -43,7 +43,7 @@ def rows_of(file: Path) -> Rows:
 
 def records_of(file: Path) -> list[Record]:
     source = only_source(file)
-    return [row.known() for row in get(source.format).read(source)]
+    return [row.known() for row in source.rows()]
 
 
 def images_under(folder: Path) -> dict[str, bytes]:

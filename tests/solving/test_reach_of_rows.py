@@ -103,14 +103,24 @@ def test_no_command_copies_a_picture_from_outside(tmp_path: Path, monkeypatch: p
     assert not [*(tmp_path / "new").rglob("*.png")]
 
 
-@each_case(("command", "name"), [(each, name) for each in ("eval", "data check") for name in ("a.jsonl", "a.csv")])
-def test_rows_without_ids_say_to_link_the_folder_of_images(tmp_path: Path, command: str, name: str) -> None:
+@each_case("name", ("a.jsonl", "a.csv"))
+def test_rows_without_ids_reach_as_far(tmp_path: Path, name: str) -> None:
     rows, _ = folder_of_rows(tmp_path)
     out = "../out.png"
     (rows / "a.jsonl").write_text(json.dumps({"image": out, "question": "q", "answer": "5"}) + "\n")
     (rows / "a.csv").write_text(f"image,question,answer\n{out},q,5\n")
-    trusted = ("--model", MODEL, "--trust-rows") if command == "eval" else ()
-    done = virc(*command.split(), rows / name, *trusted)
-    assert done.code == 5
-    assert f"row 1 does not fit: image {out} cannot be read: it is outside the dataset's folder" in done.err
-    assert "link the folder of the images next to the file of rows (ln -s DIR .)" in done.err
+    asked = ("data", "check", rows / name, "--json")
+    assert virc(*asked).json["faults"] == {"image_outside": 1}
+    assert virc(*asked, "--trust-rows").json["faults"] == {}
+
+
+@each_case("name", [name for name in OUTSIDE if "//" not in name and "~" not in name])
+def test_training_takes_pictures_from_outside_where_rows_are_trusted(tmp_path: Path, name: str) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    turns = [{"role": "user", "content": "<image>q"}, {"role": "assistant", "content": "5"}]
+    file = rows / "rows.jsonl"
+    file.write_text(json.dumps({"messages": turns, "images": [name.replace("OUT", out)]}) + "\n")
+    asked = ("train", "tiny", "--stage", "instruct", "--from", "tiny", "--data", file, "--dry-run")
+    refused = virc(*asked)
+    assert (refused.code, "1 image_outside" in refused.err, "--trust-rows" in refused.err) == (5, True, True), refused
+    assert virc(*asked, "--trust-rows").code == 0

@@ -27,7 +27,7 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
-from virc.data.formats.registry import get, sources
+from virc.data.formats.registry import sources
 from virc.data.rows.record import Record, inputs_of
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -41,7 +41,7 @@ NEVER = [WRONG, REFUSED, BAD_JSON, MARKED, WRONG, OUTSIDE, NO_TAGS, WRONG]
 
 def records(path: Path) -> list[Record]:
     (source,) = sources(path)
-    rows = list(get(source.format).read(source))
+    rows = list(source.rows())
     assert not any(row.fault or row.flaws for row in rows)
     return [row.record for row in rows]
 

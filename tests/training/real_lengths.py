@@ -32,12 +32,12 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
 
 def ours(case: dict[str, Any]) -> list[int]:
     from virc.data.check.images import file_of
-    from virc.data.formats.registry import get, only_source
+    from virc.data.formats.registry import only_source
     from virc.training.preflight.lengths import Text, counting, lengths
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))
-    records = [row.record for row in get(source.format).read(source)]
+    records = [row.record for row in source.rows()]
     found = lengths(rules, [Text(each.messages, tuple(map(file_of, each.images))) for each in records])
     assert not any(each.fault for each in found), found
     return [each.tokens for each in found]

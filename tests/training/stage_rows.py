@@ -39,7 +39,8 @@ def copied(file: Path, folder: Path, change: Callable[[Rows], object] = lambda r
 def request(file: Path, **values: Any) -> SftRequest:
     """A look at a file's rows for the embedded model, which finds nothing wrong with those drawn."""
     usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
-    return SftRequest(**{"source": only_source(file), "base": EMBEDDED_FOLDER, **usual, **values})
+    source = msgspec.structs.replace(only_source(file), trusted=True)  # rows that a stage wrote name any images
+    return SftRequest(**{"source": source, "base": EMBEDDED_FOLDER, **usual, **values})
 
 
 def base_of_type(folder: Path, model_type: str) -> Path:

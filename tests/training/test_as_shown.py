@@ -17,7 +17,7 @@ from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
 from virc.data.check.images import file_of
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.training.preflight import lengths as counted
@@ -42,7 +42,7 @@ def rows_of_kinds(folder: Path, **more: Any) -> Path:
 def files(found: Result) -> dict[Any, str]:
     """The file that LLaMA-Factory opens for each row, by the row's id."""
     source = only_source(found.file)
-    records = [row.known() for row in get(source.format).read(source)]
+    records = [row.known() for row in source.rows()]
     return {record.id: file_of(record.images[0]) for record in records}
 
 
@@ -87,7 +87,7 @@ def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monke
     keys = [key for each in kept[0].differ.values() for key in each]
     assert (len(keys), {(type(key), len(key)) for key in keys}) == (2 * WHY.total(), {(bytes, 16)})
     source = only_source(found.file)
-    records = [row.known() for row in get(source.format).read(source)]
+    records = [row.known() for row in source.rows()]
     for record in records:
         ours = open_image(KINDS[record.messages[-1].content].data, "it")
         assert plain(file_of(record.images[0])).tobytes() == ours.tobytes()

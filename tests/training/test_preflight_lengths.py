@@ -24,7 +24,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def by_row(file: Path, cutoff: int = 2048, max_pixels: int = 12_845_056) -> list[Length]:
     source = only_source(file)
-    records = [row.record for row in get(source.format).read(source)]
+    records = [row.record for row in source.rows()]
     texts = [Text(each.messages, tuple(map(file_of, each.images))) for each in records]
     return lengths(counting(EMBEDDED_FOLDER, 3136, max_pixels, cutoff), texts)
 
@@ -59,7 +59,7 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     assert (found.longest, found.total) == (max(fitting), sum(fitting))
     assert (found.file.parent, found.file.suffix) == (tmp_path / "fewer", file.suffix)
     source = only_source(found.file)
-    records = [row.record for row in get(source.format).read(source)]
+    records = [row.record for row in source.rows()]
     assert [image.name for each in records for image in each.images]
     assert all(Path(image.name).is_file() for each in records for image in each.images)
     before = [row.record for row in get(only_source(file).format).read(only_source(file))]

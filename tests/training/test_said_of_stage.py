@@ -31,13 +31,13 @@ def prepared(
         "file": Path("/rows/made.json"), "dataset": "made", "entry": {}, "media": Path("/rows"),
     }  # fmt: skip
     system = "critic-v" if stage == "critic" else "tiny"
-    request = TrainRequest(system=system, stage=stage, assignments=("max_pixels=63504", *settings))
+    request = TrainRequest(system=system, stage=stage, assignments=("max_pixels=63504", *settings), ignore=ignore)
     resolved = request.resolve()
     assert kind in ("", resolved.kind)
     base = Base(name="tiny", folder=EMBEDDED_FOLDER, model_type="qwen2_vl", root="tiny")
     return PreparedRun(
         resolved=resolved, base=base, result=Result(**{**rows, **found}), environment=making.find("sft", "cpu"),
-        python=Path("python"), ignore=ignore,
+        python=Path("python"), request=request,
     )  # fmt: skip
 
 

@@ -92,7 +92,8 @@ def picture_within(folder: Path, name: str) -> Path:
 
 def link_hint(error: OSError) -> str | None:
     """What to do about a picture that `picture_within` finds outside of the folder; None about other errors."""
-    link = "link the folder of the images next to the file of rows (ln -s DIR .), and name them by that link"
+    link = "link the folder of the images next to the file of rows (ln -s DIR .), and name them by that link, or say"
+    link += " --trust-rows (trust_rows=True) for rows of your own"
     return link if error.errno == errno.EPERM else None
 
 

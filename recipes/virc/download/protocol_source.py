@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from virc.core.errors import DataError, VircError
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, RowsFile, get, parsed_info, recognised
+from virc.data.formats.registry import INFO, RowsFile, parsed_info, recognised
 from virc.data.protocol.extract import FoundProtocol, study
 from virc.download.data_files import file_of, info_of
 from virc.download.sources import listed, repo_of
@@ -96,8 +96,8 @@ def _studied(source: RowsFile, coordinates: Coordinates) -> FoundProtocol:
 
     One row rarely shows what follows every tool.
     """
-    rows = list(islice(get(source.format).read(source), _MAX_ROWS))
-    whole = [(row.number, row.record) for row in takewhile(lambda row: row.record is not None, rows)]
+    rows = list(islice(source.rows(), _MAX_ROWS))
+    whole = [(row.number, row.known()) for row in takewhile(lambda row: row.record is not None, rows)]
     if not whole:
         why = clause(rows[0].fault) if rows and rows[0].fault else "it is empty"
         raise DataError(f"{source.name} shows no whole row in its first MiB: {why}")

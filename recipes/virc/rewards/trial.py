@@ -181,7 +181,7 @@ def missing_columns(total: Total, source: RowsFile) -> Iterator[tuple[str, str]]
     read = [(term, place) for term in total.terms if term.question for place in term.question.places]
     if not any(place.startswith("row.") for _, place in read):
         return
-    records = (row.record for row in islice(get(source.format).read(source), _MAX_READ) if row.record)
+    records = (row.record for row in islice(source.rows(), _MAX_READ) if row.record)
     known: Collection[str] = {name for record in records for name in record.extra}
     for term, place in read:
         column = place.removeprefix("row.")

@@ -79,6 +79,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     validation: str | None = None
     media: str = ""
     ignore: tuple[str, ...] = ()
+    trust_rows: bool = False
     rows: int
     longest: int
     settings: dict[str, Any]

@@ -16,7 +16,7 @@ import msgspec
 
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file, write_json
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Info, Run
 
@@ -88,7 +88,7 @@ def check_unchanged(run: Run, accepted: tuple[str, ...] = ()) -> None:
 def images(file: Path) -> Iterator[Path]:
     """The images of the rows of a file, each once: an engine needs minutes to miss one."""
     source, seen = only_source(file), set[str]()
-    for row in get(source.format).read(source):
+    for row in source.rows():
         for picture in row.record.images if row.record else ():
             if picture.data is None and picture.name not in seen:
                 seen.add(picture.name)

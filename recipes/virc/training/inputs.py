@@ -17,7 +17,7 @@ from virc.backends import lora as lora_weights
 from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, get, only_source, read_info, solving
+from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, only_source, read_info, solving
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.models import sizes
@@ -157,7 +157,7 @@ def _source_of(path: Path, resolved: Resolved) -> RowsFile:
     """The rows of a file: in one of our formats if its first row fits, else in the layout of the stage's system."""
     try:
         source = only_source(path)
-        first: NumberedRow | None = next(get(source.format).read(source), None)
+        first: NumberedRow | None = next(source.rows(), None)
     except DataError:
         return only_source(path, resolved.system)
     is_our_format = source.format != PUBLISHED and (source.info or first is None or first.record)

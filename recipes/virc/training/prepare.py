@@ -63,7 +63,7 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     environment: Environment
     python: Path
-    ignore: tuple[str, ...]
+    request: TrainRequest
     sources: tuple[Path, ...] = ()
 
 
@@ -108,7 +108,7 @@ def prepare(
     if isinstance(to_check, RlRequest) and to_check.validation:
         row_sources.append(to_check.validation)
     return PreparedRun(
-        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore,
+        resolved=resolved, base=base, result=result, environment=environment, python=python, request=request,
         sources=tuple(file for each in row_sources for file in each.shards or (each.file,)),
     )  # fmt: skip
 
@@ -119,7 +119,7 @@ def rows_request(
     """What to check in the rows of a stage; `folders` are `folder` and `home` as of `prepare`."""
     config, system_folder = resolved.config, resolved.system.file.parent
     common: dict[str, Any] = {
-        "source": msgspec.structs.replace(source, ignore=request.ignore),
+        "source": request.reading(source),
         "base": base.folder,
         "name": base.name,
         "max_pixels": config.max_pixels,
@@ -197,7 +197,7 @@ def write(
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
         adapter=str(base.adapter) if base.adapter else None, root=base.root, data=file,
         dataset=result.dataset, entry=result.entry, media=media, rows=result.rows,
-        ignore=prepared.ignore, longest=result.longest,
+        ignore=prepared.request.ignore, trust_rows=prepared.request.trust_rows, longest=result.longest,
         validation=validation,
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
@@ -223,7 +223,8 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
     config = msgspec.structs.replace(inputs.config_of(info), base=info.adapter or info.base, after=None)
     resolved = Resolved(systems.get(system or info.system), info.stage, config, info.origins, info.overlays)
     request = TrainRequest(
-        system=resolved.system.called, stage=info.stage, ignore=info.ignore, workspace=run.workspace,
+        system=resolved.system.called, stage=info.stage, ignore=info.ignore, trust_rows=info.trust_rows,
+        workspace=run.workspace,
         protocol=None if info.kind == "rl" else run.folder / FILE_NAME,
     )  # fmt: skip
     home = run.folder / "data"
@@ -292,8 +293,8 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         pictures = f"{sum(result.rewritten.values())} of {result.images} images"
         report.note(f"{pictures} are written as solving shows them, and not as LLaMA-Factory would ({kinds})")
     _check_sizes(prepared, report)
-    if prepared.ignore:
-        report.note(f"columns left out: {', '.join(prepared.ignore)}")
+    if prepared.request.ignore:
+        report.note(f"columns left out: {', '.join(prepared.request.ignore)}")
     unit, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
     if prepared.resolved.kind == "dpo" and config.sides == 2:
         unit, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"

@@ -28,7 +28,7 @@ from virc.core.text import counted
 from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
 from virc.data.formats import sft as sft_format
-from virc.data.formats.registry import RowsFile, get
+from virc.data.formats.registry import RowsFile
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import hardware
@@ -112,7 +112,7 @@ def preview(
         places = (partial, run) if base_is_here else None
         result = places and _checked(request, resolved, base, source, places, python, report, missing)
         if result is None and is_file(source.file):
-            _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
+            _read_all(request.reading(source), resolved, report, missing)
         files = _read_files(request, resolved, place, base, result, partial)
         in_code = user_code.variables_in_code(partial, os.environ)
         if result:  # rows that are written for the run are in its folder
@@ -220,7 +220,7 @@ def _checked(
     result = prepare.counted(to_check, checking_python, recipes, report)
     prepared = prepare.PreparedRun(
         resolved=resolved, base=base, result=result, environment=environment, python=checking_python,
-        ignore=request.ignore, sources=(to_check.source.file,),
+        request=request, sources=(to_check.source.file,),
     )  # fmt: skip
     prepare.check_rows(prepared, report)
     return result
@@ -238,7 +238,7 @@ def _read_all(source: RowsFile, resolved: Resolved, report: Reporter, missing: l
         check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
     )
     try:
-        found = survey(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
+        found = survey(source.rows(), check, lambda number: report.progress(f"row {number} read"))
     except SetupError as error:  # such as parquet without pyarrow
         missing.append(error)
         return

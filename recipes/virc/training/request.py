@@ -9,6 +9,7 @@ import msgspec
 from virc.config import dotted
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded
+from virc.data.formats.registry import RowsFile
 from virc.engines import registry as engines
 from virc.models import chat_protocol
 from virc.stages import resolve as stages
@@ -27,6 +28,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         config: YAML of settings; `assignments` are `KEY=VALUE`, `settings` the same as a mapping. Later ones win.
         protocol: file with the chat protocol of the rows.
         ignore: columns of the rows that are left out, though they hold a part of the problem.
+        trust_rows: whether rows may name images outside of the folder of their file.
         name: of the run.
         judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
         judge_endpoints: of further judges, by the names that the rewards have for them, also those of `sources`.
@@ -45,12 +47,16 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Any] = {}
     protocol: Path | None = None
     ignore: tuple[str, ...] = ()
+    trust_rows: bool = False
     name: str | None = None
     judge_endpoint: str | None = None
     judge_endpoints: Mapping[str, str] = {}
     stop_on: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     workspace: Path = msgspec.field(default_factory=Path.cwd)
+
+    def reading(self, source: RowsFile) -> RowsFile:
+        return msgspec.structs.replace(source, ignore=self.ignore, trusted=self.trust_rows)
 
     def resolve(self) -> Resolved:
         """The stage's settings, its engine's own keys and its system's chat protocol checked too."""

@@ -19,7 +19,7 @@ from virc.core.files import write_json
 from virc.core.text import did_you_mean, plain
 from virc.data.convert.change import SOURCE
 from virc.data.formats import rl
-from virc.data.formats.registry import RowsFile, get
+from virc.data.formats.registry import RowsFile
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -109,7 +109,7 @@ def _judging(reward: Reward, asks: Asks) -> Judging:
 
 def _scorable_share(source: RowsFile) -> str:
     """How many of the first rows need no judge, as an addition to a hint."""
-    records = (row.record for row in get(source.format).read(source) if row.record)
+    records = (row.record for row in source.rows() if row.record)
     units = (unit for record in records for unit in (rl.split(record) if record.messages else [record]))
     try:
         scorable = without_judge(islice(units, _SAMPLE), rewards.find("rules"), "pixel")
@@ -125,7 +125,7 @@ def rows_request(
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
     return RlRequest(
-        **common, validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
+        **common, validation=validation and request.reading(validation),
         rollout=config.rollout, prompt_length=config.prompt_length, batch=config.train_batch_size,
         folder=folders[0].absolute(), home=folders[1].absolute(),
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,

@@ -14,7 +14,7 @@ from virc.core.result_log import Id
 from virc.core.text import counted
 from virc.core.web import html
 from virc.data.formats import batch
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 from virc.data.rows.fingerprint import are_copies, fingerprint, words
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.evaluation.answered import Result
@@ -52,12 +52,12 @@ def compare(against: str, rows: Iterable[BatchRow], base: Path, results: Sequenc
     count = unread = 0
     shared = dict[str, SharedPicture]()
     for source in map(only_source, files(against)):
-        for row in get(source.format).read(source):
+        for row in source.rows():
             prints = _prints(row.record) if row.record else []
             count, unread = count + 1, unread + (not prints)
             for problem, theirs in own if row.record else ():
                 if any(are_copies(print_, theirs) for print_ in prints):
-                    same = _words(problem) in _words(row.record)
+                    same = _words(problem) in _words(row.known())
                     if same or str(problem.id) not in shared:
                         shared[str(problem.id)] = SharedPicture(problem.id or 0, row.number, same)
     models = dict.fromkeys(name for result in results for name in result.answers)

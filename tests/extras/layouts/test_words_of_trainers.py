@@ -13,7 +13,7 @@ from support.preflight import in_this_process
 from virc.core.errors import DataError
 from virc.data.check.run import CheckConfig, check_rows_of
 from virc.data.convert.convert import ConvertConfig, convert
-from virc.data.formats.registry import get, only_source
+from virc.data.formats.registry import only_source
 
 Row = dict[str, Any]
 PICTURE, SIZE = "a.png", (200, 100)
@@ -82,7 +82,7 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
     for name, text in (("rows.jsonl", f"{json.dumps(row)}\n" * 2), ("rows.json", json.dumps([row] * 2))):
         (folder / name).write_text(text)
         source = only_source(folder / name)
-        found = [each.known() for each in get(source.format).read(source)]
+        found = [each.known() for each in source.rows()]
         assert [tuple(message.content for message in each.messages) for each in found] == [tuple(said)] * 2
         assert not check_rows_of(CheckConfig([folder / name])).faults
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
@@ -111,7 +111,7 @@ def test_rows_of_alpaca_are_read_by_their_entry(
     (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": name, **entry}}))
     for path in (folder, folder / name):
         source = only_source(path)
-        first = next(get(source.format).read(source)).known()
+        first = next(source.rows()).known()
         assert [message.content for message in first.messages] == [*said]
         done = virc("data", "check", path, "--workers", 1)
         assert done.code == 0, done.out
@@ -182,7 +182,7 @@ def test_files_of_any_form_and_encoding_are_read(
     report = check_rows_of(CheckConfig([folder / name]))
     assert (report.rows, report.faults) == (2, {})
     source = only_source(folder / name)
-    first = next(get(source.format).read(source)).known()
+    first = next(source.rows()).known()
     assert first.messages[0].content == f"<image>{SAID}"
     assert source.encoding == said
     assert any(str(said) in line for line in source.reasons) == (said not in (None, "utf-8-sig"))

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from virc.core.errors import DataError
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, argument, choice, option
+from virc_cli.console.options import (
+    Ignored,
+    Json,
+    LayoutFile,
+    Quiet,
+    TrustRows,
+    Verbose,
+    Workers,
+    argument,
+    choice,
+    option,
+)
 
 if TYPE_CHECKING:
     from virc.data.check.run import DatasetReport, LocatedFault, Report
@@ -34,6 +45,7 @@ def command(
     draw: Annotated[Path | None, option("DIR", "Folder for the pictures of five rows, with their boxes.")] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
+    trust_rows: TrustRows = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -52,8 +64,9 @@ def command(
     from virc.data.check.run import CheckConfig, check_rows_of, rows_of
 
     config = CheckConfig(
-        path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
-    )
+        path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean,
+        trust_rows,
+    )  # fmt: skip
     output.note_left_out([*path, *(against or ())], system, layout)
     if draw:
         from virc.data.show import draw_boxes

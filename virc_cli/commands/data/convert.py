@@ -43,6 +43,7 @@ def command(
     workers: options.Workers = None,
     layout: options.LayoutFile = None,
     ignore: options.Ignored = None,
+    trust_rows: options.TrustRows = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -78,7 +79,7 @@ def command(
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty, layout,
-        ignore or (), workers or cores(),
+        ignore or (), workers or cores(), trust_rows,
     )  # fmt: skip
     output.note_left_out(sources, system, layout)
     with events.printed(quiet, verbose) as reporter:

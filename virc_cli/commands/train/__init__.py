@@ -39,6 +39,7 @@ def command(
     ] = None,
     data: Annotated[Path | None, option("FILE", "Rows to train on, without the system's validation.")] = None,
     ignore: options.Ignored = None,
+    trust_rows: options.TrustRows = False,
     config: Annotated[Path | None, option("FILE", "YAML of settings, after overlays.")] = None,
     assignments: options.Set = None,
     protocol: Annotated[Path | None, option("FILE", "Chat protocol of the rows. Default: found with them.")] = None,
@@ -85,8 +86,8 @@ def command(
         in_rounds = entry_points.of_option("train", "rounds")
         unused = {
             "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
-            "--config": config, "--protocol": protocol, "--ignore": ignore, "--tools": tools,
-            "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
+            "--config": config, "--protocol": protocol, "--tools": tools, "--ignore": ignore,
+            "--trust-rows": trust_rows, "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
         options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
@@ -99,7 +100,7 @@ def command(
         return
     if resume and dry_run:
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
-    if resume and any((overlays, base, data, ignore, config, protocol, tools, judge_endpoint, stop_on)):
+    if resume and any((overlays, base, data, ignore, trust_rows, config, protocol, tools, judge_endpoint, stop_on)):
         alone = f"virc train --resume --name {name} resumes it; " if name else ""
         raise UsageError(
             "--resume takes --set alone: a run keeps what it was begun with",
@@ -117,7 +118,7 @@ def command(
     request: dict[str, Any] = {
         "system": system, "stage": stage, "overlays": options.names_of(overlays), "base": base, "data": data,
         "name": name, "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
-        "ignore": tuple(ignore or ()), "judge_endpoint": judge, "judge_endpoints": judges,
+        "ignore": tuple(ignore or ()), "trust_rows": trust_rows, "judge_endpoint": judge, "judge_endpoints": judges,
         "stop_on": options.names_of(stop_on), "tools": options.names_of(tools),
     }  # fmt: skip
     if dry_run:

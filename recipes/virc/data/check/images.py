@@ -74,28 +74,20 @@ def file_of(picture: Picture) -> str:
     return str(picture.folder / picture.name)
 
 
-def is_there(picture: Picture, anywhere: bool) -> bool:
-    """Whether an image has a file, or is in its row; `anywhere`: as LLaMA-Factory looks for it."""
-    if picture.data is not None or anywhere:
-        return picture.data is not None or is_file(file_of(picture))
+def no_file(picture: Picture) -> Fault | None:
+    """Why an image has no file, if it is not in its row either; its file is not opened."""
+    name = plain(picture.name, 120)
     try:
-        return is_file(picture.path())
-    except OSError:
-        return False
+        if picture.data is not None or is_file(picture.path()):
+            return None
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return _outside(name, error)
+    return Fault("image_missing", f"there is no file {name}")
 
 
 def _outside(name: str, error: OSError) -> Fault:
     return Fault("image_outside", f"{name}: {clause(error)}; {link_hint(error)}")
-
-
-def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
-    """The faults of images that LLaMA-Factory opens, and that nothing copies: they are not in the dataset's folder."""
-    for picture in pictures:
-        try:
-            picture.path()
-        except OSError as error:
-            if error.errno == errno.EPERM:
-                yield _outside(plain(picture.name, 120), error)
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

@@ -15,7 +15,7 @@ from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
 from virc.data.formats import rl, sft
-from virc.data.formats.registry import NumberedRow, RowsFile, get
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
@@ -151,7 +151,7 @@ def other_than_system(source: RowsFile, system: System) -> tuple[str, str] | Non
     """A warning and a hint if replies are in another chat protocol than the system's, as the file next to them says."""
     if source.holds != "solutions" and source.format != rl.NAME:
         return None
-    first = next(get(source.format).read(source), None)
+    first = next(source.rows(), None)
     saved = _saved_with(source, first.record if first else None)
     target = rl.NAME if source.format == rl.NAME else sft.NAME
     return other_than(system, saved, shlex.quote(str(source.file)), target) if saved else None

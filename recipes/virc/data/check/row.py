@@ -17,7 +17,7 @@ import msgspec
 from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
-from virc.data.check.images import DecodedImage, decoded, is_there
+from virc.data.check.images import DecodedImage, decoded, no_file
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.boxes import units_of_boxes
@@ -34,7 +34,7 @@ from virc.scoring.references import Reference, references_of
 from virc.scoring.score import is_list_text
 
 _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
-"""Rows that LLaMA-Factory reads; it opens their images by path, wherever they are."""
+"""Rows that LLaMA-Factory reads."""
 _DROPPED = "engines drop such a row, or stop"
 
 
@@ -43,10 +43,7 @@ def check_row(rules: Rules, row: NumberedRow) -> RowResult:
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
     record = split_results(row.record, rules.protocol)
-    pictures = record.images
-    if rules.holds in _OF_LLAMA_FACTORY:  # the engine opens them outside of the file's folder, too
-        pictures = tuple(msgspec.structs.replace(picture, confined=False) for picture in pictures)
-    decoded_images = [decoded(picture) for picture in pictures]
+    decoded_images = [decoded(picture) for picture in record.images]
     shown = images.sizes_shown(record, [image.size for image in decoded_images], rules)
     image_faults = [image.fault for image in decoded_images if image.fault]
     faults = [
@@ -74,7 +71,7 @@ def _stopping(row: NumberedRow, rules: Rules, *, any_image_fault: bool) -> Itera
     missing answer of a problem, which is only counted.
     """
     for fault in check_without_images(row, rules.holds, rules.protocol):
-        is_told_by_image = fault.kind == "image_missing" and any_image_fault
+        is_told_by_image = fault.kind in ("image_missing", "image_outside") and any_image_fault
         is_counted = fault.kind == "no_answer" and rules.holds == "problems"  # `virc batch` solves such rows
         if not is_told_by_image and not is_counted:
             yield fault
@@ -153,8 +150,8 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
         if sentence := not_offered(record):
             yield Fault("answer_not_offered", sentence)
     for picture in record.images:
-        if not is_there(picture, anywhere=holds in _OF_LLAMA_FACTORY):
-            yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
+        if fault := no_file(picture):
+            yield fault
 
 
 def _is_unanswered(record: Record) -> bool:
@@ -213,10 +210,9 @@ def _warnings(
     Args:
         record: of the row, with results as messages of their own.
     """
-    if rules.holds in _OF_LLAMA_FACTORY:
-        yield from images.outside(record.images)
-    elif record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
-        answer = plain(record.answer, 40)
+    has_list = record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer)
+    if has_list and rules.holds not in _OF_LLAMA_FACTORY:
+        answer = plain(record.answer or "", 40)
         yield Fault("answer_list", f"its answer {answer!r} is the text of a list; `answers` holds lists")
     sizes = [image.size for image in decoded_images]
     if rules.holds == "pairs":

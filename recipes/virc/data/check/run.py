@@ -26,7 +26,7 @@ from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, get, sources, writer
+from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, sources, writer
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
 from virc.families import registry as families
@@ -67,6 +67,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
     first: int = 5
     workers: int = 1
     clean: Path | None = None
+    trust_rows: bool = False
 
 
 class LocatedFault(msgspec.Struct, frozen=True):
@@ -332,7 +333,7 @@ def rows_of(config: CheckConfig) -> Iterator[tuple[RowsFile, NumberedRow]]:
 def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, RowsFile]:
     system = systems.get(config.system) if config.system else None
     layout = layouts.read_layout(config.layout) if config.layout else None
-    read = partial(sources, system=system, layout=layout, ignore=config.ignore)
+    read = partial(sources, system=system, layout=layout, ignore=config.ignore, trusted=config.trust_rows)
     return {each.file.resolve(): each for path in paths for each in read(path)}
 
 
@@ -340,7 +341,7 @@ def _rows(source: RowsFile) -> Iterator[NumberedRow]:
     """The rows of a file; if the rest of it cannot be read, one more row has that fault."""
     number = 0
     try:
-        for row in get(source.format).read(source):
+        for row in source.rows():
             number = row.number
             yield row
     except DataError as fault:

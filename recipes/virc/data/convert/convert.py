@@ -68,6 +68,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     layout: Path | None = None
     ignore: Sequence[str] = ()
     workers: int = 1
+    trust_rows: bool = False
 
 
 class Written(msgspec.Struct):
@@ -133,7 +134,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
     system = systems.get(config.target.system) if config.target.system else None
     layout = layouts.read_layout(config.layout) if config.layout else None
-    read = partial(formats.sources, system=system, layout=layout, ignore=config.ignore)
+    read = partial(formats.sources, system=system, layout=layout, ignore=config.ignore, trusted=config.trust_rows)
     parts = [_part(source, config) for path in config.sources for source in read(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)

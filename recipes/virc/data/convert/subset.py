@@ -18,7 +18,6 @@ import msgspec
 from virc.core.errors import DataError, UnreadError
 from virc.core.text import plain
 from virc.data.convert.change import Change
-from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.rows.record import Id, Picture, Record, inputs_of
@@ -34,7 +33,7 @@ class SubsetSource(msgspec.Struct, frozen=True):
 
     def rows(self, count: Callable[[], None] = lambda: None) -> Iterator[NumberedRow]:
         def counted() -> Iterator[NumberedRow]:
-            for row in formats.get(self.source.format).read(self.source):
+            for row in self.source.rows():
                 count()
                 yield row
 

@@ -120,6 +120,7 @@ class RowsFile(msgspec.Struct, frozen=True):
         laid_out: how its rows are laid out, where others published them; `file` may then be a folder.
         shards: the files that it is in, where it is in several, of which `file` is the first.
         ignore: columns that the user leaves out; a dot leads into an object.
+        trusted: whether its rows may name images outside of its folder, as the user vouches for them.
     """
 
     file: Path
@@ -129,6 +130,11 @@ class RowsFile(msgspec.Struct, frozen=True):
     laid_out: LaidOut | None = None
     shards: tuple[Path, ...] = ()
     ignore: tuple[str, ...] = ()
+    trusted: bool = False
+
+    def rows(self) -> Iterator["NumberedRow"]:
+        found: Iterator[NumberedRow] = get(self.format).read(self)
+        return map(_trusting, found) if self.trusted else found
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -261,6 +267,13 @@ def read_row(
     return NumberedRow(number, record, None, tuple(flaws), ignored, lost)
 
 
+def _trusting(row: NumberedRow) -> NumberedRow:
+    if row.record is None:
+        return row
+    images = tuple(msgspec.structs.replace(each, confined=False) for each in row.record.images)
+    return msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, images=images))
+
+
 def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:
     """Fields without those to be ignored; `begin` is the dotted name that they are within."""
     kept = {key: value for key, value in fields.items() if f"{begin}{key}" not in ignored}
@@ -295,7 +308,11 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
 
 
 def sources(
-    path: Path, system: System | None = None, layout: Layout | None = None, ignore: Sequence[str] = ()
+    path: Path,
+    system: System | None = None,
+    layout: Layout | None = None,
+    ignore: Sequence[str] = (),
+    trusted: bool = False,
 ) -> list[RowsFile]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
     and JSONL files, or where it has none of these its other tables and lists. Named files that are missing are left
@@ -308,7 +325,7 @@ def sources(
     protocol = get(PUBLISHED).protocol_of(system).protocol if layout and system else None
     given = LaidOut("given", layout, protocol) if layout else None
     found = _sources(path, system, given)
-    return [msgspec.structs.replace(each, ignore=tuple(ignore)) for each in found] if ignore else found
+    return [msgspec.structs.replace(each, ignore=tuple(ignore), trusted=trusted) for each in found]
 
 
 def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
@@ -551,7 +568,7 @@ def _is_read(source: RowsFile, most: int = _MAX_COMPARED, with_columns: bool = T
     """
     of_verl = source.format in _OF_VERL
     try:
-        rows = list(islice(get(source.format).read(source), 1 if of_verl else most))
+        rows = list(islice(source.rows(), 1 if of_verl else most))
         lost = with_columns and not of_verl and any(row.unread for row in rows)
         records = [row.record for row in rows if row.record]
         marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]

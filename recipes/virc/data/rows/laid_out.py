@@ -17,7 +17,6 @@ import msgspec
 from msgspec import UNSET
 
 from virc.core.errors import DataError
-from virc.core.files import link_hint
 from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.record import MARK, Message, Picture, Record, Role
@@ -291,15 +290,7 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     beginnings = (f"{each.rstrip('/')}/" for each in layout.folders)
     if beginning := next((each for each in beginnings if name.startswith(each)), None):
         name = name.removeprefix(beginning).lstrip("/")
-    picture = Picture(name, folder, data)
-    if data is None and not picture.on_network:
-        try:
-            picture.path()
-        except OSError as error:
-            folders = "`folder` of a layout says what paths begin with that is dropped"
-            advice = "; or ".join(filter(None, [link_hint(error), folders]))
-            raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}; {advice}") from None
-    return picture
+    return Picture(name, folder, data)
 
 
 def _path_and_bytes(value: Any, column: Column, layout: Layout) -> tuple[str, bytes | None]:

@@ -32,7 +32,7 @@ from virc.data.check.result import Fault, Rules, Survey, survey
 from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import NumberedRow, RowsFile, get
+from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
@@ -144,7 +144,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> Iterator[NumberedRow]:
         """The rows as they are rolled out: units, or whole problems."""
         change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
-        for row in get(self.source.format).read(self.source):
+        for row in self.source.rows():
             try:
                 yield from (NumberedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
             except (DataError, OSError) as error:
@@ -297,7 +297,7 @@ def _part(request: RlRequest, source: RowsFile, rules: Counting, store: PictureS
     if source.holds != "problems":
         of_rows = requested or _in_folder(source)
         if of_rows is None and not request.sources:  # rows of several systems have no common chat protocol
-            rows = list(islice(get(source.format).read(source), _SEARCHED_ROWS))
+            rows = list(islice(source.rows(), _SEARCHED_ROWS))
             of_rows = plain_rows.of_records(row.record for row in rows if row.record)
             of_rows = of_rows or plain_rows.shown_by(source, rows)[0]
     if request.rollout == "multi_turn":  # the model is prompted in its own way, whatever the rows were made with
@@ -322,7 +322,7 @@ def _in_folder(source: RowsFile) -> Protocol | None:
     if not is_file(file):
         return None
     protocol = read_protocol(file)
-    first = next(get(source.format).read(source), None)
+    first = next(source.rows(), None)
     messages = first.record.messages if first and first.record else ()
     return protocol if messages and messages[0].content == protocol.system else None
 

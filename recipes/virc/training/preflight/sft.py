@@ -95,8 +95,7 @@ class Studied(msgspec.Struct, frozen=True):
     measure: counts.Measure
 
     def rows(self) -> Iterable[NumberedRow]:
-        rows: Iterable[NumberedRow] = get(self.source.format).read(self.source)
-        return rows
+        return self.source.rows()
 
     def counted(self, request: SftRequest, rows: Iterable[NumberedRow], on_progress: OnProgress) -> Counted:
         return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
@@ -108,7 +107,7 @@ def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> S
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
     check_one = partial(check_without_images, holds=source.holds)
-    found = survey(get(source.format).read(source), check_one, lambda rows: on_progress(f"row {rows} checked"))
+    found = survey(source.rows(), check_one, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
     row_rules = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
@@ -248,7 +247,7 @@ def _write_rows(
             # LLaMA-Factory stops at values of some further fields.
             cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
             records = (msgspec.structs.replace(record, **cleared) for record in records)
-        rows_with_files = get(source.format).read(source) if files else ()
+        rows_with_files = source.rows() if files else ()
         target.write(new, source.name, records, Writing(InPlace(new, request, files, rows_with_files)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
