@@ -193,7 +193,7 @@ def estimated_gib(step: Step) -> float:
 
 def _work(step: Step) -> Work:
     shape = shape_of(step.fields)
-    return Work.of(_with_image(step, shape), shape, step.tokens)
+    return Work(_with_image(step, shape), shape, step.tokens)
 
 
 def _model(step: Step) -> Any:

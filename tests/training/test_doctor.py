@@ -31,6 +31,11 @@ def published(here: Machine, stage: str, *overlays: str) -> Verdict:
     return fits.verdict(stages.resolve(systems.get("virc"), stage, overlays), here, sizes.published)
 
 
+def judged(system: str, stage: str, here: Machine) -> dict[tuple[str, ...], Verdict]:
+    combinations = fits.combinations(systems.get(system), stage)
+    return {resolved.overlays: fits.verdict(resolved, here, sizes.published) for resolved in combinations}
+
+
 def needs(device: float = 1.0, host: float = 1.0, disk: float | None = None) -> Estimate:
     terms = (Term("Adam moments", device, ""),)
     of_host, of_disk = (Term("image readers", host, ""),), (Term("resume state", disk or 0.0, ""),)
@@ -98,8 +103,7 @@ def test_a_stage_takes_what_hints_say_to_type(system: str) -> None:
 
 
 def test_a_24_gb_gpu_trains_adapters_and_no_whole_model() -> None:
-    verdicts = fits.judge(systems.get("virc"), "practice", machine(SMALL, memory=32), sizes.published)
-    found = {each.overlays: each for each in verdicts}
+    found = judged("virc", "practice", machine(SMALL, memory=32))
     fitting = {names for names, each in found.items() if each.fits}
     assert {("3b", "lora", "1x24g"), ("7b", "lora", "1x24g")} <= fitting
     assert all("lora" in names for names in fitting)
@@ -121,8 +125,7 @@ def test_the_published_stages_fit_their_nodes() -> None:
 
 
 def test_the_base_of_a_system_is_judged_with_those_of_its_overlays() -> None:
-    found = {each.overlays for each in fits.judge(systems.get("vicrit"), "rl", machine(), sizes.published)}
-    assert {(), ("72b",)} <= found
+    assert {(), ("72b",)} <= judged("vicrit", "rl", machine()).keys()
 
 
 @pytest.fixture

@@ -59,10 +59,12 @@ def command(
         stages.stage(chosen, stage)
     shape_of = cache(lambda name: sizes.of_base(name, Path.cwd()))
     judged = {
-        each: [fits.verdict(stages.resolve(chosen, each, names), machine, shape_of)] if names
-        else fits.judge(chosen, each, machine, shape_of)
+        each: [
+            fits.verdict(resolved, machine, shape_of)
+            for resolved in ([stages.resolve(chosen, each, names)] if names else fits.combinations(chosen, each))
+        ]
         for each in ([stage] if stage else chosen.stages)
-    }  # fmt: skip
+    }
     stages_found = [{"stage": name, "combinations": _plain(verdicts)} for name, verdicts in judged.items()]
     fields = {**_here(), "machine": _plain(machine), "system": chosen.name, "stages": stages_found}
     output.know(**fields)

@@ -1,7 +1,7 @@
 """Which overlays of a stage fit a machine, and what the others lack.
 
-`judge` gives a `Verdict` on each combination of overlays, for `virc doctor`; the `refuse_...` functions raise errors
-before a run. Both compare what a stage needs with the machine by `lacking`.
+`verdict` judges one combination of overlays, for `virc doctor`; the `refuse_...` functions raise errors before a run.
+Both compare what a stage needs with the machine by `lacking`.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -48,23 +48,18 @@ class Lack(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...] = ()
 
 
-def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> list[Verdict]:
-    """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none."""
-    return [verdict(resolved, machine, shape_of) for resolved in combinations(system, stage)]
-
-
 def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
     """Judge one combination; rows as long as the stage's cutoff are assumed."""
-    config, root = resolved.config, stages.root_of(resolved)
+    config, root, needs = resolved.config, stages.root_of(resolved), _devices(resolved.config)
     shape = shape_of(root)
     needed = estimate(config, shape, config.longest) if shape else None
     lack = lacking(config, machine, needed, resolved.system.overlays)
     why, helps = (lack.clause, lack.helps) if lack else (None, None)
     if needed is None:
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
-        return Verdict(resolved.overlays, False if lack else None, _devices(config), why or unknown, helps)
+        return Verdict(resolved.overlays, False if lack else None, needs, why or unknown, helps)
     memory = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
-    needs = f"{_devices(config)}{memory}, {size_text(needed.host_gib)} of main memory"
+    needs += f"{memory}, {size_text(needed.host_gib)} of main memory"
     return Verdict(resolved.overlays, lack is None, needs, why, helps, needed.device_gib)
 
 
@@ -97,11 +92,11 @@ def lacking(
         overlays: of the system; hints name them.
         free: leave out memory that others use.
     """
-    cuda, taken, here = config.device == "cuda", config.devices + _of_judge(config), len(machine.gpus)
+    cuda, taken, here = config.device == "cuda", config.devices + _judge_gpus(config), len(machine.gpus)
     highest = max(config.gpus or (-1,))
     if cuda and here < max(taken, highest + 1):
         named = f", among them number {highest}" if highest >= taken else ""
-        elsewhere = judges(overlays) if _of_judge(config) and here >= config.devices else None
+        elsewhere = judges(overlays) if taken > config.devices and here >= config.devices else None
         return Lack(f"needs {gpus(config)}{named}, here {here or 'none'}", elsewhere)
     if needed is None:
         return None
@@ -113,9 +108,9 @@ def lacking(
             has = f"GPU {least} has {size_text(sizes[least])}{' free' if free else ''}"
             clause = f"needs {size_text(needed.device_gib)} a device, {has}"
             return Lack(clause, _smaller(config, overlays), needed.terms)
-    memory = machine.free_gib if free else machine.memory_gib
+    memory, where = (machine.free_gib, "free") if free else (machine.memory_gib, "here")
     if needed.host_gib > memory:
-        clause = f"needs {size_text(needed.host_gib)} of main memory, {'free' if free else 'here'} {size_text(memory)}"
+        clause = f"needs {size_text(needed.host_gib)} of main memory, {where} {size_text(memory)}"
         return Lack(clause, None, needed.host) if cuda else Lack(clause, _smaller(config, overlays), needed.terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
         clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
@@ -135,7 +130,7 @@ def _smaller(config: Config, overlays: Collection[str]) -> str:
 
 def refuse_no_judge(config: Config, overlays: Collection[str]) -> None:
     """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed."""
-    if _of_judge(config) and config.reward.judge.endpoint is None:
+    if _judge_gpus(config) and config.reward.judge.endpoint is None:
         raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
@@ -160,13 +155,13 @@ def judges(overlays: Collection[str]) -> str:
     return f"{served}; {split}or {rules}, which needs none"
 
 
-def _of_judge(config: Config) -> int:
+def _judge_gpus(config: Config) -> int:
     return int(getattr(config, "judge_gpus", 0))
 
 
 def gpus(config: Config) -> str:
     """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
-    if judge := _of_judge(config):
+    if judge := _judge_gpus(config):
         return f"policy {config.devices} + judge {judge} GPUs"
     return f"{config.devices} GPU{'s' if config.devices > 1 else ''}"
 

@@ -7,7 +7,7 @@ exists for a moment only (`moments`).
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -62,10 +62,10 @@ class Estimate(msgspec.Struct, frozen=True):
     judge_calls: tuple[int, int] | None = None
 
 
-class Work(msgspec.Struct, frozen=True):
-    """A micro-batch on one device.
+class Work:
+    """A micro-batch of prompts (of RL) or rows of `prompt` tokens on one device.
 
-    Args:
+    Attributes:
         longest: tokens of one row.
         tokens, patches: of all rows; each has one image of the most pixels that are allowed.
         trained, parameters: how many there are, those of an adapter included.
@@ -76,41 +76,21 @@ class Work(msgspec.Struct, frozen=True):
         vision_learns: whether gradients pass through the vision tower.
     """
 
-    config: sft.Config | rl.Config
-    shape: Shape
-    longest: int
-    tokens: int
-    patches: int
-    trained: int
-    parameters: int
-    width: int
-    frozen_bytes: int
-    casts: bool
-    fused: bool
-    vision_learns: bool
-
-    @classmethod
-    def of(cls, config: sft.Config | rl.Config, shape: Shape, prompt: int) -> "Work":
-        """The work for prompts (of RL) or rows of `prompt` tokens."""
-        longest = prompt + (config.response_length if isinstance(config, rl.Config) else 0)
+    def __init__(self, config: sft.Config | rl.Config, shape: Shape, prompt: int) -> None:
+        self.config, self.shape = config, shape
+        self.longest = prompt + (config.response_length if isinstance(config, rl.Config) else 0)
         # LLaMA-Factory's collator puts both sides of each pair into one batch.
         rows = config.micro_batch_size_per_device * (config.sides if isinstance(config, dpo.Config) else 1)
         image_tokens = min(prompt, config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged))
-        trained = sum(shape.trained(config.lora, config.frozen).values())
-        width = 2 if config.precision == "bf16" else 4
-        return cls(
-            config, shape, longest,
-            tokens=rows * longest,
-            patches=rows * image_tokens * shape.vision.merged,
-            trained=trained,
-            parameters=sum(shape.parameters().values()) + (trained if config.lora else 0),
-            width=width,
-            # `llamafactory.start` makes frozen weights float32 on a CPU, and keeps gradients out of a frozen tower.
-            frozen_bytes=max(shape.weight_bytes, width if config.device == "cpu" else 0),
-            casts=width == 2 and isinstance(config, sft.Config) and not config.zero and not config.lora,
-            fused=config.use_liger and shape.family in _LIGER,
-            vision_learns="vision" not in config.frozen,
-        )  # fmt: skip
+        self.tokens, self.patches = rows * self.longest, rows * image_tokens * shape.vision.merged
+        self.trained = sum(shape.trained(config.lora, config.frozen).values())
+        self.parameters = sum(shape.parameters().values()) + (self.trained if config.lora else 0)
+        self.width = 2 if config.precision == "bf16" else 4
+        # `llamafactory.start` makes frozen weights float32 on a CPU, and keeps gradients out of a frozen tower.
+        self.frozen_bytes = max(shape.weight_bytes, self.width if config.device == "cpu" else 0)
+        self.casts = self.width == 2 and isinstance(config, sft.Config) and not config.zero and not config.lora
+        self.fused = config.use_liger and shape.family in _LIGER
+        self.vision_learns = "vision" not in config.frozen
 
 
 def estimate(
@@ -119,30 +99,28 @@ def estimate(
 ) -> Estimate:  # fmt: skip
     """Count what a stage needs; each row is taken to have an image of `max_pixels`."""
     longest = min(longest_tokens, config.longest)
-    work, mean = Work.of(config, shape, longest), total_tokens / rows if rows and total_tokens else None
-    steps, assumptions = config.steps if rows is None else optimizer_steps(config, rows), ""
-    seen = None if steps is None else float(steps * config.train_batch_size)  # rows, or prompts, in the whole stage
+    work, mean = Work(config, shape, longest), total_tokens / rows if rows and total_tokens else None
+    steps = config.steps if rows is None else optimizer_steps(config, rows)
+    calls, assumptions = None, ""
     if isinstance(config, rl.Config):
         mean = mean or longest / 2
         (terms, host), calls = _memory_of_rl(config, work, mean), _judge_calls(config)
         assumptions = ", replies half as long as they may be, rollouts that take as long as learning, and a judge "
         assumptions += "nobody waits for"
     else:
-        (terms, host), calls = _memory_of_sft(config, work), None
-        if rows and config.steps is None:  # the last batch of an epoch may be smaller
-            seen = config.epochs * rows
-    saves = _saves(config, steps, rows)
-    disk = None if saves is None else _disk(config, work, saves)
+        terms, host = _memory_of_sft(config, work)
+    if rows and config.steps is None and isinstance(config, sft.Config):
+        seen: float = config.epochs * rows  # the last batch of an epoch may be smaller
+    else:
+        seen = (steps or 0) * config.train_batch_size
     hours = assumed = None
     name = next((each for each in PEAK if each in gpu.upper().replace(" ", "")), "")
     if seen and mean and config.device == "cuda" and name:
         hours = seen * _flops(work, mean) / (PEAK[name] * 1e12 * UTILISATION) / 3600
         assumed = f"{UTILISATION:.0%} of the {PEAK[name]} TFLOP/s of one {name}{assumptions}"
-    return Estimate(
-        _in_order(terms), _total(terms), _in_order(host), _total(host),
-        None if disk is None else _in_order(disk), None if disk is None else _total(disk),
-        hours, assumed, steps, calls,
-    )  # fmt: skip
+    saves = _saves(config, steps, rows)
+    disk, disk_gib = (None, None) if saves is None else _summed(_disk(config, work, saves))
+    return Estimate(*_summed(terms), *_summed(host), disk, disk_gib, hours, assumed, steps, calls)
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
@@ -173,34 +151,34 @@ def _memory_of_sft(config: sft.Config, work: Work) -> tuple[list[Term], list[Ter
 
     ZeRO-2 spreads gradients and moments over the devices, ZeRO-3 the weights too.
     """
-    zero, devices, width = config.zero, config.devices * config.nodes, work.width
-    offloads, spread = config.offload and zero > 0 and config.device == "cuda", devices if zero == 3 else 1
+    devices, width, cuda = config.devices * config.nodes, work.width, config.device == "cuda"
+    zero, zero3, offloads = config.zero, config.zero == 3, config.offload and config.zero > 0 and cuda
+    spread = devices if zero3 else 1
     if zero == 0:  # LLaMA-Factory makes trained weights float32; gradients wait in buckets for other devices
-        terms = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
+        state = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
     else:
-        terms = _state(work, width, width, width, spread, devices)
-        if offloads:  # the state is in main memory; under ZeRO-2 the weights, its first two terms, stay on the device
-            terms = terms[: 0 if zero == 3 else 2]
-        elif width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
-            terms.append(_weights("float32 weights", work.trained, 4, devices))
-    if zero == 3:
-        terms.append(_weights("weights brought together", min(work.parameters, _LIVE), width))
-    if isinstance(config, dpo.Config) and config.referred and not config.lora:
-        terms.append(_weights("reference weights", work.parameters, work.frozen_bytes, spread))
-    steps_in_float32 = zero and not offloads and width == 2
-    count = min(work.trained // devices, _LIVE if zero == 3 else work.trained) if steps_in_float32 else 0
-    terms += _of_a_pass(work, _weights("float32 gradients", count, 4))
-    readers = _constant("image readers", _LOADER, config.devices * config.loaders)
-    if config.device == "cpu":
-        return terms, [_constant("training processes", _total(terms), config.devices), readers]
-    host = [_constant("training processes", _PROCESS, config.devices), readers]
-    if zero == 3:
-        read = work.shape.weight_bytes
-        host.append(_weights("weights while they are read", work.parameters, read))
-    if offloads:  # float32 weights, gradients and two moments, and under ZeRO-3 all weights
-        state = 16 * work.trained + (width * work.parameters if zero == 3 else 0)
-        host.append(_term("offloaded state", (state, "bytes"), over=config.nodes, by="nodes"))
-    return terms, host
+        state = _state(work, width, width, width, spread, devices)
+        if width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
+            state.append(_weights("float32 weights", work.trained, 4, devices))
+    if offloads:  # the state is in main memory; under ZeRO-2 the weights, its first two terms, stay on the device
+        state = state[: 0 if zero3 else 2]
+    refers = isinstance(config, dpo.Config) and config.referred and not config.lora
+    casts_gradients = zero and not offloads and width == 2
+    cast = min(work.trained // devices, _LIVE if zero3 else work.trained) if casts_gradients else 0
+    terms = [
+        *state,
+        _weights("weights brought together", min(work.parameters, _LIVE) if zero3 else 0, width),
+        _weights("reference weights", work.parameters if refers else 0, work.frozen_bytes, spread),
+        *_of_a_pass(work, _weights("float32 gradients", cast, 4)),
+    ]
+    # Offloaded are float32 weights, gradients and two moments, and under ZeRO-3 all weights.
+    offloaded = 16 * work.trained + (width * work.parameters if zero3 else 0)
+    return terms, [
+        _constant("training processes", _PROCESS if cuda else _summed(terms)[1], config.devices),
+        _constant("image readers", _LOADER, config.devices * config.loaders),
+        _weights("weights while they are read", work.parameters if cuda and zero3 else 0, work.shape.weight_bytes),
+        _term("offloaded state", nodes=config.nodes, bytes=offloaded if offloads else 0),
+    ]
 
 
 def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term], list[Term]]:
@@ -213,33 +191,36 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
     learning, sampler = [*state, together, *_of_a_pass(work)], _sampler(config, work)
     helpers = _constant("helpers", _HELPER, _HELPERS[config.device])
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
-        return [*learning, *sampler], [
-            helpers,
-            _constant("training processes", _total([*learning, *sampler]), config.devices),
-        ]
+        terms = [*learning, *sampler]
+        return terms, [helpers, _constant("training processes", _summed(terms)[1], config.devices)]
     others = [_constant("framework", OVERHEAD["cuda"]), *(() if config.offload else state)]
     # The device must be so large that the sampler fits into its share of it, and all else into the other part.
-    share, taken = config.sampler_memory, _total(sampler) + _total(others)
-    unused = max(_total(sampler) / share, _total(others) / (1 - share)) - taken
+    share, of_sampler, of_others = config.sampler_memory, _summed(sampler)[1], _summed(others)[1]
+    unused = max(of_sampler / share, of_others / (1 - share)) - of_sampler - of_others
     rest = Term("left unused", unused, f"vLLM is given {share:.0%} of the device (sampler_memory)")
-    replies, words = (config.train_batch_size * config.n, "replies"), (work.parameters, "parameters")
     patches = min(mean * vision.merged, work.patches / config.micro_batch_size_per_device)
-    pixels = (patches * vision.pixels * 4, "bytes of pixels")
+    replies, asleep = config.train_batch_size * config.n, config.lora and config.rollout_engine == "vllm"
+    moved = 4 * work.parameters + 8 * work.trained if config.offload else 0
+    reference = work.parameters if config.kl_loss_coef and not config.lora else 0
     host = [
         helpers,
         _constant("training processes", _PROCESS, 2 * config.devices),  # an actor and a vLLM on each device
-        _term("weights while they are read", (config.devices if work.shape.tied else 1, "copies"), words, (4, "bytes")),
-        _term("images of a step", replies, pixels, over=nodes, by="nodes"),  # in Ray's store
-    ]
-    if config.offload:
-        offloaded = (4 * work.parameters + 8 * work.trained, "bytes")
-        host.append(_term("offloaded state", offloaded, over=nodes, by="nodes"))
-    if config.lora and config.rollout_engine == "vllm":  # with an adapter vLLM keeps them while it sleeps
-        copies = (config.devices / config.tensor_parallel, "copies")
-        host.append(_term("sampler's weights asleep", copies, words, (work.width, "bytes")))
-    if config.kl_loss_coef and not config.lora:
-        host.append(_weights("reference model", work.parameters, 4, nodes, "nodes"))
-    return max(learning, [*sampler, *others, rest], key=_total), host
+        _term(
+            "weights while they are read",
+            copies=config.devices if work.shape.tied else 1, parameters=work.parameters, bytes=4,
+        ),
+        # in Ray's store
+        _term("images of a step", nodes=nodes, replies=replies, bytes_of_pixels=patches * vision.pixels * 4),
+        _term("offloaded state", nodes=nodes, bytes=moved),
+        # with an adapter vLLM keeps them while it sleeps
+        _term(
+            "sampler's weights asleep",
+            copies=config.devices / config.tensor_parallel if asleep else 0, parameters=work.parameters,
+            bytes=work.width,
+        ),
+        _term("reference model", nodes=nodes, parameters=reference, bytes=4),
+    ]  # fmt: skip
+    return max(learning, [*sampler, *others, rest], key=lambda terms: _summed(terms)[1]), host
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
@@ -248,12 +229,13 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
     over, width = config.tensor_parallel, work.width
     if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: virc_extras/rl_cpu/rollout.py
         kind, over, width = "transformers", 1, 8 if config.precision == "float32" else width
-    terms = [_weights("sampler's weights", work.parameters, width, over), _constant("sampler", _SAMPLER[kind])]
-    if kind == "cuda":
-        tokens = (config.prompt_length + config.response_length, "tokens of a reply")
-        keys = (2 * work.shape.text.num_hidden_layers * work.shape.text.keys * width, "bytes")
-        terms.append(_term("sampler's keys and values", tokens, keys, over=over))
-    return terms
+    tokens = config.prompt_length + config.response_length if kind == "cuda" else 0
+    keys = 2 * work.shape.text.num_hidden_layers * work.shape.text.keys * width
+    return [
+        _weights("sampler's weights", work.parameters, width, over),
+        _constant("sampler", _SAMPLER[kind]),
+        _term("sampler's keys and values", devices=over, tokens_of_a_reply=tokens, bytes=keys),
+    ]
 
 
 def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
@@ -275,40 +257,44 @@ def _of_a_pass(work: Work, *moments_of_the_step: Term) -> list[Term]:
     return [*activations_kept(work), largest, _constant("framework", OVERHEAD[work.config.device])]
 
 
-def activations_kept(work: Work) -> Iterator[Term]:
+def activations_kept(work: Work) -> list[Term]:
     """What is held from the forward to the backward pass, in bytes a token or a patch; tests measure these numbers."""
-    config, text, vision = work.config, work.shape.text, work.shape.vision
-    recomputes, residual = config.gradient_checkpointing, 4 if work.casts else work.width
+    config, text, vision, width = work.config, work.shape.text, work.shape.vision, work.width
+    recomputes, residual = config.gradient_checkpointing, 4 if work.casts else width
     a_layer = residual * text.hidden_size if recomputes else _layer(work)
-    layers, tokens = (text.num_hidden_layers, "layers"), (work.tokens, "tokens")
-    yield _term("activations", layers, tokens, (a_layer, "bytes"))
-    if work.casts and not recomputes:
-        yield _weights("bf16 copies", work.trained, 2)
-    if work.vision_learns:
-        inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * work.width * vision.inner
-        block = (2 * (4 + residual) + 6 * work.width) * vision.width + inner
-        a_patch = vision.depth * (residual * vision.width if recomputes else block) + 6 * vision.pixels
-        yield _term("vision tower", (work.patches, "patches"), (a_patch, "bytes"))
-    if config.attention == "sdpa" and not recomputes:
-        a_pair = (1 + text.num_hidden_layers * work.width, "bytes")
-        yield _term("attention mask", tokens, (work.longest, "tokens"), a_pair)
+    inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * width * vision.inner
+    block = residual * vision.width if recomputes else (2 * (4 + residual) + 6 * width) * vision.width + inner
+    pairs = work.longest if config.attention == "sdpa" and not recomputes else 0
+    return [
+        _term("activations", layers=text.num_hidden_layers, tokens=work.tokens, bytes=a_layer),
+        _weights("bf16 copies", work.trained if work.casts and not recomputes else 0, 2),
+        _vision_tower(work, vision.depth * block, learns=True),
+        _term("attention mask", tokens=work.tokens, tokens_=pairs, bytes=1 + text.num_hidden_layers * width),
+    ]
 
 
-def moments(work: Work) -> Iterator[Term]:
+def moments(work: Work) -> list[Term]:
     """What exists for a moment of a pass; only the largest of them counts."""
-    config, text, vision, tokens = work.config, work.shape.text, work.shape.vision, (work.tokens, "tokens")
-    yield _term("logits", tokens, (text.vocab_size, "words"), (_logit(work), "bytes"))
-    if config.gradient_checkpointing:  # with its gradients, and copies of the inputs of layers with an adapter
-        inputs = work.shape.adapter_inputs(config.lora, config.frozen) if config.lora else 0
-        mask = work.longest if config.attention == "sdpa" else 0
-        a_token = 1.5 * _layer(work) + work.width * (inputs + mask)
-        yield _term("one layer recomputed", tokens, (a_token, "bytes"))
-        if work.casts:
-            at_the_end = 2 * work.trained + (0 if work.fused else 10 * work.tokens * text.vocab_size)
-            yield _term("bf16 copies", (at_the_end, "bytes"))
-    if not work.vision_learns:
-        a_patch = 18 * work.width * vision.width + 6 * vision.pixels
-        yield _term("vision tower", (work.patches, "patches"), (a_patch, "bytes"))
+    config, text, recomputes = work.config, work.shape.text, work.config.gradient_checkpointing
+    # A layer is recomputed with its gradients, and copies of the inputs of layers with an adapter.
+    inputs = work.shape.adapter_inputs(config.lora, config.frozen) if config.lora else 0
+    mask = work.longest if config.attention == "sdpa" else 0
+    at_the_end = 2 * work.trained + (0 if work.fused else 10 * work.tokens * text.vocab_size)
+    return [
+        _term("logits", tokens=work.tokens, words=text.vocab_size, bytes=_logit(work)),
+        _term(
+            "one layer recomputed",
+            tokens=work.tokens if recomputes else 0, bytes=1.5 * _layer(work) + work.width * (inputs + mask),
+        ),
+        _term("bf16 copies", bytes=at_the_end if recomputes and work.casts else 0),
+        _vision_tower(work, 18 * work.width * work.shape.vision.width, learns=False),
+    ]  # fmt: skip
+
+
+def _vision_tower(work: Work, a_patch: float, learns: bool) -> Term:
+    """Nothing for a tower that does not learn as `learns` says; `a_patch`: bytes besides its pixels."""
+    patches = work.patches if work.vision_learns == learns else 0
+    return _term("vision tower", patches=patches, bytes=a_patch + 6 * work.shape.vision.pixels)
 
 
 def _logit(work: Work) -> int:
@@ -372,21 +358,20 @@ def _disk(config: sft.Config | rl.Config, work: Work, saves: int) -> list[Term]:
         state = 8 * work.trained + of_deepspeed[config.zero]
         stay = min(saves, config.save_total_limit or saves) + 1  # the weights at the end are saved once more
     return [
-        _term("weights", (stay, "checkpoints"), (weights, "bytes")),
-        _term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
+        _term("weights", checkpoints=stay, bytes=weights),
+        _term("resume state", checkpoints=min(saves, 3), bytes=state),
     ]
 
 
-def _term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devices") -> Term:
-    """The product of factors, each a number and its unit, the last in bytes; `over` devices (or nodes) share it."""
-    text = " x ".join(f"{_number_text(number)} {unit}" for number, unit in factors)
-    text += f" / {over} {by}" if over > 1 else ""
-    return Term(name, math.prod(number for number, _ in factors) / over / GIB, text)
+def _term(name: str, *, devices: int = 1, nodes: int = 1, **factors: float) -> Term:
+    """The product of factors by their units, the last in bytes; `devices` or `nodes` share it."""
+    text = " x ".join(f"{_number_text(number)} {unit.strip('_').replace('_', ' ')}" for unit, number in factors.items())
+    text += f" / {devices} devices" if devices > 1 else f" / {nodes} nodes" if nodes > 1 else ""
+    return Term(name, math.prod(factors.values()) / devices / nodes / GIB, text)
 
 
-def _weights(name: str, count: float, width: int, over: int = 1, by: str = "devices") -> Term:
-    """So many parameters, each of so many bytes."""
-    return _term(name, (count, "parameters"), (width, "bytes"), over=over, by=by)
+def _weights(name: str, count: float, width: int, devices: int = 1) -> Term:
+    return _term(name, devices=devices, parameters=count, bytes=width)
 
 
 def _constant(name: str, gib: float, processes: int = 1) -> Term:
@@ -400,9 +385,7 @@ def _number_text(number: float) -> str:
     return f"{round(number, 2):,}".removesuffix(".0")
 
 
-def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
-    return tuple(sorted((each for each in terms if each.gib > 0), key=lambda each: each.gib, reverse=True))
-
-
-def _total(terms: Iterable[Term]) -> float:
-    return math.fsum(each.gib for each in terms)
+def _summed(terms: Iterable[Term]) -> tuple[tuple[Term, ...], float]:
+    """The terms that are not zero, the largest first; and their sum in GiB."""
+    in_order = sorted((each for each in terms if each.gib > 0), key=lambda each: each.gib, reverse=True)
+    return tuple(in_order), math.fsum(each.gib for each in in_order)
