@@ -228,9 +228,7 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert file in done.err
     assert said in done.err
     assert not [key for key in (KEY, "sentinel-of-mine-1") if key in done.err]
-    assert (
-        f"hint: {'remove it; revoke the key if others saw it' if 'key' in said else 'make it relative'}\n" in done.err
-    )
+    assert ("hint: remove it; revoke the key if others" if "key" in said else "hint: make it relative\n") in done.err
     assert server.requests == []
 
 

@@ -103,6 +103,29 @@ def test_no_command_copies_a_picture_from_outside(tmp_path: Path, monkeypatch: p
     assert not [*(tmp_path / "new").rglob("*.png")]
 
 
+@each_case("command", [("eval",), ("data", "sample", "--samples", "1")])
+def test_rows_that_are_evaluated_and_sampled_reach_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    rows, out = folder_of_rows(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as private:
+        private.settimeout(0.05)
+        addresses = (f"http://127.0.0.1:{private.getsockname()[1]}/a.png", "../out.png", out, "a.png")
+        given = [{"id": at, "image": each, "question": "q", "answer": "5"} for at, each in enumerate(addresses)]
+        (rows / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in given))
+        bodies = list[object]()
+        with serve(lambda body: bodies.append(body) or answer("5")) as server:
+            endpoint = ("--endpoint", server.url, "--model", MODEL)
+            done = virc(*command, rows / "rows.jsonl", *endpoint, "--to", "first")
+            assert len(bodies) == 1, done
+            with pytest.raises(TimeoutError):
+                private.accept()
+            (rows / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in given[1:]))
+            virc(*command, rows / "rows.jsonl", *endpoint, "--to", "second", "--trust-rows")
+            assert len(bodies) == 1 + 3
+
+
 @each_case("name", ("a.jsonl", "a.csv"))
 def test_rows_without_ids_reach_as_far(tmp_path: Path, name: str) -> None:
     rows, _ = folder_of_rows(tmp_path)

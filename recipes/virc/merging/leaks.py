@@ -61,7 +61,7 @@ _MIN_KEY, _MIN_PARTS = 8, 2
 _MAX_SEARCHED = 2**26  # characters that the program gets at once
 _FOUND = 200
 """Its exit code where it finds something."""
-_HINT = "remove it; revoke the key if others saw it"
+_HINT = "remove it; revoke the key if others saw it; if it is none, `hf upload HUB_ID FILE` sends the file"
 
 
 class LeakSearch:
