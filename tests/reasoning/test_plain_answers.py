@@ -58,6 +58,42 @@ def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> No
     assert_answered(STOCK[family], text)
 
 
+MARKED = f"<tool_call>{CALL}</tool_call>"
+
+
+@each_case(
+    "text",
+    [
+        f"> {CALL}", f"The screenshot shows:\n\n> {MARKED}\n\nSo it crops.", f"> ```json\n> {CALL}\n> ```",
+        f"It says:\n  > Assistant: {MARKED}", "> <function=crop_image>\n> <parameter=x>2</parameter>\n> </function>",
+        f"```json\n{CALL}\n```\n\nThe answer is 7.", f"~~~\n{MARKED}\n~~~\n\nThe answer is 7.",
+        f"```xml\n{MARKED}\n```\nSo it is $\\boxed{{7}}$", f"The text in the picture reads:\n\n```\n{CALL}\n```",
+        f"**Transcription:**\n```\nUser: hi\n{MARKED}\n```", f"I looked. The page contains this:\n```json\n{CALL}\n```",
+        f"Das Bild zeigt:\n```\n{MARKED}\n```", f"截图显示：\n```\n{MARKED}\n```\n这是一个工具调用。",
+    ],
+)  # fmt: skip
+@each_case("family", STOCK)
+def test_a_call_that_is_quoted_transcribed_or_answered_is_words(family: str, text: str) -> None:
+    assert_answered(STOCK[family], text)
+
+
+@each_case(
+    "text",
+    [
+        f"```json\n{CALL}\n```", f"I look closer.\n```tool_call\n{CALL}\n```\n", f"```xml\n{MARKED}\n```",
+        f"To see what the sign says:\n```json\n{CALL}\n```", f"The sign says nothing. I crop:\n```\n{CALL}\n```",
+        f"```json\n{CALL}\n```\nThis crops the part that shows the sign.", f"The sign says:\n```json\n{CALL}",
+        f"```json\n{CALL}\n```\n```json\n{CALL}\n```", f"The page says:\n> {MARKED}\n\nI look closer.\n{MARKED}",
+        f"{MARKED}\n```\n3 > 2\n```\nThe answer is 7.", f"> 3 is more than 2\n{CALL}",
+    ],
+)  # fmt: skip
+@each_case("family", STOCK)
+def test_a_call_in_a_block_of_code_is_carried_out(family: str, text: str) -> None:
+    unit = taken(STOCK[family], text)
+    assert isinstance(unit, Unit), unit
+    assert {each.call.name for each in unit.results if each.call} == {"crop_image"}
+
+
 @each_case(
     "text",
     [

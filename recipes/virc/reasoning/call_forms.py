@@ -3,8 +3,7 @@
 import ast
 import json
 import re
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import takewhile
 from textwrap import dedent
@@ -35,7 +34,7 @@ MARKS = re.compile(
     rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
     rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
     rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z)"
-    r"|(?:^|\n)(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
+    r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
     re.DOTALL,
 )
 """Marks that only a call has; what stands between them has to be one."""
@@ -73,12 +72,10 @@ ENVELOPES = ("arguments", "parameters", "args", "params", "input", "action_input
 _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
 _FENCE = re.compile(r"\A```[a-z_]*\n\s*")
-_FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
-_QUOTED_LINE, _OPENING_QUOTE = re.compile(r"\s*>"), re.compile(r"[`\"'“‘«「]\s*\Z")
 _CLOSING = re.compile(r"[`\"'”’»」](?!``)|[.,;!?)](?=\s|\Z)")
 _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
 """What follows a mark of which a sentence speaks."""
-_MAX_QUOTED, _MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
+_MAX_QUOTED, MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -112,27 +109,8 @@ def any_unquoted(marks: Iterable[str]) -> re.Pattern[str]:
 def is_quoted(text: str, start: int) -> bool:
     """Whether a sentence quotes what begins there: words stand before it on its line, and a quotation mark."""
     line = text[text.rfind("\n", 0, start) + 1 : start]
-    opened = _QUOTES.search(line, max(0, len(line) - _MAX_MARK))
+    opened = _QUOTES.search(line, max(0, len(line) - MAX_MARK))
     return bool(opened and re.search(r"\w", line[: opened.start()]))
-
-
-def without_shown(text: str, found: Iterable[Found], offered: Collection[str]) -> list[Found]:
-    """Return the calls without those that a text only shows: in a closed block, a quotation, or quotation marks.
-
-    What names one of the `offered` tools is never shown alone.
-    """
-    fences = [fence.start() for fence in _FENCES.finditer(text)]
-
-    def is_shown(start: int) -> bool:
-        line = text[text.rfind("\n", 0, start) + 1 : start]
-        opened = bisect_left(fences, start)
-        is_fenced = opened % 2 == 1 and opened < len(fences)  # a block without an end is a call that was cut
-        return is_fenced or bool(_QUOTED_LINE.match(line) or _OPENING_QUOTE.search(line[-_MAX_MARK:]))
-
-    def is_made(each: Found) -> bool:
-        return any(name in text[each.start : each.end] for name in offered) or not is_shown(each.start)
-
-    return [each for each in found if is_made(each)]
 
 
 def calls_of(text: str, cut: bool) -> tuple[Called, ...]:

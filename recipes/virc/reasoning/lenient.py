@@ -9,6 +9,7 @@ a tool that the conversation offers, and has the arguments of its schema (`_gues
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice, takewhile
@@ -21,6 +22,7 @@ from virc.reasoning.call_forms import (
     ENVELOPES,
     MARKS,
     MAX_CALL,
+    MAX_MARK,
     Found,
     any_unquoted,
     calls_of,
@@ -28,7 +30,6 @@ from virc.reasoning.call_forms import (
     is_quoted,
     marked,
     object_of,
-    without_shown,
 )
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
@@ -88,6 +89,15 @@ _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 _GOES_ON = re.compile(r"[`\"')\]*]*[,;:]?[ \t]+[a-zß-öø-ÿα-ωа-я]")
 """What follows an object within a sentence: a small letter."""
 _FENCED = re.compile(r"[)\]\s]*```")
+_FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
+_QUOTED_LINE, _OPENING_QUOTE = re.compile(r"\s*>"), re.compile(r"[`\"'“‘«「]\s*\Z")
+_TRANSCRIBES = re.compile(
+    r"(?:^|[.!?]\s)(?![^.!?\n]*\b(?:what|that|which|to)\b)[^.!?\n]*"
+    r"(?:\btranscri(?:pt|bed)[^.!?,\n]*|显示|写着|\b(?:zeigt|muestra|dice|affiche|dit)"
+    r"|\b(?:reads?|says?|shows?|contains?|displays?)(?: (?:the following|this)[^.!?\n]*)?)\W{0,3}[:：]\W*\Z",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The end of a text that introduces the text of a picture: `The sign says:`, `Transcription:`."""
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
 _MAX_GUESSES = 50
 """Places in a reply that are tried."""
@@ -143,6 +153,11 @@ class _Rules(msgspec.Struct, frozen=True):
         """The names by which the conversation offers tools."""
         return {*self.tools, *self.form.names}
 
+    @property
+    def usual(self) -> set[str]:
+        """Those, and the names by which models know the same tools."""
+        return self.exact | {name for name, tool in _TOOLS.items() if tool in self.tools}
+
     def our_name(self, name: str) -> str:
         """Our name of the tool that a model calls by some name."""
         offered = {**{name: name for name in self.tools}, **self.form.names}
@@ -154,9 +169,8 @@ class _Rules(msgspec.Struct, frozen=True):
         return types(tool) if tool else {}
 
     def own(self, text: str) -> list[Found]:
-        """The calls in marks, without those of tools that nobody offered which the text only shows, as a quotation."""
-        names = {*self.exact, *(name for name, tool in _TOOLS.items() if tool in self.tools)}
-        return without_shown(text, marked(text, self.cut), names)
+        """The calls in marks, without those that the text only shows."""
+        return _without_shown(text, marked(text, self.cut), self)
 
     def fits(self, called: Called) -> bool:
         """Whether a call names an offered tool and has the arguments of its schema."""
@@ -329,7 +343,30 @@ def _split_conclusion(thought: str, is_sent: bool) -> tuple[str, str]:
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
     """The calls in a text: those in marks, else those that are guessed, unless it says itself what the answer is."""
     calls = rules.own(text)
-    return iter(calls or ([] if _concludes(text) else _guessed(text, rules)))
+    return iter(calls or ([] if _concludes(text) else _without_shown(text, _guessed(text, rules), rules)))
+
+
+def _without_shown(text: str, found: Iterable[Found], rules: _Rules) -> list[Found]:
+    """The calls without those that a text only shows.
+
+    A call in a `>` quotation is shown, and one in a closed block of code behind the title of a transcription or before
+    an answer. A call of a tool that nobody offers is shown in any closed block, and behind a quotation mark.
+    """
+    fences = [fence.start() for fence in _FENCES.finditer(text)]
+    is_answered, names = bool(fences) and _concludes(text[fences[-1] :]), rules.usual
+
+    def is_made(each: Found) -> bool:
+        line = text[text.rfind("\n", 0, each.start) + 1 : each.start]
+        opened = bisect_right(fences, each.start)
+        is_fenced = opened % 2 == 1 and opened < len(fences)  # a block without an end is a call that was cut
+        if not any(name in text[each.start : each.end] for name in names):
+            is_shown = is_fenced or bool(_OPENING_QUOTE.search(line[-MAX_MARK:]))
+        else:
+            fence = fences[opened - 1] if is_fenced else 0
+            is_shown = is_fenced and bool(is_answered or _TRANSCRIBES.search(text[max(0, fence - _MAX_SHORT) : fence]))
+        return not (is_shown or _QUOTED_LINE.match(line))
+
+    return [each for each in found if is_made(each)]
 
 
 def _concludes(text: str) -> bool:
@@ -372,8 +409,7 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
 
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     """Where a JSON object, or a function by the name of a tool, begins: the group `call`."""
-    others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
-    names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
+    names = "|".join(map(re.escape, rules.usual))
     named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
 
