@@ -1,6 +1,7 @@
 """`virc tools`: the real command on built-in tools and on files of one's own."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figu
     assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
 
 
+def test_the_hint_of_try_is_carried_out_as_it_is_written(figure: Path) -> None:
+    hint = virc("tools", "try", "scale_image", figure).err.partition("hint: ")[2]
+    done = virc("tools", "try", "scale_image", figure, *shlex.split(hint))
+    assert done.out == (
+        "<image 1: 280 x 140>\n"
+        "Image 1: 280 x 140. The question was: What does the picture show? Go on; look again wherever that helps.\n"
+    )
+    assert "factor_snapped" not in done.err
+
+
 NOISY = ROTATE.replace("    require_keys", "    print('noise')\n    require_keys").replace(
     "    return source", "    print('noise', flush=True)\n    return source"
 )
@@ -140,6 +151,17 @@ def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code:
     done = virc("tools", "try", name, figure, *more)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(f"error: {error}")
+
+
+@pytest.mark.integration
+def test_an_mcp_command_that_speaks_no_json_is_one_sentence(own: Path) -> None:
+    command = ["sh", "-c", "echo {; echo hello"]
+    head = DETECT.partition("http:")[0].format()
+    (own / "detect.yaml").write_text(f"{head}mcp: {{tool: detect, command: {command}}}\n")
+    done = virc("tools", "check", "detect")
+    assert done.code == 4
+    assert done.err.endswith("cannot be used: connection closed; its last line: not JSON: hello\n")
+    assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.integration

@@ -1,6 +1,7 @@
 """One call over MCP, by the official SDK: a background thread keeps a session open, and opens another if it ends."""
 
 import asyncio
+import logging
 import shlex
 import sys
 import tempfile
@@ -129,6 +130,7 @@ class Server:
     async def _connected(self) -> AsyncIterator[Any]:
         from mcp import Client
 
+        logging.getLogger("mcp.client").setLevel(logging.CRITICAL)  # it logs tracebacks of what servers do wrong
         async with self._transport() as transport, Client(transport) as client:
             await self._check_tool(client)
             yield client

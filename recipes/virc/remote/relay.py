@@ -1,5 +1,6 @@
 """Runs an MCP server's command and passes its lines on; run by itself, not imported.
 
+Messages are JSON objects: any other line goes to stderr.
 A line that is too long is not read to its end: the server is ended. It is ended too when the parent is gone.
 """
 
@@ -21,8 +22,12 @@ def main() -> int:
             sys.stderr.write("a line of the server is too long\n")
             server.kill()
             break
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+        if line.startswith(b"{"):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        else:
+            sys.stderr.buffer.write(b"not JSON: " + line)
+            sys.stderr.buffer.flush()
     return server.wait()
 
 

@@ -22,7 +22,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
-from virc.reasoning.trace import CallResult, ImageRecord, Message, Unit
+from virc.reasoning.trace import CallResult, ImageRecord, Message
 from virc.reasoning.writing import written
 from virc.systems import speech, texts
 from virc.systems.registry import System
@@ -85,35 +85,45 @@ def grid_of(system: System) -> Grid:
     return found.grid if found else QWEN2
 
 
+def blank_session(protocol: Protocol, size: Size, grid: Grid) -> Session:
+    """A session about a grey picture of (width, height) px, in which `QUESTION` stands for the question."""
+    return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
+
+
 def read_replies(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
     """Read replies one after the other as those of one problem; after an answer another problem begins."""
-
-    def fresh() -> Session:
-        return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
-
-    session = fresh()
+    session = blank_session(protocol, size, grid)
     for reply in replies:
         if isinstance(session.next(), Done):
-            session = fresh()
-        sizes, before = session.history.sizes, len(session.trace().messages)
-        unit = feed(session, reply)
-        if isinstance(unit, Rejected):
-            yield ReadReply(fault=unit.reason)
-            continue
-        trace = session.trace()
-        following = trace.messages[before + 1 :]
-        yield ReadReply(
-            unit.think,
-            tuple(read_call(each, sizes, trace.images) for each in unit.results),
-            unit.answer,
-            sent=tuple(sent(each, session) for each in following),
-            failure=trace.failure.message if trace.failure else None,
-        )
+            session = blank_session(protocol, size, grid)
+        yield read_reply(session, reply)
+
+
+def read_reply(session: Session, reply: str) -> ReadReply:
+    """Feed a reply to a session. Raises ConfigError: the file of a tool fails."""
+    sizes, before = session.history.sizes, len(session.trace().messages)
+    try:
+        unit = session.feed(Reply(reply))
+    except VircError:
+        raise
+    except Exception as error:  # whatever the file of a tool raises
+        fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
+        raise ConfigError(fault, "`source` is None if the tool's SCHEMA has no image_index") from error
+    if isinstance(unit, Rejected):
+        return ReadReply(fault=unit.reason)
+    trace = session.trace()
+    return ReadReply(
+        unit.think,
+        tuple(_read_call(each, sizes, trace.images) for each in unit.results),
+        unit.answer,
+        sent=tuple(_sent(each, session) for each in trace.messages[before + 1 :]),
+        failure=trace.failure.message if trace.failure else None,
+    )
 
 
 def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
-    session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
-    return [sent(each, session) for each in session.trace().messages]
+    session = blank_session(protocol, size, grid)
+    return [_sent(each, session) for each in session.trace().messages]
 
 
 def told(system: System, size: Size) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
     """A reply that calls a tool and is read; None if the chat protocol has none, or its arguments cannot be
     guessed from its schema. No tool is run for it.
     """
-    view = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known()).view
+    view = blank_session(protocol, size, grid).view
     for text in examples(protocol.tools, protocol, size, grid):
         (call,) = parse(text, protocol.grammar).calls
         with suppress(Exception):  # whatever the file of a tool raises
@@ -180,7 +190,7 @@ def _value(schema: Any) -> Any:
     if kind == "array":
         count = schema.get("minItems", 1)
         return [_value(schema.get("items", {}))] * (min(count, _MAX_ITEMS) if isinstance(count, int) else 1)
-    values: dict[str, Any] = {"integer": minimum, "number": minimum, "boolean": True, "object": {}}
+    values: dict[str, Any] = {"integer": minimum, "number": schema.get("minimum", 0.5), "boolean": True, "object": {}}
     return values.get(kind, "...") if isinstance(kind, str) else "..."
 
 
@@ -192,17 +202,7 @@ def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
     return {**pixels, **pictures, **replies, "errors": protocol.errors, "results": protocol.results}
 
 
-def feed(session: Session, reply: str) -> Unit | Rejected:
-    try:
-        return session.feed(Reply(reply))
-    except VircError:
-        raise
-    except Exception as error:  # whatever the file of a tool raises
-        fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
-        raise ConfigError(fault, "`source` is None if the tool's SCHEMA has no image_index") from error
-
-
-def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
+def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
     if result.call is None:
         return ReadCall(error=result.error, reason=result.reason)
     call = result.call
@@ -212,7 +212,7 @@ def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) 
     return ReadCall(call.name, call.index, size, call.box, cut, dict(arguments), result.deviations, result.error)
 
 
-def sent(message: Message, session: Session) -> Sent:
+def _sent(message: Message, session: Session) -> Sent:
     parts = []
     for part in message.parts():
         width, height = session.history.sizes[part] if isinstance(part, int) else (0, 0)

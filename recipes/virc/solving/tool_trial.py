@@ -4,7 +4,7 @@ import ast
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
-from virc.reasoning.session import Rejected, Session
+from virc.reasoning.session import Session
 from virc.reasoning.writing import written
 from virc.remote import described, failures
 from virc.solving import reading
@@ -28,6 +28,7 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 _SIZE = (1024, 768)
+_QUESTION = "What does the picture show?"
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -71,55 +72,54 @@ def check_tool(name: str, system: System | None = None) -> str | None:
     """Load a tool and try a call of it on a blank picture; returns why no call was carried out, None: one was."""
     name, protocol, grid = _offered(name, system, None)
     reasons = []
-    for text in reading.examples([name], protocol, _SIZE, grid):
-        with _of_servers(name):
-            (reply,) = reading.read_replies([text], protocol, _SIZE, grid)
-        reason = reply.fault or next((call.reason for call in reply.calls if call.reason), None)
-        if reason is None:
+    for reply in reading.examples([name], protocol, _SIZE, grid):
+        tried = _carried_out(name, reply, reading.blank_session(protocol, _SIZE, grid))
+        if isinstance(tried, Tried):
             return None
-        reasons.append(reason)
+        reasons.append(tried)
     return reasons[0] if reasons else "its arguments cannot be guessed from its schema"
 
 
-def attempt(
+def try_call(
     name: str,
     picture: OpenedImage,
     arguments: Mapping[str, Any],
     system: System | None,
     coordinates: Coordinates | None,
 ) -> Tried:
+    """Carry out a call as if a model wrote it, in the chat protocol of the system, else in that of virc.
+
+    Raises:
+        UsageError: the chat protocol cannot write the call.
+        ConfigError: the tool or its server fails.
+        DataError: the call cannot be carried out; the hint is one that can.
+    """
     name, protocol, grid = _offered(name, system, coordinates)
     try:
         reply = written(Turn("...", (ToolText(name, dict(arguments)),)), protocol.grammar)
     except FormatError as error:
         whose = system.name if system else "virc"
         raise UsageError(f"the chat protocol of {whose} cannot write this call: {clause(error)}") from None
-    session = Session(protocol, reading.QUESTION, [picture], grid, tools=tools.known())
-    sizes, before = session.history.sizes, len(session.trace().messages)
-    begun = time.perf_counter()
-    with _of_servers(name):
-        unit = reading.feed(session, reply)
-    seconds = time.perf_counter() - begun
-    reason = unit.reason if isinstance(unit, Rejected) else next((each.reason for each in unit.results), None)
-    if isinstance(unit, Rejected) or reason:
+    tried = _carried_out(name, reply, Session(protocol, _QUESTION, [picture], grid, tools=tools.known()))
+    if isinstance(tried, str):
         examples = reading.examples([name], protocol, picture.size, grid)
         possible = next((call.arguments for text in examples for call in parse(text, protocol.grammar).calls), None)
         hint = f"--arguments '{json.dumps(possible)}'" if possible else None
-        raise DataError(f"the call cannot be carried out: {reason}", hint)
-    trace = session.trace()
-    sent = tuple(reading.sent(each, session) for each in trace.messages[before + 1 :])
-    made = tuple(shown.pixels for shown in session.images[len(sizes) :])
-    (call,) = (reading.read_call(each, sizes, trace.images) for each in unit.results)
-    return Tried(reply, call, sent, made, seconds)
+        raise DataError(f"the call cannot be carried out: {tried}", hint)
+    return tried
 
 
-@contextmanager
-def _of_servers(name: str) -> Iterator[None]:
-    """Raise ConfigError if the server of a tool fails a call in here, which for a model is a text."""
+def _carried_out(name: str, reply: str, session: Session) -> Tried | str:
+    """What comes of a reply that calls a tool, or why its call is not carried out."""
+    given, begun = len(session.images), time.perf_counter()
     with failures.noted() as failed:
-        yield
-    if failed:
+        read = reading.read_reply(session, reply)
+    seconds = time.perf_counter() - begun
+    if failed:  # which for a model is a text
         raise ConfigError(f"the server of the tool {name} fails: {failed[0]}")
+    if reason := read.fault or next((call.reason for call in read.calls if call.reason), None):
+        return reason
+    return Tried(reply, read.calls[0], read.sent, tuple(each.pixels for each in session.images[given:]), seconds)
 
 
 def _offered(name: str, system: System | None, coordinates: Coordinates | None) -> tuple[str, Protocol, Grid]:

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Carry out one call on a picture, as if a model wrote it.
 
-    Printed is what the model would be sent. The call is written and read in the chat protocol of --system, else in
-    that of virc.
+    Printed is what the model would be sent, for the question "What does the picture show?". The call is written and
+    read in the chat protocol of --system, else in that of virc.
 
     Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
@@ -44,7 +44,7 @@ def command(
 
     written = _read(arguments)
     with opened_all([(expanded(picture), str(picture))]) as pictures:
-        tried = tool_trial.attempt(tool, pictures[0], written, named_system(system), coordinates)
+        tried = tool_trial.try_call(tool, pictures[0], written, named_system(system), coordinates)
     files = _saved(tried.images, to) if to else []
     if as_json:
         import msgspec
