@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, tar, tree
 from support.called import virc
+from support.tables import each_case
 
 from virc.core.locks import held
 from virc.unpack.archive.formats import ENOUGH
@@ -62,6 +63,36 @@ def test_what_the_programs_make_is_unpacked(options: str, tmp_path: Path) -> Non
     subprocess.run(["sh", "-c", command], check=True, stderr=subprocess.DEVNULL)
     assert virc("unpack", archive, "--to", tmp_path / "to").code == 0
     assert tree(tmp_path / "to") == tree(source)
+
+
+def gnu(name: str, data: bytes, kind: bytes = b"0") -> bytes:
+    """A member with the times of `tar -G` of GNU tar 1.34, where ustar has the first part of a name."""
+    info, _ = file(name, data)
+    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    head[156:157], head[345:369] = kind, b"15074673021\x0015074673004\x00"
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+def test_incremental_and_labelled_archives_of_gnu_tar(tmp_path: Path) -> None:
+    listed = gnu("./sub/", b"Nb.txt\0" * 90 + b"\0", b"D")
+    made = [gnu("my volume", b"", b"V"), gnu("./a.txt", b"a"), listed, gnu("./sub/b.txt", b"b")]
+    (tmp_path / "a.tar").write_bytes(b"".join(made) + bytes(1024))
+    assert virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to").code == 0
+    assert tree(tmp_path / "to") == {"a.txt": b"a", "sub/b.txt": b"b"}
+
+
+@pytest.mark.integration
+@each_case("options", ["-G", "--listed-incremental=list", "--label=mine", "-G --format=gnu --label=mine"])
+def test_archives_of_the_gnu_tar_here(options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of" / "sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt"):
+        (tmp_path / "of" / name).write_text(name)
+    subprocess.run(["tar", "-cf", "a.tar", *options.split(), "-C", "of", "a.txt", "sub"], check=True)
+    assert virc("unpack", "a.tar", "--to", "to").code == 0
+    assert tree(tmp_path / "to") == tree(tmp_path / "of")
 
 
 def test_frames_and_members_may_follow_each_other(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import math
 import re
 import tarfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -30,7 +31,11 @@ class Kind(Enum):
     folder = b"5"
 
 
-_KINDS = {kind.value: kind for kind in Kind} | {tarfile.AREGTYPE: Kind.file, tarfile.CONTTYPE: Kind.file}
+_LISTED, _LABEL = b"D", b"V"
+"""Kinds of GNU tar: a folder with the list of its files as its content (`-G`), and the label of a volume."""
+_KINDS = {kind.value: kind for kind in Kind} | {
+    tarfile.AREGTYPE: Kind.file, tarfile.CONTTYPE: Kind.file, _LISTED: Kind.folder,
+}  # fmt: skip
 _REFUSED = {tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe"}
 
 
@@ -48,6 +53,18 @@ class Member(NamedTuple):
     """What a link says it leads to."""
 
 
+class _Info(tarfile.TarInfo):
+    """A header; in those of GNU tar, times (`-G`) stand where others have the first part of a long name."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Info":
+        info = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == tarfile.GNU_MAGIC:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            info.name = name.rstrip("/") if info.isdir() else name
+        return info
+
+
 def members(stream: Stream, names: Names) -> Iterator[Member]:
     """The members of a tar archive, and of those behind it; take the content of each before you ask for the next.
 
@@ -60,7 +77,7 @@ def members(stream: Stream, names: Names) -> Iterator[Member]:
     while True:
         headers.left = _MAX_EXTRA
         try:
-            info = tarfile.TarInfo.fromtarfile(library)
+            info = _Info.fromtarfile(library)
         except EOFHeaderError:
             if not stream.skip_zeros(BLOCKSIZE, is_header):
                 return
@@ -71,6 +88,12 @@ def members(stream: Stream, names: Names) -> Iterator[Member]:
             names.text(each.encode(errors="surrogateescape"), each) if not each.isascii() else each
             for each in (info.name, info.linkname)
         )
+        if info.type in (_LISTED, _LABEL):
+            size = max(info.size, 0)
+            deque(stream.spans(size + -size % BLOCKSIZE), maxlen=0)
+            info.size = 0
+        if info.type == _LABEL:
+            continue
         member = member_of(info)
         yield member
         stream.take(-member.size % BLOCKSIZE)
@@ -140,7 +163,7 @@ def member_of(info: tarfile.TarInfo) -> Member:
     name = plain_name(raw, raw)
     kind = _KINDS.get(info.type)
     if info.issparse() or any(field.startswith("GNU.sparse") for field in info.pax_headers):
-        refuse(raw, "it is a sparse file")
+        refuse(raw, "it is a sparse file", "mkdir FOLDER && tar -xf ARCHIVE -C FOLDER unpacks it")
     if kind is None:
         refuse(raw, f"it is {_REFUSED.get(info.type, f'of a kind that is not unpacked ({info.type!r})')}")
     if not 0 <= size < 1 << 63:
