@@ -78,7 +78,7 @@ def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_re
          "virc download eval vstar"),
         ("mathvist", None, ConfigError, "there is no benchmark mathvist", "did you mean 'mathvista'?"),
         ("xyz", None, ConfigError, "there is no benchmark xyz",
-         f"benchmarks are {', '.join(benchmarks.names())}; or name a JSONL file"),
+         f"benchmarks are {', '.join(benchmarks.names())}; or name a file of rows"),
         ("\x1b[2J", None, ConfigError, "there is no benchmark [2J", "benchmarks are"),
         ("some/where", None, DataError, "there is no file some/where", "benchmarks are"),
         ("mine.jsonl", None, DataError, "there is no file mine.jsonl", "benchmarks are"),
@@ -128,7 +128,7 @@ def test_a_folder_of_synthetic_problems_is_a_benchmark(tmp_path: Path) -> None:
     assert (found.name, found.base) == ("polygons", tmp_path / "polygons")
     assert [row.fault for row in found.rows()] == [None] * 3
     for name in ("trajectories.json", "dataset_info.json"):
-        with pytest.raises(DataError, match=r"trajectories\.json holds no problems|of no known format"):
+        with pytest.raises(DataError, match=r"trajectories\.json holds no problems|no column is known as the question"):
             find(str(tmp_path / "polygons" / name), Path())
     with pytest.raises(DataError, match=r"is no benchmark: it holds no problems\.jsonl"):
         find(str(tmp_path / "polygons" / "images"), Path())

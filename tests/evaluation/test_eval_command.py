@@ -19,6 +19,7 @@ from support.called import virc
 from support.parsed import Page
 from support.servers import MODEL, Server, dead_url, serve
 from support.solving import CROP, answer, picture, told_to_wait
+from support.tables import each_case
 
 from virc.core import entry_points
 from virc.core.errors import UsageError
@@ -95,6 +96,33 @@ def test_two_models_are_scored_and_compared(server: Server, problems: Path) -> N
     odd = good["categories"]["parity"]["odd"]
     assert (odd["right"], odd["of"]) == (2, 3)
     assert set(bad["categories"]["size"]) == {"small", "all"}
+
+
+@each_case(
+    ("name", "row"),
+    [
+        ("ids.jsonl", '{"id": "id 1", "image": "a.png", "question": "problem 1", "answer": "2"}'),
+        ("none.jsonl", '{"image": "a.png", "question": "problem 1", "answer": "2"}'),
+        ("array.json", '[{"image": "a.png", "question": "problem 1", "answer": "2"}]'),
+        ("rows.csv", "image,question,answer\na.png,problem 1,2\n"),
+        ("rows.tsv", "image\tquestion\tanswer\na.png\tproblem 1\t2\n"),
+        ("names.csv", "qid,img,Query,answer\nid 1,a.png,problem 1,2\n"),
+        ("letters.csv", "image,question,A,B,answer\na.png,problem 1,2,3,A\n"),
+    ],
+)
+def test_rows_of_batch_are_rows_of_eval_with_the_same_ids(
+    server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch, name: str, row: str
+) -> None:
+    file = here / name
+    file.write_text(row)
+    options = ("--endpoint", server.url, "--model", "good")
+    assert virc("batch", file, *options, "--to", here / f"{name}.out").code == 0
+    (asked,) = map(json.loads, (here / f"{name}.out").read_text().splitlines())
+    (scored,) = evaluated(server, file, "--model", "good", "--to", here / f"{name}.eval")["models"]
+    (result,) = map(json.loads, (here / f"{name}.eval/answers/good.jsonl").read_text().splitlines())
+    assert (scored["score"]["right"], scored["score"]["of"]) == (1, 1)
+    assert (result["id"], result["row"]) == (asked["id"], asked["row"])
+    assert asked["id"] == ("id 1" if "id 1" in row else 1)
 
 
 @pytest.mark.integration

@@ -127,7 +127,7 @@ def test_rows_that_are_evaluated_and_sampled_reach_no_further(
 
 
 @each_case("name", ("a.jsonl", "a.csv"))
-def test_rows_without_ids_reach_as_far(tmp_path: Path, name: str) -> None:
+def test_rows_without_ids_reach_as_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     rows, _ = folder_of_rows(tmp_path)
     out = "../out.png"
     (rows / "a.jsonl").write_text(json.dumps({"image": out, "question": "q", "answer": "5"}) + "\n")
@@ -135,6 +135,13 @@ def test_rows_without_ids_reach_as_far(tmp_path: Path, name: str) -> None:
     asked = ("data", "check", rows / name, "--json")
     assert virc(*asked).json["faults"] == {"image_outside": 1}
     assert virc(*asked, "--trust-rows").json["faults"] == {}
+    monkeypatch.chdir(tmp_path)
+    with serve(lambda _: answer("5")) as server:
+        options = ("eval", rows / name, "--endpoint", server.url, "--model", MODEL)
+        refused = virc(*options, "--to", "refused")
+        assert refused.code != 0
+        assert "--trust-rows" in refused.err
+        assert virc(*options, "--to", "trusted", "--trust-rows").code == 0
 
 
 @each_case("name", [name for name in OUTSIDE if "//" not in name and "~" not in name])

@@ -202,7 +202,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     columns = of_request(request)
     own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()
-    benchmark = own or benchmarks.find(request.benchmark, here, request.split)
+    benchmark = own or benchmarks.find(request.benchmark, here, request.split, report)
     if request.trust_rows:
         benchmark = msgspec.structs.replace(benchmark, rows=lambda read=benchmark.rows: trusting(read()))
     ablation = request.crop_ablation

@@ -34,15 +34,18 @@ def recognises(path: Path) -> bool:
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     with opened(source.file) as file:
         for problem in read_rows(file, start):
-            if problem.fault:
-                yield NumberedRow(problem.line, fault=problem.fault)
-                continue
-            try:
-                record = record_of(problem, source.media)
-                named = _NAMED if record.answer is not None else _NAMED - {"answer"}
-                yield read_row(source, problem.line, problem.passed, named, record)
-            except DataError as fault:
-                yield NumberedRow(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
+            yield numbered(source, problem)
+
+
+def numbered(source: RowsFile, problem: Problem) -> NumberedRow:
+    if problem.fault:
+        return NumberedRow(problem.line, fault=problem.fault)
+    try:
+        record = record_of(problem, source.media)
+        named = _NAMED if record.answer is not None else _NAMED - {"answer"}
+        return read_row(source, problem.line, problem.passed, named, record)
+    except DataError as fault:
+        return NumberedRow(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

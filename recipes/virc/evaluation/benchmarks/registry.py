@@ -2,27 +2,34 @@
 
 A benchmark module has what `Benchmark` lists. Its rows are those of the batch format. In addition to `answer` and
 `choices` they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
-(`category`). A user's own benchmark is a JSONL file of such rows.
+(`category`). A user's own benchmark is a file of such rows, as `virc batch` reads it.
 """
 
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.benchmarks import HUB_IDS
-from virc.solving.rows import BatchRow, as_row, read_rows
+from virc.solving.rows import BatchRow, as_row
+from virc.solving.sources.row_files import open_problems
+
+if TYPE_CHECKING:  # rows of training are not needed to list benchmarks
+    from virc.data.rows.record import Record
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
 _MAX_LOOKED_AT = 20  # rows of a file of problems
+_MEANT = ("answers", "choices", "boxes")  # what a record has in addition to its question and its answer
 _MAX_NAME = 100  # characters of a division or a part
 
 Fields = dict[str, Any]
@@ -97,14 +104,15 @@ def rule_of(name: str | None) -> Right | None:
     return getattr(known().get(name or ""), "right", None)
 
 
-def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark:
+def find(name: str, workspace: Path, split: str | None = None, report: Reporter | None = None) -> LocalBenchmark:
     """Find the problems of a name.
 
     Args:
-        name: a benchmark, or its dataset on the hub; the path of a JSONL file in the batch format, or of a folder with
-            `problems.jsonl`. A folder with the name of a benchmark is written `./NAME`.
+        name: a benchmark, or its dataset on the hub; the path of a file of rows, or of a folder with `problems.jsonl`.
+            A folder with the name of a benchmark is written `./NAME`.
         workspace: folder with the `data/` to search.
         split: part of a benchmark.
+        report: gets which columns of a file are read.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -119,8 +127,8 @@ def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark
         if benchmark.HUB and _is_called(path.resolve().name, benchmark):
             return _published(benchmark, path, split)
     if is_folder(path) or is_file(path):
-        return _own(path, split)
-    others = f"benchmarks are {', '.join(names())}; or name a JSONL file"
+        return _own(path, split, report or Reporter())
+    others = f"benchmarks are {', '.join(names())}; or name a file of rows"
     if "/" in name or path.suffix:
         raise DataError(f"there is no file {plain(name)}", others)
     raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, names(), others))
@@ -229,33 +237,75 @@ def _only_problems(folder: Path) -> Path:
     return folder / PROBLEMS if folder / PROBLEMS in files else files[0]
 
 
-def _own(path: Path, split: str | None) -> LocalBenchmark:
-    from virc.data.formats import batch
-    from virc.data.formats.registry import only_source
-
+def _own(path: Path, split: str | None, report: Reporter) -> LocalBenchmark:
+    """The problems of a file, which is read as `virc batch` reads it."""
     if split:
         raise UsageError("a file has no splits", "leave --split out")
     file = _only_problems(path) if is_folder(path) else path
-    source, convert = only_source(file), f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
-    if source.format != batch.NAME:  # the format of its rows is another, or a layout reads more of them
-        raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
-    for index, row in enumerate(batch.read(source)):
-        if row.fault:  # as before training
-            hint = f"virc data check {shlex.quote(str(file))}"
-            raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
-        if index < _MAX_LOOKED_AT and row.lost:
-            ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
-            raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
+    try:
+        _check_problems(file, report)
+    except DataError as error:
+        if (error.hint or "").startswith("--column"):  # an option of `virc batch` alone
+            raise DataError(error.message, "name the columns `image`, `question` and `answer`") from None
+        raise
     named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
-    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
+    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_problems_in, file))
 
 
-def _lines(file: Path) -> Iterator[BatchRow]:
-    from virc.data.formats.sft import opened
+def _check_problems(file: Path, report: Reporter) -> None:
+    """Raise DataError where rows are wrong, of another format, with columns that nothing reads, or read otherwise by a
+    layout.
+    """
+    from virc.data.formats import batch
+    from virc.data.formats.registry import RowsFile
 
-    with opened(file) as lines:
-        yield from read_rows(lines)
+    as_problems, known = RowsFile(file, batch.NAME, file.stem), _read_otherwise(file)
+    convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
+    with open_problems(file, report) as opened:
+        for index, problem in enumerate(opened.rows):
+            row, other = batch.numbered(as_problems, problem), next(known, None)
+            if other and not (row.record and _is_same(row.record, other)):
+                raise DataError(f"{file} holds no problems in the batch format: a layout reads more of them", convert)
+            if row.fault:  # as before training
+                hint = f"virc data check {shlex.quote(str(file))}"
+                raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
+            if index < _MAX_LOOKED_AT and row.lost:
+                ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
+                raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
+
+
+def _read_otherwise(file: Path) -> "Iterator[Record | None]":
+    """The first records of a file as its layout reads them; none where no layout is sure of its rows.
+
+    Raises DataError: its rows are no problems.
+    """
+    from virc.data.formats import batch
+    from virc.data.formats.registry import PUBLISHED, get, only_source
+
+    try:
+        source = only_source(file)
+    except DataError:
+        return iter(())
+    if source.format not in (batch.NAME, PUBLISHED):
+        convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
+        raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
+    rows = get(source.format).read(source) if source.format == PUBLISHED else ()
+    return (row.record for row in islice(rows, _MAX_LOOKED_AT))
+
+
+def _is_same(record: "Record", other: "Record") -> bool:
+    """Whether two readings of a row ask the same, with the same right answer."""
+    one, two = (
+        (each.question, each.answer, len(each.images), each.messages, [each.extra.get(name) for name in _MEANT])
+        for each in (record, other)
+    )
+    return one == two
+
+
+def _problems_in(file: Path) -> Iterator[BatchRow]:
+    with open_problems(file, Reporter()) as opened:
+        yield from opened.rows
 
 
 def _name(value: object) -> str:

@@ -156,11 +156,17 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
 
 
 def read_row(
-    line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None
+    line: int,
+    number: int,
+    content: Mapping[str, Any],
+    columns: Columns,
+    question: str | None = None,
+    as_problem: bool = False,
 ) -> BatchRow:
     """The row of the values in a file's columns; `number` is its id if it has none.
 
     Its `fields` are what is asked; the other columns pass through it to the output (`to_output`), without pictures.
+    With `as_problem` the output has the question and the choices by these names, whatever their columns are called.
     """
     of_columns = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
     own_names = ("id", *_IMAGES) if columns.image is None else ("id",)
@@ -188,8 +194,10 @@ def read_row(
     if columns.image is not None and _is_data(content.get(columns.image)):
         left_out.add(columns.image)  # a path stays, a picture itself does not
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
-    as_asked = ("question", "choices") if columns.question is None else ("choices",)
-    to_output = passed | {name: fields[name] for name in as_asked if name in fields}
+    as_asked = ("question", "choices") if columns.question is None or as_problem else ("choices",)
+    asked = {name: fields[name] for name in as_asked if name in fields}
+    read_from = {columns.id, columns.image, columns.question, columns.choices, *(columns.each if choices else ())}
+    to_output = {name: value for name, value in passed.items() if not (as_problem and name in read_from)} | asked
     return as_row(line, passed | fields, to_output)
 
 

@@ -109,6 +109,13 @@ def open_rows(
         yield RowFile(trusting(rows), Path(), lambda: iter(contents), ("id", "image"), question)
 
 
+@contextmanager
+def open_problems(file: Path, report: Reporter) -> Iterator[RowFile]:
+    """Open the rows of a file as `open_rows` does, each with its question and choices by these names (`read_row`)."""
+    with ExitStack() as stack:
+        yield _open(str(file), None, {}, report, stack, as_problems=True)
+
+
 def trusting(rows: Iterable[BatchRow]) -> Iterator[BatchRow]:
     return (msgspec.structs.replace(row, trusted=True) for row in rows)
 
@@ -119,8 +126,9 @@ def rows_of(
     question: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
+    as_problems: bool = False,
 ) -> Iterator[BatchRow]:
-    """Make rows of their values by column; a wrong row has its `fault`.
+    """Make rows of their values by column; a wrong row has its `fault`. `as_problems` is as in `read_row`.
 
     `say` gets sentences, each once: which columns are read, and which columns with texts or choices are not asked.
     """
@@ -140,7 +148,7 @@ def rows_of(
                 if odd := [name for name in odd_choices(names, columns) if name not in noted]:
                     noted += odd
                     say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
-            row = read_row(line, number, fields, columns, question)
+            row = read_row(line, number, fields, columns, question, as_problems)
             unused = [] if row.fault else [name for name in unused_texts(fields, row.question) if name not in noted]
             if unused:
                 noted += unused
@@ -157,7 +165,14 @@ def rows_of(
             yield BatchRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
-def _open(source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack) -> RowFile:
+def _open(
+    source: str,
+    question: str | None,
+    chosen: Mapping[str, str],
+    report: Reporter,
+    stack: ExitStack,
+    as_problems: bool = False,
+) -> RowFile:
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     try:
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
@@ -168,7 +183,7 @@ def _open(source: str, question: str | None, chosen: Mapping[str, str], report: 
     converted = _as_utf8(source, file, head, path, report)
     kind = _kind(head if converted is None else converted[:_HEAD], path, converted)
     name = "FILE" if source == STREAM else source
-    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name)
+    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems)
     if kind == "parquet":
         if path is None:
             raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
