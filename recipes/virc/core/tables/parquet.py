@@ -1,6 +1,7 @@
 """Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def open_file(path: Path, as_dictionaries: bool = False) -> Any:
     parquet = load()
     try:
         metadata = parquet.read_metadata(path)
-        texts = [column.path for column in _columns(metadata) if column.physical_type == "BYTE_ARRAY"]
+        texts = [
+            column.path
+            for column in _columns(metadata)
+            if column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "JSON"
+        ]
         file = parquet.ParquetFile(
             path,
             metadata=metadata,
@@ -168,7 +173,7 @@ def each_row(batch: Any) -> Iterator[Fields | DataError]:
     """Each row of a batch; apart from the others where they are large, or one cannot become Python values."""
     if batch.num_rows > 1:
         try:
-            whole = batch.to_pylist() if _expanded(batch) <= 4 * MAX_BATCH_BYTES else None
+            whole = _fields(batch) if _expanded(batch) <= 4 * MAX_BATCH_BYTES else None
         except Exception:  # as in open_file; below it is known in which row
             whole = None
         if whole is None:
@@ -180,9 +185,37 @@ def each_row(batch: Any) -> Iterator[Fields | DataError]:
     try:
         if _expanded(batch) > MAX_ROW_BYTES:
             raise DataError(f"it is over {MAX_ROW_BYTES >> 20} MiB")
-        yield from batch.to_pylist()
+        yield from _fields(batch)
     except Exception as error:  # no UTF-8, dates out of range, fields of one name
         yield DataError(clause(error))
+
+
+def _fields(batch: Any) -> list[Fields]:
+    """The rows of a batch; JSON within them is decoded, as datasets 5.2.0 writes columns of several types (`Json`)."""
+    rows: list[Fields] = batch.to_pylist()
+    for field in batch.schema:
+        if decode := _decoder(field.type):
+            for row in rows:
+                row[field.name] = decode(row[field.name])
+    return rows
+
+
+def _decoder(kind: Any) -> Callable[[Any], Any] | None:
+    """What decodes the values of an Arrow type of or with JSON; None where there is none in it."""
+    import pyarrow
+
+    if isinstance(kind, pyarrow.JsonType):
+        return lambda value: value if value is None else json.loads(value)
+    if pyarrow.types.is_struct(kind):
+        decoders = {field.name: decode for field in kind if (decode := _decoder(field.type))}
+
+        def decode_fields(value: Any) -> Any:
+            return value and {**value, **{name: decode(value[name]) for name, decode in decoders.items()}}
+
+        return decode_fields if decoders else None
+    if hasattr(kind, "value_type") and (decode := _decoder(kind.value_type)):
+        return (lambda value: value and [*map(decode, value)]) if pyarrow.types.is_nested(kind) else decode
+    return None
 
 
 def _expanded(array: Any) -> int:
@@ -192,12 +225,28 @@ def _expanded(array: Any) -> int:
     if isinstance(array, pyarrow.RecordBatch):
         return sum(map(_expanded, array.columns))
     if isinstance(array, pyarrow.DictionaryArray):
-        import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
-
-        lengths = pyarrow.compute.binary_length(array.dictionary).take(array.indices).cast(pyarrow.int64())
-        return 8 * len(array) + (pyarrow.compute.sum(lengths).as_py() or 0)
+        lengths = _lengths(array.dictionary)
+        return 8 * len(array) + (
+            0 if lengths is None else int(sum(filter(None, lengths.take(array.indices).to_pylist())))
+        )
+    if pyarrow.types.is_string_view(array.type) or pyarrow.types.is_binary_view(array.type):
+        return 16 * len(array) + int(sum(_lengths(array).to_pylist()))
     if pyarrow.types.is_nested(array.type):
         parts = array.flatten()
         return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)
     size: int = array.nbytes
     return size
+
+
+def _lengths(array: Any) -> Any:
+    """The bytes of each text, as pyarrow's array; None for values of a fixed size."""
+    import pyarrow
+    import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
+
+    kinds = pyarrow.types
+    if kinds.is_string_view(array.type) or kinds.is_binary_view(array.type):  # pyarrow 26.0.1 measures no views
+        views = memoryview(array.buffers()[1]).cast("i")[4 * array.offset : 4 * (array.offset + len(array)) : 4]
+        return pyarrow.array(views.tolist(), pyarrow.int64())
+    has_texts = kinds.is_string(array.type) or kinds.is_binary(array.type)
+    has_texts = has_texts or kinds.is_large_string(array.type) or kinds.is_large_binary(array.type)
+    return pyarrow.compute.binary_length(array).cast(pyarrow.int64()) if has_texts else None

@@ -28,6 +28,7 @@ from virc.core.text import clause
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
+_IPC_FILE = b"ARROW1"
 _MAX_TRIED = 100
 _HEAD = 2**16
 _MAX_COCO = 2**31  # bytes: of all of it rows are made at once
@@ -168,9 +169,9 @@ def _grouped(shard: tarfile.TarFile) -> tuple[list[tuple[str, _Members]], Except
     try:
         for member in shard:
             path = PurePosixPath(member.name)
-            if not member.isfile() or path.name.startswith("."):
+            stem, dot, ending = path.name.partition(".")
+            if not (member.isfile() and stem and dot):  # as webdataset 1.0.2 and datasets 5.2.0
                 continue
-            stem, _, ending = path.name.partition(".")
             key, ending = str(path.with_name(stem)), ending.lower()
             if key not in latest or ending in latest[key]:
                 latest[key] = {}
@@ -191,9 +192,16 @@ def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, An
         if f".{ending.rpartition('.')[2]}" in PICTURES:
             fields[ending] = data
         else:
-            value = msgspec.json.decode(data) if ending == "json" else data.decode()
+            value = msgspec.json.decode(data) if ending == "json" else _text_or_bytes(data)
             fields |= value if isinstance(value, dict) else {ending: value}
     return fields
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 class _Image(msgspec.Struct):
@@ -295,8 +303,12 @@ def arrow_rows(file: Path) -> Iterator[Read]:
 
     number = 1
     try:
-        with pyarrow.memory_map(str(file)) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
-            for batch in stream:
+        with pyarrow.memory_map(str(file)) as mapped:
+            is_file_format = mapped.read(len(_IPC_FILE)) == _IPC_FILE
+            mapped.seek(0)
+            ipc = pyarrow.ipc.open_file(mapped) if is_file_format else pyarrow.ipc.open_stream(mapped)
+            batches = map(ipc.get_batch, range(ipc.num_record_batches)) if is_file_format else ipc
+            for batch in batches:
                 batch.validate(full=True)
                 for row in range(batch.num_rows):
                     for fields in parquet.each_row(batch.slice(row, 1)):
