@@ -44,13 +44,17 @@ def said(*content: SimpleNamespace, is_error: bool = False, structured: object =
     return SimpleNamespace(content=content, is_error=is_error, structured_content=structured)
 
 
-def embedded(**fields: object) -> SimpleNamespace:
-    return SimpleNamespace(type="resource", resource=SimpleNamespace(**fields))
+def embedded(**fields: object) -> Any:
+    """A resource in a result, by the types of the SDK (mcp 2.3.0)."""
+    held = mcp.types.TextResourceContents if "text" in fields else mcp.types.BlobResourceContents
+    return mcp.types.EmbeddedResource(type="resource", resource=held(uri="file:///a", **fields))
 
 
-OTHERS = (SimpleNamespace(type="audio", data="AAAA"), embedded(blob="AAAA", mime_type="application/pdf"))
+LINK = mcp.types.ResourceLink(type="resource_link", name="the scan", uri="file:///a.png")
+AUDIO = mcp.types.AudioContent(type="audio", data="AAAA", mime_type="audio/wav")
+OTHERS = (AUDIO, embedded(blob="AAAA", mime_type="application/pdf"))
 """Parts of a result that are not for a model that sees."""
-LEFT_OUT = "[a part of type audio is left out]\n[a part of type application/pdf is left out]"
+LEFT_OUT = "[a part of type audio/wav is left out]\n[a part of type application/pdf is left out]"
 
 
 class Scripted:
@@ -131,7 +135,7 @@ def asked(tool: RemoteTool, words: str = "cat") -> tuple[str, list[tuple[int, in
         ),
         (said(embedded(blob=image(30).data, mime_type="image/png")), ("", [(30, 20)])),
         (said(embedded(text="a file", mime_type="text/plain")), ("a file", [])),
-        (said(SimpleNamespace(type="resource_link", uri="file:///a.png")), ("file:///a.png", [])),
+        (said(LINK), ("the scan: file:///a.png", [])),
         (said(image(30), structured={"a": 1}), ("", [(30, 20)])),
         (said(structured={"key": SECRET}), ('{"key": "***"}', [])),
         (said(structured={"boxes": [[1, 2]]}), ('{"boxes": [[1, 2]]}', [])),
@@ -153,6 +157,7 @@ def test_texts_pictures_and_values_come_back(
     [
         (said(text(f"no {SECRET}"), is_error=True), r"no \*\*\*", 1),
         (said(is_error=True), "it says no more", 1),
+        (said(*OTHERS), "its result is audio/wav, application/pdf, which cannot be shown to a model", 1),
         (said(SimpleNamespace(type="image", data="AAAA")), "an image of its reply", 1),
         (mcp.MCPError(-32602, f"bad {SECRET}"), r"bad \*\*\*", 1),
         (mcp.MCPError(-32000, "Connection closed"), "connection closed", 2),

@@ -102,6 +102,8 @@ class Server:
             raise RemoteError(plain(text, 300) or "it says no more")
         if not text and not images and found.structured_content is not None:
             text = self.hidden(filling.as_text(found.structured_content))
+        if others and not text and not images:
+            raise RemoteError(f"its result is {plain(', '.join(others), 100)}, which cannot be shown to a model")
         notes = [f"[a part of type {plain(other, 40)} is left out]" for other in others]
         return reply.result("\n".join(filter(None, [text, *notes])), images, self.described)
 
@@ -194,7 +196,7 @@ def _sorted(content: Sequence[Any]) -> tuple[list[str], list[str], list[str]]:
         if isinstance(text := getattr(held, "text", None), str):
             texts.append(text)
         elif part.type == "resource_link":
-            texts.append(str(part.uri))
+            texts.append(f"{part.title or part.name}: {part.uri}")
         elif part.type == "image" or kind.startswith("image/"):
             images.append(getattr(held, "data", None) or held.blob)
         else:
