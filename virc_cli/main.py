@@ -213,6 +213,7 @@ def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: st
         output.note("".join(traceback.format_exception(error)), end="")
     failure = _as_virc_error(error, received)
     try:
+        sys.stdout.flush()
         if "--json" in words[: words.index("--") if "--" in words else None]:
             path, module = _command(words)
             output.emit_failure(".".join(["virc", *path]) + "/1", failure, getattr(module, "FAILURE", {}))

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def test_what_a_tool_prints_goes_to_stderr(own: Path, figure: Path, words: tuple
     assert "noise" not in done.out.replace("noisy", "")
     assert "--json" not in words or done.json["schema"]
     assert "ls" in words or "noise\n" in done.err
+
+
+@pytest.mark.integration
+def test_what_libraries_and_children_of_a_tool_print_goes_to_stderr(own: Path, figure: Path) -> None:
+    """A C library writes what it has buffered when the process ends."""
+    noise = "os.write(1, b'fd\\n'), subprocess.run(['echo', 'child']), ctypes.CDLL(None).puts(b'library')"
+    noisy = ROTATE.replace("    return source", f"    import ctypes, os, subprocess\n    {noise}\n    return source")
+    (own / "noisy.py").write_text(noisy.replace("rotate_image", "noisy"))
+    words = ("tools", "try", "noisy", str(figure), "--arguments", '{"degrees": 90, "image_index": 0}', "--json")
+    done = subprocess.run([sys.executable, "-m", "virc_cli", *words], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["error"] is None
+    assert {"fd", "child", "library"} <= set(done.stderr.splitlines())
 
 
 @each_case(

@@ -109,16 +109,32 @@ def stdout() -> TextIO:
 
 @contextmanager
 def data_alone() -> Iterator[None]:
-    """Keep stdout for what this file prints: what a user's reward or tool prints meanwhile goes to stderr."""
+    """Keep stdout for what this file prints: what a reward or tool, its libraries and children print goes to stderr."""
     global _data
     if _data:
         yield
         return
-    _data, sys.stdout = sys.stdout, sys.stderr
+    _data, sys.stdout = _own_stdout(sys.stdout), sys.stderr
     try:
         yield
     finally:
         sys.stdout, _data = _data, None
+
+
+def _own_stdout(shared: TextIO) -> TextIO:
+    """Stdout on a descriptor of its own; 1 is stderr from then on, as C libraries may write what they buffer at exit.
+
+    A stream that is not on descriptor 1 is returned as it is, and so is any where there is no stderr.
+    """
+    try:
+        if shared.fileno() != 1:
+            return shared
+        shared.flush()
+        own = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # a stream of a test or a notebook has no descriptor
+        return shared
+    return os.fdopen(own, "w", encoding=shared.encoding, errors=shared.errors)
 
 
 def line(text: str) -> None:
