@@ -1,5 +1,6 @@
 """Actions as JSON: the schema of an action space, and the action that a value of it means."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,19 +30,22 @@ def schema(  # noqa: PLR0911 - one kind of space each
             return {"type": "string", "enum": [*names]}
         case spaces.Discrete():
             return {"type": "integer", "minimum": int(space.start), "maximum": int(space.start + space.n - 1)}
-        case spaces.MultiDiscrete() | spaces.MultiBinary():
-            return _nested(space.shape, {"type": "integer"})
+        case spaces.MultiDiscrete():
+            return _numbers(space.start, space.start + space.nvec - 1)
+        case spaces.MultiBinary():
+            return _numbers(np.zeros(space.shape, int), np.ones(space.shape, int))
         case spaces.Box():
-            kind = "number" if np.issubdtype(space.dtype, np.floating) else "integer"
-            limits = {"minimum": float(space.low.min()), "maximum": float(space.high.max())}
-            return _nested(space.shape, {"type": kind} | {at: each for at, each in limits.items() if np.isfinite(each)})
+            return _numbers(space.low, space.high)
         case spaces.Text():
-            return {"type": "string", "minLength": space.min_length, "maxLength": space.max_length}
+            pattern = f"^[{re.escape(space.characters)}]*$" if space.characters else "^$"
+            return {
+                "type": "string", "minLength": space.min_length, "maxLength": space.max_length, "pattern": pattern,
+            }  # fmt: skip
         case spaces.Dict():
             parts = {name: schema(each) for name, each in space.spaces.items()}
             return {"type": "object", "properties": parts, "required": [*parts]}
         case spaces.Tuple():
-            return {"type": "array", "prefixItems": [schema(each) for each in space.spaces]}
+            return _sequence([schema(each) for each in space.spaces])
     raise ConfigError(f"actions of the space {space} cannot be written as JSON")
 
 
@@ -84,7 +88,17 @@ def _cast(given: Any, kind: Any) -> Any:
     return made
 
 
-def _nested(shape: Sequence[int], items: dict[str, Any]) -> dict[str, Any]:
-    for length in reversed(shape):
-        items = {"type": "array", "items": items, "minItems": length, "maxItems": length}
-    return items
+def _numbers(low: Any, high: Any) -> dict[str, Any]:
+    """The schema of numbers in nested lists, each within its own limits."""
+    if low.ndim and len(low) and (np.any(low != low[0]) or np.any(high != high[0])):
+        return _sequence([_numbers(*each) for each in zip(low, high, strict=True)])
+    if low.ndim:
+        items = _numbers(low[0], high[0]) if len(low) else {}
+        return {"type": "array", "items": items, "minItems": len(low), "maxItems": len(low)}
+    kind = "number" if np.issubdtype(low.dtype, np.floating) else "integer"
+    limits = {"minimum": low.item(), "maximum": high.item()}
+    return {"type": kind} | {at: each for at, each in limits.items() if np.isfinite(each)}
+
+
+def _sequence(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
