@@ -55,6 +55,9 @@ def test_fields_are_in_each_request(options: dict[str, Any], sent: dict[str, Any
         ("https://api.deepseek.com/v1", "", False, {"thinking": {"type": "disabled"}}),
         ("https://api.openai.com/v1", "openai", False, {"reasoning_effort": "none"}),
         ("https://generativelanguage.googleapis.com/v1beta/openai", "", False, {"reasoning_effort": "none"}),
+        ("https://z.ai/api/paas/v4", "", False, {"thinking": {"type": "disabled"}}),
+        ("https://api.viz.ai/v1", "", False, {"chat_template_kwargs": OFF}),
+        ("https://z.ai.example/v1", "", False, {"chat_template_kwargs": OFF}),
         ("https://somewhere.example/v1", "", False, {"chat_template_kwargs": OFF}),
     ],
 )

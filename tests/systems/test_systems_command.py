@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.called import virc
+from support.tables import each_case
 
 from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
@@ -125,6 +126,34 @@ def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
     for stage in found.stages:
         for overlay in ((), ("lora",)):
             assert stages.resolve(found, stage, overlay).config.device == "cpu"
+
+
+@each_case(
+    ("file", "content", "named"),
+    [
+        ("a.yaml", b"name: [", "a.yaml is not YAML at line 1"),
+        ("b.yaml", b"name: b\nstagez: 1\n", "b.yaml:2: unknown key 'stagez'\nhint: did you mean 'stages'?"),
+        ("c.yml", b"\xff\xfe", "c.yml is not UTF-8 text"),
+        ("d.yaml/of", b"", "cannot read {}/d.yaml: is a directory"),
+        ("e/system.yaml", b"name: e\n- f\n", "e/system.yaml is not YAML at line 2"),
+        ("other.yaml", b"name: virc\nreplace: true\nx: 1\n", "other.yaml:3: unknown key 'x'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_left_out_and_named(
+    file: str, content: bytes, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(content)
+    (tmp_path / "mine.yaml").write_text(MINE)
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    listed = virc("systems", "ls", "--json")
+    assert (listed.code, "mine" in [each["name"] for each in listed.json["systems"]]) == (0, True), listed.err
+    assert "warning: left out: " in listed.err
+    assert named.format(tmp_path) in listed.err
+    name = {"d.yaml/of": "d", "e/system.yaml": "e", "other.yaml": "virc"}.get(file, file[:1])
+    asked_for = virc("systems", "show", name)
+    assert (asked_for.code, named.format(tmp_path) in asked_for.err) == (3, True), asked_for.err
+    assert virc("systems", "show", "mine").code == 0
 
 
 def test_a_new_system_trains_on_drawn_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,12 +190,15 @@ def result_parts(result: bytes) -> list[msgspec.Raw] | None:
 
 
 def written_parts(text: str) -> list[AnyPart] | None:
-    """Return the parts that are written out in the text of a tool's result; None: no picture is among them.
+    """Return the parts that are written out in the text of a tool's result, or the picture whose data URL the text is;
+    None: there is no picture.
 
     Raises:
         ValueError: a part next to a picture is none that a model is shown.
     """
     written = text.strip().encode(errors="replace")
+    if written[:11] == b"data:image/" and b" " not in written:
+        return [ImageUrl(text.strip())]
     if written[:1] not in (b"[", b"{") or not any(tag in written for tag in _OF_PICTURES):
         return None
     parts = result_parts(written) or []

@@ -347,7 +347,7 @@ def discover() -> "_Systems":
     """Every system by name: those of this package, of installed packages, and of the folders in `VIRC_PATH`.
 
     Raises:
-        ConfigError: a file is wrong, or takes a name that is taken without `replace: true`.
+        ConfigError: a file of a package is wrong, or a file takes a name that is taken without `replace: true`.
     """
     return _discovered(os.environ.get(SEARCH_PATH, ""))
 
@@ -369,8 +369,11 @@ def get(name: str) -> System:
         ConfigError: there is none, and the hint names the nearest; it has no YAML here; the file is wrong; or an extra
             that the system needs is not installed.
     """
-    if not is_path(name) and name not in discover():
-        raise _absent(name)
+    if not is_path(name):
+        if error := discover().unreadable.get(name):
+            raise error
+        if name not in discover():
+            raise _absent(name)
     system = load(expanded(name)) if is_path(name) else discover()[name]
     absent = [extra for extra in system.needs if extra not in entry_points.extras()]
     if absent:
@@ -503,17 +506,30 @@ def _folders(search_path: str) -> list[Path]:
 
 
 class _Systems(Mapping[str, System]):
-    """Systems by name; a file whose name, or that of its system, is known without parsing it is read when asked for."""
+    """Systems by name; a file whose name, or that of its system, is known without parsing it is read when asked for.
+
+    Attributes:
+        unreadable: what is wrong with files of `VIRC_PATH`, which are left out, by the likely names of their systems.
+    """
 
     def __init__(self, search_path: str) -> None:
         self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
+        self.unreadable: dict[str, ConfigError] = {}
         self._read: dict[str, System] = {}
-        for file in chain.from_iterable(map(_files, (*plugins.system_packages(), *_folders(search_path)))):
+        for file in chain.from_iterable(map(_files, plugins.system_packages())):
             named = NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
             if named and named[1] not in self.files:
                 self.files[named[1]] = file
             elif named or not _is_tool(file):
                 self._add(load(file))
+        for file in chain.from_iterable(map(_files, _folders(search_path))):
+            try:
+                system = None if _is_tool(file) else load(file)
+            except ConfigError as error:
+                self.unreadable[_likely_name(file)] = error
+            else:
+                if system:
+                    self._add(system)
 
     def _add(self, system: System) -> None:
         if (name := system.name) in self.files and not system.replace:
@@ -539,6 +555,14 @@ class _Systems(Mapping[str, System]):
 
 
 _discovered = cache(_Systems)
+
+
+def _likely_name(file: Path) -> str:
+    """The name that the system of an unreadable file has, as far as can be told."""
+    with suppress(ConfigError):
+        if named := NAMED.search(plain_yaml.read_text(file)):
+            return named[1]
+    return file.parent.name if file.name == IN_FOLDER else file.stem
 
 
 def _files(folder: Path) -> list[Path]:

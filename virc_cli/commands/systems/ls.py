@@ -31,6 +31,8 @@ def command(
     from virc.systems import registry as systems
     from virc.systems import support
 
+    for error in systems.discover().unreadable.values():
+        output.warn(f"left out: {error.message}", error.hint)
     states = support.states()
     field = [_published(row, states[row.name]) for row in listed.rows().values()]
     named = {row["name"] for row in field}

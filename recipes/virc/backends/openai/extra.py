@@ -18,13 +18,13 @@ _TEMPLATE: _Ways = (
 )
 _OLLAMA: _Ways = ({"think": True}, {"think": False})
 _BY_HOST: Mapping[tuple[str, ...], _Ways] = {
-    ("openrouter.ai",): ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
-    ("aliyuncs.com", "siliconflow.cn", "siliconflow.com"): ({"enable_thinking": True}, {"enable_thinking": False}),
-    ("z.ai", "bigmodel.cn", "deepseek.com", "moonshot.ai", "moonshot.cn", "volces.com"): (
+    (".openrouter.ai",): ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
+    (".aliyuncs.com", ".siliconflow.cn", ".siliconflow.com"): ({"enable_thinking": True}, {"enable_thinking": False}),
+    (".z.ai", ".bigmodel.cn", ".deepseek.com", ".moonshot.ai", ".moonshot.cn", ".volces.com"): (
         {"thinking": {"type": "enabled"}},
         {"thinking": {"type": "disabled"}},
     ),
-    ("openai.com", "openai.azure.com", "googleapis.com", "api.x.ai"): (
+    (".openai.com", ".openai.azure.com", ".googleapis.com", ".api.x.ai"): (
         {"reasoning_effort": "medium"},
         {"reasoning_effort": "none"},
     ),
@@ -71,7 +71,7 @@ def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str,
 def _ways(endpoint: str, kind: str, is_ollama: bool) -> _Ways:
     if is_ollama:
         return _OLLAMA
-    host = urlsplit(endpoint).hostname or ""
+    host = f".{urlsplit(endpoint).hostname}"
     by_host = next((ways for names, ways in _BY_HOST.items() if host.endswith(names)), _TEMPLATE)
     return _TEMPLATE if kind in _TEMPLATES else by_host
 
