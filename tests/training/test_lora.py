@@ -1,5 +1,6 @@
 """A LoRA adapter is added to its base as its definition says, or refused; never left out in silence."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,8 @@ def test_weights_that_are_not_for_this_base_are_refused(tmp_path: Path, change: 
         ({"use_what_comes_next": True}, "use_what_comes_next"),
         ({"alpha_pattern": {"(a+)+$": 1}}, "alpha_pattern"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa_niter_4"),
+        ({"bias": "all"}, "bias: all"),
+        ({"lora_bias": True}, "lora_bias"),
     ],
 )
 def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
@@ -91,6 +94,26 @@ def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
         opened(small_lora.write(tmp_path / "lora", **settings))
     assert named in caught.value.message
     assert "merge it into its base" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("lm_head.base_layer.weight", (512, 128)),
+        ("model.language_model.embed_tokens.base_layer.weight", (512, 128)),
+        ("model.visual.patch_embed.proj.lora_A.weight", (4, 3, 2, 14, 14)),
+    ],
+)
+def test_adapters_of_other_layers_than_matrices_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, shape: tuple[int, ...]
+) -> None:
+    """PEFT 0.21.2 writes these keys for targets lm_head, embed_tokens and a convolution."""
+    import torch
+
+    monkeypatch.setattr("virc.backends.local._load", None)
+    adapter = small_lora.write(tmp_path / "lora", {**tensors(), PREFIX + key: torch.zeros(shape)})
+    with pytest.raises(ConfigError, match=f"is no plain LoRA adapter: {re.escape(key)}"):
+        opened(adapter)
 
 
 def test_pickled_cut_or_missing_weights_are_refused_unread(tmp_path: Path) -> None:

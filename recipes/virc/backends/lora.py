@@ -5,6 +5,7 @@ installed, transformers loads adapters by itself, pickled ones too.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,7 @@ def check_adapter(folder: Path) -> int:
     Raises:
         ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
     """
-    further = lora_config.read_lora_config(folder).further
-    if further:
-        raise ConfigError(
-            f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
-            "merge it into its base with what trained it, and name the merged folder",
-        )
+    _refuse_further(folder, lora_config.read_lora_config(folder).further)
     weights = folder / lora_config.WEIGHTS
     if not is_file(weights):
         if any(folder.glob("*.bin")):
@@ -45,7 +41,19 @@ def check_adapter(folder: Path) -> int:
         raise ConfigError(f"{folder} is incomplete: {lora_config.WEIGHTS} is missing")
     if not checkpoint.count(weights):
         raise ConfigError(f"{weights} holds no weights")
+    found = checkpoint.tensors(weights).items()
+    # PEFT 0.21.2 saves the base's own weights with those of embeddings and of the head, whose bases may be tied
+    layers = (key for key, (_, shape, _) in found if "base_layer" in key or (key.endswith(_A) and len(shape) != 2))
+    _refuse_further(folder, sorted({key.removeprefix(_PREFIX) for key in layers})[:1])
     return weights.stat().st_size
+
+
+def _refuse_further(folder: Path, further: Sequence[str]) -> None:
+    if further:
+        raise ConfigError(
+            f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
+            "merge it into its base with what trained it, and name the merged folder",
+        )
 
 
 def merge(network: Any, folder: Path) -> None:

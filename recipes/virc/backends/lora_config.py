@@ -15,8 +15,8 @@ WEIGHTS = "adapter_model.safetensors"
 
 _MAX_BYTES = 2**20
 _FURTHER = (
-    "alora_invocation_tokens alpha_pattern arrow_config ensure_weight_tying layer_replication megatron_config "
-    "target_parameters trainable_token_indices".split()
+    "alora_invocation_tokens alpha_pattern arrow_config ensure_weight_tying layer_replication lora_bias "
+    "megatron_config target_parameters trainable_token_indices".split()
 )
 _PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # the others change the base as well
 
@@ -46,6 +46,7 @@ def read_lora_config(folder: Path) -> Adapter:
         further = sorted({*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"})
         start = content.get("init_lora_weights")
         further += [] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"]
+        further += [] if content.get("bias") in (None, "none") else [f"bias: {str(content['bias'])[:20]}"]
         return msgspec.convert({**content, "further": further}, Adapter)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} describes no LoRA adapter: {clause(error)}") from error
