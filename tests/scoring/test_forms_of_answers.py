@@ -159,7 +159,8 @@ BOTH = [
     "a, c", '```json\n{"answer": "A, C"}\n```', 'B is far.\n```\n{"reason": "B", "final_answer": "A, C"}\n```',
 ]  # fmt: skip
 OTHERS = [
-    "A", "C", "AB", "A, B", "A, B, C", "ABC", "A or C", "A/C", "not A, C", "neither A nor C", "A and C are wrong.",
+    "A", "C", "AB", "A, B", "A, B, C", "ABC", "A or C", "A/B", "A, A", "A/C?", "not A, C",
+    "neither A nor C", "A and C are wrong.",
     "A, B and C",
     "A but not C",
     "A. blue and C. green", "",
@@ -175,6 +176,42 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
     assert choices_named(reference, COLORS) == {0, 2}
     assert is_unread("A or C", Key(reference, COLORS))
     assert not is_unread("A and D", Key(reference, COLORS))
+
+
+@each_case(
+    "reply",
+    [
+        "['A','C']", '["A", "C"]', "{'A', 'C'}", "['A. red', 'C. green']", "[A, C]", "{A, C}",
+        "The answer is ['A', 'C'].",
+        "A/C", "Answer: A / C", "a|c", "red/green", "A, A, C", "A, C, A", "A;C", "A und C", "A as well as C",
+        "“A” and “C”", "«A», «C»", "'A' and 'C'", "A red, C green", "(A) red (C) green", "A (red), C (green)",
+        "A, and C are both correct.",
+    ],
+)  # fmt: skip
+def test_letters_are_read_as_lists_of_programs_and_with_their_contents(reply: str) -> None:
+    assert choices_named(reply, COLORS) == {0, 2}
+    assert same_answer(reply, "C, A", COLORS)
+
+
+LENGTHS = ("8 cm", "12 cm", "15 cm", "20 cm")
+
+
+@each_case(
+    ("reply", "letter"),
+    [
+        *((reply, "B") for reply in (
+            "B (12)", "(B) 12", "B. 12 cm", "B 12 cm", "B: 12", "12 cm (B)", "['B']", "['B. 12 cm']", "“B”", "B, B",
+            "Option B (12 cm)",
+        )),
+        *((reply, None) for reply in (
+            "A 12", "B 13", "B (15)", "A cat", "I", "A/E", "A or C", "N/A", "A 12 cm", "B 15 cm and C 12 cm",
+            "A/B ratio",
+        )),
+    ],
+)  # fmt: skip
+def test_a_letter_is_read_with_the_content_of_its_choice(reply: str, letter: str | None) -> None:
+    assert extract(reply, LENGTHS) == letter
+    assert is_unread(reply, Key("D", LENGTHS)) is (letter is None)
 
 
 @each_case("accepted", [("a", "two tall trees"), ("two tall trees", "a")])

@@ -136,11 +136,12 @@ _LABEL = re.compile(
     r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<content>.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_QUOTES = re.compile(r"(?<!\w)[\"'“‘«]|[\"'”’»](?!\w)")
 
 
 def _label(text: str) -> tuple[str, str] | None:
-    """The letter of a choice and the content after it, in `B`, `(B)`, `B. blue`, `option B - blue`."""
-    label = _LABEL.fullmatch(text.strip().rstrip("."))
+    """The letter of a choice and the content after it, in `B`, `(B)`, `['B']`, `B. blue`, `option B - blue`."""
+    label = _LABEL.fullmatch(_QUOTES.sub("", text.strip().rstrip(".")))
     if not label or re.fullmatch(
         r"(?:(?:and|or|&|maybe|perhaps|possibly|probably) )*\(?[A-Za-z]\)?(?:[^A-Za-z].*)?", label["content"]
     ):  # A, C is a list
@@ -170,30 +171,34 @@ def _chosen(read: Conclusion, contents: tuple[str, ...]) -> int | None:
     """The choice that is named by the first reading that names any; None if that names several, or none does."""
     if not read.is_firm and read.texts and len(_mentioned(read.texts[-1], contents)) > 1:
         return None
-    letters = [content.strip("() ").upper() for content in contents]
-    are_letters = any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
+    are_letters = _are_letters(contents)
+    first_letters = {*re.findall(r"(?:\(|^)([A-Z])(?:\)| (?=\d))", read.texts[0])} if read.texts else set()
     for text in read.texts:
-        same_words = {at for at, content in enumerate(contents) if words(text) == words(content)}
-        is_content = len(same_words) == 1
-        label = None if are_letters or is_content else _label(text)
-        place = ord(label[0]) - ord("A") if label else len(contents)
-        if label and place < len(contents):
-            named = _named_in(label[1], contents) if label[1] else set()
-            return place if not named or place in named else None
-        if named := same_words if is_content else _named_in(text, contents):
+        place, label = _place(text, contents), None if are_letters else _label(text)
+        labelled = ord(label[0]) - ord("A") if label else len(contents)
+        if place is None and label and labelled < len(contents):
+            named = _named_in(label[1], contents)
+            return labelled if not named or labelled in named else None
+        if named := _named_in(text, contents) if place is None else {place}:
             place = next(iter(named))
-            other_letters = {*re.findall(r"\(([A-Z])\)", read.texts[0])} - {chr(ord("A") + place)}
-            return place if len(named) == 1 and not other_letters else None
+            return place if len(named) == 1 and not first_letters - {chr(ord("A") + place)} else None
     return _lone_letter(read.texts[-1], len(contents)) if read.texts and not are_letters else None
 
 
+def _are_letters(contents: tuple[str, ...]) -> bool:
+    """Whether a letter may be the content of a choice, and not its place."""
+    letters = [content.strip("() ").upper() for content in contents]
+    return any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
+
+
 _LISTED = re.compile(
-    r"(?:(?:only|both|the|all of|options?|choices?|letters?|answers?|选项)\b[ :]*)*(.+?)(?:,? only)?[\s.]*",
+    r"(?:(?:only|both|the|all of|options?|choices?|letters?|answers?|选项)\b[ :]*)*(.+?)"
+    r"(?:,? only| (?:are|is) (?:all |both )?(?:correct|right|true))?[\s.]*",
     re.IGNORECASE | re.DOTALL,
 )
-_AND = r"(?:and|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
+_AND = r"(?:and|as well as|plus|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
 _BETWEEN = re.compile(
-    rf"\s*[,;&+、，\n]\s*(?:{_AND})?|\s+{_AND}|\s*[和与及]\s*|[와과と]\s*|(?<=\))\s*(?=\()"
+    rf"\s*[,;&+、，\n]\s*(?:{_AND})?|\s+{_AND}|\s*[和与及]\s*|[와과と]\s*|(?<=\))\s*(?=\()|\s+(?=\([A-Z]\)\s)"
     r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
     re.IGNORECASE,
 )
@@ -232,17 +237,20 @@ def _several(text: str, contents: tuple[str, ...]) -> tuple[int, ...] | None:
     `AC` is a list only if the choices are known: it may else be the name of a thing. If they are not known, the order
     stays, which counts between brackets.
     """
-    found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
+    found = _LISTED.fullmatch(_QUOTES.sub("", text)) if len(text) <= _MAX_LISTED else None
     if not found:
         return None
     listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1])
     is_one_word = contents and listed.isascii() and listed.isalpha()
     parts = [*listed] if is_one_word else [*filter(None, _BETWEEN.split(listed))]
+    if contents and len(parts) == 1:  # of choices that are not known, it may be a fraction
+        parts = re.split(r"\s*[/|]\s*", listed)
     places = [place for part in parts if (place := _place(part, contents)) is not None]
-    if len(parts) < 2 or len({*places}) < len(parts):
+    may_repeat = contents and not is_one_word
+    if len(parts) < 2 or len(places if may_repeat else {*places}) < len(parts):
         return None
     is_unordered = contents or found[1][0] == "{"
-    return tuple(sorted(places) if is_unordered else places)
+    return tuple(sorted({*places}) if is_unordered else places)
 
 
 _IN_ORDER = re.compile(r"[(\[]\s*[A-Za-z]\s*[,;]")
@@ -254,8 +262,8 @@ def _place(text: str, contents: tuple[str, ...]) -> int | None:
     equal = [at for at, content in enumerate(contents) if words(text) == words(content)]
     if equal:
         return equal[0] if len(equal) == 1 else None
-    label = _label(text)
-    if not label:
+    label = _label(text) or ((text[0].upper(), text[2:]) if re.match(r"[A-Za-z]\s", text) else None)
+    if not label or _are_letters(contents):
         return None
     letter, content = label
     place = ord(letter) - ord("A")
@@ -266,8 +274,10 @@ def _place(text: str, contents: tuple[str, ...]) -> int | None:
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9'-])([A-Z])(?![A-Za-z0-9'-])")
 _CALLED = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter) [A-Z]\b")
-_OF_A_THING = re.compile(r"\bA [a-z]|\b(?!(?:[Oo]nly|[Jj]ust|[Ss]elect|[Cc]hoose|[Pp]ick) )[A-Za-z]{3,} [A-Z]\b")
-"""`A cat` and `point C` are no letters of choices."""
+_OF_A_THING = re.compile(
+    r"\bA [a-z]|\b[A-Z] \d|\b(?!(?:[Oo]nly|[Jj]ust|[Ss]elect|[Cc]hoose|[Pp]ick) )[A-Za-z]{3,} [A-Z]\b"
+)
+"""`A cat`, `A 12` and `point C` are no letters of choices."""
 
 
 def _lone_letter(sentence: str, count: int) -> int | None:
