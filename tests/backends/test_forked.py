@@ -153,8 +153,8 @@ def test_a_child_asks_a_remote_tool_by_connections_of_its_own() -> None:
 @forks_a_child
 def test_a_child_leaves_processes_to_its_parent() -> None:
     helper = Bounded(Path("none.py"))
-    helper.process = DECODER._process = object()  # type: ignore[assignment]
+    helper.process = DECODER.process = object()  # type: ignore[assignment]
     try:
-        assert in_child(lambda: (helper.process, DECODER._process)) == "(None, None)"
+        assert in_child(lambda: (helper.process, DECODER.process)) == "(None, None)"
     finally:
-        helper.process = DECODER._process = None
+        helper.process = DECODER.process = None

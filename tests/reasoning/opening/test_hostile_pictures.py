@@ -30,18 +30,18 @@ KINDS = [
 
 def resident(field: str) -> int:
     """Bytes of the decoder's memory: now (`VmRSS`), or at most (`VmHWM`)."""
-    if DECODER._process is None:
+    if DECODER.process is None:
         DECODER.price(encoded("PNG", (64, 64)), "it", lambda: None)
-    assert DECODER._process
-    words = Path(f"/proc/{DECODER._process.pid}/status").read_text().split()
+    assert DECODER.process
+    words = Path(f"/proc/{DECODER.process.pid}/status").read_text().split()
     return int(words[words.index(f"{field}:") + 1]) * 1024
 
 
 def begin() -> int:
     """Bytes now, from which the peak is counted."""
     before = resident("VmRSS")
-    assert DECODER._process
-    Path(f"/proc/{DECODER._process.pid}/clear_refs").write_text("5")
+    assert DECODER.process
+    Path(f"/proc/{DECODER.process.pid}/clear_refs").write_text("5")
     return before
 
 
@@ -63,15 +63,15 @@ def test_no_decoder_takes_more_than_its_price(
 def test_no_file_takes_more_than_is_promised(name: str) -> None:
     data, held = COSTLY[name](), IMAGE_MEMORY.held  # by other tests' pictures
     before = begin()
-    assert DECODER._process
-    pid = DECODER._process.pid
+    assert DECODER.process
+    pid = DECODER.process.pid
     try:
         with opening.opened_all([(data, "it")], of_client()) as pictures:
             assert pictures[0].size == (64, 64)
     except DataError:
         pass  # refused
     assert resident("VmHWM") - before < limit() + BESIDE
-    assert DECODER._process.pid == pid  # it is ended where a file takes too long
+    assert DECODER.process.pid == pid  # it is ended where a file takes too long
     assert IMAGE_MEMORY.held <= held
 
 

@@ -14,6 +14,7 @@ from support.costly_pictures import COSTLY, encoded, held_now, jpeg_of_fill
 from support.tables import each_case
 
 from virc.core.errors import DataError
+from virc.core.limits import bounded
 from virc.core.limits.image_memory import OWN, SETTING, Terms, TooLargeError, of_client
 from virc.models import chat_protocol
 from virc.models.registry import Weights
@@ -107,7 +108,7 @@ def test_a_file_that_needs_more_than_its_header_says_is_refused() -> None:
 def test_a_decoder_that_was_killed_is_started_again() -> None:
     data = encoded("PNG", (64, 64))
     assert DECODER.price(data, "it", lambda: None)
-    process = DECODER._process
+    process = DECODER.process
     assert process
     process.kill()
     process.wait()
@@ -119,9 +120,9 @@ def test_a_decoder_that_was_killed_is_started_again() -> None:
 def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded("PNG", (64, 64))
     assert DECODER.price(data, "it", lambda: None)
-    assert DECODER._process
-    DECODER._process.send_signal(signal.SIGSTOP)  # it decodes for as long as it must
-    monkeypatch.setattr(decoder, "_CHECK", 0.001)
+    assert DECODER.process
+    DECODER.process.send_signal(signal.SIGSTOP)  # it decodes for as long as it must
+    monkeypatch.setattr(bounded, "_CHECK", 0.001)
     monkeypatch.setattr(decoder, "SECONDS", 0.01 if reason == "late" else 60)
 
     def left() -> None:
@@ -131,7 +132,7 @@ def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monke
     with pytest.raises(KeyboardInterrupt if reason == "left" else DataError) as ended:
         DECODER.decoded(data, "it", 2**30, None, left)
     assert reason == "left" or "takes over 0.01 s" in str(ended.value)
-    assert DECODER._process is None
+    assert DECODER.process is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of CPU time")
@@ -145,8 +146,8 @@ def test_the_decoder_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_API_KEY", "sk-secret")
     DECODER.close()
     assert DECODER.price(encoded("PNG", (64, 64)), "it", lambda: None)
-    assert DECODER._process
-    assert b"sk-secret" not in Path(f"/proc/{DECODER._process.pid}/environ").read_bytes()
+    assert DECODER.process
+    assert b"sk-secret" not in Path(f"/proc/{DECODER.process.pid}/environ").read_bytes()
 
 
 def test_a_photograph_of_very_many_scans_is_refused_by_its_header() -> None:

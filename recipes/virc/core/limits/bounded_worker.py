@@ -15,8 +15,7 @@ _MAX_AFTERWARDS = 2**29  # bytes of memory after a question; a process that keep
 
 
 def main(file: str) -> None:
-    """Answer each question within its seconds of CPU time; SIGPROF, which has no handler, ends the process else."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    """Answer each question within its seconds of CPU time."""
     answers, sys.stdout = sys.stdout, sys.stderr
     program = runpy.run_path(file, run_name="__main__")
     if sys.platform != "win32":
@@ -26,12 +25,12 @@ def main(file: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         function, seconds, *arguments = json.loads(line)  # in a time that its length bounds
-        _alarm(seconds)
+        limit_cpu_time(seconds)
         try:
             answer = program[function](*arguments)
         except BaseException:  # no memory, or a panic in a library of Rust: the process is not to be used again
             return
-        _alarm(0)
+        limit_cpu_time(0)
         print(json.dumps(answer), file=answers, flush=True)
         if sys.platform == "linux":
             pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -39,7 +38,8 @@ def main(file: str) -> None:
                 return
 
 
-def _alarm(seconds: float) -> None:
+def limit_cpu_time(seconds: float) -> None:
+    """End this process by SIGPROF, which has no handler, after `seconds` of CPU time; 0: do not."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

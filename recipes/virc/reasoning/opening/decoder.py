@@ -8,11 +8,7 @@ show what goes through the pipe between them.
 import atexit
 import io
 import os
-import signal
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +18,9 @@ import msgspec
 from PIL import ExifTags, Image
 
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
-from virc.core.limits import bounded
+from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
+from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
-from virc.core.work import forks
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded, Media
 from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb
@@ -34,10 +30,8 @@ from virc.reasoning.resample import resampled
 SECONDS = 30.0
 """Longest time for one picture."""
 _HEADER_CPU_SECONDS, _PIXELS_CPU_SECONDS = 1.0, 10.0  # a header takes milliseconds; other pictures wait meanwhile
-_OUT_OF_CPU_TIME = -getattr(signal, "SIGPROF", 0)  # exit code after that time
 _OVERHEAD = 64 * 2**20  # bytes of address space for all that is no pixel
 _ROWS = 256  # that are handed over at once
-_CHECK = 0.1  # seconds between two looks at whether anybody still waits
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -100,12 +94,13 @@ def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
         return upright_rgb(image, name), turned
 
 
-class Decoder:
-    """The process, started at the first picture and again where it has ended; one picture at a time."""
+class Decoder(BoundedProcess):
+    """The process, which knows no key of the user's."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
+        env = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+        env |= {"PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"}
+        super().__init__([sys.executable, "-P", "-m", __name__], env)
 
     def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
         return self._ask(data, _Task(name, len(data)), check)[0].price
@@ -119,113 +114,38 @@ class Decoder:
         opened = OpenedImage(pixels, answer.is_jpeg, sendable, None if fit else data, answer.rendering)
         return opened, answer.original
 
-    def close(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            bounded.end(process)
-
-    def forget(self) -> None:
-        """Leave the process to the one that this one was forked from."""
-        self._process, self._turn = None, threading.Lock()
-
     def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, bytes, Image.Image | None]:
         """The process's answer to a task, the file that may be sent, and the pixels; `check` as of `Terms`."""
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
-        while not self._turn.acquire(timeout=_CHECK):
-            check()
         task.seconds = _PIXELS_CPU_SECONDS if task.most else _HEADER_CPU_SECONDS
-        watch = _Watch(check)
         try:
-            if self._process and self._process.poll() is not None:  # somebody else has ended it
-                self.close()
-            process = self._process = self._process or _started()
-            threading.Thread(target=watch.run, args=(process,), daemon=True).start()
-            answer, file, pixels = _exchange(process, task, data)
-        except (OSError, EOFError, msgspec.DecodeError):
-            ended = self._process
-            self.close()
-            check()
-            reason = "ends the decoder"
-            if ended and ended.returncode == _OUT_OF_CPU_TIME:
+            with self.turn(SECONDS, check) as (tasks, answers):
+                answer, file, pixels = _exchange(tasks, answers, task, data)
+        except EndedError as ended:
+            reason = f"takes over {SECONDS:g} s" if ended.late else "ends the decoder"
+            if ended.code == OUT_OF_CPU_TIME:
                 reason = f"takes over {task.seconds:g} s"
-            elif watch.is_late:
-                reason = f"takes over {SECONDS:g} s"
             raise DataError(f"{task.name} cannot be decoded: it {reason}") from None
-        except BaseException:  # an interruption: the answer must not be taken for that to the next picture
-            self.close()
-            raise
-        finally:
-            watch.end()
-            self._turn.release()
         if answer.error:
             raise error_of(answer.error)
         return answer, file, pixels
 
 
-class _Watch:
-    """Ends the decoder when nobody waits for a picture any more, or it takes too long.
-
-    After `end` it leaves the process alone, which may decode the picture of somebody else by then.
-    """
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check, self._until = check, time.monotonic() + SECONDS
-        self._done, self._ending = threading.Event(), threading.Lock()
-
-    @property
-    def is_late(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def run(self, process: "subprocess.Popen[bytes]") -> None:
-        while not self._done.wait(_CHECK):
-            if not self.is_late and self._is_wanted():
-                continue
-            with self._ending:
-                if not self._done.is_set():
-                    process.kill()
-            return
-
-    def end(self) -> None:
-        with self._ending:
-            self._done.set()
-
-    def _is_wanted(self) -> bool:
-        try:
-            self._check()
-        except BaseException:  # raised once more by whoever waits
-            return False
-        return True
-
-
-def _started() -> "subprocess.Popen[bytes]":
-    needed = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
-        env={**needed, "PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"},  # no key of the user's
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the parent
-    )
-
-
 def _exchange(
-    process: "subprocess.Popen[bytes]", task: _Task, data: bytes
+    tasks: IO[bytes], answers: IO[bytes], task: _Task, data: bytes
 ) -> tuple[_Answer, bytes, Image.Image | None]:
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(msgspec.json.encode(task) + b"\n")
-    process.stdin.write(data)
-    process.stdin.flush()
-    answer = msgspec.json.decode(process.stdout.readline(), type=_Answer)
-    file = _read_exactly(process.stdout, answer.length)
+    tasks.write(msgspec.json.encode(task) + b"\n")
+    tasks.write(data)
+    tasks.flush()
+    answer = msgspec.json.decode(answers.readline(), type=_Answer)
+    file = _read_exactly(answers, answer.length)
     if not answer.size:
         return answer, file, None
     width, height = answer.size
     pixels = Image.new("RGB", answer.size)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
-        pixels.paste(Image.frombytes("RGB", (width, rows), _read_exactly(process.stdout, 3 * width * rows)), (0, top))
+        pixels.paste(Image.frombytes("RGB", (width, rows), _read_exactly(answers, 3 * width * rows)), (0, top))
     return answer, file, pixels
 
 
@@ -246,12 +166,6 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + size + _OVERHEAD, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _limit_cpu_time(seconds: float) -> None:
-    """End this process by SIGPROF after `seconds` of CPU time; 0: do not."""
-    if sys.platform != "win32":
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
 def _received(pipe: io.BufferedReader, size: int) -> bytes:
     """The next bytes of the input, read into one buffer: many small ones would fragment the memory."""
     buffer = bytearray(size)
@@ -261,7 +175,7 @@ def _received(pipe: io.BufferedReader, size: int) -> bytes:
 
 def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
     _limit_memory(task.most or 0)
-    _limit_cpu_time(task.seconds)
+    limit_cpu_time(task.seconds)
     try:
         if task.most is None:
             return _Answer(price=price(data, task.name)), None
@@ -292,7 +206,7 @@ def main() -> None:
         task = msgspec.json.decode(line, type=_Task)
         _limit_memory(2 * task.length)
         answer, opened = _answered(task, _received(tasks, task.length))
-        _limit_cpu_time(0)
+        limit_cpu_time(0)
         out.write(msgspec.json.encode(answer) + b"\n")
         if opened:
             out.write(opened.sendable.data if opened.sendable else b"")
@@ -307,7 +221,6 @@ def main() -> None:
 DECODER = Decoder()
 """That of this process."""
 atexit.register(DECODER.close)
-forks.renew_in_child(DECODER.forget)
 
 if __name__ == "__main__":
     main()
