@@ -406,7 +406,7 @@ def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> No
         publish.prepare("charts", ID)
 
 
-def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
+def test_hidden_needed_files_rows_are_left_out(server: Hub, rows: Path) -> None:
     (rows / ".env.json").write_text("{}")
     Path("secret.json").write_text("{}")
     (rows / "more.json").symlink_to(Path("secret.json").absolute())

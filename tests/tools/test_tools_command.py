@@ -82,6 +82,21 @@ def test_check_names_the_line_that_fails(own: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
+def test_files_that_a_run_would_not_copy_are_said_by_both_commands(own: Path, figure: Path) -> None:
+    (own / "words.txt").write_text("two words")
+    (own / "reading.py").write_text(
+        "from pathlib import Path\n"
+        + ROTATE.replace("rotate_image", "reading").replace(
+            "    return source", "    (Path(__file__).parent / ('word' + 's.txt')).read_text()\n    return source"
+        )
+    )
+    for words in (("check", "reading"), ("try", "reading", figure, "--arguments", '{"degrees": 90, "image_index": 0}')):
+        done = virc("tools", *words)
+        said = f"warning: reading.py opens {own / 'words.txt'} by a name that is no string in it: a run's copy comes"
+        assert (done.code, said in done.err) == (0, True), done.err
+        assert "hint: write 'words.txt' in reading.py" in done.err
+
+
 def test_a_tool_that_exits_is_an_error_with_its_line(own: Path, figure: Path) -> None:
     text = ROTATE.replace("rotate_image", "leaving").replace("return source.rotate", "raise SystemExit(3)\n    source")
     (own / "leaving.py").write_text(text)

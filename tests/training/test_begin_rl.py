@@ -3,12 +3,14 @@
 import asyncio
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
+from support.called import virc
 from support.reported import show_event
 from support.servers import dead_url, serve
 
@@ -97,6 +99,45 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     with pytest.raises(ConfigError, match="is not on this machine") as refused:
         prepare.check_texts(asked, Reporter())
     assert "virc download texts --system " in str(refused.value.hint)
+
+
+READS = """from pathlib import Path
+
+from weights_of_words import WEIGHT
+
+TERMS = ("format",)
+HERE = Path(__file__).parent
+
+
+def total(t):
+    words = (HERE / "lists" / "words.txt").read_text().split()
+    return WEIGHT * len(words)
+"""
+
+
+def test_a_run_has_what_its_reward_reads_beside_it(
+    workspace: Path, drawn_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, run = workspace / "own", Run(workspace / "runs" / "one")
+    (own / "lists").mkdir(parents=True)
+    run.folder.mkdir(parents=True)
+    (own / "mine.py").write_text(READS)
+    (own / "lists" / "words.txt").write_text("two words")
+    (own / "lists" / "others.txt").write_text("not read")
+    (own / "weights_of_words.py").write_text("WEIGHT = 0.5\n")
+    (own / "mine.yaml").write_text("name: mine\nreward: {total: mine}\n")
+    tried = virc("rewards", "try", own / "mine.yaml", "--data", drawn_rows / "rl.parquet", "--rows", 1, "--json")
+    assert (tried.json["mean"], tried.err) == (1.0, "")
+    asked = resolved(f"reward.total={own / 'mine.py'}")
+    base, found = training.base(asked, workspace), result(media=drawn_rows)
+    copied = prepare.write_read(run, run.folder, asked, base, found)
+    assert copied.keys() == {"mine.py", "weights_of_words.py", "lists/words.txt"}
+    shutil.rmtree(own)
+    monkeypatch.delitem(sys.modules, "weights_of_words")
+    row = pq.read_table(drawn_rows / "rl.parquet").to_pylist()[0]
+    reply = row["extra_info"]["reference"]
+    scored = verl.compute_score("", reply, "5", row["extra_info"], settings=str(run.folder / "reward.json"))
+    assert asyncio.run(scored)["score"] == 1.0
 
 
 SITE = Site(judge=JobJudge(model="judge"))

@@ -62,3 +62,12 @@ def test_a_tool_added_to_rl_is_refused_with_the_command(environment: Environment
     assert error.hint == (
         "virc env create rl --device cpu --with not_installed_anywhere, or the name of the package that has it"
     )
+
+
+def test_a_module_beside_a_tool_is_no_package_and_what_it_imports_is(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "near_words.py").write_text("import json\n")
+    tool = own_tool(tmp_path)
+    Path(tool).write_text(TOOL.replace("not_installed_anywhere.inner", "near_words"))
+    check_tool_packages(rl_request(tools=(tool,)), "mine-rl", environment, Path(sys.executable))
+    (tmp_path / "near_words.py").write_text("import not_installed_anywhere\n")
+    assert "imports not_installed_anywhere" in refused(rl_request(tools=(tool,)), environment).message

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from virc.core import entry_points, guarded
+from virc.core import entry_points, guarded, module_files
 from virc.core.entry_points import Group, entries
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
@@ -198,8 +198,10 @@ def fresh(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file} is no Python")
     module = importlib.util.module_from_spec(spec)
+    installed("virc.tools"), installed("virc.rewards")  # which note the names of their modules
+    if file.absolute() not in _MODULES:
+        module_files.watch(file)
     try:
-        installed("virc.tools"), installed("virc.rewards")  # which note the names of their modules
         if module_name := _MODULES.get(file.absolute()):
             module = importlib.import_module(module_name)
         else:

@@ -31,7 +31,7 @@ from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, read_protocol
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards.user_code import copy
+from virc.rewards.user_code import copy, with_beside
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
 from virc.stages.resolve import assumed_defaults
@@ -212,7 +212,7 @@ def _copy_tools(source: MergeSource, folder: Path) -> dict[str, str]:
         return {}
     offered = read_protocol(source.chat_protocol).tools
     files = {f"{name}.py": source.code / f"{name}.py" for name in offered if name.isidentifier()}
-    return copy({name: file for name, file in files.items() if is_file(file)}, folder / CODE)
+    return copy(with_beside((name, file) for name, file in files.items() if is_file(file)), folder / CODE)
 
 
 def _run(step: Step, report: Reporter) -> int:

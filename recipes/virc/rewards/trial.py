@@ -14,6 +14,7 @@ from virc.config import user as config
 from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
+from virc.core.module_files import warn_not_copied
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, Target, change_for, changed, question_with_choices
@@ -131,6 +132,7 @@ def try_reward(
         found = [*tried(replies(source, named, reward, rows, reply), total, means, source.format == _UNITS)]
     finally:
         means.close()
+    warn_not_copied(report.warn)
     return Trial(system, reward, total, compared(found, total))
 
 

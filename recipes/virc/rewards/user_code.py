@@ -10,6 +10,7 @@ import msgspec
 
 from virc.core import plugins, processes
 from virc.core.errors import ConfigError
+from virc.core.module_files import needed_files
 from virc.rewards import registry as rewards
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
@@ -31,12 +32,17 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     total = rewards.of(reward, beside)
     asked = [Path(reward.judge.questions)] if reward.judge.questions else []
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms), *asked)]
-    files += own_tools(beside, names).items()
+    files += _loaded_tools(beside, names).items()
+    return with_beside((name, file) for name, file in files if is_own(file))
+
+
+def with_beside(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Files by the names of their copies, and the files beside them that they need."""
     own: dict[str, Path] = {}
-    for name, file in files:
-        place = file.resolve()
-        if is_own(place) and own.setdefault(name, place) != place:
-            raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
+    for module_name, module in files:
+        for name, file in {module_name: module, **needed_files(module)}.items():
+            if own.setdefault(name, place := file.resolve()) != place:
+                raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
     return own
 
 
@@ -45,6 +51,10 @@ def is_own(file: Path) -> bool:
 
 
 def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    return with_beside(_loaded_tools(beside, names).items())
+
+
+def _loaded_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
     offered = tuple(names)
     loaded = tools.load(offered, beside, of_chat_protocol=True)
     tools.check_loaded(offered, "the chat protocol")
@@ -54,7 +64,7 @@ def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
 def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
     hashes = {}
     for name, file in files.items():
-        to.mkdir(exist_ok=True)
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to / name)
         hashes[name] = sha256((to / name).read_bytes()).hexdigest()
     return hashes
@@ -62,7 +72,7 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
 
 def variables_in_code(run: Path, given: Mapping[str, str]) -> dict[str, str]:
     """The variables that a run's copies of the user's own code name: an engine gets no others of unknown names."""
-    files = (file for each in ("code/*", "sources/*/code/*") for file in run.glob(each) if file.is_file())
+    files = (file for each in ("code/**/*", "sources/*/code/**/*") for file in run.glob(each) if file.is_file())
     words = {word for file in files for word in re.findall(r"\w+", file.read_text("utf-8", "replace"))}
     return {name: given[name] for name in words & given.keys() - set(processes.of_launchers(given))}
 

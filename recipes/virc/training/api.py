@@ -14,6 +14,7 @@ from virc.cluster.ray import job as ray_job
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
+from virc.core.module_files import warn_not_copied
 from virc.core.processes import in_job
 from virc.envs import hardware
 from virc.models import sizes
@@ -168,6 +169,7 @@ def _begin(
         cluster = msgspec.to_builtins(target) if target else {}
         file = jobs.site_file(site) if begun_by == "slurm" else None
         info = prepare.write(run, partial, found, begun_by, cluster, file)
+        warn_not_copied(report.warn)
         changes.write_digests(run, info, partial, found.sources)
         if target:
             jobs.write(run, partial, info, target, report)

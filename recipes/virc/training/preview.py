@@ -23,6 +23,7 @@ from virc.core import processes
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
+from virc.core.module_files import warn_not_copied
 from virc.core.plan import Plan
 from virc.core.text import counted
 from virc.data.check.result import survey
@@ -114,6 +115,7 @@ def preview(
         if result is None and is_file(source.file):
             _read_all(request.reading(source), resolved, report, missing)
         files = _read_files(request, resolved, place, base, result, partial)
+        warn_not_copied(report.warn)
         in_code = user_code.variables_in_code(partial, os.environ)
         if result:  # rows that are written for the run are in its folder
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))

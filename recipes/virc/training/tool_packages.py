@@ -10,6 +10,7 @@ from pathlib import Path
 
 from virc.core import entry_points, plugins, processes
 from virc.core.errors import SetupError
+from virc.core.module_files import needed_files
 from virc.core.plan import Step
 from virc.core.text import plain
 from virc.envs import environment as environments
@@ -51,16 +52,18 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
     if file.suffix == ".yaml":
         found = described.read_described(file)
         return [*(["mcp"] if found.mcp and carried_out else []), "jsonschema"]
+    beside = needed_files(file)
     try:
-        tree = ast.parse(file.read_bytes())
+        trees = [ast.parse(each.read_bytes()) for each in (file, *beside.values()) if each.suffix == ".py"]
     except (OSError, SyntaxError, ValueError):  # loading it says what is wrong with it
         return []
-    modules = list(_imported(tree.body, carried_out))
+    modules = [name for tree in trees for name in _imported(tree.body, carried_out)]
     behind = [
         package for room, package in _BEHIND.items() if any(f"{each}.".startswith(f"{room}.") for each in modules)
     ]
     names = (each.partition(".")[0] for each in modules)
     here = {"virc", *entry_points.own_packages(), *plugins.system_packages().values()}  # which engines get
+    here |= {name.partition("/")[0].removesuffix(".py") for name in beside}  # as they get copies of these
     return [*dict.fromkeys([*(each for each in names if each not in here), *behind])]
 
 

@@ -18,9 +18,11 @@ def command(
     Exit code 3: there is no such tool, its file is none, or it or its server fails. 4: it cannot be used
     on this machine, or its server cannot be reached.
     """
+    from virc.core.module_files import warn_not_copied
     from virc.solving import tool_trial
 
     reason = tool_trial.check_tool(tool, named_system(system))
+    warn_not_copied(output.warn)
     if as_json:
         fields = {"tool": tool, "called": reason is None, "reason": reason}
         output.emit("virc.tools.check/1", fields)

@@ -39,12 +39,14 @@ def command(
     Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
     from virc.core.files import expanded
+    from virc.core.module_files import warn_not_copied
     from virc.reasoning.opening.pictures import opened_all
     from virc.solving import tool_trial
 
     written = _read(arguments)
     with opened_all([(expanded(picture), str(picture))]) as pictures:
         tried = tool_trial.try_call(tool, pictures[0], written, named_system(system), coordinates)
+    warn_not_copied(output.warn)
     files = _saved(tried.images, to) if to else []
     if as_json:
         import msgspec
