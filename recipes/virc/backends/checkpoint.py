@@ -130,6 +130,10 @@ def image_settings(folder: Path) -> dict[str, object]:
     raise ConfigError(f"{folder} is incomplete: preprocessor_config.json is missing or empty")
 
 
+_DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
+"""Limits in px of a Qwen-VL image processor whose file names none (transformers 5.23.0)."""
+
+
 def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
     """The patch grid of a model's image settings; `max_pixels` lowers the model's own limit, in pixels.
 
@@ -138,8 +142,9 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     """
     size = settings.get("size")
     size = size if isinstance(size, Mapping) else {}
-    least = settings.get("min_pixels") or size.get("shortest_edge") or Grid().min_pixels
-    most = settings.get("max_pixels") or size.get("longest_edge") or Grid().max_pixels
+    limits = {**_DEFAULT_LIMITS, **size}
+    least = settings.get("min_pixels") or limits["shortest_edge"]
+    most = settings.get("max_pixels") or limits["longest_edge"]
     patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
     numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
     if len(numbers) < 4:
@@ -147,7 +152,8 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     patch, merge, least, most = numbers
     if least > most:
         raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
-    return Grid(patch * merge, least, most).limited(max_pixels)
+    frames = 2 if str(settings.get("image_processor_type")).startswith("Glm") else 1  # that a picture counts as
+    return Grid(patch * merge, least // frames, most // frames).limited(max_pixels)
 
 
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})

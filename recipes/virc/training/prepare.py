@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import checkpoint
 from virc.core import processes
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
@@ -50,7 +51,6 @@ from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
-from virc.training.preflight.lengths import own_grid
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
 
@@ -334,7 +334,7 @@ def check_texts(resolved: Resolved, report: Reporter) -> None:
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
     """Report images that are shown smaller. Raises DataError: boxes in pixels would not fit them any more."""
     result, config, base = prepared.result, prepared.resolved.config, prepared.base
-    base_limit = own_grid(base.folder).max_pixels
+    base_limit = checkpoint.image_grid(checkpoint.image_settings(base.folder)).max_pixels
     at_limit = config.max_pixels >= base_limit
     limit = f"the {base_limit:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
     no_use = f"--set max_pixels cannot raise the limit of {base.name}, {base_limit:,} pixels"

@@ -37,8 +37,6 @@ _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-_DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
-"""Limits in px of an image processor whose file names none."""
 _MIN_SIDE = 28  # in px; LLaMA-Factory makes no side shorter
 _MAX_CACHED = 2**16
 _headers: dict[str | bytes, StoredImage] = {}
@@ -194,11 +192,7 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
     model_type = str(read_json(base / "config.json").get("model_type"))
     template(model_type)
     tokenizer(base)
-    return Counting(base, model_type, own_grid(base), min_pixels, max_pixels, cutoff)
-
-
-def own_grid(base: Path) -> Grid:
-    return image_grid({"size": _DEFAULT_LIMITS, **image_settings(base)})
+    return Counting(base, model_type, image_grid(image_settings(base)), min_pixels, max_pixels, cutoff)
 
 
 def usual_system(model_type: str) -> str:

@@ -1,0 +1,60 @@
+"""Pictures are shown at the sizes that each family's own processor of transformers 5.23.0 gives them."""
+
+import random
+from typing import Any
+
+import pytest
+from support.tables import each_case
+
+from virc.backends.checkpoint import image_grid
+from virc.families import registry
+from virc.reasoning.resize import smart_resize
+
+pytestmark = pytest.mark.integration
+
+
+def drawn(count: int = 200) -> list[tuple[int, int]]:
+    """Sizes in pixels: of photos, small ones, and long ones."""
+    draw = random.Random(83)
+    usual = [(draw.randint(60, 5000), draw.randint(60, 5000)) for _ in range(count // 2)]
+    small = [(draw.randint(2, 120), draw.randint(2, 120)) for _ in range(count // 4)]
+    long = [(draw.randint(20, 60) * draw.randint(20, 180), draw.randint(20, 60)) for _ in range(count // 4)]
+    return [size for size in usual + small + long if max(size) <= 180 * min(size)]
+
+
+def processors() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Family -> the processor's class, and the settings that its makers publish."""
+    from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    of_qwen2 = {"min_pixels": 3136, "max_pixels": 12_845_056}
+    of_qwen3 = {"size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}, "patch_size": 16}
+    of_glm = {"size": {"shortest_edge": 12_544, "longest_edge": 9_633_792}}
+    return {
+        "qwen2-vl": (Qwen2VLImageProcessorPil, of_qwen2),
+        "qwen2.5-vl": (Qwen2VLImageProcessorPil, of_qwen2),
+        "qwen3-vl": (Qwen2VLImageProcessorPil, of_qwen3),
+        "qwen3.5": (Qwen2VLImageProcessorPil, of_qwen3),
+        "glm-4v": (Glm4vImageProcessorPil, of_glm),
+    }
+
+
+@each_case("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "glm-4v"])
+def test_sizes_are_those_of_the_family_processor(family: str) -> None:
+    kind, settings = processors()[family]
+    processor, patch = kind(**settings), settings.get("patch_size", 14)
+    told = {"image_processor_type": kind.__name__, **settings}
+    grids = [registry.get(family).grid, image_grid(told)]
+    for width, height in drawn():
+        patches = processor.get_number_of_image_patches(height, width, {"size": processor.size})
+        if kind.__name__.startswith("Qwen") and min(width, height) < grids[0].factor:
+            continue  # virc enlarges these as a whole before it sends them, as GLM's processor does
+        for grid in grids:
+            wide, high = smart_resize(width, height, grid)
+            assert wide * high == patches * patch**2, (width, height, grid)
+
+
+def test_a_processor_that_states_no_limits_has_those_of_its_class() -> None:
+    kind, _ = processors()["qwen2.5-vl"]
+    assert kind().get_number_of_image_patches(1500, 2000, {}) == 1148 * 840 // 14**2
+    assert smart_resize(2000, 1500, image_grid({"patch_size": 14, "merge_size": 2})) == (1148, 840)
