@@ -1,7 +1,11 @@
 """Fields that users put into requests, and thinking that is switched on or off."""
 
+import json
 import re
+import urllib.request
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +14,17 @@ from asks import ANSWER, ask
 from PIL import Image
 from support.called import virc
 from support.faults import status
-from support.servers import serve
+from support.loopback import free_port
+from support.servers import MODEL, serve
 from support.tables import each_case
 
+import virc as package
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.extra import check_thinking, fields_of, merged, thinking
 from virc.core.errors import ConfigError, UsageError
+from virc.reasoning.images import Shown
+from virc.serving.start import Server
 
 OFF = {"enable_thinking": False, "thinking": False}
 
@@ -99,6 +107,71 @@ def test_a_contradiction_is_refused_before_a_reply(tmp_path: Path) -> None:
         solve = ["solve", str(tmp_path / "a.png"), "q", "--endpoint", server.url, "--thinking", "on"]
         found = virc(*solve, "--extra-body", '{"chat_template_kwargs": {"enable_thinking": false}}')
         assert (found.code, server.chats()) == (2, []), found.err
+
+
+def ask_agent(server: Server) -> None:
+    with server:
+        ask_at(server.url)
+
+
+def ask_at(url: str) -> None:
+    picture = {"type": "image_url", "image_url": {"url": Shown(Image.new("RGB", (56, 56))).data_url}}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": [picture, {"type": "text", "text": "q"}]}]}
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
+    urllib.request.urlopen(request, timeout=60).read()
+
+
+FIELDS = {"extra_body": {"top_k": 7}, "thinking": "off"}
+WORDS = ("--extra-body", json.dumps(FIELDS["extra_body"]), "--thinking", "off")
+
+
+@each_case(
+    "ask_by",
+    [
+        lambda url: virc("solve", "a.png", "q", "--endpoint", url, *WORDS),
+        lambda url: virc("eval", "rows.jsonl", "--model", MODEL, "--endpoint", url, "--to", "by-command", *WORDS),
+        lambda url: virc("serve", "--agent", "--endpoint", url, "--port", free_port(), *WORDS),
+        lambda url: package.solve("a.png", "q", endpoint=url, **FIELDS),
+        lambda url: package.solve("a.png", "q", endpoint=url, **FIELDS | {"extra_body": json.dumps({"top_k": 7})}),
+        lambda url: [*package.batch([("a.png", "q")], endpoint=url, **FIELDS)],
+        lambda url: package.solve("a.png", "q", package.load(endpoint=url, **FIELDS)),
+        lambda url: package.evaluate("rows.jsonl", MODEL, endpoint=url, **FIELDS),
+        lambda url: ask_agent(package.serve(agent=True, endpoint=url, port=free_port(), **FIELDS)),
+    ],
+)
+def test_every_surface_sends_the_fields(
+    ask_by: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Server, "wait", ask_agent)
+    Image.new("RGB", (224, 168)).save("a.png")
+    Path("rows.jsonl").write_text('{"image": "a.png", "question": "q", "answer": "97"}\n')
+    with serve([ANSWER] * 9) as server:
+        ask_by(server.url)
+        assert server.chats()
+        for body in server.chats():
+            assert (body["top_k"], body["chat_template_kwargs"]) == (7, OFF)
+
+
+@each_case(
+    ("given", "named"),
+    [
+        ({"extra_body": {"a": 1}}, "extra_body= is of requests to an endpoint"),
+        ({"thinking": "on"}, "thinking= is of requests to an endpoint"),
+        ({"thinking": True, "endpoint": "http://127.0.0.1:9/v1"}, "thinking must be on or off"),
+    ],
+)
+def test_python_refuses_fields_without_an_endpoint(given: dict[str, Any], named: str) -> None:
+    for call in (package.load, partial(package.serve, agent=True), partial(package.solve, "a.png", "q")):
+        with pytest.raises(UsageError, match=named):
+            call(**given)
+
+
+@each_case("words", [("--extra-body", "{}"), ("--thinking", "on")])
+def test_an_agent_without_an_endpoint_refuses_fields(words: tuple[str, ...]) -> None:
+    found = virc("serve", "tiny", "--agent", "--dry-run", *words)
+    assert (found.code, f"{words[0]} is of requests to an endpoint" in found.err) == (2, True), found.err
+    assert "means nothing without --agent" in virc("serve", "tiny", "--dry-run", *words).err
 
 
 @each_case(

@@ -72,6 +72,8 @@ def command(
     protocol: options.Protocol = None,
     family: options.Family = None,
     max_tokens: options.MaxTokens = None,
+    extra_body: options.ExtraBody = None,
+    thinking: options.Thinking = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be started; start nothing.")] = False,
@@ -102,7 +104,9 @@ def command(
     settings = {key: value for key, value in chosen.items() if value is not None}
     settings = {**settings, **_gpus(gpus, settings)}
     roles = options.named_roles(pipeline, role or (), {})
-    agent_settings = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
+    flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
+    flags |= {"extra_body": extra_body, "thinking": thinking}
+    agent_settings = _agent(agent, model, flags, concurrency, pipeline, roles)
     request = planning.ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
     with events.printed(quiet, verbose) as report:
         if dry_run:
@@ -131,8 +135,8 @@ def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _agent(
-    agent: bool, model: str | None, endpoint: str | None, concurrency: int | None, timeout: float | None,
-    max_tokens: int | None, pipeline: str | None, roles: "Mapping[str, str]",
+    agent: bool, model: str | None, flags: "Mapping[str, Any]", concurrency: int | None,
+    pipeline: str | None, roles: "Mapping[str, str]",
 ) -> "Agent | None":  # fmt: skip
     """The agent's settings, completed by environment and config file; None without `--agent`."""
     import os
@@ -140,21 +144,31 @@ def _agent(
     from virc.config import user
     from virc.serving.plan import SECONDS, Agent
 
+    endpoint = flags["endpoint"]
     if model is None and endpoint is None and pipeline is None:
         if agent:
             raise UsageError("--agent needs a model or --endpoint", "virc serve tiny --agent")
         raise UsageError("which model?", "virc serve tiny")
-    flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
     if not agent:
         agents = {**flags, "concurrency": concurrency, "pipeline": pipeline}
         foreign = [name.replace("_", "-") for name, value in agents.items() if value is not None]
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
-    found = user.values(user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ))))
-    server = (found.endpoint if endpoint else None, found.api_key if endpoint or pipeline else None)
-    longest = max_tokens if pipeline else found.max_tokens  # roles have limits of their own
-    return Agent(*server, concurrency, found.timeout or SECONDS, longest, pipeline, roles)
+    resolved = user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ)))
+    user.check_endpoint(resolved, endpoint)
+    found = user.values(resolved)
+    return Agent(
+        endpoint=found.endpoint if endpoint else None,
+        key=found.api_key if endpoint or pipeline else None,
+        concurrency=concurrency,
+        timeout=found.timeout or SECONDS,
+        max_tokens=flags["max_tokens"] if pipeline else found.max_tokens,  # roles have limits of their own
+        pipeline=pipeline,
+        roles=roles,
+        extra_body=found.extra_body if endpoint else None,
+        thinking=found.thinking if endpoint else None,
+    )
 
 
 def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:

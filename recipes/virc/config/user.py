@@ -73,6 +73,7 @@ KEPT = tuple(key for key in Settings.__struct_fields__ if key not in ("api_key",
 """Keys of the config file."""
 
 
+_OF_REQUESTS = ("extra_body", "thinking")
 Value = str | int | float
 
 
@@ -202,6 +203,12 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
 
 def values(resolved: Mapping[str, Setting]) -> Settings:
     return Settings(**{key: setting.value for key, setting in resolved.items()})  # type: ignore[arg-type]
+
+
+def check_endpoint(found: Mapping[str, Setting], endpoint: object) -> None:
+    """Raise UsageError: a flag is of requests to an endpoint, and there is none."""
+    if not endpoint and (given := next((name for name in _OF_REQUESTS if found[name].source == "flag"), None)):
+        raise UsageError(f"--{given.replace('_', '-')} is of requests to an endpoint", "name one: --endpoint URL")
 
 
 def store(path: Path, key: str, text: str) -> Value:

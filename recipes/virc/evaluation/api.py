@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -88,6 +88,8 @@ def evaluate(
     strategy: str | Sequence[str] | None = None,
     temperature: float | None = None,
     max_pixels: int | None = None,
+    extra_body: Mapping[str, Any] | str | None = None,
+    thinking: Literal["on", "off"] | None = None,
     max_tokens: int | None = None,
     max_turns: int = 16,
     timeout: float | None = None,
@@ -112,6 +114,7 @@ def evaluate(
         models: as `virc.solve` takes one.
         endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
+        extra_body, thinking: of requests to the endpoint, as in `virc.solve`.
         limit: number of problems, from the first; None: all.
         split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
@@ -162,8 +165,11 @@ def evaluate(
         for number in range(seed, seed + seeds)
         for each in strategy_names
     ]
-    loading = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
-    choices = [choice_of(name, *loading) for name in names]
+    loading: dict[str, Any] = {
+        "endpoint": endpoint, "api_key": api_key, "system": system, "protocol": protocol, "family": family,
+        "device": device, "max_pixels": max_pixels, "timeout": timeout, "extra_body": extra_body, "thinking": thinking,
+    }  # fmt: skip
+    choices = [choice_of(name, **loading) for name in names]
     setups = [Setup(choice, each, offline=offline, graders=graders) for choice in choices for each in configs]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
     request = EvalRequest(

@@ -5,11 +5,12 @@ model was trained with, or as a stock model that of its family (`_prompt_setup_a
 that may count boxes in any unit is asked at its first box (`Calibration`); `settled` is the model after that.
 """
 
+import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +19,7 @@ from virc.backends.checkpoint import image_grid, image_settings, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
+from virc.config.user import Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.events import Reporter
@@ -65,7 +67,7 @@ class Choice(msgspec.Struct, frozen=True):
         family: the family of stock models that it is of; a protocol of its own counts more.
         headers: further ones for that endpoint, as lines `NAME: VALUE`.
         num_ctx: tokens of context to ask Ollama for.
-        extra_body: further fields of requests to that endpoint, a JSON object.
+        extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
         thinking: `on` or `off`, where the endpoint's server can be told.
     """
 
@@ -82,7 +84,7 @@ class Choice(msgspec.Struct, frozen=True):
     headers: str | None = None
     num_ctx: int | None = None
     extra_body: str | None = None
-    thinking: str | None = None
+    thinking: Switch | None = None
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
@@ -191,6 +193,8 @@ def load(
     tools: Iterable[str] = (),
     device: str | None = None,
     max_pixels: int | None = None,
+    extra_body: Mapping[str, Any] | str | None = None,
+    thinking: Literal["on", "off"] | None = None,
 ) -> Opened:
     """Load a model, or reach the server that has it, to solve several problems with it.
 
@@ -203,38 +207,42 @@ def load(
 
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    return open_model(choice_of(model, endpoint, api_key, system, protocol, family, tools, device, max_pixels))
+    return open_model(
+        choice_of(
+            model, endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
+            device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking,
+        )
+    )  # fmt: skip
 
 
-def choice_of(
-    model: str | Path | None,
-    endpoint: str | None,
-    api_key: str | None,
-    system: str | Path | None,
-    protocol: str | Path | None,
-    family: str | None,
-    tools: Iterable[str],
-    device: str | None,
-    max_pixels: int | None,
-    timeout: float | None = None,
-) -> Choice:
-    """Raises UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol."""
-    if protocol is not None and family is not None:
+def choice_of(model: str | Path | None, tools: Iterable[str] = (), **given: Any) -> Choice:
+    """The choice of a Python caller, by the names of its fields; None: as it is by default.
+
+    Raises:
+        UsageError: a value is not of its type, `protocol` and `family` both choose the chat protocol, or there is no
+            endpoint whose requests `extra_body` or `thinking` could change.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    if {"protocol", "family"} <= values.keys():
         raise UsageError("protocol= and family= both choose the chat protocol", "leave one out")
+    values |= {name: str(values[name]) for name in ("system", "protocol") if name in values}
+    values |= request_fields(values.get("extra_body"), values.get("thinking"), values.get("endpoint"))
     choice = Choice(
-        model if model is None else str(model),
-        endpoint,
-        api_key,
-        system if system is None else str(system),
-        protocol if protocol is None else str(protocol),
-        device,
-        max_pixels,
-        timeout or REPLY_SECONDS,
-        tools=(tools,) if isinstance(tools, str) else tuple(tools),
-        family=family,
+        None if model is None else str(model), tools=(tools,) if isinstance(tools, str) else tuple(tools), **values
     )
     check_arguments(choice)
     return choice
+
+
+def request_fields(
+    extra_body: Mapping[str, Any] | str | None, thinking: str | None, endpoint: object
+) -> dict[str, str | None]:
+    """Those of a Python caller, for `Choice`. Raises UsageError: there is no endpoint."""
+    text = extra_body if extra_body is None or isinstance(extra_body, str) else json.dumps(extra_body)
+    fields = {"extra_body": text, "thinking": thinking}
+    if not endpoint and (name := next((name for name, value in fields.items() if value is not None), None)):
+        raise UsageError(f"{name}= is of requests to an endpoint", "name one: endpoint=URL")
+    return fields
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:

@@ -41,6 +41,7 @@ class Agent(msgspec.Struct, frozen=True):
     Args:
         endpoint: the server that draws replies; None: the model is served here too.
         key: API key of that server.
+        extra_body, thinking: of requests to that server, as in `Choice`.
         concurrency: problems that are solved at a time; None: as many as suit the engine.
         timeout: seconds for a problem, its wait included.
         max_tokens: longest reply in tokens; None: as the model's chat protocol says.
@@ -55,6 +56,8 @@ class Agent(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     pipeline: str | None = None
     roles: Mapping[str, str] = {}
+    extra_body: str | None = None
+    thinking: user.Switch | None = None
 
 
 class ServeRequest(msgspec.Struct, frozen=True):
@@ -195,7 +198,10 @@ def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
             raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role")
     config = _config_of_agent(request, _WITH_PIPELINE, "--pipeline", "give it to the server of a role")
     turns, _ = settings.turns_and_inputs(config.limit_images)
-    default = Choice(request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout)
+    default = Choice(
+        request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout,
+        extra_body=agent.extra_body, thinking=agent.thinking,
+    )  # fmt: skip
     setup = Setup(default, SolveConfig(timeout=agent.timeout, max_turns=turns, keep_images=False), offline=True)
     solver = pipelines().set_up(name, agent.roles, setup)
     return ServePlan(config, config.name or solver.name, "pipeline", solver=solver)

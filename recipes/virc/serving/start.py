@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
+from virc.config.validation import check_arguments
 from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -103,6 +104,8 @@ def serve(
     agent: bool = False,
     endpoint: str | None = None,
     endpoint_key: str | None = None,
+    extra_body: Mapping[str, Any] | str | None = None,
+    thinking: Literal["on", "off"] | None = None,
     system: str | Path | None = None,
     protocol: str | Path | None = None,
     family: str | None = None,
@@ -124,6 +127,7 @@ def serve(
         engine: `vllm`; `transformers`, or `llamacpp` for a GGUF file, in this process; None: vLLM if it has builds.
         agent: run the tool loop in the server, so that any OpenAI client gets thoughts and an answer.
         endpoint, endpoint_key: address and API key of a server that draws the replies of the agent.
+        extra_body, thinking: of requests to that server, as in `virc.solve`.
         system: the system that the model belongs to, if its name does not say so.
         protocol: chat protocol file, or `default`.
         family: family of a stock model.
@@ -150,10 +154,14 @@ def serve(
     model, system, protocol, pipeline = (
         None if each is None else str(each) for each in (model, system, protocol, pipeline)
     )
+    of_requests: dict[str, Any] = opened.request_fields(extra_body, thinking, endpoint)
     agent_settings = None
     if agent:
         role_texts = {name: str(model_or_url) for name, model_or_url in roles.items()}
-        agent_settings = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, role_texts)
+        agent_settings = Agent(
+            endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, role_texts, **of_requests
+        )
+        check_arguments(agent_settings)
     request = ServeRequest(model, system, protocol, engine, chosen, agent_settings, family)
     return start(request, on_event)
 
@@ -264,7 +272,8 @@ def _agent_model(
     name, endpoint, key = request.model, agent.endpoint, agent.key
     if behind:
         name, endpoint, key = behind.plan.name, address.url(behind.plan.config), behind.plan.config.only_key
-    server = {"model": name, "endpoint": endpoint, "api_key": key}
+    server: dict[str, Any] = {"model": name, "endpoint": endpoint, "api_key": key}
+    server |= {"extra_body": agent.extra_body, "thinking": agent.thinking}
     model = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **server))
     for warning in model.warnings:
         report.warn(warning)

@@ -46,9 +46,6 @@ class Setup(msgspec.Struct, frozen=True):
     graders: Graders = NO_GRADERS
 
 
-_OF_ENDPOINT = ("extra_body", "thinking")
-
-
 def set_up(
     flags: Mapping[str, Value | None],
     solving: SolveConfig,
@@ -66,8 +63,7 @@ def set_up(
         raise UsageError("--protocol and --family both choose the chat protocol", "leave one out")
     found = config.resolve(flags, os.environ, config.read_settings(config.config_path(os.environ)))
     values = config.values(found)
-    if not values.endpoint and (given := next((name for name in _OF_ENDPOINT if found[name].source == "flag"), None)):
-        raise UsageError(f"--{given.replace('_', '-')} is of requests to an endpoint", "name one: --endpoint URL")
+    config.check_endpoint(found, values.endpoint)
     # a model from farther away than the endpoint, say from the config file, does not belong to it
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     choice = Choice(

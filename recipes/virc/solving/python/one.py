@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, Literal, TypedDict
 
 from virc.config.validation import check_arguments
 from virc.core.errors import NoAnswerError, UsageError
@@ -30,6 +30,8 @@ class Options(TypedDict, total=False):
     tools: Iterable[str]
     device: str | None
     max_pixels: int | None
+    extra_body: Mapping[str, Any] | str | None
+    thinking: Literal["on", "off"] | None
     max_tokens: int | None
     max_turns: int
     max_requests: int | None
@@ -52,16 +54,11 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
     opened = model if isinstance(model, Opened) else None
     choice = choice_of(
         None if isinstance(model, Opened) else model,
-        given["endpoint"],
-        given["api_key"],
-        system,
-        given["protocol"],
-        given["family"],
-        given["tools"],
-        given["device"],
-        given["max_pixels"],
-        None if opened else given["timeout"],  # a loaded model has one of its own
-    )
+        endpoint=given["endpoint"], api_key=given["api_key"], system=system, protocol=given["protocol"],
+        family=given["family"], tools=given["tools"], device=given["device"], max_pixels=given["max_pixels"],
+        timeout=None if opened else given["timeout"],  # a loaded model has one of its own
+        extra_body=given["extra_body"], thinking=given["thinking"],
+    )  # fmt: skip
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
     config = SolveConfig(
@@ -110,6 +107,8 @@ def solve(
     tools: Iterable[str] = (),
     device: str | None = None,
     max_pixels: int | None = None,
+    extra_body: Mapping[str, Any] | str | None = None,
+    thinking: Literal["on", "off"] | None = None,
     max_tokens: int | None = None,
     max_turns: int = 16,
     max_requests: int | None = None,
@@ -134,7 +133,7 @@ def solve(
         image: a path, URL, PIL image, or the bytes of a file; or a list of these. An empty list if the model has a
             tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
-            its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
+            its only one; or a model that `load` returned, with which no argument up to `thinking` goes.
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
         api_key: sent to that endpoint only.
         system: the system the model belongs to, if its name does not say so.
@@ -143,6 +142,8 @@ def solve(
         tools: names or files of custom tools to offer as well.
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels.
+        extra_body: further fields of requests to that endpoint.
+        thinking: whether its model thinks; None: as the server has it.
         max_tokens: longest reply, in tokens.
         max_requests, max_tokens_total: replies, and tokens read and drawn, of one sample; near the end the model is
             asked to answer.
@@ -177,7 +178,8 @@ def solve(
         model,
         Options(
             endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
-            device=device, max_pixels=max_pixels, max_tokens=max_tokens, max_turns=max_turns, timeout=timeout,
+            device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking, max_tokens=max_tokens,
+            max_turns=max_turns, timeout=timeout,
             max_requests=max_requests, max_tokens_total=max_tokens_total,
             temperature=temperature, samples=samples, strategy=strategy, graders=graders, seed=seed, trace=trace,
             offline=offline, pipeline=pipeline, roles=roles, on_progress=on_progress,
