@@ -18,12 +18,12 @@ from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
 from virc.rewards import registry as rewards
 from virc.rewards.judging import MAX_TEXT, Judge
-from virc.rewards.means import JUDGE_KEY, Means, key_of, means_of
+from virc.rewards.means import JUDGE_KEY, Means, means_of
 from virc.rewards.published import read_verdict
 from virc.rewards.question import Question, yes_no
 from virc.rewards.sample import Prompt, sample
 from virc.scoring.symbolic import Symbolic
-from virc.systems.registry import Judging
+from virc.systems.registry import Judging, Reward
 
 
 class Algebra(Symbolic):
@@ -67,7 +67,7 @@ def test_each_judge_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (None, "small-one", "third"):
         with serve(lambda body: "yes") as server:
             named = {name: Judging(server.url)} if name else {}
-            means = means_of(Judging(None if name else server.url), key_of(), None, print, None, named)
+            means = means_of(Reward(judge=Judging(None if name else server.url), judges=named), None, print)
             question = Question("{answer}?", yes_no, judge=name or "judge")
             assert asyncio.run(question.score(sample(answer("5"), prompt(strict="own")), means, "own")) == 1
             means.close()

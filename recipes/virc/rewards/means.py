@@ -11,7 +11,7 @@ from virc.backends.tokenizer import tokenizer
 from virc.rewards.judging import Judge, questions
 from virc.scoring.judge import JUDGE_KEY
 from virc.scoring.symbolic import Symbolic
-from virc.systems.registry import Judging
+from virc.systems.registry import Judging, Reward
 
 JUDGE = "judge"
 """The judge that is asked where a question names none; others are in `reward.judges`."""
@@ -62,20 +62,13 @@ class Means(msgspec.Struct, frozen=True):
             self.symbolic.close()
 
 
-def means_of(
-    asked: Judging,
-    key: str | None,
-    kept: Path | None,
-    on_wait: Callable[[str], None],
-    base: Path | None = None,
-    judges: Mapping[str, Judging] = {},
-) -> Means:
+def means_of(reward: Reward, kept: Path | None, on_wait: Callable[[str], None], base: Path | None = None) -> Means:
     """The means that a system's `reward` names; `base` is the folder of weights whose tokenizer splits replies."""
-    further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in judges.items()}
+    further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in reward.judges.items()}
     algebra = Symbolic() if find_spec("math_verify") else None
     ids = (lambda text: tokenizer(base).encode(text, add_special_tokens=False).ids) if base else None
     named = {name: judge for name, judge in further.items() if judge}
-    return Means(_judge(asked, key, kept, on_wait), algebra, ids, named)
+    return Means(_judge(reward.judge, key_of(), kept, on_wait), algebra, ids, named)
 
 
 def key_of(name: str = JUDGE) -> str | None:

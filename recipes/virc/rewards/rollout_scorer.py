@@ -19,8 +19,8 @@ from virc.reasoning.images import Shown
 from virc.reasoning.session import Session
 from virc.reasoning.trace import Trace
 from virc.rewards import rollouts
+from virc.rewards.of_system import judged_reward, means_here
 from virc.rewards.registry import Total
-from virc.rewards.trial import judged_reward, means_here
 from virc.systems.registry import Reward
 from virc.tools.registry import known
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from virc.rewards import judging, published, user_code
+from virc.rewards.of_system import reward_of
 from virc.rewards.registry import Total
-from virc.rewards.trial import reward_of
 from virc.systems import texts
 from virc.systems.registry import Reward, System
 

@@ -5,7 +5,6 @@ keys in addition to `score`.
 """
 
 import asyncio
-import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,6 @@ from virc.rewards.judging import WAITED, Waited
 from virc.rewards.means import Means, means_of
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Sample, prompt_of, sample
-from virc.scoring.judge import JUDGE_KEY
 from virc.systems.registry import Reward
 
 LAST = "last"
@@ -208,6 +206,6 @@ def _means(file: str, settings: Settings) -> Means:
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None
         base = Path(settings.base) if settings.base else None
-        means = means_of(settings.reward.judge, os.environ.get(JUDGE_KEY), kept, report, base, settings.reward.judges)
+        means = means_of(settings.reward, kept, report, base)
         own[file] = msgspec.structs.replace(means, said=settings.said)
     return own[file]

@@ -17,9 +17,9 @@ from virc.models.load import Opened
 from virc.reasoning.session import Session
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import without_judge
+from virc.rewards.of_system import judged_reward
 from virc.rewards.registry import Total
 from virc.rewards.rollout_scorer import Scorer
-from virc.rewards.trial import judged_reward
 from virc.solving.asking import Asking, Graded, Graders
 from virc.solving.one import Attempt
 from virc.systems.registry import Reward

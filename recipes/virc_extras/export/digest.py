@@ -5,7 +5,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from virc.rewards.trial import reward_of
+from virc.rewards.of_system import reward_of
 from virc.systems import texts
 from virc.systems.registry import System
 

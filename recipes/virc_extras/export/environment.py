@@ -21,6 +21,7 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.text import plain
 from virc.core.work.threads import scheduled
+from virc.data.convert.change import problems_of
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import read_protocol
@@ -33,10 +34,10 @@ from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means
+from virc.rewards.of_system import means_here
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
 from virc.rewards.sample import Sample, SeenImage
-from virc.rewards.trial import means_here, problems
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -248,7 +249,7 @@ def terms_of(found: Rollout) -> dict[str, float]:
 
 
 def records(rows: Path, system: System) -> list[Record]:
-    found = [record for _, record in problems(only_source(rows, system), sys.maxsize)]
+    found = [record for _, record in problems_of(only_source(rows, system))]
     if not found:
         raise DataError(f"{rows} holds no problem", "name a file of rows")
     return found

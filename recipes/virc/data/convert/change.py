@@ -7,7 +7,7 @@ in `goal`. `answered` makes the trajectory of a problem from its boxes and its a
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -238,6 +238,27 @@ def _studied_protocol(file: Path, records: Iterable[Record], needed: bool) -> Pr
             hint = f"put the chat protocol they are written in next to them, as {FILE_NAME}"
             raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
         return None  # the question may still have a line of its own
+
+
+def records_as(source: RowsFile, holds: Holds, protocol: Protocol | None = None) -> Iterator[tuple[int, Record]]:
+    """The rows of a file as prompts or problems, each with its number. Raises DataError: a row is faulty.
+
+    Args:
+        protocol: by which results inside of replies become messages of their own; None: there are none.
+    """
+    records = (row.record for row in source.rows() if row.record)
+    change = change_for(source, records, (source.holds, holds), Target())
+    for row in source.rows():
+        record = row.record and split_results(row.record, protocol)
+        yield row.number, changed(change, msgspec.structs.replace(row, record=record))[0].known()
+
+
+def problems_of(source: RowsFile) -> Iterator[tuple[int, Record]]:
+    """The problems of a file, each with its row's number; the question has the choices, and no turn follows it."""
+    for number, record in records_as(source, "problems"):
+        images = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
+        question = question_with_choices(record)
+        yield number, msgspec.structs.replace(record, messages=(), images=images, question=question)
 
 
 def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) -> tuple[NumberedRow, Boxes]:
