@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from PIL import Image
 from support.solving import CROP, answer, call
+from support.tables import each_case
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError
@@ -166,3 +167,19 @@ def test_a_sample_that_breaks_by_itself_counts_as_one_without_an_answer(
     solved, _ = run(own, *replies, config=SolveConfig(samples=len(replies)))
     assert (solved.answer, len(solved.attempts)) == (found, len(replies))
     assert str(solved.error).startswith(message)
+
+
+@each_case(
+    ("replies", "said"),
+    [
+        ((CROP, answer("3")) * 3, True),  # as transformers serve 5.24.0 does: greedy at any temperature
+        ((CROP, answer("3")) * 2, False),
+        ((CROP, answer("3")) * 2 + (CROP, answer("4")), False),
+        ((answer("3"),) * 3, False),  # short replies are often the same
+    ],
+)
+def test_samples_that_are_one_text_are_said_once(own: Protocol, replies: tuple[str, ...], said: bool) -> None:
+    samples = sum("<answer>" in each for each in replies)
+    solved, _ = run(own, *replies, config=SolveConfig(samples=samples, temperature=0.9))
+    told = [text for attempt in solved.attempts for text in attempt.notices if "all samples are one text" in text]
+    assert len(told) == said

@@ -252,7 +252,22 @@ def solve(
             return Solved(done, error=attempt.broken, choices=choices)
         if enough(votes, config.samples - len(done)):
             break
+    if _are_one_text(done):
+        on_event(Notice(_ONE_TEXT))
+        done[-1] = msgspec.structs.replace(done[-1], notices=(*done[-1].notices, _ONE_TEXT))
     return _voted(done, choices)
+
+
+_ONE_TEXT = (
+    "all samples are one text, so their votes say nothing: the server may draw none by chance, as transformers serve "
+    'unless the model\'s generation_config.json has "do_sample": true'
+)
+_MIN_SAMPLES, _MIN_TEXT = 3, 80  # characters: short replies are often the same
+
+
+def _are_one_text(attempts: Sequence[Attempt]) -> bool:
+    texts = {attempt.trace.replies.texts for attempt in attempts}
+    return len(attempts) >= _MIN_SAMPLES and len(texts) == 1 and len("".join(texts.pop())) >= _MIN_TEXT
 
 
 def ends_all(broken: BaseException) -> bool:
