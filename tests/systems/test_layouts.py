@@ -53,7 +53,7 @@ def layout(**fields: Any) -> Layout:
         ({"answer": ["reference", "answer"]}, True),
         ({"answer": "solution"}, True),  # null is a value
         ({"images": "image"}, False),
-        ({"reply": {"texts": "answer", "images": "crops"}}, True),  # a row may have no images in its reply
+        ({"reply": "answer", "reply_images": "crops"}, True),  # a row may have no images in its reply
         ({"chosen": "talk.0.value", "rejected": "talk.5.value"}, False),
     ],
 )

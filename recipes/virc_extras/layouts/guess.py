@@ -24,7 +24,7 @@ from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
-from virc.solving.sources.columns import CONTEXTS, SEVERAL, base64_images, key_of, lettered
+from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, ColumnPart, Layout, elements_of, listed, value_of
 
@@ -318,7 +318,7 @@ class _Guess:
         return {}
 
     def _held_pictures(self, name: str) -> dict[str, Any]:
-        """The column that holds pictures: as files, as base64 text, or as pairs of a path and that path with a box."""
+        """The column that holds pictures: as files, or as pairs of a path and that path with a box."""
         values = self._values(name)
         are_pairs = all(isinstance(each, list) and len(each) == 2 for each in values)
         if are_pairs and all(str(second).startswith(f"{first}###") for first, second in values):
@@ -328,10 +328,7 @@ class _Guess:
             )
             taken = self._take("images", f"{name}.0", "a box stands behind its second path")
             return taken | {"boxes": {"column": f"{name}.1", "after": "###"}}
-        first = values[0]
-        is_one = isinstance(first, str) and first[:5] != "data:" and first[:1] != "["
-        is_base64 = not _is_there(first, self.folder) if is_one else isinstance(first, str) and base64_images(first)
-        return self._take("images", name, "it holds pictures") | ({"base64": True} if is_base64 else {})
+        return self._take("images", name, "it holds pictures")
 
     def _may_name_pictures(self, name: str) -> bool:
         """Whether a column has the name of one of pictures, or names some that are there."""

@@ -23,9 +23,9 @@ from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, NumberedRow, RowsFile, read_row
 from virc.data.formats.sft import COLUMNS
-from virc.data.rows import paired, raw
-from virc.data.rows.laid_out import is_answered, record_of, system_of
-from virc.data.rows.record import Record
+from virc.data.rows import raw
+from virc.data.rows.laid_out import record_of
+from virc.data.rows.record import Message, Record
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
@@ -146,7 +146,6 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     assert source.laid_out
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
-    made = paired.record_of if layout.chosen is not None else record_of
     guess = _guess() if source.laid_out.name == _GUESSED else None
     for number, fields in raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start):
         try:
@@ -159,7 +158,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
                 )
             for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
                 try:
-                    record = made(each, layout, source.media, protocol)
+                    record = record_of(each, layout, source.media, protocol)
                     if layout.explode:
                         record = msgspec.structs.replace(record, id=_id_of(record, number, at, fields, layout, ids))
                     yield read_row(source, number, each, named, record)
@@ -212,26 +211,38 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     folder = path if path.is_dir() else path.parent
     fitting = [(each, [row for row in each.first(rows, folder) if each.layout.fits(row)]) for each in known]
     least = max(1, len(rows) / 2)
+    read = [(each, len(fitted), _messages(fitted[0], each.layout, folder)) for each, fitted in fitting if fitted]
+    has_protocol = is_file(folder / FILE_NAME)
     candidates = [
-        (each, fitted)
-        for each, fitted in fitting
-        if len(fitted) >= least and not _is_in_other_words(path, fitted[0], each)
+        (each, fitted, messages)
+        for each, fitted, messages in read
+        if fitted >= least and not _is_in_other_words(messages, has_protocol, each)
     ]
-    answered = [(each, fitted) for each, fitted in candidates if is_answered(fitted[0], each.layout)]
-    most_fitting = max(answered or candidates, key=lambda pair: len(pair[1]), default=None)
+    answered = [each for each in candidates if all(message.role == "assistant" for message in each[2][-1:])]
+    most_fitting = max(answered or candidates, key=lambda each: each[1], default=None)
     return most_fitting[0] if most_fitting else None
 
 
-def _is_in_other_words(path: Path, row: Mapping[str, Any], known: LaidOut) -> bool:
+def _messages(row: Mapping[str, Any], layout: Layout, folder: Path) -> tuple[Message, ...]:
+    """The conversation of a row; empty where it has none, has its reply elsewhere, or cannot be read."""
+    if layout.reply is not None:
+        return ()
+    try:
+        return record_of(row, layout, folder, None).messages
+    except DataError:
+        return ()
+
+
+def _is_in_other_words(messages: Sequence[Message], has_protocol: bool, known: LaidOut) -> bool:
     """Whether the conversations of a file are in another chat protocol than that of a layout's system.
 
     They are if their own lies next to them, as this package writes it, or if the first has another system message.
     """
     if known.layout.messages is None or known.protocol is None:
         return False
-    system_message = system_of(row, known.layout)
+    system_message = next((message.content for message in messages[:1] if message.role == "system"), None)
     is_other = system_message is not None and system_message.strip() != known.protocol.system.strip()
-    return is_other or is_file((path if path.is_dir() else path.parent) / FILE_NAME)
+    return is_other or has_protocol
 
 
 def _is_written_here(row: Mapping[str, Any]) -> bool:

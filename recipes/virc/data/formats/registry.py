@@ -106,8 +106,7 @@ class LaidOut(msgspec.Struct, frozen=True):
     def holds(self) -> Holds:
         if self.layout.chosen is not None:
             return "pairs"
-        talks = self.layout.messages is not None or self.layout.replied is not None
-        solved = talks or (self.protocol and self.layout.reply is not None)
+        solved = self.layout.is_conversation or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
 

@@ -1,17 +1,17 @@
 """The record of a published row, by the layout that says which of its columns is what.
 
 `record_of` begins here. A row is one of three: a problem (question, images, answer, choices, boxes), a conversation
-(`messages`, or a question with the `replied` text of alpaca), or a problem with a `reply` in pieces, which becomes a
-conversation in a system's chat protocol. Texts, answers, choices, images and boxes have a section each, in this order.
+(`messages`, a question with the `replied` text of alpaca, or a pair, whose two replies follow the same turns), or a
+problem with a `reply` in pieces, which becomes a conversation in a system's chat protocol. Texts, answers, choices,
+images, conversations and boxes have a section each, in this order.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -35,18 +35,8 @@ from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import LETTERS, choices_in, split_choices
-from virc.solving.sources.columns import base64_images
-from virc.systems.layouts.layout import (
-    EMPTY,
-    MAX_LISTED,
-    Column,
-    ColumnPart,
-    Layout,
-    ReplyPieces,
-    listed,
-    shown,
-    value_of,
-)
+from virc.solving.sources.columns import base64_images, is_base64_image
+from virc.systems.layouts.layout import EMPTY, Column, ColumnPart, Layout, listed, shown, value_of
 
 _OWN_COLUMNS = (
     "messages", "conversations", "prompt", "image", "images", "question", "answer", "answers", "choices", "boxes",
@@ -57,7 +47,6 @@ _ROLES: Mapping[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
 }  # fmt: skip
 _MAX_IMAGES = 256
-_MAX_TEXT = 2**20  # characters of a conversation
 _CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
 _IMAGES = ("image", "image_url")
 _CALLS = ("tool_calls", "function_call")
@@ -84,36 +73,37 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         DataError: a column is missing, or holds what cannot be read.
     """
     pictures, extra = _pictures(row, layout.images, layout, folder), _other_columns(row, layout)
-    if layout.replied is not None:
-        record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
-        return _conversation(record, row, layout, _turns_of_pairs(row, layout), layout.replied, folder)
-    record = _problem(row, layout, pictures, extra, protocol)
-    if layout.messages is not None:
-        turns = _parsed_turns(present(row, layout.messages), layout.messages)
-        return _conversation(record, row, layout, turns, layout.messages, folder)
-    if layout.pieces is None or protocol is None:
+    record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
+    talk = _conversation_of(row, layout)
+    if layout.replied is None:
+        asked = msgspec.structs.replace(layout, question=None) if layout.chosen is not None else layout
+        record = _with_problem(record, row, asked, protocol)
+    if talk is not None:
+        return _with_conversation(record, row, layout, talk, folder)
+    if layout.reply is None or protocol is None:
         return record
-    between = layout.pieces.images  # a row may be without this column
-    has_images = between is not None and value_of(row, between) is not UNSET
-    crops = _pictures(row, between if has_images else None, layout, folder)
-    return _with_reply(record, _reply_texts(row, layout.pieces), crops, protocol)
+    texts = _as_list(_value_as(row, layout.reply, str | list[str], "a text or a list of texts"))
+    crops = _pictures(row, _optional(row, layout.reply_images), layout, folder)
+    return _with_reply(record, texts, crops, protocol)
 
 
-def _problem(
-    row: Mapping[str, Any], layout: Layout, pictures: tuple[Picture, ...], extra: dict[str, Any],
-    protocol: Protocol | None,
-) -> Record:  # fmt: skip
-    """The question with its answer, choices and boxes; `extra` gets all that a record has no field for."""
-    question = _column_text(row, layout.question)
-    if question is not None and MARK in question:
-        question = without_marks(question, len(pictures))
-    if question is not None and not question.strip():
-        raise DataError(f"its question, {_column_name(layout.question)}, is empty")
+def _with_problem(record: Record, row: Mapping[str, Any], layout: Layout, protocol: Protocol | None) -> Record:
+    """The record with its question, answer, choices and boxes; `extra` has those that a record has no field for."""
+    question, extra = None, dict(record.extra)
+    if layout.question is not None:
+        question = _value_as(row, layout.question, str, "text")
+        if MARK in question:
+            question = without_marks(question, len(record.images))
+        if not question.strip():
+            raise DataError(f"its question, {_column_name(layout.question)}, is empty")
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
         hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
         raise DataError(f"its answer, {_column_name(layout.answer)}, is a box", hint)
     accepted = _accepted_answers(row, layout.answers)
-    question, choices = _question_and_choices(row, question, layout)
+    if question and layout.choices == layout.question:
+        question, choices = offered(question)
+    else:
+        choices = choices_of_row(row, layout.choices)
     answer = _only_answer(row, layout.answer) if layout.answer is not None or not accepted else accepted[0]
     if layout.index_from is not None and choices and answer is not None:
         answer = _choice_by_number(answer, choices, layout.index_from)
@@ -124,11 +114,10 @@ def _problem(
         extra["metric"] = layout.metric
     if choices or (layout.choices is not None and value_of(row, layout.choices) is not None):
         extra["choices"] = choices
-    _check_image_numbers([question or "", *choices], len(pictures))
-    record = Record(images=pictures, id=_id(row, layout.id), question=question, answer=answer, extra=extra)
+    _check_image_numbers([question or "", *choices], len(record.images))
     if layout.boxes is not None and (boxes := _column_boxes(row, layout.boxes, layout, record, protocol)) is not None:
         extra["boxes"] = boxes
-    return record
+    return msgspec.structs.replace(record, question=question, answer=answer, extra=extra)
 
 
 def _column_name(column: Column | None) -> str:
@@ -147,13 +136,18 @@ def _wrong_kind(value: object, column: Column, wanted: str) -> DataError:
     return DataError(f"its {_column_name(column)} is {kind}, not {wanted}")
 
 
-def _column_text(row: Mapping[str, Any], column: Column | None) -> str | None:
-    if column is None:
-        return None
+def _value_as(row: Mapping[str, Any], column: Column, kind: Any, wanted: str) -> Any:
+    """The value of a column that has a type of Python's; `wanted` says in words which."""
     value = present(row, column)
-    if not isinstance(value, str):
-        raise _wrong_kind(value, column, "text")
-    return value
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise _wrong_kind(value, column, wanted) from None
+
+
+def _optional(row: Mapping[str, Any], column: Column | None) -> Column | None:
+    """The column, if the row has it."""
+    return column if column is not None and value_of(row, column) is not UNSET else None
 
 
 def _only_answer(row: Mapping[str, Any], column: Column | None) -> str | None:
@@ -206,17 +200,12 @@ def _accepted_answers(row: Mapping[str, Any], column: Column | None) -> list[str
     value = None if column is None else present(row, column)
     if column is None or value in (None, [], ""):
         return []
-    value = listed(value) if isinstance(value, str) else value
+    value = _listed(value)
     several = [each.get("answer") if isinstance(each, dict) else each for each in _as_list(value)]
     if not all(type(each) in (str, int, float) for each in several):
         raise _wrong_kind(value, column, "a list of texts or numbers")
     counts = Counter(filter(None, (str(each).strip() for each in several)))
     return [each for each, count in counts.most_common() for _ in range(count)]
-
-
-def _question_and_choices(row: Mapping[str, Any], question: str | None, layout: Layout) -> tuple[str | None, list[str]]:
-    inside = question is not None and layout.choices == layout.question
-    return offered(question) if inside and question else (question, choices_of_row(row, layout.choices))
 
 
 def offered(text: str) -> tuple[str, list[str]]:
@@ -231,7 +220,7 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
-    value = listed(value) if isinstance(value, str) else value
+    value = _listed(value)
     if isinstance(value, str):
         try:
             value = choices_in(value)
@@ -261,6 +250,11 @@ def _choice_by_number(answer: str, choices: Sequence[str], first: int) -> str:
     return choices[index]
 
 
+def _listed(value: Any) -> Any:
+    """The list or object that a text contains; other texts and values as they are."""
+    return listed(value) if isinstance(value, str) else value
+
+
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -272,9 +266,10 @@ def _check_image_numbers(texts: Sequence[str], images: int) -> None:
 
 
 def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, folder: Path) -> tuple[Picture, ...]:
-    talks = layout.replied is not None or layout.messages is not None  # which may be of text alone
-    value = None if column is None else value_of(row, column) if talks else present(row, column)
-    if column is None or value in (None, UNSET):
+    if layout.is_conversation and layout.chosen is None:  # which may be of text alone
+        column = _optional(row, column)
+    value = None if column is None else present(row, column)
+    if column is None or value is None:
         return ()
     if isinstance(value, str) and value[:1] == "[":
         value = base64_images(value) or listed(value)
@@ -285,17 +280,8 @@ def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, fol
 
 
 def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Picture:
-    """An image: a path or a data URL, bytes, or an object with one of them, as `datasets` saves an image."""
-    name, data = _path_and_bytes(value, column, layout)
-    beginnings = (f"{each.rstrip('/')}/" for each in layout.folders)
-    if beginning := next((each for each in beginnings if name.startswith(each)), None):
-        name = name.removeprefix(beginning).lstrip("/")
-    return Picture(name, folder, data)
-
-
-def _path_and_bytes(value: Any, column: Column, layout: Layout) -> tuple[str, bytes | None]:
-    """The path of an image, empty where a row has its bytes, and these."""
-    if layout.base64 and isinstance(value, str) and value:
+    """An image: a path or a data URL, base64, bytes, or an object with one of them, as `datasets` saves an image."""
+    if isinstance(value, str) and is_base64_image(value):
         value = data_url_bytes(f"data:;base64,{value}")
     fields = value if isinstance(value, dict) else {"bytes": value} if isinstance(value, bytes) else {"path": value}
     name, data = fields.get("path") or fields.get("image") or "", fields.get("bytes")
@@ -306,8 +292,9 @@ def _path_and_bytes(value: Any, column: Column, layout: Layout) -> tuple[str, by
     if not isinstance(name, str) or not (name or data) or not isinstance(data, bytes | None):
         raise _wrong_kind(value, column, "an image: a path, bytes, or an object with one of them")
     if data is None and name[:5].lower() == "data:":
-        return "", data_url_bytes(name)
-    return name, data
+        return Picture("", folder, data_url_bytes(name))
+    beginning = next((each for each in layout.folders if name.startswith(f"{each.rstrip('/')}/")), "")
+    return Picture(name.removeprefix(beginning).lstrip("/") if beginning else name, folder, data)
 
 
 def _other_columns(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -315,17 +302,80 @@ def _other_columns(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN_COLUMNS})
 
 
-def _turns_of_pairs(row: Mapping[str, Any], layout: Layout) -> list[Any]:
-    """The turns of a row in the form of alpaca: pairs of earlier turns, then its question and its reply."""
-    before = present(row, layout.history) if layout.history and value_of(row, layout.history) is not UNSET else None
-    pairs = [*(before or ()), (_column_text(row, layout.question), _column_text(row, layout.replied))]
-    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise _wrong_kind(before, layout.history or "", "a list of questions with their replies")
+class _Conversation(NamedTuple):
+    """The turns of a row, the column that they are from, and of a pair its better and its worse reply to them."""
+
+    turns: Any
+    column: Column
+    replies: tuple[str, str] | None = None
+
+
+def _conversation_of(row: Mapping[str, Any], layout: Layout) -> _Conversation | None:
+    if layout.chosen is not None and layout.rejected is not None:
+        return _pair(row, layout, layout.chosen, layout.rejected)
+    if layout.replied is not None and layout.question is not None:
+        turns = _turns_of_alpaca(row, layout.question, layout.replied, _optional(row, layout.history))
+        return _Conversation(turns, layout.replied)
+    if layout.messages is not None:
+        return _Conversation(_listed(present(row, layout.messages)), layout.messages)
+    return None
+
+
+def _turns_of_alpaca(row: Mapping[str, Any], question: Column, reply: Column, history: Column | None) -> list[Any]:
+    """Pairs of earlier turns, then the question and its reply."""
+    pairs: list[tuple[str, str]] = []
+    if history is not None:
+        pairs += _value_as(row, history, list[tuple[str, str]] | None, "a list of questions with their replies") or ()
+    asked, replied = (_value_as(row, column, str, "text") for column in (question, reply))
     return [
         {"role": role, "content": text}
-        for pair in pairs
+        for pair in (*pairs, (asked, replied))
         for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
+
+
+def _pair(row: Mapping[str, Any], layout: Layout, better: Column, worse: Column) -> _Conversation:
+    """The turns that both replies follow, which may be repeated before the replies or stand there alone."""
+    asks = layout.question if layout.messages is None else layout.messages
+    (before, chosen), (before_other, rejected) = (_side(present(row, side), side) for side in (better, worse))
+    turns = before if asks is None else _asked_turns(present(row, asks))
+    if asks is None and not before:
+        raise DataError("its replies have no turns before them, and no column has those")
+    for repeated in (before, before_other):
+        if (repeated or asks is None) and _messages_of(repeated) != _messages_of(turns):
+            raise DataError("its two replies do not follow the same turns")
+    return _Conversation(turns, asks or better, (chosen, rejected))
+
+
+def _asked_turns(value: Any) -> Any:
+    """The turns, also where they are one message, or the text of the user alone."""
+    turns = _listed(value)
+    if isinstance(value, str) and not isinstance(turns, list):
+        return [{"role": "user", "content": value}]
+    return [turns] if isinstance(turns, dict) else turns
+
+
+def _side(value: Any, column: Column) -> tuple[list[Any], str]:
+    """One side, which is a text, a message of the assistant, or a list: the turns before its last message, and that."""
+    named = f"its {_column_name(column)}"
+    if value == []:
+        raise DataError(f"{named} is an empty list, and a reply is due")
+    *before, reply = _as_list(value)
+    if isinstance(reply, str):
+        return before, reply
+    if not isinstance(reply, dict):
+        raise DataError(f"{named} is no reply: a text, a message, or a list that ends with one")
+    message = message_of(reply, len(before) + 1)
+    if message.role != "assistant":
+        raise DataError(f"{named} ends with a message of {message.role}, and the assistant is due")
+    return before, message.content
+
+
+def _messages_of(turns: Any) -> list[Message] | None:
+    """The messages that turns are; None of what is no list of objects."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return None
+    return [message_of(turn, number) for number, turn in enumerate(turns, 1)]
 
 
 def _with_objects(
@@ -335,7 +385,7 @@ def _with_objects(
 
     Boxes are written in the coordinates of the layout.
     """
-    value = listed(value) if isinstance(value, str) else value or {}
+    value = _listed(value) or {}
     placeholders = [match[1] for message in messages for match in OF_OBJECTS.finditer(message.content)]
     if not isinstance(value, dict) and not placeholders:
         return [*messages]
@@ -375,47 +425,35 @@ def _box_text(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout
     return str([round(each * written[axis % 2] / original[axis % 2]) for axis, each in enumerate(box)])
 
 
-def _conversation(
-    record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, column: Column, folder: Path
+def _with_conversation(
+    record: Record, row: Mapping[str, Any], layout: Layout, talk: _Conversation, folder: Path
 ) -> Record:
-    """The record with these turns of its row; where no column has the images, they are those of its messages."""
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise _wrong_kind(turns, column, "a list of messages")
-    messages = [message_of(turn, number) for number, turn in enumerate(turns, 1)]
-    system = None if layout.system is None else value_of(row, layout.system)
-    system = None if system is UNSET else system
-    if not isinstance(system, str | None):
-        raise _wrong_kind(system, layout.system or "", "text")
+    """The record with the turns of its row; where no column has the images, they are those of its messages."""
+    messages = _messages_of(talk.turns)
+    if messages is None:
+        raise _wrong_kind(talk.turns, talk.column, "a list of messages")
+    has_system = _optional(row, layout.system)
+    system = _value_as(row, has_system, str | None, "text") if has_system is not None else None
     images = record.images
     if layout.images is None:
-        values = [image_of(part) for turn in turns for part in _parts(turn) if _is_image(part)]
+        values = [image_of(part) for turn in talk.turns for part in _parts(turn) if _is_image(part)]
         sources = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
-        images = tuple(_picture(source, column, layout, folder) for source in sources)
+        images = tuple(_picture(source, talk.column, layout, folder) for source in sources)
     if system:
         messages.insert(0, Message("system", system))
     if layout.objects is not None:
         messages = _with_objects(messages, present(row, layout.objects), layout.objects, images, layout)
-    if layout.images_first and images and messages and not any(MARK in message.content for message in messages):
+    come_first = layout.images_first or talk.replies is not None  # of pairs as TRL shows them
+    if come_first and images and messages and not any(MARK in message.content for message in messages):
         first = next((index for index, message in enumerate(messages) if message.role == "user"), 0)
         messages[first] = Message(messages[first].role, f"{MARK * len(images)}{messages[first].content}")
     if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
-    return msgspec.structs.replace(record, messages=tuple(messages), images=images)
-
-
-def _parsed_turns(value: Any, column: Column) -> Any:
-    """The turns in a column, of which a text is parsed as JSON or as Python prints a list; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > _MAX_TEXT:
-        raise DataError(f"its {_column_name(column)} is a text of over {_MAX_TEXT >> 20} MiB")
-    with suppress(ValueError, RecursionError):
-        return msgspec.json.decode(value)
-    if len(value) > MAX_LISTED:
-        raise DataError(f"its {_column_name(column)} is no JSON, and over {MAX_LISTED >> 10} KiB of Python's text")
-    if not isinstance(turns := listed(value), str):
-        return turns
-    raise _wrong_kind(value, column, "a list of messages")
+    rejected = None
+    if talk.replies is not None:
+        chosen, rejected = talk.replies
+        messages.append(Message("assistant", chosen))
+    return msgspec.structs.replace(record, messages=tuple(messages), images=images, rejected=rejected)
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
@@ -471,41 +509,10 @@ def _part_text(part: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
-    """The system message of a row, of its own column or the first of its messages; None where it has none."""
-    try:
-        turns = [] if layout.messages is None else _parsed_turns(present(row, layout.messages), layout.messages)
-        first = message_of(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
-        system = None if layout.system is None else present(row, layout.system)
-    except DataError:
-        return None
-    if isinstance(system, str) and system:
-        return system
-    return first.content if first and first.role == "system" else None
-
-
-def is_answered(row: Mapping[str, Any], layout: Layout) -> bool:
-    """Whether a row's conversation ends with a reply; it does where it cannot be read, or has its reply elsewhere."""
-    if layout.messages is None or layout.reply is not None or layout.chosen is not None:
-        return True
-    try:
-        turns = _parsed_turns(present(row, layout.messages), layout.messages)
-        last = turns[-1] if isinstance(turns, list) and turns else None
-        return not isinstance(last, dict) or message_of(last, len(turns)).role == "assistant"
-    except DataError:
-        return True
-
-
-def _reply_texts(row: Mapping[str, Any], reply: ReplyPieces) -> list[str]:
-    value = present(row, reply.texts)
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise _wrong_kind(value, reply.texts, "a text or a list of texts")
-    return texts
-
-
 def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], protocol: Protocol) -> Record:
     """The problem with its reply in a chat protocol: behind each of the first texts stands one of the crops."""
+    if not texts:
+        raise DataError("its reply is an empty list, and a text is due")
     if any(MARK in text for text in texts):
         raise DataError(f"its reply has {MARK} in its text, which stands for an image in training data")
     if len(crops) >= len(texts):

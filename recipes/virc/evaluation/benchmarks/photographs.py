@@ -171,7 +171,7 @@ def _of_vstar(row: Mapping[str, Any], fields: Fields) -> Fields:
                    "prompt": row["text"]}  # fmt: skip
 
 
-_OF_MME = {"id": "index", "images": "bytes", "base64": True, "question": "question", "answer": "answer"}
+_OF_MME = {"id": "index", "images": "bytes", "question": "question", "answer": "answer"}
 _FOLDERS = ["VisualProbe_Easy", "VisualProbe_Medium", "VisualProbe_Hard"]
 BENCHMARKS = (
     HubBenchmark(
@@ -187,7 +187,7 @@ BENCHMARKS = (
         "hr-bench",
         "800 questions on small things in pictures of 4K, and of 8K",
         {size: (f"hr_bench_{size}.parquet", f"hr_bench_{size}.tsv") for size in ("4k", "8k")},
-        {"id": "index", "images": "image", "base64": True, "question": "question", "answer": "answer"}
+        {"id": "index", "images": "image", "question": "question", "answer": "answer"}
         | {"choices": {"columns": ["A", "B", "C", "D"]}},
         _of_hr_bench,
         _right_in_hr_bench,
@@ -210,7 +210,7 @@ BENCHMARKS = (
         "treebench",
         "405 questions on subtle things in crowded photographs, with boxes of the evidence",
         {"": ("TreeBench.tsv",)},
-        {"id": "index", "images": "image", "base64": True, "question": "question", "answer": "answer"}
+        {"id": "index", "images": "image", "question": "question", "answer": "answer"}
         | {"choices": {"columns": ["A", "B", "C", "D", "E", "F"]}},
         _of_treebench,
         _right_in_treebench,

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 from virc.reasoning.protocol import Coordinates
 
 Text = Annotated[str, Meta(min_length=1)]
-MAX_LISTED = 2**17
-"""Characters of a list as text: Python's parser takes 350 bytes and 8 us for each."""
+Texts = Text | tuple[Text, ...]
+_MAX_PYTHON = 2**17
+"""Characters of a list as Python prints it: its parser takes 350 bytes and 8 us for each."""
 
 
 class ColumnPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class ColumnPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             rows.
     """
 
-    column: Text | tuple[Text, ...] = ()
+    column: Texts = ()
     after: Text | None = None
     before: Text | None = None
     columns: tuple[Text, ...] = ()
@@ -41,9 +42,9 @@ class ColumnPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("it needs one of `column`, `columns` and `text`")
 
 
-Column = Text | tuple[Text, ...] | ColumnPart
-"""A column: its name; several names, of which the first one whose value is not null is taken; or a `Part`. A dot leads
-into an object, also one that is JSON as text, or to an element of a list by its number, from 0:
+Column = Texts | ColumnPart
+"""A column: its name; several names, of which the first one whose value is not null is taken; or a `ColumnPart`. A dot
+leads into an object, also one that is JSON as text, or to an element of a list by its number, from 0:
 `extra_info.question`, `conversations.0.value`.
 """
 EMPTY = (None, "", "nan")
@@ -52,19 +53,12 @@ _ID = re.compile(r"(?:.*_)?(?:id|index)", re.IGNORECASE)
 """Keys that an exploded object and its row may both have: an id of the object, and one of the row."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
-
-
-class ReplyPieces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A reply in pieces.
-
-    Args:
-        texts: a list of texts, or one.
-        images: the images between the texts: the first follows the first text. There may be fewer than gaps, and a row
-            may lack this column.
-    """
-
-    texts: Column
-    images: Column | None = None
+_OPTIONAL = ("history", "reply_images")
+_COLUMNS = (
+    "question", "answer", "answers", "images", "id", "boxes", "choices", "system", "messages", "replied", "objects",
+    "reply", "chosen", "rejected", *_OPTIONAL,
+)  # fmt: skip
+"""The fields of a layout that name columns; a row must have all but the optional ones."""
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,8 +69,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         question: the question; `<image>` marks in it are dropped.
         answer: the right answer.
         named: a part of the name of the files that have this layout, in small letters, or several; null: of all files.
-        images: the question's images: a path, bytes, an object with `bytes` or `path`, or a list of those.
-        base64: whether images are files as base64 text.
+        images: the question's images: a path, bytes, base64 text, an object with `bytes` or `path`, or a list of those.
         folder: what the paths of images begin with, up to a `/`, and is dropped, so that they count from the folder of
             the file; of several the first that a path begins with.
         id: the id of the row.
@@ -101,7 +94,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         history: the turns before that question: a list of pairs of a question and its reply.
         objects: what `<ref-object>` and `<bbox>` in a conversation stand for (ms-swift): an object with a list of names
             as `ref`, and one of boxes or points as `bbox`.
-        reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol.
+        reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol: a
+            text, or a list of texts between which there are images.
+        reply_images: the images between the texts of `reply`: the first follows the first text. There may be fewer than
+            gaps, and a row may lack this column.
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
             a list that ends with it, behind the turns before it. Of a layout with neither, these are its turns.
         rejected: the worse one.
@@ -111,14 +107,13 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: Text
     question: Column | None = None
     answer: Column | None = None
-    named: Text | tuple[Text, ...] | None = None
+    named: Texts = ()
     images: Column | None = None
-    base64: bool = False
-    folder: Text | tuple[Text, ...] | None = None
+    folder: Texts = ()
     id: Column | None = None
     boxes: Column | None = None
     choices: Column | None = None
-    explode: Text | tuple[Text, ...] = ()
+    explode: Texts = ()
     answers: Column | None = None
     metric: Literal["anls", "vqa_accuracy"] | None = None
     index_from: Literal[0, 1] | None = None
@@ -131,7 +126,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replied: Column | None = None
     history: Column | None = None
     objects: Column | None = None
-    reply: Text | tuple[Text, ...] | ReplyPieces | None = None
+    reply: Column | None = None
+    reply_images: Column | None = None
     chosen: Column | None = None
     rejected: Column | None = None
     unsure: tuple[Text, ...] = ()
@@ -143,6 +139,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a layout of pairs has no `reply`")
         if (self.replied is not None and self.question is None) or (self.history is not None and self.replied is None):
             raise ValueError("`replied` needs `question`, and `history` needs `replied`")
+        if self.reply_images is not None and self.reply is None:
+            raise ValueError("`reply_images` needs `reply`")
         if self.index_from is not None and (self.choices is None or self.answer is None):
             raise ValueError("`index_from` needs `choices` and `answer`")
         if self.question is None and self.chosen is None and (self.messages is None or self.reply is not None):
@@ -150,7 +148,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
+        return _several(self.folder)
+
+    @property
+    def is_conversation(self) -> bool:
+        return self.messages is not None or self.replied is not None
 
     def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The rows that a row becomes, one for each element of its lists.
@@ -158,86 +160,65 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             ValueError: a column of `explode` is no list, the lists have several lengths, or a key is taken.
         """
-        names = (self.explode,) if isinstance(self.explode, str) else self.explode
-        lists: dict[str, list[Any]] = {}
-        for name in names:
-            lists[name] = elements_of(_cell(row, name))
-            if not isinstance(lists[name], list):
+        lists = {name: elements_of(_cell(row, name)) for name in _several(self.explode)}
+        for name, elements in lists.items():
+            if not isinstance(elements, list):
                 raise ValueError(f"its column {name} is no list")
         if len({*map(len, lists.values())}) > 1:
             counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
             raise ValueError(f"it has {counts}, and each question has one")
-        if not lists[names[0]]:
-            raise ValueError(f"its column {names[0]} is empty")
-        rest = {key: value for key, value in row.items() if key not in names}
-        question = () if self.question is None else names_of(self.question)
-        # A question like `turns.question` names the column of its list: then an element stays one column, of that name.
-        stays_whole = any(each.partition(".")[0] in names for each in question)
-        # Column of `explode` -> the keys of all its objects, with null: a row whose object lacks a key gets that.
-        defaults = dict[str, dict[Any, None]]()
+        rest = {key: value for key, value in row.items() if key not in lists}
         taken = {key for key, value in rest.items() if value is not None}
+        rows = [rest] * min(map(len, lists.values()))
+        if not rows:
+            raise ValueError(f"its column {next(iter(lists))} is empty")
         for name, elements in lists.items():
-            keys = (key for each in elements if isinstance(each, Mapping) for key in each)
-            defaults[name] = dict.fromkeys(() if stays_whole else keys)
-            for key in defaults[name]:
+            fields = self._fields_of(name, elements)
+            for key in {key: None for each in fields for key in each if key != name}:
                 if not isinstance(key, str):
                     raise ValueError(f"its column {name} has the key {key!r:.40}, which is no text")
                 if key in taken and not _ID.fullmatch(key):
                     raise ValueError(f"its column {name} has the key {key:.40}, which is a column next to it too")
-            taken |= defaults[name].keys()
-        exploded: list[Mapping[str, Any]] = []
-        for row_elements in zip(*lists.values(), strict=True):
-            new = {**rest}
-            for name, element in zip(lists, row_elements, strict=True):
-                if isinstance(element, Mapping) and not stays_whole:
-                    new |= {**defaults[name], **element}
-                else:
-                    new[name] = element
-            exploded.append(new)
-        return exploded
+                taken.add(key)
+            rows = [{**before, **each} for before, each in zip(rows, fields, strict=True)]
+        return list(rows)
+
+    def _fields_of(self, name: str, elements: Sequence[Any]) -> list[dict[Any, Any]]:
+        """The columns that each element of an exploded list becomes: its keys, also those that only others have.
+
+        A question like `turns.question` names the column of its list: then an element stays one column, of that name.
+        """
+        asked = () if self.question is None else names_of(self.question)
+        if any(each.partition(".")[0] in _several(self.explode) for each in asked):
+            return [{name: each} for each in elements]
+        keys = dict.fromkeys(key for each in elements if isinstance(each, Mapping) for key in each)
+        return [{**keys, **each} if isinstance(each, Mapping) else {name: each} for each in elements]
 
     def of_file(self, name: str) -> bool:
-        parts = (self.named,) if isinstance(self.named, str) else self.named
-        return parts is None or any(part in name.lower() for part in parts)
-
-    @property
-    def pieces(self) -> ReplyPieces | None:
-        """The `reply`, also where it is given as the column of its only text."""
-        return self.reply if self.reply is None or isinstance(self.reply, ReplyPieces) else ReplyPieces(self.reply)
-
-    def columns(self) -> Iterator[Column]:
-        fields = (
-            self.question, self.answer, self.answers, self.images, self.id, self.boxes, self.choices, self.system,
-            self.replied, self.objects,
-        )  # fmt: skip
-        reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
-        columns = (*fields, self.messages, *reply)
-        yield from (column for column in (*columns, self.history) if column is not None)
-        yield from self.replies()
+        return not self.named or any(part in name.lower() for part in _several(self.named))
 
     def read(self) -> frozenset[str]:
         """The names of all columns that the layout reads or ignores."""
-        return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
-
-    def replies(self) -> Iterator[Column]:
-        """The columns of a layout of pairs."""
-        yield from (column for column in (self.chosen, self.rejected) if column is not None)
-
-    def needed(self) -> Iterator[Column]:
-        """The columns that a row must have: all but that of images in a reply, and of earlier turns."""
-        without = (self.pieces.images if self.pieces else None, self.history)
-        yield from (column for column in self.columns() if column not in without)
+        columns = (getattr(self, field) for field in _COLUMNS)
+        return frozenset(name for column in columns if column is not None for name in names_of(column)) | {*self.ignore}
 
     def fits(self, row: Mapping[str, Any]) -> bool:
-        return all(value_of(row, column) is not UNSET for column in self.needed())
+        """Whether a row has all columns but those that are optional."""
+        needed = (getattr(self, field) for field in _COLUMNS if field not in _OPTIONAL)
+        return all(value_of(row, column) is not UNSET for column in needed if column is not None)
+
+
+def _several(names: Texts) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def names_of(column: Column) -> tuple[str, ...]:
     """The names of all columns that a column is read from."""
-    if isinstance(column, ColumnPart) and column.text:
+    if not isinstance(column, ColumnPart):
+        return _several(column)
+    if column.text:
         return tuple(dict.fromkeys(braces[1] for braces in _BRACES.finditer(column.text)))
-    name = column.column or column.columns if isinstance(column, ColumnPart) else column
-    return (name,) if isinstance(name, str) else name
+    return _several(column.column or column.columns)
 
 
 def shown(column: Column) -> str:
@@ -260,9 +241,11 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
 
 def listed(text: str) -> Any:
     """The list or object that a text contains, as JSON or as Python prints it; else the text."""
-    if text.lstrip()[:1] in ("[", "{") and len(text) <= MAX_LISTED:
-        with suppress(ValueError, RecursionError):
-            return msgspec.json.decode(text)
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(text)
+    if len(text) <= _MAX_PYTHON:
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             value = ast.literal_eval(text)  # which makes values and calls nothing
             # numpy prints a list without commas, and Python would join texts next to each other into one
