@@ -126,8 +126,10 @@ def test_a_model_of_the_parent_is_refused_at_once_in_a_child(
         EngineError, match=rf"the model m was loaded in process {parent}, and cannot be used"
     ) as refused:
         work()
-    assert refused.value.hint
-    assert "load it in each child" in refused.value.hint
+    assert refused.value.hint == (
+        'in each child (of a Pool: by initializer=) model = virc.load("m"); or virc serve m, and in each '
+        'virc.load(endpoint="http://127.0.0.1:8000/v1")'
+    )
 
 
 class _Tool(Connection):
