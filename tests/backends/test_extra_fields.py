@@ -2,7 +2,6 @@
 
 import json
 import re
-import urllib.request
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -16,6 +15,7 @@ from support.called import virc
 from support.faults import status
 from support.loopback import free_port
 from support.servers import MODEL, serve
+from support.solving import ask_agent
 from support.tables import each_case
 
 import virc as package
@@ -23,7 +23,6 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.extra import check_thinking, fields_of, merged, thinking
 from virc.core.errors import ConfigError, UsageError
-from virc.reasoning.images import Shown
 from virc.serving.start import Server
 
 OFF = {"enable_thinking": False, "thinking": False}
@@ -107,18 +106,6 @@ def test_a_contradiction_is_refused_before_a_reply(tmp_path: Path) -> None:
         solve = ["solve", str(tmp_path / "a.png"), "q", "--endpoint", server.url, "--thinking", "on"]
         found = virc(*solve, "--extra-body", '{"chat_template_kwargs": {"enable_thinking": false}}')
         assert (found.code, server.chats()) == (2, []), found.err
-
-
-def ask_agent(server: Server) -> None:
-    with server:
-        ask_at(server.url)
-
-
-def ask_at(url: str) -> None:
-    picture = {"type": "image_url", "image_url": {"url": Shown(Image.new("RGB", (56, 56))).data_url}}
-    body = {"model": MODEL, "messages": [{"role": "user", "content": [picture, {"type": "text", "text": "q"}]}]}
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
-    urllib.request.urlopen(request, timeout=60).read()
 
 
 FIELDS = {"extra_body": {"top_k": 7}, "thinking": "off"}

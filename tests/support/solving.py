@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.called import Done
+from support.servers import MODEL
 
-from virc.reasoning.images import OpenedImage, open_file
+from virc.reasoning.images import OpenedImage, Shown, open_file
 from virc.reasoning.opening.pictures import open_image
+from virc.serving.start import Server
 from virc.solving import batch as retry
 from virc.solving.image_source import file_of, files_of
 
@@ -36,6 +39,15 @@ def answer(text: str, thought: str = "Now it is clear.") -> str:
 def call(name: str, thought: str = "I look closer.", **arguments: object) -> str:
     """A turn that calls a tool."""
     return think(thought, f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>")
+
+
+def ask_agent(server: Server) -> None:
+    """Ask an agent endpoint a question about a picture, then end it; in place of `Server.wait`."""
+    picture = {"type": "image_url", "image_url": {"url": Shown(Image.new("RGB", (56, 56))).data_url}}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": [picture, {"type": "text", "text": "q"}]}]}
+    address = f"{server.url}/chat/completions"
+    with server, urllib.request.urlopen(urllib.request.Request(address, json.dumps(body).encode()), timeout=60) as said:
+        said.read()
 
 
 CROP = call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=0)

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from stage_rows import copied, drawn, request
 
 import virc
 from virc.core.errors import ConfigError, DataError
-from virc.training.preflight.process import read_failure, step
+from virc.training.preflight.process import main, read_failure, step
 from virc.training.preflight.types import SftRequest
 
 RECIPES = Path(virc.__file__).parents[1]
@@ -37,6 +38,16 @@ def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) ->
     assert "--clean" in (error.value.hint or "")
     with pytest.raises(ConfigError, match=r"config\.json"):
         read_failure(printed(request(rows, base=tmp_path)))
+
+
+def test_what_a_tool_prints_is_no_result(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "turn.py").write_text("print('noise')\n")
+    asked = msgspec.structs.replace(request(rows), loads=(str(tmp_path / "turn.py"),))
+    main([step(asked, Path(sys.executable), RECIPES).argv[-1]])
+    printed = capsys.readouterr()
+    assert printed.err == "noise\n"
+    with pytest.raises(ConfigError, match=r"turn\.py is not a tool"):
+        read_failure(printed.out)
 
 
 @pytest.mark.integration
