@@ -1,10 +1,8 @@
-"""What is wrong with a system's YAML, found without a network, a GPU or weights.
-
-`check` reads the file alone; `run_code` also loads its reward and calls its own tools.
-"""
+"""What is wrong with a system's YAML, found without a network, a GPU or weights."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 
 import msgspec
@@ -31,63 +29,49 @@ from virc.tools import registry as tools
 MAX_LISTED = 100
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One fault of a file.
+class Finding(Fault, frozen=True):
+    """A fault at a line of a file, from 1; not `certain`: there may be none, and it is a warning."""
 
-    Args:
-        line: in the file, from 1.
-        where: the keys that lead there, with dots between them.
-        certain: False: it may be none, and is a warning.
-    """
-
-    line: int
-    where: str
-    message: str
-    hint: str | None = None
+    line: int = 1
     certain: bool = True
 
 
-def system_faults(path: Path) -> list[Finding]:
+def system_faults(path: Path, run_code: bool = False) -> list[Finding]:
     """Return the first `MAX_LISTED` faults of a system's file, in the order of its lines.
 
     Where single keys are wrong, these faults alone: what depends on them is not known.
+
+    Args:
+        run_code: where the file has no fault, load the system's reward, and call its own tools on a blank picture.
 
     Raises:
         ConfigError: there is no file, or it is no YAML.
     """
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", "virc systems ls")
-    content = plain_yaml.parse(plain_yaml.read_text(path), str(path))
-    faults = [*islice(systems.misfits(content), MAX_LISTED)]
-    faults = faults or [*islice(_faults(systems.built(content, path)), MAX_LISTED)]
-    return _located(path, [(fault.path, fault, True) for fault in faults])
-
-
-def run_code(path: Path) -> list[Finding]:
-    """Load a system's reward, and call each of its own tools on a blank picture; returns what fails.
-
-    Servers of its tools are asked; one that cannot be reached is no certain fault.
-    """
-    system = systems.get(str(path))
-    found: list[tuple[dotted.Path, Fault, bool]] = []
-    for name in (name for name in system.offered if not tools.known_here(name)):
-        try:
-            tool_trial.check_tool(name, system)
-        except (ConfigError, SetupError) as error:
-            found.append((("tools",), Fault(("tools",), error.message, error.hint), isinstance(error, ConfigError)))
-    if (reward := system.reward) and reward.total:
-        loaded = _raised(("reward", "total"), lambda: rewards.of(reward, system.file.parent))
-        found += [(fault.path, fault, True) for fault in loaded]
-    return _located(path, found)
-
-
-def _located(path: Path, faults: list[tuple[dotted.Path, Fault, bool]]) -> list[Finding]:
-    lines = plain_yaml.lines(plain_yaml.read_text(path))
+    text = plain_yaml.read_text(path)
+    content = plain_yaml.parse(text, str(path))
+    faults, unreached = [*islice(systems.misfits(content), MAX_LISTED)], list[Fault]()
+    if not faults:
+        system = systems.built(content, path)
+        faults = [*islice(_faults(system), MAX_LISTED)] or [*(_of_code(system, unreached) if run_code else ())]
+    lines = plain_yaml.lines(text)
     found = [
-        Finding(systems.line_of(keys, lines), ".".join(keys), fault.message, fault.hint, certain)
-        for keys, fault, certain in faults
+        Finding(each.path, each.message, each.hint, systems.line_of(each.path, lines), each not in unreached)
+        for each in (*faults, *unreached)
     ]
     return sorted(dict.fromkeys(found), key=lambda each: each.line)
+
+
+def _of_code(system: System, unreached: list[Fault]) -> Iterator[Fault]:
+    """Faults of a system's own code; `unreached` gets servers that cannot be reached from here."""
+    for name in (name for name in system.offered if not tools.known_here(name)):
+        try:
+            yield from _raised(("tools",), partial(tool_trial.check_tool, name, system))
+        except SetupError as error:
+            unreached.append(Fault(("tools",), error.message, error.hint))
+    if (reward := system.reward) and reward.total:
+        yield from _raised(("reward", "total"), partial(rewards.of, reward, system.file.parent))
 
 
 def _faults(system: System) -> Iterator[Fault]:
@@ -113,10 +97,7 @@ def _faults(system: System) -> Iterator[Fault]:
             part = "stages" if stage in overlay.stages else "verified"
             hint = did_you_mean(stage, system.stages)
             yield Fault(("overlays", name, part, stage), f"there is no stage {stage!r}", hint)
-    seen = set[tuple[dotted.Path, str]]()
-    for name in system.stages:
-        for chosen in ((), *((each,) for each in system.overlays)):
-            yield from _of_stage(system, name, chosen, seen)
+    yield from _of_stages(system)
 
 
 def _raised(path: dotted.Path, call: Callable[[], object]) -> Iterator[Fault]:
@@ -141,22 +122,22 @@ def _of_tools(system: System) -> Iterator[Fault]:
             yield Fault(("tools",), message, did_you_mean(name, tools.discover(), known) if kind == "tool" else None)
 
 
-def _of_stage(
-    system: System, name: str, overlay: tuple[str, ...], seen: set[tuple[dotted.Path, str]]
-) -> Iterator[Fault]:
-    """Faults of a stage's settings; `seen` has the messages at a place, and gets them."""
-    kind = system.stages[name].kind
-    values, _ = stages.merged(stages.of_system(system, name, overlay))
-    faults = [*validation.faults(values, stages.CONFIGS[kind], noun="setting")]
-    if not faults:
-        config = msgspec.convert(values, stages.CONFIGS[kind], strict=False)
-        faults = [*_of_order(system, name, config.base, config.after), *engines.faults(kind, config)]
-    for fault in faults:
-        keys = _written_at(fault.path, system, name, overlay)
-        if (keys, fault.message) not in seen:
-            seen.add((keys, fault.message))
-            where = f"stage {name}" + (f", with the overlay {overlay[0]}" if overlay else "")
-            yield Fault(keys, f"{fault.message} ({where})", stages.hint_for(fault))
+def _of_stages(system: System) -> Iterator[Fault]:
+    """Faults of the settings of stages, each once, under the first stage and overlay that it occurs in."""
+    seen = set[tuple[dotted.Path, str]]()
+    for name, overlay in product(system.stages, ((), *((each,) for each in system.overlays))):
+        kind = system.stages[name].kind
+        values, _ = stages.merged(stages.of_system(system, name, overlay))
+        faults = [*validation.faults(values, stages.CONFIGS[kind], noun="setting")]
+        if not faults:
+            config = msgspec.convert(values, stages.CONFIGS[kind], strict=False)
+            faults = [*_of_order(system, name, config.base, config.after), *engines.faults(kind, config)]
+        where = f"stage {name}" + "".join(f", with the overlay {each}" for each in overlay)
+        for fault in faults:
+            keys = _written_at(fault.path, system, name, overlay)
+            if (keys, fault.message) not in seen:
+                seen.add((keys, fault.message))
+                yield Fault(keys, f"{fault.message} ({where})", stages.hint_for(fault))
 
 
 def _of_order(system: System, name: str, base: str | None, after: str | None) -> Iterator[Fault]:

@@ -38,7 +38,7 @@ def command(
     from virc.core.files import expanded
     from virc.solving.solver import pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MAX_LISTED, run_code, system_faults
+    from virc.training.system_check import MAX_LISTED, system_faults
 
     replies = replies_of(reply)
     if system.endswith(".py"):
@@ -49,7 +49,7 @@ def command(
         _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = system_faults(file) or ([] if replies else run_code(file))
+    findings = system_faults(file, run_code=not replies)
     warned = [each for each in findings if not each.certain]
     findings = [each for each in findings if each.certain]
     output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))
@@ -74,7 +74,10 @@ def _without_faults(file: str, warned: "list[Finding]", where: str, as_json: boo
 
 
 def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:
-    return [{"line": each.line, "where": each.where, "message": each.message, "hint": each.hint} for each in findings]
+    return [
+        {"line": each.line, "where": ".".join(each.path), "message": each.message, "hint": each.hint}
+        for each in findings
+    ]
 
 
 def _sides(size: str) -> tuple[int, int]:
