@@ -85,6 +85,25 @@ def test_limits_hold_for_the_answer_and_not_for_turns(
     assert "never" not in str(asked.get("stop"))
 
 
+def test_limits_of_texts_are_checked_and_not_enforced_by_the_engine(running: Running) -> None:
+    """In grammars of xgrammar 0.2.8 a text with such a limit admits no backslash, quote or newline."""
+    unit = {"type": "string", "minLength": 3, "maxLength": 9, "pattern": "^[a-z]+$"}
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"type": "integer"}, "unit": unit, "value": {"type": "integer"}},
+    }
+    status, said = running.ask("What does it read?", **as_json(schema))
+    assert (status, said["choices"][0]["message"]["content"]) == (200, RIGHT)
+    sent = formatting(running)[0]["response_format"]["json_schema"]["schema"]
+    assert sent["properties"] == {
+        "pattern": {"type": "integer"},
+        "unit": {"type": "string"},
+        "value": {"type": "integer"},
+    }
+    schema["properties"]["unit"]["maxLength"] = 4
+    assert "could not be written as JSON that fits" in choice(running, **as_json(schema))["message"]["refusal"]
+
+
 @pytest.mark.parametrize("question", ["What does it read?", "fenced", "at first wrong"])
 def test_a_last_turn_writes_the_answer_into_the_schema(running: Running, question: str) -> None:
     _, plain = running.ask(question)

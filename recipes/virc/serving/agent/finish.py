@@ -70,6 +70,28 @@ class Schema:
         return RefusedError(f"{self._param}: this is no JSON schema that can be used: {fault[:300]}", self._param)
 
 
+_LIMITS_OF_TEXT = ("minLength", "maxLength", "pattern")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_VALUES = ("const", "enum", "default", "examples")
+
+
+def _enforced(schema: Any) -> Any:
+    """A schema without limits of texts: grammars of xgrammar 0.2.8 (vLLM 0.24) admit no backslash, quote or newline in
+    a text that has some, so that LaTeX could not be written. What comes back is validated by the whole schema.
+    """
+    if isinstance(schema, list):
+        return [_enforced(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    enforced = dict[str, Any]()
+    for key, value in schema.items():
+        if key in _NAMED and isinstance(value, Mapping):
+            enforced[key] = {name: _enforced(each) for name, each in value.items()}
+        elif key not in _LIMITS_OF_TEXT:
+            enforced[key] = value if key in _VALUES else _enforced(value)
+    return enforced
+
+
 _TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,5}|\d|[^\w\s]|_)|\s+$")
 _WRITE = "Write this answer as JSON that fits the JSON schema below. Write nothing else.\n\n{schema}"
 _CALL = "Report this answer by the function {name}. Write its arguments as JSON that fits the JSON schema below. " + (
@@ -164,7 +186,7 @@ class Finisher:
 
     def _drawn(self, prompt: str, schema: Schema) -> str:
         """JSON that the model writes, in as many tries as there are samplings; _NoFitError, _CutError: none fits."""
-        ask = Ask((Message("user", prompt),), (), json_schema=schema.value)
+        ask = Ask((Message("user", prompt),), (), json_schema=_enforced(schema.value))
         for number, sampling in enumerate(self._samplings):
             longest = min(self._problem.max_tokens or sampling.max_tokens, sampling.max_tokens)
             seed = derived(self._problem.seed % 2**31, 0, _FIRST_SEED + number)
