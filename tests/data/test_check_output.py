@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
+from support.tables import each_case
+
+from virc.data.check.images import no_file
+from virc.data.rows.record import Picture
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -128,6 +132,7 @@ def test_a_picture_that_is_held_out_is_found_in_another_file(batches: Path) -> N
     [
         (problem(0, "0.png", answer="5", choices=["1", "2"]), "answer_not_offered"),
         (problem(0, "none.png"), "image_missing"),
+        (problem(0, "https://example.com/a.png"), "image_on_network"),
         (problem(1, "0.png"), "duplicate_id"),
     ],
 )
@@ -163,5 +168,23 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png"), problem(3, "bad.png")])
     (batches / "bad.png").write_bytes(b"no picture")
     found = report(batches / "train.jsonl")
-    assert found["faults"] == {"image_missing": 1, "image_broken": 1}  # which training does not fetch either
+    assert found["faults"] == {"image_on_network": 1, "image_broken": 1}  # which training does not fetch either
     assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
+
+
+@each_case(
+    ("name", "what"),
+    [
+        *((name, "a private address") for name in (
+            "http://192.168.0.5/a.png", "http://localhost:9000/a.png", "https://10.0.0.5/a.png", "http://[::1]/a.png",
+            "HTTP://127.0.0.1/a.png",
+        )),
+        ("https://example.com/a.png", "an address"), ("https://8.8.8.8/a.png", "an address"),
+        ("http://[bad/a.png", "an address"),
+    ],
+)  # fmt: skip
+def test_an_address_is_named_as_what_it_is(name: str, what: str) -> None:
+    for is_fetched in (True, False):
+        fault = no_file(Picture(name, fetched=is_fetched))
+        assert fault
+        assert fault.message == f"{name} is {what}, and training reads files alone"

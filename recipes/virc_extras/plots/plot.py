@@ -5,12 +5,15 @@ from typing import Annotated
 
 from virc.core.errors import UsageError
 from virc_cli.console import output
-from virc_cli.console.options import RunNames, option
+from virc_cli.console.options import Json, RunNames, option
+
+FAILURE: dict[str, object] = dict.fromkeys(("names", "plot"))
 
 
 def command(
     names: RunNames,
     to: Annotated[Path | None, option("FILE.png", "Target file; default: plots/ in the first run.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Plot the metrics of runs as a PNG.
 
@@ -23,4 +26,5 @@ def command(
         raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")
     chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
     path = to or chosen[0].folder / "plots" / ("metrics.png" if len(chosen) == 1 else "compared.png")
-    output.line(str(plots.write(chosen, path)))
+    picture = str(plots.write(chosen, path))
+    output.result(as_json, "virc.runs.plot/1", {"names": [run.name for run in chosen], "plot": picture}, [picture])

@@ -7,14 +7,14 @@ import msgspec
 
 from virc.core.errors import UsageError
 from virc.core.web import html
-from virc.evaluation.answered import Answered, Result
+from virc.evaluation.answered import Result
 from virc.evaluation.columns import Column, Evaluated, Fields
 from virc.evaluation.pages import figures
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import shown_name
 from virc_cli.console.tables import table
-from virc_extras.studies.looks import ARMS, FURTHER_ARMS, ArmName, Looks, looks
+from virc_extras.studies.looks import ARMS, FURTHER_ARMS, Looks, looks
 
 _HEAD = ("asked with", "right", "of", "lost points", "95 % interval", "p")
 
@@ -56,17 +56,14 @@ def column(given: bool | None, request: EvalRequest) -> Column:
 
 
 def looks_of(arms: Sequence[Sequence[Result]]) -> list[Looks]:
-    """The verdict on each model that answered in all arms."""
+    """The verdict on each model by the problems that it answered in all arms."""
     problems = list(zip(*arms, strict=True))  # the results of a problem, one an arm
-    guesses = [results[0].guessed for results in problems]
-
-    def answers(model: str, results: Sequence[Result]) -> dict[ArmName, Answered]:
-        by_arm = zip(ARMS, results, strict=True)
-        return {arm: result.answers[model] for arm, result in by_arm if model in result.answers}
-
-    names = dict.fromkeys(name for result in arms[0] for name in result.answers)
-    models = [name for name in names if all(any(name in each.answers for each in arm) for arm in arms)]
-    return [looks(model, [answers(model, results) for results in problems], guesses) for model in models]
+    found = list[Looks]()
+    for model in dict.fromkeys(name for result in arms[0] for name in result.answers):
+        compared = [results for results in problems if all(model in each.answers for each in results)]
+        answers = [{arm: each.answers[model] for arm, each in zip(ARMS, results, strict=True)} for results in compared]
+        found += [looks(model, answers, [results[0].guessed for results in compared])] if compared else []
+    return found
 
 
 def _verdict(summary: Summary, model: str) -> Looks | None:

@@ -41,6 +41,8 @@ def test_a_run_is_drawn_beside_its_metrics(workspace: Path) -> None:
     done = virc("runs", "plot", "a")
     path = run.folder / "plots" / "metrics.png"
     assert (done.code, done.out, done.err) == (0, f"{path}\n", "")
+    shown = virc("runs", "plot", "a", "--json").json
+    assert shown == {"schema": "virc.runs.plot/1", "names": ["a"], "plot": str(path), "error": None}
     colours = drawn(path)
     assert colours[BLUE] > 1000
     assert ORANGE not in colours

@@ -13,9 +13,12 @@ from PIL import Image
 from support.called import Done, virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
+from support.tables import each_case
 
+from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError, as_virc_error, fields_of
 from virc.evaluation import results, scored, verdicts, writing
 from virc.scoring.score import Key, Verdict
+from virc.solving.rows import BatchRow
 from virc_extras.studies import signing
 from virc_extras.studies.checking import verifying
 
@@ -268,6 +271,20 @@ def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) ->
     assert verified(file).code == 5
 
 
+@each_case(
+    ("error", "message"),
+    [
+        (NetworkError("cannot reach http://10.0.0.1"), "NetworkError"), (DataError("/home/a.png is cut"), "DataError"),
+        (as_virc_error(KeyError("/home/a")), "KeyError"), (as_virc_error(TimeoutError()), "TimeoutError"),
+        (VircError(""), "VircError"), (NoAnswerError("the model refused"), "the model refused"),
+        (None, "no answer was kept"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_failed_row_names_the_type_of_its_error(error: VircError | None, message: str) -> None:
+    answered = error and {"id": "1", "answer": None, "error": fields_of(error)}
+    assert results.line_of(BatchRow(0, "1"), answered, "m", None)["error"]["message"] == message
+
+
 @pytest.mark.parametrize(
     ("form", "says"),
     [
@@ -285,6 +302,9 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
     assert results.read_results(files[0]).head.digest in done.out
+    tables = virc("eval", "card", *files, "--json").json["tables"]
+    assert [each["title"] for each in tables] == ["sums", "sums: differences"]
+    assert ["good", "100.0", "51.0 to 100.0", "4", ""] in tables[0]["rows"]
 
 
 def test_files_on_other_rows_or_of_one_model_twice_are_not_compared(file: Path, made: Path) -> None:
@@ -364,7 +384,7 @@ def test_boxes_refusals_judged_answers_and_failed_rows_verify(
     assert f"decided about, whose verdicts are taken as written: {1 if algebra else 2}" in done.err
     assert str(here) not in file.read_text()
     errors = {each["id"]: each["error"]["message"] for each in map(json.loads, file.open()) if each.get("error")}
-    assert errors == {2: "the model answered 'unreadable'", 4: ""}
+    assert errors == {2: "the model answered 'unreadable'", 4: "DataError"}
     for module in (verdicts, verifying):
         monkeypatch.setattr(module, "can_do_algebra", lambda: False)
     done = verified(file)

@@ -56,6 +56,14 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
+def is_private(url: str) -> bool:
+    """Whether a URL names its host by an address that is not public, or this machine; other names are not looked up."""
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or ""
+        return is_loopback(host) or not is_public(ip_address(host))
+    return False
+
+
 class Rules(msgspec.Struct, frozen=True):
     """What may be fetched."""
 

@@ -11,6 +11,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file, link_hint
 from virc.core.text import clause, plain
+from virc.core.web.fetch import is_private
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.pictures import key
@@ -58,13 +59,8 @@ def _decoded(picture: Picture) -> DecodedImage:
             for top in range(0, image.height, _ROWS):
                 digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
             return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
-    except FileNotFoundError:
-        where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
-        return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
-        if error.errno == errno.EPERM:
-            return DecodedImage(fault=_outside(name, error))
-        return DecodedImage(fault=Fault("image_unreadable", f"{name}: {clause(error)}"))
+        return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
 
@@ -76,18 +72,25 @@ def file_of(picture: Picture) -> str:
 
 def no_file(picture: Picture) -> Fault | None:
     """Why an image has no file, if it is not in its row either; its file is not opened."""
-    name = plain(picture.name, 120)
     try:
-        if picture.data is not None or is_file(picture.path()):
-            return None
+        return (
+            None if picture.data is not None or is_file(picture.path()) else _unreadable(picture, FileNotFoundError())
+        )
     except OSError as error:
-        if error.errno == errno.EPERM:
-            return _outside(name, error)
-    return Fault("image_missing", f"there is no file {name}")
+        return _unreadable(picture, error)
 
 
-def _outside(name: str, error: OSError) -> Fault:
-    return Fault("image_outside", f"{name}: {clause(error)}; {link_hint(error)}")
+def _unreadable(picture: Picture, error: OSError) -> Fault:
+    name = plain(picture.name, 120) or "an image without a name"
+    if picture.on_network:
+        kind = "a private address" if is_private(picture.name) else "an address"
+        return Fault("image_on_network", f"{name} is {kind}, and training reads files alone")
+    if isinstance(error, FileNotFoundError):
+        where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
+        return Fault("image_missing", f"there is no file {name}{where}")
+    if error.errno == errno.EPERM:
+        return Fault("image_outside", f"{name}: {clause(error)}; {link_hint(error)}")
+    return Fault("image_unreadable", f"{name}: {clause(error)}")
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

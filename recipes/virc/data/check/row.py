@@ -71,7 +71,7 @@ def _stopping(row: NumberedRow, rules: Rules, *, any_image_fault: bool) -> Itera
     missing answer of a problem, which is only counted.
     """
     for fault in check_without_images(row, rules.holds, rules.protocol):
-        is_told_by_image = fault.kind in ("image_missing", "image_outside") and any_image_fault
+        is_told_by_image = fault.kind.startswith("image_") and any_image_fault
         is_counted = fault.kind == "no_answer" and rules.holds == "problems"  # `virc batch` solves such rows
         if not is_told_by_image and not is_counted:
             yield fault

@@ -196,7 +196,7 @@ def check_found(source: RowsFile, found: Survey) -> None:
 
 
 def _untrainable(source: RowsFile, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common())
     ignore = "--ignore COLUMN leaves a column out; " if UNREAD_COLUMN in kinds else ""
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",

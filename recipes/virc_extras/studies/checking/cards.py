@@ -30,15 +30,15 @@ _LATEX = {each: f"\\{each}" for each in "&%$#_{}"} | {each: f"{{{each}}}" for ea
 } | {each: f"${each}$" for each in "<>|"}  # fmt: skip
 
 
-class _Table(msgspec.Struct, frozen=True):
+class CardTable(msgspec.Struct, frozen=True):
     title: str
     rows: Sequence[Sequence[str]]
     """The first is the head."""
     notes: Sequence[str] = ()
 
 
-def card(paths: Sequence[Path], form: Form) -> list[str]:
-    """The lines of a card: for each benchmark the models, and if there are several, what they differ by.
+def tables_of(paths: Sequence[Path]) -> list[CardTable]:
+    """The tables of a card: for each benchmark the models, and if there are several, what they differ by.
 
     Raises:
         DataError: a file is no result, or two of a benchmark have other problems under an id.
@@ -64,11 +64,15 @@ def card(paths: Sequence[Path], form: Form) -> list[str]:
         made = f"virc {plain(head.versions.get('virc'), 200)}{judge}, SHA-256 {plain(head.digest, 200)}, {signed}"
         looks = f"{plain(found.looks, 200)}; " if found.looks else ""
         notes[title].append(f"{name}: {looks}{found.uncounted}; {made}; virc eval verify FILE")
-    tables = [each for title, files in groups.items() for each in _tables(title, files, notes[title])]
+    return [each for title, files in groups.items() for each in _tables(title, files, notes[title])]
+
+
+def written(tables: Sequence[CardTable], form: Form) -> list[str]:
+    """The lines of a card."""
     return [line for table in tables for line in _WRITTEN[form](table)]
 
 
-def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -> Iterator[_Table]:
+def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -> Iterator[CardTable]:
     summary = _summary(files)
     rows = [
         (model.name, _percent(model.score.bounds), _percent(model.score.interval), _counted(model), "")
@@ -78,7 +82,7 @@ def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -
         shown = (_percent([each.mean]), _percent(each.interval or ()), f"{100 * each.deviation:.1f}")
         rows.append((f"{each.model}, mean of {len(each.seeds)} seeds", *shown[:2], "", shown[2]))
     columns = len(_MODELS) - (not summary.seeds)
-    yield _Table(title, [row[:columns] for row in (_MODELS, *rows)], notes)
+    yield CardTable(title, [row[:columns] for row in (_MODELS, *rows)], notes)
     pairs = [
         (
             *(f"{pair.one} − {pair.other}", figures.gained(pair), figures.points_between(pair.interval)),
@@ -89,7 +93,7 @@ def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -
         for pair in summary.pairs
     ]
     if pairs:
-        yield _Table(f"{title}: differences", [_PAIRS, *pairs])
+        yield CardTable(f"{title}: differences", [_PAIRS, *pairs])
 
 
 def _counted(model: ModelSummary) -> str:
@@ -111,7 +115,7 @@ def _summary(files: Mapping[str, ResultFile]) -> Summary:
     return summary_of(files, problems, verdicts)
 
 
-def _markdown(table: _Table) -> Iterator[str]:
+def _markdown(table: CardTable) -> Iterator[str]:
     head, *rows = [[_in_markdown(cell) for cell in row] for row in table.rows]
     yield from (f"**{_in_markdown(table.title)}**", "")
     yield from (f"| {' | '.join(row)} |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows))
@@ -122,7 +126,7 @@ def _in_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
-def _latex(table: _Table) -> Iterator[str]:
+def _latex(table: CardTable) -> Iterator[str]:
     head, *rows = [" & ".join(map(_escaped, row)) + r" \\" for row in table.rows]
     yield from (f"% {note}" for note in (r"\usepackage{booktabs}", *table.notes))
     columns = "l" + "r" * (len(table.rows[0]) - 1)
@@ -135,7 +139,7 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(each, each) for each in text)
 
 
-def _html(table: _Table) -> Iterator[str]:
+def _html(table: CardTable) -> Iterator[str]:
     yield from ("<table>", f"<caption>{html.escape(table.title)}</caption>")
     for tag, cells in zip(["th", *["td"] * len(table.rows)], table.rows, strict=False):
         yield f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
