@@ -30,7 +30,8 @@ TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
 }  # fmt: skip
-_FIRST_PART = 10 * 2**20  # bytes of a file of lines
+FIRST_PART = 10 * 2**20
+"""Bytes of a file of lines that datasets reads at once."""
 _MAX_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 
@@ -53,13 +54,16 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    file = file_for(folder, name, ".json")
-    count = 0
+    return write_array(folder, name, (line_of(record, settings, row_of) for record in records), info)
+
+
+def write_array(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
+    file, count = file_for(folder, name, ".json"), 0
     with file.open("w", encoding="utf-8") as out:
-        for count, record in enumerate(records, 1):
-            out.write(("[\n" if count == 1 else ",\n") + line_of(record, settings, row_of))
+        for count, line in enumerate(lines, 1):
+            out.write(("[\n" if count == 1 else ",\n") + line)
         out.write("\n]\n" if count else "[]\n")
-    add_info(folder, name, info(file.name))
+    add_info(folder, name, entry(file.name))
     return count
 
 
@@ -253,8 +257,8 @@ class Kinds:
     def flaws(self, number: int, row: Fields) -> Iterator[str]:
         """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
         found: dict[str, str] = {}
-        late, self._start = self._start >= _FIRST_PART, self._place()
-        for path, value in _values(row):
+        late, self._start = self._start >= FIRST_PART, self._place()
+        for path, value in values_of(row):
             kind = KIND_NAMES[type(value)]
             first, where = self._first.get(path, (kind, number))
             if first != kind:
@@ -263,7 +267,7 @@ class Kinds:
             elif path not in self._first and len(self._first) < _MAX_FIELDS:
                 self._first[path] = (kind, number)
                 if late:
-                    before = f"in no row of the first {_FIRST_PART >> 20} MiB"
+                    before = f"in no row of the first {FIRST_PART >> 20} MiB"
                     found.setdefault("late", f"{plain(path, 60)} is {before}: LLaMA-Factory stops at it")
             if kind == "text":
                 try:
@@ -274,7 +278,7 @@ class Kinds:
         yield from found.values()
 
 
-def _values(row: Fields) -> Iterator[tuple[str, object]]:
+def values_of(row: Fields) -> Iterator[tuple[str, object]]:
     """Every value in a row with the path to it, but null, which goes with any kind."""
     left: list[tuple[str, object]] = list(row.items())
     while left:

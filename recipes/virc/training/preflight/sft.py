@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import INFO, NumberedRow, RowsFile, Writing, get, only_source
+from virc.data.formats.registry import INFO, NumberedRow, RowsFile, Writing, only_source
 from virc.data.formats.sft import guessed
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
@@ -53,6 +54,9 @@ _FILES_PER_PROCESS = 50
 
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}Z?)?")
+"""What pyarrow's reader of JSON takes for a time."""
 
 OnProgress = Callable[[str], None]
 
@@ -123,7 +127,7 @@ def write_chosen(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
 ) -> tuple[RowsFile, dict[str, list[NumberedRow]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
-    needs_no_rewriting = read.source.as_engines_read and not counted.differ
+    needs_no_rewriting = read.source.as_engines_read and not counted.differ and not _has_times(read.source)
     if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
     indices, parts = set(chosen), dict[str, list[NumberedRow]]()
@@ -241,16 +245,34 @@ def _write_rows(
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(request.folder) as new:
         records = (row.known() for row in rows)
-        target = get(source.format)
         if not source.as_engines_read:
-            target = pairs if source.holds == "pairs" else sft
             # LLaMA-Factory stops at values of some further fields.
             cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
             records = (msgspec.structs.replace(record, **cleared) for record in records)
         rows_with_files = source.rows() if files else ()
-        target.write(new, source.name, records, Writing(InPlace(new, request, files, rows_with_files)))
+        settings = Writing(InPlace(new, request, files, rows_with_files))
+        target: ModuleType = pairs if source.holds == "pairs" else sft
+        lines = (sft.line_of(record, settings, target.row_of) for record in records)
+        sft.write_array(new, source.name, lines, target.info)  # of which datasets makes no times
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
+
+
+def _has_times(source: RowsFile) -> bool:
+    """Whether datasets 4.0.0 makes times of texts: all of a field look like some in a part of a file of lines."""
+    if source.file.suffix != ".jsonl":
+        return False
+    with sft.opened(source.file) as file:
+        start, alike = 0, dict[str, bool]()
+        for _, row in line_rows(file):
+            for path, value in sft.values_of(row) if isinstance(row, dict) else ():
+                if isinstance(value, str):
+                    alike[path] = alike.get(path, True) and bool(_TIME.fullmatch(value))
+            if file.tell() - start > sft.FIRST_PART:
+                if any(alike.values()):
+                    return True
+                start, alike = file.tell(), {}
+    return any(alike.values())
 
 
 class InPlace(PictureStore):
