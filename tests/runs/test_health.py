@@ -56,6 +56,15 @@ def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(run: Run, capsys: pyte
     assert seen.reason is not None
 
 
+def test_a_run_ends_where_more_calls_of_tools_fail_than_it_allows(workspace: Path) -> None:
+    allowed = {**msgspec.to_builtins(rl.Config(data="rows")), "max_tool_failures": 0.5}
+    seen = watch(make(workspace, "a", kind="rl", settings=allowed))
+    seen.take([step(1), step(2, tool_failures=0.5)])
+    assert seen.reason is None
+    seen.take([step(3, tool_failures=0.6)])
+    assert seen.reason == "the tool failed in 60% of a step's calls"
+
+
 CONFIGS: dict[str, Any] = {
     "rl": rl.Config(data="rows", rollout="multi_turn", max_turns=8),
     "dpo": dpo.Config(data="rows", learning_rate=5e-6),

@@ -1,4 +1,7 @@
-"""Signs that a run goes wrong, found in its metrics: `signs`, with one `_of_...` for each group of measures."""
+"""Signs that a run goes wrong, found in its metrics: `signs`, with one `_of_...` for each group of measures.
+
+Means of what was not measured are NaN, and NaN is neither above nor below a threshold.
+"""
 
 import json
 import math
@@ -16,27 +19,37 @@ from virc.runs.run import Info, Run
 from virc.stages.sft import Health
 
 _FIRST, _RECENT = 5, 3  # the newest 3 steps are compared with the first 5, each by their mean
+_WINDOW = 5  # logged steps; the best so far is the best mean of so many
+_FEWEST = 10  # logged steps that newer ones are compared with
+_SPREADS = 4  # standard deviations of a step: of a thousand windows of noise alone, the best and the worst are 3 apart
 _RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
 _GAP = 0.1  # nats a token: what is learnt by heart has a loss at least so far under that of held-out rows
 
 # Thresholds of signs. Where no source is named, the value is ours: none of the healthy curves of the tests reaches it.
+_LIMITS: Sequence[tuple[Health, str, int, float, float, str]] = (
+    # DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
+    ("variance", "same", 3, 0, 0.8,
+     "in {:.0%} of groups all replies have the same reward, so nothing is learned from them"),
+    ("length", "cut", 3, 0, 0.2, "{:.0%} of replies are cut at the length limit"),
+    # TRL's FAQ warns at 10 nats a reply, which is this for a reply of 20 tokens
+    ("kl", "kl", 3, -math.inf, 0.5, "the policy is {:.2g} nats a token away from its base"),
+    ("tool_failures", "tool_failures", 1, 0, 0, "the tool failed in {:.0%} of a step's calls"),
+    ("judge", "judge_failures", 1, 0, 0, "the judge gave no verdict on {:.0f} questions of a step"),
+    # the threshold is ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
+    ("correlation", "correlation", 1, 0.99, math.inf,
+     "the rollout engine's probabilities correlate with the trainer's at {:.4f}: it uses other weights"),
+)  # fmt: skip
+"""Sign, measure, number of newest steps, the least and the most that its mean over these may be, and what it says."""
 _RISE = 0.1  # by which the share of malformed replies rose
 _FEWER_CALLS = 0.5  # share of the calls of the first steps by which their number fell
 _NO_CALLS = 0.01  # tool calls a reply; too few replies call a tool to be rewarded into more
-_SAME = 0.8  # share of groups; DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
-_CUT = 0.2  # share of replies
 _AT_TURNS = 0.95  # share of `max_turns`, as the mean of all replies
-_CORRELATION = 0.99  # ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
 _COLLAPSED, _ENTROPY = 0.1, 0.05  # share of the first, and nats; Cui et al. (2505.22617) gain most while 73 % go
 _SOLVED = 0.9  # share of the best reply's reward: low entropy is no sign if hardly anything is left to gain
 _NOISE, _NATS = 3, 1.0  # entropy is noise at 3 times the first, and at 1 nat above it
-_KL = 0.5  # nats a token: TRL's FAQ warns at 10 nats a reply, which is this for a reply of 20 tokens
-_WINDOW = 5  # logged steps; the best so far is the best mean of so many
 _FALL = 0.5  # share of the best reward
 _HELD_OUT_FALL = 0.25  # share of the best validation, three times in a row, while the reward is above what it was then
-_SPREADS = 4  # standard deviations of a step: of a thousand windows of noise alone, the best and the worst are 3 apart
 _LOSS = 1.5  # times the lowest mean
-_FEWEST = 10  # logged steps that newer ones are compared with
 _GRADIENT = 10  # times the median of all before; in a healthy run of the embedded model it falls to a tenth
 # Shares of pairs: nothing is left to learn, all pairs are the wrong way round, most are. Chance is .5.
 _TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3
@@ -69,33 +82,36 @@ def signs(found: Steps, settings: Mapping[str, Any] | None = None, with_tools: b
     if steps[-1].response_length is None:  # SFT or DPO, whose engine draws no replies
         return dict(chain(_of_losses(steps, settings), _of_pairs(steps, settings), gradients))
     validated = [each for each in found if each.validation is not None]
-    of_rewards = (_of_calls(steps, with_tools), _of_reward(steps, validated, settings))
-    return dict(chain(*of_rewards, _of_replies(steps, settings), _of_policy(steps), gradients, _of_services(steps)))
+    of_replies = _of_replies(steps, settings, with_tools)
+    return dict(chain(of_replies, _of_reward(steps, validated, settings), gradients))
 
 
-def _of_calls(steps: Steps, with_tools: bool) -> Iterator[Sign]:
+def _of_replies(steps: Steps, settings: Mapping[str, Any], with_tools: bool) -> Iterator[Sign]:
+    since = f"in the first {_FIRST} steps"
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
-    if first is None or recent is None:
-        return
     noise = _SPREADS * _spread(_values(steps[:-_RECENT], "tool_calls"))
-    if with_tools and max(first, recent) < _NO_CALLS:
+    if with_tools and first < _NO_CALLS and recent < _NO_CALLS:
         yield "tools", f"replies call no tool: {recent:.2g} calls a reply since the first step"
     elif first - recent > max(first * _FEWER_CALLS, noise):
-        yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
-
-
-def _of_replies(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
-    same, cut, turns = (_recent(steps, field) or 0.0 for field in ("same", "cut", "turns"))
-    if same > _SAME:
-        yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
-    limit = settings.get("max_turns", 0)  # a single reply takes one
-    if cut > _CUT:
-        yield "length", f"{cut:.0%} of replies are cut at the length limit"
-    elif limit > 1 and turns > limit * _AT_TURNS:
+        yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} {since}"
+    turns, limit = _recent(steps, "turns"), settings.get("max_turns", 0)  # a single reply takes one
+    if limit > 1 and turns > limit * _AT_TURNS:
         yield "length", f"replies take {turns:.1f} of {limit} turns on average"
+    if len(steps) >= _FIRST and all(step.judge_same == 1 for step in steps[-_FIRST:]):
+        yield "judge", f"the judge gave all replies of the newest {_FIRST} steps the same score"
+    for sign, field, count, least, most, says in _LIMITS:
+        if not math.isnan(mean := _recent(steps, field, count)) and not least <= mean <= most:
+            yield sign, says.format(mean)
     first, recent = _first(steps, "malformed"), _recent(steps, "malformed")
-    if first is not None and recent is not None and recent > first + _RISE:
-        yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
+    if recent > first + _RISE:
+        yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} {since}"
+    first, recent = _first(steps, "entropy"), _recent(steps, "entropy")
+    best = _recent(steps, "reward_max")
+    is_solved = best > 0 and _recent(steps, "reward") >= _SOLVED * best
+    if recent < min(first * _COLLAPSED, _ENTROPY) and not is_solved:
+        yield "entropy", f"entropy fell to {recent:.2g} nats a token, from {first:.2g} {since}"
+    elif recent > max(first * _NOISE, first + _NATS):
+        yield "entropy", f"entropy rose to {recent:.2g} nats a token, from {first:.2g} {since}"
 
 
 def _of_reward(steps: Steps, validated: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
@@ -114,36 +130,9 @@ def _of_reward(steps: Steps, validated: Steps, settings: Mapping[str, Any]) -> I
     if len(since) < _RECENT or best_score - max(since) <= max(best_score * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
         return
     best_step = validated[scores.index(best_score)].step
-    reward_then = _mean([step for step in steps if step.step <= best_step][-_WINDOW:], "reward")
-    if recent > (reward_then or recent - 1):  # it rose from 0, or nobody knows from where
+    if not recent <= _mean([step for step in steps if step.step <= best_step][-_WINDOW:], "reward"):
         text = f"the reward rose to {recent:.3g}, while that of validation rows fell"
         yield "reward", f"{text} to {since[-1]:.3g}, from {best_score:.3g} at step {best_step}"
-
-
-def _of_policy(steps: Steps) -> Iterator[Sign]:
-    first, recent = _first(steps, "entropy"), _recent(steps, "entropy")
-    solved = (_recent(steps, "reward") or 0.0) >= _SOLVED * (_recent(steps, "reward_max") or math.inf)
-    if first is not None and recent is not None:
-        change = f"to {recent:.2g} nats a token, from {first:.2g} in the first {_FIRST} steps"
-        if recent < min(first * _COLLAPSED, _ENTROPY) and not solved:
-            yield "entropy", f"entropy fell {change}"
-        elif recent > max(first * _NOISE, first + _NATS):
-            yield "entropy", f"entropy rose {change}"
-    if (distance := _recent(steps, "kl") or 0.0) > _KL:
-        yield "kl", f"the policy is {distance:.2g} nats a token away from its base"
-
-
-def _of_services(steps: Steps) -> Iterator[Sign]:
-    newest = steps[-1]
-    if newest.tool_failures:
-        yield "tool_failures", f"the tool failed in {newest.tool_failures:.0%} of a step's calls"
-    if newest.judge_failures:
-        yield "judge", f"the judge gave no verdict on {newest.judge_failures:.0f} questions of a step"
-    elif len(steps) >= _FIRST and all(step.judge_same == 1 for step in steps[-_FIRST:]):
-        yield "judge", f"the judge gave all replies of the newest {_FIRST} steps the same score"
-    if (now := newest.correlation) is not None and now < _CORRELATION:
-        other = f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
-        yield "correlation", other
 
 
 def _of_losses(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
@@ -160,7 +149,7 @@ def _of_pairs(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
     pairs = _values(steps, "accuracy")
     if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of other losses are not relative to a reference model
         return
-    chosen, margin = (_mean(steps[-_FEWEST:], field) or 0.0 for field in ("chosen_reward", "margin"))
+    chosen, margin = (_mean(steps[-_FEWEST:], field) for field in ("chosen_reward", "margin"))
     if chosen < min(_CHOSEN, -_CHOSEN_OVER_MARGIN * margin):
         yield "chosen", f"the better replies fall with the worse: reward {chosen:.3g}, margin {margin:.3g}"
     if len(pairs) < _FEWEST:
@@ -193,18 +182,17 @@ def _spread(values: Sequence[float]) -> float:
     return (fmean((after - before) ** 2 for before, after in pairwise(values)) / 2) ** 0.5 if values[1:] else 0.0
 
 
-def _first(steps: Steps, field: str) -> float | None:
-    return _mean(steps[:_FIRST], field) if len(steps) > _FIRST else None
+def _first(steps: Steps, field: str) -> float:
+    return _mean(steps[:_FIRST] if len(steps) > _FIRST else (), field)
 
 
-def _recent(steps: Steps, field: str) -> float | None:
+def _recent(steps: Steps, field: str, count: int = _RECENT) -> float:
     """The mean over the newest steps; the first steps are among them only if there are no others."""
-    return _mean((steps[_FIRST:] or steps)[-_RECENT:], field)
+    return _mean((steps[_FIRST:] or steps)[-count:], field)
 
 
-def _mean(steps: Steps, field: str) -> float | None:
-    values = _values(steps, field)
-    return fmean(values) if values else None
+def _mean(steps: Steps, field: str) -> float:
+    return fmean(_values(steps, field) or [math.nan])
 
 
 def has_tools(run: Run) -> bool:
@@ -242,8 +230,6 @@ class Watch:
 
     def __init__(self, run: Run, info: Info, known: Steps, report: Reporter) -> None:
         self._settings, self._report, self._with_tools = info.settings, report, has_tools(run)
-        self._stop_on = info.settings.get("stop_on") or ()
-        self._max_tool_failures = info.settings.get("max_tool_failures", 1.0)
         self._metrics = list(known)
         self._active = signs(self._metrics, self._settings, self._with_tools)
         self.reason: str | None = None
@@ -252,20 +238,21 @@ class Watch:
         for metric in new:
             self._metrics.append(metric)
             if not metric.aside:
-                self._check(metric.step)
+                self._check(metric)
 
-    def _check(self, step: int) -> None:
-        found = signs(self._metrics, self._settings, self._with_tools)
-        begun = {sign: says for sign, says in found.items() if sign not in self._active}
-        stopping = {sign for sign in begun if sign in self._stop_on}
-        if (self._metrics[-1].tool_failures or 0.0) > self._max_tool_failures:
-            stopping.add("tool_failures")
-        for sign, says in begun.items():
-            self._report.warn(f"{sign}: {says}", None if sign in stopping else f"--stop-on {sign} ends such a run")
+    def _check(self, metric: Metric) -> None:
+        found, before = signs(self._metrics, self._settings, self._with_tools), self._active
+        stop_on = {*(self._settings.get("stop_on") or ())} - before.keys()
+        if (metric.tool_failures or 0.0) > self._settings.get("max_tool_failures", 1.0):
+            stop_on.add("tool_failures")
+        reasons = [says for sign, says in found.items() if sign in stop_on]
+        for sign in (sign for sign in found if sign not in before):
+            hint = None if sign in stop_on else f"--stop-on {sign} ends such a run"
+            self._report.warn(f"{sign}: {found[sign]}", hint)
         steps = [each for each in self._metrics if each.response_length is not None][-_RECENT:]
         if len(steps) == _RECENT and all(map(diverged, steps)):
-            self.reason = self.reason or f"training diverged: no finite reward and gradient since step {steps[0].step}"
-        self.reason = self.reason or next((says for sign, says in found.items() if sign in stopping), None)
-        for sign in [each for each in self._active if each not in found]:
-            self._report.note(f"{sign}: normal again at step {step}")
+            reasons.insert(0, f"training diverged: no finite reward and gradient since step {steps[0].step}")
+        self.reason = self.reason or next(iter(reasons), None)
+        for sign in (sign for sign in before if sign not in found):
+            self._report.note(f"{sign}: normal again at step {metric.step}")
         self._active = found
