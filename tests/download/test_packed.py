@@ -10,6 +10,7 @@ import pytest
 from downloads import held, packed, serving, weights
 from hub_server import status
 from support.called import virc
+from support.volumes import in_volumes
 
 from virc.core.text import sized
 
@@ -72,6 +73,32 @@ def test_parts_are_unpacked_as_one(
     assert (done.code, again.code, "nothing is missing" in again.err) == (0, 0, True)
     kept = files if "--keep" in more else {}
     assert held(Path("data/data")) == {**{f"chart/{name}": data for name, data in PICTURES.items()}, **kept}
+
+
+@pytest.mark.parametrize(
+    ("lacks", "more", "said"),
+    [
+        ("", (), ""),
+        ("", ("--keep",), ""),
+        ("a.z01", (), "a.zip stays packed: it is one part of more"),
+        ("a.z02", (), "--keep-packed leaves it packed"),  # its number shows in the directory of the archive alone
+        ("a.zip", (), "a.z02 stays packed: it is one part of more"),
+    ],
+)
+def test_volumes_of_zip_are_unpacked_as_one(
+    lacks: str, more: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    volumes = {each.name: each.read_bytes() for each in in_volumes(tmp_path, 200, 500).parent.glob("a.z*")}
+    files = {f"chart/{name}": data for name, data in volumes.items() if name != lacks}
+    with serving(monkeypatch, tmp_path, {DATA: {**files, "chart/b.zip": zipped({"b": b"b"})}}):
+        done = virc("download", DATA, *more)
+        again = virc("download", DATA)
+    is_damaged = lacks == "a.z02"
+    assert (done.code, again.code, "nothing is missing" in again.err) == ((5, 5, False) if is_damaged else (0, 0, True))
+    texts = {} if lacks else {f"chart/{at}.txt": (str(at) * 100).encode() for at in range(6)}
+    there = {name: data for name, data in held(Path("data/data")).items() if not name.startswith("chart/b")}
+    assert there == {**texts, **(files if lacks or more else {})}
+    assert said in done.err
 
 
 def test_parts_go_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ import io
 import random
 import shutil
 import stat
-import struct
 import subprocess
 import zipfile
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from struct import pack
 
@@ -16,6 +14,7 @@ import pytest
 from archives import file, tar, tree
 from support.called import virc
 from support.tables import each_case
+from support.volumes import in_volumes
 
 from virc.core.errors import DataError
 from virc.unpack.unpack import UnpackConfig, unpack
@@ -173,31 +172,6 @@ def test_a_whole_zip_archive_beside_parts_of_another_is_no_part(tmp_path: Path) 
     (tmp_path / "a.z01").write_bytes(b"PK\7\x08")
     for data, files in ((zipped(*PICTURES), 5), (zipped(), 0)):
         assert unpack(UnpackConfig(put(data, tmp_path), tmp_path / str(files))).files == files
-
-
-def in_volumes(folder: Path, *ends: int) -> Path:
-    """An archive of six files as `zip -s` writes it: a mark first, and places counted in the volume of each file."""
-    whole = io.BytesIO(b"PK\7\x08")
-    whole.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(whole, "a") as archive:
-        for at in range(6):
-            archive.writestr(f"{at}.txt", str(at) * 100)
-    data, starts = bytearray(whole.getvalue()), [0, *ends]
-    end = data.rindex(b"PK\5\6")
-    place = directory = struct.unpack_from("<I", data, end + 16)[0]
-    volume_of = lambda offset: max(at for at, start in enumerate(starts) if start <= offset)  # noqa: E731
-    while data[place : place + 4] == b"PK\1\2":
-        name, extra, comment = struct.unpack_from("<HHH", data, place + 28)
-        offset = struct.unpack_from("<I", data, place + 42)[0]
-        struct.pack_into("<H", data, place + 34, volume_of(offset))
-        struct.pack_into("<I", data, place + 42, offset - starts[volume_of(offset)])
-        place += 46 + name + extra + comment
-    struct.pack_into("<HH", data, end + 4, len(starts) - 1, volume_of(directory))
-    struct.pack_into("<I", data, end + 16, directory - starts[volume_of(directory)])
-    for at, (start, stop) in enumerate(pairwise((*starts, len(data))), 1):
-        ending = "zip" if at == len(starts) else f"z{at:02}"
-        (folder / f"a.{ending}").write_bytes(data[start:stop])
-    return folder / "a.zip"
 
 
 @each_case("ends", [(300,), (4,), (200, 500), (137, 274, 411), (50, 100, 150, 200, 250), (800,)])

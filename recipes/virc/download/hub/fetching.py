@@ -24,7 +24,7 @@ from virc.download.hub.folder import Folder
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.unpack.archive.formats import ArchiveError
-from virc.unpack.archive.parts import all_parts, is_shard, split_zip
+from virc.unpack.archive.parts import all_parts, is_shard
 from virc.unpack.unpack import Joined, UnpackConfig, Unpacked, pour
 
 AT_ONCE = 8
@@ -129,7 +129,7 @@ def _unpack_if_complete(
         parts: of the archive that `file` is a part of; none where not all of them are wanted.
     """
     is_dataset_shard = bool(parts) and not packed and is_shard(folder.path(parts[0]))
-    if packed or is_dataset_shard or not parts or split_zip(folder.path(file)):
+    if packed or is_dataset_shard or not parts:
         folder.came(file, unpacked=True, keep=True)
         if is_dataset_shard:
             watch.warn("shards of WebDataset stay packed")

@@ -3,6 +3,7 @@
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ _OF = re.compile(rf"(?is)(.*-)([0-9]{{3,6}})(-of-[0-9]{{3,6}}{_ENDINGS})")
 _WHOLE = re.compile(rf"(?is).*{_ENDINGS}")
 _OTHER = re.compile(r"(?is).*\.(?:tar\.(?:bz2|xz|zst)|tbz2?|txz|tzst|rar|7z|7z\.001)")
 _MAX_END = 22 + 0xFFFF  # bytes of the end of a zip archive's directory, with a comment
-_VOLUME = re.compile(r"(?i)\.z[0-9]{2,}")
+_VOLUME = re.compile(r"(?s)(.*\.z)([0-9]{2,5})")
 _SHARD = re.compile(r"(?is).*[0-9]{2,}\.tar")
 
 
@@ -28,7 +29,9 @@ class ArchivePart(NamedTuple):
 
 
 def part_of(name: str) -> ArchivePart | None:
-    """Which part of an archive a file is by its name, or None: `x.tar.part_00`, `x.zip.001`, `x-00001-of-00004.tar`."""
+    """Which part of an archive a file is by its name, or None: `x.tar.part_00`, `x.z01`, `x-00001-of-00004.tar`."""
+    if match := _VOLUME.fullmatch(name):
+        return ArchivePart(match[1], "", int(match[2]))
     if match := _OF.fullmatch(name):
         return ArchivePart(match[1], match[3], int(match[2]))
     if (match := _NUMBERED.fullmatch(name)) is None or name.lower().endswith(".bz"):
@@ -51,11 +54,13 @@ def all_parts(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
             split.setdefault(part[:2], []).append((part.number, name))
         else:
             found[name] = (name,)
-    for (_, behind), numbered in split.items():
+    for (before, behind), numbered in split.items():
         numbers, parts = zip(*sorted(numbered), strict=True)
         begin = 0 if numbers[0] == 0 else 1
         last = re.search(r"-of-([0-9]+)", behind)
         is_whole = [*numbers] == [*range(begin, begin + len(parts))] and (not last or len(parts) >= int(last[1]))
+        if before.endswith(".z"):  # the last of these has no number
+            is_whole, parts = is_whole and begin == 1 and f"{before}ip" in found, (*parts, f"{before}ip")
         found |= dict.fromkeys(parts, parts if is_whole else ())
     return found
 
@@ -88,12 +93,11 @@ def volumes(file: Path) -> list[Path]:
     last = split_zip(file)
     if last is None:
         return []
-    beside = (each for each in last.parent.iterdir() if each.stem == last.stem)
-    there = sorted((each for each in beside if _VOLUME.fullmatch(each.suffix)), key=lambda each: int(each.suffix[2:]))
-    for number, volume in enumerate(there, 1):
-        if int(volume.suffix[2:]) != number:
-            raise DataError(f"{last.with_suffix(f'.z{number:02}')} is missing, a part of {last}", "give all parts")
-    return [*there, last]
+    names = [each.name for each in last.parent.iterdir() if each.stem == last.stem]
+    if parts := all_parts(names)[last.name]:
+        return [last.with_name(name) for name in parts]
+    lacking = next(name for at in count(1) if (name := f"{last.stem}.z{at:02}") not in names)
+    raise DataError(f"{last.with_name(lacking)} is missing, a part of {last}", "give all parts")
 
 
 def is_shard(file: Path) -> bool:
