@@ -1,7 +1,9 @@
 """`import virc`: the commands as functions."""
 
+import copy
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.servers import serve
 
 import virc
 from virc.core.errors import UsageError
@@ -57,6 +60,13 @@ def test_solve_takes_a_path_or_a_picture_in_memory() -> None:
             assert virc.solve(picture, QUESTION, model).answer == "73"
         with pytest.raises(UsageError, match="chosen already"):
             virc.solve(PICTURE, QUESTION, model, device="cpu")
+
+
+def test_an_open_model_is_not_sent_to_another_process() -> None:
+    with serve(["42"]) as server, virc.load(endpoint=server.url) as model:
+        for copied in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(UsageError, match="the open model virc-scripted cannot be copied or sent"):
+                copied(model)
 
 
 def test_paths_are_taken_wherever_names_are(tmp_path: Path) -> None:

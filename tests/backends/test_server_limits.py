@@ -43,6 +43,14 @@ def test_a_reply_that_the_context_cut_says_so(prompt: int, completion: int, is_f
         assert draw(fault, 200, **known).finish == "length"
 
 
+def test_an_empty_reply_that_a_full_context_cut_says_so() -> None:
+    """As Ollama does, which cuts the prompt to its context less one token, behind a gateway."""
+    fault = counted("", "length", 32767, 1)
+    with pytest.raises(ConfigError, match=r"the context of .*, 32767 tokens, is full"):
+        draw(fault, 200)
+    assert draw(fault, 1).finish == "length"
+
+
 def gone(exchange: Exchange) -> None:
     exchange.hang_up()
 

@@ -54,6 +54,7 @@ LINK = mcp.types.ResourceLink(type="resource_link", name="the scan", uri="file:/
 AUDIO = mcp.types.AudioContent(type="audio", data="AAAA", mime_type="audio/wav")
 OTHERS = (AUDIO, embedded(blob="AAAA", mime_type="application/pdf"))
 """Parts of a result that are not for a model that sees."""
+SVG = mcp.types.ImageContent(type="image", data="PHN2Zy8+", mime_type="image/svg+xml")
 LEFT_OUT = "[a part of type audio/wav is left out]\n[a part of type application/pdf is left out]"
 
 
@@ -136,7 +137,9 @@ def asked(tool: RemoteTool, words: str = "cat") -> tuple[str, list[tuple[int, in
         (said(embedded(blob=image(30).data, mime_type="image/png")), ("", [(30, 20)])),
         (said(embedded(text="a file", mime_type="text/plain")), ("a file", [])),
         (said(LINK), ("the scan: file:///a.png", [])),
-        (said(image(30), structured={"a": 1}), ("", [(30, 20)])),
+        (said(image(30), structured={"boats": 2}), ('{"boats": 2}', [(30, 20)])),
+        (said(image(30), structured={"result": [{"data": image(30).data}]}), ("", [(30, 20)])),
+        (said(SVG, image(30)), ("[a part of type image/svg+xml is left out]", [(30, 20)])),
         (said(structured={"key": SECRET}), ('{"key": "***"}', [])),
         (said(structured={"boxes": [[1, 2]]}), ('{"boxes": [[1, 2]]}', [])),
         (said(text("one"), structured={"boxes": []}), ("one", [])),
@@ -158,6 +161,7 @@ def test_texts_pictures_and_values_come_back(
         (said(text(f"no {SECRET}"), is_error=True), r"no \*\*\*", 1),
         (said(is_error=True), "it says no more", 1),
         (said(*OTHERS), "its result is audio/wav, application/pdf, which cannot be shown to a model", 1),
+        (said(SVG), r"its result is image/svg\+xml, which cannot be shown to a model", 1),
         (said(SimpleNamespace(type="image", data="AAAA")), "an image of its reply", 1),
         (mcp.MCPError(-32602, f"bad {SECRET}"), r"bad \*\*\*", 1),
         (mcp.MCPError(-32000, "Connection closed"), "connection closed", 2),

@@ -214,6 +214,30 @@ def test_a_letter_is_read_with_the_content_of_its_choice(reply: str, letter: str
     assert is_unread(reply, Key("D", LENGTHS)) is (letter is None)
 
 
+HEADINGS = [
+    "Options:\n", "**Options:**\n\n", "Choices:\n", "The options are:\n", "Which is it?\nOptions\n", "选项：\n",
+    "Options: ", "Answer choices:\n", "Possible answers:\n", "",
+]  # fmt: skip
+LISTS = ["A. {}\nB. {}\nC. {}\nD. {}", "(A) {}\n(B) {}\n(C) {}\n(D) {}", "- **A:** {}\n- **B:** {}\n- **C:** {}"]
+SHOWN = [heading + items for heading, items in product(HEADINGS, LISTS)] + [
+    "Options: (A) {} (B) {} (C) {} (D) {}", "Options: A. {}, B. {}, C. {}, D. {}", "Choices: A) {}; B) {}; C) {}",
+    "The options are A. {}, B. {}, C. {} and D. {}.", "Options:\n1. {}\n2. {}\n3. {}", "Options:\na. {}\nb. {}\nc. {}",
+]  # fmt: skip
+
+
+@each_case("shown", SHOWN)
+def test_choices_that_a_reply_repeats_are_no_answer(shown: str) -> None:
+    before = f"{shown.format(*COLORS)}\n\nThe sky is clear.\n\n"
+    for end in ("**B**", "(B)", "B. blue", "So it is B.", "I choose B", "The sky is blue."):
+        assert same_answer(before + end, "B", COLORS), before + end
+        assert not any(same_answer(before + end, other, COLORS) for other in "ACD")
+    assert not any(same_answer(f"{before}I cannot tell.", each, COLORS) for each in "ABCD")
+
+
+def test_choices_under_a_heading_of_answers_are_answers() -> None:
+    assert same_answer("The correct answers are:\nA. red\nB. blue\n\nI hope this helps.", "A. red")
+
+
 @each_case("accepted", [("a", "two tall trees"), ("two tall trees", "a")])
 def test_a_text_as_short_as_any_accepted_answer_is_read(accepted: tuple[str, str]) -> None:
     key = Key(accepted[0], answers=accepted)

@@ -12,7 +12,8 @@ from virc.scoring.rules import numbers_agree, same
 SAME = [
     # spelling
     ("97", "97"), (" 97\n", "97"), ("Yes", "yes"), ("yes.", "Yes"), ("**97**", "97"), ('"Paris"', "paris"),
-    ("New  York", "new york"), ("９７", "97"), ("−5", "-5"), ("$97$", "97"), (r"\(97\)", "97"), (r"\[97\]", "97"),
+    ("New  York", "new york"), ("９７", "97"), ("−5", "-5"), ("‒5", "-5"), ("―5", "-5"),
+    ("$97$", "97"), (r"\(97\)", "97"), (r"\[97\]", "97"),
     ("e\u0301tage", "\u00e9tage"), ("∞", r"\infty"), (r"\pi r^2", "πr²"), (r"m\angle H", "m∠H"), (r"\boxed{97}", "97"),
     (r"\text{yes}", "yes"), (r"\mathbf{AB}", "AB"), (r"3\sqrt{2}", "3√2"), (r"\sqrt{2x}", "√(2x)"), ("sqrt(2)", "√2"),
     (r"\frac{x}{2}", "x/2"), ("( 1, 2 )", "(1,2)"), (r"x^{10}", "x^10"), (r"a \cdot b", "a*b"), (r"\sin x", "sin x"),

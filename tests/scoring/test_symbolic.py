@@ -32,6 +32,7 @@ EQUAL = [
     (r"x = 2 \text{ and } y = 3", "x=2, y=3"),
     (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{bmatrix}1&1+1\end{bmatrix}"),
     (r"\sin^2 x + \cos^2 x", "1"), ("So the answer is 2(x+1).", "2x+2"), (r"\boxed{x^2+2x+1}", "(x+1)^2"),
+    ("14.0 + -1.0i", "14 - i"), ("z = 2 - 1i", "2 - i"), ("(1+i)^2", "2i"), (r"\frac{1}{i}", "-1i"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -41,7 +42,8 @@ DIFFERENT = [
     ("1/2x", r"\frac{1}{2}x"), ("1,2", "1.2"), ("I do not know", "x"), ("97 x", "97"), ("±2", "2"), ("", "x"),
     ("x", ""),
     ("0.333333", "x/3"), ("√2", "1.41"), (r"\text{not } x+1", "x+1"), ("the value is x+1", "x+1"), ("x+1?", "1+x"),
-    ("2x+2 = 2(x+2)", "2x+2"),
+    ("2x+2 = 2(x+2)", "2x+2"), ("z = 2+3i", "z = 2-3i"), ("3+4i", "3-4i"), ("2i+1", "2x+1"), ("a+bi", "a-bi"),
+    ("D = (0, 1)", "D = (0, 1.5)"),
 ]  # fmt: skip
 
 

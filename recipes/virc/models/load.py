@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
 
 import msgspec
 from msgspec import Meta
@@ -170,6 +170,13 @@ class Opened(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Name and device: the other fields are pages of texts."""
         return f"{type(self).__name__}({self.name!r}, device={self.device!r})"
+
+    def __reduce__(self) -> NoReturn:
+        """Raise UsageError: its threads and connections belong to this process."""
+        raise UsageError(
+            f"the open model {self.name} cannot be copied or sent to another process",
+            "load it in each process, such as by the initializer of a Pool; threads may share one",
+        )
 
     def close(self) -> None:
         """Close the connection to an endpoint."""

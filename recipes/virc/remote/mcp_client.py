@@ -100,8 +100,10 @@ class Server:
         text = self.hidden("\n".join(texts))
         if found.is_error:
             raise RemoteError(plain(text, 300) or "it says no more")
-        if not text and not images and found.structured_content is not None:
-            text = self.hidden(filling.as_text(found.structured_content))
+        if not text and found.structured_content is not None:
+            structured = filling.as_text(found.structured_content)
+            if not any(image in structured for image in images):  # the SDK writes a tool's whole result there
+                text = self.hidden(structured)
         if others and not text and not images:
             raise RemoteError(f"its result is {plain(', '.join(others), 100)}, which cannot be shown to a model")
         notes = [f"[a part of type {plain(other, 40)} is left out]" for other in others]
@@ -197,7 +199,7 @@ def _sorted(content: Sequence[Any]) -> tuple[list[str], list[str], list[str]]:
             texts.append(text)
         elif part.type == "resource_link":
             texts.append(f"{part.title or part.name}: {part.uri}")
-        elif part.type == "image" or kind.startswith("image/"):
+        elif (part.type == "image" or kind.startswith("image/")) and not kind.startswith("image/svg"):
             images.append(getattr(held, "data", None) or held.blob)
         else:
             others.append(kind)

@@ -198,7 +198,7 @@ def unit_of(text: str) -> tuple[str, int] | None:
 _ALIKE_CHARACTERS = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
     | {fraction: " " + unicodedata.normalize("NFKC", fraction).replace("⁄", "/") for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
-    | dict.fromkeys("−–—‐‑", "-")
+    | dict.fromkeys("−–—‐‑‒―", "-")
     | dict.fromkeys("º˚", "°")
     | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
     | {"⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "²": "^2", "³": "^3", "’": "'", "。": "."}

@@ -24,12 +24,26 @@ def _read(text: str) -> list[Any]:
     """What math-verify reads in LaTeX. Its reader of plain expressions is never asked: that one runs them as code."""
     from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped, unused-ignore]
     from math_verify import LatexExtractionConfig, parse
+    from sympy import Basic  # type: ignore[import-untyped, unused-ignore]
 
     # units and boxes were seen to before
     spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=True, boxed="none")
     target = LatexExtractionConfig(normalization_config=spelling)
     read: list[Any] = parse(f"${text}$", [target], fallback_mode="no_fallback", parsing_timeout=None)
-    return read
+    return [_with_imaginary_unit(each) if isinstance(each, Basic) else each for each in read]
+
+
+def _with_imaginary_unit(formula: Any) -> Any:
+    """A formula in which `i` is the imaginary unit, and no other symbol is real: the reader has it as a symbol, real in
+    `2i` and not in `2-i`.
+    """
+    from sympy import I, Symbol, evaluate
+
+    names = {symbol: Symbol(symbol.name) for symbol in formula.free_symbols}
+    if Symbol("i") not in names.values():
+        return formula
+    with evaluate(False):  # a relation stays one
+        return formula.xreplace({symbol: I if symbol.name == "i" else name for symbol, name in names.items()})
 
 
 def _refuse_code() -> None:

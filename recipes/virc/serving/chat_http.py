@@ -56,8 +56,10 @@ def new_app(
             case RefusedError():
                 refused = error
             case HTTPException():
-                outside = error.status_code == 404 and not request.url.path.startswith("/v1/")
-                hint = ": the base URL of a client ends with /v1" if outside else ""
+                where = f"this server has {' and '.join(paths)}"
+                if not request.url.path.startswith("/v1/"):
+                    where = "the base URL of a client ends with /v1"
+                hint = f": {where}" if error.status_code == 404 else ""
                 refused = RefusedError(str(error.detail).lower() + hint, status=error.status_code)
             case _:
                 refused = failure(error)

@@ -36,6 +36,21 @@ def post(running: Running, body: bytes, path: str = "/v1/chat/completions", **he
 
 
 @each_case(
+    ("path", "where"),
+    [
+        ("/v1/messages", "this server has /v1/chat/completions and /v1/responses"),
+        ("/v1/messages/count_tokens", "this server has /v1/chat/completions"),
+        ("/v1/v1/chat/completions", "this server has /v1/chat/completions"),
+        ("/chat/completions", "the base URL of a client ends with /v1"),
+        ("/api/chat", "the base URL of a client ends with /v1"),
+    ],
+)
+def test_a_path_that_is_not_there_names_those_that_are(running: Running, path: str, where: str) -> None:
+    status, _, said = post(running, BODY, path)
+    assert (status, f"not found: {where}" in said) == (404, True), said
+
+
+@each_case(
     ("body", "encoding", "status"),
     [
         (gzip.compress(BODY), "gzip", 200),

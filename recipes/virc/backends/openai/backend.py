@@ -248,8 +248,9 @@ class OpenAIBackend:
             with self._lock:
                 self._drawing -= 1
         if self._is_full(reply, sampling):
+            tokens = self.context or reply.prompt_tokens
             full = ConfigError(
-                f"the context of {self.endpoint}, {self.context} tokens, is full: it cut the reply",
+                f"the context of {self.endpoint}, {tokens} tokens, is full: it cut the reply",
                 "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
             )
             full.is_full = True
@@ -294,8 +295,10 @@ class OpenAIBackend:
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
         read, drawn = reply.prompt_tokens, reply.completion_tokens
-        if reply.finish != "length" or not self.context or not read or not drawn:
+        if reply.finish != "length" or not read or not drawn:
             return False
+        if not self.context:
+            return drawn == 1 < sampling.max_tokens and not reply.text.strip()
         return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
     def _draw(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:

@@ -51,9 +51,43 @@ def conclusion(reply: str) -> Conclusion:
         text = f"{text[:_MAX_HEAD]}\n{text[-_MAX_TAIL:]}"
     claim = _boxed(text)
     if claim is None:
-        in_sentences = list(sentences(plain(listed(text) or text)))
+        in_sentences = list(sentences(_without_shown_choices(plain(listed(text) or text))))
         claim = _claim(in_sentences[0], is_alone=True) if len(in_sentences) == 1 else _last(in_sentences)
     return Conclusion(claim.texts, claim.rank >= _IS_ALL) if claim else Conclusion((), False)
+
+
+def _items(labels: str, between: str) -> str:
+    """A pattern of two items or more, labelled in this order, to the end of the line of the last."""
+    first, second, *further = (rf"[(\[]?{label}[).:\]]" for label in labels)
+    return (
+        first + between + second + "".join(f"(?:{between}{item}" for item in further) + ")?" * len(further) + r"[^\n]*"
+    )
+
+
+_NEXT_LINE = r"[^\n]*\n\W{0,8}"
+_LINES_OF_CHOICES = re.compile(
+    r"^(?P<heading>[^\n]*(?::|(?i:options|choices)))?\W{0,8}?" + _items("ABCDEFGHIJ", _NEXT_LINE), re.MULTILINE
+)
+_NAMED_CHOICES = re.compile(
+    r"^(?P<heading>[^\n]*\b(?i:options|choices)\b[^\n:]{0,40}?)(?:[:\n]|(?=\s[A(]))\W{0,8}?(?:"
+    + "|".join(
+        _items(labels, rf"(?:[^\n]{{1,200}}?\s|{_NEXT_LINE})") for labels in ("ABCDEFGHIJ", "abcdefghij", "123456789")
+    )
+    + ")",
+    re.MULTILINE,
+)
+_HEADS_ANSWERS = re.compile(
+    r"(?<!possible )(?<!candidate )\banswers?\b(?! (?:choice|option))|correct|答案", re.IGNORECASE
+)
+
+
+def _without_shown_choices(text: str) -> str:
+    """A plain text without the list of the choices, as a reply repeats it from the question before it answers."""
+    shown = _NAMED_CHOICES.search(text) or _LINES_OF_CHOICES.search(text)
+    if not shown or _HEADS_ANSWERS.search(shown["heading"] or ""):
+        return text
+    rest = f"{text[: shown.start()]}\n{text[shown.end() :]}".strip()
+    return rest or text
 
 
 def _boxed(text: str) -> _Claim | None:
