@@ -140,6 +140,7 @@ def _root(
 def _run(words: Sequence[str], name: str) -> int:
     """Load the command that is named, or all of them for help and completion, and run the line."""
     found = _found()
+    _check_extra_installed(words)
     names = list(found)
     if name in found:
         modules: dict[str, ModuleType | str] = {name: _load(name, found[name])}
@@ -176,6 +177,11 @@ def _run(words: Sequence[str], name: str) -> int:
     if result == output.EXIT_CODES[output.CancelledError][0]:  # Typer's own answer to Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
+
+
+def _check_extra_installed(words: Sequence[str]) -> None:
+    for command in (words[:1], words[:2]):
+        entry_points.check_installed("virc.commands", ".".join(command), "command")
 
 
 def _warn_of_taken_names(is_help: bool) -> None:

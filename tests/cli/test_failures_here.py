@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from support.called import Done, virc
 from support.entry import BOOM
+from support.tables import each_case
 
-from virc.core import errors
+from virc.core import entry_points, errors
 from virc.core.errors import VircError
 from virc.core.plan import Change, Plan, Step
 from virc_cli import commands
@@ -127,3 +128,15 @@ def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert plans.fields(plan)["environment"]["HF_TOKEN"] == "***"
     assert plans.fields(plan)["command"] == ["verl", "a=1"]
+
+
+@each_case(
+    ("words", "command"), [(("demo",), "demo"), (("eval", "card", "x"), "eval.card"), (("runs", "plot"), "runs.plot")]
+)
+def test_a_command_of_an_extra_that_is_not_here_is_named(
+    words: tuple[str, ...], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    done = virc(*words)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith(f"error: the extra that has the command {command} is not installed\n")
