@@ -1,6 +1,7 @@
 """Sample replies of a model, each given as text or as a file, and a line for each call."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virc.core.errors import DataError
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from virc.solving.reading import ReadCall
 
 _MAX_REPLY = 20_000
+_MAX_BYTES = 2**20
 _FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
 """What looks like the name of a file."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -19,15 +21,20 @@ def replies_of(given: list[str] | None) -> list[str]:
     return [_checked(_text(each), number) for number, each in enumerate(given or (), 1)]
 
 
-def _text(given: str) -> str:
-    from virc.core.files import contents, expanded, is_file
+def reply_in(file: Path) -> str:
+    from virc.core.files import contents, expanded
 
-    if "\n" in given or not (is_file(expanded(given)) or _FILE.fullmatch(given)):
-        return given
     try:
-        return contents(expanded(given), 4 * _MAX_REPLY).decode("utf-8-sig")
+        return contents(expanded(file), _MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the reply {given}: {clause(error)}") from error
+        raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
+
+
+def _text(given: str) -> str:
+    from virc.core.files import expanded, is_file
+
+    is_named = "\n" not in given and (is_file(expanded(given)) or _FILE.fullmatch(given))
+    return reply_in(Path(given)) if is_named else given
 
 
 def _checked(text: str, number: int) -> str:

@@ -1,17 +1,13 @@
-"""Tools by themselves: which there are, what is wrong with one, and what a model would be sent for a call of it."""
+"""A tool by itself: what is wrong with it, and what a model would be sent for a call of it."""
 
-import ast
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from PIL import Image
 
-from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.limits import bounded
 from virc.core.text import clause
@@ -22,7 +18,7 @@ from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Session
 from virc.reasoning.writing import written
-from virc.remote import described, failures
+from virc.remote import failures
 from virc.solving import reading
 from virc.systems.registry import System
 from virc.tools import registry as tools
@@ -31,41 +27,12 @@ _SIZE = (1024, 768)
 _QUESTION = "What does the picture show?"
 
 
-class Listed(msgspec.Struct, frozen=True):
-    name: str
-    kind: Literal["built in", "of a system", "Python file", "HTTP", "MCP"]
-    about: str
-    file: Path | None = None
-
-
 class Tried(msgspec.Struct, frozen=True):
     reply: str
     call: reading.ReadCall
     sent: tuple[reading.Sent, ...]
     images: tuple[Image.Image, ...]
     seconds: float
-
-
-def listed(system: System | None = None) -> Iterator[Listed]:
-    """The built-in tools, those of published systems, and those in the user's folders and packages; none is loaded."""
-    for name, tool in sorted(tools.discover().items()):
-        yield Listed(name, "built in", _about(tool.__doc__))
-    for name, file in sorted(plugins.of_systems("tools").items()):
-        yield Listed(name, "of a system", _about(ast.get_docstring(ast.parse(file.read_bytes()))), file)
-    folders = plugins.folders(system.file.parent if system else None)
-    files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
-    for file in (*files, *plugins.installed("virc.tools").values()):
-        with suppress(ConfigError, SyntaxError, ValueError, OSError):  # of no tool; `check` names what is wrong
-            if file.suffix == ".yaml":
-                read = described.read_described(file)
-                yield Listed(read.name or file.stem, "HTTP" if read.http else "MCP", _about(read.description), file)
-            elif {b"NAME", b"SCHEMA"} <= {*file.read_bytes().replace(b",", b" ").split()}:
-                yield Listed(file.stem, "Python file", _about(ast.get_docstring(ast.parse(file.read_bytes()))), file)
-
-
-def _about(docstring: str | None) -> str:
-    line = (docstring or "").strip().partition("\n")[0]
-    return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line
 
 
 def check_tool(name: str, system: System | None = None) -> str | None:

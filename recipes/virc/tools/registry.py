@@ -8,12 +8,16 @@ installed package (`core.plugins`); it is loaded where a system, `--tools` or a 
 models whose chat protocol has it. Where its file is YAML, a server carries its calls out (`virc.remote`).
 """
 
+import ast
 import importlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+
+import msgspec
 
 from virc.core import entry_points, plugins
 from virc.core.errors import ConfigError
@@ -69,6 +73,41 @@ def near(name: str) -> str | None:
 def offered(names: Collection[str]) -> Mapping[str, Tool]:
     """Those of these names that can be used in this process."""
     return {name: tool for name, tool in known().items() if name in names}
+
+
+class ListedTool(msgspec.Struct, frozen=True):
+    """A tool as `virc tools ls` prints it."""
+
+    name: str
+    kind: Literal["built in", "of a system", "Python file", "HTTP", "MCP"]
+    about: str
+    file: str | None = None
+
+
+def listed(beside: Path | None = None) -> Iterator[ListedTool]:
+    """The built-in tools, those of published systems, and those in the user's folders and packages; none is loaded."""
+    from virc.remote import described
+
+    for name, tool in sorted(discover().items()):
+        yield ListedTool(name, "built in", _about(tool.__doc__))
+    for name, file in sorted(plugins.of_systems("tools").items()):
+        yield ListedTool(name, "of a system", _about(ast.get_docstring(ast.parse(file.read_bytes()))), str(file))
+    folders = plugins.folders(beside)
+    files = [file for folder in folders for suffix in SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
+    for file in (*files, *plugins.installed(_GROUP).values()):
+        with suppress(ConfigError, SyntaxError, ValueError, OSError):  # of no tool; `virc tools check` names the fault
+            if file.suffix == ".yaml":
+                read = described.read_described(file)
+                kind: Literal["HTTP", "MCP"] = "HTTP" if read.http else "MCP"
+                yield ListedTool(read.name or file.stem, kind, _about(read.description), str(file))
+            elif {b"NAME", b"SCHEMA"} <= {*file.read_bytes().replace(b",", b" ").split()}:
+                about = _about(ast.get_docstring(ast.parse(file.read_bytes())))
+                yield ListedTool(file.stem, "Python file", about, str(file))
+
+
+def _about(docstring: str | None) -> str:
+    line = (docstring or "").strip().partition("\n")[0]
+    return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line
 
 
 def known_here(name: str) -> bool:

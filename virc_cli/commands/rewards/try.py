@@ -4,17 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from virc.core.errors import DataError
-from virc.core.text import clause
 from virc_cli.console import events, options, output
 from virc_cli.console.options import Json, JudgeModel, JudgeOfReward, Quiet, SystemArgument, flag, option
+from virc_cli.console.replies import reply_in
 from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
 
 FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean".split())
-_MAX_REPLY = 2**20
 
 
 def command(
@@ -41,7 +39,7 @@ def command(
     """
     from virc.rewards.trial import try_reward
 
-    text = _reply(reply) if reply else None
+    text = reply_in(reply) if reply else None
     endpoint, others = options.named_endpoints(judge_endpoint or ())
     with events.printed(quiet, verbose) as report:
         trial = try_reward(
@@ -58,15 +56,6 @@ def command(
         output.emit("virc.rewards.try/1", fields)
         return
     output.lines(_lines(trial, fields))
-
-
-def _reply(file: Path) -> str:
-    from virc.core.files import contents, expanded
-
-    try:
-        return contents(expanded(file), _MAX_REPLY).decode()
-    except (OSError, ValueError) as error:
-        raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
 
 
 def _lines(trial: "Trial", fields: dict[str, Any]) -> Iterator[str]:

@@ -13,16 +13,14 @@ def command(system: System = None, as_json: Json = False) -> None:
     Custom tools are files in folders of VIRC_PATH, next to the YAML of --system, or in installed packages. Files are
     read for the list, and none is run: virc tools check FILE says what is wrong with one that is not listed.
     """
-    from virc.solving import tool_trial
+    import msgspec
 
-    found = {each.name: each for each in reversed([*tool_trial.listed(named_system(system))])}  # the first of a name
-    tools = [*reversed(found.values())]
-    if as_json:
-        fields = [
-            {"name": each.name, "kind": each.kind, "about": each.about, "file": each.file and str(each.file)}
-            for each in tools
-        ]
-        output.emit("virc.tools.ls/1", {"tools": fields})
-        return
-    rows = [(each.name, each.kind, each.about or "-") for each in tools]
-    output.lines(folded([("tool", "kind", "what it does"), *rows], output.stdout()))
+    from virc.tools import registry
+
+    named = named_system(system)
+    tools = dict[str, registry.ListedTool]()
+    for each in registry.listed(named.file.parent if named else None):
+        tools.setdefault(each.name, each)
+    rows = [(each.name, each.kind, each.about or "-") for each in tools.values()]
+    lines = folded([("tool", "kind", "what it does"), *rows], output.stdout())
+    output.result(as_json, "virc.tools.ls/1", {"tools": msgspec.to_builtins([*tools.values()])}, lines)
