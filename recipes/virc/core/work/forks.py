@@ -44,8 +44,8 @@ class HomeProcess:
         if os.getpid() != self._id:
             raise EngineError(
                 f"the model {model} was loaded in process {self._id}, and cannot be used in its forked child",
-                f'in each child (of a Pool: by initializer=) model = virc.load("{model}"); or virc serve {model}, and in '
-                'each virc.load(endpoint="http://127.0.0.1:8000/v1")',
+                f'in each child (of a Pool: by initializer=) model = virc.load("{model}"); or virc serve {model}, and '
+                'in each virc.load(endpoint="http://127.0.0.1:8000/v1")',
             )
 
 
