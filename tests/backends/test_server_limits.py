@@ -2,20 +2,24 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asks import ANSWER, ask
 from PIL import Image
+from support.called import virc
 from support.faults import body
 from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
+from support.solving import CROP
 from support.tables import each_case
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.refusals import side_allowed
+from virc.backends.openai.limits import Kind, named_limit
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
@@ -231,11 +235,104 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
 
 
 @each_case(
-    "said",
+    ("kind", "limit", "sent", "said"),
     [
-        "at most 4096 tokens", "at most 5 images", "the image exceeds 5 MB", "total pixels exceed 1000000",
-        "max 20 megapixels", "the maximum context length is 8192 tokens", "max_tokens must be at most 4096",
+        ("pictures", 1, 2, "At most 1 image(s) may be provided in one request."),  # vLLM
+        (
+            "pictures", 2, 3,
+            "You set image=2 (or defaulted to 1) in `--limit-mm-per-prompt`, but passed 3 image items in the same "
+            "prompt.",
+        ),  # vLLM 0.7
+        (
+            "context", 16_384, None,
+            "This model's maximum context length is 16384 tokens. However, you requested 19591 tokens (9591 in the "
+            "messages, 10000 in the completion).",
+        ),  # vLLM
+        ("context", 8192, None, "The decoder prompt (length 10127) is longer than the maximum model length of 8192."),
+        ("context", 10_000, None, "Prompt length of 16601 is longer than the maximum model length 10000."),  # vLLM
+        (
+            "context", 40_960, None,
+            "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
+        ),  # SGLang
+        (
+            "context", 4096, None,
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens "
+            "and 500 `max_new_tokens`",
+        ),  # TGI
+        ("context", 1024, None, "Input validation error: `inputs` must have less than 1024 tokens. Given: 1168"),  # TGI
+        (
+            "context", 32_768, None,
+            "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with "
+            "context length of only 32768 tokens, which is not enough.",
+        ),  # LM Studio
+        (
+            "context", 4096, None,
+            "The number of tokens to keep from the initial prompt is greater than the context length (n_keep: 10247 >= "
+            "n_ctx: 4096).",
+        ),  # LM Studio
+        ("context", 8192, None, "request (9000 tokens) exceeds the available context size (8192 tokens)"),  # llama.cpp
+        ("context", 30_720, None, "Range of input length should be [1, 30720]"),  # DashScope
+        (
+            "side", 8000, 9000,
+            "messages.7.content.2.image.source.base64.data: At least one of the image dimensions exceed max allowed "
+            "size: 8000 pixels",
+        ),  # Anthropic
+        (
+            "bytes", 5_000_000, None,
+            "messages.58.content.2.image.source.base64: image exceeds 5 MB maximum: 6500712 bytes > 5242880 bytes",
+        ),  # Anthropic
+        ("pictures", 10, 11, "Too many images in request. Max is 10."),  # Azure
+        (
+            "pictures", 10, 11,
+            "Too many images in request: 11 images provided, but the model supports a maximum of 10 images.",
+        ),  # Copilot
+        ("pictures", 50, 52, "Request contains 52 images, exceeding the maximum of 50 allowed per request"),
+        ("bytes", 4_194_304, None, "Request payload size exceeds the limit: 4194304 bytes."),  # Gemini
+        ("bytes", 1_048_576, None, "Maximum request body size 1048576 exceeded, actual body size 1056562"),  # a proxy
+        ("area", 75_000_000, 80_000_000, "Image too large. Please limit to 75 megapixels."),  # Google
+        (
+            "area", 36_000_000, 57_109_416,
+            "Image 0 failed: Image exceeds the maximum allowed total pixels. Current dimensions: 4634x12324 = 57109416 "
+            "pixels. Maximum allowed: 36000000 pixels. Request id: 02177061212376864d8a6219dbbdb6281842e0",
+        ),  # Volcengine
+        ("area", 36_000_000, 57_109_416, "at most 36,000,000 pixels"),
+        (
+            None, 0, 9000,
+            "The image length and width do not meet the model restrictions. [height:1 or width:1 must "
+            "be larger than 10]",
+        ),  # DashScope
+        (None, 0, 9, "litellm.RateLimitError: tokens per minute (TPM): Limit 6000, Used 5900, Requested 8000"),  # Groq
     ],
 )  # fmt: skip
-def test_other_limits_are_none_of_sides(said: str) -> None:
-    assert side_allowed(said, 9000) is None
+def test_limits_are_read_in_the_words_of_servers(kind: Kind | None, limit: int, sent: float | None, said: str) -> None:
+    """Each is one of its kind, and of no other that would make a request smaller; sources are in `limits`."""
+    kinds: tuple[Kind, ...] = ("context", "pictures", "side", "area", "bytes")
+    found = {each: named_limit(each, said, sent or math.inf) for each in kinds}
+    assert {each: value for each, value in found.items() if value is not None} == ({kind: limit} if kind else {})
+
+
+@each_case(
+    "said",
+    [
+        "Image exceeds the maximum allowed total pixels. Maximum allowed: 180000 pixels.",
+        "Image too large. Please limit to 0.18 megapixels.",
+        "image dimensions exceed max allowed size: 600 pixels",
+    ],
+)
+def test_a_limit_of_pixels_is_obeyed_and_named_at_the_end(said: str, tmp_path: Path) -> None:
+    Image.new("RGB", (1200, 600)).save(tmp_path / "a.png")
+
+    def refuse(exchange: Exchange) -> None:
+        pictures = [Image.open(io.BytesIO(image_bytes(each))) for each in images_of(exchange.body or {})]
+        if any(math.prod(each.size) > 180_000 for each in pictures):
+            exchange.send_json(error(said), 400)
+        else:
+            exchange.complete(exchange.body or {})
+
+    words = ("--endpoint", "URL", "--protocol", "default", "--max-pixels", 1200 * 600, "--max-turns", 2)
+    with serve(lambda _: CROP, fault=refuse, usage=False) as server:
+        done = virc("solve", tmp_path / "a.png", "q", *(server.url if each == "URL" else each for each in words))
+        (picture,) = images_of(server.chats()[1])
+        assert 170_000 < math.prod(Image.open(io.BytesIO(image_bytes(picture))).size) <= 180_000
+    assert done.code == 8
+    assert said[:30] in done.err[done.err.index("error: ") :], done.err

@@ -8,6 +8,7 @@ import msgspec
 
 from virc.backends.interface import Backend, Sampling
 from virc.backends.openai import refusals
+from virc.backends.openai.limits import named_limit
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
@@ -256,8 +257,8 @@ def _ask_order(backend: "OpenAIBackend", seen: _Findings, say: Say) -> None:
 def _refused(error: VircError, count: int, seen: _Findings) -> int | None:
     """How many pictures to show after a refusal of that many; None: one fits, which was shown already."""
     said = getattr(error, "said", error.message)
-    allowed, fewer = refusals.pictures_allowed(said, count), refusals.fewer(said, count)
-    seen.context = seen.context or refusals.context(said)
+    allowed, fewer = named_limit("pictures", said, count), refusals.fewer(said, count)
+    seen.context = seen.context or named_limit("context", said)
     if allowed is None and fewer is None:
         raise error
     if allowed is not None or fewer == 1:

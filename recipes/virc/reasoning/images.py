@@ -127,7 +127,8 @@ class Shown:
 
     Attributes:
         full_source: as the argument `full`.
-        sent: its (width, height) in pixels as it was sent to a server that takes only fewer bytes.
+        sent: its (width, height) in pixels as it was sent to a server that takes only fewer bytes or pixels.
+        server_limit: what that server said; empty: it was sent whole.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Shown:
         full: Image.Image | bytes | None = None,
     ) -> None:
         self.size, self.parent, self.box, self.substitute = pixels.size, parent, box, substitute
-        self.sent = self.size
+        self.sent, self.server_limit = self.size, ""
         self.original, self.is_jpeg, self.full_source = original, is_jpeg, full
         self.encodings = 0
         self.rendering = Rendering()  # of an input

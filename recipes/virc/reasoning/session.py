@@ -263,6 +263,11 @@ class Session:
             self._failure = Failure(kind, message)
             self.history.kept.clear()
 
+    def explain(self, cause: str) -> None:
+        """Add to why it ended without an answer, if it did."""
+        if self._failure:
+            self._failure = msgspec.structs.replace(self._failure, message=self._failure.message + cause)
+
     def trace(self) -> Trace:
         """Everything up to now, finished or not."""
         return Trace(

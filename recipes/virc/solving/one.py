@@ -337,7 +337,7 @@ class Sampler:
         self._stream = TurnStream()
         self._repeated = Repeated()
         self._dropped, self.notices = set[int](), list[str]()  # indices of images that are no longer sent
-        self._server_limit = ""  # why they are not
+        self._server_limit = ""  # why they are not, or are sent with fewer pixels
 
     def turns(self, session: Session) -> BaseException | None:
         """Draw turns until the session is over; return the exception that ended it early, if one did."""
@@ -354,6 +354,8 @@ class Sampler:
         if broken:
             kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
             session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
+        else:
+            session.explain(self._server_limit)
         return broken
 
     def _notice(self, text: str) -> None:
@@ -383,10 +385,10 @@ class Sampler:
         while True:
             try:
                 shortened = shortening.without(ask, self._dropped)
-                sizes = [image.sent for image in shortened.images]
                 reply = self._backend.reply(shortened, sampling, self._on_text, self._deadline.left())
-                if sizes != [image.sent for image in shortened.images]:
-                    self._notice("the server takes only so many bytes: pictures are sent with fewer pixels")
+                if limit := next((image.server_limit for image in shortened.images if image.server_limit), ""):
+                    self._server_limit = self._server_limit or f", after pictures were sent with fewer pixels: {limit}"
+                    self._notice(f"pictures are sent with fewer pixels: {limit}")
                 return reply
             except VircError as error:
                 crops = shortening.oldest(ask, self._dropped) if error.is_full else []
@@ -420,7 +422,7 @@ class Sampler:
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
             if limit := self._limit_reached():
-                session.stop("turns", f"no answer within {limit}{self._server_limit}")
+                session.stop("turns", f"no answer within {limit}")
                 return
             is_last = self._is_last_likely()
             if is_last:
@@ -433,7 +435,7 @@ class Sampler:
             if isinstance(verdict, Unit):
                 self._tell_results(verdict, session)
             if hopeless:
-                session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless + self._server_limit)
+                session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless)
             if hopeless or isinstance(verdict, Unit):
                 return
             reason, tried = verdict.reason, tried + 1

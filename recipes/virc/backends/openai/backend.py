@@ -20,10 +20,10 @@ from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import extra, ollama
 from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
-from virc.backends.openai.images import AsPart, SentImages, SizeLimits, whole
+from virc.backends.openai.images import AsPart, SentImages, SizeLimits, pixels_named, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import ReceivedReply
-from virc.backends.openai.refusals import RefusedError, lowered, shortened, side_allowed
+from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
@@ -336,13 +336,13 @@ class OpenAIBackend:
     def _adapt(self, attempt: _Attempt, sent: Mapping[str, Any], fitted: Ask, refused: RefusedError, ask: Ask) -> bool:
         """Change what the next request sends, so that the server may accept it; whether there was anything to change.
 
-        In this order: the pixels a side and the limit of tokens that the refusal names, the bytes of pictures,
-        parameters that can be left out, a guessed limit of tokens; last, it may be another server than the one that was
-        asked what it is. `sent` is the body of the refused request, made of `fitted`: `ask` with pictures as small as
+        In this order: the pixels and the limit of tokens that the refusal names, the bytes of pictures, parameters that
+        can be left out, a guessed limit of tokens; last, it may be another server than the one that was asked what it
+        is. `sent` is the body of the refused request, made of `fitted`: `ask` with pictures as small as
         needed.
         """
         max_tokens = attempt.sampling.max_tokens
-        if side_allowed(refused.text, max((max(each.size) for each in fitted.images), default=0)):
+        if any(pixels_named(fitted, refused)):
             return self._bytes.learn(fitted, refused, ask)
         if named := shortened(max_tokens, refused):
             attempt.limit(named)

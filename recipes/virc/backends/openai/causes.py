@@ -13,7 +13,8 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import CONTEXT, PER_MINUTE, RefusedError, bytes_allowed, side_allowed
+from virc.backends.openai.limits import CONTEXT, PER_MINUTE, named_limit
+from virc.backends.openai.refusals import RefusedError
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
@@ -256,11 +257,13 @@ def _request_error(error: StatusError, server: AskedServer, quote: str, message:
     hint = server.model_hint if _MODEL.search(message) else _hint(message)
     sentence = f"{server.endpoint} refuses the request{quote}"
     is_large = error.code == 413 and not PER_MINUTE.search(error.text)
-    side = side_allowed(error.text, math.inf)
-    if is_large or bytes_allowed(error.text) or side:
+    side, area = named_limit("side", error.text), named_limit("area", error.text)
+    if is_large or named_limit("bytes", error.text) or side or area:
         sentence, hint = f"{server.endpoint} takes no images of this size{quote}", _SEND_SMALLER
     if side:  # a picture of that area and twice as wide as high has that side
         hint = f"the side is limited to {side} pixels: --max-pixels {side * side // 2}"
+    elif area:
+        hint = f"a picture is limited to {area} pixels: --max-pixels {area}"
     if MISSED in message.lower():
         return MissedError(sentence, hint)
     parameter = error_fields(error.body).get("param")

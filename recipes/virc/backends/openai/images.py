@@ -7,6 +7,7 @@ documentation, "Multimodal Inputs"). A request with an id that is no longer cach
 import hashlib
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,7 +16,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 from PIL import Image
 
-from virc.backends.openai.refusals import RefusedError, bytes_allowed, side_allowed
+from virc.backends.openai.limits import PICTURES, named_limit
+from virc.backends.openai.refusals import RefusedError
 from virc.core.errors import ConfigError, NetworkError
 from virc.core.work import forks
 from virc.reasoning.encoded import as_jpeg
@@ -34,6 +36,7 @@ _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OVERHEAD = 2**14  # bytes reserved for the JSON around texts and pictures
 _MIN_BYTES = 2**14  # per picture; a refusal that names no limit never lowers it further
+_WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)  # what a limit of bytes is of
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 
@@ -143,17 +146,26 @@ def _part_with_id(shown: Shown, id: str, cached: bool) -> Part:
     return {"type": "image_url", "image_url": None, "uuid": id} if cached else {**whole(shown), "uuid": id}
 
 
+def pixels_named(sent: Ask, refused: RefusedError) -> tuple[int | None, int | None]:
+    """The pixels a side, and of a whole picture, that a refusal of these pictures names as the most."""
+    longest = max((max(each.size) for each in sent.images), default=0)
+    largest = max((math.prod(each.size) for each in sent.images), default=0)
+    return named_limit("side", refused.text, longest), named_limit("area", refused.text, largest)
+
+
 class SizeLimits:
-    """The bytes and the pixels a side that a server accepts of pictures, learnt from its refusals. Thread-safe.
+    """The bytes and pixels that a server accepts of pictures, learnt from its refusals. Thread-safe.
 
     Attributes:
+        said: what the server said of the latest limit.
         keeps_sizes: whether pictures are only compressed, and not scaled down, because boxes are in pixels.
         scales: whether a picture was scaled down.
     """
 
     def __init__(self) -> None:
         self._lock = forks.Lock()
-        self._max_picture = self._max_request = self._max_side = math.inf
+        self._max_picture = self._max_request = self._max_side = self._max_area = math.inf
+        self.said = ""
         self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False
 
@@ -162,20 +174,24 @@ class SizeLimits:
 
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
-        longest = max((max(each.size) for each in sent.images), default=0)
-        if side := side_allowed(refused.text, longest):
+        side, area = pixels_named(sent, refused)
+        if side or area:
             if not self.keeps_sizes:
                 with self._lock:
-                    self._max_side = min(self._max_side, side)
+                    self._max_side = min(self._max_side, side or math.inf)
+                    self._max_area = min(self._max_area, area or math.inf)
+                    self.said = refused.message
             return not self.keeps_sizes
         bytes_sent = sum(len(each.url) for each in sent.images)
-        limit, is_of_request = bytes_allowed(refused.text) or (0, False)
+        limit = named_limit("bytes", refused.text) or 0
+        is_of_request = bool(_WHOLE.search(refused.text)) or not PICTURES.search(refused.text)
         minimum = _MIN_BYTES * len(sent.images)
         if refused.too_large and not limit and bytes_sent > minimum:
             limit, is_of_request = max(bytes_sent // 2, minimum) + self._text_bytes(ask), True
         if not limit or not ask.images:
             return False
         with self._lock:
+            self.said = refused.message
             if is_of_request:
                 self._max_request = min(self._max_request, limit)
             else:
@@ -184,7 +200,7 @@ class SizeLimits:
 
     def fitted(self, ask: Ask) -> Ask:
         """The same conversation, with pictures that are within the limits, if they can be made so small."""
-        if not ask.images or min(self._max_picture, self._max_request, self._max_side) == math.inf:
+        if not ask.images or not self.said:
             return ask
         share = (self._max_request - self._text_bytes(ask)) / len(ask.images)
         allowed = min(self._max_picture, share)
@@ -196,7 +212,8 @@ class SizeLimits:
 
     def _reduce(self, shown: Shown, max_bytes: float) -> Shown:
         def fits(version: Shown) -> bool:
-            return max(version.size) <= self._max_side and len(version.file.data) <= max_bytes
+            has_pixels = max(version.size) <= self._max_side and math.prod(version.size) <= self._max_area
+            return has_pixels and len(version.file.data) <= max_bytes
 
         if fits(shown):
             return shown
@@ -207,13 +224,16 @@ class SizeLimits:
             if reduced is not shown:  # which would keep itself in memory
                 self._reduced[shown] = reduced
         shown.sent = reduced.size
+        if shown.sent != shown.size:
+            shown.server_limit = self.said
         return reduced
 
     def _versions(self, shown: Shown) -> Iterator[Shown]:
-        """Smaller and smaller versions: by the limit of a side, by JPEG quality, then, if that is allowed, by size."""
+        """Smaller and smaller versions: by the limits of pixels, by JPEG quality, then, if that is allowed, by size."""
         pixels = shown.pixels
-        if (longest := max(pixels.size)) > self._max_side and not self.keeps_sizes:
-            width, height = (max(1, int(side * self._max_side / longest)) for side in pixels.size)
+        factor = min(self._max_side / max(pixels.size), math.sqrt(self._max_area / math.prod(pixels.size)))
+        if factor < 1 and not self.keeps_sizes:
+            width, height = (max(1, int(side * factor)) for side in pixels.size)
             pixels = pixels.resize((width, height), Image.Resampling.BICUBIC)
             yield Shown(pixels)
         for quality in _QUALITIES:

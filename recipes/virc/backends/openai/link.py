@@ -32,9 +32,9 @@ from virc.backends.openai.body import (
 from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, as_error
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.images import Pieces
+from virc.backends.openai.limits import CONTEXT
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import ReceivedReply
-from virc.backends.openai.refusals import CONTEXT
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried

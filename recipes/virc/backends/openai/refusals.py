@@ -1,13 +1,14 @@
-"""What a server's refusal says: which parameter it rejects, and how many tokens, pictures or bytes it takes.
+"""What a server's refusal says: which parameter it rejects, and what to send less of.
 
 Servers word their refusals freely, so that patterns look for the usual words. `parameters` and `RefusedError` tell what
-can be left out; `shortened` and `lowered` a lower limit of tokens, named or guessed; `pictures_allowed` and `fewer` how
-many pictures to send, named or guessed; `context` the longest conversation; `bytes_allowed` a limit of bytes.
+can be left out; `shortened` and `lowered` a lower limit of tokens, named or guessed; `fewer` guesses how many pictures
+to send. The limits that a refusal names are read by `limits`.
 """
 
 import re
 from collections.abc import Iterator
 
+from virc.backends.openai.limits import CONTEXT, PICTURES, named_limit
 from virc.core.errors import ConfigError
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
@@ -34,35 +35,16 @@ _REFUSES = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|inputs?\W{0,2} tokens", re.IGNORECASE)
-_CONTEXT_IS = re.compile(
-    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b"
-    r"|max_new_tokens\W{1,3}must be <= (\d{3,8})\b",
-    re.IGNORECASE,
-)
 _PROMPT_IS = re.compile(
     r"(\d{1,8}) (?:in the messages|input tokens|prompt tokens|tokens (?:in|from))"
     r"|prompt (?:contains|has)\D{0,20}(\d{1,8})|given: (\d{1,8}) .?inputs",
     re.IGNORECASE,
 )
-_AT_MOST = re.compile(
-    r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=)"
-    r" ?[`'\"]?(\d{2,7})\b",
-    re.IGNORECASE,
-)
 _MIN_ROOM = 128
 _STATUSES = frozenset({400, 422})  # which some sentences repeat
 _WORDS = frozenset({"stream", "stop", "seed", "temperature"})
-_COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "ten": 10}
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(_COUNTS)})(?![\d.,]*\d|\s*(?:[kmg]i?b?\b|bytes|px|pixel|mega|tokens|%|seconds|x ?\d))"
-_ALLOWED = re.compile(
-    rf"(?:at most|up to|no more than|maximum|max\b|limit|only|allowed|allows?|exceed\w*|>)\D{{0,40}}?\b{_NUMBER}"
-    rf"|{_NUMBER} images? (?:is|are|per|at most)"
-)
-_PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b")
 _MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|support")
 _TOO_MANY = re.compile(r"at most|too many|maximum|max\b|limit|exceed")
-CONTEXT = r"context(?! (?:deadline|cancel))"
-"""What the conversation is in; servers in Go also say by it that they gave up."""
 _IS_FULL = re.compile(
     CONTEXT + r"|too long|inputs?\W{0,2} (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
     r"|inputs?\W{0,2} must have less than|tokens per (?:minute|day)|prompt.{0,4}超|超长|上下文|长度超"
@@ -74,35 +56,6 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?![\w.])|(?<![\w.,])\d{2,8}(?![\w]|\.\d)")
-
-
-_BYTES = re.compile(
-    r"(?<![\w.,])(\d[\d,_]{0,14}(?:\.\d{1,3})?) ?(bytes?|kilobytes?|megabytes?|[km]i?b)\b"
-    r"|(?:limit\W{1,6}|\bbytes\b[^.\d]{0,40}\b)(\d{5,12})\b(?! ?(?:tokens|pixels|px))",
-    re.IGNORECASE,
-)
-_TOO_LARGE = re.compile(
-    r"too (?:large|big|long)|exceed|maximum|\bmax\b|limit|at most|larger than|under \d|less than|below \d|up to|> ?\d",
-    re.IGNORECASE,
-)
-PER_MINUTE = re.compile(r"tokens per (?:minute|day)|\bTP[MD]\b", re.IGNORECASE)
-"""A limit of tokens in a time, which a shorter conversation keeps."""
-_OF_TOKENS = re.compile(rf"{PER_MINUTE.pattern}|{CONTEXT}|\btokens\b", re.IGNORECASE)
-_SIDES = re.compile(
-    r"(?<![\w.,])(\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?"
-    r"(?: ?[x×*] ?(\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?)?(?![\w,]|\.\d)",
-    re.IGNORECASE,
-)
-"""A side of a picture in pixels, or both."""
-_ABOUT_SIDES = re.compile(
-    r"\bpixels?\b|\d ?px\b|\d ?[x×*] ?\d|dimension|resolution|width|height|(?:longest|long|each|per) (?:side|edge)",
-    re.IGNORECASE,
-)
-_NO_SIDES = re.compile(r"total pixels|pixels in total|megapixel|\bMP\b|\bbytes\b|\d ?[KM]i?B\b", re.IGNORECASE)
-_MIN_USUAL_SIDE = 64
-_WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)
-_UNITS = {"b": 1, "k": 1000, "m": 1_000_000}
-_MIN_BYTES = 2000
 
 
 class RefusedError(ConfigError):
@@ -125,7 +78,7 @@ class RefusedError(ConfigError):
         super().__init__(message, hint)
         self.text, self.parameter, self.too_large = said, parameter, too_large
         text = said.lower()
-        self.is_full = bool(_IS_FULL.search(text) or (_PICTURES.search(text) and _TOO_MANY.search(text)))
+        self.is_full = bool(_IS_FULL.search(text) or (PICTURES.search(text) and _TOO_MANY.search(text)))
         self.is_of_empty = bool(re.search(r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank", text))
         self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
 
@@ -141,17 +94,11 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
 
     It names it itself, or the lengths of the context and the prompt. None: it names none, or hardly any token is left.
     """
-    longest, prompt = context(refused.text), _PROMPT_IS.search(refused.text)
-    most = _AT_MOST.search(refused.text)
-    room = int(most[1]) if most else 0
+    longest, prompt = named_limit("context", refused.text), _PROMPT_IS.search(refused.text)
+    room = named_limit("reply", refused.text) or 0
     if longest and prompt:
-        room = longest - _number_in(prompt)
+        room = longest - int(prompt[prompt.lastindex or 0])
     return room if _MIN_ROOM <= room < max_tokens else None
-
-
-def _number_in(match: re.Match[str]) -> int:
-    """The number in a match of a pattern of which each alternative has one group."""
-    return int(match[match.lastindex or 0])
 
 
 def lowered(max_tokens: int, refused: RefusedError) -> int | None:
@@ -160,7 +107,7 @@ def lowered(max_tokens: int, refused: RefusedError) -> int | None:
     """
     said = refused.text
     numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
-    is_named = _LENGTH.search(said) or (max_tokens in numbers and not _PICTURES.search(said.lower()))
+    is_named = _LENGTH.search(said) or (max_tokens in numbers and not PICTURES.search(said.lower()))
     if _CONTEXT.search(said) or re.search(CONTEXT, said.lower()) or not is_named:
         return None
     below = bool(re.search(r"exclusive|(?:lower|less|smaller) than \d", said))
@@ -198,60 +145,9 @@ def _mention_of(name: str) -> str:
     return rf"{marked}|{listed}['\"`\\]*{name}\b"
 
 
-def pictures_allowed(said: str, count: int) -> int | None:
-    """How many pictures a refusal of `count` names as the most; None: it names no number."""
-    text = said.lower()
-    if not _PICTURES.search(text):
-        return None
-    words = [next(filter(None, match.groups())) for match in _ALLOWED.finditer(text)]
-    numbers = (_COUNTS.get(word) or int(word) for word in words)
-    return next((number for number in numbers if 0 < number < count), None)
-
-
 def fewer(said: str, count: int) -> int | None:
     """A guess of how many pictures to send after a refusal of `count`; None: it is about something else."""
     text = said.lower()
-    if (_PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
+    if (PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
         return max(1, count // 4)
     return None
-
-
-def context(said: str) -> int | None:
-    """Tokens of the longest conversation, if a refusal names them."""
-    match = _CONTEXT_IS.search(said)
-    return _number_in(match) if match else None
-
-
-def side_allowed(said: str, sent: float) -> int | None:
-    """How many pixels a side a refusal of a picture with `sent` of them names as the most; None: it names no limit.
-
-    A limit of both sides is the smaller; of several numbers the first behind a word of a limit counts, as others say
-    how large the picture was.
-    """
-    is_about = _ABOUT_SIDES.search(said) and _TOO_LARGE.search(said) and not _NO_SIDES.search(said)
-    if not is_about or _OF_TOKENS.search(said):
-        return None
-    found = {
-        match.start(): min(int(side.replace(",", "")) for side in match.groups() if side)
-        for match in _SIDES.finditer(said)
-    }
-    fitting = {start: side for start, side in found.items() if _MIN_USUAL_SIDE <= side < sent}
-    limits = [word.end() for word in _TOO_LARGE.finditer(said)]
-    behind = [side for start, side in fitting.items() if any(0 <= start - end <= 40 for end in limits)]
-    return next(iter(behind), min(fitting.values(), default=None))
-
-
-def bytes_allowed(said: str) -> tuple[int, bool] | None:
-    """How many bytes a refusal names as the most, and whether that is for the whole request, not for each picture.
-
-    Of several numbers the smallest counts: the others say how large the request was. None: it names no such limit.
-    """
-    if not _TOO_LARGE.search(said) or _OF_TOKENS.search(said):
-        return None
-    sizes = []
-    for match in _BYTES.finditer(said):
-        number, unit = (match[1], match[2]) if match[1] else (match[3], "bytes")
-        sizes.append(int(float(re.sub("[,_]", "", number)) * _UNITS[unit[0].lower()]))
-    fitting = [size for size in sizes if size >= _MIN_BYTES]
-    is_whole = bool(_WHOLE.search(said)) or not _PICTURES.search(said.lower())
-    return (min(fitting), is_whole) if fitting else None
