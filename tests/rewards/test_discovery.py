@@ -65,28 +65,3 @@ def test_nothing_is_loaded_by_a_check_or_a_list(tmp_path: Path, monkeypatch: pyt
     assert systems.get("s").reward
     rewards.discover()
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("yaml", "message", "hint"),
-    [
-        ("{totl: virc}", "unknown key 'reward.totl'", "did you mean 'total'?"),
-        (
-            "{strict: publshed}",
-            "reward.strict must be `own` or `published`, not 'publshed'",
-            "did you mean 'published'?",
-        ),
-        ("{total: vric}", "there is no reward 'vric'", "did you mean 'virc'?"),
-        ("{total: ./none.py}", "there is no file ", "virc rewards ls"),
-        ("{judge: {endpoint: here}}", "reward.judge.endpoint must be a URL", None),
-        ("{judge: {at_once: 0}}", "reward.judge.at_once must be a whole number from 1 to 1024, not 0", None),
-    ],
-    ids=["key", "word", "name", "file", "url", "range"],
-)
-def test_misspelt_rewards_are_refused(yaml: str, message: str, hint: str | None, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {yaml}\n")
-    (found,) = system_faults(tmp_path / "s.yaml")
-    assert found.line == 2
-    assert found.message.startswith(message)
-    if hint:
-        assert found.hint == hint

@@ -1,10 +1,10 @@
 """`virc systems check`: all faults of a system's YAML, each with its line, and none where there is none."""
 
-import re
 from pathlib import Path
 
 import pytest
 from support.called import virc
+from support.tables import each_case
 from tools.test_own_tools import ROTATE
 
 from virc.core.errors import ConfigError
@@ -12,18 +12,9 @@ from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
 from virc.training.system_check import MAX_LISTED, system_faults
 
-STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
-SMALL = ", devices: 1, zero: 0"
-
-
-def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
-    file = folder / "s.yaml"
-    file.write_text(text)
-    return [(found.line, found.message, found.hint) for found in system_faults(file)]
-
-
-def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:
-    keys = """modles: {}
+Fault = tuple[int, str, str | None]
+"""Line, the beginning of the message, and the hint where it matters."""
+KEYS = """modles: {}
 coordinates: inches
 stages:
   three:
@@ -31,14 +22,7 @@ stages:
 overlays:
   a,b: {about: x}
 """
-    assert [(line, message.partition(", not")[0][:50]) for line, message, _ in faults_of(tmp_path, keys)] == [
-        (1, "unknown key 'modles'"),
-        (1, "name is missing"),
-        (2, "coordinates must be `original`, `permille`, `pixel`, `thousan"[:50]),
-        (4, "stages.three.kind is missing"),
-        (7, "the name overlays.a,b must be at most 50 letters, dig"[:50]),
-    ]
-    settings = """name: s
+SETTINGS = """name: s
 stages:
   one:
     kind: sft
@@ -60,77 +44,126 @@ overlays:
     stages: {owt: {}}
     verified: {tow: x}
 """
-    faults = faults_of(tmp_path, settings)
-    assert [(line, message.partition(" (")[0]) for line, message, _ in faults] == [
-        (8, "learning_rate must be a number above 0, not 'fast'"),
-        (11, "unknown setting 'lerning_rate'"),
-        (14, "there is no stage 'oen' before it"),
-        (14, "data is 'rows_{size}', and variant does not say what {size} is"),
-        (14, "engine.learning_rate follows from the setting learning_rate"),
-        (15, faults[5][1].partition(" (")[0]),
-        (19, "unknown setting 'lora.rnk'"),
-        (20, "there is no stage 'owt'"),
-        (21, "there is no stage 'tow'"),
-    ]
-    assert "train_batch_size 7" in faults[5][1]
-    assert {hint for line, _, hint in faults if line in (11, 21)} == {
-        "did you mean 'learning_rate'?", "did you mean 'two'?",
-    }  # fmt: skip
+ORDER = """name: s
+everywhere: {data: d, learning_rate: 1, devices: 1, zero: 0}
+stages:
+  one: {kind: sft, settings: {after: one}}
+  two: {kind: sft, settings: {after: three}}
+  four: {kind: sft, settings: {epochs: 1}}
+"""
+FILES: list[tuple[str, list[Fault]]] = [
+    (KEYS, [
+        (1, "unknown key 'modles'", None), (1, "name is missing", None),
+        (2, "coordinates must be `original`, `permille`, `pixel`, `thousan", None),
+        (4, "stages.three.kind is missing", None), (7, "the name overlays.a,b must be at most 50 letters, dig", None),
+    ]),
+    (SETTINGS, [
+        (8, "learning_rate must be a number above 0, not 'fast' (", None),
+        (11, "unknown setting 'lerning_rate' (", "did you mean 'learning_rate'?"),
+        (14, "there is no stage 'oen' before it (", None),
+        (14, "data is 'rows_{size}', and variant does not say what {size} is (", None),
+        (14, "engine.learning_rate follows from the setting learning_rate (", None),
+        (15, "train_batch_size 7 is no multiple of", None),
+        (19, "unknown setting 'lora.rnk' (", None), (20, "there is no stage 'owt'", None),
+        (21, "there is no stage 'tow'", "did you mean 'two'?"),
+    ]),
+    (ORDER, [
+        (4, "there is no stage 'one' before it (", None), (5, "there is no stage 'three' before it (", None),
+        (6, "it names neither `base` nor `after` (", None),
+    ]),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(("text", "faults"), FILES)
+def test_all_faults_are_listed_by_line(text: str, faults: list[Fault], tmp_path: Path) -> None:
+    assert_faults(tmp_path, text, faults)
+
+
+def assert_faults(folder: Path, text: str, faults: list[Fault]) -> None:
+    (folder / "s.yaml").write_text(text)
+    found = system_faults(folder / "s.yaml")
+    assert [each.line for each in found] == [line for line, _, _ in faults]
+    for each, (_, message, hint) in zip(found, faults, strict=True):
+        assert each.message.startswith(message)
+        assert hint is None or each.hint == hint
+
+
+SMALL = "devices: 1, zero: 0"
+
+
+@each_case(
     ("settings", "fault"),
     [
-        (", devices: 1", "zero 3 spreads over devices, and there is only one"),
-        (SMALL + ", offload: true", "offload is done by DeepSpeed ZeRO, and zero is 0"),
-        (SMALL + ", device: cpu", "the kernels of liger need a GPU, and device is cpu"),
-        (SMALL + ", device: cpu, use_liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
-        (SMALL + ", frozen_modules: [projector, vision, language]", "every part of the model is frozen"),
-        (SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5", "train_batch_size 12 is no multiple of"),
-        (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
-        (SMALL + ", engine: {per_device_train_batch_size: 2}", "follows from the setting micro_batch"),
+        ("devices: 1", "zero 3 spreads over devices, and there is only one"),
+        (f"{SMALL}, offload: true", "offload is done by DeepSpeed ZeRO, and zero is 0"),
+        (f"{SMALL}, device: cpu", "the kernels of liger need a GPU, and device is cpu"),
+        (f"{SMALL}, device: cpu, use_liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
+        (f"{SMALL}, frozen_modules: [projector, vision, language]", "every part of the model is frozen"),
+        (f"{SMALL}, train_batch_size: 12, micro_batch_size_per_device: 5", "train_batch_size 12 is no multiple of"),
+        (f"{SMALL}, after: one", "with `base` the stage does not start from 'one'"),
+        (f"{SMALL}, engine: {{per_device_train_batch_size: 2}}", "engine.per_device_train_batch_size follows from the"),
     ],
 )
-def test_settings_that_make_no_sense_together_are_faults(settings: str, fault: str | None, tmp_path: Path) -> None:
-    messages = [message for _, message, _ in faults_of(tmp_path, STAGE + settings + "}\n")]
-    assert messages == [] if fault is None else any(fault in message for message in messages), messages
+def test_settings_that_make_no_sense_together_are_faults(settings: str, fault: str, tmp_path: Path) -> None:
+    stage = f"{{kind: sft, settings: {{base: b, data: d, learning_rate: 1, {settings}}}}}"
+    assert_faults(tmp_path, f"name: s\nstages:\n  one: {stage}\n", [(3, fault, None)])
 
 
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
-        (
-            "after_error: 'x {eror}'",
-            "{eror} is not filled in here, only {error}, {question}, ",
-            "did you mean {error}?",
-        ),
+CALLS = """name: s
+tools: [crop_image]
+chat_protocol:
+  first: "{question}"
+  grammar:
+    calls: [%s]
+"""
+WORDS: list[tuple[str, Fault]] = [
+    *((f"name: s\nchat_protocol:\n  {text}\n", (3, message, hint)) for text, message, hint in (
+        ("after_error: 'x {eror}'", "{eror} is not filled in here, only {error}, {question}, ",
+         "did you mean {error}?"),
         ("first: '{question} {Images}'", "{Images} is not filled in here", "did you mean {images}?"),
         ("first: '{question} {width}'", "{width} is not filled in here", None),
         ("system: '{tool}'", "{tool} is not filled in here, only {tools}", "did you mean {tools}?"),
         ("error_texts: {no_width: '{pixel}'}", "{pixel} is not filled in here", "did you mean {pixels}?"),
-    ],
-)
-def test_a_placeholder_that_nothing_fills_is_a_fault(text: str, message: str, hint: str | None, tmp_path: Path) -> None:
-    ((_, said, why),) = faults_of(tmp_path, f"name: s\nchat_protocol:\n  {text}\n")
-    assert said.startswith(message)
-    assert why == hint
-    with pytest.raises(ConfigError, match="is not filled in here"):
+    )),
+    *((CALLS % form, (6, message, hint)) for form, message, hint in (
+        ("{names: {look: crop_imge}}", "the system has no tool 'crop_imge'", "did you mean 'crop_image'?"),
+        ("{body: arguments, tool: zoom_image}", "the system has no tool 'zoom_image'", "did you mean 'crop_image'?"),
+        ("{keys: {box: bbox_3d}}", "no tool of it takes 'bbox_3d'", "did you mean 'bbox_2d'?"),
+        ("{given: {image_indx: 0}}", "no tool of it takes 'image_indx'", "did you mean 'image_index'?"),
+        ("{open: <b>, close: </b>, body: list, tool: crop_image, unnamed: [box_2d]}", "no tool of it takes 'box_2d'",
+         "did you mean 'bbox_2d'?"),
+        ("{given: {image_index: first}}", "image_index is the number of an image or `last`, not 'first'", None),
+    )),
+]  # fmt: skip
+
+
+@each_case(("text", "fault"), WORDS)
+def test_words_that_nothing_fills_or_takes_are_faults_and_refused(text: str, fault: Fault, tmp_path: Path) -> None:
+    assert_faults(tmp_path, text, [fault])
+    with pytest.raises(ConfigError) as refused:
         of_system(systems.load(tmp_path / "s.yaml"))
+    assert fault[1] in refused.value.message
 
 
-def test_a_stage_begins_with_a_model_or_after_another(tmp_path: Path) -> None:
-    text = "name: s\nstages:\n"
-    for name, start in (("one", "after: one"), ("two", "after: three"), ("four", "epochs: 1")):
-        text += f"  {name}: {{kind: sft, settings: {{{start}, data: d, learning_rate: 1, devices: 1, zero: 0}}}}\n"
-    assert [(line, message.partition(" (")[0]) for line, message, _ in faults_of(tmp_path, text)] == [
-        (3, "there is no stage 'one' before it"),
-        (4, "there is no stage 'three' before it"),
-        (5, "it names neither `base` nor `after`"),
-    ]
+@each_case(
+    ("reward", "message", "hint"),
+    [
+        ("{totl: virc}", "unknown key 'reward.totl'", "did you mean 'total'?"),
+        ("{strict: publshed}", "reward.strict must be `own` or `published`, not 'publshed'",
+         "did you mean 'published'?"),
+        ("{total: vric}", "there is no reward 'vric'", "did you mean 'virc'?"),
+        ("{total: ./none.py}", "there is no file ", "virc rewards ls"),
+        ("{judge: {endpoint: here}}", "reward.judge.endpoint must be a URL", None),
+        ("{judge: {at_once: 0}}", "reward.judge.at_once must be a whole number from 1 to 1024, not 0", None),
+    ],
+)  # fmt: skip
+def test_misspelt_rewards_are_faults(reward: str, message: str, hint: str | None, tmp_path: Path) -> None:
+    assert_faults(tmp_path, f"name: s\nreward: {reward}\n", [(2, message, hint)])
 
 
 def test_lists_of_faults_are_bounded(tmp_path: Path) -> None:
-    assert len(faults_of(tmp_path, "".join(f"k{number:x}: 1\n" for number in range(1000)))) == MAX_LISTED
+    (tmp_path / "s.yaml").write_text("".join(f"k{number:x}: 1\n" for number in range(1000)))
+    assert len(system_faults(tmp_path / "s.yaml")) == MAX_LISTED
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
 
 
@@ -177,35 +210,3 @@ def test_check_names_what_is_not_read_and_exits_with_5(tmp_path: Path) -> None:
         assert f"  fault          {fault}\n" in done.out
         found = virc("systems", "check", file, "--reply", reply, "--json")
         assert (found.code, found.json["replies"][0]["fault"], found.json["error"]["code"]) == (5, fault, 5)
-
-
-CALLS = """name: s
-tools: [crop_image]
-chat_protocol:
-  first: "{question}"
-  grammar:
-    calls: [%s]
-"""
-
-
-@pytest.mark.parametrize(
-    ("form", "fault", "hint"),
-    [
-        ("{names: {look: crop_imge}}", "the system has no tool 'crop_imge'", "did you mean 'crop_image'?"),
-        ("{body: arguments, tool: zoom_image}", "the system has no tool 'zoom_image'", "did you mean 'crop_image'?"),
-        ("{keys: {box: bbox_3d}}", "no tool of it takes 'bbox_3d'", "did you mean 'bbox_2d'?"),
-        ("{given: {image_indx: 0}}", "no tool of it takes 'image_indx'", "did you mean 'image_index'?"),
-        (
-            "{open: <b>, close: </b>, body: list, tool: crop_image, unnamed: [box_2d]}",
-            "no tool of it takes 'box_2d'", "did you mean 'bbox_2d'?",
-        ),
-        (
-            "{given: {image_index: first}}",
-            "image_index is the number of an image or `last`, not 'first'", None,
-        ),
-    ],
-)  # fmt: skip
-def test_calls_of_what_no_tool_takes_are_faults(form: str, fault: str, hint: str | None, tmp_path: Path) -> None:
-    assert faults_of(tmp_path, CALLS % form) == [(6, fault, hint)]
-    with pytest.raises(ConfigError, match=re.escape(fault)):
-        of_system(systems.load(tmp_path / "s.yaml"))
