@@ -9,7 +9,7 @@ import pytest
 
 from virc.core.errors import ConfigError
 from virc.download import fetch
-from virc.download.data_files import Needed, bases, data_files
+from virc.download.data_files import bases, data_files
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadConfig, DownloadRequest, resolve_requests
 from virc.systems import registry as systems
@@ -108,7 +108,7 @@ def test_a_model_elsewhere_is_whole_with_all_its_weights(
 ) -> None:
     names = ("config.json", "model.safetensors")
     found = Listing(Repo("some/model"), "0" * 40, tuple(File(name, 2) for name in names))
-    monkeypatch.setattr(fetch, "listed", lambda *_: found)
+    monkeypatch.setattr(fetch.data_files, "listed", lambda *_: found)
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
@@ -141,5 +141,5 @@ def test_overlays_choose_what_the_paper_stages_need(
 ) -> None:
     names = (*(f"{name.format(scale)}_{rows}" for name in SFT), *(name.format(scale) for name in RL))
     virc = systems.get("virc")
-    assert data_files(virc, iter(overlays)) == (Needed("CRUX", names),)
+    assert data_files(virc, iter(overlays)) == {"CRUX": names}
     assert bases(virc, overlays) == (base,)

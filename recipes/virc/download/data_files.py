@@ -3,30 +3,38 @@
 A name that stands for nothing there is a DataError, a wrong overlay or setting a UsageError or ConfigError.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import INFO, MAX_INFO_BYTES, parsed_info
+from virc.download.hub import github
 from virc.download.hub.file import small_file
-from virc.download.hub.repository import Listing
+from virc.download.hub.listing import listing as listing_of_hub
+from virc.download.hub.repository import Listing, Repo
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
-from virc.systems.registry import System
+from virc.systems.registry import Dataset, System
 
 
-class Needed(msgspec.Struct, frozen=True):
-    """What stages need of a dataset: names of its `dataset_info.json`, or of its files, in the order of the stages."""
-
-    dataset: str
-    names: tuple[str, ...]
+def repo_of(dataset: Dataset) -> Repo:
+    return Repo(dataset.hub, "dataset") if dataset.hub else Repo(dataset.github or "", "dataset", "github")
 
 
-def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ...]:
-    """What the stages, with these overlays, need of the datasets of their system; rows from elsewhere are not in it."""
+def listed(repo: Repo, revision: str | None = None, paths: Sequence[str] = ()) -> Listing:
+    """What a repository holds; of one of GitHub, these paths of it. Raises as both `listing` do."""
+    if repo.host == "hub":
+        return listing_of_hub(repo, revision)
+    return github.listing(repo, revision or "HEAD", paths)
+
+
+def data_files(system: System, overlays: Iterable[str] = ()) -> Mapping[str, tuple[str, ...]]:
+    """What the stages, with these overlays, need of the datasets of their system; rows from elsewhere are not in it.
+
+    Returns:
+        Of each dataset names of its `dataset_info.json`, or of its files, in the order of the stages.
+    """
     found: dict[str, dict[str, None]] = {}
     for resolved in _resolved(system, overlays):
         config = resolved.config
@@ -35,7 +43,7 @@ def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ..
             dataset, _, name = (named or "").partition("/")
             if name and dataset in system.datasets:
                 found.setdefault(dataset, {})[name] = None
-    return tuple(Needed(each, tuple(names)) for each, names in found.items())
+    return {dataset: tuple(names) for dataset, names in found.items()}
 
 
 def bases(system: System, overlays: Iterable[str] = ()) -> tuple[str, ...]:
@@ -48,7 +56,7 @@ def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, 
     """The files of a repository that hold the rows of these names, each once.
 
     Args:
-        names: as in `Needed`; `.parquet` or `.json` may be left out.
+        names: as of `data_files`; `.parquet` or `.json` may be left out.
         info: the text of its `dataset_info.json`, as `info_of` gives it.
     """
     entries = parsed_info(info, f"{INFO} of {listing.repo.name}")

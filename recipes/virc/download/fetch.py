@@ -1,6 +1,6 @@
 """From the hub or GitHub to a workspace: what is wanted, what of it is there, and the fetching of what is not.
 
-`wants.wanted` is pure, `look` asks the hub, `fetch` does the work.
+`wanted.resolve_requests` is pure, `look` asks the hub, `fetch` does the work.
 """
 
 import difflib
@@ -18,12 +18,12 @@ import msgspec
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file
+from virc.core.files import HIDDEN, IN_THE_WAY, is_file
 from virc.core.text import duration, plain, sized
 from virc.data.formats.registry import INFO
 from virc.download import data_files
 from virc.download.hub import fetching, record
-from virc.download.hub.fetching import Watch, ordered
+from virc.download.hub.fetching import ordered
 from virc.download.hub.file import bytes_on_disk, small_file
 from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.origin import is_offline, silence
@@ -31,7 +31,6 @@ from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
-from virc.download.sources import listed
 from virc.download.wanted import TEXTS, DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
@@ -41,7 +40,6 @@ from virc.unpack.unpack import unpacking
 
 _MOST_NAMED = 20  # archives that are still packed
 _SPARE = 2**30  # bytes of the disk that stay free
-_MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -120,7 +118,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     if not place.is_dir():
         raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
     offline = _listing_offline(want)
-    listing = offline or listed(want.repo, want.revision, want.paths)
+    listing = offline or data_files.listed(want.repo, want.revision, want.paths)
     folder = Folder(want.folder, listing)
     parts = []
     for file in ordered(offline.files if offline else _chosen(want, listing), listing):
@@ -192,7 +190,7 @@ def free(items: Sequence[Item]) -> int:
     return shutil.disk_usage(standing(items[0].folder if items else Path.cwd())).free
 
 
-def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, packed: bool = False) -> Path | None:
+def fetch(item: Item, meter: Meter, warn: Warn, keep: bool = False, packed: bool = False) -> Path | None:
     """Fetch what is missing, and the chat protocol of a system's model; raises as `fetching.fetch`.
 
     Args:
@@ -210,7 +208,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, packed: bool
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            fetching.fetch(item.folder, item.listing, files, watch, keep, packed, _asked(item.want))
+            fetching.fetch(item.folder, item.listing, files, meter, keep, packed, _asked(item.want))
     if item.listing and item.listing.repo.kind == "dataset" and item.want.name != TEXTS:
         _warn_of_packed(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
@@ -305,13 +303,11 @@ def _is_whole(folder: Path) -> bool:
     has_all = all(is_file(path := folder / name) and path.stat().st_size == each.size for name, each in files)
     if not has_all or (kept and kept.lacking):
         return False
-    index = folder / _INDEX
-    if not is_file(index):
+    if not is_file(folder / _INDEX):
         return any(path.is_file() for glob in _WEIGHTS for path in folder.glob(glob))
     try:
-        shards = msgspec.json.decode(contents(index, _MAX_INDEX))["weight_map"].values()
-        return all(is_file(folder / str(shard)) for shard in shards)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return all(is_file(folder / shard) for shard in checkpoint.weight_files(folder))
+    except ConfigError:
         return False
 
 

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
 from virc.core.events import Reporter
 from virc.core.text import duration, sized
-from virc.download.hub.fetching import Doing
 from virc.download.hub.repository import File, OnBytes
 
+Doing = Literal["fetching", "checking", "unpacking"]
 _EVERY = 0.2  # seconds between two reports
 _WINDOW = 10.0  # seconds over which the rate is averaged
 _LARGE = 16 * 2**20  # bytes
@@ -22,7 +23,7 @@ _PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
 
 
 class Meter:
-    """Progress of a download of `missing` bytes: a `Watch` that reports five times a second, also if nothing comes."""
+    """Progress of a download of `missing` bytes, reported five times a second, also if nothing comes."""
 
     def __init__(self, missing: int, report: Reporter) -> None:
         self._missing, self._come, self._report = missing, 0, report
@@ -33,6 +34,7 @@ class Meter:
         self._past: deque[tuple[float, int]] = deque()
 
     def begin(self, doing: Doing, file: File) -> OnBytes:
+        """Work on a file begins, perhaps besides others; call the function returned with each number of bytes done."""
         if doing != self._doing:
             self._past.clear()
         self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0

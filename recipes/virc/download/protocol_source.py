@@ -14,8 +14,8 @@ from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, RowsFile, parsed_info, recognised
 from virc.data.protocol.extract import FoundProtocol, study
-from virc.download.data_files import file_of, info_of
-from virc.download.sources import listed, repo_of
+from virc.download.data_files import file_of, info_of, listed, repo_of
+from virc.download.hub.content import pieces
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.systems import speech, texts
@@ -76,8 +76,6 @@ def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
 
 def _beginning(dataset: Dataset, name: str, work: Path) -> RowsFile:
     """The first `MOST_BYTES` of the rows of that name, as a file in `work`, with their columns and tags."""
-    from virc.download.hub.content import pieces
-
     found = listed(repo_of(dataset), dataset.revision, dataset.files)
     whose = found.repo.name
     entries = parsed_info(info_of(found), f"{INFO} of {whose}")

@@ -17,7 +17,6 @@ from virc.core.text import did_you_mean, plain
 from virc.download import data_files
 from virc.download.benchmarks import HUB_IDS
 from virc.download.hub.repository import Kind, Repo
-from virc.download.sources import repo_of
 from virc.models import registry as models
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -174,22 +173,21 @@ def _requests_of_names(config: DownloadConfig, system: System) -> Iterator[Downl
         raise UsageError("eval is followed by benchmarks", f"virc download eval {next(iter(published()))}")
 
 
-def _requests_of_word(config: DownloadConfig, system: System, name: str) -> Iterator[DownloadRequest]:
-    match name:
-        case "dataset":
-            yield from _some(_datasets(config, system), "its stages need no dataset of the hub", system)
-        case "base":
-            yield from _some(_bases(config, system), "its stages begin with no model of the hub", system)
-        case "model":
-            first = islice(system.models.items(), 1)
-            yield from _some((_model(config, system, *each) for each in first), "it has no models", system)
-        case "judge":
-            first = islice(system.judges.items(), 1)
-            yield from _some((_weights(config, *each) for each in first), "it has no judges", system)
-        case "texts":
-            yield from _some(_texts(system), "its texts are in this package", system)
-        case _:
-            yield _request_of_name(config, system, name)
+def _requests_of_word(config: DownloadConfig, system: System, name: str) -> list[DownloadRequest]:
+    model, judge = islice(system.models.items(), 1), islice(system.judges.items(), 1)
+    of_system: dict[str, tuple[Iterator[DownloadRequest], str]] = {
+        "dataset": (_datasets(config, system), "its stages need no dataset of the hub"),
+        "base": (_bases(config, system), "its stages begin with no model of the hub"),
+        "model": ((_model(config, system, *each) for each in model), "it has no models"),
+        "judge": ((_weights(config, *each) for each in judge), "it has no judges"),
+        TEXTS: (_texts(system), "its texts are in this package"),
+    }
+    if name not in of_system:
+        return [_request_of_name(config, system, name)]
+    requests, why = of_system[name]
+    if found := list(requests):
+        return found
+    raise ConfigError(f"the system {system.name} has nothing of that to download: {why}", "virc systems ls")
 
 
 def _request_of_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
@@ -271,15 +269,14 @@ def _bases(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
 
 
 def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
-    for needed in data_files.data_files(system, config.overlays):
-        want = _dataset(config, needed.dataset, system.datasets[needed.dataset])
-        yield msgspec.structs.replace(want, name="dataset", rows=needed.names)
+    for short, rows in data_files.data_files(system, config.overlays).items():
+        yield msgspec.structs.replace(_dataset(config, short, system.datasets[short]), name="dataset", rows=rows)
 
 
 def _dataset(config: DownloadConfig, short: str, dataset: Dataset) -> DownloadRequest:
     if dataset.github and config.revision:
         raise UsageError(f"--revision is not for {short}: its system names the commit of GitHub")
-    found = _repo(config, repo_of(dataset), short)
+    found = _repo(config, data_files.repo_of(dataset), short)
     return msgspec.structs.replace(found, revision=dataset.revision or found.revision, paths=dataset.files)
 
 
@@ -313,14 +310,6 @@ def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
 def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> DownloadRequest:
     place = Path(MODELS if repo.kind == "model" else DATA) / folder
     return DownloadRequest(name or folder, place, repo, config.revision, config.include)
-
-
-def _some(requests: Iterator[DownloadRequest], otherwise: str, system: System) -> Iterator[DownloadRequest]:
-    """The requests. Raises ConfigError: there are none; `otherwise` says why."""
-    wants = list(requests)
-    if not wants:
-        raise ConfigError(f"the system {system.name} has nothing of that to download: {otherwise}", "virc systems ls")
-    yield from wants
 
 
 def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:

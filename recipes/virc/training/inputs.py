@@ -277,8 +277,8 @@ def _data_hint(named: str, resolved: Resolved) -> str:
     if folder in system.datasets:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
         chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
-        needed = next((each for each in data_files(system, resolved.overlays) if each.dataset == folder), None)
-        if needed and named.partition("/")[2] in needed.names:  # the whole dataset has rows of every stage
+        needed = data_files(system, resolved.overlays).get(folder, ())
+        if named.partition("/")[2] in needed:  # the whole dataset has rows of every stage
             return f"virc download dataset{of_system}{chosen}"
         return f"virc download {folder}{of_system}"
     return "rows of your own: --data FILE; to validate with: --set validation=FILE"

@@ -21,13 +21,11 @@ def image_and_question(
     A single word that is not an image is the question, if options name the images or `finds` says that the model
     finds its pictures itself.
     """
-    is_one_text = image is not None and question is None and not has_file and not is_image(image)
-    if is_one_text and (more_images or finds()):
-        return None, image
-    if image is None:
-        if not more_images and not finds():
+    if image is None or (question is None and not has_file and not is_image(image)):
+        if more_images or finds():
+            return None, image
+        if image is None:
             raise UsageError("there is no image", _USUAL)
-        return image, question
     if not image.strip():
         raise UsageError("IMAGE is empty: perhaps a variable of the shell is not set", _USUAL)
     if is_folder(image) or is_rows(image) or (has_magic(image) and is_source(image)):

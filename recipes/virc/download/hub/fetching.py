@@ -7,13 +7,12 @@ fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -22,7 +21,8 @@ from virc.core.work.threads import started
 from virc.download.hub.file import fetch_file
 from virc.download.hub.folder import Folder
 from virc.download.hub.record import is_archive
-from virc.download.hub.repository import FULL, File, Listing, OnBytes
+from virc.download.hub.repository import FULL, File, Listing
+from virc.download.meter import Meter
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.parts import all_parts, is_shard
 from virc.unpack.unpack import Joined, UnpackConfig, Unpacked, pour
@@ -33,21 +33,6 @@ LAST = ("config.json", "dataset_info.json")
 """Files that make a folder a model or a dataset: they come when all others are there."""
 
 _LEAVE_SECONDS = 0.5
-_Item = TypeVar("_Item")
-Doing = Literal["fetching", "checking", "unpacking"]
-
-
-class Watch(Protocol):
-    """Receives how far the work is."""
-
-    def begin(self, doing: Doing, file: File) -> OnBytes:
-        """Work on a file begins, perhaps besides others; call the function returned with each number of bytes done."""
-
-    def end(self, doing: Doing, file: File) -> None:
-        """The work on the file is done."""
-
-    def warn(self, text: str) -> None:
-        """Something of an archive is not as it should be."""
 
 
 def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
@@ -60,7 +45,7 @@ def fetch(
     root: Path,
     listing: Listing,
     files: Sequence[File],
-    watch: Watch,
+    meter: Meter,
     keep: bool = False,
     packed: bool = False,
     asked: str = "",
@@ -78,15 +63,15 @@ def fetch(
     try:
         with folder.alone():
             folder.expect(tuple(files))
-            lacking = [file for file in ordered(files, listing) if _is_lacking(folder, file, watch)]
-            _fetch_files(folder, [file for file in lacking if Path(file.name).name not in LAST], watch)
+            lacking = [file for file in ordered(files, listing) if _is_lacking(folder, file, meter)]
+            _fetch_files(folder, [file for file in lacking if Path(file.name).name not in LAST], meter)
             for file in files:
                 if file.name in parts_of and folder.state(file) != "whole":
                     names_of_parts = parts_of[file.name]
                     all_wanted = wanted.keys() >= {*names_of_parts}
                     parts = [wanted[name] for name in names_of_parts] if all_wanted else []
-                    _unpack_if_complete(folder, file, parts, watch, keep, packed)
-            _fetch_files(folder, [file for file in lacking if Path(file.name).name in LAST], watch)
+                    _unpack_if_complete(folder, file, parts, meter, keep, packed)
+            _fetch_files(folder, [file for file in lacking if Path(file.name).name in LAST], meter)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -94,34 +79,34 @@ def fetch(
         raise SetupError(f"the disk of {root} is full", "make room, then run the same command to resume") from error
 
 
-def _is_lacking(folder: Folder, file: File, watch: Watch) -> bool:
+def _is_lacking(folder: Folder, file: File, meter: Meter) -> bool:
     """Whether a file is not there, or an older one; one that nothing is known of is hashed."""
     state = folder.state(file)
     if state != "unsure":
         return state in ("old", "absent")
     # a download that was killed had just finished it, or it is somebody's own
-    same = folder.is_same(file, watch.begin("checking", file))
-    watch.end("checking", file)
+    same = folder.is_same(file, meter.begin("checking", file))
+    meter.end("checking", file)
     if same:
         folder.came(file)
     return not same
 
 
-def _fetch_files(folder: Folder, files: Sequence[File], watch: Watch) -> None:
+def _fetch_files(folder: Folder, files: Sequence[File], meter: Meter) -> None:
     """Fetch files, several at a time: there may be thousands, and each mostly waits for the server."""
 
     def get(file: File, stopping: threading.Event) -> None:
-        on_bytes = watch.begin("fetching", file)
+        on_bytes = meter.begin("fetching", file)
         listing = folder.listing
         fetch_file(listing.repo, listing.commit, file, folder.path(file), folder.parts, on_bytes, stopping)
 
-    for file in together(get, files, AT_ONCE):
+    for file in _together(get, files):
         folder.came(file)
-        watch.end("fetching", file)
+        meter.end("fetching", file)
 
 
 def _unpack_if_complete(
-    folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool
+    folder: Folder, file: File, parts: Sequence[File], meter: Meter, keep: bool, packed: bool
 ) -> None:
     """Unpack an archive when all its parts are there, unless it is to stay packed.
 
@@ -132,17 +117,17 @@ def _unpack_if_complete(
     if packed or is_dataset_shard or not parts:
         folder.came(file, unpacked=True, keep=True)
         if is_dataset_shard:
-            watch.warn("shards of WebDataset stay packed")
+            meter.warn("shards of WebDataset stay packed")
         elif not packed:
-            watch.warn(f"{file.name} stays packed: it is one part of more")
+            meter.warn(f"{file.name} stays packed: it is one part of more")
     elif all(folder.state(part) == "packed" for part in reversed(parts)):  # the last part mostly comes last
-        _unpack(folder, parts, watch, keep)
+        _unpack(folder, parts, meter, keep)
 
 
-def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
+def _unpack(folder: Folder, parts: Sequence[File], meter: Meter, keep: bool) -> None:
     file = msgspec.structs.replace(parts[0], size=sum(part.size for part in parts))
     path = folder.path(file)
-    on_bytes, reported = watch.begin("unpacking", file), 0
+    on_bytes, reported = meter.begin("unpacking", file), 0
 
     def progress(done: int, size: int) -> None:
         nonlocal reported
@@ -154,47 +139,39 @@ def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> 
             source = Joined([stack.enter_context(folder.path(part).open("rb")) for part in parts])
             unpacked, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
-        raise _fault_of_archive(error) from None
-    _warn(watch, file, unpacked)
-    _sync_disk()
+        # Its hash is right: fetching it again would change nothing.
+        hint = "it is as the hub lists it: tell its owner; --keep-packed leaves it packed"
+        raise DataError(error.message, hint) from None
+    _warn(meter, file, unpacked)
+    with suppress(AttributeError):  # not on Windows
+        os.sync()  # all that is unpacked would survive a loss of power
     folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
-    watch.end("unpacking", file)
+    meter.end("unpacking", file)
 
 
-def _warn(watch: Watch, file: File, unpacked: Unpacked) -> None:
+def _warn(meter: Meter, file: File, unpacked: Unpacked) -> None:
     for warning in unpacked.guessed:
         other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
-        watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
+        meter.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
     for warning in unpacked.warnings:
-        watch.warn(f"{file.name}: {warning}")
+        meter.warn(f"{file.name}: {warning}")
 
 
-def _fault_of_archive(error: ArchiveError) -> DataError:
-    """The error for an archive whose hash is right: fetching it again would change nothing."""
-    return DataError(error.message, "it is as the hub lists it: tell its owner; --keep-packed leaves it packed")
-
-
-def _sync_disk() -> None:
-    """Wait until everything written so far would survive a loss of power."""
-    with suppress(AttributeError):  # not on Windows
-        os.sync()
-
-
-def together(work: Callable[[_Item, threading.Event], None], items: Iterable[_Item], threads: int) -> Iterator[_Item]:
-    """Yield each item when `work` has done it; the first error ends all, and so does leaving the iteration.
+def _together(work: Callable[[File, threading.Event], None], files: Sequence[File]) -> Iterator[File]:
+    """Yield each file when `work` has done it; the first error ends all, and so does leaving the iteration.
 
     Then the event that `work` gets is set. Threads that still wait for the network half a second later are abandoned.
     """
-    left, stopping = iter(items), threading.Event()
-    running = {started(partial(work, item, stopping)): item for item in islice(left, threads)}
+    left, stopping = iter(files), threading.Event()
+    running = {started(partial(work, file, stopping)): file for file in islice(left, AT_ONCE)}
     try:
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                item = running.pop(done)
+                file = running.pop(done)
                 done.result()
                 running |= {started(partial(work, following, stopping)): following for following in islice(left, 1)}
-                yield item
+                yield file
     finally:
         stopping.set()
         wait(running, _LEAVE_SECONDS)

@@ -17,8 +17,6 @@ from virc.download.hub.folder import hasher
 from virc.download.hub.record import mark_of, sync
 from virc.download.hub.repository import File, OnBytes, Repo
 
-_PIECE = 1 << 20
-
 
 def fetch_file(
     repo: Repo,
@@ -84,9 +82,8 @@ def _failure(
     whole, at = hasher(mark_of(file, ""), file.size), 0
     if part.is_file():
         with part.open("rb") as kept:
-            while piece := kept.read(_PIECE):
-                whole.update(piece)
-                at += len(piece)
+            hashlib.file_digest(kept, lambda: whole)
+            at = kept.tell()
     try:
         coming = pieces(repo, commit, file, at, stopping=stopping)
         first = next(coming, b"")  # where the hub refuses, nothing is made

@@ -6,17 +6,15 @@ pointer.
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Meta
 
 from virc.core.errors import DataError, NetworkError
-from virc.core.text import clause, did_you_mean, plain
+from virc.core.text import did_you_mean, plain
 from virc.download.hub import origin
 from virc.download.hub.file import small_file
-from virc.download.hub.listing import check_name, check_places, linked_answer
+from virc.download.hub.listing import GitHash, Size, check_name, check_places, decoded, linked_answer
 from virc.download.hub.origin import JSON, SHA, github_headers
 from virc.download.hub.repository import File, Listing, Repo
 
@@ -28,16 +26,12 @@ _MAX_POINTER = 1023  # bytes, by the specification of Git LFS
 _MAX_NEAR = 1000  # names that a wrong one is compared with
 _FILES = ("100644", "100755")  # modes; links and other repositories are none
 
-_Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
-_Size = Annotated[int, Meta(ge=0, le=1 << 50)]
-_Answer = TypeVar("_Answer")
-
 
 class _Entry(msgspec.Struct):
     path: str
     mode: str
-    sha: _Sha
-    size: _Size = 0
+    sha: GitHash
+    size: Size = 0
 
 
 class _Tree(msgspec.Struct):
@@ -62,13 +56,13 @@ def _commit(repo: Repo, revision: str) -> str:
     url = f"{origin.API}/repos/{repo.id}/commits/{quote(revision, safe='')}"
     found = linked_answer(repo, revision, url, github_headers(SHA))[0].decode("ascii", "replace").strip()
     if not _COMMIT.fullmatch(found):
-        raise _garbage(repo, "it is no commit")
+        raise NetworkError(f"what GitHub answers of {repo.id} makes no sense: it is no commit")
     return found
 
 
 def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
     url = f"{origin.API}/repos/{repo.id}/git/trees/{commit}?recursive=1"
-    whole = _decoded(repo, linked_answer(repo, commit, url, github_headers(JSON))[0], _Tree)
+    whole = decoded(repo, linked_answer(repo, commit, url, github_headers(JSON))[0], _Tree)
     known = {entry.path: entry for entry in whole.tree}
     for path in paths:
         entry = known.get(path)
@@ -94,14 +88,3 @@ def _stored(repo: Repo, commit: str, file: File) -> File:
         return file
     url = f"{origin.MEDIA}/{repo.id}/{commit}/{quote(file.name)}"
     return File(file.name, int(pointer[2]), sha256=pointer[1].decode(), url=url)
-
-
-def _decoded(repo: Repo, content: bytes, kind: type[_Answer]) -> _Answer:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise _garbage(repo, clause(error)) from None
-
-
-def _garbage(repo: Repo, why: str) -> NetworkError:
-    return NetworkError(f"what GitHub answers of {repo.id} makes no sense: {why}")

@@ -32,25 +32,25 @@ _OURS = (HIDDEN, ".git")  # git runs what it finds in its folder
 _NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b", re.IGNORECASE)  # RFC 8288
 
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_GitHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
-_Size = Annotated[int, Meta(ge=0, le=1 << 50)]
+GitHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
+Size = Annotated[int, Meta(ge=0, le=1 << 50)]
 
 
 class _Lfs(msgspec.Struct):
     oid: _Hash
-    size: _Size
+    size: Size
 
 
 class _Entry(msgspec.Struct):
     path: str
     type: str
-    size: _Size = 0
-    oid: _GitHash | None = None
+    size: Size = 0
+    oid: GitHash | None = None
     lfs: _Lfs | None = None
 
 
 class _Info(msgspec.Struct):
-    sha: _GitHash
+    sha: GitHash
 
 
 _Answer = TypeVar("_Answer")
@@ -62,7 +62,7 @@ def listing(repo: Repo, revision: str | None = None) -> Listing:
     check_endpoint()
     url, headers = _address(repo), hub_headers()
     at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
-    commit = _decoded(repo, linked_answer(repo, revision, f"{url}{at}", headers)[0], _Info).sha
+    commit = decoded(repo, linked_answer(repo, revision, f"{url}{at}", headers)[0], _Info).sha
     files, refused = [], []
     for entry in _entries(repo, commit, f"{url}/tree/{commit}", headers):
         try:
@@ -81,7 +81,7 @@ def _entries(repo: Repo, commit: str, url: str, headers: Mapping[str, str]) -> I
     while query not in met:
         met.add(query)
         content, link = linked_answer(repo, commit, f"{url}?{query}", headers)
-        page = _decoded(repo, content, list[_Entry])
+        page = decoded(repo, content, list[_Entry])
         count += len(page)
         if count > _MAX_FILES:
             raise DataError(f"{repo.id} lists over {_MAX_FILES} files and folders; no more are taken")
@@ -93,11 +93,12 @@ def _entries(repo: Repo, commit: str, url: str, headers: Mapping[str, str]) -> I
     raise NetworkError(f"{host(repo)} lists {repo.id} in a circle", AGAIN)
 
 
-def _decoded(repo: Repo, content: bytes, kind: type[_Answer]) -> _Answer:
+def decoded(repo: Repo, content: bytes, kind: type[_Answer]) -> _Answer:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise DataError(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
+        nonsense = DataError if repo.host == "hub" else NetworkError
+        raise nonsense(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise NetworkError(f"{host(repo)} answers with something that is not a listing of {repo.id}") from None
 

@@ -97,18 +97,13 @@ def read_record(folder: Path) -> DownloadRecord | None:
 
 def write(folder: Path, record: DownloadRecord) -> None:
     """Write the record; it is on the disk, also after a loss of power, when this returns."""
-    file = folder / HIDDEN / RECORD
-    write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))
-    sync(file.parent)
-
-
-def write_safe(part: Path, to: Path, content: bytes) -> None:
-    """Write a file that gets its name when it is safe on the disk; `part` is its name until then."""
+    part = folder / HIDDEN / f".{RECORD}.new"
     with part.open("wb") as out:
-        out.write(content)
+        out.write(msgspec.json.format(msgspec.json.encode(record)))
         out.flush()
         os.fsync(out.fileno())
-    part.replace(to)
+    part.replace(part.with_name(RECORD))
+    sync(part.parent)
 
 
 def sync(folder: Path) -> None:

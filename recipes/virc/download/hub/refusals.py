@@ -103,9 +103,14 @@ def by_status(
 
 
 def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str = "") -> NetworkError:
-    if status in PASSING:
-        return _passing(status, headers, repo, reason)
-    return NetworkError(f"{host(repo)} answers {status}{reason}", _HINTS.get(status) or _mend(repo))
+    if status not in PASSING:
+        return NetworkError(f"{host(repo)} answers {status}{reason}", _HINTS.get(status) or _mend(repo))
+    wait, is_busy = seconds_asked(headers), status == 429
+    sentence = f"{host(repo)} answers {status}{': too many requests' if is_busy else reason}"
+    if wait is not None and wait > _MAX_WAIT:
+        return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
+    more = _LOGIN if repo.host == "hub" else "set GITHUB_TOKEN"
+    return PassingError(sentence, f"wait, or {more}; {AGAIN}" if is_busy else AGAIN, wait)
 
 
 def check_endpoint() -> None:
@@ -129,16 +134,6 @@ def _gated(status: int, repo: Repo) -> ConfigError:
         return ConfigError(f"{repo.id} is gated: it is for users who are logged in", hint)
     hint = f"accept its terms at {repo.url} with the account of your token"
     return ConfigError(f"{repo.id} is gated, and your account is not on its list", hint)
-
-
-def _passing(status: int, headers: Mapping[str, str], repo: Repo, reason: str) -> NetworkError:
-    wait = seconds_asked(headers)
-    said = ": too many requests" if status == 429 else reason
-    sentence = f"{host(repo)} answers {status}{said}"
-    if wait is not None and wait > _MAX_WAIT:
-        return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
-    more = _LOGIN if repo.host == "hub" else "set GITHUB_TOKEN"
-    return PassingError(sentence, f"wait, or {more}; {AGAIN}" if status == 429 else AGAIN, wait)
 
 
 def _no_repo(repo: Repo) -> ConfigError:
