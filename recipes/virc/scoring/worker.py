@@ -34,16 +34,12 @@ def _read(text: str) -> list[Any]:
 
 
 def _with_imaginary_unit(formula: Any) -> Any:
-    """A formula in which `i` is the imaginary unit, and no other symbol is real: the reader has it as a symbol, real in
-    `2i` and not in `2-i`.
-    """
+    """`i` as the imaginary unit, no other symbol real: for the reader it is a symbol, real in `2i` and not in `2-i`."""
     from sympy import I, Symbol, evaluate
 
-    names = {symbol: Symbol(symbol.name) for symbol in formula.free_symbols}
-    if Symbol("i") not in names.values():
-        return formula
+    names = {symbol: I if symbol.name == "i" else Symbol(symbol.name) for symbol in formula.free_symbols}
     with evaluate(False):  # a relation stays one
-        return formula.xreplace({symbol: I if symbol.name == "i" else name for symbol, name in names.items()})
+        return formula.xreplace(names) if I in names.values() else formula
 
 
 def _refuse_code() -> None:

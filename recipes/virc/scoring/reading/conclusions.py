@@ -56,29 +56,23 @@ def conclusion(reply: str) -> Conclusion:
     return Conclusion(claim.texts, claim.rank >= _IS_ALL) if claim else Conclusion((), False)
 
 
-def _items(labels: str, between: str) -> str:
-    """A pattern of two items or more, labelled in this order, to the end of the line of the last."""
-    first, second, *further = (rf"[(\[]?{label}[).:\]]" for label in labels)
-    return (
-        first + between + second + "".join(f"(?:{between}{item}" for item in further) + ")?" * len(further) + r"[^\n]*"
-    )
+def _items(labels: Iterable[str], between: str) -> str:
+    """A pattern of two items or more to the end of a line; each label is one of some characters."""
+    first, second, *further = (rf"[(\[]?[{label}][).:\]]" for label in labels)
+    rest = "".join(f"(?:{between}{item}" for item in further) + ")?" * len(further)
+    return rf"{first}{between}{second}{rest}[^\n]*"
 
 
-_NEXT_LINE = r"[^\n]*\n\W{0,8}"
+_LINE = r"[^\n]*\n\W{0,8}"
 _LINES_OF_CHOICES = re.compile(
-    r"^(?P<heading>[^\n]*(?::|(?i:options|choices)))?\W{0,8}?" + _items("ABCDEFGHIJ", _NEXT_LINE), re.MULTILINE
+    r"^(?P<heading>[^\n]*(?::|(?i:options|choices)))?\W{0,8}?" + _items("ABCDEFGHIJ", _LINE), re.MULTILINE
 )
 _NAMED_CHOICES = re.compile(
-    r"^(?P<heading>[^\n]*\b(?i:options|choices)\b[^\n:]{0,40}?)(?:[:\n]|(?=\s[A(]))\W{0,8}?(?:"
-    + "|".join(
-        _items(labels, rf"(?:[^\n]{{1,200}}?\s|{_NEXT_LINE})") for labels in ("ABCDEFGHIJ", "abcdefghij", "123456789")
-    )
-    + ")",
+    r"^(?P<heading>[^\n]*\b(?i:options|choices)\b[^\n:]{0,40}?)(?:[:\n]|(?=\s[A(]))\W{0,8}?"
+    + _items(("Aa1", "Bb2", "Cc3", "Dd4", "Ee5", "Ff6", "Gg7", "Hh8"), rf"(?:[^\n]{{1,200}}?\s|{_LINE})"),
     re.MULTILINE,
 )
-_HEADS_ANSWERS = re.compile(
-    r"(?<!possible )(?<!candidate )\banswers?\b(?! (?:choice|option))|correct|答案", re.IGNORECASE
-)
+_HEADS_ANSWERS = re.compile(r"(?<!possible )\banswers?\b(?! (?:choice|option))|correct|答案", re.IGNORECASE)
 
 
 def _without_shown_choices(text: str) -> str:
@@ -86,8 +80,7 @@ def _without_shown_choices(text: str) -> str:
     shown = _NAMED_CHOICES.search(text) or _LINES_OF_CHOICES.search(text)
     if not shown or _HEADS_ANSWERS.search(shown["heading"] or ""):
         return text
-    rest = f"{text[: shown.start()]}\n{text[shown.end() :]}".strip()
-    return rest or text
+    return f"{text[: shown.start()]}\n{text[shown.end() :]}".strip() or text
 
 
 def _boxed(text: str) -> _Claim | None:
