@@ -15,6 +15,7 @@ from support.tables import each_case
 from virc.core.errors import UnreadError
 from virc.core.json_stream import MAX_ROW_BYTES
 from virc.data.rows import raw
+from virc.solving.sources.row_files import open_rows
 
 
 def shard(folder: Path, **files: bytes) -> Path:
@@ -45,6 +46,36 @@ def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tm
     (tmp_path / name).write_text(text)
     assert list(raw.rows(tmp_path / name)) == list(enumerate(rows, 1))
     assert list(raw.rows(tmp_path / name, 2)) == list(enumerate(rows, 1))[1:]
+
+
+ONE, OTHER = '{"image": "a", "question": "q"}', '{"image": "b", "question": "r"}'
+
+
+@each_case(
+    ("name", "text"),
+    [
+        ("a.json", f"[{ONE}, {OTHER}]"),
+        ("a.jsonl", f"[{ONE},\n{OTHER}]"),
+        ("a.json", f"{ONE}\n{OTHER}\n"),
+        ("a.json", f'{{"n": 1, "rows": [{ONE}, {OTHER}]}}'),
+        ("a.json", f'{{"n": 1,\n"rows": [{ONE}, {OTHER}]}}'),
+        ("a.json", f'{{"x": {ONE}, "y": {OTHER}}}'),
+        ("a.json", ONE),
+        ("a.jsonl", f"{ONE}\n\n{{\n{OTHER}"),
+        ("a.jsonl", f"[1]\n{ONE}"),
+        ("a.csv", "image,question\na,q\nb,r\n"),
+        ("a.csv", "image;question\ra;q\rb;r\r"),
+        ("a.tsv", "image\tquestion\na\tq\nb\tr\n"),
+    ],
+)
+def test_batch_and_data_read_the_same_rows(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    with open_rows(str(tmp_path / name)) as opened:
+        assert opened.again
+        of_batch = [fields for _, _, fields in opened.again()]
+    of_data = [fields for _, fields in raw.rows(tmp_path / name)]
+    assert list(map(str, of_batch)) == list(map(str, of_data))
+    assert any(isinstance(fields, dict) and fields["question"] == "q" for fields in of_data)
 
 
 @pytest.mark.parametrize(

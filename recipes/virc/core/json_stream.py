@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,7 @@ MAX_DEPTH = 100
 
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
+_HEAD = 2**16
 _OBJECT_LIST = re.compile(rb"\[\s*\{")
 _BEFORE_ITEM = {"[": re.compile(r"[ \t\r\n]*\[[ \t\r\n]*(\])?"), ",": re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(\]))")}
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -36,6 +37,7 @@ KIND_NAMES: Mapping[type, str] = {
 }  # fmt: skip
 
 Fields = dict[str, Any]
+Kind = Literal["lines", "array", "object"]
 _FIELDS = msgspec.json.Decoder(Fields)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -96,6 +98,51 @@ def line_rows(file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES) -> Ite
                 yield number, _fields(text.removeprefix(_BOM), f"line {number}")
     except OSError as error:
         yield number + 1, UnreadError(f"line {number + 1}: {_reason(error)}")
+
+
+def rows_of(
+    file: IO[bytes], kind: Kind, start: int = 1, most: int = MAX_ROW_BYTES
+) -> Iterator[tuple[int, Fields | DataError]]:
+    """The rows of a file of a kind; `most` are the bytes of a line."""
+    if kind == "lines":
+        return line_rows(file, start, most)
+    return array_rows(file, start) if kind == "array" else object_rows(file, start)
+
+
+def kind_of(file: IO[bytes], are_lines: bool) -> Kind:
+    """How a file has its rows, by its beginning, where it is before and afterwards.
+
+    Args:
+        are_lines: whether it is named as a file of lines.
+    """
+    try:
+        head = file.read(_HEAD).removeprefix(_BOM).lstrip()
+        file.seek(0)
+        beginning = [row for _, row in islice(line_rows(file), 2)] if head.startswith(b"{") and not are_lines else []
+        file.seek(0)
+    except OSError:  # it is met again where rows are read
+        return "lines"
+    first, _, others = head.partition(b"\n")
+    if head.startswith(b"["):
+        return "lines" if are_lines and others.strip() and _is_list(first) else "array"
+    if not beginning:
+        return "lines" if are_lines else "array"
+    is_row = isinstance(beginning[0], dict) and (len(beginning) == 2 or not _has_rows(beginning[0]))
+    return "lines" if is_row else "object"
+
+
+def _is_list(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _has_rows(members: Fields) -> bool:
+    """Whether an object has rows in it: a list of objects, or objects as all its values."""
+    lists = (value for value in members.values() if isinstance(value, list))
+    has_list = any(value and isinstance(value[0], dict) for value in lists)
+    return has_list or all(isinstance(value, dict) for value in members.values())
 
 
 def first_object(rows: Iterable[tuple[int, Fields | DataError]]) -> Fields | None:

@@ -47,6 +47,7 @@ TABLES: Mapping[str, bytes] = {
     "comma": b"id,image,question\n7,a.png,q\n8,b.png,r\n",
     "semicolon": b"id;image;question\n7;a.png;q\n8;b.png;r\n",
     "byte order mark and line ends of Windows": b"\xef\xbb\xbfid,image,question\r\n7,a.png,q\r\n8,b.png,r\r\n",
+    "line ends of an old Mac": b'id,image,question\r7,a.png,q\r8,b.png,"r"\r',
     "a separator for Excel": b"sep=;\r\nid;image;question\r\n7;a.png;q\r\n8;b.png;r\r\n",
     "UTF-16": "id\timage\tquestion\r\n7\ta.png\tq\r\n8\tb.png\tr\r\n".encode("utf-16"),
     "empty lines and columns": b"\nid,image,question,,\n7,a.png,q,,\n\n,,,,\n8,b.png,r,,\n\n",

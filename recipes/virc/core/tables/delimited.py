@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from virc.core.text import clause, plain
 DELIMITERS = ",;\t|"
 _MAX_CELL = 64 * 2**20  # characters: an image in base64 may be in one
 _MAX_INDEX = 64  # characters: a longer cell holds an image itself
+_OLD_END = re.compile(r"(?<=\r)(?!\n)")
 
 Numbered = tuple[int, int, dict[str, Any] | DataError]
 """A row: its line in the file, its number among the rows, both from 1, and its cells by column or its fault."""
@@ -42,7 +44,7 @@ def read_table(file: IO[bytes]) -> Table:
         delimiter = delimiter or max(DELIMITERS, key=first.count)
         reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True, skipinitialspace=True)
         header = [name.strip() for name in next(reader)]
-    except (csv.Error, UnicodeDecodeError, StopIteration) as error:
+    except (csv.Error, UnicodeDecodeError, OSError, StopIteration) as error:
         raise DataError(f"the line of column names cannot be read: {clause(error)}") from None
     while header and not header[-1]:
         header.pop()
@@ -93,6 +95,9 @@ def _rows(reader: Any, names: tuple[str, ...], delimiter: str, skipped: int) -> 
             fault = UnreadError(f"line {line} is not UTF-8: {clause(error)}", "iconv -t UTF-8 converts it")
             yield line, number + 1, fault
             return
+        except OSError as error:
+            yield line, number + 1, UnreadError(f"line {line} cannot be read: {clause(error)}")
+            return
         except csv.Error as error:
             number += 1
             reason = f"a quote within quotes is written twice ({clause(error)})"
@@ -112,8 +117,8 @@ def _rows(reader: Any, names: tuple[str, ...], delimiter: str, skipped: int) -> 
 
 
 def _decoded(file: IO[bytes]) -> Iterator[str]:
-    """The lines of a file with their ends; read no further than they are asked for."""
+    """The lines of a file with their ends, also those of an old Mac; read no further than they are asked for."""
     encoding = "utf-8-sig"
     while line := file.readline(_MAX_CELL):
-        yield line.decode(encoding)
+        yield from filter(None, _OLD_END.split(line.decode(encoding)))
         encoding = "utf-8"

@@ -56,6 +56,11 @@ def open_utf8(path: Path) -> IO[bytes]:
         encoding = encoding_of(file)
     except OSError:  # such as a folder; it is met again where rows are read
         return file
+    return recoded(file, encoding)
+
+
+def recoded(file: IO[bytes], encoding: str | None) -> IO[bytes]:
+    """A file in an encoding as bytes of UTF-8; None: it is that already."""
     return file if encoding is None else io.BufferedReader(_Recoded(file, encoding), _CHUNK)
 
 

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
+from virc.core import json_stream
 from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents, is_file
-from virc.core.json_stream import MAX_ROW_BYTES, array_rows, line_rows, object_rows
+from virc.core.json_stream import MAX_ROW_BYTES
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
@@ -84,43 +85,12 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
-        head = b""
-        with suppress(OSError):  # it is met again where rows are read
-            head = file.read(_HEAD).lstrip()
-            file.seek(0)
-        if _is_lines(head) or (path.suffix in (".jsonl", ".ndjson") and not _is_array(head)):
-            yield from line_rows(file, start)
-        elif not head.startswith(b"{"):
-            yield from array_rows(file, start)
+        kind = json_stream.kind_of(file, path.suffix in (".jsonl", ".ndjson"))
+        coco = _coco_in(path, file) if kind == "object" else None
+        if coco:
+            yield from (each for each in _of_coco(coco) if each[0] >= start)
         else:
-            if b'"images"' in head:
-                with suppress(OSError, ValueError, RecursionError):  # else it is no COCO
-                    found = msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
-                    yield from (each for each in _of_coco(found) if each[0] >= start)
-                    return
-            yield from object_rows(file, start)
-
-
-def _is_lines(head: bytes) -> bool:
-    """Whether a file begins with a whole object on its first line, and another on its second."""
-    first, end, second = head.partition(b"\n")
-    if not (end and first.startswith(b"{") and second.lstrip().startswith(b"{")):
-        return False
-    try:
-        return isinstance(msgspec.json.decode(first), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_array(head: bytes) -> bool:
-    """Whether a file named as one of lines begins with a list that is not one of its lines."""
-    first, _, second = head.partition(b"\n")
-    if not first.startswith(b"[") or not second.strip():
-        return first.startswith(b"[{")
-    try:
-        return not isinstance(msgspec.json.decode(first), list)
-    except (ValueError, RecursionError):
-        return True
+            yield from json_stream.rows_of(file, kind, start)
 
 
 def _cells(path: Path) -> Iterator[Read]:
@@ -225,6 +195,15 @@ class _Coco(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category] = []
+
+
+def _coco_in(path: Path, file: IO[bytes]) -> _Coco | None:
+    """The images and annotations in a file that has been opened; None if it is no COCO."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    with suppress(OSError, ValueError, RecursionError):
+        return msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco) if b'"images"' in head else None
+    return None
 
 
 def _of_coco(found: _Coco) -> Iterator[Read]:

@@ -1,6 +1,6 @@
 """Rows of a batch, from JSON lines, a JSON array, CSV, TSV or Parquet, or from pictures that share one question.
 
-Read `open_rows` first: `_open` detects the encoding and the kind of a file, and `rows_of` makes rows of its values.
+Read `open_rows` first: `_encoding_of` and `_is_table` detect what a file is, and `rows_of` makes rows of its values.
 """
 
 import io
@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import msgspec
 
+from virc.core import json_stream
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
-from virc.core.json_stream import array_rows, line_rows, object_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
-from virc.core.tables.encodings import encoding_of
+from virc.core.tables.encodings import encoding_of, recoded
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
@@ -29,18 +29,15 @@ from virc.solving.sources.picture_files import is_picture, pictures_of
 from virc.solving.sources.request_rows import of_request
 
 _HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
+_BOM = b"\xef\xbb\xbf"
+_LINES = (".jsonl", ".ndjson")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_MAX_TRANSCODED = 2**28  # bytes of a file that is not UTF-8
 _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("is compressed with gzip", "gzip -dk {}"),
     b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "zstd -dk {}"),
     b"PK\x03\x04": ("is a workbook or an archive", "save it as CSV; of an archive: virc unpack {}"),
     b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
 }
-
-_LINES = partial(line_rows, most=MAX_LINE_BYTES)
-
-Kind = Literal["lines", "array", "object", "table", "parquet"]
 
 
 class RowFile(msgspec.Struct, frozen=True):
@@ -180,45 +177,62 @@ def _open(
     except OSError as error:
         raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
     _refuse(source, head)
-    converted = _as_utf8(source, file, head, path, report)
-    kind = _kind(head if converted is None else converted[:_HEAD], path, converted)
-    name = "FILE" if source == STREAM else source
+    name, base = "FILE" if source == STREAM else source, path.parent if path else Path()
     rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems)
-    if kind == "parquet":
+    if head.startswith(b"PAR1"):
         if path is None:
             raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
         names = tuple(parquet.open_file(path).schema_arrow.names)
         if names:
             resolve(names, chosen, question, name)  # before a model is paid for
-        return RowFile(rows_from(_of_parquet(path)), path.parent, partial(_of_parquet, path), names, question)
+        return RowFile(rows_from(_of_parquet(path)), base, partial(_of_parquet, path), names, question)
+    encoding = _encoding_of(source, head, path, report)
+    content = file.read() if path is None and encoding else b""
+
+    def reopened() -> IO[bytes]:
+        return recoded(path.open("rb") if path else io.BytesIO(content), encoding)
 
     def reread() -> Iterator[Numbered]:
-        with _reopened(path, converted) as other:
-            yield from read_table(other).rows if kind == "table" else _of_json(other, kind)
+        with reopened() as other:
+            yield from read_table(other).rows if is_table else _of_json(other, path)
 
-    stream: IO[bytes] = file if converted is None else io.BytesIO(converted)
-    base, again = path.parent if path else Path(), reread if path or converted is not None else None
-    if kind == "table":
-        names, delimiter, contents = read_table(stream)
+    again = reread if path or encoding else None  # a pipe cannot be read twice
+    if again:
+        file = stack.enter_context(reopened())
+        head = _head(file)
+    is_table = _is_table(head, path)
+    if is_table:
+        names, delimiter, contents = read_table(file)
         contents = with_images(contents, again) if again else contents
         if names:
             resolve(names, chosen, question, name)
-        spreadsheet = converted is not None or head.startswith(b"\xef\xbb\xbf")
-        return RowFile(rows_from(contents), base, again, names, question, delimiter, spreadsheet)
-    contents = _of_json(stream, kind)
+        is_spreadsheet = encoding is not None or head.startswith(_BOM)
+        return RowFile(rows_from(contents), base, again, names, question, delimiter, is_spreadsheet)
     if again:
-        return RowFile(rows_from(contents), base, again, question=question)
+        return RowFile(rows_from(_of_json(file, path)), base, again, question=question)
+    contents = _requested(json_stream.rows_of(file, "array" if _begin(head).startswith(b"[") else "lines"))
     first = list(itertools.islice(contents, 1))  # the columns of a pipe are those of its first row
     names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
     return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
 
 
-def _reopened(path: Path | None, converted: bytes | None) -> IO[bytes]:
-    """A file from its beginning: its content in UTF-8, if it was `converted`."""
-    if converted is not None:
-        return io.BytesIO(converted)
-    assert path  # a pipe cannot be read twice
-    return path.open("rb")
+def _encoding_of(source: str, head: bytes, path: Path | None, report: Reporter) -> str | None:
+    """The encoding of a file, if it is not UTF-8; of a pipe by its first bytes alone."""
+    if path is None:
+        return "utf-16" if head.startswith(_UTF16) else None
+    with path.open("rb") as file:
+        encoding = encoding_of(file)
+    if encoding == "utf-8-sig":
+        return None
+    if encoding:
+        report.note(f"{source} is read as {encoding}")
+    elif _is_table(head, path) and not _is_utf8(path):
+        encoding = "cp1252"
+        report.warn(
+            f"{source} is not UTF-8, and is read as Windows-1252",
+            f"iconv -f ENCODING -t UTF-8 {shlex.quote(source)} > utf8.csv, if it is in another encoding",
+        )
+    return encoding
 
 
 def _head(file: IO[bytes]) -> bytes:
@@ -241,62 +255,16 @@ def _refuse(source: str, head: bytes) -> None:
         raise DataError(f"{source} is no text", "rows are JSON lines, a JSON array, CSV, TSV or Parquet")
 
 
-def _kind(head: bytes, path: Path | None, converted: bytes | None = None) -> Kind:
-    """What a file holds, by its first bytes and its suffix; JSON objects are `lines`, or one `object` with a list."""
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    suffix = path.suffix.lower() if path else ""
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if begin.startswith(b"["):
-        return "array"
-    if suffix in (".jsonl", ".ndjson") or not begin:
-        return "lines"
-    if not begin.startswith(b"{") or suffix in (".csv", ".tsv"):
-        return "table"
-    if path is None and converted is None:
-        return "lines"
-    with _reopened(path, converted) as file:
-        return "lines" if _begins_with_row(file) else "object"
-
-
-def _begins_with_row(file: IO[bytes]) -> bool:
-    """Whether the first lines are objects, and not the only one is an object that has the rows in a list."""
-    first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
-    if not all(isinstance(fields, dict) for fields in first):
+def _is_table(head: bytes, path: Path | None) -> bool:
+    """Whether a file is a table, not JSON, by its first bytes and its suffix."""
+    suffix, begin = path.suffix.lower() if path else "", _begin(head)
+    if begin.startswith(b"[") or suffix in _LINES or not begin:
         return False
-    values = first[0].values() if len(first) == 1 and isinstance(first[0], dict) else ()
-    return not any(isinstance(each, list) and each and isinstance(each[0], dict) for each in values)
+    return not begin.startswith(b"{") or suffix in (".csv", ".tsv")
 
 
-def _as_utf8(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
-    """The content of a file in UTF-8, with `\\n` between its lines; None if it has that already, or is Parquet."""
-    encoding = "utf-16" if head.startswith(_UTF16) else None
-    if path and not head.startswith(b"PAR1"):
-        with path.open("rb") as other:
-            encoding = encoding_of(other)
-        encoding = None if encoding == "utf-8-sig" else encoding
-        if encoding:
-            report.note(f"{source} is read as {encoding}")
-    is_table = _kind(head, path) == "table"
-    if encoding is None and is_table and path and not _is_utf8(path):
-        encoding = "cp1252"
-        report.warn(
-            f"{source} is not UTF-8, and is read as Windows-1252",
-            f"iconv -f ENCODING -t UTF-8 {shlex.quote(source)} > utf8.csv, if it is in another encoding",
-        )
-    has_old_lines = is_table and b"\r" in head and b"\n" not in head  # those of an old Mac
-    if encoding is None and not has_old_lines:
-        return None
-    content = file.read(_MAX_TRANSCODED + 1)
-    if len(content) > _MAX_TRANSCODED:
-        raise DataError(f"{source} is not UTF-8, and over {_MAX_TRANSCODED >> 20} MiB", "iconv converts it to UTF-8")
-    try:
-        text = content.decode(encoding or "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is of no known encoding: {clause(error)}", "iconv converts it to UTF-8") from None
-    if has_old_lines:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.encode()
+def _begin(head: bytes) -> bytes:
+    return head.removeprefix(_BOM).lstrip()
 
 
 def _is_utf8(path: Path) -> bool:
@@ -309,8 +277,14 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
-    for number, fields in {"array": array_rows, "object": object_rows}.get(kind, _LINES)(stream):
+def _of_json(file: IO[bytes], path: Path | None) -> Iterator[Numbered]:
+    is_empty = not _begin(_head(file))
+    kind = json_stream.kind_of(file, is_empty or (path is not None and path.suffix.lower() in _LINES))
+    return _requested(json_stream.rows_of(file, kind, most=MAX_LINE_BYTES))
+
+
+def _requested(rows: Iterable[tuple[int, dict[str, Any] | DataError]]) -> Iterator[Numbered]:
+    for number, fields in rows:
         yield number, number, of_request(number, fields)
 
 
