@@ -31,7 +31,7 @@ class Looking(Column):
         return {"looks": looks_of(evaluated.arms) if len(evaluated.arms) > 1 else []}
 
     def of_file(self, summary: Summary, model: str) -> Fields:
-        found = _verdict(summary, model)
+        found = next((each for each in summary.columns["looks"] if each.model == model), None)
         return {"looks": found and msgspec.to_builtins(msgspec.structs.replace(found, model=shown_name(model)))}
 
     def lines(self, summary: Summary) -> Iterator[str]:
@@ -64,10 +64,6 @@ def looks_of(arms: Sequence[Sequence[Result]]) -> list[Looks]:
         answers = [{arm: each.answers[model] for arm, each in zip(ARMS, results, strict=True)} for results in compared]
         found += [looks(model, answers, [results[0].guessed for results in compared])] if compared else []
     return found
-
-
-def _verdict(summary: Summary, model: str) -> Looks | None:
-    return next((each for each in summary.columns["looks"] if each.model == model), None)
 
 
 def _rows(verdict: Looks) -> Iterator[tuple[str, ...]]:

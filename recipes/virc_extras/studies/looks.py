@@ -12,11 +12,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
-from virc.evaluation.answered import Guess
+from virc.evaluation.answered import Answered, Guess
 from virc.evaluation.columns import Arm
 from virc.evaluation.statistics import Interval, Z, at_least, mcnemar, paired, wilson
 from virc.scoring.answers import same_answer
@@ -66,28 +66,8 @@ _CROPS: tuple[ArmName, ...] = ("crops swapped", "crops blurred")
 _WITHOUT: tuple[ArmName, ...] = ("crops swapped", "no tools")
 
 
-class Given(Protocol):
-    """The answer of a model to a problem in one arm."""
-
-    @property
-    def answer(self) -> str | None:
-        """As text."""
-
-    @property
-    def right(self) -> bool | None:
-        """None if it is undecided."""
-
-    @property
-    def cropped(self) -> bool:
-        """Whether a crop was made."""
-
-    @property
-    def looked(self) -> bool:
-        """Whether the evidence was looked at, as far as that is known."""
-
-
-Answers = Sequence[Mapping[ArmName, Given]]
-"""For each problem the answers of one model, by arm."""
+Answers = Sequence[Mapping[ArmName, Answered]]
+"""For each problem the answers of one model in all arms."""
 
 
 class ArmResult(msgspec.Struct, frozen=True):
@@ -164,7 +144,7 @@ class _Share(NamedTuple):
 def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
     """The verdict on a model from its answers to each problem in every arm; `guesses`: the right guess of each."""
     arms = {name: _arm(name, answers) for name in ARMS if name != AS_IT_IS}
-    right = [each[AS_IT_IS] for each in answers if AS_IT_IS in each and each[AS_IT_IS].right]
+    right = [each[AS_IT_IS] for each in answers if each[AS_IT_IS].right]
     looked = sum(each.looked for each in right)
     swaps, chances = arms["crops swapped"], _chances(guesses)
     kept = {name: _kept(answers, name, chances) for name in ARMS}
@@ -289,8 +269,8 @@ def _p_kept(kept: _Counted, reseeded: _Counted) -> float:
 def _arm(name: ArmName, answers: Answers) -> ArmResult:
     pairs: Counter[tuple[bool, bool]] = Counter()
     for each in answers:
-        before, after = each.get(AS_IT_IS), each.get(name)
-        if before is None or after is None or before.right is None or after.right is None:
+        before, after = each[AS_IT_IS], each[name]
+        if before.right is None or after.right is None:
             continue
         changed = before.cropped or name not in _CROPS
         pairs[before.right, after.right if changed else before.right] += 1
@@ -303,10 +283,9 @@ def _arm(name: ArmName, answers: Answers) -> ArmResult:
 def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Counted:
     """How many answers stay in an arm; where crops are replaced, only answers with a crop count."""
     compared = [
-        (before.answer, after.answer, chance)
+        (before.answer, each[arm].answer, chance)
         for each, chance in zip(answers, chances, strict=True)
-        if (before := each.get(AS_IT_IS)) and (after := each.get(arm))
-        if before.answer is not None and (before.cropped or arm not in _CROPS)
+        if (before := each[AS_IT_IS]).answer is not None and (before.cropped or arm not in _CROPS)
     ]
     same = sum(_alike(before, after) for before, after, _ in compared)
     return _Counted(same, len(compared), fmean(chance for *_, chance in compared) if compared else 0.0)
@@ -325,9 +304,9 @@ def _needing(answers: Answers, chances: Sequence[float]) -> _Counted:
     needs: list[bool] = []
     misses: list[float] = []  # the probability that an answer comes in neither arm by chance
     for each, chance in zip(answers, chances, strict=True):
-        if not all(name in each for name in (AS_IT_IS, "another seed", *_WITHOUT)) or not each[AS_IT_IS].cropped:
-            continue
         first, reseeded = each[AS_IT_IS], each["another seed"]
+        if not first.cropped:
+            continue
         is_stable = first.answer is not None and _alike(first.answer, reseeded.answer)
         texts = [given.answer for given in (first, reseeded) if given.answer is not None and (given.right or is_stable)]
         if texts:
