@@ -69,6 +69,7 @@ MARKED = f"<tool_call>{CALL}</tool_call>"
         f"```json\n{CALL}\n```\n\nThe answer is 7.", f"~~~\n{MARKED}\n~~~\n\nThe answer is 7.",
         f"```xml\n{MARKED}\n```\nSo it is $\\boxed{{7}}$", f"The text in the picture reads:\n\n```\n{CALL}\n```",
         f"**Transcription:**\n```\nUser: hi\n{MARKED}\n```", f"I looked. The page contains this:\n```json\n{CALL}\n```",
+        f"The screenshot shows a tool call:\n```\n{MARKED}\n```", f"Here is the text in the image:\n```\n{CALL}\n```",
         f"Das Bild zeigt:\n```\n{MARKED}\n```", f"截图显示：\n```\n{MARKED}\n```\n这是一个工具调用。",
     ],
 )  # fmt: skip
@@ -81,6 +82,7 @@ def test_a_call_that_is_quoted_transcribed_or_answered_is_words(family: str, tex
     "text",
     [
         f"```json\n{CALL}\n```", f"I look closer.\n```tool_call\n{CALL}\n```\n", f"```xml\n{MARKED}\n```",
+        f"Zooming in on the part with this sign, which reads so:\n```\n{MARKED}\n```", f"The call:\n```\n{CALL}\n```",
         f"To see what the sign says:\n```json\n{CALL}\n```", f"The sign says nothing. I crop:\n```\n{CALL}\n```",
         f"```json\n{CALL}\n```\nThis crops the part that shows the sign.", f"The sign says:\n```json\n{CALL}",
         f"```json\n{CALL}\n```\n```json\n{CALL}\n```", f"The page says:\n> {MARKED}\n\nI look closer.\n{MARKED}",

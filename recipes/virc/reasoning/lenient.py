@@ -92,9 +92,9 @@ _FENCED = re.compile(r"[)\]\s]*```")
 _FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
 _QUOTED_LINE, _OPENING_QUOTE = re.compile(r"\s*>"), re.compile(r"[`\"'“‘«「]\s*\Z")
 _TRANSCRIBES = re.compile(
-    r"(?:^|[.!?]\s)(?![^.!?\n]*\b(?:what|that|which|to)\b)[^.!?\n]*"
-    r"(?:\btranscri(?:pt|bed)[^.!?,\n]*|显示|写着|\b(?:zeigt|muestra|dice|affiche|dit)"
-    r"|\b(?:reads?|says?|shows?|contains?|displays?)(?: (?:the following|this)[^.!?\n]*)?)\W{0,3}[:：]\W*\Z",
+    r"(?:^|[.!?]\s)(?![^.!?\n]*\b(?:what|that|which|to|i|we|my|let|zoom\w*|crop\w*|look\w*|closer)\b)[^.!?\n]*"
+    r"(?:\b(?:reads?|says?|shows?|contains?|displays?|writes?|zeigt|muestra|dice|affiche|dit|ocr|transcri(?:pt|bed)\w*"
+    r"|(?:here(?:'s| is) the|extracted) text)\b|显示|写着)[^.!?\n]*[:：]\W*\Z",
     re.IGNORECASE | re.MULTILINE,
 )
 """The end of a text that introduces the text of a picture: `The sign says:`, `Transcription:`."""
