@@ -13,7 +13,7 @@ from PIL import Image
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
-from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.bodies import BOX, INDEX, POINTS
 from virc.reasoning.calls import Box, Size, Tool, view_of
 from virc.reasoning.checking import as_written, check_call, properties
 from virc.reasoning.coordinates import sides_of, written_as
@@ -176,7 +176,8 @@ def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[s
     box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(corners, protocol.box)]
     needed = {INDEX, *tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     values = {name: _value(each) for name, each in properties(tool).items() if name in needed}
-    guessed = {name: {BOX: box, INDEX: 0}.get(name, value) for name, value in values.items()}
+    known: dict[str, Any] = {BOX: box, POINTS: [box[:2], box[2:]], INDEX: 0}
+    guessed = {name: known.get(name, value) for name, value in values.items()}
     return as_written(tool, guessed, view_of(protocol, [shown], [size]))
 
 

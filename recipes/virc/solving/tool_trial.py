@@ -69,8 +69,8 @@ def try_call(
         raise UsageError(f"the chat protocol of {whose} cannot write this call: {clause(error)}") from None
     tried = _carried_out(name, reply, Session(protocol, _QUESTION, [picture], grid, tools=tools.known()))
     if isinstance(tried, str):
-        examples = reading.examples([name], protocol, picture.size, grid)
-        possible = next((call.arguments for text in examples for call in parse(text, protocol.grammar).calls), None)
+        example = reading.example(protocol, picture.size, grid)
+        possible = parse(example, protocol.grammar).calls[0].arguments if example else None
         hint = f"--arguments '{json.dumps(possible)}'" if possible else None
         raise DataError(f"the call cannot be carried out: {tried}", hint)
     return tried
