@@ -144,15 +144,15 @@ def told(system: System, size: Size) -> dict[str, Any]:
         protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
     grid = grid_of(system)
     shown = {"limits": limits(protocol, grid), "sent": opening(protocol, size, grid)}
-    return {**shown, "example_call": example(protocol, size, grid)}
+    return {**shown, "example_call": example(protocol.tools, protocol, size, grid)}
 
 
-def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
-    """A reply that calls a tool and is read; None if the chat protocol has none, or its arguments cannot be
+def example(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
+    """A reply that calls a tool of these and is read; None if the chat protocol has none, or its arguments cannot be
     guessed from its schema. No tool is run for it.
     """
     view = blank_session(protocol, size, grid).view
-    for text in examples(protocol.tools, protocol, size, grid):
+    for text in examples(names, protocol, size, grid):
         (call,) = parse(text, protocol.grammar).calls
         with suppress(Exception):  # whatever the file of a tool raises
             check_call(tools.get(call.name), call.arguments, view)

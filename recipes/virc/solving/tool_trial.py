@@ -69,7 +69,7 @@ def try_call(
         raise UsageError(f"the chat protocol of {whose} cannot write this call: {clause(error)}") from None
     tried = _carried_out(name, reply, Session(protocol, _QUESTION, [picture], grid, tools=tools.known()))
     if isinstance(tried, str):
-        example = reading.example(protocol, picture.size, grid)
+        example = reading.example([name], protocol, picture.size, grid)
         possible = parse(example, protocol.grammar).calls[0].arguments if example else None
         hint = f"--arguments '{json.dumps(possible)}'" if possible else None
         raise DataError(f"the call cannot be carried out: {tried}", hint)
