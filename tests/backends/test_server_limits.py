@@ -20,6 +20,7 @@ from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.limits import Kind, named_limit
+from virc.backends.openai.refusals import RefusedError, shortened
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
@@ -301,14 +302,44 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
             "The image length and width do not meet the model restrictions. [height:1 or width:1 must "
             "be larger than 10]",
         ),  # DashScope
-        (None, 0, 9, "litellm.RateLimitError: tokens per minute (TPM): Limit 6000, Used 5900, Requested 8000"),  # Groq
+        (
+            "context", 131_072, None,
+            "This endpoint's maximum context length is 131072 tokens. However, you requested about 138956 tokens (7884 "
+            "of text input, 131072 in the output).",
+        ),  # OpenRouter
+        ("context", 4096, None, "Prompt is 11543 tokens but the model context window is 4096 tokens."),  # RKLLM
+        (None, 0, 9, "the input length exceeds the context length"),  # Ollama
+        (
+            None, 0, 9,
+            "Request too large for model `llama-3.1-8b-instant` in organization `xxxx` service tier `on_demand` on tokens "
+            "per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again.",
+        ),  # Groq
     ],
 )  # fmt: skip
 def test_limits_are_read_in_the_words_of_servers(kind: Kind | None, limit: int, sent: float | None, said: str) -> None:
-    """Each is one of its kind, and of no other that would make a request smaller; sources are in `limits`."""
+    """Each is one of its kind, and of no other that would make a request smaller; the table names the sources."""
     kinds: tuple[Kind, ...] = ("context", "pictures", "side", "area", "bytes")
     found = {each: named_limit(each, said, sent or math.inf) for each in kinds}
     assert {each: value for each, value in found.items() if value is not None} == ({kind: limit} if kind else {})
+
+
+@each_case(
+    ("said", "room"),
+    [
+        (
+            "This endpoint's maximum context length is 131072 tokens. However, you requested about 138956 tokens (7884 "
+            "of text input, 131072 in the output).",
+            123_188,
+        ),  # OpenRouter
+        (
+            "This model's maximum context length is 8192 tokens, however you requested 8977 tokens (977 in your "
+            "prompt; 8000 for the completion).",
+            7215,
+        ),  # OpenAI
+    ],
+)
+def test_a_reply_gets_what_the_prompt_leaves_of_the_context(said: str, room: int) -> None:
+    assert shortened(200_000, RefusedError("", None, said, None)) == room
 
 
 @each_case(

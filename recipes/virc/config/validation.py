@@ -47,6 +47,11 @@ def check_arguments(arguments: msgspec.Struct, *, without: tuple[str, ...] = ())
             raise UsageError(fault.message, fault.hint)
 
 
+def fields_given(kind: type[msgspec.Struct], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a caller's arguments that are fields of a Struct."""
+    return {name: given[name] for name in kind.__struct_fields__ if name in given}
+
+
 def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iterator[Fault]:
     """Everything in plain values that `msgspec.convert(..., strict=False)` would refuse, and infinite or NaN numbers.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from virc.config.validation import check_arguments
+from virc.config.validation import check_arguments, fields_given
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
@@ -24,7 +24,7 @@ from virc.evaluation.request import EvalRequest, asked_columns, check_named_judg
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
-from virc.models.load import choice_of
+from virc.models.load import Choice, choice_of
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
 from virc.solving.ablation import CropAblation
@@ -138,6 +138,7 @@ def evaluate(
         UsageError, ConfigError, DataError: the benchmark, a model or the folder cannot be used.
         VircError: rows failed; the other answers are kept, and the same call resumes.
     """
+    of_choice, of_config = fields_given(Choice, locals()), fields_given(SolveConfig, locals())
     names = [models] if isinstance(models, str | Path) else list(models)
     if not names:
         raise UsageError("no model is named", 'evaluate(benchmark, "tiny")')
@@ -146,15 +147,7 @@ def evaluate(
     if traces not in get_args(Traces):
         raise UsageError(f"traces is {traces!r}", f"choose {', '.join(get_args(Traces))}")
     check_named_judges(judge_endpoints, strategy)
-    config = SolveConfig(
-        temperature=temperature,
-        seed=seed,
-        samples=samples,
-        timeout=timeout,
-        max_turns=max_turns,
-        max_tokens=max_tokens,
-        crop_ablation=crop_ablation,
-    )
+    config = SolveConfig(**of_config | {"strategy": None})
     check_arguments(config, without=("tolerate",))
     strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
     graders = Graders(
@@ -165,11 +158,7 @@ def evaluate(
         for number in range(seed, seed + seeds)
         for each in strategy_names
     ]
-    loading: dict[str, Any] = {
-        "endpoint": endpoint, "api_key": api_key, "system": system, "protocol": protocol, "family": family,
-        "device": device, "max_pixels": max_pixels, "timeout": timeout, "extra_body": extra_body, "thinking": thinking,
-    }  # fmt: skip
-    choices = [choice_of(name, **loading) for name in names]
+    choices = [choice_of(name, **of_choice) for name in names]
     setups = [Setup(choice, each, offline=offline, graders=graders) for choice in choices for each in configs]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
     request = EvalRequest(

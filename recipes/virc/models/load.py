@@ -214,12 +214,7 @@ def load(
 
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    return open_model(
-        choice_of(
-            model, endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
-            device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking,
-        )
-    )  # fmt: skip
+    return open_model(choice_of(**locals()))
 
 
 def choice_of(model: str | Path | None, tools: Iterable[str] = (), **given: Any) -> Choice:

@@ -8,6 +8,7 @@ import msgspec
 
 from virc.config import user as config
 from virc.config.user import Value
+from virc.config.validation import fields_given
 from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
 from virc.models import chat_protocol
@@ -66,22 +67,11 @@ def set_up(
     config.check_endpoint(found, values.endpoint)
     # a model from farther away than the endpoint, say from the config file, does not belong to it
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
-    choice = Choice(
-        model=values.model if values.endpoint is None or ranks["model"] >= ranks["endpoint"] else None,
-        endpoint=values.endpoint,
-        api_key=values.api_key,
-        system=values.system,
-        protocol=protocol,
-        device=values.device,
-        max_pixels=values.max_pixels,
-        timeout=values.timeout or REPLY_SECONDS,
-        tools=chat_protocol.added(tools),
-        family=values.family,
-        headers=values.headers,
-        num_ctx=values.num_ctx,
-        extra_body=values.extra_body,
-        thinking=values.thinking,
-    )
+    shared = fields_given(Choice, msgspec.structs.asdict(values))
+    own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol, "tools": chat_protocol.added(tools)}
+    if values.endpoint and ranks["model"] < ranks["endpoint"]:
+        own["model"] = None
+    choice = Choice(**shared | own)
     solving = strategies.resolved(solving, graders)
     solving = msgspec.structs.replace(
         solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None

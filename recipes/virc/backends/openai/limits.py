@@ -1,12 +1,4 @@
-"""The limits that servers name when they refuse a request: a table of their wordings, and `named_limit` that reads it.
-
-Sources of the wordings, as repository#issue: vLLM (vllm-project/vllm#13513, #20409, xorbitsai/inference#3054), SGLang
-(QwenLM/Qwen3#1321), TGI (huggingface/huggingface_hub#2763, huggingface/text-generation-inference#695), LM Studio
-(lmstudio-ai/lmstudio-bug-tracker#546, tinyhumansai/openhuman#3550), Anthropic (gptme/gptme#185,
-anthropics/claude-code#4778), Azure (the-open-agent/openagent#874), Copilot (microsoft/vscode#306919), Gemini
-(google-gemini/deprecated-generative-ai-android#26), Google's vision (openfoodfacts/openfoodfacts-server#10764),
-Volcengine (infiniflow/ragflow#13063), DashScope (QwenLM/Qwen-Agent#615), proxies (google-gemini/gemini-cli#13776).
-"""
+"""The limits that servers name in refusals: the table of their wordings, and `named_limit`, which reads it."""
 
 import math
 import re
@@ -46,56 +38,64 @@ _TOO_LARGE = r"too (?:large|big|long)|" + _WORD.partition("[^")[0]
 
 
 class _Wording(NamedTuple):
-    """How servers word a limit.
+    """How servers word limits of one kind.
 
     Args:
-        about: what a refusal has to speak of.
-        other: what it then does not speak of.
         patterns: the limit as `n`, with its `unit`; for two sides also `m`. The first that fits one counts.
+        about, other: what a refusal speaks of, and what it does not.
         anywhere: a number with its unit, without a word before it: the least counts.
         least: less is none.
     """
 
-    about: str
-    other: str
     patterns: tuple[str, ...]
-    anywhere: str | None = None
+    about: str = ""
+    other: str = r"(?!)"
+    anywhere: str = r"(?!)"
     least: int = 1
 
 
-_WORDINGS: dict[Kind, _Wording] = {
-    "context": _Wording(
-        r"\d", r"(?!)",
-        (
-            r"\bn_ctx: (?P<n>\d{3,8})\b",
-            r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(?P<n>\d{3,8})\b", r"max_kv_size is (?P<n>\d{3,8})\b",
-            r"max_new_tokens\W{1,3}must be <= (?P<n>\d{3,8})\b", r"must have less than (?P<n>\d{3,8}) tokens",
-            r"maximum model length(?: of)? (?P<n>\d{3,8})\b", r"input length should be \[\d+, ?(?P<n>\d{3,8})\]",
-            r"tokens > (?P<n>\d{3,8}) maximum",
-        ),
-    ),
-    "reply": _Wording(
-        r"\d", r"(?!)",
-        (
-            r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=)"
-            r" ?[`'\"]?(?P<n>\d{2,7})\b",
-        ),
-    ),
+_WORDINGS: dict[Kind, _Wording] = {  # the numbers behind names are issues in which the wording was read
+    "context": _Wording((
+        r"\bn_ctx: (?P<n>\d{3,8})\b",  # LM Studio: tinyhumansai/openhuman#3550
+        # OpenAI, vLLM, SGLang, llama.cpp, Ollama, LM Studio, OpenRouter: vllm-project/vllm#20409, QwenLM/Qwen3#1321,
+        # lmstudio-ai/lmstudio-bug-tracker#546, OpenHands/OpenHands#9937
+        r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(?P<n>\d{3,8})\b",
+        r"max_kv_size is (?P<n>\d{3,8})\b",  # MLX
+        r"max_new_tokens\W{1,3}must be <= (?P<n>\d{3,8})\b",  # TGI: huggingface/huggingface_hub#2763
+        r"must have less than (?P<n>\d{3,8}) tokens",  # TGI: huggingface/text-generation-inference#695
+        r"maximum model length(?: of)? (?P<n>\d{3,8})\b",  # vLLM: QwenLM/Qwen3-VL#946, Gabesarch/grounded-rl#16
+        r"input length should be \[\d+, ?(?P<n>\d{3,8})\]",  # DashScope: QwenLM/Qwen-Agent#615
+    )),
+    "reply": _Wording((
+        r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=)"
+        r" ?[`'\"]?(?P<n>\d{2,7})\b",
+    )),
     "pictures": _Wording(
-        PICTURES.pattern, r"(?!)",
-        (r"set image=(?P<n>\d+)", rf"{_WORD}{_COUNT}", rf"{_COUNT} images? (?:is|are|per|at most)"),
+        (
+            r"set image=(?P<n>\d+)",  # vLLM 0.7: xorbitsai/inference#3054
+            # vLLM, Azure, Copilot, Muse: vllm-project/vllm#13513, the-open-agent/openagent#874,
+            # microsoft/vscode#306919, anomalyco/opencode#48647
+            rf"{_WORD}{_COUNT}",
+            rf"{_COUNT} images? (?:is|are|per|at most)",
+        ),
+        PICTURES.pattern,
     ),
     "side": _Wording(
+        (_WORD + _SIDE,),  # Anthropic: anthropics/claude-code#4778, #49537
         _ABOUT_SIDES, rf"{_TOKENS}|total pixels|pixels in total|mega-?pixel|\bMP\b|\bbytes\b|\d ?[KM]i?B\b",
-        (_WORD + _SIDE,), _SIDE, least=64,
+        _SIDE, least=64,
     ),
     "area": _Wording(
-        r"pixel|\bMP\b|\bpx\b", _TOKENS, (_WORD + _AREA, rf"total pixels\b.{{0,20}}{_WORD}{_NUMBER}"), _AREA,
-        least=100_000,
+        (
+            _WORD + _AREA,  # Volcengine, Google: infiniflow/ragflow#13063, openfoodfacts/openfoodfacts-server#10764
+            rf"total pixels\b.{{0,20}}{_WORD}{_NUMBER}",  # LM Studio: lmstudio-ai/lmstudio-bug-tracker#2003
+        ),
+        r"pixel|\bMP\b|\bpx\b", _TOKENS, _AREA, least=100_000,
     ),
     "bytes": _Wording(
+        (r"body size (?P<n>\d{5,12}) exceeded",),  # proxies: google-gemini/gemini-cli#13776
         _TOO_LARGE, _TOKENS,
-        (r"body size (?P<n>\d{5,12}) exceeded",),
+        # Anthropic, Gemini: gptme/gptme#185, google-gemini/deprecated-generative-ai-android#26
         rf"{_BYTES}|(?:limit\W{{1,6}}|\bbytes\b[^.\d]{{0,40}}\b)(?P<m>\d{{5,12}})\b(?! ?(?:tokens|pixels|px))",
         least=2000,
     ),
@@ -104,15 +104,14 @@ _WORDINGS: dict[Kind, _Wording] = {
 
 def named_limit(kind: Kind, said: str, sent: float = math.inf) -> int | None:
     """Return the limit of a kind that a refusal names, below what was `sent`; None: it names none."""
-    wording = _WORDINGS[kind]
-    speaks = re.search(wording.about, said, _I) and re.search(_TOO_LARGE, said, _I)
-    if not (speaks or kind in ("context", "reply")) or re.search(wording.other, said, _I):
+    patterns, about, other, anywhere, least = _WORDINGS[kind]
+    is_about = re.search(about, said, _I) and (not about or re.search(_TOO_LARGE, said, _I))
+    if not is_about or re.search(other, said, _I):
         return None
-    for pattern in (*wording.patterns, *filter(None, [wording.anywhere])):
+    for pattern in (*patterns, anywhere):
         numbers = map(_value, re.finditer(pattern, said, _I))
-        fitting = [number for number in numbers if wording.least <= number < sent]
-        if fitting:
-            return min(fitting) if pattern == wording.anywhere else fitting[0]
+        if fitting := [number for number in numbers if least <= number < sent]:
+            return min(fitting) if pattern == anywhere else fitting[0]
     return None
 
 

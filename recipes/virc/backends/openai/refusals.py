@@ -36,7 +36,7 @@ _REFUSES = re.compile(
 )
 _CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|inputs?\W{0,2} tokens", re.IGNORECASE)
 _PROMPT_IS = re.compile(
-    r"(\d{1,8}) (?:in the messages|input tokens|prompt tokens|tokens (?:in|from))"
+    r"(\d{1,8}) (?:in (?:the messages|your prompt)|of text input|input tokens|prompt tokens|tokens (?:in|from))"
     r"|prompt (?:contains|has)\D{0,20}(\d{1,8})|given: (\d{1,8}) .?inputs",
     re.IGNORECASE,
 )

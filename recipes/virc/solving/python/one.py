@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from virc.config.validation import check_arguments
+from virc.config.validation import check_arguments, fields_given
 from virc.core.errors import NoAnswerError, UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
@@ -52,27 +52,14 @@ class Options(TypedDict, total=False):
 def prepared(model: str | Path | Opened | None, given: Options) -> Setup | SolverSetup:
     pipeline, system = choose(given["pipeline"], given["system"])
     opened = model if isinstance(model, Opened) else None
-    choice = choice_of(
-        None if isinstance(model, Opened) else model,
-        endpoint=given["endpoint"], api_key=given["api_key"], system=system, protocol=given["protocol"],
-        family=given["family"], tools=given["tools"], device=given["device"], max_pixels=given["max_pixels"],
-        timeout=None if opened else given["timeout"],  # a loaded model has one of its own
-        extra_body=given["extra_body"], thinking=given["thinking"],
-    )  # fmt: skip
+    values: dict[str, Any] = {**given, "system": system}
+    chosen = fields_given(Choice, values)
+    if opened:
+        chosen["timeout"] = None  # it has one of its own
+    choice = choice_of(None if isinstance(model, Opened) else model, **chosen)
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
-    config = SolveConfig(
-        temperature=given["temperature"],
-        seed=given["seed"],
-        samples=given["samples"],
-        timeout=given["timeout"],
-        max_turns=given["max_turns"],
-        max_requests=given.get("max_requests"),
-        max_tokens_total=given.get("max_tokens_total"),
-        max_tokens=given["max_tokens"],
-        keep_images=True,
-        strategy=given["strategy"],
-    )
+    config = SolveConfig(**fields_given(SolveConfig, values))
     check_arguments(config, without=("tolerate",))
     trace = Path(given["trace"]) if given["trace"] else None
     config = strategies.resolved(config, given["graders"])
@@ -172,19 +159,10 @@ def solve(
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
+    given: Any = {name: value for name, value in locals().items() if name in Options.__annotations__}
     if page is not None and (not isinstance(page, int) or page < 1):
         raise UsageError(f"page must be a whole number of at least 1, not {page!r}")
-    asked = prepared(
-        model,
-        Options(
-            endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
-            device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking, max_tokens=max_tokens,
-            max_turns=max_turns, timeout=timeout,
-            max_requests=max_requests, max_tokens_total=max_tokens_total,
-            temperature=temperature, samples=samples, strategy=strategy, graders=graders, seed=seed, trace=trace,
-            offline=offline, pipeline=pipeline, roles=roles, on_progress=on_progress,
-        ),
-    )  # fmt: skip
+    asked = prepared(model, given)
     pictures = as_list(image)
     if isinstance(asked, Setup):
         solution = solve_images(
