@@ -184,6 +184,7 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
         "['A','C']", '["A", "C"]', "{'A', 'C'}", "['A. red', 'C. green']", "[A, C]", "{A, C}",
         "The answer is ['A', 'C'].",
         "A/C", "Answer: A / C", "a|c", "red/green", "A, A, C", "A, C, A", "A;C", "A und C", "A as well as C",
+        "A and also C",
         "“A” and “C”", "«A», «C»", "'A' and 'C'", "A red, C green", "(A) red (C) green", "A (red), C (green)",
         "A, and C are both correct.",
     ],

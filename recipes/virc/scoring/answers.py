@@ -196,7 +196,7 @@ _LISTED = re.compile(
     r"(?:,? only| (?:are|is) (?:all |both )?(?:correct|right|true))?[\s.]*",
     re.IGNORECASE | re.DOTALL,
 )
-_AND = r"(?:and|as well as|plus|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
+_AND = r"(?:and(?: also)?|as well as|plus|sowie|oraz|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
 _BETWEEN = re.compile(
     rf"\s*[,;&+、，\n]\s*(?:{_AND})?|\s+{_AND}|\s*[和与及]\s*|[와과と]\s*|(?<=\))\s*(?=\()|\s+(?=\([A-Z]\)\s)"
     r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
