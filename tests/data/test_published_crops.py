@@ -24,12 +24,6 @@ PROBLEMS: list[tuple[str, Writes]] = [
     ("mini-o3", published_crops.mini_o3_rl),
     ("vigorl", published_crops.vigorl_rl),
 ]
-SOLUTIONS: list[tuple[str, Writes, str]] = [("mini-o3", published_crops.mini_o3_cold_start, "cold-start")]
-
-STAGES = {"vigorl": "search"}
-"""Stages of RL that are not called `rl`."""
-WITHOUT: dict[str, tuple[str, ...]] = {"mini-o3": ("--set", "validation=null", "--set", "test_freq=null")}
-"""There are no rows to validate with."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,45 +54,33 @@ def test_published_problems_are_clean_and_become_problems(system: str, write: Wr
             assert shown.convert("RGB").tobytes() == picture(at).tobytes()
 
 
-@pytest.mark.parametrize(("system", "write"), [each for each in PROBLEMS if each[0] == "mini-o3"])
-def test_published_problems_train(system: str, write: Writes, tmp_path: Path) -> None:
-    to = converted(write(tmp_path / "published"), system, "prompts")
+def test_published_problems_train(tmp_path: Path) -> None:
+    to = converted(published_crops.mini_o3_rl(tmp_path / "published"), "mini-o3", "prompts")
     prompts = pq.read_table(to / "rows.parquet").to_pylist()
     assert [row["reward_model"]["ground_truth"] for row in prompts] == list(NUMBERS)
-    checked = virc("data", "check", to, "--system", system, "--workers", 1)
+    checked = virc("data", "check", to, "--system", "mini-o3", "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
-    sizes = ("--set", "train_batch_size=3", "--set", "ppo_mini_batch_size=3", *WITHOUT.get(system, ()))
-    words = (
-        "--stage",
-        STAGES.get(system, "rl"),
-        "--with",
-        "cpu",
-        "--from",
-        "tiny",
-        "--data",
-        to / "rows.parquet",
-        "--dry-run",
-        *sizes,
-    )
-    planned = virc("train", system, *words, "--judge-endpoint", "http://127.0.0.1:9/v1")
+    small = {"train_batch_size": 3, "ppo_mini_batch_size": 3, "validation": "null", "test_freq": "null"}
+    words = ("--stage", "rl", "--with", "cpu", "--from", "tiny", "--data", to / "rows.parquet", "--dry-run")
+    asked = ("--judge-endpoint", "http://127.0.0.1:9/v1", *workspaces.sets(small))
+    planned = virc("train", "mini-o3", *words, *asked)
     assert planned.code == 0, planned.err
     assert "not checked" not in planned.err
 
 
-@pytest.mark.parametrize(("system", "write", "stage"), SOLUTIONS)
-def test_published_solutions_are_clean_and_train(system: str, write: Writes, stage: str, tmp_path: Path) -> None:
-    file = write(tmp_path / "published")
-    checked = virc("data", "check", file, "--system", system, "--workers", 1)
+def test_published_solutions_are_clean_and_train(tmp_path: Path) -> None:
+    file = published_crops.mini_o3_cold_start(tmp_path / "published")
+    checked = virc("data", "check", file, "--system", "mini-o3", "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
-    to = converted(file, system, "sft")
+    to = converted(file, "mini-o3", "sft")
     rows: list[dict[str, Any]] = json.loads((to / "rows.json").read_text())
-    drawn = json.loads((tmp_path / f"published/drawn/{system}/trajectories.json").read_text())[:3]
+    drawn = json.loads((tmp_path / "published/drawn/mini-o3/trajectories.json").read_text())[:3]
     assert [row["messages"] for row in rows] == [row["messages"] for row in drawn]
     assert all(len(row["images"]) == str(row["messages"]).count("<image>") > 1 for row in rows)
-    checked = virc("data", "check", to, "--system", system, "--workers", 1)
+    checked = virc("data", "check", to, "--system", "mini-o3", "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
-    words = ("--stage", stage, "--with", "cpu", "--from", "tiny", "--data", to / "rows.json", "--dry-run")
-    planned = virc("train", system, *words)
+    words = ("--stage", "cold-start", "--with", "cpu", "--from", "tiny", "--data", to / "rows.json", "--dry-run")
+    planned = virc("train", "mini-o3", *words)
     assert planned.code == 0, planned.err
 
 

@@ -26,6 +26,7 @@ chat_protocol:
   grammar: {calls: [], think: null, answer: ["<answer>", "</answer>"]}
 rows:
 """
+BOXES = "{about: mine, question: q, images: image, boxes: b}"
 
 
 def system(folder: Path, **layouts: str) -> Path:
@@ -35,23 +36,17 @@ def system(folder: Path, **layouts: str) -> Path:
     return file
 
 
-def rows(folder: Path, *written: Mapping[str, Any]) -> Path:
+def written(folder: Path, *rows: Mapping[str, Any]) -> Path:
     """A file of rows beside a picture."""
     published_rows.picture(0).save(folder / "a.png")
     file = folder / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in written))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
-
-
-def checked(folder: Path, layout: str, *written: Mapping[str, Any]) -> tuple[int, str]:
-    """The exit code and the output of a check of rows in a layout of a system of one's own."""
-    done = virc("data", "check", rows(folder, *written), "--system", system(folder, own=layout), "--workers", 1)
-    return done.code, done.out + done.err
 
 
 def batch(folder: Path, layout: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a batch that a published row becomes."""
-    file, to = rows(folder, row), folder / "to"
+    file, to = written(folder, row), folder / "to"
     done = virc("data", "convert", file, "--system", system(folder, own=layout), "--to", to, "--format", "batch")
     assert done.code == 0, done.err
     found: dict[str, Any] = json.loads((to / "rows.jsonl").read_text())
@@ -64,7 +59,7 @@ def test_the_layout_of_the_docs_reads_a_row(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text(SYSTEM + layout)
     row = {"extra_info": {"question": "What?"}, "solution": "So <answer>12</answer>.", "images": "/data/train/a.png"}
-    found = virc("data", "show", rows(tmp_path, row), "--system", own, "--json").json
+    found = virc("data", "show", written(tmp_path, row), "--system", own, "--json").json
     assert (found["question"], found["answer"], found["images"][0]["width"]) == ("What?", "12", 252)
 
 
@@ -77,8 +72,7 @@ def test_the_layout_of_the_docs_reads_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_boxes_are_counted_in_pixels_of_the_file(boxes: object, found: object, tmp_path: Path) -> None:
-    layout = "{about: mine, question: q, images: image, boxes: b}"
-    assert batch(tmp_path, layout, {"q": "Where?", "image": "a.png", "b": boxes}).get("boxes") == found
+    assert batch(tmp_path, BOXES, {"q": "Where?", "image": "a.png", "b": boxes}).get("boxes") == found
 
 
 @pytest.mark.parametrize("files", [1, 3])
@@ -148,17 +142,12 @@ def test_what_datasets_itself_saves_is_read(tmp_path: Path) -> None:
     assert virc("data", "show", tmp_path / "set", "--row", 3, "--json").json["question"] == "c"
 
 
-@pytest.mark.parametrize("name", ["chain-of-focus"])
-@pytest.mark.parametrize("beside", [True])
-def test_our_own_trajectories_are_no_rows_of_a_system(name: str, beside: bool, tmp_path: Path) -> None:
+def test_our_own_trajectories_are_no_rows_of_a_system(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "mine", "--count", 2, "--formats", "trajectories").code == 0
     file = tmp_path / "mine" / "lines.jsonl"
     (tmp_path / "mine" / "dataset_info.json").unlink()  # which would name its format
-    if not beside:
-        (tmp_path / "mine" / "virc_protocol.json").unlink()
-    source = only_source(file, systems.get(name))
-    assert source.format == "trajectories"
-    done = virc("data", "convert", file, "--system", name, "--to", tmp_path / "to", "--format", "sft")
+    assert only_source(file, systems.get("chain-of-focus")).format == "trajectories"
+    done = virc("data", "convert", file, "--system", "chain-of-focus", "--to", tmp_path / "to", "--format", "sft")
     assert done.code == 0, done.err
     (row, *_) = json.loads((tmp_path / "to" / "lines.json").read_text())
     assert "crop_image" not in row["messages"][0]["content"], "the tools are not those of ViRC"
@@ -177,9 +166,6 @@ def test_a_pipe_in_a_folder_is_not_waited_for(name: str, said: str, tmp_path: Pa
     assert (done.code, said in done.err) == (5, True), done
 
 
-BOXES = "{about: mine, question: q, images: image, boxes: b}"
-
-
 @pytest.mark.parametrize(
     ("boxes", "fault"),
     [
@@ -191,5 +177,6 @@ BOXES = "{about: mine, question: q, images: image, boxes: b}"
 )
 def test_a_wrong_box_is_a_fault_of_its_row(boxes: object, fault: str, tmp_path: Path) -> None:
     rows = [{"q": "Where?", "image": "a.png", "b": each} for each in ([[0, 0, 500, 900]], boxes)]
-    code, said = checked(tmp_path, BOXES, *rows)
-    assert (code, fault in said, "1 good" in said) == (5, True, True), said
+    file, own = written(tmp_path, *rows), system(tmp_path, own=BOXES)
+    done = virc("data", "check", file, "--system", own, "--workers", 1)
+    assert (done.code, fault in done.out, "1 good" in done.out) == (5, True, True), done

@@ -101,21 +101,19 @@ ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
 
 
 @pytest.mark.parametrize(("entry", "row", "said", "stage"), ENTRIES)
-@pytest.mark.parametrize("name", ["rows.jsonl"])
 def test_rows_of_alpaca_are_read_by_their_entry(
-    folder: Path, entry: Row, row: Row, said: Sequence[str], stage: str, name: str
+    folder: Path, entry: Row, row: Row, said: Sequence[str], stage: str
 ) -> None:
-    rows = [row | ({"ignored": at} if at % 2 else {}) for at in range(8)]
-    text = json.dumps(rows) if name == "rows.json" else "\n".join(map(json.dumps, rows))
-    (folder / name).write_text(text)
-    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": name, **entry}}))
-    for path in (folder, folder / name):
+    file = folder / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row | ({"ignored": at} if at % 2 else {})) for at in range(8)))
+    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": file.name, **entry}}))
+    for path in (folder, file):
         source = only_source(path)
         first = next(source.rows()).known()
         assert [message.content for message in first.messages] == [*said]
         done = virc("data", "check", path, "--workers", 1)
         assert done.code == 0, done.out
-    words = ("--stage", stage, "--from", "tiny", "--dry-run", "--data", folder / name)
+    words = ("--stage", stage, "--from", "tiny", "--dry-run", "--data", file)
     assert (done := virc("train", "tiny", *words)).code == 0, done.err
 
 

@@ -436,7 +436,8 @@ def _with_conversation(
     system = _value_as(row, has_system, str | None, "text") if has_system is not None else None
     images = record.images
     if layout.images is None:
-        values = [image_of(part) for turn in talk.turns for part in _parts(turn) if _is_image(part)]
+        parts = [part for turn in talk.turns for part in _as_list(_first_of(turn, _CONTENTS))]
+        values = [image_of(part) for part in parts if _is_image(part)]
         sources = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
         images = tuple(_picture(source, talk.column, layout, folder) for source in sources)
     if system:
@@ -464,24 +465,22 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
         raise DataError(f"message {number} has the role {plain(repr(name), 40)}, not one of {', '.join(_ROLES)}")
     if content is None:
         raise DataError(f"message {number} has no text{without_text(turn)}")
-    texts = [content] if isinstance(content, str) else [_part_text(part) for part in _parts(turn)]
-    for part in filter(_is_image, _parts(turn)):
+    parts = _as_list(content)
+    for part in filter(_is_image, parts):
         if image_of(part) is None and (others := [key for key in part if key not in ("type", "text") and part[key]]):
             raise DataError(f"message {number} has an image as {', '.join(map(plain, others))}, which nothing reads")
-    if not isinstance(content, str | list) or None in texts:
+    texts: list[Any] = [
+        MARK if _is_image(part) else part.get("text") if isinstance(part, dict) else part for part in parts
+    ]
+    if not all(isinstance(text, str) for text in texts):
         raise DataError(f"message {number} is neither text nor a list of texts and images")
-    return Message(role, "".join(text or "" for text in texts))
+    return Message(role, "".join(texts))
 
 
 def without_text(turn: Mapping[str, Any]) -> str:
     """Why a message has no text, as the end of a sentence that says so."""
     calls = next((name for name in _CALLS if turn.get(name)), None)
     return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
-
-
-def _parts(turn: Mapping[str, Any]) -> list[Any]:
-    content = _first_of(turn, _CONTENTS)
-    return content if isinstance(content, list) else []
 
 
 def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -499,14 +498,6 @@ def _is_image(part: Any) -> bool:
         return False
     kind = part.get("type")
     return _first_of(part, _IMAGES) is not None if kind is None else kind in _IMAGES
-
-
-def _part_text(part: Any) -> str | None:
-    """The text of a part, a mark for an image; None of what is neither."""
-    if _is_image(part):
-        return MARK
-    text = part.get("text") if isinstance(part, dict) else part
-    return text if isinstance(text, str) else None
 
 
 def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], protocol: Protocol) -> Record:
