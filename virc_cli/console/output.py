@@ -122,17 +122,14 @@ def data_alone() -> Iterator[None]:
 
 
 def _own_stdout(shared: TextIO) -> TextIO:
-    """Stdout on a descriptor of its own; 1 is stderr from then on, as C libraries may write what they buffer at exit.
-
-    A stream that is not on descriptor 1 is returned as it is, and so is any where there is no stderr.
-    """
+    """Stdout on a descriptor of its own; 1 is stderr to the end, when C libraries write what they have buffered."""
     try:
         if shared.fileno() != 1:
             return shared
         shared.flush()
         own = os.dup(1)
         os.dup2(2, 1)
-    except OSError:  # a stream of a test or a notebook has no descriptor
+    except OSError:  # a stream of a test or a notebook has no descriptor, or there is no stderr
         return shared
     return os.fdopen(own, "w", encoding=shared.encoding, errors=shared.errors)
 

@@ -173,10 +173,7 @@ class Opened(msgspec.Struct, frozen=True):
 
     def __reduce__(self) -> NoReturn:
         """Raise UsageError: its threads and connections belong to this process."""
-        raise UsageError(
-            f"the open model {self.name} cannot be copied or sent to another process",
-            "load it in each process, such as by the initializer of a Pool; threads may share one",
-        )
+        raise UsageError(f"the open model {self.name} cannot be copied or sent to another process", "load it there")
 
     def close(self) -> None:
         """Close the connection to an endpoint."""

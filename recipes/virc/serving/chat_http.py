@@ -56,9 +56,8 @@ def new_app(
             case RefusedError():
                 refused = error
             case HTTPException():
-                where = f"this server has {' and '.join(paths)}"
-                if not request.url.path.startswith("/v1/"):
-                    where = "the base URL of a client ends with /v1"
+                outside = not request.url.path.startswith("/v1/")
+                where = "the base URL of a client ends with /v1" if outside else f"this serves {' and '.join(paths)}"
                 hint = f": {where}" if error.status_code == 404 else ""
                 refused = RefusedError(str(error.detail).lower() + hint, status=error.status_code)
             case _:

@@ -38,9 +38,9 @@ def post(running: Running, body: bytes, path: str = "/v1/chat/completions", **he
 @each_case(
     ("path", "where"),
     [
-        ("/v1/messages", "this server has /v1/chat/completions and /v1/responses"),
-        ("/v1/messages/count_tokens", "this server has /v1/chat/completions"),
-        ("/v1/v1/chat/completions", "this server has /v1/chat/completions"),
+        ("/v1/messages", "this serves /v1/chat/completions and /v1/responses"),
+        ("/v1/messages/count_tokens", "this serves /v1/chat/completions"),
+        ("/v1/v1/chat/completions", "this serves /v1/chat/completions"),
         ("/chat/completions", "the base URL of a client ends with /v1"),
         ("/api/chat", "the base URL of a client ends with /v1"),
     ],

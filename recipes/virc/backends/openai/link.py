@@ -175,7 +175,7 @@ class Link:
             self.typed += f"?{version[1]}"
         key = (api_key or "").strip()
         if not re.fullmatch(r"[!-~]*", key):
-            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY or api_key= again, one line")
+            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY or api_key=, one line")
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
