@@ -59,7 +59,7 @@ def conclusion(reply: str) -> Conclusion:
 def _items(labels: Iterable[str], between: str) -> str:
     """A pattern of two items or more to the end of a line; each label is one of some characters."""
     first, second, *further = (rf"[(\[]?[{label}][).:\]]" for label in labels)
-    return first + between + second + "".join(f"(?:{between}{item}" for item in further) + ")?" * len(further) + r"[^\n]*"
+    return first + between + second + "".join(f"(?:{between}{one}" for one in further) + ")?" * len(further) + r"[^\n]*"
 
 
 _LINE = r"[^\n]*\n\W{0,8}"
