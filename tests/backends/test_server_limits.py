@@ -311,8 +311,8 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
         (None, 0, 9, "the input length exceeds the context length"),  # Ollama
         (
             None, 0, 9,
-            "Request too large for model `llama-3.1-8b-instant` in organization `xxxx` service tier `on_demand` on tokens "
-            "per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again.",
+            "Request too large for model `llama-3.1-8b-instant` in organization `xxxx` service tier `on_demand` on "
+            "tokens per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again.",
         ),  # Groq
     ],
 )  # fmt: skip
