@@ -110,7 +110,7 @@ def evaluate(
     """Ask models the problems of a benchmark, score their answers, and compare the models.
 
     Args:
-        benchmark: its name, or a JSONL file of the batch format with an answer in each row.
+        benchmark: its name, or a file of rows, as `virc batch` reads it, with an answer in each row.
         models: as `virc.solve` takes one.
         endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.

@@ -14,7 +14,7 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
 
     if "BENCHMARK" not in error.message:
         return None
-    return UsageError(error.message, f"virc eval {' | '.join(benchmarks.names())} | FILE.jsonl")
+    return UsageError(error.message, f"virc eval {' | '.join(benchmarks.names())} | FILE")
 
 
 command = options.folder(__name__, cls=options.default("ask"))

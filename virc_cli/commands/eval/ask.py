@@ -16,8 +16,7 @@ FAILURE: dict[str, object] = dict.fromkeys(
 def command(
     asked: Asking,
     benchmark: Annotated[
-        str,
-        argument("BENCHMARK|FILE.jsonl", "A benchmark, or rows with answers.", autocompletion=completion.benchmarks),
+        str, argument("BENCHMARK|FILE", "A benchmark, or rows with answers.", autocompletion=completion.benchmarks)
     ],
     model: Annotated[list[str] | None, option("MODEL", "Model; repeatable. With an endpoint, a served name.")] = None,
     to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
@@ -60,7 +59,7 @@ def command(
     Every model with answers to the same problems in the folder is in the table and in report.html there, where each
     wrong answer opens as a trace. The same command resumes after a stop. A model with a --strategy is a row of its own.
 
-    Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
+    Rows of a FILE are those of a batch, with an answer each; `unreadable` is to be refused.
 
     With --environment, answers are scored by the reward of an environment of verifiers, which is shown the last reply.
 
