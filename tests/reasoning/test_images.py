@@ -43,6 +43,14 @@ def marked(width: int = 30, height: int = 20) -> Image.Image:
     return image
 
 
+def preview(more: dict[int, Any]) -> bytes:
+    """A TIFF that begins with a reduced picture (NewSubfileType), as those of cameras do."""
+    return encoded(marked(32, 32), "TIFF", tiffinfo={254: 1, **more})
+
+
+TWELVE_BITS = encoded(marked(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c")
+
+
 def refusal(source: bytes | Path, name: str = "it.png") -> DataError:
     with pytest.raises(DataError) as caught:
         open_image(source, name)
@@ -82,6 +90,10 @@ def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
         (encoded(marked(1, 1)), "has 1 x 1 px, too few", None),
         (encoded(marked(201, 1)), "one side over 200 times the other", "cut out"),
         (encoded(Image.new("F", (9, 9), float("inf")), "TIFF"), "it has no finite number", None),
+        (preview({330: 8}), "is a camera's raw file, of which 32 x 32 px are a preview", "JPEG"),
+        (preview({50706: b"\1\4\0\0"}), "is a camera's raw file", "JPEG"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS, not the picture", "git lfs pull"),
+        (TWELVE_BITS, "a kind that Pillow does not decode", "PNG"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) -> None:
@@ -99,6 +111,10 @@ def test_a_picture_cut_anywhere_is_one_sentence(kind: str) -> None:
         error = refusal(data[:size])
         if size >= 16:
             assert "is damaged or cut short" in error.message
+
+
+def test_a_reduced_picture_that_is_alone_in_a_tiff_is_shown() -> None:
+    assert open_image(preview({}), "scan").size == (32, 32)
 
 
 def near(pixel: object, colour: tuple[int, int, int], by: int = 4) -> bool:

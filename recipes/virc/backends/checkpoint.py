@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import ConfigError
-from virc.core.files import contents
+from virc.core.files import PULL, contents, is_pointer
 from virc.core.text import clause, plain
 from virc.reasoning.resize import Grid
 
@@ -108,7 +108,7 @@ def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _MAX_BYTES:
-                raise ValueError("its header is too long")
+                raise ValueError(f"a pointer of Git LFS ({PULL})" if is_pointer(path) else "its header is too long")
             header = msgspec.json.decode(file.read(length), type=dict[str, Any])
         about = header.pop("__metadata__", None)
         found = msgspec.convert(header, dict[str, _Entry])

@@ -20,6 +20,8 @@ DATA = "data"
 """Folder of a workspace that datasets lie in."""
 HIDDEN, RECORD = ".virc-download", "record.json"
 """Folder inside each folder that `virc download` filled, and the file in it that names the repository."""
+POINTER, PULL = b"version https://git-lfs", "git lfs pull"
+"""How a file begins that Git LFS left in place of the real one, and the command that brings that."""
 IN_THE_WAY = "move it away, or choose another folder with --to"
 """What to do about something that is where a file or folder is to come."""
 
@@ -100,6 +102,14 @@ def link_hint(error: OSError) -> str | None:
 def is_file(path: str | Path) -> bool:
     """Whether a file is there; a name that no file can have is none, and raises nothing as `Path.is_file` does."""
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is a pointer of Git LFS, as `git clone` without Git LFS leaves one."""
+    if is_file(path):
+        with suppress(OSError), path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    return False
 
 
 def is_folder(path: str | Path) -> bool:

@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from virc.core.errors import DataError
 from virc.core.extras import install
-from virc.core.files import contents
+from virc.core.files import POINTER, PULL, contents
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
@@ -514,13 +514,23 @@ def parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image
     try:
         if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
             return _open_heif(data, name)
-        return undecoded(data)
+        image = undecoded(data)
+        if _is_preview(image):
+            what = f"a camera's raw file, of which {image.width} x {image.height} px are a preview"
+            raise DataError(f"{name} is {what}", "export it as JPEG or PNG")
+        return image
     except DataError:
         raise
     except Image.DecompressionBombError:
         raise DataError(f"{name} is over {MAX_PIXELS // 10**6} million pixels", "make it smaller") from None
     except Exception as error:
         raise _unreadable(data, name, error, page) from None
+
+
+def _is_preview(image: Image.Image) -> bool:
+    """Whether a TIFF begins with a reduced picture and has the whole one where Pillow finds none, as DNG and NEF do."""
+    tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    return bool(tags.get(254, 0) & 1) and (330 in tags or 50706 in tags)  # NewSubfileType; SubIFDs, DNGVersion
 
 
 def undecoded(data: bytes) -> ImageFile:
@@ -553,8 +563,10 @@ def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> D
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
         return DataError(f"{name} is damaged or cut short: {clause(error)}")
+    if data.startswith(POINTER):
+        return DataError(f"{name} is a pointer of Git LFS, not the picture", PULL)
     if is_known(data):
-        return DataError(f"{name} is damaged or cut short")
+        return DataError(f"{name} is damaged or cut short, or of a kind that Pillow does not decode", "save it as PNG")
     return DataError(f"{name} is not a picture that can be read", f"known are {', '.join(readable())}")
 
 

@@ -34,7 +34,7 @@ import msgspec
 
 from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UsageError, VircError
-from virc.core.files import contents, is_file
+from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
@@ -544,6 +544,8 @@ def _recognised(
     even before that layout unless the system rewrites its pairs, as no entry can say how; a format that reads the first
     rows; a layout that the rows show; a format that reads them in part.
     """
+    if is_pointer(file):
+        raise DataError(f"{file} is a pointer of Git LFS, not the rows", PULL)
     if given:
         return RowsFile(file, PUBLISHED, name, {}, given)
     certain = get(PUBLISHED).of_system(file, system)

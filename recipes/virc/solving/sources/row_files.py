@@ -17,7 +17,7 @@ import msgspec
 from virc.core import json_stream
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_file
+from virc.core.files import POINTER, PULL, expanded, is_file
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of, recoded
@@ -36,6 +36,7 @@ _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("is compressed with gzip", "gzip -dk {}"),
     b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "zstd -dk {}"),
     b"PK\x03\x04": ("is a workbook or an archive", "save it as CSV; of an archive: virc unpack {}"),
+    POINTER: ("is a pointer of Git LFS, not the rows", PULL),
     b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
 }
 

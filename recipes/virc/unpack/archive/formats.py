@@ -10,6 +10,7 @@ from tarfile import BLOCKSIZE, HeaderError, TarInfo
 from typing import NamedTuple, Protocol
 
 from virc.core.errors import DataError
+from virc.core.files import POINTER, PULL
 
 ENOUGH = 1 << 18
 """Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped for each."""
@@ -27,7 +28,7 @@ _OTHERS = {
     b"PK": ("a zip archive, which is read from a file alone", "virc unpack FILE.zip"),
     b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x {} -o{}"),
     b"Rar!": ("a RAR archive", "unrar x {} {}/"),
-    b"version https://git-lfs": ("a pointer of Git LFS, not the archive", "git lfs pull"),
+    POINTER: ("a pointer of Git LFS, not the archive", PULL),
 }
 
 
