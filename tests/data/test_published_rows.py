@@ -180,3 +180,11 @@ def test_a_wrong_box_is_a_fault_of_its_row(boxes: object, fault: str, tmp_path: 
     file, own = written(tmp_path, *rows), system(tmp_path, own=BOXES)
     done = virc("data", "check", file, "--system", own, "--workers", 1)
     assert (done.code, fault in done.out, "1 good" in done.out) == (5, True, True), done
+
+
+def test_an_image_may_be_named_by_a_file_url(tmp_path: Path) -> None:
+    parts = [{"type": "image", "image": f"file://{tmp_path}/a.png"}, {"type": "text", "text": "What is it?"}]
+    turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": "A disk."}]
+    own = system(tmp_path, own="{about: mine, messages: messages}")
+    done = virc("data", "check", written(tmp_path, {"messages": turns}), "--system", own, "--workers", 1)
+    assert ("1 image;" in done.out, "image_missing" in done.out) == (True, False), done

@@ -6,16 +6,21 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
+from PIL import ExifTags, Image
+from support.called import virc
 from support.tables import each_case
 
-from virc.core.errors import UnreadError
+from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import MAX_ROW_BYTES
 from virc.data.rows import raw
+from virc.data.rows.laid_out import record_of
 from virc.solving.sources.row_files import open_rows
+from virc.systems.layouts.layout import Layout
 
 
 def shard(folder: Path, **files: bytes) -> Path:
@@ -187,6 +192,74 @@ def test_a_shard_that_is_cut_gives_the_samples_before(tmp_path: Path) -> None:
     *rows, (number, fault) = raw.rows(path)
     assert [(at, fields) for at, fields in rows] == [(1, {"key": "a", "jpg": b"0", "n": 1})]
     assert (number, type(fault)) == (2, UnreadError)
+
+
+CLASSES = {
+    "answer": {"_type": "ClassLabel", "names": ["cat", "dog"]}, "n": {"_type": "Value", "dtype": "int64"},
+    "tags": {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}},
+    "inner": {"kind": {"_type": "ClassLabel", "names": ["x", "y"]}},
+}  # fmt: skip
+NUMBERS = [
+    {"answer": 1, "n": 1, "tags": [1, 0], "inner": {"kind": 0}}, {"answer": -1, "n": 0, "tags": [], "inner": None},
+]  # fmt: skip
+NAMES = [
+    {"answer": "dog", "n": 1, "tags": ["b", "a"], "inner": {"kind": "x"}},
+    {"answer": None, "n": 0, "tags": [], "inner": None},
+]  # fmt: skip
+
+
+@each_case("name", ["a.parquet", "stream.arrow", "file.arrow"])
+def test_classes_of_datasets_have_their_names_in_each_form_of_arrow(name: str, tmp_path: Path) -> None:
+    about = {"huggingface": json.dumps({"info": {"features": CLASSES}})}
+    table = pyarrow.Table.from_pylist(NUMBERS).replace_schema_metadata(about)
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(table, tmp_path / name)
+    else:
+        make = pyarrow.ipc.new_file if name == "file.arrow" else pyarrow.ipc.new_stream
+        with make(tmp_path / name, table.schema) as out:
+            out.write_table(table)
+    assert [*raw.rows(tmp_path / name)] == [*enumerate(NAMES, 1)]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+
+
+@each_case("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.tar", "a.arrow"])
+def test_a_pointer_of_git_lfs_is_named_in_place_of_rows(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    for words in (("data", "check", tmp_path / name), ("batch", tmp_path / name, "--to", tmp_path / "to.csv")):
+        done = virc(*words)
+        assert (done.code, f"{name} is a pointer of Git LFS, not the rows\nhint: git lfs pull" in done.err) == (5, True)
+
+
+SIZES: dict[str, tuple[int, int, int, bool]] = {  # EXIF's orientation, width and height by COCO, whether they fit
+    "as it lies": (1, 40, 30, True), "turned, and said so": (6, 30, 40, True), "turned": (6, 40, 30, False),
+    "upside down": (3, 40, 30, True), "made smaller later": (1, 80, 60, False), "of another": (1, 41, 30, False),
+}  # fmt: skip
+
+
+@each_case("name", SIZES)
+def test_boxes_of_a_picture_of_another_size_are_faults(name: str, tmp_path: Path) -> None:
+    orientation, width, height, fits = SIZES[name]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9]}]
+    image = {"id": 1, "file_name": "a.jpg", "width": width, "height": height}
+    content = {"images": [image], "annotations": boxes, "categories": [{"id": 1, "name": "dog"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    fields = {"about": "x", "question": "question", "images": "file_name", "boxes": "bbox_xywh", "box": "size"}
+    layout = msgspec.convert(fields, Layout)
+    ((_, row),) = raw.rows(tmp_path / "a.json")
+    assert isinstance(row, dict)
+    told = ""
+    try:
+        record_of(row, layout, tmp_path, None)
+    except DataError as error:
+        told = error.message
+    assert (f"its boxes count in {width} x {height} px, and its picture has " in told) == (not fits), told
+    ignoring = msgspec.structs.replace(layout, ignore=("width", "height"))
+    assert record_of(row, ignoring, tmp_path, None).extra["boxes"] == [(1, 2, 10, 11)]
 
 
 def test_boxes_of_coco_are_one_row_for_each_category(tmp_path: Path) -> None:

@@ -38,8 +38,14 @@ def agree(file: Path, stage: str, words: Sequence[str]) -> int:
 
 
 TURNS = [{"role": "user", "content": "<image>What is it?"}, {"role": "assistant", "content": "A disk."}]
-PAGES = ["<video><source src='a.mp4'></video>", "<audio></audio>", "<VIDEO></VIDEO>", "`<video>` and `<audio>`"]
-MARKS = ["<|video_pad|>", "<img_context>", "<|audio|>", "<speech>"]
+PAGES = [
+    "<video><source src='a.mp4'></video>",
+    "<audio></audio>",
+    "<VIDEO></VIDEO>",
+    "`<video>` and `<audio>`",
+    "<img> and </img>",
+]
+MARKS = ["<|video_pad|>", "<img>a.png</img>", "<img_context>", "<|audio|>", "<speech>"]
 GOOD: Row = {"messages": TURNS, "images": ["a.png"]}
 
 
@@ -59,7 +65,7 @@ GOOD: Row = {"messages": TURNS, "images": ["a.png"]}
         *(({"messages": [TURNS[0], {"role": "assistant", "content": text}]}, 5) for text in MARKS),
         ({"messages": [TURNS[0], {"role": "assistant", "content": PAGES[0]}], "videos": ["a.mp4"]}, 5),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_rows_are_good_where_training_starts(changes: Row, code: int, tmp_path: Path, here: None) -> None:
     Image.radial_gradient("L").resize((224, 168)).save("a.png")

@@ -197,7 +197,23 @@ def _fields(batch: Any) -> list[Fields]:
         if decode := _decoder(field.type):
             for row in rows:
                 row[field.name] = decode(row[field.name])
-    return rows
+    about = (batch.schema.metadata or {}).get(b"huggingface", b"")
+    features = json.loads(about).get("info", {}).get("features") if b'"ClassLabel"' in about else None
+    return [_with_names(row, features) for row in rows]
+
+
+def _with_names(value: Any, feature: Any) -> Any:
+    """A value of a feature of `datasets`, with names in place of the numbers of classes; None for no class (-1)."""
+    if not isinstance(feature, dict):
+        return value
+    if isinstance(value, dict):
+        return {key: _with_names(each, feature.get(key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_names(each, feature.get("feature")) for each in value]
+    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    if not isinstance(names, list) or type(value) is not int:
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def _decoder(kind: Any) -> Callable[[Any], Any] | None:

@@ -294,7 +294,8 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     if data is None and name[:5].lower() == "data:":
         return Picture("", folder, data_url_bytes(name))
     beginning = next((each for each in layout.folders if name.startswith(f"{each.rstrip('/')}/")), "")
-    return Picture(name.removeprefix(beginning).lstrip("/") if beginning else name, folder, data)
+    name = name.removeprefix(beginning).lstrip("/") if beginning else name.removeprefix("file://")
+    return Picture(name, folder, data)
 
 
 def _other_columns(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -542,7 +543,14 @@ def _column_boxes(
         value = [[left, top, left + width, top + height] for left, top, width, height in boxes]
     if layout.coordinates is not None:
         protocol = Protocol("", "", "", "", "", coordinates=layout.coordinates)
-    return boxes_of(value, record, protocol)
+    found = boxes_of(value, record, protocol)
+    width, height = (None if name in layout.ignore else row.get(name) for name in ("width", "height"))
+    is_stated = type(width) is type(height) is int and (protocol is None or protocol.coordinates == "original")
+    if found and is_stated and len(record.images) == 1 and (size := _file_size(record.images[0])) != (width, height):
+        sentence = f"its boxes count in {width} x {height} px, and its picture has {size[0]} x {size[1]}"
+        hint = "count them in the upright picture, or a layout with `ignore: [width, height]` takes them as they are"
+        raise DataError(sentence, hint)
+    return found
 
 
 def _is_box(value: Any) -> bool:

@@ -177,6 +177,8 @@ def _text_or_bytes(data: bytes) -> str | bytes:
 class _Image(msgspec.Struct):
     id: int | str
     file_name: str
+    width: int | None = None
+    height: int | None = None
 
 
 class _Annotation(msgspec.Struct):
@@ -226,7 +228,8 @@ def _of_coco(found: _Coco) -> Iterator[Read]:
             questions.append({"question": "What does the picture show?", "answers": captions[image.id]})
         for asked in questions:
             number += 1
-            yield number, {"image_id": image.id, "file_name": image.file_name, **asked}
+            size = {"width": image.width, "height": image.height} if image.width and image.height else {}
+            yield number, {"image_id": image.id, "file_name": image.file_name, **size, **asked}
 
 
 def shards_of(file: Path) -> tuple[Path, ...]:

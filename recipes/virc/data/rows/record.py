@@ -32,6 +32,7 @@ PLACEHOLDERS = re.compile(
     r"(?!(?-i:<image>))<image>|<(bbox|ref-object|cot-process)>(?!.*</\1>)"
     r"|<(?:video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
     r"|<\|?(?:image|video|audio|vision|media)_(?:pad|start|end|bos|eos|token|content|begin)\|?>"
+    r"|<img>[^<>\n]{1,1000}\.(?:png|jpe?g|webp|gif|bmp|tiff?)</img>"
     r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[(?:(?-i:IMG)|img_break|img_end)\]",
     re.IGNORECASE | re.DOTALL,
 )
