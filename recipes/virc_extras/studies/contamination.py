@@ -1,28 +1,25 @@
 """Which problems share their picture, or nearly, with rows that a model was trained on, by small copies of pictures."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from PIL import Image
 
-from virc.core.errors import VircError
 from virc.core.files import expanded, is_file
 from virc.core.result_log import Id
 from virc.core.text import counted
 from virc.core.web import html
 from virc.data.formats import batch
 from virc.data.formats.registry import only_source
-from virc.data.rows.fingerprint import are_copies, fingerprint, words
-from virc.data.rows.record import Picture, Record, inputs_of
+from virc.data.rows.fingerprint import Copies, fingerprint_of, words
+from virc.data.rows.record import Record, inputs_of
 from virc.evaluation.answered import Result
 from virc.evaluation.columns import Column, Evaluated, Fields
 from virc.evaluation.pages import figures
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Score, Summary, score
-from virc.reasoning.opening.pictures import opened_all
 from virc.runs import run as runs
 from virc.solving.rows import BatchRow
 
@@ -48,18 +45,20 @@ class Contamination(msgspec.Struct, frozen=True):
 def compare(against: str, rows: Iterable[BatchRow], base: Path, results: Sequence[Result]) -> Contamination:
     """What problems share with the rows of a run and of the runs before it, or with a file or folder of rows."""
     problems = [batch.record_of(row, base) for row in rows]
-    own = [(problem, print_) for problem in problems for print_ in _prints(problem)]
+    own = Copies[Record]()
+    for problem in problems:
+        for each in _prints(problem):
+            own.add(each, problem)
     count = unread = 0
     shared = dict[str, SharedPicture]()
     for source in map(only_source, files(against)):
         for row in source.rows():
             prints = _prints(row.record) if row.record else []
             count, unread = count + 1, unread + (not prints)
-            for problem, theirs in own if row.record else ():
-                if any(are_copies(print_, theirs) for print_ in prints):
-                    same = _words(problem) in _words(row.known())
-                    if same or str(problem.id) not in shared:
-                        shared[str(problem.id)] = SharedPicture(problem.id or 0, row.number, same)
+            for problem in (problem for each in prints for problem in own.of(each)):
+                same = _words(problem) in _words(row.known())
+                if same or str(problem.id) not in shared:
+                    shared[str(problem.id)] = SharedPicture(problem.id or 0, row.number, same)
     models = dict.fromkeys(name for result in results for name in result.answers)
     clean = [result.answers for result in results if str(result.id) not in shared]
     without = {name: score(answers[name].right for answers in clean if name in answers) for name in models}
@@ -67,14 +66,8 @@ def compare(against: str, rows: Iterable[BatchRow], base: Path, results: Sequenc
 
 
 def _prints(record: Record) -> list[Image.Image]:
-    return [found for at in inputs_of(record) if (found := _print(record.images[at])) is not None]
-
-
-def _print(picture: Picture) -> Image.Image | None:
-    picture = msgspec.structs.replace(picture, confined=False)
-    with suppress(VircError, OSError), opened_all([(picture.read(), picture.name or "an image")]) as opened:
-        return fingerprint(opened[0].pixels)
-    return None
+    pictures = (msgspec.structs.replace(record.images[at], confined=False) for at in inputs_of(record))
+    return [found for each in pictures if (found := fingerprint_of(each)) is not None]
 
 
 def _words(record: Record) -> str:

@@ -5,18 +5,16 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.rows.fingerprint import EDGE, are_copies, fingerprint, words
+from virc.data.rows.fingerprint import EDGE, are_copies, bands, fingerprint, words
 from virc_extras.make.operator import LeftOut, Means, Measured, Plan, Row
 
 _SIGNS = re.compile(r"[+*/=<>^%×÷±√≤≥≠−]|(?<!\w)-|-(?=\d)")
-_BANDS, _PARTS = 4, 8  # of the hash by which copies are looked for, and of its side
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,8 +95,4 @@ def _keys(value: dict[str, Any], by: str) -> list[str]:
     images = _images(value)
     if not images:
         return []
-    small = images[0].resize((_PARTS + 1, _PARTS), Image.Resampling.BOX).tobytes()
-    rows = (small[at * (_PARTS + 1) : (at + 1) * (_PARTS + 1)] for at in range(_PARTS))
-    bits = "".join("01"[left < right] for row in rows for left, right in pairwise(row))
-    size = len(bits) // _BANDS
-    return [f"{at} {bits[at * size : (at + 1) * size]}" for at in range(_BANDS)]
+    return bands(images[0])
