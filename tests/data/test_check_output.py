@@ -2,12 +2,14 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
+from support.called import virc
 from support.tables import each_case
 
 from virc.data.check.images import no_file
@@ -103,7 +105,8 @@ def batches(tmp_path: Path) -> Path:
     folder = tmp_path / "b"
     folder.mkdir()
     for number in range(4):
-        Image.radial_gradient("L").resize((100 + number, 90)).save(folder / f"{number}.png", compress_level=1)
+        image = Image.radial_gradient("L").rotate(45 * number, translate=(40 * number, 0))
+        image.resize((100 + number, 90)).save(folder / f"{number}.png", compress_level=1)
     (folder / "again.png").write_bytes(reencoded(folder / "1.png"))
     lines(folder / "train.jsonl", [problem(number, f"{number}.png") for number in range(3)])
     lines(folder / "val.jsonl", [problem(3, "3.png"), problem(4, "again.png")])
@@ -125,6 +128,60 @@ def test_a_picture_that_is_held_out_is_found_in_another_file(batches: Path) -> N
         assert "val, row 2" in fault["message"]
         assert {each["name"]: each["held_out"] for each in found["datasets"]} == {"train": False, "val": True}
     assert report(batches / "val.jsonl")["faults"] == {}
+
+
+COPIES: dict[str, Callable[[Image.Image, Path], object]] = {
+    "half.png": lambda image, to: image.resize((image.width // 2, image.height // 2)).save(to),
+    "low.jpg": lambda image, to: image.save(to, quality=25),
+    "large.webp": lambda image, to: image.resize((2 * image.width, 2 * image.height)).save(to, quality=60),
+    "both.jpg": lambda image, to: image.resize((image.width // 2, image.height // 2)).save(to, quality=50),
+}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn problems, each also with other numbers in its figure."""
+    folder = tmp_path_factory.mktemp("drawn") / "figures"
+    words = ("--count", 12, "--seed", 9, "--counterfactuals", "--formats", "batch")
+    assert virc("data", "synth", "--to", folder, *words).code == 0
+    return folder
+
+
+def drawn(folder: Path) -> list[tuple[Path, Path]]:
+    rows = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
+    return [(folder / row["image"], folder / row["counterfactual"]["image"]) for row in rows]
+
+
+def test_copies_in_another_size_or_encoding_are_found_and_other_figures_are_not(figures: Path, tmp_path: Path) -> None:
+    held, others = [], []
+    for number, (figure, other) in enumerate(drawn(figures)):
+        held.append(problem(number, figure.name))
+        others.append(problem(100 + number, other.name))
+        (tmp_path / figure.name).write_bytes(figure.read_bytes())
+        (tmp_path / other.name).write_bytes(other.read_bytes())
+    for number, (name, change) in enumerate(COPIES.items()):
+        with Image.open(drawn(figures)[number][0]) as image:
+            change(image.convert("RGB"), tmp_path / name)
+    lines(tmp_path / "val.jsonl", held)
+    lines(tmp_path / "train.jsonl", [*others, *(problem(200 + at, name) for at, name in enumerate(COPIES))])
+    found = report(tmp_path / "train.jsonl", "--against", tmp_path / "val.jsonl", "--first", 99)
+    places = [(fault["row"], fault["message"]) for fault in found["first"]]
+    says = "an input of it is nearly one that is held out: val, row"
+    assert places == [(len(others) + at + 1, f"{says} {at + 1}") for at in range(len(COPIES))]
+
+
+def test_values_of_a_column_are_on_one_side_alone(batches: Path) -> None:
+    rows = [problem(number, f"{number}.png", scene=f"s{number}") for number in range(4)]
+    lines(batches / "train.jsonl", [*rows[:2], problem(7, "2.png")])
+    lines(batches / "val.jsonl", [rows[3] | {"scene": "s1"}, rows[3] | {"id": 8}])
+    words = (batches / "train.jsonl", "--against", batches / "val.jsonl", "--group-by")
+    assert [(each["row"], each["message"]) for each in report(*words, "scene")["first"]] == [
+        (2, "its scene 's1' is held out: val, row 1")
+    ]
+    done = checked(*words, "seen")
+    assert (done.code, "has the column 'seen'\nhint: did you mean 'scene'?" in done.err) == (5, True), done.err
+    alone = checked(batches / "train.jsonl", "--group-by", "scene")
+    assert (alone.code, "none are\nhint: --against VAL" in alone.err) == (2, True), alone.err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from data.converted import convert, records, told, tree, write
+from PIL import Image
 
 from virc.data.rows.record import MARK, Message, Picture, Record
 
@@ -97,6 +98,29 @@ def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, format: s
     assert 0 < counts["val"] <= 20
     assert convert(*words, "--to", tmp_path / "again") == 0
     assert ids(tmp_path / "again") == ids(tmp_path / "out")
+
+
+def test_copies_and_values_of_a_column_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
+    draw, rows = random.Random(1), []
+    for number in range(12):
+        small = Image.frombytes("L", (16, 12), draw.randbytes(16 * 12))
+        image = small.resize((160, 120), Image.Resampling.NEAREST)
+        image.save(tmp_path / f"{number}.png")
+        image.resize((80, 60)).save(tmp_path / f"{number}.jpg", quality=40)
+        for kind in ("png", "jpg"):
+            about = {"question": "how many?", "answer": "7", "scene": f"s{number // 3}"}
+            rows.append({"id": f"{number}{kind}", "image": f"{number}.{kind}", **about})
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (tmp_path / "rows.jsonl", "--format", "batch", "--split", "val=0.3", "--to")
+    assert convert(*words, tmp_path / "a") == 0
+    assert convert(*words, tmp_path / "b", "--group-by", "scene") == 0
+    for to, size, key in (("a", 6, lambda row: row["image"].partition(".")[0]), ("b", 6, lambda row: row["scene"])):
+        files = (tmp_path / to / f"rows_{side}.jsonl" for side in ("train", "val"))
+        train, val = ([json.loads(line) for line in file.read_text().splitlines()] for file in files)
+        assert (len(train), len(val)) == (24 - size, size)
+        assert not {*map(key, train)} & {*map(key, val)}
+    assert convert(*words, tmp_path / "c", "--group-by", "seen") == 5
+    assert convert(*words[:3], "--to", tmp_path / "c", "--group-by", "scene") == 2
 
 
 def spoil(folder: Path, changes: dict[int, object]) -> Path:

@@ -34,6 +34,7 @@ def command(
     against: Annotated[
         list[Path] | None, option("VAL", "Held-out rows that share no image; training ignores them.")
     ] = None,
+    group_by: Annotated[str | None, option("COLUMN", "Column whose values VAL must not share either.")] = None,
     coordinates: Annotated[Literal["auto", "pixel", "permille"], choice("What boxes mean; auto finds out.")] = "auto",
     system: Annotated[str | None, option("SYSTEM", "System whose chat protocol the rows are in.")] = None,
     family: Annotated[
@@ -55,7 +56,7 @@ def command(
     What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too, and so is a column that
     holds a part of the problem and is not read (--ignore). Exit code 5 if `virc train` refuses the rows; it takes
     rows with other faults as they are, such as replies whose tags or calls are wrong. A row whose image is held out
-    (--against) is the exception: only the check knows of it.
+    (--against), also in another size or encoding, is the exception: only the check knows of it.
 
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
@@ -64,8 +65,8 @@ def command(
     from virc.data.check.run import CheckConfig, check_rows_of, rows_of
 
     config = CheckConfig(
-        path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean,
-        trust_rows,
+        path, against or (), group_by, coordinates, system, family, layout, ignore or (), first, workers or cores(),
+        clean, trust_rows,
     )  # fmt: skip
     output.note_left_out([*path, *(against or ())], system, layout)
     if draw:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virc.core.errors import UsageError
 from virc.core.text import counted, sized
 from virc_cli.console import events, options, output
 from virc_cli.console.options import argument, choice, flag, option
@@ -39,6 +40,7 @@ def command(
     seed: options.Seed = 0,
     weights: Annotated[str | None, option("N,N", "Mix the sources in these proportions.")] = None,
     split: Annotated[str | None, option("NAME=SHARE", "Set rows aside, e.g. val=0.05.")] = None,
+    group_by: Annotated[str | None, option("COLUMN", "Keep rows with one value on one side of --split.")] = None,
     skip_faulty: Annotated[bool, flag("--skip-faulty", "Leave out faulty rows.")] = False,
     workers: options.Workers = None,
     layout: options.LayoutFile = None,
@@ -65,7 +67,7 @@ def command(
     boxes with them; of trajectories crops are made again.
 
     A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
-    --split.
+    --split, nor a copy of it in another size or encoding.
     """
     import msgspec
 
@@ -78,8 +80,8 @@ def command(
         model = user.values(user.resolve({}, os.environ, user.read_settings(user.config_path(os.environ)))).model
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
-        sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty, layout,
-        ignore or (), workers or cores(), trust_rows,
+        sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split, group_by), skip_faulty,
+        layout, ignore or (), workers or cores(), trust_rows,
     )  # fmt: skip
     output.note_left_out(sources, system, layout)
     with events.printed(quiet, verbose) as reporter:
@@ -135,14 +137,16 @@ def _weights(text: str | None) -> "list[Fraction]":
     return weights
 
 
-def _split(text: str | None) -> "Split | None":
+def _split(text: str | None, group_by: str | None) -> "Split | None":
     from virc.data.convert.convert import Split
 
     if text is None:
+        if group_by:
+            raise UsageError("--group-by is for rows that are set aside", "--split val=0.05")
         return None
     name, _, share = text.partition("=")
     try:
-        split = Split(name, float(share))
+        split = Split(name, float(share), group_by)
     except ValueError:
         split = Split(name, 0)
     if not 0 < split.share < 1 or name in ("", "train"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
+from PIL import Image
 
 from virc.core.errors import DataError
 from virc.core.files import is_file, link_hint
@@ -14,6 +15,7 @@ from virc.core.text import clause, plain
 from virc.core.web.fetch import is_private
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
+from virc.data.rows.fingerprint import fingerprint
 from virc.data.rows.pictures import key
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
@@ -22,16 +24,17 @@ from virc.reasoning.images import SQUARE
 from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import smart_resize
 
-_MAX_KNOWN = 2**15
+_MAX_KNOWN = 2**13
 _ROWS = 256  # of pixels that are copied at once
 _LINE = "Image {index}: {width} x {height}"
 
 
 class DecodedImage(msgspec.Struct, frozen=True):
-    """The size in px and a hash of the pixels, or why it does not open; neither of an image on the network."""
+    """The size in px, a hash of the pixels and a fingerprint, or why it does not open; none of one on the network."""
 
     size: Size | None = None
     pixels: int = 0
+    fingerprint: Image.Image | None = None
     fault: Fault | None = None
 
 
@@ -58,7 +61,7 @@ def _decoded(picture: Picture) -> DecodedImage:
             digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
             for top in range(0, image.height, _ROWS):
                 digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
-            return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
+            return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True), fingerprint(image))
     except OSError as error:
         return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:

@@ -1,9 +1,10 @@
 """What checks work with and find: rules, faults, what a row has, and what all rows of a file have together."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+from PIL import Image
 
 from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.record import Id, system_of
@@ -98,7 +99,7 @@ class RowResult(msgspec.Struct, frozen=True):
 
     Args:
         key: what no other row of its dataset may have; None where rows of this kind have no id.
-        inputs: hashes of the pixels of its inputs.
+        inputs: fingerprints of its inputs, by hashes of their pixels.
         references: how its right answer, and where it is seen, may be read.
     """
 
@@ -107,7 +108,7 @@ class RowResult(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     counts: Counts = Counts()
     key: str | None = None
-    inputs: tuple[int, ...] = ()
+    inputs: Mapping[int, Image.Image] = {}
     references: Sequence[Reference] = ()
 
 

@@ -61,7 +61,7 @@ def check_row(rules: Rules, row: NumberedRow) -> RowResult:
         tuple(faults),
         _counts(record, decoded_images, inputs, shown, rules),
         key=None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode(),
-        inputs=tuple(dict.fromkeys(image.pixels for image in inputs if image.size)),
+        inputs={image.pixels: image.fingerprint for image in inputs if image.fingerprint},
         references=references,
     )
 

@@ -27,6 +27,8 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
 from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, sources, writer
+from virc.data.rows.fingerprint import Copies
+from virc.data.rows.groups import check_column, group_of
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
 from virc.families import registry as families
@@ -48,7 +50,8 @@ class CheckConfig(msgspec.Struct, frozen=True):
     """What to check.
 
     Args:
-        against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
+        against: files and folders whose inputs must not be in those of `paths`, or nearly; they are checked as well.
+        group_by: a column whose values in `against` must not be in `paths` either.
         coordinates: what boxes mean; `auto` finds out.
         system: name or file of the system in whose chat protocol and grammar rows are; None: that next to them, else
             our own.
@@ -59,6 +62,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
 
     paths: Sequence[Path]
     against: Sequence[Path] = ()
+    group_by: str | None = None
     coordinates: Coordinates | Literal["auto"] = "auto"
     system: str | None = None
     family: str | None = None
@@ -200,6 +204,8 @@ def check_rows_of(
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
         by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
         held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
+        if config.group_by and not held_out:
+            raise UsageError("--group-by compares rows with those held out, and none are", "--against VAL")
         all_sources = {**to_clean, **against}
         # those held out come first, so that their inputs are known when the other files are read
         for path in sorted(all_sources, key=lambda path: path not in held_out):
@@ -230,6 +236,7 @@ class _Run:
         self._config, self._on_fault, self._on_row = config, on_fault, on_row
         # Hash of an id or a held-out input -> where it came first: about 110 bytes for each.
         self._seen = dict[int, int]()
+        self._copies = Copies[int]()  # of held-out inputs
         self._reported: Counter[str] = Counter()
         self._grid = families.get(config.family).grid if config.family else QWEN2
         self._system = systems.get(config.system) if config.system else None
@@ -253,7 +260,7 @@ class _Run:
         self._report_faults(dataset, None, of_entry)
         survey, references = Survey(), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
-            faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
+            faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, row, result)]
             survey.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.references)
@@ -266,6 +273,7 @@ class _Run:
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
+        check_column(self._config.group_by, source.file, (row.record for row in survey.kept if row.record))
         of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, survey))
         of_file += [
             Fault("convention", f"{each.message}: {each.hint}", stops=kind != "looks")
@@ -281,15 +289,25 @@ class _Run:
         if (first := self._seen.setdefault(key, result.number)) != result.number:
             yield Fault("duplicate_id", f"row {first} has the same id", stops=False)
 
-    def _leaked(self, dataset: int, result: RowResult) -> Iterator[Fault]:
-        for pixels in result.inputs:
-            key = key_of("input", pixels)
-            if self.report.datasets[dataset].held_out:
-                # one number has both: the row in the low bits, the dataset above them
-                self._seen.setdefault(key, dataset << _ROW_BITS | result.number)
-            elif place := self._seen.get(key):
-                other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
-                yield Fault("leak", f"an input of it is held out: {other.name}, row {number}")
+    def _leaked(self, dataset: int, row: NumberedRow, result: RowResult) -> Iterator[Fault]:
+        # one number has both: the row in the low bits, the dataset above them
+        here, held_out = dataset << _ROW_BITS | result.number, self.report.datasets[dataset].held_out
+        inputs = {key_of("input", pixels): each for pixels, each in result.inputs.items()}
+        keys, column = dict.fromkeys(inputs, "an input of it is held out"), self._config.group_by
+        if row.record and (value := group_of(row.record, column)) is not None:
+            keys[key_of("group", value)] = f"its {column} {value[:60]!r} is held out"
+        for key, what in keys.items():
+            place = self._seen.setdefault(key, here) if held_out else self._seen.get(key)
+            if held_out and place == here and key in inputs:
+                self._copies.add(inputs[key], here)
+            elif not held_out and place:
+                yield self._leak(what, place)
+            elif not held_out and key in inputs and (place := next(self._copies.of(inputs[key]), None)):
+                yield self._leak("an input of it is nearly one that is held out", place)
+
+    def _leak(self, what: str, place: int) -> Fault:
+        other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
+        return Fault("leak", f"{what}: {other.name}, row {number}")
 
     def _report_faults(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
         for fault in faults:

@@ -34,10 +34,11 @@ _MAX_FAULTS = 20
 
 
 class Split(msgspec.Struct, frozen=True):
-    """A part to set aside: its name and its share of the rows, 0 < share < 1."""
+    """A part to set aside: its name, its share of the rows, 0 < share < 1, and a column that keeps rows together."""
 
     name: str
     share: float
+    group_by: str | None = None
 
 
 class ConvertConfig(msgspec.Struct, frozen=True):
@@ -121,7 +122,7 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
         elif config.limit is not None:
             datasets = [limited(dataset, config.seed, config.limit) for dataset in datasets]
         if config.split:
-            datasets = split(datasets, config.seed, config.split.name, config.split.share)
+            datasets = split(datasets, config.seed, *msgspec.structs.astuple(config.split))
         report = _written(config, folder, datasets, on_progress)
         if not any(dataset.rows_out for dataset in report.datasets):
             raise DataError("no row is left to write")

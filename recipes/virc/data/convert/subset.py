@@ -8,7 +8,7 @@ import hashlib
 import shlex
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, repeat
 from math import floor
@@ -20,6 +20,8 @@ from virc.core.text import plain
 from virc.data.convert.change import Change
 from virc.data.formats import rl
 from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.rows.fingerprint import Copies, fingerprint_of
+from virc.data.rows.groups import check_column, group_of
 from virc.data.rows.record import Id, Picture, Record, inputs_of
 
 
@@ -94,14 +96,23 @@ def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int |
     return msgspec.structs.replace(dataset, marks=list(map(subset, scores, counts)))
 
 
-def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> list[Dataset]:
-    """Each dataset as NAME_train and NAME_`name`, without a shared input image. Raises DataError: it cannot be done."""
-    groups = Groups(seed)
-    chosen_of_parts = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
+def split(
+    datasets: Sequence[Dataset], seed: int, name: str, share: float, group_by: str | None = None
+) -> list[Dataset]:
+    """Each dataset as NAME_train and NAME_`name`, without an input image, or nearly one, that both have.
+
+    Args:
+        group_by: a column of which they share no value either.
+
+    Raises:
+        DataError: it cannot be done.
+    """
+    groups, parts = Groups(seed), [each for dataset in datasets for each in dataset.marked_parts()]
+    chosen_of_parts = [_grouped(groups, part, marks, group_by) for part, marks in parts]
     set_aside = groups.part(share)  # 1 for each chosen row that is set aside, in the order of all parts
     if not any(set_aside):
         message = f"{share:g} of {len(set_aside)} rows cannot be set aside"
-        raise DataError(message, "there are too few, or too many of them show the same picture")
+        raise DataError(message, "there are too few, or too many of them belong together")
     next_aside, next_part = iter(set_aside), iter(chosen_of_parts)
     found = []
     for dataset in datasets:
@@ -149,7 +160,7 @@ def shares(weights: Sequence[Fraction], sizes: Sequence[int], total: int | None 
 class Groups:
     """Rows that have a key in common, directly or through other rows; a split keeps them together.
 
-    About 120 bytes for each key and 8 for each row.
+    About 120 bytes for each key, 4 KB for each picture and 8 bytes for each row.
     """
 
     def __init__(self, seed: int) -> None:
@@ -157,9 +168,15 @@ class Groups:
         self._node: dict[int, int] = {}  # score of a key -> its node
         self._parent = array("q")  # of a node; its own where it is the root of its group
         self._rows = array("q")  # a node of each row
+        self._copies = Copies[Id]()
 
-    def add(self, keys: Iterable[Id]) -> None:
-        nodes = []
+    def add(self, keys: Iterable[Id], pictures: Mapping[Id, Picture] = {}) -> None:
+        """Add a row; the keys of its pictures, and of those that are nearly copies of them, are keys of it, too."""
+        keys, nodes = [*keys, *pictures], []
+        for key, picture in pictures.items():
+            if score(self._seed, key) not in self._node and (own := fingerprint_of(picture)):
+                keys += self._copies.of(own)
+                self._copies.add(own, key)
         for value in (score(self._seed, key) for key in keys):
             if value not in self._node:
                 self._node[value] = len(self._parent)
@@ -197,13 +214,16 @@ def _check_enough(name: str, size: int, needed: int) -> None:
         raise DataError(f"{plain(name, 60)} has {size} rows, and {needed} are to be taken from it")
 
 
-def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None) -> bytearray:
+def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None, group_by: str | None) -> bytearray:
+    check_column(group_by, part.source.file, (record for record, _ in part.records()))
     found = bytearray()
     for at, (record, key) in enumerate(part.records()):
         found.append(1 if marks is None else marks[at])
         if found[-1]:
-            pictures = (record.images[index] for index in inputs_of(record) if index < len(record.images))
-            groups.add([_hash(picture, part) for picture in pictures] or [f"row {key}"])
+            pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
+            group = group_of(record, group_by)
+            keys = [f"group {group}"] if group is not None else [] if pictures else [f"row {key}"]
+            groups.add(keys, {_hash(picture, part): picture for picture in pictures})
     return found
 
 
