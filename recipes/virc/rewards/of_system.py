@@ -48,4 +48,5 @@ def judged_reward(
 
 
 def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Means:
-    return means_of(reward, cache_folder(os.environ) / "judged", report.warn, base)
+    is_judged = any(each.endpoint for each in (reward.judge, *reward.judges.values()))
+    return means_of(reward, cache_folder(os.environ) / "judged" if is_judged else None, report.warn, base)

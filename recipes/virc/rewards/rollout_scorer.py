@@ -58,10 +58,10 @@ class Rewarded(Scorer):
         except (ConfigError, DataError) as error:
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
             raise type(error)(sentence, error.hint) from error
-        unscored = {name: why for unit in scored.units for name, why in unit.unscored.items()}
-        for term in unscored.keys() - self._reported if scored.total is None else ():  # once for each
+        for term in scored.unscored.keys() - self._reported if scored.total is None else ():  # once for each
             self._reported.add(term)
-            sentence = f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
+            why = scored.unscored[term]
+            sentence = f"the reward of {self._name} gives rollouts no grade, for its term {term}: {why}"
             self._report.warn(sentence)
         return scored.total
 

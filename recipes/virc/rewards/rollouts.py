@@ -55,6 +55,11 @@ class Rollout(msgspec.Struct, frozen=True):
         known = {name: [each for unit in self.units if (each := unit.terms[name]) is not None] for name in names}
         return {name: sum(values) / len(values) if values else None for name, values in known.items()}
 
+    @property
+    def unscored(self) -> dict[str, str]:
+        """Why terms could not be had, in any of the units."""
+        return {name: why for unit in self.units for name, why in unit.unscored.items()}
+
 
 def whole(units: Sequence[float], t: Any) -> float:
     """The last unit's reward, which is that of the answer, and the mean of those before it; a fault is worth -1.

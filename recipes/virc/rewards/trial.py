@@ -216,10 +216,9 @@ def tried(
 
 
 def _of_rollout(found: rollouts.Rollout) -> Scored:
-    unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
     values = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
     why = {"units": values} | (dict(found.units[-1].why) if found.ended == "format" else {})
-    return Scored(found.total, found.terms, why, unscored)
+    return Scored(found.total, found.terms, why, found.unscored)
 
 
 def compared(found: Sequence[Tried], total: Total) -> list[Tried]:

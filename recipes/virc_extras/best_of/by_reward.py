@@ -78,9 +78,9 @@ class RewardGrader(Scorer):
             raise ConfigError(
                 f"the reward of {self._name} cannot grade what is being solved: {error.message}", error.hint
             ) from error
-        unscored = {name: why for unit in scored.units for name, why in unit.unscored.items()}
         value = scored.total if self._term is None else scored.terms[self._term]
-        return Graded(value, why=None if value is not None else "; ".join(unscored.values()) or "no term applies")
+        why = "; ".join(scored.unscored.values()) or "no term applies"
+        return Graded(value, why=why if value is None else None)
 
 
 def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total:

@@ -72,8 +72,7 @@ def test_each_term_is_that_of_rewards_try(rollout: Recorded, tmp_path: Path) -> 
         environment = rollout.environment()
         replies = environment.begin(rollout.problem, rollout.replies).replies
         rewarded = environment.score_now(rollout.problem, replies)
-        unscored = {name: why for unit in rewarded.units for name, why in unit.unscored.items()}
-        own = (rewarded.terms, rewarded.total, unscored)
+        own = (rewarded.terms, rewarded.total, rewarded.unscored)
     except VircError as error:
         own = error.message
     assert own == expected
