@@ -100,7 +100,8 @@ class HalfClosing(H11Protocol):
     def _probe(self, seconds: float) -> None:
         may_be_sent = self.scope["http_version"] != "1.0" and not self.cycle.response_started
         if may_be_sent and not self.transport.is_closing():
-            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self.transport.write(self.conn.send(interim) or b"")
             self.loop.call_later(seconds, self._probe, 2 * seconds)
 
 

@@ -154,7 +154,7 @@ def test_a_client_that_closes_its_sending_side_is_answered(stream: bool, version
         held.go.set()
         answer = b"".join(iter(lambda: half_closed.recv(2**16), b""))
         assert answer.count(b"HTTP/1.1 200 OK\r\n") == 1, answer
-        assert answer.startswith(b"HTTP/1.1 100 \r\n\r\n") == (version == b"1.1")
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") == (version == b"1.1")
         assert b"97" in answer
         first.close()
 
