@@ -24,9 +24,7 @@ def repo_of(dataset: Dataset) -> Repo:
 
 def listed(repo: Repo, revision: str | None = None, paths: Sequence[str] = ()) -> Listing:
     """What a repository holds; of one of GitHub, these paths of it. Raises as both `listing` do."""
-    if repo.host == "hub":
-        return listing_of_hub(repo, revision)
-    return github.listing(repo, revision or "HEAD", paths)
+    return listing_of_hub(repo, revision) if repo.host == "hub" else github.listing(repo, revision or "HEAD", paths)
 
 
 def data_files(system: System, overlays: Iterable[str] = ()) -> Mapping[str, tuple[str, ...]]:

@@ -28,7 +28,7 @@ from virc.download.hub.file import bytes_on_disk, small_file
 from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.origin import is_offline, silence
 from virc.download.hub.record import is_archive
-from virc.download.hub.repository import File, Listing, Repo
+from virc.download.hub.repository import File, Listing
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import TEXTS, DownloadRequest
@@ -105,8 +105,7 @@ class Item(msgspec.Struct, frozen=True):
 def look(want: DownloadRequest, workspace: Path) -> Item:
     """Find what of a want is there, and what its repository holds."""
     silence()
-    folder_here = _complete_model(want, workspace)
-    if folder_here:
+    if folder_here := _complete_model(want, workspace):
         recorded = record.read_record(folder_here)
         size = sum(path.stat().st_size for path in folder_here.rglob("*") if is_file(path))  # follows the cache's links
         return Item(want, folder_here, size, recorded.commit if recorded else None, here=True)
@@ -159,10 +158,12 @@ def with_config(item: Item) -> Item:
     config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
     if not config or not item.listing or item.state != "missing" or config.size > _MAX_CONFIG:
         return item
-    if _is_known(item, item.listing.repo):
-        return item
-    with suppress(VircError):
-        return msgspec.structs.replace(item, config=small_file(item.listing.repo, item.listing.commit, config))
+    repo, commit = item.listing.repo, item.listing.commit
+    family = families.by_name(repo.id)
+    runs_here = set(family.model_types) <= set(checkpoint.FAMILIES) if family else item.want.model is not None
+    if repo.kind == "model" and not item.want.judge and not runs_here:
+        with suppress(VircError):
+            return msgspec.structs.replace(item, config=small_file(repo, commit, config))
     return item
 
 
@@ -175,14 +176,6 @@ def not_in_process_error(item: Item) -> ConfigError | None:
     if not kind or not item.want.repo:
         return None
     return checkpoint.not_in_process_error(item.want.repo.id, kind, relative(item.folder))
-
-
-def _is_known(item: Item, repo: Repo) -> bool:
-    """Whether its config.json would tell nothing new: it is no model, a server runs it, or it is known to run here."""
-    if repo.kind != "model" or item.want.judge:
-        return True
-    family = families.by_name(repo.id)
-    return set(family.model_types) <= set(checkpoint.FAMILIES) if family else item.want.model is not None
 
 
 def free(items: Sequence[Item]) -> int:

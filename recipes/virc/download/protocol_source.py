@@ -58,10 +58,8 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
         warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
     for kind in unshown:
-        warn(
-            f"the chat protocol of {folder.name}: its rows show no {kind}",
-            f"edit {target}, which repeats the other turns",
-        )
+        hint = f"edit {target}, which repeats the other turns"
+        warn(f"the chat protocol of {folder.name}: its rows show no {kind}", hint)
     return target
 
 

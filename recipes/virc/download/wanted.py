@@ -126,11 +126,11 @@ def _texts(system: System) -> Iterator[DownloadRequest]:
     found = texts.of(system.file.parent)
     for source, paths in found.files().items() if found else ():
         repo_id, commit = source.removeprefix("hf:"), found.sources[source].commit if found else ""
-        kind: Kind = "model" if source.startswith("hf:") and not repo_id.startswith("datasets/") else "dataset"
-        repo = Repo(repo_id.removeprefix("datasets/"), kind, "hub" if source.startswith("hf:") else "github")
-        want = DownloadRequest(TEXTS, texts.place(source, commit), repo, commit)
-        on_hub = repo.host == "hub"
-        yield msgspec.structs.replace(want, **{"include" if on_hub else "paths": paths})
+        folder, on_hub = texts.place(source, commit), source.startswith("hf:")
+        kind: Kind = "model" if on_hub and not repo_id.startswith("datasets/") else "dataset"
+        repo = Repo(repo_id.removeprefix("datasets/"), kind, "hub" if on_hub else "github")
+        include, of_github = (paths, ()) if on_hub else ((), paths)
+        yield DownloadRequest(TEXTS, folder, repo, commit, include, of_github)
 
 
 def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | None]]:

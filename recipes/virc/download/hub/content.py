@@ -14,7 +14,7 @@ from virc.core.retry import pause_before, seconds_asked
 from virc.core.text import plain
 from virc.core.web.client import Downloads, http_library
 from virc.download.hub.origin import check_online, request_for
-from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, reason, unreachable
+from virc.download.hub.refusals import AGAIN, MAX_WAIT, PASSING, PassingError, by_status, reason, unreachable
 from virc.download.hub.repository import File, Repo
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ TRIES = 6
 """Tries in a row that bring next to nothing; the waits between them take about 15 seconds."""
 FIRST_WAIT = 0.5
 """Seconds before the second try; doubled each time."""
-_MAX_ASKED = 300.0  # seconds that a server may ask to wait
 _ENOUGH = 1 << 16  # bytes that show that a connection works
 _EXPIRED = {401, 403, 410}  # of a storage: its address is asked for anew
 
@@ -87,7 +86,7 @@ def pieces(
             failed, came = (1 if came >= _ENOUGH else failed + 1), 0
             if failed >= TRIES:
                 raise
-            asked = min(failure.wait or 0, _MAX_ASKED)
+            asked = min(failure.wait or 0, MAX_WAIT)
             if stopping.wait(max(asked, pause_before(failed, FIRST_WAIT))):
                 raise StoppedError from None
 

@@ -25,7 +25,7 @@ from virc.download.hub.repository import FULL, File, Listing
 from virc.download.meter import Meter
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.parts import all_parts, is_shard
-from virc.unpack.unpack import Joined, UnpackConfig, Unpacked, pour
+from virc.unpack.unpack import Joined, UnpackConfig, pour
 
 AT_ONCE = 8
 """Files that are fetched at a time."""
@@ -142,20 +142,16 @@ def _unpack(folder: Folder, parts: Sequence[File], meter: Meter, keep: bool) -> 
         # Its hash is right: fetching it again would change nothing.
         hint = "it is as the hub lists it: tell its owner; --keep-packed leaves it packed"
         raise DataError(error.message, hint) from None
-    _warn(meter, file, unpacked)
+    other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
+    for guess in unpacked.guessed:
+        meter.warn(f"{file.name}: {guess}; where that is wrong: virc download --keep-packed, then {other}")
+    for warning in unpacked.warnings:
+        meter.warn(f"{file.name}: {warning}")
     with suppress(AttributeError):  # not on Windows
         os.sync()  # all that is unpacked would survive a loss of power
     folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
     meter.end("unpacking", file)
-
-
-def _warn(meter: Meter, file: File, unpacked: Unpacked) -> None:
-    for warning in unpacked.guessed:
-        other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
-        meter.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
-    for warning in unpacked.warnings:
-        meter.warn(f"{file.name}: {warning}")
 
 
 def _together(work: Callable[[File, threading.Event], None], files: Sequence[File]) -> Iterator[File]:

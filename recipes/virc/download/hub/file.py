@@ -97,11 +97,9 @@ def _failure(
             os.fsync(out.fileno())
     except ChangedError as changed:
         return changed
-    return None if (file.sha256 or file.git) in (None, whole.hexdigest()) else _wrong(file, whole.hexdigest())
-
-
-def _wrong(file: File, found: str) -> NetworkError:
-    kind = "SHA-256" if file.sha256 else "git id"
-    who, listed = "GitHub" if file.url else "the hub", plain(file.sha256 or file.git, 64)
-    sentence = f"{plain(file.name, 100)} came with {kind} {found}, but {who} lists {listed}"
+    found, listed = whole.hexdigest(), file.sha256 or file.git
+    if listed in (None, found):
+        return None
+    kind, who = "SHA-256" if file.sha256 else "git id", "GitHub" if file.url else "the hub"
+    sentence = f"{plain(file.name, 100)} came with {kind} {found}, but {who} lists {plain(listed, 64)}"
     return NetworkError(sentence, "try again; if it stays so, tell the owner of the repository")

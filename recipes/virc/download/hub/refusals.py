@@ -15,7 +15,7 @@ from virc.download.hub.repository import Repo, endpoint
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Codes that another try may not meet."""
 AGAIN = "run the same command to resume"
-_MAX_WAIT = 300.0
+MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"
 
@@ -29,7 +29,6 @@ _HINTS = {
     507: "its storage is full: delete files or old commits there",
 }
 """What to do by the status of an answer that another try does not change."""
-_MORE = "wait, or set GITHUB_TOKEN, with which it allows more"
 
 
 class PassingError(NetworkError):
@@ -107,7 +106,7 @@ def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str 
         return NetworkError(f"{host(repo)} answers {status}{reason}", _HINTS.get(status) or _mend(repo))
     wait, is_busy = seconds_asked(headers), status == 429
     sentence = f"{host(repo)} answers {status}{': too many requests' if is_busy else reason}"
-    if wait is not None and wait > _MAX_WAIT:
+    if wait is not None and wait > MAX_WAIT:
         return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
     more = _LOGIN if repo.host == "hub" else "set GITHUB_TOKEN"
     return PassingError(sentence, f"wait, or {more}; {AGAIN}" if is_busy else AGAIN, wait)
@@ -158,7 +157,8 @@ def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision
         return ConfigError("GitHub refuses the token", "mend or unset GITHUB_TOKEN")
     if status in (403, 429) and headers.get("X-RateLimit-Remaining") == "0":
         minutes = max(1, round((seconds_asked(headers) or 0) / 60))
-        return NetworkError(f"GitHub answers no more requests for the next {counted(minutes, 'minute')}", _MORE)
+        more = "wait, or set GITHUB_TOKEN, with which it allows more"
+        return NetworkError(f"GitHub answers no more requests for the next {counted(minutes, 'minute')}", more)
     if status in (404, 409, 422):
         at = f" with the commit, branch or file {plain(repr(revision), 100)}" if revision else ""
         return ConfigError(f"there is no {repo.name}{at}, or it is private", "mend the name, or set GITHUB_TOKEN")
