@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +28,24 @@ def needed_files(file: Path) -> dict[str, Path]:
 
     The modules among them are searched as well. A folder may be a string of its own: `HERE / "lists" / "en.txt"`.
     """
-    found: dict[str, Path] = {}
-    to_read = [file] if file.suffix == ".py" else []
-    while to_read:
-        module = to_read.pop()
-        for place in _named(module, file.parent):
-            name = place.relative_to(file.parent).as_posix()
-            if place != file and name not in found:
-                found[name] = place
-                to_read += [place] if place.suffix == ".py" else []
-    return found
+    finder = ModuleFinder([str(file.parent)])
+    try:
+        finder.run_script(str(file))  # it runs nothing
+    except (SyntaxError, ValueError):  # it is none of Python; loading it says what is wrong with it
+        return {}
+    modules = [Path(place) for each in finder.modules.values() if (place := getattr(each, "__file__", None))]
+    places = [*modules, *(place for module in modules for place in _named(module, file.parent))]
+    return {place.relative_to(file.parent).as_posix(): place for place in places if place != file}
 
 
 def _named(module: Path, folder: Path) -> Iterator[Path]:
-    try:
-        names = dict.fromkeys(_names(ast.parse(module.read_bytes())))
-    except (SyntaxError, ValueError):  # loading it says what is wrong with it
-        return
+    constants = (each.value for each in ast.walk(ast.parse(module.read_bytes())) if isinstance(each, ast.Constant))
+    names = dict.fromkeys(each for each in constants if isinstance(each, str))
     folders = {folder, module.parent}
     folders |= {place / name for place in folders for name in names if name and is_folder(place / name)}
     for path in (os.path.normpath(place / name) for place in folders for name in names):
         if Path(path).is_relative_to(folder) and is_file(path):
             yield Path(path)
-
-
-def _names(tree: ast.Module) -> Iterator[str]:
-    """The strings of a module, and the files that its imports may be of."""
-    for node in ast.walk(tree):
-        dotted: list[str] = []
-        match node:
-            case ast.Constant(value=str(text)):
-                yield text
-            case ast.Import(names=names):
-                dotted = [each.name for each in names]
-            case ast.ImportFrom(module=module, names=names):
-                dotted = [f"{module or ''}.{each.name}".lstrip(".") for each in names]
-        for parts in (each.split(".") for each in dotted):
-            for end in range(1, len(parts) + 1):
-                place = "/".join(parts[:end])
-                yield from (f"{place}.py", f"{place}/__init__.py")
 
 
 def watch(file: Path) -> None:
