@@ -152,5 +152,7 @@ def test_training_takes_pictures_from_outside_where_rows_are_trusted(tmp_path: P
     file.write_text(json.dumps({"messages": turns, "images": [name.replace("OUT", out)]}) + "\n")
     asked = ("train", "tiny", "--stage", "instruct", "--from", "tiny", "--data", file, "--dry-run")
     refused = virc(*asked)
-    assert (refused.code, "1 image_outside" in refused.err, "--trust-rows" in refused.err) == (5, True, True), refused
+    assert (refused.code, "(image_outside: 1)" in refused.err, "--trust-rows" in refused.err) == (5, True, True), (
+        refused
+    )
     assert virc(*asked, "--trust-rows").code == 0
