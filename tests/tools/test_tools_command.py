@@ -178,14 +178,17 @@ def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code:
 
 
 @pytest.mark.integration
-def test_an_mcp_command_that_speaks_no_json_is_one_sentence(own: Path) -> None:
-    command = ["sh", "-c", "echo {; echo hello"]
+@each_case(
+    ("script", "last"),
+    [("echo {; echo hello; echo", "not JSON: hello"), ("echo no weights >&2; sleep 0.1; echo hello", "no weights")],
+)
+def test_an_mcp_command_that_speaks_no_json_is_one_sentence(own: Path, script: str, last: str) -> None:
     head = DETECT.partition("http:")[0].format()
-    (own / "detect.yaml").write_text(f"{head}mcp: {{tool: detect, command: {command}}}\n")
-    done = virc("tools", "check", "detect")
-    assert done.code == 4
-    assert done.err.endswith("cannot be used: connection closed; its last line: not JSON: hello\n")
-    assert len(done.err.splitlines()) == 1
+    file = own / f"{last.split()[-1]}.yaml"
+    file.write_text(f"{head}mcp: {{tool: detect, command: {['sh', '-c', script]}}}\n")
+    done = virc("tools", "check", file)
+    assert (done.code, len(done.err.splitlines())) == (4, 1), done.err
+    assert done.err.endswith(f"cannot be used: connection closed; its last line: {last}\n")
 
 
 @pytest.mark.integration

@@ -267,10 +267,12 @@ def _is_end(error: Exception) -> bool:
 
 
 def _last_line(file: Any) -> str:
+    """The last line of stderr, that of the server before what it wrote to stdout."""
     with suppress(OSError, ValueError):
         file.seek(max(file.seek(0, 2) - 2000, 0))
-        lines: list[str] = file.read().split("\n")
-        return plain(next((line for line in reversed(lines) if line.strip()), ""), 200)
+        lines = [line for line in file.read().split("\n") if line.strip()]
+        own = [line for line in lines if not line.startswith(relay.NOT_JSON)]
+        return plain((own or lines or [""])[-1], 200)
     return ""
 
 

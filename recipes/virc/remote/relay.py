@@ -10,6 +10,9 @@ import sys
 import threading
 import time
 
+NOT_JSON = "not JSON: "
+"""What stands before a line of the server's output on stderr."""
+
 
 def main() -> int:
     """Arguments: the most bytes of a line, and the command with its arguments. Returns the server's exit code."""
@@ -22,11 +25,11 @@ def main() -> int:
             sys.stderr.write("a line of the server is too long\n")
             server.kill()
             break
-        if line.startswith(b"{"):
+        if line.lstrip().startswith(b"{"):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-        else:
-            sys.stderr.buffer.write(b"not JSON: " + line)
+        elif line.strip():
+            sys.stderr.buffer.write(NOT_JSON.encode() + line)
             sys.stderr.buffer.flush()
     return server.wait()
 
