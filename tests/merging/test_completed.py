@@ -39,6 +39,8 @@ def source(tmp_path: Path) -> MergeSource:
         (base / file).write_text(file)
     for file in ("spin.py", "reward.py"):
         (code / file).write_text(f"# {file}\n")
+    (code / "lists").mkdir()
+    (code / "lists" / "words.txt").write_text("two words")
     protocol = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), tools=("crop_image", "spin"))
     (code / FILE_NAME).write_bytes(written(protocol))
     about = Origin(kind="model", source="first@8")
@@ -50,11 +52,13 @@ def source(tmp_path: Path) -> MergeSource:
 def test_all_files_of_a_model_come_and_no_others(source: MergeSource, tmp_path: Path) -> None:
     folder = tmp_path / "merged"
     folder.mkdir()
+    assert source.code
+    (source.code / "spin.py").write_text("WORDS = 'lists/words.txt'\n")
     build.complete(source, folder, "first", build.copy_weights(source, folder))
     expected = {*TEXTS, "config.json", "model.safetensors", "LICENSE", "NOTICE.txt", "README.md", FILE_NAME, "code"}
     assert {file.name for file in folder.iterdir()} == {*expected, provenance.FILE_NAME}
     assert (folder / FILE_NAME).read_bytes() == source.chat_protocol.read_bytes()  # type: ignore[union-attr]
-    assert [file.name for file in (folder / "code").iterdir()] == ["spin.py"]
+    assert {file.name for file in (folder / "code").rglob("*.*")} == {"spin.py", "words.txt"}
     card = (folder / "README.md").read_text()
     for said in (
         "# first\n",

@@ -104,13 +104,16 @@ def rows(server: Hub) -> Path:
 
 
 def test_a_model_is_uploaded_private_with_its_files_alone(server: Hub, model: Path) -> None:
+    for name in ("lists/words.txt", "__pycache__/spin.pyc", ".env"):
+        (model / "code" / name).parent.mkdir(exist_ok=True)
+        (model / "code" / name).write_text("two words")
     done = virc("push", "small", ID)
     assert done.code == 0, done.err
     assert done.out == f"{server.url}/{ID}\n"
     held = server.held(ID)
     assert set(held) == {
-        "README.md", "code/spin.py", "config.json", "model.safetensors", "tokenizer.json", "virc_origin.json",
-        "virc_protocol.json",
+        "README.md", "code/spin.py", "code/lists/words.txt", "config.json", "model.safetensors", "tokenizer.json",
+        "virc_origin.json", "virc_protocol.json",
     }  # fmt: skip
     assert held["model.safetensors"] == WEIGHTS
     assert server.repo(ID).private  # type: ignore[union-attr]

@@ -43,7 +43,7 @@ _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
 _PATHS: Mapping[str, Literal["none", "all"]] = {FILE_NAME: "all", **dict.fromkeys(_WORDS, "none")}
 """How paths are looked for in files of a model."""
 _MODEL = {*TEXTS, "config.json", _INDEX, FILE_NAME, provenance.FILE_NAME, CARD}
-_CODE = re.compile(rf"{CODE}/\w+\.py")
+_CODE = re.compile(rf"{CODE}/(?:(?!__pycache__/)\w[\w.-]*/)*\w[\w.-]*")
 _WEIGHTS = re.compile(r"model[\w.-]*\.safetensors|[^/]+\.gguf")
 _SETTINGS = {"config.json", formats.INFO} | {each for each in TEXTS if each.endswith(".json")} - _PATHS.keys()
 _MAX_TEXT = 64 * 2**20

@@ -25,7 +25,7 @@ from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.module_files import warn_not_copied
 from virc.core.plan import Plan
-from virc.core.text import counted
+from virc.core.text import counted, sized
 from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
 from virc.data.formats import sft as sft_format
@@ -59,6 +59,7 @@ from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
 _PACKAGE = Path(__file__).parents[2]
+_MAX_SHOWN = 2**20  # bytes of a file; a reward may come with large ones
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -267,7 +268,12 @@ def _read_files(
     else:
         user_code.copy(user_code.own_tools(system_folder, tools.load(names, system_folder)), partial / user_code.CODE)
     files = (each for each in sorted(partial.rglob("*")) if each.is_file() and partial / "data" not in each.parents)
-    return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
+    return {str(home / each.relative_to(partial)): _text(each) for each in files}
+
+
+def _text(file: Path) -> str:
+    size = file.stat().st_size
+    return file.read_text("utf-8", "replace") if size < _MAX_SHOWN else f"({sized(size)})"
 
 
 def _base(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> Base:
