@@ -184,7 +184,7 @@ def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code:
 )
 def test_an_mcp_command_that_speaks_no_json_is_one_sentence(own: Path, script: str, last: str) -> None:
     head = DETECT.partition("http:")[0].format()
-    file = own / f"{last.split()[-1]}.yaml"
+    file = own / f"{last.rpartition(' ')[2]}.yaml"
     file.write_text(f"{head}mcp: {{tool: detect, command: {['sh', '-c', script]}}}\n")
     done = virc("tools", "check", file)
     assert (done.code, len(done.err.splitlines())) == (4, 1), done.err
