@@ -26,10 +26,10 @@ from virc.download.hub import fetching, record
 from virc.download.hub.fetching import ordered
 from virc.download.hub.file import bytes_on_disk, small_file
 from virc.download.hub.folder import Folder, State, standing
+from virc.download.hub.meter import Meter, per_second
 from virc.download.hub.origin import is_offline, silence
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing
-from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import TEXTS, DownloadRequest
 from virc.families import registry as families

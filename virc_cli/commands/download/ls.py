@@ -39,7 +39,7 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:
-    from virc.download.meter import part_of
+    from virc.download.hub.meter import part_of
 
     record, there = found.record, found.size
     return (

@@ -20,9 +20,9 @@ from virc.core.errors import DataError, SetupError
 from virc.core.work.threads import started
 from virc.download.hub.file import fetch_file
 from virc.download.hub.folder import Folder
+from virc.download.hub.meter import Meter
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing
-from virc.download.meter import Meter
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.parts import all_parts, is_shard
 from virc.unpack.unpack import Joined, UnpackConfig, pour
