@@ -46,6 +46,7 @@ PAGES = [
     "<img> and </img>",
 ]
 MARKS = ["<|video_pad|>", "<img>a.png</img>", "<img_context>", "<|audio|>", "<speech>"]
+LEARNT: list[tuple[Row, int]] = [({"loss": False}, 5), ({"weight": 0}, 5), ({"loss": True}, 0), ({"weight": 1.0}, 0)]
 GOOD: Row = {"messages": TURNS, "images": ["a.png"]}
 
 
@@ -61,11 +62,13 @@ GOOD: Row = {"messages": TURNS, "images": ["a.png"]}
         ({"messages": [TURNS[0], {"role": "tool", "content": "A disk."}]}, 5),
         ({"messages": [{"role": "user", "content": "<image><video>What?"}, TURNS[1]]}, 5),
         ({"note": "\ud800"}, 5),
+        *(({"messages": [TURNS[0], {**TURNS[1], **mark}]}, code) for mark, code in LEARNT),
+        ({"messages": [{**TURNS[0], "loss": False}, TURNS[1]]}, 0),
         *(({"messages": [TURNS[0], {"role": "assistant", "content": text}]}, 0) for text in PAGES),
         *(({"messages": [TURNS[0], {"role": "assistant", "content": text}]}, 5) for text in MARKS),
         ({"messages": [TURNS[0], {"role": "assistant", "content": PAGES[0]}], "videos": ["a.mp4"]}, 5),
     ],
-    ids=range(20),
+    ids=range(25),
 )
 def test_rows_are_good_where_training_starts(changes: Row, code: int, tmp_path: Path, here: None) -> None:
     Image.radial_gradient("L").resize((224, 168)).save("a.png")

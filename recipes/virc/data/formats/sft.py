@@ -147,7 +147,12 @@ def rows(
             keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
             ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
             read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
-            yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
+            masked = (
+                f"message {at} is not to be learnt, by its `loss` or `weight`, and LLaMA-Factory learns it"
+                for at, each in enumerate(value[columns.messages], 1)
+                if 0 in (each.get("loss"), each.get("weight")) and columns.roles.get(each[columns.role]) == "assistant"
+            )
+            yield read_row(source, number, value, read, record, [*kinds.flaws(number, value), *masked], ignored)
         except DataError as fault:
             yield NumberedRow(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
