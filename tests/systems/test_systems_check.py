@@ -183,6 +183,17 @@ def test_the_command_prints_every_fault_and_exits_with_3(tmp_path: Path) -> None
     assert (found["file"], found["error"]["code"]) == (str(file), 3)
 
 
+def test_a_file_that_a_copy_of_a_reward_would_lack_is_said(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("two words")
+    (tmp_path / "dear.py").write_text(
+        'TERMS = ("format",)\nWORDS = open(__file__.replace("dear.py", "list" + ".txt")).read()\n'
+        "def total(t):\n    return 1.0\n"
+    )
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./dear.py}\n")
+    done = virc("systems", "check", tmp_path / "s.yaml")
+    assert (done.code, done.err.count("warning: dear.py opens")) == (0, 1), done.err
+
+
 def test_a_reward_that_cannot_be_loaded_and_a_tool_that_fails_are_faults(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     (tmp_path / "broken.py").write_text("import no_such_module\n")

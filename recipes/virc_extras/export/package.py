@@ -17,6 +17,7 @@ from virc.backends.checkpoint import image_grid, image_settings
 from virc.config import yaml as plain_yaml
 from virc.core.errors import UsageError, VircError
 from virc.core.files import fresh_folder, write_whole
+from virc.core.module_files import needed_files
 from virc.data.formats import batch
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import PictureStore
@@ -215,10 +216,12 @@ def _copied(system: System, inside: Path) -> System:
             continue
         if ".." in place.parts or not file.resolve().is_relative_to(system.file.parent.resolve()):
             raise UsageError(f"{'.'.join(keys)} names {text}, outside of the system's folder", "copy it there")
-        if place.parts[0] in _RESERVED:
-            raise UsageError(f"{'.'.join(keys)} names {text}, as a file of the package is called", "rename it")
-        (inside / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, inside / place)
+        for name, source in {place.name: file, **needed_files(file)}.items():
+            new = place.parent / name
+            if new.parts[0] in _RESERVED:
+                raise UsageError(f"{'.'.join(keys)} names {new}, as a file of the package is called", "rename it")
+            (inside / new).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, inside / new)
     return systems.get(str(inside / IN_FOLDER))
 
 

@@ -93,7 +93,11 @@ def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_
 
 
 def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Path) -> None:
+    with (mine.parent / "rewards" / "brevity.py").open("a") as code:
+        code.write('\n\nWORDS = open(__file__.replace("brevity.py", "words.txt")).read()\n')
+    (mine.parent / "rewards" / "words.txt").write_text("two words")
     module = exported(mine, "verifiers", tmp_path / "p")
+    assert (module.parent / "rewards" / "words.txt").read_text() == "two words"
     (mine.parent / "rewards" / "brevity.py").unlink()
     environment = of_package(str(module))
     assert (environment.max_turns, environment.total.file) == (3, module.parent / "rewards" / "brevity.py")

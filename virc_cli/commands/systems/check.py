@@ -36,6 +36,7 @@ def command(
     Of a pipeline, FILE.py, the roles and the function are checked.
     """
     from virc.core.files import expanded
+    from virc.core.module_files import warn_not_copied
     from virc.solving.solver import pipelines
     from virc.systems import registry as systems
     from virc.training.system_check import MAX_LISTED, system_faults
@@ -50,6 +51,7 @@ def command(
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = system_faults(file, run_code=not replies)
+    warn_not_copied(output.warn)
     warned = [each for each in findings if not each.certain]
     findings = [each for each in findings if each.certain]
     output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))
