@@ -52,11 +52,6 @@ class LocalServer(msgspec.Struct, frozen=True):
     models: tuple[str, ...]
 
 
-def server_name(owner: str) -> str:
-    """The name of the server that says `owner` owns its models; itself where that is none's."""
-    return _OWNERS.get(owner.lower(), owner)
-
-
 def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
     """The servers of this machine's loopback that list models, in the order of the ports; half a second at most."""
     ports = tuple(PORTS if ports is None else ports)
