@@ -4,6 +4,7 @@ What its code names is copied with it. An audit hook notes what it opens, so tha
 """
 
 import ast
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -69,13 +70,13 @@ def watch(file: Path) -> None:
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" or not isinstance(arguments[0], str | os.PathLike) or arguments[2] & _WRITES:
         return
-    frame = sys._getframe(1)
+    frame = (here := inspect.currentframe()) and here.f_back
     while frame and not frame.f_code.co_filename.startswith(_PACKAGE):
         if frame.f_code.co_filename in _LOADED:
             if len(_OPENED) < _MAX_NOTED:
                 _OPENED[frame.f_code.co_filename, str(arguments[0])] = None
             return
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
 
 
 def warn_not_copied(warn: Callable[[str, str], None]) -> None:
