@@ -11,14 +11,8 @@ from virc_cli.console import options
 from virc_cli.console.options import option
 
 if TYPE_CHECKING:
-    from virc.config.user import Value
     from virc.solving.setup import Setup
     from virc.solving.solver import SolverSetup
-
-
-_FLAGS = (
-    "model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout", "extra_body", "thinking",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +35,9 @@ class Asking:
     quiet: options.Quiet = False
 
     @property
-    def flags(self) -> "dict[str, Value | None]":
-        return {name: getattr(self, name, None) for name in _FLAGS}
+    def flags(self) -> dict[str, Any]:
+        """All options by their names, of which settings take the place of environment and config file."""
+        return vars(self)
 
 
 @dataclass(frozen=True, kw_only=True)
