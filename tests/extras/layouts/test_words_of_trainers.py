@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from support.called import virc
 from support.preflight import in_this_process
+from support.tables import each_case
 
 from virc.core.errors import DataError
 from virc.data.check.run import CheckConfig, check_rows_of
@@ -86,6 +87,42 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         assert [tuple(message.content for message in each.messages) for each in found] == [tuple(said)] * 2
         assert not check_rows_of(CheckConfig([folder / name])).faults
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
+
+
+@each_case(("words", "said"), [
+    # ms-swift 4.6.0 scales a box of 700, 500, 1400, 1000 in a picture of 1400 x 1000 so where that becomes 280 x 196
+    (("sft", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
+    (("batch", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
+    (("sft", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
+    (("prompts", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
+    (("sft",), ["Find a cat near [140, 100].", "[700, 500, 1400, 1000] and [0, 0, 25, 50]"]),
+])  # fmt: skip
+def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], said: Sequence[str]) -> None:
+    Image.new("RGB", (1400, 1000)).save(folder / PICTURE)
+    bbox, names = [[140, 100], [700, 500, 1400, 1000], [0, 0, 25, 50]], ["a cat"]
+    asked = "<image><image>Find <ref-object> near <bbox>."
+    row = grounded(asked, "<bbox> and <bbox>", ref=names, bbox=bbox, image_id=[0, 0, 1])
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    to = folder / "".join(map(str, words))
+    assert (done := virc("data", "convert", folder / "rows.jsonl", "--to", to, "--format", *words)).code == 0, done.err
+    shown = json.dumps(virc("data", "show", to, "--row", 1, "--json").json)
+    assert [text for text in said if text not in shown] == []
+
+
+@each_case(("words", "boxes"), [
+    (("--max-pixels", 60_000), [[140.0, 98.0, 280.0, 196.0]]),
+    (("--images", "square_1000"), [[500.0, 500.0, 1000.0, 1000.0]]),
+    ((), [[700, 500, 1400, 1000]]),
+])  # fmt: skip
+def test_answers_that_are_boxes_follow_the_pictures(folder: Path, words: Sequence[Any], boxes: list[Any]) -> None:
+    Image.new("RGB", (1400, 1000)).save(folder / PICTURE)
+    row = {"id": "a", "image": PICTURE, "question": "Where is it?", "boxes": [[700, 500, 1400, 1000]]}
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    to = folder / f"to{len(words)}{words[-1:]}"
+    named = ("--to", to, "--format", "prompts", "--protocol", "default")
+    assert (done := virc("data", "convert", folder / "rows.jsonl", *named, *words)).code == 0, done.err
+    record = next(only_source(to).rows()).known()
+    assert (json.loads(record.answer or ""), record.extra["boxes"]) == (boxes, boxes)
 
 
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}

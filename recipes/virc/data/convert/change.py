@@ -31,6 +31,7 @@ from virc.data.convert.recode import (
     reworded,
     session_of,
     shrunk,
+    with_text_boxes,
 )
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile
@@ -274,13 +275,12 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
-    original, record = record, split_results(record, source)
+    original = with_text_boxes(record, goal, grid)
+    record = split_results(original, source)
     if change.holds not in _CONVERSATIONS:
         answer = record.answer
         if answer is None and record.rejected is None:  # the better of two replies may still be wrong
             answer = final_answer(_up_to_answer(record, source), source.grammar if source else TAGS)
-        if change.holds == "prompts":
-            answer = sought(record, answer)
         question = _question(record, source) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
@@ -302,6 +302,8 @@ def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
         record = shrunk(record, grid) if grid else record
     if change.holds != "pairs":
         record = msgspec.structs.replace(record, rejected=None)
+    if change.holds == "prompts":  # by the boxes as they lie now
+        record = msgspec.structs.replace(record, answer=sought(record, record.answer))
     return _fit_for_format(record, change.holds)
 
 

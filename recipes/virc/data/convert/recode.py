@@ -15,6 +15,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
+from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.reasoning.bodies import POINT, POINTS
@@ -202,6 +203,8 @@ def finished(session: Session, record: Record, grid: Grid | None = None) -> Reco
     count = sum(len(each.images) for each in made)
     images = tuple(picture_of(index, shown) for index, shown in enumerate(session.images[:count]))
     record = msgspec.structs.replace(record, messages=messages, images=images)
+    if session.protocol.images == "square_1000" and files:
+        return boxes_scaled(record, files[0], SQUARE)
     if grid is None or all(kept):
         return record
     return sized(record, session.images, session.protocol)
@@ -215,6 +218,20 @@ def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record
         return record
     first = images[0]
     return boxes_scaled(record, first.original or first.size, first.size)
+
+
+def with_text_boxes(record: Record, target: Protocol | None, grid: Grid | None) -> Record:
+    """The record with the boxes of its texts as they lie on the images that `target` and `grid` make of its own."""
+    if not any(message.boxes for message in record.messages):
+        return record
+    files = [image_size(*_file(picture)) for picture in record.images]
+    square = inputs_of(record) if target and target.images == "square_1000" else ()
+    sizes = [
+        SQUARE if index in square else smart_resize(*size, grid) if grid and is_over(size, grid) else size
+        for index, size in enumerate(files)
+    ]
+    messages = tuple(with_boxes_for(message, sizes) for message in record.messages)
+    return msgspec.structs.replace(record, messages=messages)
 
 
 def is_over(size: Size, grid: Grid | None) -> bool:

@@ -1,12 +1,16 @@
-"""The boxes that rows write in calls, and the unit in which they make sense."""
+"""The boxes that rows write in calls and texts, and the unit in which they make sense."""
 
 from collections.abc import Iterator, Sequence
 
-from virc.data.rows.record import Message, Record, images_of
+import msgspec
+
+from virc.data.rows.record import Message, Record, TextBox, images_of
 from virc.reasoning.calls import Size, ToolError, View
+from virc.reasoning.coordinates import sides_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.reasoning.protocol import Coordinates
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.tools import registry as tools
 
 Sizes = Sequence[Size | None]
@@ -42,3 +46,19 @@ def _lies_inside(tool: ToolText, history: Sizes, coordinates: Coordinates) -> bo
     except ToolError:
         return False
     return "box_clamped" not in found.deviations
+
+
+def with_boxes_for(message: Message, sizes: Sequence[Size]) -> Message:
+    """The message with the boxes of its text written for images whose files have these (width, height) in px."""
+    text, end, boxes = "", 0, list[TextBox]()
+    for box in message.boxes:
+        text += message.content[end : box.start]
+        numbers = _as_text(box, sizes[box.image])
+        boxes.append(msgspec.structs.replace(box, start=len(text), end=len(text) + len(numbers)))
+        text, end = text + numbers, box.end
+    return Message(message.role, text + message.content[end:], tuple(boxes))
+
+
+def _as_text(box: TextBox, size: Size) -> str:
+    sides = sides_of(smart_resize(*size, QWEN2), box.coordinates, size)  # what the largest numbers stand for
+    return str([round(each * sides[axis % 2] / box.size[axis % 2]) for axis, each in enumerate(box.numbers)])

@@ -8,7 +8,7 @@ images, conversations and boxes have a section each, in this order.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ from msgspec import UNSET
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
-from virc.data.rows.record import MARK, Message, Picture, Record, Role
+from virc.data.rows.boxes import with_boxes_for
+from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox
 from virc.data.rows.results import joined
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
@@ -399,15 +400,27 @@ def _with_objects(
             name = _column_name(column)
             raise DataError(f"its messages have {count_in_text} <{kind}>, and its {name} {len(values)}")
     indices = iter(image_indices or [0] * len(boxes))
-    texts = {
-        "ref-object": iter(map(str, names)),
-        "bbox": (_box_text(box, next(indices, 0), value.get("bbox_type"), images, layout) for box in boxes),
-    }
-    return [Message(each.role, OF_OBJECTS.sub(lambda match: next(texts[match[1]]), each.content)) for each in messages]
+    left_names = iter(map(str, names))
+    left_boxes = (_text_box(box, next(indices, 0), value.get("bbox_type"), images, layout) for box in boxes)
+    sizes = [_file_size(picture) for picture in images] if boxes else []
+    return [with_boxes_for(_filled(message, left_names, left_boxes), sizes) for message in messages]
 
 
-def _box_text(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout: Layout) -> str:
-    """A box or point of the image of an index, as a model writes it; `unit`: `real` (pixels) or `norm1` (shares)."""
+def _filled(message: Message, names: Iterator[str], boxes: Iterator[TextBox]) -> Message:
+    """The message with the next names in place of their placeholders, and the next boxes at theirs."""
+    text, end, placed = "", 0, list[TextBox]()
+    for match in OF_OBJECTS.finditer(message.content):
+        text += message.content[end : match.start()]
+        if match[1] == "bbox":
+            placed.append(msgspec.structs.replace(next(boxes), start=len(text), end=len(text)))
+        else:
+            text += next(names)
+        end = match.end()
+    return Message(message.role, text + message.content[end:], tuple(placed))
+
+
+def _text_box(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout: Layout) -> TextBox:
+    """A box or point of the image of an index; `unit`: `real` (pixels) or `norm1` (shares)."""
     if not (isinstance(box, list) and len(box) in (2, 4) and all(type(each) in (int, float) for each in box)):
         raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
     if not (type(index) is int and 0 <= index < len(images)):
@@ -417,13 +430,11 @@ def _box_text(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout
     if unit != "norm1" and max(box) <= 1 and (len(box) == 4 or any(each % 1 for each in box)):
         raise DataError(f"its box {plain(str(box), 80)} is in shares of the sides; write `bbox_type: norm1`")
     original = _file_size(images[index])
-    shown = smart_resize(*original, QWEN2)
-    written = sides_of(shown, layout.coordinates or "original", original)  # what the largest numbers stand for
     if unit == "norm1":
         box = [share * original[axis % 2] for axis, share in enumerate(box)]
     if len(box) == 4:
         check_box(tuple(box), original, original)
-    return str([round(each * written[axis % 2] / original[axis % 2]) for axis, each in enumerate(box)])
+    return TextBox(0, 0, index, tuple(box), original, layout.coordinates or "original")
 
 
 def _with_conversation(
@@ -443,12 +454,12 @@ def _with_conversation(
         images = tuple(_picture(source, talk.column, layout, folder) for source in sources)
     if system:
         messages.insert(0, Message("system", system))
-    if layout.objects is not None:
-        messages = _with_objects(messages, present(row, layout.objects), layout.objects, images, layout)
     come_first = layout.images_first or talk.replies is not None  # of pairs as TRL shows them
     if come_first and images and messages and not any(MARK in message.content for message in messages):
         first = next((index for index, message in enumerate(messages) if message.role == "user"), 0)
         messages[first] = Message(messages[first].role, f"{MARK * len(images)}{messages[first].content}")
+    if layout.objects is not None:
+        messages = _with_objects(messages, present(row, layout.objects), layout.objects, images, layout)
     if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
     rejected = None

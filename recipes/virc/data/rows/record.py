@@ -22,7 +22,7 @@ from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MAX_BYTES, Shown, image_size
 from virc.reasoning.messages import FormatError, parse
-from virc.reasoning.protocol import Protocol
+from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import MAX_PIXELS
 from virc.scoring.answers import choices_named
 
@@ -51,11 +51,33 @@ FILE_SIZES = "file_sizes"
 """Of a row: the sizes of its question's files, as crops from the file depend on more than the images that are shown."""
 
 
+class TextBox(msgspec.Struct, frozen=True):
+    """A box or point that is written in the text of a message.
+
+    Args:
+        start: of its text in the content of the message; `end` is behind it.
+        image: index of the image of the record that it is on.
+        numbers: x, y or left, top, right, bottom in pixels of a file of `size`, (width, height) in px.
+        coordinates: what the text counts in.
+    """
+
+    start: int
+    end: int
+    image: int
+    numbers: tuple[float, ...]
+    size: Size
+    coordinates: Coordinates
+
+
 class Message(msgspec.Struct, frozen=True):
-    """One chat message; `content` holds a MARK for every image it shows."""
+    """One chat message; `content` holds a MARK for every image it shows.
+
+    `boxes` are those of its text, in order, that are written anew for other images; others are text and no more.
+    """
 
     role: Role
     content: str
+    boxes: tuple[TextBox, ...] = ()
 
 
 def content_of(message: trace.Message) -> str:

@@ -57,14 +57,15 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     `index` is the row's number, from 0; `images` are as in the row, `turns` as in `schema`.
     """
     known = turns and record.messages[-1].role == "assistant"
-    prompt = msgspec.to_builtins(record.messages[:-1] if known else record.messages)
+    messages = record.messages[:-1] if known else record.messages
+    prompt = [{"role": each.role, "content": each.content} for each in messages]
     carried = {key: value for key, value in record.extra.items() if key not in OF_ROW}
     try:
         extra = one_line(carried)
     except ValueError as error:
         raise DataError(f"a field cannot be JSON: {clause(error)}") from None
     labels = {key: value if isinstance(value := carried.get(key), str) else LABELS[key] for key in LABELS}
-    info = {
+    info: dict[str, Any] = {
         "index": index, "question": record.question, "images": images, "prompt": prompt,
         "id": None if record.id is None else str(record.id), "id_is_int": isinstance(record.id, int),
         "extra": extra,
