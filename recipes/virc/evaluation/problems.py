@@ -12,11 +12,12 @@ import msgspec
 from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
 from virc.core.result_log import Id
+from virc.core.text import counted
 from virc.evaluation.answered import Categories
 from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_of, rule_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
-from virc.scoring.boxes import Box, meant_as_boxes, reference_boxes
+from virc.scoring.boxes import Box, crowds_of_row, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
@@ -38,7 +39,8 @@ class Rule(msgspec.Struct, frozen=True):
 class EvalProblem(msgspec.Struct, frozen=True):
     """What is kept of a problem.
 
-    If `boxes` (in pixels of the file) are set, they are compared in place of the key. If `key` is None, no right answer
+    If `boxes` (in pixels of the file) are set, they are compared in place of the key; `crowds` are boxes around many
+    objects, in which answers count neither as right nor as wrong. If `key` is None, no right answer
     is known, and a reward scores the answers. If `right`, the published rule of the benchmark, is set, it decides in
     place of the key; it returns None if it cannot tell.
     """
@@ -51,6 +53,7 @@ class EvalProblem(msgspec.Struct, frozen=True):
     categories: Categories
     boxes: tuple[Box, ...] | None = None
     right: Rule | None = None
+    crowds: tuple[Box, ...] = ()
 
 
 def problems_of(
@@ -156,10 +159,11 @@ def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right
         key = key_of(fields)
     categories = category_of(row.passed)
     of_fields(row.passed)  # raises if the evidence is not boxes: the figures would leave it out without a word
+    crowds = () if boxes is None else tuple(crowds_of_row(row.passed))
     assert row.id is not None
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None
-    return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule)
+    return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule, crowds)
 
 
 def find_problems(
@@ -173,6 +177,9 @@ def find_problems(
     problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
     if faults:
         report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
+    if crowds := sum(len(each.crowds) for each in problems.values()):
+        around = f"{counted(crowds, 'crowd')} (boxes around many objects)"
+        report.note(f"{benchmark.name}: {around}, in which no box of an answer is wrong")
     keys = [each.key for each in problems.values() if each.key and each.boxes is None and not benchmark.published]
     sentences = (meant_as_boxes(each.answer) for each in keys if not each.choices)
     if sentence := next(filter(None, sentences), ""):

@@ -75,7 +75,7 @@ def _verdict(
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
     if answer is not None and problem.boxes is not None:
-        boxes = overlap(answer, problem.boxes, view)
+        boxes = overlap(answer, problem.boxes, view, problem.crowds)
         return Verdict(boxes.right, "rule", unread=not (boxes.found or has_boxes(answer)))
     if answer is not None and problem.right:
         right = problem.right(answer)

@@ -99,12 +99,21 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
         raise DataError("the row's boxes are no list of four numbers each", _as_boxes(given)) from None
 
 
-def looks_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
-    """The boxes of `looks`, as drawn rows say where an answer is seen; None where there are none."""
+def looks_of_row(columns: Mapping[str, Any]) -> list[Box]:
+    """The boxes of `looks`, as drawn rows say where an answer is seen."""
+    return _boxes_in(columns, "looks")
+
+
+def crowds_of_row(columns: Mapping[str, Any]) -> list[Box]:
+    """The `crowd_boxes` of a row: each is around many objects, which nobody has to find one by one."""
+    return _boxes_in(columns, "crowd_boxes")
+
+
+def _boxes_in(columns: Mapping[str, Any], name: str) -> list[Box]:
     try:
-        return msgspec.convert(columns.get("looks") or None, list[Box] | None)
+        return msgspec.convert(columns.get(name) or [], list[Box])
     except msgspec.ValidationError:
-        raise DataError("the row's looks are no list of four numbers each") from None
+        raise DataError(f"the row's {name} are no list of four numbers each") from None
 
 
 def _as_boxes(given: Any) -> str | None:
@@ -198,6 +207,14 @@ def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -
             )  # of equals the last, as pycocotools 2.0.11 takes it
         pairs.append((each, best if best > min_iou else 0.0))
     return pairs
+
+
+def is_crowd(box: Box, crowds: Sequence[Box], min_share: float) -> bool:
+    """Whether a crowd box has over that share of the area of a box, which is then neither right nor wrong.
+
+    Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py, of boxes that match no other.
+    """
+    return area(box) > 0 and any(intersection(box, crowd) / area(box) > min_share for crowd in crowds)
 
 
 def distinct(found: Sequence[PredictedBox]) -> list[PredictedBox]:

@@ -25,8 +25,8 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
     """The evidence of a row, at most `MAX_BOXES` boxes; None if it names none, or has boxes for an answer."""
-    found = looks_of_row(fields)
-    if found is None and reference_boxes(fields) is None:
+    found: list[Box] | None = looks_of_row(fields) or None
+    if not found and reference_boxes(fields) is None:
         found = boxes_of_row(fields)
     return found and found[:MAX_BOXES]
 

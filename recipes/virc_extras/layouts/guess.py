@@ -225,7 +225,7 @@ class _Guess:
         return [
             name
             for name in self.names
-            if any(meaning(name, value, self.folder) == means for value in self._values(name))
+            if name not in PASSED and any(meaning(name, value, self.folder) == means for value in self._values(name))
         ]
 
     def _question_or_conversation(self) -> dict[str, Any]:

@@ -148,9 +148,10 @@ def mean_precision(right: Sequence[int], best: Sequence[float], annotated: int) 
         best: as of `best_precisions`.
         annotated: how many boxes there are to be found.
     """
-    # for each recall the fewest boxes that reach it: the share rounded up, without the rounding of a division
-    needed = (-(-percent * annotated // 100) for percent in range(101))
-    return fsum(best[rank] for boxes in needed if (rank := bisect_left(right, boxes)) < len(best)) / 101
+    recalls = [hits / annotated for hits in right]
+    # with the rounding of pycocotools 2.0.11: 7 of 10 boxes do not reach 70 * 0.01
+    ranks = (bisect_left(recalls, percent * 0.01) for percent in range(101))
+    return fsum(best[rank] for rank in ranks if rank < len(best)) / 101
 
 
 def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:

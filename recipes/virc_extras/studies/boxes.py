@@ -1,6 +1,5 @@
 """How well answers that are boxes lie, all rows of a model together: mean overlaps and average precisions."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
@@ -11,13 +10,12 @@ import msgspec
 from virc.core.web import html
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import Answers, EvalFolder
-from virc.evaluation.boxes import LEAST, Overlap, overlap
+from virc.evaluation.boxes import LEAST, Overlap, counting, overlap
 from virc.evaluation.columns import Column, Fields
 from virc.evaluation.pages import figures
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
-from virc.scoring.boxes import match
 from virc_cli.console.tables import table
 from virc_extras.studies.box_sets import best_precisions, mean_precision
 
@@ -88,11 +86,10 @@ def _annotated(overlaps: Sequence[Overlap]) -> int:
 
 def _curve(overlaps: Sequence[Overlap], least: float) -> tuple[list[int], list[float]]:
     """For each confidence, from the highest: boxes that are right up to it, and the best precision from it on."""
-    under = math.nextafter(least, 0.0)  # `match` takes an IoU over `least`
     by_confidence: dict[float, list[bool]] = defaultdict(list)
     for each in overlaps:
-        for found, shared in match(each.found, each.annotated, under):
-            by_confidence[found.confidence].append(shared > 0)
+        for found, is_right in counting(each.found, each.annotated, each.crowds, least):
+            by_confidence[found.confidence].append(is_right)
     ranked = [hits for _, hits in sorted(by_confidence.items(), reverse=True)]
     right = [*accumulate(sum(hits) for hits in ranked)]
     named = [*accumulate(len(hits) for hits in ranked)]
@@ -106,7 +103,7 @@ class Boxes(Column):
         self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         return {
-            (model, id): {"boxes": overlap(line.answer, annotated, line.view)}
+            (model, id): {"boxes": overlap(line.answer, annotated, line.view, problem.crowds)}
             for model, lines in answers.items()
             for id, line in lines.items()
             if line.answers(problem := problems.get(id)) and problem and (annotated := problem.boxes) is not None

@@ -92,10 +92,7 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
 @each_case(("words", "said"), [
     # ms-swift 4.6.0 scales a box of 700, 500, 1400, 1000 in a picture of 1400 x 1000 so where that becomes 280 x 196
     (("sft", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
-    (("batch", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
-    (("sft", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
     (("prompts", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
-    (("sft",), ["Find a cat near [140, 100].", "[700, 500, 1400, 1000] and [0, 0, 25, 50]"]),
 ])  # fmt: skip
 def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], said: Sequence[str]) -> None:
     Image.new("RGB", (1400, 1000)).save(folder / PICTURE)

@@ -1,6 +1,7 @@
 """Answers that are boxes: every figure computed by hand, and one evaluation of Visual-RFT on a scripted endpoint."""
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from PIL import Image
 from support.called import virc
 from support.servers import serve
+from support.tables import each_case
 
 from virc.evaluation.boxes import Overlap, overlap
 from virc.reasoning.calls import View
-from virc.scoring.boxes import Box
+from virc.scoring.boxes import Box, PredictedBox
 from virc_extras.studies.boxes import average_precision, box_scores, mean_average_precision
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
@@ -23,6 +25,11 @@ LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)
 
 def held(answer: str | None, *annotated: Box, view: View = VIEW) -> Overlap:
     return overlap(answer, annotated, view)
+
+
+def corners(box: Sequence[float]) -> Box:
+    left, top, width, height = box
+    return left, top, left + width, top + height
 
 
 def boxes(*each: tuple[Box, float]) -> str:
@@ -87,6 +94,51 @@ def test_precision_over_classes_and_thresholds() -> None:
     classes = {"A": [held("[0, 0, 10, 10]", LEFT)], "B": [held("[0, 5, 10, 10]", LEFT)], "C": [held("[0, 0, 10, 10]")]}
     assert mean_average_precision(classes) == pytest.approx((1 + 1 / 10) / 2)
     assert mean_average_precision({"C": classes["C"]}) is None
+
+
+@each_case("case", json.loads(Path(__file__).with_name("crowd_maps.json").read_bytes())["maps"])
+def test_crowds_count_as_in_pycocotools(case: dict[str, Any]) -> None:
+    classes: dict[str, list[Overlap]] = {}
+    for row in case["rows"]:
+        found = [PredictedBox(corners(box), sure) for *box, sure in row["found"]]
+        boxes, crowds = (tuple(map(corners, row[name])) for name in ("boxes", "crowds"))
+        classes.setdefault(row["class"], []).append(Overlap(found, boxes, 0, 0, right=False, crowds=crowds))
+    assert mean_average_precision(classes) == pytest.approx(case["map"], abs=1e-9)
+
+
+@each_case(("answer", "right", "iou"), [
+    ("[[0, 0, 10, 10], [40, 0, 50, 10]]", True, 1.0),  # the second lies in the crowd
+    ("[[0, 0, 10, 10], [40, 30, 50, 40]]", True, 1.0),  # half of it
+    ("[[0, 0, 10, 10], [40, 31, 50, 41]]", False, 0.5),  # less
+    ("[40, 0, 50, 10]", False, 0.0),
+    ("[[20, 0, 30, 10]]", False, 0.0),
+])  # fmt: skip
+def test_boxes_in_a_crowd_are_neither_right_nor_wrong(answer: str, right: bool, iou: float) -> None:
+    found = overlap(answer, [LEFT], VIEW, [(35.0, 0.0, 70.0, 35.0)])
+    assert (found.right, found.iou) == (right, iou)
+
+
+def test_crowds_of_coco_are_no_answers(tmp_path: Path) -> None:
+    Image.new("RGB", (112, 84), "white").save(tmp_path / "a.png")
+    people = [([0, 0, 56, 42], 0, 1), ([60, 0, 50, 80], 1, 1), ([0, 0, 90, 80], 1, 2)]
+    (tmp_path / "coco.json").write_text(json.dumps({
+        "images": [{"id": at, "file_name": "a.png"} for at in (1, 2)], "categories": [{"id": 1, "name": "person"}],
+        "annotations": [{"image_id": at, "category_id": 1, "bbox": box, "iscrowd": is_crowd}
+                        for box, is_crowd, at in people],
+    }))  # fmt: skip
+    done = virc("data", "convert", tmp_path / "coco.json", "--to", tmp_path / "rows", "--format", "batch")
+    assert done.code == 0, done.err
+    (row,) = map(json.loads, (tmp_path / "rows/coco.jsonl").read_text().splitlines())
+    assert (row["boxes"], row["crowd_boxes"]) == ([[0, 0, 56, 42]], [[60, 0, 110, 80]])
+    said = "1 crowd (boxes around many objects)"
+    assert said in virc("data", "check", tmp_path / "rows").out
+    answer = json.dumps([[0, 0, 500, 500], [600, 100, 700, 200], [750, 100, 850, 200]])  # thousandths
+    with serve([f"<think>Left.</think>\n<answer>{answer}</answer>"]) as server:
+        words = ("--endpoint", server.url, "--system", "visual-rft", "--to", tmp_path / "eval", "--json")
+        done = virc("eval", tmp_path / "rows/coco.jsonl", *words)
+    assert said in done.err
+    (model,) = done.json["models"]
+    assert (model["score"]["right"], model["boxes"]["mean_ap"]) == (1, 1)
 
 
 def test_the_figures_of_a_model() -> None:

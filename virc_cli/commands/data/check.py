@@ -134,6 +134,8 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     unseen = f", {counts.unseen} of them on the network and not opened" if counts.unseen else ""
     sizes = f"{counts.square} of 1000 x 1000 px, {counts.on_grid} on the patch grid, {counts.off_grid} of other sizes"
     yield f"  {counted(counts.images, 'image')}{unseen}; inputs: {sizes}"
+    if counts.crowds:
+        yield f"  {counted(counts.crowds, 'crowd')} (boxes around many objects), which are no part of answers"
     if dataset.ignored:
         listed = ", ".join(f"{key} in {counted(rows, 'row')}" for key, rows in dataset.ignored.items())
         yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {listed}"

@@ -77,6 +77,7 @@ class Counts(msgspec.Struct, frozen=True):
         permille: as 0..999 of the sides only.
         both: as either.
         unanswered: problems without an answer.
+        crowds: boxes around many objects, which are no part of an answer.
     """
 
     images: int = 0
@@ -89,6 +90,7 @@ class Counts(msgspec.Struct, frozen=True):
     permille: int = 0
     both: int = 0
     unanswered: int = 0
+    crowds: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, name) + getattr(other, name) for name in Counts.__struct_fields__))

@@ -99,6 +99,7 @@ def _counts(
         permille=fits.count((False, True)),
         both=fits.count((True, True)),
         unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
+        crowds=len(crowds) if isinstance(crowds := record.extra.get("crowd_boxes"), list) else 0,
     )
 
 

@@ -30,7 +30,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.writing import written
-from virc.scoring.boxes import boxes_of_row
+from virc.scoring.boxes import boxes_of_row, crowds_of_row, looks_of_row
 from virc.scoring.score import final
 from virc.tools import registry as tools
 from virc.tools.registry import known
@@ -260,17 +260,19 @@ def _made(picture: Picture, shown: Shown) -> Picture:
 
 
 def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
-    """The record with its `boxes` or `box` for a first image of other (width, height) in px."""
-    boxes = None if size == onto else boxes_of_row(record.extra)
-    if not boxes:
+    """The record with the boxes of its columns for a first image of other (width, height) in px."""
+    if size == onto:
         return record
 
     def scaled(box: Sequence[float]) -> list[float]:
         return [round(pixel * new / old, 2) for pixel, old, new in zip(box, size * 2, onto * 2, strict=True)]
 
-    new_boxes = list(map(scaled, boxes))
-    field = {"box": new_boxes[0]} if record.extra.get("boxes") is None else {"boxes": new_boxes}
-    return msgspec.structs.replace(record, extra={**record.extra, **field})
+    boxes, is_one = boxes_of_row(record.extra) or [], record.extra.get("boxes") is None
+    lists = {"boxes": boxes, "looks": looks_of_row(record.extra), "crowd_boxes": crowds_of_row(record.extra)}
+    fields: dict[str, Any] = {name: list(map(scaled, each)) for name, each in lists.items() if each}
+    if boxes and is_one:
+        fields["box"] = fields.pop("boxes")[0]
+    return msgspec.structs.replace(record, extra={**record.extra, **fields})
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:

@@ -185,6 +185,7 @@ class _Annotation(msgspec.Struct):
     image_id: int | str
     category_id: int | str | None = None
     bbox: list[float] | None = None
+    iscrowd: Any = 0
     caption: str | None = None
 
 
@@ -209,19 +210,28 @@ def _coco_in(path: Path, file: IO[bytes]) -> _Coco | None:
 
 
 def _of_coco(found: _Coco) -> Iterator[Read]:
-    """A row for each picture and each category in it, with all of its boxes, or for each caption."""
+    """A row for each picture and each category in it, with all of its boxes, or for each caption.
+
+    A box around many objects (`iscrowd: 1`) is no answer: where the category has others, it is one of `crowd_boxes`.
+    """
     names: dict[Any, str] = {each.id: each.name for each in found.categories}
     marked: dict[Any, dict[Any, list[list[float]]]] = {}
+    crowds: dict[tuple[Any, str | None], list[list[float]]] = {}
     captions: dict[Any, list[str]] = {}
     for each in found.annotations:
         if each.caption is not None:
             captions.setdefault(each.image_id, []).append(each.caption)
+        elif each.bbox is not None and each.iscrowd == 1 and len(each.bbox) == 4:
+            left, top, width, height = each.bbox
+            key = each.image_id, names.get(each.category_id)
+            crowds.setdefault(key, []).append([left, top, left + width, top + height])
         elif each.bbox is not None:
             marked.setdefault(each.image_id, {}).setdefault(names.get(each.category_id), []).append(each.bbox)
     number = 0
     for image in found.images:
         questions: list[dict[str, Any]] = [
             {"question": f"Where is each {name or 'object'}?", "category": name, "bbox_xywh": boxes}
+            | ({"crowd_boxes": crowd} if (crowd := crowds.get((image.id, name))) else {})
             for name, boxes in marked.get(image.id, {}).items()
         ]
         if image.id in captions:

@@ -17,7 +17,9 @@ from virc.solving.sources.columns import is_base64_image, lettered, unused_texts
 from virc.solving.sources.picture_files import ENDINGS, is_picture
 from virc.systems.layouts.layout import listed
 
-KNOWN = frozenset(("id", "choices", "answers", "boxes", "box", "counterfactual", "file_sizes", "turn", "tool_info_gt"))
+KNOWN = frozenset((
+    "id", "choices", "answers", "boxes", "box", "crowd_boxes", "counterfactual", "file_sizes", "turn", "tool_info_gt",
+))  # fmt: skip
 """Columns that all formats of virc write, each with one meaning."""
 PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
 """Columns that a layout of other rows need not name; without one of the rest it would lose a part of the problem."""
