@@ -9,9 +9,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import msgspec
 
@@ -37,7 +37,7 @@ KIND_NAMES: Mapping[type, str] = {
 }  # fmt: skip
 
 Fields = dict[str, Any]
-Kind = Literal["lines", "array", "object"]
+Reader = Callable[[IO[bytes], int], Iterator[tuple[int, Fields | DataError]]]
 _FIELDS = msgspec.json.Decoder(Fields)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -100,17 +100,8 @@ def line_rows(file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES) -> Ite
         yield number + 1, UnreadError(f"line {number + 1}: {_reason(error)}")
 
 
-def rows_of(
-    file: IO[bytes], kind: Kind, start: int = 1, most: int = MAX_ROW_BYTES
-) -> Iterator[tuple[int, Fields | DataError]]:
-    """The rows of a file of a kind; `most` are the bytes of a line."""
-    if kind == "lines":
-        return line_rows(file, start, most)
-    return array_rows(file, start) if kind == "array" else object_rows(file, start)
-
-
-def kind_of(file: IO[bytes], are_lines: bool) -> Kind:
-    """How a file has its rows, by its beginning, where it is before and afterwards.
+def reader_of(file: IO[bytes], are_lines: bool) -> Reader:
+    """Which of `line_rows`, `array_rows` and `object_rows` reads a file, by its beginning, where it is afterwards.
 
     Args:
         are_lines: whether it is named as a file of lines.
@@ -121,14 +112,14 @@ def kind_of(file: IO[bytes], are_lines: bool) -> Kind:
         beginning = [row for _, row in islice(line_rows(file), 2)] if head.startswith(b"{") and not are_lines else []
         file.seek(0)
     except OSError:  # it is met again where rows are read
-        return "lines"
-    first, _, others = head.partition(b"\n")
+        return line_rows
     if head.startswith(b"["):
-        return "lines" if are_lines and others.strip() and _is_list(first) else "array"
+        first, _, others = head.partition(b"\n")
+        return line_rows if are_lines and others.strip() and _is_list(first) else array_rows
     if not beginning:
-        return "lines" if are_lines else "array"
+        return line_rows if are_lines else array_rows
     is_row = isinstance(beginning[0], dict) and (len(beginning) == 2 or not _has_rows(beginning[0]))
-    return "lines" if is_row else "object"
+    return line_rows if is_row else object_rows
 
 
 def _is_list(line: bytes) -> bool:

@@ -17,10 +17,9 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core import json_stream
 from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents, is_file
-from virc.core.json_stream import MAX_ROW_BYTES
+from virc.core.json_stream import MAX_ROW_BYTES, object_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
@@ -85,12 +84,12 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
-        kind = json_stream.kind_of(file, path.suffix in (".jsonl", ".ndjson"))
-        coco = _coco_in(path, file) if kind == "object" else None
+        reader = reader_of(file, path.suffix in (".jsonl", ".ndjson"))
+        coco = _coco_in(path, file) if reader is object_rows else None
         if coco:
             yield from (each for each in _of_coco(coco) if each[0] >= start)
         else:
-            yield from json_stream.rows_of(file, kind, start)
+            yield from reader(file, start)
 
 
 def _cells(path: Path) -> Iterator[Read]:

@@ -8,6 +8,7 @@ A benchmark module has what `Benchmark` lists. Its rows are those of the batch f
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -255,43 +256,30 @@ def _own(path: Path, split: str | None, report: Reporter) -> LocalBenchmark:
 
 def _check_problems(file: Path, report: Reporter) -> None:
     """Raise DataError where rows are wrong, of another format, with columns that nothing reads, or read otherwise by a
-    layout.
+    layout that is sure of them.
     """
     from virc.data.formats import batch
-    from virc.data.formats.registry import RowsFile
+    from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
 
-    as_problems, known = RowsFile(file, batch.NAME, file.stem), _read_otherwise(file)
+    as_problems, known = RowsFile(file, batch.NAME, file.stem), None
+    with suppress(DataError):  # it is of no known format
+        known = only_source(file)
+    refusal = f"{file} holds no problems in the batch format"
     convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
+    if known and known.format not in (batch.NAME, PUBLISHED):
+        raise DataError(f"{refusal}, but {known.format}", convert)
+    laid_out = islice(known.rows(), _MAX_LOOKED_AT) if known and known.format == PUBLISHED else iter(())
     with open_problems(file, report) as opened:
         for index, problem in enumerate(opened.rows):
-            row, other = batch.numbered(as_problems, problem), next(known, None)
-            if other and not (row.record and _is_same(row.record, other)):
-                raise DataError(f"{file} holds no problems in the batch format: a layout reads more of them", convert)
+            row, other = batch.numbered(as_problems, problem), next(laid_out, None)
+            if other and other.record and not (row.record and _is_same(row.record, other.record)):
+                raise DataError(f"{refusal}: a layout reads more of them", convert)
             if row.fault:  # as before training
                 hint = f"virc data check {shlex.quote(str(file))}"
                 raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
             if index < _MAX_LOOKED_AT and row.lost:
                 ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
                 raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
-
-
-def _read_otherwise(file: Path) -> "Iterator[Record | None]":
-    """The first records of a file as its layout reads them; none where no layout is sure of its rows.
-
-    Raises DataError: its rows are no problems.
-    """
-    from virc.data.formats import batch
-    from virc.data.formats.registry import PUBLISHED, get, only_source
-
-    try:
-        source = only_source(file)
-    except DataError:
-        return iter(())
-    if source.format not in (batch.NAME, PUBLISHED):
-        convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
-        raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
-    rows = get(source.format).read(source) if source.format == PUBLISHED else ()
-    return (row.record for row in islice(rows, _MAX_LOOKED_AT))
 
 
 def _is_same(record: "Record", other: "Record") -> bool:

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core import json_stream
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import POINTER, PULL, expanded, is_file
+from virc.core.json_stream import Reader, array_rows, line_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of, recoded
@@ -211,7 +211,7 @@ def _open(
         return RowFile(rows_from(contents), base, again, names, question, delimiter, is_spreadsheet)
     if again:
         return RowFile(rows_from(_of_json(file, path)), base, again, question=question)
-    contents = _requested(json_stream.rows_of(file, "array" if _begin(head).startswith(b"[") else "lines"))
+    contents = _of_json(file, path, is_pipe=True)
     first = list(itertools.islice(contents, 1))  # the columns of a pipe are those of its first row
     names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
     return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
@@ -278,14 +278,15 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _of_json(file: IO[bytes], path: Path | None) -> Iterator[Numbered]:
-    is_empty = not _begin(_head(file))
-    kind = json_stream.kind_of(file, is_empty or (path is not None and path.suffix.lower() in _LINES))
-    return _requested(json_stream.rows_of(file, kind, most=MAX_LINE_BYTES))
-
-
-def _requested(rows: Iterable[tuple[int, dict[str, Any] | DataError]]) -> Iterator[Numbered]:
-    for number, fields in rows:
+def _of_json(file: IO[bytes], path: Path | None, is_pipe: bool = False) -> Iterator[Numbered]:
+    """The rows of JSON; a pipe, which cannot be read twice, has an array or lines."""
+    begin = _begin(_head(file))
+    reader: Reader
+    if is_pipe:
+        reader = array_rows if begin.startswith(b"[") else line_rows
+    else:
+        reader = reader_of(file, not begin or (path is not None and path.suffix.lower() in _LINES))
+    for number, fields in line_rows(file, most=MAX_LINE_BYTES) if reader is line_rows else reader(file, 1):
         yield number, number, of_request(number, fields)
 
 
