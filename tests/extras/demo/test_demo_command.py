@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import finished
@@ -15,12 +14,9 @@ import msgspec
 import pytest
 from support.called import virc
 
-from virc.core.errors import ConfigError
 from virc_extras.demo import plan as demo
-from virc_extras.demo.plan import Demo, Took
+from virc_extras.demo.plan import Demo
 from virc_extras.plots import pictures as plots
-from virc_extras.rounds import steps
-from virc_extras.rounds.steps import TypedStep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,16 +66,6 @@ def test_the_curve_is_left_as_figures_and_as_a_picture(workspace: Path, monkeypa
     failed = virc("demo", "--quick")
     assert (failed.code, failed.out) == (1, "")
     assert failed.err.splitlines()[-1].startswith("error: cannot write the curve into demo: is a directory")
-
-
-def test_each_try_of_a_step_is_noted_with_its_exit_code(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(plan: list[TypedStep], folder: Path, *_: object, tried: Callable[[TypedStep, float, int], None]) -> None:
-        tried(plan[1], 2.5, 5)
-        raise ConfigError("it failed")
-
-    monkeypatch.setattr(steps, "run", run)
-    assert virc("demo", "--quick").code == 3
-    assert demo.took(workspace / "demo") == [Took("instruct", 2.5, 5)]
 
 
 @pytest.mark.integration

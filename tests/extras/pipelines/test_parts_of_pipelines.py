@@ -1,47 +1,17 @@
-"""Tools that a pipeline calls, the models behind its roles, and the folder of its trace."""
+"""The folder of a pipeline's trace."""
 
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
 from PIL import Image, ImageDraw
 
-from virc.models.load import Choice
 from virc.reasoning.images import OpenedImage, open_image
-from virc_extras.pipelines import Reply, Role, boxes, crop, trace, vote
-from virc_extras.pipelines import roles as opening
+from virc_extras.pipelines import Reply, boxes, crop, trace, vote
 from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 
 PICTURE = OpenedImage(Image.new("RGB", (100, 50), "white"))
 BOX = [10, 10, 60, 40]
-
-
-ROLES = {"plain": Role(), "local": Role(model="m"), "far": Role(endpoint="http://far/v1", model="m")}
-SHARED: Any = {"device": "cpu", "max_pixels": 5000, "timeout": 9}
-DEFAULT = Choice(model="given", endpoint="http://given/v1", api_key="key", **SHARED)
-LOCAL, FAR = Choice(model="m", **SHARED), Choice(model="m", endpoint="http://far/v1", **SHARED)
-
-
-@pytest.mark.parametrize(
-    ("given", "chosen"),
-    [
-        ({}, (DEFAULT, LOCAL, FAR)),
-        ({"far": "tiny"}, (DEFAULT, LOCAL, Choice(model="tiny", **SHARED))),
-        (
-            dict.fromkeys(ROLES, "http://here/v1"),
-            # the name that a file gives its own server's model goes on; that of a model of this machine does not
-            tuple(Choice(endpoint="http://here/v1", api_key="key", model=each, **SHARED) for each in (None, None, "m")),
-        ),
-    ],
-)
-def test_the_command_line_goes_before_the_file_and_the_key_to_its_endpoints_alone(
-    given: dict[str, str], chosen: tuple[Choice, ...]
-) -> None:
-    assert tuple(opening.choices(ROLES, given, DEFAULT).values()) == chosen
-    served = Choice(endpoint="http://given/v1")  # whose only model is asked
-    assert opening.choices({"plain": Role()}, {}, served) == {"plain": served}
 
 
 def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:

@@ -1,21 +1,16 @@
 """What the function of a pipeline can use: roles, votes, boxes, and steps at the same time."""
 
 import threading
-from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 from pipeline_runs import Scripted, run
 
-from virc.core.errors import NetworkError
 from virc.reasoning.images import OpenedImage
-from virc_extras.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, together
+from virc_extras.pipelines import Problem, Reply, Role, Roles, boxes, together
 from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
-from virc_extras.sandbox import pool, python
-from virc_extras.sandbox.calls import Answer, Around, Asked
 
 
 def sent(backend: Scripted) -> list[list[str]]:
@@ -68,35 +63,6 @@ def test_what_runs_together_keeps_its_order_and_its_seeds() -> None:
     assert [step["name"] for step in fields["steps"]] == ["one", "two", "mind"]
 
 
-def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
-    with pytest.raises(NetworkError) as caught:
-        run(lambda _, roles: roles.eyes.ask("x", step="seen"), {"eyes": Scripted()})
-    assert caught.value.message == "role 'eyes', step 'seen': connection refused"
-    assert caught.value.hint == "start the server"
-
-    def go_on(_: Problem, roles: Roles) -> str:
-        with suppress(NetworkError):
-            roles.eyes.ask("x")
-        return roles.mind.ask("y")
-
-    fields = run(go_on, {"eyes": Scripted(), "mind": Scripted("four")})
-    assert (fields["tokens"], fields["turns"], fields["replies"]) == ({"prompt": 5, "completion": 2}, 1, 1)
-    assert [step["error"] for step in fields["steps"]] == ["role 'eyes', step 'eyes': connection refused", None]
-
-
-def test_boxes_are_counted_in_the_picture_as_it_was_shown() -> None:
-    """Of 300 x 200 px, 294 x 196 are shown; the other picture is shown as it is."""
-    images = [OpenedImage(Image.new("RGB", size)) for size in ((280, 140), (300, 200))]
-    eyes = Scripted("[147, 98, 294, 196]")
-
-    def look(problem: Problem, roles: Roles) -> str:
-        return str(boxes(roles.eyes.ask(problem.images), "pixel", image=1))
-
-    found = run(look, {"eyes": eyes}, images=images)
-    assert [each.size for each in eyes.asks[0].images] == [(280, 140), (294, 196)]
-    assert [step["boxes"] for step in found["steps"]] == [(), ((150, 100, 300, 200),)]
-
-
 def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
     return Reply(text, seen=(ShownPicture(OpenedImage(Image.new("RGB", file)), shown),))
 
@@ -114,20 +80,3 @@ def test_boxes_are_read_in_their_unit(text: str, unit: Any, found: list[tuple[in
     with running(Branch(run := Run(1))):
         assert [each.box for each in boxes(reply(text), unit)] == found
     assert [list(step.boxes) for step in run.steps] == [found]
-
-
-@pytest.mark.parametrize("value", [{"object": [1]}, {"image": "a"}, {}])
-def test_a_forged_argument_is_an_error_of_the_code(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = list[Answer]()
-
-    def run(*arguments: Any) -> None:
-        around: Around = arguments[-1]
-        assert around.answer
-        given.append(around.answer(Asked(1, "look", {"what": value}), []))
-        raise pool.DiedError("ended")
-
-    monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=run))
-    monkeypatch.setattr(python, "ready", lambda: None)
-    with running(Branch(Run(1))):
-        Interpreter().run("1", functions={"look": lambda what: 1}, calls=1)
-    assert given == [Answer(error="look() was called with what is no argument")]

@@ -7,7 +7,7 @@ from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.systems import registry as systems
-from virc_extras.rounds.system_key import Sample, Step, check_rounds
+from virc_extras.rounds.system_key import Step, check_rounds
 
 STAGES = """name: mine
 stages:
@@ -24,12 +24,6 @@ def written(folder: Path, rounds: str) -> Path:
     file = folder / "mine.yaml"
     file.write_text(STAGES + rounds)
     return file
-
-
-def test_steps_are_read_with_their_defaults(tmp_path: Path) -> None:
-    sampled, trained = systems.load(written(tmp_path, ROUNDS)).rounds
-    assert sampled == Step(sample=Sample(data="rows.jsonl", samples=4, keep=2, start="last", pairs="right", margin=0.5))
-    assert trained == Step(train="two", start="base", data="sample", merge=True)
 
 
 def test_steps_are_shown_as_they_are_written(tmp_path: Path) -> None:

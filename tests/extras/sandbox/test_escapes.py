@@ -2,7 +2,6 @@
 
 import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
@@ -70,27 +69,12 @@ def test_a_file_of_the_user_cannot_be_read(runs: Runs, tmp_path: Path) -> None:
         assert "FileNotFoundError" in runs.said(f"import os; os.stat({place!r})"), place
 
 
-def test_only_what_is_bound_is_there(runs: Runs) -> None:
-    walk = "import os\nprint(sorted({os.path.join(a, c) for a, b, d in os.walk('/') for c in b + d}))"
-    assert len(runs.said(walk, 30)) > 1000
-    seen = runs.said("import os; print(*sorted(os.listdir('/')))").split()
-    assert set(seen) <= {"dev", "lib", "lib32", "lib64", "packages", "python", "runner.py", "tmp", "usr", "work"}
-
-
 def test_symlinks_lead_nowhere_outside(runs: Runs, tmp_path: Path) -> None:
     file = tmp_path / "outside"
     file.write_text("kept")
     said = runs.said(f"import os\nos.symlink({str(file)!r}, 'a')\nopen('a', 'w').write('lost')")
     assert "FileNotFoundError" in said
     assert file.read_text() == "kept"
-
-
-@pytest.mark.parametrize(
-    "place", ["/x", "/python/bin/python", "/packages/numpy/x.py", "/runner.py", "/dev/x", "/usr/x"]
-)
-def test_nothing_outside_its_folder_is_written(runs: Runs, place: str) -> None:
-    said = runs.said(f"open({place!r}, 'ab').write(b'x')")
-    assert any(fault in said for fault in ("Read-only file system", "Permission denied", "Text file busy")), said
 
 
 def test_sockets_of_this_process_are_out_of_reach(runs: Runs, tmp_path: Path) -> None:
@@ -108,43 +92,6 @@ def test_sockets_of_this_process_are_out_of_reach(runs: Runs, tmp_path: Path) ->
     assert "gaierror" in runs.said("import socket\nsocket.getaddrinfo('example.org', 80)")
 
 
-def test_without_its_filter_there_is_still_no_network(runs: Runs) -> None:
-    """Pairs of sockets exist, and lead to the process alone."""
-    assert runs.said("import socket\na, b = socket.socketpair()\na.send(b'x')\nb.recv(1)") == "b'x'"
-    said = runs.said("import socket\na, b = socket.socketpair(socket.AF_UNIX)\na.connect('\\0x')")
-    assert "Error" in said
-
-
-@pytest.mark.parametrize(
-    "how", ["os.fork()", "os.system('ls')", "subprocess.run(['ls'])", "multiprocessing.Process().start()"]
-)
-def test_no_other_process_can_be_started(runs: Runs, how: str) -> None:
-    said = runs.said(f"import multiprocessing, os, subprocess\nprint({how})")
-    assert "PermissionError" in said or said in ("-1", "32512", "256")
-
-
-def test_a_fork_bomb_starts_nothing(runs: Runs) -> None:
-    bomb = (
-        "import ctypes, os\nlibc = ctypes.CDLL(None)\nprint({libc.syscall(n) for n in (57, 58) for _ in range(1000)})"
-    )
-    before = len(processes())
-    assert "-1" in runs.said(bomb)
-    assert len(processes()) <= before + 8
-
-
-def test_a_bomb_of_threads_is_ended(runs: Runs) -> None:
-    bomb = (
-        "import threading, time\nthreading.stack_size(65536)\n"
-        "while True:\n    threading.Thread(target=time.sleep, args=(99,), daemon=True).start()"
-    )
-    said = runs.said(bomb)
-    assert "more than 64 threads" in said or "can't start new thread" in said
-
-
-def test_a_bomb_of_files_is_ended(runs: Runs) -> None:
-    assert "files and was ended" in runs.said("i = 0\nwhile True:\n    open(str(i), 'w').close()\n    i += 1")
-
-
 @pytest.mark.parametrize(
     "bomb",
     ["x = bytearray(1 << 40)", "x = []\nwhile True: x.append(bytearray(1 << 20))", "x = 'a' * (1 << 34)",
@@ -160,29 +107,6 @@ def test_memory_is_limited(runs: Runs, bomb: str) -> None:
 def test_a_loop_without_end_is_ended_in_time(runs: Runs) -> None:
     for loop in ("while True: pass", "import time\ntime.sleep(99)", "10 ** 10 ** 8", "import signal\nsignal.pause()"):
         assert "took longer than 1 s" in runs.said(loop, 1)
-
-
-def test_signals_reach_no_process_outside(runs: Runs) -> None:
-    received: list[int] = []
-    before = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
-    try:
-        said = runs.said(
-            f"import os, signal\nfor pid in (os.getppid(), {os.getpid()}, {os.getppid()}, 2):\n    try:\n"
-            "        os.kill(pid, signal.SIGUSR1) if pid else print('no parent')\n"
-            "    except OSError as error: print(type(error).__name__)"
-        )
-        assert runs.said("import os; os.getpid(), os.getppid()") == "(1, 0)"
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert said.splitlines() == ["no parent", *["ProcessLookupError"] * 3]
-    assert received == []
-
-
-def test_there_is_no_proc_and_no_environment(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_API_KEY", SECRET)
-    for place in ("/proc/1/environ", f"/proc/{os.getpid()}/environ", "/proc/self/maps", "/sys/kernel"):
-        assert "FileNotFoundError" in runs.said(f"open({place!r}).read()")
-    assert SECRET not in runs.said("import os, sys; print(os.environ, sys.argv, sys.orig_argv)")
 
 
 @pytest.mark.parametrize(
@@ -203,27 +127,6 @@ def test_calls_by_their_numbers_of_x32_end_the_process(runs: Runs) -> None:
     assert "ended by SIGSYS" in said
 
 
-def test_no_user_gets_new_rights(runs: Runs) -> None:
-    assert runs.said("import os; os.getresuid(), os.getgroups()") in ("((65534, 65534, 65534), [65534])",
-                                                                      "((65534, 65534, 65534), [])")  # fmt: skip
-    assert runs.said("import ctypes; ctypes.CDLL(None).prctl(39, 0, 0, 0, 0)") == "1"  # PR_GET_NO_NEW_PRIVS
-
-
-def test_limits_cannot_be_raised(runs: Runs) -> None:
-    said = runs.said("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))")
-    assert "ValueError" in said or "PermissionError" in said
-
-
-def test_output_is_cut_in_the_middle_with_a_note(runs: Runs) -> None:
-    said = runs.said("print('begin')\nfor i in range(200_000): print('x' * 100)\nprint('end')")
-    assert said.startswith("begin")
-    assert said.endswith("end")
-    assert "characters left out" in said
-    assert len(said) < 5_000
-    assert "characters left out" in runs.said("print('x' * 50_000_000)")
-    assert "characters left out" in runs.said("import sys\nsys.stderr.write('x' * 50_000)")
-
-
 @pytest.mark.parametrize(
     "code",
     ["import os\nos.closerange(0, 100)", "import os\nos.closerange(0, 100)\nwhile True: pass", "import os\nos._exit(0)",
@@ -238,22 +141,6 @@ def test_output_is_cut_in_the_middle_with_a_note(runs: Runs) -> None:
 def test_a_hostile_end_of_the_pipe_is_borne(runs: Runs, code: str) -> None:
     runs.said(code, 2)
     runs.said("1", 2)  # what it left in the pipe may spoil the next reply, and no other
-
-
-def test_an_image_is_only_believed_as_large_as_it_is(runs: Runs) -> None:
-    lies = (
-        "import json, sys\nkept = json.dumps\n"
-        "large = {'images': [[100_000, 100_000]]}\n"
-        "json.dumps = lambda reply, **how: kept({**reply, **large} if 'images' in reply else reply, **how)"
-    )
-    assert "connection to the interpreter broke" in runs.said(lies)
-
-
-def test_a_huge_image_is_a_note(runs: Runs) -> None:
-    assert "is not shown: the most is" in runs.said("from PIL import Image\nImage.new('RGB', (5000, 5000))")
-    many = "from PIL import Image\nfor _ in range(20): display(Image.new('RGB', (30, 30)))"
-    assert "more than 8 images" in runs.said(many)
-    assert len(runs.pixels) == 8
 
 
 def test_an_image_bomb_goes_off_inside(runs: Runs) -> None:
@@ -281,14 +168,6 @@ def test_nothing_is_left_when_the_pool_closes() -> None:
     while processes() - before and time.monotonic() < end:
         time.sleep(0.05)
     assert processes() - before == set()
-
-
-def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
-    runs = Runs(pool)
-    runs.said("x = 1")
-    kept = len(pool._waiting)
-    del runs
-    assert len(pool._waiting) == kept - 1
 
 
 _STAYS = "import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(99)"  # asks not to end with its parent

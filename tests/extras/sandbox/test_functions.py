@@ -130,6 +130,14 @@ def test_code_that_runs_again_gets_what_it_got_before(pool: Pool) -> None:
     assert len(calls.asked) == 2
 
 
+def test_code_that_goes_another_way_when_it_runs_again_is_an_error(pool: Pool) -> None:
+    calls = Calls(pool)
+    calls.said("import os\nx = look(os.urandom(8).hex())")
+    assert "ended" in calls.said("os._exit(1)")
+    assert "went another way when it ran again" in calls.said("print(x)")
+    assert len(calls.asked) == 1
+
+
 def test_code_that_runs_again_gets_the_images_that_there_were(pool: Pool) -> None:
     problem, limits = Past(SandboxProblem()), Limits(10, "none", 8, 10**6, 1_000)
     given = [Given(Named(f"{index}.png", f"image_{index}"), lambda: png) for index in range(2)]

@@ -133,17 +133,6 @@ def test_what_the_model_is_sent_of_code(
     assert len(found[1]) == sizes
 
 
-def test_an_error_of_code_is_a_refused_call_where_the_protocol_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran(monkeypatch, reply("", "Traceback\nNameError: x", True))
-    fed = session(protocol(code=CodeSettings(faults="call"))).feed(Reply(called("x")))
-    assert isinstance(fed, Rejected)
-    assert fed.reason == "NameError: x"
-    ran(monkeypatch, pool.DiedError("Error: it ended."))
-    fed = session(protocol(code=CodeSettings(faults="call"))).feed(Reply(called("os._exit(0)")))
-    assert isinstance(fed, Rejected)
-    assert fed.reason == "Error: it ended."
-
-
 @pytest.mark.integration
 def test_code_gets_images_and_gives_images_and_text() -> None:
     asked = session()
@@ -176,15 +165,6 @@ def test_an_error_is_a_result_that_names_no_place_of_this_machine() -> None:
     assert "line 3, in f" in text
     assert text.endswith("JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)")
     assert "/" not in text
-
-
-@pytest.mark.integration
-def test_a_program_that_hangs_costs_its_problem_a_sentence() -> None:
-    asked = session(protocol(code=CodeSettings(seconds=1)))
-    assert turn(asked, called("while True: pass"))[0] == (
-        "Error: the code took longer than 1 s and was ended. Its state is lost."
-    )
-    assert turn(asked, called("1 + 1"))[0] == "2"
 
 
 @pytest.mark.integration

@@ -149,28 +149,6 @@ def test_environment_that_cannot_be_made_is_refused() -> None:
         Stepped("go", "FrozenLake-v1", "Go.", actions=("left", "right"))
 
 
-def test_a_tool_tells_what_it_takes_and_closes_what_it_made_to_know() -> None:
-    closed = list[Counter]()
-
-    class OfThisTest(Counter):  # those of other tests are closed when their memory is collected
-        def close(self) -> None:
-            closed.append(self)
-
-    made = Stepped("add", OfThisTest, "Add.", {}, ("none", "one", "two"), 5.0)
-    assert len(closed) == 1
-    made.first(5)
-    assert len(closed) == 2
-    action = {"type": "string", "enum": ["none", "one", "two"]}
-    parameters = {"type": "object", "properties": {"action": action}, "required": ["action"]}
-    function = {"name": "add", "description": "Add.", "parameters": parameters}
-    assert made.members[:3] == ("add", "after_image", {"type": "function", "function": function})
-    with pytest.raises(ToolError):
-        made.check({"action": "one", "times": 2}, View([(80, 60)]))
-    for number in (-1, marks.MOST + 1):
-        with pytest.raises(ConfigError, match=f"the number of an episode is 0 to 16777215, not {number}"):
-            made.first(number)
-
-
 def test_the_first_image_of_a_conversation_is_the_start_and_a_step_shows_its_text_and_image() -> None:
     made = tool(lambda: ("seen", 1.0, False, True, {}))
     first, other = made.first(5), Image.new("RGB", (300, 200))

@@ -12,9 +12,6 @@ from support.called import virc
 from support.servers import serve
 from support.solving import answer, call
 
-from virc.tools import registry
-from virc_extras.stepped import marks
-
 pytestmark = pytest.mark.integration
 
 TURNS = (call("take_away", action="left"), call("take_away", action="right"), answer("right"))
@@ -52,11 +49,3 @@ def test_each_way_plays_the_same_episode(folder: Path) -> None:
     }
     assert str(solved).count("'type': 'image_url'") == 3
     assert [name for name, messages in ways.items() if messages != solved] == []
-
-
-def test_episode_number_is_that_of_the_row(folder: Path) -> None:
-    from PIL import Image
-
-    (name,) = registry.load([str(folder / "take_away.py")])
-    assert name == "take_away"
-    assert marks.number_in(Image.open(folder / "0.png")) == 7

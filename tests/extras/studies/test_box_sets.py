@@ -24,21 +24,6 @@ BOXES = st.lists(
 )
 
 
-def test_matching_gains_the_most_together() -> None:
-    # box by box, the first takes A, which it overlaps most, and leaves nothing to the second
-    first, second, other = (0, 0, 10, 9), (0, 0, 10, 10), (0, 0, 10, 6)
-    pairs = matched([first, second], [(0, 0, 10, 9.5), other])
-    assert sorted((pair.found, pair.right) for pair in pairs) == [(0, 1), (1, 0)]
-    assert matched([A], [B]) == []
-    # what the row says matters more, not what is overlapped more
-    assert [pair.right for pair in matched([HALF], [A, HALF], [0.02, 0.01])] == [0]
-    assert [pair.right for pair in matched([A], [(0, 0, 10, 9), (0, 0, 10, 1)], [1, 1.1])] == [1]
-    assert [pair.right for pair in matched([A], [(0, 0, 10, 1), (0, 0, 10, 9)], [1, 1])] == [1]
-    assert [pair.right for pair in matched([A], [B, (0, 0, 10, 9), (0, 0, 10, 1)], [1e7, 1, 1.1])] == [2]
-    assert matched([HALF], [A], min_iou=0.51) == []
-    assert [pair.overlap for pair in matched([HALF], [A], min_iou=0.5)] == [0.5]
-
-
 @each_case(
     ("found", "right", "weights", "precision", "recall"),
     [
@@ -101,19 +86,6 @@ def test_mean_average_precision_is_the_published_one() -> None:
 def test_weights_are_over_nothing_and_as_many_as_boxes(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="2 boxes need as many weights over 0"):
         agreement([A], [A, B], weights)
-
-
-def test_mean_average_precision() -> None:
-    assert mean_average_precision({"cat": [A, B]}, {"cat": [A, B]}) == 1
-    assert mean_average_precision({"cat": [A]}, {"cat": [A], "dog": [B]}) == 0.5
-    assert mean_average_precision({"cat": [A]}, {"cat": [A, B]}) == pytest.approx(51 / 101)  # recalls 0 to 0.5
-    assert mean_average_precision({"cat": [C, A]}, {"cat": [A]}) == 0.5  # the surest is wrong
-    assert mean_average_precision({"cat": [A, C]}, {"cat": [A]}) == 1
-    assert mean_average_precision({"cat": [(0, 0, 10, 7)]}, {"cat": [A]}) == 0.5
-    assert mean_average_precision({}, {"cat": [A]}) == 0
-    assert mean_average_precision({"cat": [A], "dog": [B]}, {"cat": [A], "dog": []}) == 1
-    assert mean_average_precision({"cat": [A]}, {"cat": []}) == 0
-    assert mean_average_precision({}, {}) == 1
 
 
 def test_of_equal_overlaps_the_last_box_of_the_row_is_taken() -> None:

@@ -16,7 +16,7 @@ from support.tables import each_case
 from virc.evaluation.boxes import Overlap, overlap
 from virc.reasoning.calls import View
 from virc.scoring.boxes import Box, PredictedBox
-from virc_extras.studies.boxes import average_precision, box_scores, mean_average_precision
+from virc_extras.studies.boxes import average_precision, mean_average_precision
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 VIEW = View([(100, 100)])
@@ -89,13 +89,6 @@ def test_a_hostile_answer_is_wrong_and_no_more(answer: str) -> None:
     assert average_precision([found]) == 0
 
 
-def test_precision_over_classes_and_thresholds() -> None:
-    """A: found exactly, at all ten thresholds. B: at an IoU of 0.5, at one of them. C has no box to find."""
-    classes = {"A": [held("[0, 0, 10, 10]", LEFT)], "B": [held("[0, 5, 10, 10]", LEFT)], "C": [held("[0, 0, 10, 10]")]}
-    assert mean_average_precision(classes) == pytest.approx((1 + 1 / 10) / 2)
-    assert mean_average_precision({"C": classes["C"]}) is None
-
-
 @each_case("case", json.loads(Path(__file__).with_name("crowd_maps.json").read_bytes())["maps"])
 def test_crowds_count_as_in_pycocotools(case: dict[str, Any]) -> None:
     classes: dict[str, list[Overlap]] = {}
@@ -139,17 +132,6 @@ def test_crowds_of_coco_are_no_answers(tmp_path: Path) -> None:
     assert said in done.err
     (model,) = done.json["models"]
     assert (model["score"]["right"], model["boxes"]["mean_ap"]) == (1, 1)
-
-
-def test_the_figures_of_a_model() -> None:
-    scores = box_scores([held("[0, 5, 10, 10]", LEFT), held("[20, 0, 30, 10]", LEFT), held(None, LEFT)])
-    assert scores
-    assert scores.of == 3
-    assert scores.mean_iou == pytest.approx(0.5 / 3)
-    assert scores.mean_giou == pytest.approx((0.5 - 1 / 3 - 1) / 3)
-    assert scores.ap50 == pytest.approx(1 / 3 * 1 / 2)  # both are as sure: 1 of 2 right, 1 of 3 found
-    assert box_scores([]) is None
-    assert average_precision([held("[0, 0, 1, 1]")]) is None
 
 
 def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:

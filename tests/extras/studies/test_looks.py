@@ -14,10 +14,8 @@ from support.called import Done, virc
 from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
-from virc.evaluation.answered import Answered, Result
-from virc.evaluation.results import Head
+from virc.evaluation.answered import Answered
 from virc.reasoning.images import open_image
-from virc_extras.studies.looking import looks_of
 from virc_extras.studies.looks import ARMS, LEVEL, ArmName, Guess, looks
 
 SMALL = [(0, (0.1, 0.1, 0.4, 0.4))]
@@ -97,19 +95,6 @@ def test_chance_is_that_of_the_problems_with_a_crop() -> None:
         sentence = looks("m", rows + bare, [*two, *apart(160)]).sentence
         assert sentence.startswith("its crops matter: ")
         assert ("though 75.0 % of its answers stay" in sentence) == found
-
-
-def test_problems_that_were_not_asked_in_all_arms_change_no_figure() -> None:
-    """Such as those of a later evaluation of more rows, as it is."""
-
-    def results(answers: list[dict[str, Answered]]) -> list[Result]:
-        return [Result(str(at), "?", "A", {}, each, guess=Guess("A")) for at, each in enumerate(answers)]
-
-    taken = [results([{"m": arms(YES, no_tools=NO)[name]}] * 4) for name in ARMS]
-    later = [
-        [*arm, *results([{"m": YES} if name == "as it is" else {}] * 8)] for name, arm in zip(ARMS, taken, strict=True)
-    ]
-    assert looks_of(later) == looks_of(taken) != []
 
 
 def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
@@ -226,23 +211,6 @@ def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: 
     alone = virc("eval", "verify", file)
     assert alone.code == 0
     assert "the verdict on looking is taken as it is written: cheater.looks/crops-swapped.jsonl" in alone.err
-
-
-def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> None:
-    """Also with a digest of its own."""
-    assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
-    file = here / "a/results/cheater.jsonl"
-    head, *lines = file.read_bytes().splitlines(keepends=True)
-    read = msgspec.json.decode(head, type=Head)
-    assert read.looks
-    told = msgspec.structs.replace(read, looks={**read.looks, "sentence": "its crops matter"})
-    file.write_bytes(b"".join([msgspec.json.encode(told.sealed), b"\n", *lines]))
-    done = virc("eval", "verify", file)
-    assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
-    shutil.rmtree(file.with_suffix(".looks"))
-    done = virc("eval", "verify", file)
-    note = "the verdict on looking is taken as it is written: cheater.looks/no-tools.jsonl is not next to the file"
-    assert (done.code, note in done.err) == (0, True), done.err
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,9 @@ from PIL import Image
 from support.called import Done, virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
-from support.tables import each_case
 
-from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError, as_virc_error, fields_of
 from virc.evaluation import results, scored, verdicts, writing
 from virc.scoring.score import Key, Verdict
-from virc.solving.rows import BatchRow
 from virc_extras.studies import signing
 from virc_extras.studies.checking import verifying
 
@@ -252,37 +249,6 @@ def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypat
     assert [each["kind"] for each in done.json["differences"]] == ["scorer"]
     sentence = "problem 1: the scorer changed: it is right here, wrong in the file"
     assert f"error: {file} has 1 difference: {sentence}\n" in done.err
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("input", value) for value in (None, "x", {"boxes": "x"})),
-        ("id", None),
-        ("row", None),
-        ("settings", {"seed": "x"}),
-    ],
-)
-def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) -> None:
-    def change(_: Line, lines: list[Line]) -> None:
-        lines[0][field] = value
-
-    edited(file, change)
-    assert verified(file).code == 5
-
-
-@each_case(
-    ("error", "message"),
-    [
-        (NetworkError("cannot reach http://10.0.0.1"), "NetworkError"), (DataError("/home/a.png is cut"), "DataError"),
-        (as_virc_error(KeyError("/home/a")), "KeyError"), (as_virc_error(TimeoutError()), "TimeoutError"),
-        (VircError(""), "VircError"), (NoAnswerError("the model refused"), "the model refused"),
-        (None, "no answer was kept"),
-    ],
-)  # fmt: skip
-def test_the_line_of_a_failed_row_names_the_type_of_its_error(error: VircError | None, message: str) -> None:
-    answered = error and {"id": "1", "answer": None, "error": fields_of(error)}
-    assert results.line_of(BatchRow(0, "1"), answered, "m", None)["error"]["message"] == message
 
 
 @pytest.mark.parametrize(
