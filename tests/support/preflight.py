@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from virc.core.events import Reporter
-from virc.training import prepare, preview
+from virc.training import prepare
 from virc.training.preflight import pairs, rl, sft
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
@@ -15,7 +15,7 @@ def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Let dry runs check rows here, and leave out what takes long and is of no rows."""
     patch.setattr(prepare, "counted", _counted)
     for name in ("recipes_place", "recipes_in"):
-        patch.setattr(preview.environments, name, lambda environment: Path("code"))
+        patch.setattr(prepare.environments, name, lambda environment: Path("code"))
 
 
 def _counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:

@@ -171,7 +171,9 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     run, partial = Run(tmp_path / "run"), tmp_path / ".run.new"
     partial.mkdir()
     (partial / FILE_NAME).write_bytes(msgspec.json.encode(result.protocol))
-    code = rl_setup.write(run, partial, stage, training.base(stage, workspace), result)
+    code = rl_setup.write(
+        run, partial, stage, training.base(stage, workspace), result, result.protocol.tools, result.media
+    )
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
     given = {"BRIEF_KEY": "k", "OTHER_KEY": "o"}

@@ -8,15 +8,17 @@ import pytest
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Event, Reporter
+from virc.data.formats.registry import RowsFile
 from virc.envs import making
 from virc.envs.hardware import Machine
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.runs.run import Run
 from virc.training import prepare
 from virc.training.inputs import Base
 from virc.training.preflight.types import Result
-from virc.training.prepare import PreparedRun
+from virc.training.prepare import Prepared
 from virc.training.request import TrainRequest
 
 OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
@@ -24,7 +26,7 @@ OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 def prepared(
     stage: str = "instruct", ignore: tuple[str, ...] = (), settings: tuple[str, ...] = (), kind: str = "", **found: Any
-) -> PreparedRun:
+) -> Prepared:
     rows = {
         "rows": 40, "dropped": 0, "longest": 900, "mean": 300.4, "total": 12_016, "percentiles": (1, 2, 890),
         "images": 80, "shrunk": 0, "looked_at": 30, "faults": {}, "otherwise": 0, "protocol": OWN,
@@ -35,13 +37,14 @@ def prepared(
     resolved = request.resolve()
     assert kind in ("", resolved.kind)
     base = Base(name="tiny", folder=EMBEDDED_FOLDER, model_type="qwen2_vl", root="tiny")
-    return PreparedRun(
-        resolved=resolved, base=base, result=Result(**{**rows, **found}), environment=making.find("sft", "cpu"),
-        python=Path("python"), request=request,
+    return Prepared(
+        resolved=resolved, base=base, checked=Result(**{**rows, **found}), environment=making.find("sft", "cpu"),
+        python=Path("python"), recipes=Path(), request=request, run=Run(Path("mine")), folder=Path("new"),
+        source=RowsFile(Path("/rows/made.json"), resolved.kind, "made"), validation=None,
     )  # fmt: skip
 
 
-def said(stage: PreparedRun) -> list[tuple[str, str, str | None]]:
+def said(stage: Prepared) -> list[tuple[str, str, str | None]]:
     events: list[Event] = []
     prepare.check_rows(stage, Reporter(events.append))
     return [(each.kind, each.text, each.hint) for each in events if each.kind in ("note", "warning")]

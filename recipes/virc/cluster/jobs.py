@@ -24,7 +24,6 @@ from virc.runs import attempts, queue
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
-from virc.stages.resolve import Resolved
 
 _MAX_BYTES = 2**20
 _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
@@ -65,18 +64,13 @@ def on_this_machine(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=hardware.pinned(plan.step.env)))
 
 
-def preview(
-    plan: Plan, run: Run, resolved: Resolved, place: Place, versions: Mapping[str, str], target: Target
-) -> Plan:
+def preview(plan: Plan, run: Run, info: Info, place: Place, versions: Mapping[str, str], target: Target) -> Plan:
     """The plan as the cluster gets it, the job's script among its files if there is one."""
-    settings = msgspec.to_builtins(resolved.config)
-    if isinstance(target, Site):
-        target = _fitting(target, settings)
-    plan = _on_target(plan, run, 1, resolved.kind, settings, place, versions, target)
     if isinstance(target, Cluster):
-        return plan
-    text = slurm.job_script(run, settings, run.workspace, target, sys.executable, resolved.kind)
-    script = {str(run.folder / slurm.SCRIPT): text}
+        return _on_target(plan, run, 1, info, place, versions, target)
+    target = _fitting(target, info.settings)
+    plan = _on_target(plan, run, 1, info, place, versions, target)
+    script = {str(run.folder / slurm.SCRIPT): _script(run, info, target)}
     return msgspec.structs.replace(plan, files={**script, **plan.files})
 
 
@@ -89,17 +83,23 @@ def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) 
     (folder / slurm.LOGS).mkdir(exist_ok=True)
     if isinstance(target, Cluster):
         return
+    check_seen(run, info, target, report)
+    write_whole(folder / slurm.SCRIPT, _script(run, info, _fitting(target, info.settings)).encode())
+
+
+def _script(run: Run, info: Info, site: Site) -> str:
+    return slurm.job_script(run, info.settings, run.workspace, site, sys.executable, info.kind)
+
+
+def check_seen(run: Run, info: Info, site: Site, report: Reporter) -> None:
+    """Raises SetupError: the nodes do not see what the run needs."""
     named = {
         "the model": info.base, "the adapter": info.adapter, "the data": info.data, "the images": info.media,
         "virc's code": info.recipes, "the workspace": run.workspace, "the environment": Path(info.python).parent,
         "virc": Path(sys.executable).parent,
     }  # fmt: skip
-    doubt = check_paths({what: Path(path) for what, path in named.items() if path}, target)
-    if doubt:
+    if doubt := check_paths({what: Path(path) for what, path in named.items() if path}, site):
         report.warn(doubt)
-    site = _fitting(target, info.settings)
-    script = slurm.job_script(run, info.settings, run.workspace, site, sys.executable, info.kind)
-    write_whole(folder / slurm.SCRIPT, script.encode())
 
 
 def move(run: Run, ray_address: str) -> None:
@@ -121,14 +121,13 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     target = slurm.fitting(site_of(info), info.settings, given) if job else ray_job.cluster_of(info)
     lines = contents(run.folder / "environment.txt", _MAX_BYTES).decode().splitlines()
     versions = dict(line.split("==", 1) for line in lines if "==" in line)
-    return _on_target(plan, run, number, info.kind, info.settings, place, versions, target)
+    return _on_target(plan, run, number, info, place, versions, target)
 
 
 def _on_target(
-    plan: Plan, run: Run, number: int, kind: str, settings: Mapping[str, Any], place: Place,
-    versions: Mapping[str, str], target: Target,
-) -> Plan:  # fmt: skip
-    folder = run.attempt(number).absolute()
+    plan: Plan, run: Run, number: int, info: Info, place: Place, versions: Mapping[str, str], target: Target
+) -> Plan:
+    folder, kind, settings = run.attempt(number).absolute(), info.kind, info.settings
     if kind == "rl":
         paths = {
             "the model": place.base, "the adapter": place.adapter, "the data": place.data,

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 from virc.cluster import jobs, slurm
 from virc.cluster.jobs import Target
 from virc.cluster.ray.job import Cluster
-from virc.cluster.site import Site, check_paths, notice, read_site, seconds, site_of, site_path
+from virc.cluster.site import Site, notice, read_site, seconds, site_of, site_path
 from virc.cluster.slurm import devices_of_node
 from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, SetupError
@@ -27,7 +26,6 @@ from virc.core.text import did_you_mean, duration
 from virc.runs import queue
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
-from virc.stages.context import Place
 
 
 def check_slurm(target: Site, site: Path | None, report: Reporter) -> None:
@@ -55,20 +53,14 @@ def try_site(site: Path, report: Reporter) -> Site:
     return found
 
 
-def try_job(plan: Plan, run: Run, place: Place, target: Target, site: Path | None, report: Reporter) -> None:
+def try_job(plan: Plan, run: Run, info: Info, target: Target, site: Path | None, report: Reporter) -> None:
     """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see."""
     if isinstance(target, Cluster):
         return
     file = jobs.site_file(site)
     if doubt := check_site(target, file) or check_script(plan.files[str(run.folder / slurm.SCRIPT)], file):
         report.warn(doubt)
-    paths = {
-        "the model": place.base, "the adapter": place.adapter, "the images": place.media,
-        "virc's code": place.recipes, "the workspace": run.workspace, "the environment": place.python.parent,
-        "virc": Path(sys.executable).parent,
-    }  # fmt: skip
-    if doubt := check_paths({what: path for what, path in paths.items() if path}, target):
-        report.warn(doubt)
+    jobs.check_seen(run, info, target, report)
 
 
 def check_free(run: Run, submitting: bool) -> None:

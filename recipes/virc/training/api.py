@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 
 from virc.cluster import jobs, submitting
-from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
@@ -24,10 +23,10 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
-from virc.training import changes, continued, inputs, prepare, rl_setup
+from virc.training import changes, continued, inputs, prepare
 from virc.training.attempt import attempt, hold_notice
 from virc.training.estimate.needs import PEAK, UTILISATION, estimate
-from virc.training.prepare import PreparedRun
+from virc.training.prepare import Prepared
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -148,37 +147,30 @@ def _begin(
     request: TrainRequest, launcher: Launcher, site: Path | None, ray_address: str | None, submit: bool,
     report: Reporter,
 ) -> Run:  # fmt: skip
-    resolved = request.resolve()
-    target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
-    request, resolved = rl_setup.with_job_judge(request, resolved, target)
-    rl_setup.check_job_judge(request, resolved, target)
+    request, resolved, target = prepare.requested(request, launcher, site, ray_address)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:
         submitting.check_slurm(target, site, report)
     begun_by = "local" if target is None else "ray" if isinstance(target, ray_job.Cluster) else "slurm"
-    with prepare.new_run(request, resolved) as (run, partial):
+    with prepare.new_run(request, resolved) as (run, folder):
         here = hardware.find(request.workspace)
-        found = prepare.prepare(
-            request, resolved, partial / "data", None if target else here, report, home=run.folder / "data"
-        )
-        prepare.check_rows(found, report)
-        prepare.check_machine(found, here, begun_by, report)
+        prepared = prepare.prepare(request, resolved, run, folder, report, target=target, here=None if target else here)
+        prepare.check_machine(prepared, here, begun_by, report)
         if isinstance(target, Site):
-            _check_site(found, target, jobs.site_file(site))
+            _check_site(prepared, target, jobs.site_file(site))
         cluster = msgspec.to_builtins(target) if target else {}
-        file = jobs.site_file(site) if begun_by == "slurm" else None
-        info = prepare.write(run, partial, found, begun_by, cluster, file)
+        info = prepare.begin(prepared, begun_by, cluster, jobs.site_file(site) if begun_by == "slurm" else None)
         warn_not_copied(report.warn)
-        changes.write_digests(run, info, partial, found.sources)
+        changes.write_digests(run, info, folder, prepared.sources)
         if target:
-            jobs.write(run, partial, info, target, report)
-    text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"
+            jobs.write(run, folder, info, target, report)
+    text = f"{run.name}: {info.rows} rows, from {prepared.base.name}, in {run.folder}"
     report.send(RunEvent("note", text, run=run))
     return run
 
 
-def _check_site(found: PreparedRun, site: Site, file: str) -> None:
+def _check_site(found: Prepared, site: Site, file: str) -> None:
     config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
     fastest = max(PEAK, key=lambda name: PEAK[name])
     needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)

@@ -14,7 +14,7 @@ import msgspec
 
 from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.core.errors import ConfigError, DataError, EngineError, SetupError
+from virc.core.errors import ConfigError, DataError, EngineError, SetupError, VircError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, only_source, read_info, solving
@@ -24,7 +24,7 @@ from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources
 from virc.runs import run as runs
-from virc.runs.checkpoints import checkpoints
+from virc.runs.checkpoints import Checkpoint, checkpoints
 from virc.runs.metrics import metrics
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
@@ -77,6 +77,12 @@ def base(resolved: Resolved, workspace: Path) -> Base:
     return _base_of(run.name, resolved, workspace)
 
 
+def future_base(resolved: Resolved, workspace: Path) -> Base:
+    """Where the weights of a dry run would be."""
+    name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
+    return Base(name=name, folder=workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
+
+
 def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
@@ -127,14 +133,26 @@ def check_weights(base: Base) -> None:
         raise ConfigError(f"{base.name} is quantized ({method}), which cannot be trained", hint)
 
 
-def rows(resolved: Resolved, workspace: Path) -> RowsFile:
+def rows(resolved: Resolved, workspace: Path, missing: list[VircError] | None = None) -> RowsFile:
     """The rows that the stage learns from.
+
+    Args:
+        missing: of a dry run: gets the error about rows that are not here, and where they would be is returned.
 
     Raises:
         ConfigError: `data` has a {…} that `variant` does not fill.
         DataError: there is no such file or dataset, or its format holds no solutions.
     """
-    return _source(resolved.config.data_name(), resolved, workspace)
+    try:
+        return _source(resolved.config.data_name(), resolved, workspace)
+    except VircError as error:
+        named = Path(resolved.config.data_name())
+        suffix = named.suffix or {"rl": ".parquet", "dpo": ".jsonl"}.get(resolved.kind, ".json")
+        file = workspace / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
+        if missing is None or is_file(file) or expanded(named).exists():  # it is here, and cannot be trained on
+            raise
+        missing.append(error)
+        return RowsFile(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
 
 
 def validation(resolved: Resolved, workspace: Path) -> RowsFile | None:
@@ -333,29 +351,39 @@ def still_there(run: Run, info: Info) -> None:
         )
 
 
-def place_of(info: Info, run: Run, attempt: int) -> Place:
-    """What an attempt of a run works on; it resumes from the newest checkpoint that can be resumed, if there is one."""
-    resumable = [checkpoint for checkpoint in checkpoints(run) if checkpoint.resumable]
-    newest = resumable[-1] if resumable else None
+def place_of(info: Info, run: Run, attempt: int, model_type: str, newest: Checkpoint | None, written: Path) -> Place:
+    """What an attempt of a run works on.
+
+    Args:
+        newest: the checkpoint that it resumes from.
+        written: where the files of the run are, which for a dry run is not its folder.
+    """
+    home = run.folder.absolute()
     return Place(
         base=Path(info.base),
-        model_type=model_type(Path(info.base)),
+        model_type=model_type,
         adapter=Path(info.adapter) if info.adapter else None,
         data=Path(info.data),
         dataset=info.dataset,
         entry=info.entry,
         media=Path(info.media or Path(info.data).parent),
-        output=run.checkpoints.absolute(),
+        output=home / run.checkpoints.name,
         files=run.attempt(attempt).absolute(),
         resume=newest.folder.absolute() if newest else None,
         untried=newest is None or _is_untried(run, info, newest.step),
         validation=Path(info.validation) if info.validation else None,
-        protocol=(run.folder / FILE_NAME).absolute(),
-        reward=(run.folder / sources.REWARD).absolute(),
-        sources=sources.folders(run.folder.absolute()),
+        protocol=home / FILE_NAME,
+        reward=home / sources.REWARD,
+        sources={name: sources.settings_of(home, name) for name in sources.folders(written)},
         python=Path(info.python),
         recipes=Path(info.recipes),
     )
+
+
+def resumed_place(info: Info, run: Run, attempt: int) -> Place:
+    """As `place_of`, from the newest checkpoint that can be resumed, if there is one."""
+    newest = next((each for each in reversed(checkpoints(run)) if each.resumable), None)
+    return place_of(info, run, attempt, model_type(Path(info.base)), newest, run.folder)
 
 
 def _is_untried(run: Run, info: Info, step: int) -> bool:

@@ -1,8 +1,8 @@
 """Prepares a run: everything is found and checked first, then its folder appears as a whole.
 
-`training.api` calls in this order: `new_run` (a folder in progress), `prepare` (weights, environment, rows),
-`check_rows` and `check_machine` (what would go wrong, what it needs), `write` (the files of the run). `preview` makes
-the same checks for a dry run, and `check_again` repeats them for a run whose rows have changed.
+A `TrainRequest` is `requested` (its settings and cluster), has a run to be (`new_run`), and becomes `Prepared`:
+weights, environment and rows are found and checked. `begin` writes the files of the run. A dry run takes the same way
+with a list for what is missing, and so does `check_again` for a run whose rows have changed.
 """
 
 import json
@@ -10,22 +10,31 @@ import netrc
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.backends import checkpoint
+from virc.cluster import jobs
+from virc.cluster.jobs import Target
 from virc.core import processes
-from virc.core.errors import ConfigError, DataError, SetupError
+from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded, write_json, write_whole
+from virc.core.files import DATA, expanded, is_file, write_json, write_whole
 from virc.core.locks import held
+from virc.core.text import counted as count_text
 from virc.core.work.parallel import cores
 from virc.data.check.plain import other_than
+from virc.data.check.result import survey
+from virc.data.check.row import check_without_images
+from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import RowsFile, left_out
 from virc.engines import registry as engines
 from virc.envs import environment as environments
@@ -36,7 +45,10 @@ from virc.models import chat_protocol, sizes
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights, meaning
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import registry as rewards
 from virc.rewards import user_code
+from virc.rewards.sources import speakers
+from virc.rewards.trial import missing_columns
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
@@ -51,75 +63,178 @@ from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
+from virc.training.preflight.pairs import entry_of
+from virc.training.preflight.rl import TRAIN, VALIDATION
+from virc.training.preflight.sft import check_found
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
 
+_PACKAGE = Path(__file__).parents[2]
 
-class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage needs, found and checked on this machine; `sources` are the files that its rows come from."""
 
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage needs, found, and checked as far as it is on this machine.
+
+    Args:
+        run: the run to be; `folder` has its files until it begins.
+        python: interpreter of the engine's environment; in a dry run where it would be.
+        recipes: folder with the code of virc that the engine gets; in a dry run where it would be.
+        added_tools: names or files of tools that rows of RL are offered in addition to those of their chat protocol.
+        checked: what the check of the rows found; None: a dry run without them, or without the base.
+    """
+
+    request: TrainRequest
     resolved: Resolved
+    run: Run
+    folder: Path
     base: Base
-    result: Result
+    source: RowsFile
+    validation: RowsFile | None
     environment: Environment
     python: Path
-    request: TrainRequest
-    sources: tuple[Path, ...] = ()
+    recipes: Path
+    added_tools: tuple[str, ...] = ()
+    checked: Result | None = None
+
+    @property
+    def result(self) -> Result:
+        assert self.checked
+        return self.checked
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that its rows come from."""
+        found = [each for each in (self.source, self.validation) if each]
+        return [file for each in found for file in each.shards or (each.file,)]
 
 
-def environment_of(resolved: Resolved) -> Environment:
-    return making.find(runs_in(resolved.kind).environment, resolved.config.device)
+def requested(
+    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None
+) -> tuple[TrainRequest, Resolved, Target | None]:
+    """The settings of a stage, and the cluster that it is for; its job may bring the reward's judge along."""
+    resolved = request.resolve()
+    target = jobs.target(launcher, resolved.kind, site, ray_address)
+    request, resolved = rl_setup.with_job_judge(request, resolved, target)
+    return request, resolved, target
 
 
 def prepare(
-    request: TrainRequest, resolved: Resolved, folder: Path, here: Machine | None, report: Reporter,
-    home: Path | None = None,
-) -> PreparedRun:  # fmt: skip
+    request: TrainRequest, resolved: Resolved, run: Run, folder: Path, report: Reporter, *,
+    target: Target | None = None, here: Machine | None = None, missing: list[VircError] | None = None,
+) -> Prepared:  # fmt: skip
     """Find and check everything the stage needs; cheap checks come before gigabytes are installed.
 
     Args:
-        folder: gets the rows to train on, if they are not the source's own file; for RL, always.
-        home: where that folder will be once the run exists; None: where it is.
+        folder: gets what the run will have, among it the rows to train on, if they are not the source's own file.
+        here: this machine, if the stage is to start on it now.
+        missing: of a dry run, which makes no environment and tries no tool: gets errors about what is missing, in place
+            of raising them.
     """
-    config = resolved.config
-    fits.refuse_no_judge(config, resolved.system.overlays)
-    base = inputs.base(resolved, request.workspace)
-    inputs.check_weights(base)
+    is_dry, workspace = missing is not None, request.workspace
+    check_texts(resolved, report)
+    added_tools = rl_setup.tools_of(resolved, request.tools)
+    if not is_dry:
+        fits.refuse_no_judge(resolved.config, resolved.system.overlays)
+    base = inputs.future_base(resolved, workspace)
+    with noted(missing):
+        base = inputs.base(resolved, workspace)
+    if base_is_here := not missing:
+        inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
     config = resolved.config
-    if missing := left_out(Path(config.data)):
-        more = ", …" if len(missing) > 3 else ""
-        report.note(f"{config.data}: {len(missing)} files are not here: {', '.join(missing[:3])}{more}")
-    source = inputs.rows(resolved, request.workspace)
+    environment = making.find(runs_in(resolved.kind).environment, config.device)
+    python = environments.interpreter(environment)
+    if missing is not None and python is None:
+        missing.append(SetupError(f"the environment {environment.name} has not been made", "virc train makes it first"))
+    source, validation = inputs.rows(resolved, workspace, missing), None
+    if absent := left_out(Path(config.data)):
+        more = ", …" if len(absent) > 3 else ""
+        report.note(f"{config.data}: {len(absent)} files are not here: {', '.join(absent[:3])}{more}")
+    with noted(missing):
+        validation = inputs.validation(resolved, workspace)
     if here:
         fits.refuse_unfit(config, here, overlays=resolved.system.overlays)
+    with noted(missing):
+        check_trackers(resolved)
     if resolved.kind == "rl":
-        rl_setup.check_judge(resolved, source, here is not None, report)
-    check_trackers(resolved)
-    environment = environment_of(resolved)
-    python = making.made(environment, report.send)
-    _check_packages(resolved, environment, python)
-    to_check = rows_request(request, resolved, base, source, (folder, home or folder))
-    tool_packages.check_tool_packages(to_check, resolved.name, environment, python)
-    if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and here:
-        to_check = msgspec.structs.replace(to_check, tries_tools=True)
-    result = counted(to_check, python, environments.recipes_in(environment), report)
-    row_sources = [to_check.source]
-    if isinstance(to_check, RlRequest) and to_check.validation:
-        row_sources.append(to_check.validation)
-    return PreparedRun(
-        resolved=resolved, base=base, result=result, environment=environment, python=python, request=request,
-        sources=tuple(file for each in row_sources for file in each.shards or (each.file,)),
+        with noted(missing):
+            rl_setup.check_job_judge(request, resolved, target)
+        with noted(missing):
+            rl_setup.check_judge(resolved, source if is_file(source.file) else None, here is not None, report)
+    if not is_dry:
+        python = making.made(environment, report.send)
+    prepared = Prepared(
+        request=request, resolved=resolved, run=run, folder=folder, base=base, source=source, validation=validation,
+        environment=environment, python=python or environment.python, added_tools=added_tools,
+        recipes=(environments.recipes_place if is_dry else environments.recipes_in)(environment),
     )  # fmt: skip
+    if not is_dry or (base_is_here and is_file(source.file) and is_file(base.folder / "tokenizer.json")):
+        result = _checked(prepared, python, here is not None, report, missing)
+        prepared = msgspec.structs.replace(prepared, checked=result)
+    if prepared.checked:
+        check_rows(prepared, report)
+    elif is_file(source.file):
+        _read_all(prepared, report, missing)
+    return prepared
 
 
-def rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, source: RowsFile, folders: tuple[Path, Path]
-) -> Request:
-    """What to check in the rows of a stage; `folders` are `folder` and `home` as of `prepare`."""
+@contextmanager
+def noted(missing: list[VircError] | None, kind: type[VircError] = VircError) -> Iterator[None]:
+    """Add an error of the block to `missing`, if there is such a list, in place of raising it."""
+    try:
+        yield
+    except kind as error:
+        if missing is None:
+            raise
+        missing.append(error)
+
+
+def _checked(
+    prepared: Prepared, python: Path | None, starts_here: bool, report: Reporter, missing: list[VircError] | None
+) -> Result | None:
+    """Check and count the rows in a process of the engine's interpreter; of a dry run without one in this one's.
+
+    Returns None where this interpreter lacks what such a process imports.
+    """
+    resolved, environment, recipes = prepared.resolved, prepared.environment, _PACKAGE
+    to_check = rows_request(prepared, is_trial=missing is not None)
+    if python:
+        with noted(missing):
+            _check_packages(resolved, environment, python)
+        with noted(missing):
+            tool_packages.check_tool_packages(to_check, resolved.name, environment, python)
+        # The engine's interpreter finds systems of an editable install in the copy alone, which a run would use too.
+        recipes = environments.recipes_in(environment)
+    elif not all(map(find_spec, ("tokenizers", "pyarrow") if resolved.kind == "rl" else ("tokenizers",))):
+        return None
+    if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and starts_here:
+        to_check = msgspec.structs.replace(to_check, tries_tools=True)
+    return counted(to_check, python or Path(sys.executable), recipes, report)
+
+
+def _read_all(prepared: Prepared, report: Reporter, missing: list[VircError] | None) -> None:
+    """Check rows without their lengths, if the base or the tokenizer's package is not here; DataError as of the run."""
+    resolved, source = prepared.resolved, prepared.request.reading(prepared.source)
+    protocol = chat_protocol.of_system(resolved.system).protocol
+    check = partial(check_without_images, holds=source.holds, protocol=protocol)
+    if resolved.kind == "rl":
+        with suppress(VircError):  # the check of all rows reports it
+            total = rewards.of(resolved.config.reward, resolved.system.file.parent)
+            for lacks, hint in missing_columns(total, source):
+                report.warn(lacks, hint)
+    with noted(missing, SetupError):  # such as parquet without pyarrow
+        found = survey(source.rows(), check, lambda number: report.progress(f"row {number} read"))
+        check_found(source, found)
+        count = count_text(found.rows, "row")
+        report.note(f"{count} can be read; lengths and images are checked once nothing is missing")
+
+
+def rows_request(prepared: Prepared, is_trial: bool = False) -> Request:
+    """What to check in the rows of a stage."""
+    request, resolved, base = prepared.request, prepared.resolved, prepared.base
     config, system_folder = resolved.config, resolved.system.file.parent
     common: dict[str, Any] = {
-        "source": request.reading(source),
+        "source": request.reading(prepared.source),
         "base": base.folder,
         "name": base.name,
         "max_pixels": config.max_pixels,
@@ -129,13 +244,27 @@ def rows_request(
         "workers": cores(),
         "curriculum": config.curriculum,
         "seed": config.seed if config.order == "shuffled" else None,
+        "folder": (prepared.folder / DATA).absolute(),
+        "is_trial": is_trial,
     }
     if resolved.kind == "rl":
-        return rl_setup.rows_request(request, resolved, base, folders, common)
+        weights = Weights(base.name, base.folder, adapter=base.adapter)
+        return RlRequest(
+            **common,
+            validation=prepared.validation and request.reading(prepared.validation),
+            rollout=config.rollout,
+            prompt_length=config.prompt_length,
+            batch=config.train_batch_size,
+            home=(prepared.run.folder / DATA).absolute(),
+            chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
+            tools=prepared.added_tools,
+            reward=rewards.located(config.reward),
+            beside=system_folder,
+            sources=speakers(config),
+        )
     common |= {
         "cutoff": config.cutoff_len,
         "min_pixels": config.min_pixels,
-        "folder": folders[0],
         "mixed_coordinates": config.mixed_coordinates,
         "chat_protocol": chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
     }
@@ -184,32 +313,56 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
             folder.parent.rmdir()
 
 
-def write(
-    run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any], site_file: str | None = None
-) -> Info:
-    resolved, base, result = prepared.resolved, prepared.base, prepared.result
-    code = write_read(run, partial, resolved, base, result)
-    file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
-    validation = str(moved(result.validation, partial, run.folder)) if result.validation else None
-    info = Info(
-        name=run.name, system=resolved.system.name, stage=resolved.stage,
-        kind=resolved.kind, overlays=resolved.overlays,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
-        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=file,
-        dataset=result.dataset, entry=result.entry, media=media, rows=result.rows,
-        ignore=prepared.request.ignore, trust_rows=prepared.request.trust_rows, longest=result.longest,
-        validation=validation,
-        settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
-        environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
-        recipes=str(environments.recipes_in(prepared.environment)), code=code, launcher=launcher, site=dict(site),
-        site_file=site_file,
-    )  # fmt: skip
-    write_json(partial / "run.json", info)
-    write_whole(partial / "settings.yaml", inputs.settings_text(resolved).encode())
+def begin(prepared: Prepared, launcher: str, site: Mapping[str, Any], site_file: str | None = None) -> Info:
+    """Write the files of a run into its folder to be."""
+    info = info_of(prepared, launcher, site, site_file, write_code(prepared))
+    write_json(prepared.folder / "run.json", info)
+    write_whole(prepared.folder / "settings.yaml", inputs.settings_text(prepared.resolved).encode())
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
-    write_whole(partial / "environment.txt", "".join(lines).encode())
+    write_whole(prepared.folder / "environment.txt", "".join(lines).encode())
     return info
+
+
+def info_of(
+    prepared: Prepared, launcher: str, site: Mapping[str, Any], site_file: str | None, code: Mapping[str, str]
+) -> Info:
+    resolved, base, environment = prepared.resolved, prepared.base, prepared.environment
+    return Info(
+        name=prepared.run.name, system=resolved.system.name, stage=resolved.stage,
+        kind=resolved.kind, overlays=resolved.overlays,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
+        adapter=str(base.adapter) if base.adapter else None, root=base.root,
+        ignore=prepared.request.ignore, trust_rows=prepared.request.trust_rows,
+        settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
+        environment=environment.name, device=environment.device, python=str(prepared.python),
+        recipes=str(prepared.recipes), code=dict(code), launcher=launcher, site=dict(site), site_file=site_file,
+        **rows_fields(prepared),
+    )  # fmt: skip
+
+
+def rows_fields(prepared: Prepared) -> dict[str, Any]:
+    """The fields of `Info` about the rows; of rows that were not checked, where and what they would be."""
+    result, source, home = prepared.checked, prepared.source, prepared.run.folder
+
+    def moved(path: Path) -> str:
+        """Where a path will be once the run begins."""
+        return str(home / path.relative_to(prepared.folder) if path.is_relative_to(prepared.folder) else path)
+
+    if result:
+        return {
+            "data": moved(result.file), "media": moved(result.media), "dataset": result.dataset, "entry": result.entry,
+            "rows": result.rows, "longest": result.longest,
+            "validation": moved(result.validation) if result.validation else None,
+        }  # fmt: skip
+    place: dict[str, Any] = {"media": str(source.media.absolute()), "rows": 0, "longest": 0}
+    config, name = prepared.resolved.config, source.file.name
+    if prepared.resolved.kind == "rl":
+        validation = str(home / DATA / VALIDATION) if config.validation else None
+        return {**place, "data": str(home / DATA / TRAIN), "dataset": "", "validation": validation}
+    pairs = prepared.resolved.kind == "dpo"
+    entry = source.info or (entry_of(config.loss == "kto", name) if pairs else sft_format.info(name))
+    return {**place, "data": str(source.file.absolute()), "dataset": source.name, "entry": entry}
 
 
 def check_again(run: Run, system: str | None, report: Reporter) -> None:
@@ -227,36 +380,29 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
         workspace=run.workspace,
         protocol=None if info.kind == "rl" else run.folder / FILE_NAME,
     )  # fmt: skip
-    home = run.folder / "data"
-    with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
-        prepared = prepare(request, resolved, partial / "data", None, report, home=home)
-        check_rows(prepared, report)
-        if (partial / "data").is_dir():
-            shutil.rmtree(home, ignore_errors=True)
-            (partial / "data").rename(home)
-        result = prepared.result
-        file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
-        info = msgspec.structs.replace(
-            info, data=file, media=media, dataset=result.dataset, entry=result.entry, rows=result.rows,
-            longest=result.longest,
-        )  # fmt: skip
+    with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as folder:
+        prepared = prepare(request, resolved, run, folder, report)
+        if (folder / DATA).is_dir():
+            shutil.rmtree(run.folder / DATA, ignore_errors=True)
+            (folder / DATA).rename(run.folder / DATA)
+        info = msgspec.structs.replace(info, **rows_fields(prepared))
         write_json(run.folder / "run.json", info)
         changes.write_digests(run, info, run.folder, prepared.sources)
-    report.note(f"{run.name} goes on with {result.rows} rows as they are now")
+    report.note(f"{run.name} goes on with {info.rows} rows as they are now")
 
 
-def moved(path: Path, partial: Path, home: Path) -> Path:
-    """Where a path will be once the folder `partial` is `home`."""
-    return home / path.relative_to(partial) if path.is_relative_to(partial) else path
-
-
-def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
+def write_code(prepared: Prepared) -> dict[str, str]:
     """Write the files that the run's processes read, except rows; returns name -> SHA-256 of copies of user code."""
-    write_json(partial / FILE_NAME, result.protocol)
+    resolved, result, beside = prepared.resolved, prepared.checked, prepared.resolved.system.file.parent
+    if result:
+        names: Sequence[str] = result.protocol.tools
+        write_json(prepared.folder / FILE_NAME, result.protocol)
+    else:
+        names = tools.load((*resolved.system.offered, *prepared.added_tools), beside)
     if resolved.kind == "rl":
-        return rl_setup.write(run, partial, resolved, base, result)
-    tool_files = user_code.own_tools(resolved.system.file.parent, result.protocol.tools)
-    return user_code.copy(tool_files, partial / user_code.CODE)
+        media = result.media if result else prepared.source.media.absolute()
+        return rl_setup.write(prepared.run, prepared.folder, resolved, prepared.base, result, names, media)
+    return user_code.copy(user_code.own_tools(beside, names), prepared.folder / user_code.CODE)
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
@@ -278,14 +424,13 @@ def _packages(environment: Environment, python: Path) -> dict[str, str]:
     return packages
 
 
-def check_rows(prepared: PreparedRun, report: Reporter) -> None:
+def check_rows(prepared: Prepared, report: Reporter) -> None:
     """Report what the check of the rows found.
 
     Raises:
         DataError: a reward cannot score rows, or images would be shown at another size than the rows' boxes are in.
     """
     result, config = prepared.result, prepared.resolved.config
-    check_texts(prepared.resolved, report)
     if prepared.resolved.kind == "rl":
         rl_setup.check_reward(result, prepared.resolved, report)
     if result.rewritten:
@@ -331,7 +476,7 @@ def check_texts(resolved: Resolved, report: Reporter) -> None:
         report.warn(f"{system.name} is trained in our own words, not in those of the authors", hint)
 
 
-def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
+def _check_sizes(prepared: Prepared, report: Reporter) -> None:
     """Report images that are shown smaller. Raises DataError: boxes in pixels would not fit them any more."""
     result, config, base = prepared.result, prepared.resolved.config, prepared.base
     base_limit = checkpoint.image_grid(checkpoint.image_settings(base.folder)).max_pixels
@@ -356,13 +501,13 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{shrunk}: they are shown smaller, and boxes in pixels, if replies have some, do not fit", hint)
 
 
-def _rows(prepared: PreparedRun) -> str:
+def _rows(prepared: Prepared) -> str:
     """The rows as they are named on a command line."""
     data = prepared.resolved.config.data
     return shlex.quote(data if expanded(data).exists() else str(next(iter(prepared.sources), prepared.result.file)))
 
 
-def _other_than_system(prepared: PreparedRun) -> tuple[str, str] | None:
+def _other_than_system(prepared: Prepared) -> tuple[str, str] | None:
     """A warning and a hint if the rows teach another chat protocol than the system's; multi-turn RL prompts anew."""
     resolved = prepared.resolved
     if resolved.kind == "rl" and resolved.config.rollout == "multi_turn":
@@ -371,7 +516,7 @@ def _other_than_system(prepared: PreparedRun) -> tuple[str, str] | None:
     return other_than(resolved.system, prepared.result.protocol, _rows(prepared), target)
 
 
-def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
+def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:
     """A warning and a hint if rows have another chat protocol than the base was trained with, more than added tools."""
     base, rows = prepared.base, prepared.result.protocol
     file = chat_protocol.trained_with(Weights(base.name, base.folder, adapter=base.adapter))
@@ -388,14 +533,14 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
     return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn again", hint
 
 
-def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
+def estimated(prepared: Prepared, here: Machine) -> Estimate:
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
     first = (resolved.config.gpus or (0,))[0]
     gpu = here.gpus[first].name if first < len(here.gpus) else USUAL
     return estimate(resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
 
 
-def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:
+def check_machine(prepared: Prepared, here: Machine, launcher: str, report: Reporter) -> None:
     """Report what the stage needs. Raises SetupError: it does not fit this machine, and no other one runs it."""
     needed, config = estimated(prepared, here), prepared.resolved.config
     where, size = "a GPU", needed.device_gib

@@ -4,10 +4,9 @@
 rows) and `write`. The last three functions are about a judge that is served within a Slurm job.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -37,10 +36,9 @@ from virc.scoring.judge import Judge
 from virc.stages.resolve import Resolved
 from virc.systems.registry import Judging, Reward
 from virc.tools import registry as tools
-from virc.training import inputs
 from virc.training.estimate.fits import judges
 from virc.training.inputs import Base
-from virc.training.preflight.types import Result, RlRequest
+from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
 _SAMPLE = 200  # rows; the hint for a missing judge says which share of them rules can score
@@ -118,22 +116,6 @@ def _scorable_share(source: RowsFile) -> str:
     return f" ({scorable.share:.0%} of the first {scorable.rows} rows can be scored by rules)" if scorable.rows else ""
 
 
-def rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, folders: tuple[Path, Path], common: Mapping[str, Any]
-) -> RlRequest:
-    config = resolved.config
-    weights = models.Weights(base.name, base.folder, adapter=base.adapter)
-    validation = inputs.validation(resolved, request.workspace)
-    return RlRequest(
-        **common, validation=validation and request.reading(validation),
-        rollout=config.rollout, prompt_length=config.prompt_length, batch=config.train_batch_size,
-        folder=folders[0].absolute(), home=folders[1].absolute(),
-        chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
-        tools=tools_of(resolved, request.tools), reward=rewards.located(config.reward),
-        beside=resolved.system.file.parent, sources=speakers(config),
-    )  # fmt: skip
-
-
 def tools_of(resolved: Resolved, options: tuple[str, ...]) -> tuple[str, ...]:
     """The names or files of tools that `--tools +NAME` adds, and of the system's own that its chat protocol may lack.
 
@@ -180,32 +162,36 @@ def check_copies(names: Sequence[str]) -> None:
             )
 
 
-def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write the settings of the rewards and copies of their code; returns name -> SHA-256 of each copy."""
-    config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
+def write(
+    run: Run, partial: Path, resolved: Resolved, base: Base, result: Result | None, names: Sequence[str], media: Path
+) -> dict[str, str]:
+    """Write the settings of the rewards and copies of their code; returns name -> SHA-256 of each copy.
+
+    Args:
+        result: of the check of the rows; without it the stage's own settings are not known, only its files.
+        names: tools that the rows are offered.
+        media: folder that names of images start from.
+    """
+    config, home, beside = resolved.config, run.folder.absolute(), resolved.system.file.parent
     common = Settings(
-        reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
+        reward=config.reward, folder=str(media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
         base=str(base.folder), max_pixels=config.max_pixels,
     )  # fmt: skip
-    reward = msgspec.structs.replace(config.reward, strict=strict_of(config.reward, resolved, result))
-    own = Speaker(result.protocol, reward, config.max_turns, resolved.system.file.parent)
-    code, settings = _copied(own, partial, home, common)
-    files = {name: str(sources.settings_of(home, name)) for name in others}
-    write_json(partial / sources.REWARD, msgspec.structs.replace(settings, sources=files))
-    return code | write_sources(others, partial, home, common)
-
-
-def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
-    """As `write`, for other systems by their names: one folder each below `partial`, which will be `home`."""
-    code: dict[str, str] = {}
+    others, files, code = speakers(config), dict[str, str](), dict[str, str]()
     for name, speaker in others.items():
         folder, future_folder = (sources.settings_of(each, name).parent for each in (partial, home))
         folder.mkdir(parents=True)
         copied, settings = _copied(speaker, folder, future_folder, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
+        files[name] = str(future_folder / sources.REWARD)
         write_json(folder / FILE_NAME, speaker.protocol)
         write_json(folder / sources.REWARD, settings)
-    return code
+    if result is None:
+        return user_code.copy(user_code.own_files(config.reward, beside, names), partial / user_code.CODE) | code
+    reward = msgspec.structs.replace(config.reward, strict=strict_of(config.reward, resolved, result))
+    own_code, settings = _copied(Speaker(result.protocol, reward, config.max_turns, beside), partial, home, common)
+    write_json(partial / sources.REWARD, msgspec.structs.replace(settings, sources=files))
+    return own_code | code
 
 
 def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:

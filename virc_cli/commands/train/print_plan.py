@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import jobs, submitting
+from virc.cluster import submitting
 from virc.core.errors import fields_of
-from virc.training import rl_setup
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
@@ -18,11 +17,8 @@ from virc_cli.console import events, output, plans
 def run(
     request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, quiet: bool, as_json: bool
 ) -> None:
-    resolved = request.resolve()
     with events.printed(quiet, verbose=False) as report:
-        target = jobs.target(launcher, resolved.kind, site, ray_address)
-        request, resolved = rl_setup.with_job_judge(request, resolved, target)
-        found = preview(request, resolved, target, report, site)
+        found = preview(request, launcher, site, ray_address, report)
     if as_json:
         output.emit("virc.train.plan/1", _fields(found))
         return
