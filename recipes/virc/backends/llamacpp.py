@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from PIL.Image import Resampling
 
 from virc.backends.control_tokens import as_text
@@ -20,7 +19,7 @@ from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
-from virc.backends.openai.received.wire import Chunk, ReplyBuilder
+from virc.backends.openai.received.wire import ReplyBuilder
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
 from virc.core import interpreter
@@ -83,7 +82,7 @@ class LlamaCppBackend:
             error = chunk.get("error") if isinstance(chunk, dict) else None
             if isinstance(error, dict) and error.get("type") == _TOO_LONG:
                 raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
-            builder.add(msgspec.convert(chunk, Chunk))
+            builder.add(chunk)
             if text.stopped:
                 builder.add_finish("stop")
                 raise _StoppedError

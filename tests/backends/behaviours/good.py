@@ -87,15 +87,6 @@ def worded() -> list[Row]:
     """Where and how the text stands."""
     texts = [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]
     thinks = {"type": "thinking", "thinking": [{"type": "text", "text": "17?"}]}
-    said = {"type": "message", "content": [{"type": "output_text", "text": "42", "annotations": []}]}
-    response = {
-        "object": "response",
-        "status": "completed",
-        "error": None,
-        "output": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "17?"}]}, said],
-    }
-    delta = {"type": "response.output_text.delta", "delta": "4"}
-    ended = {"type": "response.completed", "response": response}
     final = "<|channel|>final<|message|>"
     thought = "<|channel|>analysis<|message|>It could be 17.<|end|>"
     return [
@@ -116,7 +107,6 @@ def worded() -> list[Row]:
             kind=EVENTS,
         ),
         right("harmony without its special tokens", whole("analysisIt could be 17.assistantfinal42")),
-        right("Responses API, streamed", b"".join(map(event, (delta, {**delta, "delta": "2"}, ended))), kind=EVENTS),
         right("thought in a field, 17", whole({"content": "42", "reasoning_content": "It could be 17."})),
     ]
 

@@ -22,9 +22,6 @@ from virc.core.web.client import http_library
 
 _T = TypeVar("_T")
 _MAX_WRAPS = 6
-_MAX_MISFITS = 64
-_NEEDED = frozenset({"choices", "text", "content", "tool_calls", "function_call", "function", "name", "arguments"})
-"""Fields that a reply is made of."""
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
 _CODES = ("code", "status", "status_code", "statusCode", "error_code", "errorCode", "errcode", "err_code")
 _FAILURE = re.compile(r"error|fail|abort|cancel|reject|denied|time.?out|exceed|unavailable|overload", re.IGNORECASE)
@@ -195,10 +192,14 @@ def is_page(body: object) -> bool:
     return isinstance(body, str) and bool(_PAGE.match(body))
 
 
-def parsed(data: bytes) -> object:
+def parsed(data: bytes) -> Any:
+    """The JSON value of a body, also with NaN and halves of characters; its text if it is none."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
+        return msgspec.json.decode(data)
     with suppress(ValueError, RecursionError):
-        return json.loads(data)
-    return data.decode(errors="replace").lstrip("\ufeff")
+        return json.loads(data.decode(errors="surrogateescape"))
+    return data.decode(errors="replace")
 
 
 def _status(body: object) -> int:
@@ -262,27 +263,6 @@ def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
 
 def read_embedding(pieces: Iterable[bytes]) -> list[float]:
     return decoded(b"".join(pieces), _Embeddings).data[0].embedding
-
-
-def fitted(value: object, kind: type[_T]) -> _T:
-    """Convert a JSON value to a type; fields whose value has a wrong type are deleted from it.
-
-    Raises:
-        msgspec.ValidationError: such a field is part of a reply (`_NEEDED`), and is not empty.
-    """
-    for _ in range(_MAX_MISFITS):
-        try:
-            return msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:  # it ends with the path of the field: `$.choices[0].index`
-            names = re.findall(r"\w+", str(error).partition("`$")[2])
-            *path, field = [int(each) if each.isdecimal() else each for each in names] or [None]
-            parent: Any = value
-            for key in path:
-                parent = parent[key]
-            if field is None or (parent[field] and (isinstance(field, int) or field in _NEEDED)):
-                raise
-            del parent[field]
-    return msgspec.convert(value, kind)
 
 
 def decoded(data: bytes, kind: type[_T]) -> _T:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import failed
 from virc.backends.openai.images import RequestPicture
@@ -24,16 +22,6 @@ CONTEXT = 32_768
 """Tokens of context to request if the model has as many: its default of 4,096 on small machines holds one
 large picture, and what does not fit is dropped without an error.
 """
-
-
-class _Line(msgspec.Struct):
-    message: Any = None
-    done: bool = False
-    done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    error: Any = None
-    logprobs: Any = None
 
 
 def root_of(endpoint: str) -> str:
@@ -84,17 +72,17 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
 def read_ollama(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
     """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
     builder = ReplyBuilder(most, on_text)
-    for value in values(pieces, _Line):
+    for value in values(pieces):
         if value is None:
             break
-        line = value.read
-        if is_given(line.error):
-            raise failed({"error": line.error})
-        builder.add_finish(line.done_reason)
-        builder.add_scores(line.logprobs)
-        builder.add_message(line.message)
-        if line.done:
-            builder.set_counts(line.prompt_eval_count, line.eval_count)
+        line, _ = value
+        if is_given(line.get("error")):
+            raise failed({"error": line["error"]})
+        builder.add_finish(line.get("done_reason"))
+        builder.add_scores(line.get("logprobs"))
+        builder.add_message(line.get("message"))
+        if line.get("done"):
+            builder.add_usage(line)
             builder.done = True
             break
     return builder.reply()

@@ -4,27 +4,14 @@ They stand in server-sent events (WHATWG HTML standard, 9.2; some servers leave 
 JSON text over one or several lines, one to a line, or in a list.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any
 
-import msgspec
+from virc.backends.openai.body import WireError, failed, parsed, unreadable
 
-from virc.backends.openai.body import WireError, failed, fitted, parsed, unreadable
-
-_T = TypeVar("_T")
-
-
-class Value(NamedTuple, Generic[_T]):
-    """A value, its JSON, and whether it came as an event."""
-
-    read: _T
-    data: bytes
-    is_event: bool = True
-
-
+Value = tuple[dict[str, Any], bool]
+"""An object, and whether it came as an event."""
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = frozenset({b"data", b"event", b"id", b"retry", b""})  # of server-sent events; the last is a comment
 _DATA = re.compile(rb"\A(?:data:\s*)+")  # gateways that frame what is framed already repeat the name of the field
@@ -32,8 +19,8 @@ _NOTHING = frozenset({b"", b"null", b'""', b"[]"})  # data of events that keep a
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None]:
-    """Yield the values of a body; None if the stream says that it is done, and nothing after.
+def values(pieces: Iterable[bytes]) -> Iterator[Value | None]:
+    """Yield the objects of a body; None if the stream says that it is done, and nothing after.
 
     Raises:
         WireError: something else stands there, an event reports an error, or the body ends within an event.
@@ -48,10 +35,10 @@ def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None
         field, _, value = line.partition(b":")
         value, begins, found = _DATA.sub(b"", value.strip(), 1), line.lstrip()[:1], None
         if text or begins == b"{" or (is_first and begins and field not in _FIELDS):
-            found = None if text else _read(line, kind, is_event=False)
+            found = None if text else _read(line, is_event=False)
             text += [line] if found is None else []
         elif not line:
-            found = _event(name, data, kind)
+            found = _event(name, data)
             name, data = b"", []
         elif field == b"error":  # llama.cpp, older
             raise failed(parsed(value))
@@ -61,17 +48,17 @@ def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None
             yield None
             return
         elif field == b"data" and value not in _NOTHING:
-            found = None if data or name == b"error" else _read(value, kind)
+            found = None if data or name == b"error" else _read(value)
             data += [value] if found is None else []
         is_first = is_first and not begins
         if found:
             yield found
-    if data and name != b"error" and not _read(b"\n".join(data), kind):
+    if data and name != b"error" and not _read(b"\n".join(data)):
         raise WireError("stopped before its answer was whole", broken=True)
     if data:
-        yield _event(name, data, kind)
+        yield _event(name, data)
     if text or is_first:
-        yield from _listed(b"\n".join(text), kind)
+        yield from _listed(b"\n".join(text))
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -100,44 +87,26 @@ def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield from further
 
 
-def _read(data: bytes, kind: type[_T], is_event: bool = True) -> Value[_T] | None:
-    with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
-        return Value(msgspec.json.decode(data, type=kind), data, is_event)
-    with suppress(
-        ValueError, RecursionError
-    ):  # NaN, halves of characters, and fields of another type that nobody needs
-        return Value(fitted(json.loads(data.decode(errors="surrogateescape")), kind), data, is_event)
-    return None
+def _read(data: bytes, is_event: bool = True) -> Value | None:
+    found = parsed(data)
+    return (found, is_event) if isinstance(found, dict) else None
 
 
-def _event(name: bytes, data: list[bytes], kind: type[_T]) -> Value[_T]:
+def _event(name: bytes, data: list[bytes]) -> Value:
     whole = b"\n".join(data)
-    found = None if name == b"error" else _read(whole, kind)
-    if found:
-        return found
-    raise failed(parsed(whole)) if name == b"error" else unreadable(whole)
+    found = parsed(whole)
+    if name == b"error":
+        raise failed(found)
+    if not isinstance(found, dict):
+        raise unreadable(whole)
+    return found, True
 
 
-def _listed(data: bytes, kind: type[_T]) -> Iterator[Value[_T]]:
-    found = _read(data, kind, is_event=False)
-    if found:
-        yield found
-        return
-    if isinstance(text := parsed(data), str) and data.lstrip()[:1] == b'"':  # JSON within JSON
-        data = text.encode(errors="replace")
-        if found := _read(data, kind, is_event=False):
-            yield found
-            return
-    try:
-        listed = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except (ValueError, RecursionError):
-        listed = []
-    for each in listed:
-        found = _read(bytes(each), kind, is_event=False)
-        if not found:
-            break
-        yield found
-    else:
-        if listed:
-            return
-    raise unreadable(data)
+def _listed(data: bytes) -> Iterator[Value]:
+    found = parsed(data)
+    if isinstance(found, str) and data.lstrip()[:1] == b'"':  # JSON within JSON
+        found = parsed(found.encode(errors="replace"))
+    objects = found if isinstance(found, list) else [found]
+    if not objects or not all(isinstance(each, dict) for each in objects):
+        raise unreadable(data)
+    yield from ((each, False) for each in objects)

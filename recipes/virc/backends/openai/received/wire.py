@@ -1,6 +1,7 @@
 """Builds the reply of an OpenAI-compatible server from its chunks; nothing that it sends is trusted.
 
-Read `Chunk` (what arrives), then `ReplyBuilder` (joins chunks), `CallPieces` (joins tool calls) and `ReceivedReply`.
+Read `ReplyBuilder` (joins chunks), then `CallPieces` (joins tool calls) and `ReceivedReply`. A chunk has choices with a
+`delta`, a whole completion choices with a `message`. A field of a wrong type is an error if a reply is made of it.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Likeliest, ScoredReply
-from virc.backends.openai.body import WireError, failed, fitted
+from virc.backends.openai.body import WireError, failed
 from virc.backends.openai.received.texts import Text, harmony, joined
 from virc.backends.openai.received.usage import Usage, likeliest, usage
 from virc.reasoning.bodies import Called
@@ -47,24 +48,6 @@ _THOUGHT_KIND, _CALL_KIND = re.compile("think|reason", re.IGNORECASE), re.compil
 _MAX_NESTED = 20
 
 
-class Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class Call(msgspec.Struct):
-    """A tool call, or a piece of one: its arguments are an object, or text that comes in pieces.
-
-    Some servers write `name` and `arguments` next to `id` and not within `function`.
-    """
-
-    index: Any = None
-    id: Any = None
-    function: Function | None = None
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
 class CallPieces:
     """Joins the pieces of one tool call."""
 
@@ -85,23 +68,25 @@ class CallPieces:
         except (ValueError, RecursionError):
             return False
 
-    def add(self, function: Function, sent: Mapping[str, Any] | None = None) -> None:
+    def add(self, name: str, arguments: object, sent: Mapping[str, Any] | None = None) -> None:
         """Add a piece; `sent` is the JSON object that it was read from. A name repeated in every piece counts once."""
         if sent is None:
             self._sent = None
         elif self._sent is not None:
             merge(self._sent, {key: value for key, value in sent.items() if key != "index"})
-        if function.name and function.name != self.name:
-            self.name += function.name
-        if isinstance(function.arguments, str):
-            before = "".join(self._text) if 1 < self._size <= len(function.arguments) else ""
-            if before and function.arguments.startswith(before):  # this piece repeats all that came before it
+        if name != self.name:
+            self.name += name
+        if isinstance(arguments, str):
+            before = "".join(self._text) if 1 < self._size <= len(arguments) else ""
+            if before and arguments.startswith(before):  # this piece repeats all that came before it
                 self._text.clear()
                 self._size = 0
-            self._text.append(function.arguments)
-            self._size += len(function.arguments)
-        elif function.arguments is not None:
-            self._object = function.arguments
+            self._text.append(arguments)
+            self._size += len(arguments)
+        elif isinstance(arguments, dict):
+            self._object = arguments
+        elif arguments:
+            raise _unreadable(arguments)
 
     def call(self) -> Called:
         return Called(self.name, joined(self._text) if self._object is None else self._object)
@@ -134,48 +119,6 @@ class ReceivedReply(ScoredReply, frozen=True):
     is_doubtful: bool = False  # the pieces can be joined in two ways; false for a reply that is not streamed
 
 
-class _Content(msgspec.Struct):
-    """An element of a content list: a text, a thought (a text or a list of texts), or a call."""
-
-    type: str | None = None
-    text: str | None = None
-    thinking: Any = None
-    refusal: str | None = None
-    id: Any = None
-    name: str | None = None
-    input: dict[str, Any] | None = None
-
-
-class _Part(msgspec.Struct):
-    """A message, or a piece of one; `_THOUGHTS` are fields of servers that separate the thought from the content."""
-
-    content: str | int | float | list[_Content | str] | _Content | None = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-    thinking: Any = None
-    tool_calls: list[Call] | Call | None = None
-    function_call: Function | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: Any = None
-    delta: Any = None
-    message: Any = None
-    text: str | None = None
-    finish_reason: Any = None
-    error: Any = None
-    logprobs: Any = None
-
-
-class Chunk(msgspec.Struct):
-    """A streamed chunk (choices with a `delta`), or a whole completion (choices with a `message`)."""
-
-    choices: list[_Choice | None] | None = None
-    usage: Any = None
-    error: Any = None
-
-
 class ReplyBuilder:
     """Builds a reply from its chunks; of several choices, the one with the lowest index counts.
 
@@ -204,14 +147,18 @@ class ReplyBuilder:
         self._finish: str | None = None
         self._likeliest: Likeliest | None = None
 
-    def add(self, chunk: Chunk) -> None:
-        if is_given(chunk.error):
-            raise failed({"error": chunk.error})
-        self._usage = usage(chunk.usage, self._usage)
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        if is_given(chunk.get("error")):
+            raise failed({"error": chunk["error"]})
+        self.add_usage(chunk.get("usage"))
         seen = set[float]()
-        for position, choice in enumerate(chunk.choices or ()):
-            index = position if choice is None else _number(choice.index, position)
-            if choice and index not in seen and self._is_chosen(index):
+        for position, choice in enumerate(_listed(chunk.get("choices"))):
+            if choice is None:
+                continue
+            if not isinstance(choice, dict):
+                raise _unreadable(choice)
+            index = _number(choice.get("index"), position)
+            if index not in seen and self._is_chosen(index):
                 self._add(choice)
             seen.add(index)
 
@@ -223,68 +170,65 @@ class ReplyBuilder:
             self._index = index
         return index == self._index
 
-    def _add(self, choice: _Choice) -> None:
-        if is_given(choice.error):
-            raise failed({"error": choice.error})
-        finish = choice.finish_reason
+    def _add(self, choice: Mapping[str, Any]) -> None:
+        if is_given(choice.get("error")):
+            raise failed({"error": choice["error"]})
+        finish, delta, message = (choice.get(name) for name in ("finish_reason", "delta", "message"))
         self.add_finish(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
-        self.add_scores(choice.logprobs)
-        self.has_message |= choice.message is not None
-        for part, is_whole in ((choice.delta, False), (choice.message, True)):
+        self.add_scores(choice.get("logprobs"))
+        self.has_message |= message is not None
+        for part, is_whole in ((delta, False), (message, True)):
             if part:
                 self.add_message(part, is_whole)
         # Together sends each piece twice: as `text` of a completion, and as `content` of a chat.
-        messages = [part for part in (choice.delta, choice.message) if isinstance(part, dict)]
-        if choice.text and not any(part.get("content") for part in messages):
-            self.add_content(choice.text)
+        if not any(part.get("content") for part in (delta, message) if isinstance(part, dict)):
+            self.add_content(_text(choice, "text"))
 
     def add_message(self, sent: object, is_whole: bool = False) -> None:
         """Add a message, a piece of one, or its content as a text. Raises WireError: it is not a message."""
         sent = {"content": sent} if isinstance(sent, str) else sent or {}
-        try:
-            part = fitted(sent, _Part)
-        except msgspec.ValidationError:
-            raise WireError("sent something that cannot be read", str(sent)[:2048]) from None
-        assert isinstance(sent, dict)
+        if not isinstance(sent, dict):
+            raise _unreadable(sent)
         if is_whole:
             self._sent = {}
         fields = {key: value for key, value in sent.items() if key != "tool_calls"}
-        if isinstance(self._sent.get("content"), list) and isinstance(part.content, str):
-            fields["content"] = [{"type": "text", "text": part.content}] if part.content else []
+        content = sent.get("content")
+        if isinstance(self._sent.get("content"), list) and isinstance(content, str):
+            fields["content"] = [{"type": "text", "text": content}] if content else []
         merge(self._sent, fields)
         # of the fields for thoughts, the first with a text counts
-        thought = next(filter(None, (_thought_text(getattr(part, name)) for name in _THOUGHTS)), "")
-        text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
-        elements = [part.content] if isinstance(part.content, _Content) else part.content  # some send no list
-        for element in elements if isinstance(elements, list) else ():
+        thought, text = next(filter(None, (_thought_text(sent.get(name)) for name in _THOUGHTS)), ""), ""
+        for element in [str(content)] if type(content) in (str, int, float) else _listed(content):
             if isinstance(element, str):
                 text += element
-            elif element.thinking is not None or _THOUGHT_KIND.search(element.type or ""):
-                thought += _thought_text(element.thinking) or element.text or ""
-            elif element.name and element.input is not None:
-                self.add_function(element.name, element.input)
+                continue
+            if not isinstance(element, dict):
+                raise _unreadable(element)
+            kind, thinking = str(element.get("type")), element.get("thinking")
+            if thinking is not None or _THOUGHT_KIND.search(kind):
+                thought += _thought_text(thinking) or _text(element, "text")
+            elif element.get("name") and isinstance(element.get("input"), dict):
+                self.add_call(len(self._calls), {"name": element["name"], "arguments": element["input"]})
             else:
-                self._has_unread_call |= bool(_CALL_KIND.search(element.type or ""))
-                self.add_refusal(element.refusal)
-                text += element.text or ""
+                self._has_unread_call |= bool(_CALL_KIND.search(kind))
+                self.add_refusal(element.get("refusal"))
+                text += _text(element, "text")
         self.add_thought(thought, is_whole)
         self.add_content(text, is_whole)
-        self.add_refusal(part.refusal)
-        calls: Any = part.tool_calls or []
-        for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
-            call_sent = sent["tool_calls"][position] if isinstance(calls, list) else sent["tool_calls"]
-            if call_sent:
-                self.add_call(position, call, call_sent)
-        if part.function_call:
-            self.add_call(0, Call(0, None, part.function_call))
+        self.add_refusal(sent.get("refusal"))
+        for position, call in enumerate(_listed(sent.get("tool_calls"))):
+            if call:
+                self.add_call(position, call, call)
+        if sent.get("function_call"):
+            self.add_call(0, {"index": 0, "function": sent["function_call"]})
 
     def add_finish(self, finish: object) -> None:
         """Note that a choice has arrived and, if it has ended, the finish reason."""
         self.has_choice = True
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
-    def set_counts(self, prompt: int | None, completion: int | None) -> None:
-        self._usage = Usage(prompt, completion)
+    def add_usage(self, said: object) -> None:
+        self._usage = usage(said, self._usage)
 
     def add_thought(self, text: str, is_whole: bool = False) -> None:
         new = self._thought.add(text, is_whole) if text else ""
@@ -298,35 +242,36 @@ class ReplyBuilder:
             self._count(new, f"</think>\n{new}" if self._is_in_thought else new)
             self._is_in_thought = False
 
-    def add_refusal(self, text: str | None) -> None:
-        self._refusal += [text] if text else []
+    def add_refusal(self, text: object) -> None:
+        self._refusal += [text] if text and isinstance(text, str) else []
 
-    def add_call(self, position: int, call: Call, sent: Mapping[str, Any] | None = None) -> None:
+    def add_call(self, position: int, call: object, sent: Mapping[str, Any] | None = None) -> None:
         """Add a tool call, or a piece of one, identified by its index, else by its id, else by its position.
 
-        A piece at position 0 without index, id and name continues the last call. `sent` is its JSON object.
+        A piece at position 0 without index, id and name continues the last call. Some servers write name and arguments
+        next to the id, and not within `function`. `sent` is the call with the server's own fields.
         """
-        function = call.function or Function(call.name, call.arguments)
-        key: float | str = position if call.index is None else _number(call.index, position)
-        if call.index is None and call.id is not None:
-            key = str(call.id)
-        elif call.index is None and not function.name and self._calls and position == 0:
+        function = (call.get("function") or call) if isinstance(call, dict) else None
+        if not isinstance(call, dict) or not isinstance(function, dict):
+            raise _unreadable(call)
+        index, name, arguments = call.get("index"), _text(function, "name"), function.get("arguments")
+        key: float | str = position if index is None else _number(index, position)
+        if index is None and call.get("id") is not None:
+            key = str(call["id"])
+        elif index is None and not name and self._calls and position == 0:
             key = next(reversed(self._calls))
         pieces = self._calls.setdefault(self._last_key.get(key, key), CallPieces())
         # A server that gives every call the index 0 begins each with a name.
-        if function.name and pieces.name and pieces.is_complete:
+        if name and pieces.name and pieces.is_complete:
             self._last_key[key] = f"{key}/{len(self._calls)}"
             pieces = self._calls.setdefault(self._last_key[key], CallPieces())
-        self._count(f"{function.name or ''}{function.arguments or ''}", "")
-        pieces.add(function, sent)
+        self._count(f"{name}{arguments or ''}", "")
+        pieces.add(name, arguments, sent)
         self._has_unread_call |= not pieces.name  # until a later piece names the call
 
     def add_scores(self, logprobs: object) -> None:
         """Add log-probabilities of tokens; only the first ones, of the first token, are kept."""
         self._likeliest = self._likeliest or likeliest(logprobs)
-
-    def add_function(self, name: str, arguments: str | dict[str, Any]) -> None:
-        self.add_call(len(self._calls), Call(None, None, Function(name, arguments)))
 
     def reply(self) -> ReceivedReply:
         """Return the complete reply. Raises WireError: there is none, or it was cut off."""
@@ -374,6 +319,24 @@ class ReplyBuilder:
             raise WireError(f"sent over {self._most:,} characters in one reply")
         if self._on_text and shown and not self._index:
             self._on_text(shown.encode(errors="replace").decode())
+
+
+def _unreadable(value: object) -> WireError:
+    return WireError("sent something that cannot be read", str(value)[:2048])
+
+
+def _listed(value: Any) -> list[Any]:
+    """The elements of a list; one object stands for a list of it, as some servers have it."""
+    if value and not isinstance(value, list | dict):
+        raise _unreadable(value)
+    return [value] if isinstance(value, dict) else value or []
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    value = said.get(name) or ""
+    if not isinstance(value, str):
+        raise _unreadable(value)
+    return value
 
 
 def _thought_text(value: object, depth: int = 0) -> str:
