@@ -38,10 +38,16 @@ ENDINGS = [
     "<|end_of_my_family|>",
 ]  # fmt: skip
 
+OPENINGS = [
+    "", "<|im_start|>assistant\n", "<|assistant|>\n", "<｜Assistant｜>", "<|im_assistant|>assistant<|im_middle|>",
+    "<|im_start|>assistant<|im_sep|>", "<seed:bos>assistant\n", "<role>ASSISTANT</role>", "[gMASK]<sop><|assistant|>\n",
+    "<|start_of_role|>assistant<|end_of_role|>", "<start_of_turn>model\n", "]~b]ai\n",
+]  # fmt: skip
+
 
 @each_case("ending", ENDINGS)
 def test_no_reader_takes_what_stands_behind_the_first_turn(ending: str) -> None:
-    for opening in ("", "<|im_start|>assistant\n", "<|assistant|>\n", "<｜Assistant｜>"):
+    for opening in OPENINGS:
         text = f"{opening}42{ending}"
         assert read_leniently(text, TAGS, TOOLS).turn.answer == "42"
         assert without_special(without_leaks(Reply(text)).text).strip() == "42"

@@ -16,6 +16,11 @@ SAME = [
     ("$97$", "97"), (r"\(97\)", "97"), (r"\[97\]", "97"),
     ("e\u0301tage", "\u00e9tage"), ("∞", r"\infty"), (r"\pi r^2", "πr²"), (r"m\angle H", "m∠H"), (r"\boxed{97}", "97"),
     (r"\text{yes}", "yes"), (r"\mathbf{AB}", "AB"), (r"3\sqrt{2}", "3√2"), (r"\sqrt{2x}", "√(2x)"), ("sqrt(2)", "√2"),
+    # how LaTeX sets it
+    (r"\underline{6}", "6"), (r"\bm{x}", "x"), (r"\emph{no}", "no"), (r"\textcolor{red}{6}", "6"),
+    (r"{\bf 6 cm}", "6 cm"), (r"\color{red}{6}", "6"), (r"{\color{blue} x = 6}", "6"), (r"\bf{A}", "A"),
+    (r"\large\frac{1}{2}", "1/2"), (r"\{\small 1, 2\}", r"\{1,2\}"), (r"\boxed{\textbf{\Large B}}", "B"),
+    (r"\underline{\underline{12}}", "12"),
     (r"\frac{x}{2}", "x/2"), ("( 1, 2 )", "(1,2)"), (r"x^{10}", "x^10"), (r"a \cdot b", "a*b"), (r"\sin x", "sin x"),
     (r"\left(1, 2\right)", "(1,2)"), ("a = b", "a=b"), ("5 × 3", "5*3"), (r"\text{\textbf{no}}", "no"),
     # numbers

@@ -23,7 +23,8 @@ from virc.scoring.score import Key, Verdict, score
 from virc.scoring.symbolic import Symbolic, formula
 
 EQUAL = [
-    ("2(x+1)", "2x+2"), (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
+    ("2(x+1)", "2x+2"), (r"\bm{x^2+1}", "1+x^2"), (r"\textcolor{red}{\frac{1}{2}x}", r"\frac{x}{2}"),
+    (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
     ("x^10 + 0", "x^{10}"), ("x**2", "x^2"), ("sin(x)", r"\sin x"), (r"5\pi", "5π cm"), ("x = 2 or x = 3", "3, 2"),
     (r"25\pi\text{ cm}^2", r"5^2 π cm^2"), ("x=±2", "-2, 2"), ("2*x", "2x"), ("2^(x+1)", "2 * 2^x"), ("1/√2", "√2/2"),
     ("(x-1)(x+1)", "x^2-1"), (r"\dfrac{\sqrt{3}}{3}", r"\frac{1}{\sqrt3}"), ("y=2x+1", "1+2x"), ("a+b", "b+a"),

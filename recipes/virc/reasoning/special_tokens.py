@@ -24,7 +24,7 @@ _END = "|".join((
 """What ends a turn; `</s>` elsewhere is HTML, `[EOS]` behind a space may be a word of a sentence."""
 _OPEN = "|".join((
     _piped("im_start", "start_header_id", "header_start", "start_of_role", "start", "START_OF_TURN_TOKEN"),
-    r"<start_of_turn>", r"<\|turn>", r"\]~b\]", "<role>",
+    r"<start_of_turn>", r"<\|turn>", r"\]~b\]", "<role>", "<seed:bos>",
 ))  # fmt: skip
 """What opens a turn in front of the name of a role."""
 _OTHERS = "|".join((
@@ -41,13 +41,13 @@ _MODEL = "|".join((
 """What opens a turn of the model."""
 _FILLING = "|".join((
     _piped(
-        r"\w{0,24}pad(?:_id)?", "im_middle",
+        r"\w{0,24}pad(?:_id)?", "im_middle", "im_sep",
         "end_header_id", "header_end", "end_of_role", "begin_of_text", "startoftext",
         "begin[_▁]of[_▁]sentence", "(?:START|END)_(?:RESPONSE|TEXT|ACTION)", "tool_calls?_section_(?:begin|end)",
         r"(?:reserved_special_token|dummy|extra)_\d+",
     ),
     "</?s>", "<(?:pad|unk|bos)>", r"\[(?:PAD|END FINAL RESPONSE)\]", r"<channel\|>", r"<\|channel>",
-    r"<(?:unused|reserved_|extra_id_)\d+>", "<seed:bos>",
+    r"<(?:unused|reserved_|extra_id_)\d+>", r"\[gMASK\]", "<sop>",
 ))  # fmt: skip
 """What stands for nothing in an answer."""
 _ANY = f"(?>{_END}|{_OPEN}|{_OTHERS}|{_MODEL}|{_FILLING})"
@@ -56,10 +56,11 @@ _ROLES = r"(?i:user|human|system|tool|ipython|developer|observation|environment)
 
 _LONGEST, _MAX_END = 32, 1000  # characters of a token, and of those at the end of a reply
 
-_OWN_HEADER = rf"(?:{_OPEN})\s*+(?:assistant|model|ai)\b"
-HEADER = re.compile(rf"\A(?:\s*+(?!{_OWN_HEADER}){_ANY})*+\s*+{_OWN_HEADER}\s*+(?:{_FILLING})?\s*+")
-"""What opens the turn of the model at the beginning of a reply."""
-_NAMED = rf"(?<=[a-z] )(?:{_END}|{_OPEN}) (?!{_ROLES}|(?:assistant|model|ai)\b)[a-z]"
+_OWN_ROLE = r"(?:assistant|ASSISTANT|model|ai)\b"
+_OWN_HEADER = rf"(?:(?:{_OPEN})\s*+{_OWN_ROLE}|(?:{_MODEL})\s*+{_OWN_ROLE}(?=[ \t]*\n|\s*+{_FILLING}))"
+HEADER = re.compile(rf"\A(?:\s*+(?!{_OWN_HEADER}){_ANY})*+\s*+{_OWN_HEADER}\s*+(?:{_FILLING}|</role>)?\s*+")
+"""What opens the turn of the model at the beginning of a reply; Kimi names the role behind a token of the role, too."""
+_NAMED = rf"(?<=[a-z] )(?:{_END}|{_OPEN}) (?!{_ROLES}|{_OWN_ROLE})[a-z]"
 """A token that a sentence is about: words in small letters stand on both sides of it, and none of them is a role."""
 SPECIAL = re.compile(rf"(?<![{_QUOTE}])(?!{_NAMED}){_ANY}(?![{_CLOSING_QUOTE}])")
 """A special token that stands for nothing in an answer."""

@@ -207,10 +207,21 @@ _WORDS = {
     "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "infty": "∞", "angle": "∠", "triangle": "△",
     "circ": "°", "degree": "°", "cdot": "*", "times": "*", "div": "/", "pm": "±", "sqrt": "√", "neq": "≠", "ne": "≠",
     "emptyset": "∅", "varnothing": "∅",
-    "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "left": "", "right": "", "displaystyle": "", "quad": " ",
+    "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "left": "", "right": "", "quad": " ",
 }  # fmt: skip
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}\\]*)\}")
-_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|sf)|math(?:bf|it|sf|bb)|boldsymbol|operatorname|boxed)\s*\{([^{}]*)\}")
+_SWITCHES = (
+    r"(?:bf|it|rm|sf|tt|sl|sc|em)(?:series|shape|family)?|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE"
+    r"|[hH]uge|(?:display|text|script)style|color\s*\{[^{}]*\}"
+)
+STYLES = (
+    r"text(?:bf|it|rm|sf|tt|sl|sc|md|up|normal)|math(?:bf|it|sf|tt|normal)|boldsymbol|bm|pmb|emph|underline|uline"
+    rf"|textcolor\s*\{{[^{{}}]*\}}|{_SWITCHES}"
+)
+"""A pattern of LaTeX's commands that say how their argument is set."""
+_STYLED = re.compile(rf"\\(?:{STYLES}|mathbb|operatorname|boxed)\s*\{{([^{{}}]*)\}}")
+_SWITCH = rf"\\(?:{_SWITCHES})(?![a-zA-Z]|\s*\{{)\s*"
+_SWITCHED = re.compile(rf"(?<![\\\w}}\]^])\{{\s*(?:{_SWITCH})+([^{{}}]*)\}}|{_SWITCH}")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _ROOT = re.compile(r"(?:\\sqrt\s*\{([^{}]*)\}|√\(([^()]*)\)|(?<![a-z\\])sqrt\s*\(([^()]*)\))")
 _POWER = re.compile(r"\^\s*\{(-?\d+|\w|\\circ)\}")
@@ -232,12 +243,17 @@ def _plain(text: str) -> str:
     return re.sub(r"[. ]+\Z", "", text).strip()
 
 
+def without_switches(text: str) -> str:
+    """A text without LaTeX's commands that say how what follows is set, to the end of their group if they have one."""
+    return _SWITCHED.sub(lambda found: found[1] or "", text)
+
+
 def without_latex(text: str) -> str:
     """A text with the commands of LaTeX as signs and plain words: `\\frac{1}{2}` is ` 1/2`, `\\pi` is `π`."""
     text = re.sub(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!)(?=\d{3})", ",", text)
     text = re.sub(r"\\[,;: ]|~", " ", text)
     text = re.sub(r"\\[!()\[\]]|\\?\$", "", text)
-    text = re.sub(r"\\([%{}&#_])", r"\1", text)
+    text = re.sub(r"\\([%{}&#_])", r"\1", without_switches(text))
     for _ in range(_PASSES):
         before = text
         text = _POWER.sub(r"^\1", _STYLED.sub(r"\1", _WRAPPED.sub(r" \1", text)))

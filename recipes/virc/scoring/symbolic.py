@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.core.limits.bounded import Bounded, CostlyError
-from virc.scoring.rules import same_signs, unit_of
+from virc.scoring.rules import STYLES, same_signs, unit_of, without_switches
 
 _MAX_LENGTH = 500  # characters of a formula that is read
 _MAX_CACHED = 4096
@@ -87,7 +87,8 @@ _WRITTEN = tuple(
     for pattern, latex in (
         (r"\\[()\[\]]|\\?\$", ""),
         (r"\\text\s?\{\s*(?:and|or)\s*\}", ", "),
-        (r"\\(?:text|mathrm|mbox|textbf|mathbf)\s?\{([^{}]*)\}", r" \1"),
+        (rf"\\(?:text|mathrm|mbox|{STYLES})\s?\{{([^{{}}]*)\}}", r" \1"),
+        (rf"\\(?:{STYLES})\s?(?=\{{)", ""),
         (r"(?:,\s?|\s)(?:and|or)\s", ", "),
         (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?![a-zA-Z])", r"\\\1 "),
         (r"(?:√|(?<![\\a-zA-Z])sqrt)\s?\(([^()]*)\)", r"\\sqrt{\1}"),
@@ -110,7 +111,7 @@ def formula(text: str) -> Formula | None:
     """
     if len(text) > _MAX_LENGTH:
         return None
-    latex = same_signs(text).strip("*_`.\"' \n")
+    latex = without_switches(same_signs(text).strip("*_`.\"' \n"))
     for sign, command in _SIGNS.items():
         latex = latex.replace(sign, command)
     for pattern, replacement in _WRITTEN:
