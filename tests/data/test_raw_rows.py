@@ -101,8 +101,11 @@ def test_a_broken_sample_ends_a_shard_with_a_fault(files: dict[str, bytes], tmp_
 
 def test_members_of_a_shard_that_are_no_text_are_bytes_and_names_without_a_dot_are_skipped(tmp_path: Path) -> None:
     """As webdataset 1.0.2 (`base_plus_ext`) and datasets 5.2.0 read shards."""
-    path = shard(tmp_path, **{"README": b"abc", "a_npy": b"\x93NUMPY", "a_txt": b"q", "dir/_x": b"h", "b_txt": b"r"})
-    rows = [{"key": "a", "npy": b"\x93NUMPY", "txt": "q"}, {"key": "b", "txt": "r"}]
+    path = shard(
+        tmp_path,
+        **{"README": b"abc", "a_npy": b"\x93NUMPY", "a_txt": b"q", "dir/_x": b"h", "b_txt": b"r", "b_JSN": b'{"n": 1}'},
+    )
+    rows = [{"key": "a", "npy": b"\x93NUMPY", "txt": "q"}, {"key": "b", "txt": "r", "n": 1}]
     assert list(raw.rows(path)) == list(enumerate(rows, 1))
 
 
@@ -121,6 +124,8 @@ def arrow_table() -> pyarrow.Table:
             "messages": pyarrow.ListArray.from_arrays([0, 2, 2, 2, 2, 2], message),
             "view": pyarrow.array(["a", "b" * 40, None, "", "c"], pyarrow.string_view()),
             "named": pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, None, 1, 0]), words),
+            # as DuckDB 2.0.1 and Spark write maps; pyarrow 26.0.1 has no `flatten` of one
+            "scores": pyarrow.MapArray.from_arrays([0, 2, 2, 3, 3, 3], ["a", "b", "a"], as_json.take([0, 4, 2])),
             "counted": pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, 0, 1, 0]), pyarrow.array([5, 6])),
         }
     )
@@ -128,18 +133,18 @@ def arrow_table() -> pyarrow.Table:
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "a/b"}]}, {"role": "assistant", "content": "hi"}]
 IN_ARROW = [
-    {"answer": "B", "messages": MESSAGES, "view": "a", "named": "x", "counted": 5},
-    {"answer": "x/y", "messages": [], "view": "b" * 40, "named": "yy", "counted": 6},
-    {"answer": [1, 2], "messages": [], "view": None, "named": None, "counted": 5},
-    {"answer": None, "messages": [], "view": "", "named": "yy", "counted": 6},
-    {"answer": 7, "messages": [], "view": "c", "named": "x", "counted": 5},
+    {"answer": "B", "messages": MESSAGES, "view": "a", "named": "x", "counted": 5, "scores": {"a": "B", "b": 7}},
+    {"answer": "x/y", "messages": [], "view": "b" * 40, "named": "yy", "counted": 6, "scores": {}},
+    {"answer": [1, 2], "messages": [], "view": None, "named": None, "counted": 5, "scores": {"a": [1, 2]}},
+    {"answer": None, "messages": [], "view": "", "named": "yy", "counted": 6, "scores": {}},
+    {"answer": 7, "messages": [], "view": "c", "named": "x", "counted": 5, "scores": {}},
 ]
 
 
-@each_case("form", ["stream", "file", "parquet"])
+@each_case("form", ["stream", "file", "parquet", "feather"])
 def test_arrow_tables_of_every_form(tmp_path: Path, form: str) -> None:
-    """Streams, files with a directory (`new_file`, polars' `write_ipc`) and parquet, of pyarrow 26.0.1."""
-    table, path = arrow_table(), tmp_path / ("a.parquet" if form == "parquet" else "a.arrow")
+    """Streams, files with a directory (`new_file`, polars' `write_ipc`), parquet and Feather 2, of pyarrow 26.0.1."""
+    table, path = arrow_table(), tmp_path / f"a.{form if form in ('parquet', 'feather') else 'arrow'}"
     if form == "parquet":  # has no dictionaries of views
         table = table.set_column(3, "named", [["x", "yy", None, "yy", "x"]])
         pyarrow.parquet.write_table(table, path)

@@ -192,7 +192,7 @@ def each_row(batch: Any) -> Iterator[Fields | DataError]:
 
 def _fields(batch: Any) -> list[Fields]:
     """The rows of a batch; JSON within them is decoded, as datasets 5.2.0 writes columns of several types (`Json`)."""
-    rows: list[Fields] = batch.to_pylist()
+    rows: list[Fields] = batch.to_pylist(maps_as_pydicts="strict")
     for field in batch.schema:
         if decode := _decoder(field.type):
             for row in rows:
@@ -229,6 +229,9 @@ def _decoder(kind: Any) -> Callable[[Any], Any] | None:
             return value and {**value, **{name: decode(value[name]) for name, decode in decoders.items()}}
 
         return decode_fields if decoders else None
+    if pyarrow.types.is_map(kind):
+        of_items = _decoder(kind.item_type)
+        return of_items and (lambda value: value and {key: of_items(each) for key, each in value.items()})
     if hasattr(kind, "value_type") and (decode := _decoder(kind.value_type)):
         return (lambda value: value and [*map(decode, value)]) if pyarrow.types.is_nested(kind) else decode
     return None
@@ -247,6 +250,9 @@ def _expanded(array: Any) -> int:
         )
     if pyarrow.types.is_string_view(array.type) or pyarrow.types.is_binary_view(array.type):
         return 16 * len(array) + int(sum(_lengths(array).to_pylist()))
+    if pyarrow.types.is_map(array.type):  # which pyarrow 26 does not flatten
+        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return 8 * len(array) + sum(_expanded(each.slice(first, last - first)) for each in (array.keys, array.items))
     if pyarrow.types.is_nested(array.type):
         parts = array.flatten()
         return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)

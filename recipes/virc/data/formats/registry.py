@@ -168,7 +168,7 @@ class RowsFile(msgspec.Struct, frozen=True):
 
     @property
     def encoding(self) -> str | None:
-        if self.file.suffix in (".parquet", ".arrow", ".tar") or not is_file(self.file):
+        if self.file.suffix in (".parquet", ".arrow", ".feather", ".tar") or not is_file(self.file):
             return None
         with suppress(OSError), self.file.open("rb") as file:
             return encoding_of(file)

@@ -27,7 +27,7 @@ from virc.core.tables.parquet import Read
 from virc.core.text import clause
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
 
-ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".tar")
 _IPC_FILE = b"ARROW1"
 _MAX_TRIED = 100
 _HEAD = 2**16
@@ -45,7 +45,8 @@ def rows(path: Path, start: int = 1) -> Iterator[Read]:
     elif path.suffix == ".parquet":
         yield from parquet.read_rows(path, start=start)
     else:
-        read = {".arrow": arrow_rows, ".tar": _samples, ".csv": _cells, ".tsv": _cells}.get(path.suffix)
+        of_table = {".arrow": arrow_rows, ".feather": arrow_rows, ".csv": _cells, ".tsv": _cells}
+        read = _samples if path.suffix == ".tar" else of_table.get(path.suffix)
         if read:
             yield from (each for each in read(path) if each[0] >= start)
         else:
@@ -161,7 +162,7 @@ def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, An
         if f".{ending.rpartition('.')[2]}" in PICTURES:
             fields[ending] = data
         else:
-            value = msgspec.json.decode(data) if ending == "json" else _text_or_bytes(data)
+            value = msgspec.json.decode(data) if ending in ("json", "jsn") else _text_or_bytes(data)
             fields |= value if isinstance(value, dict) else {ending: value}
     return fields
 
