@@ -43,7 +43,7 @@ def schema(  # noqa: PLR0911 - one kind of space each
             }  # fmt: skip
         case spaces.Dict():
             parts = {name: schema(each) for name, each in space.spaces.items()}
-            return {"type": "object", "properties": parts, "required": [*parts]}
+            return {"type": "object", "properties": parts, "required": [*parts], "additionalProperties": False}
         case spaces.Tuple():
             return _sequence([schema(each) for each in space.spaces])
     raise ConfigError(f"actions of the space {space} cannot be written as JSON")
@@ -64,12 +64,12 @@ def action(space: Any, value: object, names: Sequence[str] = ()) -> Any:
 def _converted(space: Any, value: Any) -> Any:
     match space:
         case spaces.Discrete():
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or value != int(value):
                 raise ValueError
-            return np.int64(value)
+            return space.dtype.type(value)
         case spaces.Box() | spaces.MultiDiscrete() | spaces.MultiBinary():
             given = np.asarray(value)
-            if given.dtype.kind not in ("if" if np.issubdtype(space.dtype, np.floating) else "i"):
+            if given.dtype.kind not in "if":
                 raise ValueError
             return _cast(given, space.dtype)
         case spaces.Dict():
@@ -84,7 +84,7 @@ def _converted(space: Any, value: Any) -> Any:
 def _cast(given: Any, kind: Any) -> Any:
     made = given.astype(kind)
     if not np.issubdtype(kind, np.floating) and not np.array_equal(made, given):
-        raise ValueError  # it was over the limits of the type
+        raise ValueError  # it was over the limits of the type, or 1.5; 1.0 is an integer in JSON schemas
     return made
 
 
@@ -95,8 +95,9 @@ def _numbers(low: Any, high: Any) -> dict[str, Any]:
     if low.ndim:
         items = _numbers(low[0], high[0]) if len(low) else {}
         return {"type": "array", "items": items, "minItems": len(low), "maxItems": len(low)}
-    kind = "number" if np.issubdtype(low.dtype, np.floating) else "integer"
-    limits = {"minimum": low.item(), "maximum": high.item()}
+    kind, of_python = ("number", float) if np.issubdtype(low.dtype, np.floating) else ("integer", int)
+    # as they are written: 0.7 in 32 bits is a little under 0.7, which the space takes
+    limits = {name: of_python(str(each[()])) for name, each in (("minimum", low), ("maximum", high))}
     return {"type": kind} | {at: each for at, each in limits.items() if np.isfinite(each)}
 
 
