@@ -11,6 +11,7 @@ from support.called import virc
 from virc.cluster import submitting
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
+from virc.core.events import Reporter
 from virc.runs import queue
 
 Program = Callable[[str, str], None]
@@ -51,12 +52,12 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 )
 def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        submitting.check_site(site, "f")
+        submitting.check_site(site, "f", Reporter())
     assert refused.value.message.startswith(message)
     assert refused.value.hint == hint
     program("sinfo", "printf 'main|10:00|main*\\nlong|infinite|long\\n'")
     with pytest.raises(ConfigError, match="'1:00:00' is above the limit of the partition main, 10:00"):
-        submitting.check_site(Site(time="1:00:00"), "f")
+        submitting.check_site(Site(time="1:00:00"), "f", Reporter())
 
 
 def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:

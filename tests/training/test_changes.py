@@ -51,7 +51,7 @@ def begun(
     prepared = prepare.prepare(request, resolved, run, partial, Reporter())
     (partial / "code").mkdir(exist_ok=True)
     (partial / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
-    info = prepare.begin(prepared, "local", {})
+    info = prepare.begin(prepared)
     assert not (partial / changes.FILE).exists()
     changes.write_digests(run, info, partial, prepared.sources)
     partial.rename(run.folder)

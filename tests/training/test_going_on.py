@@ -1,6 +1,5 @@
 """`virc train --resume` on runs whose surroundings are not what they were."""
 
-import json
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training import attempt, continued
+from virc.training import attempt, continued, inputs
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def make_saved(run: Run, step: int, **settings: Any) -> None:
     config = msgspec.to_builtins(stages.resolve(systems.get("tiny"), "instruct", []).config)
     config |= {"train_batch_size": 4, "steps": None, **settings}
     write(run, name="mine", rows=24, settings=config)
-    (run.folder / "settings.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
+    (run.folder / "settings.yaml").write_text("# tiny-instruct\n" + inputs.settings_text(runs.info(run)))
     saved = run.checkpoints / f"checkpoint-{step}"
     saved.mkdir(parents=True)
     for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
@@ -124,7 +123,9 @@ def test_resume_with_set_gives_a_run_a_later_end(run: Run) -> None:
     continued.change_settings(run, continued.assigned(run, {}, ["epochs=2"]), Reporter())
     assert (runs.state(run).progress, runs.state(run).step, runs.state(run).total) == ("stopped", 6, 12)
     assert runs.info(run).settings == {**before, "epochs": 2.0}
-    assert yaml.safe_load((run.folder / "settings.yaml").read_text())["epochs"] == 2.0
+    text = (run.folder / "settings.yaml").read_text()
+    assert (text[:16], yaml.safe_load(text)["epochs"]) == ("# tiny-instruct\n", 2.0)
+    assert "epochs: 2.0  # --resume --set, 1.0 before\n" in text
     assert runs.info(run).origins["epochs"] == "--resume --set, 1.0 before"
 
 

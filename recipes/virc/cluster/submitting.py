@@ -36,8 +36,7 @@ def check_slurm(target: Site, site: Path | None, report: Reporter) -> None:
         SetupError: this machine cannot submit jobs.
     """
     check_sbatch()
-    if doubt := check_site(target, jobs.site_file(site)):
-        report.warn(doubt)
+    check_site(target, jobs.site_file(site), report)
 
 
 def check_sbatch() -> None:
@@ -45,20 +44,12 @@ def check_sbatch() -> None:
         raise SetupError("sbatch cannot be started: this machine has no Slurm", "--no-submit writes the script alone")
 
 
-def try_site(site: Path, report: Reporter) -> Site:
-    """Raises ConfigError: the file is wrong, or does not fit the cluster of this machine."""
-    found = read_site(site, os.environ)
-    if doubt := check_site(found, str(site)):
-        report.warn(doubt)
-    return found
-
-
-def try_job(plan: Plan, run: Run, info: Info, target: Target, site: Path | None, report: Reporter) -> None:
+def try_job(plan: Plan, run: Run, info: Info, target: Target, report: Reporter) -> None:
     """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see."""
     if isinstance(target, Cluster):
         return
-    file = jobs.site_file(site)
-    if doubt := check_site(target, file) or check_script(plan.files[str(run.folder / slurm.SCRIPT)], file):
+    file = str(info.site_file)
+    if check_site(target, file, report) and (doubt := check_script(plan.files[str(run.folder / slurm.SCRIPT)], file)):
         report.warn(doubt)
     jobs.check_seen(run, info, target, report)
 
@@ -128,21 +119,21 @@ def _partitions() -> dict[str, tuple[str, bool]]:
     return {row[0]: (row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
 
 
-def check_site(site: Site, file: str) -> str | None:
+def check_site(site: Site, file: str, report: Reporter) -> bool:
     """Check the partition and the time of a site file against the cluster of this machine.
 
     Returns:
-        Why they could not be checked, for a warning; None: they were checked.
+        Whether they could be checked; else there is a warning.
 
     Raises:
         ConfigError: there is no such partition, or its jobs may not take so long.
     """
     try:
         known = _partitions()
-    except SetupError:
-        return "partition, account and limits were not checked: this machine has no Slurm (sinfo)"
-    except EngineError as error:
-        return f"partition, account and limits were not checked: {error.message}"
+    except (SetupError, EngineError) as error:
+        why = "this machine has no Slurm (sinfo)" if isinstance(error, SetupError) else error.message
+        report.warn(f"partition, account and limits were not checked: {why}")
+        return False
     names = [name for name in (site.partition or "").split(",") if name]
     for name in names:
         if known and name not in known:
@@ -156,7 +147,7 @@ def check_site(site: Site, file: str) -> str | None:
         if longest is not None and (asked is None or asked > longest) and len(chosen) == 1:
             sentence = f"{file}: time {site.time!r} is above the limit of the partition {name}, {limit}"
             raise ConfigError(sentence, f"time: {limit}")
-    return None
+    return True
 
 
 def check_need(

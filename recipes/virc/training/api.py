@@ -10,23 +10,18 @@ import msgspec
 
 from virc.cluster import jobs, submitting
 from virc.cluster.ray import job as ray_job
-from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.module_files import warn_not_copied
 from virc.core.processes import in_job
 from virc.envs import hardware
-from virc.models import sizes
 from virc.runs import run as runs
-from virc.runs.checkpoints import FORMATS, checkpoints
+from virc.runs.checkpoints import checkpoints
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.kinds import runs_in
 from virc.training import changes, continued, inputs, prepare
 from virc.training.attempt import attempt, hold_notice
-from virc.training.estimate.needs import PEAK, UTILISATION, estimate
-from virc.training.prepare import Prepared
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -109,9 +104,10 @@ def train(
         rows = Path(data) if data else None
         request = TrainRequest(
             system=system, stage=stage, overlays=tuple(overlays), settings=settings or {}, data=rows,
-            base=None if base is None else str(base), name=name, workspace=workspace, **options,
+            base=None if base is None else str(base), name=name, workspace=workspace, launcher=launcher,
+            site=Path(site) if site else None, ray_address=ray_address, **options,
         )  # fmt: skip
-        run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
+        run = _begin(request, submit, report)
     job = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or job:
         if resume and runs.info(run).launcher == "local":
@@ -143,24 +139,18 @@ def _to_resume(system_name: str, stage: str | None, name: str | None, workspace:
     raise ConfigError(f"{system.name} {stage} has no run to resume", "virc runs ls")
 
 
-def _begin(
-    request: TrainRequest, launcher: Launcher, site: Path | None, ray_address: str | None, submit: bool,
-    report: Reporter,
-) -> Run:  # fmt: skip
-    request, resolved, target = prepare.requested(request, launcher, site, ray_address)
+def _begin(request: TrainRequest, submit: bool, report: Reporter) -> Run:
+    request, resolved, target = prepare.requested(request)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:
-        submitting.check_slurm(target, site, report)
-    begun_by = "local" if target is None else "ray" if isinstance(target, ray_job.Cluster) else "slurm"
+        submitting.check_slurm(target, request.site, report)
     with prepare.new_run(request, resolved) as (run, folder):
-        here = hardware.find(request.workspace)
-        prepared = prepare.prepare(request, resolved, run, folder, report, target=target, here=None if target else here)
-        prepare.check_machine(prepared, here, begun_by, report)
-        if isinstance(target, Site):
-            _check_site(prepared, target, jobs.site_file(site))
-        cluster = msgspec.to_builtins(target) if target else {}
-        info = prepare.begin(prepared, begun_by, cluster, jobs.site_file(site) if begun_by == "slurm" else None)
+        machine = hardware.find(request.workspace)
+        here = None if target else machine
+        prepared = prepare.prepare(request, resolved, run, folder, report, target=target, here=here)
+        prepare.check_machine(prepared, machine, report)
+        info = prepare.begin(prepared)
         warn_not_copied(report.warn)
         changes.write_digests(run, info, folder, prepared.sources)
         if target:
@@ -168,18 +158,6 @@ def _begin(
     text = f"{run.name}: {info.rows} rows, from {prepared.base.name}, in {run.folder}"
     report.send(RunEvent("note", text, run=run))
     return run
-
-
-def _check_site(found: Prepared, site: Site, file: str) -> None:
-    config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
-    fastest = max(PEAK, key=lambda name: PEAK[name])
-    needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
-    first_save = None  # seconds until a job can have saved anything, on the fastest GPU at its peak
-    if needed.gpu_hours and needed.steps:
-        on_request = FORMATS[runs_in(found.resolved.kind).engine].SAVES_WHEN_ASKED
-        share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
-        first_save = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
-    submitting.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, first_save)
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:

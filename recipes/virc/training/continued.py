@@ -120,9 +120,8 @@ def _new_run_hint(run: Run, info: Info, devices: int) -> str:
 def _write(run: Run, info: Info, settings: Mapping[str, Any]) -> None:
     changed = {name: value for name, value in settings.items() if value != info.settings.get(name)}
     origins = {name: f"--resume --set, {json.dumps(info.settings.get(name))} before" for name in changed}
-    new_lines = {name: f"{name}: {json.dumps(value)}  # {origins[name]}" for name, value in changed.items()}
-    lines = (run.folder / "settings.yaml").read_text("utf-8").splitlines()
-    text = "".join(f"{new_lines.get(line.partition(':')[0], line)}\n" for line in lines)
-    write_whole(run.folder / "settings.yaml", text.encode())
     new = msgspec.structs.replace(info, settings={**info.settings, **changed}, origins={**info.origins, **origins})
+    file = run.folder / "settings.yaml"
+    head = file.read_text("utf-8").partition("\n")[0]
+    write_whole(file, f"{head}\n{inputs.settings_text(new)}".encode())
     write_json(run.folder / "run.json", new)

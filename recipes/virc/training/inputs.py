@@ -218,17 +218,17 @@ def _check_format(source: RowsFile, resolved: Resolved) -> None:
     raise DataError(f"{source.file} is of the format {source.format}, which {fault}", hint)
 
 
-def settings_text(resolved: Resolved) -> str:
-    """The stage's settings as YAML that `--config` takes, each with where it comes from."""
+def settings_text(info: Info) -> str:
+    """The settings of a run as YAML that `--config` takes, each with where it comes from."""
     import yaml
 
-    lines = [f"# {resolved.name}; virc train {resolved.system.called} --stage {resolved.stage} --config THIS"]
-    for key, value in msgspec.to_builtins(resolved.config).items():
+    lines = []
+    for key, value in info.settings.items():
         text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
         text = f"{key}: {text.strip().removesuffix('...').strip()}"
-        origins = sorted({origin for name, origin in resolved.origins.items() if name.split(".")[0] == key})
-        lines.append(text + (f"  # {', '.join(origins)}" if origins else ""))
-    return "\n".join(lines) + "\n"
+        origins = sorted({origin for name, origin in info.origins.items() if name.split(".")[0] == key})
+        lines.append(text + (f"  # {', '.join(origins)}\n" if origins else "\n"))
+    return "".join(lines)
 
 
 def model_type(folder: Path) -> str:

@@ -22,8 +22,9 @@ from typing import Any
 import msgspec
 
 from virc.backends import checkpoint
-from virc.cluster import jobs
+from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
+from virc.cluster.site import Site
 from virc.core import processes
 from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
@@ -51,6 +52,7 @@ from virc.rewards.sources import speakers
 from virc.rewards.trial import missing_columns
 from virc.runs import attempts
 from virc.runs import run as runs
+from virc.runs.checkpoints import FORMATS
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
@@ -59,7 +61,7 @@ from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
 from virc.training import changes, inputs, rl_setup, tool_packages
 from virc.training.estimate import fits
-from virc.training.estimate.needs import USUAL, Estimate, estimate
+from virc.training.estimate.needs import PEAK, USUAL, UTILISATION, estimate
 from virc.training.inputs import Base
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
@@ -89,7 +91,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     base: Base
     source: RowsFile
-    validation: RowsFile | None
+    validation: RowsFile | None = None
+    target: Target | None = None
     environment: Environment
     python: Path
     recipes: Path
@@ -108,12 +111,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return [file for each in found for file in each.shards or (each.file,)]
 
 
-def requested(
-    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None
-) -> tuple[TrainRequest, Resolved, Target | None]:
+def requested(request: TrainRequest) -> tuple[TrainRequest, Resolved, Target | None]:
     """The settings of a stage, and the cluster that it is for; its job may bring the reward's judge along."""
     resolved = request.resolve()
-    target = jobs.target(launcher, resolved.kind, site, ray_address)
+    target = jobs.target(request.launcher, resolved.kind, request.site, request.ray_address)
     request, resolved = rl_setup.with_job_judge(request, resolved, target)
     return request, resolved, target
 
@@ -165,7 +166,7 @@ def prepare(
         python = making.made(environment, report.send)
     prepared = Prepared(
         request=request, resolved=resolved, run=run, folder=folder, base=base, source=source, validation=validation,
-        environment=environment, python=python or environment.python, added_tools=added_tools,
+        target=target, environment=environment, python=python or environment.python, added_tools=added_tools,
         recipes=(environments.recipes_place if is_dry else environments.recipes_in)(environment),
     )  # fmt: skip
     if not is_dry or (base_is_here and is_file(source.file) and is_file(base.folder / "tokenizer.json")):
@@ -313,21 +314,22 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
             folder.parent.rmdir()
 
 
-def begin(prepared: Prepared, launcher: str, site: Mapping[str, Any], site_file: str | None = None) -> Info:
+def begin(prepared: Prepared) -> Info:
     """Write the files of a run into its folder to be."""
-    info = info_of(prepared, launcher, site, site_file, write_code(prepared))
+    info, resolved = info_of(prepared, write_code(prepared)), prepared.resolved
     write_json(prepared.folder / "run.json", info)
-    write_whole(prepared.folder / "settings.yaml", inputs.settings_text(prepared.resolved).encode())
+    head = f"# {resolved.name}; virc train {resolved.system.called} --stage {resolved.stage} --config THIS\n"
+    write_whole(prepared.folder / "settings.yaml", (head + inputs.settings_text(info)).encode())
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(prepared.folder / "environment.txt", "".join(lines).encode())
     return info
 
 
-def info_of(
-    prepared: Prepared, launcher: str, site: Mapping[str, Any], site_file: str | None, code: Mapping[str, str]
-) -> Info:
+def info_of(prepared: Prepared, code: Mapping[str, str]) -> Info:
+    """What the run is; `code` are the digests of copies of user code."""
     resolved, base, environment = prepared.resolved, prepared.base, prepared.environment
+    target = prepared.target
     return Info(
         name=prepared.run.name, system=resolved.system.name, stage=resolved.stage,
         kind=resolved.kind, overlays=resolved.overlays,
@@ -336,7 +338,10 @@ def info_of(
         ignore=prepared.request.ignore, trust_rows=prepared.request.trust_rows,
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=environment.name, device=environment.device, python=str(prepared.python),
-        recipes=str(prepared.recipes), code=dict(code), launcher=launcher, site=dict(site), site_file=site_file,
+        recipes=str(prepared.recipes), code=dict(code),
+        launcher="local" if target is None else "slurm" if isinstance(target, Site) else "ray",
+        site=msgspec.to_builtins(target) if target else {},
+        site_file=jobs.site_file(prepared.request.site) if isinstance(target, Site) else None,
         **rows_fields(prepared),
     )  # fmt: skip
 
@@ -533,16 +538,12 @@ def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:
     return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn again", hint
 
 
-def estimated(prepared: Prepared, here: Machine) -> Estimate:
-    resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
-    first = (resolved.config.gpus or (0,))[0]
-    gpu = here.gpus[first].name if first < len(here.gpus) else USUAL
-    return estimate(resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
-
-
-def check_machine(prepared: Prepared, here: Machine, launcher: str, report: Reporter) -> None:
-    """Report what the stage needs. Raises SetupError: it does not fit this machine, and no other one runs it."""
-    needed, config = estimated(prepared, here), prepared.resolved.config
+def check_machine(prepared: Prepared, here: Machine, report: Reporter) -> None:
+    """Report what the stage needs. Raises SetupError: it does not fit this machine, or a node of its job."""
+    config, result, shape = prepared.resolved.config, prepared.result, sizes.of_folder(prepared.base.folder)
+    of_rows = partial(estimate, config, shape, result.longest, result.rows, result.total)
+    first = (config.gpus or (0,))[0]
+    needed = of_rows(gpu=here.gpus[first].name if first < len(here.gpus) else USUAL)
     where, size = "a GPU", needed.device_gib
     if config.device == "cpu":
         where, size = "of main memory", needed.host_gib
@@ -556,8 +557,16 @@ def check_machine(prepared: Prepared, here: Machine, launcher: str, report: Repo
     if needed.gpu_hours is not None:
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
-    if launcher == "local":
+    if prepared.target is None:
         fits.refuse_unfit(config, here, needed, prepared.resolved.system.overlays)
+    elif isinstance(prepared.target, Site):
+        needed, first_save = of_rows(gpu=max(PEAK, key=PEAK.__getitem__)), None
+        if needed.gpu_hours and needed.steps:  # seconds until a job can have saved anything, on the fastest GPU
+            on_request = FORMATS[runs_in(prepared.resolved.kind).engine].SAVES_WHEN_ASKED
+            share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
+            first_save = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
+        file = jobs.site_file(prepared.request.site)
+        submitting.check_need(prepared.target, file, msgspec.to_builtins(config), needed.host_gib, first_save)
 
 
 class _Tracker(msgspec.Struct, frozen=True):

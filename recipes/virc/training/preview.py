@@ -62,22 +62,20 @@ class Preview(msgspec.Struct, frozen=True):
         return self.shape.trained(config.lora, config.frozen) if self.shape else {}
 
 
-def preview(
-    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, report: Reporter
-) -> Preview:
+def preview(request: TrainRequest, report: Reporter) -> Preview:
     """Plan a stage's first attempt.
 
     Raises:
         UsageError, ConfigError: a tool is not given as +NAME or missing, the settings are wrong, or Slurm refuses.
         DataError: the rows are here, and cannot be trained on.
     """
-    request, resolved, target = prepare.requested(request, launcher, site, ray_address)
+    request, resolved, target = prepare.requested(request)
     run, missing = Run(prepare.future_run(request, resolved).folder.absolute()), list[VircError]()
     with TemporaryDirectory(prefix="virc-") as scratch:
         folder = Path(scratch)
         prepared = prepare.prepare(request, resolved, run, folder, report, target=target, missing=missing)
         resolved, base = prepared.resolved, prepared.base
-        info = prepare.info_of(prepared, launcher, {}, None, prepare.write_code(prepared))
+        info = prepare.info_of(prepared, prepare.write_code(prepared))
         warn_not_copied(report.warn)
         written = (each for each in sorted(folder.rglob("*")) if each.is_file() and folder / DATA not in each.parents)
         files = {str(run.folder / each.relative_to(folder)): _text(each) for each in written}
@@ -88,7 +86,7 @@ def preview(
     if target:
         plan = jobs.preview(plan, run, info, place, pinned(prepared.environment), target)
         with noted(missing, SetupError):
-            submitting.try_job(plan, run, info, target, site, report)
+            submitting.try_job(plan, run, info, target, report)
     else:
         step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
         processes.report_removed(step, os.environ, report, user_code.UNLESS)
@@ -97,7 +95,8 @@ def preview(
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
     if isinstance(target, Site):
         with noted(missing):
-            submitting.check_need(target, jobs.site_file(site), info.settings, needed.host_gib if needed else 0.0)
+            host_gib = needed.host_gib if needed else 0.0
+            submitting.check_need(target, jobs.site_file(request.site), info.settings, host_gib)
     here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, shape, needed, here, missing, prepared.checked)
 

@@ -35,6 +35,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         stop_on: signs of ill health that end the run.
         tools: `+NAME` each: tools to add to those of the rows' chat protocol.
         workspace: folder with `runs/`, `models/` and `data/`.
+        launcher: `local`, `slurm` or `ray`; a `site` file implies `slurm`, and `ray_address` is where Ray takes jobs.
     """
 
     system: str
@@ -54,6 +55,9 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_on: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     workspace: Path = msgspec.field(default_factory=Path.cwd)
+    launcher: str = "local"
+    site: Path | None = None
+    ray_address: str | None = None
 
     def reading(self, source: RowsFile) -> RowsFile:
         return msgspec.structs.replace(source, ignore=self.ignore, trusted=self.trust_rows)

@@ -114,22 +114,21 @@ def command(
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
         raise UsageError("no stage is named", names or None)
-    where: dict[str, Any] = {"launcher": launcher, "site": site, "ray_address": ray_address}
     request: dict[str, Any] = {
         "system": system, "stage": stage, "overlays": options.names_of(overlays), "base": base, "data": data,
         "name": name, "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
         "ignore": tuple(ignore or ()), "trust_rows": trust_rows, "judge_endpoint": judge, "judge_endpoints": judges,
         "stop_on": options.names_of(stop_on), "tools": options.names_of(tools),
+        "launcher": launcher, "site": site, "ray_address": ray_address,
     }  # fmt: skip
     if dry_run:
         from virc.training.request import TrainRequest
         from virc_cli.commands.train import print_plan
 
-        print_plan.run(TrainRequest(**request), **where, quiet=quiet, as_json=as_json)
+        print_plan.run(TrainRequest(**request), quiet, as_json)
         return
-    run = _train(
-        {**request, **where, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit}, quiet, verbose
-    )
+    asked = {**request, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit}
+    run = _train(asked, quiet, verbose)
     _print(run, no_submit, as_json)
 
 

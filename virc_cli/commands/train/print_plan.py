@@ -1,5 +1,6 @@
 """`virc train --dry-run`: all that the engine would get."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.cluster import submitting
+from virc.cluster.site import read_site
 from virc.core.errors import fields_of
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
@@ -14,11 +16,9 @@ from virc.training.request import TrainRequest
 from virc_cli.console import events, output, plans
 
 
-def run(
-    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, quiet: bool, as_json: bool
-) -> None:
+def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
     with events.printed(quiet, verbose=False) as report:
-        found = preview(request, launcher, site, ray_address, report)
+        found = preview(request, report)
     if as_json:
         output.emit("virc.train.plan/1", _fields(found))
         return
@@ -35,7 +35,7 @@ def run(
 
 def run_site(file: Path, quiet: bool) -> None:
     with events.printed(quiet, verbose=False) as report:
-        submitting.try_site(file, report)
+        submitting.check_site(read_site(file, os.environ), str(file), report)
     output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
