@@ -16,7 +16,7 @@ from typing import Any
 
 import huggingface_hub.constants as hub_constants
 import pytest
-from download.hub_server import Hub, hang, hub, status
+from download.hub_server import Fault, Hub, hang, hub, status
 from merging.labelled_texts import HARMLESS, SECRETS
 from support.called import virc
 from support.entry import ROOT
@@ -487,6 +487,7 @@ def test_what_the_hub_has_not_taken_is_named(
     (413, "Request Entity Too Large", "shards that are smaller"),
     (422, "no such branch", "mend what it names"), (507, "storage is full", "its storage is full"),
     (412, "A commit has happened since", "somebody else changes"),
+    (429, "over 128 commits this hour. Retry in 1 hour", "to wait 60 minutes"), (429, "over 128 commits", "wait; run"),
 ])  # fmt: skip
 def test_a_refusal_has_the_words_of_the_hub_and_its_own_hint(
     server: Hub, rows: Path, code: int, said: str, hint: str
@@ -500,8 +501,12 @@ def test_a_refusal_has_the_words_of_the_hub_and_its_own_hint(
     assert hint in done.json["error"]["hint"]
 
 
-def test_a_commit_that_another_overtakes_is_tried_again(server: Hub, rows: Path) -> None:
-    server.misbehave(status(412, "A commit has happened since"), on="commit", method="POST", times=2)
+@each_case(("on", "fault"), [
+    ("commit", status(412, "A commit has happened since")), ("commit", status(429, "over 128", retry_after="90")),
+    ("create", status(429, "too many")),
+])  # fmt: skip
+def test_what_may_pass_is_tried_again(server: Hub, rows: Path, on: str, fault: Fault) -> None:
+    server.misbehave(fault, on=on, method="POST", times=2)
     assert virc("push", "charts", ID).code == 0
     assert "a.png" in server.held(f"datasets/{ID}")
 

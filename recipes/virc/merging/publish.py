@@ -17,13 +17,13 @@ from virc.backends.gguf import header as gguf
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
-from virc.core.retry import retried
+from virc.core.retry import retried, seconds_asked
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
 from virc.download.hub.content import failures
 from virc.download.hub.origin import check_online, silence
-from virc.download.hub.refusals import AGAIN, by_status, check_endpoint, host, unreachable
+from virc.download.hub.refusals import AGAIN, MAX_WAIT, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import Repo, endpoint
 from virc.evaluation.summary import Score
 from virc.merging import card as cards
@@ -159,7 +159,8 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
     api = HfApi(endpoint=endpoint(), library_name="virc")
     with _refusals(repo), warnings.catch_warnings(action="ignore"):
         _check_card(plan)
-        api.create_repo(repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True)
+        ask = partial(retried, passing=_pause_asked, tries=_TRIES, first=_PAUSE)
+        ask(partial(api.create_repo, repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True))
         is_private = api.repo_info(repo.id, repo_type=repo.kind).private
         if not is_private and not plan.public:
             raise ConfigError(f"{repo.url} is public already", "--public publishes there; or choose another name")
@@ -173,7 +174,7 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
         for file, addition in zip(plan.files, additions, strict=True):
             if file.size >= _LARGE:
                 report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
-                api.preupload_lfs_files(repo.id, [addition], repo_type=repo.kind, free_memory=False)
+                ask(partial(api.preupload_lfs_files, repo.id, [addition], repo_type=repo.kind, free_memory=False))
                 sent += file.size
         for start in range(0, len(additions), _MAX_FILES):
             part: list[CommitOperationAdd | CommitOperationDelete] = [*additions[start : start + _MAX_FILES]]
@@ -181,7 +182,7 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
             if start + _MAX_FILES >= len(additions):
                 old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
                 part += [CommitOperationDelete(name) for name in old]
-            commit = retried(partial(_committed, api, repo, part), _is_overtaken, tries=_TRIES, first=_PAUSE)
+            commit = ask(partial(_committed, api, repo, part))
         _check_taken(
             plan,
             {
@@ -197,9 +198,13 @@ def _committed(api: Any, repo: Repo, part: Sequence[Any]) -> str:
     return str(api.create_commit(repo.id, part, commit_message="Upload by virc push", repo_type=repo.kind).oid)
 
 
-def _is_overtaken(error: Exception, pause: float) -> float | None:
-    """The pause before a commit is tried on the new state of the branch, to which somebody else has committed."""
-    return pause if getattr(getattr(error, "response", None), "status_code", None) == 412 else None
+def _pause_asked(error: Exception, pause: float) -> float | None:
+    """The pause before the next try: on a branch to which somebody else has committed, or of a hub that is busy."""
+    answer = getattr(error, "response", None)
+    if answer is None or answer.status_code not in (412, 429):
+        return None
+    asked = seconds_asked(answer.headers, getattr(error, "server_message", None) or "")
+    return None if asked is not None and asked > MAX_WAIT else max(asked or 0, pause)
 
 
 def _check_card(plan: PushPlan) -> None:
