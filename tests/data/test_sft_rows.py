@@ -154,6 +154,8 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
         ({"messages": [{"role": "tool", "content": ""}]}, "message 1 has the role 'tool', not one of user,"),
         ({"messages": [{"role": "user", "content": None}]}, "message 1 has no text as content"),
         ({"messages": [], "images": [1]}, "its images are not a list of names"),
+        ({"messages": [{"role": "assistant", "content": "a", "loss": False}]}, "message 1 is not to be learnt"),
+        ({"conversations": [{"from": "gpt", "value": "a", "weight": 0}]}, "message 1 is not to be learnt"),
     ],
 )
 def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object, reason: str) -> None:

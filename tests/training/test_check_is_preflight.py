@@ -15,6 +15,8 @@ from PIL import Image
 from support.called import virc
 from support.preflight import in_this_process
 
+from virc.data.convert.convert import ConvertConfig, convert
+
 WHOLE = ("--with", "multi-turn", "--set", "train_batch_size=8", "--set", "ppo_mini_batch_size=8")
 Row = dict[str, Any]
 
@@ -79,6 +81,29 @@ def test_rows_are_good_where_training_starts(changes: Row, code: int, tmp_path: 
     rows = [*[GOOD] * 4, {**GOOD, **changes}]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert agree(tmp_path / "rows.jsonl", "instruct", ()) == code
+
+
+@pytest.mark.parametrize(
+    ("file", "begin", "name"),
+    [
+        ("a b.png", "file://{}/", "a b.png"),
+        ("a b.png", "file://{}/", "a%20b.png"),
+        ("é.png", "FILE://localhost{}/", "%C3%A9.png"),
+        ("a%20b.png", "file://{}/", "a%20b.png"),
+        ("a%20b.png", "", "a%20b.png"),
+    ],
+)
+def test_pictures_that_urls_name_are_checked_and_trained_on(
+    file: str, begin: str, name: str, tmp_path: Path, here: None
+) -> None:
+    Image.radial_gradient("L").resize((224, 168)).save(file)
+    row = {**GOOD, "images": [begin.format(tmp_path) + name]}
+    Path("rows.jsonl").write_text((json.dumps(row) + "\n") * 2)
+    assert agree(tmp_path / "rows.jsonl", "instruct", ()) == 0
+    convert(ConvertConfig([Path("rows.jsonl")], Path("to"), "sft"))
+    assert [each.read_bytes() for each in Path("to").rglob("*.png")] == [Path(file).read_bytes()]
+    done = virc("train", "tiny", "--stage", "instruct", "--from", "tiny", "--dry-run", "--data", "rows.jsonl")
+    assert ("/data\n" in done.out.partition("media_dir: ")[2]) == bool(begin)  # LLaMA-Factory gets paths
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from urllib.parse import unquote
 
 from virc.core.errors import UsageError, VircError
 from virc.core.locks import lock, unlock
@@ -60,6 +61,16 @@ def as_stored(path: Path) -> Path:
     return found
 
 
+def as_named(folder: Path, name: str) -> Path:
+    """The path that a row names from a folder, or by a `file://` URL, with escapes (`%20`) where no file has them.
+
+    Raises OSError: as `as_stored`.
+    """
+    path = re.sub("^file://(localhost)?", "", name, flags=re.IGNORECASE)
+    literal = as_stored(folder / path)
+    return literal if path == name or is_file(literal) else as_stored(folder / unquote(path))
+
+
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
@@ -80,7 +91,7 @@ def picture_within(folder: Path, name: str) -> Path:
         OSError: EPERM: it is elsewhere; EINVAL: no file can have that name.
     """
     try:
-        path = as_stored(folder / re.sub("^file://(localhost)?", "", name, flags=re.IGNORECASE)).resolve()
+        path = as_named(folder, name).resolve()
     except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
         raise OSError(errno.EINVAL, "no file can have that name", name) from error
     if path.is_relative_to(folder.resolve()):

@@ -89,6 +89,22 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
 
 
+def test_rows_with_objects_and_without_are_of_one_file(folder: Path) -> None:
+    plain = {"messages": turns("<image>What?", "Disk"), "images": [PICTURE]}
+    rows = [grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]]), plain, plain, plain]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    said = [row.known().messages[1].content for row in only_source(folder / "rows.jsonl").rows()]
+    assert said == ["[1, 2, 3, 4]", "Disk", "Disk", "Disk"]
+
+
+def test_columns_hold_pictures_that_urls_name(folder: Path) -> None:
+    (folder / PICTURE).rename(folder / "a b.png")
+    row = {"figure": f"file://{folder}/a%20b.png", "query": "What?", "label": "Disk"}
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    checked = check_rows_of(CheckConfig([folder / "rows.jsonl"]))
+    assert (checked.faults, [each.counts.images for each in checked.datasets]) == ({}, [1])
+
+
 @each_case(("words", "said"), [
     # ms-swift 4.6.0 scales a box of 700, 500, 1400, 1000 in a picture of 1400 x 1000 so where that becomes 280 x 196
     (("sft", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
@@ -170,6 +186,11 @@ REFUSED: list[tuple[Row, str]] = [
         ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
     )),
 (in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has no text, but tool_calls"),
+*((row, "message 2 is not to be learnt") for row in (
+        {"messages": [turns("?")[0], {"role": "assistant", "content": "a", "loss": False}]},
+        in_parts({"text": "?"}, content="a", weight=0.0),
+    )),
+({**grounded("<image>a <image>", "<bbox>", bbox=[[1, 2, 3, 4]]), "images": [PICTURE]}, "2 <image> marks, and it has 1"),
 *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),
 ]  # fmt: skip

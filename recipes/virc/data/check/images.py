@@ -10,7 +10,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.files import is_file, link_hint
+from virc.core.files import as_named, is_file, link_hint
 from virc.core.text import clause, plain
 from virc.core.web.fetch import is_private
 from virc.data.check.result import Fault, Rules
@@ -70,7 +70,7 @@ def _decoded(picture: Picture) -> DecodedImage:
 
 def file_of(picture: Picture) -> str:
     """The file that LLaMA-Factory opens for an image, whose name may be absolute or lead out of the folder."""
-    return str(picture.folder / picture.name)
+    return str(as_named(picture.folder, picture.name))
 
 
 def no_file(picture: Picture) -> Fault | None:

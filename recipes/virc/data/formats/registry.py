@@ -39,7 +39,7 @@ from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Record, check_texts, not_offered
+from virc.data.rows.record import MARK, PLACEHOLDERS, Record, check_texts, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, unread
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
@@ -570,7 +570,9 @@ def _is_read(source: RowsFile, most: int = _MAX_COMPARED, with_columns: bool = T
     of_verl = source.format in _OF_VERL
     try:
         rows = list(islice(source.rows(), 1 if of_verl else most))
-        lost = with_columns and not of_verl and any(row.unread for row in rows)
+        start = raw.beginning(source.file, most) if with_columns and not of_verl else []
+        lost = any(row.get("objects") and PLACEHOLDERS.search(str(row)) for row in start)
+        lost = lost or (with_columns and not of_verl and any(row.unread for row in rows))
         records = [row.record for row in rows if row.record]
         marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]
         whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]

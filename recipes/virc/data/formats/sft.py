@@ -13,7 +13,7 @@ from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, 
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, NumberedRow, RowsFile, Writing, file_for, read_info, read_row
-from virc.data.rows.laid_out import message_of, without_text
+from virc.data.rows.laid_out import check_learnt, message_of, without_text
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.unread import KNOWN
 
@@ -147,12 +147,7 @@ def rows(
             keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
             ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
             read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
-            masked = (
-                f"message {at} is not to be learnt, by its `loss` or `weight`, and LLaMA-Factory learns it"
-                for at, each in enumerate(value[columns.messages], 1)
-                if 0 in (each.get("loss"), each.get("weight")) and columns.roles.get(each[columns.role]) == "assistant"
-            )
-            yield read_row(source, number, value, read, record, [*kinds.flaws(number, value), *masked], ignored)
+            yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
         except DataError as fault:
             yield NumberedRow(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
@@ -207,9 +202,10 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
     if any(isinstance(message.get(columns.content), list) for message in turns):
-        for number, message in enumerate(turns, 1):
-            message_of(message, number)  # which says what keeps parts from being read
+        # these say what keeps parts from being read
+        check_learnt([message_of(message, number) for number, message in enumerate(turns, 1)], turns)
     messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
+    check_learnt(messages, turns)
     images = rest.pop(columns.images, None) if columns.images else None
     names = [images] if isinstance(images, str) else [] if images is None else images
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

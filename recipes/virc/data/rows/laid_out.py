@@ -295,7 +295,7 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     if data is None and name[:5].lower() == "data:":
         return Picture("", folder, data_url_bytes(name))
     beginning = next((each for each in layout.folders if name.startswith(f"{each.rstrip('/')}/")), "")
-    name = name.removeprefix(beginning).lstrip("/") if beginning else name.removeprefix("file://")
+    name = name.removeprefix(beginning).lstrip("/") if beginning else name
     return Picture(name, folder, data)
 
 
@@ -444,6 +444,8 @@ def _with_conversation(
     messages = _messages_of(talk.turns)
     if messages is None:
         raise _wrong_kind(talk.turns, talk.column, "a list of messages")
+    if talk.replies is None:
+        check_learnt(messages, talk.turns)
     has_system = _optional(row, layout.system)
     system = _value_as(row, has_system, str | None, "text") if has_system is not None else None
     images = record.images
@@ -458,8 +460,8 @@ def _with_conversation(
     if come_first and images and messages and not any(MARK in message.content for message in messages):
         first = next((index for index, message in enumerate(messages) if message.role == "user"), 0)
         messages[first] = Message(messages[first].role, f"{MARK * len(images)}{messages[first].content}")
-    if layout.objects is not None:
-        messages = _with_objects(messages, present(row, layout.objects), layout.objects, images, layout)
+    if (objects := _optional(row, layout.objects)) is not None:
+        messages = _with_objects(messages, present(row, objects), objects, images, layout)
     if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
     rejected = None
@@ -487,6 +489,13 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"message {number} is neither text nor a list of texts and images")
     return Message(role, "".join(texts))
+
+
+def check_learnt(messages: Sequence[Message], turns: Sequence[Mapping[str, Any]]) -> None:
+    """Raises DataError: a reply is not to be learnt: no format keeps that, and engines learn all replies."""
+    for number, (message, turn) in enumerate(zip(messages, turns, strict=True), 1):
+        if message.role == "assistant" and 0 in (turn.get("loss"), turn.get("weight")):
+            raise DataError(f"message {number} is not to be learnt, by its `loss` or `weight`, and engines learn it")
 
 
 def without_text(turn: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import as_stored, contents, picture_within
+from virc.core.files import as_named, contents, picture_within
 from virc.core.text import plain
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
@@ -125,7 +125,7 @@ class Picture(msgspec.Struct, frozen=True):
         if self.confined:
             return picture_within(self.folder, self.name)
         try:
-            return as_stored(self.folder / self.name.removeprefix("file://")).resolve()
+            return as_named(self.folder, self.name).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
             raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
 
@@ -183,8 +183,11 @@ def check_texts(record: Record) -> None:
     for at, each in enumerate(record.messages, 1):
         (replies if each.role == "assistant" else texts)[f"message {at}"] = each.content
     texts |= replies if has_media else {name: _HTML.sub("", text) for name, text in replies.items()}
+    marks = sum(message.content.count(MARK) for message in record.messages)
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
+            if record.extra.get("objects") and marks != len(record.images):  # for which those are not read
+                raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(record.images)} images")
             raise DataError(f"{name} holds {found[0]}, and no column has its value: a model would learn it as a word")
 
 

@@ -6,11 +6,12 @@
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from virc.core.files import is_file
+from virc.core.files import as_named, is_file
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS
 from virc.solving.sources.columns import is_base64_image, lettered, unused_texts
@@ -189,7 +190,9 @@ def _is_path(text: str, folder: Path) -> bool:
         return True
     if not dot or not stem or f".{ending.lower()}" not in ENDINGS or "\0" in text:
         return is_base64_image(text)
-    return is_file(folder / text.removeprefix("file://"))
+    with suppress(OSError):
+        return is_file(as_named(folder, text))
+    return True  # several have that name
 
 
 @lru_cache(4096)

@@ -81,6 +81,7 @@ class Counted(msgspec.Struct):
     Args:
         numbers: of the rows in their file.
         differ: index of a row -> `Length.differ`, for rows that have such files.
+        by_url: whether a row names an image as `file://`, which LLaMA-Factory does not open.
         fits: the largest `max_pixels` with which all rows over the cutoff would fit; 0: there is none.
     """
 
@@ -90,6 +91,7 @@ class Counted(msgspec.Struct):
     images: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     shrunk: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     differ: dict[int, dict[str | bytes, str]] = msgspec.field(default_factory=dict)
+    by_url: bool = False
     fits: int | None = None
 
     @property
@@ -134,6 +136,7 @@ def count(
         while chunk := list(islice(remaining, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
+            counted.by_url |= any(image.name[:7].lower() == "file://" for each in records for image in each.images)
             yield [Text(record.messages, tuple(map(opened, record.images))) for record in records]
 
     for batch in in_order(measure, chunks(), workers):

@@ -127,7 +127,8 @@ def write_chosen(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
 ) -> tuple[RowsFile, dict[str, list[NumberedRow]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
-    needs_no_rewriting = read.source.as_engines_read and not counted.differ and not _has_times(read.source)
+    differs = counted.differ or counted.by_url or _has_times(read.source)
+    needs_no_rewriting = read.source.as_engines_read and not differs
     if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
     indices, parts = set(chosen), dict[str, list[NumberedRow]]()
