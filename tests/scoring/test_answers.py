@@ -111,6 +111,9 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("100 cm*cm", "100 cm^2", True), ("500 Gms", "500 grams", True), ("Paris. It has the tower.", "Paris", True),
         ("3 + 4 = 7", "7", True), ("5 (6)", "5", False), ("{1,2}", "{2,1}", True), ("(1,2)", "(1,20)", False),
         ("(1,234)", "1234", False), ("(3,100)", "3100", False), ("(3,100)", "(3, 100)", True),
+        ("1,331 and 1,728", "1728, 1331", True), ("1,331; 1,728", "1331, 1728", True),
+        ("100,200 and 300", "100, 200, 300", True), ("$1,200, $3,400", "1200 and 3400", True),
+        ("1,331 and 1,729", "1331 and 1728", False), ("(1,000, 2,000)", "(2000, 1000)", False),
         ("CO_2", "CO2", True), (r"$\varnothing$", r"\emptyset", True),
     ],
 )  # fmt: skip

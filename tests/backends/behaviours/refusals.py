@@ -97,6 +97,13 @@ def models() -> list[Row]:
             "vision model",
             chats=1,
         ),
+        said(
+            "pictures of a prompt (Xinference)",
+            500,
+            error("You set image=0 (or defaulted to 1) in `--limit-mm-per-prompt`, but passed 1 image items"),
+            "image=0",
+            chats=1,
+        ),
     ]
 
 

@@ -26,10 +26,11 @@ _MAX_WAIT = 7 * 86_400  # seconds; the longest quotas are weekly
 _I = re.IGNORECASE
 _PERMANENT = re.compile(
     r"image input is not supported|required for image input|not support image"
-    rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded",
+    rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded"
+    r"|limit-mm-per-prompt|at most \d+ (?:image|picture)",
     _I,
 )
-"""Errors that a retry does not change, such as a full context; llama.cpp and Ollama send them with status 500."""
+"""Errors that a retry does not change, such as a full context; llama.cpp, Ollama and Xinference send them with 500."""
 _NO_VISION_MODEL = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
 _QUOTA = re.compile(
     r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"

@@ -75,14 +75,20 @@ _Form = tuple[Any, ...]
 """A kind, such as `date`, and the parts of the value."""
 
 
+_THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
+"""A number whose commas may be those of thousands, or of a list."""
+
+
 def _forms(text: str) -> tuple[_Form, ...]:
     """What a text may be apart from a number and words: a date, a time, a range or ratio, yes or no, a list."""
     found: list[_Form] = []
     plain = text.strip().rstrip(".!").casefold()
     if plain in _YES | _NO:
         found.append(("truth", plain in _YES))
-    values = {"date": dates.date(text), "time": dates.time(text), "pair": _pair(text), "list": _items(text)}
-    return (*found, *((kind, *value) for kind, value in values.items() if value))
+    joined = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
+    lists = [("list", _items(each)) for each in dict.fromkeys((text, joined))]
+    values = (("date", dates.date(text)), ("time", dates.time(text)), ("pair", _pair(text)), *lists)
+    return (*found, *((kind, *value) for kind, value in values if value))
 
 
 def _forms_agree(one: _Form, other: _Form, agree: Agree) -> bool:
