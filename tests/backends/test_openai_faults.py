@@ -18,9 +18,9 @@ from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piec
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import WireError, read_models
-from virc.backends.openai.client import hidden
 from virc.backends.openai.received.reading import read_reply
 from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.web.client import hidden
 
 GREEDY = Sampling()
 KEY = "sk-secret-key-4f1d"

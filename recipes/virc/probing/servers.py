@@ -69,7 +69,7 @@ def models_answer(port: int, seconds: float) -> client.Answer:
 
     def ask(_: object) -> client.Answer:
         url = f"http://127.0.0.1:{port}/v1/models"
-        return client.ask(url, seconds=2 * seconds, max_bytes=_MAX_BYTES, redirects=False)
+        return client.ask(url, seconds=2 * seconds, max_bytes=_MAX_BYTES, redirects=0)
 
     return within(time.monotonic() + seconds, ask)
 

@@ -12,8 +12,7 @@ from PIL import Image
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.core.web.client import certificates, http_library
-from virc.core.web.fetch import is_loopback
+from virc.core.web.client import IDENTITY, TooLargeError, http_library, open_client, within_bytes
 from virc.core.work import forks
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
@@ -100,18 +99,16 @@ class Server:
         with self._client.stream("POST", self.http.url, timeout=timeout, **request) as response:
             if response.headers.get("content-encoding", "identity") != "identity":  # what it unpacks to has no bound
                 raise RemoteError("its reply is compressed")
-            content = bytearray()
-            for piece in response.iter_raw():
-                say(None)
-                content += piece
-                if len(content) > reply.MAX_BYTES:
-                    raise RemoteError(f"its reply is over {reply.MAX_BYTES >> 20} MiB")
+            try:
+                content = within_bytes(response.iter_raw(), reply.MAX_BYTES, lambda _: say(None))
+            except TooLargeError:
+                raise RemoteError(f"its reply is over {reply.MAX_BYTES >> 20} MiB") from None
             if not response.is_success:
                 said = self.hidden(plain(content[:2000].decode(errors="replace"), 200))
                 raise RemoteError(
                     f"it answers {response.status_code}: {said}" if said else f"it answers {response.status_code}"
                 )
-            return response.headers.get("content-type", "").partition(";")[0].strip().lower(), bytes(content)
+            return response.headers.get("content-type", "").partition(";")[0].strip().lower(), content
 
     def _request(self, values: Mapping[str, Any]) -> dict[str, Any]:
         headers = self._headers()
@@ -146,14 +143,4 @@ class Server:
 
     @cached_property
     def _client(self) -> "httpx.Client":
-        try:
-            made: httpx.Client = self._library.Client(
-                headers={"User-Agent": "virc", "Accept-Encoding": "identity"},
-                limits=self._library.Limits(max_connections=None, keepalive_expiry=_KEPT_SECONDS),
-                follow_redirects=False,
-                verify=certificates(self.http.url),
-                trust_env=not is_loopback(urlsplit(self.http.url).hostname or ""),
-            )
-        except (OSError, ImportError, ValueError, self._library.InvalidURL) as error:  # of certificates and proxies
-            raise SetupError(f"the server {self.address} cannot be asked: {clause(error)}") from None
-        return made
+        return open_client(self.http.url, IDENTITY, idle=_KEPT_SECONDS)

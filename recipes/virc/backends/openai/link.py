@@ -30,7 +30,7 @@ from virc.backends.openai.body import (
     unpacked,
 )
 from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, as_error
-from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
+from virc.backends.openai.client import client, own_headers, printed
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.limits import CONTEXT
 from virc.backends.openai.received.reading import read_reply
@@ -40,8 +40,8 @@ from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import plain
 from virc.core.timeouts import Deadline, LateError, within
-from virc.core.web.client import proxy_of
-from virc.core.web.fetch import is_loopback
+from virc.core.web.addresses import is_loopback
+from virc.core.web.client import hidden, proxy_of, shut_down
 from virc.core.work import forks
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.core.files import as_named, is_file, link_hint
 from virc.core.text import clause, plain
-from virc.core.web.fetch import is_private
+from virc.core.web.addresses import is_private
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.fingerprint import fingerprint

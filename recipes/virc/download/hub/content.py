@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from urllib.request import getproxies
 from virc.core.errors import NetworkError, VircError
 from virc.core.retry import pause_before, seconds_asked
 from virc.core.text import plain
-from virc.core.web.client import Downloads, http_library
+from virc.core.web.client import http_library, open_client
 from virc.download.hub.origin import check_online, request_for
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, PASSING, PassingError, by_status, reason, unreachable
 from virc.download.hub.repository import File, Repo
@@ -38,14 +38,17 @@ class StoppedError(Exception):
     """The download ended elsewhere."""
 
 
-def shared_web() -> Downloads:
-    """The connections of this process; new ones if the environment names other proxies."""
-    return _shared_web(frozenset(getproxies().items()))
+def answer(url: str, headers: Mapping[str, str]) -> "httpx.Response":
+    """Ask once, on a connection of this process; its content is what the server sends, never compressed on the way."""
+    web = _shared_web(frozenset(getproxies().items()))
+    request = web.build_request("GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=SECONDS)
+    return web.send(request, stream=True)
 
 
 @lru_cache(1)
-def _shared_web(_proxies: frozenset[tuple[str, str]]) -> Downloads:
-    return Downloads()
+def _shared_web(_proxies: frozenset[tuple[str, str]]) -> "httpx.Client":
+    """The connections; new ones if the environment names other proxies."""
+    return open_client("https:", redirects=10)
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -110,7 +113,7 @@ class _Source:
         headers = {**self._headers, "Range": f"bytes={begins}-{ends - 1}"}
         at = begins
         try:
-            with closing(shared_web().get(self._url, headers, SECONDS)) as response:
+            with closing(answer(self._url, headers)) as response:
                 dropped = self._checked(response, begins)
                 for piece in response.iter_raw():
                     wanted = piece[dropped : dropped + ends - at]

@@ -15,14 +15,15 @@ from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import HIDDEN
 from virc.core.retry import retried
 from virc.core.text import clause, plain
-from virc.download.hub.content import failures, shared_web
+from virc.core.web.client import TooLargeError, within_bytes
+from virc.download.hub.content import answer, failures
 from virc.download.hub.origin import check_online, hub_headers, silence
 from virc.download.hub.refusals import AGAIN, PassingError, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import File, Listing, Repo, endpoint
 from virc.unpack.archive.members import plain_name, refuse
 
-SECONDS, ALL_SECONDS = 30.0, 180.0
-"""Longest wait for the next byte, and for the whole listing."""
+ALL_SECONDS = 180.0
+"""Longest wait for the whole listing."""
 TRIES = 5
 FIRST_WAIT = 0.5
 """Seconds before the second try; doubled each time, so that all of them take some ten seconds."""
@@ -125,20 +126,22 @@ def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[s
 
 
 def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
-    end, content = time.monotonic() + ALL_SECONDS, bytearray()
+    end = time.monotonic() + ALL_SECONDS
+
+    def check_time(_: int) -> None:
+        if time.monotonic() > end:
+            raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s")
+
     try:
-        with closing(shared_web().get(url, headers, SECONDS)) as response:
+        with closing(answer(url, headers)) as response:
             if response.status_code >= 400:
                 raise by_status(response.status_code, response.headers, repo, revision)
-            for piece in response.iter_raw():
-                content += piece
-                if len(content) > _MOST_BYTES:
-                    raise DataError(f"the listing of {repo.id} is over {_MOST_BYTES >> 20} MiB")
-                if time.monotonic() > end:
-                    raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s")
+            content = within_bytes(response.iter_raw(), _MOST_BYTES, check_time)
+    except TooLargeError:
+        raise DataError(f"the listing of {repo.id} is over {_MOST_BYTES >> 20} MiB") from None
     except failures() as error:
         raise unreachable(error, repo) from error
-    return bytes(content), response.headers.get("Link") or ""
+    return content, response.headers.get("Link") or ""
 
 
 def _file(listed: _Entry) -> File:
