@@ -1,6 +1,7 @@
 """The openai backend against a server that behaves."""
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from asks import ANSWER, LOOK, ask, further
 from PIL import Image
 from support.faults import stall, status
 from support.servers import image_bytes, serve
+from support.tables import each_case
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
@@ -148,9 +150,13 @@ def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(monk
     assert "environment" not in sent
 
 
-def test_a_key_that_no_header_can_carry_is_a_mistake_that_does_not_print_it() -> None:
-    with pytest.raises(ConfigError, match="the API key holds characters that no key has") as raised:
-        OpenAIBackend("http://127.0.0.1:9/v1", api_key="sk-one\nsk-two")
+@each_case(
+    ("key", "named"),
+    [("sk-one\nsk-two", r"'\n' at character 7"), ("sk-\u028babc", r"'\u028b' at character 4"), ("“sk-a”", r"'\u201c'")],
+)
+def test_a_key_that_no_header_can_carry_is_a_mistake_that_does_not_print_it(key: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"the API key holds {named}")) as raised:
+        OpenAIBackend("http://127.0.0.1:9/v1", api_key=key)
     assert "sk-" not in f"{raised.value.message} {raised.value.hint}"
     assert "VIRC_API_KEY or api_key=" in str(raised.value.hint)
 

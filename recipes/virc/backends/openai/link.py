@@ -174,8 +174,9 @@ class Link:
         if version := re.search(r"[?&](api-version=[\w.-]+)(?:&|\s*\Z)", endpoint):  # the rest may hold a key
             self.typed += f"?{version[1]}"
         key = (api_key or "").strip()
-        if not re.fullmatch(r"[!-~]*", key):
-            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY or api_key=, one line")
+        if foreign := re.search(r"[^!-~]", key):
+            sentence = f"the API key holds {foreign[0]!a} at character {foreign.start() + 1}, which no key has"
+            raise ConfigError(sentence, "copy it again: set VIRC_API_KEY or api_key=, one line")
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
