@@ -92,13 +92,26 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("formatting", "formatting openai makes LLaMA-Factory write 'detailed", {"formatting": "openai"}),
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
     ("columns", "no columns are named", {"columns": None}),
-    ("tags_unnamed", "tags name no system_tag: LLaMA-Factory drops every row with a", {"tags": {"system_tag": None}}),
+    ("tags_unnamed", "tags name no user_tag: LLaMA-Factory drops every row", {"tags": {"user_tag": None}}),
     *(
         ("entry", f"{key} is named, so LLaMA-Factory does not read the file", {key: "who/what"})
         for key in ("hf_hub_url", "ms_hub_url", "cloud_file_name")
     ),
     ("entry", "num_samples makes LLaMA-Factory draw that many rows at random", {"num_samples": 0}),
 ]
+
+
+def test_an_entry_needs_a_tag_of_system_messages_where_rows_have_some(tmp_path: Path) -> None:
+    folder = good_set(tmp_path / "a")
+    info = json.loads((folder / "dataset_info.json").read_text())
+    del info[NAME]["tags"]["system_tag"]  # as in LLaMA-Factory's own entry for its demo
+    write(folder / "dataset_info.json", info)
+    found = report(folder)
+    assert (found["faults"], "name no system_tag" in found["first"][0]["message"]) == ({"row": 7}, True)
+    rows = json.loads((folder / FILE).read_text())
+    plain = [{**row, "messages": [each for each in row["messages"] if each["role"] != "system"]} for row in rows]
+    write(folder / FILE, plain)
+    assert "tags_unnamed" not in report(folder)["faults"]
 
 
 @pytest.mark.parametrize(("kind", "said", "entry"), INFO)

@@ -15,7 +15,6 @@ _TAGS = {
     "content_tag": _STOPS,
     "user_tag": _DROPPED,
     "assistant_tag": _DROPPED,
-    "system_tag": "LLaMA-Factory drops every row with a system message",
 }
 """What follows where an entry has tags and leaves one out."""
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")

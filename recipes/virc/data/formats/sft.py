@@ -233,6 +233,9 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
     role = columns.roles.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         found = f"the {columns.role} {plain(repr(theirs), 40)}"
+        if theirs == "system" and "system" not in columns.roles.values():
+            found += f", and tags in {INFO} name no system_tag: LLaMA-Factory drops such a row"
+            raise DataError(f"message {number} has {found}", f'"system_tag": "system" in {INFO}')
         hint = "virc data layout FILE says what rows of others may be"
         raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}", hint)
     if not isinstance(content, str):
