@@ -80,4 +80,4 @@ def test_groups_that_make_no_sense_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the total pixel_reasoner rewrites the rewards of a group itself"):
         rewards.of(Reward("pixel_reasoner", group={"rank": 1}))
     config = Config(data="rows", reward=Reward("outcome", group={"over_mean": 1}))
-    assert [fault.path for fault in contradictions(config)] == [("norm_adv_by_std",)]
+    assert [setting for setting, *_ in contradictions(config)] == ["norm_adv_by_std"]

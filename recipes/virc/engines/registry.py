@@ -23,6 +23,7 @@ from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 from virc.stages import dpo, rl, sft
 from virc.stages.context import Place
+from virc.stages.sft import Contradiction
 
 
 class Planner(Protocol):
@@ -62,7 +63,7 @@ class Engine(msgspec.Struct, frozen=True):
     plan: Planner
     log: LogReader
     keys: KeyTable
-    contradictions: Callable[[Any], Iterator[Fault]]
+    contradictions: Callable[[Any], Iterator[Contradiction]]
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -89,7 +90,7 @@ def changes(
 
 def faults(kind: str, config: Any) -> Iterator[Fault]:
     """Everything that is wrong with the settings of a stage together, and with its keys of `engine`."""
-    yield from ENGINES[kind].contradictions(config)
+    yield from (Fault((setting,), message, hint) for setting, message, hint in ENGINES[kind].contradictions(config))
     yield from ENGINES[kind].keys.faults(config.engine)
     if kind != "rl":
         yield from llamafactory.contradictions(config)

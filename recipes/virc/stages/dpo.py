@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.config.validation import Fault
 from virc.stages import sft
-from virc.stages.sft import NotNegative, Positive
+from virc.stages.sft import Contradiction, NotNegative, Positive
 
 Smoothing = Annotated[float, Meta(ge=0, lt=0.5)]
 
@@ -51,11 +50,11 @@ _READ_BY = {"label_smoothing": "sigmoid", "simpo_gamma": "simpo", "chosen_weight
 """Setting -> the one loss that reads it."""
 
 
-def contradictions(config: Config) -> Iterator[Fault]:
-    """Settings that each are fine and together make no sense, by the setting to change."""
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """Settings that each are fine and together make no sense."""
     yield from sft.contradictions(config)
     defaults = {field.name: field.default for field in msgspec.structs.fields(Config)}
     for name, loss in _READ_BY.items():
         if config.loss != loss and getattr(config, name) != defaults[name]:
             message = f"{name} is for the loss {loss}, and loss is {config.loss}"
-            yield Fault((name,), message, f"loss: {loss}, or leave {name} out")
+            yield name, message, f"loss: {loss}, or leave {name} out"

@@ -6,8 +6,17 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 
 from virc.config.placeholders import filled
-from virc.config.validation import Fault
-from virc.stages.sft import Count, NotNegative, OfRollouts, Part, Positive, StageConfig, of_machine, refused
+from virc.stages.sft import (
+    Contradiction,
+    Count,
+    NotNegative,
+    OfRollouts,
+    Part,
+    Positive,
+    StageConfig,
+    of_machine,
+    refused,
+)
 from virc.systems.registry import Reward
 
 
@@ -118,18 +127,14 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.frozen_modules
 
 
-def contradictions(config: Config) -> Iterator[Fault]:
-    """Settings that each are fine and together make no sense, by the setting to change."""
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """Settings that each are fine and together make no sense."""
     yield from refused(("data", config.data_name), ("validation", config.validation_name))
-    for nonsense in (_of_batches, _of_devices, _of_sampling, _of_model, _of_run):
-        yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
+    for part in (_of_batches, _of_devices, _of_sampling, _of_model, _of_run):
+        yield from part(config)
 
 
-_Faults = Iterator[tuple[str, str, str]]
-"""The setting to change, what is wrong, what to do."""
-
-
-def _of_batches(config: Config) -> _Faults:
+def _of_batches(config: Config) -> Iterator[Contradiction]:
     """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
     if config.train_batch_size % config.ppo_mini_batch_size:
         batch, mini = config.train_batch_size, config.ppo_mini_batch_size
@@ -145,19 +150,19 @@ def _of_batches(config: Config) -> _Faults:
         )
 
 
-def _of_devices(config: Config) -> _Faults:
+def _of_devices(config: Config) -> Iterator[Contradiction]:
     if config.devices % config.tensor_parallel:
         wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
         most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
         yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
-    yield from of_machine(config, config.use_liger)
+    yield from of_machine(config)
     if config.device == "cpu" and config.tensor_parallel > 1:
         yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
     if config.device == "cpu" and config.judge_gpus:
         yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
 
 
-def _of_sampling(config: Config) -> _Faults:
+def _of_sampling(config: Config) -> Iterator[Contradiction]:
     if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
         yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
     if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
@@ -188,7 +193,7 @@ _TURN = 32
 """Tokens of the shortest turn: a thought, a call, and a small image in return."""
 
 
-def _of_model(config: Config) -> _Faults:
+def _of_model(config: Config) -> Iterator[Contradiction]:
     if config.lora and config.lora.dropout:
         yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
     if config.lora and "language" in config.frozen:
@@ -198,7 +203,7 @@ def _of_model(config: Config) -> _Faults:
         yield ("frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]")
 
 
-def _of_run(config: Config) -> _Faults:
+def _of_run(config: Config) -> Iterator[Contradiction]:
     if config.test_freq and not config.validation:
         wrong = f"test_freq is {config.test_freq}, and there are no rows to validate with"
         yield "test_freq", wrong, "validation: FILE, or test_freq: null"

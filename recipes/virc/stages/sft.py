@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Meta
 
 from virc.config.placeholders import filled
-from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 
 Part = Literal["vision", "projector", "language"]
@@ -187,26 +186,24 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.train_batch_size // self.at_a_time
 
 
-def contradictions(config: Config) -> Iterator[Fault]:
-    """Settings that each are fine and together make no sense, by the setting to change."""
-    yield from refused(("data", config.data_name), ("train_batch_size", config.accumulation))
-    yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
+Contradiction = tuple[str, str, str | None]
+"""The setting to change, what is wrong, what to do."""
 
 
-def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
+def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Contradiction]:
     for setting, check in checks:
         try:
             check()
         except ConfigError as error:
-            yield Fault((setting,), error.message, error.hint)
+            yield setting, error.message, error.hint
 
 
-def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
+def of_machine(config: Any) -> Iterator[Contradiction]:
     """What a stage of any kind asks of a CPU that needs a GPU, and which GPUs it must not name."""
     if config.device == "cpu":
         if config.offload:
             yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
-        if liger:
+        if config.use_liger:
             yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
         if config.attention == "fa2":
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
@@ -222,14 +219,16 @@ def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
             yield "gpus", wrong, hint
 
 
-def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """Settings that each are fine and together make no sense."""
+    yield from refused(("data", config.data_name), ("train_batch_size", config.accumulation))
     if config.zero and config.devices * config.nodes == 1 and not config.offload:
         yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
     if config.offload and not config.zero:
         yield "offload", "offload is done by DeepSpeed ZeRO, and zero is 0", "zero: 3, or offload: false"
     if config.device == "cpu" and config.devices * config.nodes > 1 and not config.zero:
         yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
-    yield from of_machine(config, config.use_liger)
+    yield from of_machine(config)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
         yield "min_pixels", wrong, f"min_pixels: {min(3136, config.max_pixels)}"

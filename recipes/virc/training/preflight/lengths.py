@@ -7,7 +7,6 @@ processor. The function for prompts of RL is in `preflight.rl`.
 """
 
 import math
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -61,14 +60,14 @@ class Length(msgspec.Struct, frozen=True):
         tokens: those of its images included.
         shrunk: images over `max_pixels` or the base's own limit.
         differ: `key_of` images' files that LLaMA-Factory would show otherwise than `open_file` does -> the reason.
-        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 if none does.
+        fits: of a row over the cutoff, the largest `max_pixels` that makes it fit; 0 if none does.
     """
 
     tokens: int = 0
     images: int = 0
     shrunk: int = 0
     differ: dict[str | bytes, str] = {}
-    fits: int = 0
+    fits: int | None = None
     fault: str = ""
 
 
@@ -76,37 +75,35 @@ Measure = Callable[[Sequence[Text]], list[Length]]
 
 
 class Counted(msgspec.Struct):
-    """The lengths of all rows; each array has one number for each row.
+    """The lengths of all rows.
 
     Args:
         numbers: of the rows in their file.
-        differ: index of a row -> `Length.differ`, for rows that have such files.
         by_url: whether a row names an image as `file://`, which LLaMA-Factory does not open.
-        fits: the largest `max_pixels` with which all rows over the cutoff would fit; 0: there is none.
     """
 
     cutoff: int
-    tokens: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    numbers: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    images: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    shrunk: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    differ: dict[int, dict[str | bytes, str]] = msgspec.field(default_factory=dict)
+    numbers: list[int] = msgspec.field(default_factory=list)
+    lengths: list[Length] = msgspec.field(default_factory=list)
     by_url: bool = False
-    fits: int | None = None
+
+    def tokens(self, chosen: Iterable[int]) -> list[int]:
+        """The tokens of the rows at those indices."""
+        return [self.lengths[at].tokens for at in chosen]
 
     @property
-    def over(self) -> "array[int]":
+    def over(self) -> list[int]:
         """Indices of the rows longer than the cutoff."""
-        return array("q", (at for at, tokens in enumerate(self.tokens) if tokens > self.cutoff))
+        return [at for at, length in enumerate(self.lengths) if length.tokens > self.cutoff]
 
     @property
-    def within(self) -> "array[int]":
+    def within(self) -> list[int]:
         """Indices of the other rows."""
-        return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
+        return [at for at, length in enumerate(self.lengths) if length.tokens <= self.cutoff]
 
     def files(self, chosen: Iterable[int]) -> set[str | bytes]:
         """The keys of the files of the rows at those indices that LLaMA-Factory would show otherwise."""
-        return {key for at in chosen for key in self.differ.get(at, ())}
+        return {key for at in chosen for key in self.lengths[at].differ}
 
 
 def opened(picture: Picture) -> str | bytes:
@@ -141,21 +138,14 @@ def count(
 
     for batch in in_order(measure, chunks(), workers):
         for length in batch:
-            index = len(counted.tokens)
             if length.fault:
-                raise DataError(f"row {counted.numbers[index]}: {length.fault}")
-            if length.differ:
-                counted.differ[index] = length.differ
-            counted.tokens.append(length.tokens)
-            counted.images.append(length.images)
-            counted.shrunk.append(length.shrunk)
-            if length.tokens > cutoff:
-                counted.fits = length.fits if counted.fits is None else min(counted.fits, length.fits)
-        on_progress(f"row {len(counted.tokens)} of {rows}")
+                raise DataError(f"row {counted.numbers[len(counted.lengths)]}: {length.fault}")
+            counted.lengths.append(length)
+        on_progress(f"row {len(counted.lengths)} of {rows}")
     return counted
 
 
-def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
+def percentiles(tokens: Iterable[int]) -> tuple[int, int, int]:
     """The lengths that 50, 90 and 99 % of the rows do not exceed."""
     ordered = sorted(tokens)
     half, most, nearly_all = (ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 90, 99))
@@ -165,18 +155,18 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
 def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_len") -> DataError:
     """The error if rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
     over = counted.over
-    longest = max(over, key=lambda index: counted.tokens[index])
+    longest = max(over, key=lambda index: counted.lengths[index].tokens)
     first = ", ".join(str(counted.numbers[index]) for index in over[:_MAX_NAMED])
     first += ", …" if len(over) > _MAX_NAMED else ""
-    tokens = counted.tokens[longest]
+    tokens = counted.lengths[longest].tokens
     sentence = (
-        f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
+        f"{len(over):,} of {len(counted.lengths):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
         f"and would be cut: rows {first}; the longest, row {counted.numbers[longest]}, has {tokens:,}"
     )
     ways = [f"--set {setting}={tokens} holds all"]
-    if counted.fits:
+    if fits := min(counted.lengths[index].fits or 0 for index in over):
         warning = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
-        ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{warning}")
+        ways.append(f"--set max_pixels={fits} shrinks images until all fit{warning}")
     if counted.within:
         ways.append("--set filter_overlong=true leaves them out")
     return DataError(sentence, "; ".join(ways))
@@ -255,7 +245,7 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     shrunk = sum(width * height > limit for width, height in sizes)
     reasons = ((key_of(file), _difference(image, counting)) for file, image in zip(row.files, images, strict=True))
     differ = {key: reason for key, reason in reasons if reason}
-    fits = _fitting_max_pixels(counting, text, sizes) if tokens > counting.cutoff else 0
+    fits = _fitting_max_pixels(counting, text, sizes) if tokens > counting.cutoff else None
     return Length(tokens, len(sizes), shrunk, differ, fits)
 
 

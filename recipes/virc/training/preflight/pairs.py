@@ -4,7 +4,6 @@ Both sides of a pair show the same images and are counted apart; the longer one 
 which takes replies one by one, the rows are written again.
 """
 
-from array import array
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -19,7 +18,7 @@ from virc.data.formats.registry import NumberedRow, RowsFile, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.training.preflight import order
-from virc.training.preflight.lengths import Counted
+from virc.training.preflight.lengths import Length
 from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, with_entry, within, write_chosen
 from virc.training.preflight.types import PairsRequest, Result
 
@@ -35,7 +34,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     read = studied(request, with_entry(source, _guessed), on_progress)
     better = read.counted(request, read.rows(), on_progress)
     worse = read.counted(request, map(rejected_side, read.rows()), on_progress)
-    longer = _longer(better, worse)
+    longer = msgspec.structs.replace(better, lengths=[*map(_longer, better.lengths, worse.lengths)])
     chosen = within(longer, request.filter_overlong, "cutoff_len", read.protocol.coordinates)
     if request.feedback:
         places = set(chosen)
@@ -45,7 +44,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     else:
         source, parts = write_chosen(request, read, chosen, longer)
     found = result(read, source, longer, chosen, parts)
-    total = sum(better.tokens[at] + worse.tokens[at] for at in chosen)
+    total = sum(better.tokens(chosen)) + sum(worse.tokens(chosen))
     number = len(chosen) * (2 if request.feedback else 1)
     return msgspec.structs.replace(found, rows=number, total=total, mean=total / number)
 
@@ -70,11 +69,10 @@ def _guessed(first: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
 
 
-def _longer(one: Counted, other: Counted) -> Counted:
+def _longer(one: Length, other: Length) -> Length:
+    """Of the sides of a pair, whose images are the same."""
     fits = [each.fits for each in (one, other) if each.fits is not None]
-    return msgspec.structs.replace(
-        one, tokens=array("q", map(max, one.tokens, other.tokens)), fits=min(fits) if fits else None
-    )
+    return msgspec.structs.replace(one, tokens=max(one.tokens, other.tokens), fits=min(fits, default=None))
 
 
 def _replies(

@@ -273,7 +273,7 @@ def _checked(
     messages = {speaker.protocol.system for speaker in (part.own, *request.sources.values())}
     return Result(
         **counted_fields(surveyed, counted, chosen, faults),
-        shrunk=sum(counted.shrunk[index] for index in chosen) if request.rollout == "per_cru" else 0,
+        shrunk=sum(counted.lengths[index].shrunk for index in chosen) if request.rollout == "per_cru" else 0,
         otherwise=surveyed.rows - sum(map(surveyed.with_system, messages)),
         protocol=part.protocol,
         file=request.home / name,

@@ -6,7 +6,6 @@ counts tokens, `within` chooses the rows that are short enough, and `write_chose
 
 import re
 import shlex
-from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -127,7 +126,7 @@ def write_chosen(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
 ) -> tuple[RowsFile, dict[str, list[NumberedRow]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
-    differs = counted.differ or counted.by_url or _has_times(read.source)
+    differs = counted.by_url or any(length.differ for length in counted.lengths) or _has_times(read.source)
     needs_no_rewriting = read.source.as_engines_read and not differs
     if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
@@ -148,7 +147,7 @@ def result(
         entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
     return Result(
         **counted_fields(read.found, counted, chosen, read.faults),
-        shrunk=sum(counted.shrunk[at] for at in chosen),
+        shrunk=sum(counted.lengths[at].shrunk for at in chosen),
         otherwise=read.found.rows - read.found.with_system(read.protocol.system),
         protocol=read.protocol,
         file=source.file.absolute(),
@@ -156,7 +155,7 @@ def result(
         entry=entry,
         media=source.media.absolute(),
         parts={name: len(rows) for name, rows in parts.items()},
-        rewritten=dict(Counter(why for at in chosen for why in counted.differ.get(at, {}).values())),
+        rewritten=dict(Counter(why for at in chosen for why in counted.lengths[at].differ.values())),
     )
 
 
@@ -312,7 +311,7 @@ def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes,
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are indices of rows."""
-    tokens = array("q", (counted.tokens[at] for at in chosen))
+    tokens = counted.tokens(chosen)
     records = [row.record for row in found.kept if row.record]
     texts = [[each.content for each in one.messages if each.role != "system"] + [one.rejected or ""] for one in records]
     return {
@@ -322,7 +321,7 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "mean": sum(tokens) / len(tokens),
         "total": sum(tokens),
         "percentiles": counts.percentiles(tokens),
-        "images": sum(counted.images[at] for at in chosen),
+        "images": sum(counted.lengths[at].images for at in chosen),
         "looked_at": len(found.kept),
         "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
