@@ -114,6 +114,8 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("1,331 and 1,728", "1728, 1331", True), ("1,331; 1,728", "1331, 1728", True),
         ("100,200 and 300", "100, 200, 300", True), ("$1,200, $3,400", "1200 and 3400", True),
         ("1,331 and 1,729", "1331 and 1728", False), ("(1,000, 2,000)", "(2000, 1000)", False),
+        ("4,4; 0", "4.4, 0", True), ("{2,5; 3}", "{3, 2.5}", True), ("2,5; 3", "2, 5, 3", True),
+        ("[4,4; 0]", "[0, 4.4]", False), ("2,5; 3", "2.6, 3", False),
         ("CO_2", "CO2", True), (r"$\varnothing$", r"\emptyset", True),
     ],
 )  # fmt: skip

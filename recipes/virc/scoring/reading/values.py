@@ -86,7 +86,8 @@ def _forms(text: str) -> tuple[_Form, ...]:
     if plain in _YES | _NO:
         found.append(("truth", plain in _YES))
     joined = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
-    lists = [("list", _items(each)) for each in dict.fromkeys((text, joined))]
+    pointed = re.sub(r"(?<=\d),(?=\d)", ".", text) if ";" in text else text  # `4,4; 0` in most of Europe
+    lists = [("list", _items(each)) for each in dict.fromkeys((text, joined, pointed))]
     values = (("date", dates.date(text)), ("time", dates.time(text)), ("pair", _pair(text)), *lists)
     return (*found, *((kind, *value) for kind, value in values if value))
 
