@@ -9,9 +9,7 @@ import pytest
 from support.called import virc
 
 from virc.cluster import submitting
-from virc.cluster.site import Site
 from virc.core.errors import ConfigError
-from virc.core.events import Reporter
 from virc.runs import queue
 
 Program = Callable[[str, str], None]
@@ -35,29 +33,6 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     make("sinfo", f"case $* in *--Node*) echo 'main* 64';; {words}")
     make("sbatch", "echo 'sbatch: Job 7 to start at 2026-11-25T02:45:03 using 1 processors' >&2")
     return make
-
-
-@pytest.mark.parametrize(
-    ("site", "message", "hint"),
-    [
-        (Site(partition="shrt"), "f: partition 'shrt' is not in this cluster", "did you mean 'short'?"),
-        (Site(partition="main,gpu"), "f: partition 'gpu' is not in this cluster", "there are hidden, main, short"),
-        (
-            Site(partition="short", time="1:00:00"),
-            "f: time '1:00:00' is above the limit of the partition short, 10:00",
-            "time: 10:00",
-        ),
-        (Site(partition="short", time="UNLIMITED"), "f: time 'UNLIMITED' is above the limit", "time: 10:00"),
-    ],
-)
-def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, message: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        submitting.check_site(site, "f", Reporter())
-    assert refused.value.message.startswith(message)
-    assert refused.value.hint == hint
-    program("sinfo", "printf 'main|10:00|main*\\nlong|infinite|long\\n'")
-    with pytest.raises(ConfigError, match="'1:00:00' is above the limit of the partition main, 10:00"):
-        submitting.check_site(Site(time="1:00:00"), "f", Reporter())
 
 
 def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:

@@ -39,16 +39,6 @@ def job(plan: Plan) -> dict[str, object]:
     return found
 
 
-def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
-    runtime = job(ray_job.on_cluster(Plan(ENGINE, {}), RUN, 2, ray_job.Cluster(address="http://h")))["runtime_env"]
-    assert isinstance(runtime, dict)
-    assert runtime["py_executable"] == PYTHON
-    variables = runtime["env_vars"]
-    assert (variables["B"], variables["RAY_JOB_STOP_WAIT_TIME_S"]) == ("1", "30")  # seconds in which it saves
-    assert "A" not in variables  # an empty one takes a variable away, and a job can only set them
-    assert not set(ray_job.KEYS) & set(variables)
-
-
 def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Path) -> None:
     for folder, name in (("code", "A_PASS"), ("sources/other/code", "B_URL")):
         (tmp_path / folder).mkdir(parents=True)

@@ -33,14 +33,6 @@ def test_the_golden_files_are_the_scripts_of_the_cases_and_bash_reads_them() -> 
         subprocess.run(["bash", "-n", path], check=True)
 
 
-@pytest.mark.parametrize(
-    ("time", "notice"), [(None, 300), ("UNLIMITED", 300), ("2-00:00:00", 300), ("20", 300), ("10", 150), ("4", 60)]
-)
-def test_a_job_saves_five_minutes_before_its_end_or_in_the_last_quarter(time: str | None, notice: int) -> None:
-    script = slurm.job_script(Run(Path("/w/runs/a")), slurm_cases.SETTINGS, Path("/w"), Site(time=time), "python")
-    assert f"--signal=B:USR1@{notice}" in _options(script)
-
-
 @given(LINE)
 @example("x\"; rm -rf '$(id)' # \\")
 @example("hetjob")

@@ -1,11 +1,8 @@
 """Numbers in generated files, read another way than the code that writes them: each is counted or computed again."""
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 
-import pytest
 import yaml
 from support.entry import ROOT
 
@@ -59,20 +56,6 @@ def test_engines_get_the_batches_and_rates_of_the_scripts() -> None:
         assert actor["actor"].get("optim", {}).get("lr") == of_step, name
 
 
-def test_the_table_of_scale_adds_up() -> None:
-    found = list(rows("training.md", "<!-- table -->"))
-    assert len(found) == 5
-    weights = 8_292_166_656  # of Qwen2.5-VL-7B
-    for gpus, nodes, settings, judge, _, _, checkpoint, _ in found:
-        assert int(gpus) == 8 * int(nodes)
-        policy = int(nodes) - (judge == "a node of its own")
-        assert policy == int((re.search(r"nodes=(\d)", settings) or ["", "1"])[1])
-        # weights and two moments, each of 4 bytes
-        assert float(checkpoint.removesuffix(" GiB")) == pytest.approx(weights * 12 / 2**30, rel=0.005)
-    shares = [float(row[4].removesuffix(" GiB")) for row in found]
-    assert shares == sorted(shares, reverse=True)  # the more GPUs, the less is on each
-
-
 def test_the_tables_of_systems_have_every_system_once() -> None:
     field, others = (list(rows("systems.md", f"<!-- {mark} -->")) for mark in ("systems", "others"))
     named = [re.sub(r"\[(.*)\]\(.*\)", r"\1", system) for _, system, *_ in field]
@@ -93,22 +76,3 @@ def test_the_table_of_the_zoo_has_every_source() -> None:
                 in notice
             )
         assert name in lines
-
-
-def test_the_table_of_answers_is_counted_from_the_pairs() -> None:
-    folder = ROOT / "tests" / "scoring"
-    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
-    right = {tuple(each.split("\t")) for each in json.loads((folder / "kits.json").read_text())["virc"]["same"]}
-    same, other = (Counter(pair["category"] for pair in pairs if pair["same"] is wanted) for wanted in (True, False))
-    missed = Counter[str]()
-    for pair in pairs:
-        missed[pair["category"]] += (
-            pair["same"] and (pair["answer"], pair["reference"], *pair.get("choices", ())) not in right
-        )
-    found = {category: (counts, virc) for category, counts, virc, *_ in rows("evaluation.md", "<!-- answers -->")}
-    assert found.keys() == same.keys() | other.keys() | {"all"}
-    for category in same:
-        counts, virc = found[category]
-        assert counts == f"{other[category]} + {same[category]}"
-        assert float(virc.split(" / ")[1]) == pytest.approx(100 * missed[category] / same[category], abs=0.051)
-    assert found["all"][0] == f"{other.total()} + {same.total()}"

@@ -1,7 +1,6 @@
 """What hosted machines run: every job calls the scripts of .ci, and releases need no stored key."""
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -13,8 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from code_blocks import PAGES, ROOT, blocks
-
-from virc.data.synth import draw
 
 sys.path.insert(0, str(ROOT / ".ci"))
 from as_published import installed
@@ -29,13 +26,6 @@ GATE, FULL = ({*PART.findall((ROOT / ".ci" / name).read_text(encoding="utf-8"))}
 
 def lines(kind: str) -> list[str]:
     return re.findall(rf"bash \.ci/{kind} (.+)", "\n".join(COMMANDS))
-
-
-def test_a_step_calls_a_script_of_ci_or_installs_for_it() -> None:
-    for command in COMMANDS:
-        script = re.fullmatch(r"(?:REPOSITORY_URL=\S+ )?bash \.ci/(\w+).*", command)
-        called = script and (ROOT / ".ci" / script[1]).exists()
-        assert called or re.match(r"python -m pip install|gh release create", command), command
 
 
 def test_jobs_name_parts_that_exist_and_all_of_them() -> None:
@@ -56,16 +46,6 @@ def test_publishing_needs_attestations_and_no_secret() -> None:
     text = (ROOT / ".github/workflows/release.yml").read_text()
     assert text.count("uses: actions/attest@") == 2
     assert "secrets." not in text
-
-
-def test_each_action_is_pinned_by_its_commit() -> None:
-    used = [step["uses"] for _, _, job in JOBS for step in job["steps"] if "uses" in step]
-    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
-    texts = [file.read_text(encoding="utf-8") for file in (ROOT / ".github/workflows").glob("*.yml")]
-    pins = {
-        tuple(pin) for text in texts for pin in re.findall(r"uses: ([\w-]+/[\w-]+)\S*@(\w+) # (v\d+\.\d+\.\d+)", text)
-    }
-    assert len(pins) == len({action.partition("@")[0].replace("/analyze", "/init") for action in used})
 
 
 @pytest.fixture
@@ -147,12 +127,6 @@ def test_the_index_links_the_repository_that_built_the_package(url: str, clone: 
     assert project == tomllib.loads((clone / "pyproject.toml").read_text())["project"]
 
 
-def test_files_have_the_same_bytes_when_windows_checks_them_out() -> None:
-    command = ["git", "check-attr", "eol", "README.md", ".ci/run", "pyproject.toml"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [line for line in told.splitlines() if not line.endswith(": eol: lf")] == []
-
-
 def test_no_message_names_a_page_that_a_package_lacks() -> None:
     named, page = [], re.compile(r"docs/[\w-]+\.md")
     for file in (each for folder in ("virc_cli", "recipes/virc") for each in sorted((ROOT / folder).rglob("*.py"))):
@@ -163,15 +137,6 @@ def test_no_message_names_a_page_that_a_package_lacks() -> None:
         texts = [each for each in ast.walk(tree) if isinstance(each, ast.Constant) and id(each) not in statements]
         named += [f"{file}:{each.lineno}" for each in texts if page.search(str(each.value))]
     assert named == []
-
-
-def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_path: Path) -> None:
-    draw.write(draw.SynthConfig(to=tmp_path / "example", count=1))
-    problem = json.loads((tmp_path / "example/problems.jsonl").read_text())
-    assert len([*tmp_path.glob("example/images/000/*-0.png")]) == 1
-    page, tried = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", ".ci/try"))
-    assert f"virc solve figure.png '{problem['question']}'\n```" in page
-    assert f"= {problem['answer']}\n" in tried
 
 
 def test_pages_of_the_site_install_from_the_index_and_name_no_file_of_the_tests() -> None:

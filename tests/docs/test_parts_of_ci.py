@@ -95,21 +95,3 @@ def test_a_part_in_the_background_turns_all_of_it_red(repository: Repository) ->
     assert (done.returncode, remarks(done)) == (1, {"behind": ", failed (1)", "good": ""})
     repository.write("run", "part behind 60 kill -9 $BASHPID &\nbehind=$!\npart good 60 true\nwait $behind")
     assert repository.run("run").returncode
-
-
-ONCE = "once part good 60 bash -c 'echo >>good'\nonce part bad 60 bash -c 'echo >>bad; test -e mended'"
-
-
-def test_a_part_that_has_ended_for_a_commit_keeps_its_result(repository: Repository) -> None:
-    repository.write("full", ONCE)
-    for _ in range(2):
-        done = repository.run("full")
-        assert (done.returncode, remarks(done)) == (1, {"good": "", "bad": ", failed (1)"})
-        (repository.folder / "mended").touch()
-    assert "ci: bad has ended already: " in done.stdout
-    alone = repository.run("full", "good")
-    assert (alone.returncode, "bad has ended" in alone.stdout) == (0, False)
-    assert (repository.count("good"), repository.count("bad")) == (1, 1)
-    next((repository.folder / ".git/full").glob("*/bad.part")).unlink()
-    assert repository.run("full").returncode == 0
-    assert (repository.count("good"), repository.count("bad")) == (1, 2)

@@ -1,6 +1,5 @@
 """Listings: of good hubs, of hubs that fail, and of hubs that would do harm."""
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -8,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import Hub, Repo, body, git_id, hub, status
+from hub_server import Hub, Repo, body, hub, status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
-from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 
 MODEL, DATASET, PRIVATE, GATED = "LeonMiao/ViRC-3B", "LeonMiao/CRUX", "some/private", "some/gated"
@@ -34,16 +32,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub(repos) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url + "/")
         yield running
-
-
-def test_files_come_with_sizes_and_hashes(server: Hub) -> None:
-    found = listing(Wanted(MODEL))
-    assert found.commit == server.commit(MODEL)
-    assert set(found.files) == {
-        File("config.json", len(CONFIG), git=git_id(CONFIG)),
-        File("a/b.safetensors", len(WEIGHTS), sha256=hashlib.sha256(WEIGHTS).hexdigest()),
-    }
-    assert [file.name for file in listing(Wanted(DATASET, "dataset")).files] == ["images.tar.lz4"]
 
 
 def test_nobody_waits_for_hours(server: Hub) -> None:
@@ -145,16 +133,6 @@ def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) ->
 PAGES = {f"{number:02d}.txt": b"%d" % number for number in range(7)}
 
 
-@pytest.mark.parametrize("page", [1, 3, 7, 1000])
-def test_all_pages_of_the_tree_are_the_files(server: Hub, page: int) -> None:
-    server.add("some/many", PAGES)
-    server.page = page
-    found = listing(Wanted("some/many"))
-    assert {file.name: file.git for file in found.files} == {name: git_id(content) for name, content in PAGES.items()}
-    assert len(server.asked("tree")) == -(-len(PAGES) // page)
-    assert all(found.commit in request.path for request in server.asked("tree"))
-
-
 @pytest.mark.parametrize(
     ("link", "pages"),
     [
@@ -176,12 +154,6 @@ def test_pages_in_a_circle_are_left(server: Hub) -> None:
     server.misbehave(lambda reply: reply.headers.update(Link='<x?cursor=9>; rel="next"'), on="tree", times=None)
     with pytest.raises(NetworkError, match=r"lists LeonMiao/ViRC-3B in a circle"):
         listing(Wanted(MODEL))
-
-
-def test_folders_and_other_repositories_are_no_files(server: Hub) -> None:
-    others = ({"type": kind, "path": kind, "oid": COMMIT} for kind in ("directory", "commit"))
-    server.misbehave(body(told(*others, entry("a"))), on="tree")
-    assert [file.name for file in listing(Wanted(MODEL)).files] == ["a"]
 
 
 @pytest.mark.parametrize(

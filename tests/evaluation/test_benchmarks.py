@@ -9,10 +9,9 @@ from PIL import Image
 from support.called import virc
 from support.solving import open_source
 
-from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.errors import DataError, UsageError
 from virc.data.synth.families import polygons as drawn
 from virc.evaluation.benchmarks import diagrams, out_of_distribution
-from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
 from virc.scoring.score import key_of
 from virc.solving.rows import BatchRow
@@ -67,39 +66,6 @@ def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_re
     assert len(rows) == 12
     assert {row.passed["category"]["kind"] for row in rows} == {"chart", "page", "texture", "static"}
     assert all(key_of(row.passed).is_refusal for row in rows)
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "kind", "message", "hint"),
-    [
-        ("mathvista", None, ConfigError, "not on this machine",
-         "virc download eval mathvista"),
-        ("vstar", None, ConfigError, "not on this machine",
-         "virc download eval vstar"),
-        ("mathvist", None, ConfigError, "there is no benchmark mathvist", "did you mean 'mathvista'?"),
-        ("xyz", None, ConfigError, "there is no benchmark xyz",
-         f"benchmarks are {', '.join(benchmarks.names())}; or name a file of rows"),
-        ("\x1b[2J", None, ConfigError, "there is no benchmark [2J", "benchmarks are"),
-        ("some/where", None, DataError, "there is no file some/where", "benchmarks are"),
-        ("mine.jsonl", None, DataError, "there is no file mine.jsonl", "benchmarks are"),
-        ("a\0.jsonl", None, DataError, "there is no file a .jsonl", "benchmarks are"),
-        ("-", None, UsageError, "read more than once", "name a file"),
-        ("diagrams", "test", UsageError, "diagrams has no splits", "leave --split out"),
-    ],
-)  # fmt: skip
-def test_what_is_not_there_says_what_to_do(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    split: str | None,
-    kind: type[VircError],
-    message: str,
-    hint: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(kind, match=message.replace("[", r"\[")) as caught:
-        find(name, tmp_path, split)
-    assert hint in (caught.value.hint or "")
 
 
 def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:

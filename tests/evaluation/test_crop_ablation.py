@@ -139,25 +139,6 @@ def test_answers_over_other_crops_are_never_mixed(server: Server, problems: Path
     assert ask(server, problems, "--crop-ablation", first, "--to", "a").code == 0
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"counterfactual": ...}, "line 2: it has no counterfactual from which crops could be cut"),
-        ({"counterfactual": {"image": "counterfactual.png"}}, "line 2: its counterfactual is no object"),
-        ({"image": ..., "images": ["page.png", "page.png"]}, "line 2: it has a counterfactual, which only a row"),
-    ],
-)  # fmt: skip
-def test_a_row_without_a_counterfactual_is_found_before_anything_is_asked(
-    server: Server, problems: Path, here: Path, changed: dict[str, Any], said: str
-) -> None:
-    written(here, [row(0), row(1, **changed)])
-    done = ask(server, problems, "--crop-ablation", "counterfactual")
-    assert done.code == 5
-    assert said in done.err
-    assert server.chats() == []
-    assert not (here / "evals").exists()
-
-
 def test_a_counterfactual_of_another_size_costs_its_row_alone(server: Server, problems: Path, here: Path) -> None:
     Image.new("RGB", (56, 84)).save(here / "small.png")
     written(here, [row(0), row(1, counterfactual={"image": "small.png", "answer": "5"})])

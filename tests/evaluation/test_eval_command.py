@@ -1,7 +1,6 @@
 """`virc eval` as a user meets it: a scripted server with two models, a judge, and what goes wrong."""
 
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -203,29 +202,6 @@ def test_only_the_first_problems(server: Server, problems: Path) -> None:
     assert evaluated(server, problems, "--model", "good", "--limit", 2)["models"] == few["models"]
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"id": 1, "image": "a.png", "question": "q"}, "line 2: .*answer"),
-        ({"id": 1, "question": "q", "answer": "2"}, "line 2: .*image"),
-        ({"id": 1, "image": "a.png", "question": "q", "answer": "['2', '3']"}, "line 2: .*text of a list"),
-        ({"id": "1", "image": "a.png", "question": "q", "answer": "2"}, "line 2: the id '1' comes twice"),
-        ({"id": 1, "image": "a.png", "question": "q", "answer": "2", "category": [1.5]}, "line 2: .*category"),
-    ],
-    ids=["no answer", "no image", "list as text", "twice", "category"],
-)
-def test_a_row_that_cannot_be_scored_is_found_before_anything_is_asked(
-    server: Server, problems: Path, row: dict[str, Any], message: str
-) -> None:
-    first = problems.read_text().splitlines()[0]
-    problems.write_text(f"{first}\n{json.dumps(row)}\n")
-    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--json")
-    assert done.code == 5
-    assert re.search(message, done.err)
-    assert done.json["error"]["code"] == 5
-    assert server.chats() == []
-
-
 def test_a_row_that_was_published_wrong_is_left_out_and_said(server: Server, here: Path) -> None:
     published.vstar(here / "data" / "vstar_bench", [published.search(0), published.search(1, label="Z")])
     with serve([answer("A")]) as every:
@@ -273,15 +249,6 @@ def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems
     answers.write_bytes(answers.read_bytes()[:-30])
     good, bad = evaluated(server, problems, "--model", "good")["models"]
     assert (good["missing"], bad["missing"], bad["score"]["of"]) == (0, 1, 5)
-
-
-def test_what_fails_says_the_same_as_what_succeeds(server: Server, problems: Path) -> None:
-    words = ("eval", problems, "--endpoint", server.url, "--json", "--model")
-    keys = virc(*words, "good").json.keys() | {"against", "contamination", "looks"}  # of an extra
-    late = virc(*words, "good", "--max-turns", 3)
-    for failed in (virc(*words, "nobody"), late, virc(*words, "good", "--split", "half")):
-        assert failed.code != 0
-        assert failed.json.keys() == keys
 
 
 def test_the_figure_of_tiny_is_that_of_its_card() -> None:
@@ -369,35 +336,6 @@ def test_a_judge_that_goes_away_is_waited_for(
     assert len((here / "evals/sums/judged/judge.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"),
-    [
-        (("diagram",), 3, "diagrams"),
-        (("",), 2, "empty"),
-        (("--limit", 3), 2, "hint: virc eval blink | chartqa | "),
-        (("sums.jsonl", "--judge-model", "judge"), 2, "hint: --judge-endpoint URL"),
-        (("sums.jsonl", "--judge-endpoint", "other=http://x"), 2, "other=URL names a judge of the reward"),
-    ],
-)
-def test_what_cannot_be_evaluated_is_refused_before_a_model_is_asked(
-    server: Server, problems: Path, words: tuple[object, ...], code: int, sentence: str
-) -> None:
-    done = virc("eval", *words, "--endpoint", server.url, "--model", "good")
-    assert (done.code, sentence in done.err) == (code, True), done.err
-    assert server.chats() == []
-
-
-@pytest.mark.parametrize(
-    ("file", "name"), [("..jsonl", "problems"), ("a\nb.jsonl", "a_b"), (os.fsdecode(b"\xe9.jsonl"), "_")]
-)
-def test_the_name_of_a_file_that_no_folder_should_have(
-    server: Server, problems: Path, here: Path, file: str, name: str
-) -> None:
-    (here / file).write_bytes(problems.read_bytes())
-    found = evaluated(server, here / file, "--model", "good", "--limit", 1)
-    assert (found["benchmark"], found["folder"]) == (name, f"evals/{name}")
-
-
 def test_the_docs_list_every_benchmark() -> None:
     from virc.evaluation.benchmarks import registry as benchmarks
 
@@ -405,13 +343,6 @@ def test_the_docs_list_every_benchmark() -> None:
     for name in benchmarks.names():
         assert f"| `{name}` |" in page
         assert str(benchmarks.known()[name].HUB or "nothing") in page
-
-
-def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: Path) -> None:
-    evaluated(server, problems, "--model", "good")
-    done = virc("eval", problems, "--endpoint", dead_url(), "--model", "bad")
-    assert done.code == 6
-    assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
 
 
 @pytest.mark.integration

@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from virc.core.errors import DataError, NetworkError, UsageError
+from virc.core.errors import DataError, UsageError
 from virc.core.events import Event, Reporter
-from virc.evaluation import api
-from virc.evaluation.api import Evaluated, evaluate
+from virc.evaluation.api import evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.problems import find_problems, problems_of, rows_of
-from virc.evaluation.request import EvalRequest
 from virc.solving.rows import BatchRow
 
 
@@ -23,9 +20,6 @@ def row(line: int, id: str, **fields: object) -> BatchRow:
 
 ODD = BatchRow(2, "b", fault=DataError("line 2: is odd", "mend it"))
 ROWS = [row(1, "a"), ODD, row(3, "a"), row(4, "c", category=[[1]]), row(5, "d")]
-
-
-CATEGORY = "a category is a name of at most 100 characters, a list or an object of names"
 
 
 def bench(rows: list[BatchRow], published: bool = True) -> LocalBenchmark:
@@ -46,23 +40,6 @@ def test_wrong_rows_of_a_published_benchmark_are_counted_and_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "published", "said", "hint"),
-    [
-        (ROWS, False, "line 2: is odd", "mend it"),
-        ([], True, "bench has no problems", None),
-        ([row(1, "a", answer=None)], False, "line 1: ", None),
-        ([row(1, "a", category=[[1]])], False, "line 1: category holds ", CATEGORY),
-    ],
-)
-def test_without_a_problem_the_first_fault_is_told(
-    rows: list[BatchRow], published: bool, said: str, hint: str | None
-) -> None:
-    with pytest.raises(DataError, match=said) as caught:
-        problems_of(bench(rows, published), None, lambda _: None)
-    assert hint is None or caught.value.hint == hint
-
-
-@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"models": []}, "no model is named"),
@@ -73,55 +50,3 @@ def test_without_a_problem_the_first_fault_is_told(
 def test_what_cannot_be_evaluated_is_refused_first(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         evaluate("none.jsonl", **given)
-
-
-def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[EvalRequest] = []
-    nothing: Any = None
-
-    def run(request: EvalRequest, report: Reporter) -> Evaluated:
-        asked.append(request)
-        report.note("asked")
-        return Evaluated(nothing, nothing, None, 0)
-
-    monkeypatch.setattr(api, "run", run)
-    said, url = list[Event](), "http://localhost:1/v1"
-    evaluate(
-        Path("rows.jsonl"), ["a", Path("b")], endpoint=url, api_key="key", to=Path("new"), limit=3, split="test",
-        system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j",
-        traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
-        max_tokens=77, max_turns=5, timeout=8, seed=4, seeds=2, offline=True, concurrency=6, against_run=Path("runs/x"),
-        sign=Path("key"), environment=True, environment_args={"a": 1}, answer_as="{answer}", looks=True,
-        on_progress=said.append,
-    )  # fmt: skip
-    (request,) = asked
-    assert [each.text for each in said] == ["asked"]
-    assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
-        benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
-        judge_model="j", traces="all", at_once=6,
-        columns={
-            "against": True, "against_run": "runs/x", "sign": "key", "looks": True,
-            "environment": {"arguments": '{"a":1}', "shown": "{answer}"},
-        },
-    )  # fmt: skip
-    setups = [(each.choice.model, each.config.seed, each.offline) for each in request.setups]
-    assert setups == [("a", 4, True), ("a", 5, True), ("b", 4, True), ("b", 5, True)]
-    choice, config = request.setups[0].choice, request.setups[0].config
-    assert (choice.endpoint, choice.api_key, choice.system, choice.protocol) == (url, "key", "tiny", "default")
-    assert (choice.max_pixels, choice.timeout) == (9999, 8)
-    assert (config.temperature, config.samples, config.timeout) == (0.5, 2, 8)
-    assert (config.max_turns, config.max_tokens) == (5, 77)
-
-
-def test_what_failed_in_an_evaluation_is_raised_rows_first() -> None:
-    nothing: Any = None
-    failed, unmeasured = DataError("2 rows failed"), NetworkError("the reward failed")
-    for evaluated, said in (
-        (Evaluated(nothing, nothing, failed, 2, unmeasured), "2 rows failed"),
-        (Evaluated(nothing, nothing, None, 2, unmeasured), "the judge failed on 2 answers"),
-        (Evaluated(nothing, nothing, None, 0, unmeasured), "the reward failed"),
-    ):
-        with pytest.raises((DataError, NetworkError)) as caught:
-            evaluated.check()
-        assert caught.value.message == said
-    Evaluated(nothing, nothing, None, 0).check()

@@ -18,12 +18,9 @@ from support.solving import answer, picture
 
 from virc.evaluation import request
 from virc.evaluation.answered import Answered, Result
-from virc.evaluation.problems import EvalProblem
 from virc.evaluation.statistics import mcnemar
 from virc.evaluation.summary import Summary, summarise
-from virc.evaluation.verdicts import Judgement
 from virc.scoring.judge import Judge
-from virc.scoring.score import Key
 from virc.solving import batch as outage
 
 Verdicts = Mapping[str, bool | None]
@@ -166,9 +163,3 @@ def test_a_judge_that_goes_away_for_good_leaves_the_rest_undecided(
     assert "the endpoint did not come back" in done.err
     assert done.json["models"][0]["score"]["bounds"] == [0.2, 1.0]
     assert "error: the judge failed on 4 answers" in done.err
-
-
-def test_a_verdict_is_of_one_model_one_problem_and_one_answer() -> None:
-    problems = [EvalProblem("1", 1, digest, "How long is AB?", Key("5"), {}) for digest in ("one", "another")]
-    asked = [Judgement(*each) for each in product(("good", "bad"), problems, ("5", "6"))]
-    assert len({each.id for each in asked}) == 8

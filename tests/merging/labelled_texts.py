@@ -7,7 +7,7 @@ import base64
 import json
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 _LOWER, _DIGITS = string.ascii_lowercase, string.digits
 _HEX, _WORD = "0123456789abcdef", string.ascii_letters + _DIGITS
@@ -168,11 +168,3 @@ HARMLESS: Mapping[str, str] = {
     "chinese": "密码: 图中的数字是多少?",
     "license key word": "license: apache-2.0",
 }  # fmt: skip
-
-Detector = Callable[[str], bool]
-
-
-def figures(finds: Detector) -> tuple[list[str], list[str]]:
-    """Return the names of secrets that a detector misses, and of harmless texts that it takes for secrets."""
-    missed = [name for name, text in SECRETS.items() if not finds(text)]
-    return missed, [name for name, text in HARMLESS.items() if finds(text)]

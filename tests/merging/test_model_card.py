@@ -24,11 +24,3 @@ def test_it_tells_nothing_of_the_machine(tmp_path: Path) -> None:
     assert "base_model" not in head_of(card)
     assert "| epochs | 3 |" in card
     assert not [word for word in ("someone", "10.0.0.7", "/home", "~") if word in card]
-
-
-def test_words_of_others_cannot_break_it() -> None:
-    hostile = Origin(kind="adapter", source="a | b `c`", root="x/y\u2028z: [")
-    card = model_card.text("m", hostile, None, 1, ["LICENSE | x"])
-    assert head_of(card) == {"library_name": "transformers", "pipeline_tag": "image-text-to-text"}
-    rows = [line for line in card.splitlines() if line.startswith("| made from")]
-    assert rows[0].count("|") == 3

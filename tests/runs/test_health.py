@@ -8,14 +8,13 @@ import pytest
 from support.called import virc
 from support.made import add, make
 from support.reported import show_event
-from test_signs import HEALTHY, SICK
 
 from virc.core.events import Reporter
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Run
-from virc.stages import dpo, rl, sft
+from virc.stages import rl
 from virc.training.health import Watch
 
 
@@ -65,29 +64,11 @@ def test_a_run_ends_where_more_calls_of_tools_fail_than_it_allows(workspace: Pat
     assert seen.reason == "the tool failed in 60% of a step's calls"
 
 
-CONFIGS: dict[str, Any] = {
-    "rl": rl.Config(data="rows", rollout="multi_turn", max_turns=8),
-    "dpo": dpo.Config(data="rows", learning_rate=5e-6),
-    "sft": sft.Config(data="rows", learning_rate=5e-6),
-}
-
-
-def make_finished(workspace: Path, name: str) -> Run:
-    """A run that has finished with a curve."""
-    curve, given = ({**HEALTHY, **SICK}[name])[:2]
-    kind = "rl" if "rollout" in given else "dpo" if "loss" in given else "sft"
-    settings = msgspec.to_builtins(CONFIGS[kind]) | ({"loss": given["loss"]} if kind == "dpo" else {})
-    run = make(workspace, "a", kind=kind, settings=settings)
+@pytest.mark.parametrize(("fields", "sign"), [({}, None), ({"tool_calls": 0.0}, "tools")])
+def test_diagnose_prints_the_signs_of_a_run(run: Run, fields: dict[str, float], sign: str | None) -> None:
     (run.folder / FILE_NAME).write_text('{"tools": ["crop_image"]}')
-    add(run, *(Metric(step=step, **curve(step)) for step in range(1, 151)))
-    runs.write_state(run, progress="finished", step=150, total=150)
-    return run
-
-
-@pytest.mark.parametrize("name", ["rl that learns", "dpo", "never a call", "the loss rises"])
-def test_diagnose_prints_the_signs_of_a_run(workspace: Path, name: str) -> None:
-    make_finished(workspace, name)
-    sign = SICK[name][2] if name in SICK else None
+    add(run, *(step(number, **fields) for number in range(1, 31)))
+    runs.write_state(run, progress="finished", step=30, total=30)
     done, shown = virc("runs", "diagnose", "a", "--json"), virc("runs", "show", "a", "--json")
     assert (done.code, done.json["healthy"]) == ((7, False) if sign else (0, True))
     assert list(done.json["signs"]) == ([sign] if sign else [])

@@ -9,7 +9,6 @@ import pytest
 from support.called import virc
 from support.made import make
 
-from virc.runs import queue
 from virc.runs import run as runs
 from virc.runs.run import Run
 
@@ -43,23 +42,6 @@ def submitted(workspace: Path, name: str = "a", job: str = "5", **state: object)
 def row(name: str = "a") -> dict[str, object]:
     """The run in `virc runs ls --json`."""
     return next(row for row in virc("runs", "ls", "--json").json["runs"] if row["name"] == name)
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [("5|PENDING|N/A||Resources", "job 5 waits: not enough nodes are free"),
-        ("5|PENDING|N/A||QOSMaxGRESPerUser", "job 5 waits: a limit of the QOS is reached (QOSMaxGRESPerUser)"),
-        ("5|RUNNING|1000|n[1-2,7]|None", "job 5 runs on n[1-2,7]"),
-        ("5|TIMEOUT|1000|n1|None", "job 5 ran out of time"),
-        ("", "job 5 has ended")],
-)  # fmt: skip
-def test_a_job_in_words(says: Says, workspace: Path, line: str, text: str) -> None:
-    says(line)
-    run = submitted(workspace)
-    job, error = queue.job_of(run, runs.state(run))
-    assert error is None
-    assert job is not None
-    assert job.text == text
 
 
 def test_a_job_that_has_started_before_virc_is_starting(says: Says, workspace: Path) -> None:

@@ -5,34 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from support.made import make, metric
+from support.made import make
 
 from virc.core.errors import ConfigError
-from virc.core.plan import Step
 from virc.runs import run as runs
-from virc.runs.metrics import Metric
-from virc.runs.queue import ask
 from virc.runs.run import Run
-from virc.runs.status import ended, step_line
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        (metric(3, 12), "step 3/12  loss 0.3333  lr 5e-6  4.1k tok/s  20 s left"),
-        (
-            metric(3, None, loss=None, reward=0.5, response_length=80.0, grad_norm=1.0, turns=2.5),
-            "step 3  reward 0.5  length 80  turns 2.5  20 s left",
-        ),
-        (Metric(step=3, learning_rate=1e-5), "step 3  loss nan  lr 1e-5  20 s left"),
-        (
-            Metric(step=3, loss=0.0, eval_loss=0.25, accuracy=0.0, validation=0.75, entropy=1.5),
-            "step 3  loss 0  eval loss 0.25  accuracy 0  validation 0.75  entropy 1.5  20 s left",
-        ),
-    ],
-)
-def test_a_step_in_a_line(line: Metric, text: str) -> None:
-    assert step_line(line, 20.0) == text
+from virc.runs.status import ended
 
 
 @pytest.mark.parametrize(
@@ -80,21 +58,6 @@ def test_a_run_is_found_by_its_name_alone(workspace: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="there is no run") as caught:
         runs.find(workspace / "runs", name)
     assert caught.value.hint == "virc train begins one"
-
-
-def test_jobs_of_all_users_are_asked_for_whatever_one_of_them_filters(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owners = {"a": 7, "b": 5, "c": 7}
-    asked: list[Step] = []
-    monkeypatch.setattr("virc.runs.queue._owner", lambda run: owners[run.name])
-    monkeypatch.setattr("virc.runs.queue.processes.answer", lambda step, _: asked.append(step) or "")
-    ask([(make(workspace, name), runs.State(job="1")) for name in owners])
-    (step,) = asked
-    assert {"--user=5,7", "--all", "--states=all"} <= {*step.argv}
-    assert {name for name, value in step.env.items() if not value} >= {f"SQUEUE_{name}" for name in (
-        "ACCOUNT", "FORMAT", "FORMAT2", "LICENSES", "NAMES", "PARTITION", "QOS", "SORT", "STATES", "USERS", "ARRAY",
-    )}  # fmt: skip
 
 
 @pytest.mark.parametrize(("age", "progress"), [(100.0, "running"), (130.0, "died")])

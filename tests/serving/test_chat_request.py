@@ -138,19 +138,3 @@ def test_fields_that_no_part_has_are_ignored_and_named(part: dict[str, Any], nam
     assert read_chat_request(body(part), 2, 1000).ignored == names
     many = {f"n{number}": number for number in range(99)}
     assert len(agent(body({**part, **many}))[0].ignored) == 16
-
-
-def test_fields_cost_no_more_memory_than_is_counted() -> None:
-    fields = ",".join(f'"n{number}":0' for number in range(600_000))
-    bodies = [
-        b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"?",%b}]}]}' % fields.encode(),
-        b'{"model":"m","input":[{"role":"user","content":"?",%b}]}' % fields.encode(),
-    ]
-    for content, reader in zip(bodies, (agent, as_chat), strict=True):
-        tracemalloc.start()
-        try:
-            with pytest.raises(RefusedError, match="too many objects"):
-                reader(content)
-            assert tracemalloc.get_traced_memory()[1] < 2**20
-        finally:
-            tracemalloc.stop()

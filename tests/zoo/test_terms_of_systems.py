@@ -1,14 +1,9 @@
 """Terms of published rewards by hand: which part of a rollout of several replies counts, and what a judge is asked."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from virc.data.rows.record import MARK, Message, Record
-from virc.rewards.sample import Prompt, Sample, sample
-from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.mini_o3 import mini_o3
@@ -16,42 +11,6 @@ from virc_zoo.perception_r1 import perception_r1
 from virc_zoo.v_thinker import v_thinker
 from virc_zoo.vlm_r3 import vlm_r3
 from virc_zoo.vrag_rl import vrag_rl
-
-BOX = '{"bbox_2d": [1, 2, 3, 4]}'
-
-
-def read(reply: str, *before: str, answer: str | None = "5", **columns: Any) -> Sample:
-    """A reply behind others, each with what it was told."""
-    told = [Message(("assistant", "user")[at % 2], text) for at, text in enumerate(before)]  # type: ignore[arg-type]
-    record = Record((Message("user", "Which?"), *told), question="Which?", answer=answer, extra=columns)
-    return sample(reply, Prompt(record))
-
-
-@pytest.mark.parametrize(
-    ("module", "before", "reply", "text"),
-    [
-        (
-            deepeyes_v2, ("a</think><code>1</code>", f"{MARK}out", "<think>b</think>", "more"), "c</think>5",
-            "<think>a</think><code>1</code><image>out<think>b</think>more<think>c</think>5",
-        ),
-        (v_thinker, ("a", f"{MARK}b", "c", "d"), "e", "a<image>bcde"),
-        (
-            chain_of_focus, ("a <tool_call>1</tool_call>", f"{MARK}out"), "b",
-            "a <tool_call>1</tool_call>\nassistant\nout\nassistant\nb",
-        ),
-        (vlm_r3, (f"one {BOX}", f" {MARK}two ", "three"), "<answer>4", f"one {BOX}\ntwothree<answer>4</answer>\n"),
-        (vlm_r3, ('a {"bbox_2d": [1] }', MARK), "of bbox_2d", 'a {"bbox_2d": [1]}\nof bbox_2d'),
-        (
-            vrag_rl, ("so <search>a</search> <think>b", "told", "<think>c</think>d<answer>e</answer>"),
-            "<bbox>1</bbox>",
-            "<search>a</search>\ntold\n<think>c</think>\n<answer>e</answer>\n<bbox>1</bbox>",
-        ),
-    ],
-)  # fmt: skip
-def test_a_completion_is_all_that_was_written_and_told(
-    module: Any, before: tuple[str, ...], reply: str, text: str
-) -> None:
-    assert module.completion(read(reply, *before)) == text
 
 
 @pytest.mark.parametrize(
@@ -83,21 +42,3 @@ def test_a_judges_reply_is_read_as_its_program_reads_it(
     reading: Callable[[str], float | None], reply: str, value: float | None
 ) -> None:
     assert reading(reply) == (value if value is None else pytest.approx(value, abs=1e-5))
-
-
-@pytest.mark.parametrize(
-    ("module", "terms", "total"),
-    [
-        (deepeyes_v2, {"right": 1, "searched": 1, "formed": 1}, 0.92),
-        (deepeyes_v2, {"right": 1, "searched": 0, "formed": 0}, 0.8),
-        (vlm_r3, {"answer": 1, "looked": 1, "closed": 1, "shortest": 0.1}, 2.1),
-        (vlm_r3, {"answer": 0.5, "looked": 1, "closed": 0, "shortest": 0.1}, 0.6),
-        (v_thinker, {"right": -1, "formed": 1, "ran": 1, "consistent": 1}, -0.5),
-        (v_thinker, {"right": 1, "formed": 1, "ran": 1, "consistent": 1}, 2.3),
-        (perception_r1, {"right": 1, "formed": 1, "stated": 0.5, "varied": -0.1}, 1.15),
-        (vrag_rl, {"formed": 1, "judged": 1, "ranked": 0.5}, 0.9),
-        (vrag_rl, {"formed": 0, "judged": None, "ranked": 0.5}, 0),
-    ],
-)
-def test_terms_add_up_as_their_modules_say(module: Any, terms: dict[str, float], total: float) -> None:
-    assert module.total(SimpleNamespace(**terms)) == pytest.approx(total)

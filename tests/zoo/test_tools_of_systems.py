@@ -12,29 +12,18 @@ from support.called import virc
 
 from virc.core.errors import ConfigError, DataError
 from virc.models.chat_protocol import of_system
-from virc.reasoning.calls import Box, View
-from virc.reasoning.checking import check_call
+from virc.reasoning.calls import View
 from virc.reasoning.encoded import as_png
-from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Reply, Session
+from virc.reasoning.session import Session
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_zoo.visrl import rows as rows_of_visrl
 
 # OpenDCAI/vts-v@9137312, src/tools.py, zoom_in_image_by_bbox, with its crop recorded: size of the image, box, edges
-ZOOMED = [
-    ((978, 1067), [885, 316, 893, 1056], (840, 279, 938, 1067)),
-    ((540, 1462), [254, 601, 320, 746], (251, 594, 323, 753)),
-    ((964, 723), [110, 140, 159, 208], (86, 137, 183, 211)),
-]
+
+
 # the same of crop_image_action
-CROPPED = [
-    ((315, 387), [23, 66, 164, 356], (16, 52, 171, 370)),
-    ((1275, 945), [704, 350, 820, 393], (698, 348, 826, 395)),
-    ((591, 417), [40, 5, 568, 314], (14, 0, 591, 329)),
-]
-CORNERS = ("x_min", "y_min", "x_max", "y_max")
 
 
 def protocol_of(name: str) -> Protocol:
@@ -49,28 +38,6 @@ def tool(name: str) -> Any:
 def session(name: str, size: tuple[int, int] = (336, 252), **changed: Any) -> Session:
     protocol = msgspec.structs.replace(protocol_of(name), **changed)
     return Session(protocol, "?", [Image.new("RGB", size, "white")], tools=tools.known())
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "box", "edges"),
-    [("zoomin_action", *case) for case in ZOOMED] + [("crop_action", *case) for case in CROPPED],
-)
-def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[int], edges: Box) -> None:
-    view = View([size], originals=[size], inputs=1, crops="file", coordinates="original")
-    written = {"bbox_2d": dict(zip(CORNERS, box, strict=True)), "image_index": 1}
-    call = check_call(tool(name), written, view).call
-    cut = boxed(call, size, size, protocol_of("vts-v"))
-    made = tool(name).apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))
-    assert made.box == edges
-    assert made.size == (size if name == "zoomin_action" else made.cut.size)
-
-
-def test_a_crop_of_chain_of_focus_has_a_quarter_around_it_at_twice_its_size() -> None:
-    talk = session("chain-of-focus", (1120, 840))
-    call = json.dumps({"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [200, 200, 424, 424]}})
-    talk.feed(Reply(f"<think>x</think><tool_call>{call}</tool_call>"))
-    assert talk.images[1].size == (2 * 336, 2 * 336)  # 224 and twice a quarter of it, doubled
-    assert talk.trace().images[1].box == (200, 200, 424, 424)  # what the model asked for
 
 
 def test_a_users_tool_may_not_have_the_name_of_a_published_one(tmp_path: Path) -> None:

@@ -109,10 +109,3 @@ def test_a_run_on_other_rows_or_weights_is_ended(text: str, step: int, said: str
         return
     with pytest.raises(EngineError, match=said):
         engine_log.started(log, info, step)
-
-
-def test_rows_that_a_user_splits_off_are_not_missed(tmp_path: Path) -> None:
-    log = tmp_path / "engine.log"
-    log.write_text("  Num examples = 40\n")
-    info: Any = SimpleNamespace(rows=48, data="rows", settings={"engine": {"val_size": 8}})
-    engine_log.started(log, info, 0)

@@ -6,11 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.helping_hints import helps
 
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan
-from virc.engines import registry as engines
 from virc.engines.llamafactory import plan as llamafactory
 from virc.stages.context import Place
 from virc.stages.sft import Config, Lora
@@ -96,20 +94,3 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
     assert keys({}, model_type=model_type)["template"] == template
     with pytest.raises(ConfigError, match="models of type 'llava' are not trained here"):
         keys({}, model_type="llava")
-
-
-@pytest.mark.parametrize(
-    ("given", "setting", "said"),
-    [({"train_batch_size": 24, "nodes": 2}, "train_batch_size", "24 is no multiple of the 16 rows"),
-        ({"device": "cpu", "zero": 0, "devices": 1, "nodes": 2}, "zero", "several processes on CPUs"),
-        ({"gpus": (0, 0), **ALONE}, "gpus", "gpus names 1 different GPUs, and devices is 1; each is named once"),
-        ({"devices": 1}, "zero", "zero 3 spreads over devices, and there is only one"),
-        ({"device": "cpu", "zero": 0}, "zero", "several processes on CPUs cannot be resumed without DeepSpeed"),
-        ({"min_pixels": 100, "max_pixels": 99}, "min_pixels", "min_pixels 100 is over max_pixels 99"),
-        ({"frozen_modules": ("language", "vision", "projector")}, "frozen_modules", "every part of the model is"),
-        ({"data": "d/{scale}"}, "data", "scale")],
-)  # fmt: skip
-def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
-    found = {fault.path[0]: fault for fault in engines.faults("sft", config(**given)) if said in fault.message}
-    assert list(found) == [setting]
-    assert helps("sft", config(**given), found[setting])

@@ -45,22 +45,6 @@ def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: fl
             at_a_save(model=model)
 
 
-@pytest.mark.parametrize("sides", [("",), ("chosen_", "rejected_"), ("", "kl_")])
-def test_no_token_of_an_image_is_learnt_on_any_side(start: Any, sides: tuple[str, ...]) -> None:
-    class Processor:
-        template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
-        tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
-
-        def preprocess_dataset(self, examples: str) -> dict[str, Any]:
-            inputs = {f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}
-            return {**inputs, **{f"{side}labels": [[-100, 8, 7, 3], [3]] for side in sides}, "images": [examples]}
-
-    start.leave_images_out(Processor, -100)
-    found = Processor().preprocess_dataset("asked")
-    assert [found.pop(f"{side}labels") for side in sides] == [[[-100, -100, -100, 3], [3]]] * len(sides)
-    assert found == {**{f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}, "images": ["asked"]}
-
-
 @pytest.mark.parametrize(("come", "is_alive", "waits_for"), [("12", True, None), ("", True, "process 1, 2 of 3")])
 def test_a_start_waits_for_its_peers_for_a_stated_time(
     start: Any, come: str, is_alive: bool, waits_for: str | None, monkeypatch: pytest.MonkeyPatch

@@ -1,19 +1,14 @@
 """A stage of kind `dpo`: the keys that LLaMA-Factory gets, those that a user may set, and its lines of metrics."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
-from virc.engines import registry as engines
-from virc.engines.llamafactory import log
 from virc.engines.llamafactory import plan as planner
-from virc.runs.metrics import Metric
 from virc.stages.context import Place
-from virc.stages.dpo import Config, contradictions
+from virc.stages.dpo import Config
 from virc.stages.sft import Lora
 
 PLACE = Place(
@@ -69,49 +64,3 @@ def test_a_resumed_run_compares_with_what_it_began_with(loss: str) -> None:
 def test_an_adapter_that_goes_on_is_compared_with_itself() -> None:
     found = keys(ON_ADAPTER, lora=Lora())
     assert (found["ref_model"], found["ref_model_adapters"]) == ("/models/base", str(ON_ADAPTER.adapter))
-
-
-@pytest.mark.parametrize(
-    ("given", "setting", "message"),
-    [
-        (
-            {"loss": "kto", "label_smoothing": 0.1},
-            "label_smoothing",
-            "label_smoothing is for the loss sigmoid, and loss is kto",
-        ),
-        ({"simpo_gamma": 1.0}, "simpo_gamma", "is for the loss simpo"),
-        ({"device": "cpu", "use_liger": True}, "use_liger", "need a GPU"),
-    ],
-)
-def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: str, message: str) -> None:
-    ((named, said, hint),) = contradictions(config(**given))
-    assert (named, message in said) == (setting, True)
-    if loss := re.search(r"for the loss (\w+)", message):
-        assert hint == f"loss: {loss[1]}, or leave {setting} out"
-        assert not [*contradictions(config(**{**given, "loss": loss[1]}))]
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("ref_model", "it is what the stage starts from"),
-        ("ld_alpha", "is not taken: LLaMA-Factory 0.9.5 weighs the model"),
-    ],
-)
-def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        engines.check_engine_keys("dpo", {key: 1}, {})
-
-
-@pytest.mark.parametrize(
-    ("sides", "expected"),
-    [
-        ('"margin": 0.2, "accuracy": 0.75, "chosen": 0.1, "rejected": -0.1',
-         {"margin": 0.2, "accuracy": 0.75, "chosen_reward": 0.1, "rejected_reward": -0.1}),
-        ('"margin": NaN, "accuracy": 0.5', {"accuracy": 0.5}),
-        ('"chosen": -Infinity', {}),
-    ],
-)  # fmt: skip
-def test_a_line_of_metrics_has_both_sides(sides: str, expected: dict[str, float]) -> None:
-    line = f'{{"current_steps": 3, "loss": 0.6, "lr": 1e-5, {sides}}}'.encode()
-    assert log.metric(line, 1) == Metric(step=3, attempt=1, loss=0.6, learning_rate=1e-5, **expected)  # type: ignore[arg-type]

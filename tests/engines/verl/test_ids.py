@@ -1,7 +1,5 @@
 """The ids of a rollout, the errors that end one, and the parts that stay: what needs no verl."""
 
-import json
-import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +9,9 @@ import pytest
 from rewards.prompts import prompt
 
 import virc
-from virc.core.errors import EngineError
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
-from virc.engines.verl.agent_ids import Ids, Prefix, Speech, speech
+from virc.engines.verl.agent_ids import Prefix
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.resize import Grid
@@ -24,26 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 TINY = Path(virc.__file__).parent / "models" / "tiny"
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Speech:
-    return speech(str(TINY))
-
-
-def test_a_prompt_that_changes_is_refused(tiny: Speech) -> None:
-    ids = Ids([1, 2, 3], tiny, 20)
-    ids.reply([4, 5, tiny.end])
-    with pytest.raises(EngineError, match="not those of its conversation"):
-        ids.go_on([1, 2, 3, 4, 9, tiny.end, 6])
-
-
-def test_a_turn_ends_with_its_mark_whatever_ends_a_model_names(tiny: Speech, tmp_path: Path) -> None:
-    shutil.copytree(TINY, tmp_path / "base")
-    for named in (7, [7, 8]):
-        (tmp_path / "base" / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
-        speech.cache_clear()
-        assert speech(str(tmp_path / "base")).ends == {tiny.end, *([named] if isinstance(named, int) else named)}
 
 
 def _model() -> "torch.nn.Module":

@@ -6,15 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from support.helping_hints import helps
 
-from virc.engines import registry as engines
 from virc.engines.environment import place_before
 from virc.engines.verl import plan as verl
 from virc.stages.context import Place
 from virc.stages.rl import Config
 from virc.stages.sft import Lora
-from virc.systems.registry import Reward
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
@@ -105,38 +102,6 @@ def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
     assert {asked[name] for name in ("TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR")} == {
         "/w/runs/r/tensorboard", "/w/runs/r", "/w/runs/r/swanlog",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("given", "setting", "said"),
-    [
-        (
-            {"ppo_mini_batch_size": 48},
-            "ppo_mini_batch_size",
-            "train_batch_size 64 is no multiple of ppo_mini_batch_size 48",
-        ),
-        (
-            {"nodes": 128},
-            "micro_batch_size_per_device",
-            "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 1024",
-        ),
-        (
-            {"reward": Reward("outcome", group={"over_mean": 1.0})},
-            "norm_adv_by_std",
-            "over_mean changes nothing where rewards are divided",
-        ),
-        ({"devices": 6, "tensor_parallel": 4}, "tensor_parallel", "6 devices are no multiple of tensor_parallel 4"),
-        ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
-        ({"lora": Lora(dropout=0.1)}, "lora", "verl trains adapters without dropout"),
-        ({"test_freq": 5}, "test_freq", "test_freq is 5, and there are no rows to validate with"),
-        ({"engine": {"trainer": {"use_v1": False}}}, "engine", "engine.trainer.use_v1 is not taken"),
-    ],
-)
-def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
-    found = {fault.path[0]: fault for fault in engines.faults("rl", config(**given)) if said in fault.message}
-    assert list(found) == [setting]
-    assert found[setting].hint or setting == "engine"
-    assert helps("rl", config(**given), found[setting])
 
 
 def test_an_adapter_leaves_the_vision_tower_as_it_is() -> None:

@@ -1,13 +1,12 @@
 """What a package runs is what `virc solve` asks and `virc rewards try` rewards, for recorded rollouts of systems."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from exported import EXPORTED, NOTHING, Recorded, each_system, recorded, rollouts_of, solved, teacher, tried
+from exported import Recorded, each_system, recorded, solved, teacher, tried
 from PIL import Image
 from rewards.prompts import answer, crop, tool
 
@@ -18,7 +17,6 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply
 from virc.rewards.means import Means
-from virc.solving.one import SolveConfig
 from virc.systems import registry as systems
 from virc_extras.export.environment import Environment, Settings
 
@@ -76,50 +74,6 @@ def test_each_term_is_that_of_rewards_try(rollout: Recorded, tmp_path: Path) -> 
     except VircError as error:
         own = error.message
     assert own == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EXPORTED)
-def test_a_hundred_rollouts_are_those_of_solve_and_rewards_try(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of rollouts without an answer the conversations: `virc solve` makes no row of those."""
-    with teacher(name, monkeypatch):
-        found = rollouts_of(name, tmp_path, monkeypatch, 100)
-        assert len(found) == 100
-        environment = found[0].environment()
-        rewarded = name not in REFERRING and environment.reward and environment.reward.total
-        config = SolveConfig(tries=1, temperature=1, tolerate=frozenset(), max_turns=environment.max_turns)
-        for at, rollout in enumerate(found):
-            chats, attempt = solved(rollout, config)
-            conversation, asked = environment.begin(rollout.problem), []
-            for reply in chain(rollout.replies, repeat(NOTHING)):
-                if conversation.over:
-                    break
-                asked.append(conversation.messages)
-                conversation.feed(Reply(reply))
-            assert (at, asked, conversation.answer) == (at, chats, attempt.trace.answer)
-            assert [each.png for each in conversation.images] == [each.png for each in attempt.images]
-            if attempt.trace.answer is None or not rewarded:
-                continue
-            own = terms(environment.score_now, rollout.problem, conversation.replies)
-            expected = terms(tried, rollout, attempt, tmp_path, environment)
-            if not any(each in expected for each in NO_ROW):
-                assert (at, own) == (at, expected)
-
-
-NO_ROW = ("a model would learn it as a word", "has a reply with an image mark")
-"""Why no row is made of replies with special tokens."""
-
-
-def terms(score: Callable[..., Any], *given: Any) -> Any:
-    """The terms and the total, or why there are none: columns that the problem does not have."""
-    try:
-        found = score(*given)
-    except VircError as error:
-        return error.message.removeprefix("row 1: ")
-    scored = getattr(found, "scored", found)
-    return scored.terms, scored.total
 
 
 @pytest.mark.parametrize(

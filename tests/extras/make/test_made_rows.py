@@ -8,9 +8,8 @@ import pytest
 from extras.make.made import picture, read_rows, write_rows
 from PIL import Image
 from support.called import virc
-from support.tables import each_case
 
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError
 from virc_extras.make.run import make
 
 OPERATOR = '''
@@ -152,36 +151,6 @@ def test_a_continued_run_refuses_what_has_changed(
     assert said in refused.value.message
     assert f"rm {tmp_path / 'new.jsonl'}.progress" in (refused.value.hint or "")
     assert not (tmp_path / "new.jsonl").exists()
-
-
-@each_case(
-    ("operator", "to", "options", "said"),
-    [
-        ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
-        ("select", "new.jsonl", {}, "select: column is missing"),
-        ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
-        ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
-        ("select", "there.jsonl", {"column": "level"}, "is there already"),
-        ("select", "old.jsonl", {"column": "level"}, "is not the progress of virc data make"),
-        ("select", "note.jsonl", {"column": "level"}, "is not the progress of virc data make"),
-        ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_sentence(
-    operator: str, to: str, options: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    (tmp_path / "there.jsonl").write_text("mine")
-    (tmp_path / "old.jsonl.progress").write_text("mine\n")
-    (tmp_path / "note.jsonl.progress").write_text("mine")
-    file = write_rows(tmp_path / "rows.jsonl", LEVELS)
-    other = write_rows(tmp_path / "other.jsonl", LEVELS)
-    with pytest.raises((UsageError, VircError)) as refused:
-        make(operator, [str(other), str(file)], tmp_path / to, options)
-    assert said in refused.value.message
-    assert refused.value.hint
-    kept = [(tmp_path / name).read_text() for name in ("there.jsonl", "old.jsonl.progress", "note.jsonl.progress")]
-    assert kept == ["mine", "mine\n", "mine"]
-    assert len(file.read_text().splitlines()) == 20
 
 
 @pytest.fixture

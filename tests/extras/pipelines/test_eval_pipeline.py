@@ -47,9 +47,3 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
     page = (tmp_path / "e" / unquote(link)).read_text()
     assert "Wrong" in page
     assert "Twice 2?" in page
-
-
-def test_what_needs_a_single_model_is_refused(tmp_path: Path) -> None:
-    done = virc("eval", "diagrams", "--pipeline", tmp_path / "p.py", "--samples", 2)
-    assert done.code == 2
-    assert "--samples does not go with --pipeline" in done.err

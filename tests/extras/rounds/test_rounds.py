@@ -86,25 +86,6 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(workspace: Path) -> No
     assert set(workspace.iterdir()) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["virc", "--rounds", "2"], 2, "virc has no rounds"),
-        (["tiny", "--rounds", "2"], 2, "--data FILE.jsonl"),
-        (["tiny", "--rounds", "2", "--stage", "rl"], 2, "--stage is of one stage"),
-        (["tiny", "--rounds", "2", "--data", "problems.jsonl"], 3, "--stage instruct, or name what to begin with"),
-        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "gone.jsonl"], 5, "there is no file gone.jsonl"),
-        (["./mine.yaml", "--rounds", "1"], 2, "--judge-endpoint URL"),
-    ],
-)
-def test_a_mistake_is_refused_before_anything_starts(workspace: Path, words: list[str], code: int, said: str) -> None:
-    done = virc("train", *words)
-    assert done.code == code, done.err
-    assert said in done.err
-    assert done.err.count("error:") == 1
-    assert not (workspace / "runs").exists()
-
-
 def test_every_step_is_run_once_and_more_rounds_go_on(workspace: Path) -> None:
     found = of_tiny(workspace)
     recorder = Recorder(found)

@@ -50,12 +50,7 @@ def test_figures_stand_beside_published_ones(server: Server, problems: Path, her
     assert "max_turns: 8 there, 16 here" in done.out
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"), [((), 3, "--system"), (("--strategy", "majority"), 2, "--against compares a model")]
-)
-def test_a_model_without_published_figures_is_refused_before_it_is_asked(
-    server: Server, problems: Path, words: tuple[str, ...], code: int, sentence: str
-) -> None:
-    done = virc("eval", problems, "--against", "paper", "--endpoint", server.url, "--model", "good", *words)
-    assert (done.code, sentence in done.err) == (code, True), done.err
+def test_a_model_without_published_figures_is_refused_before_it_is_asked(server: Server, problems: Path) -> None:
+    done = virc("eval", problems, "--against", "paper", "--endpoint", server.url, "--model", "good")
+    assert (done.code, "--system" in done.err) == (3, True), done.err
     assert server.chats() == []

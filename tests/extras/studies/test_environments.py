@@ -147,21 +147,6 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
     assert sentence in row.fault.message
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "sentence"),
-    [
-        (("--environment", "--split", "test"), 2, "--split does not go with --environment"),
-        (("--answer-as", "{answer}"), 2, "--answer-as is for --environment"),
-        (("--environment", "--environment-args", "[]"), 2, "--environment-args is no JSON object"),
-        (("--environment", "--answer-as", "boxed"), 2, "--answer-as boxed has no {answer}"),
-        (("--environment",), 4, "an environment needs verifiers"),
-    ],
-)
-def test_options_that_cannot_be_used_are_one_sentence(words: Sequence[str], code: int, sentence: str) -> None:
-    done = virc("eval", "counting", "--model", "tiny", *words)
-    assert (done.code, sentence in done.err) == (code, True), done.err
-
-
 def test_rewards_are_compared_where_both_models_have_a_value() -> None:
     some, none, other = (EnvironmentReward(1.0, {"right": 1.0}), EnvironmentReward(None), EnvironmentReward(0.25))
     gaps = reward_gaps([(some, other), (some, none), (none, other), (other, some), (None, some)])

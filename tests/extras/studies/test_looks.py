@@ -211,16 +211,3 @@ def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: 
     alone = virc("eval", "verify", file)
     assert alone.code == 0
     assert "the verdict on looking is taken as it is written: cheater.looks/crops-swapped.jsonl" in alone.err
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--crop-ablation", "blank"), "--crop-ablation does not go with --looks"),
-        (("--environment",), "--looks does not go with --environment"),
-    ],
-)
-def test_what_has_no_arms_is_refused(here: Path, words: tuple[str, ...], said: str) -> None:
-    done = virc("eval", "diagrams", "--endpoint", "http://127.0.0.1:9/v1", "--looks", *words)
-    assert done.code == 2
-    assert said in done.err

@@ -381,20 +381,6 @@ def test_answers_that_a_model_did_not_give_verify(here: Path) -> None:
     assert (done.json["score"]["of"], done.json["missing"], done.json["unanswered"]) == (4, 0, 4)
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (("--against-run", "nobody"), 3, "there is no run 'nobody'"),
-        (("--sign", "nobody"), 3, "the key nobody cannot be read"),
-        (("--seeds", 2, "--against", "paper"), 2, "with one seed"),
-    ],
-)
-def test_what_would_fail_at_the_end_fails_at_once(words: tuple[object, ...], code: int, says: str, made: Path) -> None:
-    with serve(say) as server:
-        done = virc("eval", made / "sums.jsonl", "--endpoint", server.url, "--to", "new", *words)
-        assert (done.code, says in done.err, server.chats()) == (code, True, [])
-
-
 @pytest.mark.integration
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
 def test_a_signature_is_checked_and_an_edit_breaks_it(file: Path, made: Path, here: Path) -> None:
