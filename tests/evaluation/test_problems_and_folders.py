@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Event, Reporter
-from virc.evaluation.api import evaluate
+from virc.evaluation import api
+from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.problems import find_problems, problems_of, rows_of
+from virc.evaluation.request import EvalRequest
 from virc.solving.rows import BatchRow
 
 
@@ -50,3 +53,41 @@ def test_wrong_rows_of_a_published_benchmark_are_counted_and_left_out() -> None:
 def test_what_cannot_be_evaluated_is_refused_first(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         evaluate("none.jsonl", **given)
+
+
+def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[EvalRequest] = []
+    nothing: Any = None
+
+    def run(request: EvalRequest, report: Reporter) -> Evaluated:
+        asked.append(request)
+        report.note("asked")
+        return Evaluated(nothing, nothing, None, 0)
+
+    monkeypatch.setattr(api, "run", run)
+    said, url = list[Event](), "http://localhost:1/v1"
+    evaluate(
+        Path("rows.jsonl"), ["a", Path("b")], endpoint=url, api_key="key", to=Path("new"), limit=3, split="test",
+        system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j",
+        traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
+        max_tokens=77, max_turns=5, timeout=8, seed=4, seeds=2, offline=True, concurrency=6, against_run=Path("runs/x"),
+        sign=Path("key"), environment=True, environment_args={"a": 1}, answer_as="{answer}", looks=True,
+        on_progress=said.append,
+    )  # fmt: skip
+    (request,) = asked
+    assert [each.text for each in said] == ["asked"]
+    assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
+        benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
+        judge_model="j", traces="all", at_once=6,
+        columns={
+            "against": True, "against_run": "runs/x", "sign": "key", "looks": True,
+            "environment": {"arguments": '{"a":1}', "shown": "{answer}"},
+        },
+    )  # fmt: skip
+    setups = [(each.choice.model, each.config.seed, each.offline) for each in request.setups]
+    assert setups == [("a", 4, True), ("a", 5, True), ("b", 4, True), ("b", 5, True)]
+    choice, config = request.setups[0].choice, request.setups[0].config
+    assert (choice.endpoint, choice.api_key, choice.system, choice.protocol) == (url, "key", "tiny", "default")
+    assert (choice.max_pixels, choice.timeout) == (9999, 8)
+    assert (config.temperature, config.samples, config.timeout) == (0.5, 2, 8)
+    assert (config.max_turns, config.max_tokens) == (5, 77)

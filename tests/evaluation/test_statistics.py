@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from virc.evaluation.answered import Answered, Result
 from virc.evaluation.statistics import holm, mean_interval, paired, paired_interval, wilson
+from virc.evaluation.summary import summarise
 
 COUNTS = st.integers(0, 500)
 
@@ -61,3 +63,25 @@ def test_holm_corrects_for_the_number_of_tests() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "p"),
+    [
+        ([True] * 10, 2 / 2**6),  # six that the commonest answer is not, and none the other way
+        ([True] * 4 + [False] * 6, 1.0),
+        ([False] * 4 + [True] * 6, 2 * 386 / 2**10),
+        ([None] * 4 + [True] * 6, 2 / 2**6),
+    ],
+)
+def test_p_against_the_commonest_answer_is_mcnemars(right: list[bool | None], p: float) -> None:
+    references = ["7"] * 4 + list("123456")
+    results = [
+        Result(str(at), "q", reference, {}, {"A": Answered("7", each)})
+        for at, (reference, each) in enumerate(zip(references, right, strict=True))
+    ]
+    reward_only = Result("x", "q", "", {}, {"A": Answered("7", True)})
+    (model,) = summarise("bench", [*results, reward_only], {"A": {}}).models
+    assert model.p_commonest == pytest.approx(p)
+    (model,) = summarise("bench", [reward_only], {"A": {}}).models
+    assert model.p_commonest is None

@@ -23,6 +23,7 @@ from support.entry import ROOT
 from support.tables import each_case
 
 from virc.core import extras
+from virc.core.errors import DataError
 from virc.merging import leaks, publish
 from virc.models import provenance
 from virc.models.provenance import Origin
@@ -536,3 +537,27 @@ def test_shards_of_rows_are_looked_through(
     if says is None:
         done = virc("push", "data/charts", ID, "--dry-run")
         assert (done.code, f"s.tar contains {member}, which is too large" in done.err) == (5, True), done
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "small-Q4_0.gguf"])
+@pytest.mark.parametrize(("value", "said"), [(KEY, "contains a key"), ("HERE/rows.dat", "names a path"), ("pt", "")])
+def test_headers_of_weights_are_looked_through(model: Path, file: str, value: str, said: str) -> None:
+    value = value.replace("HERE", str(Path.cwd()))
+    if file == "model.safetensors":
+        (model / file).write_bytes(safetensors({"__metadata__": {"from": value}}))
+    else:
+        texts = b"".join(struct.pack("<Q", len(each)) + each for each in (b"quantize.imatrix.file", value.encode()))
+        key, text = texts[:29], texts[29:]
+        (model / file).write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + struct.pack("<I", 8) + text)
+    done = virc("push", "small", ID, "--dry-run")
+    assert (done.code, said in done.err) == (5 if said else 0, True), done.err
+    assert KEY not in done.err
+
+
+@pytest.mark.parametrize("at", [leaks._CHUNK - 20])
+def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> None:
+    long = bytearray(b"x y\n" * (3 * leaks._CHUNK // 4))
+    long[at : at + len(KEY)] = KEY.encode()
+    (rows / "long.md").write_bytes(long)
+    with pytest.raises(DataError, match=rf"long.md, line {at // 4 + 1}, contains a key"):
+        publish.prepare("charts", ID)

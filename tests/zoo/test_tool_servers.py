@@ -108,3 +108,30 @@ def test_a_dead_server_is_a_text_and_none_at_all_is_a_fault(monkeypatch: pytest.
     monkeypatch.delenv(CONTROLLER)
     with pytest.raises(SetupError, match="the tool OCR needs a server"):
         made("OCR")
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "columns", "rows"),
+    [
+        ("DrawVerticalLineByX", "x=25", {50, 51}, set(range(100))),
+        ("DrawVerticalLineByX", 'x="25" y="80"', {50, 51}, set(range(100))),
+        ("DrawVerticalLineByX", "x=100", set(), set()),  # beyond the last pixel, as the published program does
+        ("DrawHorizontalLineByY", "y=50", set(range(200)), {50, 51}),
+        ("DrawHorizontalLineByY", "x1=3 y1=20 x2=4 y2=60", set(range(200)), {20, 21, 60, 61}),
+        (
+            "DrawHorizontalLineByY",
+            "y=40 x2=4 y10=70",
+            set(range(200)),
+            {40, 41, 70, 71},
+        ),  # 2 has the y without a number
+    ],
+)
+def test_lines_are_dashed_at_their_percent(name: str, param: str, columns: set[int], rows: set[int]) -> None:
+    result = made(name, param=param)
+    (image,) = result.images
+    assert isinstance(image, Image.Image)
+    assert result.text == f"{name} model outputs: Line drawn successfully."
+    red = {(x, y) for x in range(SIZE[0]) for y in range(SIZE[1]) if image.getpixel((x, y)) == RED}
+    along = 0 if name.startswith("DrawH") else 1
+    assert {place[1 - along] for place in red} == (rows, columns)[along]
+    assert {place[along] for place in red} == {at for at in (columns, rows)[along] if at % 10 < 7}

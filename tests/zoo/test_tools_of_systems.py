@@ -12,8 +12,10 @@ from support.called import virc
 
 from virc.core.errors import ConfigError, DataError
 from virc.models.chat_protocol import of_system
-from virc.reasoning.calls import View
+from virc.reasoning.calls import Box, View
+from virc.reasoning.checking import check_call
 from virc.reasoning.encoded import as_png
+from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Session
 from virc.systems import registry as systems
@@ -75,3 +77,34 @@ def test_the_second_picture_of_visrl_is_within_a_picture_that_is_not_square(tmp_
         with pytest.raises(DataError, match=said):
             rows_of_visrl._crop(box, "a.png", tmp_path)
     assert tool("crop_region").read({"bbox_2d": [1, 2, 3, 4]}, View([])) == {"bbox_2d": [1, 2, 3, 4]}
+
+
+ZOOMED = [
+    ((978, 1067), [885, 316, 893, 1056], (840, 279, 938, 1067)),
+    ((540, 1462), [254, 601, 320, 746], (251, 594, 323, 753)),
+    ((964, 723), [110, 140, 159, 208], (86, 137, 183, 211)),
+]
+
+
+CROPPED = [
+    ((315, 387), [23, 66, 164, 356], (16, 52, 171, 370)),
+    ((1275, 945), [704, 350, 820, 393], (698, 348, 826, 395)),
+    ((591, 417), [40, 5, 568, 314], (14, 0, 591, 329)),
+]
+
+
+CORNERS = ("x_min", "y_min", "x_max", "y_max")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "box", "edges"),
+    [("zoomin_action", *case) for case in ZOOMED] + [("crop_action", *case) for case in CROPPED],
+)
+def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[int], edges: Box) -> None:
+    view = View([size], originals=[size], inputs=1, crops="file", coordinates="original")
+    written = {"bbox_2d": dict(zip(CORNERS, box, strict=True)), "image_index": 1}
+    call = check_call(tool(name), written, view).call
+    cut = boxed(call, size, size, protocol_of("vts-v"))
+    made = tool(name).apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))
+    assert made.box == edges
+    assert made.size == (size if name == "zoomin_action" else made.cut.size)

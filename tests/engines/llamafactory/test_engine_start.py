@@ -62,3 +62,19 @@ def test_a_start_waits_for_its_peers_for_a_stated_time(
     expected = rf"waited 0.3 s at 127.0.0.1:{port} for {waits_for}$"
     with pytest.raises(TimeoutError, match=expected) if waits_for else nullcontext():
         start.meet(0.3)
+
+
+@pytest.mark.parametrize("sides", [("",), ("chosen_", "rejected_"), ("", "kl_")])
+def test_no_token_of_an_image_is_learnt_on_any_side(start: Any, sides: tuple[str, ...]) -> None:
+    class Processor:
+        template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
+        tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
+
+        def preprocess_dataset(self, examples: str) -> dict[str, Any]:
+            inputs = {f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}
+            return {**inputs, **{f"{side}labels": [[-100, 8, 7, 3], [3]] for side in sides}, "images": [examples]}
+
+    start.leave_images_out(Processor, -100)
+    found = Processor().preprocess_dataset("asked")
+    assert [found.pop(f"{side}labels") for side in sides] == [[[-100, -100, -100, 3], [3]]] * len(sides)
+    assert found == {**{f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}, "images": ["asked"]}
