@@ -102,12 +102,13 @@ def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
         ("lm_head.base_layer.weight", (512, 128)),
         ("model.language_model.embed_tokens.base_layer.weight", (512, 128)),
         ("model.visual.patch_embed.proj.lora_A.weight", (4, 3, 2, 14, 14)),
+        ("model.language_model.layers.0.self_attn.q_proj.lora_diag", (4,)),
     ],
 )
 def test_adapters_of_other_layers_than_matrices_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, shape: tuple[int, ...]
 ) -> None:
-    """PEFT 0.21.2 writes these keys for targets lm_head, embed_tokens and a convolution."""
+    """PEFT 0.21.2 writes these keys for targets lm_head, embed_tokens, a convolution, and KaSA (`kasa_config`)."""
     import torch
 
     monkeypatch.setattr("virc.backends.local._load", None)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
+_FURTHER_PARTS = re.compile(r"base_layer|\.lora_(?![AB]\.weight$)")
+"""What keys of weights have that are more than the two factors of a layer: of KaSA, VeLoRA, MonteCLoRA and others."""
 _PREFIX = "base_model.model."
 _SINCE_4_52 = (
     (re.compile(r"^model\.(?!language_model\.|visual\.)"), "model.language_model."),
@@ -43,7 +45,9 @@ def check_adapter(folder: Path) -> int:
         raise ConfigError(f"{weights} holds no weights")
     found = checkpoint.tensors(weights).items()
     # PEFT 0.21.2 saves the base's own weights with those of embeddings and of the head, whose bases may be tied
-    layers = (key for key, (_, shape, _) in found if "base_layer" in key or (key.endswith(_A) and len(shape) != 2))
+    layers = (
+        key for key, (_, shape, _) in found if _FURTHER_PARTS.search(key) or (key.endswith(_A) and len(shape) != 2)
+    )
     _refuse_further(folder, sorted({key.removeprefix(_PREFIX) for key in layers})[:1])
     return weights.stat().st_size
 
