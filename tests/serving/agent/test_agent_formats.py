@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from agent_server import ANSWER, LOOK, Running, scripted
 from support.servers import Body, turn_of
+from support.tables import each_case
 
 LONG = "<think>It reads so.</think><answer>the angle is 73 degrees</answer>"
 TWO = {
@@ -102,6 +103,22 @@ def test_limits_of_texts_are_checked_and_not_enforced_by_the_engine(running: Run
     }
     schema["properties"]["unit"]["maxLength"] = 4
     assert "could not be written as JSON that fits" in choice(running, **as_json(schema))["message"]["refusal"]
+
+
+@each_case(("further", "sent"), [
+    ({}, True), ({"additionalProperties": {"type": "null"}}, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+    ({"additionalProperties": False}, {"anyOf": [{"type": "integer"}]}),
+])  # fmt: skip
+def test_patterns_of_names_are_checked_and_not_enforced_by_the_engine(
+    running: Running, further: dict[str, Any], sent: Any
+) -> None:
+    """Grammars of xgrammar 0.2.8 take the pattern `^v` for the name `v` alone."""
+    unit = {"properties": {"unit": {"type": "string"}}}
+    schema = {"type": "object", **unit, "patternProperties": {"^v": {"type": "integer"}}, **further}
+    status, said = running.ask("What does it read?", **as_json(schema))
+    assert (status, said["choices"][0]["message"]["content"]) == (200, RIGHT)
+    asked = formatting(running)[-1]["response_format"]["json_schema"]["schema"]
+    assert asked == {"type": "object", **unit, "additionalProperties": sent}
 
 
 @pytest.mark.parametrize("question", ["What does it read?", "fenced", "at first wrong"])

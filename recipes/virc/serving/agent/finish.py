@@ -77,7 +77,8 @@ _VALUES = ("const", "enum", "default", "examples")
 
 def _enforced(schema: Any) -> Any:
     """A schema without limits of texts: grammars of xgrammar 0.2.8 (vLLM 0.24) admit no backslash, quote or newline in
-    a text that has some, so that LaTeX could not be written. What comes back is validated by the whole schema.
+    a text that has some, so that LaTeX could not be written, and of names for the pattern `^x` none but `x`. What comes
+    back is validated by the whole schema.
     """
     if isinstance(schema, list):
         return [_enforced(each) for each in schema]
@@ -89,6 +90,10 @@ def _enforced(schema: Any) -> Any:
             enforced[key] = {name: _enforced(each) for name, each in value.items()}
         elif key not in _LIMITS_OF_TEXT:
             enforced[key] = value if key in _VALUES else _enforced(value)
+    if patterns := enforced.pop("patternProperties", None):
+        others = enforced.get("additionalProperties", True)
+        among = {"anyOf": [*patterns.values(), *([others] if others else [])]}
+        enforced["additionalProperties"] = others is True or among
     return enforced
 
 
