@@ -113,7 +113,7 @@ def test_patterns_of_names_are_checked_and_not_enforced_by_the_engine(
     running: Running, further: dict[str, Any], sent: Any
 ) -> None:
     """Grammars of xgrammar 0.2.8 take the pattern `^v` for the name `v` alone."""
-    unit = {"properties": {"unit": {"type": "string"}}}
+    unit = {"properties": {"unit": {"type": "string"}, "note": {"type": "string"}}}
     schema = {"type": "object", **unit, "patternProperties": {"^v": {"type": "integer"}}, **further}
     status, said = running.ask("What does it read?", **as_json(schema))
     assert (status, said["choices"][0]["message"]["content"]) == (200, RIGHT)
