@@ -12,7 +12,7 @@ from virc.core.errors import ConfigError, EngineError
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.verl import log as verl_log
 from virc.models import sizes
-from virc.models.registry import EMBEDDED_FOLDER
+from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.runs import run as runs
 from virc.runs.run import Info
 from virc.stages import resolve as stages
@@ -30,12 +30,13 @@ def stage(name: str, *sets: str, **fields: Any) -> Resolved:
 def test_a_stage_starts_from_the_newest_run_before_it_of_its_chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "_base_of", lambda name, *_: name)
+    found = Weights("it", EMBEDDED_FOLDER)
+    monkeypatch.setattr(inputs.models, "find", lambda *_: found)
     runs_before = (("first", "tiny-base"), ("newest", "tiny-base"), ("others", "qwen"), ("running", "tiny-base"))
     for day, (name, root) in enumerate(runs_before, 1):
         run = make(tmp_path, name, created=f"2026-01-0{day}T00:00:00+00:00", root=root)
         runs.write_state(run, progress="stopped" if name == "running" else "finished")
-    assert inputs.base(stage("practice"), tmp_path) == "newest"
+    assert inputs.base(stage("practice"), tmp_path).name == "newest"
 
 
 @pytest.mark.parametrize(

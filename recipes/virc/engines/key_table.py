@@ -11,7 +11,6 @@ import msgspec
 
 from virc.config import dotted
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError
 from virc.core.plan import Change
 from virc.stages.resolve import ENGINE
 from virc.stages.sft import StageConfig
@@ -99,23 +98,13 @@ class KeyTable(msgspec.Struct, frozen=True):
         otherwise = next(iter(of_key), "as by default") if is_published else "the published script does not name it"
         return ", ".join(by_user) or key.why or key.fixed or otherwise
 
-    def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-        """Return the keys that a user gives by dotted names.
-
-        Raises:
-            ConfigError: a key may not be set.
-        """
-        for fault in self.faults(given):
-            name = ".".join(fault.path)
-            origin = next((origins[key] for key in origins if f"{key}.".startswith(f"{name}.")), None)
-            raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
-        return self.leaves(given)
-
-    def faults(self, given: Mapping[str, Any]) -> Iterator[Fault]:
-        """What a user may not set: keys of virc, and keys that are refused."""
+    def faults(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Fault]:
+        """What a user may not set, and where it was set: keys of virc, and keys that are refused."""
         for name in self.leaves(given):
             if fault := self._fault_of(name):
-                yield Fault((ENGINE, name), f"{ENGINE}.{name} {fault[0]}", fault[1])
+                origin = next((origins[key] for key in origins if f"{key}.".startswith(f"{ENGINE}.{name}.")), None)
+                message = f"{ENGINE}.{name} {fault[0]}" + (f" ({origin})" if origin else "")
+                yield Fault((ENGINE, name), message, fault[1])
 
     def _fault_of(self, name: str) -> tuple[str, str | None] | None:
         if self.is_nested and any(key.startswith(f"{name}.") for key in self.keys):

@@ -88,14 +88,10 @@ def changes(
     return of_kind(kind).plan.plan(config, place_before(config, name), published, origins).changes
 
 
-def faults(kind: str, config: Any) -> Iterator[Fault]:
-    """Everything that is wrong with the settings of a stage together, and with its keys of `engine`."""
-    yield from (Fault((setting,), message, hint) for setting, message, hint in ENGINES[kind].contradictions(config))
-    yield from ENGINES[kind].keys.faults(config.engine)
+def faults(kind: str, config: Any, origins: Mapping[str, str] = {}) -> Iterator[Fault]:
+    """Everything that is wrong with the keys of `engine` that a stage has, and with its settings together."""
+    engine = of_kind(kind)
+    yield from engine.keys.faults(config.engine, origins)
+    yield from (Fault((setting,), message, hint) for setting, message, hint in engine.contradictions(config))
     if kind != "rl":
         yield from llamafactory.contradictions(config)
-
-
-def check_engine_keys(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `KeyTable.check`."""
-    return of_kind(kind).keys.check(given, origins)

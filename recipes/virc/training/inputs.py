@@ -61,20 +61,36 @@ def base(resolved: Resolved, workspace: Path) -> Base:
         ConfigError: they are not on this machine, no run of the stage before has finished, or that run made an adapter
             and this stage trains whole weights.
     """
-    config = resolved.config
-    if config.base is not None:
-        return _base_of(config.base, resolved, workspace)
-    if config.after is None:
+    name, after = resolved.config.base, resolved.config.after
+    if name is None and after is None:
         raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
-    root = stages.root_of(resolved)
-    run = runs.newest_finished(workspace, resolved.system.name, config.after, root)
-    if run is None:
-        chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
-        raise ConfigError(
-            f"no run of the stage {config.after} that began with {root} has finished in {workspace / runs.FOLDER}",
-            f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
-        )
-    return _base_of(run.name, resolved, workspace)
+    if name is None:
+        root = stages.root_of(resolved)
+        run = runs.newest_finished(workspace, resolved.system.name, after, root)
+        if run is None:
+            chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
+            raise ConfigError(
+                f"no run of the stage {after} that began with {root} has finished in {workspace / runs.FOLDER}",
+                f"virc train {resolved.system.called} --stage {after}{chosen}, or name what to start from: --from",
+            )
+        name = run.name
+    # A base is in the workspace under the last part of its hub id, however it was downloaded.
+    looks_like_hub_id = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
+    is_hub_id = looks_like_hub_id and not is_folder(expanded(name))
+    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
+    is_complete = fetched is not None and is_file(fetched / "config.json")
+    weights = models.find(str(fetched) if is_complete else name, workspace, resolved.system)
+    if weights.adapter and resolved.config.lora is None:
+        sentence = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
+        or_lora = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
+        raise ConfigError(sentence, f"virc merge {name}, then --from the folder that it prints{or_lora}")
+    return Base(
+        name=name,
+        folder=weights.folder.absolute(),
+        model_type=model_type(weights.folder),
+        root=models.root_of(weights.adapter or weights.folder, name),
+        adapter=weights.adapter and weights.adapter.absolute(),
+    )
 
 
 def future_base(resolved: Resolved, workspace: Path) -> Base:
@@ -237,26 +253,6 @@ def model_type(folder: Path) -> str:
         return str(json.loads(contents(file, 2**20))["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{file} names no model_type: {clause(error)}") from error
-
-
-def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
-    # A base is in the workspace under the last part of its hub id, however it was downloaded.
-    looks_like_hub_id = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
-    is_hub_id = looks_like_hub_id and not is_folder(expanded(name))
-    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
-    is_complete = fetched is not None and is_file(fetched / "config.json")
-    weights = models.find(str(fetched) if is_complete else name, workspace, resolved.system)
-    if weights.adapter and resolved.config.lora is None:
-        sentence = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
-        or_lora = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
-        raise ConfigError(sentence, f"virc merge {name}, then --from the folder that it prints{or_lora}")
-    return Base(
-        name=name,
-        folder=weights.folder.absolute(),
-        model_type=model_type(weights.folder),
-        root=models.root_of(weights.adapter or weights.folder, name),
-        adapter=weights.adapter and weights.adapter.absolute(),
-    )
 
 
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> RowsFile:

@@ -461,7 +461,7 @@ def check_rows(prepared: Prepared, report: Reporter) -> None:
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
         report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
-    elif warning := _other_than_system(prepared) or _other_protocol(prepared):
+    elif warning := _other_protocol(prepared):
         report.warn(*warning)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
@@ -512,18 +512,16 @@ def _rows(prepared: Prepared) -> str:
     return shlex.quote(data if expanded(data).exists() else str(next(iter(prepared.sources), prepared.result.file)))
 
 
-def _other_than_system(prepared: Prepared) -> tuple[str, str] | None:
-    """A warning and a hint if the rows teach another chat protocol than the system's; multi-turn RL prompts anew."""
-    resolved = prepared.resolved
-    if resolved.kind == "rl" and resolved.config.rollout == "multi_turn":
-        return None
-    target = {"rl": "rl", "dpo": "pairs"}.get(resolved.kind, "sft")
-    return other_than(resolved.system, prepared.result.protocol, _rows(prepared), target)
-
-
 def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:
-    """A warning and a hint if rows have another chat protocol than the base was trained with, more than added tools."""
-    base, rows = prepared.base, prepared.result.protocol
+    """A warning and a hint if the rows teach another chat protocol than the system's, or than the base knows.
+
+    Multi-turn RL prompts anew; and rows may have more tools than the base knows.
+    """
+    base, rows, resolved = prepared.base, prepared.result.protocol, prepared.resolved
+    if resolved.kind != "rl" or resolved.config.rollout != "multi_turn":
+        target = {"rl": "rl", "dpo": "pairs"}.get(resolved.kind, "sft")
+        if warning := other_than(resolved.system, rows, _rows(prepared), target):
+            return warning
     file = chat_protocol.trained_with(Weights(base.name, base.folder, adapter=base.adapter))
     if file is None:
         return None

@@ -67,20 +67,17 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         system = systems.get(self.system)
         chat_protocol.of_system(system)
         given = self._given(kind := stages.stage(system, self.stage).kind)
-        self._refuse_words_of_system(kind)
-        found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
-        if self.data and found.kind == "rl":
-            found = _for_other_rows(found)
-        checked = engines.check_engine_keys(found.kind, found.config.engine, found.origins)
-        for fault in engines.faults(found.kind, found.config):
-            raise ConfigError(fault.message, fault.hint)
-        return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
-
-    def _refuse_words_of_system(self, kind: str) -> None:
         for name in (each.partition("=")[0].partition(".")[0].strip() for each in self.assignments):
             if name in System.__struct_fields__ and name not in stages.config_type(kind).__struct_fields__:
                 hint = f"write {name} into a copy of its YAML, then virc train ./COPY.yaml --stage {self.stage}"
                 raise UsageError(f"{name} is a key of the system, not a setting of a stage", hint)
+        found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
+        if self.data and found.kind == "rl":
+            found = _for_other_rows(found)
+        for fault in engines.faults(found.kind, found.config, found.origins):
+            raise ConfigError(fault.message, fault.hint)
+        keys = engines.of_kind(found.kind).keys.leaves(found.config.engine)
+        return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=keys))
 
     def _given(self, kind: str) -> dict[str, Any]:
         of_rl = {"--judge-endpoint": self.judge_endpoint or self.judge_endpoints, "--tools": self.tools}
