@@ -1,8 +1,8 @@
 """Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones.
 
 `OpenAIBackend.reply` draws a reply by `_draw`, which sends requests (`_request_once`) until one is accepted, and adapts
-the next to what the server refused (`_adapt`). What the server is comes from its list of models (`_facts_of`); if
-another may have come in its place, it is asked again (`_identify_again`). HTTP is in `link`.
+the next to what the server refused (`_adapt`). What the server is comes from its list of models; if another may have
+come in its place, it is asked again (`_identify_again`). HTTP is in `link`.
 """
 
 import re
@@ -54,18 +54,6 @@ _SCALED_TOKENS = 64
 """Fewest tokens that a picture takes behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
 _FEW_TOKENS = 16
-
-
-class _ServerFacts(msgspec.Struct, frozen=True):
-    """What is known of a server from its list of models."""
-
-    kind: str  # who it says owns the model, in lower case: most servers name themselves there
-    root: str | None = None  # what it calls the weights; vLLM names their folder or hub id
-    context: int | None = None  # longest conversation in tokens, if it tells
-    takes_interval: bool = False  # whether it takes `stream_interval`, the number of tokens to send at once
-    keeps_images: bool = False  # whether it caches images by the id that is sent with them
-    weights: tuple[str, ...] = ()  # what tells models of one name apart: their folder or hub id, hash, and sizes
-    native: int | None = None  # tokens of context to request by Ollama's own API; None: it is another server
 
 
 class _Attempt(msgspec.Struct):
@@ -137,7 +125,7 @@ class OpenAIBackend:
         try:
             served = self._choose(model)
             self.model = self._link.model = served.id
-            self._server = self._facts_of(served)
+            self._server, self._native = served, self._native_context(served)
             extra.check_thinking(thinking, self._extra, self._link.endpoint, self.kind, self._is_ollama)
         except BaseException:
             self._link.close()
@@ -187,11 +175,11 @@ class OpenAIBackend:
 
     @property
     def _is_ollama(self) -> bool:
-        return self._server.native is not None
+        return self._native is not None
 
     @property
     def root(self) -> str | None:
-        return self._server.root
+        return self._server.weights_name
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -199,7 +187,7 @@ class OpenAIBackend:
 
     @property
     def context(self) -> int | None:
-        return self._server.context
+        return self._native or self._server.context
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -229,7 +217,7 @@ class OpenAIBackend:
         """
         deadline = Deadline(self._link.timeout if seconds is None else min(seconds, self._link.timeout))
         ask = as_text(ask)
-        if self._link.stale or (self._link.reconnected and self.left_out):
+        if self._link.stale:
             self._identify_again()
         longest = min(sampling.max_tokens, self._longest)
         if self.context and longest >= self.context:  # no prompt would fit with it
@@ -367,11 +355,11 @@ class OpenAIBackend:
             raise ConfigError(f"{self._link.endpoint} refused every request")
         self.requests += 1
         server, sampling = self._server, attempt.sampling
-        if server.native:
+        if self._native:
             address = ollama.root_of(self._link.endpoint) + ollama.CHAT
-            sent |= self._with_extra(ollama.request(ask, sampling, self.model, server.native))
+            sent |= self._with_extra(ollama.request(ask, sampling, self.model, self._native))
             sent["stream"] = attempt.streams
-            return self._link.complete(sent, sampling.max_tokens, on_text, deadline, address)
+            return self._link.complete(sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
         def complete(as_part: AsPart) -> ReceivedReply:
             request = self._with_extra(self._body(ask, sampling, as_part))
@@ -379,9 +367,9 @@ class OpenAIBackend:
                 del request["stream"]
             sent.clear()
             sent.update(self._habits.fitted(request))
-            return self._link.complete(sent, sampling.max_tokens, on_text, deadline)
+            return self._link.complete(sent, sampling.max_tokens, on_text or _unheard, deadline)
 
-        return self._images.reply(ask.images, complete) if server.keeps_images else complete(whole)
+        return self._images.reply(ask.images, complete) if server.virc_image_ids is True else complete(whole)
 
     def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
         switch = extra.thinking(self._thinking, self._link.endpoint, self.kind, self._is_ollama)
@@ -389,23 +377,23 @@ class OpenAIBackend:
 
     def _identify_again(self) -> bool:
         """Ask the server again what it is; return whether it is another. What the former one refused is forgotten."""
-        before = self._server
+        before = self._server, self._native
         with self._identifying:
-            if self._server != before:  # another thread has asked meanwhile
+            if (self._server, self._native) != before:  # another thread has asked meanwhile
                 return True
             if not self._link.stale and time.monotonic() - self._identified_at < _MIN_IDENTIFY_INTERVAL:
                 return False
-            was_stale, self._link.stale, self._link.reconnected = self._link.stale, False, False
+            was_stale, self._link.stale = self._link.stale, False
             with suppress(ConfigError, NetworkError):
                 listed = self._link.models(_IDENTIFY_SECONDS)
                 same = next((each for each in listed if each.id == self.model), ListedModel(self.model))
-                self._server = self._facts_of(same)
+                self._server, self._native = same, self._native_context(same)
             self._identified_at = time.monotonic()
-            changed = self._server != before
+            changed = (self._server, self._native) != before
             if was_stale or changed:
                 self._habits.forget()
-        if self._server.kind != before.kind:
-            self._check_new_kind(before.kind)
+        if self.kind != before[0].kind:
+            self._check_new_kind(before[0].kind)
         return changed
 
     def _check_new_kind(self, before: str) -> None:
@@ -421,25 +409,18 @@ class OpenAIBackend:
                 f"virc doctor {self.named}, then the same command",
             )
 
-    def _facts_of(self, served: ListedModel) -> _ServerFacts:
-        kind = str(served.owned_by or "").lower()
-        root = served.root if isinstance(served.root, str) and served.root != served.id else None
-        takes_interval, keeps_images = kind == "vllm" and served.virc_grid is not None, served.virc_image_ids is True
-        facts = _ServerFacts(kind, root, served.context, takes_interval, keeps_images, served.weights)
-        if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
-            return facts
-        context = self._ollama_context(served.id)
-        return msgspec.structs.replace(facts, context=context, native=context) if context else facts
-
-    def _ollama_context(self, model: str) -> int | None:
+    def _native_context(self, served: ListedModel) -> int | None:
+        """Tokens of context to request by Ollama's own API; None: it is another server."""
+        if served.kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
+            return None
         try:
             if "version" not in self.json_object("/api/version"):
                 return None
-            shown = self.json_object("/api/show", {"model": model})
+            shown = self.json_object("/api/show", {"model": served.id})
             running = self.json_object("/api/ps")
         except (ConfigError, NetworkError):
             return None
-        return ollama.context_of(shown, running, model, self._num_ctx)
+        return ollama.context_of(shown, running, served.id, self._num_ctx)
 
     def _choose(self, model: str | None) -> ListedModel:
         """The listed entry of the model; a named one need not be listed, nor need there be a list."""
@@ -477,9 +458,13 @@ class OpenAIBackend:
         keeps_stop = KEEPS_STOP.get(server.kind)
         if ask.stop and keeps_stop:
             request |= {"stop": list(ask.stop), keeps_stop: True}
-        if server.takes_interval and self._drawing > 1:
+        if server.kind == "vllm" and server.virc_grid is not None and self._drawing > 1:
             request["stream_interval"] = _STREAM_INTERVAL
         return request
+
+
+def _unheard(_: str) -> None:
+    """Nobody reads along."""
 
 
 def _has_answered(error: ConfigError | NetworkError) -> bool:

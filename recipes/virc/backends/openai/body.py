@@ -87,6 +87,16 @@ class ListedModel(msgspec.Struct, frozen=True):
     meta: Any = None
 
     @property
+    def kind(self) -> str:
+        """Who it says owns the model, in lower case: most servers name themselves there."""
+        return str(self.owned_by or "").lower()
+
+    @property
+    def weights_name(self) -> str | None:
+        """What the server calls the weights, where that is another name: vLLM names their folder or hub id."""
+        return self.root if isinstance(self.root, str) and self.root != self.id else None
+
+    @property
     def context(self) -> int | None:
         """Longest conversation in tokens, if the server tells it: vLLM, SGLang and llama.cpp do."""
         of_llama_cpp = self.meta.get("n_ctx") if isinstance(self.meta, dict) else None

@@ -1,8 +1,7 @@
 """One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence.
 
-What it refuses is a ConfigError, what it does not answer a NetworkError. All requests go through `Link._answer`: it
-works in a thread that can be given up (`_waited`), where `_with_retries` sends the request until one try succeeds
-(`_response`, `_send`), and then reads the body.
+What it refuses is a ConfigError, what it does not answer a NetworkError. All requests go through `Link._answer`: in a
+thread that can be given up it sends an `Exchange` until one try succeeds (`_response`, `_send`), and reads the body.
 """
 
 import math
@@ -14,8 +13,6 @@ from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
-
-import msgspec
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
@@ -29,7 +26,7 @@ from virc.backends.openai.body import (
     read_models,
     unpacked,
 )
-from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, as_error
+from virc.backends.openai.causes import GATEWAY, AskedServer, StatusError, as_error
 from virc.backends.openai.client import client, own_headers, printed
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.limits import CONTEXT
@@ -60,21 +57,55 @@ _PATIENCE = "a slow server needs a longer --timeout"
 _T = TypeVar("_T")
 
 
-class Exchange(msgspec.Struct):
-    """What is sent, and how far that is."""
+class Exchange:
+    """What is sent, how far that is, and whether it is sent again where that fails, and when.
 
-    address: str
-    body: Pieces | None = None  # None: it is a GET
-    retries: int = 0  # how often it is sent again if it fails
-    request: "httpx.Request | None" = None  # of the last try
-    given_up: bool = False  # nobody waits for the answer any more
-    redirects: int = 0  # to other paths of the server that were followed
-    began: float = 0.0  # when the last try began, in monotonic seconds
+    Args:
+        body: None: it is a GET.
+        retries: how often it is sent again at most.
+        until: monotonic time in seconds after which no try begins.
+    """
+
+    def __init__(self, address: str, body: Pieces | None, retries: int, pace: Pace, until: float) -> None:
+        self.address, self.body, self.until = address, body, until
+        self.request: httpx.Request | None = None  # of the last try
+        self.given_up = False  # nobody waits for the answer any more
+        self.redirects = 0  # to other paths of the server that were followed
+        self.began = 0.0  # when the last try began, in monotonic seconds
+        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
+        self._pace, self._left, self._may_retry = pace, retries, retries > 0
+        self._asked_before = False  # the server has asked to wait, and refused after that wait
+        self._is_one_of_several = False  # other requests met the busy server at the same time
 
     def on_step(self, step: str, _info: Mapping[str, Any]) -> None:
         """Send no request that was given up while there was no connection yet; called at each step of the library."""
         if self.given_up and step.endswith("send_request_headers.started"):
             raise _UnreachedError("given up", is_late=True)
+
+    def pause(self, error: Exception, pause: float) -> float | None:
+        """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
+        is_busy = False
+        if isinstance(error, StatusError):
+            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
+            if error.wait:
+                # A server that refuses after the wait that it asked for itself has asked for too little.
+                pause = max(error.wait, pause) if self._asked_before else error.wait
+                self._asked_before = True
+        else:
+            in_time = time.monotonic() < self.until and not self.given_up
+            may_help = is_away = isinstance(error, _UnreachedError) and in_time
+            pause = max(0.0, min(pause, self.until - time.monotonic()))
+        self.was_away |= is_away and self._may_retry
+        if is_busy and may_help:
+            self._pace.slow(self.began, pause)
+            # If one of several requests is answered, the others will be, too: then a try costs none of those left.
+            self._is_one_of_several |= self._pace.asking > 1
+            if self._is_one_of_several and self._pace.has_answered(_RECENT):
+                self._left += 1
+        self._left -= 1
+        if not may_help or self._left < 0:
+            return None
+        return max(pause, self._pace.turn(self.until)) if is_busy else pause
 
 
 class _UnreachedError(Exception):
@@ -89,42 +120,6 @@ class GarbageError(NetworkError):
     """The server answers, and not as the API has it."""
 
 
-class _Tries:
-    """Decides after each failed try of an exchange whether there is another before a monotonic time, and when."""
-
-    def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
-        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
-        self._exchange, self._pace, self._until = exchange, pace, until
-        self._left = exchange.retries
-        self._asked_before = False  # the server has asked to wait, and refused after that wait
-        self._is_one_of_several = False  # other requests met the busy server at the same time
-
-    def pause(self, error: Exception, pause: float) -> float | None:
-        """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
-        is_busy = False
-        if isinstance(error, StatusError):
-            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
-            if error.wait:
-                # A server that refuses after the wait that it asked for itself has asked for too little.
-                pause = max(error.wait, pause) if self._asked_before else error.wait
-                self._asked_before = True
-        else:
-            in_time = time.monotonic() < self._until and not self._exchange.given_up
-            may_help = is_away = isinstance(error, _UnreachedError) and in_time
-            pause = max(0.0, min(pause, self._until - time.monotonic()))
-        self.was_away |= is_away and self._exchange.retries > 0
-        if is_busy and may_help:
-            self._pace.slow(self._exchange.began, pause)
-            # If one of several requests is answered, the others will be, too: then a try costs none of those left.
-            self._is_one_of_several |= self._pace.asking > 1
-            if self._is_one_of_several and self._pace.has_answered(_RECENT):
-                self._left += 1
-        self._left -= 1
-        if not may_help or self._left < 0:
-            return None
-        return max(pause, self._pace.turn(self._until)) if is_busy else pause
-
-
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
@@ -132,9 +127,7 @@ class Link:
         endpoint, typed: the address as it is printed; and with the API version that the user gave, for commands.
         names, model, is_ollama: the models that were listed, the one in use, and whether `ollama pull` can fetch one;
             for hints.
-        stale: whether another server may have come in place of the one before: a connection failed, or the `server`
-            header of its answers is another.
-        reconnected: whether a connection was opened after the first one.
+        stale: whether another server may have come in place of the one before: a connection failed.
 
     Args:
         endpoint: address up to and with /v1.
@@ -156,10 +149,8 @@ class Link:
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
         self.is_ollama = False
-        self.stale = self.reconnected = False
-        self._ports: set[int] = set()
+        self.stale = False
         self.max_retries = max_retries
-        self._servers = dict[str, str]()  # path -> what answers there
         self._own_headers = own_headers(headers or "")
         self._reach(endpoint, api_key)
         forks.renew_in_child(self._renew)
@@ -167,7 +158,6 @@ class Link:
     def _renew(self) -> None:
         """Open connections of one's own: on those of the parent, answers to its questions come."""
         self._client, _ = self._new_client()
-        self._ports.clear()
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
         self.endpoint = self.typed = printed(endpoint)
@@ -208,7 +198,7 @@ class Link:
         self,
         request: Mapping[str, Any],
         max_tokens: int,
-        on_text: Callable[[str], None] | None,
+        on_text: Callable[[str], None],
         deadline: Deadline,
         address: str | None = None,
     ) -> ReceivedReply:
@@ -218,21 +208,22 @@ class Link:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
-
-        def read(pieces: Iterator[bytes], stream: Callable[[str], None]) -> ReceivedReply:
-            read_body = ollama.read_ollama if address else read_reply
-            return read_body(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream)
-
-        exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)
-        most = max_tokens * _BYTES_PER_TOKEN + 2**20
-        return self._answer(exchange, read, most, on_text, deadline.left(), deadline.seconds)
+        read = ollama.read_ollama if address else read_reply
+        return self._answer(
+            address or self._below("/chat/completions"),
+            lambda pieces, stream: read(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream),
+            request,
+            max_tokens * _BYTES_PER_TOKEN + 2**20,
+            on_text,
+            seconds=deadline.left(),
+            whole=deadline.seconds,
+        )
 
     def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
         """The embedding of a text by OpenAI's API; `cuts`: it is vLLM, and is to cut a text that is too long."""
         body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
         body |= {"truncate_prompt_tokens": -1} if cuts else {}
-        exchange = Exchange(self._below("/embeddings"), Pieces(body), self.max_retries)
-        return self._answer(exchange, lambda pieces, _: read_embedding(pieces), _MAX_LISTING)
+        return self._answer(self._below("/embeddings"), lambda pieces, _: read_embedding(pieces), body)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET."""
@@ -242,8 +233,7 @@ class Link:
 
         stale = self.stale
         try:
-            exchange = Exchange(address, None if body is None else Pieces(body))
-            return self._answer(exchange, read, _MAX_LISTING, seconds=_SHORT_SECONDS)
+            return self._answer(address, read, body, seconds=_SHORT_SECONDS, retries=0)
         finally:
             self.stale = stale  # a server without that address is no other server
 
@@ -255,39 +245,47 @@ class Link:
         return str(self._base.copy_with(path=self._base.path.rstrip("/") + path))
 
     def _listed(self, seconds: float | None) -> list[ListedModel]:
-        exchange = Exchange(self._below("/models"), None, 0 if seconds else self.max_retries)
-        return self._answer(exchange, lambda pieces, _: read_models(pieces), _MAX_LISTING, seconds=seconds)
+        retries = 0 if seconds else None
+        return self._answer(
+            self._below("/models"), lambda pieces, _: read_models(pieces), seconds=seconds, retries=retries
+        )
 
     def _answer(
         self,
-        exchange: Exchange,
+        address: str,
         read: Callable[[Iterator[bytes], Callable[[str], None]], _T],
-        most: int,
-        on_text: Callable[[str], None] | None = None,
+        body: Mapping[str, Any] | None = None,
+        most: int = _MAX_LISTING,
+        on_text: Callable[[str], None] = lambda _: None,
+        *,
         seconds: float | None = None,
         whole: float | None = None,
+        retries: int | None = None,
     ) -> _T:
-        """Send an exchange, and return what `read` makes of the body of the response.
+        """Send a request, and return what `read` makes of the body of the response.
 
         Args:
             read: gets the pieces of the body and a function that passes text on to `on_text`.
-            most: bytes that the body may have, compressed and unpacked.
+            body: None: it is a GET.
+            most: bytes that the body of the response may have, compressed and unpacked.
             seconds: the time for this answer.
             whole: the time that errors name: that for the reply, earlier requests for it included; None: `seconds`.
+            retries: how often it is sent again at most; None: `max_retries`.
         """
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
-        seconds = whole or seconds
+        retries = self.max_retries if retries is None else retries
+        exchange = Exchange(address, None if body is None else Pieces(body), retries, self._pace, until)
         afterwards = ExitStack()
 
         def once(streams: Iterator[Callable[[str], None]]) -> _T:
-            response = afterwards.enter_context(closing(self._response(exchange, until)))
+            response = afterwards.enter_context(closing(self._response(exchange)))
             sent = bounded(response.iter_raw(), most, until)
             pieces = bounded(unpacked(sent, response.headers), most, until)
             try:
                 answer = read(pieces, next(streams, lambda _: None))
             except WireError as error:
-                if error.status not in OVERLOADED:
+                if not error.status:
                     raise
                 response.close()
                 raise StatusError(error.status, {}, error.body) from None
@@ -297,62 +295,57 @@ class Link:
 
         def work(stream: Callable[[str], None]) -> _T:
             # An iterator of one: only the first try that gets a body streams it, so that no text is streamed twice.
-            return self._with_retries(exchange, partial(once, iter([stream])), until)
+            ask = partial(once, iter([stream]))
+            self._pace.wait(until)
+            try:
+                with self._pace.asks():
+                    answer = retried(ask, exchange.pause, longest=_LONGEST_PAUSE, until=until)
+            finally:
+                self.stale |= exchange.was_away
+            self._pace.note_answer()
+            return answer
 
         try:
-            return self._waited(exchange, partial(within, until, work, on_text or (lambda _: None), afterwards.close))
-        # `from None`: these errors quote the server, which may quote the key.
-        except LateError:
-            raise self._silent(seconds) from None
-        except StatusError as error:
-            raise self._as_error(error) from None
-        except _UnreachedError as error:
-            raise self._unreached(error, seconds) from None
-        except WireError as error:
-            if error.status:
-                raise self._as_error(StatusError(error.status, {}, error.body)) from None
-            quoted, hint = self.quoted(error.quoted), self._address_hint()
-            if not hint and error.is_page:
-                hint = "a login, a proxy or another service answers there: open the address in a browser"
-            kind = NetworkError if error.broken else GarbageError
-            failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
-            failed.broken = error.broken
-            failed.is_full = bool(re.search(CONTEXT, error.quoted.lower())) and not error.status
-            self.stale |= error.broken
-            raise failed from None
-
-    def _waited(self, exchange: Exchange, wait: Callable[[], _T]) -> _T:
-        """Return what `wait` returns. If it raises, such as at the end of the time, the request is ended, too."""
-        try:
-            return wait()
-        except BaseException:
+            return within(until, work, on_text, afterwards.close)
+        except BaseException as error:  # nobody waits any more, such as at the end of the time: the request is ended
             exchange.given_up = True
             if exchange.request:
                 shut_down(self._client, exchange.request)
-            raise
+            if not isinstance(error, LateError | StatusError | WireError | _UnreachedError):
+                raise
+            # `from None`: these errors quote the server, which may quote the key.
+            raise self._explained(error, whole or seconds) from None
 
-    def _with_retries(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """Return what `ask` returns, called again if that may help, until the monotonic time `until`."""
-        tries = _Tries(exchange, self._pace, until)
-        self._pace.wait(until)
-        try:
-            with self._pace.asks():
-                answer = retried(ask, tries.pause, longest=_LONGEST_PAUSE, until=until)
-        finally:
-            self.stale |= tries.was_away
-        self._pace.note_answer()
-        return answer
+    def _explained(self, error: Exception, seconds: float) -> VircError:
+        """What is raised where no answer came within `seconds`, or one that is none."""
+        if isinstance(error, StatusError):
+            hints = self.missing_hint(), self._address_hint()
+            return as_error(error, AskedServer(self.endpoint, self.quoted, bool(self._secret), *hints))
+        if isinstance(error, _UnreachedError) and not error.is_late:
+            return self._unreached(error)
+        if not isinstance(error, WireError):
+            waited = math.ceil(seconds * 10) / 10
+            return NetworkError(f"{self.endpoint} gave no whole answer in {waited:g} s", _PATIENCE)
+        quoted, hint = self.quoted(error.quoted), self._address_hint()
+        if not hint and error.is_page:
+            hint = "a login, a proxy or another service answers there: open the address in a browser"
+        kind = NetworkError if error.broken else GarbageError
+        failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
+        failed.broken = error.broken
+        failed.is_full = bool(re.search(CONTEXT, error.quoted.lower()))
+        self.stale |= error.broken
+        return failed
 
-    def _response(self, exchange: Exchange, until: float) -> "httpx.Response":
+    def _response(self, exchange: Exchange) -> "httpx.Response":
         """The response to one try, redirects followed. Raises StatusError: its status is not a success."""
-        response = self._send(exchange, until)
+        response = self._send(exchange)
         while response.status_code in (307, 308) and self._follows(exchange, response):
-            response = self._send(exchange, until)
+            response = self._send(exchange)
         if response.status_code >= 300:
-            raise _status_error(response, until)
+            raise _status_error(response, exchange.until)
         return response
 
-    def _send(self, exchange: Exchange, until: float) -> "httpx.Response":
+    def _send(self, exchange: Exchange) -> "httpx.Response":
         body, headers = exchange.body, {}
         if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -361,15 +354,13 @@ class Link:
             method, exchange.address, content=body, headers=headers, extensions={"trace": exchange.on_step}
         )
         exchange.request, exchange.began = request, time.monotonic()
-        if time.monotonic() > until:
+        if time.monotonic() > exchange.until:
             raise _UnreachedError("the time is over", is_late=True)
         try:
-            response = self._client.send(request, stream=True)
+            return self._client.send(request, stream=True)
         except Exception as error:  # one class for each thing that goes wrong, of two versions of the library
             name = type(error).__name__.lower()
             raise _UnreachedError(str(error), "timeout" in name, "proxy" in name) from None
-        self._note_server(response)
-        return response
 
     def _follows(self, exchange: Exchange, response: Any) -> bool:
         """Point the exchange to where a redirect leads; False: that is another server, or there were too many."""
@@ -385,23 +376,7 @@ class Link:
         exchange.address = str(target)
         return True
 
-    def _note_server(self, response: Any) -> None:
-        """Notice whether another server may have answered than before; behind a gateway each path has its own."""
-        path, server = response.url.path, response.headers.get("server", "")
-        if self._servers.setdefault(path, server) != server:
-            self.stale, self._servers = True, {path: server}
-        port = 0
-        with suppress(OSError, AttributeError, TypeError, KeyError):  # no socket, or one that is closed already
-            port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
-        self.reconnected |= bool(self._ports) and port not in self._ports
-        self._ports.add(port)
-
-    def _silent(self, seconds: float) -> NetworkError:
-        return NetworkError(f"{self.endpoint} gave no whole answer in {math.ceil(seconds * 10) / 10:g} s", _PATIENCE)
-
-    def _unreached(self, error: "_UnreachedError", seconds: float) -> NetworkError:
-        if error.is_late:
-            return self._silent(seconds)
+    def _unreached(self, error: "_UnreachedError") -> NetworkError:
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
         proxy = None if is_loopback(self._base.host) else proxy_of(str(self._base))
         way, hint = "", f"is it running? curl {self.endpoint}/models"
@@ -421,10 +396,6 @@ class Link:
         unreached.fails_all_requests = unreached.broken = True
         self.stale = True
         return unreached
-
-    def _as_error(self, error: StatusError) -> VircError:
-        server = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
-        return as_error(error, server)
 
     def missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
