@@ -17,6 +17,8 @@ from virc.training.preflight.types import PairsRequest, Result
 ALIKE = [
     (("2024-05-01", "2024-05-02", "1999-12-31"), True),
     (("2024-05-01T10:00:00Z", "2024-05-02 11:00", "2024-05-02"), True),
+    # pyarrow 26.0.1 reads offsets as well
+    (("2024-05-01T10:00:00+02:00", "2024-05-02 11:00-0230", "2024-05-02T11+02"), True),
     (("2024-05-01", "on 2024-05-02", "2024-05-03"), False),  # one that is no time keeps all
     (("0.50", "007", "null"), False),
     (("2024-05", "10:00", "20240501"), False),

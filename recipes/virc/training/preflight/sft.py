@@ -54,7 +54,7 @@ _FILES_PER_PROCESS = 50
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}Z?)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
 """What pyarrow's reader of JSON takes for a time."""
 
 OnProgress = Callable[[str], None]
