@@ -17,7 +17,7 @@ from virc.evaluation.answered import Categories
 from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_of, rule_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
-from virc.scoring.boxes import Box, crowds_of_row, meant_as_boxes, reference_boxes
+from virc.scoring.boxes import Box, further_boxes, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
@@ -159,7 +159,7 @@ def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right
         key = key_of(fields)
     categories = category_of(row.passed)
     of_fields(row.passed)  # raises if the evidence is not boxes: the figures would leave it out without a word
-    crowds = () if boxes is None else tuple(crowds_of_row(row.passed))
+    crowds = () if boxes is None else tuple(further_boxes(row.passed, "crowd_boxes"))
     assert row.id is not None
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None

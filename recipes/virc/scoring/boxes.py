@@ -99,17 +99,8 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
         raise DataError("the row's boxes are no list of four numbers each", _as_boxes(given)) from None
 
 
-def looks_of_row(columns: Mapping[str, Any]) -> list[Box]:
-    """The boxes of `looks`, as drawn rows say where an answer is seen."""
-    return _boxes_in(columns, "looks")
-
-
-def crowds_of_row(columns: Mapping[str, Any]) -> list[Box]:
-    """The `crowd_boxes` of a row: each is around many objects, which nobody has to find one by one."""
-    return _boxes_in(columns, "crowd_boxes")
-
-
-def _boxes_in(columns: Mapping[str, Any], name: str) -> list[Box]:
+def further_boxes(columns: Mapping[str, Any], name: str) -> list[Box]:
+    """The boxes of `looks`, where an answer is seen, or of `crowd_boxes`, each around many objects."""
     try:
         return msgspec.convert(columns.get(name) or [], list[Box])
     except msgspec.ValidationError:

@@ -9,6 +9,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from virc.core.errors import DataError
 from virc.core.text import counted, plain
 from virc.reasoning.calls import Size
 from virc.scoring.answers import choices_named
-from virc.scoring.boxes import Box, area, boxes_of_row, flaw_of, looks_of_row, reference_boxes
+from virc.scoring.boxes import Box, area, boxes_of_row, flaw_of, further_boxes, reference_boxes
 
 _USUAL, _Y_FIRST = "left, top, right, bottom", "top, left, bottom, right"
 _SHAPES: Mapping[str, Callable[[float, float, float, float], Box]] = {
@@ -58,7 +59,8 @@ def references_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) ->
         size: (width, height) in px of the first image's file, asked for where there are boxes; None: not known.
     """
     found: list[Reference] = []
-    for kind, read in (("boxes", reference_boxes), ("evidence", boxes_of_row), ("looks", looks_of_row)):
+    looks = partial(further_boxes, name="looks")
+    for kind, read in (("boxes", reference_boxes), ("evidence", boxes_of_row), ("looks", looks)):
         try:
             boxes = None if kind == "evidence" and found else read(fields)
             found += [_of_boxes(kind, boxes, size())] if boxes else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from virc.reasoning.calls import Size
 from virc.reasoning.trace import ImageRecord
-from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, intersection, looks_of_row, reference_boxes
+from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, further_boxes, intersection, reference_boxes
 from virc.scoring.intervals import length, merged
 
 SEEN = 0.75
@@ -25,7 +25,7 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
     """The evidence of a row, at most `MAX_BOXES` boxes; None if it names none, or has boxes for an answer."""
-    found: list[Box] | None = looks_of_row(fields) or None
+    found: list[Box] | None = further_boxes(fields, "looks") or None
     if not found and reference_boxes(fields) is None:
         found = boxes_of_row(fields)
     return found and found[:MAX_BOXES]

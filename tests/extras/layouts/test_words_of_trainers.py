@@ -128,14 +128,15 @@ def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], 
     ((), [[700, 500, 1400, 1000]]),
 ])  # fmt: skip
 def test_answers_that_are_boxes_follow_the_pictures(folder: Path, words: Sequence[Any], boxes: list[Any]) -> None:
+    names = ("boxes", "crowd_boxes", "looks")
     Image.new("RGB", (1400, 1000)).save(folder / PICTURE)
-    row = {"id": "a", "image": PICTURE, "question": "Where is it?", "boxes": [[700, 500, 1400, 1000]]}
+    row = {"id": "a", "image": PICTURE, "question": "Where is it?"} | dict.fromkeys(names, [[700, 500, 1400, 1000]])
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
     to = folder / f"to{len(words)}{words[-1:]}"
     named = ("--to", to, "--format", "prompts", "--protocol", "default")
     assert (done := virc("data", "convert", folder / "rows.jsonl", *named, *words)).code == 0, done.err
     record = next(only_source(to).rows()).known()
-    assert (json.loads(record.answer or ""), record.extra["boxes"]) == (boxes, boxes)
+    assert [json.loads(record.answer or ""), *(record.extra[name] for name in names)] == [boxes] * 4
 
 
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}

@@ -30,7 +30,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.writing import written
-from virc.scoring.boxes import boxes_of_row, crowds_of_row, looks_of_row
+from virc.scoring.boxes import boxes_of_row, further_boxes
 from virc.scoring.score import final
 from virc.tools import registry as tools
 from virc.tools.registry import known
@@ -222,7 +222,7 @@ def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record
 
 def with_text_boxes(record: Record, target: Protocol | None, grid: Grid | None) -> Record:
     """The record with the boxes of its texts as they lie on the images that `target` and `grid` make of its own."""
-    if not any(message.boxes for message in record.messages):
+    if not any(message.parts for message in record.messages):
         return record
     files = [image_size(*_file(picture)) for picture in record.images]
     square = inputs_of(record) if target and target.images == "square_1000" else ()
@@ -267,12 +267,11 @@ def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
     def scaled(box: Sequence[float]) -> list[float]:
         return [round(pixel * new / old, 2) for pixel, old, new in zip(box, size * 2, onto * 2, strict=True)]
 
-    boxes, is_one = boxes_of_row(record.extra) or [], record.extra.get("boxes") is None
-    lists = {"boxes": boxes, "looks": looks_of_row(record.extra), "crowd_boxes": crowds_of_row(record.extra)}
-    fields: dict[str, Any] = {name: list(map(scaled, each)) for name, each in lists.items() if each}
-    if boxes and is_one:
-        fields["box"] = fields.pop("boxes")[0]
-    return msgspec.structs.replace(record, extra={**record.extra, **fields})
+    lists = {name: further_boxes(record.extra, name) for name in ("looks", "crowd_boxes")}
+    lists["box" if record.extra.get("boxes") is None else "boxes"] = boxes_of_row(record.extra) or []
+    fields = {name: list(map(scaled, each)) for name, each in lists.items() if each}
+    one = {"box": fields["box"][0]} if "box" in fields else {}
+    return msgspec.structs.replace(record, extra={**record.extra, **fields, **one})
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:

@@ -50,13 +50,8 @@ def _lies_inside(tool: ToolText, history: Sizes, coordinates: Coordinates) -> bo
 
 def with_boxes_for(message: Message, sizes: Sequence[Size]) -> Message:
     """The message with the boxes of its text written for images whose files have these (width, height) in px."""
-    text, end, boxes = "", 0, list[TextBox]()
-    for box in message.boxes:
-        text += message.content[end : box.start]
-        numbers = _as_text(box, sizes[box.image])
-        boxes.append(msgspec.structs.replace(box, start=len(text), end=len(text) + len(numbers)))
-        text, end = text + numbers, box.end
-    return Message(message.role, text + message.content[end:], tuple(boxes))
+    texts = (each if isinstance(each, str) else _as_text(each, sizes[each.image]) for each in message.parts)
+    return msgspec.structs.replace(message, content="".join(texts)) if message.parts else message
 
 
 def _as_text(box: TextBox, size: Size) -> str:

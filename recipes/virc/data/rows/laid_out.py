@@ -400,23 +400,18 @@ def _with_objects(
             name = _column_name(column)
             raise DataError(f"its messages have {count_in_text} <{kind}>, and its {name} {len(values)}")
     indices = iter(image_indices or [0] * len(boxes))
-    left_names = iter(map(str, names))
-    left_boxes = (_text_box(box, next(indices, 0), value.get("bbox_type"), images, layout) for box in boxes)
+    left: dict[str, Iterator[str | TextBox]] = {
+        "ref-object": iter(map(str, names)),
+        "bbox": (_text_box(box, next(indices, 0), value.get("bbox_type"), images, layout) for box in boxes),
+    }
     sizes = [_file_size(picture) for picture in images] if boxes else []
-    return [with_boxes_for(_filled(message, left_names, left_boxes), sizes) for message in messages]
 
+    def filled(message: Message) -> Message:
+        texts = enumerate(OF_OBJECTS.split(message.content))  # every second is the name of a placeholder
+        parts = tuple(next(left[text]) if at % 2 else text for at, text in texts)
+        return with_boxes_for(msgspec.structs.replace(message, parts=parts), sizes)
 
-def _filled(message: Message, names: Iterator[str], boxes: Iterator[TextBox]) -> Message:
-    """The message with the next names in place of their placeholders, and the next boxes at theirs."""
-    text, end, placed = "", 0, list[TextBox]()
-    for match in OF_OBJECTS.finditer(message.content):
-        text += message.content[end : match.start()]
-        if match[1] == "bbox":
-            placed.append(msgspec.structs.replace(next(boxes), start=len(text), end=len(text)))
-        else:
-            text += next(names)
-        end = match.end()
-    return Message(message.role, text + message.content[end:], tuple(placed))
+    return list(map(filled, messages))
 
 
 def _text_box(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout: Layout) -> TextBox:
@@ -434,7 +429,7 @@ def _text_box(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout
         box = [share * original[axis % 2] for axis, share in enumerate(box)]
     if len(box) == 4:
         check_box(tuple(box), original, original)
-    return TextBox(0, 0, index, tuple(box), original, layout.coordinates or "original")
+    return TextBox(index, tuple(box), original, layout.coordinates or "original")
 
 
 def _with_conversation(

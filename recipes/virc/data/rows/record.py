@@ -52,17 +52,11 @@ FILE_SIZES = "file_sizes"
 
 
 class TextBox(msgspec.Struct, frozen=True):
-    """A box or point that is written in the text of a message.
+    """A box or point in the text of a message: x, y or left, top, right, bottom in px of a file of (width, height) px.
 
-    Args:
-        start: of its text in the content of the message; `end` is behind it.
-        image: index of the image of the record that it is on.
-        numbers: x, y or left, top, right, bottom in pixels of a file of `size`, (width, height) in px.
-        coordinates: what the text counts in.
+    `image` is the index of that file among those of the record; the text counts in `coordinates`.
     """
 
-    start: int
-    end: int
     image: int
     numbers: tuple[float, ...]
     size: Size
@@ -72,12 +66,12 @@ class TextBox(msgspec.Struct, frozen=True):
 class Message(msgspec.Struct, frozen=True):
     """One chat message; `content` holds a MARK for every image it shows.
 
-    `boxes` are those of its text, in order, that are written anew for other images; others are text and no more.
+    `parts` are its texts and the boxes between them, which are written again for other images; () where all is text.
     """
 
     role: Role
     content: str
-    boxes: tuple[TextBox, ...] = ()
+    parts: tuple[str | TextBox, ...] = ()
 
 
 def content_of(message: trace.Message) -> str:
