@@ -51,26 +51,26 @@ def test_fields_are_in_each_request(options: dict[str, Any], sent: dict[str, Any
 
 
 @each_case(
-    ("endpoint", "kind", "is_ollama", "fields"),
+    ("endpoint", "kind", "fields"),
     [
-        ("http://a:8000/v1", "vllm", False, {"chat_template_kwargs": OFF}),
-        ("http://a:8000/v1", "llamacpp", False, {"chat_template_kwargs": OFF}),
-        ("http://a:11434/v1", "library", True, {"think": False}),
-        ("https://openrouter.ai/api/v1", "", False, {"reasoning": {"enabled": False}}),
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "", False, {"enable_thinking": False}),
-        ("https://api.z.ai/api/paas/v4", "", False, {"thinking": {"type": "disabled"}}),
-        ("https://api.deepseek.com/v1", "", False, {"thinking": {"type": "disabled"}}),
-        ("https://api.openai.com/v1", "openai", False, {"reasoning_effort": "none"}),
-        ("https://generativelanguage.googleapis.com/v1beta/openai", "", False, {"reasoning_effort": "none"}),
-        ("https://z.ai/api/paas/v4", "", False, {"thinking": {"type": "disabled"}}),
-        ("https://api.viz.ai/v1", "", False, {"chat_template_kwargs": OFF}),
-        ("https://z.ai.example/v1", "", False, {"chat_template_kwargs": OFF}),
-        ("https://somewhere.example/v1", "", False, {"chat_template_kwargs": OFF}),
+        ("http://a:8000/v1", "vllm", {"chat_template_kwargs": OFF}),
+        ("http://a:8000/v1", "llamacpp", {"chat_template_kwargs": OFF}),
+        ("http://a:11434/v1", "library", {"think": False}),
+        ("https://openrouter.ai/api/v1", "", {"reasoning": {"enabled": False}}),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "", {"enable_thinking": False}),
+        ("https://api.z.ai/api/paas/v4", "", {"thinking": {"type": "disabled"}}),
+        ("https://api.deepseek.com/v1", "", {"thinking": {"type": "disabled"}}),
+        ("https://api.openai.com/v1", "openai", {"reasoning_effort": "none"}),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "", {"reasoning_effort": "none"}),
+        ("https://z.ai/api/paas/v4", "", {"thinking": {"type": "disabled"}}),
+        ("https://api.viz.ai/v1", "", {"chat_template_kwargs": OFF}),
+        ("https://z.ai.example/v1", "", {"chat_template_kwargs": OFF}),
+        ("https://somewhere.example/v1", "", {"chat_template_kwargs": OFF}),
     ],
 )
-def test_each_server_is_told_in_its_way(endpoint: str, kind: str, is_ollama: bool, fields: dict[str, Any]) -> None:
-    assert thinking("off", endpoint, kind, is_ollama) == fields
-    assert thinking(None, endpoint, kind, is_ollama) == {}
+def test_each_server_is_told_in_its_way(endpoint: str, kind: str, fields: dict[str, Any]) -> None:
+    assert thinking("off", endpoint, kind) == fields
+    assert thinking(None, endpoint, kind) == {}
 
 
 OPENAI = "https://api.openai.com/v1"
@@ -97,7 +97,7 @@ def test_fields_that_contradict_the_switch_are_refused(
     switch: str | None, fields: dict[str, Any], endpoint: str, named: str | None
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(named)) if named else nullcontext():
-        check_thinking(switch, fields, endpoint, "", False)
+        check_thinking(switch, fields, endpoint, "")
 
 
 def test_a_contradiction_is_refused_before_a_reply(tmp_path: Path) -> None:

@@ -441,7 +441,7 @@ def _grid_at(
     If a server scales a picture down, boxes in pixels mean another place. So a model that counts in pixels gets no
     larger pictures than its server is known to show unchanged, and small ones until that is known.
     """
-    from virc.backends.openai.backend import UNSCALED
+    from virc.backends.openai.providers import provider
 
     grid, counted = family.grid.limited(choice.max_pixels), _box_unit(family, probed)
     if probed and probed.scaling == "fixed" and counted == "pixel":
@@ -449,7 +449,7 @@ def _grid_at(
             f"{backend.endpoint} shows every picture at one size, so that boxes in pixels mean nothing",
             "another server, or a model that counts otherwise: --family NAME",
         )
-    trusted = counted != "pixel" or backend.kind in UNSCALED
+    trusted = counted != "pixel" or provider(backend.kind).shows_whole
     if probed and (probed.longest or (probed.max_pixels and not trusted)):
         most = max(min(grid.max_pixels, probed.max_pixels or grid.max_pixels), grid.min_pixels)
         enlarged = probed.min_pixels or 0 if counted == "pixel" else 0  # it matters to boxes in pixels alone

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from virc.backends.openai import ollama
+from virc.backends.openai import providers
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, NetworkError
 
@@ -33,7 +33,9 @@ def identify(backend: OpenAIBackend) -> Identity:
     vLLM and SGLang tell the folder or hub id, llama.cpp the file, Ollama and LM Studio the architecture.
     """
     names = list[str]()
-    if backend.weights and (backend.root or backend.kind == "vllm"):  # of other servers the root is the name again
+    if backend.weights and (
+        backend.root or backend.kind == providers.VLLM
+    ):  # of other servers the root is the name again
         names.append(backend.root or backend.model)
     about = [] if names else [each for each in _asked(backend) if each]
     names += [each for each in about if not each.startswith("=")]
@@ -55,7 +57,7 @@ def _asked(backend: OpenAIBackend) -> Iterator[str]:
                 for each in listed if isinstance(listed, list) else ():
                     if isinstance(each, Mapping) and each.get("id") == backend.model:
                         yield _text(each, "arch")
-            case ollama.OWNER:
+            case providers.OLLAMA:
                 shown = backend.json_object("/api/show", {"model": backend.model})
                 about = shown.get("model_info")
                 about = about if isinstance(about, Mapping) else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from virc.backends.openai.providers import PROVIDERS
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
 from virc.core.web import client
@@ -24,15 +25,6 @@ PORTS = {
 
 _SECONDS = 0.5
 _MAX_BYTES = 2**20
-_OWNERS = {
-    "library": "Ollama",
-    "llamacpp": "llama.cpp",
-    "vllm": "vLLM",
-    "sglang": "SGLang",
-    "organization_owner": "LM Studio",
-    "lmdeploy": "LMDeploy",
-    "virc": "virc serve",
-}
 
 
 class _Model(msgspec.Struct):
@@ -84,5 +76,6 @@ def _asked(port: int) -> LocalServer | None:
         return None
     if not listed:
         return None
-    server = _OWNERS.get(str(listed[0].owned_by).lower(), PORTS.get(port, "a server"))
+    known = PROVIDERS.get(str(listed[0].owned_by).lower())
+    server = known.name if known else PORTS.get(port, "a server")
     return LocalServer(f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8]))

@@ -25,7 +25,7 @@ from inspect_ai.scorer import Score, mean, scorer, stderr  # type: ignore[import
 from inspect_ai.solver import TaskState, solver  # type: ignore[import-not-found, unused-ignore]
 
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import KEEPS_STOP
+from virc.backends.openai import providers
 from virc.backends.openai.received.reading import read_reply
 from virc.core.seeds import derived
 from virc.data.rows.record import Record, choices_of
@@ -95,9 +95,10 @@ def config_of(sampling: Sampling, seed: int, stop: Sequence[str], provider: str)
     """How a reply is drawn, as `virc solve` asks a server: texts that end it go to those that leave them in it."""
     warm = sampling.temperature > 0
     body: dict[str, Any] = {}
-    if provider in KEEPS_STOP:
+    keeps_stop = providers.provider(provider).keeps_stop
+    if keeps_stop:
         body = {"repetition_penalty": sampling.repetition_penalty, "top_k": sampling.top_k or -1}
-        body |= {KEEPS_STOP[provider]: True} if stop else {}
+        body |= {keeps_stop: True} if stop else {}
     return GenerateConfig(
         temperature=sampling.temperature,
         max_tokens=sampling.max_tokens,

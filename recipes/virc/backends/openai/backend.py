@@ -22,6 +22,7 @@ from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, SentImages, SizeLimits, pixels_named, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
+from virc.backends.openai.providers import OLLAMA, VLLM, provider
 from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
@@ -33,17 +34,9 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Reply
 
-_SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
-_BATCHING_SERVERS = frozenset({"vllm", "sglang"})
-KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
-"""Server -> the parameter that has it leave in a reply the text of `stop` that ended it. Others cut that text off, so
-that it is unknown which of several it was.
-"""
 _GRID_FAMILIES = ("qwen", "virc")
 _STREAM_INTERVAL = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs time."""
-UNSCALED = frozenset({"vllm", "sglang", "virc"})
-"""Servers that show pictures by the model's own rules, and never smaller."""
 _IDENTIFY_SECONDS, _MIN_IDENTIFY_INTERVAL = 5.0, 30.0
 """Longest wait for a list of models between two replies; and the shortest time between two such requests."""
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
@@ -126,7 +119,7 @@ class OpenAIBackend:
             served = self._choose(model)
             self.model = self._link.model = served.id
             self._server, self._native = served, self._native_context(served)
-            extra.check_thinking(thinking, self._extra, self._link.endpoint, self.kind, self._is_ollama)
+            extra.check_thinking(thinking, self._extra, self._link.endpoint, self._provider)
         except BaseException:
             self._link.close()
             raise
@@ -141,12 +134,12 @@ class OpenAIBackend:
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
         self._identifying, self._identified_at = forks.Lock(), float("-inf")
-        self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
+        self.at_once = 32 if provider(self.kind).batches else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
         # vLLM and SGLang, and so `virc serve`, refuse what is too long, and their model's tokenizer may be of any kind.
         self._counts_images = counts_image_tokens
-        refuses = self._published or self.kind in _BATCHING_SERVERS
+        refuses = self._published or provider(self.kind).batches
         self._counts = None if refuses else PromptCounts(counts_image_tokens, _SCALED_TOKENS)
 
     @property
@@ -174,8 +167,9 @@ class OpenAIBackend:
         return self._server.kind
 
     @property
-    def _is_ollama(self) -> bool:
-        return self._native is not None
+    def _provider(self) -> str:
+        """Which server it is, for what it does otherwise; Ollama by its own API alone."""
+        return OLLAMA if self._native else self.kind.replace(OLLAMA, "")
 
     @property
     def root(self) -> str | None:
@@ -372,7 +366,7 @@ class OpenAIBackend:
         return self._images.reply(ask.images, complete) if server.virc_image_ids is True else complete(whole)
 
     def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
-        switch = extra.thinking(self._thinking, self._link.endpoint, self.kind, self._is_ollama)
+        switch = extra.thinking(self._thinking, self._link.endpoint, self._provider)
         return extra.merged(extra.merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:
@@ -400,9 +394,9 @@ class OpenAIBackend:
         """Count prompts if this kind of server, unlike the one before, may drop parts of them; refuse one that may
         scale pictures down if boxes are in pixels.
         """
-        if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
+        if self._counts is None and self._published is None and not provider(self.kind).batches:
             self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
-        if self.needs_sizes and before in UNSCALED and self.kind not in UNSCALED:
+        if self.needs_sizes and provider(before).shows_whole and not provider(self.kind).shows_whole:
             raise ConfigError(
                 f"another server answers at {self.endpoint} now ({self.kind or 'unnamed'}): it may scale pictures "
                 "down, and boxes in pixels would be wrong",
@@ -411,7 +405,7 @@ class OpenAIBackend:
 
     def _native_context(self, served: ListedModel) -> int | None:
         """Tokens of context to request by Ollama's own API; None: it is another server."""
-        if served.kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
+        if served.kind != OLLAMA and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
             return None
         try:
             if "version" not in self.json_object("/api/version"):
@@ -447,18 +441,16 @@ class OpenAIBackend:
         """A request for a completion, with the parameters that this kind of server has in addition to OpenAI's."""
         server = self._server
         request = completion(ask, sampling, self.model, as_part)
-        if server.kind in _SAMPLING_SERVERS:  # openai.com refuses these
-            # -1 is all tokens. Left out, these servers take top_k and top_p from the model's generation_config.json,
-            # where top_k may be 1, and then every try is the same.
-            request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
+        takes = provider(server.kind)
+        if takes.takes_sampling:
+            request["top_k"] = -1 if sampling.top_k is None else sampling.top_k  # -1 is all tokens
             if sampling.temperature > 0:
                 request["top_p"] = sampling.top_p
             if sampling.repetition_penalty != 1:
                 request["repetition_penalty"] = sampling.repetition_penalty
-        keeps_stop = KEEPS_STOP.get(server.kind)
-        if ask.stop and keeps_stop:
-            request |= {"stop": list(ask.stop), keeps_stop: True}
-        if server.kind == "vllm" and server.virc_grid is not None and self._drawing > 1:
+        if ask.stop and takes.keeps_stop:
+            request |= {"stop": list(ask.stop), takes.keeps_stop: True}
+        if server.kind == VLLM and server.virc_grid is not None and self._drawing > 1:
             request["stream_interval"] = _STREAM_INTERVAL
         return request
 

@@ -3,32 +3,11 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from virc.backends.openai.providers import ways_to_think
 from virc.core.errors import ConfigError, UsageError
 
 _OURS = ("messages", "model", "stream", "stream_options", "n", "tools")
-_TEMPLATES = ("virc", "vllm", "sglang", "llamacpp")
-"""Servers that fill in a chat template, which has a variable for it."""
-_Ways = tuple[dict[str, Any], dict[str, Any]]
-"""The fields that switch thinking on, and those that switch it off."""
-_TEMPLATE: _Ways = (
-    {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
-    {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
-)
-_OLLAMA: _Ways = ({"think": True}, {"think": False})
-_BY_HOST: Mapping[tuple[str, ...], _Ways] = {
-    (".openrouter.ai",): ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
-    (".aliyuncs.com", ".siliconflow.cn", ".siliconflow.com"): ({"enable_thinking": True}, {"enable_thinking": False}),
-    (".z.ai", ".bigmodel.cn", ".deepseek.com", ".moonshot.ai", ".moonshot.cn", ".volces.com"): (
-        {"thinking": {"type": "enabled"}},
-        {"thinking": {"type": "disabled"}},
-    ),
-    (".openai.com", ".openai.azure.com", ".googleapis.com", ".api.x.ai"): (
-        {"reasoning_effort": "medium"},
-        {"reasoning_effort": "none"},
-    ),
-}
 
 
 def fields_of(text: str | None) -> dict[str, Any]:
@@ -45,35 +24,22 @@ def fields_of(text: str | None) -> dict[str, Any]:
     return fields
 
 
-def thinking(switch: str | None, endpoint: str, kind: str, is_ollama: bool) -> dict[str, Any]:
-    """Return the fields by which a server is told to think (`on`) or not (`off`); None: it decides.
-
-    Sources: the API references of Ollama ("think"), OpenRouter ("reasoning"), DashScope and SiliconFlow
-    ("enable_thinking"), Z.ai, DeepSeek, Moonshot and Volcengine ("thinking"), OpenAI, Google and xAI
-    ("reasoning_effort"), and vLLM ("chat_template_kwargs").
-    """
-    return {} if switch is None else _ways(endpoint, kind, is_ollama)[0 if switch == "on" else 1]
+def thinking(switch: str | None, endpoint: str, kind: str) -> dict[str, Any]:
+    """Return the fields by which a server is told to think (`on`) or not (`off`); None: it decides."""
+    return {} if switch is None else ways_to_think(endpoint, kind)[0 if switch == "on" else 1]
 
 
-def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str, kind: str, is_ollama: bool) -> None:
+def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str, kind: str) -> None:
     """Raise UsageError where a user's `fields` contradict the switch: they do the opposite by the server's own way."""
     if switch is None:
         return
-    off = _values(_ways(endpoint, kind, is_ollama)[1])
+    off = _values(ways_to_think(endpoint, kind)[1])
     given = _values(fields)
     for path, value in off.items():
         # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.
         if given.get(path) is not None and (given[path] == value) != (switch == "off"):
             sentence = f"--thinking {switch} contradicts {'.'.join(path)}={json.dumps(given[path])} in --extra-body"
             raise UsageError(sentence, "leave out one of the two")
-
-
-def _ways(endpoint: str, kind: str, is_ollama: bool) -> _Ways:
-    if is_ollama:
-        return _OLLAMA
-    host = f".{urlsplit(endpoint).hostname}"
-    by_host = next((ways for names, ways in _BY_HOST.items() if host.endswith(names)), _TEMPLATE)
-    return _TEMPLATE if kind in _TEMPLATES else by_host
 
 
 def _values(fields: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from virc.backends.openai.limits import PICTURES, named_limit
 from virc.backends.openai.refusals import RefusedError
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import ConfigError
 from virc.core.work import forks
 from virc.reasoning.encoded import as_jpeg
 from virc.reasoning.images import Shown
@@ -30,7 +30,6 @@ _Reply = TypeVar("_Reply", bound=Reply)
 
 MISSED = "cache miss for image"
 """Part of vLLM's error for an unknown id, in lower case."""
-MAX_MISSES = 16
 MAX_IDS = 10_000
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
@@ -97,10 +96,8 @@ class SentImages:
     """
 
     def __init__(self) -> None:
-        self._key = os.urandom(32)
-        self._sent_ids: dict[str, None] = {}  # the least recently used first
-        self._misses = 0  # consecutive
-        self._lock = forks.Lock()
+        self._key, self._lock = os.urandom(32), forks.Lock()
+        self._sent_ids = set[str]()
 
     def reply(self, images: Sequence[Shown], request: Callable[[AsPart], _Reply]) -> _Reply:
         """Request a reply; images that the endpoint has cached are sent as their ids.
@@ -111,35 +108,22 @@ class SentImages:
         Raises:
             MissedError: the endpoint does not know an image whose data was sent.
         """
-        if self._misses >= MAX_MISSES:  # it caches nothing: with ids, every request is sent twice
-            return request(whole)
         ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
         with self._lock:
-            cached = self._sent_ids.keys() & set(ids.values())
+            cached = self._sent_ids & {*ids.values()}
         try:
             reply = request(lambda shown: _part_with_id(shown, ids[shown], ids[shown] in cached))
-        except NetworkError:  # it may have been restarted
-            self._forget()
-            raise
         except MissedError:
             if not cached:
                 raise
-            self._misses += 1
-            self._forget(cached)
+            with self._lock:
+                self._sent_ids -= cached
             reply = request(lambda shown: _part_with_id(shown, ids[shown], cached=False))
-        else:
-            self._misses = 0 if cached else self._misses
         with self._lock:
-            for id in ids.values():
-                self._sent_ids[id] = self._sent_ids.pop(id, None)
-            while len(self._sent_ids) > MAX_IDS:
-                del self._sent_ids[next(iter(self._sent_ids))]
+            if len(self._sent_ids) > MAX_IDS:
+                self._sent_ids.clear()
+            self._sent_ids.update(ids.values())
         return reply
-
-    def _forget(self, ids: Iterable[str] | None = None) -> None:
-        with self._lock:
-            for id in list(self._sent_ids) if ids is None else ids:
-                self._sent_ids.pop(id, None)
 
 
 def _part_with_id(shown: Shown, id: str, cached: bool) -> Part:

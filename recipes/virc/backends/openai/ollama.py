@@ -15,8 +15,6 @@ from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_g
 from virc.backends.openai.request import RESULT
 from virc.reasoning.session import Ask, ChatTurn
 
-OWNER = "library"
-"""What its /v1/models calls the owner of each model."""
 CHAT = "/api/chat"
 CONTEXT = 32_768
 """Tokens of context to request if the model has as many: its default of 4,096 on small machines holds one
