@@ -54,7 +54,15 @@ def test_sizes_are_those_of_the_family_processor(family: str) -> None:
             assert wide * high == patches * patch**2, (width, height, grid)
 
 
-def test_a_processor_that_states_no_limits_has_those_of_its_class() -> None:
-    kind, _ = processors()["qwen2.5-vl"]
-    assert kind().get_number_of_image_patches(1500, 2000, {}) == 1148 * 840 // 14**2
-    assert smart_resize(2000, 1500, image_grid({"patch_size": 14, "merge_size": 2})) == (1148, 840)
+@each_case(("family", "stated", "shown"), [
+    ("qwen2.5-vl", {}, (1148, 840)),
+    ("glm-4v", {}, (1988, 1512)),
+    ("glm-4v", {"max_pixels": 500_000}, (1988, 1512)),  # which GLM's processor does not read
+])  # fmt: skip
+def test_a_processor_that_states_no_limits_has_those_of_its_class(
+    family: str, stated: dict[str, int], shown: tuple[int, int]
+) -> None:
+    kind, _ = processors()[family]
+    assert kind(**stated).get_number_of_image_patches(1500, 2000, {}) == shown[0] * shown[1] // 14**2
+    told = {"image_processor_type": kind.__name__, "patch_size": 14, "merge_size": 2, **stated}
+    assert smart_resize(2000, 1500, image_grid(told)) == shown

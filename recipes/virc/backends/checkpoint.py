@@ -131,7 +131,8 @@ def image_settings(folder: Path) -> dict[str, object]:
 
 
 _DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
-"""Limits in px of a Qwen-VL image processor whose file names none (transformers 5.23.0)."""
+_DEFAULT_GLM_LIMITS = {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15_000}
+"""Limits in px of an image processor of Qwen-VL and of GLM-4V whose file names none (transformers 5.23.0)."""
 
 
 def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
@@ -142,9 +143,10 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     """
     size = settings.get("size")
     size = size if isinstance(size, Mapping) else {}
-    limits = {**_DEFAULT_LIMITS, **size}
-    least = settings.get("min_pixels") or limits["shortest_edge"]
-    most = settings.get("max_pixels") or limits["longest_edge"]
+    is_glm = str(settings.get("image_processor_type")).startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
+    limits, stated = {**(_DEFAULT_GLM_LIMITS if is_glm else _DEFAULT_LIMITS), **size}, {} if is_glm else settings
+    least = stated.get("min_pixels") or limits["shortest_edge"]
+    most = stated.get("max_pixels") or limits["longest_edge"]
     patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
     numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
     if len(numbers) < 4:
@@ -152,7 +154,7 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     patch, merge, least, most = numbers
     if least > most:
         raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
-    frames = 2 if str(settings.get("image_processor_type")).startswith("Glm") else 1  # that a picture counts as
+    frames = 2 if is_glm else 1  # that a picture counts as
     return Grid(patch * merge, least // frames, most // frames).limited(max_pixels)
 
 

@@ -178,8 +178,7 @@ def find_problems(
     if faults:
         report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
     if crowds := sum(len(each.crowds) for each in problems.values()):
-        around = f"{counted(crowds, 'crowd')} (boxes around many objects)"
-        report.note(f"{benchmark.name}: {around}, in which no box of an answer is wrong")
+        report.note(f"{counted(crowds, 'crowd')} (boxes around many objects): no box of an answer in one is wrong")
     keys = [each.key for each in problems.values() if each.key and each.boxes is None and not benchmark.published]
     sentences = (meant_as_boxes(each.answer) for each in keys if not each.choices)
     if sentence := next(filter(None, sentences), ""):

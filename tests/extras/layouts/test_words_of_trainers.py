@@ -130,7 +130,8 @@ def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], 
 def test_answers_that_are_boxes_follow_the_pictures(folder: Path, words: Sequence[Any], boxes: list[Any]) -> None:
     names = ("boxes", "crowd_boxes", "looks")
     Image.new("RGB", (1400, 1000)).save(folder / PICTURE)
-    row = {"id": "a", "image": PICTURE, "question": "Where is it?"} | dict.fromkeys(names, [[700, 500, 1400, 1000]])
+    row = {"id": "a", "image": PICTURE, "question": "Where is it?"}
+    row |= {name: [[700, 500, 1400, 1000]] for name in names}
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
     to = folder / f"to{len(words)}{words[-1:]}"
     named = ("--to", to, "--format", "prompts", "--protocol", "default")
