@@ -39,10 +39,9 @@ class Rule(msgspec.Struct, frozen=True):
 class EvalProblem(msgspec.Struct, frozen=True):
     """What is kept of a problem.
 
-    If `boxes` (in pixels of the file) are set, they are compared in place of the key; `crowds` are boxes around many
-    objects, in which answers count neither as right nor as wrong. If `key` is None, no right answer
-    is known, and a reward scores the answers. If `right`, the published rule of the benchmark, is set, it decides in
-    place of the key; it returns None if it cannot tell.
+    If `boxes` (in pixels of the file) are set, they are compared in place of the key; in `crowds` answers are neither
+    right nor wrong. If `key` is None, no right answer is known, and a reward scores the answers. If `right`, the
+    published rule of the benchmark, is set, it decides in place of the key; it returns None if it cannot tell.
     """
 
     id: Id

@@ -226,10 +226,8 @@ def with_text_boxes(record: Record, target: Protocol | None, grid: Grid | None) 
         return record
     files = [image_size(*_file(picture)) for picture in record.images]
     square = inputs_of(record) if target and target.images == "square_1000" else ()
-    sizes = [
-        SQUARE if index in square else smart_resize(*size, grid) if grid and is_over(size, grid) else size
-        for index, size in enumerate(files)
-    ]
+    small = [smart_resize(*size, grid) if grid and is_over(size, grid) else size for size in files]
+    sizes = [SQUARE if index in square else size for index, size in enumerate(small)]
     messages = tuple(with_boxes_for(message, sizes) for message in record.messages)
     return msgspec.structs.replace(record, messages=messages)
 

@@ -383,10 +383,7 @@ def _messages_of(turns: Any) -> list[Message] | None:
 def _with_objects(
     messages: Sequence[Message], value: Any, column: Column, images: Sequence[Picture], layout: Layout
 ) -> list[Message]:
-    """Messages with the names and boxes of `objects` in place of their placeholders, as ms-swift has them.
-
-    Boxes are written in the coordinates of the layout.
-    """
+    """Messages with the names and boxes of `objects` in place of their placeholders, as ms-swift has them."""
     value = _listed(value) or {}
     placeholders = [match[1] for message in messages for match in OF_OBJECTS.finditer(message.content)]
     if not isinstance(value, dict) and not placeholders:

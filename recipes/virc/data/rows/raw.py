@@ -45,8 +45,8 @@ def rows(path: Path, start: int = 1) -> Iterator[Read]:
     elif path.suffix == ".parquet":
         yield from parquet.read_rows(path, start=start)
     else:
-        of_table = {".arrow": arrow_rows, ".feather": arrow_rows, ".csv": _cells, ".tsv": _cells}
-        read = _samples if path.suffix == ".tar" else of_table.get(path.suffix)
+        tables = {".arrow": arrow_rows, ".feather": arrow_rows, ".csv": _cells, ".tsv": _cells}
+        read = {**tables, ".tar": _samples}.get(path.suffix)
         if read:
             yield from (each for each in read(path) if each[0] >= start)
         else:

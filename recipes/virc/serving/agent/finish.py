@@ -92,8 +92,8 @@ def _enforced(schema: Any) -> Any:
             enforced[key] = value if key in _VALUES else _enforced(value)
     if patterns := enforced.pop("patternProperties", None):
         others = enforced.get("additionalProperties", True)
-        among = {"anyOf": [*patterns.values(), *([others] if others else [])]}
-        enforced["additionalProperties"] = others is True or among
+        known = [*patterns.values(), *filter(None, [others])]
+        enforced["additionalProperties"] = others in (True, {}) or {"anyOf": known}
     return enforced
 
 
