@@ -7,7 +7,6 @@ come in its place, it is asked again (`_identify_again`). HTTP is in `link`.
 
 import re
 import shlex
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -37,8 +36,7 @@ from virc.reasoning.session import Ask, Reply
 _GRID_FAMILIES = ("qwen", "virc")
 _STREAM_INTERVAL = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs time."""
-_IDENTIFY_SECONDS, _MIN_IDENTIFY_INTERVAL = 5.0, 30.0
-"""Longest wait for a list of models between two replies; and the shortest time between two such requests."""
+_IDENTIFY_SECONDS = 5.0  # longest wait for a list of models between two replies
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list next to the one that does."""
 _MAX_REQUESTS = 12  # for one reply
@@ -133,14 +131,11 @@ class OpenAIBackend:
         self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
-        self._identifying, self._identified_at = forks.Lock(), float("-inf")
         self.at_once = 32 if provider(self.kind).batches else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
-        # vLLM and SGLang, and so `virc serve`, refuse what is too long, and their model's tokenizer may be of any kind.
         self._counts_images = counts_image_tokens
-        refuses = self._published or provider(self.kind).batches
-        self._counts = None if refuses else PromptCounts(counts_image_tokens, _SCALED_TOKENS)
+        self._counts = self._prompt_counts()
 
     @property
     def endpoint(self) -> str:
@@ -320,8 +315,7 @@ class OpenAIBackend:
 
         In this order: the pixels and the limit of tokens that the refusal names, the bytes of pictures, parameters that
         can be left out, a guessed limit of tokens; last, it may be another server than the one that was asked what it
-        is. `sent` is the body of the refused request, made of `fitted`: `ask` with pictures as small as
-        needed.
+        is. `sent` is the body of the refused request, made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
         if any(pixels_named(fitted, refused)):
@@ -370,38 +364,33 @@ class OpenAIBackend:
         return extra.merged(extra.merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:
-        """Ask the server again what it is; return whether it is another. What the former one refused is forgotten."""
-        before = self._server, self._native
-        with self._identifying:
-            if (self._server, self._native) != before:  # another thread has asked meanwhile
-                return True
-            if not self._link.stale and time.monotonic() - self._identified_at < _MIN_IDENTIFY_INTERVAL:
-                return False
-            was_stale, self._link.stale = self._link.stale, False
-            with suppress(ConfigError, NetworkError):
-                listed = self._link.models(_IDENTIFY_SECONDS)
-                same = next((each for each in listed if each.id == self.model), ListedModel(self.model))
-                self._server, self._native = same, self._native_context(same)
-            self._identified_at = time.monotonic()
-            changed = (self._server, self._native) != before
-            if was_stale or changed:
-                self._habits.forget()
-        if self.kind != before[0].kind:
-            self._check_new_kind(before[0].kind)
-        return changed
+        """Ask the server again what it is; return whether it is another. What the former one refused is forgotten.
 
-    def _check_new_kind(self, before: str) -> None:
-        """Count prompts if this kind of server, unlike the one before, may drop parts of them; refuse one that may
-        scale pictures down if boxes are in pixels.
+        Raises:
+            ConfigError: boxes are in pixels, and this server, unlike the one before, may scale pictures down.
         """
-        if self._counts is None and self._published is None and not provider(self.kind).batches:
-            self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
-        if self.needs_sizes and provider(before).shows_whole and not provider(self.kind).shows_whole:
+        was_stale, before, kind = self._link.stale, (self._server, self._native), provider(self.kind)
+        self._link.stale = False
+        with suppress(ConfigError, NetworkError):
+            listed = self._link.models(_IDENTIFY_SECONDS)
+            served = next((each for each in listed if each.id == self.model), ListedModel(self.model))
+            self._server, self._native = served, self._native_context(served)
+        changed = (self._server, self._native) != before
+        if was_stale or changed:
+            self._habits.forget()
+        self._counts = self._counts or self._prompt_counts()
+        if self.needs_sizes and kind.shows_whole and not provider(self.kind).shows_whole:
             raise ConfigError(
                 f"another server answers at {self.endpoint} now ({self.kind or 'unnamed'}): it may scale pictures "
                 "down, and boxes in pixels would be wrong",
                 f"virc doctor {self.named}, then the same command",
             )
+        return changed
+
+    def _prompt_counts(self) -> PromptCounts | None:
+        """A check of what was read; None for vLLM, SGLang and `virc serve`, which refuse what is too long."""
+        refuses = self._published or provider(self.kind).batches
+        return None if refuses else PromptCounts(self._counts_images, _SCALED_TOKENS)
 
     def _native_context(self, served: ListedModel) -> int | None:
         """Tokens of context to request by Ollama's own API; None: it is another server."""
