@@ -40,7 +40,7 @@ def test_a_damaged_group_of_rows_costs_that_group_alone(tmp_path: Path) -> None:
     found = list(rl.read(RowsFile(path, "rl", "x")))
     assert [each.number for each in found if each.record] == [*range(1, 11), *range(21, 31)]
     (fault,) = (each.fault for each in found if each.fault)
-    assert fault.message.startswith("row 11: rows 11 to 20 cannot be read: ")
+    assert fault.message.startswith("rows 11 to 20 cannot be read: ")
 
 
 def test_a_row_that_repeats_an_image_beyond_all_measure_is_refused(

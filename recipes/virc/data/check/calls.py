@@ -33,7 +33,12 @@ from virc.scoring.answers import same_answer
 from virc.tools import registry as tools
 
 REPEAT_LIMIT = 8
-_OF_INPUTS = ("images", "input_pixels")
+_CUT = {
+    field.name: field.default
+    for field in msgspec.structs.fields(Protocol)
+    if field.name in PICTURES and field.name not in ("images", "input_pixels")
+}
+"""How pictures that calls cut out are made, by default."""
 _SIDE, _MAX_APART = 64, 8.0
 """px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
 
@@ -202,10 +207,9 @@ class _Replay:
         inputs = input_sizes(record, files)
         self.files = [size for size in inputs if size]
         self._rows_have_files = list(inputs) == there  # the row has the files, not what was shown of them
-        protocol, fields = rules.protocol, msgspec.structs.fields(Protocol)
-        cut = [field for field in fields if field.name in PICTURES and field.name not in _OF_INPUTS]
+        protocol = rules.protocol
         # else crops are the pixels in the box, as shown on the grid
-        if protocol and any(getattr(protocol, field.name) != field.default for field in cut) and all(inputs):
+        if protocol and any(getattr(protocol, name) != default for name, default in _CUT.items()) and all(inputs):
             with suppress(ValueError):
                 images = [OpenedImage(Image.new(STAND_IN, size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())

@@ -10,12 +10,7 @@ from virc.data.formats.registry import RowsFile
 
 _DROPPED = "LLaMA-Factory drops every row"
 _STOPS = "LLaMA-Factory stops at the first row"
-_TAGS = {
-    "role_tag": _STOPS,
-    "content_tag": _STOPS,
-    "user_tag": _DROPPED,
-    "assistant_tag": _DROPPED,
-}
+_TAGS = {"role_tag": _STOPS, "content_tag": _STOPS, "user_tag": _DROPPED, "assistant_tag": _DROPPED}
 """What follows where an entry has tags and leaves one out."""
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 _FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")

@@ -7,7 +7,7 @@ import msgspec
 from PIL import Image
 
 from virc.data.formats.registry import Holds, NumberedRow
-from virc.data.rows.record import Id, system_of
+from virc.data.rows.record import system_of
 from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
@@ -97,7 +97,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class RowResult(msgspec.Struct, frozen=True):
-    """One row after its check.
+    """What the check of a row found.
 
     Args:
         key: what no other row of its dataset may have; None where rows of this kind have no id.
@@ -105,8 +105,6 @@ class RowResult(msgspec.Struct, frozen=True):
         references: how its right answer, and where it is seen, may be read.
     """
 
-    number: int
-    id: Id | None = None
     faults: tuple[Fault, ...] = ()
     counts: Counts = Counts()
     key: str | None = None

@@ -41,13 +41,17 @@ _DROPPED = "engines drop such a row, or stop"
 def check_row(rules: Rules, row: NumberedRow) -> RowResult:
     """The faults, warnings and counts of a row."""
     if row.record is None:
-        return RowResult(row.number, faults=(unread(row),))
+        return RowResult((unread(row),))
     record = split_results(row.record, rules.protocol)
     decoded_images = [decoded(picture) for picture in record.images]
     shown = images.sizes_shown(record, [image.size for image in decoded_images], rules)
     image_faults = [image.fault for image in decoded_images if image.fault]
+    if not image_faults:
+        image_faults = [fault for picture in record.images if picture.on_network and (fault := no_file(picture))]
+    # `virc batch` solves problems without an answer: they are only counted
+    unfit = [each for each in _unfit(row, row.record, rules) if (each.kind, rules.holds) != ("no_answer", "problems")]
     faults = [
-        *_stopping(row, rules, any_image_fault=bool(image_faults)),
+        *unfit,
         *image_faults,
         *(msgspec.structs.replace(each, stops=False) for each in _warnings(row, record, decoded_images, shown, rules)),
     ]
@@ -56,25 +60,12 @@ def check_row(rules: Rules, row: NumberedRow) -> RowResult:
     inputs = [decoded_images[index] for index in inputs_of(record) if index < len(decoded_images)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None  # rows of one conversation share their id
     return RowResult(
-        row.number,
-        record.id,
         tuple(faults),
         _counts(record, decoded_images, inputs, shown, rules),
         key=None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode(),
         inputs={image.pixels: image.fingerprint for image in inputs if image.fingerprint},
         references=references,
     )
-
-
-def _stopping(row: NumberedRow, rules: Rules, *, any_image_fault: bool) -> Iterator[Fault]:
-    """The faults that show without opening an image, except one that a fault of an image file says already, and a
-    missing answer of a problem, which is only counted.
-    """
-    for fault in check_without_images(row, rules.holds, rules.protocol):
-        is_told_by_image = fault.kind.startswith("image_") and any_image_fault
-        is_counted = fault.kind == "no_answer" and rules.holds == "problems"  # `virc batch` solves such rows
-        if not is_told_by_image and not is_counted:
-            yield fault
 
 
 def _counts(
@@ -114,13 +105,6 @@ def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
     return references, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in flawed]
 
 
-def unread_columns(row: NumberedRow) -> Iterator[Fault]:
-    for name, holds in row.unread.items():
-        sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
-        left_out = f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
-        yield Fault(UNREAD_COLUMN, f"{sentence} ({row.rewriting or left_out})")
-
-
 def unread(row: NumberedRow) -> Fault:
     message = row.fault.message if row.fault else "it cannot be read"
     kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
@@ -132,10 +116,18 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
     if row.record is None:
         yield unread(row)
         return
-    record = row.record
+    yield from _unfit(row, row.record, Rules(holds, protocol=protocol))
+    yield from filter(None, map(no_file, row.record.images))
+
+
+def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
+    """The same without a look at the files of images."""
+    holds = rules.holds
     # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
-    yield from unread_columns(row)
+    for name, value in row.unread.items():
+        hint = row.rewriting or f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
+        yield Fault(UNREAD_COLUMN, f"nothing reads its column {plain(name, 60)}, which holds {value} ({hint})")
     if holds == "pairs":
         yield from check_pair(record)
     elif holds != "problems":
@@ -146,13 +138,10 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
             yield Fault("no_question", "its question is not known by itself", stops=not record.messages)
         if _is_unanswered(record):
             yield Fault("no_answer", "it has no answer to compare replies with")
-        if not record.images and (protocol is None or needs_picture(protocol)):
+        if not record.images and (rules.protocol is None or needs_picture(rules.protocol)):
             yield Fault("no_image", "it has no image, and no tool of the system returns one")
         if sentence := not_offered(record):
             yield Fault("answer_not_offered", sentence)
-    for picture in record.images:
-        if fault := no_file(picture):
-            yield fault
 
 
 def _is_unanswered(record: Record) -> bool:

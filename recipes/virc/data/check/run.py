@@ -28,9 +28,8 @@ from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Surv
 from virc.data.check.row import check_row
 from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, sources, writer
 from virc.data.rows.fingerprint import Copies
-from virc.data.rows.groups import check_column, group_of
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Id, Record
+from virc.data.rows.record import Id, Record, check_column, group_of
 from virc.families import registry as families
 from virc.models.chat_protocol import of_system
 from virc.models.chat_protocol import written as protocol_bytes
@@ -105,11 +104,11 @@ class DatasetReport(msgspec.Struct):
     why: str
     rows: int = 0
     good: int = 0
-    faults: dict[str, int] = {}
-    stops: dict[str, int] = {}
+    faults: Counter[str] = msgspec.field(default_factory=Counter)
+    stops: Counter[str] = msgspec.field(default_factory=Counter)
     counts: Counts = Counts()
-    ignored: dict[str, int] = {}
-    unread_columns: dict[str, int] = {}
+    ignored: Counter[str] = msgspec.field(default_factory=Counter)
+    unread_columns: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: tuple[str, ...] = ()
     unread_from: int | None = None
     unread: int | None = 0
@@ -133,10 +132,9 @@ class DatasetReport(msgspec.Struct):
         self.counts += result.counts
         self.add_faults(faults)
 
-    def add_faults(self, faults: Iterable[Fault]) -> None:
-        faults = list(faults)
-        self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
-        self.stops = dict(Counter(self.stops) + Counter(fault.kind for fault in faults if fault.stops))
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        self.faults.update(fault.kind for fault in faults)
+        self.stops.update(fault.kind for fault in faults if fault.stops)
 
 
 class Report(msgspec.Struct):
@@ -260,15 +258,15 @@ class _Run:
         self._report_faults(dataset, None, of_entry)
         survey, references = Survey(), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
-            faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, row, result)]
+            faults = [*result.faults, *self._repeated(number, row, result), *self._leaked(number, row, result)]
             survey.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.references)
-            dataset.ignored = dict(Counter(dataset.ignored) + Counter(row.ignored))
-            dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
+            dataset.ignored.update(row.ignored)
+            dataset.unread_columns.update(row.unread.keys())
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
-            self._report_faults(dataset, result, faults)
+            self._report_faults(dataset, row, faults)
             self._on_row(self.report)
             if not faults and row.record:
                 self.number = row.number
@@ -282,16 +280,16 @@ class _Run:
         dataset.add_faults(of_file)
         self._report_faults(dataset, None, of_file)
 
-    def _repeated(self, dataset: int, result: RowResult) -> Iterator[Fault]:
+    def _repeated(self, dataset: int, row: NumberedRow, result: RowResult) -> Iterator[Fault]:
         if result.key is None:
             return
         key = key_of("id", dataset, result.key)
-        if (first := self._seen.setdefault(key, result.number)) != result.number:
+        if (first := self._seen.setdefault(key, row.number)) != row.number:
             yield Fault("duplicate_id", f"row {first} has the same id", stops=False)
 
     def _leaked(self, dataset: int, row: NumberedRow, result: RowResult) -> Iterator[Fault]:
         # one number has both: the row in the low bits, the dataset above them
-        here, held_out = dataset << _ROW_BITS | result.number, self.report.datasets[dataset].held_out
+        here, held_out = dataset << _ROW_BITS | row.number, self.report.datasets[dataset].held_out
         inputs = {key_of("input", pixels): each for pixels, each in result.inputs.items()}
         keys, column = dict.fromkeys(inputs, "an input of it is held out"), self._config.group_by
         if row.record and (value := group_of(row.record, column)) is not None:
@@ -309,12 +307,13 @@ class _Run:
         other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
         return Fault("leak", f"{what}: {other.name}, row {number}")
 
-    def _report_faults(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
+    def _report_faults(self, dataset: DatasetReport, row: NumberedRow | None, faults: Iterable[Fault]) -> None:
         for fault in faults:
             self._reported[fault.kind] += 1
             if self._reported[fault.kind] <= self._config.first or fault.kind == UNREAD:
-                row, row_id = (result.number, result.id) if result else (None, None)
-                self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message, fault.stops))
+                row_id = row.record.id if row and row.record else None
+                number = row.number if row else None
+                self._on_fault(LocatedFault(dataset.file, number, row_id, fault.kind, fault.message, fault.stops))
 
 
 def _write_clean(source: RowsFile, records: Iterator[Record], writing: Writing) -> int:
@@ -397,21 +396,16 @@ def _check(rules: Rules, tool_sources: Sequence[str], rows: list[NumberedRow]) -
     return [check_row(rules, row) for row in rows]
 
 
-def _check_one(rules: Rules, tool_sources: Sequence[str], row: NumberedRow) -> RowResult:
-    return _check(rules, tool_sources, [row])[0]
-
-
 def _one_by_one(rows: list[NumberedRow], rules: Rules, tool_sources: Sequence[str]) -> Iterator[RowResult]:
     """Results of one process, so that it is known which row ends it; a new process goes on after that row."""
     while rows:
         done = 0
         try:
-            for result in in_order(partial(_check_one, rules, tool_sources), rows, 1, apart=True):
+            for results in in_order(partial(_check, rules, tool_sources), ([row] for row in rows), 1, apart=True):
                 done += 1
-                yield result
+                yield from results
         except LostWorkerError:
-            row = rows[done]
             message = "checking it ends the process: an image that breaks the decoder, or the memory"
-            yield RowResult(row.number, row.record.id if row.record else None, (Fault("crash", message),))
+            yield RowResult((Fault("crash", message),))
             done += 1
         rows = rows[done:]

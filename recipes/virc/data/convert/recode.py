@@ -15,6 +15,8 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
+from virc.data.check.images import sizes_shown
+from virc.data.check.result import Rules
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
@@ -22,7 +24,7 @@ from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
 from virc.reasoning.checking import as_written, properties
 from virc.reasoning.coordinates import resolve_index, scale_box, sides_of, written_as
-from virc.reasoning.history import input_grid, show_input
+from virc.reasoning.history import show_input
 from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
@@ -139,12 +141,8 @@ def files_of(record: Record) -> list[Size]:
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
-    inputs, square = inputs_of(record), protocol.images == "square_1000"
-    grids = [input_grid(protocol, QWEN2) if index in inputs else QWEN2 for index in range(len(record.images))]
-    return [
-        SQUARE if square and index in inputs else smart_resize(*image_size(*_file(picture)), grids[index])
-        for index, picture in enumerate(record.images)
-    ]
+    files = [image_size(*_file(picture)) for picture in record.images]
+    return [size for size in sizes_shown(record, files, Rules("solutions", protocol=protocol)) if size]
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:

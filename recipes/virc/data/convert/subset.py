@@ -21,8 +21,7 @@ from virc.data.convert.change import Change
 from virc.data.formats import rl
 from virc.data.formats.registry import NumberedRow, RowsFile
 from virc.data.rows.fingerprint import Copies, fingerprint_of
-from virc.data.rows.groups import check_column, group_of
-from virc.data.rows.record import Id, Picture, Record, inputs_of
+from virc.data.rows.record import Id, Picture, Record, check_column, group_of, inputs_of
 
 
 class SubsetSource(msgspec.Struct, frozen=True):

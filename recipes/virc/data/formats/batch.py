@@ -8,9 +8,8 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.core.files import expanded
 from virc.core.json_stream import one_line
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
-from virc.data.formats.sft import COLUMNS, opened
-from virc.data.formats.trajectories import first_row
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, faulty_row, file_for, read_row
+from virc.data.formats.sft import COLUMNS, first_row, opened
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
@@ -18,14 +17,13 @@ from virc.solving.rows import BatchRow as Problem
 from virc.solving.rows import read_rows
 
 NAME = "batch"
-SUMMARY = "problems, one per line, as virc batch reads them"
 HOLDS: Holds = "problems"
 LOST = "the trajectory and the images it made, and the counterfactual of a problem; a record without an id gets one"
 _NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
 def recognises(path: Path) -> bool:
-    row = first_row(path)
+    row = first_row(path) if path.suffix == ".jsonl" else None
     if row is None or not row.keys().isdisjoint(COLUMNS) or {"chosen", "rejected"} <= row.keys():
         return False
     return "question" in row and not {"image", "images"}.isdisjoint(row)
@@ -45,7 +43,7 @@ def numbered(source: RowsFile, problem: Problem) -> NumberedRow:
         named = _NAMED if record.answer is not None else _NAMED - {"answer"}
         return read_row(source, problem.line, problem.passed, named, record)
     except DataError as fault:
-        return NumberedRow(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
+        return faulty_row(problem.line, fault, f"line {problem.line}: ")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

@@ -22,7 +22,6 @@ from virc.data.formats.trajectories import holds_conversation
 from virc.data.rows.record import MARK
 
 NAME = "conversation"
-SUMMARY = "the messages of one row, as the published script of ViRC saves them; it is only read"
 HOLDS: Holds = "solutions"
 
 _ONE_EACH = "a file of this format holds one"

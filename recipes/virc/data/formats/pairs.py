@@ -11,32 +11,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from virc.core.errors import DataError
-from virc.core.json_stream import Fields, array_rows, first_object, line_rows
-from virc.core.tables.encodings import open_utf8
-from virc.core.text import plain
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
-from virc.data.rows.record import Record, check_texts
+from virc.data.rows.record import Record
 
 NAME = "pairs"
-SUMMARY = "a better and a worse reply to the same turns, one pair a line, for preference training"
 HOLDS: Holds = "pairs"
 LOST = ""
 SIDES = ("chosen", "rejected")
-_Values = Iterable[tuple[int, Fields | DataError]]
 
 
 def recognises(path: Path) -> bool:
-    if path.suffix not in (".json", ".jsonl"):
-        return False
-    try:
-        with open_utf8(path) as file:
-            row = first_object(_values(path)(file))
-    except OSError:
-        return False
+    row = sft.first_row(path) if path.suffix in (".json", ".jsonl") else None
     return row is not None and any(name in row for name in sft.COLUMNS) and all(
         isinstance(row.get(side), dict) for side in SIDES
     )  # fmt: skip
@@ -47,14 +34,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     columns = source.info.get("columns")
     chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)
     with sft.opened(source.file) as file:
-        named = sft.columns_of(source.info) if source.info else None
-        values: _Values = _values(source.file)(file, start)
-        joined = (
-            (number, value if isinstance(value, DataError) else _joined(value, number, named, (chosen, rejected)))
-            for number, value in values
-        )
-        for row in sft.rows(source, joined, "row"):
-            yield _with_rejected(row, named, rejected)
+        yield from sft.rows(source, sft.values_in(source.file)(file, start), "row", sides=(chosen, rejected))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
@@ -75,45 +55,3 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 def info(file_name: str) -> dict[str, Any]:
     entry = sft.info(file_name)
     return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}
-
-
-def _values(path: Path) -> Any:
-    return line_rows if path.suffix == ".jsonl" else array_rows
-
-
-def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[str, str]) -> Fields | DataError:
-    try:
-        columns = named or sft.columns_of(sft.guessed(row))
-        turns = row.get(columns.messages)
-        for name in names:
-            _check_reply(row, name, columns)
-    except DataError as fault:
-        return DataError(f"row {number}: {fault.message}", fault.hint)
-    if not isinstance(turns, list):
-        return row  # which the reader of sft refuses
-    return {**{key: row[key] for key in row if key != names[0]}, columns.messages: [*turns, row[names[0]]]}
-
-
-def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
-    side = row.get(name)
-    if not isinstance(side, dict):
-        raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
-    role, content = side.get(columns.role), side.get(columns.content)
-    if not isinstance(role, str) or columns.roles.get(role) != "assistant":
-        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, and the assistant is due")
-    if not isinstance(content, str):
-        raise DataError(f"its {name} has no text as {columns.content}")
-
-
-def _with_rejected(row: NumberedRow, named: sft.Columns | None, name: str) -> NumberedRow:
-    if row.record is None:
-        return row
-    extra = dict(row.record.extra)
-    side = extra.pop(name)
-    content = named.content if named else "value" if "value" in side else "content"
-    record = msgspec.structs.replace(row.record, rejected=side[content], extra=extra)
-    try:
-        check_texts(record)
-    except DataError as fault:
-        return NumberedRow(row.number, fault=DataError(f"row {row.number}: {fault.message}"))
-    return msgspec.structs.replace(row, record=record)

@@ -10,7 +10,6 @@ from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, fi
 from virc.data.rows.record import MARK, Record
 
 NAME = "prompts"
-SUMMARY = "parquet for verl, one row per problem (multi-turn rollouts)"
 HOLDS: Holds = "prompts"
 LOST = "the trajectory: all but the question with its images and the answer"
 

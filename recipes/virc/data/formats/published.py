@@ -18,10 +18,19 @@ import msgspec
 from msgspec import UNSET
 
 from virc.core import entry_points
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, NumberedRow, RowsFile, read_row
+from virc.data.formats.registry import (
+    PUBLISHED,
+    Holds,
+    LaidOut,
+    NumberedRow,
+    RowsFile,
+    faulty_row,
+    numbered_rows,
+    read_row,
+)
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import raw
 from virc.data.rows.laid_out import record_of
@@ -34,7 +43,6 @@ from virc.systems.layouts.layout import Layout, value_of
 from virc.systems.registry import System
 
 NAME = PUBLISHED
-SUMMARY = "rows as others published them, in a layout of their system; they are only read"
 HOLDS: Holds = "problems"
 _GUESSED = "guessed"
 _MAX_COMPARED = 20
@@ -147,34 +155,22 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
     guess = _guess() if source.laid_out.name == _GUESSED else None
-    for number, fields in raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start):
-        try:
-            if isinstance(fields, DataError):
-                raise fields
-            doubt = guess.unclear(fields, layout, source.media) if guess else None
-            if doubt:
-                raise DataError(
-                    doubt, f"virc data layout {shlex.quote(str(source.file))} writes a layout, to be changed"
-                )
-            for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
-                try:
-                    record = record_of(each, layout, source.media, protocol)
-                    if layout.explode:
-                        record = msgspec.structs.replace(record, id=_id_of(record, number, at, fields, layout, ids))
-                    yield read_row(source, number, each, named, record)
-                except DataError as fault:
-                    yield _faulty(number, fault, f"question {at}: " if layout.explode else "")
-        except UnreadError as fault:
-            yield NumberedRow(number, fault=fault)
-        except DataError as fault:
-            yield _faulty(number, fault)
 
+    def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
+        assert source.laid_out
+        if doubt := guess.unclear(fields, layout, source.media) if guess else None:
+            raise DataError(doubt, f"virc data layout {shlex.quote(str(source.file))} writes a layout, to be changed")
+        for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
+            try:
+                record = record_of(each, layout, source.media, protocol)
+                if layout.explode:
+                    record = msgspec.structs.replace(record, id=_id_of(record, number, at, fields, layout, ids))
+                yield read_row(source, number, each, named, record)
+            except DataError as fault:
+                yield faulty_row(number, fault, f"row {number}: " + f"question {at}: " * bool(layout.explode))
 
-def _faulty(number: int, fault: DataError, part: str = "") -> NumberedRow:
-    known = fault.message.startswith(("row ", "line "))
-    return NumberedRow(
-        number, fault=DataError(fault.message if known else f"row {number}: {part}{fault.message}", fault.hint)
-    )
+    values = raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start)
+    yield from numbered_rows(values, read_value)
 
 
 def _id_of(

@@ -2,7 +2,6 @@
 
 A format module has:
     NAME: str                 what the user calls it (`--format NAME`)
-    SUMMARY: str              one line for help
     HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "pairs" (a conversation
                               up to a reply, of which there is a better and a worse one), "prompts" (where a model
                               goes on) or "problems" (no conversation)
@@ -33,7 +32,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import DataError, SetupError, UsageError, VircError
+from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError
 from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
@@ -247,6 +246,28 @@ class Writing(msgspec.Struct, frozen=True):
     embed: bool = False
     grammar: Grammar = TAGS
     number: Callable[[], int] | None = None
+
+
+def numbered_rows(
+    values: Iterable[tuple[int, dict[str, Any] | DataError]],
+    read: Callable[[int, dict[str, Any]], Iterable[NumberedRow]],
+    unit: str = "row",
+) -> Iterator[NumberedRow]:
+    """The rows that `read` makes of numbered values, mostly one of each; where it cannot, one with the fault."""
+    for number, fields in values:
+        try:
+            if isinstance(fields, DataError):
+                raise fields
+            yield from read(number, fields)
+        except UnreadError as fault:
+            yield NumberedRow(number, fault=fault)
+        except DataError as fault:
+            yield faulty_row(number, fault, f"{unit} {number}: ")
+
+
+def faulty_row(number: int, fault: DataError, place: str) -> NumberedRow:
+    message = fault.message if fault.message.startswith(("row ", "line ")) else f"{place}{fault.message}"
+    return NumberedRow(number, fault=DataError(message, fault.hint))
 
 
 def read_row(

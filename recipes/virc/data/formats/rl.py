@@ -14,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError
-from virc.core.files import is_file, link_hint
+from virc.core.errors import DataError
+from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
-from virc.core.text import clause, plain
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, read_row
+from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, numbered_rows, read_row
 from virc.data.rows import pictures
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of, inputs_of
@@ -28,7 +27,6 @@ from virc.reasoning.messages import FormatError, parse, printable
 from virc.scoring.boxes import boxes_of_row
 
 NAME = "rl"
-SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
 HOLDS: Holds = "prompts"
 LOST = ""
 _READ = ("prompt", "images", "extra_info", "reward_model")
@@ -43,18 +41,13 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
     unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
-    for number, fields in parquet_rows.read_rows(source.file, read, start):
-        if isinstance(fields, UnreadError):
-            yield NumberedRow(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
-            continue
-        try:
-            if isinstance(fields, DataError):
-                raise fields
-            record, flaws = verl_rows.record_of(fields, source.media), verl_rows.flaws_of(fields)
-            row = read_row(source, number, fields, _NAMED, record, flaws)
-            yield msgspec.structs.replace(row, unread={**row.unread, **lost})
-        except DataError as error:
-            yield NumberedRow(number, fault=DataError(f"row {number}: {error.message}", error.hint))
+
+    def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
+        record, flaws = verl_rows.record_of(fields, source.media), verl_rows.flaws_of(fields)
+        row = read_row(source, number, fields, _NAMED, record, flaws)
+        yield msgspec.structs.replace(row, unread={**row.unread, **lost})
+
+    yield from numbered_rows(parquet_rows.read_rows(source.file, read, start), read_value)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
@@ -202,11 +195,9 @@ def _fault(record: Record, answer: str | None) -> str | None:
 def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any]:
     if not settings.embed:
         return {"image": settings.pictures.name(picture, record)}
-    try:
-        data, name = picture.read(), picture.name
-    except OSError as error:
-        sentence = f"image {plain(picture.name, 80)} of row {record.id!r} cannot be read: {clause(error)}"
-        raise DataError(sentence, link_hint(error)) from None
+    name = picture.name
+    with pictures.located(picture, record):
+        data = picture.read()
     if "://" in name or Path(name).is_absolute():  # no path of this machine goes into the row
         name = PurePosixPath(name).name
     return {"bytes": data, "path": printable(name) or None}

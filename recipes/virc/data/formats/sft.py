@@ -2,23 +2,33 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
+from virc.core.files import write_whole
+from virc.core.json_stream import KIND_NAMES, Fields, Reader, array_rows, first_object, line_rows, one_line
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, Holds, NumberedRow, RowsFile, Writing, file_for, read_info, read_row
+from virc.data.formats.registry import (
+    INFO,
+    Holds,
+    NumberedRow,
+    RowsFile,
+    Writing,
+    file_for,
+    numbered_rows,
+    read_info,
+    read_row,
+)
 from virc.data.rows.laid_out import check_learnt, message_of, without_text
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.unread import KNOWN
 
 NAME = "sft"
-SUMMARY = "trajectories for supervised training, a JSON array as LLaMA-Factory reads it"
 HOLDS: Holds = "solutions"
 LOST = ""
 
@@ -39,13 +49,21 @@ def recognises(path: Path) -> bool:
     """Whether it is a .json file that holds an array with an object among its first values, or that is empty."""
     if path.suffix != ".json":
         return False
-    try:
-        with open_utf8(path) as file:
-            start = file.read(4096).split(maxsplit=2)
-            file.seek(0)
-            return b"".join(start).startswith((b"[{", b"[]")) or first_object(array_rows(file)) is not None
-    except OSError:
-        return False
+    with suppress(OSError), open_utf8(path) as file:
+        if b"".join(file.read(4096).split(maxsplit=2)).startswith((b"[{", b"[]")):
+            return True
+    return first_row(path) is not None
+
+
+def first_row(path: Path) -> Fields | None:
+    """The first object of an array, or of a file of lines; None where there is none."""
+    with suppress(OSError), open_utf8(path) as file:
+        return first_object(values_in(path)(file, 1))
+    return None
+
+
+def values_in(path: Path) -> Reader:
+    return line_rows if path.suffix == ".jsonl" else array_rows
 
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
@@ -104,10 +122,7 @@ def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 
 def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
-    text = json.dumps(entries, indent=1) + "\n"
-    new = folder / f".{INFO}.new"
-    new.write_text(text, encoding="utf-8")
-    new.replace(folder / INFO)
+    write_whole(folder / INFO, (json.dumps(entries, indent=1) + "\n").encode())
 
 
 @contextmanager
@@ -132,24 +147,50 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def rows(
-    source: RowsFile, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
+    source: RowsFile,
+    values: Iterable[tuple[int, Fields | DataError]],
+    unit: str,
+    place: Callable[[], int] = lambda: 0,
+    sides: tuple[str, str] | None = None,
 ) -> Iterator[NumberedRow]:
-    """Rows as records; `place` says how many bytes of a file are read, where LLaMA-Factory reads it in parts."""
+    """Rows as records.
+
+    Args:
+        place: says how many bytes of a file are read, where LLaMA-Factory reads it in parts.
+        sides: the columns of the better and the worse reply of pairs.
+    """
     named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
-    for number, value in values:
-        if isinstance(value, DataError):
-            yield NumberedRow(number, fault=value)
-            continue
-        try:
-            columns = named or columns_of(guessed(value))
-            record = _record(value, columns, source.media)
-            keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
-            ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
-            read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
-            yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
-        except DataError as fault:
-            yield NumberedRow(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
+
+    def read(number: int, value: Fields) -> Iterator[NumberedRow]:
+        columns, rejected = named or columns_of(guessed(value)), None
+        if sides is not None:
+            better, rejected = (_reply(value, side, columns) for side in sides)
+            turns = value.get(columns.messages)
+            joined = {columns.messages: [*turns, better]} if isinstance(turns, list) else {}
+            value = {key: each for key, each in value.items() if key != sides[0]} | joined
+        record = _record(value, columns, source.media)
+        if sides is not None and rejected is not None:
+            extra = {key: each for key, each in record.extra.items() if key != sides[1]}
+            record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
+        keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
+        ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
+        names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
+        yield read_row(source, number, value, names, record, kinds.flaws(number, value), ignored)
+
+    return numbered_rows(values, read, unit)
+
+
+def _reply(row: Fields, name: str, columns: Columns) -> Fields:
+    side = row.get(name)
+    if not isinstance(side, dict):
+        raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
+    role, content = side.get(columns.role), side.get(columns.content)
+    if not isinstance(role, str) or columns.roles.get(role) != "assistant":
+        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, and the assistant is due")
+    if not isinstance(content, str):
+        raise DataError(f"its {name} has no text as {columns.content}")
+    return side
 
 
 def guessed(row: Fields) -> dict[str, Any]:

@@ -3,31 +3,19 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from virc.core.json_stream import Fields, first_object, line_rows
-from virc.core.tables.encodings import open_utf8
+from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
-SUMMARY = "trajectories for supervised training, one a line"
 HOLDS: Holds = "solutions"
 LOST = sft.LOST
 
 
 def recognises(path: Path) -> bool:
-    row = first_row(path)
+    row = sft.first_row(path) if path.suffix == ".jsonl" else None
     return row is not None and holds_conversation(row)
-
-
-def first_row(path: Path) -> Fields | None:
-    if path.suffix != ".jsonl":
-        return None
-    try:
-        with open_utf8(path) as file:
-            return first_object(line_rows(file))
-    except OSError:
-        return None
 
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:

@@ -6,7 +6,8 @@ import io
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
@@ -57,12 +58,8 @@ class PictureStore:
         return name
 
     def name(self, picture: Picture, record: Record) -> str:
-        try:
+        with located(picture, record):
             return self.add(picture)
-        except OSError as error:
-            called = f"image {plain(picture.name, 80)}" if picture.name else "an image"
-            sentence = f"{called} of row {record.id!r} cannot be read: {clause(error)}"
-            raise DataError(sentence, link_hint(error)) from None
 
     def _put(self, picture: Picture) -> str:
         if picture.data is None:
@@ -95,6 +92,17 @@ class PictureStore:
             raise VircError(f"cannot make {target.parent}: {clause(error)}") from error
         _write(picture, target)
         return True
+
+
+@contextmanager
+def located(picture: Picture, record: Record) -> Iterator[None]:
+    """Raise a DataError that names the image and its row for an OSError."""
+    try:
+        yield
+    except OSError as error:
+        called = f"image {plain(picture.name, 80)}" if picture.name else "an image"
+        sentence = f"{called} of row {record.id!r} cannot be read: {clause(error)}"
+        raise DataError(sentence, link_hint(error)) from None
 
 
 def key(picture: Picture) -> bytes:

@@ -7,7 +7,7 @@ image. Tags and tool calls stay exactly as they were written.
 import errno
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import as_named, contents, picture_within
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
@@ -268,3 +268,19 @@ def _is_size(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2 or any(type(side) is not int for side in value):
         return False
     return bool(min(value) >= 1 and value[0] * value[1] <= MAX_PIXELS)
+
+
+def group_of(record: Record, column: str | None) -> str | None:
+    """What a row has in common with those on its side of a split, such as a recording, a page or a scene."""
+    value = record.extra.get(column) if column else None
+    return None if value is None else str(value)
+
+
+def check_column(column: str | None, file: Path, records: Iterable[Record]) -> None:
+    """Raises DataError: there is a column to group by, and no row of a file has it."""
+    known = {name for record in records for name in record.extra} if column else {}
+    if column and column not in known:
+        hint = did_you_mean(
+            column, known, "columns that virc reads as parts of a problem, such as its id, group no rows"
+        )
+        raise DataError(f"no row of {file} has the column {plain(column, 60)!r}", hint)
