@@ -26,7 +26,7 @@ from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, sources, writer
+from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, named_sources, writer
 from virc.data.rows.fingerprint import Copies
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record, check_column, group_of
@@ -37,7 +37,6 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.reasoning.resize import QWEN2
 from virc.scoring.references import References
 from virc.systems import registry as systems
-from virc.systems.layouts import registry as layouts
 from virc.tools import registry as tools
 
 _AT_ONCE = 8
@@ -251,7 +250,7 @@ class _Run:
             to_sft = f"virc data convert {shlex.quote(str(source.file))} --to DIR --format sft --answers"
             dataset.reasons += (f"problems without solutions are for RL and virc eval; for SFT: {to_sft}",)
         self.report.datasets.append(dataset)
-        of_entry = list(check_entry(source))
+        of_entry = check_entry(source)
         if other := plain.other_than_system(source, self._system) if self._system else None:
             of_entry.append(Fault("chat_protocol", ": ".join(other), stops=False))
         dataset.add_faults(of_entry)
@@ -348,10 +347,8 @@ def rows_of(config: CheckConfig) -> Iterator[tuple[RowsFile, NumberedRow]]:
 
 
 def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, RowsFile]:
-    system = systems.get(config.system) if config.system else None
-    layout = layouts.read_layout(config.layout) if config.layout else None
-    read = partial(sources, system=system, layout=layout, ignore=config.ignore, trusted=config.trust_rows)
-    return {each.file.resolve(): each for path in paths for each in read(path)}
+    found = named_sources(paths, config.system, config.layout, config.ignore, config.trust_rows)
+    return {each.file.resolve(): each for each in found}
 
 
 def _rows(source: RowsFile) -> Iterator[NumberedRow]:

@@ -25,8 +25,6 @@ from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.systems import registry as systems
-from virc.systems.layouts import registry as layouts
 from virc.tools import registry as tools
 
 MIX = "mix"
@@ -133,10 +131,8 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     holds = formats.writer(config.format).HOLDS
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
-    system = systems.get(config.target.system) if config.target.system else None
-    layout = layouts.read_layout(config.layout) if config.layout else None
-    read = partial(formats.sources, system=system, layout=layout, ignore=config.ignore, trusted=config.trust_rows)
-    parts = [_part(source, config) for path in config.sources for source in read(path)]
+    found = formats.named_sources(config.sources, config.target.system, config.layout, config.ignore, config.trust_rows)
+    parts = [_part(source, config) for source in found]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
         raise UsageError(f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}")

@@ -42,6 +42,8 @@ from virc.data.rows.record import MARK, PLACEHOLDERS, Record, check_texts, not_o
 from virc.data.rows.unread import ANSWERS, BOXES, unread
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
+from virc.systems import registry as systems
+from virc.systems.layouts import registry as layouts
 from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
 
@@ -348,6 +350,14 @@ def sources(
     return [msgspec.structs.replace(each, ignore=tuple(ignore), trusted=trusted) for each in found]
 
 
+def named_sources(
+    paths: Iterable[Path], system: str | None, layout: Path | None, ignore: Sequence[str], trusted: bool
+) -> list[RowsFile]:
+    """As `sources`, by the name of the system and the file of the layout."""
+    known = systems.get(system) if system else None, layouts.read_layout(layout) if layout else None
+    return [each for path in paths for each in sources(path, *known, ignore, trusted)]
+
+
 def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
     if path.is_dir():
         if raw.is_saved(path):
@@ -524,7 +534,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
         return _unreadable(file, start, hint)
-    layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
+    known = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
     if "no column is known as the question" in unsure:
@@ -532,7 +542,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
         asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for --layout mine.yaml"
     return DataError(
         f"{file} is of no known format: its columns are {columns}" + (f"; {unsure}" if unsure else ""),
-        f"{asked}; {hint}; layouts are {layouts}",
+        f"{asked}; {hint}; layouts are {known}",
     )
 
 
