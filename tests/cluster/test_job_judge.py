@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import slurm_cases
 from support.loopback import free_port
@@ -16,21 +15,10 @@ from virc.core.errors import EngineError
 from virc.core.events import Reporter
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step, write_files
-from virc.rewards.means import JUDGE_KEY
 from virc.rewards.verl import Settings
 from virc.runs.run import Info, Run
 from virc.systems.registry import Judging, Reward
 
-SERVER = """\
-import http.server, os, sys, threading
-class Models(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        known = self.headers["Authorization"] == "Bearer " + os.environ["VIRC_SERVE_KEY"]
-        self.send_response(200 if known and self.path == "/v1/models" else 401)
-        self.end_headers()
-    def log_message(self, *_): pass
-server = http.server.HTTPServer(("127.0.0.1", int(os.environ["VIRC_JUDGE_PORT"])), Models)
-"""
 JOB = "7"
 SETTINGS = {"nodes": 1, "devices": 1, "device": "cpu", "reward": {"judge": {"endpoint": IN_JOB}}}
 
@@ -65,23 +53,6 @@ def _planned(run: Run, srun: str, **judge: Any) -> Info:
     plan = judges.with_script(Plan(Step(("engine",), "train"), {}), run.attempt(1), SETTINGS, site, sys.executable)
     write_files(plan)
     return slurm_cases.info(site, kind="rl", settings=SETTINGS)
-
-
-def test_the_reward_gets_the_address_and_the_engine_the_key_once_it_answers(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(JUDGE_KEY, "of another judge")
-    info = _planned(run, f"{SERVER}\nserver.serve_forever()")
-    with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
-        assert serving
-        serving.check()
-        assert len(os.environ[JUDGE_KEY]) == 64
-        for file in (run.folder / "reward.json", run.folder / "sources" / "other" / "reward.json"):
-            judge = msgspec.json.decode(file.read_bytes(), type=Settings).reward.judge
-            assert (judge.endpoint, judge.model) == (f"http://127.0.0.1:{judges._PORTS + int(JOB)}/v1", "m")
-        written = [file.read_text() for file in run.folder.rglob("*") if file.is_file()]
-        assert not any(os.environ[JUDGE_KEY] in text for text in written)
-    assert os.environ[JUDGE_KEY] == "of another judge"
 
 
 def test_a_judge_that_never_answers_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

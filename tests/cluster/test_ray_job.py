@@ -81,14 +81,6 @@ def test_a_cluster_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         submit.follow(_Client("step 1\n", ConnectionError("no route")), "job")
 
 
-@pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])
-def test_an_address_that_takes_no_jobs_is_refused(address: str | None) -> None:
-    with pytest.raises(UsageError) as refused:
-        ray_job.cluster(address)
-    assert refused.value.hint
-    assert "http://HEAD:8265" in refused.value.hint
-
-
 @pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (403, True), (404, False)])
 def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) -> None:
     class Dashboard(BaseHTTPRequestHandler):

@@ -51,25 +51,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return found
 
 
-@pytest.mark.integration
-def test_a_run_is_not_queued_twice(run: Run, spool: Path) -> None:
-    first = virc("train", "--resume", "--name", "mine")
-    assert (first.code, first.out) == (0, f"{run.folder}\n"), first.err
-    number = runs.state(run).job
-    assert f"job {number} was submitted" in first.err
-    second = virc("train", "--resume", "--name", "mine", "--json")
-    assert second.code == 3
-    assert f"mine has a job already: job {number} " in second.json["error"]["message"]
-    slurm_cluster.until((spool / f"{number}.pid").exists, lambda: "the job did not start")
-    slurm_cluster.tell(spool, str(number))  # nobody listens: it ends
-    slurm_cluster.ended(spool, str(number), lambda: "the job did not end")
-    assert virc("train", "--resume", "--name", "mine").code == 0
-    again = runs.state(run).job
-    assert again != number
-    slurm_cluster.until((spool / f"{again}.pid").exists, lambda: "the job did not start")
-    slurm_cluster.tell(spool, str(again))
-
-
 def test_a_cluster_without_slurm_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     done = virc("train", "--resume", "--name", "mine")

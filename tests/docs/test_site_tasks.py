@@ -94,32 +94,6 @@ def test_tab_reaches_search_menu_and_copy_and_is_seen(browser: Tab, site: str, w
     assert {"Skip to content", "Search", "Switch to dark", "Menu" if width < 500 else "Concepts"} <= texts
 
 
-def test_the_menu_of_a_phone_opens_by_keyboard(browser: Tab, site: str) -> None:
-    browser.open(site, 390)
-    for _ in range(40):
-        browser.press("Tab")
-        if browser.value(FOCUS)["text"] == "Menu":
-            break
-    browser.press("Enter")
-    while browser.value(FOCUS)["text"] != "Concepts":
-        browser.press("Tab")
-    browser.until(f"{FOCUS}.left >= 0")
-
-
-@pytest.mark.parametrize("width", [390, 1400])
-def test_the_copy_button_covers_no_code(browser: Tab, site: str, width: int) -> None:
-    browser.open(f"{site}training/", width)
-    beside = (
-        "document.querySelectorAll('pre:has(button)').forEach(each => each.scrollIntoView()),"
-        "[...document.querySelectorAll('pre:has(button)')].map(each =>"
-        " each.querySelector('button').getBoundingClientRect().left"
-        " - each.querySelector('code').getBoundingClientRect().right)"
-    )
-    browser.until("document.querySelector('pre button') !== null")
-    assert min(browser.value(beside)) >= 0
-    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
-
-
 def test_a_page_loads_nothing_from_elsewhere(browser: Tab, site: str) -> None:
     browser.open(site, 1400)
     browser.until("document.readyState === 'complete' && document.querySelector('a[title=Source]') !== null")

@@ -6,12 +6,8 @@ import pytest
 from hub_server import git_id
 
 from virc.core.errors import DataError
-from virc.core.files import HIDDEN
-from virc.download.hub import record
 from virc.download.hub.folder import Folder
-from virc.download.hub.record import DownloadRecord, Kept
 from virc.download.hub.repository import File, Listing, Repo
-from virc.models.registry import downloaded_from
 
 REPO = Repo("someone/data", "dataset")
 
@@ -63,16 +59,3 @@ def test_links_and_folders_in_the_way(tmp_path: Path) -> None:
             opened(root).state(file(name))
     (root / "same").symlink_to(put(outside, "same"))  # weights that are shared by links
     assert opened(root).is_same(file("same"), nothing)
-
-
-def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    (tmp_path / HIDDEN).mkdir()
-    for text in ("", "{", "[]", '{"repo": 1}', "\0" * 100, "[" * 100_000):
-        (tmp_path / HIDDEN / "record.json").write_text(text)
-        assert record.read_record(tmp_path) is None
-        assert downloaded_from(tmp_path) is None
-    with (folder := opened(tmp_path)).alone():
-        folder.expect((file("a"),))
-    assert record.read_record(tmp_path) == DownloadRecord(
-        REPO.id, "dataset", "1" * 40, {"a": Kept(7, f"git:{git_id(b'content')}")}, ours=True
-    )

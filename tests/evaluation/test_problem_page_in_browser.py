@@ -4,7 +4,7 @@ from pathlib import Path
 
 import paged
 import pytest
-from support.browser import CHROMIUM, Tab, assert_fits
+from support.browser import CHROMIUM, Tab
 from support.parsed import HOSTILE
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -110,27 +110,3 @@ def test_text_of_others_is_text_and_nothing_is_refused(browser: Tab, tmp_path: P
     assert (
         browser.value("(() => { try { document.body.innerHTML = '<b>'; } catch { return 'refused' } })()") == "refused"
     )
-
-
-def test_of_many_problems_few_elements_and_pictures_are_made(browser: Tab, tmp_path: Path) -> None:
-    """What the seconds depend on; `benchmarks/problem_page.py` measures them."""
-    few = paged.make(tmp_path, ["RW"] * 30)
-    open_at(browser, few)
-    at_first = browser.value("[document.querySelectorAll('*').length, document.images.length]")
-    (tmp_path / "many").mkdir()
-    many = paged.make(tmp_path / "many", ["RW", *["uu"] * 1999])
-    open_at(browser, many)
-    assert browser.value("[document.querySelectorAll('*').length, document.images.length]") == at_first
-    assert at_first[0] < 400
-    assert at_first[1] == 3
-    browser.value("document.getElementById('list').scrollTop = 60 * 1000")
-    browser.until(f"{LISTED}.includes('p1001')")
-    assert len(browser.value(LISTED)) < 40
-    open_at(browser, many, "#problem=p1500")
-    assert browser.value(SHOWN) == "p1500"  # it is in sight in the list
-
-
-@pytest.mark.parametrize("width", [390, 1400])
-def test_nothing_is_wider_than_the_window(browser: Tab, tmp_path: Path, width: int) -> None:
-    words = HOSTILE + "".join(map(str, range(400)))
-    assert_fits(browser, paged.make(tmp_path, ["RW", "uf"], (words, "other"), text=words), width)

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
-from support.browser import CHROMIUM, Tab, assert_fits
-from support.evaluations import WRONG, outcomes, result, summary_of
-from support.parsed import HOSTILE
+from support.browser import CHROMIUM, Tab
+from support.evaluations import outcomes, summary_of
 
 from virc.evaluation.pages.report import render
 
@@ -22,23 +20,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = outcomes("rr", "rw", "wr", "ww", "uf", names=NAMES)
     path.write_text(render(summary_of(results, *NAMES), results), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four models; names, parts and answers are hostile and words of hundreds of letters."""
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    words = HOSTILE + "".join(map(str, range(400)))
-    names = [f"{number} {words}" for number in range(4)]
-    answers = {name: msgspec.structs.replace(WRONG, answer=words) for name in names}
-    results = [result(f"{at} {words}", answers, words, {words: (words,)}) for at in range(3)]
-    path.write_text(render(summary_of(results, *names, benchmark=words), results), "utf-8")
-    return path
-
-
-@pytest.mark.parametrize("width", [360, 1400])
-def test_nothing_is_wider_than_the_window_and_nothing_is_refused(browser: Tab, crowded: Path, width: int) -> None:
-    assert_fits(browser, crowded, width)
 
 
 def test_filters_show_what_they_name_by_click_and_by_key(browser: Tab, page: Path) -> None:

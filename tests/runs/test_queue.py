@@ -70,28 +70,6 @@ def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: 
     assert "slurm-5.log; virc train --resume --name a submits it again" in done.err
 
 
-def test_a_run_with_a_job_is_not_removed(says: Says, workspace: Path) -> None:
-    says("5|PENDING|N/A||Priority")
-    run = submitted(workspace)
-    done = virc("runs", "rm", "a", "--yes")
-    assert done.code == 3
-    assert "a has a job in Slurm: job 5 waits" in done.err
-    assert "hint: virc runs stop a ends it" in done.err
-    assert run.folder.exists()
-    says("5|CANCELLED|N/A||None")
-    assert virc("runs", "rm", "a", "--yes").code == 0
-    assert not run.folder.exists()
-
-
-def test_a_job_that_waits_is_cancelled(says: Says, workspace: Path) -> None:
-    says("5|PENDING|N/A||Priority")
-    submitted(workspace, progress="stopped", attempt=1, step=7)
-    done = virc("runs", "stop", "a")
-    assert (done.code, done.out) == (0, "a is out of the queue: its job 5 was cancelled\n")
-    assert (workspace / "bin" / "cancelled").read_text() == "--state=PENDING 5\n"
-    assert "nothing to stop: a was stopped at step 7" in virc("runs", "stop", "a").err
-
-
 def test_a_job_that_goes_back_while_it_is_stopped_is_cancelled(says: Says, workspace: Path) -> None:
     """Its time was over, and Slurm notified it, just before."""
     says("5|RUNNING|1000|n2|None")

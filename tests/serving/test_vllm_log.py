@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from virc.core.events import Event, Reporter
-from virc.engines.vllm.log import reason, stage
+from virc.engines.vllm.log import reason
 from virc.serving import vllm_process
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
@@ -38,35 +38,6 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
 )
 def test_the_reason_is_what_was_raised_first_hand(log: str, said: str | None) -> None:
     assert reason(log.splitlines()) == said
-
-
-API, CORE = "(APIServer pid=25568) INFO 11-23 09:13:50 ", "(EngineCore pid=25740) INFO 11-23 09:13:52 "
-EAGER = f"""{API}[api_utils.py:286] non-default args: {{'host': '127.0.0.1', 'port': 18931, 'model': 'models/tiny'}}
-(APIServer pid=25568) WARNING 11-23 09:13:50 [arg_utils.py:1945] The global random seed is set to 0.
-{API}[model.py:733] Resolved architecture: Qwen2_5_VLForConditionalGeneration
-{API}[model.py:2152] Using max model len 32768
-{CORE}[core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: model='models/tiny', tokenizer='models/tiny'
-{API}[base.py:280] Multi-modal warmup completed in 0.156s
-{CORE}[cpu_model_runner.py:68] Starting to load model models/tiny...
-{CORE}[base_loader.py:82] Initializing model took 0.404560 seconds
-Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00, 38.61it/s]
-{CORE}[default_loader.py:501] Loading weights took 0.01 seconds
-{CORE}[cpu_worker.py:260] Explicitly set (4.0/18.59) GiB for KV cache on node 0.
-{CORE}[kv_cache_utils.py:2327] CPU KV cache size: 4,194,304 tokens, Maximum concurrency for 32,768 tokens per request
-{CORE}[core.py:402] init engine (profile, create kv cache, warmup model) took 2.14 s
-{API}[entry.py:140] Starting vLLM server on http://127.0.0.1:18931
-INFO:     Application startup complete."""
-
-
-def test_each_stage_of_the_start_is_found_in_the_log() -> None:
-    assert [found for line in EAGER.splitlines() if (found := stage(line))] == [
-        "model config",
-        "engine process",
-        "weights",
-        "profiling",
-        "KV cache",
-        "HTTP server",
-    ]
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [(1.0, 4), (601.0, 8)], ids=["at once", "seldom"])

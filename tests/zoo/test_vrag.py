@@ -18,7 +18,6 @@ from virc.systems import registry as systems
 from virc.systems import texts
 from virc.tools.registry import known
 from virc_extras.search import tool as search
-from virc_zoo.vrag_rl import vrag_rl
 
 PUBLISHED = zoo.program("vrag-rl")
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -79,18 +78,3 @@ def test_boxes_are_cut_out_of_the_page_as_published() -> None:
         near = max(abs(one - other) / side for one, other, side in zip(cut, region, (*size, *size), strict=True))
         count["near"] += near <= _STEP / min(there)
     assert count == {"the same": 28, "near": 20}
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("<answer>12</answer>", "12"),
-        ("<answer>1</answer> no, <answer>2</answer> it is", "2"),
-        ("<answer>1 <answer>2</answer>", "2"),
-        ("it is 12</answer>", ""),
-        ("<answer>12", ""),
-        ("12", ""),
-    ],
-)
-def test_an_answer_is_what_stands_in_the_last_marks(text: str, answer: str) -> None:
-    assert vrag_rl.answer_of(text) == answer

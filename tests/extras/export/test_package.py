@@ -115,35 +115,6 @@ def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Pat
         of_package(str(module))
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (("mini-o3", "DIR", "--to", "trl"), "its grammar is not native tool calls"),
-        (("thyme", "DIR", "--to", "inspect"), "stands inside the model's own turn"),
-        (("virgo", "DIR", "--to", "verifiers"), "it has no reward"),
-        (("chain-of-focus", "DIR", "--to", "inspect"), "which inspect_ai joins to the reply before"),
-        (("chain-of-focus", "DIR", "--to", "openenv"), "compares the rollouts of a problem"),
-        (("hydra", "DIR", "--to", "inspect"), "it is a pipeline of several models"),
-        (("deepeyes-v2", "DIR", "--to", "openenv", "--stage", "cold-start"), "is not of the kind rl"),
-        (("reasonmap", "DIR", "--to", "openenv", "--set", "max_turns=2"), "no stage of the kind rl"),
-        (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./taken.py"), "which the package does not hold"),
-        (("deepeyes", ".", "--to", "openenv"), "is in use"),
-        (("deepeyes", "DIR", "--to", "openenv", "--data", "none.json"), "none.json holds no problem"),
-    ],
-)
-def test_what_is_refused(
-    words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "taken.py").write_text(BREVITY)
-    (tmp_path / "none.json").write_text("[]")
-    done = virc("export", *(str(tmp_path / "new") if w == "DIR" else str(tmp_path) if w == "." else w for w in words))
-    assert done.code in (2, 3, 5)
-    assert sentence in done.err
-    assert ("hint: --to verifiers or --to openenv or --to inspect\n" in done.err) == ("grammar is not" in sentence)
-    assert not (tmp_path / "new").exists()
-
-
 def test_ls_says_for_each_system_what_it_cannot_have_and_why() -> None:
     found = {row["name"]: row["refused"] for row in virc("export", "ls", "--json").json["systems"]}
     assert set(found["tiny"].values()) == {None}

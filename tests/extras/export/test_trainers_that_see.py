@@ -94,33 +94,6 @@ def with_blank_crops(backend: LocalBackend, seen: Seen, images: Images) -> list[
     return logprobs(backend, seen.rendered, [images[0], *blank])
 
 
-def in_another_order(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """The pictures of a rollout arrive as they were gathered, the newest first."""
-    return logprobs(backend, seen.rendered, images[::-1])
-
-
-def of_another_rollout(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """The pictures of the next rollout of the batch, of which those of this one are counted off."""
-    return logprobs(backend, seen.rendered, [image.rotate(180) for image in images])
-
-
-def at_the_front(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """All pictures stand in the first turn, whichever turn showed them."""
-    first = True
-    moved = []
-    for message in seen.messages:
-        here = tuple(range(len(images))) if message.images and first else ()
-        first = first and not message.images
-        moved.append(msgspec.structs.replace(message, images=here, at=()))
-    return logprobs(backend, read(backend, moved, images), images)
-
-
-def in_other_sizes(size: tuple[int, int], backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """The trainer resizes pictures by limits of its own."""
-    resized = [image.resize(size) for image in images]
-    return logprobs(backend, read(backend, seen.messages, resized), resized)
-
-
 def twice_resized(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
     """The trainer resizes pictures on their way, and back to their size."""
     return honest(backend, seen, [image.resize((168, 140)).resize(image.size) for image in images])
@@ -132,11 +105,6 @@ def twice_resized(backend: LocalBackend, seen: Seen, images: Images) -> list[flo
     [
         (without_pixels, "does not see picture 1 of 2"),
         (without_crops, "does not see picture 2 of 2"),
-        (in_another_order, "does not see what the rollout saw"),
-        (of_another_rollout, "does not see what the rollout saw"),
-        (at_the_front, "does not see what the rollout saw"),
-        (partial(in_other_sizes, (168, 140)), "does not see what the rollout saw"),
-        (partial(in_other_sizes, (196, 252)), "does not see what the rollout saw"),
         (twice_resized, "does not see what the rollout saw"),
     ],
 )

@@ -1,10 +1,10 @@
 """What the tests of operators that ask models share: rows, an endpoint, and what was left out."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from extras.make.made import read_rows, write_rows
 from PIL import Image
 
 from virc.solving.one import SolveConfig
@@ -17,9 +17,7 @@ def rows_at(folder: Path, count: int = 1, **columns: object) -> Path:
     Image.radial_gradient("L").resize((112, 84)).convert("RGB").save(folder / "figure.png")
     asked = {"image": "figure.png", "answer": "97"}
     rows = [{"id": number, "question": f"q {number}", **asked, **columns} for number in range(1, count + 1)]
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write_rows(folder / "rows.jsonl", rows)
 
 
 def made(operator: str, rows: Path, url: str, options: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
@@ -27,14 +25,9 @@ def made(operator: str, rows: Path, url: str, options: Mapping[str, Any], **more
     setup = set_up({"endpoint": url}, SolveConfig(), "default", None, False)
     new = rows.with_name("new.jsonl")
     make(operator, [str(rows)], new, options, setup=setup, **more)
-    return read(new)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read_rows(new)
 
 
 def rules(rows: Path) -> dict[Any, str]:
     """Id -> the rule by which a row was left out."""
-    return {each["id"]: each["rule"] for each in read(rows.with_name("new.jsonl.left_out"))}
+    return {each["id"]: each["rule"] for each in read_rows(rows.with_name("new.jsonl.left_out"))}

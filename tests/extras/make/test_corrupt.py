@@ -3,47 +3,22 @@
 import difflib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from asking_rows import made
+from extras.make.made import read_rows, write_rows
 from PIL import Image
-from support.servers import Body, images_of, serve
+from support.servers import images_of, serve
 
-from virc.solving.one import SolveConfig
-from virc.solving.setup import set_up
 from virc_extras.make.run import make
 
 CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
 
 
-def rows_file(folder: Path, *captions: object, **more: object) -> Path:
+def rows_file(folder: Path, *captions: str) -> Path:
     Image.new("RGB", (56, 56), "white").save(folder / "p.png")
-    file = folder / "rows.jsonl"
-    rows = [{"id": at, "image": "p.png", "caption": caption, **more} for at, caption in enumerate(captions)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def corrupted(folder: Path, rows: Path, to: str = "new", **options: Any) -> list[dict[str, Any]]:
-    make("corrupt", [str(rows)], folder / f"{to}.jsonl", options)
-    return read(folder / f"{to}.jsonl")
-
-
-def by_model(
-    folder: Path, rows: Path, reply: str | Callable[[Body], str], **options: Any
-) -> tuple[list[dict[str, Any]], list[Body]]:
-    """The rows that a scripted teacher makes, and what it was sent."""
-    with serve(reply if callable(reply) else [reply]) as server:
-        setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
-        settings = {"by": "model", **options}
-        make("corrupt", [str(rows)], folder / "new.jsonl", settings, setup=setup, roles={"teacher": server.url})
-        sent = [request.body for request in server.requests if request.body]
-    return read(folder / "new.jsonl"), sent
+    rows = [{"id": at, "image": "p.png", "caption": caption} for at, caption in enumerate(captions)]
+    return write_rows(folder / "rows.jsonl", rows)
 
 
 def words(text: str) -> list[str]:
@@ -51,7 +26,8 @@ def words(text: str) -> list[str]:
 
 
 def test_comparing_the_texts_finds_one_change(tmp_path: Path) -> None:
-    rows = corrupted(tmp_path, rows_file(tmp_path, *[CAPTION] * 60))
+    make("corrupt", [str(rows_file(tmp_path, *[CAPTION] * 60))], tmp_path / "new.jsonl", {})
+    rows = read_rows(tmp_path / "new.jsonl")
     assert len(rows) == 60
     assert len({row["question"] for row in rows}) > 15
     for row in rows:
@@ -71,7 +47,10 @@ def proposal(*pairs: tuple[str, str]) -> str:
 
 def test_a_teacher_sees_the_picture_and_changes_a_noun(tmp_path: Path) -> None:
     reply = "Here it is:\n```json\n" + proposal(("cars", "vans")) + "\n```"
-    (row,), (body,) = by_model(tmp_path, rows_file(tmp_path, CAPTION), reply, kinds=["noun"])
+    with serve([reply]) as server:
+        options, roles = {"by": "model", "kinds": ["noun"]}, {"teacher": server.url}
+        (row,) = made("corrupt", rows_file(tmp_path, CAPTION), server.url, options, roles=roles)
+        (body,) = server.chats()
     assert (row["question"], row["answer"]) == (CAPTION.replace("cars", "vans"), "vans")
     assert row["changes"][0]["detail"] == "it is not"
     assert len(images_of(body)) == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking_rows import made, read, rows_at, rules
+from asking_rows import made, rows_at, rules
+from extras.make.made import read_rows
 from support.servers import Body, Exchange, Server, serve
 from support.solving import answer, start
 from support.tables import each_case
@@ -72,7 +73,7 @@ def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:
     with serve(Scripted("1", "11", "11"), fault=refuse, times=1) as server:
         kept = made("pass_rate", rows, server.url, {"n": 2}, at_once=1)
     assert [(row["id"], row["pass_rate"]) for row in kept] == [(2, 1), (3, 1)]
-    (out,) = read(tmp_path / "new.jsonl.left_out")
+    (out,) = read_rows(tmp_path / "new.jsonl.left_out")
     assert out["rule"] == "failed"
     assert "bad frog" in out["why"]
 
@@ -113,4 +114,4 @@ def test_a_killed_run_asks_no_reply_twice(tmp_path: Path) -> None:
         twice = asked_again(server)
         assert len(server.chats()) == 24 + len(twice)
     assert len(twice) <= 2  # those under way when it was killed, whose replies nobody got
-    assert read(tmp_path / "new.jsonl") == read(tmp_path / "whole.jsonl")
+    assert read_rows(tmp_path / "new.jsonl") == read_rows(tmp_path / "whole.jsonl")

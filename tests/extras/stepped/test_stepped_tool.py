@@ -20,7 +20,7 @@ from virc_extras.stepped import marks
 gymnasium = pytest.importorskip("gymnasium")
 
 from virc_extras.stepped import seen, spaces  # noqa: E402
-from virc_extras.stepped.tool import Episode, Live, Stepped  # noqa: E402
+from virc_extras.stepped.tool import Episode, Stepped  # noqa: E402
 
 PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
 
@@ -216,15 +216,6 @@ def test_images_and_texts_of_an_observation_are_shown(
     shown = seen.seen(SimpleNamespace(render_mode=mode, render=lambda: rendered), observation)
     assert (shown.text, [image.size for image in shown.images]) == (text, sizes)
     assert {image.mode for image in shown.images} <= {"RGB"}
-
-
-def test_environment_is_closed_when_nobody_has_it() -> None:
-    closed = threading.Event()
-    environment = SimpleNamespace(close=closed.set)
-    live = Live(lambda: environment, 60)
-    assert live.run(lambda made: made) is environment
-    del live
-    assert closed.wait(60)
 
 
 def sample_of(made: Stepped, before: list[str], done: list[tuple[str, str]]) -> Any:

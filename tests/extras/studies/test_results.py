@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,94 +96,78 @@ def edited(file: Path, change: Callable[[Line, list[Line]], None]) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
 
 
-def right_reply(_: Line, lines: list[Line]) -> None:
-    lines[0]["rollout"]["texts"][-1] = answer("2")
-    lines[0]["answer"] = "2"
+DROPPED = object()
+RIGHT_REPLY = {"lines.0.rollout.texts.-1": answer("2")}
+UNANSWERED = {"lines.0.answer": None, "lines.0.verdict": None, "head.figures": {}}
+"""It takes the wrong answer out of the score: three of three are right."""
 
 
-def only_reply(_: Line, lines: list[Line]) -> None:
-    lines[0]["rollout"]["texts"][-1] = answer("2")
+def error_of(kind: str) -> Line:
+    return {"code": 1, "kind": kind, "message": "", "hint": None}
 
 
-def only_answer(_: Line, lines: list[Line]) -> None:
-    lines[0]["answer"] = "2"
+def changed(places: Mapping[str, object]) -> Callable[[Line, list[Line]], None]:
+    """Put values into places of a file, such as `lines.0.answer`; DROPPED takes one away."""
 
+    def change(head: Line, lines: list[Line]) -> None:
+        for place, value in places.items():
+            found: Any = {"head": head, "lines": lines}
+            *way, last = [int(part) if part.lstrip("-").isdigit() else part for part in place.split(".")]
+            for part in way:
+                found = found[part]
+            if value is DROPPED:
+                del found[last]
+            else:
+                found[last] = value
 
-def crop(_: Line, lines: list[Line]) -> None:
-    lines[0]["digests"][-1] = "0" * 64
-
-
-def verdict(_: Line, lines: list[Line]) -> None:
-    lines[0]["verdict"]["right"] = True
-
-
-def figure(head: Line, _: list[Line]) -> None:
-    head["figures"]["score"]["right"] = 4
-
-
-def dropped(_: Line, lines: list[Line]) -> None:
-    del lines[0]
-
-
-def unanswered(head: Line, lines: list[Line], failure: str | None = None, kind: str = "missing") -> None:
-    """Take the wrong answer out of the score: three of three are right."""
-    error = {"code": 1, "kind": kind, "message": "", "hint": None}
-    lines[0] |= {"answer": None, "verdict": None, "error": error, "failure": failure}
-    head["figures"] = {}
-
-
-def refused(head: Line, lines: list[Line]) -> None:
-    unanswered(head, lines, "no_answer", "no_answer")
-
-
-def no_score(head: Line, _: list[Line]) -> None:
-    del head["figures"]["score"]
-
-
-def other_model(head: Line, _: list[Line]) -> None:
-    head["model"] = head["figures"]["name"] = "famous"
-
-
-def by_judge(head: Line, lines: list[Line]) -> None:
-    """A judge's verdict on what the rule finds right."""
-    head["judge"] = "judge"
-    lines[1]["verdict"] = {"right": False, "by": "judge"}
-
-
-def twice(_: Line, lines: list[Line]) -> None:
-    lines.append(lines[0])
-
-
-def unknown_field(head: Line, _: list[Line]) -> None:
-    head["title"] = "the best"
+    return change
 
 
 @pytest.mark.parametrize(
-    ("write", "change", "kind", "says"),
+    ("write", "places", "kind", "says"),
     [
-        (edited, right_reply, "reply", "problem 1: its reply or its settings were edited"),
-        (edited, only_reply, "reply", "problem 1: its reply or its settings were edited"),
-        (resealed, only_reply, "reply", "problem 1: its reply says 2, its line 1"),
-        (resealed, only_answer, "reply", "problem 1: its reply says 1, its line 2"),
-        (edited, crop, "lines", "problem 1: its line was edited"),
-        (resealed, verdict, "verdict", "problem 1: it is wrong here, right in the file"),
-        (resealed, right_reply, "verdict", "problem 1: it is right here, wrong in the file"),
-        (edited, figure, "figure", "the first line, with the figures, was edited"),
-        (resealed, figure, "figure", "the figure score.right is 3 by the lines, not 4"),
-        (resealed, unanswered, "reply", "problem 1: its reply says 1, its line no answer (None)"),
-        (resealed, refused, "reply", "problem 1: its reply says 1, its line no answer (no_answer)"),
-        (resealed, no_score, "figure", "the figure score.right is 3 by the lines, not missing"),
-        (resealed, other_model, "lines", "problem 1: its line is of the model poor"),
-        (resealed, by_judge, "verdict", "problem 2: it is right here, wrong in the file"),
-        (edited, unknown_field, "lines", "it has bytes that no digest covers"),
-        (edited, dropped, "lines", "of 4 lines there are 3"),
-        (resealed, dropped, "lines", "of 4 lines there are 3"),
+        (edited, {**RIGHT_REPLY, "lines.0.answer": "2"}, "reply", "problem 1: its reply or its settings were edited"),
+        (resealed, RIGHT_REPLY, "reply", "problem 1: its reply says 2, its line 1"),
+        (resealed, {"lines.0.answer": "2"}, "reply", "problem 1: its reply says 1, its line 2"),
+        (edited, {"lines.0.digests.-1": "0" * 64}, "lines", "problem 1: its line was edited"),
+        (resealed, {"lines.0.verdict.right": True}, "verdict", "problem 1: it is wrong here, right in the file"),
+        (resealed, {**RIGHT_REPLY, "lines.0.answer": "2"}, "verdict", "problem 1: it is right here, wrong in the file"),
+        (edited, {"head.figures.score.right": 4}, "figure", "the first line, with the figures, was edited"),
+        (resealed, {"head.figures.score.right": 4}, "figure", "the figure score.right is 3 by the lines, not 4"),
+        (
+            resealed,
+            {**UNANSWERED, "lines.0.error": error_of("missing"), "lines.0.failure": None},
+            "reply",
+            "problem 1: its reply says 1, its line no answer (None)",
+        ),
+        (
+            resealed,
+            {**UNANSWERED, "lines.0.error": error_of("no_answer"), "lines.0.failure": "no_answer"},
+            "reply",
+            "problem 1: its reply says 1, its line no answer (no_answer)",
+        ),
+        (resealed, {"head.figures.score": DROPPED}, "figure", "the figure score.right is 3 by the lines, not missing"),
+        (
+            resealed,
+            {"head.model": "famous", "head.figures.name": "famous"},
+            "lines",
+            "problem 1: its line is of the model poor",
+        ),
+        (
+            resealed,
+            {"head.judge": "judge", "lines.1.verdict": {"right": False, "by": "judge"}},  # on what the rule finds right
+            "verdict",
+            "problem 2: it is right here, wrong in the file",
+        ),
+        (edited, {"head.title": "the best"}, "lines", "it has bytes that no digest covers"),
+        (edited, {"lines.0": DROPPED}, "lines", "of 4 lines there are 3"),
+        (resealed, {"lines.0": DROPPED}, "lines", "of 4 lines there are 3"),
     ],
 )
 def test_an_edit_is_named_and_refused(
-    write: Callable[..., None], change: Callable[..., None], kind: str, says: str, file: Path
+    write: Callable[..., None], places: Mapping[str, object], kind: str, says: str, file: Path
 ) -> None:
-    write(file, change)
+    write(file, changed(places))
     done = verified(file)
     assert done.code == 6
     assert kind in {each["kind"] for each in done.json["differences"]}
@@ -216,7 +200,7 @@ def test_ends_of_lines_that_transport_changed_are_read(file: Path) -> None:
 
 
 def test_two_lines_of_one_problem_are_refused(file: Path) -> None:
-    resealed(file, twice)
+    resealed(file, lambda head, lines: lines.append(lines[0]))
     done = verified(file)
     assert (done.code, "no problems, or two of one id" in done.err) == (5, True)
 

@@ -141,6 +141,13 @@ def test_who_hangs_up_is_not_computed(held: Held, stream: bool) -> None:
         assert "second" not in held.begun
 
 
+def test_a_question_that_takes_too_long_ends_with_504(held: Held) -> None:
+    with listening(held, config={"timeout": 0.1}) as running:
+        status, said = running.ask()
+        assert (status, "no answer within 0.1 s" in error(said)) == (504, True), said
+        until(lambda: held.ended == held.begun)
+
+
 def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:

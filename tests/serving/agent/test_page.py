@@ -1,7 +1,6 @@
 """The page of an agent endpoint: its files, and a reader who uses it in a browser, the real server behind it."""
 
 import base64
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,13 @@ from agent_process import serving
 from agent_server import scripted
 from openai import OpenAI
 from support.browser import CHROMIUM, Tab
-from support.parsed import HOSTILE, Page
+from support.parsed import HOSTILE
 from support.servers import MODEL
 
 from virc.serving.agent import page
 
 PICTURE = Path(__file__).resolve().parents[2] / "pictures" / "triangle.png"
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-
-def test_files_name_each_other_and_nothing_outside() -> None:
-    files = page.files(MODEL)
-    kinds = {kind for kind, _ in files.values()}
-    assert kinds == {f"text/{of}; charset=utf-8" for of in ("html", "css", "javascript")} | {"application/json"}
-    html = Page(files["/"][1].decode())
-    assert all(f"\n{rule} {{" in files["/page.css"][1].decode() for rule in ("body", ".frame img", ".answer"))
-    assert [found["href"] for found in html.all("link") if found["rel"] == "stylesheet"] == ["page.css"]
-    assert [found["src"] for found in html.all("script")] == ["page.js"]
-    scripts = {path: content.decode() for path, (kind, content) in files.items() if "javascript" in kind}
-    named = {path for text in scripts.values() for path in re.findall(r'from "\.(/[^"]+)"', text)}
-    assert named | {"/page.js"} == set(scripts)
-    for _, content in files.values():
-        addresses = set(re.findall(r"https?://[^\s'\")]+", content.decode()))
-        assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, which nothing is loaded from
 
 
 def test_policy_allows_nothing_that_the_page_does_not_need() -> None:
