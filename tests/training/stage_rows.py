@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from support import preflight
 from support.called import virc
 
 from virc.data.formats.registry import only_source
@@ -36,11 +37,10 @@ def copied(file: Path, folder: Path, change: Callable[[Rows], object] = lambda r
     return new
 
 
-def request(file: Path, **values: Any) -> SftRequest:
+def request(file: Path, kind: type[SftRequest] = SftRequest, **values: Any) -> Any:
     """A look at a file's rows for the embedded model, which finds nothing wrong with those drawn."""
-    usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
     source = msgspec.structs.replace(only_source(file), trusted=True)  # rows that a stage wrote name any images
-    return SftRequest(**{"source": source, "base": EMBEDDED_FOLDER, **usual, **values})
+    return preflight.request(kind, **{"source": source, "base": EMBEDDED_FOLDER, **values})
 
 
 def base_of_type(folder: Path, model_type: str) -> Path:

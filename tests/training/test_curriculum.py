@@ -10,7 +10,7 @@ from stage_rows import drawn, request
 from virc.core.errors import DataError
 from virc.data.formats.registry import NumberedRow, get, only_source
 from virc.data.rows.record import Record
-from virc.stages.sft import Curriculum
+from virc.stages.sft import Config, Curriculum
 from virc.training.preflight import order, sft
 
 TYPES = ("b", "a", "c", "b", "a", "c", "a", "b")
@@ -21,13 +21,17 @@ def rows(*values: Any) -> list[NumberedRow]:
     return [NumberedRow(at, Record((), (), extra={"type": value})) for at, value in enumerate(values, 1)]
 
 
+def config(**settings: Any) -> Config:
+    return Config(**{"data": "rows", "learning_rate": 1e-5, "curriculum": LETTERS, **settings})
+
+
 def numbers(parts: dict[str, list[NumberedRow]]) -> dict[str, list[int]]:
     return {name: [row.number for row in its] for name, its in parts.items()}
 
 
 def test_a_seed_repeats_the_order_within_parts() -> None:
-    first, again, other = (numbers(order.parts(rows(*TYPES * 5), LETTERS, seed)) for seed in (0, 0, 8))
-    written = numbers(order.parts(rows(*TYPES * 5), LETTERS, None))
+    first, again, other = (numbers(order.parts(rows(*TYPES * 5), config(seed=seed))) for seed in (0, 0, 8))
+    written = numbers(order.parts(rows(*TYPES * 5), config(order="written")))
     assert first == again
     assert first != other
     assert first != written
@@ -45,7 +49,7 @@ def test_a_seed_repeats_the_order_within_parts() -> None:
 )
 def test_rows_of_no_part_are_one_sentence(values: tuple[Any, ...], curriculum: Curriculum, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        order.parts(rows(*values), curriculum, 1)
+        order.parts(rows(*values), config(curriculum=curriculum))
 
 
 def test_rows_of_sft_are_written_in_order(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_rows_of_sft_are_written_in_order(tmp_path: Path) -> None:
     made = json.loads(file.read_text())
     marked = [row | {"type": TYPES[at % 8]} for at, row in enumerate(made)]
     file.write_text(json.dumps(marked))
-    found = sft.check(request(file, curriculum=LETTERS, seed=3, folder=tmp_path / "new"))
+    found = sft.check(request(file, curriculum=LETTERS, seed=3, order="shuffled", folder=tmp_path / "new"))
     written = [row.record for row in get("sft").read(only_source(found.file)) if row.record]
     types = [record.extra["type"] for record in written]
     counts = [sum(row["type"] == "a" for row in marked), sum(row["type"] != "a" for row in marked)]

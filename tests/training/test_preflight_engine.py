@@ -40,7 +40,7 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
     qwen3 = odd_rows.qwen3(tmp_path / "qwen3")
     good = drawn(tmp_path / "good")
     whole = check(request(good))
-    fewer = check(request(good, cutoff=whole.percentiles[0], filter_overlong=True, folder=tmp_path / "fewer"))
+    fewer = check(request(good, cutoff_len=whole.percentiles[0], filter_overlong=True, folder=tmp_path / "fewer"))
     assert 0 < fewer.rows < COUNT
     cases = [
         case(odd, "odd", EMBEDDED_FOLDER),

@@ -34,15 +34,15 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
     cutoff = sorted(tokens)[-4]
     over = [number for number, count in enumerate(tokens, 1) if count > cutoff]
     with pytest.raises(DataError) as error:
-        check(request(rows, cutoff=cutoff))
+        check(request(rows, cutoff_len=cutoff))
     message, hint = error.value.message, error.value.hint or ""
     assert f"{len(over)} of {COUNT} rows are longer than the cutoff_len of {cutoff} tokens" in message
     assert f"rows {', '.join(map(str, over))};" in message
     assert f"has {max(tokens)}" in message
     enough = int(re.findall(r"cutoff_len=(\d+)", hint)[0])
-    assert check(request(rows, cutoff=enough)).longest == max(tokens) == enough
+    assert check(request(rows, cutoff_len=enough)).longest == max(tokens) == enough
     small = int(re.findall(r"max_pixels=(\d+)", hint)[0])
-    shrunk = check(request(rows, cutoff=cutoff, max_pixels=small))
+    shrunk = check(request(rows, cutoff_len=cutoff, max_pixels=small))
     assert shrunk.longest <= cutoff
     assert shrunk.shrunk > 0
     assert "filter_overlong=true" in hint
@@ -54,7 +54,7 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     tokens = [each.tokens for each in by_row(file)]
     cutoff = sorted(tokens)[COUNT // 2]
     fitting = [count for count in tokens if count <= cutoff]
-    found = check(request(file, cutoff=cutoff, filter_overlong=True, folder=tmp_path / "fewer"))
+    found = check(request(file, cutoff_len=cutoff, filter_overlong=True, folder=tmp_path / "fewer"))
     assert (found.rows, found.dropped) == (len(fitting), COUNT - len(fitting))
     assert (found.longest, found.total) == (max(fitting), sum(fitting))
     assert (found.file.parent, found.file.suffix) == (tmp_path / "fewer", file.suffix)
@@ -68,7 +68,7 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     assert found.images == sum(len(each.images) for each in kept)
     assert [each.extra for each in records] == [each.extra for each in kept]
     assert read_protocol(tmp_path / "fewer" / FILE_NAME) == found.protocol
-    again = check(request(found.file, cutoff=cutoff))
+    again = check(request(found.file, cutoff_len=cutoff))
     assert (again.rows, again.total, again.dropped) == (len(fitting), sum(fitting), 0)
 
 

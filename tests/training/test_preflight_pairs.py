@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import stage_rows
 from support import preference_rows, published_pairs
@@ -25,9 +24,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return preference_rows.write(folder)
 
 
-def request(file: Path, **values: Any) -> PairsRequest:
-    asked = stage_rows.request(file.with_name("trajectories.json"))
-    return PairsRequest(**{**msgspec.structs.asdict(asked), "source": only_source(file), **values})
+def request(file: Path, **values: Any) -> Any:
+    return stage_rows.request(file, PairsRequest, **{"source": only_source(file), **values})
 
 
 def written(file: Path) -> list[dict[str, Any]]:
@@ -48,12 +46,12 @@ def test_both_sides_are_counted_and_the_longer_one_bounds(rows: Path, tmp_path: 
     assert uneven.longest > even.longest + 20
     assert uneven.total - even.total == pytest.approx((uneven.longest - even.longest) * len(lines), rel=0.1)
     with pytest.raises(DataError, match="longer than the cutoff_len"):
-        check(request(longer, cutoff=even.longest))
+        check(request(longer, cutoff_len=even.longest))
 
 
 def test_kto_gets_each_reply_once_with_its_tag(rows: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
-    found = check(request(rows, feedback=True, folder=tmp_path / "data"))
+    found = check(request(rows, loss="kto", folder=tmp_path / "data"))
     assert found.rows == 2 * len(lines)
     assert found.mean * found.rows == pytest.approx(found.total)
     made = written(found.file)
@@ -76,12 +74,12 @@ def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
     assert "pref_loss: sigmoid" in done.out
 
 
-def converted(write: Callable[[Path], Path], folder: Path) -> PairsRequest:
+def converted(write: Callable[[Path], Path], folder: Path) -> Any:
     """A look at published pairs, once they are converted."""
     (folder / "from").mkdir()
     done = virc("data", "convert", write(folder / "from"), "--to", folder / "to", "--format", "pairs")
     assert done.code == 0, done.err
-    return PairsRequest(**msgspec.structs.asdict(stage_rows.request(next((folder / "to").glob("*.jsonl")))))
+    return stage_rows.request(next((folder / "to").glob("*.jsonl")), PairsRequest)
 
 
 @pytest.mark.parametrize("write", [published_pairs.mmpr, published_pairs.trl_plain])

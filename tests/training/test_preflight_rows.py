@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image
 from stage_rows import COUNT, Rows, base_of_type, chat_protocol, copied, drawn, request
@@ -82,7 +81,7 @@ def test_boxes_that_the_base_does_not_write_are_refused(
         check(asked)
     assert "a base" in error.value.message
     assert model_type in error.value.message
-    assert check(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
+    assert check(request(file, protocol=protocol, base=base, mixed_coordinates=True)).rows == COUNT
 
 
 def _as_in(rows: Path, **values: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
-from support import crux
+from support import crux, preflight
 
 from virc.core.errors import DataError
 from virc.data.formats.registry import RowsFile, only_source
@@ -32,13 +32,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
 
 
-def asked(source: Path | RowsFile, folder: Path, **values: Any) -> RlRequest:
-    usual: dict[str, Any] = {
-        "base": EMBEDDED_FOLDER, "name": "tiny", "rollout": "per_cru", "prompt_length": 2048, "batch": 4,
-        "max_pixels": 12_845_056, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,
-        "reward": Reward("rules"),
-    }  # fmt: skip
-    return RlRequest(**{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values})
+def asked(source: Path | RowsFile, folder: Path, **values: Any) -> Any:
+    usual = {"base": EMBEDDED_FOLDER, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,
+             "reward": Reward("rules")}  # fmt: skip
+    file = only_source(source) if isinstance(source, Path) else source
+    return preflight.request(RlRequest, **{"source": file, **usual, **values})
 
 
 def written(result: Result) -> list[Row]:
@@ -69,8 +67,8 @@ def test_published_files_work_as_they_are(tmp_path: Path) -> None:
     made = crux.build(tmp_path / "crux", rows=8)
     source, tried = only_source(made.train), only_source(made.val)
     home = tmp_path / "runs" / "one" / "data"
-    look = asked(source, tmp_path / "new", home=home, validation=tried, reward=JUDGED, name="base")
-    result = check(msgspec.structs.replace(look, prompt_length=8192))
+    look = partial(asked, source, tmp_path / "new", home=home, validation=tried, reward=JUDGED, name="base")
+    result = check(look(prompt_length=8192))
     assert result.rows == pq.read_metadata(made.train).num_rows
     assert pq.read_metadata(tmp_path / "new" / "validation.parquet").num_rows == pq.read_metadata(made.val).num_rows
     assert result.protocol.tools == ("crop_image", "scale_image", "display_image")
@@ -100,7 +98,7 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path:
         check(strict)
     assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)
     with pytest.raises(DataError, match="longer than the prompt_length of 3 tokens") as refused:
-        check(msgspec.structs.replace(strict, prompt_length=3, filter_overlong=True, folder=tmp_path / "no"))
+        check(asked(rows / "rl.parquet", tmp_path / "no", prompt_length=3, filter_overlong=True))
     assert "filter_overlong" not in str(refused.value.hint)  # it is on, and no row is left
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
+from support import preflight
 from support.servers import serve
 
 from virc.core.errors import ConfigError
@@ -110,21 +111,12 @@ def resolved(*sets: str) -> Resolved:
     return TrainRequest(system="tiny", stage="rl", base="tiny", assignments=(*SET, *sets)).resolve()
 
 
-def asked(folder: Path, stage: Resolved) -> RlRequest:
-    return RlRequest(
-        source=only_source(Path("data/mixed/problems.jsonl")),
-        base=EMBEDDED_FOLDER,
-        name="tiny",
-        rollout="multi_turn",
-        prompt_length=2048,
-        batch=4,
-        max_pixels=12_845_056,
-        folder=folder,
-        home=folder,
-        chat_protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
-        reward=stage.config.reward,
-        sources=speakers(stage.config),
-    )
+def asked(folder: Path, stage: Resolved) -> Any:
+    return preflight.request(
+        RlRequest, source=only_source(Path("data/mixed/problems.jsonl")), base=EMBEDDED_FOLDER, rollout="multi_turn",
+        folder=folder, home=folder, chat_protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
+        reward=stage.config.reward, sources=speakers(stage.config),
+    )  # fmt: skip
 
 
 def rows_of(file: Path) -> list[Row]:

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from stage_rows import chat_protocol, request
 from support.engine_python import interpreter
@@ -38,10 +37,9 @@ def trained_on(folder: Path, replies: tuple[str, ...], in_pairs: bool) -> Result
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     chat_protocol(folder, system="")
-    wanted = request(file, folder=folder.with_name("run"))
     if in_pairs:
-        return pairs.check(PairsRequest(**msgspec.structs.asdict(wanted)))
-    return sft.check(wanted)
+        return pairs.check(request(file, PairsRequest, folder=folder.with_name("run")))
+    return sft.check(request(file, folder=folder.with_name("run")))
 
 
 @each_case(("replies", "are_times", "in_pairs"), [(*case, in_pairs) for case in ALIKE for in_pairs in (True, False)])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import preflight
 
 from virc.core.errors import SetupError
 from virc.data.formats.registry import RowsFile
@@ -12,7 +13,6 @@ from virc.envs.pins import Environment, get
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.systems.registry import Reward
 from virc.training.preflight.types import RlRequest, SftRequest
 from virc.training.tool_packages import check_tool_packages
 
@@ -34,13 +34,10 @@ def environment(tmp_path: Path) -> Environment:
     return get("rl", "cpu", tmp_path / "cache")
 
 
-def rl_request(**values: Any) -> RlRequest:
-    usual: dict[str, Any] = {
-        "source": SOURCE, "base": Path("/base"), "name": "tiny", "rollout": "multi_turn", "prompt_length": 1,
-        "batch": 1, "max_pixels": 1, "folder": Path("/new"), "home": Path("/new"), "chat_protocol": OWN,
-        "reward": Reward(),
-    }  # fmt: skip
-    return RlRequest(**usual | values)
+def rl_request(**values: Any) -> Any:
+    usual = {"source": SOURCE, "base": Path("/base"), "rollout": "multi_turn", "folder": Path("/new"),
+             "home": Path("/new"), "chat_protocol": OWN}  # fmt: skip
+    return preflight.request(RlRequest, **usual | values)
 
 
 def own_tool(folder: Path) -> str:

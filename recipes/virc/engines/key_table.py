@@ -98,7 +98,7 @@ class KeyTable(msgspec.Struct, frozen=True):
         otherwise = next(iter(of_key), "as by default") if is_published else "the published script does not name it"
         return ", ".join(by_user) or key.why or key.fixed or otherwise
 
-    def faults(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Fault]:
+    def faults(self, given: Mapping[str, Any], origins: Mapping[str, str] = {}) -> Iterator[Fault]:
         """What a user may not set, and where it was set: keys of virc, and keys that are refused."""
         for name in self.leaves(given):
             if fault := self._fault_of(name):

@@ -208,7 +208,7 @@ def _checked(
         recipes = environments.recipes_in(environment)
     elif not all(map(find_spec, ("tokenizers", "pyarrow") if resolved.kind == "rl" else ("tokenizers",))):
         return None
-    if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and starts_here:
+    if isinstance(to_check, RlRequest) and to_check.config.rollout == "multi_turn" and starts_here:
         to_check = msgspec.structs.replace(to_check, tries_tools=True)
     return counted(to_check, python or Path(sys.executable), recipes, report)
 
@@ -238,13 +238,9 @@ def rows_request(prepared: Prepared, is_trial: bool = False) -> Request:
         "source": request.reading(prepared.source),
         "base": base.folder,
         "name": base.name,
-        "max_pixels": config.max_pixels,
-        "filter_overlong": config.filter_overlong,
         "protocol": request.protocol and expanded(request.protocol).absolute(),
         "loads": tuple(tools.source(name, system_folder) for name in resolved.system.offered),
         "workers": cores(),
-        "curriculum": config.curriculum,
-        "seed": config.seed if config.order == "shuffled" else None,
         "folder": (prepared.folder / DATA).absolute(),
         "is_trial": is_trial,
     }
@@ -252,24 +248,17 @@ def rows_request(prepared: Prepared, is_trial: bool = False) -> Request:
         weights = Weights(base.name, base.folder, adapter=base.adapter)
         return RlRequest(
             **common,
+            config=msgspec.structs.replace(config, reward=rewards.located(config.reward)),
             validation=prepared.validation and request.reading(prepared.validation),
-            rollout=config.rollout,
-            prompt_length=config.prompt_length,
-            batch=config.train_batch_size,
             home=(prepared.run.folder / DATA).absolute(),
             chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
             tools=prepared.added_tools,
-            reward=rewards.located(config.reward),
             beside=system_folder,
             sources=speakers(config),
         )
-    common |= {
-        "cutoff": config.cutoff_len,
-        "min_pixels": config.min_pixels,
-        "mixed_coordinates": config.mixed_coordinates,
-        "chat_protocol": chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
-    }
-    return PairsRequest(**common, feedback=config.loss == "kto") if resolved.kind == "dpo" else SftRequest(**common)
+    worded = chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None
+    kind = PairsRequest if resolved.kind == "dpo" else SftRequest
+    return kind(**common, config=config, chat_protocol=worded)
 
 
 def counted(request: Request, python: Path, recipes: Path, report: Reporter) -> Result:

@@ -31,7 +31,7 @@ def check_tool_packages(asked: Request, stage: str, environment: Environment, py
     """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out."""
     by_module: dict[str, str] = {}
     for name, file in _files(asked):
-        for module in needed(file, carried_out=isinstance(asked, RlRequest) and asked.rollout == "multi_turn"):
+        for module in needed(file, carried_out=isinstance(asked, RlRequest) and asked.config.rollout == "multi_turn"):
             by_module.setdefault(module, name)
     if not by_module:
         return

@@ -16,7 +16,6 @@ from virc.engines.verl import plan as verl_plan
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
 from virc.stages.context import Place
-from virc.systems.registry import Reward
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
@@ -42,11 +41,9 @@ def drawn(file: Path, folder: Path, *sets: str) -> tuple[list[str], dict[str, An
     more = ("rollout=multi_turn", "response_length=768", "train_batch_size=4", "ppo_mini_batch_size=4")
     given = (*more, f"data={file}", *sets)
     config = TrainRequest(system="tiny", stage="rl", base="tiny", assignments=given).resolve().config
-    seed = config.seed if config.order == "shuffled" else None
     found = check(RlRequest(
-        source=only_source(file), base=TINY, name="tiny", rollout="multi_turn", prompt_length=2048, batch=4,
-        max_pixels=12_845_056, folder=folder, home=folder, chat_protocol=read_protocol(TINY / FILE_NAME),
-        reward=Reward("outcome"), curriculum=config.curriculum, seed=seed,
+        source=only_source(file), base=TINY, name="tiny", folder=folder, home=folder,
+        chat_protocol=read_protocol(TINY / FILE_NAME), config=config,
     ))  # fmt: skip
     place = Place(
         base=TINY, model_type="qwen2_vl", data=found.file, media=found.media, output=folder / "out", files=folder,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rl_engine import TINY, child
+from support import preflight
 from support.picture_kinds import KINDS, write
 
 from virc.data.formats.registry import only_source
@@ -26,9 +27,9 @@ def test_the_processor_in_verl_gets_the_pixels_of_solving(tmp_path: Path) -> Non
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     protocol, grid = read_protocol(TINY / FILE_NAME), speech(str(TINY)).grid
     run = tmp_path / "run"
-    found = rl.check(RlRequest(
-        source=only_source(file), base=TINY, name="tiny", folder=run, home=run, chat_protocol=protocol,
-        rollout="multi_turn", prompt_length=2048, batch=1, max_pixels=12_845_056, reward=Reward("outcome"),
+    found = rl.check(preflight.request(
+        RlRequest, source=only_source(file), base=TINY, folder=run, home=run, chat_protocol=protocol,
+        rollout="multi_turn", train_batch_size=1, reward=Reward("outcome"),
     ))  # fmt: skip
     loop = {"protocol": str(TINY / FILE_NAME), "folder": str(found.media), "max_turns": 1}
     end = speech(str(TINY)).end

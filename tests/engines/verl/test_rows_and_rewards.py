@@ -8,6 +8,7 @@ import pytest
 from rl_engine import RECIPES, TINY, child
 from support.called import virc
 from support.engine_python import interpreter
+from support.preflight import request
 
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
@@ -29,10 +30,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def looked_at(file: Path, folder: Path, **values: Any) -> Result:
     """What the process of the preflight finds, in the engine's interpreter."""
-    usual: dict[str, Any] = {"name": "tiny", "prompt_length": 2048, "batch": 4, "max_pixels": 12_845_056}
-    asked = RlRequest(
-        source=only_source(file), base=TINY, folder=folder, home=folder, chat_protocol=read_protocol(TINY / FILE_NAME),
-        **usual, **values,
+    asked = request(
+        RlRequest, source=only_source(file), base=TINY, folder=folder, home=folder,
+        chat_protocol=read_protocol(TINY / FILE_NAME), **values,
     )  # fmt: skip
     step = preflight.step(asked, interpreter("rl"), RECIPES)
     env = {name: value for name, value in step.env.items() if value}

@@ -9,27 +9,26 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.seeds import derived
 from virc.core.text import plain
 from virc.data.formats.registry import NumberedRow
-from virc.stages.sft import Curriculum
+from virc.stages.sft import Curriculum, StageConfig
 
 MAX_LISTED = 8
 
 
-def parts(rows: Iterable[NumberedRow], curriculum: Curriculum, seed: int | None) -> dict[str, list[NumberedRow]]:
-    """The rows of each part of a curriculum by its name, in the order in which they are learnt from.
-
-    Args:
-        seed: of the order within a part; None: as written.
+def parts(rows: Iterable[NumberedRow], config: StageConfig) -> dict[str, list[NumberedRow]]:
+    """The rows of each part of a stage's curriculum by its name, in the order in which they are learnt from.
 
     Raises:
         ConfigError: a value is in two parts.
         DataError: a row lacks the column, or its value is of no part.
     """
+    if (curriculum := config.curriculum) is None:
+        return {}
     values = [value for part in curriculum.parts for value in {*map(str, part)}]
     if twice := next((value for value in values if values.count(value) > 1), None):
         raise ConfigError(f"curriculum.parts has {plain(twice, 40)!r} in two parts", "name each value once")
     taken = [*rows]
-    if seed is not None:
-        random.Random(derived(seed, "curriculum")).shuffle(taken)
+    if config.order == "shuffled":
+        random.Random(derived(config.seed, "curriculum")).shuffle(taken)
     names = {str(value): ", ".join(map(str, part)) for part in curriculum.parts for value in part}
     found: dict[str, list[NumberedRow]] = {name: [] for name in dict.fromkeys(names.values())}
     for row in taken:

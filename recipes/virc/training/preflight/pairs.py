@@ -35,17 +35,17 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     better = read.counted(request, read.rows(), on_progress)
     worse = read.counted(request, map(rejected_side, read.rows()), on_progress)
     longer = msgspec.structs.replace(better, lengths=[*map(_longer, better.lengths, worse.lengths)])
-    chosen = within(longer, request.filter_overlong, "cutoff_len", read.protocol.coordinates)
-    if request.feedback:
+    chosen = within(longer, request.config.filter_overlong, "cutoff_len", read.protocol.coordinates)
+    if request.config.loss == "kto":
         places = set(chosen)
         rows = [row for at, row in enumerate(read.rows()) if at in places]
-        parts = order.parts(rows, request.curriculum, request.seed) if request.curriculum else {}
+        parts = order.parts(rows, request.config)
         source = _replies(request, read, [*parts.values()] or [rows], longer.files(chosen))
     else:
         source, parts = write_chosen(request, read, chosen, longer)
     found = result(read, source, longer, chosen, parts)
     total = sum(better.tokens(chosen)) + sum(worse.tokens(chosen))
-    number = len(chosen) * (2 if request.feedback else 1)
+    number = len(chosen) * (2 if request.config.loss == "kto" else 1)
     return msgspec.structs.replace(found, rows=number, total=total, mean=total / number)
 
 

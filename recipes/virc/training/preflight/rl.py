@@ -143,7 +143,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def rows(self) -> Iterator[NumberedRow]:
         """The rows as they are rolled out: units, or whole problems."""
-        change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
+        change = Change("problems" if self.request.config.rollout == "multi_turn" else "prompts", self.chat_protocol)
         for row in self.source.rows():
             try:
                 yield from (NumberedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
@@ -162,7 +162,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         # Images are named by absolute paths; those stored in the row are written to the run's folder.
         pictures = tuple(Picture(self._path(each), confined=False) for each in changed_row.record.images)
         record = msgspec.structs.replace(changed_row.record, images=pictures)
-        if self.request.rollout == "multi_turn":
+        if self.request.config.rollout == "multi_turn":
             yield prompts.opening(self._prompted(record))
             return
         for unit in rl.split(record, self.protocol.grammar):
@@ -200,7 +200,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def own(self) -> Speaker:
-        return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
+        return Speaker(self.protocol, self.request.config.reward, 1, self.request.beside)
 
 
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
@@ -211,14 +211,14 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
             single chat protocol, or boxes that the base does not write.
         ConfigError: a file of the base, a chat protocol or a reward makes no sense.
     """
-    rules = counting(request.base, request.max_pixels)
+    rules = counting(request.base, request.config.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
     media = set[str]()
     result = _checked(request, request.source, TRAIN, rules, store, media, on_progress)
-    if result.rows < request.batch:
+    if result.rows < request.config.train_batch_size:
         raise DataError(
-            f"{result.rows} rows are fewer than the {request.batch} prompts of a step",
+            f"{result.rows} rows are fewer than the {request.config.train_batch_size} prompts of a step",
             f"--set train_batch_size={result.rows} --set ppo_mini_batch_size={result.rows}, or more rows",
         )
     if request.validation:
@@ -242,7 +242,7 @@ def _checked(
     on_progress: OnProgress,
 ) -> Result:  # fmt: skip
     """Check one file of rows and write `name`, verl's file; folders of their images are added to `media`."""
-    part = _part(request, source, rules, store)
+    part, config = _part(request, source, rules, store), request.config
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     ids: Counter[bytes] = Counter()
@@ -261,19 +261,19 @@ def _checked(
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
     measure = partial(lengths, part.counting)
-    counted = counts.count(measure, request.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
-    chosen = within(counted, request.filter_overlong, "prompt_length", part.protocol.coordinates)
+    counted = counts.count(measure, config.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
+    chosen = within(counted, config.filter_overlong, "prompt_length", part.protocol.coordinates)
     indices = set(chosen)
     rows: Iterator[NumberedRow] = (row for index, row in enumerate(part.rows()) if index in indices)
     parts: dict[str, list[NumberedRow]] = {}
-    if request.curriculum and name == TRAIN:
-        parts = order.parts(rows, request.curriculum, request.seed)
+    if config.curriculum and name == TRAIN:
+        parts = order.parts(rows, config)
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
     messages = {speaker.protocol.system for speaker in (part.own, *request.sources.values())}
     return Result(
         **counted_fields(surveyed, counted, chosen, faults),
-        shrunk=sum(counted.lengths[index].shrunk for index in chosen) if request.rollout == "per_cru" else 0,
+        shrunk=sum(counted.lengths[index].shrunk for index in chosen) if config.rollout == "per_cru" else 0,
         otherwise=surveyed.rows - sum(map(surveyed.with_system, messages)),
         protocol=part.protocol,
         file=request.home / name,
@@ -300,7 +300,7 @@ def _part(request: RlRequest, source: RowsFile, rules: Counting, store: PictureS
             rows = list(islice(source.rows(), _SEARCHED_ROWS))
             of_rows = plain_rows.of_records(row.record for row in rows if row.record)
             of_rows = of_rows or plain_rows.shown_by(source, rows)[0]
-    if request.rollout == "multi_turn":  # the model is prompted in its own way, whatever the rows were made with
+    if request.config.rollout == "multi_turn":  # the model is prompted in its own way
         of_model = request.chat_protocol if request.chat_protocol.name != "own" else None
         protocol = requested or of_model or of_rows or request.chat_protocol
     else:
@@ -352,7 +352,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
 
     def faults(row: NumberedRow) -> Sequence[Fault]:
         nonlocal off_grid
-        if part.request.rollout != "per_cru":
+        if part.request.config.rollout != "per_cru":
             return [fault for each in row.known().images if (fault := decoded(each).fault)]
         result = check_row(rules, row)
         off_grid += result.counts.off_grid
@@ -365,7 +365,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
 
 def _scorable(part: _Part, request: RlRequest) -> Scorable:
     """How many rows can be scored, whatever the judge answers: a run would stop at the first other row."""
-    reward = request.reward
+    reward = request.config.reward
     named = {name for name, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint}
     scorable = Scorable()
     for speaker in (part.own, *request.sources.values()):
@@ -379,7 +379,7 @@ def _scorable(part: _Part, request: RlRequest) -> Scorable:
 
 def _write(file: Path, part: _Part, rows: Iterable[NumberedRow], media: set[str]) -> None:
     request = part.request
-    turns = request.rollout == "per_cru"
+    turns = request.config.rollout == "per_cru"
 
     def image(picture: Picture) -> dict[str, object]:
         path = Path(picture.name)

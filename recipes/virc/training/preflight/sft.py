@@ -77,7 +77,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         )
     read = studied(request, with_entry(source, guessed), on_progress)
     counted = read.counted(request, read.rows(), on_progress)
-    chosen = within(counted, request.filter_overlong, "cutoff_len", read.protocol.coordinates)
+    chosen = within(counted, request.config.filter_overlong, "cutoff_len", read.protocol.coordinates)
     source, parts = write_chosen(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
@@ -101,11 +101,13 @@ class Studied(msgspec.Struct, frozen=True):
         return self.source.rows()
 
     def counted(self, request: SftRequest, rows: Iterable[NumberedRow], on_progress: OnProgress) -> Counted:
-        return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
+        cutoff, total = request.config.cutoff_len, self.found.rows
+        return counts.count(self.measure, cutoff, rows, total, request.workers, on_progress)
 
 
 def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> Studied:
-    rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
+    config = request.config
+    rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
@@ -117,7 +119,7 @@ def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> S
     closely = survey(found.kept, lambda row: check_row(row_rules, row).faults)
     check_found(source, closely)
     protocol, is_certain = (given, True) if given else plain.shown_by(source, closely.whole)
-    if is_certain and protocol.tools and not request.mixed_coordinates:
+    if is_certain and protocol.tools and not config.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
 
@@ -128,12 +130,12 @@ def write_chosen(
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
     differs = counted.by_url or any(length.differ for length in counted.lengths) or _has_times(read.source)
     needs_no_rewriting = read.source.as_engines_read and not differs
-    if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
+    if not request.config.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
     indices, parts = set(chosen), dict[str, list[NumberedRow]]()
     rows: Iterable[NumberedRow] = (row for index, row in enumerate(read.rows()) if index in indices)
-    if request.curriculum:
-        parts = order.parts(rows, request.curriculum, request.seed)
+    if request.config.curriculum:
+        parts = order.parts(rows, request.config)
         rows = chain.from_iterable(parts.values())
     return _write_rows(read.source, rows, request, read.protocol, counted.files(chosen)), parts
 

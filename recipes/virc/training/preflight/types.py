@@ -2,80 +2,68 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from virc.data.formats.registry import RowsFile
 from virc.reasoning.protocol import Protocol
 from virc.rewards.sources import Speaker
-from virc.stages.sft import Curriculum
-from virc.systems.registry import Reward
+from virc.stages import dpo, rl, sft
+from virc.stages.sft import StageConfig
 
 
 class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to look at in the rows of a stage of any kind. Every path is absolute.
 
     Args:
-        filter_overlong: leave out longer rows; else they are refused.
+        config: the stage's settings.
         folder: new folder for the rows to train on, where those are not all rows of `source`; for RL, always.
         protocol: file of the rows' chat protocol; None: the one in their folder, else the one they show.
         chat_protocol: of the stage's system: that of rows with its system message, unless their folder has another; for
             RL of the base, for rows that are problems.
         loads: tools that the rows' chat protocol may name: files of the user's own, names of others.
-        curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
         is_trial: nothing is trained, so no image is written again.
     """
 
+    config: StageConfig
     source: RowsFile
     base: Path
     name: str
-    max_pixels: int
-    filter_overlong: bool = False
     folder: Path | None = None
     protocol: Path | None = None
     chat_protocol: Protocol | None = None
     loads: tuple[str, ...] = ()
     workers: int = 1
-    curriculum: Curriculum | None = None
-    seed: int | None = None
     is_trial: bool = False
 
 
 class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
-    """Rows of supervised training; `mixed_coordinates` takes boxes that the base was not trained to write."""
-
-    cutoff: int
-    min_pixels: int
-    mixed_coordinates: bool = False
+    config: sft.Config
 
 
 class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
-    """Pairs of replies; the longer one of each counts. With `feedback` each is a row of its own, as for KTO."""
+    """Pairs of replies; the longer one of each counts. For KTO each is a row of its own."""
 
-    feedback: bool = False
+    config: dpo.Config
 
 
 class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
     """What to look at in the rows of a stage of RL.
 
     Args:
-        batch: prompts of a step; fewer rows would make none.
         tools: names or files of tools to offer with those of the chat protocol.
-        sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
-            names.
+        sources: what holds in place of `chat_protocol`, the stage's reward and `beside` for rows of other systems, by
+            their names.
         tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.
     """
 
+    config: rl.Config
     folder: Path
     chat_protocol: Protocol
     validation: RowsFile | None = None
-    rollout: Literal["per_cru", "multi_turn"]
-    prompt_length: int
-    batch: int
     home: Path
     tools: tuple[str, ...] = ()
-    reward: Reward
     beside: Path | None = None
     sources: Mapping[str, Speaker] = {}
     tries_tools: bool = False
