@@ -3,6 +3,8 @@
 import io
 import json
 import tarfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,9 @@ def arrow_table() -> pyarrow.Table:
             "named": pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, None, 1, 0]), words),
             # as DuckDB 2.0.1 and Spark write maps; pyarrow 26.0.1 has no `flatten` of one
             "scores": pyarrow.MapArray.from_arrays([0, 2, 2, 3, 3, 3], ["a", "b", "a"], as_json.take([0, 4, 2])),
+            # of DuckDB 2.0.1, where 1.5 is a decimal
+            "sides": pyarrow.array([[Decimal("1.50")], None, [], [], []], pyarrow.list_(pyarrow.decimal128(3, 2))),
+            "day": pyarrow.array([date(2024, 5, 1), None, None, None, None]),
             "counted": pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, 0, 1, 0]), pyarrow.array([5, 6])),
         }
     )
@@ -133,11 +138,38 @@ def arrow_table() -> pyarrow.Table:
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "a/b"}]}, {"role": "assistant", "content": "hi"}]
 IN_ARROW = [
-    {"answer": "B", "messages": MESSAGES, "view": "a", "named": "x", "counted": 5, "scores": {"a": "B", "b": 7}},
-    {"answer": "x/y", "messages": [], "view": "b" * 40, "named": "yy", "counted": 6, "scores": {}},
-    {"answer": [1, 2], "messages": [], "view": None, "named": None, "counted": 5, "scores": {"a": [1, 2]}},
-    {"answer": None, "messages": [], "view": "", "named": "yy", "counted": 6, "scores": {}},
-    {"answer": 7, "messages": [], "view": "c", "named": "x", "counted": 5, "scores": {}},
+    {
+        "answer": "B",
+        "messages": MESSAGES,
+        "view": "a",
+        "named": "x",
+        "counted": 5,
+        "scores": {"a": "B", "b": 7},
+        "sides": [1.5],
+        "day": "2024-05-01",
+    },
+    {
+        "answer": "x/y",
+        "messages": [],
+        "view": "b" * 40,
+        "named": "yy",
+        "counted": 6,
+        "scores": {},
+        "sides": None,
+        "day": None,
+    },
+    {
+        "answer": [1, 2],
+        "messages": [],
+        "view": None,
+        "named": None,
+        "counted": 5,
+        "scores": {"a": [1, 2]},
+        "sides": [],
+        "day": None,
+    },
+    {"answer": None, "messages": [], "view": "", "named": "yy", "counted": 6, "scores": {}, "sides": [], "day": None},
+    {"answer": 7, "messages": [], "view": "c", "named": "x", "counted": 5, "scores": {}, "sides": [], "day": None},
 ]
 
 

@@ -201,10 +201,7 @@ def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -
 
 
 def is_crowd(box: Box, crowds: Sequence[Box], min_share: float) -> bool:
-    """Whether a crowd box has over that share of the area of a box, which is then neither right nor wrong.
-
-    Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py, of boxes that match no other.
-    """
+    """Whether a crowd box has over that share of a box, as pycocotools' cocoeval.py measures it."""
     return area(box) > 0 and any(intersection(box, crowd) / area(box) > min_share for crowd in crowds)
 
 

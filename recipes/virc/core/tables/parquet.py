@@ -191,7 +191,7 @@ def each_row(batch: Any) -> Iterator[Fields | DataError]:
 
 
 def _fields(batch: Any) -> list[Fields]:
-    """The rows of a batch; JSON within them is decoded, as datasets 5.2.0 writes columns of several types (`Json`)."""
+    """The rows of a batch; JSON within them is decoded, decimals are numbers, and times are texts."""
     rows: list[Fields] = batch.to_pylist(maps_as_pydicts="strict")
     for field in batch.schema:
         if decode := _decoder(field.type):
@@ -217,11 +217,18 @@ def _with_names(value: Any, feature: Any) -> Any:
 
 
 def _decoder(kind: Any) -> Callable[[Any], Any] | None:
-    """What decodes the values of an Arrow type of or with JSON; None where there is none in it."""
+    """What makes JSON's values of those of an Arrow type (datasets 5.2.0, DuckDB 2.0.1); None where they are some."""
     import pyarrow
 
+    scalar: Callable[[Any], Any] | None = None
     if isinstance(kind, pyarrow.JsonType):
-        return lambda value: value if value is None else json.loads(value)
+        scalar = json.loads
+    elif pyarrow.types.is_decimal(kind):
+        scalar = float if kind.scale > 0 else int
+    elif pyarrow.types.is_temporal(kind) or isinstance(kind, pyarrow.UuidType):
+        scalar = str
+    if scalar:
+        return lambda value: value if value is None else scalar(value)
     if pyarrow.types.is_struct(kind):
         decoders = {field.name: decode for field in kind if (decode := _decoder(field.type))}
 
