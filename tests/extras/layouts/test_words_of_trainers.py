@@ -108,7 +108,7 @@ def test_columns_hold_pictures_that_urls_name(folder: Path) -> None:
 @each_case(("words", "said"), [
     # ms-swift 4.6.0 scales a box of 700, 500, 1400, 1000 in a picture of 1400 x 1000 so where that becomes 280 x 196
     (("sft", "--max-pixels", 60_000), ["Find a cat near [28, 20].", "[140, 98, 280, 196] and [0, 0, 25, 50]"]),
-    (("prompts", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
+    (("batch", "--images", "square_1000"), ["near [100, 100].", "[500, 500, 1000, 1000] and [0, 0, 500, 1000]"]),
 ])  # fmt: skip
 def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], said: Sequence[str]) -> None:
     Image.new("RGB", (1400, 1000)).save(folder / PICTURE)
@@ -117,9 +117,10 @@ def test_boxes_in_texts_follow_the_pictures(folder: Path, words: Sequence[Any], 
     row = grounded(asked, "<bbox> and <bbox>", ref=names, bbox=bbox, image_id=[0, 0, 1])
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
     to = folder / "".join(map(str, words))
-    assert (done := virc("data", "convert", folder / "rows.jsonl", "--to", to, "--format", *words)).code == 0, done.err
-    shown = json.dumps(virc("data", "show", to, "--row", 1, "--json").json)
-    assert [text for text in said if text not in shown] == []
+    named = ("--to", to, "--workers", 1, "--format")
+    assert (done := virc("data", "convert", folder / "rows.jsonl", *named, *words)).code == 0, done.err
+    written = next(to.glob("rows.json*")).read_text()
+    assert [text for text in said if text not in written] == []
 
 
 @each_case(("words", "boxes"), [
@@ -134,7 +135,7 @@ def test_answers_that_are_boxes_follow_the_pictures(folder: Path, words: Sequenc
     row |= {name: [[700, 500, 1400, 1000]] for name in names}
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
     to = folder / f"to{len(words)}{words[-1:]}"
-    named = ("--to", to, "--format", "prompts", "--protocol", "default")
+    named = ("--to", to, "--format", "prompts", "--protocol", "default", "--workers", 1)
     assert (done := virc("data", "convert", folder / "rows.jsonl", *named, *words)).code == 0, done.err
     record = next(only_source(to).rows()).known()
     assert [json.loads(record.answer or ""), *(record.extra[name] for name in names)] == [boxes] * 4
