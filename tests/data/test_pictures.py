@@ -97,6 +97,6 @@ def test_what_is_no_file_is_refused_and_does_not_hold_up(source: Path, store: Pi
 
 def test_what_a_killed_run_left_of_a_copy_is_written_over(store: PictureStore) -> None:
     (store.folder / "images").mkdir()
-    (store.folder / "images/.a.png.part").write_bytes(PNG[:3])
+    (store.folder / "images/.a.png.new").write_bytes(PNG[:3])
     assert store.add(Picture("images/a.png", data=PNG)) == "images/a.png"
     assert files(store.folder) == {"images/a.png": PNG}

@@ -60,7 +60,6 @@ from virc.scoring.boxes import Box, boxes_of_row
 from virc.scoring.references import references_of
 from virc.solving.rows import with_choices
 from virc.systems import registry as systems
-from virc.systems.registry import System
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
@@ -435,8 +434,9 @@ def learner(
 ) -> Learner:
     """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
+    bases = (each.settings.get("base") for each in (named.stages.values() if named else ()))
     try:
-        weights = models.find(model or (_base_of_stages(named) if named else None), workspace, named)
+        weights = models.find(model or next((str(base) for base in bases if base), None), workspace, named)
     except ConfigError:
         if model or named is None or protocol:
             raise
@@ -447,10 +447,6 @@ def learner(
     chosen = of_system(named) if named and not protocol else prompt_setup.chat_protocol
     grid = grid_here(weights, prompt_setup, choice).limited(max_pixels)
     return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)
-
-
-def _base_of_stages(system: System) -> str | None:
-    return next((str(base) for stage in system.stages.values() if (base := stage.settings.get("base"))), None)
 
 
 def answered(record: Record, question: str, to: Learner) -> Record:

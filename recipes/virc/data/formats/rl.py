@@ -65,7 +65,7 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
         yield record
         return
     shown = images_of(record)
-    kept = {key: value for key, value in record.extra.items() if key not in verl_rows.OF_ROW}
+    kept = verl_rows.of_problem(record)
     turn = count()
     for at, message in enumerate(record.messages):
         if message.role != "user":
@@ -100,15 +100,15 @@ def problems(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
             yield row
         elif (own := _problem_key(row.record)) not in seen:
             seen.add(own)
-            extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
-            yield msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, extra=extra))
+            record = msgspec.structs.replace(row.record, extra=verl_rows.of_problem(row.record))
+            yield msgspec.structs.replace(row, record=record)
 
 
 def whole(row: NumberedRow) -> NumberedRow:
     """The row without the fields of a single unit; the tool of a unit whose reply no row holds stays."""
     if row.record is None:
         return row
-    extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
+    extra = verl_rows.of_problem(row.record)
     if is_cut(row.record) and (tool := row.record.extra.get("tool_info_gt")):
         extra["tool_info_gt"] = tool
     return msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, extra=extra))

@@ -71,18 +71,15 @@ def regex(template: str, **parts: str) -> str:
     return "".join(pieces)
 
 
-def block_lines(image_line: str, count: int) -> list[str]:
-    plain = dict.fromkeys(NUMBERS, _DIGITS)
-    return [regex(image_line, **plain | {"index": str(index)}) for index in range(count)]
-
-
 def named_numbers() -> dict[str, str]:
     return {name: f"(?P<{name}>{_DIGITS})" for name in NUMBERS}
 
 
 @lru_cache(maxsize=64)
 def _first_pattern(first: str, image_line: str, inputs: int | None) -> re.Pattern[str]:
-    *lines, block = block_lines(image_line, MAX_IMAGES if inputs is None else inputs) or [""]
+    count = MAX_IMAGES if inputs is None else inputs
+    numbers = ({"index": str(index), "width": _DIGITS, "height": _DIGITS} for index in range(count))
+    *lines, block = [regex(image_line, **each) for each in numbers] or [""]
     for line in reversed(lines):
         block = line + (rf"\n{block}" if inputs else rf"(?:\n{block})?")
     return re.compile(regex(first, images=f"(?P<images>{block})", question=_ANY), re.DOTALL)

@@ -1,17 +1,14 @@
 """The images of a dataset on disk: each once, however many rows show it."""
 
-import filecmp
 import hashlib
-import io
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
-from virc.core.files import link_hint
+from virc.core.files import link_hint, write_whole
 from virc.core.text import clause, plain
 from virc.data.rows.record import Picture, Record
 from virc.solving.sources.picture_files import ENDINGS
@@ -79,11 +76,7 @@ class PictureStore:
 
     def _holds(self, target: Path, picture: Picture) -> bool:
         if target.exists():
-            if not target.is_file():
-                return False
-            if picture.data is None:
-                return filecmp.cmp(picture.path(), target, shallow=False)
-            return target.stat().st_size == len(picture.data) and target.read_bytes() == picture.data
+            return target.is_file() and target.read_bytes() == picture.read()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):  # an image has the name of this one's folder
@@ -125,11 +118,8 @@ def _write(picture: Picture, target: Path) -> None:
         with suppress(OSError, NotImplementedError):  # another disk, or one without links
             os.link(picture.path(), target)
             return
-    part = target.with_name(f".{target.name}.part")
-    with io.BytesIO(picture.data) if picture.data is not None else picture.path().open("rb") as source:
-        try:
-            with part.open("wb") as out:
-                shutil.copyfileobj(source, out)
-            part.replace(target)
-        except OSError as error:
-            raise VircError(f"cannot write {target}: {clause(error)}") from error
+    data = picture.read()
+    try:
+        write_whole(target, data)
+    except OSError as error:
+        raise VircError(f"cannot write {target}: {clause(error)}") from error

@@ -59,7 +59,7 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     known = turns and record.messages[-1].role == "assistant"
     messages = record.messages[:-1] if known else record.messages
     prompt = [{"role": each.role, "content": each.content} for each in messages]
-    carried = {key: value for key, value in record.extra.items() if key not in OF_ROW}
+    carried = of_problem(record)
     try:
         extra = one_line(carried)
     except ValueError as error:
@@ -81,6 +81,10 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
         "data_source": labels["data_source"], "prompt": prompt, "images": images, "ability": labels["ability"],
         "reward_model": {"style": labels["style"], "ground_truth": record.answer}, "extra_info": info,
     }  # fmt: skip
+
+
+def of_problem(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in record.extra.items() if key not in OF_ROW}
 
 
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:

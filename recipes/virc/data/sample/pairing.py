@@ -25,10 +25,10 @@ from virc.config import user as config
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.data.formats import pairs
-from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.record import MARK, Message
 from virc.data.rows.results import TURN
 from virc.data.sample.dataset import Location, store
-from virc.data.sample.rollouts import Rollout, SampledProblem, fields_of, messages_of, question_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, record_of
 from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
@@ -190,15 +190,10 @@ def _row(
     to: Location, problem: SampledProblem, pair: Parted, attempt: Attempt, margin: float, number: int
 ) -> dict[str, Any]:
     images = images_of(pair.shared, attempt.images)
-    messages = (*messages_of(pair.shared, attempt.trace.protocol), Message("assistant", pair.better))
-    record = Record(
-        messages,
-        id=f"{problem.row.id}-{number}",
-        question=question_of(problem),
-        answer=problem.key.answer,
-        extra={**fields_of(problem, attempt), "margin": round(margin, 6)},
-        rejected=pair.worse,
-    )
+    record = record_of(problem, attempt, pair.shared, number)
+    messages = (*record.messages, Message("assistant", pair.better))
+    extra = {**record.extra, "margin": round(margin, 6)}
+    record = msgspec.structs.replace(record, messages=messages, extra=extra, rejected=pair.worse)
     return pairs.row_of(record, [store(to, shown) for shown in images])
 
 

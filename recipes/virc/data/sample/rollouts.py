@@ -90,5 +90,12 @@ def fields_of(problem: SampledProblem, attempt: Attempt) -> Mapping[str, Any]:
     return sized(Record((), extra=passed), attempt.images, attempt.trace.protocol).extra
 
 
-def question_of(problem: SampledProblem) -> str:
-    return str(problem.row.passed["question"])
+def record_of(problem: SampledProblem, attempt: Attempt, messages: Sequence[trace.Message], number: int) -> Record:
+    """The row of the `number`th of what is kept of a problem, with these messages; its images are stored apart."""
+    return Record(
+        messages_of(messages, attempt.trace.protocol),
+        id=f"{problem.row.id}-{number}",
+        question=str(problem.row.passed["question"]),
+        answer=problem.key.answer,
+        extra=dict(fields_of(problem, attempt)),
+    )

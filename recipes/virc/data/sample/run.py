@@ -19,10 +19,10 @@ from virc.core.seeds import derived
 from virc.core.text import counted
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
-from virc.data.rows.record import MARK, Record
+from virc.data.rows.record import MARK
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
 from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paired, pairing_of
-from virc.data.sample.rollouts import Rollout, SampledProblem, drawn, fields_of, messages_of, problem_of, question_of
+from virc.data.sample.rollouts import Rollout, SampledProblem, drawn, problem_of, record_of
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
@@ -293,14 +293,7 @@ def _counts(problem: SampledProblem, samples: int, rollouts: Iterable[Rollout]) 
 
 
 def _trajectory(location: Location, problem: SampledProblem, rollout: Rollout) -> Fields:
-    trace = rollout.attempt.trace
-    record = Record(
-        messages_of(trace.messages, trace.protocol),
-        id=f"{problem.row.id}-{rollout.number}",
-        question=question_of(problem),
-        answer=problem.key.answer,
-        extra=dict(fields_of(problem, rollout.attempt)),
-    )
+    record = record_of(problem, rollout.attempt, rollout.attempt.trace.messages, rollout.number)
     return row_of(record, [store(location, shown) for shown in rollout.attempt.images])
 
 
