@@ -210,10 +210,7 @@ def _coco_in(path: Path, file: IO[bytes]) -> _Coco | None:
 
 
 def _of_coco(found: _Coco) -> Iterator[Read]:
-    """A row for each picture and each category in it, with all of its boxes, or for each caption.
-
-    A box around many objects (`iscrowd: 1`) is no answer: where the category has others, it is one of `crowd_boxes`.
-    """
+    """A row for each picture and each category in it, with its boxes and those of crowds apart, or for each caption."""
     names: dict[Any, str] = {each.id: each.name for each in found.categories}
     marked: dict[Any, dict[Any, list[list[float]]]] = {}
     crowds: dict[tuple[Any, str | None], list[list[float]]] = {}
