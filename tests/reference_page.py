@@ -147,7 +147,7 @@ def _settings() -> Iterator[str]:
     yield "`api_key` and `headers` come from the environment only.\n"
     yield "## Settings of stages\n"
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
-    for config in (sft.Config, dpo.Config, rl.Config, sft.Lora, sft.Curriculum, Reward, Judging):
+    for config in (sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging):
         kind = config.__module__.rpartition(".")[2]
         yield f"### {kind if config.__name__ == 'Config' else config.__name__}\n"
         described = _args(config.__doc__ or "")

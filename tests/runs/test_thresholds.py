@@ -68,7 +68,6 @@ ROLLOUTS: list[Case] = [
      "0.9000: it uses other weights"),
     ({}, {"reward": [1.0] * 5 + [0.5] * 5}, None),
     ({}, {"reward": [1.0] * 5 + [0.4] * 5}, "reward: the reward fell to 0.4, from 1"),
-    ({"curriculum": {"column": "level"}}, {"reward": [1.0] * 5 + [0.4] * 5}, None),
     ({}, {"reward": [-1.0] * 5 + [-1.6] * 5}, "reward: the reward fell to -1.6, from -1"),
     ({}, {"grad_norm": [1.0] * 10 + [10.0] * 3}, None),
     ({}, {"grad_norm": [1.0] * 10 + [99.0, 10.5, 12.0]}, "gradient: the gradient's norm rose to 10.5, from 1"),

@@ -120,9 +120,6 @@ def test_a_setting_without_which_nothing_can_be_trained_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="s-one lacks the setting data") as caught:
         stages.resolve(system, "one")
     assert caught.value.hint == "for example --set data=VALUE"
-    error = refusal("curriculum.parts=[[1]]")
-    lacks = "s-instruct lacks the setting curriculum.column"
-    assert (error.message, error.hint) == (lacks, "for example --set curriculum.column=VALUE")
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,13 @@ def test_a_continued_adapter_keeps_its_rank_and_alpha(asked: tuple[str, ...], sa
     assert found.origins["lora.alpha"] == "the adapter tiny"
 
 
+def test_a_setting_of_an_earlier_version_that_a_run_left_out_is_no_fault() -> None:
+    was = info()
+    assert inputs.config_of(msgspec.structs.replace(was, settings=was.settings | {"curriculum": None})).epochs == 1.0
+    with pytest.raises(ConfigError, match="are not of this version of virc"):
+        inputs.config_of(msgspec.structs.replace(was, settings=was.settings | {"curriculum": {"column": "type"}}))
+
+
 def info(**settings: Any) -> Info:
     stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
     return Info(

@@ -1,5 +1,7 @@
 """Published rows of systems that answer in one reply: they are checked, converted, and every stage takes them."""
 
+import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -84,14 +86,16 @@ TRIED = (
 
 
 def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    to = tmp_path / "data" / "rewardmap"
-    words = ("--system", "rewardmap", "--to", to, "--format", "batch", "--name", "rows")
-    assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
-    file = to / "rows.jsonl"
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(reversed(lines)))
     monkeypatch.chdir(tmp_path)
+    words = ("--system", "rewardmap", "--to", "all", "--format", "batch", "--name", "rows")
+    assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
+    lines = Path("all/rows.jsonl").read_text().splitlines()
+    Path("all/rows.jsonl").write_text("\n".join(reversed(lines)))
+    (note,) = (each for each in systems.get("rewardmap").stages["rl"].notes if each.startswith("rows: "))
+    made = virc(*shlex.split(note.partition("then virc ")[2].rpartition(": the order")[0]))
+    assert made.code == 0, made.err
+    file = Path("data/rewardmap/rows.jsonl")
+    assert [json.loads(line)["type"] for line in file.read_text().splitlines()] == ["TorF1", "Counting2", "planning"]
     done = virc("train", "rewardmap", "--stage", "rl", *TRIED)  # the stage finds it by its own name
     assert done.code == 0, done.err
-    said = "TorF1, TorF2: 1; then Counting2, Counting3: 1; then Counting1: 0; then planning: 1"
-    assert f"rows by type, shuffled within each part: {said}" in done.err
+    assert "rows are taken in the order of the file" in done.err

@@ -44,18 +44,6 @@ class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: tuple[str, ...] = ("all",)
 
 
-class Curriculum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rows in parts, one part after the other.
-
-    Args:
-        column: of the rows; its value says in which part a row is.
-        parts: the values of each part; none: values are numbers, and the smallest come first.
-    """
-
-    column: str
-    parts: tuple[tuple[str | int, ...], ...] = ()
-
-
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings that stages of every kind have; each kind documents those that mean something else there.
 
@@ -63,7 +51,6 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
         after: stage whose newest finished run it starts from.
         order: `shuffled`: in another order in each epoch; `written`: as the file has them.
-        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
         steps: optimizer steps instead of `epochs`.
         max_grad_norm: longest gradient; longer ones are shortened to it.
         lora: train an adapter instead of the weights.
@@ -80,7 +67,6 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data: str
     variant: dict[str, str] = {}
     order: Literal["shuffled", "written"] = "shuffled"
-    curriculum: Curriculum | None = None
     stop_on: tuple[Health, ...] = ()
     steps: Count | None = None
     train_batch_size: Count = 64
@@ -100,11 +86,6 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
     engine: dict[str, Any] = {}
-
-    @property
-    def fixed_order(self) -> bool:
-        """Whether the engine takes rows in the order of the file that it gets."""
-        return self.order == "written" or self.curriculum is not None
 
     def data_name(self) -> str:
         return filled(self.data, self.variant)

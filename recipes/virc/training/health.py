@@ -80,10 +80,10 @@ def signs(found: Steps, settings: Mapping[str, Any] | None = None, with_tools: b
         return {}
     gradients = _of_gradients(steps, settings)
     if steps[-1].response_length is None:  # SFT or DPO, whose engine draws no replies
-        return dict(chain(_of_losses(steps, settings), _of_pairs(steps, settings), gradients))
+        return dict(chain(_of_losses(steps), _of_pairs(steps, settings), gradients))
     validated = [each for each in found if each.validation is not None]
     of_replies = _of_replies(steps, settings, with_tools)
-    return dict(chain(of_replies, _of_reward(steps, validated, settings), gradients))
+    return dict(chain(of_replies, _of_reward(steps, validated), gradients))
 
 
 def _of_replies(steps: Steps, settings: Mapping[str, Any], with_tools: bool) -> Iterator[Sign]:
@@ -114,11 +114,11 @@ def _of_replies(steps: Steps, settings: Mapping[str, Any], with_tools: bool) -> 
         yield "entropy", f"entropy rose to {recent:.2g} nats a token, from {first:.2g} {since}"
 
 
-def _of_reward(steps: Steps, validated: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
-    """Whether the reward fell, or rises while that of validation falls; a curriculum may give harder rows."""
+def _of_reward(steps: Steps, validated: Steps) -> Iterator[Sign]:
+    """Whether the reward fell, or rises while that of validation falls."""
     rewards = _values(steps, "reward")
     before, recent = rewards[:-_WINDOW], fmean(rewards[-_WINDOW:])
-    if settings.get("curriculum") or len(before) < _WINDOW:
+    if len(before) < _WINDOW:
         return
     best = max(_means(before))
     if best - recent > max(abs(best) * _FALL, _SPREADS * _spread(before)):
@@ -135,10 +135,10 @@ def _of_reward(steps: Steps, validated: Steps, settings: Mapping[str, Any]) -> I
         yield "reward", f"{text} to {since[-1]:.3g}, from {best_score:.3g} at step {best_step}"
 
 
-def _of_losses(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Sign]:
+def _of_losses(steps: Steps) -> Iterator[Sign]:
     losses = _values(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
-    if len(before) < _FEWEST or settings.get("curriculum"):
+    if len(before) < _FEWEST:
         return
     lowest = min(_means(before))
     if recent - lowest > max(lowest * (_LOSS - 1), _GAP, _SPREADS * _spread(before)):

@@ -300,8 +300,13 @@ def _data_hint(named: str, resolved: Resolved) -> str:
 
 def config_of(info: Info) -> Any:
     """The settings that a run was begun with; the system's file may have others now."""
+    kind = stages.config_type(info.kind)
+    # An earlier version may have had settings that this run left out.
+    given = {
+        name: value for name, value in info.settings.items() if value is not None or name in kind.__struct_fields__
+    }
     try:
-        return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
         wrong = f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
         raise ConfigError(wrong) from error

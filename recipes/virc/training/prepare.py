@@ -63,7 +63,6 @@ from virc.training import changes, inputs, rl_setup, tool_packages
 from virc.training.estimate import fits
 from virc.training.estimate.needs import PEAK, USUAL, UTILISATION, estimate
 from virc.training.inputs import Base
-from virc.training.preflight import order
 from virc.training.preflight import process as preflight
 from virc.training.preflight.pairs import entry_of
 from virc.training.preflight.rl import TRAIN, VALIDATION
@@ -439,9 +438,7 @@ def check_rows(prepared: Prepared, report: Reporter) -> None:
         unit, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"
     longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
     report.note(f"{result.rows} {unit}, {result.images} images; {mean} {longest}")
-    if config.curriculum:
-        report.note(order.text(result.parts, config.curriculum, config.order))
-    elif config.order == "written":
+    if config.order == "written":
         report.note("rows are taken in the order of the file")
     if result.dropped:
         report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")

@@ -1,4 +1,4 @@
-"""The order of rows in verl's own batches: by a curriculum, as written, and after a run goes on."""
+"""The order of rows in verl's own batches: as written, and after a run goes on."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,6 @@ from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
-PARTS = "{column: type, parts: [[easy], [middle, even], [hard]]}"
 TYPES = ["hard", "easy", "middle", "even", "easy", "hard", "easy", "middle", "hard", "easy", "even", "hard"]
 
 
@@ -53,15 +52,6 @@ def drawn(file: Path, folder: Path, *sets: str) -> tuple[list[str], dict[str, An
         Path(name).write_text(text)
     rows = [verl_rows.record_of(row, found.media) for row in pq.read_table(found.file).to_pylist()]
     return [str(row.extra["type"]) for row in rows], child("order_child.py", folder / verl_plan.SETTINGS)
-
-
-def test_batches_follow_the_parts_of_a_curriculum(file: Path, tmp_path: Path) -> None:
-    types, found = drawn(file, tmp_path, f"curriculum={PARTS}")
-    assert types[:4] == ["easy"] * 4
-    assert sorted(types[4:8]) == ["even", "even", "middle", "middle"]
-    assert types[8:] == ["hard"] * 4
-    assert found["epochs"] == [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]] * 2
-    assert found["rest"] == found["epochs"][0][1:]
 
 
 def test_rows_are_as_written_or_in_another_order_in_each_epoch(file: Path, tmp_path: Path) -> None:

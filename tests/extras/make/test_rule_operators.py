@@ -48,6 +48,17 @@ def test_select_keeps_rows_within_its_rules(
             assert row["why"] == f"{column} is {given[row['id']][column]}"
 
 
+def test_rows_in_named_parts_are_shuffled_within_each_by_the_seed(tmp_path: Path) -> None:
+    rows = [{"id": at, "level": 2 if at % 3 else "easy"} for at in range(30)] + [{"id": 30, "level": "odd"}, {"id": 31}]
+    parts, orders = [["easy"], ["2", "three"]], []
+    for seed in (0, 0, 8):
+        found, left_out = made("curriculum", tmp_path, rows, column="level", parts=parts, seed=seed)
+        assert left_out == {"no part": 1, "missing": 1}
+        assert [row["level"] for row in found] == ["easy"] * 10 + [2] * 20
+        orders.append([row["id"] for row in found])
+    assert orders[0] == orders[1] != orders[2] != sorted(orders[2]) != orders[0]
+
+
 def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
     for at in range(30):
         picture(tmp_path / f"{at}.png", at)

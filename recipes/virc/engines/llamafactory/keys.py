@@ -82,7 +82,7 @@ _KEYS: Mapping[str, Key] = {
     "freeze_vision_tower": Key(follows=("frozen_modules",), default=True),
     "freeze_multi_modal_projector": Key(follows=("frozen_modules",), default=True),
     "freeze_language_model": Key(follows=("frozen_modules",), default=False),
-    "disable_shuffling": Key(follows=("order", "curriculum")),
+    "disable_shuffling": Key(follows=("order",)),
     "plot_loss": Key(why="virc runs plot draws it from metrics.jsonl", default=False),
     "train_mm_proj_only": Key(why="LLaMA-Factory 0.9.5 has no such key: what is frozen says it"),
 }

@@ -110,7 +110,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "media_dir": str(place.media),
         "template": template(place.model_type),
         "overwrite_cache": True,
-        "disable_shuffling": True if config.fixed_order else None,
+        "disable_shuffling": True if config.order == "written" else None,
         "preprocessing_num_workers": 2 * config.loaders or None,
         "output_dir": str(place.output),
         "overwrite_output_dir": True,

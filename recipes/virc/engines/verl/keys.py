@@ -184,7 +184,7 @@ _KEYS: Mapping[str, Key] = {
     ),
     "data.return_raw_chat": Key(why="the loop of a stage makes its prompts itself, from the rows", default=True),
     "data.seed": Key(same="seed", why="of the order of rows"),
-    "data.shuffle": Key(follows=("order", "curriculum"), default=True),
+    "data.shuffle": Key(follows=("order",), default=True),
     "data.train_batch_size": Key(same="train_batch_size", default=1024),
     "data.train_files": Key(
         follows=("data", "variant"), why="a path on this machine", default="~/data/rlhf/gsm8k/train.parquet"

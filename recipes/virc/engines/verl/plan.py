@@ -60,7 +60,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
         "data.val_files": str(place.validation or place.data),
         "data.val_max_samples": None if place.validation else 1,
         "data.filter_overlong_prompts": False,
-        "data.shuffle": not config.fixed_order,
+        "data.shuffle": config.order == "shuffled",
         **KEYS.same(config),
         "algorithm.adv_estimator": "grpo",
         "algorithm.use_kl_in_reward": False,

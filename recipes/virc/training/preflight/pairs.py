@@ -5,7 +5,6 @@ which takes replies one by one, the rows are written again.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -17,7 +16,6 @@ from virc.data.formats import pairs, sft
 from virc.data.formats.registry import NumberedRow, RowsFile, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
-from virc.training.preflight import order
 from virc.training.preflight.lengths import Length
 from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, with_entry, within, write_chosen
 from virc.training.preflight.types import PairsRequest, Result
@@ -39,11 +37,10 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
     if request.config.loss == "kto":
         places = set(chosen)
         rows = [row for at, row in enumerate(read.rows()) if at in places]
-        parts = order.parts(rows, request.config)
-        source = _replies(request, read, [*parts.values()] or [rows], longer.files(chosen))
+        source = _replies(request, read, rows, longer.files(chosen))
     else:
-        source, parts = write_chosen(request, read, chosen, longer)
-    found = result(read, source, longer, chosen, parts)
+        source = write_chosen(request, read, chosen, longer)
+    found = result(read, source, longer, chosen)
     total = sum(better.tokens(chosen)) + sum(worse.tokens(chosen))
     number = len(chosen) * (2 if request.config.loss == "kto" else 1)
     return msgspec.structs.replace(found, rows=number, total=total, mean=total / number)
@@ -76,14 +73,14 @@ def _longer(one: Length, other: Length) -> Length:
 
 
 def _replies(
-    request: PairsRequest, read: Studied, parts: Sequence[Sequence[NumberedRow]], files: Collection[str | bytes]
+    request: PairsRequest, read: Studied, rows: Sequence[NumberedRow], files: Collection[str | bytes]
 ) -> RowsFile:
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:
         store, file = InPlace(new, request, files, read.rows()), new / f"{_NAME}.json"
         with file.open("w", encoding="utf-8") as out:
-            for at, (record, wanted) in enumerate(chain.from_iterable(map(one_by_one, parts))):
+            for at, (record, wanted) in enumerate(one_by_one(rows)):
                 row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))
                 kept = {key: row[key] for key in ("messages", "images")}
                 out.write(("[\n" if at == 0 else ",\n") + one_line({**kept, TAG: wanted}))

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +49,6 @@ from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
-from virc.training.preflight import order
 from virc.training.preflight.lengths import BaseCounting, Length, Text
 from virc.training.preflight.sft import OnProgress, check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
@@ -265,10 +264,6 @@ def _checked(
     chosen = within(counted, config.filter_overlong, "prompt_length", part.protocol.coordinates)
     indices = set(chosen)
     rows: Iterator[NumberedRow] = (row for index, row in enumerate(part.rows()) if index in indices)
-    parts: dict[str, list[NumberedRow]] = {}
-    if config.curriculum and name == TRAIN:
-        parts = order.parts(rows, config)
-        rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
     messages = {speaker.protocol.system for speaker in (part.own, *request.sources.values())}
     return Result(
@@ -283,7 +278,6 @@ def _checked(
         off_grid=off_grid,
         lacking=dict(scorable.lacking),
         lacks="; ".join(f"{term} {why}" for term, why in scorable.why.items()),
-        parts={title: len(part_rows) for title, part_rows in parts.items()},
         of_no_source={
             system: count for system, count in systems.items() if request.sources and system not in request.sources
         },

@@ -7,9 +7,8 @@ counts tokens, `within` chooses the rows that are short enough, and `write_chose
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +35,6 @@ from virc.reasoning.encoded import as_png
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.preflight import lengths as counts
-from virc.training.preflight import order
 from virc.training.preflight.lengths import Counted, counting, key_of, lengths, usual_system
 from virc.training.preflight.types import Result, SftRequest
 
@@ -78,8 +76,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
     read = studied(request, with_entry(source, guessed), on_progress)
     counted = read.counted(request, read.rows(), on_progress)
     chosen = within(counted, request.config.filter_overlong, "cutoff_len", read.protocol.coordinates)
-    source, parts = write_chosen(request, read, chosen, counted)
-    return result(read, source, counted, chosen, parts)
+    return result(read, write_chosen(request, read, chosen, counted), counted, chosen)
 
 
 class Studied(msgspec.Struct, frozen=True):
@@ -124,25 +121,17 @@ def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> S
     return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
 
 
-def write_chosen(
-    request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
-) -> tuple[RowsFile, dict[str, list[NumberedRow]]]:
-    """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
+def write_chosen(request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted) -> RowsFile:
+    """The file with the rows to train on; `chosen` are indices of rows."""
     differs = counted.by_url or any(length.differ for length in counted.lengths) or _has_times(read.source)
-    needs_no_rewriting = read.source.as_engines_read and not differs
-    if not request.config.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
-        return read.source, {}
-    indices, parts = set(chosen), dict[str, list[NumberedRow]]()
-    rows: Iterable[NumberedRow] = (row for index, row in enumerate(read.rows()) if index in indices)
-    if request.config.curriculum:
-        parts = order.parts(rows, request.config)
-        rows = chain.from_iterable(parts.values())
-    return _write_rows(read.source, rows, request, read.protocol, counted.files(chosen)), parts
+    if len(chosen) == read.found.rows and read.source.as_engines_read and not differs:
+        return read.source
+    indices = set(chosen)
+    rows = (row for index, row in enumerate(read.rows()) if index in indices)
+    return _write_rows(read.source, rows, request, read.protocol, counted.files(chosen))
 
 
-def result(
-    read: Studied, source: RowsFile, counted: Counted, chosen: Sequence[int], parts: Mapping[str, Sequence[NumberedRow]]
-) -> Result:
+def result(read: Studied, source: RowsFile, counted: Counted, chosen: Sequence[int]) -> Result:
     keys = ("formatting", "ranking", "columns", "tags")
     entry: dict[str, Any] = {key: source.info[key] for key in keys if key in source.info}
     if not read.found.images:  # a column that no row has would stop LLaMA-Factory
@@ -156,7 +145,6 @@ def result(
         dataset=source.name,
         entry=entry,
         media=source.media.absolute(),
-        parts={name: len(rows) for name, rows in parts.items()},
         rewritten=dict(Counter(why for at in chosen for why in counted.lengths[at].differ.values())),
     )
 

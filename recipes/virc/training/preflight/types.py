@@ -92,7 +92,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         media: folder that names of images start from; of RL: that holds them all.
         off_grid: of RL, inputs checked closely that are not shown at the size of their file.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
-        parts: how many rows each part of the curriculum has, in their order.
         of_no_source: of RL with rows of several systems: rows by a `data_source` that is none of these.
     """
 
@@ -116,7 +115,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     off_grid: int = 0
     lacking: dict[str, int] = {}
     lacks: str = ""
-    parts: dict[str, int] = {}
     rewritten: dict[str, int] = {}
     of_no_source: dict[str, int] = {}
     boxed: int = 0
