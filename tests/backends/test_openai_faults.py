@@ -17,7 +17,8 @@ from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piec
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.body import WireError, read_models
+from virc.backends.openai.body import read_models
+from virc.backends.openai.errors import WireError
 from virc.backends.openai.received.reading import read_reply
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.web.client import hidden

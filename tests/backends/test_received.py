@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virc.backends.openai.body import WireError
+from virc.backends.openai.errors import WireError
 from virc.backends.openai.received.reading import read_reply
 
 

@@ -17,7 +17,7 @@ from PIL.Image import Resampling
 from virc.backends.control_tokens import as_text
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
-from virc.backends.openai.body import WireError
+from virc.backends.openai.errors import WireError
 from virc.backends.openai.images import Part
 from virc.backends.openai.received.wire import ReplyBuilder
 from virc.backends.openai.request import completion

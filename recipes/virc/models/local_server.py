@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.openai.body import WireError, read_models
+from virc.backends.openai.body import read_models
+from virc.backends.openai.errors import WireError
 from virc.core.text import plain
 from virc.core.timeouts import LateError
 from virc.models.registry import Weights

@@ -33,17 +33,8 @@ def no_answers() -> list[Row]:
         empty("an answer, then the same two lines to the end", whole("42\n" + (LOOP + "And a dog.\n") * 30), "repeats"),
         empty("a box alone (InternVL)", whole("<box>[[100, 200, 300, 400]]</box>"), "nothing but a box"),
         empty("harmony without a final channel", whole(analysis), "thought without"),
-        empty("content null", whole({"content": None}), "empty"),
-        empty("thought alone", whole({"content": None, "reasoning_content": "It could be 42?"}), "thought without"),
         empty("refusal beside a text", whole({"content": "42", "refusal": "I can't help with that."}), "i can't help"),
-        empty(
-            "refusal in pieces",
-            stream(part({"refusal": "I can't "}), part({"refusal": "help."}, "stop")),
-            "i can't help",
-            kind=EVENTS,
-        ),
         empty("finish reason SAFETY (Gemini)", whole("4", "SAFETY"), blocked),
-        empty("finish reason tool_calls without a call", whole("42", "tool_calls"), "no call"),
         empty(
             "the second choice alone answers, streamed",
             stream(part({}, "stop"), part("17", "stop", 1)),
@@ -57,10 +48,8 @@ def errors_inside() -> list[Row]:
     """Errors that come with status 200."""
     busy = {"message": "Provider returned error", "code": 502, "metadata": {"raw": "upstream is down"}}
     anthropic = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "42"}]}
-    died = {"error": {"message": "the runner stopped", "code": 500}}
     return [
         fails("error 502 (OpenRouter)", encoded({"error": busy}), "provider returned error"),
-        fails("error in mid-stream behind the answer", stream("42", died), "runner stopped", kind=EVENTS),
         fails("error beside choices", whole("42", error={"message": "the runner stopped"}), "runner stopped"),
         fails(
             "error 401 (OpenRouter)",
@@ -71,18 +60,11 @@ def errors_inside() -> list[Row]:
         ),
         fails("error of a choice beside stop", encoded(completion(choice("42", error=busy))), "provider returned"),
         fails(
-            "event named error",
-            event(part("42")) + b"event: error\ndata: the runner stopped\n\n" + DONE,
-            "runner stopped",
-            kind=EVENTS,
-        ),
-        fails(
             "base_resp (MiniMax)",
             encoded({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}}),
             "login fail",
         ),
         fails("Anthropic's message", encoded(anthropic), "anthropic", code=3),
-        fails("finish reason abort (vLLM)", whole("42", "abort"), "before its answer was whole"),
     ]
 
 

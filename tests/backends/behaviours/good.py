@@ -85,13 +85,9 @@ def counted() -> list[Row]:
 
 def worded() -> list[Row]:
     """Where and how the text stands."""
-    texts = [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]
-    thinks = {"type": "thinking", "thinking": [{"type": "text", "text": "17?"}]}
     final = "<|channel|>final<|message|>"
     thought = "<|channel|>analysis<|message|>It could be 17.<|end|>"
     return [
-        right("content as parts", whole({"content": texts})),
-        right("a thought among the parts (Mistral)", whole({"content": [thinks, texts[0], texts[1]]})),
         right(
             "cumulative deltas (DashScope without incremental_output)",
             stream("<answer>", "<answer>4", "<answer>42", "<answer>42</answer>"),
@@ -107,7 +103,6 @@ def worded() -> list[Row]:
             kind=EVENTS,
         ),
         right("harmony without its special tokens", whole("analysisIt could be 17.assistantfinal42")),
-        right("thought in a field, 17", whole({"content": "42", "reasoning_content": "It could be 17."})),
     ]
 
 

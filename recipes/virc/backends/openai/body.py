@@ -1,73 +1,29 @@
-"""Bodies of a server's answers, and the errors in them.
+"""Bodies of a server's answers.
 
 A body goes through `bounded` (bytes, time) and `unpacked` (compression), and is parsed by `decoded` or `read_models`.
-`failed` and `unreadable` make the error of a body that is none; `error_fields` and `error_text` find what it says.
 """
 
-import json
-import re
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import chain
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from virc.backends.openai.errors import WireError, unreadable
 from virc.core.text import plain
 from virc.core.timeouts import LateError
 from virc.core.web.client import http_library
 
 _T = TypeVar("_T")
-_MAX_WRAPS = 6
-_SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
-_CODES = ("code", "status", "status_code", "statusCode", "error_code", "errorCode", "errcode", "err_code")
-_FAILURE = re.compile(r"error|fail|abort|cancel|reject|denied|time.?out|exceed|unavailable|overload", re.IGNORECASE)
 _MAX_NAME = 1000
-_WRAPS = ("errors", "detail", "base_resp", "Response", "Error")
-"""Keys that hold another error body, in addition to `error`."""
-_SENTENCES = (
-    "error", "message", "detail", "msg", "error_msg", "error_message", "status_msg", "Message", "reason",
-)  # fmt: skip
-_STATUSES = (
-    ("authentication", 401), ("unauthenticated", 401), ("invalid_api_key", 401), ("unauthorized", 401),
-    ("permission", 403), ("not_found", 404), ("insufficient_quota", 402), ("billing", 402), ("too_large", 413),
-    ("rate_limit", 429), ("resource_exhausted", 429), ("overloaded", 529), ("server_error", 500),
-    ("invalid_request", 400), ("invalid_argument", 400), ("badrequest", 400), ("content_filter", 400),
-)  # fmt: skip
-"""HTTP statuses of errors, by a part of their type or code in lower case."""
-_PAGE = re.compile(r"\s*(?:<!--.{0,400}?-->\s*)?<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE | re.DOTALL)
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
-_TAGS = re.compile(r"<[^<>]{0,300}>")
-_MAX_PAGE = 8192  # characters that are looked at
-
 _AT_ONCE = 2**14  # bytes: the older library unpacks a piece as a whole, to a thousand times as much by gzip
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OLD = frozenset({"gzip", "deflate"})  # what the older library unpacks within bounds
 _TEXT = b"{[<dei:r \t\r\n\xef"
 """What JSON, a web page, an event or a byte order mark begin with."""
-
-
-class WireError(Exception):
-    """The server's part of the exchange went wrong.
-
-    Args:
-        message: the sentence after the endpoint's name.
-        quoted: what the server sent, unchanged: it may contain the key, or control characters of a terminal.
-        broken: its answer ended before it was whole, as if the server was ended.
-        status: the HTTP status, 400 to 499 or 529, that the error in an answer stands for which came with another one;
-            0: none.
-        body: that error.
-    """
-
-    def __init__(
-        self, message: str, quoted: str = "", broken: bool = False, status: int = 0, body: object = None
-    ) -> None:
-        super().__init__(message)
-        self.quoted, self.broken, self.status, self.body = quoted, broken, status, body
-        self.is_page = False
 
 
 class ListedModel(msgspec.Struct, frozen=True):
@@ -116,111 +72,6 @@ class _Embedding(msgspec.Struct):
 
 class _Embeddings(msgspec.Struct):
     data: Annotated[list[_Embedding], Meta(min_length=1, max_length=1)]
-
-
-def error_fields(body: object) -> dict[str, Any]:
-    """The innermost object of an error body: servers nest errors in objects, in lists, and in JSON that is a text."""
-    for _ in range(_MAX_WRAPS):
-        if isinstance(body, list) and len(body) == 1:
-            body = body[0]
-        if not isinstance(body, dict):
-            break
-        metadata = body.get("metadata")
-        raw = metadata.get("raw") if isinstance(metadata, dict) else None
-        inner = None
-        with suppress(ValueError, RecursionError):
-            inner = msgspec.json.decode(raw) if isinstance(raw, str) else None
-        inner = inner or body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
-        is_list_of_details = isinstance(inner, list) and inner is body.get("detail")
-        if not isinstance(inner, dict | list) or is_list_of_details:
-            return body
-        body = inner
-    return {}
-
-
-def error_text(body: object) -> str:
-    """The sentence inside an error body of any of the usual shapes, as it came; a page for browsers has none."""
-    sentence: object = error_fields(body) or body
-    for key in _SENTENCES:
-        if isinstance(sentence, dict) and sentence.get(key):
-            sentence = sentence[key]
-    text = str(sentence or "")
-    return "" if _PAGE.match(text) else text
-
-
-def reported(body: object) -> bool:
-    """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
-    fields = error_fields(body)
-    sentence = next((fields[key] for key in _SENTENCES if fields.get(key)), "")
-    codes = {name: str(fields[name]) for name in _CODES if fields.get(name) is not None}
-    is_called_error = "error" in (fields.get("object"), fields.get("type")) or fields.get("success") is False
-    reports_success = not {"0", "200"}.isdisjoint(codes.values()) or _SUCCESS.fullmatch(str(sentence))
-    return is_called_error or not reports_success or any(_is_of_error(name, code) for name, code in codes.items())
-
-
-def _is_of_error(name: str, code: str) -> bool:
-    """Whether a code, in a field of that name, is that of an error. A status in words is mostly one of work that is not
-    finished, such as `running`.
-    """
-    if code.removeprefix("-").isdecimal():
-        number = int(code[:9])
-        is_success = number == 0 or 200 <= number < 300
-        return number >= 400 or number < 0 or not (is_success or "status" in name)
-    return bool(_FAILURE.search(code)) or ("status" not in name and not _SUCCESS.fullmatch(code))
-
-
-def failed(body: object) -> WireError:
-    """The error that a server reports in the body of an answer with a status of success."""
-    status = _status(body)
-    text = error_text(body)
-    if isinstance(body, dict) and text == str(body):
-        text = msgspec.json.encode(body).decode()
-    return WireError("failed", text, True, status if 400 <= status < 500 or status == 529 else 0, body)
-
-
-def unreadable(data: bytes) -> WireError:
-    """The error of a body that is not what was requested; it says what the body is instead."""
-    body = parsed(data)
-    if isinstance(body, str):
-        if not body.strip():
-            return WireError("sent an empty body", broken=True)
-        if _PAGE.match(body):
-            error = WireError("sent a web page in place of JSON", title(body))
-            error.is_page = True
-            return error
-    elif reported(body):
-        return failed(body)
-    return WireError("sent something that cannot be read", data[:2048].decode(errors="replace"))
-
-
-def title(page: str) -> str:
-    found = _TITLE.search(page[:_MAX_PAGE])
-    return found[1] if found else _TAGS.sub(" ", page[:_MAX_PAGE])
-
-
-def is_page(body: object) -> bool:
-    return isinstance(body, str) and bool(_PAGE.match(body))
-
-
-def parsed(data: bytes) -> Any:
-    """The JSON value of a body, also with NaN and halves of characters; its text if it is none."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
-        return msgspec.json.decode(data)
-    with suppress(ValueError, RecursionError):
-        return json.loads(data.decode(errors="surrogateescape"))
-    return data.decode(errors="replace")
-
-
-def _status(body: object) -> int:
-    """The HTTP status that an error's code or type stands for; 0 if it names none."""
-    fields = error_fields(body) or (body if isinstance(body, dict) else {})
-    codes = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
-    for code in codes:
-        if str(code).isdecimal() and 400 <= int(str(code)[:9]) < 600:
-            return int(str(code))
-    words = " ".join(code for code in codes if isinstance(code, str)).lower()
-    return next((code for word, code in _STATUSES if word in words), 0)
 
 
 def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]:

@@ -6,47 +6,21 @@ after the last try, goes through the causes from the network to the request, and
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
 
-from virc.backends.openai.body import error_fields, error_text, is_page, title
+from virc.backends.openai.errors import RETRIABLE, StatusError, error_fields, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
 from virc.backends.openai.limits import CONTEXT, PER_MINUTE, named_limit
 from virc.backends.openai.refusals import RefusedError
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
-from virc.core.retry import seconds_asked
 
-_RETRIABLE = frozenset({408, 409, 425, 429, 529})
-OVERLOADED = frozenset({429, 529})
-GATEWAY = frozenset({502, 503, 504})
 _NOT_OF_REQUEST = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # the request itself is not the cause
 _MAX_WAIT = 7 * 86_400  # seconds; the longest quotas are weekly
 _I = re.IGNORECASE
-_PERMANENT = re.compile(
-    r"image input is not supported|required for image input|not support image"
-    rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded"
-    r"|limit-mm-per-prompt|at most \d+ (?:image|picture)",
-    _I,
-)
-"""Errors that a retry does not change, such as a full context; llama.cpp, Ollama and Xinference send them with 500."""
 _NO_VISION_MODEL = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
-_QUOTA = re.compile(
-    r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
-    r"|credit balance|balance is (?:too low|not enough)|out of credits?|more credits|no credits|payment required"
-    r"|billing|spend(?:ing)? limit|in arrears|arrearage|overdue|prepaid|余额不足|欠费|额度不足|配额",
-    _I,
-)
-_ENDS_SOON = re.compile(
-    r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
-)
-"""A rate limit, which ends by itself, in contrast to a used up quota."""
-_RATE_LIMITED = re.compile(
-    r"rate.?limit|throttl|too many (?:\w+ )?requests|slow down|requests? (?:rate|too frequent)|请求过于频繁|限流", _I
-)
-_OVERLOADED = re.compile(r"(?i:overload|\bbusy\b|capacity|too many requests|throttl|rate.?limit)|\bUNAVAILABLE\b")
-_REQUEST_TOO_LARGE = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
 _LOADING = re.compile(
     r"\bload(?:ing|ed yet)|warming up|starting up|still starting|not (?:yet )?ready|initiali[sz]ing", _I
 )
@@ -62,9 +36,6 @@ _MODEL = re.compile(
     r"invalid model|unknown model|model[^.]{0,80}(?:not found|not exist|not available|not supported|not loaded)"
     r"|(?:no|not find) (?:such )?model|no endpoints found for|model_not_found|model:|deployment",
     _I,
-)
-_FILTER = re.compile(
-    r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
 SMALLER_PIXELS = 1_000_000  # in hints; `backend` proposes fewer if the picture is smaller
@@ -93,61 +64,6 @@ _HINTS = (
         "leave out --thinking, or the field in --extra-body",
     ),
 )
-
-
-class StatusError(Exception):
-    """An answer with an HTTP status that is not a success."""
-
-    def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
-        super().__init__(code)
-        self.code, self.headers, self.body = code, headers, body
-        self.text = error_text(body)
-
-    @property
-    def wait(self) -> float:
-        """Seconds that the server asks to wait before a retry; 0 if it asks for none."""
-        return seconds_asked(self.headers, str(self.body)) or 0.0
-
-    @property
-    def is_busy(self) -> bool:
-        is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._codes_and_text))
-        return self.code in OVERLOADED or self.wait > 0 or is_full or self.is_limited
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the text reports a rate limit, in spite of a status that does not."""
-        return self.code in {400, 403} and not self.is_quota and bool(_RATE_LIMITED.search(self._codes_and_text))
-
-    @property
-    def _codes_and_text(self) -> str:
-        fields = error_fields(self.body)
-        return " ".join(map(str, (self.text, fields.get("code"), fields.get("type"), fields.get("status"))))
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether a content filter refuses the prompt, by an error code or by the name of a field."""
-        fields = error_fields(self.body)
-        names = [fields.get(name) for name in ("code", "type", "status", "innererror")]
-        names += [list(each) for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
-        return self.code in {400, 403, 422} and bool(_FILTER.search(str(names)))
-
-    @property
-    def is_quota(self) -> bool:
-        """Whether the quota or credit is used up, which waiting does not change."""
-        text = self._codes_and_text
-        if self.code == 402 or "insufficient_quota" in text:
-            return True
-        return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(text)) and not _ENDS_SOON.search(text)
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same request may succeed later."""
-        if _PERMANENT.search(self.text) or self.is_quota or _REQUEST_TOO_LARGE.search(self.text):
-            return False
-        should_retry = self.headers.get("x-should-retry")  # sent by OpenAI
-        if should_retry in ("true", "false"):
-            return should_retry == "true"
-        return self.code in _RETRIABLE or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
 
 
 class AskedServer(msgspec.Struct, frozen=True):
@@ -238,9 +154,9 @@ def _address_error(error: StatusError, server: AskedServer, quote: str, is_html:
 
 def _transient_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
     code = error.code
-    if code not in _RETRIABLE and not error.is_limited and (code < 500 or _PERMANENT.search(error.text)):
+    if code not in RETRIABLE and not error.is_limited and (code < 500 or error.is_permanent):
         return None
-    if code == 429 and _REQUEST_TOO_LARGE.search(error.text):
+    if code == 429 and error.is_too_large:
         return ConfigError(f"{server.endpoint} takes no request of this size{quote}", _SEND_SMALLER)
     hint = _hint(error.text)
     if code >= 500 and _LOADING.search(error.text) and not _FAILED.search(error.text):
@@ -248,7 +164,7 @@ def _transient_error(error: StatusError, server: AskedServer, quote: str) -> Vir
     if 0 < error.wait < _MAX_WAIT:
         hint = f"it asks to wait for {math.ceil(error.wait)} s"
     busy = NetworkError(
-        f"{server.endpoint} {'is too busy' if code in _RETRIABLE or error.is_busy else 'fails'}{quote}", hint
+        f"{server.endpoint} {'is too busy' if code in RETRIABLE or error.is_busy else 'fails'}{quote}", hint
     )
     busy.wait = error.wait if error.is_busy else None
     return busy

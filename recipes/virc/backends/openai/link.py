@@ -16,18 +16,10 @@ from urllib.parse import parse_qsl
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
-from virc.backends.openai.body import (
-    ListedModel,
-    WireError,
-    bounded,
-    decoded,
-    parsed,
-    read_embedding,
-    read_models,
-    unpacked,
-)
-from virc.backends.openai.causes import GATEWAY, AskedServer, StatusError, as_error
+from virc.backends.openai.body import ListedModel, bounded, decoded, read_embedding, read_models, unpacked
+from virc.backends.openai.causes import AskedServer, as_error
 from virc.backends.openai.client import client, own_headers, printed
+from virc.backends.openai.errors import GATEWAY, StatusError, WireError, parsed
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.limits import CONTEXT
 from virc.backends.openai.received.reading import read_reply
@@ -282,13 +274,7 @@ class Link:
             response = afterwards.enter_context(closing(self._response(exchange)))
             sent = bounded(response.iter_raw(), most, until)
             pieces = bounded(unpacked(sent, response.headers), most, until)
-            try:
-                answer = read(pieces, next(streams, lambda _: None))
-            except WireError as error:
-                if not error.status:
-                    raise
-                response.close()
-                raise StatusError(error.status, {}, error.body) from None
+            answer = read(pieces, next(streams, lambda _: None))
             # A connection serves the next request only if nothing of this answer is left on it.
             afterwards.callback(deque, sent, 0)
             return answer
@@ -311,7 +297,7 @@ class Link:
             exchange.given_up = True
             if exchange.request:
                 shut_down(self._client, exchange.request)
-            if not isinstance(error, LateError | StatusError | WireError | _UnreachedError):
+            if not isinstance(error, LateError | WireError | _UnreachedError):
                 raise
             # `from None`: these errors quote the server, which may quote the key.
             raise self._explained(error, whole or seconds) from None

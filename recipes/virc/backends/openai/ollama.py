@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from virc.backends.interface import Sampling
-from virc.backends.openai.body import failed
+from virc.backends.openai.errors import failed
 from virc.backends.openai.images import RequestPicture
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_given

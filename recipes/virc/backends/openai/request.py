@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from virc.backends.interface import Sampling
-from virc.backends.openai.body import parsed
+from virc.backends.openai.errors import parsed
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
 from virc.core.work import forks

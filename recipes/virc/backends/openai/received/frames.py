@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from virc.backends.openai.body import WireError, failed, parsed, unreadable
+from virc.backends.openai.errors import WireError, failed, parsed, unreadable
 
 Value = tuple[dict[str, Any], bool]
 """An object, and whether it came as an event."""

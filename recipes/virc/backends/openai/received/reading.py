@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from virc.backends.openai.body import WireError, error_text, failed, parsed, reported
+from virc.backends.openai.errors import StatusError, WireError, error_text, failed, parsed, reported
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_given
 
@@ -40,7 +40,7 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
 
 def _no_completion(said: Mapping[str, Any]) -> WireError:
     if said.get("type") in ("message", "message_start") and not is_given(said.get("error")):
-        return WireError("answers as Anthropic's API does", status=404, body={"type": "error", "error": {}})
+        return StatusError(404, {}, {"type": "error", "error": {}})
     if reported(said) and error_text(said):
         return failed(said)
     quoted = json.dumps(said, ensure_ascii=False)[:2048].encode(errors="replace").decode()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from virc.backends.openai.body import WireError
+from virc.backends.openai.errors import WireError
 from virc.reasoning.bodies import Called
 
 _CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Likeliest, ScoredReply
-from virc.backends.openai.body import WireError, failed
+from virc.backends.openai.errors import WireError, failed
 from virc.backends.openai.received.texts import Text, harmony, joined
 from virc.backends.openai.received.usage import Usage, likeliest, usage
 from virc.reasoning.bodies import Called
