@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import msgspec
 
+from virc.backends.openai.body import read_models
+from virc.backends.openai.errors import WireError
 from virc.backends.openai.providers import PROVIDERS
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
@@ -25,15 +26,6 @@ PORTS = {
 
 _SECONDS = 0.5
 _MAX_BYTES = 2**20
-
-
-class _Model(msgspec.Struct):
-    id: str
-    owned_by: Any = None
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Model]
 
 
 class LocalServer(msgspec.Struct, frozen=True):
@@ -71,11 +63,11 @@ def _asked(port: int) -> LocalServer | None:
         status, content = models_answer(port, _SECONDS)
         if status in (401, 403):
             return LocalServer(f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ())
-        listed = msgspec.json.decode(content, type=_Listing).data
-    except (OSError, ValueError, RecursionError, LateError):
+        listed = read_models([content])
+    except (OSError, ValueError, LateError, WireError):
         return None
     if not listed:
         return None
-    known = PROVIDERS.get(str(listed[0].owned_by).lower())
+    known = PROVIDERS.get(listed[0].kind)
     server = known.name if known else PORTS.get(port, "a server")
     return LocalServer(f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8]))

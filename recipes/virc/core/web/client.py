@@ -56,6 +56,7 @@ def open_client(
     *,
     redirects: int = 0,
     proxies: bool = True,
+    proxy: str | None = None,
     tls: ssl.SSLContext | None = None,
     idle: float = 5.0,
 ) -> "httpx.Client":
@@ -69,6 +70,7 @@ def open_client(
         seconds: longest wait for a connection, and for the next byte, as the library has it; None: for ever.
         redirects: how many are followed, to other machines too.
         proxies: use those of the environment.
+        proxy: URL of the only one, in their place.
         tls: how servers prove who they are; None: by the library's certificates, or those that the environment names.
         idle: seconds for which a connection is kept open.
 
@@ -91,6 +93,7 @@ def open_client(
             max_redirects=redirects,
             verify=trusted,
             trust_env=proxies and not is_here,
+            proxy=proxy,
         )
     except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
         raise proxy_error(error) from None
@@ -169,13 +172,19 @@ def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
                 own.shutdown(socket.SHUT_RDWR)
 
 
-def proxy_of(url: str) -> tuple[str, str] | None:
-    """Return the proxy on the way to an address: the scheme it is set for, and its host and port, no password."""
+def proxy_address(url: str) -> tuple[str, str] | None:
+    """Return the proxy on the way to an address: the scheme it is set for, and its URL, which may hold a password."""
     parts, proxies = urlsplit(url), getproxies()
     scheme = next((scheme for scheme in (parts.scheme, "all") if proxies.get(scheme)), None)
     if scheme is None or proxy_bypass(parts.hostname or ""):
         return None
-    return scheme, plain(urlsplit(proxies[scheme]).netloc.rpartition("@")[2], 100)
+    return scheme, proxies[scheme] if "//" in proxies[scheme] else f"http://{proxies[scheme]}"
+
+
+def proxy_of(url: str) -> tuple[str, str] | None:
+    """Return the proxy on the way to an address: the scheme it is set for, and its host and port, no password."""
+    found = proxy_address(url)
+    return (found[0], plain(urlsplit(found[1]).netloc.rpartition("@")[2], 100)) if found else None
 
 
 def proxy_error(error: Exception) -> ConfigError:

@@ -86,11 +86,11 @@ class Fetch:
         if url.scheme not in allowed or not url.host or url.port == 0:
             raise ValueError("not an http URL")
         for hop in range(1 + self._rules.redirects):
-            proxy = client.proxy_of(str(url)) if self._rules.proxies else None
+            by_proxy = client.proxy_address(str(url)) if self._rules.proxies else None
             tls = (self._rules.tls or ssl.create_default_context()) if url.scheme == "https" else None
             with (
-                client.open_client(str(url), proxies=proxy is not None, tls=tls) as opened,
-                closing(self._response(opened, url, hop, proxy is not None)) as response,
+                client.open_client(str(url), proxies=False, proxy=by_proxy[1] if by_proxy else None, tls=tls) as opened,
+                closing(self._response(opened, url, hop, bool(by_proxy))) as response,
             ):
                 if response.status_code not in _MOVED:
                     return self._body(response)
