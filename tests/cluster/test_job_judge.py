@@ -67,10 +67,3 @@ def _watched(run: Run, info: Info) -> None:
     with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
         while serving:
             serving.check()
-
-
-@pytest.mark.parametrize("settings", [{**SETTINGS, "reward": {"judge": {"endpoint": "http://other/v1"}}}, {"nodes": 1}])
-def test_a_run_with_another_judge_or_none_serves_none(run: Run, settings: dict[str, Any]) -> None:
-    info = slurm_cases.info(Site(judge=JobJudge(model="judge-7b")), settings=settings)
-    with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
-        assert serving is None

@@ -4,10 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 
 import msgspec
@@ -18,7 +15,7 @@ from virc.cluster import jobs
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
 from virc.cluster.site import Site
-from virc.core.errors import NetworkError, UsageError
+from virc.core.errors import UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step
 from virc.core.processes import start_time
@@ -79,21 +76,6 @@ def test_a_cluster_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(submit, "OUTAGE", 0.05)
     with pytest.raises(submit.OutageError, match="has not answered for 0 s: no route"):
         submit.follow(_Client("step 1\n", ConnectionError("no route")), "job")
-
-
-@pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (403, True), (404, False)])
-def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) -> None:
-    class Dashboard(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            assert self.path == "/api/version"
-            self.send_response(status)
-            self.end_headers()
-
-    with HTTPServer(("127.0.0.1", 0), Dashboard) as server:
-        Thread(target=server.handle_request, daemon=True).start()
-        where = ray_job.cluster(f"http://127.0.0.1:{server.server_port}")
-        with nullcontext() if there else pytest.raises(NetworkError, match="no Ray cluster answers at"):
-            ray_job.check_answers(where)
 
 
 def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

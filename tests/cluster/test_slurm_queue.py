@@ -13,7 +13,7 @@ import slurm_cluster
 from support import made
 from support.called import virc
 
-from virc.cluster import jobs, slurm, submitting
+from virc.cluster import jobs, slurm
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Event, Reporter
@@ -56,15 +56,6 @@ def test_a_cluster_without_slurm_is_one_sentence(run: Run, monkeypatch: pytest.M
     done = virc("train", "--resume", "--name", "mine")
     assert done.code == 4
     assert "sbatch cannot be started" in done.err
-
-
-def test_the_job_of_another_run_whose_number_begins_alike_is_not_this_one(run: Run, spool: Path) -> None:
-    runs.write_state(run, job="12")
-    (spool / "123.sh").touch()
-    submitting.check_free(run, submitting=True)
-    (spool / "12.sh").touch()
-    with pytest.raises(ConfigError, match="mine has a job already: job 12 waits: jobs with"):
-        submitting.check_free(run, submitting=True)
 
 
 def test_a_job_that_slurm_starts_again_after_its_run_has_finished_ends_well(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from urllib.request import urlopen
 
 import pytest
 from code_blocks import ROOT
@@ -34,13 +33,6 @@ TASKS = [
     ("look up commands", "reference", "Exit codes", "environment or hardware"),
 ]
 """Words of a row in README's table, the link there, a link on its page, and what has to be in view then."""
-
-FOCUS = """(() => {
-  const one = document.activeElement, label = one.nextElementSibling, box = one.getBoundingClientRect()
-  const lined = each => each && getComputedStyle(each).outlineStyle !== "none"
-  return {text: one.ariaLabel || one.title || one.innerText, kind: one.className, left: box.left, right: box.right,
-          seen: lined(one) || lined(label) || one.matches("input[type=text]")}
-})()"""
 
 
 @pytest.fixture(scope="module")
@@ -81,25 +73,8 @@ def test_a_task_is_found_from_the_first_page_in_two_clicks(
     )
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-def test_tab_reaches_search_menu_and_copy_and_is_seen(browser: Tab, site: str, width: int) -> None:
-    browser.open(site, width)
-    reached = []
-    while not reached or "md-code__button" not in reached[-1]["kind"]:
-        assert len(reached) < 40
-        browser.press("Tab")
-        reached.append(browser.value(FOCUS))
-    assert [each for each in reached if not each["seen"] or each["right"] <= 0 or each["left"] >= width] == []
-    texts = {each["text"] for each in reached}
-    assert {"Skip to content", "Search", "Switch to dark", "Menu" if width < 500 else "Concepts"} <= texts
-
-
 def test_a_page_loads_nothing_from_elsewhere(browser: Tab, site: str) -> None:
     browser.open(site, 1400)
     browser.until("document.readyState === 'complete' && document.querySelector('a[title=Source]') !== null")
     loaded = browser.value("performance.getEntriesByType('resource').map(each => each.name)")
     assert [each for each in loaded if not each.startswith(site)] == []
-
-
-def test_the_page_of_errors_finds_its_styles_below_the_repositorys_name(site: str) -> None:
-    assert b'href="/virc/assets/site.css"' in urlopen(f"{site}404.html").read()

@@ -16,19 +16,13 @@ from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
 from virc.download.hub.repository import Repo as Wanted
 
-MODEL, DATASET, PRIVATE, GATED = "LeonMiao/ViRC-3B", "LeonMiao/CRUX", "some/private", "some/gated"
+MODEL = "LeonMiao/ViRC-3B"
 CONFIG, WEIGHTS = b'{"model_type": "qwen2_5_vl"}', b"weights" * 1000
-TOKEN = "hf_member"
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    repos = {
-        MODEL: Repo({"config.json": CONFIG, "a/b.safetensors": WEIGHTS}, {"pr 1/x": {"README.md": b"hi"}}),
-        f"datasets/{DATASET}": Repo({"images.tar.lz4": WEIGHTS}),
-        PRIVATE: Repo({"config.json": CONFIG}, private=True, members=[TOKEN]),
-        GATED: Repo({"config.json": CONFIG}, gated=True),
-    }
+    repos = {MODEL: Repo({"config.json": CONFIG, "a/b.safetensors": WEIGHTS})}
     with hub(repos) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url + "/")
         yield running

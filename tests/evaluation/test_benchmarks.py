@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 from evaluation.published import choice, figure, mathvista, picture, search, vstar
-from PIL import Image
 from support.called import virc
 from support.solving import open_source
 
 from virc.core.errors import DataError, UsageError
-from virc.data.synth.families import polygons as drawn
-from virc.evaluation.benchmarks import diagrams, out_of_distribution
+from virc.evaluation.benchmarks import out_of_distribution
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
 from virc.scoring.score import key_of
 from virc.solving.rows import BatchRow
@@ -35,26 +33,6 @@ def shades(found: LocalBenchmark) -> list[int]:
     """The grey of the one image of each row."""
     pixels = [open_source(row.images[0], found.base).getpixel((5, 5)) for row in found.rows()]
     return [pixel[0] for pixel in pixels if isinstance(pixel, tuple)]
-
-
-def test_there_are_500_diagrams_drawn_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert diagrams.COUNT == 500
-    made: list[drawn.Diagram] = []
-    draw = drawn.draw
-
-    def counted(diagram: drawn.Diagram) -> Image.Image:
-        made.append(diagram)
-        return draw(diagram)
-
-    monkeypatch.setattr(drawn, "draw", counted)
-    monkeypatch.setattr(diagrams, "COUNT", 50)  # all of them would take seconds
-    rows = find("diagrams", Path()).rows()
-    assert made == []
-    next(rows)
-    assert len(made) == 1
-    ids = {row.id for row in rows}
-    assert len(ids) == 49
-    assert len(made) == 50
 
 
 @pytest.mark.integration

@@ -10,7 +10,8 @@ from support.parsed import HOSTILE
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 LINES = ["RR", "rW", "wR", "WW", "uf", "RR"]
 LISTED = "[...document.querySelectorAll('#rows b')].map(each => each.textContent)"
-SHOWN = "document.querySelector('#rows [aria-current] b')?.textContent"
+
+
 HEADING = "document.querySelector('#problem h1').textContent"
 
 
@@ -44,40 +45,6 @@ def test_filters_leave_what_they_name_and_go_together(
     assert browser.value("new URLSearchParams(location.hash.slice(1)).getAll('filter')") == filters
     open_at(browser, page, browser.value("location.hash"))  # the same to whom the address is sent
     assert browser.value(LISTED) == listed
-
-
-def test_keys_step_filter_search_and_help(browser: Tab, page: Path) -> None:
-    open_at(browser, page)
-    for key, shown in (("j", "p2"), ("ArrowRight", "p3"), ("k", "p2"), ("ArrowLeft", "p1"), ("k", "p1")):
-        browser.press(key)
-        assert browser.value(SHOWN) == shown
-    browser.press("5")
-    assert browser.value(LISTED) == ["p2", "p3"]
-    browser.press("/")
-    browser.press("j")  # a letter of the search, no step
-    assert browser.value("document.activeElement.id + document.activeElement.value") == "searchj"
-    assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    browser.press("Escape")
-    browser.press("?")
-    assert browser.value("document.getElementById('help').open") is True
-    browser.press("Escape")
-    browser.until("!document.getElementById('help').open")
-
-
-def test_an_address_leads_to_its_problem_and_the_browser_goes_back(browser: Tab, page: Path) -> None:
-    open_at(browser, page, "#problem=p4&filter=disagree")
-    assert browser.value(HEADING) == "What is on sign 4?"  # whatever the filter
-    assert browser.value(LISTED) == ["p2", "p3"]
-    browser.value("document.querySelector('#rows a').click()")
-    browser.until(f"{HEADING} === 'What is on sign 2?'")
-    browser.press("j")
-    assert browser.value(HEADING) == "What is on sign 3?"
-    browser.value("history.back()")
-    browser.until(f"{HEADING} === 'What is on sign 2?'")
-    browser.value("history.back()")
-    browser.until(f"{HEADING} === 'What is on sign 4?'")
-    browser.value("history.forward()")
-    browser.until(f"{HEADING} === 'What is on sign 2?'")
 
 
 def test_boxes_lie_on_the_picture_where_crops_were_cut(browser: Tab, page: Path) -> None:

@@ -1,7 +1,6 @@
 """What the commands show and do of runs whose jobs wait or run in Slurm; here `squeue` prints a file."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,19 +41,6 @@ def submitted(workspace: Path, name: str = "a", job: str = "5", **state: object)
 def row(name: str = "a") -> dict[str, object]:
     """The run in `virc runs ls --json`."""
     return next(row for row in virc("runs", "ls", "--json").json["runs"] if row["name"] == name)
-
-
-def test_a_job_that_has_started_before_virc_is_starting(says: Says, workspace: Path) -> None:
-    run = submitted(workspace, progress="stopped", attempt=1)
-    says(f"5|RUNNING|{time.time() + 3:.0f}|n2|None")
-    assert row()["progress"] == "starting"
-    assert "5 runs on n2" in virc("runs", "show", "a").out
-    later = time.time() + 60
-    os.utime(run.folder / "state.json", (later, later))  # it has begun, and stopped: its job is about to end
-    assert row()["progress"] == "stopped"
-    says("5|RUNNING|1000|n2|None")
-    os.utime(run.folder / "state.json", (1000.5, 1000.5))  # Slurm counts in whole seconds
-    assert row()["progress"] == "starting"
 
 
 def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: Path) -> None:

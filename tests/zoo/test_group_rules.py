@@ -34,10 +34,6 @@ def by(
     ("rule", "before", "after"),
     [
         ("reward", [1, -1, 0.5], [1, -1, 0.5]),
-        # of three others: all are lower; one is and one is equal; the same; none
-        ("rank", [0.9, 0.1, 0.1, 0.0], [1, 1.5 / 3, 1.5 / 3, 0]),
-        ("rank", [0.7, 0.7], [0.5, 0.5]),
-        ("rank", [3], [0]),
         ("over_mean", [1, 0, 0, 0], [4, 0, 0, 0]),  # a quarter on average
         ("over_mean", [0.5, 1.5], [0.5, 1.5]),
         ("over_mean", [0, 0], [0, 0]),

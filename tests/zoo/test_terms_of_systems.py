@@ -1,9 +1,13 @@
 """Terms of published rewards by hand: which part of a rollout of several replies counts, and what a judge is asked."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from virc.data.rows.record import MARK, Message, Record
+from virc.rewards.sample import Prompt, Sample, sample
+from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.mini_o3 import mini_o3
@@ -42,3 +46,40 @@ def test_a_judges_reply_is_read_as_its_program_reads_it(
     reading: Callable[[str], float | None], reply: str, value: float | None
 ) -> None:
     assert reading(reply) == (value if value is None else pytest.approx(value, abs=1e-5))
+
+
+BOX = '{"bbox_2d": [1, 2, 3, 4]}'
+
+
+def read(reply: str, *before: str, answer: str | None = "5", **columns: Any) -> Sample:
+    """A reply behind others, each with what it was told."""
+    told = [Message(("assistant", "user")[at % 2], text) for at, text in enumerate(before)]  # type: ignore[arg-type]
+    record = Record((Message("user", "Which?"), *told), question="Which?", answer=answer, extra=columns)
+    return sample(reply, Prompt(record))
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "reply", "text"),
+    [
+        (
+            deepeyes_v2, ("a</think><code>1</code>", f"{MARK}out", "<think>b</think>", "more"), "c</think>5",
+            "<think>a</think><code>1</code><image>out<think>b</think>more<think>c</think>5",
+        ),
+        (v_thinker, ("a", f"{MARK}b", "c", "d"), "e", "a<image>bcde"),
+        (
+            chain_of_focus, ("a <tool_call>1</tool_call>", f"{MARK}out"), "b",
+            "a <tool_call>1</tool_call>\nassistant\nout\nassistant\nb",
+        ),
+        (vlm_r3, (f"one {BOX}", f" {MARK}two ", "three"), "<answer>4", f"one {BOX}\ntwothree<answer>4</answer>\n"),
+        (vlm_r3, ('a {"bbox_2d": [1] }', MARK), "of bbox_2d", 'a {"bbox_2d": [1]}\nof bbox_2d'),
+        (
+            vrag_rl, ("so <search>a</search> <think>b", "told", "<think>c</think>d<answer>e</answer>"),
+            "<bbox>1</bbox>",
+            "<search>a</search>\ntold\n<think>c</think>\n<answer>e</answer>\n<bbox>1</bbox>",
+        ),
+    ],
+)  # fmt: skip
+def test_a_completion_is_all_that_was_written_and_told(
+    module: Any, before: tuple[str, ...], reply: str, text: str
+) -> None:
+    assert module.completion(read(reply, *before)) == text

@@ -14,17 +14,10 @@ import virc_zoo
 from virc.core import plugins
 from virc.envs import environment as environments
 from virc.envs import pins
-from virc.rewards import registry as rewards
-from virc.rewards import user_code
 from virc.systems import published
 from virc.systems import registry as systems
-from virc.systems.registry import Reward
 
 FOLDERS = sorted(folder for folder in zoo.FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__")
-LISTED = re.compile(
-    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|texts\.yaml|[\w-]+\.layout\.yaml|tools|operators"
-)
-"""The files that the package says its folders have."""
 
 
 def called(name: str) -> str:
@@ -37,20 +30,6 @@ def test_each_system_has_the_folder_of_its_name() -> None:
     assert {name: folder.name for name, folder in named.items()} == {name: called(name) for name in named}
     rows = {called(name) for name in published.rows()}
     assert {folder.name for folder in FOLDERS} == rows | {folder.name for folder in named.values()}
-
-
-def test_folders_have_the_files_that_the_package_lists() -> None:
-    for folder in FOLDERS:
-        assert_as_listed(folder)
-
-
-def assert_as_listed(folder: Path) -> None:
-    names = {file.name for file in folder.iterdir()} - {"__pycache__"}
-    assert all(map(LISTED.fullmatch, names)), names
-    assert names & {"system.yaml", "field.yaml"}
-    assert ("__init__.py" in names) == any(
-        name.endswith(".py") or name in ("operators", "tools") for name in names - {"__init__.py"}
-    )
 
 
 def test_a_system_names_the_extras_of_its_tools_and_its_reward() -> None:
@@ -72,19 +51,6 @@ def test_a_total_operator_or_tool_of_a_system_is_imported_as_a_part_of_the_packa
     module = plugins.loaded(plugins.totals()["chain_of_focus"])
     assert module.__name__ == "virc_zoo.chain_of_focus.chain_of_focus"
     assert module.ASKED is plugins.loaded(plugins.totals()["deepeyes"]).ASKED
-
-
-def test_a_file_of_a_user_replaces_no_published_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "deepeyes.py").write_text("TERMS = ('answer',)\ndef total(t): return 1.0\n")
-    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert rewards.find("deepeyes", tmp_path).file == zoo.FOLDER / "deepeyes" / "deepeyes.py"
-
-
-@pytest.mark.parametrize("name", ["deepeyes", "pixel_reasoner", "reason_rft_partial"])
-def test_a_run_keeps_no_copy_of_a_published_total(name: str, tmp_path: Path) -> None:
-    reward = Reward(name)
-    assert user_code.own_files(reward, tmp_path, ()) == {}
-    assert user_code.moved(reward, tmp_path, tmp_path / "code") == reward
 
 
 def code_for_engines(folder: Path) -> Path:

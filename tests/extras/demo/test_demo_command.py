@@ -16,7 +16,6 @@ from support.called import virc
 
 from virc_extras.demo import plan as demo
 from virc_extras.demo.plan import Demo
-from virc_extras.plots import pictures as plots
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,19 +52,6 @@ def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
     sentence = "demo holds a demo of other settings: problems 20, not 30; seed 0, not 1"
     assert done.err.splitlines()[0] == f"error: {sentence}"
     assert (workspace / "demo" / "demo.json").read_bytes() == before
-
-
-def test_the_curve_is_left_as_figures_and_as_a_picture(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "picture", lambda _: b"drawn")
-    finished.finish(workspace / "demo")
-    assert virc("demo", "--quick").code == 0
-    assert (workspace / "demo" / "curve.png").read_bytes() == b"drawn"
-    assert json.loads((workspace / "demo" / "curve.json").read_bytes())["problems"] == 20
-    (workspace / "demo" / "curve.png").unlink()
-    (workspace / "demo" / "curve.png").mkdir()
-    failed = virc("demo", "--quick")
-    assert (failed.code, failed.out) == (1, "")
-    assert failed.err.splitlines()[-1].startswith("error: cannot write the curve into demo: is a directory")
 
 
 @pytest.mark.integration

@@ -5,11 +5,9 @@ from pathlib import Path
 import finished
 import msgspec
 import pytest
-from support.made import make
 from typer.main import get_command
 
 from virc.core.errors import ConfigError
-from virc.runs import run as runs
 from virc_cli.commands import data, eval, merge, train
 from virc_cli.main import build
 from virc_extras.demo import plan as demo
@@ -76,14 +74,6 @@ def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
 
 def step(name: str, begun: Demo = finished.QUICK) -> TypedStep:
     return next(each for each in demo.plan(begun) if each.name == name)
-
-
-@pytest.mark.parametrize("progress", ["new", "stopped", "failed", "running"])
-def test_a_run_that_was_begun_goes_on(tmp_path: Path, progress: str) -> None:
-    runs.write_state(make(tmp_path, "instruct"), progress=progress)
-    resumed = ("virc", "train", "--resume", "--name", "instruct")
-    assert demo.rest(step("instruct"), tmp_path, []) == resumed
-    assert parsed(resumed[1:])["resume"] is True
 
 
 def test_an_evaluation_is_whole_once_every_model_has_answered_everything(tmp_path: Path) -> None:

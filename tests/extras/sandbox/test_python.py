@@ -1,7 +1,7 @@
 """`python` runs the code of a model, and gives back what it prints and shows."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -16,7 +16,6 @@ from virc.reasoning.protocol import CodeSettings, Protocol, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import check_ready, known, schemas
 from virc_extras.sandbox import pool, python
-from virc_extras.sandbox.calls import CodeReply as Reply_
 
 VIEW = View([(280, 196)])
 
@@ -66,73 +65,6 @@ def test_a_machine_without_isolator_refuses_before_asking(monkeypatch: pytest.Mo
         check_ready(("python",))
 
 
-class Ran:
-    """In place of the pool: notes what code was given, and says what came of it."""
-
-    def __init__(self, *said: Reply_ | pool.DiedError) -> None:
-        self.said, self.given = list(said), list[list[tuple[str, str, str]]]()
-        self.keeps, self.pasts, self.machines = list[bool](), list[int](), list[pool.Machine]()
-
-    def run(
-        self,
-        past: pool.Past,
-        code: str,
-        given: Sequence[pool.Given],
-        machine: pool.Machine,
-        limits: object,
-        keeps: bool,
-    ) -> tuple[Reply_, list[bytes], pool.Past]:
-        self.given.append([(each.image.file, each.image.name, each.image.path_name) for each in given])
-        self.keeps.append(keeps)
-        self.machines.append(machine)
-        self.pasts.append(len(past.runs))
-        said = self.said.pop(0)
-        if isinstance(said, pool.DiedError):
-            raise said
-        pixels = [bytes(3 * width * height) for width, height in said.images]
-        return said, pixels, pool.Past(past.problem, (*past.runs, pool.Run(code, len(given))))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def ran(monkeypatch: pytest.MonkeyPatch, *said: Reply_ | pool.DiedError) -> Ran:
-    found = Ran(*said)
-    monkeypatch.setattr(pool, "shared", lambda: found)
-    return found
-
-
-def reply(stdout: str = "", stderr: str = "", fault: bool = False, images: tuple[tuple[int, int], ...] = ()) -> Reply_:
-    return Reply_(1, stdout, stderr, (), fault, images)
-
-
-def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ran(monkeypatch, reply("1"), pool.DiedError("Error: it ended."), reply("2"))
-    asked = session()
-    assert [turn(asked, called(code))[0] for code in ("1", "os._exit(0)", "2")] == ["1", "Error: it ended.", "2"]
-    assert found.pasts == [0, 1, 0]
-
-
-@each_case(
-    ("said", "settings", "text", "sizes"),
-    [
-        (reply("a\n", "b\n"), CodeSettings(), "a\nb", 0), (reply(), CodeSettings(), "The code printed nothing.", 0),
-        (Reply_(1, "out", "err", ("[one more]",), False, ()), CodeSettings(), "out\nerr\n[one more]", 0),
-        (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
-        (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
-        (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),
-        (reply("", "", False, ((3, 5), (4, 4), (56, 84))), CodeSettings(), "is too small", 2),
-    ],
-)  # fmt: skip
-def test_what_the_model_is_sent_of_code(
-    monkeypatch: pytest.MonkeyPatch, said: Reply_, settings: CodeSettings, text: str, sizes: int
-) -> None:
-    ran(monkeypatch, said)
-    found = turn(session(protocol(code=settings)), called("1"))
-    assert text in found[0]
-    assert len(found[1]) == sizes
-
-
 @pytest.mark.integration
 def test_code_gets_images_and_gives_images_and_text() -> None:
     asked = session()
@@ -143,6 +75,22 @@ def test_code_gets_images_and_gives_images_and_text() -> None:
         asked, called("from PIL import Image\nimage_1.size, small.size, Image.open('image_1.png').getpixel((0, 0))")
     )
     assert text == "((56, 84), (56, 84), (255, 0, 0))"
+
+
+@pytest.mark.integration
+@each_case(
+    ("code", "settings", "text"),
+    [
+        ("import sys\nprint('a')\nprint('b', file=sys.stderr)", CodeSettings(), "a\nb"),
+        ("None", CodeSettings(), "The code printed nothing."),
+        ("print('a', end='')", CodeSettings(text="<{stdout}|{stderr}>"), "<a|>"),
+        ("import os\nos._exit(0)", CodeSettings(), "Its state is lost."),
+        ("image_0.resize((3, 5))", CodeSettings(), "is too small"),
+        ("while True: pass", CodeSettings(seconds=1), "the code took longer than 1 s and was ended"),
+    ],
+)  # fmt: skip
+def test_what_the_model_is_sent_of_code(code: str, settings: CodeSettings, text: str) -> None:
+    assert text in turn(session(protocol(code=settings)), called(code))[0]
 
 
 @pytest.mark.integration

@@ -15,7 +15,6 @@ from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, View
 from virc.reasoning.protocol import own_protocol
 from virc.tools import registry
-from virc_extras.stepped import marks
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -70,13 +69,6 @@ def shade(result: Result) -> int:
     level = image.convert("L").getpixel((0, 0))
     assert isinstance(level, int)
     return level
-
-
-@pytest.mark.parametrize("number", [0, marks.MOST])
-@pytest.mark.parametrize("size", [(1036, 756), (176, 140)])
-def test_number_survives_other_sizes(number: int, size: tuple[int, int]) -> None:
-    image = marks.marked(Image.effect_noise((80, 60), 90), number)
-    assert marks.number_in(image.resize(size, Image.Resampling.BICUBIC)) == number
 
 
 def test_call_acts_and_ends() -> None:
@@ -134,12 +126,6 @@ def test_an_environment_that_hangs_ends_the_episode() -> None:
     assert [each.daemon for each in begun] == [True]  # it keeps no process from ending
     assert "did not answer in 0.2 s" in result.text
     assert act(made, talk, "one") == result
-
-
-@pytest.mark.parametrize("action", ["three", -1, True])
-def test_other_actions_are_refused(action: object) -> None:
-    with pytest.raises(ToolError, match="is not one of none, one, two"):
-        tool().check({"action": action}, View([(80, 60)]))
 
 
 def test_environment_that_cannot_be_made_is_refused() -> None:
