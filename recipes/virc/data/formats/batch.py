@@ -1,6 +1,5 @@
 """Problems as `virc batch` reads them: one per line, with the names of their images."""
 
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from virc.data.rows.record import Picture, Record, inputs_of
 from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import BatchRow as Problem
-from virc.solving.rows import read_rows
+from virc.solving.rows import as_row, read_rows
 
 NAME = "batch"
 HOLDS: Holds = "problems"
@@ -89,11 +88,11 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
     row = {"id": known} | images | {"question": record.question}
     if record.answer is not None:
         row["answer"] = record.answer
+    row |= {key: value for key, value in record.extra.items() if key not in row}
     try:
-        line = one_line(row | {key: value for key, value in record.extra.items() if key not in row})
+        line = one_line(row)
     except ValueError as error:
         raise DataError(f"row {known!r} cannot be JSON: {error}") from None
-    for problem in read_rows(io.BytesIO(line.encode())):
-        if problem.fault:
-            raise DataError(f"row {known!r} is no row of a batch: {problem.fault.message}")
+    if fault := as_row(1, row).fault:
+        raise DataError(f"row {known!r} is no row of a batch: {fault.message}")
     return line

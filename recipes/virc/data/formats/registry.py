@@ -7,7 +7,7 @@ A format module has:
                               goes on) or "problems" (no conversation)
     recognises(path: Path) -> bool
                               whether a file is of this format, from its name and its beginning; never raises
-    read(source: Source, start: int = 1) -> Iterator[Row]
+    read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]
                               rows in order, one at a time, in bounded memory; a wrong row has its fault; rows before
                               the number `start` are skipped without being decoded
 and, unless it is only read,
@@ -16,7 +16,7 @@ and, unless it is only read,
                               the files of a dataset `name` in an existing folder; returns the rows written
 
 `sources` finds the files of rows at a path and decides for each which format or layout it has (`_recognised`). A format
-makes its rows with `read_row`.
+makes its rows with `numbered_rows`, and each with `read_row`.
 """
 
 import json
