@@ -97,18 +97,6 @@ def test_chance_is_that_of_the_problems_with_a_crop() -> None:
         assert ("though 75.0 % of its answers stay" in sentence) == found
 
 
-def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
-    """Before a model is asked."""
-    for at in range(3):
-        Image.new("RGB", (80, 60)).save(tmp_path / f"{at}.png")
-    rows = [{"id": str(at), "image": f"{at}.png", "question": f"Which {at}?", "answer": "A"} for at in range(3)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with serve(lambda _: pytest.fail("a model is asked")) as server:
-        done = virc("eval", tmp_path / "rows.jsonl", "--looks", "--endpoint", server.url, "--to", tmp_path / "out")
-    assert (done.code, server.requests) == (5, [])
-    assert "all problems have the same picture" in done.err
-
-
 GREYS = tuple(range(40, 160, 10))
 
 
