@@ -1,16 +1,19 @@
 """Special tokens that a server leaves in a reply, read alike by all readers; calls that are shown, and calls made."""
 
+import re
+
 import pytest
 from support.tables import each_case
 
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.lenient import read_leniently
-from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.marks import FAMILIES
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.session import Reply
 from virc.reasoning.special_tokens import TurnStream, first_turn, without_special
+from virc.reasoning.writing import assembled
 from virc.scoring.reading.replies import untagged
 from virc.serving.agent.answer import parts
-from virc.solving.replies import without_leaks
 from virc.tools.registry import DEFAULT, offered
 
 TOOLS = offered(DEFAULT)
@@ -50,13 +53,44 @@ def test_no_reader_takes_what_stands_behind_the_first_turn(ending: str) -> None:
     for opening in OPENINGS:
         text = f"{opening}42{ending}"
         assert read_leniently(text, TAGS, TOOLS).turn.answer == "42"
-        assert without_special(without_leaks(Reply(text)).text).strip() == "42"
+        assert without_special(first_turn(text)).strip() == "42"
         assert parts(Reply(text)) == ("", "42")
         assert untagged(text) == "42"
         assert without_special(parse(text, NO_MARKS).answer or "").strip() == "42"
     tagged = f"<think>so</think><answer>42</answer>{ending}<think>no</think><answer>13</answer>"
     if "13" in ending or "now" in ending:
         assert parse(tagged).answer == "42"
+
+
+def streamed(text: str, size: int) -> str:
+    stream = TurnStream()
+    return "".join(stream.of_turn(text[at : at + size]) for at in range(0, len(text), size))
+
+
+@each_case("family", FAMILIES)
+def test_all_readers_know_all_marks_of_a_family(family: str) -> None:
+    marks = FAMILIES[family]
+    behind = [*marks.ends, *marks.others, *(f"{mark}[INST]" for mark in (*marks.last, *marks.attached))]
+    for mark in (*behind, *(f"{mark}user" for mark in marks.roles)):
+        text = re.sub("[*#]", "7", f"42{mark} And now? 13")
+        assert streamed(text, 1000) == "42"
+        assert parse(text, NO_MARKS).answer == "42"
+        assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
+    for mark in (*marks.own, *marks.fillers):
+        text = re.sub("[*#]", "7", f"{mark}42{mark}")
+        assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
+    around = [*marks.thoughts, *((f"<{name} type='reasoning'>", f"</{name}>") for name in marks.first_thoughts)]
+    for opening, closing in around:
+        text = f"{opening}so{closing}42"
+        assert read_leniently(text, TAGS, TOOLS).turn == Turn("so", answer="42")
+        assert parts(Reply(text)) == ("so", "42")
+        assert untagged(text) == assembled(text, None, (), NO_MARKS) == "42"
+    for name in marks.answers:
+        text = f"<{name.upper()}>42</{name.upper()}>"
+        assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
+    for opening, closing in marks.calls:
+        found = read_leniently(f"I look.{opening}{CALL}{closing}", TAGS, TOOLS).turn
+        assert found == Turn("I look.", (ToolText("crop_image", {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}),))
 
 
 @each_case(

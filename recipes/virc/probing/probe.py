@@ -21,6 +21,7 @@ from virc.reasoning.bodies import BOX, FormatError
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.session import Ask, Called, Message, Reply
+from virc.reasoning.special_tokens import apart
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Findings, ask: Ask | None
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
         seen.thoughts = "apart"
-    elif lenient.apart(text) != ("", text):
+    elif apart(text) != ("", text):
         seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
     else:
         seen.thoughts = seen.thoughts or "none"
@@ -312,7 +313,7 @@ def _reply(backend: Backend, ask: Ask, most: int = _LONGEST_REPLY, seconds: floa
 
 
 def _content(reply: Reply) -> str:
-    return lenient.apart(reply.text[:_MOST_CHARACTERS])[1]
+    return apart(reply.text[:_MOST_CHARACTERS])[1]
 
 
 def _context(backend: "OpenAIBackend") -> int | None:

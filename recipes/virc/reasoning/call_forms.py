@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import takewhile
 from textwrap import dedent
@@ -11,29 +11,29 @@ from textwrap import dedent
 import msgspec
 
 from virc.reasoning.bodies import Called, FormatError, decoded
+from virc.reasoning.marks import BEGINS, pairs_of, pattern
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
 _NO_PYTHON = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)  # a set of objects is a TypeError
 _SPACE = r"(?:[|｜]?\w+[:|｜])?"
 """What some models write before the names of their tags: `minimax:`, `｜DSML｜`."""
-_GROUP = rf"(?:(?:</?{_SPACE}(?:function_calls|tool_calls?)>|<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>)\s*)?"
-"""A mark around calls that have marks of their own."""
-_NAMED_CALL = r"<[|｜]tool[_▁]call[_▁]begin[|｜]>"
+_GROUP = rf"(?:</?{_SPACE}(?:function_calls|tool_calls?)>\s*)?"
+"""A mark around calls that are XML elements."""
 _NEAR = r"[<\[][|｜]?(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]begin|_start)?[|｜]?[>\]]"
 _NEAR_END = r"[<\[][|｜/]+(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]end)?[|｜]?[>\]]"
 """Marks that are nearly those of a family, as models write them that mix several."""
+_LISTED = r"<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>"
+"""The same around calls of DeepSeek, which have marks of their own."""
+_OF_FAMILIES = "|".join(
+    rf"(?:{_LISTED}\s*)?{pattern([open])}(?P<marked_{number}>.*?)"
+    rf"(?:{pattern([close])}(?:\s*{_LISTED})?|(?={pattern([open])})|\Z)"
+    for number, (open, close) in enumerate(pairs_of("calls"))
+)
 MARKS = re.compile(
-    r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
-    r"|<(?:\|tool_call>(?:call)?|start_function_call>call):(?P<gemma>.*?)"
-    r"(?:<tool_call\|>|<end_function_call>|(?=<\|tool_call>)|\Z)"
-    r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|(?=\[TOOL_CALLS\])|\Z)"
-    rf"|{_GROUP}{_NAMED_CALL}(?P<named>.*?)(?:<[|｜]tool[_▁]call[_▁]end[|｜]>\s*{_GROUP}|(?={_NAMED_CALL})|\Z)"
-    r"|<\|tool_call_start\|>(?P<listed>.*?)(?:<\|tool_call_end\|>|\Z)"
-    r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
-    rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
+    rf"{BEGINS}(?:{_OF_FAMILIES}|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
     rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
-    rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z)"
+    rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z))"
     r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
     re.DOTALL,
 )
@@ -98,12 +98,6 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
         else:
             yield Found(mark.start(), mark.end(), calls)
             position = mark.end()
-
-
-def any_unquoted(marks: Iterable[str]) -> re.Pattern[str]:
-    """A pattern of marks, unless one stands alone between quotation marks."""
-    mark = f"(?:{'|'.join(map(re.escape, marks))})"
-    return re.compile(rf"(?<![`\"'“‘]){mark}|{mark}(?![`\"'”’])")
 
 
 def is_quoted(text: str, start: int) -> bool:

@@ -24,7 +24,6 @@ from virc.reasoning.call_forms import (
     MAX_CALL,
     MAX_MARK,
     Found,
-    any_unquoted,
     calls_of,
     closing,
     is_quoted,
@@ -36,36 +35,31 @@ from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
-from virc.reasoning.special_tokens import first_turn, without_special
+from virc.reasoning.special_tokens import (
+    ANSWERED,
+    MAX_THOUGHTS,
+    THOUGHT_CLOSES,
+    THOUGHT_OPENS,
+    apart,
+    first_turn,
+    unwrapped,
+    without_special,
+)
 from virc.reasoning.writing import written
 
-__all__ = ["ParsedReply", "Sent", "apart", "canonical", "read_leniently"]
+__all__ = ["ParsedReply", "Sent", "canonical", "read_leniently"]
 
-_THOUGHTS = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<mm:think>", "</mm:think>"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<|channel>thought", "<channel|>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-    ("<seed:think>", "</seed:think>"),
-)
-_OPENS = any_unquoted(open for open, _ in _THOUGHTS)
-_CLOSES = any_unquoted((*(close for _, close in _THOUGHTS), "[BEGIN FINAL RESPONSE]"))
-_ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
 _BRACES = r"[^{}]*+"
 for _ in range(6):  # braces within braces
     _BRACES = rf"[^{{}}]*+(?:\{{{_BRACES}\}}[^{{}}]*+)*+"
 _TEX = rf"\\boxed\{{({_BRACES})\}}"
-_ALONE = re.compile(rf"\$*{_TEX}\$*\.?|<response>((?:(?!</response>).)*)(?:</response>)?", re.DOTALL)
-"""An answer that is nothing but a box around it, as models write it that were trained on mathematics, or ERNIE."""
+_TEX_ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
+"""An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
 _CONCLUDES = re.compile(
     r"(?:<answer>((?:(?!<answer>).)*?))?</answer>"
     rf"|(?:<\|begin_of_box\|>((?:(?!<\|begin).)*?))?<\|end_of_box\|>|{_TEX}",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
 _FINAL = re.compile(
     r"\W*(?:(?:so|thus|therefore|hence|and),? )?(?:(?:the|my|die|la) )?(?:final |correct )?"
@@ -114,8 +108,6 @@ _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
 _DOTTED = re.compile(r"\A(?:functions|tools|default_api)\.|\.call\Z|:\d+\Z")
 """What stands around a tool's name where models take it for a method: `functions.NAME:0`, `NAME.call`."""
-_MAX_THOUGHTS = 64
-"""Thoughts that are taken out of a reply one by one: each takes another look at all of it."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
 _HERMES = CallForm("<tool_call>", "</tool_call>")
 _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
@@ -214,11 +206,11 @@ def read_leniently(
     text = first_turn(text)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
-    for _ in range(_MAX_THOUGHTS):  # some models think several times
-        if not _CLOSES.search(rest) or _marked_before_close(rest):
+    for _ in range(MAX_THOUGHTS):  # some models think several times
+        if not THOUGHT_CLOSES.search(rest) or _marked_before_close(rest):
             break
         tagged, behind = apart(rest)
-        if not behind.strip() and not _OPENS.search(rest):  # the end mark of no thought, at the end
+        if not behind.strip() and not THOUGHT_OPENS.search(rest):  # the end mark of no thought, at the end
             rest = tagged
             break
         thoughts, rest = _joined(thoughts, tagged), behind
@@ -230,7 +222,7 @@ def read_leniently(
         before, as_written = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
         return _calling(thoughts, before, _readable(found, rules), rules, as_written)
     answer = _answer(rest, rules)
-    mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without a mark, all of it is the answer
+    mark = ANSWERED.search(rest) or _BOXED.search(rest)  # without a mark, all of it is the answer
     before = _without_marks(rest[: mark.start()]) if mark else ""
     return ParsedReply(Turn(_joined(thoughts, before), answer=answer), Sent(rest.strip()))
 
@@ -245,23 +237,10 @@ def canonical(turn: Turn, grammar: Grammar) -> str:
     return written(clean, grammar)
 
 
-def apart(text: str) -> tuple[str, str]:
-    """The thought at the beginning of a content, and what follows; templates that open it leave only its end."""
-    opened, closed = _OPENS.search(text), _CLOSES.search(text)
-    if closed and (opened is None or opened.start() < closed.start()):
-        start = opened.end() if opened else 0
-        before = text[: opened.start()] if opened else ""
-        thought, rest = text[start : closed.start()], text[closed.end() :]
-        return thought.strip(), f"{before}{rest}" if before.strip() else rest
-    if opened:
-        return text[opened.end() :].strip(), text[: opened.start()]
-    return "", text
-
-
 def _marked_before_close(text: str) -> bool:
     """Whether a call or an answer begins before the next thought: what follows that thought is made up by the model."""
-    thought = min(found.start() for found in (_OPENS.search(text), _CLOSES.search(text)) if found)
-    return any(found.start() < thought for found in (MARKS.search(text), _ANSWER.search(text)) if found)
+    thought = min(found.start() for found in (THOUGHT_OPENS.search(text), THOUGHT_CLOSES.search(text)) if found)
+    return any(found.start() < thought for found in (MARKS.search(text), ANSWERED.search(text)) if found)
 
 
 def _calling(
@@ -324,7 +303,7 @@ def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply
 def _split_conclusion(thought: str, is_sent: bool) -> tuple[str, str]:
     """A thought up to the answer that comes after its end mark, in marks, or in its last line; and that answer."""
     thought = thought.rstrip()
-    ends = list(_CLOSES.finditer(thought))
+    ends = list(THOUGHT_CLOSES.finditer(thought))
     if ends and thought[ends[-1].end() :].strip():
         return thought[: ends[-1].start()], thought[ends[-1].end() :]
     if marked := [each for each in _CONCLUDES.finditer(thought) if any(each.groups())]:
@@ -468,7 +447,7 @@ def _answer(text: str, rules: _Rules) -> str:
     Raises:
         FormatError: nothing, or the arguments of a call alone, or the token limit cut it.
     """
-    answers = list(_ANSWER.finditer(text))
+    answers = list(ANSWERED.finditer(text))
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
     bare = text.strip().strip("`").removeprefix("json")[:MAX_CALL]
@@ -490,18 +469,18 @@ def _plain(text: str) -> str:
     """An answer without the marks, thoughts and special tokens around it."""
     boxes = _BOXED.findall(text)
     text = boxes[-1] if boxes else text
-    for _ in range(_MAX_THOUGHTS):
-        if not _CLOSES.search(text):
+    for _ in range(MAX_THOUGHTS):
+        if not THOUGHT_CLOSES.search(text):
             break
         text = apart(text)[1]
-    text = _CLOSES.split(text)[-1]
-    text = without_special(_OPENS.split(text)[0]).strip()
-    alone = _ALONE.fullmatch(text)
-    return (alone[1] or alone[2] or "").strip() if alone else text
+    text = THOUGHT_CLOSES.split(text)[-1]
+    text = unwrapped(without_special(THOUGHT_OPENS.split(text)[0]).strip())
+    alone = _TEX_ALONE.fullmatch(text)
+    return alone[1].strip() if alone else text
 
 
 def _without_marks(text: str) -> str:
-    return without_special(_CLOSES.sub("", _OPENS.sub("", text))).strip()
+    return without_special(THOUGHT_CLOSES.sub("", THOUGHT_OPENS.sub("", text))).strip()
 
 
 def _joined(*parts: str) -> str:

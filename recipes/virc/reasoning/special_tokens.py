@@ -1,55 +1,15 @@
-"""Special tokens of model families that servers leave in texts: what ends a turn, opens one, and fills gaps.
-
-One table for all who read or print replies. Families: Qwen, InternVL and Kimi (`im_`), GLM, Llama 3 and 4, Phi, Gemma,
-Mistral, DeepSeek, Cohere, Granite, EXAONE, MiniMax, Ling, Seed, Idefics and OpenAI's harmony; each name is in the
-`added_tokens_decoder` of a tokenizer_config.json of its family. Other names in `<|…|>` are unknown families'.
-"""
+"""Special tokens and thoughts in the text of a reply: what ends its turn, and what is no part of its answer."""
 
 import re
+from collections.abc import Iterable
 
+from virc.reasoning.marks import BEGINS, PLACES, all_of, pairs_of, pattern
 
-def _piped(*names: str) -> str:
-    """Names between bars, as most families write special tokens; DeepSeek has full-width bars, EXAONE brackets."""
-    return rf"[<\[][|｜](?:{'|'.join(names)})[|｜][>\]]"
-
-
-_END = "|".join((
-    _piped(
-        "im_end", "eot_id", "eot", "eom_id", "eom", "end", "endoftext", "end_of_text", "return", "call", "endofturn",
-        "end[_▁]of[_▁](?:sentence|turn)", "END_OF_TURN_TOKEN", "role_end", "message_sep", "end_of_document",
-    ),
-    r"<end_of_(?:turn|utterance)>", r"<turn\|>", r"<(?:seed:)?eos>", r"<eod>", r"\[e~\[", r"<im_end>",
-    r"(?:</s>|(?<=\S)(?:\[EOS\]|<\\s>))(?=\s*(?:\Z|\[INST|<s>|(?:USER|Human):))",
-))  # fmt: skip
-"""What ends a turn; `</s>` elsewhere is HTML, `[EOS]` behind a space may be a word of a sentence."""
-_OPEN = "|".join((
-    _piped("im_start", "start_header_id", "header_start", "start_of_role", "start", "START_OF_TURN_TOKEN"),
-    r"<start_of_turn>", r"<\|turn>", r"\]~b\]", "<role>", "<seed:bos>",
-))  # fmt: skip
-"""What opens a turn in front of the name of a role."""
-_OTHERS = "|".join((
-    _piped(
-        "user", "observation", "system", "human", "im_user", "im_system", "User", "USER_TOKEN", "SYSTEM_TOKEN",
-        "prompter", "tool[_▁]outputs[_▁]begin",
-    ),
-    r"\[INST\]", "<longcat_user>",
-))  # fmt: skip
-"""What opens a turn of somebody else than the model."""
-_MODEL = "|".join((
-    _piped("assistant", "im_assistant", "Assistant", "CHATBOT_TOKEN"), r"\[/INST\]", "<longcat_assistant>",
-))  # fmt: skip
-"""What opens a turn of the model."""
-_FILLING = "|".join((
-    _piped(
-        r"\w{0,24}pad(?:_id)?", "im_middle", "im_sep",
-        "end_header_id", "header_end", "end_of_role", "begin_of_text", "startoftext",
-        "begin[_▁]of[_▁]sentence", "(?:START|END)_(?:RESPONSE|TEXT|ACTION)", "tool_calls?_section_(?:begin|end)",
-        r"(?:reserved_special_token|dummy|extra)_\d+",
-    ),
-    "</?s>", "<(?:pad|unk|bos)>", r"\[(?:PAD|END FINAL RESPONSE)\]", r"<channel\|>", r"<\|channel>",
-    r"<(?:unused|reserved_|extra_id_)\d+>", r"\[gMASK\]", "<sop>",
-))  # fmt: skip
-"""What stands for nothing in an answer."""
+_OPEN, _OTHERS, _MODEL, _FILLING = (pattern(all_of(kind)) for kind in ("roles", "others", "own", "fillers"))
+_END = (
+    rf"{pattern(all_of('ends'))}|(?:{pattern(all_of('last'))}|(?<=\S)(?:{pattern(all_of('attached'))}))"
+    r"(?=\s*(?:\Z|\[INST|<s>|(?:USER|Human):))"
+)
 _ANY = f"(?>{_END}|{_OPEN}|{_OTHERS}|{_MODEL}|{_FILLING})"
 _QUOTE, _CLOSING_QUOTE = "`\"'“‘", "`\"'”’"
 _ROLES = r"(?i:user|human|system|tool|ipython|developer|observation|environment)\b"
@@ -57,22 +17,76 @@ _ROLES = r"(?i:user|human|system|tool|ipython|developer|observation|environment)
 _LONGEST, _MAX_END = 32, 1000  # characters of a token, and of those at the end of a reply
 
 _OWN_ROLE = r"(?:assistant|ASSISTANT|model|ai)\b"
-_OWN_HEADER = rf"(?:(?:{_OPEN})\s*+{_OWN_ROLE}|(?:{_MODEL})\s*+{_OWN_ROLE}(?=[ \t]*\n|\s*+{_FILLING}))"
+_OWN_HEADER = rf"(?:(?:{_OPEN})\s*+{_OWN_ROLE}|(?:{_MODEL})\s*+{_OWN_ROLE}(?=[ \t]*\n|\s*+(?:{_FILLING})))"
 HEADER = re.compile(rf"\A(?:\s*+(?!{_OWN_HEADER}){_ANY})*+\s*+{_OWN_HEADER}\s*+(?:{_FILLING}|</role>)?\s*+")
 """What opens the turn of the model at the beginning of a reply; Kimi names the role behind a token of the role, too."""
 _NAMED = rf"(?<=[a-z] )(?:{_END}|{_OPEN}) (?!{_ROLES}|{_OWN_ROLE})[a-z]"
 """A token that a sentence is about: words in small letters stand on both sides of it, and none of them is a role."""
-SPECIAL = re.compile(rf"(?<![{_QUOTE}])(?!{_NAMED}){_ANY}(?![{_CLOSING_QUOTE}])")
+SPECIAL = re.compile(rf"{BEGINS}(?<![{_QUOTE}])(?!{_NAMED}){_ANY}(?![{_CLOSING_QUOTE}])")
 """A special token that stands for nothing in an answer."""
 _LEADING = re.compile(rf"(?:\s*+{_ANY})*+\s*+")
 _TURN_ENDS = re.compile(
-    rf"(?<![{_QUOTE}])(?!{_NAMED})(?:{_END}|{_OTHERS}|(?:{_OPEN})\s*+{_ROLES})(?![{_CLOSING_QUOTE}])"
+    rf"{BEGINS}(?<![{_QUOTE}])(?!{_NAMED})(?:{_END}|{_OTHERS}|(?:{_OPEN})\s*+{_ROLES})(?![{_CLOSING_QUOTE}])"
 )
-_CLOSING_NOTHING = re.compile(r"(?<!\s)(?:\s*+</(answer|final_answer|response)>)++\s*+\Z", re.IGNORECASE)
+_CLOSING_NOTHING = re.compile(rf"(?<!\s)(?:\s*+</({'|'.join(all_of('answers'))})>)++\s*+\Z", re.IGNORECASE)
 """The closing tag of an answer at the end of a text, as a model writes it that left out the one that opens it."""
-_NO_GAP = r"/?(?:box|object_ref|quad|point|ref|det)|(?:begin|end)_of_box"
-_UNKNOWN = re.compile(rf"(?<=[^\s|｜>])\s*+(?:<[|｜](?!{_NO_GAP})[\w▁]{{1,40}}[|｜]>\s*+)++\Z")
+_UNKNOWN = re.compile(rf"(?<=[^\s|｜>])\s*+(?:<[|｜](?!/?(?:{'|'.join(PLACES)}))[\w▁]{{1,40}}[|｜]>\s*+)++\Z")
 """Tokens of an unknown family at the end of a text; those of boxes are a part of it."""
+
+
+MAX_THOUGHTS = 64
+"""Thoughts that are taken out of a text one by one: each takes another look at all of it."""
+
+
+def any_unquoted(marks: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of marks, in any case, unless one stands alone between quotation marks."""
+    mark = f"(?:{pattern(marks)})"
+    return re.compile(rf"{BEGINS}(?:(?<![{_QUOTE}]){mark}|{mark}(?![{_CLOSING_QUOTE}]))", re.IGNORECASE)
+
+
+THOUGHT_OPENS = any_unquoted(open for open, _ in pairs_of("thoughts") if open)
+THOUGHT_CLOSES = any_unquoted(close for _, close in pairs_of("thoughts"))
+ANSWERED = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL | re.IGNORECASE)
+"""An answer in our marks, which most models know that were asked for some."""
+_ALONE = re.compile(rf"<({'|'.join(all_of('answers'))})>((?:(?!</\1>).)*)(?:</\1>)?", re.DOTALL | re.IGNORECASE)
+_FIRST_THOUGHT = re.compile(rf"\A\s*<({'|'.join(all_of('first_thoughts'))})( [^<>]*)?>", re.IGNORECASE)
+
+
+def apart(text: str) -> tuple[str, str]:
+    """The thought at the beginning of a content, and what follows; templates that open it leave only its end."""
+    first = _FIRST_THOUGHT.match(text)
+    # an HTML list that is folded is no thought; one of Open WebUI says that it is
+    if first and (first[1].lower() != "details" or "reasoning" in (first[2] or "")):
+        thought, _, rest = text[first.end() :].partition(f"</{first[1]}>")
+        return thought.strip(), rest
+    opened, closed = THOUGHT_OPENS.search(text), THOUGHT_CLOSES.search(text)
+    if closed and (opened is None or opened.start() < closed.start()):
+        start = opened.end() if opened else 0
+        before = text[: opened.start()] if opened else ""
+        thought, rest = text[start : closed.start()], text[closed.end() :]
+        return thought.strip(), f"{before}{rest}" if before.strip() else rest
+    if opened:
+        return text[opened.end() :].strip(), text[: opened.start()]
+    return "", text
+
+
+def leading_thought(text: str) -> tuple[str, str]:
+    """The same of a text that may speak of thoughts: only one that it begins with, or ends, is taken out."""
+    opened, closed = THOUGHT_OPENS.search(text), THOUGHT_CLOSES.search(text)
+    is_first = not opened or not text[: opened.start()].strip() or (closed and closed.start() < opened.start())
+    thought, rest = apart(text) if is_first else ("", text)
+    is_end_of_none = closed and not opened and not rest.strip()
+    return ("", thought) if is_end_of_none else (thought, rest)
+
+
+def without_thoughts(text: str) -> str:
+    """A text without the thoughts in it."""
+    for _ in range(MAX_THOUGHTS):
+        rest = apart(text)[1] if THOUGHT_OPENS.search(text) else leading_thought(text)[1]
+        if rest == text:
+            break
+        text = rest
+    return text
 
 
 def end_of_turn(text: str, start: int = 0) -> int:
@@ -104,6 +118,12 @@ def without_special(text: str) -> str:
     cleaned = cleaned[:start] + _UNKNOWN.sub("", cleaned[start:])
     closing = _CLOSING_NOTHING.search(cleaned, max(0, len(cleaned) - _MAX_END))
     return cleaned[: closing.start()] if closing and f"<{closing[1].lower()}>" not in cleaned.lower() else cleaned
+
+
+def unwrapped(text: str) -> str:
+    """A text without the tag of an answer around all of it."""
+    alone = _ALONE.fullmatch(text)
+    return alone[2].strip() if alone else text
 
 
 class TurnStream:

@@ -7,6 +7,7 @@ from typing import Any
 from virc.reasoning.bodies import INDEX, Called
 from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Grammar, marks
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.special_tokens import THOUGHT_CLOSES, leading_thought
 
 
 def written(turn: Turn, grammar: Grammar) -> str:
@@ -19,12 +20,12 @@ def written(turn: Turn, grammar: Grammar) -> str:
 def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: Grammar) -> str:
     """The reply that a model wrote, where its server took thought and calls out of it.
 
-    What the content says in marks of the grammar stays as it is; of a grammar that marks no thought, one between
-    <think> marks is left out, as servers differ in whether they take it out.
+    What the content says in marks of the grammar stays as it is. Of a grammar that marks no thought, one in marks of
+    any family is left out: servers differ in whether they take it out.
     """
     if grammar.think is None:
-        before, close, rest = text.partition("</think>")  # templates that open a thought leave only its end
-        text = rest.lstrip() if close and "<think>" not in before.lstrip().removeprefix("<think>") else text
+        rest = leading_thought(text)[1]
+        text = rest.lstrip() if rest != text and (rest.strip() or THOUGHT_CLOSES.search(text)) else text
     elif thought and not any(mark.text == grammar.think[0].strip() for mark in marks(text, grammar)):
         space = "" if not text or text[0].isspace() else "\n"
         text = f"{thought.join(grammar.think)}{space}{text}"

@@ -16,6 +16,7 @@ from virc.core.errors import NetworkError, VircError
 from virc.core.text import plain
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
+from virc.reasoning.special_tokens import without_thoughts
 
 JUDGE_KEY = "VIRC_JUDGE_KEY"
 """The variable with the judge's key; no other key is sent to it. That of a judge of a name is `VIRC_JUDGE_KEY_NAME`."""
@@ -134,9 +135,9 @@ class Judge:
 def read_verdict(text: str) -> bool | None:
     """Whether a judge's reply finds two answers the same; None where its last line is no verdict, or lines disagree.
 
-    Thoughts before `</think>` are not read.
+    Thoughts are not read.
     """
-    lines = [line.strip() for line in text.rpartition("</think>")[2].strip().splitlines()]
+    lines = [line.strip() for line in without_thoughts(text).strip().splitlines()]
     verdicts = [_VERDICT.fullmatch(line) for line in lines]
     verdict = {found[1].lower() for found in verdicts if found}
     return verdict == {"same"} if lines and verdicts[-1] and len(verdict) == 1 else None

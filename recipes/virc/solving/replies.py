@@ -9,16 +9,11 @@ from collections.abc import Sequence
 import msgspec
 
 from virc.reasoning.images import Shown
+from virc.reasoning.marks import PLACES
 from virc.reasoning.session import Rejected, Reply, Session, Unit
 from virc.reasoning.special_tokens import first_turn
 from virc.reasoning.trace import CallResult
 from virc.solving.traces.page import in_words
-
-_THOUGHT = re.compile(r"\A\s*<(thought|thoughts|reasoning|analysis|reflection|scratchpad|details)( [^<>]*)?>", re.I)
-_COHERE = {"<|START_THINKING|>": "<think>", "<|END_THINKING|>": "</think>"} | dict.fromkeys(
-    ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"), ""
-)
-_ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 
 REPEATED = "at temperature 0 the model gave"
 """The beginning of the sentence about a hopeless conversation."""
@@ -28,35 +23,18 @@ _OF_A_CALL = ("tool", "deviation", "unit")
 """Faults by whose reason two replies are compared; for other faults the whole replies are."""
 
 
-def without_leaks(reply: Reply) -> Reply:
-    """Return the reply up to the end of its turn, with a thought in `<think>` and an answer in `<answer>`."""
-    text = first_turn(reply.text)
-    for mark, word in _COHERE.items():
-        text = text.replace(mark, word)
-    text = _ANSWER.sub(r"<\1answer>", text)
-    opened = _THOUGHT.match(text)
-    # An HTML list that is folded is no thought; one of Open WebUI says that it is.
-    if opened and (opened[1].lower() != "details" or "reasoning" in (opened[2] or "")):
-        thought, found, rest = text[opened.end() :].partition(f"</{opened[1]}>")
-        text = f"<think>{thought}{found and '</think>'}{rest}"
-    return reply if text == reply.text else msgspec.structs.replace(reply, text=text)
-
-
 _TAIL = 8000  # characters at the end of a reply in which a repetition is looked for
 _LOOPS = ((8, 120), (24, 48))
 """(times, characters): a text is a loop if it is repeated so often and all repetitions have so many characters.
 
 A column of a table may have the same short word several times.
 """
+_NAMES = "|".join(PLACES)
 _BOX = re.compile(
-    r"</?(?:box|ref|quad|point|poly|loc|bbox)>|<\|/?(?:box|object_ref|quad|point|ref|det)(?:_start|_end)?\|>"
-    r"|<\|(?:begin|end)_of_box\|>|<loc_?\d+>",
-    re.IGNORECASE,
+    rf"</?(?:{_NAMES})>|<\|/?(?:{_NAMES})(?:_start|_end)?\|>|<\|(?:begin|end)_of_box\|>|<loc_?\d+>", re.IGNORECASE
 )
 _NUMBERS = re.compile(
-    r"(?:<(?:box|quad|point|poly|loc|bbox)>|<\|(?:box|quad|point|det)(?:_start)?\|>)[\d\s.,;:()\[\]{}%-]+"
-    r"(?:</\w+>|<\|/?\w+\|>|\Z)",
-    re.IGNORECASE,
+    rf"<(?:{_NAMES}|\|(?:{_NAMES})(?:_start)?\|)>[\d\s.,;:()\[\]{{}}%-]+(?:</\w+>|<\|/?\w+\|>|\Z)", re.IGNORECASE
 )
 """A box with its numbers; GLM's box is not among them, which stands around an answer."""
 _JSON = re.compile(r"(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?", re.DOTALL)
@@ -75,15 +53,12 @@ def checked(reply: Reply, session: Session) -> Reply:
 
     Replies that call tools, and those of models with a chat protocol of their own, are returned as they are.
     """
-    if session.protocol.reading != "lenient" or reply.refusal:
+    if session.protocol.reading != "lenient" or reply.refusal or reply.calls:
         return reply
-    reply = without_leaks(reply)
-    if reply.calls:
-        return reply
-    cause = None
-    if is_box_alone(reply.text, session.question):
-        cause = f"its reply is nothing but a box: {' '.join(reply.text.split())[:80]}"
-    elif repeated := repeated_to_the_end(reply.text):
+    text, cause = first_turn(reply.text), None
+    if is_box_alone(text, session.question):
+        cause = f"its reply is nothing but a box: {' '.join(text.split())[:80]}"
+    elif repeated := repeated_to_the_end(text):
         cause = f"its reply repeats {repeated[:60]!r} to the end"
     return msgspec.structs.replace(reply, refusal=cause) if cause else reply
 

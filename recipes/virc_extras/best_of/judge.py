@@ -9,6 +9,7 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import VircError
 from virc.core.seeds import derived
 from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.special_tokens import without_thoughts
 from virc.scoring.judge import of_judge, quoted
 from virc.solving.asking import Asking, Graded
 from virc.solving.one import Attempt, spent_on
@@ -73,7 +74,7 @@ class Judge:
             replies.append(reply)
             score = None if reply.finish == "length" else read_score(reply.text)
             if score is not None and 0 <= score <= MAX_GRADE:
-                said = reply.text.rpartition("</think>")[2].strip().splitlines()
+                said = without_thoughts(reply.text).strip().splitlines()
                 return Graded(score / MAX_GRADE, spent_on(replies), words=" ".join(said[:-1]))  # the last is the grade
         begun = " ".join(replies[0].text.split())[:60]
         return Graded(None, spent_on(replies), f"no reply of {len(replies)} has a grade; the first begins {begun!r}")
@@ -89,10 +90,10 @@ def read_score(reply: str) -> float | None:
     """The grade in a reply; None if there is none, or several that differ.
 
     It is the number after `score`, `grade` or `rating` and a colon, `=` or `is`, in any case, also in Markdown; or a
-    reply that is a number alone. Of `7/10` and `7 out of 10` it is 7. Thoughts before `</think>` are not read. Other
+    reply that is a number alone. Of `7/10` and `7 out of 10` it is 7. Thoughts are not read. Other
     numbers are no grade: `Step 2 is wrong, so 9 of 10 would be too much`.
     """
-    text = reply.rpartition("</think>")[2]
+    text = without_thoughts(reply)
     found = _LABELLED.findall(text)
     if not found and (bare := _BARE.fullmatch(text)):
         found = [bare[1]]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from virc.reasoning.session import Reply
-from virc.solving.replies import is_box_alone, repeated_to_the_end, without_leaks
+from virc.solving.replies import is_box_alone, repeated_to_the_end
 
 
 @pytest.mark.parametrize(
@@ -19,20 +18,6 @@ from virc.solving.replies import is_box_alone, repeated_to_the_end, without_leak
 )
 def test_a_box_alone_is_told_from_an_answer(text: str, question: str, alone: bool) -> None:
     assert is_box_alone(text, question) == alone
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("<|im_start|>assistant\nIt is 5.<|im_end|>\n<|im_start|>user\nAnd?", "It is 5."),
-        ("<Thought>so</Thought>5", "<think>so</think>5"),
-        ('<details type="reasoning">so</details>5', "<think>so</think>5"),
-        ("<|START_THINKING|>so<|END_THINKING|><|START_RESPONSE|>5<|END_RESPONSE|>", "<think>so</think>5"),
-        ("<Answer>5</ANSWER>", "<answer>5</answer>"),
-    ],
-)
-def test_marks_of_other_models_are_read_as_ours(text: str, kept: str) -> None:
-    assert without_leaks(Reply(text)).text == kept
 
 
 @pytest.mark.parametrize(

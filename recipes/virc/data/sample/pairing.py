@@ -33,6 +33,7 @@ from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
 from virc.reasoning.images import Shown
+from virc.reasoning.special_tokens import without_thoughts
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.one import Attempt
 
@@ -272,7 +273,7 @@ def _graded(critic: Judge, problem: SampledProblem, rollout: Rollout) -> float:
 
 def read_grade(text: str) -> float | None:
     """The grade in the last line of a critic's reply, 0 to 1; None where it has none. Thoughts are not read."""
-    lines = text.rpartition("</think>")[2].strip().splitlines()
+    lines = without_thoughts(text).strip().splitlines()
     found = _GRADE.fullmatch(lines[-1].strip()) if lines else None
     value = float(found[1]) / _BEST if found else None
     return value if value is not None and value <= 1 else None

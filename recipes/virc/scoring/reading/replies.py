@@ -6,18 +6,18 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from virc.reasoning.special_tokens import first_turn, without_special
+from virc.reasoning.marks import all_of
+from virc.reasoning.special_tokens import first_turn, without_special, without_thoughts
 from virc.scoring import rules
 from virc.scoring.reading.phrases import NAMED, RECALLED, REMARK, RETRACTION
 
-_THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_TAGGED = re.compile(r"<(answer|final_answer|response|output|result)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_MARKUP = re.compile(r"<\|?(?:begin|end)_of_box\|?>|<\|[a-z_]+\|>|</?(?:b|strong|em|i|p|br)\s*/?>")
+_TAGGED = re.compile(rf"<({'|'.join(all_of('answers'))})>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_MARKUP = re.compile(r"<\|[a-z_]+\|>|</?(?:b|strong|em|i|p|br)\s*/?>")
 
 
 def untagged(text: str) -> str:
     """A reply without its thoughts; the content of its last `<answer>`, if it has one."""
-    text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", first_turn(text)))[-1]
+    text = without_thoughts(first_turn(text))
     tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
     text = _MARKUP.sub(" ", without_special(tagged[-1] if tagged else text)).strip()
     block = _FENCED.search(text)

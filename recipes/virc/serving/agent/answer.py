@@ -1,6 +1,5 @@
 """One sample as it is answered: its text or why there is none, how it ended, and what it took."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -12,16 +11,13 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Message, Reply, Unit
-from virc.reasoning.special_tokens import TurnStream, first_turn, without_special
+from virc.reasoning.special_tokens import ANSWERED, TurnStream, first_turn, leading_thought, unwrapped, without_special
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, TextDelta
 
 TOO_LONG = "the conversation is longer than the model's context length"
 """The message if the context is full; of a sample that had begun, the reason of its end."""
 
 Finish = Literal["stop", "length", "tool_calls"]
-
-_THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>|\Z)", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
 
 
 class ClientCall(msgspec.Struct, frozen=True):
@@ -92,9 +88,6 @@ def text_answers(
 
 def parts(reply: Reply) -> tuple[str, str]:
     """The thought and the answer of a reply to plain text; a trained model may write both in its tags."""
-    written = first_turn(reply.text)
-    thought = _THOUGHT.match(written)
-    content = written[thought.end() :] if thought else written
-    marked = _ANSWER.search(content)
-    text = marked[1] if marked else content
-    return (reply.thought or (thought[1] if thought else "")).strip(), without_special(text).strip()
+    thought, content = leading_thought(first_turn(reply.text))
+    marked = ANSWERED.search(content)
+    return (reply.thought or thought).strip(), unwrapped(without_special(marked[1] if marked else content).strip())

@@ -35,6 +35,7 @@ from virc.core.text import plain
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.messages import printable
 from virc.reasoning.session import Reply
+from virc.reasoning.special_tokens import without_thoughts
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
 from virc.systems import texts
@@ -174,7 +175,7 @@ def _taken(
     step: TeacherStep, role: str, reply: Reply, row: Row, fields: Mapping[str, Any], means: Means[Options]
 ) -> tuple[Any, str]:
     """Return the value of a reply, and why it is not taken, which is empty if it is."""
-    text = reply.text.rpartition("</think>")[2].strip()
+    text = without_thoughts(reply.text).strip()
     if step.thought:
         text = f"<think>{reply.thought}</think>\n{text}" if reply.thought else reply.text.strip()
     value, fault = _formed(step, text)
@@ -216,7 +217,7 @@ def _whole(pattern: str) -> str:
 
 def _is_right(row: Row, text: str) -> bool:
     problem = problem_of(row)
-    answer = extract(text.rpartition("</think>")[2], problem.key.choices)
+    answer = extract(text, problem.key.choices)
     return answer is not None and problem.accepts(answer)
 
 
