@@ -38,11 +38,6 @@ def submitted(workspace: Path, name: str = "a", job: str = "5", **state: object)
     return run
 
 
-def row(name: str = "a") -> dict[str, object]:
-    """The run in `virc runs ls --json`."""
-    return next(row for row in virc("runs", "ls", "--json").json["runs"] if row["name"] == name)
-
-
 def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: Path) -> None:
     says("5|FAILED|1000|n1|None")
     run = submitted(workspace)

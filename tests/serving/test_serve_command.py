@@ -35,8 +35,12 @@ def test_a_dry_run_is_the_exact_command_and_shows_no_key(workspace: Path) -> Non
     assert option(command, "--port") == "8123"
     assert json.loads(option(command, "--limit-mm-per-prompt")) == {"image": 7, "video": 0}
     assert "abc123" not in done.out
-    assert said["environment"]["VLLM_API_KEY"] == "***"
-    assert said["environment"]["VLLM_NO_USAGE_STATS"] == "1"
+    assert command[1:4] == ["-m", "virc.core.orphans", "virc.engines.vllm.cpu"]
+    variables = {
+        "VLLM_API_KEY": "***", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
+        "OMP_NUM_THREADS": "1", "VLLM_WORKER_MULTIPROC_METHOD": "fork",
+    }  # fmt: skip
+    assert said["environment"].items() >= variables.items()
     published = json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])
     assert published["virc_protocol"]["system"].startswith("You answer")
     assert published["virc_grid"] == {"factor": 28, "min_pixels": 3136, "max_pixels": 63504, "longest": None}
@@ -54,6 +58,9 @@ def test_an_adapter_is_served_under_its_name_beside_its_base(workspace: Path) ->
     assert option(command, "--lora-modules") == f"mine={adapter}"
     assert option(command, "--max-lora-rank") == "16"
     assert option(command, "--served-model-name") == "mine-base"
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "r": 513}))
+    refused = virc("serve", "mine", "--dry-run", "--device", "cpu")
+    assert (refused.code, "adapters of rank 512 at most, and this one has 513" in refused.err) == (3, True), refused.err
 
 
 def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
@@ -109,6 +116,8 @@ def test_the_command_for_gpus(workspace: Path) -> None:
     assert environment["VLLM_MEDIA_CONNECTOR"] == "virc.engines.vllm.media"
     assert environment["VIRC_PUBLISHED"] == str(files / "published.json")
     assert json.loads(said["files"][str(files / "published.json")])["virc_image_ids"] is True
+    two = virc("serve", "tiny", "--dry-run", "--json", "--device", "cuda", "--tensor-parallel-size", 2, "--gpus", "2,5")
+    assert two.json["environment"]["CUDA_VISIBLE_DEVICES"] == "2,5"
 
 
 def test_a_dry_run_shows_the_engine_on_the_loopback_with_a_key_of_its_own(workspace: Path) -> None:

@@ -25,12 +25,14 @@ def saved(folder: Path, name: str, at: int) -> str:
 
 
 def lines(file: Path, rows: Sequence[Row]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
 
 def array(file: Path, value: Any) -> Path:
-    file.write_text(json.dumps(value))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value, ensure_ascii=False))
     return file
 
 

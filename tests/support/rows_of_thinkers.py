@@ -4,14 +4,13 @@ Each function writes three rows below a folder and returns the file; where its c
 """
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from support.published_rows import NUMBERS, PLACES, SIDE, embedded, parquet, picture, saved
-from support.row_files import lines
+from support.row_files import array, lines
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
@@ -100,7 +99,7 @@ def openvlthinker_sft(folder: Path) -> Path:
         told = f"<think>\nIt is {number}.\n</think>\n\nIt says {number}.\n\n<answer>{number}</answer>"
         messages = _talk(f"<image>Which number is in square {at}?", told, ("content", "role"))
         rows.append({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]})
-    return written(folder / "sft.json", rows)
+    return array(folder / "sft.json", rows)
 
 
 def _talk(asked: str, told: str, keys: Sequence[str] = ("role", "content")) -> list[Row]:
@@ -114,7 +113,7 @@ def rewardmap(folder: Path) -> Path:
     # fscdc/RewardMap, utils/download_dataset.py and verl/utils/rl_dataset.py, RLHFDataset: the set; the same and
     # verl/workers/reward/custom.py: the columns; `_figure_to_pil` and README.md: what figures are called
     drawn(folder / "train", "maps/0.png", 0)
-    written(folder / "train" / "stations" / "china" / "wuhan.json", LINES)
+    array(folder / "train" / "stations" / "china" / "wuhan.json", LINES)
     ways = {"station_1": "B", "station_2": "D", "question_transfer_count": 1}
     return saved(folder, [{**CITY, **ways, **each} for each in QUESTIONS])
 
@@ -144,7 +143,7 @@ def vlaa_thinking(folder: Path) -> Path:
         source, _, rest = name.partition("-")
         row = {"id": name, "image": drawn(folder, f"{source}/{rest.removesuffix('.png')}.png", 0), "question": question}
         rows.append(row | {"gt": right, "ds_answer": "<think>Look.</think>", "caption": "", "meta": {"rationale": ""}})
-    return written(folder / "VLAA-Thinking-GRPO-25K.json", rows)
+    return array(folder / "VLAA-Thinking-GRPO-25K.json", rows)
 
 
 def star_r1(folder: Path) -> Path:
@@ -153,7 +152,7 @@ def star_r1(folder: Path) -> Path:
     for at, right in enumerate(("2.color.red", "0.color.blue, 1.color.red", "1.color.blue")):
         images = [drawn(folder, f"images/{at}-{when}.png", at) for when in (0, 1)]
         rows.append({"id": str(at), "images": images, "question": f"What changed in scene {at}?", "answer": right})
-    return written(folder / "changes.json", rows)
+    return array(folder / "changes.json", rows)
 
 
 def honeybee(folder: Path) -> Path:
@@ -174,7 +173,7 @@ def code_as_thought(folder: Path) -> Path:
          "programmability": suits, "csv": table}
         for at, (right, suits, table) in enumerate(CHARTS)
     ]  # fmt: skip
-    return written(folder / "charts.json", rows)
+    return array(folder / "charts.json", rows)
 
 
 def vicrit(folder: Path) -> Path:
@@ -196,7 +195,7 @@ def grip_sft(folder: Path) -> Path:
         told = f"<think>The square <box>{square(at)}</box> says it.</think><answer>{number}</answer>"
         images = [drawn(folder, f"images/{at}.png", at)]
         rows.append({"messages": _talk(f"<image>{question}", told), "images": images})
-    return written(folder / "traces.json", rows)
+    return array(folder / "traces.json", rows)
 
 
 def grip(folder: Path) -> Path:
@@ -206,7 +205,7 @@ def grip(folder: Path) -> Path:
         row = {"id": str(at), "image": drawn(folder, f"images/{at}.png", at), "question": question, "answer": number}
         rows.append(row | {"boxes": [square(at)]})
     rows[2] |= {"boxes": [square(2), square(0)], "salience": [3, 1]}
-    return written(folder / "boxes.json", rows)
+    return array(folder / "boxes.json", rows)
 
 
 def square(at: int) -> list[int]:
@@ -225,7 +224,7 @@ def vla_r1(folder: Path) -> Path:
         turns = [("human", f"{asked}\n<image>"), ("gpt", told)]
         conversations = [{"from": role, "value": value} for role, value in turns]
         rows.append({"image": drawn(folder, f"images/{at}.png", at), "conversations": conversations})
-    return written(folder / "train.json", rows)
+    return array(folder / "train.json", rows)
 
 
 def grit(folder: Path) -> Path:
@@ -261,7 +260,7 @@ def reason_rft_sft(folder: Path) -> Path:
         told = f"<think>\nIt is {number}.\n</think>\n<answer>\n{number}\n</answer>"
         messages = _talk(f"{asked} (number) in <answer> </answer> tags.", told, ("content", "role"))
         rows.append({"id": f"clevr-{at}", "image": drawn(folder, f"images/{at}.png", at), "messages": messages})
-    return written(folder / "clevr-math-cot-sft.json", rows)
+    return array(folder / "clevr-math-cot-sft.json", rows)
 
 
 def reason_rft_count(folder: Path) -> Path:
@@ -292,7 +291,7 @@ def _reason_rft(file: Path, asked: Mapping[str, str], pictures: int = 1, twice: 
         row = {"id": f"{file.stem}-{at}", "image": images if pictures > 1 else images[0]}
         again = {"answer": solution} if twice else {}
         rows.append(row | {"problem": problem if at < 2 else f"{problem} Look again.", "solution": solution} | again)
-    return written(file, rows)
+    return array(file, rows)
 
 
 def curr_reft(folder: Path, stage: str) -> Path:
@@ -339,7 +338,7 @@ def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pict
                 messages = [{"role": role, "content": content} for role, content in told.items()]
                 yield {"id": f"{question}-{number}", "messages": messages, "images": [image] * count}
 
-    return written(folder / "taught.json", [*rows()])
+    return array(folder / "taught.json", [*rows()])
 
 
 def drawn(folder: Path, name: str, at: int) -> str:
@@ -348,10 +347,3 @@ def drawn(folder: Path, name: str, at: int) -> str:
     file.parent.mkdir(parents=True, exist_ok=True)
     picture(at).resize(SIZE).save(file)
     return name
-
-
-def written(file: Path, content: object) -> Path:
-    """A file of JSON."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, ensure_ascii=False))
-    return file

@@ -45,12 +45,9 @@ NOTHING = "Nothing further."
 _QUICK = ("chain-of-focus", "grit", "vlm-r3", "visual-rft")
 
 
-def each_system(*but: str, rewarded: bool = False) -> list[Any]:
-    """The exported systems as parameters, those of the fast suite without a mark; `rewarded`: with a public reward."""
-    found = [name for name in EXPORTED if name not in but]
-    if rewarded:
-        found = [name for name in found if (reward := systems.get(name).reward) and reward.total]
-    return [pytest.param(name, marks=[] if name in _QUICK else pytest.mark.integration) for name in found]
+def each_system() -> list[Any]:
+    """The exported systems as parameters, those of the fast suite without a mark."""
+    return [pytest.param(name, marks=[] if name in _QUICK else pytest.mark.integration) for name in EXPORTED]
 
 
 @contextmanager
