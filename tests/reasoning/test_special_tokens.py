@@ -5,11 +5,12 @@ import re
 import pytest
 from support.tables import each_case
 
+from virc.backends.control_tokens import as_text
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.lenient import read_leniently
 from virc.reasoning.marks import FAMILIES
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.session import Reply
+from virc.reasoning.session import Ask, Message, Reply
 from virc.reasoning.special_tokens import TurnStream, first_turn, without_special
 from virc.reasoning.writing import assembled
 from virc.scoring.reading.replies import untagged
@@ -88,6 +89,9 @@ def test_all_readers_know_all_marks_of_a_family(family: str) -> None:
     for name in marks.answers:
         text = f"<{name.upper()}>42</{name.upper()}>"
         assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
+    for mark in (*marks.ends, *marks.roles, *marks.others, *marks.own, *marks.inputs):
+        said = as_text(Ask((Message("user", f"What is {re.sub('[*#]', '7', mark)}?"),), ())).messages[0].text
+        assert said == f"What is {mark[0]}\u200b{re.sub('[*#]', '7', mark)[1:]}?"
     for opening, closing in marks.calls:
         found = read_leniently(f"I look.{opening}{CALL}{closing}", TAGS, TOOLS).turn
         assert found == Turn("I look.", (ToolText("crop_image", {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}),))

@@ -5,14 +5,11 @@ from functools import partial
 
 import msgspec
 
+from virc.reasoning.marks import BEGINS, all_of, pattern
 from virc.reasoning.session import Ask
 
-_CONTROL = re.compile(
-    r"(?:<(?=[|｜][^\s<>|｜]{1,48}[|｜]>|\|(?:turn|image|audio|video|channel)>|(?:turn|image|audio|channel)\|>"
-    r"|/?IMG_CONTEXT>|/?img>|(?:start|end)_of_(?:turn|image|utterance|audio)>|(?:image|audio)_soft_token>"
-    r"|(?:fake_token_around_image|global-img|video_pad|image_placeholder)>)"
-    r"|\[(?=(?:/?INST|IMG|IMG_BREAK|IMG_END|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]))"
-)
+_MARKS = pattern(mark for kind in ("ends", "roles", "others", "own", "inputs") for mark in all_of(kind))
+_CONTROL = re.compile(rf"{BEGINS}(?=<[|｜][^\s<>|｜]{{1,48}}[|｜]>|{_MARKS}).")
 """What control tokens begin with: those of media and turns, of any family, and all names between bars."""
 
 

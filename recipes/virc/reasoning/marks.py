@@ -30,6 +30,7 @@ class FamilyMarks(msgspec.Struct, frozen=True):
         first_thoughts: names of XML elements, with attributes or without, that are a thought where a reply begins so.
         answers: names of XML elements that hold the answer.
         calls: around tool calls.
+        inputs: what stands in a prompt for pictures, sounds and tools, in addition to all names between bars.
     """
 
     ends: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class FamilyMarks(msgspec.Struct, frozen=True):
     first_thoughts: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     calls: tuple[Pair, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 FAMILIES = {
@@ -60,7 +62,10 @@ FAMILIES = {
         calls=(("<|python_tag|>", "<|eom_id|>"),),
     ),
     "Phi": FamilyMarks(
-        ends=("<|end|>",), others=("<|system|>", "<|user|>"), own=("<|assistant|>",), fillers=("<|dummy_#|>", "<|im_sep|>")
+        ends=("<|end|>",),
+        others=("<|system|>", "<|user|>"),
+        own=("<|assistant|>",),
+        fillers=("<|dummy_#|>", "<|im_sep|>"),
     ),
     "GLM": FamilyMarks(
         others=("<|user|>", "<|observation|>", "<|system|>"),
@@ -87,6 +92,10 @@ FAMILIES = {
             ("<|tool_call>:", "<tool_call|>"),
             ("<start_function_call>call:", "<end_function_call>"),
         ),
+        inputs=(
+            "<|image>", "<image|>", "<|audio>", "<audio|>", "<|video>", "<|channel>", "<channel|>", "<start_of_image>",
+            "<end_of_image>", "<start_of_audio>", "<end_of_audio>", "<image_soft_token>", "<audio_soft_token>",
+        ),
     ),
     "Mistral": FamilyMarks(
         last=("</s>",),
@@ -95,6 +104,7 @@ FAMILIES = {
         fillers=("<s>", "</s>", "[PAD]"),
         thoughts=(("[THINK]", "[/THINK]"),),
         calls=(("[TOOL_CALLS]", "</s>"),),
+        inputs=("[IMG]", "[IMG_BREAK]", "[IMG_END]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[AVAILABLE_TOOLS]"),
     ),
     "DeepSeek": FamilyMarks(
         ends=("<|end_of_sentence|>", "<|end_of_turn|>"),
@@ -119,7 +129,10 @@ FAMILIES = {
     "MiniMax": FamilyMarks(ends=("[e~[",), roles=("]~b]",), thoughts=(("<mm:think>", "</mm:think>"),)),
     "Ling": FamilyMarks(ends=("<|role_end|>", "<|message_sep|>", "<|end_of_document|>"), roles=("<role>",)),
     "Seed": FamilyMarks(ends=("<seed:eos>",), roles=("<seed:bos>",), thoughts=(("<seed:think>", "</seed:think>"),)),
-    "Idefics": FamilyMarks(ends=("<end_of_utterance>",)),
+    "Idefics": FamilyMarks(
+        ends=("<end_of_utterance>",), inputs=("<start_of_utterance>", "<fake_token_around_image>", "<global-img>")
+    ),
+    "InternVL": FamilyMarks(inputs=("<IMG_CONTEXT>", "</IMG_CONTEXT>", "<img>", "</img>")),
     "LongCat": FamilyMarks(others=("<longcat_user>",), own=("<longcat_assistant>",)),
     "LFM": FamilyMarks(calls=(("<|tool_call_start|>", "<|tool_call_end|>"),)),
     "ERNIE": FamilyMarks(answers=("response",)),
@@ -129,6 +142,7 @@ FAMILIES = {
         attached=("[EOS]", "<\\s>"),
         others=("<|human|>", "<|prompter|>"),
         fillers=("<reserved_#>", "<extra_id_#>"),
+        inputs=("<video_pad>", "<image_placeholder>"),
         thoughts=tuple((f"<{name}>", f"</{name}>") for name in ("thinking", "thought", "reasoning")),
         first_thoughts=("thought", "thoughts", "reasoning", "analysis", "reflection", "scratchpad", "details"),
         answers=("answer", "final_answer", "output", "result"),
