@@ -146,6 +146,7 @@ class Shown:
         self.size, self.parent, self.box, self.substitute = pixels.size, parent, box, substitute
         self.sent, self.server_limit = self.size, ""
         self.original, self.is_jpeg, self.full_source = original, is_jpeg, full
+        self.encodings = 0
         self.rendering = Rendering()  # of an input
         self._twin = twin
         self._pixels = None if twin else pixels
@@ -199,7 +200,7 @@ class Shown:
 
     @property
     def file(self) -> Encoded:
-        """The image as the file that is sent: its own, or one that is encoded at first use."""
+        """The image as the file that is sent: its own, or one that is encoded at first use (`encodings` counts)."""
         if self._twin:
             return self._twin.file
         file = self._file  # read before the URL, for which another thread may drop it
@@ -207,6 +208,7 @@ class Shown:
             return _file_of_url(self._url)
         if file is None:
             self._file = file = as_png(self.pixels)
+            self.encodings += 1
         return file
 
     @property
@@ -270,7 +272,7 @@ def _as_jpeg(
 ) -> Shown:
     """An image that is sent as JPEG. Its pixels are decoded from that JPEG, as the model sees those."""
     shown = Shown(pixels, parent, box, original=original, file=as_jpeg(pixels), is_jpeg=True)
-    shown._pixels = None
+    shown.encodings, shown._pixels = 1, None
     return shown
 
 
