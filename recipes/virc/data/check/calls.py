@@ -74,7 +74,6 @@ def check_turns(
     """
     number = 0  # of the assistant's turn
     made: Sequence[_CallImage] | None = _NO_CALL
-    offered(rules)  # loads tools of one's own, which the replay needs
     replay = _Replay(record, files, rules)
     walked = list(messages_with_images(record, sizes))
     for following, (message, shown, history) in enumerate(walked, 1):
@@ -147,7 +146,7 @@ def _check_calls(
             return None
         try:
             seen = [*sizes, *(each.size for each in made or ())]
-            found = tools.checked(tool, rules.view(seen, replay.files), offered(rules))
+            found = tools.checked(tool, rules.view(seen, replay.files), replay.offered)
             more = replay.images_of(found.call, seen)
         except ValueError as error:  # a ToolError, or a result too long to be shown
             if not _shows_errors(rules):
@@ -198,6 +197,7 @@ class _Replay:
     """What the calls of a row make: its sizes, on images without colours, and where crops of the file lie in that."""
 
     def __init__(self, record: Record, files: Sizes, rules: Rules) -> None:
+        self.offered = offered(rules)  # which loads tools of one's own
         self._inputs = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
         self._grid = rules.grid
         self._opened: dict[int, Image.Image] = {}
