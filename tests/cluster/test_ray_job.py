@@ -28,12 +28,6 @@ PYTHON = "/shared/env/bin/python"
 ENGINE = Step(
     (PYTHON, "-m", "engine", "/w/it's mine/engine.yaml"), "train", {"PYTHONPATH": "/shared/recipes", "A": "", "B": "1"}
 )
-RUN = Run(Path("/w/it's mine/runs/toy"))
-
-
-def job(plan: Plan) -> dict[str, object]:
-    found: dict[str, object] = json.loads(plan.files[str(RUN.attempt(2) / ray_job.JOB)])
-    return found
 
 
 def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Path) -> None:

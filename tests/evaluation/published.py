@@ -40,7 +40,6 @@ MATHVISTA = pa.schema(
         ("query", pa.string()),
     ]
 )
-VSTAR = pa.schema([("image", _IMAGE), *((name, pa.string()) for name in ("text", "category", "label", "question_id"))])
 ENDING = "Answer with the option's letter from the given choices directly."
 
 

@@ -134,9 +134,6 @@ def test_a_judge_that_fails_on_answers_makes_every_figure_a_range(server: Server
     assert "40.0% to 80.0%11.8% to 96.4%, 2 undecided" in page
 
 
-BOX, CHOICES = {"box": [1, 1, 9, 9]}, {"choices": ["red", "blue"], "answer": "B"}
-
-
 def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
     with serve(models=("judge",), fault=judges) as judge:
         assert evaluated(server, problems, judge).code == 6

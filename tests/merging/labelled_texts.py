@@ -9,7 +9,7 @@ import random
 import string
 from collections.abc import Mapping
 
-_LOWER, _DIGITS = string.ascii_lowercase, string.digits
+_DIGITS = string.digits
 _HEX, _WORD = "0123456789abcdef", string.ascii_letters + _DIGITS
 _BASE64, _URL = _WORD + "+/", _WORD + "-_"
 _drawn = random.Random("labelled")

@@ -290,10 +290,6 @@ def _function(body: Body, box: list[float]) -> tuple[str, Body]:
     return function["name"], arguments
 
 
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _noisy(box: Box, size: Size, noise: float, rng: random.Random) -> list[float]:
     """A box whose sides are up to a part of the picture's side from where they were, inside of it."""
     moved = [side + rng.uniform(-noise, noise) * whole for side, whole in zip(box, size * 2, strict=True)]

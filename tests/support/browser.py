@@ -135,15 +135,6 @@ class Tab:
         return found
 
 
-def assert_fits(browser: Tab, page: Path, width: int) -> None:
-    """Nothing of a page, all of it unfolded, is wider than a window of `width` CSS px, and nothing in it is refused."""
-    browser.open(page, width)
-    browser.value("document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert browser.value("innerWidth") == width
-    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
-    assert browser.complaints == []
-
-
 @contextmanager
 def tab(profile: Path) -> Iterator[Tab]:
     """A fresh browser with one tab; it reads commands from descriptor 3 and answers on 4."""

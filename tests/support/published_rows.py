@@ -23,16 +23,6 @@ SIDE = 84  # px of a square with a number
 CROP = 168  # px, to which VLM-R3 enlarges it
 
 
-def r1_v(folder: Path) -> Path:
-    """R1-V and its descendants: parquet with `image`, `problem`, `solution`."""
-    # StarsfieldAI/R1-V, src/r1-v/src/open_r1/grpo.py, make_conversation_image; the solution is in marks of an answer
-    rows = [
-        {"image": embedded(at), "problem": _question(at), "solution": f"<answer> {number} </answer>"}
-        for at, number in enumerate(NUMBERS)
-    ]
-    return parquet(folder / "r1-v.parquet", rows)
-
-
 def easy_r1(folder: Path) -> Path:
     """EasyR1, such as geometry3k: parquet with `images`, `problem`, `answer`."""
     # hiyouga/EasyR1, verl/utils/dataset.py, _build_messages: <image> in a problem is where an image stands

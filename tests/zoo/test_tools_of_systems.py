@@ -17,7 +17,6 @@ from virc.reasoning.checking import check_call
 from virc.reasoning.encoded import as_png
 from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Session
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_zoo.visrl import rows as rows_of_visrl
@@ -35,11 +34,6 @@ def protocol_of(name: str) -> Protocol:
 def tool(name: str) -> Any:
     tools.load([name])
     return tools.get(name)
-
-
-def session(name: str, size: tuple[int, int] = (336, 252), **changed: Any) -> Session:
-    protocol = msgspec.structs.replace(protocol_of(name), **changed)
-    return Session(protocol, "?", [Image.new("RGB", size, "white")], tools=tools.known())
 
 
 def test_a_users_tool_may_not_have_the_name_of_a_published_one(tmp_path: Path) -> None:

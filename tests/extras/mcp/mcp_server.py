@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from mcp import Client
 from mcp.types import CallToolResult
 from PIL import Image, ImageChops
@@ -89,16 +88,8 @@ def are_same(one: Image.Image, other: Image.Image) -> bool:
     return one.size == other.size and ImageChops.difference(one, other).getbbox() is None
 
 
-def in_base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
-
-
 def noise(path: Path, size: tuple[int, int]) -> Image.Image:
     """Write a picture in which no two places look alike, and return it."""
     image = Image.effect_noise(size, 90).convert("RGB")
     image.save(path)
     return image
-
-
-def plain(fields: object) -> Any:
-    return msgspec.to_builtins(fields)
