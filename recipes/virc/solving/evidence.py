@@ -7,13 +7,12 @@ crops that show so much of it together.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from virc.reasoning.calls import Size
 from virc.reasoning.trace import ImageRecord
 from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, further_boxes, intersection, reference_boxes
-from virc.scoring.intervals import length, merged
 
 SEEN = 0.75
 """The share of a box that one crop must show for it to be seen. Boxes to look at have margins."""
@@ -53,11 +52,10 @@ def looked_at(crops: Sequence[Box]) -> list[Box]:
 
 
 def _union(boxes: Sequence[Box]) -> float:
-    sides = sorted({side for left, _, right, _ in boxes for side in (left, right)})
-    return sum(
-        (right - left) * length(merged([(box[1], box[3]) for box in boxes if box[0] <= left and right <= box[2]]))
-        for left, right in pairwise(sides)
-    )
+    """The area that boxes cover together: that of all cells between their sides that one of them covers."""
+    columns, rows = (pairwise(sorted({side for box in boxes for side in box[low::2]})) for low in (0, 1))
+    cells = ((left, top, right, bottom) for (left, right), (top, bottom) in product(columns, rows))
+    return sum(area(cell) for cell in cells if any(intersection(cell, box) > 0 for box in boxes))
 
 
 def are_seen(shares: Sequence[float]) -> bool:

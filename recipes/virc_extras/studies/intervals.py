@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from virc.scoring.intervals import Span, length, merged
+Span = tuple[float, float]
 
 
 def iou(found: Span, right: Span) -> float:
@@ -26,3 +26,19 @@ def iou_of_sets(found: Sequence[Span], right: Sequence[Span]) -> float:
     if not either:
         return float(first == second)
     return max(0.0, length(first) + length(second) - either) / either
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """The spans in order, those that overlap or touch as one."""
+    joined: list[Span] = []
+    for start, end in sorted(each for each in spans if each[0] <= each[1]):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def length(spans: Sequence[Span]) -> float:
+    """How long spans are together; none overlaps another."""
+    return sum(end - start for start, end in spans)
