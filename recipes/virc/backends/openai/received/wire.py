@@ -12,7 +12,7 @@ import msgspec
 
 from virc.backends.interface import Likeliest, ScoredReply
 from virc.backends.openai.errors import WireError, failed
-from virc.backends.openai.received.texts import Text, harmony, joined
+from virc.backends.openai.received.texts import Text, harmony
 from virc.backends.openai.received.usage import Usage, likeliest, usage
 from virc.reasoning.bodies import Called
 
@@ -53,8 +53,7 @@ class CallPieces:
 
     def __init__(self) -> None:
         self.name = ""
-        self._text: list[str] = []
-        self._size = 0
+        self._text = Text()
         self._object: dict[str, Any] | None = None
         self._sent: dict[str, Any] | None = {}
 
@@ -64,7 +63,7 @@ class CallPieces:
         if self._object is not None:
             return True
         try:
-            return isinstance(msgspec.json.decode("".join(self._text)), dict)
+            return isinstance(msgspec.json.decode(self._text.whole), dict)
         except (ValueError, RecursionError):
             return False
 
@@ -77,19 +76,15 @@ class CallPieces:
         if name != self.name:
             self.name += name
         if isinstance(arguments, str):
-            before = "".join(self._text) if 1 < self._size <= len(arguments) else ""
-            if before and arguments.startswith(before):  # this piece repeats all that came before it
-                self._text.clear()
-                self._size = 0
-            self._text.append(arguments)
-            self._size += len(arguments)
+            # A piece that begins with all of the text so far repeats it, as `{{` is no JSON.
+            self._text.add(arguments, is_whole=True)
         elif isinstance(arguments, dict):
             self._object = arguments
         elif arguments:
             raise _unreadable(arguments)
 
     def call(self) -> Called:
-        return Called(self.name, joined(self._text) if self._object is None else self._object)
+        return Called(self.name, self._text.whole if self._object is None else self._object)
 
     def as_sent(self) -> dict[str, Any] | None:
         """The call with all fields that the server sent, also unknown ones; None: it sent no object."""
