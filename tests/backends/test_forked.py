@@ -59,7 +59,7 @@ def reply_of(backend: OpenAIBackend) -> str:
 
 
 def _after_move(server: Server, backend: OpenAIBackend) -> str:
-    backend.move(server.url, "key")
+    backend.link.move(server.url, "key")
     return reply_of(backend)
 
 
@@ -70,7 +70,7 @@ def _after_move(server: Server, backend: OpenAIBackend) -> str:
         (lambda _, backend: reply_of(backend), ANSWER),
         (lambda server, backend: Link(server.url, None, 60, 0).models()[0].id, "virc-scripted"),
         (lambda _, backend: in_child(lambda: reply_of(backend)), ANSWER),
-        (lambda server, backend: OpenAIBackend(server.url).answers(), "True"),
+        (lambda server, backend: OpenAIBackend(server.url).link.answers(), "True"),
         (_after_move, ANSWER),
         (lambda server, backend: backend.json_object("/v1/models")["object"], "list"),
     ],

@@ -92,7 +92,7 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_p
 def test_a_backend_that_moved_asks_there_with_the_key_of_there() -> None:
     with serve([ANSWER]) as before, serve([ANSWER]) as server:
         backend = OpenAIBackend(before.url, api_key="sk-one")
-        backend.move(server.url, "sk-two")
+        backend.link.move(server.url, "sk-two")
         assert backend.reply(ask(), GREEDY).text == ANSWER
         assert backend.endpoint == server.url
         assert [each.headers["authorization"] for each in server.requests] == ["Bearer sk-two"]

@@ -40,8 +40,8 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
     """What is said in the first conversations, images by their ids or with all their data each time."""
     backend = OpenAIBackend(server.url)
     sent = backend._images
-    assert backend._server.keeps_images
-    backend._server = msgspec.structs.replace(backend._server, keeps_images=by_id)
+    assert backend.server.virc_image_ids is True
+    backend.server = msgspec.structs.replace(backend.server, virc_image_ids=by_id)
     protocol = backend.published_protocol()
     assert protocol is not None
     said = []
@@ -50,7 +50,6 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
             image = open_file(*file_of(row.images[0], folder / "held"))
             (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
             said.append(attempt.trace.messages)
-    assert sent._misses == 0
     assert bool(sent._sent_ids) == by_id
     return said
 

@@ -316,8 +316,8 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
         setup.chat_protocol,
         warnings=setup.warnings if backend.is_listed else (unlisted, *setup.warnings),
         at_once=backend.at_once,
-        answers=backend.answers,
-        move=backend.move,
+        answers=backend.link.answers,
+        move=backend.link.move,
         context=backend.context or setup.context,
         why=setup.why,
         family=setup.family,
@@ -395,9 +395,9 @@ def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
 ) -> tuple[System | None, ChatProtocol | None, str]:
     """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither."""
-    system, model = models.served(backend.model, backend.root, choice.system)
+    system, model = models.served(backend.model, backend.server.weights_name, choice.system)
     published = backend.published_protocol()
-    served = chat_protocol.ServedModel(backend.model, backend.root, published, system, model)
+    served = chat_protocol.ServedModel(backend.model, backend.server.weights_name, published, system, model)
     return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
 
 

@@ -32,14 +32,12 @@ def identify(backend: OpenAIBackend) -> Identity:
 
     vLLM and SGLang tell the folder or hub id, llama.cpp the file, Ollama and LM Studio the architecture.
     """
-    names = list[str]()
-    if backend.weights and (
-        backend.root or backend.kind == providers.VLLM
-    ):  # of other servers the root is the name again
-        names.append(backend.root or backend.model)
+    root = backend.server.weights_name
+    is_told = backend.server.weights and (root or backend.kind == providers.VLLM)  # others repeat the name
+    names = [root or backend.model] if is_told else []
     about = [] if names else [each for each in _asked(backend) if each]
     names += [each for each in about if not each.startswith("=")]
-    known = sorted({*backend.weights, *about} - {backend.model})
+    known = sorted({*backend.server.weights, *about} - {backend.model})
     digest = hashlib.sha256("\n".join(known).encode(errors="replace")).hexdigest()[:16] if known else None
     return Identity(tuple(name for name in names if name != _OF_TWO), digest)
 

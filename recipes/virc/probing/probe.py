@@ -82,7 +82,7 @@ def probe(
     Raises:
         ConfigError, NetworkError, EngineError: the endpoint does not answer at all.
     """
-    named = (families.by_name(backend.root) if backend.root else None) or families.by_name(backend.model)
+    named = families.by_name(backend.server.weights_name or "") or families.by_name(backend.model)
     family = named or families.UNKNOWN
     backend.max_requests = MAX_REQUESTS
     seen = _Findings()

@@ -89,7 +89,7 @@ class Judge:
         self._backend.close()
 
     def answers(self) -> bool:
-        return self._backend.answers()
+        return self._backend.link.answers()
 
     def same(self, question: str, reference: str, answer: str) -> bool:
         """Whether the judge finds an answer to say what the reference says; of long texts it is shown a part.

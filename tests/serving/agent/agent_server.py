@@ -95,7 +95,7 @@ def scripted(
     """An agent endpoint in front of a server that answers from a script."""
     with servers.serve(turns, **(upstream or {})) as behind:
         backend = OpenAIBackend(behind.url, max_retries=0, timeout=60)
-        served = {"answers": backend.answers, **(served or {})}
+        served = {"answers": backend.link.answers, **(served or {})}
         try:
             with listening(backend, served=served, **words) as running:
                 running.behind = behind

@@ -55,6 +55,7 @@ class _Attempt(msgspec.Struct):
     guesses: int = 0  # how often the limit of tokens was lowered without a number named by the server
     was_broken: bool = False  # a reply broke off, and was requested again
     was_identified: bool = False  # a server that refused was asked again what it is
+    sent: dict[str, Any] = {}  # the body of the latest request
 
     def limit(self, max_tokens: int) -> None:
         self.sampling = msgspec.structs.replace(self.sampling, max_tokens=max_tokens)
@@ -81,6 +82,8 @@ class OpenAIBackend:
         thinking: `on` or `off`; None: as the server has it.
 
     Attributes:
+        link: the connections to it, and what it lists.
+        server: its entry of the model.
         at_once: conversations at a time, if no number is chosen: more for servers that compute replies in batches.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
         grid: the patch grid of its images; callers that know the model's family may set it.
@@ -112,14 +115,14 @@ class OpenAIBackend:
         thinking: str | None = None,
     ) -> None:
         self._extra, self._thinking = extra.fields_of(extra_body), thinking
-        self._link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
+        self.link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
         try:
             served = self._choose(model)
-            self.model = self._link.model = served.id
-            self._server, self._native = served, self._native_context(served)
-            extra.check_thinking(thinking, self._extra, self._link.endpoint, self._provider)
+            self.model = self.link.model = served.id
+            self.server, self._native = served, self._native_context(served)
+            extra.check_thinking(thinking, self._extra, self.link.endpoint, self._provider)
         except BaseException:
-            self._link.close()
+            self.link.close()
             raise
         self.agent = served.virc_agent is True
         self._published = served.virc_protocol
@@ -140,26 +143,26 @@ class OpenAIBackend:
     @property
     def endpoint(self) -> str:
         """Its address as it may be printed: without query."""
-        return self._link.endpoint
+        return self.link.endpoint
 
     @property
     def is_listed(self) -> bool:
-        return not self._link.names or self.model in self._link.names
+        return not self.link.names or self.model in self.link.names
 
     @property
     def listed(self) -> str:
-        return names_hint(self._link.names)
+        return names_hint(self.link.names)
 
     @property
     def named(self) -> str:
         """The options that choose this model, for a command in a hint."""
-        several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
-        return f"--endpoint {shlex.quote(self._link.typed)}{several}"
+        several = f" --model {shlex.quote(self.model)}" if len(self.link.names) != 1 else ""
+        return f"--endpoint {shlex.quote(self.link.typed)}{several}"
 
     @property
     def kind(self) -> str:
         """Which server it says it is, in lower case: vllm, sglang, llamacpp, library (Ollama) …"""
-        return self._server.kind
+        return self.server.kind
 
     @property
     def _provider(self) -> str:
@@ -167,16 +170,8 @@ class OpenAIBackend:
         return OLLAMA if self._native else self.kind.replace(OLLAMA, "")
 
     @property
-    def root(self) -> str | None:
-        return self._server.weights_name
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        return self._server.weights
-
-    @property
     def context(self) -> int | None:
-        return self._native or self._server.context
+        return self._native or self.server.context
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -191,7 +186,7 @@ class OpenAIBackend:
         self._habits.leave_out(parameters)
 
     def json_object(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
+        return self.link.json_object(ollama.root_of(self.link.endpoint) + path, body)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; `on_text` gets it as it streams in.
@@ -204,9 +199,9 @@ class OpenAIBackend:
             NetworkError: the endpoint is down, busy, silent, broken off or answers garbage.
             EngineError: the server dropped part of the conversation.
         """
-        deadline = Deadline(self._link.timeout if seconds is None else min(seconds, self._link.timeout))
+        deadline = Deadline(self.link.timeout if seconds is None else min(seconds, self.link.timeout))
         ask = as_text(ask)
-        if self._link.stale:
+        if self.link.stale:
             self._identify_again()
         longest = min(sampling.max_tokens, self._longest)
         if self.context and longest >= self.context:  # no prompt would fit with it
@@ -233,15 +228,12 @@ class OpenAIBackend:
             full.is_full = True
             raise full
         if reply.refusal:
-            reply = msgspec.structs.replace(reply, refusal=self._link.quoted(reply.refusal))
+            reply = msgspec.structs.replace(reply, refusal=self.link.quoted(reply.refusal))
         if self._counts:
             if self._bytes.scales:
                 self._counts.most = _SCALED_TOKENS
-            self._counts.check(ask, reply, self._link.endpoint, reply.cached_tokens)
+            self._counts.check(ask, reply, self.link.endpoint, reply.cached_tokens)
         return reply
-
-    def answers(self) -> bool:
-        return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
         """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None."""
@@ -250,7 +242,7 @@ class OpenAIBackend:
         try:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
-            sentence = f"{self._link.endpoint} publishes an unreadable chat protocol: {self._link.quoted(error)}"
+            sentence = f"{self.link.endpoint} publishes an unreadable chat protocol: {self.link.quoted(error)}"
             raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
     def _published_grid(self, served: ListedModel, otherwise: Grid) -> Grid:
@@ -261,14 +253,11 @@ class OpenAIBackend:
         except (ValueError, RecursionError):
             grid = Grid(0)
         if not (14 <= grid.factor <= 256 and 0 < grid.min_pixels <= grid.max_pixels <= 2**31):
-            raise ConfigError(f"{self._link.endpoint} publishes image sizes that make no sense")
+            raise ConfigError(f"{self.link.endpoint} publishes image sizes that make no sense")
         return grid.limited(otherwise.max_pixels)
 
-    def move(self, endpoint: str, api_key: str | None) -> None:
-        self._link.move(endpoint, api_key)
-
     def close(self) -> None:
-        self._link.close()
+        self.link.close()
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
         read, drawn = reply.prompt_tokens, reply.completion_tokens
@@ -288,34 +277,33 @@ class OpenAIBackend:
         attempt = _Attempt(sampling)
         self._bytes.keeps_sizes = self.needs_sizes
         for _ in range(_MAX_REQUESTS):
-            sent: dict[str, Any] = {}
             fitted = self._bytes.fitted(ask)
             try:
-                reply = self._request_once(fitted, attempt, on_text, deadline, sent)
+                reply = self._request_once(fitted, attempt, on_text, deadline)
                 if attempt.guesses:
                     self._longest = attempt.sampling.max_tokens
-                if not reply.is_doubtful or not attempt.streams or not sent.get("stream"):
-                    return _marked_as_cut(reply, sent)
+                if not reply.is_doubtful or not attempt.streams or not attempt.sent.get("stream"):
+                    return _marked_as_cut(reply, attempt.sent)
                 on_text, attempt.streams = None, False
             except NetworkError as error:
                 # A server that cannot be reached at all was tried again already.
-                may_answer = error.broken and not error.fails_all_requests and self._link.max_retries > 0
+                may_answer = error.broken and not error.fails_all_requests and self.link.max_retries > 0
                 if attempt.was_broken or not may_answer:
                     raise
                 on_text, attempt.was_broken = None, True
             except NoAnswerError as filtered:  # a filter in front of the model
                 return ReceivedReply("", refusal=filtered.message)
             except RefusedError as refused:
-                if not self._adapt(attempt, sent, fitted, refused, ask):
+                if not self._adapt(attempt, fitted, refused, ask):
                     raise
-        raise ConfigError(f"{self._link.endpoint} refuses one part of the request after the other")
+        raise ConfigError(f"{self.link.endpoint} refuses one part of the request after the other")
 
-    def _adapt(self, attempt: _Attempt, sent: Mapping[str, Any], fitted: Ask, refused: RefusedError, ask: Ask) -> bool:
+    def _adapt(self, attempt: _Attempt, fitted: Ask, refused: RefusedError, ask: Ask) -> bool:
         """Change what the next request sends, so that the server may accept it; whether there was anything to change.
 
         In this order: the pixels and the limit of tokens that the refusal names, the bytes of pictures, parameters that
         can be left out, a guessed limit of tokens; last, it may be another server than the one that was asked what it
-        is. `sent` is the body of the refused request, made of `fitted`: `ask` with pictures as small as needed.
+        is. The refused request was made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
         if any(pixels_named(fitted, refused)):
@@ -323,7 +311,7 @@ class OpenAIBackend:
         if named := shortened(max_tokens, refused):
             attempt.limit(named)
             return True
-        if self._bytes.learn(fitted, refused, ask) or self._habits.learn(sent, refused):
+        if self._bytes.learn(fitted, refused, ask) or self._habits.learn(attempt.sent, refused):
             return True
         guess = lowered(max_tokens, refused)
         if guess and attempt.guesses < _MAX_GUESSES:
@@ -335,32 +323,30 @@ class OpenAIBackend:
         attempt.was_identified = True
         return self._identify_again()
 
-    def _request_once(
-        self, ask: Ask, attempt: _Attempt, on_text: OnText | None, deadline: Deadline, sent: dict[str, Any]
-    ) -> ReceivedReply:
-        """The reply to one request, whose body is put into `sent`, be it refused or not."""
+    def _request_once(self, ask: Ask, attempt: _Attempt, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
+        """The reply to one request, whose body is put into `attempt`, be it refused or not."""
         if self.max_requests is not None and self.requests >= self.max_requests:
-            raise ConfigError(f"{self._link.endpoint} refused every request")
+            raise ConfigError(f"{self.link.endpoint} refused every request")
         self.requests += 1
-        server, sampling = self._server, attempt.sampling
-        if self._native:
-            address = ollama.root_of(self._link.endpoint) + ollama.CHAT
-            sent |= self._with_extra(ollama.request(ask, sampling, self.model, self._native))
-            sent["stream"] = attempt.streams
-            return self._link.complete(sent, sampling.max_tokens, on_text or _unheard, deadline, address)
+        sampling = attempt.sampling
 
         def complete(as_part: AsPart) -> ReceivedReply:
-            request = self._with_extra(self._body(ask, sampling, as_part))
-            if not attempt.streams:
-                del request["stream"]
-            sent.clear()
-            sent.update(self._habits.fitted(request))
-            return self._link.complete(sent, sampling.max_tokens, on_text or _unheard, deadline)
+            address = None
+            if self._native:
+                address = ollama.root_of(self.link.endpoint) + ollama.CHAT
+                request = self._with_extra(ollama.request(ask, sampling, self.model, self._native))
+                attempt.sent = request | {"stream": attempt.streams}
+            else:
+                request = self._with_extra(self._body(ask, sampling, as_part))
+                if not attempt.streams:
+                    del request["stream"]
+                attempt.sent = self._habits.fitted(request)
+            return self.link.complete(attempt.sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
-        return self._images.reply(ask.images, complete) if server.virc_image_ids is True else complete(whole)
+        return self._images.reply(ask.images, complete) if self.server.virc_image_ids is True else complete(whole)
 
     def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
-        switch = extra.thinking(self._thinking, self._link.endpoint, self._provider)
+        switch = extra.thinking(self._thinking, self.link.endpoint, self._provider)
         return extra.merged(extra.merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:
@@ -369,13 +355,13 @@ class OpenAIBackend:
         Raises:
             ConfigError: boxes are in pixels, and this server, unlike the one before, may scale pictures down.
         """
-        was_stale, before, kind = self._link.stale, (self._server, self._native), provider(self.kind)
-        self._link.stale = False
+        was_stale, before, kind = self.link.stale, (self.server, self._native), provider(self.kind)
+        self.link.stale = False
         with suppress(ConfigError, NetworkError):
-            listed = self._link.models(_IDENTIFY_SECONDS)
+            listed = self.link.models(_IDENTIFY_SECONDS)
             served = next((each for each in listed if each.id == self.model), ListedModel(self.model))
-            self._server, self._native = served, self._native_context(served)
-        changed = (self._server, self._native) != before
+            self.server, self._native = served, self._native_context(served)
+        changed = (self.server, self._native) != before
         if was_stale or changed:
             self._habits.forget()
         self._counts = self._counts or self._prompt_counts()
@@ -394,7 +380,7 @@ class OpenAIBackend:
 
     def _native_context(self, served: ListedModel) -> int | None:
         """Tokens of context to request by Ollama's own API; None: it is another server."""
-        if served.kind != OLLAMA and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
+        if served.kind != OLLAMA and urlsplit(self.link.endpoint).port != _OLLAMA_PORT:
             return None
         try:
             if "version" not in self.json_object("/api/version"):
@@ -408,27 +394,27 @@ class OpenAIBackend:
     def _choose(self, model: str | None) -> ListedModel:
         """The listed entry of the model; a named one need not be listed, nor need there be a list."""
         try:
-            listed = self._link.models()
+            listed = self.link.models()
         except (ConfigError, NetworkError) as error:
             if model is None or not _has_answered(error):
                 raise
             listed = []
         if not listed:
             with suppress(ConfigError, NetworkError):
-                self._link.is_ollama = "version" in self.json_object("/api/version")
+                self.link.is_ollama = "version" in self.json_object("/api/version")
         if model is not None:
             return next((served for served in listed if served.id in (model, f"{model}:latest")), ListedModel(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
         if len(seeing or listed) == 1:  # or the one model of a server of embeddings
             return (seeing or listed)[0]
         if not listed:
-            raise ConfigError(f"{self._link.endpoint} serves no model", self._link.missing_hint())
-        sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
-        raise ConfigError(f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}")
+            raise ConfigError(f"{self.link.endpoint} serves no model", self.link.missing_hint())
+        sentence = f"{self.link.endpoint} serves {len(listed)} models and none was chosen"
+        raise ConfigError(f"{sentence}: {names_hint(self.link.names)}", f"--model {(seeing or listed)[0].id}")
 
     def _body(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
         """A request for a completion, with the parameters that this kind of server has in addition to OpenAI's."""
-        server = self._server
+        server = self.server
         request = completion(ask, sampling, self.model, as_part)
         takes = provider(server.kind)
         if takes.takes_sampling:
