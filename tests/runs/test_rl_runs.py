@@ -54,9 +54,9 @@ def test_a_step_is_validated_where_a_run_goes_on_if_that_was_due_and_never_done(
     run = made(workspace, test_freq=10)
     info = msgspec.structs.replace(runs.info(run), base=str(EMBEDDED_FOLDER))
     add(run, *(step(at, validation=0.5 if at == tried else None) for at in (10, 20, 25)))
-    assert training.resumed_place(info, run, 1).untried
+    assert training.place_of(info, run, 1).untried
     save(run, saved_at)
-    assert training.resumed_place(info, run, 2).untried is untried
+    assert training.place_of(info, run, 2).untried is untried
 
 
 @pytest.mark.parametrize("noted", ["", None])

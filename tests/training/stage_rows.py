@@ -11,10 +11,16 @@ from support import preflight
 from support.called import virc
 
 from virc.data.formats.registry import only_source
+from virc.envs import making
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.preflight.types import SftRequest
+from virc.runs.run import Run
+from virc.stages.resolve import Resolved
+from virc.training import inputs
+from virc.training.preflight.types import Result, SftRequest
+from virc.training.prepare import Prepared
+from virc.training.request import TrainRequest
 
 COUNT = 16
 Rows = list[dict[str, Any]]
@@ -41,6 +47,15 @@ def request(file: Path, kind: type[SftRequest] = SftRequest, **values: Any) -> A
     """A look at a file's rows for the embedded model, which finds nothing wrong with those drawn."""
     source = msgspec.structs.replace(only_source(file), trusted=True)  # rows that a stage wrote name any images
     return preflight.request(kind, **{"source": source, "base": EMBEDDED_FOLDER, **values})
+
+
+def prepared(run: Run, folder: Path, stage: Resolved, found: Result) -> Prepared:
+    """A stage of RL whose rows were checked, with its base and rows in the run's workspace."""
+    return Prepared(
+        request=TrainRequest(system="tiny", stage="rl"), resolved=stage, run=run, folder=folder,
+        base=inputs.base(stage, run.workspace), source=inputs.rows(stage, run.workspace),
+        environment=making.find("rl", "cpu"), python=Path(), recipes=Path(), checked=found,
+    )  # fmt: skip
 
 
 def base_of_type(folder: Path, model_type: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from stage_rows import drawn
+from stage_rows import drawn, prepared
 from support.called import virc
 from support.reported import show_event
 from support.servers import dead_url, serve
@@ -17,7 +17,6 @@ from support.servers import dead_url, serve
 from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.errors import ConfigError, NetworkError
 from virc.core.events import Reporter
-from virc.envs import making
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -29,7 +28,6 @@ from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training import prepare, rl_setup
 from virc.training.preflight.types import Result
-from virc.training.prepare import Prepared
 from virc.training.request import TrainRequest
 
 
@@ -61,15 +59,6 @@ def result(**values: Any) -> Result:
     return Result(**usual | values)
 
 
-def prepared(run: Run, asked: Resolved, found: Result) -> Prepared:
-    workspace = run.workspace
-    return Prepared(
-        request=TrainRequest(system="tiny", stage="rl"), resolved=asked, run=run, folder=run.folder,
-        base=training.base(asked, workspace), source=training.rows(asked, workspace), validation=None,
-        environment=making.find("rl", "cpu"), python=Path(), recipes=Path(), checked=found,
-    )  # fmt: skip
-
-
 def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = training.rows(resolved(), workspace)
     with serve(models=["Qwen2.5-VL-72B"]) as server:
@@ -96,7 +85,7 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
     with serve(lambda body: "Score: 1 Judgement: 1") as server:
         asked = resolved(f"reward.total={total}", judge_endpoint=server.url)
         prepare.check_texts(asked, Reporter())
-        prepare.write_code(prepared(run, asked, result(media=drawn_rows)))
+        prepare.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
         for name, value in ((texts.OWN_WORDS, ""), ("VIRC_CACHE", str(workspace / "none"))):
             monkeypatch.setenv(name, value)  # a node, or a run that is resumed
         scored = verl.compute_score(
@@ -140,7 +129,7 @@ def test_a_run_has_what_its_reward_reads_beside_it(
     tried = virc("rewards", "try", own / "mine.yaml", "--data", drawn_rows / "rl.parquet", "--rows", 1, "--json")
     assert (tried.json["mean"], tried.err) == (1.0, "")
     asked = resolved(f"reward.total={own / 'mine.py'}")
-    copied = prepare.write_code(prepared(run, asked, result(media=drawn_rows)))
+    copied = prepare.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
     assert copied.keys() == {"mine.py", "weights_of_words.py", "lists/words.txt"}
     shutil.rmtree(own)
     monkeypatch.delitem(sys.modules, "weights_of_words")

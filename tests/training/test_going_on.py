@@ -114,13 +114,13 @@ def test_resume_with_set_gives_a_run_a_later_end(run: Run) -> None:
     make_saved(run, 6)
     before = runs.info(run).settings
     with pytest.raises(ConfigError, match="mine has trained 6 steps, and would end at 3"):
-        continued.change_settings(run, {"steps": 3}, Reporter())
+        continued.change_settings(run, {"steps": 3}, (), Reporter())
     with pytest.raises(UsageError, match="can set epochs, steps, devices, gpus, and not learning_rate"):
-        continued.change_settings(run, {"learning_rate": 1e-3}, Reporter())
+        continued.change_settings(run, {"learning_rate": 1e-3}, (), Reporter())
     assert runs.info(run).settings == before
     refused = virc("train", "--resume", "--name", "mine", "--set", "steps=x")
     assert (refused.code, "steps" in refused.err) == (3, True), refused.err
-    continued.change_settings(run, continued.assigned(run, {}, ["epochs=2"]), Reporter())
+    continued.change_settings(run, {}, ["epochs=2"], Reporter())
     assert (runs.state(run).progress, runs.state(run).step, runs.state(run).total) == ("stopped", 6, 12)
     assert runs.info(run).settings == {**before, "epochs": 2.0}
     text = (run.folder / "settings.yaml").read_text()
@@ -132,5 +132,5 @@ def test_resume_with_set_gives_a_run_a_later_end(run: Run) -> None:
 def test_a_run_of_deepspeed_does_not_resume_on_other_devices(run: Run) -> None:
     make_saved(run, 3, zero=2, devices=2, device="cuda", use_liger=False)
     with pytest.raises(ConfigError, match="DeepSpeed resumes on as many devices as saved: 2 a node") as caught:
-        continued.change_settings(run, {"devices": 4}, Reporter())
+        continued.change_settings(run, {"devices": 4}, (), Reporter())
     assert "--from mine --config runs/mine/settings.yaml --set devices=4" in str(caught.value.hint)

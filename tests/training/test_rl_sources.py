@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from stage_rows import drawn
+from stage_rows import drawn, prepared
 from support import preflight
 from support.servers import serve
 
@@ -30,8 +30,7 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.tools.registry import known
-from virc.training import inputs as training
-from virc.training import rl_setup
+from virc.training import prepare, rl_setup
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
@@ -160,12 +159,9 @@ def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path)
 def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> None:
     stage = resolved(*BRIEF)
     result = check(asked(tmp_path / "data", stage))
-    run, partial = Run(tmp_path / "run"), tmp_path / ".run.new"
-    partial.mkdir()
-    (partial / FILE_NAME).write_bytes(msgspec.json.encode(result.protocol))
-    code = rl_setup.write(
-        run, partial, stage, training.base(stage, workspace), result, result.protocol.tools, result.media
-    )
+    run, partial = Run(workspace / "runs" / "one"), workspace / "runs" / ".one.new"
+    partial.mkdir(parents=True)
+    code = prepare.write_code(prepared(run, partial, stage, result))
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
     given = {"BRIEF_KEY": "k", "OTHER_KEY": "o"}

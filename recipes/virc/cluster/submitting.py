@@ -28,17 +28,6 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 
 
-def check_slurm(target: Site, site: Path | None, report: Reporter) -> None:
-    """Check, before hours of work for it, that a job can be submitted; what cannot be checked is a warning.
-
-    Raises:
-        ConfigError: a value of the site file does not fit the cluster.
-        SetupError: this machine cannot submit jobs.
-    """
-    check_sbatch()
-    check_site(target, jobs.site_file(site), report)
-
-
 def check_sbatch() -> None:
     if shutil.which("sbatch") is None:
         raise SetupError("sbatch cannot be started: this machine has no Slurm", "--no-submit writes the script alone")

@@ -167,7 +167,7 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
     own = stage(system, stage_name).settings
     everywhere = of_kind(system, stage_name, system.everywhere)
     reward: dict[str, Any] = {}  # what of the system's reward differs from the defaults
-    if "reward" in _fields(system, stage_name):
+    if "reward" in CONFIGS[stage(system, stage_name).kind].__struct_fields__:
         reward["reward"] = {}
         defaults = dict(dotted.leaves(msgspec.to_builtins(Reward())))
         for path, value in dotted.leaves(msgspec.to_builtins(system.reward or Reward())):
@@ -183,12 +183,8 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
 def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for all stages, without those that only stages of another kind have; unknown names stay, as faults."""
     others = {name for each in system.stages.values() for name in CONFIGS[each.kind].__struct_fields__}
-    own = _fields(system, stage_name)
+    own = CONFIGS[stage(system, stage_name).kind].__struct_fields__
     return {name: value for name, value in settings.items() if name in own or name not in others}
-
-
-def _fields(system: System, stage_name: str) -> tuple[str, ...]:
-    return CONFIGS[stage(system, stage_name).kind].__struct_fields__
 
 
 def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -89,8 +89,7 @@ def train(
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
         if rows_changed:
             prepare.check_again(run, None if system == systems.DEFAULT else system, report)
-        if changed := continued.assigned(run, settings or {}, options.get("assignments", ())):
-            continued.change_settings(run, changed, report)
+        continued.change_settings(run, settings or {}, options.get("assignments", ()), report)
         begun_by = runs.info(run).launcher
         if site and begun_by != "slurm":
             raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {begun_by}")
@@ -144,7 +143,8 @@ def _begin(request: TrainRequest, submit: bool, report: Reporter) -> Run:
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:
-        submitting.check_slurm(target, request.site, report)
+        submitting.check_sbatch()
+        submitting.check_site(target, jobs.site_file(request.site), report)
     with prepare.new_run(request, resolved) as (run, folder):
         machine = hardware.find(request.workspace)
         here = None if target else machine

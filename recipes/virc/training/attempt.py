@@ -127,7 +127,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
 
 def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[Plan, int]:
     info = _info_with_code(run, report)
-    place = inputs.resumed_place(info, run, number)
+    place = inputs.place_of(info, run, number)
     plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
     in_code = user_code.variables_in_code(run.folder, os.environ)
     engine = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})

@@ -28,15 +28,7 @@ CHANGEABLE = ("epochs", "steps", "devices", "gpus")
 """Settings that a run may resume with other values of; the others say what it has learnt so far."""
 
 
-def assigned(run: Run, settings: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the new settings that `--set` and a caller give for a run."""
-    changed = dict(settings)
-    for text in assignments:
-        changed |= stages.assigned(text, stages.config_type(runs.info(run).kind))
-    return changed
-
-
-def change_settings(run: Run, changed: Mapping[str, Any], report: Reporter) -> None:
+def change_settings(run: Run, settings: Mapping[str, Any], assignments: Iterable[str], report: Reporter) -> None:
     """Write new settings into a run, which its next attempt trains with.
 
     Its optimizer and schedule go on: a learning rate that falls has from here on the value that it would have if the
@@ -46,7 +38,11 @@ def change_settings(run: Run, changed: Mapping[str, Any], report: Reporter) -> N
         UsageError: a setting stays as the run was begun with it.
         ConfigError: the run is in use, has trained further than the new end, or its engine cannot continue so.
     """
-    info = runs.info(run)
+    info, changed = runs.info(run), dict(settings)
+    for text in assignments:
+        changed |= stages.assigned(text, stages.config_type(info.kind))
+    if not changed:
+        return
     if fixed := [name for name in changed if name not in CHANGEABLE]:
         hint = f"virc train {info.system} --stage {info.stage} --from {run.name} --set ... begins another run"
         raise UsageError(f"--resume can set {', '.join(CHANGEABLE)}, and not {', '.join(fixed)}", hint)

@@ -24,7 +24,7 @@ from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources
 from virc.runs import run as runs
-from virc.runs.checkpoints import Checkpoint, checkpoints
+from virc.runs.checkpoints import checkpoints
 from virc.runs.metrics import metrics
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
@@ -182,20 +182,18 @@ def _source(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
     is_path = file.is_absolute() or is_file(file) or is_folder(file)
     fetched = (workspace / DATA / f"{named}{ending}" for ending in ("", ".parquet", ".jsonl"))
     path = file if is_path else next(filter(is_file, fetched), None)
-    source = _of_dataset(named, resolved, workspace) if path is None else _source_of(path, resolved)
+    if path is None:
+        source = _of_dataset(named, resolved, workspace)
+    else:  # in one of our formats if its first row fits, else in the layout of the stage's system
+        try:
+            source = only_source(path)
+            first: NumberedRow | None = next(source.rows(), None)
+            is_ours = source.format != PUBLISHED and (source.info or first is None or first.record)
+        except DataError:
+            is_ours = False
+        source = source if is_ours else only_source(path, resolved.system)
     _check_format(source, resolved)
     return source
-
-
-def _source_of(path: Path, resolved: Resolved) -> RowsFile:
-    """The rows of a file: in one of our formats if its first row fits, else in the layout of the stage's system."""
-    try:
-        source = only_source(path)
-        first: NumberedRow | None = next(source.rows(), None)
-    except DataError:
-        return only_source(path, resolved.system)
-    is_our_format = source.format != PUBLISHED and (source.info or first is None or first.record)
-    return source if is_our_format else only_source(path, resolved.system)
 
 
 def _check_format(source: RowsFile, resolved: Resolved) -> None:
@@ -352,17 +350,17 @@ def still_there(run: Run, info: Info) -> None:
         )
 
 
-def place_of(info: Info, run: Run, attempt: int, model_type: str, newest: Checkpoint | None, written: Path) -> Place:
-    """What an attempt of a run works on.
+def place_of(info: Info, run: Run, attempt: int, base: Base | None = None, written: Path | None = None) -> Place:
+    """What an attempt of a run works on; it resumes from the newest checkpoint that can be resumed, if there is one.
 
     Args:
-        newest: the checkpoint that it resumes from.
-        written: where the files of the run are, which for a dry run is not its folder.
+        base, written: of a dry run, which resumes nothing: the weights, and the folder of its files.
     """
-    home = run.folder.absolute()
+    resumable = (each for each in reversed([] if base else checkpoints(run)) if each.resumable)
+    home, newest = run.folder.absolute(), next(resumable, None)
     return Place(
         base=Path(info.base),
-        model_type=model_type,
+        model_type=base.model_type if base else model_type(Path(info.base)),
         adapter=Path(info.adapter) if info.adapter else None,
         data=Path(info.data),
         dataset=info.dataset,
@@ -375,16 +373,10 @@ def place_of(info: Info, run: Run, attempt: int, model_type: str, newest: Checkp
         validation=Path(info.validation) if info.validation else None,
         protocol=home / FILE_NAME,
         reward=home / sources.REWARD,
-        sources={name: sources.settings_of(home, name) for name in sources.folders(written)},
+        sources={name: sources.settings_of(home, name) for name in sources.folders(written or home)},
         python=Path(info.python),
         recipes=Path(info.recipes),
     )
-
-
-def resumed_place(info: Info, run: Run, attempt: int) -> Place:
-    """As `place_of`, from the newest checkpoint that can be resumed, if there is one."""
-    newest = next((each for each in reversed(checkpoints(run)) if each.resumable), None)
-    return place_of(info, run, attempt, model_type(Path(info.base)), newest, run.folder)
 
 
 def _is_untried(run: Run, info: Info, step: int) -> bool:

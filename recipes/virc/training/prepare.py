@@ -47,9 +47,10 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights, meaning
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import registry as rewards
-from virc.rewards import user_code
-from virc.rewards.sources import speakers
+from virc.rewards import sources, user_code
+from virc.rewards.sources import Speaker, speakers
 from virc.rewards.trial import missing_columns
+from virc.rewards.verl import Settings
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.checkpoints import FORMATS
@@ -385,17 +386,55 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
 
 
 def write_code(prepared: Prepared) -> dict[str, str]:
-    """Write the files that the run's processes read, except rows; returns name -> SHA-256 of copies of user code."""
-    resolved, result, beside = prepared.resolved, prepared.checked, prepared.resolved.system.file.parent
+    """Write the files that the run's processes read, except rows; returns name -> SHA-256 of copies of user code.
+
+    Of rows that were not checked, the chat protocol and the settings of the stage's own reward are not known.
+    """
+    resolved, result, folder = prepared.resolved, prepared.checked, prepared.folder
+    config, beside, home = resolved.config, resolved.system.file.parent, prepared.run.folder.absolute()
+    names: Sequence[str] = result.protocol.tools if result else ()
     if result:
-        names: Sequence[str] = result.protocol.tools
-        write_json(prepared.folder / FILE_NAME, result.protocol)
+        write_json(folder / FILE_NAME, result.protocol)
     else:
         names = tools.load((*resolved.system.offered, *prepared.added_tools), beside)
-    if resolved.kind == "rl":
-        media = result.media if result else prepared.source.media.absolute()
-        return rl_setup.write(prepared.run, prepared.folder, resolved, prepared.base, result, names, media)
-    return user_code.copy(user_code.own_tools(beside, names), prepared.folder / user_code.CODE)
+    if resolved.kind != "rl":
+        return user_code.copy(user_code.own_tools(beside, names), folder / user_code.CODE)
+    media = result.media if result else prepared.source.media.absolute()
+    common = Settings(
+        reward=config.reward, folder=str(media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
+        base=str(prepared.base.folder), max_pixels=config.max_pixels,
+    )  # fmt: skip
+    files, code = dict[str, str](), dict[str, str]()
+    for name, speaker in speakers(config).items():
+        part, future = (sources.settings_of(each, name).parent for each in (folder, home))
+        part.mkdir(parents=True)
+        copied, settings = _rewarding(speaker, part, future, common)
+        code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
+        files[name] = str(future / sources.REWARD)
+        write_json(part / FILE_NAME, speaker.protocol)
+        write_json(part / sources.REWARD, settings)
+    if result is None:
+        return user_code.copy(user_code.own_files(config.reward, beside, names), folder / user_code.CODE) | code
+    reward = msgspec.structs.replace(config.reward, strict=rl_setup.strict_of(config.reward, resolved, result))
+    own, settings = _rewarding(Speaker(result.protocol, reward, config.max_turns, beside), folder, home, common)
+    write_json(folder / sources.REWARD, msgspec.structs.replace(settings, sources=files))
+    return own | code
+
+
+def _rewarding(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:
+    """Copy a system's own files to `folder`, which will be `home`; returns digests and the settings of its reward."""
+    asking = rl_setup.asking_terms_of(speaker.reward, speaker.beside)
+    files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+    settings = msgspec.structs.replace(
+        common,
+        reward=user_code.moved(speaker.reward, speaker.beside, home / user_code.CODE),
+        beside=str(home / user_code.CODE),
+        coordinates=speaker.protocol.coordinates,
+        protocol=str(home / FILE_NAME),
+        max_turns=speaker.max_turns,
+        said={each.name: each.said() for each in rl_setup.published_questions(asking)},
+    )
+    return user_code.copy(files, folder / user_code.CODE), settings
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:

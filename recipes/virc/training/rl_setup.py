@@ -1,7 +1,7 @@
-"""Prepares a run of RL: what its rows and its reward need, checked before anything starts.
+"""What the rows and the reward of a stage of RL need, checked before anything starts.
 
-`prepare` and `preview` call in this order: `check_judge`, `rows_request`, `check` (of the result of the check of the
-rows) and `write`. The last three functions are about a judge that is served within a Slurm job.
+`prepare` calls in this order: `with_job_judge`, `tools_of`, `check_job_judge`, `check_judge`, and, once rows were
+checked, `check_reward`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,30 +14,24 @@ from virc.cluster.jobs import Target
 from virc.cluster.site import IN_JOB, Site
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.events import Reporter
-from virc.core.files import write_json
 from virc.core.text import did_you_mean, plain
 from virc.data.convert.change import SOURCE
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile
 from virc.models import chat_protocol
 from virc.models import registry as models
-from virc.reasoning.protocol import FILE_NAME
 from virc.remote import described
 from virc.rewards import registry as rewards
-from virc.rewards import sources, user_code
 from virc.rewards.means import JUDGE, key_of
 from virc.rewards.needs import without_judge
 from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Strict
-from virc.rewards.sources import Speaker, speakers
-from virc.rewards.verl import Settings
-from virc.runs.run import Run
+from virc.rewards.sources import speakers
 from virc.scoring.judge import Judge
 from virc.stages.resolve import Resolved
 from virc.systems.registry import Judging, Reward
 from virc.tools import registry as tools
 from virc.training.estimate.fits import judges
-from virc.training.inputs import Base
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
@@ -87,10 +81,10 @@ def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
     all_rewards: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
     all_rewards += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
     for reward, folder in all_rewards:
-        yield from _asking_terms_of(reward, folder)
+        yield from asking_terms_of(reward, folder)
 
 
-def _asking_terms_of(reward: Reward, folder: Path | None) -> Iterator[tuple[Reward, str, Asks]]:
+def asking_terms_of(reward: Reward, folder: Path | None) -> Iterator[tuple[Reward, str, Asks]]:
     total = rewards.of(reward, folder)
     yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
 
@@ -160,53 +154,6 @@ def check_copies(names: Sequence[str]) -> None:
                 f"{file} names {relative[0]} from its own folder, and a run keeps a copy of {file.name} alone",
                 f"write {(file.parent / relative[0]).resolve()}, on every node",
             )
-
-
-def write(
-    run: Run, partial: Path, resolved: Resolved, base: Base, result: Result | None, names: Sequence[str], media: Path
-) -> dict[str, str]:
-    """Write the settings of the rewards and copies of their code; returns name -> SHA-256 of each copy.
-
-    Args:
-        result: of the check of the rows; without it the stage's own settings are not known, only its files.
-        names: tools that the rows are offered.
-        media: folder that names of images start from.
-    """
-    config, home, beside = resolved.config, run.folder.absolute(), resolved.system.file.parent
-    common = Settings(
-        reward=config.reward, folder=str(media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
-        base=str(base.folder), max_pixels=config.max_pixels,
-    )  # fmt: skip
-    others, files, code = speakers(config), dict[str, str](), dict[str, str]()
-    for name, speaker in others.items():
-        folder, future_folder = (sources.settings_of(each, name).parent for each in (partial, home))
-        folder.mkdir(parents=True)
-        copied, settings = _copied(speaker, folder, future_folder, common)
-        code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
-        files[name] = str(future_folder / sources.REWARD)
-        write_json(folder / FILE_NAME, speaker.protocol)
-        write_json(folder / sources.REWARD, settings)
-    if result is None:
-        return user_code.copy(user_code.own_files(config.reward, beside, names), partial / user_code.CODE) | code
-    reward = msgspec.structs.replace(config.reward, strict=strict_of(config.reward, resolved, result))
-    own_code, settings = _copied(Speaker(result.protocol, reward, config.max_turns, beside), partial, home, common)
-    write_json(partial / sources.REWARD, msgspec.structs.replace(settings, sources=files))
-    return own_code | code
-
-
-def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:
-    """Copy a system's own files to `folder`, which will be `home`; returns digests and the settings of its reward."""
-    files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-    settings = msgspec.structs.replace(
-        common,
-        reward=user_code.moved(speaker.reward, speaker.beside, home / user_code.CODE),
-        beside=str(home / user_code.CODE),
-        coordinates=speaker.protocol.coordinates,
-        protocol=str(home / FILE_NAME),
-        max_turns=speaker.max_turns,
-        said={each.name: each.said() for each in published_questions(_asking_terms_of(speaker.reward, speaker.beside))},
-    )
-    return user_code.copy(files, folder / user_code.CODE), settings
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
