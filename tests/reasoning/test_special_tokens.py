@@ -23,10 +23,8 @@ FOREIGN = '{"name": "get_weather", "arguments": {"city": "Bern"}}'
 NO_MARKS = Grammar(think=None, calls=(), answer=None)
 
 ENDINGS = [
-    "<|im_end|>", "<|user|>", "<|observation|>", "<|im_assistant|>", "<pad><pad>", "<|eot|>", "<|eot_id|>", "</s>",
-    "<|endoftext|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "[|endofturn|]", "[e~[",
-    "<end_of_utterance>", "<|end_of_text|>", "<|return|>", "<|role_end|>", "<seed:eos>", "<|finetune_right_pad_id|>",
-    "[EOS]", "<\\s>", "</answer>", "\n</answer><|im_end|>", "</answer></s>", "</response>",
+    "<|im_end|>", "<pad><pad>", "</s>", "<｜end▁of▁sentence｜>", "[EOS]", "<\\s>",
+    "</answer>", "\n</answer><|im_end|>", "</answer></s>", "</response>",
     "<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>\n<|im_start|>assistant\n13",
     "<|user|>\nAnd now?<|assistant|>\n13",
     "<|observation|>\n13",

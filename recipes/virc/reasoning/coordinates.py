@@ -21,6 +21,8 @@ _MAX_OVER, _MAX_OVER_PIXELS = 0.05, 28
 """How far outside of the image a coordinate of a stock model may be before its unit is doubted: a part of the side, or
 pixels. In a picture of about a thousand pixels a side, boxes in pixels and in thousandths look alike.
 """
+NAMED_SIDES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
+"""Names of the sides of a box that is written as an object."""
 _SIDES: dict[Coordinates, Size] = {"permille": (PERMILLE, PERMILLE), "thousand": (1000, 1000), "unit": (1, 1)}
 
 

@@ -32,7 +32,7 @@ from virc.reasoning.call_forms import (
 )
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
-from virc.reasoning.coordinates import numbers_in
+from virc.reasoning.coordinates import NAMED_SIDES, numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
 from virc.reasoning.special_tokens import (
@@ -110,7 +110,6 @@ _DOTTED = re.compile(r"\A(?:functions|tools|default_api)\.|\.call\Z|:\d+\Z")
 """What stands around a tool's name where models take it for a method: `functions.NAME:0`, `NAME.call`."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
 _HERMES = CallForm("<tool_call>", "</tool_call>")
-_SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -426,7 +425,7 @@ def _value(name: str, value: object) -> object:
     if name != BOX:
         return int(value) if isinstance(value, float) and value.is_integer() and name == INDEX else value
     if isinstance(value, Mapping):
-        sides = next((sides for sides in _SIDES if all(side in value for side in sides)), None)
+        sides = next((sides for sides in NAMED_SIDES if all(side in value for side in sides)), None)
         value = [value[side] for side in sides] if sides else value
     if isinstance(value, list) and value and all(isinstance(each, list) for each in value):
         value = [side for each in value for side in each]

@@ -24,7 +24,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.reasoning.calls import BoxView, Size
-from virc.reasoning.coordinates import corners_of, sides_of, written_as
+from virc.reasoning.coordinates import NAMED_SIDES, corners_of, sides_of, written_as
 from virc.reasoning.protocol import BoxForm
 from virc.scoring.rules import same_signs
 
@@ -35,7 +35,6 @@ MAX_BOXES = 200
 """The most boxes of an answer, or of evidence, that are read: the time to match them grows with their number."""
 _MAX_TEXT = 40_000
 _KEYS = ("Position", "bbox_2d", "box_2d", "bbox", "box")
-_NAMED_SIDES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
 _CONFIDENCES = ("Confidence", "confidence", "score")
 _FENCE = re.compile(r"\A\s*```\w{0,10}\s|```\s*\Z")
 _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?"
@@ -271,7 +270,7 @@ def _numbers_of_object(fields: dict[str, Any], form: BoxForm) -> Sequence[float]
     for key in _KEYS:
         if key in fields:
             return _numbers(fields[key])
-    sides = next((sides for sides in _NAMED_SIDES if {*sides} <= fields.keys()), None)
+    sides = next((sides for sides in NAMED_SIDES if {*sides} <= fields.keys()), None)
     numbers = _numbers([fields[side] for side in sides]) if sides else None
     return None if numbers is None else written_as(numbers, form)
 
