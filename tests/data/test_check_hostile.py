@@ -127,8 +127,8 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
         return NumberedRow(number, Record((Message("user", "<image>"),), (picture,), id=number))
 
     found = list(check_rows(map(row, range(1, 21)), Rules("prompts"), 2))
-    assert [pair[0].number for pair in found] == [pair[1].number for pair in found] == list(range(1, 21))
-    crashed = [verdict.number for _, verdict in found if verdict.faults[0].kind == "crash"]
+    assert [row.number for row, _ in found] == list(range(1, 21))
+    crashed = [row.number for row, verdict in found if verdict.faults[0].kind == "crash"]
     assert crashed == [3, 14]
     assert {verdict.faults[0].kind for _, verdict in found} == {"crash", "no_question"}
 
