@@ -1,5 +1,6 @@
 """`python` runs the code of a model, and gives back what it prints and shows."""
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import Literal
@@ -140,6 +141,7 @@ def test_the_process_ends_with_the_problem() -> None:
     turn(asked, called("x = 1"))
     before = len(pool.shared()._waiting)
     asked.feed(Reply("<think>Done.</think><answer>1</answer>"))
+    gc.collect()
     assert len(pool.shared()._waiting) == before - 1
 
 
