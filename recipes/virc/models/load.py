@@ -573,6 +573,10 @@ def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     if choice.protocol or protocol.origin != "own":
         why = "--protocol" if choice.protocol else f"{protocol.origin}: next to the weights, or of their system"
         warnings = _untrained(protocol, weights.name, choice, weights.adapter or weights.folder)
+        named = weights.system if choice.system and protocol.origin == "trained" else None
+        if named and not choice.protocol and set(named.offered) != set(protocol.protocol.tools):
+            why_not = f"the tools and words of {named.name} are not used"
+            warnings += (f"{weights.name} is asked in the chat protocol that it was trained with: {why_not}",)
         return PromptSetup(protocol, why, warnings=warnings)
     family, why = _family_here(weights, choice.family)
     protocol = _with_tools(_stock_protocol(family, None), None, choice)
