@@ -85,6 +85,15 @@ def counted() -> list[Row]:
 
 def worded() -> list[Row]:
     """Where and how the text stands."""
+    said = {"type": "message", "content": [{"type": "output_text", "text": "42", "annotations": []}]}
+    response = {
+        "object": "response",
+        "status": "completed",
+        "error": None,
+        "output": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "17?"}]}, said],
+    }
+    delta = {"type": "response.output_text.delta", "delta": "4"}
+    ended = {"type": "response.completed", "response": response}
     final = "<|channel|>final<|message|>"
     thought = "<|channel|>analysis<|message|>It could be 17.<|end|>"
     return [
@@ -103,6 +112,8 @@ def worded() -> list[Row]:
             kind=EVENTS,
         ),
         right("harmony without its special tokens", whole("analysisIt could be 17.assistantfinal42")),
+        right("Responses API, streamed", b"".join(map(event, (delta, {**delta, "delta": "2"}, ended))), kind=EVENTS),
+        right("Responses API, whole", encoded(response)),
     ]
 
 

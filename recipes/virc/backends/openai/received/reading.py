@@ -10,6 +10,7 @@ from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_g
 
 _AROUND = ("data", "result", "output", "response", "body")
 _MAX_DEPTH = 3
+_ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
@@ -25,7 +26,7 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
             break
         chunk, is_event = value
         if not chunk.get("choices"):
-            inner = _unwrapped(chunk)
+            inner = _of_response(chunk) or _unwrapped(chunk)
             if inner is None and builder.has_choice and reported(chunk):
                 raise failed(chunk)
             odd = odd or (chunk if inner is None else {})
@@ -68,3 +69,40 @@ def _unwrapped(said: object, depth: int = 0) -> dict[str, Any] | None:
         message["content"] = message.get("content") or message.pop("tool_plan", None)  # which would be sent back twice
         return {"choices": [{field: message, "finish_reason": finish}], "usage": said.get("usage") or said}
     return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
+
+
+def _of_response(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A response of the Responses API, or an event of one, as a chunk of a completion; None for anything else.
+
+    Source: platform.openai.com/docs/api-reference/responses and responses-streaming.
+
+    Raises:
+        WireError: it reports an error.
+    """
+    kind = str(said.get("type"))
+    if kind.startswith("response.") and kind not in _ENDS:
+        text = said.get("delta") if kind == "response.output_text.delta" else None
+        return {"choices": [{"delta": {"content": text}}]}
+    response = said.get("response") if kind in _ENDS else said
+    if not isinstance(response, dict) or response.get("object") != "response":
+        return None
+    if response.get("status") == "failed" or response.get("error"):
+        raise failed(response)
+    message: dict[str, Any] = {"content": "", "reasoning_content": ""}
+    for item in _objects(response.get("output")):
+        if item.get("type") == "function_call":
+            call = {"type": "function", "function": {key: item.get(key) for key in ("name", "arguments")}}
+            message.setdefault("tool_calls", []).append(call)
+        told = item.get("content") or item.get("summary")
+        parts = _objects([{"text": told}] if isinstance(told, str) else told)
+        field = "reasoning_content" if item.get("type") == "reasoning" else "content"
+        message[field] += "".join(str(part.get("text") or "") for part in parts)
+        message["refusal"] = next((part["refusal"] for part in parts if part.get("refusal")), message.get("refusal"))
+    details = response.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, dict) else None
+    finish = reason or response.get("status")
+    return {"choices": [{"message": message, "finish_reason": finish}], "usage": response.get("usage")}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
