@@ -1,4 +1,4 @@
-"""Secrets and harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
+"""Sixty secrets and sixty harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
 
 Secrets are joined at run time from a random source with a fixed seed, so that no scanner takes this file for a leak.
 """
@@ -7,9 +7,9 @@ import base64
 import json
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-_DIGITS = string.digits
+_LOWER, _DIGITS = string.ascii_lowercase, string.digits
 _HEX, _WORD = "0123456789abcdef", string.ascii_letters + _DIGITS
 _BASE64, _URL = _WORD + "+/", _WORD + "-_"
 _drawn = random.Random("labelled")
@@ -43,22 +43,55 @@ def _secrets() -> Mapping[str, str]:
     return {
         "hugging face": f"hf_{of(string.ascii_letters, 34)}",
         "openai project": f"sk-proj-{of(_URL, 74)}T3Blbk{'FJ'}{of(_URL, 74)}",
+        "openai old": f"sk-{of(_WORD, 20)}T3Blbk{'FJ'}{of(_WORD, 20)}",
         "anthropic": f"sk-ant-{'api03'}-{of(_URL, 93)}AA",
         "github classic": f"ghp_{of(_WORD, 36)}",
+        "github fine": f"github_pat_{of(_WORD, 22)}_{of(_WORD, 59)}",
+        "github app": f"ghs_{of(_WORD, 36)}",
+        "variable GITHUB_PAT": f"GITHUB_PAT={of(_HEX, 40)}",
         "gitlab": f"glpat-{of(_URL, 20)}",
         "slack bot": f"xoxb-{of(_DIGITS, 12)}-{of(_DIGITS, 13)}-{of(_WORD, 24)}",
+        "slack webhook": f"https://hooks.{'slack'}.com/services/T{of(_DIGITS, 8)}A/B{of(_DIGITS, 8)}C/{of(_WORD, 24)}",
+        "discord webhook": f"https://{'discord'}.com/api/webhooks/{of(_DIGITS, 18)}/{of(_URL, 68)}",
+        "teams webhook": f"https://acme.webhook.{'office'}.com/webhookb2/{_uuid()}@{_uuid()}/{of(_HEX, 32)}/{_uuid()}",
         "aws access key": f"AKIA{of(string.ascii_uppercase + '234567', 16)}",
         "aws secret key": f"aws_secret_access_key = {of(_BASE64, 40)}",
+        "aws secret in json": json.dumps({"SecretAccessKey": of(_BASE64, 40)}),
         "google api": f"AIza{of(_URL, 35)}",
+        "google oauth secret": f"GOCSPX-{of(_URL, 28)}",
+        "google oauth token": f"ya29.{of(_URL, 68)}",
         "google service account": json.dumps({"type": "service_account", "private_key": _block("PRIVATE KEY")}),
         "azure storage": f"AccountName=pictures;AccountKey={of(_BASE64, 86)}==;EndpointSuffix=core.windows.net",
+        "azure sas": f"https://pictures.blob.core.windows.net/a?sv=2024-11-04&sp=r&sig={of(_WORD, 43)}%3D",
+        "azure client secret": f"AZURE_CLIENT_SECRET={of(_WORD, 3)}8Q~{of(_URL, 34)}",
+        "digitalocean": f"dop_v1_{of(_HEX, 64)}",
+        "heroku": f"HEROKU_API_KEY={_uuid()}",
+        "cloudflare": f"CLOUDFLARE_API_TOKEN={of(_URL, 40)}",
+        "databricks": f"dapi{of(_HEX, 32)}",
         "stripe live": f"sk_live_{of(_WORD, 24)}",
+        "stripe restricted": f"rk_live_{of(_WORD, 24)}",
+        "stripe webhook": f"whsec_{of(_WORD, 32)}",
+        "square": f"sq0csp-{of(_URL, 43)}",
+        "paypal braintree": f"access_token${'production'}${of(_LOWER + _DIGITS, 16)}${of(_HEX, 32)}",
+        "shopify": f"shpat_{of(_HEX, 32)}",
+        "sendgrid": f"SG.{of(_URL, 22)}.{of(_URL, 43)}",
+        "mailgun": f"MAILGUN_API_KEY=key-{of(_HEX, 32)}",
+        "mailchimp": f"MAILCHIMP_KEY={of(_HEX, 32)}-us14",
+        "postmark": f"POSTMARK_SERVER_TOKEN={_uuid()}",
+        "twilio key": f"SK{of(_HEX, 32)}",
+        "twilio token": f"TWILIO_AUTH_TOKEN={of(_HEX, 32)}",
+        "telegram": f"TELEGRAM_BOT={of(_DIGITS, 10)}:AA{of(_URL, 33)}",
         "npm": f"npm_{of(_WORD, 36)}",
         "pypi": f"pypi-AgEIcHlwaS5vcmc{of(_URL, 90)}",
+        "docker": f"dckr_pat_{of(_URL, 27)}",
         "wandb": f"WANDB_API_KEY={of(_HEX, 40)}",
         "wandb netrc": f"machine api.wandb.ai login user password {of(_HEX, 40)}",
+        "nvidia": f"nvapi-{of(_URL, 64)}",
         "groq": f"gsk_{of(_WORD, 52)}",
+        "xai": f"xai-{of(_WORD, 80)}",
+        "replicate": f"r8_{of(_WORD, 37)}",
         "bearer header": f"Authorization: Bearer {of(_URL, 40)}",
+        "basic header": f"curl -H 'Authorization: Basic {base64.b64encode(of(_WORD, 22).encode()).decode()}' x.io",
         "jwt": _jwt(),
         "password in url": f"postgres://maria:{of(_WORD, 14)}@db.acme.io:5432/rows",
         "password in https": f"git clone https://maria:{of(_WORD, 18)}@git.acme.io/rows.git",
@@ -67,6 +100,7 @@ def _secrets() -> Mapping[str, str]:
         "password in yaml": f"password: {of(_WORD, 10)}7K!x",
         "rsa": _block("RSA PRIVATE KEY"),
         "openssh": _block("OPENSSH PRIVATE KEY"),
+        "pgp": _block("PGP PRIVATE KEY BLOCK"),
     }
 
 
@@ -74,28 +108,71 @@ SECRETS = _secrets()
 _PIXELS = "iVBORw0KGgoAAAANSUhEUg" + _of(_BASE64, 400)
 HARMLESS: Mapping[str, str] = {
     "question": "What is m∠B in triangle MBH?",
+    "answer": "The secret is that both angles are equal: 42 degrees.",
     "asks for a password": "What is the password on the whiteboard? Answer with one word.",
+    "reads a password": "password: what word does the sign show?",
     "token counts": '{"max_tokens": 4096, "prompt_tokens": 1532, "token": 15}',
+    "tokens of a tokenizer": '{"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "image_token": "<|image|>"}',
     "token class": '{"tokenizer_class": "Qwen2TokenizerFast", "bos_token": null}',
+    "token id": '"image_token_id": 151655, "vision_start_token_id": 151652',
     "chat template": "{{ message['content'] if token else bos_token }}",
     "sha256": f"sha256: {_of(_HEX, 64)}",
+    "md5": f"md5={_of(_HEX, 32)}",
     "commit": f"revision: {_of(_HEX, 40)}",
+    "commit url": f"https://github.com/acme/rows/commit/{_of(_HEX, 40)}",
     "uuid": _uuid(),
+    "uuid of a row": json.dumps({"id": _uuid(), "image": "a.png"}),
     "picture": f"data:image/png;base64,{_PIXELS}",
+    "base64 alone": _PIXELS,
     "image hash name": f"images/{_of(_HEX, 64)}.png",
+    "etag": f'"etag": "{_of(_HEX, 32)}"',
+    "id": f'"problem_id": "{_of(_WORD, 24)}"',
     "url of a page": "https://huggingface.co/datasets/acme/charts/resolve/main/train-00000-of-00003.parquet",
+    "url with query": "https://example.com/figure?size=large&token_count=3",
+    "url with port": "http://localhost:8000/v1/chat/completions",
+    "mail": "write to maria@example.com",
     "scp": "git@github.com:acme/rows.git",
+    "time in a url": "https://news.example.com/12:30@home",
     "latex": r"$\sqrt{x^2+1} = \frac{\alpha}{\beta}$ where $AKIA$ is a quadrilateral",
+    "options": "(A) 12 (B) 14 (C) 15 (D) 18",
     "box": '<|box_start|>(120,44),(311,209)<|box_end|>',
+    "bbox": '{"bbox_2d": [12, 40, 311, 209], "label": "secret door"}',
+    "long number": "3.14159265358979323846264338327950288419716939937510",
+    "phone": "+49 30 1234567890",
+    "isbn": "ISBN 978-3-16-148410-0",
+    "doi": "https://doi.org/10.48550/arXiv.2509.00001",
     "public key": _block("PUBLIC KEY", 3),
+    "certificate": _block("CERTIFICATE", 3),
     "ssh public key": f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{_of(_BASE64, 43)} maria@x",
     "env name": 'key = os.environ["HF_TOKEN"]',
+    "getenv": 'api_key = os.getenv("OPENAI_API_KEY")',
     "api_key option": "virc serve rl --api-key env:VIRC_SERVE_KEY",
     "placeholder": 'api_key="YOUR_API_KEY"',
+    "placeholder in angles": "export OPENAI_API_KEY=<your key>",
+    "placeholder dots": "OPENAI_API_KEY=sk-...",
     "empty key": 'client = OpenAI(base_url=url, api_key="EMPTY")',
+    "header template": "Authorization: Bearer $HF_TOKEN",
     "bearer in words": "clients send `Authorization: Bearer KEY`",
     "secret variable": "password = read_password(prompt)",
+    "token variable": "token = tokens[index + 1]",
+    "shell variable": 'export TOKEN="$(hf auth token)"',
+    "function": "def secret_of(password: str, token: str) -> str:",
+    "type": "api_key: str | None = None",
+    "model name": "Qwen/Qwen2.5-VL-7B-Instruct",
     "sk word": "task-oriented-dialogue-systems-2024 and risk-adjusted-returns-of-funds-2",
+    "module": "model.layers.27.self_attn.q_proj.weight",
+    "file name": "sk-learn-diabetes-regression-figure-2.png",
     "chemistry": "InChI=1S/C9H8O4/c1-6(10)13-8-5-3-2-4-7(8)9(11)12/h2-5H,1H3,(H,11,12)",
+    "protein": "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQ",
+    "merge": '["Ġsecret", "ly"], ["pass", "word"]',
     "chinese": "密码: 图中的数字是多少?",
+    "license key word": "license: apache-2.0",
 }  # fmt: skip
+
+Detector = Callable[[str], bool]
+
+
+def figures(finds: Detector) -> tuple[list[str], list[str]]:
+    """Return the names of secrets that a detector misses, and of harmless texts that it takes for secrets."""
+    missed = [name for name, text in SECRETS.items() if not finds(text)]
+    return missed, [name for name, text in HARMLESS.items() if finds(text)]

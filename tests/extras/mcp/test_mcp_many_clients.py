@@ -1,6 +1,7 @@
 """`virc mcp --http` with many clients, some of which mean it ill: real clients and raw requests, without a socket."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_server import tool_calls
 from PIL import Image
 
+from virc.serving.agent import request_queue
 from virc_extras.mcp import over_http, result_store
 from virc_extras.mcp.result_store import ResultStore
 from virc_extras.mcp.server import Served
@@ -104,3 +106,66 @@ def test_clients_without_sessions_drop_results_of_their_address_alone(
         assert [await finds(other, each) for each in (names[0], names[-1])] == [False, True]
 
     at(tmp_path, work)
+
+
+def test_who_keeps_most_gives_way_first() -> None:
+    store = ResultStore(max_bytes=100)
+    mine = store.keep("\0a", "image", b"", 40)
+    for _ in range(9):
+        store.keep("\0b", "image", b"", 20)
+    assert store.size <= 100
+    assert store.find("\0a", mine) is not None
+
+
+def test_bodies_in_flight_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_queue, "MAX_HELD", 4000)
+
+    async def work(place: Place) -> None:
+        come = asyncio.Event()
+
+        async def slow() -> Any:
+            yield b"[" + b" " * 3000
+            await come.wait()
+            yield b"]"
+
+        async with place.http("10.0.0.1") as http:
+            waiting = asyncio.create_task(http.post(URL, content=slow(), headers=ACCEPT))
+            await asyncio.sleep(0)
+            while not place.guard._queue.held:
+                await asyncio.sleep(0.001)
+            refused = await http.post(URL, content=b"[" + b" " * 2000 + b"]", headers=ACCEPT)
+            assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
+            come.set()
+            assert (await waiting).status_code == 400
+        assert place.guard._queue.held == 0
+        assert (await place.opened("10.0.0.2")).status_code == 200
+
+    at(tmp_path, work)
+
+
+def test_a_body_that_stops_is_refused_and_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over_http, "_SILENT", 0.01)
+
+    async def work(place: Place) -> None:
+        async def stopping() -> Any:
+            yield b"["
+            await asyncio.Event().wait()
+
+        async with place.http("10.0.0.1") as http:
+            refused = await http.post(URL, content=stopping(), headers=ACCEPT)
+        assert (refused.status_code, place.guard._queue.held, len(place.guard._addresses)) == (408, 0, 0)
+
+    at(tmp_path, work)
+
+
+def test_hosts_reach_the_terminal_as_text_and_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    log, sdk = over_http._Log(), logging.getLogger("mcp.server.transport_security")
+    sdk.addHandler(log)
+    for _ in range(100):
+        sdk.warning("Invalid Host header: evil\x1b[2J\x07\r\nx")
+    sdk.removeHandler(log)
+    log.close()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 11
+    assert said[0] == "warning: Invalid Host header: evil [2J x"
+    assert said[10] == "warning: 90 more such requests"
