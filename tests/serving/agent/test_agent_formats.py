@@ -86,20 +86,24 @@ def test_limits_hold_for_the_answer_and_not_for_turns(
     assert "never" not in str(asked.get("stop"))
 
 
-def test_limits_of_texts_are_checked_and_not_enforced_by_the_engine(running: Running) -> None:
-    """In grammars of xgrammar 0.2.8 a text with such a limit admits no backslash, quote or newline."""
+def test_limits_of_values_are_checked_and_not_enforced_by_the_engine(running: Running) -> None:
+    """In grammars of xgrammar 0.2.8 a limited text has no backslash, quote or newline, a limited number no exponent."""
     unit = {"type": "string", "minLength": 3, "maxLength": 9, "pattern": "^[a-z]+$"}
     schema = {
         "type": "object",
-        "properties": {"pattern": {"type": "integer"}, "unit": unit, "value": {"type": "integer"}},
+        "properties": {
+            "pattern": {"type": "integer", "minimum": 1},
+            "unit": unit,
+            "value": {"type": "number", "minimum": 0, "exclusiveMaximum": 1e9},
+        },
     }
     status, said = running.ask("What does it read?", **as_json(schema))
     assert (status, said["choices"][0]["message"]["content"]) == (200, RIGHT)
     sent = formatting(running)[0]["response_format"]["json_schema"]["schema"]
     assert sent["properties"] == {
-        "pattern": {"type": "integer"},
+        "pattern": {"type": "integer", "minimum": 1},
         "unit": {"type": "string"},
-        "value": {"type": "integer"},
+        "value": {"type": "number"},
     }
     schema["properties"]["unit"]["maxLength"] = 4
     assert "could not be written as JSON that fits" in choice(running, **as_json(schema))["message"]["refusal"]

@@ -71,30 +71,33 @@ class Schema:
 
 
 _LIMITS_OF_TEXT = ("minLength", "maxLength", "pattern")
+_LIMITS_OF_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _VALUES = ("const", "enum", "default", "examples")
 
 
-def _enforced(schema: Any) -> Any:
-    """A schema without limits of texts: grammars of xgrammar 0.2.8 (vLLM 0.24) admit no backslash, quote or newline in
-    a text that has some, so that LaTeX could not be written, and of names for the pattern `^x` none but `x`. What comes
-    back is validated by the whole schema.
+def enforced(schema: Any) -> Any:
+    """A schema for the engine, without limits of texts and of numbers but integers; the whole validates the reply.
+
+    Grammars of xgrammar 0.2.8 (vLLM 0.24) admit no backslash, quote or newline in a text that has limits, so that LaTeX
+    could not be written, no exponent and six decimals in such a number, and of names for the pattern `^x` none but `x`.
     """
     if isinstance(schema, list):
-        return [_enforced(each) for each in schema]
+        return [enforced(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
-    enforced = dict[str, Any]()
+    sent = dict[str, Any]()
+    limits = _LIMITS_OF_TEXT if schema.get("type") == "integer" else _LIMITS_OF_TEXT + _LIMITS_OF_NUMBERS
     for key, value in schema.items():
         if key in _NAMED and isinstance(value, Mapping):
-            enforced[key] = {name: _enforced(each) for name, each in value.items()}
-        elif key not in _LIMITS_OF_TEXT:
-            enforced[key] = value if key in _VALUES else _enforced(value)
-    if patterns := enforced.pop("patternProperties", None):
-        others = enforced.get("additionalProperties", True)
+            sent[key] = {name: enforced(each) for name, each in value.items()}
+        elif key not in limits:
+            sent[key] = value if key in _VALUES else enforced(value)
+    if patterns := sent.pop("patternProperties", None):
+        others = sent.get("additionalProperties", True)
         known = [*patterns.values(), *filter(None, [others])]
-        enforced["additionalProperties"] = others in (True, {}) or {"anyOf": known}
-    return enforced
+        sent["additionalProperties"] = others in (True, {}) or {"anyOf": known}
+    return sent
 
 
 _TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,5}|\d|[^\w\s]|_)|\s+$")
@@ -191,7 +194,7 @@ class Finisher:
 
     def _drawn(self, prompt: str, schema: Schema) -> str:
         """JSON that the model writes, in as many tries as there are samplings; _NoFitError, _CutError: none fits."""
-        ask = Ask((Message("user", prompt),), (), json_schema=_enforced(schema.value))
+        ask = Ask((Message("user", prompt),), (), json_schema=enforced(schema.value))
         for number, sampling in enumerate(self._samplings):
             longest = min(self._problem.max_tokens or sampling.max_tokens, sampling.max_tokens)
             seed = derived(self._problem.seed % 2**31, 0, _FIRST_SEED + number)
