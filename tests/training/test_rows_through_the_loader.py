@@ -85,7 +85,13 @@ def without_images(row: Row) -> Row:
 @each_case("in_pairs", [False, True])
 def test_rows_come_back_as_they_were_written(in_pairs: bool, tmp_path: Path) -> None:
     cases = {kind: written(tmp_path / str(at), kind, texts, in_pairs) for at, (kind, texts) in enumerate(TEXTS.items())}
-    command = [interpreter("sft"), "-c", LOAD, tmp_path / "cache", *(file for _, file in cases.values())]
+    command: list[str | Path] = [
+        interpreter("sft"),
+        "-c",
+        LOAD,
+        tmp_path / "cache",
+        *(file for _, file in cases.values()),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     for (kind, (rows, _)), loaded in zip(cases.items(), json.loads(done.stdout), strict=True):
         assert [*map(without_images, loaded)] == [*map(without_images, rows)], kind
