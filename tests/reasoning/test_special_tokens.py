@@ -8,10 +8,10 @@ from support.tables import each_case
 from virc.backends.control_tokens import as_text
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.lenient import read_leniently
-from virc.reasoning.marks import FAMILIES
+from virc.reasoning.marks.families import FAMILIES
+from virc.reasoning.marks.special_tokens import TurnStream, first_turn, without_special
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.session import Ask, Message, Reply
-from virc.reasoning.special_tokens import TurnStream, first_turn, without_special
 from virc.reasoning.writing import assembled
 from virc.scoring.reading.replies import untagged
 from virc.serving.agent.answer import parts

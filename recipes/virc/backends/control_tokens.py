@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from virc.reasoning.marks import BEGINS, all_of, pattern
+from virc.reasoning.marks.families import BEGINS, all_of, pattern
 from virc.reasoning.session import Ask
 
 _MARKS = pattern(mark for kind in ("ends", "roles", "others", "own", "inputs") for mark in all_of(kind))

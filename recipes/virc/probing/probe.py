@@ -19,9 +19,9 @@ from virc.probing.scaling import Counts, Shrunk, beyond_text, cached, enlarged, 
 from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, FormatError
 from virc.reasoning.images import Shown
+from virc.reasoning.marks.special_tokens import apart
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.session import Ask, Called, Message, Reply
-from virc.reasoning.special_tokens import apart
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from textwrap import dedent
 import msgspec
 
 from virc.reasoning.bodies import Called, FormatError, decoded
-from virc.reasoning.marks import BEGINS, pairs_of, pattern
+from virc.reasoning.marks.families import BEGINS, pairs_of, pattern
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""

@@ -34,8 +34,7 @@ from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import NAMED_SIDES, numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
-from virc.reasoning.messages import Turn
-from virc.reasoning.special_tokens import (
+from virc.reasoning.marks.special_tokens import (
     ANSWERED,
     MAX_THOUGHTS,
     THOUGHT_CLOSES,
@@ -45,6 +44,7 @@ from virc.reasoning.special_tokens import (
     unwrapped,
     without_special,
 )
+from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
 
 __all__ = ["ParsedReply", "Sent", "canonical", "read_leniently"]

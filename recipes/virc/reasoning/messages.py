@@ -6,7 +6,7 @@ import msgspec
 
 from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tools_of
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, Marks, marks
-from virc.reasoning.special_tokens import first_turn
+from virc.reasoning.marks.special_tokens import first_turn
 
 __all__ = ["FormatError", "ToolText", "Turn", "parse", "printable", "stopped"]
 

@@ -21,11 +21,11 @@ from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, ToolFailedError, show_input
 from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.marks.special_tokens import own_turn
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import ErrorKind, Protocol, fill
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, Grid
-from virc.reasoning.special_tokens import own_turn
 from virc.reasoning.trace import (
     CallResult,
     Failure,

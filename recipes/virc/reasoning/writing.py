@@ -6,8 +6,8 @@ from typing import Any
 
 from virc.reasoning.bodies import INDEX, Called
 from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Grammar, marks
+from virc.reasoning.marks.special_tokens import THOUGHT_CLOSES, leading_thought
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.special_tokens import THOUGHT_CLOSES, leading_thought
 
 
 def written(turn: Turn, grammar: Grammar) -> str:

@@ -15,8 +15,8 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError, VircError
 from virc.core.text import plain
 from virc.reasoning.images import Shown
+from virc.reasoning.marks.special_tokens import without_thoughts
 from virc.reasoning.session import Ask, Message
-from virc.reasoning.special_tokens import without_thoughts
 
 JUDGE_KEY = "VIRC_JUDGE_KEY"
 """The variable with the judge's key; no other key is sent to it. That of a judge of a name is `VIRC_JUDGE_KEY_NAME`."""

@@ -20,9 +20,9 @@ from virc.core.timeouts import Deadline, TimeUp
 from virc.models.calibration import asks_for_box
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.marks.special_tokens import TurnStream
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
-from virc.reasoning.special_tokens import TurnStream
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving import shortening
 from virc.solving.ablation import CropAblation

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from virc.reasoning.images import Shown
-from virc.reasoning.marks import PLACES
+from virc.reasoning.marks.families import PLACES
+from virc.reasoning.marks.special_tokens import first_turn
 from virc.reasoning.session import Rejected, Reply, Session, Unit
-from virc.reasoning.special_tokens import first_turn
 from virc.reasoning.trace import CallResult
 from virc.solving.traces.page import in_words
 

@@ -8,8 +8,8 @@ from virc.backends.interface import Backend, Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import VircError
 from virc.core.seeds import derived
+from virc.reasoning.marks.special_tokens import without_thoughts
 from virc.reasoning.session import Ask, Message, Reply
-from virc.reasoning.special_tokens import without_thoughts
 from virc.scoring.judge import of_judge, quoted
 from virc.solving.asking import Asking, Graded
 from virc.solving.one import Attempt, spent_on

@@ -33,7 +33,7 @@ from virc.data.sample.rules import PairRule
 from virc.models.load import Opened
 from virc.reasoning import trace
 from virc.reasoning.images import Shown
-from virc.reasoning.special_tokens import without_thoughts
+from virc.reasoning.marks.special_tokens import without_thoughts
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.one import Attempt
 

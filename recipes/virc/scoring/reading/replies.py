@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from virc.reasoning.marks import all_of
-from virc.reasoning.special_tokens import first_turn, without_special, without_thoughts
+from virc.reasoning.marks.families import all_of
+from virc.reasoning.marks.special_tokens import first_turn, without_special, without_thoughts
 from virc.scoring import rules
 from virc.scoring.reading.phrases import NAMED, RECALLED, REMARK, RETRACTION
 

@@ -9,9 +9,16 @@ from virc.backends.interface import Backend, TooLongError
 from virc.core.errors import ConfigError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
+from virc.reasoning.marks.special_tokens import (
+    ANSWERED,
+    TurnStream,
+    first_turn,
+    leading_thought,
+    unwrapped,
+    without_special,
+)
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Message, Reply, Unit
-from virc.reasoning.special_tokens import ANSWERED, TurnStream, first_turn, leading_thought, unwrapped, without_special
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, TextDelta
 
 TOO_LONG = "the conversation is longer than the model's context length"

@@ -33,9 +33,9 @@ from virc.core.limits import bounded
 from virc.core.seeds import derived
 from virc.core.text import plain
 from virc.data.sample.rollouts import problem_of
+from virc.reasoning.marks.special_tokens import without_thoughts
 from virc.reasoning.messages import printable
 from virc.reasoning.session import Reply
-from virc.reasoning.special_tokens import without_thoughts
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
 from virc.systems import texts

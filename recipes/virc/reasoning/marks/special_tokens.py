@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from virc.reasoning.marks import BEGINS, PLACES, all_of, pairs_of, pattern
+from virc.reasoning.marks.families import BEGINS, PLACES, all_of, pairs_of, pattern
 
 _OPEN, _OTHERS, _MODEL, _FILLING = (pattern(all_of(kind)) for kind in ("roles", "others", "own", "fillers"))
 _END = (

@@ -1,0 +1,1 @@
+"""Special tokens, thoughts and calls: the marks of all model families, and texts without them."""
