@@ -1,8 +1,11 @@
 """`virc push` against a scripted hub: what is uploaded, what is not, and what the hub may answer."""
 
 import base64
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import shutil
 import struct
@@ -246,6 +249,12 @@ def parquet_of(row: dict[str, object]) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
+def feather_of(row: dict[str, object]) -> bytes:
+    pyarrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    feather.write_feather(pyarrow.Table.from_pylist([row] * 999), sink := pyarrow.BufferOutputStream())
+    return bytes(sink.getvalue().to_pybytes())
+
+
 def tar_of(name: str, content: bytes) -> bytes:
     with tarfile.open(fileobj=(made := io.BytesIO()), mode="w") as shard:
         member = tarfile.TarInfo(name)
@@ -272,6 +281,12 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.tar", lambda: tar_of("0.png", f"TOKEN={'aB3' * 8}".encode()), "0.png, contains a key"),
         ("more.parquet", lambda: parquet_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
         ("more.parquet", lambda: parquet_of({"image": {"bytes": b"TOKEN=" + b"aB3" * 8}}), "row 1, contains a key"),
+        ("more.jsonl", lambda: gzip.compress(b"TOKEN=" + b"aB3" * 8), "more.jsonl is compressed with gzip"),
+        ("more.png", lambda: bz2.compress(b"TOKEN=" + b"aB3" * 8), "more.png is compressed with bzip2"),
+        ("more.md", lambda: lzma.compress(b"TOKEN=" + b"aB3" * 8), "more.md is compressed with xz"),
+        ("more.tar", lambda: tar_of("0.json", gzip.compress(b"x")), "more.tar, 0.json, is compressed with gzip"),
+        ("more.parquet", lambda: parquet_of({"raw": gzip.compress(b"x")}), "row 1: a value is compressed with gzip"),
+        ("more.feather", lambda: feather_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
         ("more.jsonl", json.dumps({"id": 3, "image": "a.png", "question": "Which key?", "answer": "token: 3"}), None),
         ("more.jsonl", json.dumps({"image": base64.b64encode(bytes(range(256)) * 999).decode()}), None),
     ],

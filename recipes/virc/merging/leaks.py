@@ -56,6 +56,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
 """Longer than any key: a picture within a row, in which all short keys occur by chance."""
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\s/\\]+(?:[/\\]\S*)?")
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x5d\x00\x00": "LZMA", b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "LZ4", b"7z\xbc\xaf\x27\x1c": "7z",
+}  # fmt: skip
+"""How files begin whose texts cannot be read as they stand."""
 _CHUNK, _OVERLAP = 2**20, 2**12
 _MIN_KEY, _MIN_PARTS = 8, 2
 _MAX_SEARCHED = 2**26  # characters that the program gets at once
@@ -189,7 +194,12 @@ def _unescaped(text: str) -> str:
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The text of a file in pieces that overlap, each with the number of the line it begins in."""
+    """The text of a file in pieces that overlap, each with the number of the line it begins in.
+
+    Raises DataError: the file is compressed.
+    """
+    with file.open("rb") as opened:
+        refuse_compressed(opened.read(_CHUNK), file.name)
     number, rest = 1, ""
     with open_utf8(file) as opened:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -198,6 +208,13 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
             yield number, text
             rest = text[-_OVERLAP:]
             number += text.count("\n") - rest.count("\n")
+
+
+def refuse_compressed(content: bytes, name: str) -> None:
+    """Raise DataError: these bytes are compressed, so that a key in them would not be found."""
+    form = next((form for magic, form in _COMPRESSED.items() if content.startswith(magic)), None)
+    if form:
+        raise DataError(f"{name} is compressed with {form} and cannot be looked through", "unpack it, or leave it out")
 
 
 def is_picture(content: bytes | Path) -> bool:
@@ -209,11 +226,16 @@ def is_picture(content: bytes | Path) -> bool:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """All texts in a row, quoted and with their names as a text file has them; pictures as bytes have none."""
+    """All texts in a row, quoted and with their names as a text file has them; pictures as bytes have none.
+
+    Raises DataError: bytes in it are compressed.
+    """
     if isinstance(value, str):
         yield f'"{value}"'
     elif isinstance(value, bytes):
-        yield from [] if is_picture(value) else [value.decode(errors="replace")]
+        if not is_picture(value):
+            refuse_compressed(value, "a value")
+            yield value.decode(errors="replace")
     elif isinstance(value, Mapping):
         for key, each in value.items():
             texts = strings(each)

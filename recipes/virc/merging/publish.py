@@ -384,9 +384,8 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
         search.look_through(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
-    if file.suffix in (".parquet", ".arrow"):
-        rows = ((f"row {number}", "\n".join(leaks.strings(row))) for number, row in raw.rows(file))
-        search.look_through(name, rows, "own")
+    if file.suffix in (".parquet", ".arrow", ".feather"):
+        search.look_through(name, _row_texts(file, name), "own")
     elif file.suffix == ".tar":
         search.look_through(name, _members(file, name))
     elif _WEIGHTS.fullmatch(name):
@@ -395,6 +394,15 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
     elif file.suffix.lower() not in PICTURES or not leaks.is_picture(file):
         search.look_through(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
     return Upload(name, file)
+
+
+def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
+    """Raises DataError: a row has compressed bytes."""
+    for number, row in raw.rows(file):
+        try:
+            yield f"row {number}", "\n".join(leaks.strings(row))
+        except DataError as fault:
+            raise DataError(f"{name}, row {number}: {fault.message}", fault.hint) from None
 
 
 def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -411,6 +419,7 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
                     continue
                 if member.size > _MAX_TEXT:
                     raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
+                leaks.refuse_compressed(content, f"{name}, {plain(member.name, 80)},")
                 yield plain(member.name, 80), content.decode(errors="replace")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
