@@ -176,7 +176,7 @@ def test_a_refused_switch_is_to_be_left_out(said: str) -> None:
 
 @each_case("text", ["[1]", "{", "1", '{"messages": []}', '{"stream": false}', '{"model": "x"}'])
 def test_what_is_no_object_or_ours_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="--extra-body must"):
+    with pytest.raises(UsageError, match="--extra-body must"):
         fields_of(text)
 
 

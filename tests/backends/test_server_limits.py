@@ -239,6 +239,8 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
     ("kind", "limit", "sent", "said"),
     [
         ("pictures", 1, 2, "At most 1 image(s) may be provided in one request."),  # vLLM
+        ("pictures", 1, 2, "This model supports only a single image per request"),
+        (None, 0, 2, "The image exceeds the size that a single image may have"),
         (
             "pictures", 2, 3,
             "You set image=2 (or defaulted to 1) in `--limit-mm-per-prompt`, but passed 3 image items in the same "

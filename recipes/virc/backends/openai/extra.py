@@ -5,22 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from virc.backends.openai.providers import ways_to_think
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import UsageError
 
 _OURS = ("messages", "model", "stream", "stream_options", "n", "tools")
 
 
 def fields_of(text: str | None) -> dict[str, Any]:
-    """Return the fields in a text of JSON. Raises ConfigError: it is no object, or sets what virc itself sets."""
+    """Return the fields in a text of JSON. Raises UsageError: it is no object, or sets what virc itself sets."""
     try:
         fields = json.loads(text or "{}")
     except (ValueError, RecursionError):
         fields = None
     example = """--extra-body '{"chat_template_kwargs": {"enable_thinking": false}}'"""
     if not isinstance(fields, dict):
-        raise ConfigError(f"--extra-body must be a JSON object, not {text!r:.80}", example)
+        raise UsageError(f"--extra-body must be a JSON object, not {text!r:.80}", example)
     if ours := [name for name in _OURS if name in fields]:
-        raise ConfigError(f"--extra-body must not set {', '.join(ours)}, which virc sets", example)
+        raise UsageError(f"--extra-body must not set {', '.join(ours)}, which virc sets", example)
     return fields
 
 

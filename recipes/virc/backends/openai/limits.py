@@ -15,6 +15,7 @@ CONTEXT = r"context(?! (?:deadline|cancel))"
 PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b", _I)
 _TOKENS = rf"{PER_MINUTE.pattern}|{CONTEXT}|\btokens\b"
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "ten": 10}
+_WORDS = {"single": 1, **_COUNTS}
 _WORD = (
     r"(?:at most|up to|no more than|maximum|max\b|limit|\bonly\b|allow|exceed|between \d+ and|> ?|<= ?|\bunder\b"
     r"|\bbelow\b|(?<!must be )(?:larger|longer) than|(?:lower|smaller|more|less) than)[^\d]{0,60}?"
@@ -77,6 +78,7 @@ _WORDINGS: dict[Kind, _Wording] = {  # the numbers behind names are issues in wh
             # microsoft/vscode#306919, anomalyco/opencode#48647
             rf"{_WORD}{_COUNT}",
             rf"{_COUNT} images? (?:is|are|per|at most)",
+            r"\bonly (?:\w+ )?(?:an? )?(?P<n>single) (?:image|picture)",
         ),
         PICTURES.pattern,
     ),
@@ -120,4 +122,4 @@ def _value(match: re.Match[str]) -> int:
     groups = match.groupdict()
     numbers = [text.lower() for name in "nm" if (text := groups.get(name))]
     scale = {"k": 1000, "m": 1_000_000}.get((groups.get("unit") or " ")[0].lower(), 1)
-    return int(min(float(_COUNTS.get(text) or re.sub("[,_]", "", text)) for text in numbers) * scale)
+    return int(min(float(_WORDS.get(text) or re.sub("[,_]", "", text)) for text in numbers) * scale)
