@@ -243,15 +243,21 @@ VALUE = 'wQ7"\\\\né\U0001f600 of mine'
 NAMED = json.dumps({"api_key": "aB3" * 8})
 
 
-def parquet_of(row: dict[str, object]) -> bytes:
+def parquet_of(row: dict[str, object], footer: Mapping[str, str] | None = None) -> bytes:
     pyarrow, written = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    written.write_table(pyarrow.Table.from_pylist([row]), sink := pyarrow.BufferOutputStream())
+    table = pyarrow.Table.from_pylist([row])
+    with written.ParquetWriter(sink := pyarrow.BufferOutputStream(), table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(footer or {})
     return bytes(sink.getvalue().to_pybytes())
 
 
-def feather_of(row: dict[str, object]) -> bytes:
+def feather_of(row: dict[str, object], of_schema: Mapping[str, str] | None = None) -> bytes:
     pyarrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
-    feather.write_feather(pyarrow.Table.from_pylist([row] * 999), sink := pyarrow.BufferOutputStream())
+    column = pyarrow.field("id", "int64", metadata=of_schema)
+    table = pyarrow.Table.from_pylist([row] * 999)
+    table = pyarrow.table({"id": [1]}, schema=pyarrow.schema([column])) if of_schema else table
+    feather.write_feather(table, sink := pyarrow.BufferOutputStream())
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -286,6 +292,8 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.md", lambda: lzma.compress(b"TOKEN=" + b"aB3" * 8), "more.md is compressed with xz"),
         ("more.tar", lambda: tar_of("0.json", gzip.compress(b"x")), "more.tar, 0.json, is compressed with gzip"),
         ("more.parquet", lambda: parquet_of({"raw": gzip.compress(b"x")}), "row 1: a value is compressed with gzip"),
+        ("more.parquet", lambda: parquet_of({"id": 1}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
+        ("more.arrow", lambda: feather_of({}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
         ("more.feather", lambda: feather_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
         ("more.jsonl", json.dumps({"id": 3, "image": "a.png", "question": "Which key?", "answer": "token: 3"}), None),
         ("more.jsonl", json.dumps({"image": base64.b64encode(bytes(range(256)) * 999).decode()}), None),

@@ -397,7 +397,8 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
 
 
 def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Raises DataError: a row has compressed bytes."""
+    """Raises DataError: a row has compressed bytes, or the file cannot be read."""
+    yield "in its schema", "\n".join(leaks.strings(raw.schema_texts(file)))
     for number, row in raw.rows(file):
         try:
             yield f"row {number}", "\n".join(leaks.strings(row))
