@@ -6,6 +6,7 @@ from typing import Any
 
 from support.tables import each_case
 
+from virc.core.events import Event, Reporter
 from virc.solving.sources.row_files import open_rows
 
 URL = "data:image/png;base64,iVBORw0KGgo="
@@ -61,7 +62,22 @@ def test_a_request_is_a_row(line: dict[str, Any], images: tuple[str, ...], quest
         (request([{"type": "input_audio", "input_audio": {}}]), "'input_audio' is neither text nor a picture"),
         (request([{"type": "input_image", "file_id": "f"}]), "'input_image' is neither"),
         ({"custom_id": "r-1", "body": {"prompt": "a"}}, "has no messages"),
+        ({**request(TEXT), "url": "/v1/embeddings"}, "'/v1/embeddings' is not of a question"),
     ],
 )
 def test_what_is_no_single_question_is_a_fault_of_its_row(line: dict[str, Any], said: str, tmp_path: Path) -> None:
-    assert said in str(row_of(line, tmp_path).fault)
+    row = row_of(line, tmp_path)
+    assert (said in str(row.fault), row.id) == (True, "r-1")
+
+
+def test_fields_of_the_bodies_that_are_not_used_are_noted_once(tmp_path: Path) -> None:
+    file, events = tmp_path / "batch.jsonl", list[Event]()
+    lines = [request([TEXT], max_tokens=9), request([TEXT], max_tokens=8), request([TEXT], seed=1)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with open_rows(str(file), report=Reporter(events.append)) as rows:
+        assert (rows.count(), len(list(rows.rows))) == (3, 3)
+    assert [event.text for event in events] == [
+        "the requests are asked without 'model', 'max_tokens' of their bodies; --model, --max-tokens and --temperature "
+        "set those of all rows",
+        "the requests are asked without 'seed' of their bodies",
+    ]

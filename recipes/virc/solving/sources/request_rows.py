@@ -12,21 +12,45 @@ from virc.reasoning.turns import MARK
 
 _TEXTS, _PICTURES = ("text", "input_text"), ("image_url", "input_image")
 _INSTRUCTIONS = ("system", "developer")
+_USED = ("messages", "input", "instructions")
+_QUESTIONS = ("/chat/completions", "/responses")
+"""Ends of the addresses of requests that ask a question."""
+
+
+class RequestError(DataError):
+    """A request cannot be asked; `id` is its `custom_id`."""
+
+    def __init__(self, message: str, hint: str | None, id: Any) -> None:
+        super().__init__(message, hint)
+        self.id = id if type(id) in (str, int) else None
 
 
 def of_request(number: int, fields: dict[str, Any] | DataError) -> dict[str, Any] | DataError:
     """Return the row that a request is: its pictures in order, and its texts as the question; other rows as they are.
 
-    The fault of a row: its request holds earlier turns, or parts that are neither text nor picture.
+    The fault of a row: its request asks no question, holds earlier turns, or parts that are neither text nor picture.
     """
     body = fields.get("body") if isinstance(fields, dict) and "custom_id" in fields else None
     if not isinstance(fields, dict) or not isinstance(body, dict):
         return fields
     try:
+        _check_url(fields.get("url"))
         texts, images = _read(body)
     except DataError as fault:
-        return DataError(f"line {number}: {fault.message}", fault.hint)
+        return RequestError(f"line {number}: {fault.message}", fault.hint, fields["custom_id"])
     return {"id": fields["custom_id"], "images": images, "question": "\n".join(texts)}
+
+
+def unused_fields(fields: object) -> list[str]:
+    """The fields of a request's body that its row does not have, in order; empty if it is no request."""
+    body = fields.get("body") if isinstance(fields, dict) and "custom_id" in fields else None
+    return [name for name in body if name not in _USED] if isinstance(body, dict) else []
+
+
+def _check_url(url: object) -> None:
+    if isinstance(url, str) and not url.rstrip("/").endswith(_QUESTIONS):
+        sentence = f"the url {plain(url, 80)!r} is not of a question: only chat completions and responses are asked"
+        raise DataError(sentence)
 
 
 def _read(body: Mapping[str, Any]) -> tuple[list[str], list[str]]:
