@@ -15,7 +15,7 @@ from virc.reasoning.session import Ask, Called, Message
 TOKENS = [
     "<|image_pad|>", "<|vision_start|>", "<|im_end|>", "<|endoftext|>", "<start_of_image>", "<image_soft_token>",
     "<IMG_CONTEXT>", "<|image_1|>", "<｜end▁of▁sentence｜>", "<fake_token_around_image>", "[IMG]", "[INST]",
-    "<|video_pad|>", "<|image>", "<end_of_utterance>", "<|media_pad|>",
+    "<|video_pad|>", "<|image>", "<end_of_utterance>", "<|media_pad|>", "<image>", "<__media__>",
 ]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_a_token_in_a_question_is_text_to_any_endpoint(token: str) -> None:
 
 
 @each_case(
-    "text", ["a < b | c > d", "<think>so</think>", "<image>", "<b>[1]</b>", "x <| y", "if a<|b and c|>d", "[I] <img/>"]
+    "text", ["a < b | c > d", "<think>so</think>", "<images>", "<b>[1]</b>", "x <| y", "if a<|b and c|>d", "[I] <img/>"]
 )
 def test_other_signs_stay(text: str) -> None:
     assert as_text(Ask((Message("user", text),), ())).messages[0].text == text
