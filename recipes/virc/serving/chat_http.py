@@ -159,12 +159,14 @@ def _unpacked(body: bytes, headers: Mapping[str, str], hold: Callable[[int], Non
     if encoding.lower() in ("", "identity"):
         return body
     try:
-        for piece in unpacked(iter([body]), headers):
+        for piece in unpacked(iter([body]), headers, is_whole=True):
             hold(len(piece))
             whole += piece
             if len(whole) > MAX_BODY:
                 raise _too_large()
-    except WireError:
+    except WireError as error:
+        if error.broken:
+            raise RefusedError(f"the body is damaged: it is cut short as {plain(encoding, 60)!r}") from None
         raise RefusedError(f"the body cannot be unpacked as {plain(encoding, 60)!r}", status=415) from None
     return bytes(whole)
 

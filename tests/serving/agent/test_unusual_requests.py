@@ -58,7 +58,9 @@ def test_a_path_that_is_not_there_names_those_that_are(running: Running, path: s
         (zlib.compress(BODY), "deflate", 200),
         (zlib.compress(gzip.compress(BODY)), "gzip, deflate", 200),
         (BODY, "identity", 200),
+        (gzip.compress(BODY[:50]) + gzip.compress(BODY[50:]), "gzip", 200),
         (gzip.compress(BODY)[:-200], "gzip", 400),
+        (gzip.compress(BODY)[:-4], "gzip", 400),
         (b"\x01\x02" * 40, "gzip", 415),
         (b"\x01\x02" * 40, "compress", 415),
         (gzip.compress(b" " * (MAX_BODY + 1), 1), "gzip", 413),
@@ -66,7 +68,7 @@ def test_a_path_that_is_not_there_names_those_that_are(running: Running, path: s
 )
 def test_a_compressed_body_is_read_within_the_limit(running: Running, body: bytes, encoding: str, status: int) -> None:
     found, _, said = post(running, body, Content_Encoding=encoding)
-    assert found == status, said
+    assert (found, "the body is damaged: it is cut short" in said) == (status, status == 400), said
 
 
 @each_case(

@@ -5,6 +5,7 @@ A body goes through `bounded` (bytes, time) and `unpacked` (compression), and is
 
 import ssl
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Annotated, Any, TypeVar
@@ -133,11 +134,14 @@ def decoded(data: bytes, kind: type[_T]) -> _T:
         raise unreadable(data) from None
 
 
-def unpacked(pieces: Iterator[bytes], headers: Mapping[str, str]) -> Iterator[bytes]:
+def unpacked(pieces: Iterator[bytes], headers: Mapping[str, str], is_whole: bool = False) -> Iterator[bytes]:
     """Yield the pieces of a body as they were before it was compressed; its first bytes count, then its header.
 
+    Args:
+        is_whole: the pieces are a whole body: gzip is read to its end, in all its members (RFC 1952, section 2.2).
+
     Raises:
-        WireError: it is compressed in a way that this installation does not unpack, or damaged.
+        WireError: it is compressed in a way that this installation does not unpack, or damaged, or cut short.
     """
     first = b""
     for piece in pieces:
@@ -151,10 +155,10 @@ def unpacked(pieces: Iterator[bytes], headers: Mapping[str, str]) -> Iterator[by
         encodings = [by_magic]
     whole = chain([first], pieces)
     is_packed = bool(first) and (by_magic is not None or first[:1] not in _TEXT)
-    yield from _decompressed(whole, encodings) if encodings and is_packed else whole
+    yield from _decompressed(whole, encodings, is_whole) if encodings and is_packed else whole
 
 
-def _decompressed(pieces: Iterator[bytes], encodings: list[str]) -> Iterator[bytes]:
+def _decompressed(pieces: Iterator[bytes], encodings: list[str], is_whole: bool) -> Iterator[bytes]:
     http = http_library()
     with http.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False) as client:
         supported = {each.strip() for each in client.headers["accept-encoding"].split(",")}
@@ -164,10 +168,27 @@ def _decompressed(pieces: Iterator[bytes], encodings: list[str]) -> Iterator[byt
         raise WireError(f"sent a body compressed as {name}, which was not asked for and cannot be read here")
     for encoding in reversed(encodings):  # each in small pieces, as a piece may become a thousand times as large
         small = (piece[at : at + _AT_ONCE] for piece in pieces for at in range(0, len(piece), _AT_ONCE))
-        pieces = http.Response(200, headers={"content-encoding": encoding}, content=small).iter_bytes()
+        if is_whole and encoding == "gzip":
+            pieces = _gzip_members(small)
+        else:
+            pieces = http.Response(200, headers={"content-encoding": encoding}, content=small).iter_bytes()
     try:
         yield from pieces
     except (WireError, LateError):
         raise
     except Exception as error:  # one class in each version of the library
         raise WireError(f"sent a compressed body that is damaged: {plain(error, 100)}") from None
+
+
+def _gzip_members(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what all members of gzip hold; the HTTP libraries stop behind the first, and take one that is cut short."""
+    decoder = zlib.decompressobj(wbits=31)
+    for piece in pieces:
+        rest = piece
+        while rest:
+            if decoder.eof:
+                decoder = zlib.decompressobj(wbits=31)
+            yield decoder.decompress(rest)
+            rest = decoder.unused_data
+    if not decoder.eof:
+        raise WireError("sent a compressed body that is cut short", broken=True)
