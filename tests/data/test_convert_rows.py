@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from data.converted import convert, records, told, tree, write
 from PIL import Image
+from support.tables import each_case
 
 from virc.data.rows.record import MARK, Message, Picture, Record
 
@@ -163,6 +164,26 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert counts["left_out"] == len(fields["faults"]) == 3
     assert (counts["rows_in"], counts["rows_out"]) == (6, 3)
     assert ids(tmp_path / "out")["rows"] == [0, 2, 5]
+
+
+@each_case(
+    ("image", "options", "code"),
+    [
+        ("http://192.168.0.5/a.png", (), 5),
+        ("http://192.168.0.5/a.png", ("--trust-rows",), 0),
+        ("data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4=", (), 5),
+    ],
+)
+def test_problems_without_a_picture_for_batch_are_faults(
+    image: str, options: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    rows = [{"id": 1, "image": image, "question": "a"}, {"id": 2, "image": "https://8.8.8.8/a.png", "question": "a"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (tmp_path / "rows.jsonl", "--format", "batch", *options)
+    assert convert(*words, "--to", tmp_path / "a") == code
+    assert convert(*words, "--to", tmp_path / "b", "--skip-faulty") == 0
+    written = [json.loads(line)["id"] for line in (tmp_path / "b/rows.jsonl").read_text().splitlines()]
+    assert written == ([2] if code else [1, 2])
 
 
 @pytest.mark.parametrize(

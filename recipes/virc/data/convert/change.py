@@ -19,6 +19,7 @@ from virc.core.files import expanded, link_hint
 from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
+from virc.core.web.addresses import is_private
 from virc.data.check.plain import PLAIN, of_records
 from virc.data.convert.recode import (
     DIGITS,
@@ -38,7 +39,7 @@ from virc.data.formats.registry import Holds, NumberedRow, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
-from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
+from virc.data.rows.record import MARK, Picture, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import split_results
 from virc.families.registry import taught
 from virc.models import registry as models
@@ -50,7 +51,9 @@ from virc.reasoning.checking import as_written
 from virc.reasoning.coordinates import sides_of, written_as
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.history import as_shown_on, input_grid
+from virc.reasoning.images import is_known
 from virc.reasoning.messages import ToolText, Turn
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Reply, Session
@@ -58,6 +61,7 @@ from virc.reasoning.writing import written
 from virc.scoring.answers import choices_named
 from virc.scoring.boxes import Box, boxes_of_row
 from virc.scoring.references import references_of
+from virc.solving.image_source import TRUST
 from virc.solving.rows import with_choices
 from virc.systems import registry as systems
 from virc.tools import registry as tools
@@ -383,14 +387,26 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
         pictures = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
         check_problem([picture.name for picture in pictures], record.question or "")
     for picture in pictures:
-        if picture.data is None and not (picture.on_network and holds == "problems"):
-            try:
-                picture.file()
-            except OSError as error:
-                sentence = f"image {plain(picture.name, 80)} cannot be read: {clause(error)}"
-                raise DataError(sentence, link_hint(error)) from None
+        _check_picture(picture, holds)
     _check_whole(record)
     return record
+
+
+def _check_picture(picture: Picture, holds: Holds) -> None:
+    """Raise a DataError for a picture that is not there. Files are not opened, and damaged bytes pass."""
+    if picture.data is not None:
+        if not is_known(picture.data):
+            with opened_all([(picture.data, plain(picture.name, 80) or "an image without a name")]):
+                pass  # it raises what the bytes are
+    elif picture.on_network and holds == "problems":
+        if picture.confined and is_private(picture.name):
+            raise DataError(f"image {plain(picture.name, 80)} is a private address, which is not fetched", TRUST)
+    else:
+        try:
+            picture.file()
+        except OSError as error:
+            sentence = f"image {plain(picture.name, 80)} cannot be read: {clause(error)}"
+            raise DataError(sentence, link_hint(error)) from None
 
 
 def _named_protocol(target: Target) -> Protocol | None:
