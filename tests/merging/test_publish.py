@@ -287,6 +287,7 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.tar", lambda: tar_of("0.png", f"TOKEN={'aB3' * 8}".encode()), "0.png, contains a key"),
         ("more.parquet", lambda: parquet_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
         ("more.parquet", lambda: parquet_of({"image": {"bytes": b"TOKEN=" + b"aB3" * 8}}), "row 1, contains a key"),
+        ("more.tar", lambda: tar_of(f"{KEY}.png", b""), "more.tar, in the name of member 1, contains a key"),
         ("more.jsonl", lambda: gzip.compress(b"TOKEN=" + b"aB3" * 8), "more.jsonl is compressed with gzip"),
         ("more.png", lambda: bz2.compress(b"TOKEN=" + b"aB3" * 8), "more.png is compressed with bzip2"),
         ("more.md", lambda: lzma.compress(b"TOKEN=" + b"aB3" * 8), "more.md is compressed with xz"),
@@ -314,6 +315,17 @@ def test_rows_are_searched_as_they_are_read(
     assert "aB3aB3" not in done.err
 
 
+@pytest.mark.parametrize("part", ["{}.png", "{}/a.png"])
+def test_a_key_in_a_file_name_is_found_and_not_printed(server: Hub, rows: Path, part: str) -> None:
+    (file := rows / "images" / part.format(KEY)).parent.mkdir(parents=True)
+    shutil.copyfile(rows / "a.png", file)
+    done = virc("push", "charts", ID)
+    assert (done.code, server.requests) == (5, []), done
+    assert "the file name images/hf_a…" in done.err
+    assert "hint: rename it; revoke the key" in done.err
+    assert KEY not in done.err + done.out
+
+
 def found_by(search: leaks.LeakSearch, texts: Mapping[str, str]) -> set[str]:
     for name, text in texts.items():
         search.look_through(name, [("it", text)], "none")
@@ -332,10 +344,12 @@ def test_a_key_that_only_the_rules_know_ends_a_push(server: Hub, rows: Path, com
     row = {"note": json.dumps({"say": f"{SECRETS['npm']} {comment}"})}
     (rows / "more.jsonl").write_text('{"note": "1\\n2"}\n' * 3 + json.dumps(row))
     (rows / "other.md").write_text(SECRETS["jwt"])
+    shutil.copyfile(rows / "a.png", rows / f"{SECRETS['github classic']}.png")
     done = virc("push", "charts", ID)
     assert (done.code, server.requests) == (5, []), done
     assert "more.jsonl, line 4, contains a key; other.md, line 1, contains a key" in done.err
-    assert SECRETS["npm"] not in done.err + done.out
+    assert "the file name ghp_… contains a key" in done.err
+    assert not [each for each in ("npm", "github classic") if SECRETS[each] in done.err + done.out]
 
 
 def test_without_the_extra_nothing_is_sent(server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

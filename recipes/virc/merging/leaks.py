@@ -66,7 +66,8 @@ _MIN_KEY, _MIN_PARTS = 8, 2
 _MAX_SEARCHED = 2**26  # characters that the program gets at once
 _FOUND = 200
 """Its exit code where it finds something."""
-_HINT = "remove it; revoke the key if others saw it; if it is none, `hf upload HUB_ID FILE` sends the file"
+_REVOKE = "revoke the key if others saw it; if it is none, `hf upload HUB_ID FILE` sends the file"
+_HINT = f"remove it; {_REVOKE}"
 
 
 class LeakSearch:
@@ -111,6 +112,15 @@ class LeakSearch:
                 sentence = f"{name}, {place}, names a path of this machine: {plain(named, 80)}"
                 self._faults[name] = DataError(sentence, "make it relative")
                 return
+
+    def look_through_names(self, names: Iterable[str]) -> set[str]:
+        """The names that contain a key; `faults` has them shortened."""
+        lines = {plain(name, _OVERLAP): name for name in names}
+        found = {lines[[*lines][number - 1]] for number in lines_with_keys("\n".join(lines))} if lines else set()
+        found |= {name for line, name in lines.items() if _has_key(line) or self._has_own(name)}
+        for name in found:
+            self._faults[name] = DataError(f"the file name {_shortened(name)} contains a key", f"rename it; {_REVOKE}")
+        return found
 
     def faults(self) -> list[DataError]:
         """One fault for each file with a key or a path."""
@@ -167,6 +177,11 @@ def _is_random(value: str) -> bool:
 
 def _fault(name: str, where: str) -> DataError:
     return DataError(f"{name}, {where}, contains a key", _HINT)
+
+
+def _shortened(name: str) -> str:
+    """A file's name of which no part shows a key."""
+    return "/".join(plain(part) if len(part) < _MIN_KEY else f"{plain(part[:4])}…" for part in name.split("/"))
 
 
 def _place(where: str | int, written: str, line: int | None) -> str:

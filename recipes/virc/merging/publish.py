@@ -360,7 +360,10 @@ def _checked(
     folder: Path, names: Sequence[str], left_out: dict[str, str], search: leaks.LeakSearch, faults: list[DataError]
 ) -> Iterator[Upload]:
     """The files of these names; `faults` gets those that cannot be read, `search` the texts of the others."""
+    named_by_keys = search.look_through_names(names)
     for name in names:
+        if name in named_by_keys:
+            continue
         try:
             upload = _checked_file(folder / name, name, left_out, search)
         except DataError as fault:
@@ -410,8 +413,9 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
     """Raises DataError: a member is hidden, too large to be looked through, or the shard cannot be read."""
     try:
         with tarfile.open(file, "r:") as shard:
-            for member in shard:
+            for number, member in enumerate(shard, 1):
                 path = Path(member.name)
+                yield f"in the name of member {number}", member.name
                 if any(part.startswith(".") for part in path.parts):
                     raise DataError(f"{name} contains the hidden file {plain(member.name, 80)}", "leave it out")
                 opened = shard.extractfile(member)
