@@ -47,7 +47,7 @@ _HINTS = (
     ),
     (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SEND_SMALLER),
     (
-        r"(at most|too many|limit|maximum)[^.]{0,40}\bimage",
+        r"(at most|too many|limit|maximum|only a single)[^.]{0,40}\bimage",
         "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
         "(vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
     ),

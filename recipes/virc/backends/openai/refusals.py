@@ -78,7 +78,8 @@ class RefusedError(ConfigError):
         super().__init__(message, hint)
         self.text, self.parameter, self.too_large = said, parameter, too_large
         text = said.lower()
-        self.is_full = bool(_IS_FULL.search(text) or (PICTURES.search(text) and _TOO_MANY.search(text)))
+        is_of_count = named_limit("pictures", text) or (PICTURES.search(text) and _TOO_MANY.search(text))
+        self.is_full = bool(_IS_FULL.search(text) or is_of_count)
         self.is_of_empty = bool(re.search(r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank", text))
         self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
 
