@@ -14,7 +14,9 @@ GONE = "[This image is no longer shown.]"
 
 FULL: dict[str, Callable[[int], str]] = {
     "vLLM": lambda most: f"At most {most} image(s) may be provided in one prompt.",
-    "others": lambda most: f"This model supports only {'a single image' if most == 1 else f'{most} images'} per request",
+    "others": lambda most: (
+        f"This model supports only {'a single image' if most == 1 else f'{most} images'} per request"
+    ),
     "OpenAI": lambda most: "This model's maximum context length is 8192 tokens. Please reduce the length.",
     "llama.cpp": lambda most: "request (9000 tokens) exceeds the available context size (8192 tokens)",
 }

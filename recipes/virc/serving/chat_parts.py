@@ -171,6 +171,14 @@ AnyPart = (
 )
 _KINDS = {str(kind.__struct_config__.tag): kind for kind in AnyPart.__args__}
 _OF_PICTURES = [f'"{tag}"'.encode() for tag, kind in _KINDS.items() if not issubclass(kind, Text)]
+_DATA_URL = re.compile(
+    r"data:image\\?/(?:png|jpe?g|gif|webp|bmp|tiff);base64,(?=[\w+/\\-]{32})"
+    r"[A-Za-z0-9+/_-]*+(?:\\(?:/|u002[Bb]|u002[Ff])[A-Za-z0-9+/_-]*+)*+(?:=|\\u003[Dd]){0,2}",
+    re.ASCII | re.IGNORECASE,
+)
+"""The data URL of a picture in a text, or in a string of JSON, whose writers escape some of its characters; vector
+graphics, and the few letters that stand for a picture in a manual, stay text.
+"""
 _INNER = {"image_url": _Url, "source": _Source}
 
 
@@ -207,6 +215,16 @@ def written_parts(text: str) -> list[AnyPart] | None:
         if any(map(_is_picture, parts))
         else None
     )
+
+
+def split_pictures(text: str) -> list[Text | ImageUrl]:
+    """Return the data URLs of pictures in the text or JSON of a tool's result as parts, and the texts around them."""
+    parts: list[Text | ImageUrl] = []
+    end = 0
+    for found in _DATA_URL.finditer(text):
+        parts += [Text(text[end : found.start()]), ImageUrl(msgspec.json.decode(f'"{found[0]}"', type=str))]
+        end = found.end()
+    return [part for part in (*parts, Text(text[end:])) if not isinstance(part, Text) or part.text]
 
 
 def _is_picture(part: msgspec.Raw) -> bool:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
-from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, unknown_fields, written_parts
+from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, split_pictures, unknown_fields, written_parts
 
 MAX_BODY = 64 * 2**20
 """Bytes of a request."""
@@ -298,6 +298,8 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
             content = written_parts(content) or content
         except ValueError as error:
             raise RefusedError(f"{place}.content: {error}".replace("`", ""), f"{place}.content") from None
+    if message.role == "tool":
+        content = _without_data_urls(content)
     if not isinstance(content, list):
         return Message(role, _with_calls(message, content or ""))
     first, text, offsets = len(pictures), "", list[int]()  # offsets: where in the text each image stands
@@ -318,6 +320,16 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
         offsets = [len(whole) - len(text) + offset for offset in offsets]
     at = tuple(offsets) if any(offsets) else ()  # without it, all images come before the text
     return Message(role, whole, tuple(range(first, len(pictures))), at=at)
+
+
+def _without_data_urls(content: str | list[AnyPart] | None) -> list[AnyPart]:
+    """The parts of a tool's result, in which data URLs of pictures in texts are pictures of their own."""
+    parts = [Text(content or "")] if not isinstance(content, list) else content
+    split: list[AnyPart] = []
+    for any_part in parts:
+        part = any_part.content if isinstance(any_part, Resource) else any_part
+        split += split_pictures(part.text) if isinstance(part, Text) else [part]
+    return split
 
 
 def _with_calls(message: _Message, text: str) -> str:

@@ -73,6 +73,18 @@ def response_about(output: Any, kind: str = "function_call", **call: Any) -> dic
             chat_about(json.dumps([TEXT, {"type": "media", "data": DATA, "mediaType": "image/png"}])),
             "Result of the tool: the page (image)",
         ),
+        (chat_about(json.dumps([{"type": "text", "text": URL}])), '[{\\"type\\": \\"text\\", \\"text\\": \\"'),
+        (chat_about(json.dumps({"screenshot": URL})), '{\\"screenshot\\": \\"'),
+        (chat_about(json.dumps({"image_base64": URL, "size": [56, 84]})), '\\", \\"size\\": [56, 84]}'),
+        (chat_about(json.dumps({"png": URL}).replace("/", "\\/").replace("+", "\\u002B")), '{\\"png\\": \\"'),
+        (chat_about(f"Screenshot: {URL}"), "Result of the tool: Screenshot: (image)"),
+        (chat_about(f"![the page]({URL}) ends"), ") ends"),
+        (chat_about([{"type": "text", "text": f"the page {URL}"}]), "Result of the tool: the page (image)"),
+        (response_about(json.dumps([{"type": "text", "text": URL}])), '\\"text\\": \\"'),
+        (response_about(json.dumps({"screenshot": URL})), '{\\"screenshot\\": \\"'),
+        (response_about({"screenshot": URL}), '{\\"screenshot\\"'),
+        (response_about([{"type": "input_text", "text": f"the page {URL}"}]), "the page (image)"),
+        (response_about(f"Screenshot: {URL}"), "Result of the tool: Screenshot: (image)"),
         (chat_about(json.dumps([{"type": "image-data", "data": DATA, "mediaType": "image/png"}])), RESULT),
     ],
 )
@@ -130,7 +142,7 @@ def test_a_part_that_no_model_is_shown_is_refused_by_name(
     "text",
     [
         '[{"type": "image", "src": "logo.svg"}]', '{"type": "image"}', "[1, 2]", '{"content": "a page"}', "[", "{}",
-        '[{"name": "image_url"}]', '"image"',
+        '[{"name": "image_url"}]', '"image"', "a picture is data:image/png;base64,iVBORw0KGgo in HTML",
     ],
 )  # fmt: skip
 def test_json_without_a_picture_is_a_text(running: Running, text: str) -> None:
