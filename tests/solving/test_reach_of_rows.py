@@ -1,6 +1,7 @@
 """What rows may name: files below their folder and public addresses, but where the user vouches for them."""
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_python_rows_name_other_files_where_they_are_trusted(tmp_path: Path, mon
         given = [(out, "q"), ("a.png", "q")]
         assert [each.answer for each in batch(given, MODEL, endpoint=server.url)] == [None, "5"]
         assert [each.answer for each in batch(given, MODEL, endpoint=server.url, trust_rows=True)] == ["5", "5"]
+
+
+@each_case("trust_rows", [False, True])
+def test_a_pipe_of_a_row_is_refused_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust_rows: bool
+) -> None:
+    rows, _ = folder_of_rows(tmp_path)
+    monkeypatch.chdir(rows)
+    os.mkfifo("pipe.png")
+    with serve(lambda _: answer("5")) as server:
+        given = [("pipe.png", "q"), ("a.png", "q")]
+        refused, right = batch(given, MODEL, endpoint=server.url, trust_rows=trust_rows)
+    assert "pipe.png is no regular file" in str(refused.error)
+    assert right.answer == "5"
 
 
 def test_pictures_that_the_user_names_may_be_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

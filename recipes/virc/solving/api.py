@@ -51,7 +51,7 @@ def solve_images(
     """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded."""
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
-    files = files_of(images, setup.offline, deadline)
+    files = files_of(images, setup.offline, deadline, pipes=True)
     with ExitStack() as opening:
         named = zip(files, images, strict=True)
         paged = files if page is None else [page_file(file, page, source) for file, source in named]

@@ -22,7 +22,7 @@ from PIL import Image
 from virc.config.user import names_user
 from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_path, near_file, picture_within
+from virc.core.files import expanded, is_file, is_folder, is_path, near_file, picture_within
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
@@ -53,14 +53,16 @@ TRUST = "name files below their folder and public addresses, or --trust-rows (tr
 
 
 def file_of(
-    source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None, trusted: bool = True
-) -> File:
+    source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None, trusted: bool = True,
+    pipes: bool = False,
+) -> File:  # fmt: skip
     """Return the file of a picture named by a user, and its name for messages.
 
     Args:
         seconds: bound of a fetch.
         trusted: whether the user named it; a row that others may have made names files below `base` and public
             addresses.
+        pipes: whether it may be no regular file: a pipe is waited for.
     """
     if source == "-":
         content = standard_input().read(MAX_BYTES + 1)
@@ -76,13 +78,13 @@ def file_of(
         except OSError as error:
             sentence = f"{source} is outside of the folder of the rows" if error.errno == errno.EPERM else clause(error)
             raise DataError(sentence, TRUST if error.errno == errno.EPERM else None) from None
-        return read(path, source), source
+        return _read_file(path, source, pipes), source
     if source[:7].lower() == "file://":
-        return read(_path_of(source), source), source
+        return _read_file(_path_of(source), source, pipes), source
     if not re.match(r"https?://", source, re.IGNORECASE):
         path = base / expanded(source)
         try:
-            return read(path, source), source
+            return _read_file(path, source, pipes), source
         except DataError as error:
             error.hint = error.hint or (None if is_path(path) else near_file(path))
             raise
@@ -93,6 +95,12 @@ def file_of(
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     source = source.strip().replace(" ", "%20")  # addresses are copied from pages with their spaces
     return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds), trusted), source
+
+
+def _read_file(path: Path, name: str, pipes: bool) -> bytes:
+    if not pipes and is_path(path) and not (is_file(path) or is_folder(path)):
+        raise DataError(f"{name} is no regular file", "name a file: only virc solve waits for a pipe")
+    return read(path, name)
 
 
 def _path_of(url: str) -> Path:
@@ -208,13 +216,13 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path(),
-    trusted: bool = True,
+    trusted: bool = True, pipes: bool = False,
 ) -> list[File]:  # fmt: skip
     files = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):
             left = deadline.left() if deadline else None
-            files.append(file_of(os.fspath(picture), base, offline, left, trusted))
+            files.append(file_of(os.fspath(picture), base, offline, left, trusted, pipes))
         else:
             files.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
     return files

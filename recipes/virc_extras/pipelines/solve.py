@@ -186,7 +186,7 @@ def solve_images(
 
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
-    picture_files = files_of(sources, setup.setup.offline, deadline)
+    picture_files = files_of(sources, setup.setup.offline, deadline, pipes=True)
     shown_files = picture_files
     if page is not None:
         shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]

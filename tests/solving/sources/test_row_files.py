@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,11 +210,13 @@ def test_files_of_a_folder_are_known_by_content(clean: Path) -> None:
     for name, content in LEFT.items():
         (clean / "charts" / name).write_bytes(content)
     (clean / "charts" / "gone.png").symlink_to("nowhere")
+    os.mkfifo(clean / "charts" / "pipe.png")
     opened = Opened("charts", "What?")
     assert [problem[0] for problem in opened.problems] == [f"charts/{name}" for name in sorted([*FOUND, "empty.png"])]
     assert opened.events[-1].text == (
         "charts has 10 pictures; left out: 1 PDF (report.pdf), 1 file of rows (rows.csv), "
-        "3 other files (BMW.txt, P1.txt, w.ico), 1 unreadable file (gone.png), 2 videos (clip.mp4, clip.webm)"
+        "3 other files (BMW.txt, P1.txt, w.ico), 1 special file (pipe.png), 1 unreadable file (gone.png), "
+        "2 videos (clip.mp4, clip.webm)"
     )
 
 

@@ -118,6 +118,7 @@ def _why_not(path: Path) -> str:
         "hidden file": path.name.startswith("."),
         "folder": path.is_dir(),
         "unreadable file": not is_readable,
+        "special file": is_readable and not path.is_file(),  # a pipe, which would be waited for
         "": ending in ENDINGS or is_known(head),
         "PDF": head.startswith(b"%PDF"),
         "file of rows": ending in ROWS,
