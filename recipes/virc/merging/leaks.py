@@ -54,6 +54,10 @@ _ESCAPED = re.compile(r"""\\+(?:((?:u[0-9A-Fa-f]{4}\\*)*u[0-9A-Fa-f]{4})|(["'/\\
 """What JSON, CSV and code write for a character, however often one of them was put into another."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
 """Longer than any key: a picture within a row, in which all short keys occur by chance."""
+_PLACEHOLDER = r"(?:(?:your|my)[_-]?)?(?:password|passwd|pass|secret|postgres|change-?me|example)[_-]?(?:here)?@"
+_NOBODYS = r"(?:localhost|127\.0\.0\.1|\[::1\]|(?:[\w-]+\.)*example(?:\.(?:com|net|org))?)(?![\w.-])"
+_HARMLESS = re.compile(rf"(?i)://[\w.%+-]*:(?:{_PLACEHOLDER}|[^\s/@:]{{1,19}}@(?={_NOBODYS}))")
+"""Passwords in addresses that are placeholders or, if shorter than keys of services, for hosts that are nobody's."""
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\s/\\]+(?:[/\\]\S*)?")
 _COMPRESSED = {
@@ -96,6 +100,7 @@ class LeakSearch:
         for where, written in texts:
             text = _BASE64.sub("", _unescaped(written))
             is_own = any(value in written for value in self._own) or self._has_own(text)
+            text = text if is_own else _HARMLESS.sub("://", text)
             if is_own or _has_key(text):
                 lines = text.split("\n") if isinstance(where, int) else []
                 line = next((at for at, each in enumerate(lines, 1) if _has_key(each) or self._has_own(each)), None)
