@@ -29,7 +29,7 @@ from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.opening.pictures import read
-from virc.reasoning.pixels.appearance import NOTES
+from virc.reasoning.pixels.appearance import NOTES, has_gain_map
 from virc.solving.memory_images import InMemory, file_of_memory
 
 Picture = str | PathLike[str] | InMemory
@@ -189,16 +189,19 @@ def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
         image = source if isinstance(source, Image.Image) else parse_header(data, "it")
         shown = 1 if is_ours else image.tell() + 1  # a HEIC may open with another picture than that it stores first
         is_slow = is_ours and image.format == "GIF" and len(data) > max_counted
-        return (1 if is_slow else _counted(image, is_ours)), shown
+        return (1 if is_slow else _counted(image, data if is_ours else None)), shown
     except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
         return 1, 1
 
 
-def _counted(image: Image.Image, is_ours: bool) -> int:
-    if image.format == "MPO":  # of which all but pictures of their own are previews and gain maps of the first
+def _counted(image: Image.Image, data: bytes | None) -> int:
+    """How many frames a picture has, whose file is `data`; None: it is the object of a caller."""
+    if image.format == "MPO":  # of which previews and gain maps of the first are no pictures of their own
         further = image.mpinfo[_MP_ENTRIES][1:]  # type: ignore[attr-defined]
-        return 1 + sum(str(each["Attribute"]["MPType"]).startswith("Multi-Frame") for each in further)
-    if image.format != "TIFF" or not is_ours:
+        # gain maps have the type `Undefined`, as have all pictures that Pillow writes
+        own = "Multi-Frame" if has_gain_map(data or image.info.get("xmp", b"")) else ("Multi-Frame", "Undefined")
+        return 1 + sum(str(each["Attribute"]["MPType"]).startswith(own) for each in further)
+    if image.format != "TIFF" or data is None:
         return int(getattr(image, "n_frames", 1))
     count = 1
     with suppress(EOFError):

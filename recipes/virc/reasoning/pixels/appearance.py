@@ -82,7 +82,7 @@ def stated(image: Image.Image, data: bytes | None = None) -> Stated:
     primaries, transfer = (int.from_bytes(each) for each in colours.groups() if each) if colours else (0, 0)
     shape = pixel_shape(image, data)
     notes = ["shape"] if shape != 1 else []
-    if transfer in _HDR_TRANSFERS or _GAIN_MAPS.search(head):
+    if transfer in _HDR_TRANSFERS or has_gain_map(head):
         notes.append("hdr")
     profile = None
     try:
@@ -91,6 +91,11 @@ def stated(image: Image.Image, data: bytes | None = None) -> Stated:
     except Exception:  # littleCMS refuses what is no profile, or one of other colours than the picture's
         notes.append("profile")
     return Stated(profile, shape, _is_negative(image), tuple(notes))
+
+
+def has_gain_map(data: bytes) -> bool:
+    """Whether a file, or the XMP block of one, tells of a picture that brightens its first on HDR screens."""
+    return bool(_GAIN_MAPS.search(data[:_HEAD]))
 
 
 def pixel_shape(image: Image.Image, data: bytes | None = None) -> float:
