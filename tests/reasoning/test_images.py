@@ -15,6 +15,7 @@ from virc.core.errors import DataError
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import open_file, open_image, stored
 from virc.reasoning.opening.pricing import price
+from virc.solving.memory_images import file_of_memory
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -189,6 +190,29 @@ def test_numbers_of_many_bits_are_shown_at_the_range_that_they_have(name: str) -
     found = open_file(encoded(image.convert(mode) if mode == "I;16" else image, "TIFF"), "it")
     assert found.rendering.range == pytest.approx(levels)
     assert [found.pixels.getpixel((x, 3)) for x in range(len(values))] == [(level,) * 3 for level in expected]
+
+
+SAMPLES: dict[str, tuple[int, int, list[int], tuple[float, float], list[int]]] = {
+    "32 bits without a sign": (32, 1, [0, 2**31, 2**32 - 1], (0, 2**32 - 1), [0, 128, 255]),
+    "16 bits with a sign": (16, 2, [0, 16384, 32767], (0, 32767), [0, 128, 255]),
+    "8 bits with a sign": (8, 2, [0, 64, 127], (0, 127), [0, 129, 255]),
+    "8 bits with a sign, below 0": (8, 2, [128, 0, 127], (-128, 127), [0, 128, 255]),
+}
+"""Bits, sample format, the bits as numbers without a sign, the range, and what is shown."""
+
+
+@each_case("name", SAMPLES)
+def test_the_sample_format_of_a_tiff_says_what_its_numbers_are(name: str) -> None:
+    bits, sample_format, values, levels, expected = SAMPLES[name]
+    data = b"".join(each.to_bytes(bits // 8, "little") for each in values * 20)
+    entries = [(256, 3), (257, 20), (258, bits), (259, 1), (262, 1), (273, 130), (277, 1), (278, 20)]
+    entries += [(279, len(data)), (339, sample_format)]
+    tags = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in entries)
+    file = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + tags
+    content = file.ljust(130, b"\0") + data
+    for opened in (open_file(content, "it"), open_file(file_of_memory(Image.open(io.BytesIO(content)))[0], "it")):
+        assert opened.rendering.range == pytest.approx(levels)
+        assert [opened.pixels.getpixel((x, 3)) for x in range(3)] == [(level,) * 3 for level in expected]
 
 
 DEAD: dict[str, tuple[str, list[float], tuple[float, float], list[float]]] = {

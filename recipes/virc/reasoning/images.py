@@ -351,7 +351,7 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
         plain, shape = _is_plain(image), upright_shape(image, meaning)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in ("L", "RGB") and plain and mark is None and rendering.range is None:
+        if image.mode in ("L", "RGB") and plain and mark is None and not (meaning.greatest or rendering.range):
             rendering = msgspec.structs.replace(rendering, range=depth.brightened(image))
         pixels, rendering = _as_rgb(image, rendering, meaning)
         pixels = appearance.in_square_pixels(pixels, shape)
@@ -610,8 +610,8 @@ def _check_size(size: Size, name: str) -> None:
 
 def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[Image.Image, Rendering]:
     """A decoded picture as RGB in sRGB, and its rendering: the one given, with what this step adds to it."""
-    if image.mode.startswith(("I", "F")):
-        image, levels, missing = depth.colours([image])
+    if meaning.greatest or image.mode.startswith(("I", "F")):
+        image, levels, missing = depth.grey(image, meaning.greatest)
         shown = levels[::-1] if meaning.is_negative else levels
         rendering = msgspec.structs.replace(rendering, range=shown, missing=missing)
     if image.mode == "La":  # premultiplied, of which Pillow makes LA alone

@@ -199,7 +199,7 @@ def _counted(image: Image.Image, data: bytes | None) -> int:
     if image.format == "MPO":  # of which previews and gain maps of the first are no pictures of their own
         further = image.mpinfo[_MP_ENTRIES][1:]  # type: ignore[attr-defined]
         # gain maps have the type `Undefined`, as have all pictures that Pillow writes
-        own = "Multi-Frame" if has_gain_map(data or image.info.get("xmp", b"")) else ("Multi-Frame", "Undefined")
+        own = ("Multi-Frame",) if has_gain_map(data or image.info.get("xmp", b"")) else ("Multi-Frame", "Undefined")
         return 1 + sum(str(each["Attribute"]["MPType"]).startswith(own) for each in further)
     if image.format != "TIFF" or data is None:
         return int(getattr(image, "n_frames", 1))

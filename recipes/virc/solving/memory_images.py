@@ -42,9 +42,9 @@ def _tiff(image: Image.Image, levels: Levels | None, meaning: Stated, name: str)
     with decoding(name):  # an image may be decoded first
         mark, shape = jpeg_mark(image), upright_shape(image, meaning)
         upright = ImageOps.exif_transpose(image)
-        if meaning.is_negative and upright.mode.startswith(("I", "F")):
-            upright, levels, _ = depth.colours([upright])
-            levels = levels[::-1]
+        if meaning.greatest or (meaning.is_negative and upright.mode.startswith(("I", "F"))):
+            upright, levels, _ = depth.grey(upright, meaning.greatest)
+            levels = levels[::-1] if meaning.is_negative else levels
         if upright.has_transparency_data:
             upright = upright.convert("LA" if upright.mode == "La" else "RGBA")
         elif upright.mode not in _TIFF and not meaning.profile:

@@ -27,6 +27,9 @@ NOTES = {
 """What is said of a picture that is shown otherwise than its numbers alone: sentences behind its name."""
 
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262
+_BITS, _SAMPLE_FORMAT = 258, 339
+_GREATEST = {((8,), (2,)): 2**7 - 1, ((16,), (2,)): 2**15 - 1, ((32,), (1,)): 2**32 - 1}
+"""Bits and sample format (1: without a sign, 2: with one) of a TIFF -> `Stated.greatest`."""
 _PILLOW_NEGATES = re.compile(r";\d?I")  # in its name of a decoder, such as `L;4IR`
 _PNG_OR_ISO_COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)  # primaries, transfer
 _HEAD = 2**18  # bytes in which all of that stands
@@ -63,16 +66,18 @@ class Stated(msgspec.Struct, frozen=True):
         shape: width of a pixel by its height, as Pillow decodes the picture, before EXIF turns it.
         is_negative: 0 is white, and Pillow decodes it as black.
         notes: keys of `NOTES`.
+        greatest: the greatest number that a TIFF of one colour can hold, where Pillow's mode has another; else None.
     """
 
     profile: Any = None
     shape: float = 1.0
     is_negative: bool = False
     notes: tuple[str, ...] = ()
+    greatest: int | None = None
 
     @property
     def is_plain(self) -> bool:
-        return self.profile is None and self.shape == 1 and not self.is_negative
+        return self.profile is None and self.shape == 1 and not self.is_negative and self.greatest is None
 
 
 def stated(image: Image.Image, data: bytes | None = None) -> Stated:
@@ -90,7 +95,7 @@ def stated(image: Image.Image, data: bytes | None = None) -> Stated:
         profile = _opened_profile(content, image) if content and transfer not in _HDR_TRANSFERS else None
     except Exception:  # littleCMS refuses what is no profile, or one of other colours than the picture's
         notes.append("profile")
-    return Stated(profile, shape, _is_negative(image), tuple(notes))
+    return Stated(profile, shape, _is_negative(image), tuple(notes), _greatest(image))
 
 
 def has_gain_map(data: bytes) -> bool:
@@ -227,6 +232,11 @@ def _matrix_profile(primaries: str, gamma: float | None) -> bytes:
     head = head.ljust(68, b"\0") + fixed(0.9642, 1.0, 0.8249)
     profile = head.ljust(128, b"\0") + struct.pack(">I", len(names)) + table + body
     return struct.pack(">I", len(profile)) + profile[4:]
+
+
+def _greatest(image: Image.Image) -> int | None:
+    tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) and image.mode in ("L", "I") else {}
+    return _GREATEST.get((tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,))))
 
 
 def _is_negative(image: Image.Image) -> bool:

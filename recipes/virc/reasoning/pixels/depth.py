@@ -81,13 +81,37 @@ def load(image: Image.Image, reopen: Callable[[], ImageFile]) -> Levels | None:
     return levels
 
 
-def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> tuple[Image.Image, Levels, int]:
+def grey(band: Image.Image, greatest: int | None) -> tuple[Image.Image, Levels, int]:
+    """`colours` of one band whose file can hold numbers up to `greatest`, whatever Pillow's mode; None: as that."""
+    if greatest is None:
+        return colours([band])
+    if band.mode == "L":  # with a sign, which Pillow does not read
+        band = _wrapped(band, "I", 128, 255, -256)
+    elif greatest >= 2**31:  # without the sign that Pillow reads
+        is_folded = _extrema([band])[0] < 0
+        return colours([_wrapped(band, "F", -(2**31), -1, 2**32) if is_folded else band])
+    return colours([band], greatest=greatest)
+
+
+def _wrapped(band: Image.Image, mode: str, low: int, high: int, offset: int) -> Image.Image:
+    """A band in a wider mode, with `offset` added to the numbers from `low` to `high`."""
+    wrapped = Image.new(mode, band.size)
+    for top, strip in strips(band):
+        wide = strip.convert(mode)
+        wrapped.paste(wide.point(lambda value: value * 1 + offset), (0, top))
+        wrapped.paste(wide, (0, top), _outside(wide, (low, high)))
+    return wrapped
+
+
+def colours(
+    bands: Sequence[Image.Image], alpha: Image.Image | None = None, greatest: int = 0
+) -> tuple[Image.Image, Levels, int]:
     """Bands of over 8 bits, one for each colour, as one picture of 8; with the range of all colours, and how many
     pixels are no finite number, which become transparent.
 
     Alpha has that range, too, or as many bits as it needs if it goes further: cameras write 12 bits, and 16 of alpha.
     """
-    levels, missing = _levels(bands), _missing([*bands, alpha] if alpha else bands)
+    levels, missing = _levels(bands, greatest), _missing([*bands, alpha] if alpha else bands)
     flat = [_flat(band, levels) for band in bands]
     if alpha:
         most = _extrema([alpha])[1]
@@ -136,14 +160,14 @@ def _flat(band: Image.Image, levels: Levels) -> Image.Image:
     return _wide(band).point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
 
 
-def _white(high: float, is_float: bool) -> int | float:
-    """The usual largest number (such as 4095 of 12 bits) that is no less than `high`; 0: there is none."""
-    usual = _WHITES if is_float else _WHITES[1:]
+def _white(high: float, is_float: bool, greatest: int = 0) -> int | float:
+    """The usual largest number (as 4095 of 12 bits), or `greatest`, that is no less than `high`; 0: there is none."""
+    usual = _WHITES if is_float else sorted([*_WHITES[1:], greatest or _WHITES[1]])
     most = next((each for each in usual if high <= each), 0)
     return float(most) if is_float else most
 
 
-def _levels(bands: Sequence[Image.Image]) -> Levels:
+def _levels(bands: Sequence[Image.Image], greatest: int = 0) -> Levels:
     """The numbers that become black and white.
 
     They are 0 and the usual largest number (`_white`). If the picture's numbers would get fewer than 16 shades then, or
@@ -153,7 +177,7 @@ def _levels(bands: Sequence[Image.Image]) -> Levels:
     if low > high:
         raise ValueError("it has no finite number")
     low, high = _without_outliers(bands, low, high)
-    most = _white(high, bands[0].mode == "F") if low >= 0 else 0
+    most = _white(high, bands[0].mode == "F", greatest) if low >= 0 else 0
     has_few_shades = 0 < high - low < most / _FEWEST_SHADES
     return (0, most) if most and not has_few_shades else (low, high)
 
