@@ -307,7 +307,7 @@ def arrow_rows(file: Path) -> Iterator[Read]:
 
 
 def _opened_ipc(mapped: Any) -> Any:
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
     is_file_format = mapped.read(len(_IPC_FILE)) == _IPC_FILE
     mapped.seek(0)
@@ -325,7 +325,7 @@ def schema_texts(file: Path) -> dict[str, Any]:
         metadata.pop(b"ARROW:schema", None)  # the same schema, encoded
     else:
         parquet.load()
-        import pyarrow
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
         try:
             with pyarrow.memory_map(str(file)) as mapped:
