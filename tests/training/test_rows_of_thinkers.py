@@ -86,6 +86,7 @@ TRIED = (
 
 
 def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("virc_extras")  # of which is `virc data make`
     monkeypatch.chdir(tmp_path)
     words = ("--system", "rewardmap", "--to", "all", "--format", "batch", "--name", "rows")
     assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
