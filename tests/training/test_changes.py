@@ -125,6 +125,7 @@ COMPARED = {
     "rows.json": "rows", "held.json": "rows", "learnt.png": "images", "held.png": "images",
     "base/config.json": "base", "base/chat_template.jinja": "base", "adapter/adapter_model.safetensors": "base",
     "runs/mine/code/my_tool.yaml": "code", "runs/mine/sources/other/code/its_tool.py": "code",
+    "runs/mine/code/lists/words.txt": "code",
 }  # fmt: skip
 """Each file of a run that is compared: what it is of."""
 

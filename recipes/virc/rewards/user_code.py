@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -70,10 +70,14 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
     return hashes
 
 
+def copies(run: Path) -> Iterator[Path]:
+    """The files that `copy` wrote into a run: of its own system, and of its sources."""
+    return (file for each in ("code/**/*", "sources/*/code/**/*") for file in run.glob(each) if file.is_file())
+
+
 def variables_in_code(run: Path, given: Mapping[str, str]) -> dict[str, str]:
     """The variables that a run's copies of the user's own code name: an engine gets no others of unknown names."""
-    files = (file for each in ("code/**/*", "sources/*/code/**/*") for file in run.glob(each) if file.is_file())
-    words = {word for file in files for word in re.findall(r"\w+", file.read_text("utf-8", "replace"))}
+    words = {word for file in copies(run) for word in re.findall(r"\w+", file.read_text("utf-8", "replace"))}
     return {name: given[name] for name in words & given.keys() - set(processes.of_launchers(given))}
 
 

@@ -18,6 +18,7 @@ from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file, write_json
 from virc.data.formats.registry import only_source
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import user_code
 from virc.runs.run import Info, Run
 
 FILE = "inputs.json"
@@ -103,7 +104,7 @@ def _files(info: Info, home: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     yield from (("images", image) for each in rows for image in images(each))
     models = (each for each in map(Path, filter(None, (info.base, info.adapter))) if each.is_dir())
     yield from (("base", file) for each in models for file in sorted(each.iterdir()) if file.suffix in _OF_A_MODEL)
-    yield from (("code", file) for each in ("code/*", "sources/*/code/*") for file in folder.glob(each))
+    yield from (("code", file) for file in user_code.copies(folder))
     yield "chat protocol", folder / FILE_NAME
 
 
