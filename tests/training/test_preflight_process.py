@@ -1,5 +1,6 @@
 """The look through a stage's rows as a process of its own."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_what_a_tool_prints_is_no_result(rows: Path, tmp_path: Path, capsys: pyt
     assert printed.err == "noise\n"
     with pytest.raises(ConfigError, match=r"turn\.py is not a tool"):
         read_failure(printed.out)
+
+
+@pytest.mark.integration
+def test_what_a_library_or_child_of_a_tool_prints_is_no_result(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "turn.py").write_text("import os\nos.write(1, b'from C\\n')\nos.system('echo from a child')\n")
+    planned = step(
+        msgspec.structs.replace(request(rows), loads=(str(tmp_path / "turn.py"),)), Path(sys.executable), RECIPES
+    )
+    done = subprocess.run(planned.argv, env={**os.environ, **planned.env}, capture_output=True, text=True, check=True)
+    assert done.stderr == "from C\nfrom a child\n"
+    with pytest.raises(ConfigError, match=r"turn\.py is not a tool"):
+        read_failure(done.stdout)
 
 
 @pytest.mark.integration

@@ -114,24 +114,13 @@ def data_alone() -> Iterator[None]:
     if _data:
         yield
         return
-    _data, sys.stdout = _own_stdout(sys.stdout), sys.stderr
+    from virc.core.processes import own_stdout
+
+    _data, sys.stdout = own_stdout(sys.stdout), sys.stderr
     try:
         yield
     finally:
         sys.stdout, _data = _data, None
-
-
-def _own_stdout(shared: TextIO) -> TextIO:
-    """Stdout on a descriptor of its own; 1 is stderr to the end, when C libraries write what they have buffered."""
-    try:
-        if shared.fileno() != 1:
-            return shared
-        shared.flush()
-        own = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # a stream of a test or a notebook has no descriptor, or there is no stderr
-        return shared
-    return os.fdopen(own, "w", encoding=shared.encoding, errors=shared.errors)
 
 
 def line(text: str) -> None:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from virc.core.credentials import is_secret
 from virc.core.errors import EngineError, SetupError
@@ -318,3 +318,16 @@ def _stat(file: Path) -> list[str] | None:
         return file.read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
+
+
+def own_stdout(shared: TextIO) -> TextIO:
+    """Stdout on a descriptor of its own; 1 is stderr to the end, when C libraries write what they have buffered."""
+    try:
+        if shared.fileno() != 1:
+            return shared
+        shared.flush()
+        own = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # a stream of a test or a notebook has no descriptor, or there is no stderr
+        return shared
+    return os.fdopen(own, "w", encoding=shared.encoding, errors=shared.errors)

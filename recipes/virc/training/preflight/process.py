@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import msgspec
 
 from virc.core.errors import EngineError, ErrorFields, VircError, error_of, fields_of
 from virc.core.plan import Step
+from virc.core.processes import own_stdout
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
 _EVERY = 5.0  # seconds between two lines on stderr
@@ -50,10 +51,12 @@ def read_failure(stdout: str) -> Result:
     raise error_of(reply.error)
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], answers: TextIO | None = None) -> int:
+    """Check what a request asks for; the result goes to `answers`, or else to stdout."""
     from virc.tools import registry as tools
     from virc.training.preflight import pairs, rl, sft
 
+    answers = answers or sys.stdout
     with redirect_stdout(sys.stderr):  # what the user's code prints is no answer
         try:
             request = _request(words[0])
@@ -71,7 +74,7 @@ def main(words: list[str]) -> int:
             reply = _Reply(found)
         except VircError as error:
             reply = _Reply(error=fields_of(error))
-    print(_encoded(reply).decode())
+    print(_encoded(reply).decode(), file=answers, flush=True)
     return 0
 
 
@@ -100,4 +103,4 @@ def _encoded(value: Request | _Reply) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], own_stdout(sys.stdout)))
