@@ -180,8 +180,8 @@ def _run(words: Sequence[str], name: str) -> int:
 
 
 def _check_extra_installed(words: Sequence[str]) -> None:
-    for command in (words[:1], words[:2]):
-        entry_points.check_installed("virc.commands", ".".join(command), "command")
+    for command in dict.fromkeys(".".join(words[:count]) for count in (1, 2)):
+        entry_points.check_installed("virc.commands", command, "command")
 
 
 def _warn_of_taken_names(is_help: bool) -> None:

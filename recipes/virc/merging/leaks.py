@@ -65,6 +65,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "LZ4", b"7z\xbc\xaf\x27\x1c": "7z",
 }  # fmt: skip
 """How files begin whose texts cannot be read as they stand."""
+_MAX_MAGIC = max(map(len, _COMPRESSED))
 _CHUNK, _OVERLAP = 2**20, 2**12
 _MIN_KEY, _MIN_PARTS = 8, 2
 _MAX_SEARCHED = 2**26  # characters that the program gets at once
@@ -79,6 +80,7 @@ class LeakSearch:
 
     def __init__(self) -> None:
         self._own = [value for key, value in os.environ.items() if is_secret(key) and len(value) >= _MIN_KEY]
+        self._own_unescaped = [*map(_unescaped, self._own)]
         self._texts: list[str] = []
         self._places: list[tuple[int, str, str | int, str]] = []
         self._line, self._size = 1, 0
@@ -133,7 +135,7 @@ class LeakSearch:
         return [*self._faults.values()]
 
     def _has_own(self, text: str) -> bool:
-        return any(_unescaped(value) in text for value in self._own)
+        return any(value in text for value in self._own_unescaped)
 
     def _collect(self, name: str, where: str | int, written: str, text: str) -> None:
         self._places.append((self._line, name, where, written))
@@ -219,7 +221,7 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
     Raises DataError: the file is compressed.
     """
     with file.open("rb") as opened:
-        refuse_compressed(opened.read(_CHUNK), file.name)
+        refuse_compressed(opened.read(_MAX_MAGIC), file.name)
     number, rest = 1, ""
     with open_utf8(file) as opened:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

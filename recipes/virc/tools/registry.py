@@ -91,7 +91,7 @@ def listed(beside: Path | None = None) -> Iterator[ListedTool]:
     for name, tool in sorted(discover().items()):
         yield ListedTool(name, "built in", _about(tool.__doc__))
     for name, file in sorted(plugins.of_systems("tools").items()):
-        yield ListedTool(name, "of a system", _about(ast.get_docstring(ast.parse(file.read_bytes()))), str(file))
+        yield ListedTool(name, "of a system", _about_code(file.read_bytes()), str(file))
     folders = plugins.folders(beside)
     files = [file for folder in folders for suffix in SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
     for file in (*files, *plugins.installed(_GROUP).values()):
@@ -100,9 +100,12 @@ def listed(beside: Path | None = None) -> Iterator[ListedTool]:
                 read = described.read_described(file)
                 kind: Literal["HTTP", "MCP"] = "HTTP" if read.http else "MCP"
                 yield ListedTool(read.name or file.stem, kind, _about(read.description), str(file))
-            elif {b"NAME", b"SCHEMA"} <= {*file.read_bytes().replace(b",", b" ").split()}:
-                about = _about(ast.get_docstring(ast.parse(file.read_bytes())))
-                yield ListedTool(file.stem, "Python file", about, str(file))
+            elif {b"NAME", b"SCHEMA"} <= {*(code := file.read_bytes()).replace(b",", b" ").split()}:
+                yield ListedTool(file.stem, "Python file", _about_code(code), str(file))
+
+
+def _about_code(code: bytes) -> str:
+    return _about(ast.get_docstring(ast.parse(code)))
 
 
 def _about(docstring: str | None) -> str:

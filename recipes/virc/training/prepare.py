@@ -205,7 +205,7 @@ def _checked(
         with noted(missing):
             tool_packages.check_tool_packages(to_check, resolved.name, environment, python)
         # The engine's interpreter finds systems of an editable install in the copy alone, which a run would use too.
-        recipes = environments.recipes_in(environment)
+        recipes = prepared.recipes if missing is None else environments.recipes_in(environment)
     elif not all(map(find_spec, ("tokenizers", "pyarrow") if resolved.kind == "rl" else ("tokenizers",))):
         return None
     if isinstance(to_check, RlRequest) and to_check.config.rollout == "multi_turn" and starts_here:

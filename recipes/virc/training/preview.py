@@ -96,7 +96,7 @@ def preview(request: TrainRequest, report: Reporter) -> Preview:
     if isinstance(target, Site):
         with noted(missing):
             host_gib = needed.host_gib if needed else 0.0
-            submitting.check_need(target, jobs.site_file(request.site), info.settings, host_gib)
+            submitting.check_need(target, str(info.site_file), info.settings, host_gib)
     here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, shape, needed, here, missing, prepared.checked)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,14 @@ def _fields(batch: Any) -> list[Fields]:
         if decode := _decoder(field.type):
             for row in rows:
                 row[field.name] = decode(row[field.name])
-    about = (batch.schema.metadata or {}).get(b"huggingface", b"")
-    features = json.loads(about).get("info", {}).get("features") if b'"ClassLabel"' in about else None
-    return [_with_names(row, features) for row in rows]
+    features = _features((batch.schema.metadata or {}).get(b"huggingface", b""))
+    return rows if features is None else [_with_names(row, features) for row in rows]
+
+
+@lru_cache(8)
+def _features(about: bytes) -> Any:
+    """The features that `datasets` notes with a table; None where no class is among them."""
+    return json.loads(about).get("info", {}).get("features") if b'"ClassLabel"' in about else None
 
 
 def _with_names(value: Any, feature: Any) -> Any:
@@ -216,6 +222,7 @@ def _with_names(value: Any, feature: Any) -> Any:
     return names[value] if 0 <= value < len(names) else None
 
 
+@lru_cache(256)
 def _decoder(kind: Any) -> Callable[[Any], Any] | None:
     """What makes JSON's values of those of an Arrow type (datasets 5.2.0, DuckDB 2.0.1); None where they are some."""
     import pyarrow
@@ -252,11 +259,9 @@ def _expanded(array: Any) -> int:
         return sum(map(_expanded, array.columns))
     if isinstance(array, pyarrow.DictionaryArray):
         lengths = _lengths(array.dictionary)
-        return 8 * len(array) + (
-            0 if lengths is None else int(sum(filter(None, lengths.take(array.indices).to_pylist())))
-        )
+        return 8 * len(array) + (0 if lengths is None else _total(lengths.take(array.indices)))
     if pyarrow.types.is_string_view(array.type) or pyarrow.types.is_binary_view(array.type):
-        return 16 * len(array) + int(sum(_lengths(array).to_pylist()))
+        return 16 * len(array) + _total(_lengths(array))
     if pyarrow.types.is_map(array.type):  # which pyarrow 26 does not flatten
         first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
         return 8 * len(array) + sum(_expanded(each.slice(first, last - first)) for each in (array.keys, array.items))
@@ -265,6 +270,12 @@ def _expanded(array: Any) -> int:
         return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)
     size: int = array.nbytes
     return size
+
+
+def _total(numbers: Any) -> int:
+    import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
+
+    return pyarrow.compute.sum(numbers).as_py() or 0
 
 
 def _lengths(array: Any) -> Any:

@@ -30,7 +30,9 @@ _LINE = "Image {index}: {width} x {height}"
 
 
 class DecodedImage(msgspec.Struct, frozen=True):
-    """The size in px, a hash of the pixels and a fingerprint, or why it does not open; none of one on the network."""
+    """The size in px, a hash of the pixels and, of a picture that is compared with others, a fingerprint; or why it
+    does not open. None of these of one on the network.
+    """
 
     size: Size | None = None
     pixels: int = 0
@@ -41,17 +43,18 @@ class DecodedImage(msgspec.Struct, frozen=True):
 _known: dict[bytes, DecodedImage] = {}
 
 
-def decoded(picture: Picture) -> DecodedImage:
+def decoded(picture: Picture, compared: bool = False) -> DecodedImage:
     own = key(picture)
-    if own not in _known:
-        found = _decoded(picture)
+    known = _known.get(own)
+    if known is None or (compared and known.size and known.fingerprint is None):
+        found = _decoded(picture, compared)
         if len(_known) >= _MAX_KNOWN:
             del _known[next(iter(_known))]
         _known[own] = found
     return _known[own]
 
 
-def _decoded(picture: Picture) -> DecodedImage:
+def _decoded(picture: Picture, compared: bool) -> DecodedImage:
     if picture.on_network and (picture.fetched or not picture.confined):
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
@@ -61,7 +64,8 @@ def _decoded(picture: Picture) -> DecodedImage:
             digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
             for top in range(0, image.height, _ROWS):
                 digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
-            return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True), fingerprint(image))
+            pixels = int.from_bytes(digest.digest(), "big", signed=True)
+            return DecodedImage(image.size, pixels, fingerprint(image) if compared else None)
     except OSError as error:
         return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:

@@ -43,7 +43,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 class Rules(msgspec.Struct, frozen=True):
     """What rows are checked against: what rows of their format are, what boxes mean, the chat protocol if known,
-    the patch grid that images are seen on, and whether a reply may have no marks, as it shows no chat protocol.
+    the patch grid that images are seen on, whether a reply may have no marks, as it shows no chat protocol, and whether
+    inputs are compared with those of other files.
     """
 
     holds: Holds
@@ -51,6 +52,7 @@ class Rules(msgspec.Struct, frozen=True):
     protocol: Protocol | None = None
     grid: Grid = QWEN2
     plain: bool = False
+    compared: bool = False
 
     @property
     def grammar(self) -> Grammar:

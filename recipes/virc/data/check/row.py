@@ -43,7 +43,7 @@ def check_row(rules: Rules, row: NumberedRow) -> RowResult:
     if row.record is None:
         return RowResult((unread(row),))
     record = split_results(row.record, rules.protocol)
-    decoded_images = [decoded(picture) for picture in record.images]
+    decoded_images = [decoded(picture, rules.compared) for picture in record.images]
     shown = images.sizes_shown(record, [image.size for image in decoded_images], rules)
     image_faults = [image.fault for image in decoded_images if image.fault]
     if not image_faults:

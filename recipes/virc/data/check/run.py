@@ -197,12 +197,12 @@ def check_rows_of(
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
     existed = config.clean is not None and config.clean.exists()
     with fresh_folder(config.clean) if config.clean else nullcontext() as folder:
-        run = _Run(config, on_fault, on_row)
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
         by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
         held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
         if config.group_by and not held_out:
             raise UsageError("--group-by compares rows with those held out, and none are", "--against VAL")
+        run = _Run(config, on_fault, on_row, compared=bool(held_out))
         all_sources = {**to_clean, **against}
         # those held out come first, so that their inputs are known when the other files are read
         for path in sorted(all_sources, key=lambda path: path not in held_out):
@@ -226,11 +226,15 @@ def key_of(*parts: object) -> int:
 
 class _Run:
     def __init__(
-        self, config: CheckConfig, on_fault: Callable[[LocatedFault], None], on_row: Callable[[Report], None]
+        self,
+        config: CheckConfig,
+        on_fault: Callable[[LocatedFault], None],
+        on_row: Callable[[Report], None],
+        compared: bool,
     ) -> None:
         self.report = Report()
         self.number = 0  # of the row that was passed on last
-        self._config, self._on_fault, self._on_row = config, on_fault, on_row
+        self._config, self._on_fault, self._on_row, self._compared = config, on_fault, on_row, compared
         # Hash of an id or a held-out input -> where it came first: about 110 bytes for each.
         self._seen = dict[int, int]()
         self._copies = Copies[int]()  # of held-out inputs
@@ -241,7 +245,7 @@ class _Run:
 
     def through(self, source: RowsFile, held_out: bool) -> Iterator[Record]:
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
-        rules = msgspec.structs.replace(rules, grid=self._grid)
+        rules = msgspec.structs.replace(rules, grid=self._grid, compared=self._compared)
         number = len(self.report.datasets)
         layout = source.laid_out.name if source.laid_out else None
         dataset = DatasetReport(source.name, str(source.file), source.format, layout, held_out, rules.coordinates, why)
@@ -270,7 +274,8 @@ class _Run:
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
-        check_column(self._config.group_by, source.file, (row.record for row in survey.kept if row.record))
+        columns = {name for row in survey.kept if row.record for name in row.record.extra}
+        check_column(self._config.group_by, source.file, columns)
         of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, survey))
         of_file += [
             Fault("convention", f"{each.message}: {each.hint}", stops=kind != "looks")

@@ -214,15 +214,16 @@ def _check_enough(name: str, size: int, needed: int) -> None:
 
 
 def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None, group_by: str | None) -> bytearray:
-    check_column(group_by, part.source.file, (record for record, _ in part.records()))
-    found = bytearray()
+    found, columns = bytearray(), set[str]()
     for at, (record, key) in enumerate(part.records()):
+        columns |= record.extra.keys()
         found.append(1 if marks is None else marks[at])
         if found[-1]:
             pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
             group = group_of(record, group_by)
             keys = [f"group {group}"] if group is not None else [] if pictures else [f"row {key}"]
             groups.add(keys, {_hash(picture, part): picture for picture in pictures})
+    check_column(group_by, part.source.file, columns)
     return found
 
 

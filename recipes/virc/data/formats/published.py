@@ -207,12 +207,13 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     folder = path if path.is_dir() else path.parent
     fitting = [(each, [row for row in each.first(rows, folder) if each.layout.fits(row)]) for each in known]
     least = max(1, len(rows) / 2)
-    read = [(each, len(fitted), _messages(fitted[0], each.layout, folder)) for each, fitted in fitting if fitted]
+    enough = [(each, fitted) for each, fitted in fitting if len(fitted) >= least]
+    read = [(each, len(fitted), _messages(fitted[0], each.layout, folder)) for each, fitted in enough]
     has_protocol = is_file(folder / FILE_NAME)
     candidates = [
         (each, fitted, messages)
         for each, fitted, messages in read
-        if fitted >= least and not _is_in_other_words(messages, has_protocol, each)
+        if not _is_in_other_words(messages, has_protocol, each)
     ]
     answered = [each for each in candidates if all(message.role == "assistant" for message in each[2][-1:])]
     most_fitting = max(answered or candidates, key=lambda each: each[1], default=None)

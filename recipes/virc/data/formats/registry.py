@@ -601,15 +601,19 @@ def _is_read(source: RowsFile, most: int = _MAX_COMPARED, with_columns: bool = T
     of_verl = source.format in _OF_VERL
     try:
         rows = list(islice(source.rows(), 1 if of_verl else most))
-        start = raw.beginning(source.file, most) if with_columns and not of_verl else []
-        lost = any(row.get("objects") and PLACEHOLDERS.search(str(row)) for row in start)
-        lost = lost or (with_columns and not of_verl and any(row.unread for row in rows))
+        lost = with_columns and not of_verl and (any(row.unread for row in rows) or _has_unread_objects(source, most))
         records = [row.record for row in rows if row.record]
         marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]
         whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]
         return 2 * sum(whole) >= len(rows) and not lost and not (records and all(map(not_offered, records)))
     except (DataError, SetupError):
         return True  # the same error is raised where the file is read
+
+
+def _has_unread_objects(source: RowsFile, most: int) -> bool:
+    """Whether texts of the first rows have placeholders for `objects`, which the formats of engines do not read."""
+    rows = raw.beginning(source.file, most)
+    return any(row.get("objects") and PLACEHOLDERS.search(str(row)) for row in rows)
 
 
 def _is_ours(source: RowsFile) -> bool:

@@ -20,7 +20,7 @@ from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.boxes import with_boxes_for
-from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox
+from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox, check_marks
 from virc.data.rows.results import joined
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
@@ -454,8 +454,7 @@ def _with_conversation(
         messages[first] = Message(messages[first].role, f"{MARK * len(images)}{messages[first].content}")
     if (objects := _optional(row, layout.objects)) is not None:
         messages = _with_objects(messages, present(row, objects), objects, images, layout)
-    if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
-        raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
+    check_marks(messages, images)
     rejected = None
     if talk.replies is not None:
         chosen, rejected = talk.replies

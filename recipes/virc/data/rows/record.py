@@ -7,7 +7,7 @@ image. Tags and tool calls stay exactly as they were written.
 import errno
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -177,12 +177,17 @@ def check_texts(record: Record) -> None:
     for at, each in enumerate(record.messages, 1):
         (replies if each.role == "assistant" else texts)[f"message {at}"] = each.content
     texts |= replies if has_media else {name: _HTML.sub("", text) for name, text in replies.items()}
-    marks = sum(message.content.count(MARK) for message in record.messages)
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
-            if record.extra.get("objects") and marks != len(record.images):  # for which those are not read
-                raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(record.images)} images")
+            if record.extra.get("objects"):
+                check_marks(record.messages, record.images)  # for which those are not read
             raise DataError(f"{name} holds {found[0]}, and no column has its value: a model would learn it as a word")
+
+
+def check_marks(messages: Iterable[Message], images: Sequence[Picture]) -> None:
+    """Raises DataError: the messages do not show as many images as there are."""
+    if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
+        raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
 
 
 def images_of(record: Record) -> list[list[int]]:
@@ -276,9 +281,8 @@ def group_of(record: Record, column: str | None) -> str | None:
     return None if value is None else str(value)
 
 
-def check_column(column: str | None, file: Path, records: Iterable[Record]) -> None:
-    """Raises DataError: there is a column to group by, and no row of a file has it."""
-    known = {name for record in records for name in record.extra} if column else {}
+def check_column(column: str | None, file: Path, known: Collection[str]) -> None:
+    """Raises DataError: there is a column to group by, and it is none of those that the rows of a file have."""
     if column and column not in known:
         hint = did_you_mean(
             column, known, "columns that virc reads as parts of a problem, such as its id, group no rows"

@@ -102,17 +102,22 @@ def by_status(
 
 
 def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str = "") -> NetworkError:
-    from huggingface_hub import get_token
-
     if status not in PASSING:
         return NetworkError(f"{host(repo)} answers {status}{reason}", _HINTS.get(status) or _mend(repo))
     wait, is_busy = seconds_asked(headers, reason), status == 429
     sentence = f"{host(repo)} answers {status}{': too many requests' if is_busy else ''}{reason}"
     if wait is not None and wait > MAX_WAIT:
         return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
-    more = "" if get_token() else f", or {_LOGIN}"
-    more = more if repo.host == "hub" else ", or set GITHUB_TOKEN"
-    return PassingError(sentence, f"wait{more}; {AGAIN}" if is_busy else AGAIN, wait)
+    return PassingError(sentence, f"wait{_more_requests(repo)}; {AGAIN}" if is_busy else AGAIN, wait)
+
+
+def _more_requests(repo: Repo) -> str:
+    """What lets a user ask more often, as a clause."""
+    from huggingface_hub import get_token
+
+    if repo.host != "hub":
+        return ", or set GITHUB_TOKEN"
+    return "" if get_token() else f", or {_LOGIN}"
 
 
 def check_endpoint() -> None:
