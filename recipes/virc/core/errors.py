@@ -89,9 +89,12 @@ class NoAnswerError(VircError):
     kind, code = "no_answer", 8
 
 
+_INTERNAL = "internal: "
+
+
 def as_virc_error(error: Exception, hint: str | None = None) -> VircError:
     """Return an error of this package as it is, and any other, a fault of ours, as one with that hint."""
-    return error if isinstance(error, VircError) else VircError(f"internal: {type(error).__name__}: {error}", hint)
+    return error if isinstance(error, VircError) else VircError(f"{_INTERNAL}{type(error).__name__}: {error}", hint)
 
 
 class ErrorFields(TypedDict):
@@ -111,3 +114,10 @@ def error_of(fields: ErrorFields) -> VircError:
     known: list[type[VircError]] = [*VircError.__subclasses__(), VircError]
     classes = {each.kind: each for each in known}  # some have no kind of their own
     return classes.get(fields["kind"], VircError)(fields["message"], fields.get("hint"))
+
+
+def class_name(fields: ErrorFields) -> str:
+    """The name of the class of an error, also of one that `as_virc_error` took in."""
+    message = fields["message"]
+    is_other = message.startswith(_INTERNAL)
+    return message.removeprefix(_INTERNAL).partition(":")[0] if is_other else type(error_of(fields)).__name__

@@ -7,14 +7,13 @@ SHA-256 of itself and of the line before. The head has the last of these, the fi
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, NoAnswerError, error_of
+from virc.core.errors import DataError, NoAnswerError, class_name
 from virc.core.files import contents, write_whole
 from virc.core.text import clause, plain
 from virc.evaluation import benchmarks
@@ -138,9 +137,7 @@ def line_of(row: BatchRow, answered: Mapping[str, Any] | None, model: str, verdi
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}
     if answered and (error := kept.get("error")) and error["kind"] != NoAnswerError.kind:
-        internal = re.match(r"internal: (\w+)", error["message"])
-        name = internal[1] if internal else type(error_of(error)).__name__
-        kept["error"] = {**error, "message": name, "hint": None}  # its own may have a path
+        kept["error"] = {**error, "message": class_name(error), "hint": None}  # its own may have a path
     return {**kept, "model": model, "input": row.passed, "verdict": msgspec.to_builtins(verdict)}
 
 

@@ -140,7 +140,12 @@ def _at_least_one_pixel(start: int, end: int, has_length: bool, side: int) -> tu
 
 def resolve_region(value: object, view: View, index: int) -> Region:
     _, inside, sides = clamped(value, view, index)
-    left, top, right, bottom = (number / side for number, side in zip(inside, sides * 2, strict=True))
+    return parts_of(inside, sides)
+
+
+def parts_of(box: Sequence[float], size: Size) -> Region:
+    """A box in pixels as shares of the sides of its image."""
+    left, top, right, bottom = (number / side for number, side in zip(box, size * 2, strict=True))
     return left, top, right, bottom
 
 

@@ -18,6 +18,7 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
+from virc.reasoning.coordinates import parts_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
@@ -238,7 +239,7 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
     as long as the protocol asks for. Raises ToolError: they cannot be.
     """
     assert call.box is not None
-    region = call.region or _parts(call.box, shown)
+    region = call.region or parts_of(call.box, shown)
     as_written = onto == shown and protocol.crops == "shown" and not protocol.float_boxes
     left, top, right, bottom = (
         call.box if as_written else (part * side for part, side in zip(region, onto * 2, strict=True))
@@ -327,11 +328,6 @@ def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
         return grid
     least, most = (min(max(each, grid.min_pixels), grid.max_pixels) for each in bounds)
     return msgspec.structs.replace(grid, min_pixels=min(least, most // 2), max_pixels=most)
-
-
-def _parts(box: Box, size: Size) -> Region:
-    left, top, right, bottom = (number / side for number, side in zip(box, size * 2, strict=True))
-    return left, top, right, bottom
 
 
 class ToolFailedError(ConfigError):

@@ -158,7 +158,8 @@ def replies(
     if source.holds == "pairs":
         hint = "virc data convert FILE --to DIR --format sft"
         raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)
-    if source.format != rl.NAME and (source.holds != "solutions" or reply is not None):
+    is_split = source.format == rl.NAME
+    if not is_split and (source.holds != "solutions" or reply is not None):
         for number, record in islice(problems_of(source), most):
             images = [SeenImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply
@@ -168,7 +169,6 @@ def replies(
             yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
         return
     rules = rules_for(source, source.rows(), "auto", protocol if system.worded else None)[0]
-    is_split = source.format == rl.NAME
     records = rl.with_references(source.rows()) if is_split else records_as(source, rl.HOLDS, rules.protocol)
     for number, record in islice(records, most):
         units = [record] if is_split else rl.split(record, rules.grammar)

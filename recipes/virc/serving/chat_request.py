@@ -293,12 +293,12 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
     The addresses of its images are added to `pictures`.
     """
     role, content = _ROLES[message.role], message.content
-    if message.role == "tool" and isinstance(content, str):
-        try:
-            content = written_parts(content) or content
-        except ValueError as error:
-            raise RefusedError(f"{place}.content: {error}".replace("`", ""), f"{place}.content") from None
     if message.role == "tool":
+        if isinstance(content, str):
+            try:
+                content = written_parts(content) or content
+            except ValueError as error:
+                raise RefusedError(f"{place}.content: {error}".replace("`", ""), f"{place}.content") from None
         content = _without_data_urls(content)
     if not isinstance(content, list):
         return Message(role, _with_calls(message, content or ""))

@@ -30,7 +30,7 @@ from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.addresses import is_loopback
-from virc.core.web.client import hidden, proxy_of, shut_down
+from virc.core.web.client import hidden, proxy_of, sends_unless, shut_down
 from virc.core.work import forks
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ class Exchange:
         self._pace, self._left, self._may_retry = pace, retries, retries > 0
         self._asked_before = False  # the server has asked to wait, and refused after that wait
         self._is_one_of_several = False  # other requests met the busy server at the same time
-
-    def on_step(self, step: str, _info: Mapping[str, Any]) -> None:
-        """Send no request that was given up while there was no connection yet; called at each step of the library."""
-        if self.given_up and step.endswith("send_request_headers.started"):
-            raise _UnreachedError("given up", is_late=True)
 
     def pause(self, error: Exception, pause: float) -> float | None:
         """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
@@ -336,8 +331,9 @@ class Link:
         if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         method = "GET" if body is None else "POST"
+        trace = sends_unless(lambda: exchange.given_up, lambda: _UnreachedError("given up", is_late=True))
         request = self._client.build_request(
-            method, exchange.address, content=body, headers=headers, extensions={"trace": exchange.on_step}
+            method, exchange.address, content=body, headers=headers, extensions={"trace": trace}
         )
         exchange.request, exchange.began = request, time.monotonic()
         if time.monotonic() > exchange.until:

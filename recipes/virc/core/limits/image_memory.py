@@ -80,9 +80,7 @@ class Reservation:
             freed, self.size = self.size - size, size
             if freed >= _TRIMMED:
                 trim()
-            with self._memory.changed:
-                self._memory.held -= freed
-                self._memory.changed.notify_all()
+            self._memory.free(freed)
 
 
 class ImageMemory:
@@ -90,14 +88,13 @@ class ImageMemory:
 
     Attributes:
         held: bytes.
-        changed: held for each change of `held`, and told of what comes back.
         reclaim: called when somebody has to wait; drops what is only kept for later.
     """
 
     def __init__(self) -> None:
         self.held = 0
         self.reclaim: Callable[[], None] = lambda: None
-        self.changed = threading.Condition()
+        self._changed = threading.Condition()
 
     @contextmanager
     def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Reservation]:
@@ -115,9 +112,14 @@ class ImageMemory:
 
     def keep(self, size: int) -> Reservation:
         """Count what was decoded and is kept for later, until the hold shrinks."""
-        with self.changed:
+        with self._changed:
             self.held += size
         return Reservation(self, size)
+
+    def free(self, size: int) -> None:
+        with self._changed:
+            self.held -= size
+            self._changed.notify_all()
 
     def _take(self, size: int, terms: Terms) -> None:
         deadline, nested, most = Deadline(terms.seconds), _holds.get(), limit()
@@ -125,7 +127,7 @@ class ImageMemory:
         def fits() -> bool:
             return not self.held or self.held + size <= most or (nested and not terms.strict)
 
-        with self.changed:
+        with self._changed:
             while not fits():
                 self.reclaim()
                 if fits():
@@ -134,7 +136,7 @@ class ImageMemory:
                 terms.check()
                 if nested or deadline.left() == 0:
                     raise BusyError(f"other pictures hold the {megabytes(size)} of memory that this one needs")
-                self.changed.wait(_CHECK)
+                self._changed.wait(_CHECK)
             self.held += size
 
 

@@ -172,6 +172,21 @@ def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
                 own.shutdown(socket.SHUT_RDWR)
 
 
+def sends_unless(has_ended: Callable[[], bool], error: Callable[[], Exception]) -> Callable[[str, object], None]:
+    """What the library calls at each step of a request (`trace`): none is sent that ended before it was connected.
+
+    Args:
+        has_ended: whether nobody waits for the answer any more.
+        error: what is raised then.
+    """
+
+    def trace(step: str, _info: object) -> None:
+        if step.endswith("send_request_headers.started") and has_ended():
+            raise error()
+
+    return trace
+
+
 def proxy_address(url: str) -> tuple[str, str] | None:
     """Return the proxy on the way to an address: the scheme it is set for, and its URL, which may hold a password."""
     parts, proxies = urlsplit(url), getproxies()

@@ -6,10 +6,10 @@ redirect nor a name that resolves to something else a moment later leads into a 
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -106,7 +106,8 @@ class Fetch:
         http, host, port = client.http_library(), url.raw_host.decode(), url.port or _PORTS[url.scheme]
         headers = {**_HEADERS, "Host": url.netloc.decode()}
         seconds = http.Timeout(self._rules.seconds).as_dict()
-        extensions = {"timeout": seconds, "sni_hostname": host, "trace": self._on_step}
+        trace = client.sends_unless(lambda: self._aborted, lambda: OSError("aborted"))
+        extensions = {"timeout": seconds, "sni_hostname": host, "trace": trace}
         addresses = self._addresses(host, port, hop, by_proxy)[:_ADDRESSES]
         for address in addresses:
             place = url.copy_with(host=address, userinfo=b"")
@@ -120,11 +121,6 @@ class Fetch:
             self._first = self._first or (address, port)
             return response
         raise failure
-
-    def _on_step(self, step: str, _info: Mapping[str, Any]) -> None:
-        """Send no request that was aborted while there was no connection yet; called at each step of the library."""
-        if self._aborted and step.endswith("send_request_headers.started"):
-            raise OSError("aborted")
 
     def _addresses(self, host: str, port: int, hop: int, by_proxy: bool) -> list[str]:
         """Where to connect: the addresses of a host that are permitted, or its name, which a proxy looks up again.
