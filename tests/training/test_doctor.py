@@ -1,6 +1,7 @@
 """What a machine lacks for a stage, what helps, and `virc doctor`, which says so of all overlays."""
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from virc.stages import rl, sft
 from virc.systems import registry as systems
 from virc.training.estimate import fits
 from virc.training.estimate.fits import Verdict
-from virc.training.estimate.needs import Estimate, Term
+from virc.training.estimate.needs import Estimate, Term, estimate
 
 SMALL = Gpu("NVIDIA GeForce RTX 4090", 23.99, 23.5, "570.86")
 LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")
@@ -100,6 +101,27 @@ def test_a_stage_takes_what_hints_say_to_type(system: str) -> None:
                 stages.resolve(found, stage, [overlay])
             for setting in re.findall(r"--set ([^\s,;]+)", hint):
                 stages.resolve(found, stage, assignments=[setting])
+
+
+@each_case("hardware", ["1x24g", "1x80g", "8x80g"])
+def test_overlays_fit_the_gpus_they_name_but_where_they_say_so(hardware: str) -> None:
+    virc_system, refused = systems.get("virc"), set()
+    options = product(virc_system.stages, ("3b", "7b", "fixed"), ("lora", ""), ("multi-turn", ""))
+    for stage, base, *others in options:
+        overlays = [name for name in (base, *others, hardware) if name]
+        resolved = stages.resolve(virc_system, stage, overlays)
+        shape = sizes.published(stages.root_of(resolved))
+        assert shape
+        needed = estimate(resolved.config, shape, resolved.config.longest)
+        if fits.over_target(resolved.config, shape, needed):
+            refused.add((stage == "rl", base == "3b", "lora" in overlays, stage == "rl" and "multi-turn" in overlays))
+    every = product((True, False), repeat=4)
+    said = {
+        "1x24g": lambda rl, small, lora, long: not lora or (rl and (long or not small)),
+        "1x80g": lambda rl, small, lora, long: not lora and (long or not small),
+        "8x80g": lambda *_: False,
+    }[hardware]
+    assert refused == {each for each in every if said(*each) and (each[0] or not each[3])}
 
 
 def test_a_24_gb_gpu_trains_adapters_and_no_whole_model() -> None:

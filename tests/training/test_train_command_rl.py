@@ -55,6 +55,19 @@ def test_a_dry_run_counts_the_judge_and_names_every_way_to_one() -> None:
     assert said["estimate"]["device_gib"] < 80
 
 
+def test_a_plan_over_its_gpus_ends_with_4_and_what_makes_it_fit() -> None:
+    words = ["--stage", "rl", "--with", "3b,lora,1x24g,rules,multi-turn"]
+    over = virc("train", *words, "--dry-run")
+    assert over.code == 4
+    assert "# estimate" in over.out
+    assert "needs 34.0 GiB a device, and is for GPUs with 22.4 GiB (device_gib)" in over.err
+    fitting, _, anyway = over.err.rpartition("hint: ")[2].partition("; or ")
+    assert planned(*words, *fitting.split())["estimate"]["device_gib"] <= 22.4
+    assert planned(*words, *anyway.partition(",")[0].split())["estimate"]["device_gib"] > 22.4
+    as_json = virc("train", *words, "--dry-run", "--json").json
+    assert (as_json["error"]["code"], as_json["estimate"]["device_gib"] > 22.4) == (4, True)
+
+
 def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:
     said = planned("--stage", "rl", "--with", "judge-split")
     assert (said["gpus"]["policy"], said["gpus"]["judge"]) == (4, 4)
@@ -103,6 +116,7 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     ("words", "code", "said"),
     [
         (["--stage", "rl"], 3, "the reward asks a judge, and none is named"),
+        (["--stage", "rl", "--with", "multi-turn", "--set", "max_images=9"], 3, "hint: --set max_images=17"),
         (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
         (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
         (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),

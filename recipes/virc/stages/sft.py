@@ -57,6 +57,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         device: where it runs.
         devices: processes a node, one for each GPU.
+        device_gib: memory of the GPUs that the stage is for; a plan that is estimated over it is refused. None: any.
         nodes: machines.
         gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         stop_on: signs of ill health that end the run.
@@ -80,6 +81,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gradient_checkpointing: bool = True
     device: Literal["cuda", "cpu"] = "cuda"
     devices: Count = 8
+    device_gib: Positive | None = None
     nodes: Count = 1
     gpus: GpuNumbers | None = None
     save_total_limit: Count | None = None

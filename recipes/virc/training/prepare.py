@@ -580,8 +580,11 @@ def check_machine(prepared: Prepared, here: Machine, report: Reporter) -> None:
     if needed.gpu_hours is not None:
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
+    overlays = prepared.resolved.system.overlays
+    if over := fits.over_target(config, shape, needed, overlays):
+        raise fits.refusal(over)
     if prepared.target is None:
-        fits.refuse_unfit(config, here, needed, prepared.resolved.system.overlays)
+        fits.refuse_unfit(config, here, needed, overlays)
     elif isinstance(prepared.target, Site):
         needed, first_save = of_rows(gpu=max(PEAK, key=PEAK.__getitem__)), None
         if needed.gpu_hours and needed.steps:  # seconds until a job can have saved anything, on the fastest GPU

@@ -31,6 +31,7 @@ from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.stages.sft import Part
 from virc.training import inputs, prepare
+from virc.training.estimate import fits
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.preflight.types import Result
 from virc.training.prepare import noted
@@ -45,6 +46,7 @@ class Preview(msgspec.Struct, frozen=True):
     Args:
         needed: estimated for rows as long as the stage allows; a run estimates from its rows when it begins.
         result: of the check of the rows; None: the rows or the base are not here.
+        over: the stage needs more than the GPUs that it is for have; rows that were checked count as they are.
         here: this machine; None: a cluster runs the stage.
     """
 
@@ -55,6 +57,7 @@ class Preview(msgspec.Struct, frozen=True):
     here: Machine | None
     missing: list[VircError]
     result: Result | None = None
+    over: SetupError | None = None
 
     @property
     def trained(self) -> dict[Part, int]:
@@ -93,12 +96,18 @@ def preview(request: TrainRequest, report: Reporter) -> Preview:
     is_complete = is_file(base.folder / "config.json")  # a download that was broken off has none
     shape = sizes.of_folder(base.folder) if is_complete else sizes.published(stages.root_of(resolved))
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
+    lack = None
+    if shape and needed:
+        result = prepared.checked
+        of_rows = estimate(resolved.config, shape, result.longest) if result else needed
+        lack = fits.over_target(resolved.config, shape, of_rows, resolved.system.overlays)
     if isinstance(target, Site):
         with noted(missing):
             host_gib = needed.host_gib if needed else 0.0
             submitting.check_need(target, str(info.site_file), info.settings, host_gib)
     here = None if target else hardware.find(request.workspace)
-    return Preview(resolved, plan, shape, needed, here, missing, prepared.checked)
+    over = fits.refusal(lack) if lack else None
+    return Preview(resolved, plan, shape, needed, here, missing, prepared.checked, over)
 
 
 def _text(file: Path) -> str:

@@ -1,5 +1,7 @@
 """What a user asks to be trained, and the settings that follow from it."""
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.data and found.kind == "rl":
             found = _for_other_rows(found)
         for fault in engines.faults(found.kind, found.config, found.origins):
-            raise ConfigError(fault.message, fault.hint)
+            raise ConfigError(fault.message, fault.hint and _SETTING.sub(_option, fault.hint))
         keys = engines.of_kind(found.kind).keys.leaves(found.config.engine)
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=keys))
 
@@ -99,6 +101,14 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given
+
+
+_SETTING = re.compile(r"\b([a-z][a-z_.]+): (\[[^]]*\]|[^\s,]+)")
+"""A setting as YAML has it, in hints of faults."""
+
+
+def _option(setting: re.Match[str]) -> str:
+    return f"--set {shlex.quote(f'{setting[1]}={setting[2]}')}"
 
 
 def _for_other_rows(found: Resolved) -> Resolved:

@@ -19,9 +19,17 @@ from virc_cli.console import events, output, plans
 def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
     with events.printed(quiet, verbose=False) as report:
         found = preview(request, report)
-    if as_json:
+    if not as_json:
+        _print(found)
+    elif found.over:
+        output.know(**_fields(found))
+    else:
         output.emit("virc.train.plan/1", _fields(found))
-        return
+    if found.over:
+        raise found.over
+
+
+def _print(found: Preview) -> None:
     plans.show(found.plan)
     output.lines(["\n# what is trained", *_trained(found)])
     if notes := found.resolved.notes:

@@ -15,6 +15,7 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
+from virc.stages.sft import Lora
 from virc.systems.registry import System
 from virc.training.estimate.needs import Estimate, Term, estimate
 
@@ -53,7 +54,9 @@ def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
     config, root, needs = resolved.config, stages.root_of(resolved), _devices(resolved.config)
     shape = shape_of(root)
     needed = estimate(config, shape, config.longest) if shape else None
-    lack = lacking(config, machine, needed, resolved.system.overlays)
+    overlays = resolved.system.overlays
+    over = over_target(config, shape, needed, overlays) if shape and needed else None
+    lack = lacking(config, machine, needed, overlays) or over
     why, helps = (lack.clause, lack.helps) if lack else (None, None)
     if needed is None:
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
@@ -107,25 +110,47 @@ def lacking(
         if needed.device_gib > sizes[least]:
             has = f"GPU {least} has {size_text(sizes[least])}{' free' if free else ''}"
             clause = f"needs {size_text(needed.device_gib)} a device, {has}"
-            return Lack(clause, _smaller(config, overlays), needed.terms)
+            return Lack(clause, _smaller(config, overlays)[0], needed.terms)
     memory, where = (machine.free_gib, "free") if free else (machine.memory_gib, "here")
     if needed.host_gib > memory:
         clause = f"needs {size_text(needed.host_gib)} of main memory, {where} {size_text(memory)}"
-        return Lack(clause, None, needed.host) if cuda else Lack(clause, _smaller(config, overlays), needed.terms)
+        return Lack(clause, None, needed.host) if cuda else Lack(clause, _smaller(config, overlays)[0], needed.terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
         clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
         return Lack(clause, "--set save_total_limit=1" if config.save_total_limit != 1 else None, needed.disk or ())
     return None
 
 
-def _smaller(config: Config, overlays: Collection[str]) -> str:
+def over_target(config: Config, shape: Shape, needed: Estimate, overlays: Collection[str] = ()) -> Lack | None:
+    """What the GPUs that a stage is for lack; the help is all that makes the stage fit."""
+    target = config.device_gib if config.device == "cuda" else None
+    if target is None or needed.device_gib <= target:
+        return None
+    clause = f"needs {size_text(needed.device_gib)} a device, and is for GPUs with {size_text(target)} (device_gib)"
+    options, smaller, gib = list[str](), config, needed.device_gib
+    while gib > target and smaller.longest > _SHORTEST:
+        option, changes = _smaller(smaller, overlays)
+        options = [each for each in options if each.partition("=")[0] != option.partition("=")[0]] + [option]
+        smaller = msgspec.structs.replace(smaller, **changes)
+        gib = estimate(smaller, shape, smaller.longest).device_gib
+    fitting = " ".join(options) if gib <= target else "a larger GPU"
+    return Lack(clause, f"{fitting}; or --set device_gib=null, which starts it as it is", needed.terms)
+
+
+_SHORTEST = 1024
+"""Tokens; prompts or rows that are to be shorter are no proposal."""
+
+
+def _smaller(config: Config, overlays: Collection[str]) -> tuple[str, dict[str, Any]]:
     """What saves most of a device's memory: an adapter; if there is one, fewer rows at a time; then shorter ones."""
     if config.lora is None:
-        return "--with lora" if "lora" in overlays else "--set lora={}"
+        return "--with lora" if "lora" in overlays else "--set lora={}", {"lora": Lora()}
+    lengths = [name for name in ("response_length", "cutoff_len", "prompt_length") if hasattr(config, name)]
+    name = max(lengths, key=lambda each: int(getattr(config, each)))
     if config.micro_batch_size_per_device > 1:
-        return f"--set micro_batch_size_per_device={config.micro_batch_size_per_device // 2}"
-    length = "cutoff_len" if hasattr(config, "cutoff_len") else "prompt_length"
-    return f"--set {length}={config.longest // 2}"
+        name = "micro_batch_size_per_device"
+    value = getattr(config, name) // 2
+    return f"--set {name}={value}", {name: value}
 
 
 def refuse_no_judge(config: Config, overlays: Collection[str]) -> None:
@@ -142,9 +167,13 @@ def refuse_unfit(
     Without `needed`, GPUs alone are counted: that is known before anything is read or installed.
     """
     if lack := lacking(config, machine, needed, overlays, free=True):
-        parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
-        hint = lack.helps or machine.trouble or "virc doctor says what fits here"
-        raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
+        raise refusal(lack, machine.trouble or "virc doctor says what fits here")
+
+
+def refusal(lack: Lack, hint: str | None = None) -> SetupError:
+    """The error of a stage that does not fit; `hint` is for what nothing in `lack` helps against."""
+    parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
+    return SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", lack.helps or hint)
 
 
 def judges(overlays: Collection[str]) -> str:
