@@ -1,5 +1,6 @@
 """Every dialect the suite tries: which server, which model behind it, and how that model writes."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -79,6 +80,10 @@ def _side(name: str) -> int:
 
 def _parameters(call: Call) -> str:
     return bare(call).replace('"arguments"', '"parameters"')
+
+
+def _recipient(call: Call) -> str:
+    return f">>>{call.name}\n{json.dumps(call.arguments)}"
 
 
 def _python(call: Call) -> str:
@@ -214,6 +219,8 @@ def _texts() -> list[tuple[Case, tuple[Way, ...]]]:
               in_text(bare, "I look closer: "), ways=STREAMED),
         _case("tool-code", LmStudio(), "internvl3_5-8b", code, ways=STREAMED),
         _case("python-list", LmStudio(), "internvl3_5-8b", in_text(lambda call: f"[{_python(call)}]"), ways=STREAMED),
+        _case("functionary", Vllm(), "internvl3_5-8b",
+              in_text(_recipient, ">>>all\n{thought}\n", ">>>all\n{answer}"), ways=STREAMED),
         _case("mistral-marks", Vllm(), "pixtral-12b",
               in_text(lambda call: f"[TOOL_CALLS][{bare(call)}]"), "pixel", ways=STREAMED),
     ]  # fmt: skip

@@ -50,6 +50,7 @@ PUBLISHED = [
     f"<start_function_call>call:crop_image{GIVEN}<end_function_call>",
     f"✿FUNCTION✿: crop_image\n✿ARGS✿: {GIVEN}\n✿RESULT✿: ",
     f'Action:\n```json\n{{"action": "crop_image", "action_input": {GIVEN}}}\n```',
+    f">>>crop_image\n{GIVEN}", f">>>all\nI look.>>>crop_image\n{GIVEN}",
 ]  # fmt: skip
 """Calls in forms that models' templates publish."""
 
@@ -157,6 +158,7 @@ SECOND = BODY.replace("30", "31")
         f"<|tool_call>call:crop_image{GIVEN}<|tool_call>call:crop_image{GIVEN.replace('30', '31')}",
         "<|python_tag|>[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
         "[crop_image([1, 2, 30, 40], image_index=0), crop_image([1, 2, 31, 40], image_index=0)]",
+        f">>>crop_image\n{GIVEN}>>>crop_image\n{GIVEN.replace('30', '31')}",
     ],
 )  # fmt: skip
 @each_case("most", [1, 2, 3])
@@ -194,6 +196,7 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
         ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen
         *((text, "", text) for text in ("the token <|im_end|> ends a turn", "a <|im_start|> is in front of it")),
         ("it is red <|im_end|> user what now?", "", "it is red"), ("a cat <|eot|> <|start|>user what?", "", "a cat"),
+        (">>>all\nIt is red.", "", "It is red."), (">>> 3 + 2\n5", "", ">>> 3 + 2\n5"),
         ("put </answer> there", "", "put </answer> there"), ("it shows [EOS]", "", "it shows [EOS]"),
     ],
 )  # fmt: skip

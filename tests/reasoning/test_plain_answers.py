@@ -70,6 +70,8 @@ MARKED = f"<tool_call>{CALL}</tool_call>"
         f"```xml\n{MARKED}\n```\nSo it is $\\boxed{{7}}$", f"The text in the picture reads:\n\n```\n{CALL}\n```",
         f"**Transcription:**\n```\nUser: hi\n{MARKED}\n```", f"I looked. The page contains this:\n```json\n{CALL}\n```",
         f"The screenshot shows a tool call:\n```\n{MARKED}\n```", f"Here is the text in the image:\n```\n{CALL}\n```",
+        f"The page shows this example:\n\n    {MARKED}\n\nSo it tells how to crop.", f"It reads:\n\n\t```\n\t{CALL}\n\t```",
+        f"I looked.\n \n    <a>\n\n    {CALL}\n\nThe answer is 7.", f"The sign says:\n\n    User: hi\n\n    {MARKED}",
         f"Das Bild zeigt:\n```\n{MARKED}\n```", f"截图显示：\n```\n{MARKED}\n```\n这是一个工具调用。",
     ],
 )  # fmt: skip
@@ -86,6 +88,7 @@ def test_a_call_that_is_quoted_transcribed_or_answered_is_words(family: str, tex
         f"To see what the sign says:\n```json\n{CALL}\n```", f"The sign says nothing. I crop:\n```\n{CALL}\n```",
         f"```json\n{CALL}\n```\nThis crops the part that shows the sign.", f"The sign says:\n```json\n{CALL}",
         f"```json\n{CALL}\n```\n```json\n{CALL}\n```", f"The page says:\n> {MARKED}\n\nI look closer.\n{MARKED}",
+        f"I look closer.\n\n    {MARKED}", f"    {CALL}", f"It reads 7:\n    {MARKED}", f"It reads:\n\n    7\n\n{MARKED}",
         f"{MARKED}\n```\n3 > 2\n```\nThe answer is 7.", f"> 3 is more than 2\n{CALL}",
     ],
 )  # fmt: skip

@@ -34,7 +34,8 @@ MARKS = re.compile(
     rf"{BEGINS}(?:{_OF_FAMILIES}|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
     rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
     rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z))"
-    r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)",
+    r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)"
+    r"|(?:>>>|\A(?=[^>]*+>>>))(?P<recipient>[\w.-]+\n\s*\{.*?)(?:(?=>>>)|\Z)",
     re.DOTALL,
 )
 """Marks that only a call has; what stands between them has to be one."""

@@ -83,7 +83,12 @@ _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 _GOES_ON = re.compile(r"[`\"')\]*]*[,;:]?[ \t]+[a-zß-öø-ÿα-ωа-я]")
 """What follows an object within a sentence: a small letter."""
 _FENCED = re.compile(r"[)\]\s]*```")
-_FENCES = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
+_FENCE_LINE, _BLANK = r"^[ \t>]*+(?:```|~~~)", r"[ \t]*+\n"
+_CODE_BLOCK = re.compile(
+    rf"{_FENCE_LINE}.*?{_FENCE_LINE}|(?<=\S){_BLANK}{_BLANK}(?:(?:{_BLANK})*+(?: {{4}}|\t)[^\n]*+\n?)++",
+    re.MULTILINE | re.DOTALL,
+)
+"""A block of code as Markdown has it: between fences (one without an end is a call that was cut), or indented."""
 _QUOTED_LINE, _OPENING_QUOTE = re.compile(r"\s*>"), re.compile(r"[`\"'“‘«「]\s*\Z")
 _TRANSCRIBES = re.compile(
     r"(?:^|[.!?]\s)(?![^.!?\n]*\b(?:what|that|which|to|i|we|my|let|zoom\w*|crop\w*|look\w*|closer)\b)[^.!?\n]*"
@@ -330,18 +335,18 @@ def _without_shown(text: str, found: Iterable[Found], rules: _Rules) -> list[Fou
     A call in a `>` quotation is shown, and one in a closed block of code behind the title of a transcription or before
     an answer. A call of a tool that nobody offers is shown in any closed block, and behind a quotation mark.
     """
-    fences = [fence.start() for fence in _FENCES.finditer(text)]
-    is_answered, names = bool(fences) and _concludes(text[fences[-1] :]), rules.usual
+    blocks = [block.span() for block in _CODE_BLOCK.finditer(text)]
+    is_answered, names = bool(blocks) and _concludes(text[blocks[-1][1] :]), rules.usual
 
     def is_made(each: Found) -> bool:
         line = text[text.rfind("\n", 0, each.start) + 1 : each.start]
-        opened = bisect_right(fences, each.start)
-        is_fenced = opened % 2 == 1 and opened < len(fences)  # a block without an end is a call that was cut
+        start, end = blocks[bisect_right(blocks, (each.start, len(text))) - 1] if blocks else (0, 0)
+        is_in_block = start <= each.start < end
         if not any(name in text[each.start : each.end] for name in names):
-            is_shown = is_fenced or bool(_OPENING_QUOTE.search(line[-MAX_MARK:]))
+            is_shown = is_in_block or bool(_OPENING_QUOTE.search(line[-MAX_MARK:]))
         else:
-            fence = fences[opened - 1] if is_fenced else 0
-            is_shown = is_fenced and bool(is_answered or _TRANSCRIBES.search(text[max(0, fence - _MAX_SHORT) : fence]))
+            title = text[max(0, start - _MAX_SHORT) : start]
+            is_shown = is_in_block and bool(is_answered or _TRANSCRIBES.search(title))
         return not (is_shown or _QUOTED_LINE.match(line))
 
     return [each for each in found if is_made(each)]

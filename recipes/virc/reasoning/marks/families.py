@@ -135,6 +135,7 @@ FAMILIES = {
     "InternVL": FamilyMarks(inputs=("<IMG_CONTEXT>", "</IMG_CONTEXT>", "<img>", "</img>")),
     "LongCat": FamilyMarks(others=("<longcat_user>",), own=("<longcat_assistant>",)),
     "LFM": FamilyMarks(calls=(("<|tool_call_start|>", "<|tool_call_end|>"),)),
+    "Functionary": FamilyMarks(fillers=(">>>all\n",)),
     "ERNIE": FamilyMarks(answers=("response",)),
     "Apriel": FamilyMarks(thoughts=(("", "[BEGIN FINAL RESPONSE]"),), fillers=("[END FINAL RESPONSE]",)),
     "others": FamilyMarks(
