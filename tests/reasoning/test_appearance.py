@@ -234,10 +234,13 @@ def test_alpha_that_hides_everything_is_ignored_and_said(name: str) -> None:
     assert opened.rendering.notes == ("alpha",)
 
 
-def test_an_empty_transparent_picture_stays_empty() -> None:
-    opened = open_file(make_file(Image.new("RGBA", SIZE), "PNG"), "it")
+@each_case("image", [Image.new("RGBA", SIZE), Image.new("RGBA", SIZE, (200, 10, 10, 0)), Image.new("LA", SIZE, (9, 0))])
+def test_a_transparent_picture_of_one_colour_is_white_and_said(image: Image.Image) -> None:
+    data = make_file(image, "PNG")
+    opened = open_file(data, "it.png")
     assert opened.pixels.getextrema() == ((255, 255),) * 3
-    assert opened.rendering.notes == ()
+    sentence = "it.png is transparent everywhere and has a single colour: it is shown as white"
+    assert losses([looked_at((data, "it.png"), "it.png", opened)], ["it.png"]) == [sentence]
 
 
 HDR: dict[str, Callable[[], bytes]] = {

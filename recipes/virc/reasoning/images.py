@@ -617,9 +617,10 @@ def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[
     if image.mode == "La":  # premultiplied, of which Pillow makes LA alone
         image = image.convert("LA")
     image = appearance.in_stated_colours(image, meaning)
-    if image.has_transparency_data and _hides_all(image):
-        rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, "alpha"))
-    elif image.has_transparency_data:
+    note = _note_of_alpha(image) if image.has_transparency_data else None
+    if note:
+        rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, note))
+    if image.has_transparency_data and note != "alpha":
         background = _background(image)
         paper = Image.new("RGB", image.size, background)
         for top, rows in depth.strips(image):
@@ -631,15 +632,15 @@ def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[
     return plain, rendering
 
 
-def _hides_all(image: Image.Image) -> bool:
-    """Whether nothing of a picture is to be seen by its alpha, though there is something: programs leave alpha at 0."""
+def _note_of_alpha(image: Image.Image) -> str | None:
+    """`alpha` or `empty` if nothing of a picture is to be seen by its alpha: programs leave alpha at 0."""
     seen = set[tuple[int, Any]]()  # colours by their place, and their least and greatest values
     for _, rows in depth.strips(image):
         *colours, alpha = (each.getextrema() for each in rows.convert("RGBA").split())
         if alpha[1]:
-            return False
+            return None
         seen |= {(at, value) for at, extrema in enumerate(colours) for value in extrema}
-    return len(seen) > 3
+    return "alpha" if len(seen) > 3 else "empty"
 
 
 def _luminance(image: Image.Image) -> Image.Image:

@@ -23,6 +23,7 @@ NOTES = {
     "hdr": "is an HDR picture, and is shown without its brightest and darkest shades",
     "shape": "has pixels that are not square: it is shown with square ones, in which its size and boxes are counted",
     "alpha": "is transparent everywhere: it is shown as if nothing were transparent",
+    "empty": "is transparent everywhere and has a single colour: it is shown as white",
 }
 """What is said of a picture that is shown otherwise than its numbers alone: sentences behind its name."""
 
