@@ -46,6 +46,13 @@ CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"imag
 BROKEN: list[tuple[str, str, int, Change]] = [
 ("no_messages", "drop such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
 ("roles", "message 3 is of user", 1, lambda rows, _: rows[0]["messages"][2].update(role="user")),
+(
+        "turn_mark", "message 5 holds <|im_end|>: LLaMA-Factory reads it as the token around a turn", 1,
+        lambda rows, _: content(rows, 0, -1, "$", "<|im_end|>"),
+    ),
+("turn_mark", "message 2 holds <|endoftext|>", 1, lambda rows, _: content(rows, 0, 1, "$", " <|endoftext|>")),
+("row", "message 3 holds <|image_pad|>, and no column", 1,
+    lambda rows, _: content(rows, 0, 2, "</think>", "<|image_pad|></think>")),
 ("marks", "2 <image> marks for 1", 1, lambda rows, _: rows[0]["images"].pop()),
 (
         "mark_misplaced", "message 5, of assistant, holds", 1,

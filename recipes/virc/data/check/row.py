@@ -27,6 +27,7 @@ from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
+from virc.reasoning.marks.families import FAMILIES, pattern
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
@@ -36,6 +37,8 @@ from virc.scoring.score import is_list_text
 _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 """Rows that LLaMA-Factory reads."""
 _DROPPED = "engines drop such a row, or stop"
+_TURN_MARKS = re.compile(pattern((*FAMILIES["Qwen"].roles, *FAMILIES["Qwen"].ends)))
+"""Tokens around turns of the bases that LLaMA-Factory trains; those of images are read as faults before."""
 
 
 def check_row(rules: Rules, row: NumberedRow) -> RowResult:
@@ -132,7 +135,9 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
         yield from check_pair(record)
     elif holds != "problems":
         yield from check_conversation(record, holds)
-    if holds not in _OF_LLAMA_FACTORY:
+    if holds in _OF_LLAMA_FACTORY:
+        yield from _turn_marks(record)
+    else:
         if not (record.question or "").strip():
             # the chat protocol finds it in the messages
             yield Fault("no_question", "its question is not known by itself", stops=not record.messages)
@@ -142,6 +147,14 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
             yield Fault("no_image", "it has no image, and no tool of the system returns one")
         if sentence := not_offered(record):
             yield Fault("answer_not_offered", sentence)
+
+
+def _turn_marks(record: Record) -> Iterator[Fault]:
+    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn."""
+    texts = {f"message {number}": message.content for number, message in enumerate(record.messages, 1)}
+    for name, text in (texts | {"its rejected reply": record.rejected or ""}).items():
+        if found := _TURN_MARKS.search(text):
+            yield Fault("turn_mark", f"{name} holds {found[0]}: LLaMA-Factory reads it as the token around a turn")
 
 
 def _is_unanswered(record: Record) -> bool:
