@@ -627,7 +627,7 @@ def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[
             strip = rows.convert("RGBA")
             paper.paste(strip, (0, top), strip)
         return paper, msgspec.structs.replace(rendering, background=background)
-    plain = image.convert("RGB")
+    plain = image._new(image.im) if image.mode == "RGB" else image.convert("RGB")  # the same pixels, not a copy
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
     return plain, rendering
 

@@ -35,7 +35,7 @@ _PILLOW_NEGATES = re.compile(r";\d?I")  # in its name of a decoder, such as `L;4
 _PNG_OR_ISO_COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)  # primaries, transfer
 _HEAD = 2**18  # bytes in which all of that stands
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
-_GAIN_MAPS = re.compile(rb"hdrgm:Version|HDRGainMap|hdrgainmap|urn:iso:std:iso:ts:21496")
+_GAIN_MAPS = (b"hdrgm:Version", b"HDRGainMap", b"hdrgainmap", b"urn:iso:std:iso:ts:21496")
 _PIXEL_OF_ISO = re.compile(rb"pasp(.{4})(.{4})", re.DOTALL)
 _COLORANTS = {
     "sRGB": (0.43607, 0.22249, 0.01392, 0.38515, 0.71687, 0.09708, 0.14307, 0.06061, 0.71410),
@@ -84,7 +84,7 @@ class Stated(msgspec.Struct, frozen=True):
 def stated(image: Image.Image, data: bytes | None = None) -> Stated:
     """Read what a picture, which is not decoded yet, and its file, where that is there, say of colours and shape."""
     head = (data or b"")[:_HEAD]
-    colours = _PNG_OR_ISO_COLOURS.search(head)
+    colours = _PNG_OR_ISO_COLOURS.search(head) if b"cICP" in head or b"nclx" in head else None
     primaries, transfer = (int.from_bytes(each) for each in colours.groups() if each) if colours else (0, 0)
     shape = pixel_shape(image, data)
     notes = ["shape"] if shape != 1 else []
@@ -101,7 +101,8 @@ def stated(image: Image.Image, data: bytes | None = None) -> Stated:
 
 def has_gain_map(data: bytes) -> bool:
     """Whether a file, or the XMP block of one, tells of a picture that brightens its first on HDR screens."""
-    return bool(_GAIN_MAPS.search(data[:_HEAD]))
+    head = data[:_HEAD]
+    return any(mark in head for mark in _GAIN_MAPS)  # each a tenth of the time of one pattern
 
 
 def pixel_shape(image: Image.Image, data: bytes | None = None) -> float:
