@@ -195,6 +195,25 @@ def test_other_settings_need_another_folder(server: Server, problems: Path) -> N
     assert evaluated(server, problems, "--model", "good", "--max-turns", 3, "--to", "evals/short")["problems"] == 6
 
 
+def test_a_served_model_and_one_on_this_machine_are_compared(server: Server, problems: Path) -> None:
+    found = evaluated(server, problems, "--model", "tiny", "--model", "good", "--limit", 1)
+    assert [(each["name"], each["score"]["of"]) for each in found["models"]] == [("tiny", 1), ("good", 1)]
+    assert {body["model"] for body in server.chats()} == {"good"}
+    named = ("--model", "tiny", "--model", f"good@{server.url}")
+    again = virc("eval", problems, *named, "--limit", 1, "--json")
+    assert (again.code, again.json) == (0, found)
+    twice = virc("eval", problems, *named, "--model", f"tiny@{server.url}")
+    assert (twice.code, "tiny is named with two endpoints" in twice.err) == (2, True)
+
+
+def test_answers_made_with_other_settings_stop_their_model_alone(server: Server, problems: Path) -> None:
+    evaluated(server, problems, "--model", "good", "--limit", 1)
+    options = ("--endpoint", server.url, "--max-turns", 3, "--limit", 1)
+    done = virc("eval", problems, *BOTH, *options)
+    assert (done.code, "good.jsonl holds answers made with max_turns 16, not 3" in done.err) == (3, True)
+    assert virc("eval", problems, "--model", "bad", *options).err.count("; 1 were done before") == 1
+
+
 def test_only_the_first_problems(server: Server, problems: Path) -> None:
     few = evaluated(server, problems, "--model", "good", "--limit", 2)
     assert (few["problems"], few["models"][0]["score"]["of"]) == (2, 2)

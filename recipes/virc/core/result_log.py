@@ -20,6 +20,10 @@ from virc.core.text import clause
 Id = str | int
 
 
+class OtherSettingsError(ConfigError):
+    """An output holds answers that were made with other settings."""
+
+
 class _Error(msgspec.Struct):
     code: int
 
@@ -214,7 +218,7 @@ class Ledger(Claims):
         for key, value in self._made_with.items():
             if theirs.get(key) != value:
                 sentence = f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}"
-                raise ConfigError(sentence, f"{self._elsewhere}, or the same settings")
+                raise OtherSettingsError(sentence, f"{self._elsewhere}, or the same settings")
 
     def _drop_failed(self) -> None:
         new = self.path.with_name(f".{self.path.name}.new")  # nobody else writes it: the lock is ours

@@ -15,12 +15,13 @@ from virc.config.validation import check_arguments, fields_given
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
+from virc.core.result_log import OtherSettingsError
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
 from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.columns import Column, of_request
 from virc.evaluation.problems import find_problems
-from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_request, judge_of
+from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_request, judge_of, model_at
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
@@ -111,8 +112,9 @@ def evaluate(
 
     Args:
         benchmark: its name, or a file of rows, as `virc batch` reads it, with an answer in each row.
-        models: as `virc.solve` takes one.
-        endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
+        models: as `virc.solve` takes one, or `NAME@URL`: a model that this server has.
+        endpoint: an OpenAI-compatible server of the other models; one that it does not list is looked for on this
+            machine. None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
         extra_body, thinking: of requests to the endpoint, as in `virc.solve`.
         limit: number of problems, from the first; None: all.
@@ -158,8 +160,13 @@ def evaluate(
         for number in range(seed, seed + seeds)
         for each in strategy_names
     ]
-    choices = [choice_of(name, **of_choice) for name in names]
-    setups = [Setup(choice, each, offline=offline, graders=graders) for choice in choices for each in configs]
+    places = [model_at(str(name), endpoint) for name in names]
+    choices = [choice_of(name, **of_choice | {"endpoint": url}) for name, url in places]
+    setups = [
+        Setup(choice, each, offline=offline, graders=graders, or_here=choice.endpoint == endpoint)
+        for choice in choices
+        for each in configs
+    ]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
     request = EvalRequest(
         benchmark=str(benchmark),
@@ -212,10 +219,18 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     arms = [work, *further] if any(column.asks for column in columns) else [work]
     for arm in arms:
         next(arm.rows())  # crops that cannot be swapped are refused before the models are asked
+    others = list[VircError]()
     if request.solver:
         progress = [answer_by_solver(request.solver, work)]
     else:
-        progress = [each for setup in request.setups for each in answer(setup, arms)]
+        progress = []
+        for setup in request.setups:
+            try:
+                progress += answer(setup, arms)
+            except OtherSettingsError as error:  # the other models are asked all the same
+                others.append(error)
+    if others and not progress:
+        raise others[0]
     for each, column in product(progress, columns):
         column.score(each.model, work.rows(), work.answered(each.model), folder, report)
     protocols = dict[str, Protocol | None]()  # of the models that this call asked
@@ -224,7 +239,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     is_in_arms = any(arm.folder.folder.is_dir() for arm in further)  # of this call or a former one
     scored_arms = [scored(each, protocols) for each in ([work, *further] if is_in_arms else [work])]
     summary = write_summary(work, scored_arms, protocols)
-    failure = failed_rows(progress) if any(each.failed for each in progress) else None
+    failure = failed_rows(progress) if any(each.failed for each in progress) else next(iter(others), None)
     undecided = sum(verdict is None for arm in scored_arms for verdict in arm.verdicts.values())
     unmeasured = next(filter(None, (column.error(scored_arms[0].results) for column in columns)), None)
     return Evaluated(summary, folder, failure, undecided, unmeasured, columns)

@@ -1,7 +1,8 @@
 """What is evaluated: a benchmark, models, and how answers are scored."""
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +44,24 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.setups[0].config.crop_ablation
 
 
+_SERVED = re.compile(r"(.+?)@(https?://.+)")
+
+
+def model_at(name: str | None, endpoint: str | None) -> tuple[str | None, str | None]:
+    """A model's name and its endpoint: `NAME@URL` names both, and any other name is asked for at `endpoint`."""
+    served = _SERVED.fullmatch(name or "")
+    return (served[1], served[2]) if served else (name, endpoint)
+
+
+def check_names(setups: Iterable[Setup]) -> None:
+    """Raises UsageError: a model is named with two endpoints, and its answers have one place in the folder."""
+    places = dict[str | None, str | None]()
+    for choice in (setup.choice for setup in setups):
+        if places.setdefault(choice.model, choice.endpoint) != choice.endpoint:
+            sentence = f"{choice.model} is named with two endpoints, and a folder holds its answers once"
+            raise UsageError(sentence, "evaluate one of them with another --to, or serve it by another name")
+
+
 def asked_columns(
     environment: bool, environment_args: str | None, answer_as: str | None, **options: object
 ) -> dict[str, object]:
@@ -56,6 +75,7 @@ def asked_columns(
 
 
 def check_request(request: EvalRequest) -> None:
+    check_names(request.setups)
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
 

@@ -8,6 +8,7 @@ that may count boxes in any unit is asked at its first box (`Calibration`); `set
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
@@ -255,6 +256,24 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     if choice.family:
         families.get(choice.family)  # an unknown one is refused before anything is loaded
     return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
+
+
+def unlisted_here(choice: Choice, workspace: Path = Path()) -> Choice | None:
+    """The choice of the same model in this process, where the endpoint does not list it and it is on this machine."""
+    from virc.backends.openai.backend import OpenAIBackend
+
+    try:
+        models.find(choice.model or "", workspace, choice.system, with_gguf=True)
+    except ConfigError:
+        return None
+    with closing(
+        OpenAIBackend(str(choice.endpoint), choice.model, choice.api_key, choice.timeout, headers=choice.headers)
+    ) as backend:
+        is_listed = backend.is_listed
+    if is_listed:
+        return None
+    of_requests = {"endpoint", "api_key", "headers", "num_ctx", "extra_body", "thinking"}
+    return msgspec.structs.replace(choice, **dict.fromkeys(of_requests))
 
 
 def open_running(choice: Choice, port: int, report: Reporter) -> Opened | None:

@@ -13,7 +13,7 @@ from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models import registry as models
-from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running
+from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running, unlisted_here
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
@@ -34,6 +34,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     Args:
         opened: a model that is open already, in place of `choice`.
+        or_here: whether a model that the endpoint does not list is loaded in this process, if it is on this machine.
         graders: what grades solutions, if the strategy has them graded.
         local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
     """
@@ -45,6 +46,7 @@ class Setup(msgspec.Struct, frozen=True):
     opened: Opened | None = None
     local_server: int | None = None
     graders: Graders = NO_GRADERS
+    or_here: bool = False
 
 
 def set_up(
@@ -99,6 +101,9 @@ def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
 
 def _opened(setup: Setup, report: Reporter) -> Opened:
     choice = setup.choice
+    if choice.endpoint and setup.or_here and (local := unlisted_here(choice)):
+        report.note(f"{choice.endpoint} does not list {choice.model}, which is on this machine: it is loaded here")
+        choice = local
     if choice.endpoint:
         return open_model(choice)
     if setup.local_server and (running := open_running(choice, setup.local_server, report)):

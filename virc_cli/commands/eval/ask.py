@@ -18,7 +18,7 @@ def command(
     benchmark: Annotated[
         str, argument("BENCHMARK|FILE", "A benchmark, or rows with answers.", autocompletion=completion.benchmarks)
     ],
-    model: Annotated[list[str] | None, option("MODEL", "Model; repeatable. With an endpoint, a served name.")] = None,
+    model: Annotated[list[str] | None, option("MODEL[@URL]", "Model, or one that URL serves; repeatable.")] = None,
     to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
     limit: Annotated[int | None, option("N", "Ask only the first N problems.", min=1)] = None,
     split: Annotated[str | None, option("NAME", "Part of the benchmark.")] = None,
@@ -59,6 +59,8 @@ def command(
     Every model with answers to the same problems in the folder is in the table and in report.html there, where each
     wrong answer opens as a trace. The same command resumes after a stop. A model with a --strategy is a row of its own.
 
+    A model that the endpoint does not list is looked for on this machine.
+
     Rows of a FILE are those of a batch, with an answer each; `unreadable` is to be refused.
 
     With --environment, answers are scored by the reward of an environment of verifiers, which is shown the last reply.
@@ -73,8 +75,10 @@ def command(
     The folder's results/MODEL.jsonl has all that the figures are computed from, and results/MODEL.looks the other arms
     of --looks: `virc eval verify FILE` scores them again without the model, `virc eval card FILE...` makes a table.
     """
+    import msgspec
+
     from virc.evaluation import api as evaluation
-    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges
+    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_names, model_at
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc.solving.solver import choose, pipelines
@@ -107,11 +111,14 @@ def command(
     check_named_judges(judges, strategy)
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     graders = options.graders(strategy, judge, judge_model, judges, system)
-    setups = [
-        set_up({**flags, "model": name}, config, asked.protocol, None, asked.offline, graders=graders)
-        for name in names
-        for config in configs
-    ]
+    setups = []
+    for given in names:
+        name, url = model_at(given, asked.endpoint)
+        chosen = {**flags, "model": name, "endpoint": url}
+        for config in configs:
+            setup = set_up(chosen, config, asked.protocol, None, asked.offline, graders=graders)
+            setups.append(msgspec.structs.replace(setup, or_here=given == name))
+    check_names(setups)
     written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
     solver = None
