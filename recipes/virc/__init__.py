@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from virc.solving.solution import Solution
     from virc.training.api import train
 
+    __version__: str
+
 _MODULES = {
     "ConfigError": "virc.core.errors",
     "DataError": "virc.core.errors",
@@ -76,6 +78,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("virc")
     if name not in _MODULES:
         raise AttributeError(f"module 'virc' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

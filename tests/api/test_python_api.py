@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def test_a_type_checker_knows_what_a_user_writes() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--warn-unused-ignores", "--config-file", os.devnull, file]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MYPYPATH": "recipes"}, cwd=ROOT)
     assert done.stdout == "Success: no issues found in 1 source file\n"
+
+
+def test_arguments_mean_what_options_mean_whatever_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_ENDPOINT", "http://127.0.0.1:9/v1")
+    assert virc.__version__ == version("virc")
+    for call in (virc.load, virc.evaluate):
+        arguments = ("gone.jsonl", "gone") if call is virc.evaluate else ("gone",)
+        with pytest.raises(virc.VircError, match="gone") as refused:  # the model or the file, not the address
+            call(*arguments, endpoint="none")
+        assert "none" not in refused.value.message
+    with pytest.raises(virc.ConfigError, match="gone"):
+        virc.solve(PICTURE, QUESTION, "gone")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -20,7 +20,7 @@ from virc.backends.checkpoint import image_grid, image_settings, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
-from virc.config.user import Switch
+from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.events import Reporter
@@ -216,13 +216,15 @@ def load(
 
 
 def choice_of(model: str | Path | None, tools: Iterable[str] = (), **given: Any) -> Choice:
-    """The choice of a Python caller, by the names of its fields; None: as it is by default.
+    """The choice of a Python caller, by the names of its fields; None, and the endpoint `none`: as it is by default.
 
     Raises:
         UsageError: a value is not of its type, `protocol` and `family` both choose the chat protocol, or there is no
             endpoint whose requests `extra_body` or `thinking` could change.
     """
     values = {name: value for name, value in given.items() if value is not None}
+    if values.get("endpoint") == NO_ENDPOINT:
+        del values["endpoint"]
     if {"protocol", "family"} <= values.keys():
         raise UsageError("protocol= and family= both choose the chat protocol", "leave one out")
     values |= {name: str(values[name]) for name in ("system", "protocol") if name in values}
