@@ -59,6 +59,24 @@ def test_a_stop_ends_the_request_of_a_silent_server_alone(
         backend.close()
 
 
+def test_a_finished_reply_whose_stream_stays_open_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc.backends.openai.received.reading._SILENT_SECONDS", 0.05)
+
+    def finish(exchange: Served) -> None:
+        _in_the_stream(exchange)
+        exchange.send_event(piece("It is 3.</think> 3", "stop"))
+        exchange.send_event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}})
+
+    silence = Silence(finish)
+    with serve([ANSWER], fault=silence) as server:
+        backend = OpenAIBackend(server.url, timeout=30.0)
+        reply = backend.reply(ask(), Sampling())
+        assert (reply.text, reply.completion_tokens) == ("<think>It is 3.</think> 3", 9)
+        assert silence.ended.acquire(timeout=60)
+        assert len(server.chats()) == 1
+        backend.close()
+
+
 def test_a_time_out_ends_the_request_at_the_server() -> None:
     silence = Silence(_before_headers)
     with serve([ANSWER], fault=silence) as server:

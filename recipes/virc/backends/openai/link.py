@@ -195,10 +195,16 @@ class Link:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
-        read = ollama.read_ollama if address else read_reply
+        most = max_tokens * CHARACTERS_PER_TOKEN
+
+        def read(pieces: Iterator[bytes], stream: Callable[[str], None], hang_up: Callable[[], None]) -> ReceivedReply:
+            if address:
+                return ollama.read_ollama(pieces, most, stream)
+            return read_reply(pieces, most, stream, hang_up)
+
         return self._answer(
             address or self._below("/chat/completions"),
-            lambda pieces, stream: read(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream),
+            read,
             request,
             max_tokens * _BYTES_PER_TOKEN + 2**20,
             on_text,
@@ -210,12 +216,12 @@ class Link:
         """The embedding of a text by OpenAI's API; `cuts`: it is vLLM, and is to cut a text that is too long."""
         body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
         body |= {"truncate_prompt_tokens": -1} if cuts else {}
-        return self._answer(self._below("/embeddings"), lambda pieces, _: read_embedding(pieces), body)
+        return self._answer(self._below("/embeddings"), lambda pieces, *_: read_embedding(pieces), body)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET."""
 
-        def read(pieces: Iterator[bytes], _: Callable[[str], None]) -> dict[str, Any]:
+        def read(pieces: Iterator[bytes], *_: object) -> dict[str, Any]:
             return decoded(b"".join(pieces), dict[str, Any])
 
         stale = self.stale
@@ -234,13 +240,13 @@ class Link:
     def _listed(self, seconds: float | None) -> list[ListedModel]:
         retries = 0 if seconds else None
         return self._answer(
-            self._below("/models"), lambda pieces, _: read_models(pieces), seconds=seconds, retries=retries
+            self._below("/models"), lambda pieces, *_: read_models(pieces), seconds=seconds, retries=retries
         )
 
     def _answer(
         self,
         address: str,
-        read: Callable[[Iterator[bytes], Callable[[str], None]], _T],
+        read: Callable[[Iterator[bytes], Callable[[str], None], Callable[[], None]], _T],
         body: Mapping[str, Any] | None = None,
         most: int = _MAX_LISTING,
         on_text: Callable[[str], None] = lambda _: None,
@@ -252,7 +258,8 @@ class Link:
         """Send a request, and return what `read` makes of the body of the response.
 
         Args:
-            read: gets the pieces of the body and a function that passes text on to `on_text`.
+            read: gets the pieces of the body, a function that passes text on to `on_text`, and one that ends the
+                connection from another thread.
             body: None: it is a GET.
             most: bytes that the body of the response may have, compressed and unpacked.
             seconds: the time for this answer.
@@ -269,7 +276,7 @@ class Link:
             response = afterwards.enter_context(closing(self._response(exchange)))
             sent = bounded(response.iter_raw(), most, until)
             pieces = bounded(unpacked(sent, response.headers), most, until)
-            answer = read(pieces, next(streams, lambda _: None))
+            answer = read(pieces, next(streams, lambda _: None), partial(self._hang_up, exchange))
             # A connection serves the next request only if nothing of this answer is left on it.
             afterwards.callback(deque, sent, 0)
             return answer
@@ -290,12 +297,15 @@ class Link:
             return within(until, work, on_text, afterwards.close)
         except BaseException as error:  # nobody waits any more, such as at the end of the time: the request is ended
             exchange.given_up = True
-            if exchange.request:
-                shut_down(self._client, exchange.request)
+            self._hang_up(exchange)
             if not isinstance(error, LateError | WireError | _UnreachedError):
                 raise
             # `from None`: these errors quote the server, which may quote the key.
             raise self._explained(error, whole or seconds) from None
+
+    def _hang_up(self, exchange: Exchange) -> None:
+        if exchange.request:
+            shut_down(self._client, exchange.request)
 
     def _explained(self, error: Exception, seconds: float) -> VircError:
         """What is raised where no answer came within `seconds`, or one that is none."""

@@ -1,7 +1,8 @@
 """The body of a completion, streamed or whole, as a reply."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from virc.backends.openai.errors import StatusError, WireError, error_text, failed, parsed, reported
@@ -10,17 +11,28 @@ from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_g
 
 _AROUND = ("data", "result", "output", "response", "body")
 _MAX_DEPTH = 3
+_SILENT_SECONDS = 5.0
+"""Longest wait for what follows the end of a reply: clients of OpenAI wait as long as for a reply."""
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
+def read_reply(
+    pieces: Iterable[bytes],
+    most: int,
+    on_text: Callable[[str], None] | None = None,
+    hang_up: Callable[[], None] | None = None,
+) -> ReceivedReply:
     """Read the body of a completion, streamed or whole, with at most `most` characters.
+
+    Args:
+        hang_up: ends the connection from another thread: a server may keep it open behind the end of its reply.
 
     Raises:
         WireError: it is no completion, an error, too long, or ends before its end.
     """
     builder, odd = ReplyBuilder(most, on_text), dict[str, Any]()
-    for number, value in enumerate(values(pieces)):
+    ended = _up_to_silence(pieces, lambda: builder.is_finished, hang_up) if hang_up else pieces
+    for number, value in enumerate(values(ended)):
         if value is None:
             builder.done = True
             break
@@ -37,6 +49,34 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
     if not builder.has_choice and odd:
         raise _no_completion(odd)
     return builder.reply()
+
+
+def _up_to_silence(
+    pieces: Iterable[bytes], is_finished: Callable[[], bool], hang_up: Callable[[], None]
+) -> Iterator[bytes]:
+    """The pieces of a body; behind a finish reason, up to where nothing came for a while, such as usage or `[DONE]`."""
+    further, is_silent = iter(pieces), threading.Event()
+
+    def end() -> None:
+        is_silent.set()
+        hang_up()
+
+    while True:
+        timer = threading.Timer(_SILENT_SECONDS, end)
+        timer.daemon = True
+        if is_finished():
+            timer.start()
+        try:
+            piece = next(further)
+        except StopIteration:
+            return
+        except WireError:
+            if is_silent.is_set():
+                return
+            raise
+        finally:
+            timer.cancel()
+        yield piece
 
 
 def _no_completion(said: Mapping[str, Any]) -> WireError:

@@ -157,6 +157,10 @@ class ReplyBuilder:
                 self._add(choice)
             seen.add(index)
 
+    @property
+    def is_finished(self) -> bool:
+        return self._finish is not None
+
     def _is_chosen(self, index: float) -> bool:
         """Whether no choice with a lower index has arrived. The first of a lower index discards the others."""
         if not self.has_choice or index < self._index:
