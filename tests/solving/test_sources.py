@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import socket
 import textwrap
 import threading
@@ -14,7 +15,8 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 from support.called import virc
-from support.solving import Serve, late, open_source, send
+from support.servers import serve
+from support.solving import Serve, answer, late, open_source, send
 
 from virc.core.errors import DataError, NetworkError
 from virc.solving import image_source as sources
@@ -25,6 +27,16 @@ def png() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, "PNG")
     return file.getvalue()
+
+
+def test_a_pipe_is_waited_for_and_said(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    threading.Thread(target=lambda: pipe.write_bytes(png()), daemon=True).start()
+    with serve([answer("red")]) as server:
+        done = virc("solve", pipe, "What colour?", "--endpoint", server.url)
+    assert (done.code, done.out) == (0, "red\n")
+    assert f"waiting for what is written to the pipe {pipe}\n" in done.err
 
 
 def test_a_url_is_fetched_also_through_a_redirect(web: tuple[str, dict[str, Serve]]) -> None:

@@ -140,6 +140,8 @@ def _alike(one: str, other: str) -> bool:
     if one == other:
         return True
     one, other = unnamed(one, other)
+    if "±" in one and "±" in other:
+        return all(map(_alike, one.split("±", 1), other.split("±", 1)))
     number, other_number = _number(one), _number(other)
     if number and other_number:
         return _equal(number, other_number, operator.eq)
@@ -230,8 +232,8 @@ _SIMPLE = re.compile(r"-?(?:\d+(?:\.\d+)?|\w)")
 
 
 def same_signs(text: str) -> str:
-    """A text in which signs that mean the same are one sign: `−` is `-`, `×` is `*`, `²` is `^2`."""
-    return unicodedata.normalize("NFC", text).translate(_ALIKE_CHARACTERS)
+    """A text in which signs that mean the same are one sign: `−` is `-`, `×` is `*`, `²` is `^2`, `+/-` is `±`."""
+    return unicodedata.normalize("NFC", text).translate(_ALIKE_CHARACTERS).replace("+/-", "±")
 
 
 def _plain(text: str) -> str:

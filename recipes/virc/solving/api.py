@@ -21,7 +21,16 @@ from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
 from virc.solving.asking import Asking
 from virc.solving.batch import RowDone
-from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, standard_input, with_scales
+from virc.solving.image_source import (
+    STREAM,
+    Picture,
+    files_of,
+    is_pipe,
+    page_file,
+    report_losses,
+    standard_input,
+    with_scales,
+)
 from virc.solving.one import OnEvent
 from virc.solving.outcome import chosen, failure_of, notices, outcome, over_limit, trace_folders, write_traces
 from virc.solving.setup import OnFacts, Setup, open_setup
@@ -51,6 +60,8 @@ def solve_images(
     """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded."""
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
+    for name in filter(is_pipe, images):
+        report.start(f"waiting for what is written to the pipe {name}")
     files = files_of(images, setup.offline, deadline, pipes=True)
     with ExitStack() as opening:
         named = zip(files, images, strict=True)

@@ -103,6 +103,10 @@ def _read_file(path: Path, name: str, pipes: bool) -> bytes:
     return read(path, name)
 
 
+def is_pipe(source: Picture) -> bool:
+    return isinstance(source, str | PathLike) and is_path(source) and Path(source).is_fifo()
+
+
 def _path_of(url: str) -> Path:
     host, path = urlsplit(url).netloc, url2pathname(urlsplit(url).path)
     if host not in ("", "localhost"):
