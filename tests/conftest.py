@@ -240,9 +240,10 @@ def _rows_are_checked_here(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _probes_are_kept_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what is found of an endpoint for its test alone: the next server may get the same port."""
+def _cached_alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the last answer, and what is found of an endpoint, for its test alone: the next server may get its port."""
     from virc.probing import result
+    from virc.solving.traces import continuing
 
     placed, own = result.cache_folder, list[Path]()
 
@@ -251,7 +252,8 @@ def _probes_are_kept_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch
             own.append(tmp_path_factory.mktemp("probes"))
         return placed(environment) if environment.get("VIRC_CACHE") else own[0]
 
-    monkeypatch.setattr(result, "cache_folder", place)
+    for module in (result, continuing):
+        monkeypatch.setattr(module, "cache_folder", place)
 
 
 @pytest.fixture(scope="session", params=["drawn", "published"])

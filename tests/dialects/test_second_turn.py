@@ -166,6 +166,19 @@ def test_a_zoom_of_two_turns_is_taken(name: str, streamed: bool, small: Path) ->
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_a_question_after_the_answer_brings_back_what_the_server_sent(name: str, small: Path) -> None:
+    wire, owner, rule, _ = CASES[name]
+    with play(Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), refuse=rule)) as server:
+        _keep(server.url, owner)
+        assert told(server, small).is_right
+        first, refusals = server.answered[-1]["messages"], len(server.refused)
+        done = virc("solve", "--continue", "And now?", "--endpoint", server.url)
+        assert (done.code, done.out) == (0, "73\n"), done.err
+        assert server.answered[-1]["messages"][: len(first)] == first
+        assert len(server.refused) - refusals <= refusals
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_of_several_calls_those_that_were_made_come_back(name: str, small: Path) -> None:
     wire, owner, rule, _ = CASES[name]
     asked = _asked(Scene(wire, Listed("qwen3-vl-8b"), several(apart(structured())), refuse=rule), owner, small)

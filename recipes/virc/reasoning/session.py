@@ -7,7 +7,7 @@ resamples warmer, RL never retries).
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from PIL import Image
@@ -28,16 +28,18 @@ from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import (
     CallResult,
+    Earlier,
     Failure,
     FailureKind,
     ImageRecord,
     Message,
     Rejected,
     RejectionKind,
+    Reply,
     Trace,
     Unit,
 )
-from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, opening
+from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, further, opening
 from virc.reasoning.writing import assembled
 
 __all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
@@ -130,31 +132,6 @@ class ChatTurn(msgspec.Struct, frozen=True):
         return [part for part in self.parts if isinstance(part, int)]
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What a backend returned for an Ask.
-
-    Args:
-        text: the content.
-        token_ids: as sampled, where the backend knows.
-        finish: "length" where the token limit cut it, "call" where the server says that it ends with a tool call.
-        prompt_tokens, completion_tokens: as the backend counted.
-        thought: what the server took out of the content as the thought; None: it took nothing.
-        calls: the tool calls that the server took out of the content.
-        refusal: the text that the server marks as a refusal.
-        message: with `calls`, the message as the server has it, with ids and fields that virc does not know.
-    """
-
-    text: str
-    token_ids: tuple[int, ...] | None = None
-    finish: Literal["stop", "length", "call"] = "stop"
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    thought: str | None = None
-    calls: tuple[Written, ...] = ()
-    refusal: str | None = None
-    message: Mapping[str, Any] | None = None
-
-
 class Done(msgspec.Struct, frozen=True):
     """The problem is over; the trace has an answer or a failure."""
 
@@ -212,6 +189,8 @@ class Session:
         self._of_server: dict[int, Mapping[str, Any]] = {}  # the same -> that message as the server sent it
         self._answer: str | None = None
         self._failure: Failure | None = None
+        self._earlier: list[Earlier] = []
+        self._is_replay = False
 
     @property
     def images(self) -> list[Shown]:
@@ -257,6 +236,35 @@ class Session:
         self.history = history
         return self._accept(reply, traced, parsed.turn, results)
 
+    def ask(self, question: str) -> None:
+        """Ask a further question about the same images, once the last one has its answer."""
+        if self._answer is None:
+            raise RuntimeError("the last question has no answer yet")
+        self._earlier.append(Earlier(self._asked, self._answer, len(self._units)))
+        self.question, self._answer = printable(question), None
+        self._messages.append(further(self.protocol, self.question))
+
+    def replay(self, former: Trace) -> bool:
+        """Make a conversation again that began with this question: feed its replies, which calls its tools again.
+
+        Returns whether it has become the same: its messages and the sizes and places of its images.
+        """
+        self.protocol = self.history.protocol = former.protocol  # how the model counts boxes was found out on the way
+        questions = [*(each.question for each in former.earlier[1:]), former.question]
+        asked = dict(zip((each.units for each in former.earlier), questions, strict=True)) if former.earlier else {}
+        self._is_replay = True
+        for number, unit in enumerate(former.units):
+            if isinstance(self.next(), Done) and number in asked:
+                self.ask(asked[number])
+            if isinstance(self.next(), Done):
+                return False
+            self._pending = [*unit.rejected]
+            counts = {name: getattr(unit, name) for name in ("token_ids", "prompt_tokens", "completion_tokens")}
+            self.feed(msgspec.structs.replace(unit.reply or Reply(unit.text), **counts))
+        self._is_replay = False
+        made = self.trace()
+        return made.messages == former.messages and made.images == former.images and made.answer == former.answer
+
     def stop(self, kind: FailureKind, message: str) -> None:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
         if self._answer is None and self._failure is None:
@@ -271,7 +279,7 @@ class Session:
     def trace(self) -> Trace:
         """Everything up to now, finished or not."""
         return Trace(
-            question=self.question.replace(PLACE, MARK),
+            question=self._asked,
             protocol=self.protocol,
             images=[self._record(index, shown) for index, shown in enumerate(self.images)],
             messages=list(self._messages),
@@ -279,7 +287,17 @@ class Session:
             answer=self._answer,
             failure=self._failure,
             pending=tuple(self._pending),
+            earlier=tuple(self._earlier),
         )
+
+    @property
+    def _asked(self) -> str:
+        return self.question.replace(PLACE, MARK)
+
+    @property
+    def _turns(self) -> int:
+        """How many units the last question has."""
+        return len(self._units) - (self._earlier[-1].units if self._earlier else 0)
 
     @property
     def view(self) -> View:
@@ -405,6 +423,7 @@ class Session:
             token_ids=reply.token_ids,
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
+            reply=_uncounted(reply) if self.protocol.reading == "lenient" else None,
         )
         self._units.append(unit)
         self._pending.clear()
@@ -420,7 +439,7 @@ class Session:
             self._failure = Failure("no_answer", f"a tool call cannot be carried out: {reason}")
         else:
             self._show(results)
-        if self._answer is not None or self._failure is not None:
+        if (self._answer is not None and not self._is_replay) or self._failure is not None:
             self.history.kept.clear()
         return unit
 
@@ -428,9 +447,13 @@ class Session:
         """Append the messages that show the results of calls; after the last turn, the problem fails."""
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
-        seen = SeenTurns(self.question, history.sizes, history.inputs, len(self._units))
+        seen = SeenTurns(self.question, history.sizes, history.inputs, self._turns)
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
-        if len(self._units) >= self.max_turns:
+        if self._turns >= self.max_turns and not self._is_replay:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
+
+
+def _uncounted(reply: Reply) -> Reply:
+    return Reply(reply.text, finish=reply.finish, thought=reply.thought, calls=reply.calls, message=reply.message)

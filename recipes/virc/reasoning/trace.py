@@ -1,10 +1,11 @@
 """What a Session leaves behind: every message, image, accepted unit and rejected try."""
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
+from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol
 
@@ -93,6 +94,31 @@ class CallResult(msgspec.Struct, frozen=True):
     failed: bool = False
 
 
+class Reply(msgspec.Struct, frozen=True):
+    """What a backend returned for an Ask.
+
+    Args:
+        text: the content.
+        token_ids: as sampled, where the backend knows.
+        finish: "length" where the token limit cut it, "call" where the server says that it ends with a tool call.
+        prompt_tokens, completion_tokens: as the backend counted.
+        thought: what the server took out of the content as the thought; None: it took nothing.
+        calls: the tool calls that the server took out of the content.
+        refusal: the text that the server marks as a refusal.
+        message: with `calls`, the message as the server has it, with ids and fields that virc does not know.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    finish: Literal["stop", "length", "call"] = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    thought: str | None = None
+    calls: tuple[Written, ...] = ()
+    refusal: str | None = None
+    message: Mapping[str, Any] | None = None
+
+
 class Unit(msgspec.Struct, frozen=True):
     """One Critical Reasoning Unit: a thought with tool calls or an answer.
 
@@ -102,6 +128,7 @@ class Unit(msgspec.Struct, frozen=True):
         rejected: the tries before this one.
         token_ids: the reply as sampled, where the backend knows.
         prompt_tokens: as counted by the backend; so are completion_tokens.
+        reply: of a stock model, what its server sent, of which `text` is the turn; without the counts above.
     """
 
     text: str
@@ -112,6 +139,7 @@ class Unit(msgspec.Struct, frozen=True):
     token_ids: tuple[int, ...] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reply: Reply | None = None
 
     @property
     def calls(self) -> list[Call]:
@@ -136,8 +164,19 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
+class Earlier(msgspec.Struct, frozen=True):
+    """A question that was answered before the last one, of one conversation; `units` counts those up to its end."""
+
+    question: str
+    answer: str
+    units: int
+
+
 class Trace(msgspec.Struct, frozen=True):
-    """A whole problem; `pending` are rejected tries that no accepted unit followed."""
+    """A whole problem; `pending` are rejected tries that no accepted unit followed.
+
+    `question` and `answer` are those of the last question, where it was asked after `earlier` ones.
+    """
 
     question: str
     protocol: Protocol
@@ -147,6 +186,16 @@ class Trace(msgspec.Struct, frozen=True):
     answer: str | None = None
     failure: Failure | None = None
     pending: tuple[Rejected, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+
+    @property
+    def first_question(self) -> str:
+        return self.earlier[0].question if self.earlier else self.question
+
+    @property
+    def turns(self) -> Sequence[Unit]:
+        """The units of the last question."""
+        return self.units[self.earlier[-1].units if self.earlier else 0 :]
 
     @property
     def replies(self) -> "Replies":

@@ -75,7 +75,7 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
     ]
     block, asked, template = joined(lines), asked_of(question, lines), protocol.first_around(question)
     if asked.images:
-        template = re.sub(r"\{images\}\n?|\n\{images\}\Z", "", template)
+        template = _without_images(template)
     separate = () if asked.images else tuple((index, None) for index in range(len(sizes)))
     shown = block if _IMAGES in template else Piece("", separate)
     before, _, after = template.partition(_IMAGES)
@@ -83,6 +83,15 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
     first = joined(parts, between="")
     system = [Message("system", protocol.system)] if protocol.system else []
     return [*system, message(first)]
+
+
+def further(protocol: Protocol, question: str) -> Message:
+    """The turn of a question asked after an answer, about the images shown before: as a first turn without images."""
+    return message(_filled(_without_images(protocol.first_around(question)), asked_of(question, ()), Piece("")))
+
+
+def _without_images(template: str) -> str:
+    return re.sub(r"\{images\}\n?|\n\{images\}\Z", "", template)
 
 
 def _filled(template: str, asked: Piece, block: Piece) -> Piece:

@@ -4,7 +4,11 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from virc.core.errors import DataError
 from virc.core.events import Reporter
@@ -15,7 +19,7 @@ from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.reasoning.images import OpenedImage
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
@@ -38,6 +42,7 @@ from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver
 from virc.solving.sources.row_files import RowFile
 from virc.solving.strategies import registry as strategies
+from virc.solving.traces.continuing import Conversation, seen_from, traced_pictures
 from virc.solving.traces.files import check_writable
 
 _SLOW = 60.0  # seconds
@@ -56,13 +61,19 @@ def solve_images(
     on_event: OnEvent = lambda _: None,
     with_view: bool = False,
     page: int | None = None,
+    former: Conversation | None = None,
 ) -> Solution:
-    """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded."""
+    """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded.
+
+    The question is asked after the conversation `former`, if there is one, about the same pictures.
+    """
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
     for name in filter(is_pipe, images):
         report.start(f"waiting for what is written to the pipe {name}")
     files = files_of(images, setup.offline, deadline, pipes=True)
+    if former:
+        former.check_pictures(files)
     with ExitStack() as opening:
         named = zip(files, images, strict=True)
         paged = files if page is None else [page_file(file, page, source) for file, source in named]
@@ -76,19 +87,19 @@ def solve_images(
             opened, known = open_setup(setup, report, on_facts)
         began += time.monotonic() - before
         try:
+            if former:
+                former.check(opened, known)
             on_open(opened)
             _estimate(opened, pictures, report)
-            protocol = opened.chat_protocol.protocol
-            try:
-                shown = [as_shown(each, protocol, opened.backend.grid) for each in pictures]
-            except ValueError as error:
-                raise DataError(str(error)) from error
+            shown = _all_shown(pictures, opened)
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
-            asked = (setup.config, opened.backend, protocol, shown, question, deadline)
+            asked = (setup.config, opened.backend, opened.chat_protocol.protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
-                solved = strategies.solve(Asking(*asked, on_event=on_event, grader=grader))
+                solved = strategies.solve(
+                    Asking(*asked, on_event=on_event, grader=grader, former=former.trace if former else None)
+                )
             seen["pictures"] = with_scales(seen["pictures"], shown)
         finally:
             if opened is not setup.opened:
@@ -96,13 +107,43 @@ def solve_images(
     seconds = round(time.monotonic() - began, 3)
     fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
     on_facts(fields)
-    untraced = write_traces(folders, solved, setup.config, known)
+    traced = traced_pictures(images, files, page)
+    untraced = write_traces(
+        folders, solved, setup.config, known, lambda folder: {"pictures": seen_from(folder, traced)}
+    )
     trace = None if untraced else setup.trace
     if trace:
         fields["trace"] = str(trace)
         on_facts(fields)
     view = view_of(chosen(solved), known) if with_view and solved.attempts else None
-    return Solution(solved.answer, fields, failure_of(solved, opened) or untraced, trace, seconds, view=view)
+    error = failure_of(solved, opened) or untraced
+    solution = Solution(solved.answer, fields, error, trace, seconds, view=view)
+    if solved.answer is None:
+        return solution
+    talk = Conversation(chosen(solved).trace, opened.name, known["settings"]["chat_protocol"], traced)
+    asked_on = partial(_ask_on, setup, images, report, talk)
+    return msgspec.structs.replace(solution, conversation=talk, asked_on=asked_on)
+
+
+def _ask_on(
+    setup: Setup,
+    images: Sequence[Picture],
+    report: Reporter,
+    former: Conversation,
+    question: str,
+    trace: str | Path | None,
+    on_event: OnEvent,
+) -> Solution:
+    setup = msgspec.structs.replace(setup, trace=Path(trace) if trace else None)
+    given: dict[str, Any] = {"on_event": on_event, "with_view": True, "page": former.page, "former": former}
+    return solve_images(setup, images, question, report, **given)
+
+
+def _all_shown(pictures: Sequence[OpenedImage], opened: Opened) -> list[Shown]:
+    try:
+        return [as_shown(each, opened.chat_protocol.protocol, opened.backend.grid) for each in pictures]
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def read_question(file: str) -> str:

@@ -12,6 +12,7 @@ from virc.core.timeouts import Deadline, TimeUp
 from virc.models.load import Opened
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.trace import Trace
 from virc.solving import one
 from virc.solving.one import Attempt, GradeGiven, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
 from virc.solving.votes import Tally
@@ -79,15 +80,17 @@ class Asking(msgspec.Struct, frozen=True):
     choices: Sequence[str] = ()
     on_event: OnEvent = lambda _: None
     grader: Grader | None = None
+    former: Trace | None = None
 
     def by_vote(self, enough: Callable[[Tally, int], bool] = lambda votes, left: False) -> Solved:
         return one.solve(
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
+            former=self.former,
         )  # fmt: skip
 
     def draw(self, sample: int) -> Attempt:
-        session = one.session_of(self.config, self.backend, self.protocol, self.images, self.question)
+        session = one.session_of(self.config, self.backend, self.protocol, self.images, self.question, self.former)
         self.on_event(SampleStart(sample + 1, self.config.samples))
         return one.draw_attempt(session, one.Sampler(self.backend, self.config, sample, self.deadline, self.on_event))
 

@@ -7,7 +7,7 @@ then `Sampler.turns`, which draws one attempt; before them stand the configurati
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -140,7 +140,8 @@ class ToolResult(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True):
     """One sample: its trace, finished or not, the images shown, and the exception that ended it early, if one did.
 
-    `replies` counts all replies, and `seconds` has the time for those of each unit, the rejected ones included.
+    `replies` counts all replies to the last question, and `seconds` has the time for those of each of its units, the
+    rejected ones included.
     """
 
     trace: Trace
@@ -228,6 +229,7 @@ def solve(
     deadline: Deadline | None = None,
     choices: Sequence[str] = (),
     enough: Callable[[Tally, int], bool] = lambda votes, left: False,
+    former: Trace | None = None,
 ) -> Solved:
     """Solve one problem: the answer is the commonest of the samples.
 
@@ -242,9 +244,11 @@ def solve(
         deadline: the end of the time for the problem; None: the config's timeout from now.
         choices: contents of the choices of the question, if there are some.
         enough: gets the votes so far and the number of samples left, and says whether to stop.
+        former: a conversation about the same images with an answer, after which the question is asked.
     """
     done, votes = list[Attempt](), Tally(choices)
-    for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
+    asked: dict[str, Any] = {"on_event": on_event, "deadline": deadline, "former": former}
+    for attempt in attempts(config, backend, protocol, images, question, **asked):
         done.append(attempt)
         votes.add(attempt.trace.answer)
         last = len(done) == config.samples and all(each.broken for each in done)
@@ -284,11 +288,12 @@ def attempts(
     *,
     on_event: OnEvent = lambda _: None,
     deadline: Deadline | None = None,
+    former: Trace | None = None,
 ) -> Iterator[Attempt]:
     deadline = deadline or Deadline(config.timeout)
     prepared = images
     for sample in range(config.samples):
-        session = session_of(config, backend, protocol, prepared, question)
+        session = session_of(config, backend, protocol, prepared, question, former)
         prepared = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
         yield draw_attempt(session, Sampler(backend, config, sample, deadline, on_event))
@@ -300,14 +305,20 @@ def session_of(
     protocol: Protocol,
     images: Sequence[Image.Image | OpenedImage | Shown],
     question: str,
+    former: Trace | None = None,
 ) -> Session:
+    """A session that asks the question, after the conversation `former` where there is one.
+
+    Raises:
+        DataError: an image cannot be shown, or the conversation has become another one.
+    """
     check_ready(protocol.tools)
     if not images and needs_picture(protocol):
         raise DataError("there is no image, and none of the model's tools finds any")
     try:
-        return Session(
+        session = Session(
             protocol,
-            question,
+            former.first_question if former else question,
             images,
             backend.grid,
             tolerate=config.tolerate,
@@ -316,6 +327,12 @@ def session_of(
         )
     except ValueError as error:
         raise DataError(str(error)) from error
+    if former:
+        if not session.replay(former):
+            sentence = "the conversation cannot be made again: its images or what its tools return are others now"
+            raise DataError(sentence, "give the same --max-pixels, or leave --continue out")
+        session.ask(question)
+    return session
 
 
 class Sampler:
@@ -474,7 +491,7 @@ def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
         _total(reply.completion_tokens for reply in sampler.replies),
         broken,
         len(sampler.replies),
-        tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.units),
+        tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.turns),
         tuple(sampler.notices),
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -96,12 +96,12 @@ def outcome(solved: Solved) -> Fields:
     sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
-        "turns": len(sample.trace.units),
+        "turns": len(sample.trace.turns),
         "replies": solved.replies,
-        "calls": dict(Counter(call.name for unit in sample.trace.units for call in unit.calls)),
+        "calls": dict(Counter(call.name for unit in sample.trace.turns for call in unit.calls)),
         "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }
-    if any(call.box for unit in sample.trace.units for call in unit.calls):  # it may have been found out on the way
+    if any(call.box for unit in sample.trace.turns for call in unit.calls):  # it may have been found out on the way
         fields["coordinates"] = sample.trace.protocol.coordinates
     if len(solved.attempts) > 1:
         fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
@@ -159,9 +159,16 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 
 
 def write_traces(
-    folders: Sequence[Path], solved: Solved, config: SolveConfig, known: Mapping[str, Any]
+    folders: Sequence[Path],
+    solved: Solved,
+    config: SolveConfig,
+    known: Mapping[str, Any],
+    beside: Callable[[Path], Mapping[str, object]] = lambda _: {},
 ) -> VircError | None:
-    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace."""
+    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace.
+
+    `beside` has further fields of the record in a folder.
+    """
     if not folders:
         return None
     attempts = solved.attempts
@@ -175,7 +182,7 @@ def write_traces(
     try:
         # a sample that was broken off has no successor
         for folder, attempt in zip(folders, attempts, strict=False):
-            write_trace(folder, attempt.trace, attempt.images, meta | {"seconds": attempt.seconds})
+            write_trace(folder, attempt.trace, attempt.images, meta | {"seconds": attempt.seconds, **beside(folder)})
         if config.samples > 1 and attempts:
             write_index(folders[0].parent, attempts[0].trace.question, _listed(folders, solved))
     except VircError as refused:

@@ -4,19 +4,20 @@ import base64
 import html
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 from PIL import Image
 
-from virc.core.errors import VircError
+from virc.core.errors import NoAnswerError, UsageError, VircError
 from virc.core.text import plain
 from virc.reasoning.calls import Size
 from virc.reasoning.images import Shown
 from virc.reasoning.trace import Trace
-from virc.solving.one import Attempt
+from virc.solving.one import Attempt, OnEvent
 from virc.solving.outcome import Fields
+from virc.solving.traces.continuing import Conversation
 from virc.solving.traces.page import render_page
 
 _MAX_SIDE = 1024  # px of a picture in a notebook
@@ -51,6 +52,8 @@ class Solution(msgspec.Struct, frozen=True):
         seconds: from the opening of the pictures to the answer, without the loading of the model.
         row: of a batch, as it was given.
         view: what a notebook shows; None of a pipeline, and if nothing was asked.
+        conversation: what a further question goes on from; None of a row, of a pipeline, and without an answer.
+        asked_on: asks one; a copy in another process has none.
     """
 
     answer: str | None
@@ -60,6 +63,37 @@ class Solution(msgspec.Struct, frozen=True):
     seconds: float | None = None
     row: object = None
     view: View | None = None
+    conversation: Conversation | None = None
+    asked_on: Callable[[str, str | Path | None, OnEvent], "Solution"] | None = None
+
+    def ask(self, question: str, *, trace: str | Path | None = None, on_event: OnEvent = lambda _: None) -> "Solution":
+        """Ask a further question about the same pictures; the model sees the whole conversation before it.
+
+        Tools are called again. A model that `solve` opened is opened again: `load` one to keep it.
+
+        Args:
+            trace: folder for the whole conversation, its images and a page.
+            on_event: as of `solve`.
+
+        Returns:
+            The answer; if the model gave none, `error` is a `NoAnswerError`.
+
+        Raises:
+            UsageError: there is no answer to go on from, or it is that of a row, a pipeline or another process.
+            DataError: a picture has changed, or a tool returns something else.
+            NetworkError, EngineError: the model failed.
+        """
+        if self.asked_on is None:
+            sentence = "no question can follow: the answer is none, or one of a row, a pipeline or another process"
+            raise UsageError(sentence, "virc.solve(...).ask(...)")
+        solution = self.asked_on(question, trace, on_event)
+        if solution.answer is None and not isinstance(solution.error, NoAnswerError):
+            assert solution.error
+            raise solution.error
+        return solution
+
+    def __reduce__(self) -> tuple[type["Solution"], tuple[object, ...]]:
+        return Solution, (*msgspec.structs.astuple(self)[:-1], None)  # an open model stays in its process
 
     def __repr__(self) -> str:
         said = [repr(plain(self.answer, _MAX_SHOWN)) if self.answer is not None else "None"]

@@ -17,6 +17,7 @@ from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, 
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
+from virc.solving.traces.continuing import Conversation
 from virc.solving.traces.page import in_words
 from virc_cli.commands.solve.thoughts import MarkedThoughts, Thoughts
 from virc_cli.console import output
@@ -24,7 +25,7 @@ from virc_cli.console import output
 
 def solved(
     setup: Setup | SolverSetup, sources: Sequence[str], question: str, report: Reporter, quiet: bool,
-    verbose: bool, page: int | None,
+    verbose: bool, page: int | None, former: Conversation | None = None,
 ) -> Solution:  # fmt: skip
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
@@ -41,7 +42,7 @@ def solved(
     on_event = (lambda _: None) if quiet else narrator
     calls: dict[str, Any] = {"on_facts": on_facts, "on_open": on_open, "on_event": on_event}
     try:
-        return solve_images(setup, sources, question, report, page=page, **calls)
+        return solve_images(setup, sources, question, report, page=page, former=former, **calls)
     finally:
         narrator.end()
 

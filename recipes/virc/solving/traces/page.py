@@ -108,7 +108,10 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
     """Return the page of one trace as one HTML document; the `seconds` of `meta` are those of each unit."""
     gallery, seconds = Gallery(), _seconds(trace, meta)
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
-    is_answered = bool(trace.units) and trace.units[-1].answer is not None
+    is_answered = bool(trace.turns) and trace.turns[-1].answer is not None
+    starts = (0, *(each.units for each in trace.earlier))
+    questions = (*(each.question for each in trace.earlier), trace.question)
+    asked = dict(zip(starts, questions, strict=True)) if trace.earlier else {}
     return html.render(
         "solving/traces/page",
         pictures=True,
@@ -117,9 +120,12 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
         trace=trace,
         images=images,
         failure=_FAILURES[trace.failure.kind] if trace.failure else None,
-        byline=_byline(trace, meta, sum(seconds)),
+        byline=_byline(trace, meta, sum(filter(None, seconds))),
         inputs=[_input(trace.images[index], images[index], gallery) for index in inputs],
-        units=[_unit(unit, trace, gallery, took) for unit, took in zip_longest(trace.units, seconds)],
+        units=[
+            _unit(unit, trace, gallery, took) | {"asked": asked.get(number)}
+            for number, (unit, took) in enumerate(zip_longest(trace.units, seconds))
+        ],
         is_pending=trace.failure is not None and not is_answered,
         facts=_facts(trace, meta),
         figures=gallery.figures,
@@ -156,12 +162,13 @@ def in_words(call: Call) -> str:
     return f"{verb} {where}" + (f" by {call.factor:g}" if call.factor is not None else "") + rest
 
 
-def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float]:
-    """The time for the replies of each unit; empty if it is not known for all of them."""
+def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float | None]:
+    """The time for the replies of each unit, None before the last question; empty if it is not known."""
     seconds = meta.get("seconds")
-    if not isinstance(seconds, list | tuple) or len(seconds) != len(trace.units):
+    if not isinstance(seconds, list | tuple) or len(seconds) != len(trace.turns):
         return ()
-    return seconds if all(isinstance(each, int | float) for each in seconds) else ()
+    is_known = all(isinstance(each, int | float) for each in seconds)
+    return [*[None] * (len(trace.units) - len(seconds)), *seconds] if is_known else ()
 
 
 def _time(seconds: float) -> str:
@@ -226,7 +233,7 @@ def _result(result: CallResult, trace: Trace, gallery: Gallery) -> dict[str, obj
 
 
 def _byline(trace: Trace, meta: Mapping[str, object], seconds: float) -> str:
-    counts = [unit.completion_tokens for unit in trace.units if unit.completion_tokens is not None]
+    counts = [unit.completion_tokens for unit in trace.turns if unit.completion_tokens is not None]
     parts = [
         str(meta.get("model") or meta.get("row") or "model not stated"),
         f"{sum(counts):,} new tokens" if counts else "",
@@ -241,5 +248,5 @@ def _facts(trace: Trace, meta: Mapping[str, object]) -> dict[str, object]:
     if isinstance(sampling := plain.get("sampling"), dict):  # each try's is in trace.json, as are the versions
         plain["sampling"] = {key: value for key, value in sampling.items() if key != "tries"}
     facts = {"chat_protocol": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
-    left_out = ("model", "row", "seconds", "versions")
+    left_out = ("model", "row", "seconds", "versions", "pictures")
     return {key: value for key, value in facts.items() if value is not None and key not in left_out}

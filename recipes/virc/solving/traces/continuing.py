@@ -1,0 +1,183 @@
+"""An answered question to ask on from: what `virc solve --continue` reads, and what is kept of the last answer.
+
+A session is made again from its record: the pictures are opened anew, the replies are fed, and tools are called again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from virc.config.user import cache_folder
+from virc.core.errors import DataError, UsageError, VircError
+from virc.core.files import contents, is_file, is_folder, write_whole
+from virc.core.text import clause, counted, plain
+from virc.models.load import Opened
+from virc.reasoning.trace import Trace
+from virc.solving.image_source import STREAM, File, Picture
+from virc.solving.outcome import Fields
+from virc.solving.traces.files import document
+
+_MAX_BYTES = 256 * 2**20
+_GIVE = "virc solve --continue TRACE 'QUESTION' --image FILE"
+
+
+class TracedPicture(msgspec.Struct, frozen=True):
+    """The file of a picture of a conversation.
+
+    Args:
+        source: a URL, or its path from the folder of the record; None: it was in memory, or a secret may be in its URL.
+        page: the page that is shown; None: the first.
+    """
+
+    source: str | None
+    sha256: str
+    page: int | None = None
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    chat_protocol: str | None = None
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """What a record says beside its trace."""
+
+    model: str | None = None
+    sampling: Sampled = Sampled()
+    pictures: tuple[TracedPicture, ...] | None = None
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A question with its answer, whose pictures are known; `chat_protocol` is the hash that `settings` has."""
+
+    trace: Trace
+    model: str | None
+    chat_protocol: str | None
+    pictures: tuple[TracedPicture, ...]
+
+    @property
+    def page(self) -> int | None:
+        return next((each.page for each in self.pictures), None)
+
+    def check(self, opened: Opened, known: Fields) -> None:
+        """Raise UsageError if another model or chat protocol is asked now."""
+        if self.model != opened.name:
+            sentence = f"the conversation is with the model {self.model}, not {opened.name}"
+            raise UsageError(sentence, "name the model as before: --model NAME, and --endpoint URL of its server")
+        if self.chat_protocol != known["settings"]["chat_protocol"]:
+            sentence = f"the conversation with {self.model} was had by another chat protocol"
+            raise UsageError(sentence, "give --system, --protocol, --family and --tools as before")
+
+    def check_pictures(self, files: Sequence[File]) -> None:
+        """Raise DataError if the files are not those of the conversation."""
+        if len(files) != len(self.pictures):
+            was = counted(len(self.pictures), "picture")
+            raise UsageError(f"the conversation is about {was}, and {len(files)} are given", _GIVE)
+        for (data, name), former in zip(files, self.pictures, strict=True):
+            if hashlib.sha256(data).hexdigest() != former.sha256:
+                hint = f"name the file as it was: {_GIVE}"
+                raise DataError(f"{name} is another picture than the conversation is about", hint)
+
+
+def traced_pictures(sources: Sequence[Picture], files: Sequence[File], page: int | None) -> tuple[TracedPicture, ...]:
+    """The pictures of a problem, with absolute paths."""
+
+    def source_of(picture: Picture) -> str | None:
+        if not isinstance(picture, str | os.PathLike) or (text := os.fspath(picture)) == STREAM:
+            return None
+        if "://" in text or text[:5].lower() == "data:":
+            return None if text[:4].lower() != "http" or "?" in text or "@" in text else text
+        return str(Path(text).expanduser().absolute())
+
+    named = zip(sources, files, strict=True)
+    return tuple(TracedPicture(source_of(each), hashlib.sha256(data).hexdigest(), page) for each, (data, _) in named)
+
+
+def seen_from(folder: Path, pictures: Iterable[TracedPicture]) -> list[TracedPicture]:
+    """The same with paths that start from a folder: a project may be moved, and a trace names no home folder."""
+
+    def relative(source: str) -> str:
+        with suppress(ValueError):  # it is on another drive
+            return Path(os.path.relpath(source, folder.resolve())).as_posix()
+        return source
+
+    return [_at(each, relative) for each in pictures]
+
+
+def _at(picture: TracedPicture, place: Callable[[str], str]) -> TracedPicture:
+    if picture.source is None or "://" in picture.source:
+        return picture
+    return msgspec.structs.replace(picture, source=place(picture.source))
+
+
+def read_conversation(name: str | None) -> Conversation:
+    """The conversation of a trace, its folder or its `trace.json`; None: that of the last answer.
+
+    Raises:
+        DataError: it cannot be read, or has no answer.
+    """
+    path = _last() if name is None else Path(name)
+    path = path / "trace.json" if is_folder(str(path)) else path
+    hint = "virc solve IMAGE 'QUESTION' --trace DIR writes one"
+    try:
+        raw = contents(path, _MAX_BYTES)
+        trace, meta = msgspec.json.decode(raw, type=Trace), msgspec.json.decode(raw, type=_Meta)
+    except FileNotFoundError:
+        sentence = "there is no answer to ask on from" if name is None else f"there is no trace {path}"
+        raise DataError(sentence, "virc solve IMAGE 'QUESTION' comes first" if name is None else hint) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no trace of virc solve: {clause(error)}", hint) from error
+    if trace.answer is None:
+        reason = f": {trace.failure.message}" if trace.failure else ""
+        raise DataError(f"{path} has no answer to ask on from{reason}", "virc solve IMAGE 'QUESTION' asks again")
+    if meta.pictures is None:
+        sentence = f"{path} does not say which files its pictures are: only traces of virc solve do"
+        raise DataError(sentence, "virc solve IMAGE 'QUESTION' --trace DIR asks again")
+    folder = path.parent.resolve()
+    found = tuple(_at(each, lambda source: os.path.normpath(folder / source)) for each in meta.pictures)
+    return Conversation(trace, meta.model, meta.sampling.chat_protocol, found)
+
+
+def sources_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
+    """Where the pictures of a conversation are: as given, else where they were.
+
+    Raises:
+        DataError: one is gone, or nothing says where it was.
+    """
+    if given:
+        return [*given]
+    found = []
+    for number, each in enumerate(conversation.pictures, 1):
+        if each.source is None:
+            raise DataError(f"picture {number} of the conversation was no file: it has to be given again", _GIVE)
+        if "://" not in each.source and not is_file(each.source):
+            raise DataError(f"the picture of the conversation is gone: {each.source}", _GIVE)
+        found.append(each.source)
+    return found
+
+
+def in_words(conversation: Conversation) -> str:
+    return (
+        f"going on after {plain(conversation.trace.question, 80)!r}, answered {plain(conversation.trace.answer, 80)!r}"
+    )
+
+
+def keep_last(conversation: Conversation) -> None:
+    """Keep a conversation as the last one, without its pictures; a disk that is full costs no answer."""
+    with suppress(OSError, VircError):
+        path = _last()
+        meta = {
+            "model": conversation.model,
+            "sampling": {"chat_protocol": conversation.chat_protocol},
+            "pictures": seen_from(path.parent, conversation.pictures),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, json.dumps(document(conversation.trace, meta)).encode())
+
+
+def _last() -> Path:
+    return cache_folder(os.environ) / "last-answer" / "trace.json"
