@@ -7,6 +7,7 @@ Source: Weiyun1025/verl-internvl@3950bc4, verl/utils/reward_score/geo3k.py, as i
 
 from typing import TYPE_CHECKING
 
+from virc_zoo.grade_answer import boxed_equal
 from virc_zoo.thinklite_vl import easy_r1
 from virc_zoo.thinklite_vl.easy_r1 import TERMS, total, whole
 
@@ -19,7 +20,7 @@ __all__ = ("TERMS", "formed", "right", "total", "whole")
 
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
-    return await easy_r1.in_last_box(sample.text, sample, means)
+    return float(await boxed_equal(sample.text, sample.prompt.key.answer))
 
 
 def formed(sample: "Sample", means: "Means") -> float:

@@ -1,4 +1,7 @@
-"""Rows of RewardMap name a JSON file with the lines of a map, which its reward reads."""
+"""Rows of RewardMap name a JSON file with the lines of a map, which its reward reads.
+
+Blanks around their questions are not shown, as published (verl/utils/rl_dataset.py).
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,8 +23,9 @@ def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iter
         raise DataError(f"its column {_COLUMN} is no name of a file: {plain(str(name), 60)}")
     file = f"the file {plain(name, 60)} of its column {_COLUMN}"
     try:
-        yield {**row, _COLUMN: msgspec.json.decode(Picture(name, folder).read())}
+        lines = msgspec.json.decode(Picture(name, folder).read())
     except OSError as error:
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
     except (ValueError, RecursionError):
         raise DataError(f"{file} holds no JSON") from None
+    yield {**row, _COLUMN: lines, "question": str(row["question"]).strip()}
