@@ -6,9 +6,10 @@ A session is made again from its record: the pictures are opened anew, the repli
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,6 @@ from virc.core.text import clause, counted, plain
 from virc.models.load import Opened
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, File, Picture
-from virc.solving.outcome import Fields
 from virc.solving.traces.files import document
 
 _MAX_BYTES = 256 * 2**20
@@ -63,7 +63,7 @@ class Conversation(msgspec.Struct, frozen=True):
     def page(self) -> int | None:
         return next((each.page for each in self.pictures), None)
 
-    def check(self, opened: Opened, known: Fields) -> None:
+    def check(self, opened: Opened, known: Mapping[str, Any]) -> None:
         """Raise UsageError if another model or chat protocol is asked now."""
         if self.model != opened.name:
             sentence = f"the conversation is with the model {self.model}, not {opened.name}"
