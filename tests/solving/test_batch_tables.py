@@ -14,10 +14,13 @@ from PIL import Image
 from support.called import virc
 from support.servers import Server, serve
 from support.solving import answer, picture
+from support.tables import each_case
 
 from virc import solve
 from virc.core.errors import UsageError
+from virc.solving import setup
 
+NOTHING_LEFT = "0 rows: 0 answered, 0 without an answer, 0 failed"
 OURS = ["answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"]
 
 
@@ -71,6 +74,33 @@ def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: 
         with serve(lambda _, replies=replies: answer(next(replies))) as server:
             run(server, rows, "--to", f"out{at}.csv", "--concurrency", 1)
         assert [row["answer"] for row in table(Path(f"out{at}.csv"))] == [*written[at : at + 3]]
+
+
+@each_case(
+    ("name", "text"),
+    [("none.csv", ""), ("head.csv", "image,prompt\n"), ("none.jsonl", ""), ("blank.jsonl", "\n"), ("none.json", "[]")],
+)
+def test_rows_that_are_none_end_with_5_before_a_model_is_opened(clean: Path, name: str, text: str) -> None:
+    (clean / name).write_text(text)
+    done = virc("batch", clean / name, "--to", clean / "out.csv")
+    assert (done.code, done.out, done.err.startswith("error: there are no rows\n")) == (5, "", True)
+    assert not (clean / "out.csv").exists()
+
+
+def test_a_finished_batch_is_known_without_its_model(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("out.csv", "out.jsonl"):
+        command = ("batch", rows, "--to", rows.with_name(name))
+        assert virc(*command).code == 0
+        kept = rows.with_name(name).read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(setup, "open_model", None)
+            again = virc(*command)
+            assert (again.code, again.err.splitlines()[-1]) == (0, f"{NOTHING_LEFT}; 3 were done before")
+            assert virc(*command, "--max-pixels", 20000).code != 0
+        assert rows.with_name(name).read_bytes() == kept
+    with rows.open("a") as file:
+        file.write("4,a.png,v?,5\n")
+    assert "; 3 were done before" in virc("batch", rows, "--to", rows.with_name("out.csv")).err
 
 
 def test_a_table_goes_on_where_it_was_torn(rows: Path) -> None:

@@ -260,6 +260,20 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
 
 
+class _NotLoaded(msgspec.Struct):
+    """Stands where the backend of a model will, which has not been loaded."""
+
+    grid: Grid
+
+
+def described(choice: Choice, workspace: Path = Path()) -> Opened:
+    """A model on this machine as it is opened, but for its weights, which are not loaded; errors as of `open_model`."""
+    weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
+    setup = prompt_setup_here(weights, choice)
+    backend: Any = _NotLoaded(grid_here(weights, setup, choice).limited(choice.max_pixels))
+    return Opened(weights.name, backend, setup.chat_protocol, why=setup.why, family=setup.family)
+
+
 def unlisted_here(choice: Choice, workspace: Path = Path()) -> Choice | None:
     """The choice of the same model in this process, where the endpoint does not list it and it is on this machine."""
     from virc.backends.openai.backend import OpenAIBackend

@@ -10,10 +10,13 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from virc.core.errors import NoAnswerError, UsageError, fields_of
+import msgspec
+
+from virc.core.errors import DataError, NoAnswerError, UsageError, fields_of
 from virc.core.events import Reporter
 from virc.core.files import is_file, is_folder, is_path
 from virc.core.json_stream import one_line
@@ -24,6 +27,7 @@ from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
 from virc.solving.progress import Answers
+from virc.solving.rows import BatchRow
 from virc.solving.sources.picture_files import ENDINGS
 from virc.solving.sources.row_files import RowFile
 from virc.solving.traces.files import check_writable
@@ -167,6 +171,45 @@ def check_files(sources: Sequence[str], to: str | None) -> None:
     check_writable(file.parent, "answers", f"--to {shlex.quote(file.name)}")
 
 
+def with_rows(rows: RowFile) -> RowFile:
+    """Raises DataError: there are no rows."""
+    first = next(rows.rows, None)
+    if first is None:
+        raise DataError("there are no rows", "name a file with rows below its header")
+    return msgspec.structs.replace(rows, rows=chain([first], rows.rows))
+
+
+def without_answered(rows: RowFile, to: str | None, known: Fields, report: Reporter) -> tuple[RowFile, bool]:
+    """The same rows, and whether all have answers in `to` that were made with what is `known`, which is reported then.
+
+    Raises:
+        VircError: the file cannot be continued.
+    """
+    if to in (None, STREAM) or not is_file(Path(str(to))):
+        return rows, False
+    with _ledger(str(to), rows, known, report) as ledger:
+        passed = list[BatchRow]()  # their ids alone: they are not solved
+        ids = set[str]()
+        for row in rows.rows:
+            is_answered = row.fault is None and row.digest and ledger.before(row.id or "") == row.digest
+            if not is_answered or str(row.id) in ids:
+                return msgspec.structs.replace(rows, rows=chain(passed, [row], rows.rows)), False
+            ids.add(str(row.id))
+            passed.append(BatchRow(row.line, row.id, digest=row.digest))
+        report.note(str(Answers(ledger.resumed, report)))
+    return rows, True
+
+
+def _ledger(to: str, rows: RowFile, known: Fields, report: Reporter, sheet: AnswerSheet | None = None) -> Ledger:
+    sheet = sheet or _sheet(to, rows, report)
+    return Ledger(Path(to), SCHEMA, made_with(known), {NoAnswerError.code}, layout=sheet.layout if sheet else None)
+
+
+def _sheet(to: str | None, rows: RowFile, report: Reporter) -> AnswerSheet | None:
+    suffix = Path(str(to)).suffix.lower()
+    return AnswerSheet(rows, _DELIMITERS[suffix], report) if suffix in _DELIMITERS else None
+
+
 def write_answers(
     solve_rows: Callable[[Claims, Callable[[RowDone], None]], None],
     rows: RowFile,
@@ -178,12 +221,10 @@ def write_answers(
 ) -> None:
     """Write a line for every row that `solve_rows` reports, and report how many there were."""
     kept = to not in (None, STREAM)
-    suffix = Path(str(to)).suffix.lower()
-    sheet = AnswerSheet(rows, _DELIMITERS[suffix], report) if suffix in _DELIMITERS else None
+    sheet = _sheet(to, rows, report)
     sink: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
     if kept:
-        layout = sheet.layout if sheet else None
-        sink = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code}, layout=layout)
+        sink = _ledger(str(to), rows, known, report, sheet)
     total = rows.count()
     with sink as answers:
         progress = Answers(answers.resumed, report, total)
@@ -201,6 +242,4 @@ def write_answers(
             raise
         finally:
             report.note(str(progress))
-    if not progress.done and not progress.resumed:
-        report.warn("there are no rows")
     progress.check(kept)

@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import contents
 from virc.core.limits.image_memory import Terms
@@ -18,11 +18,11 @@ from virc.core.limits.problem import check_problem
 from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
-from virc.models.load import Opened
+from virc.models.load import Opened, described
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
-from virc.solving.answer_file import write_answers
+from virc.solving.answer_file import with_rows, without_answered, write_answers
 from virc.solving.asking import Asking
 from virc.solving.batch import RowDone
 from virc.solving.image_source import (
@@ -36,7 +36,7 @@ from virc.solving.image_source import (
     with_scales,
 )
 from virc.solving.one import OnEvent
-from virc.solving.outcome import chosen, failure_of, notices, outcome, over_limit, trace_folders, write_traces
+from virc.solving.outcome import chosen, facts, failure_of, notices, outcome, over_limit, trace_folders, write_traces
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver
@@ -186,7 +186,17 @@ def solve_file(
     report: Reporter,
     on_line: Callable[[str], None],
 ) -> None:
-    """Solve every row of a file; lines go to `to`, as CSV or TSV by its name, else as JSON lines to `on_line`."""
+    """Solve every row of a file; lines go to `to`, as CSV or TSV by its name, else as JSON lines to `on_line`.
+
+    A model on this machine is loaded if a row is to be solved.
+    """
+    rows = with_rows(rows)
+    if isinstance(setup, Setup) and not (setup.choice.endpoint or setup.opened):
+        with suppress(ConfigError, SetupError):  # is found again where the model is opened
+            known = facts(described(setup.choice), setup.config)
+            rows, is_finished = without_answered(rows, to, known, report)
+            if is_finished:
+                return
     with open_solver(setup, rows.base, at_once, report) as solver:
 
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
