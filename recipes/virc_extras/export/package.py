@@ -41,7 +41,7 @@ Target = Literal["verifiers", "openenv", "inspect", "trl"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 NEEDS: Mapping[Target, str] = {
     "verifiers": "verifiers>=0.4,<0.5",
-    "openenv": "openenv-core>=0.3,<0.4",
+    "openenv": "openenv>=0.10,<0.11",
     "inspect": "inspect-ai>=0.3.285",
     "trl": "trl>=1.16,<1.17",
 }

@@ -23,9 +23,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, SetupError, UsageError, VircError
 from virc.core.events import Reporter
-from virc.core.extras import require
 from virc.core.text import clause, plain
 from virc.core.web import html
 from virc.core.work.threads import scheduled
@@ -253,7 +252,8 @@ def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment
     except msgspec.DecodeError as error:
         hint = """--environment-args '{"num_examples": 20}'"""
         raise UsageError(f"--environment-args is no JSON object: {clause(error)}", hint) from error
-    require("verifiers", "an environment", "export")
+    if find_spec("verifiers") is None:
+        raise SetupError(f"the environment {name} needs verifiers", f"pip install verifiers {name}")
     with _foreign_code():
         interface = _loaded(name, given, limit)
     parts = [name, metadata.version("verifiers"), _version(name), given, shown]

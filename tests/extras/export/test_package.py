@@ -66,7 +66,7 @@ def test_a_package_names_its_module_and_compiles(target: str, tmp_path: Path) ->
     module = exported("deepeyes", target, tmp_path / "p")
     project = tomllib.loads((tmp_path / "p" / "pyproject.toml").read_text())
     assert project["project"]["dependencies"][0] == f"virc[eval]~={version('virc')}"
-    name = {"openenv": "openenv-core", "inspect": "inspect-ai"}.get(target, target)
+    name = {"inspect": "inspect-ai"}.get(target, target)
     assert project["project"]["dependencies"][1].startswith(f"{name}>=")
     assert project["project"]["name"] == module.parent.name.replace("_", "-") == f"virc-deepeyes-{target}"
     assert ("entry-points" in project["project"]) == (target == "inspect")

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from cli.test_packaging import uv
+from cli.test_packaging import PYTHONS, uv
 from exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from PIL import Image
 from support.called import virc
@@ -300,6 +301,17 @@ def test_a_library_asks_and_rewards_as_solve_and_rewards_try(exported: Exported,
             assert theirs.errors, (at, own)
         else:
             assert (theirs.reward, theirs.terms) == (pytest.approx(own.reward), theirs.terms | own.terms), (at, theirs)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_package_needs_resolves_together(target: Target, python: str, tmp_path: Path) -> None:
+    assert virc("export", "deepeyes", tmp_path / "package", "--to", target).code == 0
+    project = tomllib.loads((tmp_path / "package" / "pyproject.toml").read_text())["project"]
+    virc_wanted, *others = project["dependencies"]
+    here = f"{virc_wanted.partition('~')[0]} @ {ROOT.as_uri()}"
+    (tmp_path / "wanted.in").write_text("\n".join([here, *others]))
+    assert "virc @" in uv("pip", "compile", "wanted.in", "--python-version", python, "--quiet", folder=tmp_path)
 
 
 @pytest.mark.parametrize("exported", TARGETS, indirect=True)
