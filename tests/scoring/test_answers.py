@@ -117,6 +117,11 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("4,4; 0", "4.4, 0", True), ("{2,5; 3}", "{3, 2.5}", True), ("2,5; 3", "2, 5, 3", True),
         ("[4,4; 0]", "[0, 4.4]", False), ("2,5; 3", "2.6, 3", False),
         ("CO_2", "CO2", True), (r"$\varnothing$", r"\emptyset", True),
+        # Of math-verify 0.9.0, `3, 100` is a set and `0{,}5` one, too; `0.\overline{3}` is 0 and `10~000` is 10.
+        ("3, 100", "3100", False), ("1, 234, 567", "1234567", False), ("3, 100", "3,100", True),
+        ("0{,}5", "0.5", True), ("1{,}234{,}567", "1234567", True), ("(0{,}5; 1)", "(0.5, 1)", True),
+        (r"0.\overline{3}", "1/3", True), (r"0.1\overline{6}", r"\frac{1}{6}", True), (r"0.\overline{3}", "0", False),
+        (r"-12.\bar{34}", "-1222/99", True), (r"0.\overline{3}", "0.3", False), ("10~000", "10000", False),
     ],
 )  # fmt: skip
 def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same: bool) -> None:

@@ -225,6 +225,7 @@ _STYLED = re.compile(rf"\\(?:{STYLES}|mathbb|operatorname|boxed)\s*\{{([^{{}}]*)
 _SWITCH = rf"\\(?:{_SWITCHES})(?![a-zA-Z]|\s*\{{)\s*"
 _SWITCHED = re.compile(rf"(?<![\\\w}}\]^])\{{\s*(?:{_SWITCH})+([^{{}}]*)\}}|{_SWITCH}")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})\\(?:overline|bar)\s*\{(\d{1,30})\}")
 _ROOT = re.compile(r"(?:\\sqrt\s*\{([^{}]*)\}|√\(([^()]*)\)|(?<![a-z\\])sqrt\s*\(([^()]*)\))")
 _POWER = re.compile(r"\^\s*\{(-?\d+|\w|\\circ)\}")
 _COMMAND = re.compile(r"\\([a-zA-Z]+) ?")
@@ -239,7 +240,8 @@ def same_signs(text: str) -> str:
 def _plain(text: str) -> str:
     """A text without what only spells it: LaTeX, case, spaces, look-alikes, quotes, the last full stop."""
     text = without_latex(same_signs(text)).casefold()
-    text = re.sub(r" ?([-+*/=,:;<>≤≥≠±()\[\]{}^|%°√]) ?", r"\1", " ".join(text.split()))
+    text = re.sub(r"(?<=\d)(?: ,| ?, )(?=\d{3}(?!\d))", ";", " ".join(text.split()))  # `3, 100` is no 3,100
+    text = re.sub(r" ?([-+*/=,:;<>≤≥≠±()\[\]{}^|%°√]) ?", r"\1", text)
     while len(text) > 1 and text[0] == text[-1] and text[0] in "*\"'`_":
         text = text[1:-1].strip()
     return re.sub(r"[. ]+\Z", "", text).strip()
@@ -252,7 +254,8 @@ def without_switches(text: str) -> str:
 
 def without_latex(text: str) -> str:
     """A text with the commands of LaTeX as signs and plain words: `\\frac{1}{2}` is ` 1/2`, `\\pi` is `π`."""
-    text = re.sub(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!)(?=\d{3})", ",", text)
+    text = re.sub(r"(?<=\d)(?:(?:\\,|\\!|,\\!)(?=\d{3})|\{,\}(?=\d))", ",", text)
+    text = _REPEATING.sub(_as_fraction, text)
     text = re.sub(r"\\[,;: ]|~", " ", text)
     text = re.sub(r"\\[!()\[\]]|\\?\$", "", text)
     text = re.sub(r"\\([%{}&#_])", r"\1", without_switches(text))
@@ -267,6 +270,12 @@ def without_latex(text: str) -> str:
             break
     text = _COMMAND.sub(lambda found: _WORDS.get(found[1], f"{found[1]} "), text)
     return text.replace("^°", "°")
+
+
+def _as_fraction(decimal: re.Match[str]) -> str:
+    before, after, repeated = decimal.groups()
+    value = int(before + after + repeated) - int(before + after or "0")
+    return f" {value}/{'9' * len(repeated)}{'0' * len(after)}"
 
 
 def _grouped(text: str) -> str:

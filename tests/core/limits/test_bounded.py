@@ -55,6 +55,7 @@ NAMED = {"properties": {"a": {"pattern": "^x+$"}}, "patternProperties": {"^b": {
         (NAMED, {"a": "xy"}, "a: 'xy' does not match '^x+$'"),
         ({"type": "integer"}, "x" * 9000, f"'{'x' * 159}..."),
         ({"items": {"$ref": "#"}}, [[[[]]]], None),
+        ({"multipleOf": 0.01}, 0.07, None), ({"multipleOf": 0.01}, 0.075, "0.075 is not a multiple of 0.01"),
         ({"dependentSchemas": {"a": {"$ref": "#"}}}, {"a": 1}, "it is too deep"),  # it has no end
     ],
 )  # fmt: skip

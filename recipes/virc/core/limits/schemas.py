@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, SchemaError, ValidationError  # type: ignore[import-untyped]
+from jsonschema.validators import extend  # type: ignore[import-untyped]
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -40,13 +42,22 @@ def find(pattern: str, text: str) -> list[str | None] | None:
     return [found[0], *found.groups()] if (found := re.search(pattern, text)) else None
 
 
+def _multiple_of(validator: Any, step: float, value: Any, _: Any) -> Iterator[Any]:
+    """Compare by decimals, as they are written: jsonschema 4.26 divides floats, and 0.07 is no multiple of 0.01."""
+    if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(step)):
+        yield ValidationError(f"{value!r} is not a multiple of {step}")
+
+
+_WithDecimals = extend(Draft202012Validator, {"multipleOf": _multiple_of})
+
+
 @lru_cache(32)
 def _validator(text: str) -> tuple[Any, str | None]:
     """Return what validates values by a schema, and what is wrong with that. Nothing is loaded for a reference."""
     try:
         schema = json.loads(text)
         Draft202012Validator.check_schema(schema)
-        validator = Draft202012Validator(schema, registry=REGISTRY)
+        validator = _WithDecimals(schema, registry=REGISTRY)
         root = DRAFT202012.create_resource(schema)
         for reference, resolver in _references(root, REGISTRY.resolver_with_root(root)):
             try:

@@ -108,7 +108,7 @@ def plain(text: str) -> str:
     text = re.sub(r"(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])", "", text)
     text = re.sub(r"^\s*(?:#+|>+(?=\s*[^\s\d])|[-*•]\s)\s*", "", text, flags=re.MULTILINE)
     text = _MATH.sub(_ended, text.replace("\\$", _DOLLAR)).replace("$$", "").replace("$", _DOLLAR)
-    if "\\" in text or "^" in text:
+    if re.search(r"[\\^]|\{,\}", text):
         text = rules.without_latex(re.sub(r"\\(?=\s|\Z)", " ", text))
     return re.sub(" {2,}", " ", text.replace(_DOLLAR, "$")).strip()
 

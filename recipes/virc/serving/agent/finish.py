@@ -20,6 +20,7 @@ from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
 from virc.reasoning.turns import MARK, PLACE
 from virc.serving.agent.answer import Answer, ClientCall, parts
+from virc.serving.agent.engine_schema import enforced
 from virc.serving.agent.request import AgentProblem, ClientTool
 from virc.serving.chat_request import RefusedError
 
@@ -68,36 +69,6 @@ class Schema:
 
     def _refused(self, fault: str) -> RefusedError:
         return RefusedError(f"{self._param}: this is no JSON schema that can be used: {fault[:300]}", self._param)
-
-
-_LIMITS_OF_TEXT = ("minLength", "maxLength", "pattern")
-_LIMITS_OF_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_VALUES = ("const", "enum", "default", "examples")
-
-
-def enforced(schema: Any) -> Any:
-    """A schema for the engine, without limits of texts and of numbers but integers; the whole validates the reply.
-
-    Grammars of xgrammar 0.2.8 (vLLM 0.24) admit no backslash, quote or newline in a text that has limits, so that LaTeX
-    could not be written, no exponent and six decimals in such a number, and of names for the pattern `^x` none but `x`.
-    """
-    if isinstance(schema, list):
-        return [enforced(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    sent = dict[str, Any]()
-    limits = _LIMITS_OF_TEXT if schema.get("type") == "integer" else _LIMITS_OF_TEXT + _LIMITS_OF_NUMBERS
-    for key, value in schema.items():
-        if key in _NAMED and isinstance(value, Mapping):
-            sent[key] = {name: enforced(each) for name, each in value.items()}
-        elif key not in limits:
-            sent[key] = value if key in _VALUES else enforced(value)
-    if patterns := sent.pop("patternProperties", None):
-        others = sent.get("additionalProperties", True)
-        known = [*patterns.values(), *filter(None, [others])]
-        sent["additionalProperties"] = others in (True, {}) or {"anyOf": known}
-    return sent
 
 
 _TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,5}|\d|[^\w\s]|_)|\s+$")
