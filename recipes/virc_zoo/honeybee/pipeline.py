@@ -6,19 +6,20 @@ behind the question; and a reply without a box has no vote.
 """
 
 import re
+from pathlib import Path
 
 from virc.rewards.published import boxed
+from virc.systems import texts
 from virc_extras.pipelines import Problem, Role, Roles, vote
 
 ROLES = {"model": Role(temperature=0.7, max_tokens=2048)}  # eval/eval_plm_multi_hf.py: max_new_tokens
 
 SAMPLES = 64
-ASKED = "\n\nYour final answer MUST BE put in \\boxed{}."  # the same, INSTRUCTION
 
 
 def solve(problem: Problem, roles: Roles) -> str:
     """Describe and solve, solve again with the same description, and vote."""
-    asked = f"{problem.question}{ASKED}"
+    asked = f"{problem.question}{texts.text(Path(__file__).parent, 'user')}"
     first = roles.model.ask(problem.images, asked, step="caption")
     shared = re.search(r"<caption>.*?</caption>", first, re.DOTALL)
     again = f"{asked}\n\n{shared[0]}" if shared else asked

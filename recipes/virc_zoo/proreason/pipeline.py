@@ -33,27 +33,23 @@ def solve(problem: Problem, roles: Roles) -> str:
     question, memory, last = problem.question, "", ""
     for _ in range(ROUNDS):
         known = f"{fill(text('asked'), last=last)}{memory}" if memory else ""
-        begin = f'You currently need to address the following questions: \n\n"{question}"'
+        begin = fill(text("begin"), question=question)
         asked, expert = request(roles.mind.ask(f"{begin}{text('plan')}{known}", step="plan"))
         if not expert:
             continue
         if "Vision" in expert:
-            look = f"Please answer the following questions step by step:\n{asked}"
-            found: str = roles.eyes.ask(problem.images, look, step="seen")
+            found: str = roles.eyes.ask(fill(text("look"), asked=asked), problem.images, step="seen")
         else:
             thought = roles.professor.ask(fill(text("think"), memory=memory, asked=asked), step="thought")
             found = first(FINAL, thought) or ""
         memory += f"{found}\n"
         last = expert
-        begin = (
-            f'My current QUESTION that needs to be addressed is: \n"{question}"\nThe information I know is: {memory}\n'
-        )
-        judgement = roles.mind.ask(begin + text("judge"), step="judgement")
+        facts = fill(text("facts"), question=question)
+        judgement = roles.mind.ask(f"{facts}{memory}\n{text('judge')}", step="judgement")
         if SOLVED in judgement:
-            begin = f"My current question that needs to be addressed is: \n{question}\n"
-            told = f"{begin}{text('known')}{memory}{judgement}\nGive me the answer."
-            return roles.mind.ask(told, step="summary")
-    return roles.eyes.ask(problem.images, question, step="direct")
+            begin = f"{text('concerns')}{question}\n{text('known')}"
+            return roles.mind.ask(f"{begin}{memory}{judgement}\n{text('sum_up')}", step="summary")
+    return roles.eyes.ask(question, problem.images, step="direct")
 
 
 def request(plan: str) -> tuple[str, str]:
