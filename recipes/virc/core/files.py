@@ -7,7 +7,6 @@ import shutil
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -131,25 +130,14 @@ def is_path(path: str | Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def near_name(path: Path) -> str | None:
-    """The file next to a missing one with an ending whose name is nearest; None where none is near."""
-    try:
-        if not path.suffix or path.exists():
-            return None
-        near = nearest(path.name, [each.name for each in path.parent.iterdir() if not each.is_dir()])
-    except (OSError, ValueError):
-        return None
-    return None if near is None else str(path.with_name(near))
-
-
 def near_file(path: Path) -> str | None:
     """A hint: the file next to a missing one whose name is nearest, or differs only in its ending; None: none is."""
-    near = near_name(path)
-    if not path.suffix and path.name:
-        with suppress(OSError, ValueError):
-            named = sorted(path.parent.glob(f"{escape(path.name)}.*"))
-            near = next((str(each) for each in named if each.is_file()), None)
-    return near and f"did you mean {near!r}?"
+    near = None
+    with suppress(OSError, ValueError):
+        others = sorted(each for each in path.parent.iterdir() if each.is_file())
+        stems = {each.stem: each for each in sorted(others, key=lambda each: each.suffix == path.suffix)}
+        near = stems.get(path.name) if not path.suffix else stems.get(nearest(path.stem, stems) or "")
+    return f"did you mean {str(near)!r}?" if near else None
 
 
 def size_of(folder: Path) -> int:

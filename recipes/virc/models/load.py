@@ -501,7 +501,11 @@ def _grid_at(
 
 
 def _weights(choice: Choice, workspace: Path) -> Opened:
-    weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
+    try:
+        weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
+    except ConfigError as error:
+        error.hint = f"{error.hint}; of a server's model: --endpoint URL" if error.hint == models.NAMES else error.hint
+        raise
     setup = prompt_setup_here(weights, choice)  # before the weights: it fails in no time
     embedded = _is_embedded(weights)
     backend = (

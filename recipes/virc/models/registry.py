@@ -36,7 +36,8 @@ REAL_MODELS = (
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
 _MODEL = "config.json"
-_NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls`; of a server's model: --endpoint URL"
+NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls` or `virc runs ls`"
+"""The hint where a name is that of no model here, and near to none."""
 _MAX_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
 
 _SERVICES: Mapping[str, tuple[str, str]] = {
@@ -377,7 +378,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
     local = (config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json"))
     names |= {*embedded(), *local, *(run.name for run in runs.discover(workspace))}
-    none = f"there is no model {name[:200]!r}", did_you_mean(name, names, _NAMES)
+    none = f"there is no model {name[:200]!r}", did_you_mean(name, names, NAMES)
     if name in systems.discover():
         none = f"{name} is a system, and no model of that name is here", f"--system {name} --model FOLDER"
     return ConfigError(*(elsewhere or none))

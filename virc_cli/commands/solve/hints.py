@@ -7,7 +7,7 @@ from glob import has_magic
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.core.files import is_file, is_folder
-from virc.solving.sources.picture_files import is_source
+from virc.solving.sources.picture_files import is_source, pictures_of
 from virc_cli.console.sources import is_image, is_rows
 
 _USUAL = "virc solve IMAGE 'QUESTION'"
@@ -29,6 +29,7 @@ def image_and_question(
     if not image.strip():
         raise UsageError("IMAGE is empty: perhaps a variable of the shell is not set", _USUAL)
     if is_folder(image) or is_rows(image) or (has_magic(image) and is_source(image)):
+        pictures_of([image], Reporter())  # raises: a folder without any
         many = [image] if is_rows(image) else [image, question or "QUESTION"]
         raise UsageError(f"{image} is not one picture: virc batch answers many", shlex.join(["virc", "batch", *many]))
     if question is not None and is_file(question):

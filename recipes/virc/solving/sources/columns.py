@@ -31,6 +31,9 @@ _USUAL: Mapping[str, str] = {
 }
 """Field -> the usual names of its column, as `key_of` writes them."""
 _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
+_ANSWERS = {"answer", "answers", "label", "solution", "gt", "target"}
+_OF_PICTURES = ("image", "img", "picture", "photo", "figure", "file", "path", "url")
+"""Parts of the names of columns that are likely those of pictures."""
 _PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
 SEVERAL = re.compile(
     "questions?|question(?:text|string|list)s?|quer(?:y|ies)|problems?|qas?|qa(?:pair|list)s?"
@@ -224,9 +227,12 @@ def key_of(name: str) -> str:
 def _hint(field: str, names: Collection[str]) -> str:
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
-    known = {name for each in _USUAL.values() for name in each.split()}
-    likely = next((plain(name, 40) for name in names if key_of(name) not in known), "NAME")
-    return f"--column {shlex.quote(f'{field}={likely}')}"
+    known = {name for each in _USUAL.values() for name in each.split()} | _ANSWERS
+    others = [name for name in names if key_of(name) not in known]
+    pictures = [name for name in others if any(part in key_of(name) for part in _OF_PICTURES)]
+    likely = (pictures or others) if field == "image" else [name for name in others if name not in pictures]
+    column = plain(likely[0], 40) if len(likely) == 1 else "NAME"
+    return f"--column {shlex.quote(f'{field}={column}')}"
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
