@@ -17,7 +17,7 @@ from virc_cli.console import confirm, output, plans
 
 CODES = {
     "VircError": 1, "UsageError": 2, "ConfigError": 3, "SetupError": 4, "DataError": 5, "NetworkError": 6,
-    "EngineError": 7, "NoAnswerError": 8,
+    "EngineError": 7, "NoAnswerError": 8, "LimitError": 9,
 }  # fmt: skip
 
 

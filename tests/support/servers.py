@@ -54,6 +54,7 @@ class Script:
     extra: Mapping[str, object] = field(default_factory=dict)
     keep: int | None = None
     usage: bool = True
+    cost: float | None = None
     stream: bool = True
     fault: "Fault | None" = None
     fault_on: str = CHAT
@@ -150,7 +151,9 @@ class Exchange(Connection):
                 self.send_json(error(sentence), 400)
                 return
         text = script.turns(body) if callable(script.turns) else script.turns[turn_of(body)]
-        usage = count_usage(body, text, script.keep) if script.usage else None
+        usage: Body | None = count_usage(body, text, script.keep) if script.usage else None
+        if usage and script.cost is not None:
+            usage["cost"] = script.cost
         if body.get("stream") and script.stream:
             asked = (body.get("stream_options") or {}).get("include_usage")
             self.send_events(text, usage if asked else None)
@@ -176,7 +179,7 @@ class Exchange(Connection):
     def send_event(self, value: object) -> None:
         self.send_chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
 
-    def send_events(self, text: str, usage: Mapping[str, int] | None, finish: str | None = "stop") -> None:
+    def send_events(self, text: str, usage: Mapping[str, Any] | None, finish: str | None = "stop") -> None:
         self.start_events()
         for start in range(0, len(text), 16):
             self.send_event(piece(text[start : start + 16]))
@@ -199,10 +202,10 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
         turns: assistant turns in order, or a function of the request body.
         options: `models` and `owned_by` of /v1/models, `extra` keys of each of its entries; `keep`: count
             (as a server that dropped the rest would) only the system message and the last `keep` messages;
-            `usage` and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which
-            path (CHAT or MODELS), for the first `times` requests (None: always); `kept`: where the server keeps
-            images by id as vLLM does, and says so in /v1/models; `embed`: the vector of a text, of a server of
-            embeddings.
+            `usage` and `stream`: whether the server knows them; `cost`: of a reply, as it says; `fault`: what to do
+            wrong, `fault_on` which path (CHAT or MODELS), for the first `times` requests (None: always); `kept`: where
+            the server keeps images by id as vLLM does, and says so in /v1/models; `embed`: the vector of a text, of a
+            server of embeddings.
     """
     server = Server(Script(turns, **options), port)
     with server.running():

@@ -33,6 +33,7 @@ def command(
     ] = None,
     trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
+    max_cost: options.MaxCost = None,
     verbose: Annotated[bool, flag("--verbose", "Print answers and what engines write.", "-v")] = False,
 ) -> None:
     """Answer many questions about pictures.
@@ -46,6 +47,7 @@ def command(
     """
     from virc.solving import api
     from virc.solving.answer_file import check_files
+    from virc.solving.solver import choose
     from virc.solving.sources.columns import parse_chosen
     from virc.solving.sources.row_files import open_rows
     from virc_cli.commands import solve
@@ -53,9 +55,11 @@ def command(
 
     sources, question = split_words(words or [])
     check_files(sources, to)
+    if max_cost is not None and choose(asked.pipeline, asked.system)[0] is not None:
+        raise UsageError("--max-cost does not go with --pipeline", "leave --max-cost out")
     setup = asked.set_up()
     with (
         events.printed(asked.quiet, verbose) as report,
         open_rows(sources, question, parse_chosen(column or ()), report, trust_rows) as rows,
     ):
-        api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, on_line=output.line)
+        api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, output.line, max_cost)

@@ -61,6 +61,7 @@ class Asked(ModelAsked):
     max_requests: options.MaxRequests = None
     max_tokens_total: options.MaxTokensTotal = None
     temperature: options.Temperature = None
+    prices: options.Prices = None
     trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
     def set_up(self) -> "Setup | SolverSetup":
@@ -85,7 +86,8 @@ class Asked(ModelAsked):
         if self.judge_endpoint and not grades(setup.config, graders):
             raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:
-            return setup
+            return with_prices(setup, self.prices)
+        options.refuse({"--prices": self.prices}, "{} does not go with --pipeline", "leave {} out")
         return pipelines().set_up(pipeline, roles, setup, {"--model": self.model, "--endpoint": self.endpoint})
 
     def finds_pictures(self) -> bool:
@@ -93,6 +95,14 @@ class Asked(ModelAsked):
 
         setup = self.set_up()
         return isinstance(setup, Setup) and finds_pictures(setup.choice)
+
+
+def with_prices(setup: "Setup", file: str | None) -> "Setup":
+    import msgspec
+
+    from virc.models.costs import read_prices
+
+    return msgspec.structs.replace(setup, prices=read_prices(file)) if file else setup
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:

@@ -210,6 +210,8 @@ Tools = Annotated[list[str] | None, option("+NAME", "Offer this custom tool as w
 MaxTurns = Annotated[int, option("N", "Most turns of one solution.", min=1, max=1000)]
 MaxRequests = Annotated[int | None, option("N", "Most replies of one solution, rejected ones too.", min=1)]
 MaxTokensTotal = Annotated[int | None, option("N", "Most tokens of one solution, read and drawn.", min=1)]
+Prices = Annotated[str | None, option("FILE", "What a million tokens of each model cost.")]
+MaxCost = Annotated[float | None, option("AMOUNT", "Stop once the rows have cost that much.", min=0)]
 Temperature = Annotated[float | None, option("T", "0: greedy; default: 0, or 1 with several samples.")]
 Seed = Annotated[int, option("N", "Random seed.", min=0)]
 Pipeline = Annotated[

@@ -39,6 +39,7 @@ EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
     errors.NetworkError: (errors.NetworkError.code, "network or checksum"),
     errors.EngineError: (errors.EngineError.code, "engine"),
     errors.NoAnswerError: (errors.NoAnswerError.code, "no answer"),
+    errors.LimitError: (errors.LimitError.code, "stopped at --max-cost"),
     CancelledError: (CancelledError.code, "Ctrl-C"),
     BrokenPipeError: (141, "stdout closed by its reader"),
     TerminatedError: (TerminatedError.code, "SIGTERM"),

@@ -89,6 +89,12 @@ class NoAnswerError(VircError):
     kind, code = "no_answer", 8
 
 
+class LimitError(VircError):
+    """A limit that the user set ended the work before all of it was done."""
+
+    kind, code = "limit", 9
+
+
 _INTERNAL = "internal: "
 
 

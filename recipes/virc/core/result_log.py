@@ -6,7 +6,7 @@ that these rows are done again, and a lock excludes a second run.
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
@@ -39,10 +39,15 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """The rows seen so far, each id once. `option` names the output's option, for hints."""
+    """The rows seen so far, each id once. `option` names the output's option, for hints.
+
+    Attributes:
+        may_begin: says whether one more row may be done; once not, no other is asked about.
+    """
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
+        self.may_begin: Callable[[], bool] = lambda: True
         self._answered: dict[bytes, str | None] = {}  # key of an id -> hash of its row; None: claimed in this run
 
     def claim(self, id: Id, row: str) -> bool:

@@ -75,6 +75,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
     calls: dict[str, int] | None = None
     tokens: dict[str, int | None] | None = None
     seconds: float | None = None
+    cost: float | None = None
     replies: int | None = None
     rejected: int = 0
     failure: FailureKind | None = None

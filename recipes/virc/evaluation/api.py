@@ -16,6 +16,7 @@ from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
 from virc.core.result_log import OtherSettingsError
+from virc.core.text import counted
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
 from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
@@ -25,6 +26,7 @@ from virc.evaluation.request import EvalRequest, asked_columns, check_named_judg
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
+from virc.models.costs import Budget
 from virc.models.load import Choice, choice_of
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
@@ -214,7 +216,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     problems = find_problems(benchmark, request.limit, report, ablation, own is not None)
     if request.judge_endpoint:
         judge_of(request).close()  # a judge that cannot be asked fails before the models are asked
-    work = Work(request, columns, benchmark, folder, problems, report)
+    budget = Budget(request.max_cost)
+    work = Work(request, columns, benchmark, folder, problems, report, budget=budget)
     further = [work.in_arm(arm) for arm in work.every_arm[1:]]
     arms = [work, *further] if any(column.asks for column in columns) else [work]
     for arm in arms:
@@ -240,6 +243,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     scored_arms = [scored(each, protocols) for each in ([work, *further] if is_in_arms else [work])]
     summary = write_summary(work, scored_arms, protocols)
     failure = failed_rows(progress) if any(each.failed for each in progress) else next(iter(others), None)
+    done = sum(each.resumed + each.done for each in progress)
+    failure = budget.error(f"{counted(done, 'answer')} so far") or failure
     undecided = sum(verdict is None for arm in scored_arms for verdict in arm.verdicts.values())
     unmeasured = next(filter(None, (column.error(scored_arms[0].results) for column in columns)), None)
     return Evaluated(summary, folder, failure, undecided, unmeasured, columns)

@@ -22,6 +22,7 @@ from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.verdicts import is_right
+from virc.models.costs import Budget
 from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol
 from virc.solving.ablation import CropAblation, without_tools
@@ -40,7 +41,7 @@ _FIRST = 5  # problems by which the cost of all arms is estimated
 
 
 class Work(NamedTuple):
-    """What is evaluated in one arm, and the folder for its answers."""
+    """What is evaluated in one arm, the folder for its answers, and what all arms of all models cost."""
 
     request: EvalRequest
     columns: Sequence[Column]
@@ -49,6 +50,7 @@ class Work(NamedTuple):
     problems: Mapping[str, EvalProblem]
     report: Reporter
     arm: Arm = Arm()
+    budget: Budget = Budget()
 
     def in_arm(self, arm: Arm) -> "Work":
         folder = EvalFolder(self.folder.folder / arm.folder)
@@ -86,7 +88,7 @@ class ModelProgress(Progress):
     """How far one model is, and how it does by the rules that take no time."""
 
     def __init__(self, model: str, work: Work, resumed: int) -> None:
-        super().__init__(resumed, work.report, len(work.problems))
+        super().__init__(resumed, work.report, len(work.problems), work.budget)
         self.right, self.unanswered = 0, 0
         self.protocol: Protocol | None = None
         self.model, self._problems = model, work.problems
@@ -109,6 +111,7 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
     opened, known = open_setup(setup, report, lambda _: None)
     if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
         report.warn(*assumed)
+    setup = msgspec.structs.replace(setup, config=setup.config_of(opened.name))
     if setup.config.strategy:  # next to the same model without it
         opened = msgspec.structs.replace(opened, name=f"{opened.name} ({setup.config.strategy})")
     if setup.config.seed != request.setups[0].config.seed:
@@ -175,6 +178,7 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
     blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
     with Ledger(folder.answers(name), SOLVE, made_with(known), {NoAnswerError.code}, "--to") as ledger:
         progress = ModelProgress(name, work, answered_before(name, problems, ledger))
+        ledger.may_begin = work.budget.may_begin
 
         def on_row(done: RowDone) -> None:
             if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):

@@ -22,6 +22,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
         solver: what is evaluated in place of the setups, without a crop ablation.
         trust_rows: whether rows of a file may name any files and addresses.
         columns: what is asked of columns, by the names of their entry points (`virc.evaluation.columns`).
+        max_cost: of all answers together; None: no limit.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
 
@@ -37,6 +38,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     solver: SolverSetup | None = None
     columns: Mapping[str, Any] = {}
     trust_rows: bool = False
+    max_cost: float | None = None
     estimate_only: bool = False
 
     @property

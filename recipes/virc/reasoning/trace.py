@@ -106,6 +106,7 @@ class Reply(msgspec.Struct, frozen=True):
         calls: the tool calls that the server took out of the content.
         refusal: the text that the server marks as a refusal.
         message: with `calls`, the message as the server has it, with ids and fields that virc does not know.
+        cost: as the server says; None: it does not.
     """
 
     text: str
@@ -117,6 +118,7 @@ class Reply(msgspec.Struct, frozen=True):
     calls: tuple[Written, ...] = ()
     refusal: str | None = None
     message: Mapping[str, Any] | None = None
+    cost: float | None = None
 
 
 class Unit(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from virc.core.files import is_file, is_folder, is_path
 from virc.core.json_stream import one_line
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import plain
+from virc.models.costs import Budget
 from virc.solving.batch import RowDone, as_line, made_with
 from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
@@ -218,6 +219,7 @@ def write_answers(
     blank: Mapping[str, object],
     report: Reporter,
     on_line: Callable[[str], None],
+    budget: Budget,
 ) -> None:
     """Write a line for every row that `solve_rows` reports, and report how many there were."""
     kept = to not in (None, STREAM)
@@ -227,7 +229,8 @@ def write_answers(
         sink = _ledger(str(to), rows, known, report, sheet)
     total = rows.count()
     with sink as answers:
-        progress = Answers(answers.resumed, report, total)
+        progress = Answers(answers.resumed, report, total, budget)
+        answers.may_begin = budget.may_begin
 
         def on_row(done: RowDone) -> None:
             fields = {**blank, **known}

@@ -18,6 +18,7 @@ from virc.core.limits.problem import check_problem
 from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
+from virc.models.costs import Budget
 from virc.models.load import Opened, described
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.opening.pictures import as_shown, opened_all
@@ -27,6 +28,7 @@ from virc.solving.asking import Asking
 from virc.solving.batch import RowDone
 from virc.solving.image_source import (
     STREAM,
+    File,
     Picture,
     files_of,
     is_pipe,
@@ -69,11 +71,7 @@ def solve_images(
     """
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
-    for name in filter(is_pipe, images):
-        report.start(f"waiting for what is written to the pipe {name}")
-    files = files_of(images, setup.offline, deadline, pipes=True)
-    if former:
-        former.check_pictures(files)
+    files = _files(setup, images, former, report, deadline)
     with ExitStack() as opening:
         named = zip(files, images, strict=True)
         paged = files if page is None else [page_file(file, page, source) for file, source in named]
@@ -95,7 +93,14 @@ def solve_images(
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
-            asked = (setup.config, opened.backend, opened.chat_protocol.protocol, shown, question, deadline)
+            asked = (
+                setup.config_of(opened.name),
+                opened.backend,
+                opened.chat_protocol.protocol,
+                shown,
+                question,
+                deadline,
+            )
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
                 solved = strategies.solve(
                     Asking(*asked, on_event=on_event, grader=grader, former=former.trace if former else None)
@@ -137,6 +142,17 @@ def _ask_on(
     setup = msgspec.structs.replace(setup, trace=Path(trace) if trace else None)
     given: dict[str, Any] = {"on_event": on_event, "with_view": True, "page": former.page, "former": former}
     return solve_images(setup, images, question, report, **given)
+
+
+def _files(
+    setup: Setup, images: Sequence[Picture], former: Conversation | None, report: Reporter, deadline: Deadline
+) -> list[File]:
+    for name in filter(is_pipe, images):
+        report.start(f"waiting for what is written to the pipe {name!s}")
+    files = files_of(images, setup.offline, deadline, pipes=True)
+    if former:
+        former.check_pictures(files)
+    return files
 
 
 def _all_shown(pictures: Sequence[OpenedImage], opened: Opened) -> list[Shown]:
@@ -185,8 +201,11 @@ def solve_file(
     blank: Mapping[str, object],
     report: Reporter,
     on_line: Callable[[str], None],
+    max_cost: float | None = None,
 ) -> None:
-    """Solve every row of a file; lines go to `to`, as CSV or TSV by its name, else as JSON lines to `on_line`.
+    """Solve every row of a file, until rows have cost `max_cost`.
+
+    Lines go to `to`, as CSV or TSV by its name, else as JSON lines to `on_line`.
 
     A model on this machine is loaded if a row is to be solved.
     """
@@ -202,4 +221,4 @@ def solve_file(
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
             solver.solve(rows.rows, claims, on_row, None)
 
-        write_answers(solve_rows, rows, to, solver.known, blank, report, on_line)
+        write_answers(solve_rows, rows, to, solver.known, blank, report, on_line, Budget(max_cost))

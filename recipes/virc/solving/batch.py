@@ -161,6 +161,8 @@ def through(
 
     def do(row: BatchRow) -> None:
         nonlocal failed_in_a_row
+        if not claims.may_begin():  # another row reached the limit after this one was taken
+            return
         for _ in range(_TIMES):
             began = time.monotonic()
             with stop.applied():
@@ -247,6 +249,8 @@ def _unanswered(rows: Iterable[BatchRow], claims: Claims) -> Iterator[BatchRow]:
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
+                if not claims.may_begin():
+                    return
                 yield row
         except DataError as fault:
             yield msgspec.structs.replace(row, fault=fault)

@@ -104,7 +104,7 @@ def _read_file(path: Path, name: str, pipes: bool) -> bytes:
 
 
 def is_pipe(source: Picture) -> bool:
-    return isinstance(source, str | PathLike) and is_path(source) and Path(source).is_fifo()
+    return isinstance(source, str | PathLike) and is_path(Path(source)) and Path(source).is_fifo()
 
 
 def _path_of(url: str) -> Path:

@@ -19,6 +19,7 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
 from virc.models.calibration import asks_for_box
 from virc.models.chat_protocol import needs_picture
+from virc.models.costs import Price, total_cost
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.marks.special_tokens import TurnStream
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
@@ -63,6 +64,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         judge: who grades for the strategy, in words; None: no judge.
         max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
         max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
+        price: of the model's tokens; None: a reply costs what its server says.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -81,6 +83,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     judge: str | None = None
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
+    price: Price | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -152,27 +155,30 @@ class Attempt(msgspec.Struct, frozen=True):
     replies: int = 0
     seconds: tuple[float, ...] | None = None
     notices: tuple[str, ...] = ()
+    cost: float | None = None
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Cost of requests: the number of replies, and tokens read and drawn, as far as they are known."""
+    """Cost of requests: the number of replies, tokens read and drawn as far as they are known, and money."""
 
     replies: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(
             self.replies + other.replies,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            total_cost((each.replies, each.cost) for each in (self, other)),
         )
 
 
 def spent_on(replies: Sequence[Reply]) -> Spent:
     prompt = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     completion = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
-    return Spent(len(replies), sum(prompt), sum(completion))
+    return Spent(len(replies), sum(prompt), sum(completion), total_cost((1, reply.cost) for reply in replies))
 
 
 class Solved(msgspec.Struct, frozen=True):
@@ -208,6 +214,11 @@ class Solved(msgspec.Struct, frozen=True):
     @property
     def completion_tokens(self) -> int | None:
         return _total([*(each.completion_tokens for each in self.attempts), self.overhead.completion_tokens or None])
+
+    @property
+    def cost(self) -> float | None:
+        attempts = [(each.replies, each.cost) for each in self.attempts]
+        return total_cost([*attempts, (self.overhead.replies, self.overhead.cost)])
 
     @property
     def replies(self) -> int:
@@ -423,12 +434,15 @@ class Sampler:
         self._deadline.check()
         began, self._stream = time.monotonic(), TurnStream()
         try:
-            self.replies.append(self._request(ask, seeded))
+            reply = self._request(ask, seeded)
         except NetworkError:
             self._deadline.check()  # it was given up because the time for the problem is over
             raise
         self.seconds.append(time.monotonic() - began)
-        return self.replies[-1]
+        if price := self.config.price:
+            reply = msgspec.structs.replace(reply, cost=price.of(reply))
+        self.replies.append(reply)
+        return reply
 
     def _on_text(self, text: str) -> None:
         self._deadline.check()
@@ -493,6 +507,7 @@ def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
         len(sampler.replies),
         tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.turns),
         tuple(sampler.notices),
+        spent_on(sampler.replies).cost,
     )
 
 

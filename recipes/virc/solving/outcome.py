@@ -101,6 +101,8 @@ def outcome(solved: Solved) -> Fields:
         "calls": dict(Counter(call.name for unit in sample.trace.turns for call in unit.calls)),
         "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }
+    if solved.cost is not None:
+        fields["cost"] = solved.cost
     if any(call.box for unit in sample.trace.turns for call in unit.calls):  # it may have been found out on the way
         fields["coordinates"] = sample.trace.protocol.coordinates
     if len(solved.attempts) > 1:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.text import duration
+from virc.models.costs import Budget, amount
 from virc.solving.batch import RowDone
 
 
 class Progress:
     """Counts rows and reports each failed one; after each row it reports how far, how fast and for how long."""
 
-    def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
+    def __init__(self, resumed: int, report: Reporter, total: int | None = None, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
         self._report, self._total, self._began = report, total, time.monotonic()
         self._hints = set[str | None]()
@@ -36,6 +38,7 @@ class Progress:
         if "answer" in done.fields:
             self._report.log(f"row {done.row.id!r}: {done.fields['answer']}")
         self.tokens += sum(count or 0 for count in (done.fields.get("tokens") or {}).values())
+        self.budget.add(done.fields)
         self._report.progress(f"{self._pace()}; {self}")
 
     def estimate(self, of: str, costs: Mapping[str, int]) -> None:
@@ -53,9 +56,13 @@ class Progress:
         if self._total and self._total > done:
             parts.append(f"about {duration((self._total - done) / rate)} left")
         parts += [f"{self.tokens:,} tokens"] if self.tokens else []
+        parts += [f"cost {amount(self.budget.cost)}"] if self.budget.cost is not None else []
         return ", ".join(parts)
 
     def check(self, kept: bool = True) -> None:
+        rows = f"{self.resumed + self.done} rows are done"
+        if limited := self.budget.error(f"{rows} of {self._total}" if self._total else rows):
+            raise limited
         if self.failed:
             raise failed_rows([self], kept)
 
@@ -83,8 +90,8 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
 
 
 class Answers(Progress):
-    def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
-        super().__init__(resumed, report, total)
+    def __init__(self, resumed: int, report: Reporter, total: int | None = None, budget: Budget | None = None) -> None:
+        super().__init__(resumed, report, total, budget)
         self.unanswered = 0
 
     def add(self, done: RowDone) -> None:
@@ -95,4 +102,10 @@ class Answers(Progress):
         before = f"; {self.resumed} were done before" if self.resumed else ""
         answered = self.done - self.unanswered - self.failed
         counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        return f"{self.done} rows: {counts}{before}"
+        cost = self.budget.cost
+        costs = (
+            ""
+            if cost is None
+            else f"; cost {amount(cost)}" + (f", {amount(cost / answered)} an answer" if answered else "")
+        )
+        return f"{self.done} rows: {counts}{before}{costs}"

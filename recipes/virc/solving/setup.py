@@ -13,6 +13,7 @@ from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models import registry as models
+from virc.models.costs import Prices
 from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running, unlisted_here
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.asking import NO_GRADERS, Graders
@@ -37,6 +38,7 @@ class Setup(msgspec.Struct, frozen=True):
         or_here: whether a model that the endpoint does not list is loaded in this process, if it is on this machine.
         graders: what grades solutions, if the strategy has them graded.
         local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
+        prices: by which replies are paid; None: as their server says.
     """
 
     choice: Choice
@@ -47,6 +49,11 @@ class Setup(msgspec.Struct, frozen=True):
     local_server: int | None = None
     graders: Graders = NO_GRADERS
     or_here: bool = False
+    prices: Prices | None = None
+
+    def config_of(self, model: str) -> SolveConfig:
+        """The config, with the price of that model. Raises ConfigError: it has none among the prices."""
+        return msgspec.structs.replace(self.config, price=self.prices.of(model)) if self.prices else self.config
 
 
 def set_up(

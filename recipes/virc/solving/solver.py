@@ -147,7 +147,9 @@ def open_solver(
             stack.callback(opened.close)
         grader = stack.enter_context(strategies.grader_of(setup.config, setup.graders, opened, report))
         workers = workers_for(at_once, opened, report.note)
-        config = BatchConfig(setup.config, base, setup.trace, setup.offline, workers, grader=grader, views=views)
+        config = BatchConfig(
+            setup.config_of(opened.name), base, setup.trace, setup.offline, workers, grader=grader, views=views
+        )
 
         def solve(
             rows: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from virc.core.errors import UsageError
 from virc_cli.console import completion, events, options, output
-from virc_cli.console.asking import Asking, asking
+from virc_cli.console.asking import Asking, asking, with_prices
 from virc_cli.console.options import argument, choice, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -41,6 +41,8 @@ def command(
     temperature: options.Temperature = None,
     trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
+    prices: options.Prices = None,
+    max_cost: options.MaxCost = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
     environment: Annotated[bool, flag("--environment", "BENCHMARK is an installed environment of verifiers.")] = False,
@@ -104,7 +106,8 @@ def command(
         "--model twice": len(model or ()) > 1, "--samples": samples != 1, "--seeds": seeds != 1,
         "--strategy": bool(strategy), "--temperature": temperature is not None,
         "--max-tokens": asked.max_tokens is not None, "--crop-ablation": crop_ablation != "none",
-        "--looks": looks, "--against": against is not None,
+        "--looks": looks, "--against": against is not None, "--prices": prices is not None,
+        "--max-cost": max_cost is not None,
     }  # fmt: skip
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
@@ -117,7 +120,7 @@ def command(
         chosen = {**flags, "model": name, "endpoint": url}
         for config in configs:
             setup = set_up(chosen, config, asked.protocol, None, asked.offline, graders=graders)
-            setups.append(msgspec.structs.replace(setup, or_here=given == name))
+            setups.append(with_prices(msgspec.structs.replace(setup, or_here=given == name), prices))
     check_names(setups)
     written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
@@ -145,6 +148,7 @@ def command(
             sign=sign,
             looks=looks,
         ),
+        max_cost=max_cost,
         estimate_only=dry_run,
     )
     with events.printed(asked.quiet, verbose) as report:

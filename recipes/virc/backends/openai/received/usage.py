@@ -22,11 +22,13 @@ class Usage(msgspec.Struct, frozen=True):
         drawn: of the reply.
         cached: of the prompt that came from a cache, or went into one. OpenAI's API counts them in the prompt, and
             Anthropic's next to it.
+        cost: `usage.cost` of OpenRouter, in US dollars (openrouter.ai/docs/use-cases/usage-accounting).
     """
 
     read: int | None = None
     drawn: int | None = None
     cached: int = 0
+    cost: float | None = None
 
     @property
     def prompt(self) -> int | None:
@@ -40,7 +42,12 @@ def usage(said: object, before: Usage) -> Usage:
     details = [said, *(said.get(name) for name in ("prompt_tokens_details", "input_tokens_details"))]
     cached = _first(details, _CACHED) + _first(details, _WRITTEN)
     counts = [said, said.get("tokens")]  # Cohere's
-    return Usage(_first(counts, _READ) or before.read, _first(counts, _DRAWN) or before.drawn, cached or before.cached)
+    return Usage(
+        _first(counts, _READ) or before.read,
+        _first(counts, _DRAWN) or before.drawn,
+        cached or before.cached,
+        before.cost if (cost := _cost(said.get("cost"))) is None else cost,
+    )
 
 
 def _first(maps: list[object], names: tuple[str, ...]) -> int:
@@ -57,6 +64,13 @@ def _count(value: object) -> int:
     except (ValueError, OverflowError):
         return 0
     return int(number) if math.isfinite(number) and 0 <= number <= _MAX_COUNT else 0
+
+
+def _cost(value: object) -> float | None:
+    """An amount of money; None for what is none, such as the object that Perplexity sends."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value)
 
 
 def likeliest(logprobs: object) -> Likeliest | None:

@@ -297,6 +297,7 @@ class ReplyBuilder:
             calls=calls,
             refusal="".join(self._refusal) or _FILTERED.get(end),
             cached_tokens=self._usage.cached,
+            cost=self._usage.cost,
             likeliest=self._likeliest,
             is_doubtful=self._text.is_doubtful,
             message=None if channels else self._message(text, thought),

@@ -1,0 +1,97 @@
+"""What answers cost: by a file of prices, or as the server says; and the limit that ends a batch."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from batches import write
+from support.called import Done, virc
+from support.servers import MODEL, Body, Server, count_usage, serve
+from support.solving import CROP, answer
+from support.tables import each_case
+
+PRICES = f"{MODEL}: {{input: 2, output: 10}}"
+
+
+def rows(image: Path, count: int) -> Path:
+    return write(image.parent / "rows.jsonl", [{"id": n, "image": str(image), "question": "q"} for n in range(count)])
+
+
+def batch(server: Server, source: Path, *words: object, at_once: int = 1) -> Done:
+    common = ("--to", "out.jsonl", "--endpoint", server.url, "--concurrency", at_once)
+    return virc("batch", source, "--trust-rows", *common, *words)
+
+
+def costs() -> list[float]:
+    return [json.loads(line)["cost"] for line in Path("out.jsonl").read_text().splitlines()]
+
+
+def test_an_answer_costs_what_its_replies_cost_by_the_server(image: Path) -> None:
+    with serve([CROP, answer("97")], cost=0.25) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["cost"] == 0.5
+
+
+def test_prices_count_for_every_token_before_what_the_server_says(image: Path) -> None:
+    Path("prices.yaml").write_text(PRICES)
+    with serve([CROP, answer("97")], cost=0.25) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--json", "--prices", "prices.yaml")
+        counts = [count_usage(body, text) for body, text in zip(server.chats(), (CROP, answer("97")), strict=True)]
+    tokens = [sum(each[name] for each in counts) for name in ("prompt_tokens", "completion_tokens")]
+    assert done.json["cost"] == pytest.approx((2 * tokens[0] + 10 * tokens[1]) / 1e6)
+
+
+def test_without_prices_nothing_is_said_of_cost(image: Path) -> None:
+    with serve([answer("97")]) as server:
+        assert "cost" not in virc("solve", image, "q", "--endpoint", server.url, "--json").json
+
+
+@each_case(
+    ("content", "sentence"),
+    [
+        ("other: {input: 2, output: 10}", f"has no price of {MODEL}"),
+        (f"{MODEL}: {{input: 2}}", "has no prices of models"),
+        (f"{MODEL}: {{input: -2, output: 1}}", "has no prices of models"),
+        (f"{MODEL}: {{input: 2, output: 1, cached: 1}}", "has no prices of models"),
+    ],
+)
+def test_a_file_without_the_price_is_refused(content: str, sentence: str, image: Path) -> None:
+    Path("prices.yaml").write_text(content)
+    with serve([answer("97")]) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--prices", "prices.yaml")
+        assert (done.code, sentence in done.err, "hint: " in done.err, server.chats()) == (3, True, True, [])
+
+
+def test_a_batch_stops_at_its_limit_and_goes_on(image: Path) -> None:
+    source = rows(image, 5)
+    with serve([answer("97")], cost=0.4) as server:
+        first = batch(server, source, "--max-cost", 1)
+        assert (first.code, costs()) == (9, [0.4] * 3)
+        assert "3 rows: 3 answered, 0 without an answer, 0 failed; cost 1.2, 0.4 an answer" in first.err
+        assert "stopped at --max-cost 1: this call cost 1.2; 3 rows are done of 5" in first.err
+        second = batch(server, source, "--max-cost", 1)
+        assert (second.code, costs()) == (0, [0.4] * 5)
+        assert batch(server, source, "--max-cost", 0).code == 0
+
+
+def test_a_limit_of_nothing_asks_nothing(image: Path) -> None:
+    with serve([answer("97")], cost=0.4) as server:
+        assert (batch(server, rows(image, 2), "--max-cost", 0).code, server.chats()) == (9, [])
+
+
+def test_rows_in_work_at_the_limit_are_finished_and_counted(image: Path) -> None:
+    together = threading.Barrier(3)
+
+    def turns(body: Body) -> str:
+        together.wait(60)
+        return answer("97")
+
+    with serve(turns, cost=0.4) as server:
+        done = batch(server, rows(image, 9), "--max-cost", 0.1, at_once=3)
+        assert (done.code, costs(), len(server.chats())) == (9, [0.4] * 3, 3)
+
+
+def test_a_limit_needs_a_known_cost(image: Path) -> None:
+    with serve([answer("97")]) as server:
+        done = batch(server, rows(image, 3), "--max-cost", 1)
+    assert (done.code, "--prices FILE" in done.err) == (3, True)
