@@ -1,13 +1,15 @@
-"""Sixty secrets and sixty harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
+"""Eighty secrets and eighty harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
 
 Secrets are joined at run time from a random source with a fixed seed, so that no scanner takes this file for a leak.
 """
 
 import base64
+import html
 import json
 import random
 import string
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 _LOWER, _DIGITS = string.ascii_lowercase, string.digits
 _HEX, _WORD = "0123456789abcdef", string.ascii_letters + _DIGITS
@@ -31,6 +33,14 @@ def _jwt() -> str:
     return ".".join(
         (_url64({"alg": "HS256", "typ": "JWT"}), _url64({"sub": _of(_WORD, 12), "iat": 1750000000}), _of(_URL, 43))
     )
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _broken(key: str, by: str) -> str:
+    return f"mine is '{key[:25]}{by}{key[25:]}'"
 
 
 def _block(kind: str, lines: int = 8) -> str:
@@ -91,7 +101,7 @@ def _secrets() -> Mapping[str, str]:
         "xai": f"xai-{of(_WORD, 80)}",
         "replicate": f"r8_{of(_WORD, 37)}",
         "bearer header": f"Authorization: Bearer {of(_URL, 40)}",
-        "basic header": f"curl -H 'Authorization: Basic {base64.b64encode(of(_WORD, 22).encode()).decode()}' x.io",
+        "basic header": f"curl -H 'Authorization: Basic {_base64(of(_WORD, 22))}' x.io",
         "jwt": _jwt(),
         "password in url": f"postgres://maria:{of(_WORD, 14)}@db.acme.io:5432/rows",
         "password in https": f"git clone https://maria:{of(_WORD, 18)}@git.acme.io/rows.git",
@@ -101,6 +111,29 @@ def _secrets() -> Mapping[str, str]:
         "rsa": _block("RSA PRIVATE KEY"),
         "openssh": _block("OPENSSH PRIVATE KEY"),
         "pgp": _block("PGP PRIVATE KEY BLOCK"),
+        "telegram in url": f"https://api.telegram.org/file/bot{of(_DIGITS, 10)}:AA{of(_URL, 33)}/photos/file_0.jpg",
+        "private jwk": json.dumps({"kty": "EC", "crv": "P-256", "x": of(_URL, 43), "d": of(_URL, 43)}),
+        "private jwk of rsa": json.dumps({"d": of(_URL, 342), "n": of(_URL, 342), "e": "AQAB", "kty": "RSA"}, indent=1),
+        "one-time password": f"otpauth://totp/ACME:maria?secret={of(string.ascii_uppercase + '234567', 16)}&issuer=x",
+        "kaggle": json.dumps({"username": "maria", "key": of(_HEX, 32)}),
+        "docker login": json.dumps({"auths": {"ghcr.io": {"auth": _base64(f"maria:{of(_WORD, 22)}")}}}),
+        "set-cookie": f"Set-Cookie: sessionid={of(_LOWER + _DIGITS, 32)}; Path=/; HttpOnly",
+        "second cookie": f"Cookie: theme=dark; csrftoken={of(_WORD, 64)}",
+        "signed cookie in json": json.dumps(
+            {"headers": {"cookie": f"connect.sid=s%3A{of(_URL, 32)}.{of(_BASE64, 43)}"}}
+        ),
+        "cookies in code": f"get(url, cookies={{'sessionid': '{of(_LOWER + _DIGITS, 32)}'}})",
+        "cookie of curl": f"curl -b 'PHPSESSID={of(_LOWER + _DIGITS, 26)}' https://acme.io",
+        **{f"password {each}": f"{each} {of(_WORD, 12)}3xK7p" for each in ("Passwort:", "mot de passe :", "密码:")},
+        "password in spanish json": json.dumps({"contraseña": f"{of(_WORD, 12)}3xK7p"}, ensure_ascii=False),
+        "mailchimp alone": f"{of(_HEX, 32)}-us12",
+        "percent": quote(json.dumps({"api_key": of(_WORD, 32)})),
+        "percent twice": quote(quote(f"postgres://maria:{of(_WORD, 14)}@db.acme.io/rows", safe=""), safe=""),
+        "percent in password": f"postgres://maria:p%40{of(_WORD, 12)}@db.acme.io/rows",
+        "html": html.escape(json.dumps({"api_key": of(_WORD, 32)})),
+        "broken over lines": _broken(f"ghp_{of(_WORD, 36)}", "\n"),
+        "broken in code": _broken(f"github_pat_{of(_WORD, 22)}_{of(_WORD, 59)}", "'\n    '"),
+        "broken in json": json.dumps({"note": _broken(f"sk-ant-{'api03'}-{of(_URL, 93)}AA", "\n")}),
     }
 
 
@@ -171,6 +204,26 @@ HARMLESS: Mapping[str, str] = {
     "merge": '["Ġsecret", "ly"], ["pass", "word"]',
     "chinese": "密码: 图中的数字是多少?",
     "license key word": "license: apache-2.0",
+    "public jwk": json.dumps({"kty": "RSA", "n": _of(_URL, 342), "e": "AQAB", "kid": "2025"}),
+    "one-time password of docs": "otpauth://totp/LABEL?secret=SECRET&issuer=ISSUER",
+    "key of a person": json.dumps({"username": "maria", "key": "answer_3"}),
+    "auth word": json.dumps({"auths": {"ghcr.io": {}}, "auth": "required", "author": "maria"}),
+    "recipe": "Cookie: 200g flour; sugar=100g; butter=120g",
+    "cookie of docs": "Set-Cookie: name=value; Path=/; Expires=Thu, 01 Jan 2026 00:00:00 GMT",
+    "cookies counted": json.dumps({"cookies": 3, "image_id": _of(_HEX, 24), "url": f"a.io/?v={_of(_HEX, 24)}"}),
+    "german": "Passwort: welches Wort steht auf dem Schild?",
+    "french": "Le mot de passe : Sésame-ouvre-toi",
+    "spanish": json.dumps({"contraseña": "la palabra de la pizarra"}, ensure_ascii=False),
+    "japanese": "パスワード: 看板の文字",
+    "percent": "https://en.wikipedia.org/wiki/%E4%B8%89%E8%A7%92%E5%BD%A2?useskin=vector",
+    "percent of percent": "12%20 of 50% is 6%, 100%25 and %2525",
+    "html": "&lt;answer&gt;&amp;token=3&lt;/answer&gt; a &lt; b",
+    "prose over lines": "The answer is therefore\n42 degrees, because the tri-\nangle is isosceles",
+    "ids over lines": "\n".join(_of(_HEX, 24) for _ in range(4)),
+    "hashes of a lock file": " \\\n".join(f"    --hash=sha256:{_of(_HEX, 64)}" for _ in range(2)),
+    "picture over lines": "\n".join(["iVBORw0KGgoAAAANSUhEUg", *(_of(_BASE64, 76) for _ in range(9))]),
+    "table": "| 0.8123 | 12.5M | 3.2e-05 |\n| 0.8301 | 13.1M | 1.6e-05 |",
+    "ratio": "ratio 1234567890:35 at 2025-10-11T12:30:00Z, part ab12-us3",
 }  # fmt: skip
 
 Detector = Callable[[str], bool]

@@ -261,6 +261,11 @@ def feather_of(row: dict[str, object], of_schema: Mapping[str, str] | None = Non
     return bytes(sink.getvalue().to_pybytes())
 
 
+def damaged(content: bytes, at: int) -> bytes:
+    """A file whose rows are overwritten there."""
+    return content[:at] + b"\xff" * 16 + content[at + 16 :]
+
+
 def tar_of(name: str, content: bytes) -> bytes:
     with tarfile.open(fileobj=(made := io.BytesIO()), mode="w") as shard:
         member = tarfile.TarInfo(name)
@@ -296,6 +301,10 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.parquet", lambda: parquet_of({"id": 1}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
         ("more.arrow", lambda: feather_of({}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
         ("more.feather", lambda: feather_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
+        ("more.parquet", lambda: damaged(parquet_of({"id": 1}), 4), "more.parquet cannot be looked through: row 1 "),
+        ("more.arrow", lambda: damaged(feather_of({"id": 1}), 300), "more.arrow cannot be looked through: row 1: "),
+        ("more.tar", lambda: tar_of("0", b"x") + tar_of("1", b"TOKEN=" + b"aB3" * 8), "goes on behind its last member"),
+        ("more.tar", lambda: tar_of("0", b"x")[:1024] + b"TOKEN=" + b"aB3" * 999, "goes on behind its last member"),
         ("more.md", "postgres://maria:hunter22@db.acme.io:5432/rows", "line 1, contains a key"),
         ("more.md", "postgres://maria:hunter22@localhost.acme.io/rows", "line 1, contains a key"),
         ("more.md", "postgres://user:password@localhost:5432/db, https://maria:hunter22@db.example.com/", None),
@@ -331,6 +340,38 @@ def test_a_key_in_a_file_name_is_found_and_not_printed(server: Hub, rows: Path, 
     assert KEY not in done.err + done.out
 
 
+@each_case(
+    ("name", "content"),
+    [
+        ("0.tar", lambda key: tar_of(f".{key}/0.txt", b"x")),
+        ("0.tar", lambda key: tar_of(f"{key}.txt", b"TOKEN=" + b"aB3" * 8)),
+        ("0.tar", lambda key: tar_of(f"{key}.gz", gzip.compress(b"x"))),
+        ("0.tar", lambda key: tar_of(f"{key}.txt", bytes(99))),
+        ("more.md", lambda key: f"in /home/{key}/models".encode()),
+        ("{}/more.md", lambda key: b"TOKEN=" + b"aB3" * 8),
+        ("{}.md", lambda key: gzip.compress(b"x")),
+    ],
+)
+def test_one_start_finds_keys_and_no_other_sentence_quotes_them(
+    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: Any
+) -> None:
+    key, starts = SECRETS["github classic"], list[str]()
+
+    def lines_with_keys(text: str) -> list[int]:
+        starts.append(text)
+        return [at for at, line in enumerate(text.split("\n"), 1) if key in line]
+
+    monkeypatch.setattr(leaks, "lines_with_keys", lines_with_keys)
+    monkeypatch.setattr(publish, "_MAX_TEXT", 98)
+    (file := rows / name.format(key)).parent.mkdir(exist_ok=True)
+    file.write_bytes(content(key))
+    done = virc("push", "charts", ID)
+    file.unlink()
+    assert (done.code, len(starts), server.requests) == (5, 1, []), done
+    assert "contains a key" in done.err
+    assert key not in done.err + done.out
+
+
 def found_by(search: leaks.LeakSearch, texts: Mapping[str, str]) -> set[str]:
     for name, text in texts.items():
         search.look_through(name, [("it", text)], "none")
@@ -339,7 +380,7 @@ def found_by(search: leaks.LeakSearch, texts: Mapping[str, str]) -> set[str]:
 
 @pytest.mark.integration
 def test_secrets_are_found_and_harmless_texts_are_not() -> None:
-    assert [name for name in SECRETS if name not in found_by(leaks.LeakSearch(), SECRETS)] == []
+    assert {*SECRETS} - found_by(leaks.LeakSearch(), SECRETS) == set()
     assert found_by(leaks.LeakSearch(), HARMLESS) == set()
 
 

@@ -5,6 +5,7 @@ header or an address gives away are found here, and so are the values of this us
 """
 
 import codecs
+import html
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,21 +28,38 @@ from virc.core.text import plain
 from virc.reasoning.images import image_size
 
 Paths = Literal["none", "own", "all"]
+
+
+def _same_object(one: str, other: str, most: int) -> str:
+    """Two fields of an object, in either order, with so many characters between them."""
+    between = rf"""['"][^{{}}]{{1,{most}}}['"]"""
+    return rf"""['"](?:{one}{between}{other}|{other}{between}{one})['"]"""
+
+
 _KEYS = [re.compile(form) for form in (
     r"-----BEGIN [A-Z ]*PRIVATE KEY", "PuTTY-User-Key-File-[0-9]", r"://[\w.%+-]*:(?![$<{*])[^\s/@:]{6,}@[\w\[]",
     r"A[KS]IA(?<!\w....)[0-9A-Z]{16}\b", r"GOCSPX-[\w-]{20}", r"ya29\.[\w-]{30}", r"1//0(?<![\w/+]....)[\w-]{30}",
     r"whsec_[\w+/]{24}", r"sq0[a-z]{3}-[\w-]{22}", r"access_token\$(?:production|sandbox)\$\w{10}",
     r"NRAK-[A-Z0-9]{27}", r"sk\.eyJ[\w-]{20,}\.[\w-]{20}", r"pat-[a-z]{2}\d-[0-9a-f]{8}-", r"sl\.u?\.?[\w-]{100}",
-    r"https://hooks\.[\w.-]+/(?:\w+/){2,}\w",
+    r"https://hooks\.[\w.-]+/(?:\w+/){2,}\w", r":AA(?<=\d{8}:AA)[\w-]{33}(?![\w-])",
+    r"-us(?<=[0-9a-f]{32}-us)\d{1,2}\b", r"otpauth://\w+/\S*[?&]secret=[A-Z2-7]{16}",
+    _same_object("kty", r"[dk]['\"]\s*:\s*['\"][\w-]{22,}", 4000),
+    _same_object("username", r"key['\"]\s*:\s*['\"][0-9a-f]{32}", 99),
 )]  # fmt: skip
 """Keys by their form that the program's rules do not have."""
 _PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@])([\w-]{22,})")
-_VALUE = re.compile(r"[:=>\s][\"'`]*(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_VALUE = re.compile(r"[:=>\uff1a\s][\"'`]*(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_PASSWORD = (
+    "passwor[dt]|passwd|passphrase|pwd|[_-]pass|kennwort|wachtwoord|lösenord|adgangskode|mot[ _-]de[ _-]passe"
+    "|contrase[ñn]a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
+)
 _NAME = re.compile(
-    r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+|(?:[?&](?:sig|signature|key)"
+    r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+"
+    r"|cookies?[\"'`]*\s*[:=]\s*(?:[\"'`]?[^\n\"'`{]*=[\"'`]?(?:s:)?|\{[^{}]*:\s*[\"'`])|\s-b\s+[\"'`]?[\w.-]+="
+    r"|(?:[?&](?:sig|signature|key)|[\"'_]auth"
     r"|(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
-    r"|secret|secret_key_base|token|credentials?|[_-]pat|(?-i:[A-Z]_KEY)|passw(?:or)?d|passphrase|pwd|[_-]pass)"
-    r"[\"'`\])]*\s*(?:[:=>]+|(?<=password)\s|(?<=passwd)\s)\s*[\"'`]*)\Z", re.IGNORECASE,
+    rf"|secret|secret_key_base|token|credentials?|[_-]pat|(?-i:[A-Z]_KEY)|{_PASSWORD})"
+    r"[\"'`\])]*\s*(?:[:=>\uff1a]+|(?<=password)\s|(?<=passwd)\s)\s*[\"'`]*)\Z", re.IGNORECASE,
 )  # fmt: skip
 """What stands before a value that is a key."""
 _MAX_NAME = 256
@@ -50,8 +69,14 @@ _MIN_SWITCHES = 0.2
 """Of a random value, for each of its characters; words with numbers have fewer."""
 _HOMES = r"(?<![\w.])/(?:home|Users)/[\w.-]+|\b[A-Za-z]:[\\/]+Users[\\/]+\w"
 _QUOTED = re.compile(r"""["'`](?:file://)?(/(?:[^"'`\\/\n]+/)+[^"'`\\/\n]{1,255})["'`]""")
-_ESCAPED = re.compile(r"""\\+(?:((?:u[0-9A-Fa-f]{4}\\*)*u[0-9A-Fa-f]{4})|(["'/\\nrt]))|"{2,}""")
-"""What JSON, CSV and code write for a character, however often one of them was put into another."""
+_ESCAPED = re.compile(r"""\\+(?:((?:u[0-9A-Fa-f]{4}\\*)*u[0-9A-Fa-f]{4})|(["'/\\nrt]))|"{2,}|&(?:amp;)*(#?\w{2,31};)""")
+"""What JSON, CSV, HTML and code write for a character, however often one of them was put into another."""
+_PERCENT = re.compile(r"""(?<![^\s"'<>])(?=[^\s"'<>]*%[0-9A-Fa-f]{2})[^\s"'<>]+""")
+_MAX_PERCENT = 3  # times that a part of an address was encoded
+_BREAK = r"""(?:["'`][ \t]*\+?|\\)?[ \t]*\r?\n[ \t]*(?:\+?[ \t]*["'`])?"""
+"""Between two parts of a text that goes on in the next line, in prose or in code."""
+_BROKEN = re.compile(rf"(?<![\w+/.~-])([\w+/.~-]{{2,}}+)((?:{_BREAK}[\w+/.~-]{{2,}}+)++)")
+_MIN_BROKEN, _MAX_BEFORE = 20, 64
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
 """Longer than any key: a picture within a row, in which all short keys occur by chance."""
 _PLACEHOLDER = r"(?:(?:your|my)[_-]?)?(?:password|passwd|pass|secret|postgres|change-?me|example)[_-]?(?:here)?@"
@@ -69,6 +94,7 @@ _MAX_MAGIC = max(map(len, _COMPRESSED))
 _CHUNK, _OVERLAP = 2**20, 2**12
 _MIN_KEY, _MIN_PARTS = 8, 2
 _MAX_SEARCHED = 2**26  # characters that the program gets at once
+_NAME_ITSELF = "in its name"
 _FOUND = 200
 """Its exit code where it finds something."""
 _REVOKE = "revoke the key if others saw it; if it is none, `hf upload HUB_ID FILE` sends the file"
@@ -85,6 +111,7 @@ class LeakSearch:
         self._places: list[tuple[int, str, str | int, str]] = []
         self._line, self._size = 1, 0
         self._faults: dict[str, DataError] = {}
+        self._of_names: dict[str, DataError] = {}
 
     def look_through(self, name: str, texts: Iterable[tuple[str | int, str]], paths: Paths = "all") -> None:
         """Look for a key or a path of this machine in a file; `faults` names what is found.
@@ -120,19 +147,23 @@ class LeakSearch:
                 self._faults[name] = DataError(sentence, "make it relative")
                 return
 
-    def look_through_names(self, names: Iterable[str]) -> set[str]:
-        """The names that contain a key; `faults` has them shortened."""
-        lines = {plain(name, _OVERLAP): name for name in names}
-        found = {lines[[*lines][number - 1]] for number in lines_with_keys("\n".join(lines))} if lines else set()
-        found |= {name for line, name in lines.items() if _has_key(line) or self._has_own(name)}
-        for name in found:
-            self._faults[name] = DataError(f"the file name {_shortened(name)} contains a key", f"rename it; {_REVOKE}")
-        return found
+    def look_through_names(self, names: Iterable[str]) -> None:
+        """Look for keys in the names of files; `faults` has those names shortened."""
+        for name in names:
+            text = _unescaped(plain(name, _OVERLAP))
+            if _has_key(text) or self._has_own(name):
+                self._of_names[name] = _fault(name, _NAME_ITSELF)
+            else:
+                self._collect(name, _NAME_ITSELF, name, text)
+
+    def refuse(self, name: str, fault: DataError) -> None:
+        """Say for another reason that a file is not sent."""
+        self._faults[name] = fault
 
     def faults(self) -> list[DataError]:
-        """One fault for each file with a key or a path."""
+        """One fault for each file; of several that of a key which the program found, as others may quote it."""
         self._search()
-        return [*self._faults.values()]
+        return [*(self._faults | self._of_names).values()]
 
     def _has_own(self, text: str) -> bool:
         return any(value in text for value in self._own_unescaped)
@@ -146,9 +177,12 @@ class LeakSearch:
             self._search()
 
     def _search(self) -> None:
+        of_texts: dict[str, DataError] = {}
         for line in lines_with_keys("\n".join(self._texts)) if self._texts else ():
             first, name, where, written = self._places[bisect(self._places, line, key=lambda place: place[0]) - 1]
-            self._faults.setdefault(name, _fault(name, _place(where, written, line - first + 1)))
+            faults = self._of_names if where == _NAME_ITSELF else of_texts
+            faults.setdefault(name, _fault(name, _place(where, written, line - first + 1)))
+        self._faults |= of_texts
         self._texts, self._places, self._line, self._size = [], [], 1, 0
 
 
@@ -183,6 +217,8 @@ def _is_random(value: str) -> bool:
 
 
 def _fault(name: str, where: str) -> DataError:
+    if where == _NAME_ITSELF:
+        return DataError(f"the file name {_shortened(name)} contains a key", f"rename it; {_REVOKE}")
     return DataError(f"{name}, {where}, contains a key", _HINT)
 
 
@@ -205,14 +241,36 @@ def _place(where: str | int, written: str, line: int | None) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """A text without the escapes of JSON, CSV and code: what is quoted within quotes reads as it would alone."""
+    """A text without the escapes of JSON, CSV, HTML and code: what is quoted within quotes reads as it would alone.
+
+    Behind a part of an address stands the same without its percent signs, and behind a part of a key that goes on in
+    the next line the whole of it with what is before it.
+    """
 
     def plain_text(escaped: re.Match[str]) -> str:
         if escaped[1]:
             return bytes.fromhex(re.sub(r"\\|u", "", escaped[1])).decode("utf-16-be", "replace")
+        if escaped[3]:
+            return html.unescape(f"&{escaped[3]}")
         return _CONTROLS.get(escaped[2], escaped[2]) if escaped[2] else '"'
 
-    return _ESCAPED.sub(plain_text, text) if "\\" in text or '""' in text else text
+    def decoded(part: re.Match[str]) -> str:
+        text = part[0]
+        for _ in range(_MAX_PERCENT):
+            text = unquote(text)
+        return f"{part[0]} {_ESCAPED.sub(plain_text, text)}"
+
+    def joined(broken: re.Match[str]) -> str:
+        whole = broken[1] + re.sub(_BREAK, "", broken[2])
+        if len(whole) < _MIN_BROKEN or not _is_random(whole):
+            return broken[0]
+        before = broken.string[max(0, broken.start() - _MAX_BEFORE) : broken.start()].rpartition("\n")[2]
+        return f"{broken[1]} {before}{whole}{broken[2]}"
+
+    if any(sign in text for sign in ("\\", '""', "&")):
+        text = _ESCAPED.sub(plain_text, text)
+    text = _PERCENT.sub(decoded, text) if "%" in text else text
+    return _BROKEN.sub(joined, text) if "\n" in text else text
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:

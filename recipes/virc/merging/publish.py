@@ -14,7 +14,7 @@ import msgspec
 
 from virc.backends import checkpoint
 from virc.backends.gguf import header as gguf
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.retry import retried, seconds_asked
@@ -126,8 +126,8 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
         raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
     if _INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
-    search, faults = leaks.LeakSearch(), list[DataError]()
-    files = [*_checked(folder, wanted, left_out, search, faults)]
+    search = leaks.LeakSearch()
+    files = [*_checked(folder, wanted, left_out, search)]
     if rows:
         sources = {relpath(source.file, folder): source.format for source in formats.sources(folder)}
         sources = {name: kind for name, kind in sources.items() if name in wanted}
@@ -135,7 +135,7 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
     search.look_through(CARD, [("the card", card)])
-    _raise_all(faults + search.faults())
+    _raise_all(search.faults())
     files = [*(file for file in files if file.name != CARD), Upload(CARD, card.encode())]
     return PushPlan(Repo(hub_id, "dataset" if rows else "model"), public, folder, tuple(files), left_out, card)
 
@@ -357,17 +357,15 @@ def _no_part(name: str, only: Path | None) -> str | None:
 
 
 def _checked(
-    folder: Path, names: Sequence[str], left_out: dict[str, str], search: leaks.LeakSearch, faults: list[DataError]
+    folder: Path, names: Sequence[str], left_out: dict[str, str], search: leaks.LeakSearch
 ) -> Iterator[Upload]:
-    """The files of these names; `faults` gets those that cannot be read, `search` the texts of the others."""
-    named_by_keys = search.look_through_names(names)
+    """The files of these names; `search` gets their names, their texts, and why one cannot be read."""
+    search.look_through_names(names)
     for name in names:
-        if name in named_by_keys:
-            continue
         try:
             upload = _checked_file(folder / name, name, left_out, search)
         except DataError as fault:
-            faults.append(fault)
+            search.refuse(name, fault)
         else:
             yield upload
 
@@ -400,9 +398,13 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
 
 
 def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
-    """Raises DataError: a row has compressed bytes, or the file cannot be read."""
+    """Raises DataError: a row has compressed bytes, or cannot be read."""
     yield "in its schema", "\n".join(leaks.strings(raw.schema_texts(file)))
     for number, row in raw.rows(file):
+        if isinstance(row, DataError):
+            place = "" if isinstance(row, UnreadError) else f"row {number}: "
+            sentence = f"{name} cannot be looked through: {place}{row.message}"
+            raise DataError(sentence, "write it again, or leave it out")
         try:
             yield f"row {number}", "\n".join(leaks.strings(row))
         except DataError as fault:
@@ -415,7 +417,8 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
         with tarfile.open(file, "r:") as shard:
             for number, member in enumerate(shard, 1):
                 path = Path(member.name)
-                yield f"in the name of member {number}", member.name
+                about = (member.name, member.linkname, *member.pax_headers.values())
+                yield f"in the name of member {number}", "\n".join(about)
                 if any(part.startswith(".") for part in path.parts):
                     raise DataError(f"{name} contains the hidden file {plain(member.name, 80)}", "leave it out")
                 opened = shard.extractfile(member)
@@ -426,6 +429,10 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
                     raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
                 leaks.refuse_compressed(content, f"{name}, {plain(member.name, 80)},")
                 yield plain(member.name, 80), content.decode(errors="replace")
+        with file.open("rb") as opened:
+            opened.seek(shard.offset)
+            if any(any(piece) for piece in iter(partial(opened.read, _LARGE), b"")):
+                raise DataError(f"{name} goes on behind its last member", "write it again, or leave it out")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
 
