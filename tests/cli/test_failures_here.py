@@ -122,8 +122,8 @@ def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     plan = Plan(Step(("verl", "a=1"), "", env), {"/rows.yaml": "a: 1\n\n"}, (Change("lr", 1e-6, None, "it is ours"),))
     plans.show(plan)
     assert capsys.readouterr().out == (
-        "# environment; an empty value takes the variable away\nHF_TOKEN=***\nVIRC_API_KEY=***\n"
-        "CUDA_VISIBLE_DEVICES=-1\nPASSWORD=\nDB_PASSWORD=***\n\n# command\nverl \\\n  a=1\n\n# /rows.yaml\na: 1\n"
+        "# command\nverl \\\n  a=1\n\n# environment; an empty value takes the variable away\nHF_TOKEN=***\n"
+        "VIRC_API_KEY=***\nCUDA_VISIBLE_DEVICES=-1\nPASSWORD=\nDB_PASSWORD=***\n\n# /rows.yaml\na: 1\n"
         "\n# changed from published\nkey  published  here  why\nlr   1e-06      -     it is ours\n"
     )
     assert plans.fields(plan)["environment"]["HF_TOKEN"] == "***"

@@ -13,6 +13,8 @@ from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.envs.hardware import Gpu, Machine
 from virc.models import sizes
+from virc.probing import servers
+from virc.probing.servers import LocalServer
 from virc.stages import resolve as stages
 from virc.stages import rl, sft
 from virc.systems import registry as systems
@@ -166,6 +168,22 @@ def test_a_stage_that_runs_here_is_exit_0_and_one_that_does_not_4(plain: Path) -
     assert "no   3b,lora,1x24g  needs 1 GPU, here none" in done.out
     assert "error: virc practice cannot run here: needs 1 GPU, here none" in done.err
     assert virc("doctor", "--stage", "practice").code == 4
+
+
+def test_what_works_and_what_to_type_is_said_in_fifteen_lines(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [LocalServer(f"http://127.0.0.1:{port}/v1", "Ollama", ("qwen3-vl:8b",)) for port in range(5)]
+    monkeypatch.setattr(servers, "local_servers", lambda: found)
+    lines = virc("doctor", "tiny").out.splitlines()
+    assert len(lines) <= 15
+    assert [line for line in lines if line.startswith(("model ", "practice ", "next: "))] == [
+        "model         tiny, in the package",
+        "practice      fits with 2x; lora,2x; no overlay; virc doctor tiny --stage practice",
+        "next: virc solve figure.png 'QUESTION' --endpoint http://127.0.0.1:0/v1 --model qwen3-vl:8b",
+    ]
+    everything = virc("doctor", "tiny", "--all").out
+    assert all(text in everything for text in ("telemetry", "environments", "tiny practice\n  fits "))
+    monkeypatch.setenv("VIRC_ENDPOINT", "http://there/v1")
+    assert "model         the served one at http://there/v1\n" in virc("doctor", "tiny").out
 
 
 def test_json_is_one_object_with_the_same_keys_on_failure(plain: Path) -> None:

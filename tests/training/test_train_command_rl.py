@@ -59,7 +59,8 @@ def test_a_plan_over_its_gpus_ends_with_4_and_what_makes_it_fit() -> None:
     words = ["--stage", "rl", "--with", "3b,lora,1x24g,rules,multi-turn"]
     over = virc("train", *words, "--dry-run")
     assert over.code == 4
-    assert "# estimate" in over.out
+    assert over.out.startswith("# estimate for rows of 2560 tokens\n")
+    assert over.out.index("\n# command\n") < over.out.index("\n# environment") < over.out.index("\n# notes\n")
     assert "needs 34.0 GiB a device, and is for GPUs with 22.4 GiB (device_gib)" in over.err
     fitting, _, anyway = over.err.rpartition("hint: ")[2].partition("; or ")
     assert planned(*words, *fitting.split())["estimate"]["device_gib"] <= 22.4

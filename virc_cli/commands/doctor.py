@@ -1,12 +1,13 @@
 """`virc doctor`: what this machine has, which stages and overlays run on it, and how a server and its model speak."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Verbose, With, argument, names_of, option
+from virc_cli.console.options import Json, Quiet, Verbose, With, argument, flag, names_of, option
 from virc_cli.console.tables import named_values
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = dict.fromkeys(
     "versions extras cache machine environments servers sandbox limits telemetry system stages probe".split()
 )
+_MAX_LINES = 15  # of the summary
 _FITS = {True: "fits", False: "no", None: "?"}
 
 
@@ -27,14 +29,15 @@ def command(
     endpoint: Annotated[str | None, option("URL", "Probe this server: boxes, pictures, tool calls, limits.")] = None,
     model: Annotated[str | None, option("NAME", "Model of the endpoint.")] = None,
     timeout: Annotated[float | None, option("SECONDS", "With --endpoint: time limit of a reply.")] = None,
+    everything: Annotated[bool, flag("--all", "Print all that is known, and why overlays do not fit.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Print what this machine has, and which stages fit it.
+    """Print what works on this machine, and what to type next.
 
-    For each stage of a system: the overlays that fit, and why the others do not. Rows as long as the stage's cutoff are
-    assumed; `virc train` counts your own.
+    For each stage of a system: the overlays that fit; with --all or --stage, also why the others do not. Rows as long
+    as the stage's cutoff are assumed; `virc train` counts your own.
 
     With --endpoint, find out by at most seven requests how a server and its model count boxes, call tools, show
     pictures and take the turn after a crop. solve, eval, sample and serve --agent use the result.
@@ -68,7 +71,9 @@ def command(
     stages_found = [{"stage": name, "combinations": _plain(verdicts)} for name, verdicts in judged.items()]
     fields = {**_here(), "machine": _plain(machine), "system": chosen.name, "stages": stages_found}
     output.know(**fields)
-    if not as_json:
+    if not as_json and not (everything or stage):
+        output.lines(_summary(fields, judged))
+    elif not as_json:
         here = {name: value for name, value in fields.items() if name not in ("system", "stages")}
         broken = ", ".join(each["name"] for each in fields["limits"] if not each["holds"])
         here["sandbox"] = fields["sandbox"] or f"of the tool python; limits that DO NOT HOLD: {broken or 'none'}"
@@ -82,6 +87,44 @@ def command(
         )
     if as_json:
         output.emit("virc.doctor/1", {**FAILURE, **fields})
+
+
+def _summary(fields: Mapping[str, Any], judged: "Mapping[str, Sequence[Verdict]]") -> Iterator[str]:
+    """At most 15 lines: what works here, and what to type next."""
+    import os
+
+    from virc.config import user
+    from virc.models.registry import EMBEDDED
+
+    chosen = user.values(user.resolve({}, os.environ, user.read_settings(user.config_path(os.environ))))
+    machine, system, servers = fields["machine"], fields["system"], fields["servers"]
+    gpus = ", ".join(f"{gpu['name']} ({gpu['gib']:.0f} GiB)" for gpu in machine["gpus"]) or "no GPU"
+    ready = [f"{each['engine']}-{each['device']}" for each in fields["environments"] if each["state"] == "ready"]
+    missing = [each["name"] for each in fields["extras"] if each["missing"]]
+    broken = ", ".join(each["name"] for each in fields["limits"] if not each["holds"])
+    at = f" at {chosen.endpoint}" if chosen.endpoint else ""
+    head = [*named_values({
+        "virc": f"{fields['versions']['virc']}, python {fields['versions']['python']}",
+        "machine": f"{machine['cores']} cores, {machine['memory_gib']:.1f} GiB, {machine['disk_gib']:.0f} GiB of disk, "
+        f"{gpus}",
+        **({"trouble": machine["trouble"]} if machine.get("trouble") else {}),
+        "model": f"{chosen.model or ('the served one' if at else f'{EMBEDDED}, in the package')}{at}",
+        "servers": servers[:3] or "none on the usual ports of this machine",
+        "engines": f"{', '.join(ready)}: ready" if ready else "none yet: virc train makes the one that it needs",
+        "extras": f"not installed: {', '.join(missing)}" if missing else "all are installed",
+        "sandbox": fields["sandbox"] or (f"limits that DO NOT HOLD: {broken}" if broken else "its limits hold"),
+    })]  # fmt: skip
+    yield from head
+    for stage, verdicts in islice(judged.items(), _MAX_LINES - 2 - len(head)):
+        fitting = [",".join(verdict.overlays) or "no overlay" for verdict in verdicts if verdict.fits]
+        shown = f"fits with {'; '.join(fitting[:3])}" if fitting else f"fits in none of {len(verdicts)} ways"
+        yield f"{stage:<13} {shown}; virc doctor {system} --stage {stage}"
+    server = next((each for each in servers if each["models"]), None)
+    if server and not at:
+        yield f"next: virc solve figure.png 'QUESTION' --endpoint {server['endpoint']} --model {server['models'][0]}"
+    else:
+        yield "next: virc solve figure.png 'QUESTION'"
+    yield "virc doctor --all prints the rest"
 
 
 def _plain(found: object) -> Any:

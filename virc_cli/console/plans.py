@@ -11,11 +11,11 @@ _SECRET = ("KEY", "TOKEN", "PASSWORD")
 
 
 def show(plan: Plan) -> None:
-    output.line("# environment; an empty value takes the variable away")
+    output.line("# command")
+    output.line(" \\\n  ".join(plan.step.argv))
+    output.line("\n# environment; an empty value takes the variable away")
     for name, value in _shown(plan.step.env).items():
         output.line(f"{name}={value}")
-    output.line("\n# command")
-    output.line(" \\\n  ".join(plan.step.argv))
     for path, text in plan.files.items():
         output.line(f"\n# {path}")
         output.line(text.rstrip("\n"))

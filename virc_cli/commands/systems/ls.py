@@ -15,17 +15,20 @@ FAILURE: dict[str, object] = {"systems": None, "field": None}
 
 Support = Literal["own", "works", "reconstructed", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
 """How far a system is supported, from the best on."""
+_USABLE = ("own", "works", "reconstructed")
 
 
 def command(
     of: Annotated[Support | None, choice("Those that are so far alone.", "--state")] = None,
     published: Annotated[bool, flag("--field", "The published ones alone, each with what it is.")] = False,
+    everything: Annotated[bool, flag("--all", "Those that cannot be used, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print every system and how far it is supported.
+    """Print the systems that can be used.
 
-    Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. Of those that are published
-    without one here, a line says what is missing, the nearest first: components, or what is not public.
+    Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. --all, --field, --state and
+    --json have also those that cannot be used: of those that are published without a YAML here, a line says what is
+    missing, the nearest first: components, or what is not public.
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
@@ -42,7 +45,9 @@ def command(
     if as_json:
         output.emit("virc.systems.ls/1", {"systems": found, "field": shown})
         return
-    lines = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
+    usable_alone = not (everything or published or of)
+    rows = [row for row in (*shown, *(() if published else found)) if not usable_alone or row["state"] in _USABLE]
+    lines = {row["name"]: row for row in rows}.values()
     cells = [
         (row["state"], row["name"], row["about"] if published else _summary(row))
         for row in sorted(lines, key=_distance)
@@ -52,7 +57,9 @@ def command(
         kinds = Counter(states[name].kind for name in of_these)
         counts = (f"{kinds[kind]} {kind.replace('-', ' ')}" for kind in get_args(Support) if kinds[kind])
         output.note(f"{len(of_these)} {what}: {', '.join(counts)}")
-    if any(row["lacks"] for row in shown):
+    if usable_alone:
+        output.note("the others: virc systems ls --all")
+    elif any(row["lacks"] for row in shown):
         output.note("what each need is: the page *Systems*")
 
 

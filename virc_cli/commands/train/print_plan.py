@@ -30,11 +30,12 @@ def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
 
 
 def _print(found: Preview) -> None:
+    _print_needs(found)
+    output.line("")
     plans.show(found.plan)
     output.lines(["\n# what is trained", *_trained(found)])
     if notes := found.resolved.notes:
         output.lines(["\n# notes", *notes])
-    _print_needs(found)
     for error in found.missing:
         output.warn(error.message, error.hint)
     if found.result is None:
@@ -65,7 +66,7 @@ def _trained(found: Preview) -> Iterator[str]:
 
 def _print_needs(found: Preview) -> None:
     resolved, needed = found.resolved, found.needed
-    output.line(f"\n# estimate for rows of {resolved.config.longest} tokens")
+    output.line(f"# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
         output.line(fits.gpus(resolved.config) + (f"; here {len(found.here.gpus)}" if found.here else ""))
     if needed is None:
