@@ -9,8 +9,9 @@ from support.tables import each_case
 from virc.backends.control_tokens import as_text
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.reasoning.bodies import Called as Written
-from virc.reasoning.session import Ask, Called, Message
+from virc.reasoning.bodies import Called
+from virc.reasoning.lenient import Sent
+from virc.reasoning.session import Ask, Message
 
 TOKENS = [
     "<|image_pad|>", "<|vision_start|>", "<|im_end|>", "<|endoftext|>", "<start_of_image>", "<image_soft_token>",
@@ -41,7 +42,7 @@ def test_marks_of_the_model_stay_and_places_of_pictures_move() -> None:
     said = "<|begin_of_box|>4<|end_of_box|>"
     before = "see <|image_pad|> "
     messages = (Message("user", f"{before}here", (0,), at=(len(before),)), Message("assistant", said))
-    called = {1: Called("", (Written("crop_image", {}),), ("<|im_end|>",))}
+    called = {1: Sent("", "", (Called("crop_image", {}),), ("<|im_end|>",))}
     broken = as_text(Ask(messages, (), called=called))
     assert broken.messages[1].text == said
     assert broken.messages[0].text[broken.messages[0].at[0] :] == "here"

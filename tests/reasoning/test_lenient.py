@@ -167,7 +167,7 @@ def test_all_calls_of_a_list_are_made_as_far_as_the_grammar_allows(text: str, mo
     boxes = [call.arguments["bbox_2d"] for call in said.turn.calls]
     assert boxes == [[1, 2, 30, 40], [1, 2, 31, 40]][:most]
     assert said.sent
-    assert len(said.sent.called) == len(boxes)
+    assert len(said.sent.calls) == len(boxes)
 
 
 @each_case(

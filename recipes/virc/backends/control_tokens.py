@@ -29,8 +29,8 @@ def as_text(ask: Ask, of_model: bool = False) -> Ask:
         messages.append(message)
     called = dict(ask.called)
     for number, each in called.items():
-        text = broken(each.text) if of_model else each.text
-        called[number] = msgspec.structs.replace(each, text=text, results=tuple(map(broken, each.results)))
+        before = broken(each.before) if of_model else each.before
+        called[number] = msgspec.structs.replace(each, before=before, results=tuple(map(broken, each.results)))
     return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
 
 

@@ -21,7 +21,7 @@ from virc.reasoning.bodies import BOX, FormatError
 from virc.reasoning.images import Shown
 from virc.reasoning.marks.special_tokens import apart
 from virc.reasoning.protocol import Protocol, fill
-from virc.reasoning.session import Ask, Called, Message, Reply
+from virc.reasoning.session import Ask, Message, Reply
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ def _zoom_ask(ask: Ask, reply: Reply, sent: lenient.Sent) -> Ask:
     """The conversation after a call, as a session has it, with the rectangle as the crop."""
     at = len(ask.messages)
     messages = (*ask.messages, Message("assistant", sent.text), Message("user", _ZOOMED, (1,)))
-    called = {at: Called(sent.before, sent.called, ("",), reply.message)} if ask.schemas and sent.called else {}
+    called = {at: msgspec.structs.replace(sent, results=("",), message=reply.message)}
     shown = (*ask.images, Shown(pictures.large().crop(pictures.TARGET)))
-    return Ask(messages, shown, schemas=ask.schemas, called=called)
+    return Ask(messages, shown, schemas=ask.schemas, called=called if ask.schemas and sent.calls else {})
 
 
 def _take_box(reply: Reply, protocol: Protocol, seen: _Findings, ask: Ask | None = None) -> bool:

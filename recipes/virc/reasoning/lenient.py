@@ -118,11 +118,21 @@ _HERMES = CallForm("<tool_call>", "</tool_call>")
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A reply of a stock model as the next request has it: as it was written, to its last call, without its thought."""
+    """A reply of a stock model as the next request has it: as it was written, to its last call, without its thought.
 
-    text: str  # all of it
-    before: str = ""  # its text before the calls
-    called: tuple[Called, ...] = ()  # the calls, by the names that the model wrote; their arguments are objects
+    Args:
+        text: all of it.
+        before: its text without the calls.
+        calls: by the names that the model wrote; their arguments are objects.
+        results: of a server that makes the calls: the text result of each call, or its error.
+        message: the turn as the server sent it, which is sent back so.
+    """
+
+    text: str
+    before: str = ""
+    calls: tuple[Called, ...] = ()
+    results: tuple[str, ...] = ()
+    message: Mapping[str, Any] | None = None
 
 
 class ParsedReply(msgspec.Struct, frozen=True):

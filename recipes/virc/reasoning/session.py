@@ -14,7 +14,6 @@ from PIL import Image
 
 from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.checking import check_call, inexact, properties
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
@@ -42,7 +41,7 @@ from virc.reasoning.trace import (
 from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, further, opening
 from virc.reasoning.writing import assembled
 
-__all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
+__all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
 
 SOLVE = frozenset({"box_clamped", "factor_snapped"})
 _MAX_CHARACTERS = 200_000
@@ -51,22 +50,6 @@ _SHOWN = ("json", "tool", "deviation")
 """Kinds of errors that are shown to a model whose protocol says so. A reply with another one is drawn again: such as a
 box in another unit, which is for the user to look into.
 """
-
-
-class Called(msgspec.Struct, frozen=True):
-    """A turn of a stock model whose server makes the calls.
-
-    Args:
-        text: without the calls.
-        calls: by the names that the model wrote.
-        results: the text result of each call, or its error.
-        message: the turn as the server sent it, which is sent back so.
-    """
-
-    text: str
-    calls: tuple[Written, ...]
-    results: tuple[str, ...] = ()
-    message: Mapping[str, Any] | None = None
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -86,7 +69,7 @@ class Ask(msgspec.Struct, frozen=True):
     images: Sequence[Shown]
     stop: Sequence[str] = ()
     schemas: Sequence[Mapping[str, Any]] = ()
-    called: Mapping[int, Called] = {}
+    called: Mapping[int, lenient.Sent] = {}
     json_schema: Mapping[str, Any] | None = None
     own_marks: Sequence[str] = ()
 
@@ -121,7 +104,7 @@ class ChatTurn(msgspec.Struct, frozen=True):
 
     role: str
     parts: tuple[str | int, ...]  # pieces of text, and indices of images, in order
-    called: Called | None = None  # its calls, if the server makes them
+    called: lenient.Sent | None = None  # its calls, if the server makes them
 
     @property
     def text(self) -> str:
@@ -186,7 +169,6 @@ class Session:
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._repeated: dict[int, lenient.Sent] = {}  # position of an assistant message -> how requests repeat it
-        self._of_server: dict[int, Mapping[str, Any]] = {}  # the same -> that message as the server sent it
         self._answer: str | None = None
         self._failure: Failure | None = None
         self._earlier: list[Earlier] = []
@@ -230,9 +212,7 @@ class Session:
             history, traced, results = self.history, text, (self._refused(refused),)
             parsed = lenient.ParsedReply(Turn(""))
         if parsed.sent:
-            self._repeated[len(self._messages)] = parsed.sent
-            if reply.message:
-                self._of_server[len(self._messages)] = reply.message
+            self._repeated[len(self._messages)] = msgspec.structs.replace(parsed.sent, message=reply.message)
         self.history = history
         return self._accept(reply, traced, parsed.turn, results)
 
@@ -309,10 +289,10 @@ class Session:
         called = {}
         for at, sent in self._repeated.items():  # replies of a stock model as it wrote them, without thoughts
             messages[at] = Message("assistant", sent.text)
-            if schemas and sent.called:
+            if schemas and sent.calls:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
-                called[at] = Called(sent.before, sent.called, results, self._of_server.get(at))
+                called[at] = msgspec.structs.replace(sent, results=results)
         stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.parts())))
         return Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
 

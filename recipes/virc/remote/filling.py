@@ -9,6 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from virc.core.errors import SetupError
+from virc.core.web import client
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.encoded import as_png
 from virc.remote.described import PLACEHOLDER, SECRET, Described
@@ -61,8 +62,7 @@ def with_secrets(texts: Mapping[str, str]) -> dict[str, str]:
 def hidden(text: str, texts: Iterable[str]) -> str:
     """A text without the values that `with_secrets` filled into those texts."""
     for name in (name for each in texts for name in SECRET.findall(each)):
-        if value := os.environ.get(name, "").strip():
-            text = text.replace(value, "***")
+        text = client.hidden(text, os.environ.get(name, "").strip())
     return text
 
 

@@ -19,7 +19,7 @@ from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import extra, ollama
 from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
-from virc.backends.openai.images import AsPart, SentImages, SizeLimits, pixels_named, whole
+from virc.backends.openai.images import AsPart, SentImages, SizeLimits, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.providers import OLLAMA, VLLM, provider
 from virc.backends.openai.received.wire import ReceivedReply
@@ -306,12 +306,12 @@ class OpenAIBackend:
         is. The refused request was made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
-        if any(pixels_named(fitted, refused)):
-            return self._bytes.learn(fitted, refused, ask)
+        if self._bytes.learn_pixels(fitted, refused):
+            return not self.needs_sizes
         if named := shortened(max_tokens, refused):
             attempt.limit(named)
             return True
-        if self._bytes.learn(fitted, refused, ask) or self._habits.learn(attempt.sent, refused):
+        if self._bytes.learn_bytes(fitted, refused, ask) or self._habits.learn(attempt.sent, refused):
             return True
         guess = lowered(max_tokens, refused)
         if guess and attempt.guesses < _MAX_GUESSES:

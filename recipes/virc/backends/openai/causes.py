@@ -79,7 +79,7 @@ class AskedServer(msgspec.Struct, frozen=True):
 def as_error(error: StatusError, server: AskedServer) -> VircError:
     """The error to raise. Each sentence ends with `quote`: the status and the quoted message of the server."""
     is_html = is_page(error.body)
-    message = server.quoted(title(str(error.body)) if is_html else error.text)
+    message = server.quoted(title(str(error.body)) if is_html else error.quoted)
     quote = f" ({error.code}): {message}" if message else f" ({error.code})"
     if error.is_filtered:
         return NoAnswerError(f"the server's content filter refuses the prompt{quote}")
@@ -107,7 +107,7 @@ def _proxy_error(error: StatusError, server: AskedServer, quote: str, is_html: b
     if _HTTPS.search(str(error.body)):
         secure = server.endpoint.replace("http:", "https:", 1)
         return ConfigError(f"{server.endpoint} is asked without TLS, and wants it{quote}", f"--endpoint {secure}")
-    blocks = is_html or re.match(r"error code: 1\d\d\d", error.text.strip()) or "x-squid-error" in error.headers
+    blocks = is_html or re.match(r"error code: 1\d\d\d", error.quoted.strip()) or "x-squid-error" in error.headers
     if code in {401, 403, 405, 406, 451} and blocks:
         sentence = (
             f"a web page answers in place of {server.endpoint}: a proxy, firewall or login stands before it{quote}"
@@ -126,11 +126,13 @@ def _account_error(error: StatusError, server: AskedServer, quote: str) -> VircE
         return ConfigError(sentence, hint)
     if error.is_limited:
         return None
-    is_denied = error.code == 403 and (not error.text or _KEY.search(error.text))
-    if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.text)):
+    is_denied = error.code == 403 and (not error.quoted or _KEY.search(error.quoted))
+    if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.quoted)):
         verb = "refuses the key" if server.has_key else "wants a key"
         hint = "set VIRC_API_KEY (in Python: api_key=) to a key it accepts"
-        if re.search(r"subscription|api-key header|basic", f"{error.text} {error.headers.get('www-authenticate')}", _I):
+        if re.search(
+            r"subscription|api-key header|basic", f"{error.quoted} {error.headers.get('www-authenticate')}", _I
+        ):
             hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
         return ConfigError(f"{server.endpoint} {verb}{quote}", hint)
     if error.code == 403:
@@ -144,12 +146,14 @@ def _address_error(error: StatusError, server: AskedServer, quote: str, is_html:
     """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
-    if _NO_VISION_MODEL.search(error.text):
-        return RefusedError(f"{server.endpoint} has no model for pictures{quote}", _hint(error.text), error.text, None)
-    if not is_html and _MODEL.search(error.text):
-        return RefusedError(f"{server.endpoint} does not serve the model{quote}", server.model_hint, error.text, None)
+    if _NO_VISION_MODEL.search(error.quoted):
+        return RefusedError(
+            f"{server.endpoint} has no model for pictures{quote}", _hint(error.quoted), error.quoted, None
+        )
+    if not is_html and _MODEL.search(error.quoted):
+        return RefusedError(f"{server.endpoint} does not serve the model{quote}", server.model_hint, error.quoted, None)
     sentence = f"{server.endpoint} does not know what was requested{quote}"
-    return RefusedError(sentence, server.address_hint or server.model_hint, error.text, None)
+    return RefusedError(sentence, server.address_hint or server.model_hint, error.quoted, None)
 
 
 def _transient_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
@@ -158,8 +162,8 @@ def _transient_error(error: StatusError, server: AskedServer, quote: str) -> Vir
         return None
     if code == 429 and error.is_too_large:
         return ConfigError(f"{server.endpoint} takes no request of this size{quote}", _SEND_SMALLER)
-    hint = _hint(error.text)
-    if code >= 500 and _LOADING.search(error.text) and not _FAILED.search(error.text):
+    hint = _hint(error.quoted)
+    if code >= 500 and _LOADING.search(error.quoted) and not _FAILED.search(error.quoted):
         return NetworkError(f"{server.endpoint} is still loading its model{quote}", "wait, then the same command")
     if 0 < error.wait < _MAX_WAIT:
         hint = f"it asks to wait for {math.ceil(error.wait)} s"
@@ -173,9 +177,9 @@ def _transient_error(error: StatusError, server: AskedServer, quote: str) -> Vir
 def _request_error(error: StatusError, server: AskedServer, quote: str, message: str) -> VircError:
     hint = server.model_hint if _MODEL.search(message) else _hint(message)
     sentence = f"{server.endpoint} refuses the request{quote}"
-    is_large = error.code == 413 and not PER_MINUTE.search(error.text)
-    side, area = named_limit("side", error.text), named_limit("area", error.text)
-    if is_large or named_limit("bytes", error.text) or side or area:
+    is_large = error.code == 413 and not PER_MINUTE.search(error.quoted)
+    side, area = named_limit("side", error.quoted), named_limit("area", error.quoted)
+    if is_large or named_limit("bytes", error.quoted) or side or area:
         sentence, hint = f"{server.endpoint} takes no images of this size{quote}", _SEND_SMALLER
     if side:  # a picture of that area and twice as wide as high has that side
         hint = f"the side is limited to {side} pixels: --max-pixels {side * side // 2}"
@@ -191,8 +195,8 @@ def is_anthropic(error: StatusError) -> bool:
     """Whether the server has only Anthropic's API: it requires that API's headers, or does not know the path."""
     body = error.body
     is_error_object = isinstance(body, dict) and body.get("type") == "error" and isinstance(body.get("error"), dict)
-    is_unknown_path = error.code in {404, 405} and is_error_object and "model" not in error.text.lower()
-    return is_unknown_path or bool(_ANTHROPIC.search(error.text))
+    is_unknown_path = error.code in {404, 405} and is_error_object and "model" not in error.quoted.lower()
+    return is_unknown_path or bool(_ANTHROPIC.search(error.quoted))
 
 
 def _hint(message: str) -> str | None:

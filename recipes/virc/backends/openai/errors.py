@@ -84,8 +84,7 @@ class StatusError(WireError):
     """An answer with an HTTP status that is not a success, or with an error that stands for one."""
 
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
-        self.text = error_text(body)
-        super().__init__("failed", self.text, True)
+        super().__init__("failed", error_text(body), True)
         self.code, self.headers, self.body = code, headers, body
 
     @property
@@ -106,7 +105,7 @@ class StatusError(WireError):
     @property
     def _codes_and_text(self) -> str:
         fields = error_fields(self.body)
-        return " ".join(map(str, (self.text, fields.get("code"), fields.get("type"), fields.get("status"))))
+        return " ".join(map(str, (self.quoted, fields.get("code"), fields.get("type"), fields.get("status"))))
 
     @property
     def is_filtered(self) -> bool:
@@ -126,12 +125,12 @@ class StatusError(WireError):
 
     @property
     def is_permanent(self) -> bool:
-        return bool(_PERMANENT.search(self.text))
+        return bool(_PERMANENT.search(self.quoted))
 
     @property
     def is_too_large(self) -> bool:
         """Whether it reports a rate limit that the request alone exceeds."""
-        return bool(_REQUEST_TOO_LARGE.search(self.text))
+        return bool(_REQUEST_TOO_LARGE.search(self.quoted))
 
     @property
     def is_transient(self) -> bool:

@@ -130,13 +130,6 @@ def _part_with_id(shown: Shown, id: str, cached: bool) -> Part:
     return {"type": "image_url", "image_url": None, "uuid": id} if cached else {**whole(shown), "uuid": id}
 
 
-def pixels_named(sent: Ask, refused: RefusedError) -> tuple[int | None, int | None]:
-    """The pixels a side, and of a whole picture, that a refusal of these pictures names as the most."""
-    longest = max((max(each.size) for each in sent.images), default=0)
-    largest = max((math.prod(each.size) for each in sent.images), default=0)
-    return named_limit("side", refused.text, longest), named_limit("area", refused.text, largest)
-
-
 class SizeLimits:
     """The bytes and pixels that a server accepts of pictures, learnt from its refusals. Thread-safe.
 
@@ -153,19 +146,23 @@ class SizeLimits:
         self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False
 
-    def learn(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
-        """Lower the limits after a refusal; return whether `ask` can be sent with less than `sent` had.
+    def learn_pixels(self, sent: Ask, refused: RefusedError) -> bool:
+        """Lower the limits of pixels after a refusal; return whether it names any, of a side or of a whole picture."""
+        longest = max((max(each.size) for each in sent.images), default=0)
+        largest = max((math.prod(each.size) for each in sent.images), default=0)
+        side, area = named_limit("side", refused.text, longest), named_limit("area", refused.text, largest)
+        if (side or area) and not self.keeps_sizes:
+            with self._lock:
+                self._max_side = min(self._max_side, side or math.inf)
+                self._max_area = min(self._max_area, area or math.inf)
+                self.said = refused.message
+        return bool(side or area)
+
+    def learn_bytes(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
+        """Lower the limits of bytes after a refusal; return whether `ask` can be sent with less than `sent` had.
 
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
-        side, area = pixels_named(sent, refused)
-        if side or area:
-            if not self.keeps_sizes:
-                with self._lock:
-                    self._max_side = min(self._max_side, side or math.inf)
-                    self._max_area = min(self._max_area, area or math.inf)
-                    self.said = refused.message
-            return not self.keeps_sizes
         bytes_sent = sum(len(each.url) for each in sent.images)
         limit = named_limit("bytes", refused.text) or 0
         is_of_request = bool(_WHOLE.search(refused.text)) or not PICTURES.search(refused.text)

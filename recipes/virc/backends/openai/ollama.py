@@ -92,7 +92,12 @@ def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
         functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in turn.called.calls]
         said = zip(turn.called.calls, turn.called.results, strict=True)
         return [
-            {"role": "assistant", "content": turn.called.text, **(turn.called.message or {}), "tool_calls": functions},
+            {
+                "role": "assistant",
+                "content": turn.called.before,
+                **(turn.called.message or {}),
+                "tool_calls": functions,
+            },
             *({"role": "tool", "tool_name": each.name, "content": result or RESULT} for each, result in said),
         ]
     pictures = [RequestPicture(ask.images[index], url=False) for index in turn.images]

@@ -9,7 +9,8 @@ from virc.backends.openai.errors import parsed
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
 from virc.core.work import forks
-from virc.reasoning.session import Ask, Called
+from virc.reasoning.lenient import Sent
+from virc.reasoning.session import Ask
 
 RESULT = "The image follows."
 """What a tool's own message says if a server calls tools: an image can stand in a user's message only."""
@@ -135,7 +136,7 @@ def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
         yield {"role": turn.role, "content": content}
 
 
-def _calling(position: int, called: Called) -> Iterator[dict[str, Any]]:
+def _calling(position: int, called: Sent) -> Iterator[dict[str, Any]]:
     """A turn that calls tools, with the server's own fields if it sent any, and a message with the result of each call.
 
     An id of ours has nine letters and digits, as Mistral's API wants it.
@@ -149,7 +150,7 @@ def _calling(position: int, called: Called) -> Iterator[dict[str, Any]]:
             function["arguments"] = json.dumps(call.arguments)
         id = each.get("id") or f"c{position:05d}{number:03d}"
         calls.append({**each, "id": id, "type": "function", "function": function})
-    yield {"role": "assistant", "content": called.text, **own, "tool_calls": calls}
+    yield {"role": "assistant", "content": called.before, **own, "tool_calls": calls}
     for made, result in zip(calls, called.results, strict=True):
         yield {"role": "tool", "tool_call_id": made["id"], "content": result or RESULT}
 

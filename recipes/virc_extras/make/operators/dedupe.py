@@ -84,15 +84,12 @@ def _remember(value: dict[str, Any], by: str, name: str, seen: dict[str, Any], m
             seen.setdefault(key, []).append((name, _images(value)))
 
 
-def _images(value: dict[str, Any]) -> list[Image.Image]:
-    return [Image.frombytes("L", (EDGE, EDGE), base64.b64decode(each)) for each in value.get("prints", ())]
+def _images(value: dict[str, Any], most: int | None = None) -> list[Image.Image]:
+    return [Image.frombytes("L", (EDGE, EDGE), base64.b64decode(each)) for each in value.get("prints", ())[:most]]
 
 
 def _keys(value: dict[str, Any], by: str) -> list[str]:
     """What rows that are the same share one of: the words, else a part of the hash of the first picture."""
     if by != "picture":
         return [value["text"]]
-    images = _images(value)
-    if not images:
-        return []
-    return bands(images[0])
+    return [band for first in _images(value, 1) for band in bands(first)]

@@ -53,10 +53,8 @@ def values(pieces: Iterable[bytes]) -> Iterator[Value | None]:
         is_first = is_first and not begins
         if found:
             yield found
-    if data and name != b"error" and not _read(b"\n".join(data)):
-        raise WireError("stopped before its answer was whole", broken=True)
     if data:
-        yield _event(name, data)
+        yield _event(name, data, is_ended=False)
     if text or is_first:
         yield from _listed(b"\n".join(text))
 
@@ -92,14 +90,14 @@ def _read(data: bytes, is_event: bool = True) -> Value | None:
     return (found, is_event) if isinstance(found, dict) else None
 
 
-def _event(name: bytes, data: list[bytes]) -> Value:
+def _event(name: bytes, data: list[bytes], is_ended: bool = True) -> Value:
     whole = b"\n".join(data)
     found = parsed(whole)
     if name == b"error":
         raise failed(found)
-    if not isinstance(found, dict):
-        raise unreadable(whole)
-    return found, True
+    if isinstance(found, dict):
+        return found, True
+    raise unreadable(whole) if is_ended else WireError("stopped before its answer was whole", broken=True)
 
 
 def _listed(data: bytes) -> Iterator[Value]:
