@@ -130,9 +130,8 @@ def _account_error(error: StatusError, server: AskedServer, quote: str) -> VircE
     if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.quoted)):
         verb = "refuses the key" if server.has_key else "wants a key"
         hint = "set VIRC_API_KEY (in Python: api_key=) to a key it accepts"
-        if re.search(
-            r"subscription|api-key header|basic", f"{error.quoted} {error.headers.get('www-authenticate')}", _I
-        ):
+        asked = f"{error.quoted} {error.headers.get('www-authenticate')}"
+        if re.search(r"subscription|api-key header|basic", asked, _I):
             hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
         return ConfigError(f"{server.endpoint} {verb}{quote}", hint)
     if error.code == 403:
@@ -146,14 +145,12 @@ def _address_error(error: StatusError, server: AskedServer, quote: str, is_html:
     """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
+    sentence, hint = f"does not know what was requested{quote}", server.address_hint or server.model_hint
     if _NO_VISION_MODEL.search(error.quoted):
-        return RefusedError(
-            f"{server.endpoint} has no model for pictures{quote}", _hint(error.quoted), error.quoted, None
-        )
-    if not is_html and _MODEL.search(error.quoted):
-        return RefusedError(f"{server.endpoint} does not serve the model{quote}", server.model_hint, error.quoted, None)
-    sentence = f"{server.endpoint} does not know what was requested{quote}"
-    return RefusedError(sentence, server.address_hint or server.model_hint, error.quoted, None)
+        sentence, hint = f"has no model for pictures{quote}", _hint(error.quoted)
+    elif not is_html and _MODEL.search(error.quoted):
+        sentence, hint = f"does not serve the model{quote}", server.model_hint
+    return RefusedError(f"{server.endpoint} {sentence}", hint, error.quoted, None)
 
 
 def _transient_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
