@@ -297,7 +297,7 @@ def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
     try:
         found = tools.checked(tool, view, offered(rules))
     except ToolError as error:
-        if rules.protocol is None or rules.protocol.errors != "show":
+        if not rules.shows_errors:
             raise
         return CallResult(error=str(error))
     return CallResult(found.call, deviations=found.deviations)

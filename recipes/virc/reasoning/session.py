@@ -205,7 +205,7 @@ class Session:
             # of a stock model's reply, the trace has its turn as the grammar writes it
             traced = lenient.canonical(parsed.turn, self.protocol.grammar) if parsed.sent else text
         except (_RefusalError, FormatError) as refused:
-            if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
+            if self._is_redrawn(refused):
                 rejected = Rejected(text, refused.kind, str(refused))
                 self._pending.append(rejected)
                 return rejected
@@ -335,12 +335,15 @@ class Session:
             except _RefusalError as error:
                 reason = as_written(str(error), tool.name, self.protocol.grammar)
                 refused = _RefusalError(error.kind, reason, error.fault)
-                if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
+                if self._is_redrawn(refused):
                     raise refused from None
                 meant = tool
                 results.append(self._refused(refused))
             calls.append(meant)
         return parsed.calling(calls) if calls else parsed, tuple(results)
+
+    def _is_redrawn(self, refused: _RefusalError | FormatError) -> bool:
+        return self.protocol.errors == "redraw" or refused.kind not in _SHOWN
 
     def _completed(self, tool: ToolText, view: View) -> ToolText:
         """A call of a stock model, with the index of the only image if it lacks one, and its box in whole numbers."""

@@ -88,16 +88,11 @@ def read_ollama(pieces: Iterable[bytes], most: int, on_text: Callable[[str], Non
 
 def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
     """A turn as Ollama has it: images stand next to the text, and come before it."""
-    if turn.called:
-        functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in turn.called.calls]
-        said = zip(turn.called.calls, turn.called.results, strict=True)
+    if sent := turn.called:
+        functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in sent.calls]
+        said = zip(sent.calls, sent.results, strict=True)
         return [
-            {
-                "role": "assistant",
-                "content": turn.called.before,
-                **(turn.called.message or {}),
-                "tool_calls": functions,
-            },
+            {"role": "assistant", "content": sent.before, **(sent.message or {}), "tool_calls": functions},
             *({"role": "tool", "tool_name": each.name, "content": result or RESULT} for each, result in said),
         ]
     pictures = [RequestPicture(ask.images[index], url=False) for index in turn.images]

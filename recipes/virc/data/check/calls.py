@@ -117,7 +117,7 @@ def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> Gen
     try:
         return parse(text, rules.grammar)
     except FormatError as error:
-        if _shows_errors(rules) and error.kind == "json" and not image_follows:  # the next turn says so
+        if rules.shows_errors and error.kind == "json" and not image_follows:  # the next turn says so
             return None
         yield Fault(error.kind, f"turn {number}: {error}")
         return None
@@ -149,19 +149,14 @@ def _check_calls(
             found = tools.checked(tool, rules.view(seen, replay.files), replay.offered)
             more = replay.images_of(found.call, seen)
         except ValueError as error:  # a ToolError, or a result too long to be shown
-            if not _shows_errors(rules):
+            if not rules.shows_errors:
                 yield Fault("tool", f"turn {number}: {plain(error)}")
                 made = None
             continue
         made = None if made is None or more is None else [*made, *more]
-        for name in () if _shows_errors(rules) else found.deviations:
+        for name in () if rules.shows_errors else found.deviations:
             yield Fault(name, f"turn {number}: {DEVIATIONS.get(name, name)}")
     return made
-
-
-def _shows_errors(rules: Rules) -> bool:
-    """Whether a call that cannot be carried out is a turn like any other, and what is inexact is no fault."""
-    return rules.protocol is not None and rules.protocol.errors == "show"
 
 
 def _check_sizes(number: int, shown: Sizes, made: Sequence[_CallImage] | None) -> Iterator[Fault]:

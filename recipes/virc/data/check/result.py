@@ -58,6 +58,11 @@ class Rules(msgspec.Struct, frozen=True):
     def grammar(self) -> Grammar:
         return self.protocol.grammar if self.protocol else TAGS
 
+    @property
+    def shows_errors(self) -> bool:
+        """Whether a call that cannot be carried out is a turn like any other, and what is inexact is no fault."""
+        return self.protocol is not None and self.protocol.errors == "show"
+
     def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
         """What a call is checked against that was written when images of these sizes in px had been shown."""
         if self.protocol is None:
