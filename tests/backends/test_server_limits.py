@@ -4,6 +4,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from asks import ANSWER, ask
 from PIL import Image
 from support.called import virc
-from support.faults import body
-from support.servers import MODEL, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
+from support.faults import body, status
+from support.servers import CHAT, MODEL, MODELS, Body, Exchange, Fault, Server, error, image_bytes, images_of, serve
 from support.solving import CROP
 from support.tables import each_case
 
@@ -91,6 +92,21 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
                 assert not other.chats()
             else:
                 assert backend.reply(ask(), Sampling()).text == ANSWER
+
+
+def test_a_server_that_refuses_all_is_identified_once() -> None:
+    refuses = status(400, "the prompt cannot be processed")
+    with serve([ANSWER], fault=refuses, fault_on=CHAT, models=[MODEL]) as server:
+        backend = OpenAIBackend(server.url)
+
+        def listed_after(is_answered: bool) -> int:
+            server.script.fault = None if is_answered else refuses
+            for _ in range(3):
+                with nullcontext() if is_answered else pytest.raises(ConfigError):
+                    backend.reply(ask(), Sampling())
+            return sum(request.path == MODELS for request in server.requests)
+
+        assert [listed_after(is_answered) for is_answered in (False, True, False)] == [2, 2, 3]
 
 
 SIZE = (560, 420)

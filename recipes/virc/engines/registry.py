@@ -7,9 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError
 from virc.core.plan import Change, Plan
-from virc.core.text import plain
 from virc.engines.environment import place_before
 from virc.engines.key_table import KeyTable
 from virc.engines.llamafactory import log as llamafactory_log
@@ -23,6 +21,7 @@ from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 from virc.stages import dpo, rl, sft
 from virc.stages.context import Place
+from virc.stages.resolve import config_type
 from virc.stages.sft import Contradiction
 
 
@@ -76,8 +75,7 @@ ENGINES: Mapping[str, Engine] = {
 
 def of_kind(kind: str) -> Engine:
     """Raises ConfigError: this version has no such kind, which a run of another version may have."""
-    if kind not in ENGINES:
-        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
+    config_type(kind)
     return ENGINES[kind]
 
 

@@ -54,7 +54,6 @@ class _Attempt(msgspec.Struct):
     streams: bool = True
     guesses: int = 0  # how often the limit of tokens was lowered without a number named by the server
     was_broken: bool = False  # a reply broke off, and was requested again
-    was_identified: bool = False  # a server that refused was asked again what it is
     sent: dict[str, Any] = {}  # the body of the latest request
 
     def limit(self, max_tokens: int) -> None:
@@ -134,6 +133,7 @@ class OpenAIBackend:
         self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
+        self._has_answered = True  # since it was identified for a refusal: only then may it be another one
         self.at_once = 32 if provider(self.kind).batches else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
@@ -280,6 +280,7 @@ class OpenAIBackend:
             fitted = self._bytes.fitted(ask)
             try:
                 reply = self._request_once(fitted, attempt, on_text, deadline)
+                self._has_answered = True
                 if attempt.guesses:
                     self._longest = attempt.sampling.max_tokens
                 if not reply.is_doubtful or not attempt.streams or not attempt.sent.get("stream"):
@@ -318,10 +319,8 @@ class OpenAIBackend:
             attempt.guesses += 1
             attempt.limit(guess)
             return True
-        if attempt.was_identified:
-            return False
-        attempt.was_identified = True
-        return self._identify_again()
+        has_answered, self._has_answered = self._has_answered, False
+        return has_answered and self._identify_again()
 
     def _request_once(self, ask: Ask, attempt: _Attempt, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
         """The reply to one request, whose body is put into `attempt`, be it refused or not."""

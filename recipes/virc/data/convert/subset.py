@@ -222,13 +222,15 @@ def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None, group_
             pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
             group = group_of(record, group_by)
             keys = [f"group {group}"] if group is not None else [] if pictures else [f"row {key}"]
-            groups.add(keys, {_hash(picture, part): picture for picture in pictures})
+            groups.add(keys, dict(_keyed(picture, part) for picture in pictures))
     check_column(group_by, part.source.file, columns)
     return found
 
 
-def _hash(picture: Picture, part: SubsetSource) -> str:
+def _keyed(picture: Picture, part: SubsetSource) -> tuple[str, Picture]:
+    """A key of a picture's content, and the picture with its content, which is read once."""
     try:
-        return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
+        content = picture.read()
     except OSError:  # on the network, or not there: writing the row reports it
-        return picture.name if picture.on_network else f"{part.source.media} {picture.name}"
+        return picture.name if picture.on_network else f"{part.source.media} {picture.name}", picture
+    return hashlib.blake2b(content, digest_size=16).hexdigest(), msgspec.structs.replace(picture, data=content)
