@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.reasoning.bodies import Called as Written
+from virc.reasoning.bodies import Called
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol
 
@@ -115,7 +115,7 @@ class Reply(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     thought: str | None = None
-    calls: tuple[Written, ...] = ()
+    calls: tuple[Called, ...] = ()
     refusal: str | None = None
     message: Mapping[str, Any] | None = None
     cost: float | None = None
