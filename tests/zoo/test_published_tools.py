@@ -183,9 +183,7 @@ def test_a_conversation_of_chain_of_focus_is_word_for_word() -> None:
     two = focus(far) + focus(near).removeprefix("<think>t</think>")
     for reply in (focus(far), focus(empty), two, "<think>t</think>\n<answer>red</answer>"):
         assert not isinstance(talk.feed(Reply(reply)), Rejected)
-    middle = "\nAnswer the question using a single word or phrase."  # of rows of the other maker
-    wanted = FOCUS["conversation"].replace(middle, "").rstrip("\n")
-    assert rendered(talk).partition("<|im_end|>\n")[2] == wanted
+    assert rendered(talk).partition("<|im_end|>\n")[2] == FOCUS["conversation"].rstrip("\n")
     assert [each.parent for each in talk.trace().images] == [None, 0, 0, 0]
 
 

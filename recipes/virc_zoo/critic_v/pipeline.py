@@ -38,5 +38,5 @@ def as_asked(question: str) -> str:
     letters = ", ".join(["A", "B", *(letter for letter in "CDE" if re.search(rf"(?m)^{letter}\.", listed))])
     return (
         f"Question: {asked[1] if asked else ''}\nOptions:\n{listed}\n"
-        f"Please select the correct answer from the options above. Eg. {letters}"
+        f"{text('choose')} Eg. {letters}"
     )

@@ -89,7 +89,7 @@ class ImagePatch:
 
     def exists(self, object_name):
         if object_name.isdigit():
-            return self.simple_query("What number is written in the image (in digits)?").strip() == object_name
+            return self.simple_query(_asked[3]).strip() == object_name
         patches = self.find([object_name], get_feed_back=False)[object_name]
         replies = [each.simple_query(f"Is this a {object_name}?") for each in patches]
         return _memory.tell("exists", self, any("yes" in reply for reply in replies), name=object_name)
@@ -114,7 +114,7 @@ class ImagePatch:
         return _memory.tell("overlap", self, not apart, other=other_patch.image_name)
 
 def llm_query(question, context=None, long_answer=True):
-    before, between, behind = _asked
+    before, between, behind, _ = _asked
     parts = [before if context is not None else "", between, "" if long_answer else behind]
     reply = mind_answer("".join(part.format(context=context, question=question) for part in parts))
     return _memory.tell("external", None, reply, question=question, context=context)
