@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pyarrow
+import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
@@ -185,6 +186,53 @@ def test_arrow_tables_of_every_form(tmp_path: Path, form: str) -> None:
         with opened(path, table.schema) as out:
             out.write_table(table)
     assert list(raw.rows(path)) == list(enumerate(IN_ARROW, 1))
+
+
+def test_runs_in_arrow_are_read_and_unions_are_named(tmp_path: Path) -> None:
+    """Of pyarrow 26.0.1, which has no `flatten` of either, and writes neither to parquet."""
+    texts, lists = pyarrow.array(['"B"', '"x"'], pyarrow.string()).cast(pyarrow.json_()), pyarrow.array([["a"], []])
+    ends = pyarrow.array([2, 3], pyarrow.int32())
+    runs = {
+        "answer": pyarrow.RunEndEncodedArray.from_arrays(ends, texts),
+        "names": pyarrow.RunEndEncodedArray.from_arrays(ends, lists),
+    }
+    kinds = pyarrow.array([0, 1, 0], pyarrow.int8())
+    several = pyarrow.UnionArray.from_sparse(kinds, [pyarrow.array(["B", "", "C"]), pyarrow.array([0, 3, 0])])
+    for name, table in (("runs", pyarrow.table(runs)), ("union", pyarrow.table({"answer": several}))):
+        with pyarrow.ipc.new_stream(tmp_path / f"{name}.arrow", table.schema) as out:
+            out.write_table(table)
+    one, last = {"answer": "B", "names": ["a"]}, {"answer": "x", "names": []}
+    assert list(raw.rows(tmp_path / "runs.arrow")) == [(1, one), (2, one), (3, last)]
+    said = [str(row) for _, row in raw.rows(tmp_path / "union.arrow")]
+    assert (
+        said
+        == ["it has values of several types (sparse_union<0: string=0, 1: int64=1>): write them as texts, or as JSON"]
+        * 3
+    )
+
+
+ASKED = {"id": "1", "image": "a.PNG", "question": "Why?", "answer": "B"}
+SEPARATED = [sign.join(each) + "\n" for sign in ",\t" for each in (ASKED, ASKED.values())]
+
+
+@each_case(
+    ("name", "text"),
+    [
+        ("rows.JSONL", json.dumps(ASKED)), ("rows.Json", json.dumps([ASKED])), ("rows.NDJSON", json.dumps(ASKED)),
+        ("rows.CSV", "".join(SEPARATED[:2])), ("rows.TSV", "".join(SEPARATED[2:])),
+        ("rows.PARQUET", ""), ("rows.ARROW", ""),
+    ],
+)  # fmt: skip
+def test_endings_may_be_in_capitals(name: str, text: str, tmp_path: Path) -> None:
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.PNG")
+    (tmp_path / name).write_text(text)
+    table = pyarrow.table({key: [value] for key, value in ASKED.items()})
+    if name == "rows.PARQUET":
+        pyarrow.parquet.write_table(table, tmp_path / name)
+    if name == "rows.ARROW":
+        pyarrow.feather.write_feather(table, tmp_path / name, compression="uncompressed")
+    for place in (tmp_path / name, tmp_path):
+        assert "1 row, 1 good" in virc("data", "check", place).out, place
 
 
 def members_of(folder: Path, *names: str) -> Path:

@@ -53,6 +53,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "spaces around": (" a", "a ", " a b "),
     "no letters": (".", "-", "0"),
     "hexadecimal digits": ("123e4567-e89b-12d3-a456-426614174000", "0x1F", "DEADBEEF"),
+    "an ending in capitals": ("a", "b"),
     "one after many": ("x", "x", "2024-05-01"),
 }
 
@@ -70,7 +71,7 @@ def written(folder: Path, kind: str, texts: tuple[str, ...], in_pairs: bool) -> 
         says = {"role": "assistant", "content": text}
         turns = {"messages": [asked], "chosen": says, "rejected": other} if in_pairs else {"messages": [asked, says]}
         rows.append({**turns, "images": ["a.png"] * shown})
-    file = folder / "rows.jsonl"
+    file = folder / ("ROWS.JSONL" if "capitals" in kind else "rows.jsonl")  # LLaMA-Factory 0.9.5 knows no .JSONL
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     of_kind = partial(request, file, PairsRequest) if in_pairs else partial(request, file)
     found = (pairs.check if in_pairs else sft.check)(of_kind(folder=folder.with_name(f"{folder.name}-run")))

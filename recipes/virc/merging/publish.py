@@ -302,12 +302,12 @@ class _Summary(msgspec.Struct):
 
 def _holds_rows(place: Path) -> bool:
     """Raises UsageError: the place is a file of rows, which has no images."""
-    if is_file(place) and place.suffix in raw.ENDINGS:
+    if is_file(place) and place.suffix.lower() in raw.ENDINGS:
         raise UsageError(f"{place} is one file of rows, without its images", f"name its folder, {place.parent}")
     others = ("config.json", "adapter_config.json", "run.json")
     if not is_folder(place) or any(is_file(place / each) for each in others) or any(place.glob("*.gguf")):
         return False
-    return any(each.suffix in raw.ENDINGS for each in place.iterdir())
+    return any(each.suffix.lower() in raw.ENDINGS for each in place.iterdir())
 
 
 def _model(name: str) -> tuple[Path, Path | None]:
@@ -344,8 +344,8 @@ def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dic
 
 
 def _no_rows(name: str) -> str | None:
-    ending = Path(name).suffix
-    known = ending in raw.ENDINGS or ending.lower() in {*PICTURES, ".md"} or LICENCES.fullmatch(name)
+    ending = Path(name).suffix.lower()
+    known = ending in {*raw.ENDINGS, *PICTURES, ".md"} or LICENCES.fullmatch(name)
     return None if known else "neither rows nor an image"
 
 
@@ -385,15 +385,17 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
         search.look_through(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
-    if file.suffix in (".parquet", ".arrow", ".feather"):
+    if file.suffix.lower() in (".parquet", ".arrow", ".feather"):
         search.look_through(name, _row_texts(file, name), "own")
-    elif file.suffix == ".tar":
+    elif file.suffix.lower() == ".tar":
         search.look_through(name, _members(file, name))
     elif _WEIGHTS.fullmatch(name):
-        about = gguf.read_header(file) if file.suffix == ".gguf" else checkpoint.metadata(file)
+        about = gguf.read_header(file) if file.suffix.lower() == ".gguf" else checkpoint.metadata(file)
         search.look_through(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
     elif file.suffix.lower() not in PICTURES or not leaks.is_picture(file):
-        search.look_through(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
+        search.look_through(
+            name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix.lower() in raw.ENDINGS else "all")
+        )
     return Upload(name, file)
 
 

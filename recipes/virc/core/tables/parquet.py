@@ -247,7 +247,8 @@ def _decoder(kind: Any) -> Callable[[Any], Any] | None:
         of_items = _decoder(kind.item_type)
         return of_items and (lambda value: value and {key: of_items(each) for key, each in value.items()})
     if hasattr(kind, "value_type") and (decode := _decoder(kind.value_type)):
-        return (lambda value: value and [*map(decode, value)]) if pyarrow.types.is_nested(kind) else decode
+        is_list = pyarrow.types.is_nested(kind) and not pyarrow.types.is_run_end_encoded(kind)
+        return (lambda value: value and [*map(decode, value)]) if is_list else decode
     return None
 
 
@@ -262,12 +263,17 @@ def _expanded(array: Any) -> int:
         return 8 * len(array) + (0 if lengths is None else _total(lengths.take(array.indices)))
     if pyarrow.types.is_string_view(array.type) or pyarrow.types.is_binary_view(array.type):
         return 16 * len(array) + _total(_lengths(array))
-    if pyarrow.types.is_map(array.type):  # which pyarrow 26 does not flatten
-        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
-        return 8 * len(array) + sum(_expanded(each.slice(first, last - first)) for each in (array.keys, array.items))
+    if pyarrow.types.is_run_end_encoded(array.type):
+        return len(array) * _expanded(array.values.slice(array.find_physical_offset(), array.find_physical_length()))
+    if pyarrow.types.is_union(array.type):
+        raise DataError(f"it has values of several types ({array.type}): write them as texts, or as JSON")
     if pyarrow.types.is_nested(array.type):
-        parts = array.flatten()
-        return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)
+        if pyarrow.types.is_map(array.type):  # which pyarrow 26 does not flatten
+            first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+            parts = [each.slice(first, last - first) for each in (array.keys, array.items)]
+        else:
+            parts = array.flatten()
+        return 8 * len(array) + sum(map(_expanded, parts if isinstance(parts, list) else [parts]))
     size: int = array.nbytes
     return size
 

@@ -22,7 +22,7 @@ _NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
 def recognises(path: Path) -> bool:
-    row = first_row(path) if path.suffix == ".jsonl" else None
+    row = first_row(path) if path.suffix.lower() == ".jsonl" else None
     if row is None or not row.keys().isdisjoint(COLUMNS) or {"chosen", "rejected"} <= row.keys():
         return False
     return "question" in row and not {"image", "images"}.isdisjoint(row)

@@ -32,7 +32,7 @@ def recognises(path: Path) -> bool:
 
     It is tried before the format sft, whose arrays begin in the same way: formats are tried in order of their names.
     """
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         return False
     try:
         with open_utf8(path) as file:

@@ -23,7 +23,7 @@ SIDES = ("chosen", "rejected")
 
 
 def recognises(path: Path) -> bool:
-    row = sft.first_row(path) if path.suffix in (".json", ".jsonl") else None
+    row = sft.first_row(path) if path.suffix.lower() in (".json", ".jsonl") else None
     return row is not None and any(name in row for name in sft.COLUMNS) and all(
         isinstance(row.get(side), dict) for side in SIDES
     )  # fmt: skip

@@ -75,7 +75,7 @@ def recognises(path: Path) -> bool:
 def shared(path: Path, system: System | None) -> LaidOut | None:
     """The shared layout that most of a file's first rows fit, where these are pairs, or no conversations."""
     found = _first_that_fits(path, _shared(system))
-    if found is None or found.layout.chosen is not None or path.suffix == ".parquet":
+    if found is None or found.layout.chosen is not None or path.suffix.lower() == ".parquet":
         return found
     talks = any(not row.keys().isdisjoint(COLUMNS) for row in raw.beginning(path, _MAX_COMPARED))
     return None if talks else found
@@ -83,7 +83,7 @@ def shared(path: Path, system: System | None) -> LaidOut | None:
 
 def guessed(path: Path) -> tuple[LaidOut | None, bool]:
     """The layout that the first rows of a file show, if they show one, and whether it reads all columns that matter."""
-    if path.suffix not in raw.ENDINGS and not path.is_dir():
+    if path.suffix.lower() not in raw.ENDINGS and not path.is_dir():
         return None, False
     found = proposal(path)
     sure = found.layout if not found.unsure else None
@@ -198,7 +198,7 @@ def _shared(system: System | None) -> list[LaidOut]:
 
 
 def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
-    if path.suffix not in raw.ENDINGS and not path.is_dir():
+    if path.suffix.lower() not in raw.ENDINGS and not path.is_dir():
         return None
     known = [each for each in known if each.layout.of_file(path.name)]
     rows = raw.beginning(path, _MAX_COMPARED) if known else []

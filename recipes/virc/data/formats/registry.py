@@ -169,7 +169,7 @@ class RowsFile(msgspec.Struct, frozen=True):
 
     @property
     def encoding(self) -> str | None:
-        if self.file.suffix in (".parquet", ".arrow", ".feather", ".tar") or not is_file(self.file):
+        if self.file.suffix.lower() in (".parquet", ".arrow", ".feather", ".tar") or not is_file(self.file):
             return None
         with suppress(OSError), self.file.open("rb") as file:
             return encoding_of(file)
@@ -178,7 +178,7 @@ class RowsFile(msgspec.Struct, frozen=True):
     @property
     def as_engines_read(self) -> bool:
         """Whether LLaMA-Factory reads the file as it is; else its rows are written again before training."""
-        return self.format in _OF_LLAMAFACTORY and self.encoding is None
+        return self.format in _OF_LLAMAFACTORY and self.encoding is None and self.file.suffix.islower()
 
     @property
     def media(self) -> Path:
@@ -374,7 +374,7 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[R
 
 
 def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[RowsFile]:
-    files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in raw.ENDINGS and file.is_file()]
     files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
     if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
         return found
@@ -425,11 +425,11 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
 
 
 def _seems_rows(file: Path) -> bool:
-    if file.suffix == ".json" and file.is_file():
+    if file.suffix.lower() == ".json" and file.is_file():
         with suppress(OSError), open_utf8(file) as opened:
             return opened.read(_LIST_BEGINS).lstrip().startswith(b"[")
         return False
-    return _may_hold_rows(file) or (file.suffix in (".ndjson", ".csv", ".tsv") and file.is_file())
+    return _may_hold_rows(file) or (file.suffix.lower() in (".ndjson", ".csv", ".tsv") and file.is_file())
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -506,7 +506,7 @@ def _saved(folder: Path, system: System | None, given: LaidOut | None) -> RowsFi
 
 def _may_hold_rows(file: Path, system: System | None = None) -> bool:
     endings = (".parquet", ".jsonl", ".json") if system and system.rows else (".parquet", ".jsonl")
-    return file.suffix in endings and file.name not in (INFO, FILE_NAME) and file.is_file()
+    return file.suffix.lower() in endings and file.name not in (INFO, FILE_NAME) and file.is_file()
 
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -547,7 +547,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
 
 
 def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
-    reason = raw.fault(file) if file.suffix in raw.ENDINGS and file.suffix != ".parquet" else None
+    reason = raw.fault(file) if file.suffix.lower() in raw.ENDINGS and file.suffix.lower() != ".parquet" else None
     why = plain(reason.message.replace(f"{file} ", "it ", 1), 200) if reason else ""
     if not start:
         why, hint = "it is empty", "name a file with rows"

@@ -142,7 +142,7 @@ def kind(path: Path) -> bool | None:
 
     Without pyarrow, and for a damaged .parquet file, the answer is True, so that reading it raises the error.
     """
-    has_ending = path.suffix == ".parquet" and is_file(path)
+    has_ending = path.suffix.lower() == ".parquet" and is_file(path)
     if not parquet_rows.is_parquet(path):
         return has_ending or None
     try:

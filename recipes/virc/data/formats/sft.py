@@ -47,7 +47,7 @@ _MAX_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 def recognises(path: Path) -> bool:
     """Whether it is a .json file that holds an array with an object among its first values, or that is empty."""
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         return False
     with suppress(OSError), open_utf8(path) as file:
         if b"".join(file.read(4096).split(maxsplit=2)).startswith((b"[{", b"[]")):
@@ -63,7 +63,7 @@ def first_row(path: Path) -> Fields | None:
 
 
 def values_in(path: Path) -> Reader:
-    return line_rows if path.suffix == ".jsonl" else array_rows
+    return line_rows if path.suffix.lower() == ".jsonl" else array_rows
 
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:

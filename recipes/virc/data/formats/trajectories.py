@@ -14,7 +14,7 @@ LOST = sft.LOST
 
 
 def recognises(path: Path) -> bool:
-    row = sft.first_row(path) if path.suffix == ".jsonl" else None
+    row = sft.first_row(path) if path.suffix.lower() == ".jsonl" else None
     return row is not None and holds_conversation(row)
 
 

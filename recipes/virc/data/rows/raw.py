@@ -42,11 +42,11 @@ _MAX_STATE = 2**20
 def rows(path: Path, start: int = 1) -> Iterator[Read]:
     if path.is_dir():
         yield from rows_of(saved_files(path), start)
-    elif path.suffix == ".parquet":
+    elif path.suffix.lower() == ".parquet":
         yield from parquet.read_rows(path, start=start)
     else:
         tables = {".arrow": arrow_rows, ".feather": arrow_rows, ".csv": _cells, ".tsv": _cells}
-        read = {**tables, ".tar": _samples}.get(path.suffix)
+        read = {**tables, ".tar": _samples}.get(path.suffix.lower())
         if read:
             yield from (each for each in read(path) if each[0] >= start)
         else:
@@ -85,7 +85,7 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
-        reader = reader_of(file, path.suffix in (".jsonl", ".ndjson"))
+        reader = reader_of(file, path.suffix.lower() in (".jsonl", ".ndjson"))
         coco = _coco_in(path, file) if reader is object_rows else None
         if coco:
             yield from (each for each in _of_coco(coco) if each[0] >= start)
@@ -319,7 +319,7 @@ def schema_texts(file: Path) -> dict[str, Any]:
 
     Raises DataError: it cannot be read.
     """
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         opened = parquet.open_file(file)
         schema, metadata = opened.schema_arrow, dict(opened.metadata.metadata or {})
         metadata.pop(b"ARROW:schema", None)  # the same schema, encoded

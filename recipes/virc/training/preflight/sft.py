@@ -170,7 +170,7 @@ def with_entry(source: RowsFile, guess: Callable[[dict[str, Any]], dict[str, Any
     if source.info or not source.as_engines_read:
         return source
     with sft.opened(source.file) as file:
-        values = line_rows(file) if source.file.suffix == ".jsonl" else array_rows(file)
+        values = line_rows(file) if source.file.suffix.lower() == ".jsonl" else array_rows(file)
         first, system_message = None, dict[str, str]()
         for row in (row for _, row in values if isinstance(row, dict)):
             first = first or row
@@ -250,7 +250,7 @@ def _write_rows(
 
 def _has_times(source: RowsFile) -> bool:
     """Whether datasets 4.0.0 makes times of texts: all of a field look like some in a part of a file of lines."""
-    if source.file.suffix != ".jsonl":
+    if source.file.suffix.lower() != ".jsonl":
         return False
     with sft.opened(source.file) as file:
         start, alike = 0, dict[str, bool]()
