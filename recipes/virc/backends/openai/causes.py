@@ -145,7 +145,8 @@ def _address_error(error: StatusError, server: AskedServer, quote: str, is_html:
     """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
-    sentence, hint = f"does not know what was requested{quote}", server.address_hint or server.model_hint
+    sentence = f"does not know what was requested{quote}"
+    hint: str | None = server.address_hint or server.model_hint
     if _NO_VISION_MODEL.search(error.quoted):
         sentence, hint = f"has no model for pictures{quote}", _hint(error.quoted)
     elif not is_html and _MODEL.search(error.quoted):

@@ -27,7 +27,7 @@ from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
-from virc.reasoning.marks.families import FAMILIES, pattern
+from virc.reasoning.marks.families import FAMILIES
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
@@ -37,7 +37,8 @@ from virc.scoring.score import is_list_text
 _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 """Rows that LLaMA-Factory reads."""
 _DROPPED = "engines drop such a row, or stop"
-_TURN_MARKS = re.compile(pattern((*FAMILIES["Qwen"].roles, *FAMILIES["Qwen"].ends)))
+_QWEN = FAMILIES["Qwen"]
+_TURN_MARKS = re.compile("|".join(re.escape(mark) for mark in (*_QWEN.roles, *_QWEN.ends) if "|" in mark))
 """Tokens around turns of the bases that LLaMA-Factory trains; those of images are read as faults before."""
 
 
