@@ -54,7 +54,7 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(
     actor = lay_out(workspace / "global_step_5")
     done = virc("merge", "global_step_5", "--dry-run")
     assert done.code == 0, done.err
-    words = [line.strip(" \\") for line in done.out.split("# command\n")[1].splitlines()]
+    words = [line.strip(" \\") for line in done.out.split("\n\n")[0].splitlines()[1:]]
     assert merging.find("global_step_5", workspace).bytes == sum(file.stat().st_size for file in actor.glob("*.pt"))
     python = str(get("rl", "cpu", workspace.parent / "cache").python)
     assert words[:3] == [python, "-m", "virc.engines.verl.merge"]

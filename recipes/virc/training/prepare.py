@@ -138,7 +138,12 @@ def prepare(
         fits.refuse_no_judge(resolved.config, resolved.system.overlays)
     base = inputs.future_base(resolved, workspace)
     with noted(missing):
-        base = inputs.base(resolved, workspace)
+        try:
+            base = inputs.base(resolved, workspace)
+        except ConfigError as error:
+            if isinstance(target, Site) and error.hint:
+                error.hint += "; --launcher slurm --dry-run prints the job without it"
+            raise
     if base_is_here := not missing:
         inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)

@@ -453,8 +453,12 @@ def learner(
     bases = (each.settings.get("base") for each in (named.stages.values() if named else ()))
     try:
         weights = models.find(model or next((str(base) for base in bases if base), None), workspace, named)
-    except ConfigError:
+    except ConfigError as error:
         if model or named is None or protocol:
+            without = (
+                "without its folder: --system virc in place of --model, which writes replies in that chat protocol"
+            )
+            error.hint = "; or ".join(filter(None, (error.hint, without)))
             raise
         of_named = of_system(named).protocol
         grid = input_grid(of_named, QWEN2).limited(max_pixels)
