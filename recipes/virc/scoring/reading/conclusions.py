@@ -238,10 +238,20 @@ def _tidied(text: str) -> tuple[str, ...]:
     is_calculation = re.search(r"\d\s*[-+*/^]", left) and not re.search(r",|\band\b", left)
     if equals and is_calculation and not _IS_EQUATION.search(left):
         text = right.strip()
+    if measured := _without_uncertainty(text):
+        return text, measured
     remark = re.fullmatch(r"([^(]*\w[^(]*?)\s*\(([^()]{1,60})\)", text)
     if remark and _adds_nothing(remark[1], remark[2]):
         return text, remark[1]
     return (text,) if text else ()
+
+
+def _without_uncertainty(text: str) -> str | None:
+    """The value of `88.55±0.04 cm`, with its unit; None of `5±2`, which is two values."""
+    found = re.fullmatch(r"([^±]+?) ?± ?([\d.,]+)([^±\d]*)", text)
+    value, uncertainty = (quantity(found[1]), quantity(found[2])) if found else (None, None)
+    is_small = value and uncertainty and 10 * uncertainty.value <= abs(value.value)
+    return f"{found[1]}{found[3]}" if found and is_small else None
 
 
 def _adds_nothing(text: str, remark: str) -> bool:
