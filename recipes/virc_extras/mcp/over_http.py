@@ -36,7 +36,7 @@ _MAX_LOGGED = 10  # sentences of the SDK about requests that it refused
 
 class _Guard:
     """Refuses pages of other sites and requests without the key, reads bodies within the bounds of the agent's, and
-    ends sessions where there are too many: the longest idle one of the address that has most."""
+    ends sessions where there are too many: of the address that has most the longest idle one, or else a busy one."""
 
     def __init__(self, app: "ASGIApp", key: str | None, ended: Callable[[str], None]) -> None:
         self._app, self._key, self._ended = app, key, ended
@@ -84,7 +84,7 @@ class _Guard:
             await PlainTextResponse(error.detail, error.status_code)(scope, receive, send)
         finally:
             hold.end()
-            self._busy[session] -= 1
+            self._busy -= Counter([session])  # drops what reaches zero
 
     def _noting(self, send: "Send", scope: "Scope") -> "Send":
         """`send`, which remembers the session that an answer opens, and the address of its client."""
@@ -99,13 +99,13 @@ class _Guard:
 
     async def _make_room(self, scope: "Scope") -> None:
         ((fullest, _),) = Counter(self._addresses.values()).most_common(1)
-        for session, address in self._addresses.items():
-            if address == fullest and not self._busy[session]:
-                kept = [(name, value) for name, value in scope["headers"] if not name.startswith(b"content-")]
-                headers = [*kept, (server.SESSION.encode(), session.encode())]
-                await self._app({**scope, "method": "DELETE", "headers": headers}, _again(b""), _unheard)
-                self._forget(session)
-                return
+        session = min(
+            (each for each, address in self._addresses.items() if address == fullest), key=self._busy.__getitem__
+        )
+        kept = [(name, value) for name, value in scope["headers"] if not name.startswith(b"content-")]
+        headers = [*kept, (server.SESSION.encode(), session.encode())]
+        await self._app({**scope, "method": "DELETE", "headers": headers}, _again(b""), _unheard)
+        self._forget(session)
 
     def _forget(self, session: str) -> None:
         self._addresses.pop(session, None)

@@ -92,6 +92,32 @@ def test_one_address_cannot_shut_out_others(tmp_path: Path, monkeypatch: pytest.
     at(tmp_path, work)
 
 
+def test_busy_sessions_of_one_address_give_way_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over_http, "_SESSIONS", 2)
+
+    async def work(place: Place) -> None:
+        end = asyncio.Event()
+
+        async def unfinished() -> Any:
+            yield b"["
+            await end.wait()
+
+        async with place.http("10.0.0.1") as http:
+            waiting = []
+            for _ in range(6):
+                session = (await place.opened("10.0.0.1")).headers["mcp-session-id"]
+                headers = {**ACCEPT, "mcp-session-id": session}
+                waiting.append(asyncio.create_task(http.post(URL, content=unfinished(), headers=headers)))
+                while not place.guard._busy[session]:
+                    await asyncio.sleep(0.001)
+            assert (await place.opened("10.0.0.2")).status_code == 200
+            end.set()
+            await asyncio.gather(*waiting)
+        assert (len(place.guard._addresses), len(place.guard._busy)) == (2, 0)
+
+    at(tmp_path, work)
+
+
 def test_clients_without_sessions_drop_results_of_their_address_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
