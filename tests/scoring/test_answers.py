@@ -92,8 +92,7 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
     [
         ("03/05/2021", "05/03/2021", False), ("03/05/2021", "2021-03-05", False), ("13/05/2021", "2021-05-13", True),
         ("2, 2", "2, 3", False), ("2, 3", "3, 2", True), ("2, 3, 3", "2, 2, 3", False), ("(2, 3)", "(3, 2)", False),
-        ("88.55±0.04", "88.55", True), ("It is 88.55 +/- 0.04 cm.", "88.55 cm", True),
-        ("88.55±0.04 cm", "88.55 m", False), ("88.55", "88.55±0.04", False), ("88.55±0.04", "88.59", False), ("5±2", "5", False), ("±3", "3", False),
+        ("88.55±0.04 cm", "88.55 m", False), ("88.55±0.04", "88.59", False), ("5±2", "5", False), ("±3", "3", False),
         ("15:45", "3:45 pm", True), ("quarter before 4", "3:45", True), ("ten till 4", "3:50", True),
         ("15:45", "3:45 am", False), ("15:45 am", "3:45 am", False), ("midday", "12:00", True),
         ("9 at night", "9 pm", True), ("3:45", "15:45", False), ("9/2", "4.5", True),
@@ -140,6 +139,8 @@ def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same
         ("210.5 cm", Key("2 m", tolerance=0.05), False), ("0.04 km", Key("2 m", decimals=1), False),
         ("103", Key("102", ("97", "102"), tolerance=0.5), False),
         ("It is unreadable.", Key("unreadable"), True), ("5", Key("unreadable"), False),
+        ("88.55±0.04", Key("88.55"), True), ("It is 88.55 +/- 0.04 cm.", Key("88.55 cm"), True),
+        ("88.55", Key("88.55±0.04"), False),
     ],
 )  # fmt: skip
 def test_tolerance_is_of_the_right_number_in_its_unit(answer: str, key: Key, right: bool) -> None:
