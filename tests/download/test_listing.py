@@ -10,7 +10,9 @@ import pytest
 from hub_server import Hub, Repo, body, hub, status
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.servers import dead_url
 
+from virc.core import retry
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
@@ -41,6 +43,16 @@ def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) 
     server.misbehave(lambda reply: setattr(reply, "rate", 100), on="api")
     with pytest.raises(NetworkError, match=r"did not list LeonMiao/ViRC-3B within 0\.3 s"):
         listing(Wanted(MODEL))
+
+
+def test_a_hub_that_no_connection_reaches_is_left_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(retry.time, "sleep", pauses.append)
+    monkeypatch.setattr(listing_module, "FIRST_WAIT", 0.5)
+    monkeypatch.setenv("HF_ENDPOINT", dead_url().removesuffix("/v1"))
+    with pytest.raises(NetworkError, match="connection refused"):
+        listing(Wanted(MODEL))
+    assert (len(pauses), sum(pauses) < 2) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import HIDDEN
 from virc.core.retry import retried
 from virc.core.text import clause, plain
-from virc.core.web.client import TooLargeError, within_bytes
+from virc.core.web.client import TooLargeError, http_library, within_bytes
 from virc.download.hub.content import answer, failures
 from virc.download.hub.origin import check_online, hub_headers, silence
 from virc.download.hub.refusals import AGAIN, PassingError, by_status, check_endpoint, host, unreachable
@@ -27,6 +27,8 @@ ALL_SECONDS = 180.0
 TRIES = 5
 FIRST_WAIT = 0.5
 """Seconds before the second try; doubled each time, so that all of them take some ten seconds."""
+_OFFLINE_PAUSE = 1.0
+"""Longest pause in seconds where no connection is made: two tries more in all, as there may be no network."""
 _MOST_BYTES = 32 << 20  # of an answer; that of a repository names all of its files, 100 000 in some 5 MB
 _MAX_FILES = 200_000
 _OURS = (HIDDEN, ".git")  # git runs what it finds in its folder
@@ -118,9 +120,13 @@ def _address(repo: Repo) -> str:
 def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
     """What the host of a repository says of it, asked again where another try may help; and the header Link, or ""."""
     check_online(repo)
+    http = http_library()
 
     def pause(error: Exception, own: float) -> float | None:
-        return max(own, error.wait or 0) if isinstance(error, PassingError) else None
+        is_offline = isinstance(error.__cause__, http.ConnectError | http.ConnectTimeout)
+        if not isinstance(error, PassingError) or (is_offline and own > _OFFLINE_PAUSE):
+            return None
+        return max(own, error.wait or 0)
 
     return retried(lambda: _fetched(repo, revision, url, headers), pause, tries=TRIES, first=FIRST_WAIT)
 
