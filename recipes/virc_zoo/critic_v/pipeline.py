@@ -36,7 +36,4 @@ def as_asked(question: str) -> str:
     choices = re.search(r"(?s)(A\..*\S)", question)
     listed = choices[1] if choices else ""
     letters = ", ".join(["A", "B", *(letter for letter in "CDE" if re.search(rf"(?m)^{letter}\.", listed))])
-    return (
-        f"Question: {asked[1] if asked else ''}\nOptions:\n{listed}\n"
-        f"{text('choose')} Eg. {letters}"
-    )
+    return f"Question: {asked[1] if asked else ''}\nOptions:\n{listed}\n{text('choose')} Eg. {letters}"

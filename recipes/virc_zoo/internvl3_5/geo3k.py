@@ -7,7 +7,7 @@ Source: Weiyun1025/verl-internvl@3950bc4, verl/utils/reward_score/geo3k.py, as i
 
 from typing import TYPE_CHECKING
 
-from virc_zoo.grade_answer import boxed_equal
+from virc_zoo.graders import boxed_equal
 from virc_zoo.thinklite_vl import easy_r1
 from virc_zoo.thinklite_vl.easy_r1 import TERMS, total, whole
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.delimiters import on_one_line
-from virc_zoo.grade_answer import equal
+from virc_zoo.graders import equal
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

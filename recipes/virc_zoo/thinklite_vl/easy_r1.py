@@ -10,7 +10,7 @@ Source: hiyouga/EasyR1@39cab8f, verl/utils/reward_score/math.py, later examples/
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc_zoo.grade_answer import boxed_equal
+from virc_zoo.graders import boxed_equal
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means

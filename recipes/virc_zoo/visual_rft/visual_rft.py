@@ -8,15 +8,16 @@ takes the one that it overlaps most, if their IoU is over 0.5, then the next; a 
     confidence: the mean over the answer's boxes, of matched ones their confidence, of others 1 - confidence
     framed: 1 where the reply is <think>...</think> and behind it <answer>...</answer>
 
-From 0 to 3. Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo.py (arXiv:2503.01785, section 3.2). What differs:
+Where math-verify finds the same number in the whole reply and the whole solution, matching and confidence are 1
+without a look at the boxes: of such lists it takes the second number of the first box.
 
-- there math-verify is asked first about the whole texts of reply and solution: where the one number that it finds in
-  each is the same, which is by chance, matching and confidence are 1;
-- a position that is no four numbers makes both 0, there where it is compared only;
-- a confidence that is no number (NaN) counts as 0.
+From 0 to 3. Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo.py (arXiv:2503.01785, section 3.2). A row whose
+solution holds no list, such as `No Objects`, is worth the format alone, as published. What differs: a confidence that
+is no number (NaN) counts as 0; there the reward is none either.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import on_one_line
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -42,16 +44,20 @@ def framed(sample: "Sample", means: "Means") -> float:
     return float(between is not None and text.endswith(_END, between.end()))
 
 
-def matching(sample: "Sample", means: "Means") -> float:
+async def matching(sample: "Sample", means: "Means") -> float:
     """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1."""
-    right, pairs = _matched(sample)
-    return sum(overlap for _, overlap in pairs) / max(len(right), len(pairs)) if pairs else 0.0
+    if await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer}</answer>"):
+        return 1.0
+    count, pairs = _matched(sample)
+    return min(1.0, sum(overlap for overlap, _ in pairs) / max(count, len(pairs))) if pairs else 0.0
 
 
-def confidence(sample: "Sample", means: "Means") -> float:
+async def confidence(sample: "Sample", means: "Means") -> float:
     """Whether the answer is sure of the right boxes: mean confidence of matched ones, 1 - confidence of others."""
+    if await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer}</answer>"):
+        return 1.0
     _, pairs = _matched(sample)
-    sure = [each.confidence if overlap else 1 - each.confidence for each, overlap in pairs]
+    sure = [of if overlap else 1 - of for overlap, of in pairs]
     return min(1.0, max(0.0, sum(sure) / len(sure))) if sure else 0.0
 
 
@@ -61,21 +67,45 @@ def answer_of(reply: str) -> str:
     return (reply if found is None else found).strip()
 
 
-def _matched(sample: "Sample") -> tuple[Sequence[geometry.Box], Sequence[tuple[geometry.PredictedBox, float]]]:
-    """The boxes of the row, and those of the answer with the IoU of their matches; none where it cannot be read."""
-    right = geometry.boxes_of_row(sample.prompt.columns)
-    if right is None:
-        raise UnscoredError("the row has no boxes")
+def _matched(sample: "Sample") -> tuple[int, Sequence[tuple[float, float]]]:
+    """How many boxes the row has; and of each of the answer's the IoU of its match, and its confidence.
+
+    None of the answer's where it or the row's cannot be read, as far as they are compared.
+    """
     try:
-        found = [_box(each, sample.prompt) for each in _listed(answer_of(sample.text))]
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return right, []
-    return right, geometry.match(geometry.distinct(found), right, _MATCH)
+        left = dict(enumerate(_positions(sample.prompt)))
+        listed = _listed(answer_of(sample.text).replace("[[", "[").replace("]]", "]").replace("\n", ""))
+        if not isinstance(listed[0], dict):
+            return 0, []
+        count, distinct, pairs = len(left), dict[Any, Any](), list[tuple[float, float]]()
+        for each in listed:
+            distinct.setdefault(tuple(each["Position"]), each)
+        for each in sorted(distinct.values(), key=lambda each: float(each["Confidence"] + 0), reverse=True):
+            overlaps = {at: geometry.iou(box, _box(each)) for at, box in left.items()}
+            best = max(overlaps, key=overlaps.__getitem__, default=None)
+            found = best is not None and overlaps[best] > _MATCH
+            pairs.append((overlaps[best] if found else 0.0, _known(each["Confidence"])))
+            if found:
+                del left[best]
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
+        return 0, []
+    return count, pairs
+
+
+def _positions(prompt: "Prompt") -> list[geometry.Box]:
+    """The boxes of the row in thousandths: of its answer as it was published, else of its column."""
+    answer, boxes = prompt.record.answer or "", geometry.boxes_of_row(prompt.columns)
+    if boxes is None and not answer:
+        raise UnscoredError("the row has no boxes")
+    if boxes is None or answer.lstrip().startswith("[{"):
+        return [_box(each) for each in _listed(answer)]
+    wide, high = prompt.original
+    return [(1000 * a / wide, 1000 * b / high, 1000 * c / wide, 1000 * d / high) for a, b, c, d in boxes]
 
 
 def _listed(answer: str) -> list[Any]:
-    """The list that an answer is, as far as it goes; raises ValueError where it is none."""
-    text = answer.replace("[[", "[").replace("]]", "]").replace("\n", "").partition("</answer>")[0]
+    """The list that a text is, as far as it goes; raises ValueError where it is none."""
+    text = answer.partition("</answer>")[0]
     if not text.endswith("]"):  # it was cut off
         text = text.rsplit("},", 1)[0] + "}]"
     found = json.loads(text.replace("'", '"'))
@@ -84,16 +114,13 @@ def _listed(answer: str) -> list[Any]:
     return found
 
 
-def _box(written: Any, prompt: "Prompt") -> geometry.PredictedBox:
-    left, top, right, bottom = map(_number, written["Position"])
-    box = geometry.in_pixels((left, top, right, bottom), prompt.view, prompt.original)
-    return geometry.PredictedBox(box, _number(written["Confidence"]))
+def _box(written: Any) -> geometry.Box:
+    left, top, right, bottom = written["Position"]
+    return float(left + 0), float(top + 0), float(right + 0), float(bottom + 0)
 
 
-def _number(value: Any) -> float:
-    if not isinstance(value, int | float):
-        raise TypeError
-    return float(value)
+def _known(confidence: float) -> float:
+    return 0.0 if math.isnan(confidence) else float(confidence)
 
 
 def total(t: Any) -> float:

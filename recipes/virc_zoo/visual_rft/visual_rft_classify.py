@@ -1,14 +1,15 @@
 """The reward of Visual-RFT for names of fine classes: whether the name is right, and the format. 0 to 2.
 
 A name is right that holds the row's answer, or that this holds; letters' case, spaces and `_` do not count. An empty
-one is right by that too. Without an answer on one line, all of the reply is the name.
-Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXiv:2503.01785). What differs: there
-math-verify is asked first about the whole texts of reply and solution, and the same number in both makes it right.
+one is right by that too. Without an answer on one line, all of the reply is the name. It is also right where math-verify
+finds the same number in the whole reply and the whole solution.
+Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXiv:2503.01785).
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from virc_zoo.graders import texts_agree
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ TERMS = ("framed", "named")
 framed = visual_rft.framed
 
 
-def named(sample: "Sample", means: "Means") -> float:
+async def named(sample: "Sample", means: "Means") -> float:
     """Whether the answer holds the right name, or is a part of it: 1 or 0."""
-    right, found = _bare(sample.prompt.record.answer or ""), _bare(visual_rft.answer_of(sample.text))
-    return float(right in found or found in right)
+    answer = sample.prompt.record.answer or ""
+    right, found = _bare(answer), _bare(visual_rft.answer_of(sample.text))
+    if right in found or found in right:
+        return 1.0
+    return float(await texts_agree(sample.text, f"<answer>{answer}</answer>"))
 
 
 def _bare(name: str) -> str:

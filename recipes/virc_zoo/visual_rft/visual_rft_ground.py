@@ -5,8 +5,8 @@ one box. An answer without a box is worth 0, one that is the solution letter by 
 not put right: such a box may be worth any number, under 0 or over 3, which a box with its sides the right way round is
 not. A number of more than 99 digits is none. The solution is the row's `answer` where that is such a box, else the
 first of its `boxes`.
-Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_lisa.py (arXiv:2503.01785, section 3.2). What differs: there
-math-verify is asked first about the whole texts of reply and solution, and the same number in both is worth 1.
+Where math-verify finds the same in the whole reply and the whole solution, the box is worth 1, whatever it is.
+Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_lisa.py (arXiv:2503.01785, section 3.2).
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
+from virc_zoo.graders import texts_agree
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ _PAIR = r"\(\s*(\d{1,99})\s*,\s*(\d{1,99})\s*\)"
 _BOX = re.compile(rf"{_PAIR}\s*,\s*{_PAIR}")
 
 
-def generalized(sample: "Sample", means: "Means") -> float:
-    """GIoU + 1 of the answer and the solution; 0 without a box, 2 where they are the same text.
+async def generalized(sample: "Sample", means: "Means") -> float:
+    """GIoU + 1 of the answer and the solution; 0 without a box, 2 where they are the same text, 1 by math-verify.
 
     From 0 to 2, but any number of a box whose sides are the wrong way round.
     """
     said, right = next(between(sample.text), sample.text).strip(), _solution(sample.prompt)
+    if await texts_agree(sample.text, f"<answer> {right} </answer>"):
+        return 1.0
     if said == right:
         return 2.0
     one, other = _corners(right), _corners(said)

@@ -1,0 +1,46 @@
+"""The functions by which published programs compare answers, themselves, within a limit of CPU time.
+
+`grade_answer` of mathruler, which EasyR1 calls, and math-verify on whole texts, which R1-V and its descendants ask
+before they compare in their own way: of a reply and a solution it takes the last formula or number that it finds.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from virc.core.limits.bounded import Bounded, CostlyError
+from virc.rewards.means import NO_ALGEBRA, UnscoredError
+
+_SECONDS = 2.0  # of CPU; what takes longer is not equal
+_MATHRULER = ("mathruler", "pylatexenc", "sympy")
+
+
+async def equal(answer: str, reference: str) -> bool:
+    """Whether mathruler's `grade_answer` finds an answer right. Raises UnscoredError where it is not installed."""
+    return await _asked("equal", (answer, reference), _MATHRULER)
+
+
+async def boxed_equal(text: str, reference: str) -> bool:
+    r"""Whether what stands in the last \boxed{} of a text is right, or the word None where it has none."""
+    return await _asked("boxed_equal", (text, reference), _MATHRULER)
+
+
+async def texts_agree(reply: str, solution: str) -> bool:
+    """Whether math-verify finds the same in a whole reply and a whole solution. Raises UnscoredError without it."""
+    return await _asked("texts_agree", (reply, solution), ("math_verify",))
+
+
+async def _asked(function: str, texts: Sequence[str], needs: Sequence[str]) -> bool:
+    if any(find_spec(each) is None for each in needs):
+        raise UnscoredError(f"{NO_ALGEBRA} and mathruler: pip install 'virc[eval]'")
+    try:
+        return bool(await asyncio.to_thread(_worker().ask, function, _SECONDS, *texts))
+    except CostlyError:
+        return False
+
+
+@cache
+def _worker() -> Bounded:
+    return Bounded(Path(__file__).with_name("graders_worker.py"))
