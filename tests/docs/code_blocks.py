@@ -26,8 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
-    if path.name != "CHANGELOG.md" and (find_spec("virc_extras") or path.parent.name != "extras")
+    if path.name not in ("CHANGELOG.md", "AGENTS.md") and (find_spec("virc_extras") or path.parent.name != "extras")
 )
+SKILL = "recipes/virc_extras/skill/SKILL.md"
+"""What agents read; it is no page of the site."""
+TRIED = [*PAGES, *([SKILL] if (ROOT / SKILL).is_file() else [])]
 _MARK = re.compile(r"<!-- ([a-z][a-z -]*?)(?:: (.*))? -->")
 _FENCE = re.compile(r"^(`{3,}|~{3,})(\w*)$")
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import reference_page
 import yaml as pyyaml
-from code_blocks import PAGES, ROOT, blocks, commands, inline
+from code_blocks import PAGES, ROOT, TRIED, blocks, commands, inline
 
 import virc
 from virc.core.entry_points import entries
@@ -27,8 +27,8 @@ OTHERS = {"--torch-backend", "--jinja", "--image-max-tokens", "--mmproj", "--rea
 OTHERS |= {"--served-model-name", "--max-model-len", "--help", "--install-completion", "--version", "--own-words"}
 """Options of other programs that the pages name alone."""
 
-ALL = [block for page in PAGES for block in blocks(page)]
-TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+ALL = [block for page in TRIED for block in blocks(page)]
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in (*TRIED, "AGENTS.md")}
 
 
 def known(words: list[str]) -> str | None:
@@ -78,7 +78,7 @@ def test_commands_and_options_of_each_block_exist() -> None:
 
 @whole
 def test_commands_and_options_in_each_text_exist() -> None:
-    for page, line, span in ((name, *found) for name in PAGES for found in inline(name)):
+    for page, line, span in ((name, *found) for name in TEXTS for found in inline(name)):
         if span.startswith("virc "):
             for words in commands(span.replace(" ...", "")):
                 assert known(words) is None, f"{page}:{line}: `{span}`: {known(words)}"

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from code_blocks import PAGES, ROOT, Block, blocks, make_programs
+from code_blocks import PAGES, ROOT, SKILL, TRIED, Block, blocks, make_programs
 from support.loopback import free_port
 from support.servers import Body, Server, serve
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 SKIPPED = {"dry run", "run by", "install", "test", "not run", "output"}
-HOSTS = ("host:8000", "strong:8000", "judge:8005", "localhost:8000", "127.0.0.1:8000")
+HOSTS = ("localhost:8000", "host:8000", "strong:8000", "judge:8005", "127.0.0.1:8000")
 """Servers in examples; the scripted server answers for them."""
 
 
@@ -106,6 +106,20 @@ def test_the_first_commands_need_no_files(page: str, tmp_path: Path, environment
 
 @pytest.mark.parametrize("page", TESTED)
 def test_the_examples_of_a_page_run(page: str, workspace: Path, environment: dict[str, str], server: Server) -> None:
+    run(page, workspace, environment, server)
+
+
+@pytest.mark.skipif(SKILL not in TRIED, reason="needs the extras")
+def test_the_skill_for_agents_runs_in_an_empty_folder(
+    tmp_path: Path, environment: dict[str, str], server: Server
+) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    run(SKILL, empty, environment, server)
+    assert len((empty / "answers.jsonl").read_text().splitlines()) == 3
+
+
+def run(page: str, workspace: Path, environment: dict[str, str], server: Server) -> None:
+    """Run the blocks of a page in order, and compare what they print."""
     ports = {"scripted": server.url.split("/")[2], "own": str(free_port())}
     script = ["set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"]
     expected: list[tuple[Block, Path]] = []

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import virc as api
 from virc.backends.chatml import render
 from virc.families import registry as families
 from virc.models.chat_protocol import of_system
+from virc.models.registry import PACKAGE
 from virc.reasoning.messages import Turn
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Reply, Session
@@ -213,3 +215,16 @@ def test_a_solution_is_asked_on_in_python(image: Path) -> None:
     assert copied.answer == "97"
     with pytest.raises(api.UsageError, match="no question can follow"):
         copied.ask("And y?")
+
+
+@pytest.mark.integration
+def test_a_model_in_this_process_is_asked_on(image: Path) -> None:
+    shutil.copytree(PACKAGE / "tiny", "mine")
+    figure = Path(__file__).parents[1] / "pictures" / "triangle.png"
+    words = ("--model", "./mine", "--max-turns", 4)
+    assert virc("solve", figure, "How large is angle B?", *words, "--trace", "first").out == "73\n"
+    done = virc("solve", "--continue", "first", "How large is angle H?", *words, "--trace", "both")
+    assert done.code in (0, 8), done.err
+    before, after = (json.loads(Path(each, "trace.json").read_bytes())["messages"] for each in ("first", "both"))
+    assert after[: len(before)] == before
+    assert "How large is angle H?" in after[len(before)]["text"]

@@ -101,7 +101,7 @@ class Budget:
         if not self.is_cut:
             return None
         sentence = f"stopped at --max-cost {self.limit:g}: this call cost {amount(self.cost)}; {done}"
-        return LimitError(sentence, "the same command goes on, for as much again")
+        return LimitError(sentence, "run the same command to resume, for as much again")
 
 
 def amount(cost: float | None) -> str:

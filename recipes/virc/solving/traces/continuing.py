@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from virc.config.user import cache_folder
-from virc.core.errors import DataError, UsageError, VircError
+from virc.core.errors import DataError, NoAnswerError, UsageError, VircError
 from virc.core.files import contents, is_file, is_folder, write_whole
 from virc.core.text import clause, counted, plain
 from virc.models.load import Opened
+from virc.models.registry import REAL_MODELS
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, File, Picture
 from virc.solving.traces.files import document
@@ -64,13 +65,15 @@ class Conversation(msgspec.Struct, frozen=True):
         return next((each.page for each in self.pictures), None)
 
     def check(self, opened: Opened, known: Mapping[str, Any]) -> None:
-        """Raise UsageError if another model or chat protocol is asked now."""
+        """Raise UsageError if another model or chat protocol is asked now, NoAnswerError of one that knows no talk."""
         if self.model != opened.name:
             sentence = f"the conversation is with the model {self.model}, not {opened.name}"
             raise UsageError(sentence, "name the model as before: --model NAME, and --endpoint URL of its server")
         if self.chat_protocol != known["settings"]["chat_protocol"]:
             sentence = f"the conversation with {self.model} was had by another chat protocol"
             raise UsageError(sentence, "give --system, --protocol, --family and --tools as before")
+        if opened.embedded:  # it would say something all the same
+            raise NoAnswerError(f"{opened.name} answers first questions alone", REAL_MODELS)
 
     def check_pictures(self, files: Sequence[File]) -> None:
         """Raise DataError if the files are not those of the conversation."""

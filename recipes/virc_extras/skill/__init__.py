@@ -1,0 +1,1 @@
+"""A skill for agents of programmers: how to use virc."""
