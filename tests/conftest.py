@@ -241,7 +241,8 @@ def _rows_are_checked_here(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _cached_alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the last answer, and what is found of an endpoint, for its test alone: the next server may get its port."""
+    """Keep the last answer and what is found of endpoints and pictures for its test alone: a port is used again."""
+    from virc.data.rows import remembered
     from virc.probing import result
     from virc.solving.traces import continuing
 
@@ -249,10 +250,10 @@ def _cached_alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
     def place(environment: Mapping[str, str]) -> Path:
         if not own:
-            own.append(tmp_path_factory.mktemp("probes"))
+            own.append(tmp_path_factory.mktemp("cache"))
         return placed(environment) if environment.get("VIRC_CACHE") else own[0]
 
-    for module in (result, continuing):
+    for module in (result, continuing, remembered):
         monkeypatch.setattr(module, "cache_folder", place)
 
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,37 @@ def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     assert (found.differs, found.size) == (kind.why, ours.size)
     assert (theirs.size == ours.size and theirs.tobytes() == ours.tobytes()) == (not kind.why)
     assert not kind.why or stored(as_png(ours).data).differs == ""
+
+
+DAMAGED: dict[str, bytes] = {
+    **{f"{mode} of {kind}": encoded(Image.effect_noise((90, 70), 60).convert(mode), kind) for mode, kind in (
+        ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("1", "PNG"), ("P", "GIF"), ("RGB", "WEBP"),
+    )},
+    "progressive JPEG": encoded(Image.effect_noise((90, 70), 60).convert("RGB"), "JPEG", progressive=True),
+}  # fmt: skip
+
+
+@each_case("name", DAMAGED)
+def test_files_are_as_damaged_for_training_as_for_solving(name: str) -> None:
+    """A check for training makes an eighth of a JPEG's pixels; every cut and changed byte is seen as if it made all."""
+
+    def verdict(read: Callable[[bytes, str], object], data: bytes) -> str | None:
+        try:
+            return read(data, "it") and None
+        except DataError as error:
+            return error.message
+
+    data = DAMAGED[name]
+    cut = [data[: len(data) * share // 24] for share in range(1, 25)]
+    changed = [data[:at] + b"\xff\xd9\0" + data[at + 3 :] for at in range(3, len(data), len(data) // 24)]
+    verdicts = {each: verdict(open_file, each) for each in [data, *cut, *changed]}
+    assert {each: verdict(stored, each) for each in verdicts} == verdicts
+    assert verdicts[data] is None
+    assert len(set(verdicts.values())) > 2
+
+
+def test_a_premultiplied_grey_that_engines_cannot_open_is_written_again() -> None:
+    data = bytearray(encoded(Image.new("LA", (30, 20), (90, 128)), "TIFF"))
+    data[data.index(struct.pack("<HH", 338, 3)) + 8] = 1  # its alpha is premultiplied
+    assert Image.open(io.BytesIO(data)).mode == "La"
+    assert stored(bytes(data)).differs == "transparent"

@@ -13,6 +13,7 @@ from virc.data.formats.registry import get, only_source
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.training.preflight import lengths as counts
 from virc.training.preflight.lengths import Length, Text, counting, lengths
 from virc.training.preflight.sft import check
 
@@ -83,3 +84,9 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
     one, two = (check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2))
     assert one == two
     assert one.rows == 4100
+
+
+def test_second_check_decodes_nothing(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = check(request(rows))
+    monkeypatch.setattr(counts, "stored_image", None)
+    assert check(request(rows)) == first

@@ -29,7 +29,7 @@ from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.pixels import appearance, depth
-from virc.reasoning.pixels.appearance import Stated
+from virc.reasoning.pixels.appearance import JPEGS, Stated
 from virc.reasoning.pixels.depth import Levels
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
@@ -43,7 +43,6 @@ FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
-_JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _TURNED_JPEG, _PLAIN_JPEG = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"
 """Tag 305 (software) of a TIFF to which `solving.memory_images` writes an image of a caller that was read from a JPEG:
 the second if the JPEG is upright and RGB or grey, so that its pixels are shown unchanged."""
@@ -303,8 +302,6 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
         DataError: it is missing, empty, damaged, no picture, or too large, small or long to be shown.
     """
     data = source if isinstance(source, bytes) else _read(source, name)
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
     image = parse_header(data, name)
     _check_size(image.size, name)
     return upright_rgb(image, name, data)
@@ -356,7 +353,7 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
         pixels, rendering = _as_rgb(image, rendering, meaning)
         pixels = appearance.in_square_pixels(pixels, shape)
     sendable = None
-    if data and plain and meaning.is_plain and rendering.range is None and format in ("PNG", *_JPEGS):
+    if data and plain and meaning.is_plain and rendering.range is None and format in ("PNG", *JPEGS):
         sendable = without_metadata(data, pixels.size)
     lossless = format == "TIFF" and mark == _PLAIN_JPEG
     return OpenedImage(pixels, mark is not None, sendable, data, rendering, lossless)
@@ -421,7 +418,7 @@ def _is_plain(image: Image.Image) -> bool:
 
 def jpeg_mark(image: Image.Image) -> str | None:
     """Tag 305 of a TIFF with the pixels of an image that was read from a JPEG, or from such a TIFF; None: neither."""
-    if image.format in _JPEGS:
+    if image.format in JPEGS:
         return _PLAIN_JPEG if _is_plain(image) and appearance.stated(image).is_plain else _TURNED_JPEG
     mark = image.tag_v2.get(305) if isinstance(image, TiffImageFile) else None
     return mark if mark in (_TURNED_JPEG, _PLAIN_JPEG) else None
@@ -471,29 +468,30 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
         return StoredImage(open_image(data, name).size, "RGB", HEIC)
     _check_size(image.size, name)
     with decoding(name):
-        is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
+        meaning, size, mode = appearance.stated(image, data), square_size(image, data), image.mode
+        is_deep, is_transparent = depth.is_deep(image), image.has_transparency_data
+        if image.format in JPEGS and meaning.is_plain and _orientation(image) == 1:
+            image.draft(None, (1, 1))  # all bytes are read, an eighth of the pixels is made: half of the time
+        image.load()  # before EXIF is looked for: where Pillow decodes a PNG in search of it, errors are lost
         orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow itself turns a TIFF
-        size, is_plain = square_size(image, data), appearance.stated(image, data).is_plain
-        picture = StoredImage(size[::-1] if orientation in range(5, 9) else size, image.mode)
         reason = ""
         if orientation != 1:
             reason = "turned"
-        elif is_deep:
+        elif is_deep or mode.startswith(("I", "F")):
             reason = "over 8 bits"
-        elif image.has_transparency_data:
-            reason = "transparent"
-        elif not is_plain:
+        elif is_transparent:
+            is_opaque = meaning.is_plain and mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+            reason = "" if is_opaque else "transparent"  # screenshots are
+        elif not meaning.is_plain:
             reason = "colours or shape"
-        image.load()
-        if not reason and image.mode in ("L", "RGB") and jpeg_mark(image) is None and depth.brightened(image):
-            return msgspec.structs.replace(picture, differs="dark")
-        may_be_opaque = reason == "transparent" and image.mode == "RGBA"
-        is_opaque = may_be_opaque and is_plain and image.getchannel("A").getextrema() == (255, 255)
-        if not reason or is_opaque:  # as screenshots are
+        elif mode in ("L", "RGB") and jpeg_mark(image) is None and depth.brightened(image):
+            reason = "dark"
+        picture = StoredImage(size[::-1] if orientation in range(5, 9) else size, mode, reason)
+        if not reason or reason == "dark" or mode == "La":  # which Pillow makes RGB only by way of LA
             return picture
-        pixels_of_engine = image.convert("RGB").tobytes()
-    is_same = pixels_of_engine == open_file(data, name).pixels.tobytes()
-    return picture if is_same else msgspec.structs.replace(picture, differs=reason)
+        of_engine = image.convert("RGB").tobytes()
+        opened = open_file(data, name) if is_deep else upright_rgb(image, name, data, meaning)
+    return msgspec.structs.replace(picture, differs="") if opened.pixels.tobytes() == of_engine else picture
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -511,6 +509,8 @@ def parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image
     """Return the picture of a file of which the header alone is read. Raises DataError: the data is something else."""
     if not data:
         raise DataError(f"{name} is empty")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
     try:
         if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
             return _open_heif(data, name)

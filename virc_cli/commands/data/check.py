@@ -59,7 +59,7 @@ def command(
     (--against), also in another size or encoding, is the exception: only the check knows of it.
 
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
-    is followed.
+    is followed. One that opened is not decoded again, but for --against, while its file has the same size and times.
     """
     from virc.core.work.parallel import cores
     from virc.data.check.run import CheckConfig, check_rows_of, rows_of

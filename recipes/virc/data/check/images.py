@@ -10,7 +10,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.files import as_named, is_file, link_hint
+from virc.core.files import as_named, contents, is_file, link_hint
 from virc.core.text import clause, plain
 from virc.core.web.addresses import is_private
 from virc.data.check.result import Fault, Rules
@@ -18,10 +18,11 @@ from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.fingerprint import fingerprint
 from virc.data.rows.pictures import key
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
+from virc.data.rows.remembered import remembered
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE
-from virc.reasoning.opening.pictures import opened_all
+from virc.reasoning.images import MAX_BYTES, SQUARE, StoredImage
+from virc.reasoning.opening.pictures import opened_all, stored_image
 from virc.reasoning.resize import smart_resize
 
 _MAX_KNOWN = 2**13
@@ -30,7 +31,7 @@ _LINE = "Image {index}: {width} x {height}"
 
 
 class DecodedImage(msgspec.Struct, frozen=True):
-    """The size in px, a hash of the pixels and, of a picture that is compared with others, a fingerprint; or why it
+    """The size in px and, of a picture that is compared with others, a hash of the pixels and a fingerprint; or why it
     does not open. None of these of one on the network.
     """
 
@@ -58,18 +59,28 @@ def _decoded(picture: Picture, compared: bool) -> DecodedImage:
     if picture.on_network and (picture.fetched or not picture.confined):
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
+
     try:
-        with opened_all([(picture.read(), name)]) as pictures:
-            image = pictures[0].pixels
-            digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-            for top in range(0, image.height, _ROWS):
-                digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
-            pixels = int.from_bytes(digest.digest(), "big", signed=True)
-            return DecodedImage(image.size, pixels, fingerprint(image) if compared else None)
+        if compared:
+            with opened_all([(picture.read(), name)]) as (opened,):
+                return DecodedImage(opened.size, _hash(opened.pixels), fingerprint(opened.pixels))
+        source = picture.file() if picture.data is None else picture.data
+
+        def stored() -> StoredImage:
+            return stored_image(source if isinstance(source, bytes) else contents(source, MAX_BYTES), name)
+
+        return DecodedImage(remembered(source, stored).size)
     except OSError as error:
         return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
+
+
+def _hash(image: Image.Image) -> int:
+    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+    for top in range(0, image.height, _ROWS):
+        digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
+    return int.from_bytes(digest.digest(), "big", signed=True)
 
 
 def file_of(picture: Picture) -> str:

@@ -19,7 +19,7 @@ from virc.core.files import contents
 from virc.core.limits.image_memory import IMAGE_MEMORY, OWN, WAIT, Terms, limit
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid, show_input
-from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, open_file
+from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredImage, open_file, stored
 from virc.reasoning.opening.decoder import DECODER, Fit, decoded
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
@@ -97,6 +97,14 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     image.original = original
     is_changed = image.full_source is not None or image.size != original
     return _CutFromFile(image, data, terms.outside) if protocol.crops == "file" and is_changed else image
+
+
+def stored_image(source: bytes | Path, name: str) -> StoredImage:
+    """`stored` within the memory for pictures. Errors as of `opened_all`."""
+    data = read(source, name)
+    price = _priced(data, name, OWN)
+    with IMAGE_MEMORY.hold(price.most, f"{name} has {price.text}"):
+        return stored(data, name)
 
 
 def check_header(source: Source, terms: Terms = OWN) -> None:

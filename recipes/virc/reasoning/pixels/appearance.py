@@ -33,6 +33,7 @@ _GREATEST = {((8,), (2,)): 2**7 - 1, ((16,), (2,)): 2**15 - 1, ((32,), (1,)): 2*
 """Bits and sample format (1: without a sign, 2: with one) of a TIFF -> `Stated.greatest`."""
 _PILLOW_NEGATES = re.compile(r";\d?I")  # in its name of a decoder, such as `L;4IR`
 _PNG_OR_ISO_COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)  # primaries, transfer
+JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _HEAD = 2**18  # bytes in which all of that stands
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
 _GAIN_MAPS = (b"hdrgm:Version", b"HDRGainMap", b"hdrgainmap", b"urn:iso:std:iso:ts:21496")
@@ -84,7 +85,7 @@ class Stated(msgspec.Struct, frozen=True):
 def stated(image: Image.Image, data: bytes | None = None) -> Stated:
     """Read what a picture, which is not decoded yet, and its file, where that is there, say of colours and shape."""
     head = (data or b"")[:_HEAD]
-    colours = _PNG_OR_ISO_COLOURS.search(head) if b"cICP" in head or b"nclx" in head else None
+    colours = None if image.format in JPEGS else _PNG_OR_ISO_COLOURS.search(head)
     primaries, transfer = (int.from_bytes(each) for each in colours.groups() if each) if colours else (0, 0)
     shape = pixel_shape(image, data)
     notes = ["shape"] if shape != 1 else []

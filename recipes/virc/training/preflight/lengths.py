@@ -24,9 +24,11 @@ from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import NumberedRow
 from virc.data.rows.pictures import key
 from virc.data.rows.record import MARK, Message, Picture
+from virc.data.rows.remembered import remembered
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
-from virc.reasoning.images import StoredImage, stored
+from virc.reasoning.images import StoredImage
+from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid, within_area
 
@@ -37,9 +39,6 @@ _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _MIN_SIDE = 28  # in px; LLaMA-Factory makes no side shorter
-_MAX_CACHED = 2**16
-_headers: dict[str | bytes, StoredImage] = {}
-"""`key_of` a file -> its size and kind, so that an image of many rows is opened once."""
 
 
 class BaseCounting(msgspec.Struct, frozen=True):
@@ -236,7 +235,7 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     system = system or _SYSTEMS.get(template(counting.model_type), "")
     text += _system_tokens(counting.base, system) - len(row.files)  # without the token in the place of each image
     try:
-        images = [_header(key_of(file), file) for file in row.files]
+        images = [_stored(file) for file in row.files]
         sizes = [image.size for image in images]
         tokens = text + sum(image_tokens(size, counting) for size in sizes)
     except (ValueError, DataError) as error:
@@ -283,11 +282,7 @@ def _difference(image: StoredImage, counting: Counting) -> str:
     return image.differs or ("palette" if is_resized and image.mode in ("1", "P") else "")
 
 
-def _header(key: str | bytes, file: str | bytes) -> StoredImage:
-    if key not in _headers:
-        name = f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
-        header = stored(file if isinstance(file, bytes) else Path(file), name)
-        if len(_headers) >= _MAX_CACHED:
-            del _headers[next(iter(_headers))]
-        _headers[key] = header
-    return _headers[key]
+def _stored(file: str | bytes) -> StoredImage:
+    source = file if isinstance(file, bytes) else Path(file)
+    name = f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
+    return remembered(source, lambda: stored_image(source, name))

@@ -37,11 +37,13 @@ from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
+from virc.data.rows.remembered import remembered
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE, image_size, stored
+from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import registry as rewards
@@ -118,9 +120,8 @@ def _ids(base: Path, text: str) -> list[int]:
     return list(base_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-@lru_cache(2**16)
 def _size(file: str) -> Size:
-    return stored(Path(file), file).size
+    return remembered(Path(file), lambda: stored_image(Path(file), file)).size
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,82 @@
+"""Files of pictures that were decoded whole, kept in the user's cache so that none is decoded twice."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import PIL
+
+from virc.config.user import cache_folder
+from virc.core.errors import ConfigError
+from virc.core.limits.image_memory import SETTING
+from virc.reasoning import images
+from virc.reasoning.images import StoredImage
+from virc.reasoning.opening import pictures, pricing
+from virc.reasoning.pixels import appearance, depth
+
+
+def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredImage:
+    """Return what `find` returns, which is called once as long as neither the file's size nor its times change.
+
+    An error is not kept: what does not open is tried again.
+
+    Args:
+        source: the file's path, or its bytes, which are known by their digest.
+    """
+    try:
+        key = _key(source)
+    except (OSError, ValueError):  # there is no such file, or no file can have that name
+        return find()
+    known = _known()
+    with suppress(sqlite3.Error, msgspec.MsgspecError):
+        for (encoded,) in known.execute("SELECT image FROM pictures WHERE key = ?", (key,)):
+            return msgspec.json.decode(encoded, type=StoredImage)
+    image = find()
+    with suppress(sqlite3.Error):
+        known.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", (key, msgspec.json.encode(image)))
+    return image
+
+
+def _key(source: bytes | Path) -> bytes:
+    kind = f"{type(source).__name__}\0{os.environ.get(SETTING)}\0{_decoder()}\0".encode()
+    if isinstance(source, Path):
+        file = source.stat()
+        place = f"{source.absolute()}\0{file.st_size}\0{file.st_mtime_ns}\0{file.st_ctime_ns}"
+        source = place.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(kind + source, digest_size=16).digest()
+
+
+@cache
+def _decoder() -> str:
+    """A digest of what decides whether a picture opens, and as what: our modules and Pillow."""
+    modules = (images, pictures, pricing, appearance, depth)
+    code = hashlib.blake2b(b"".join(Path(each.__file__ or "").read_bytes() for each in modules), digest_size=8)
+    return f"{code.hexdigest()} {PIL.__version__} {find_spec('pillow_heif') is not None}"
+
+
+def _known() -> sqlite3.Connection:
+    try:
+        return _opened(cache_folder(os.environ) / "pictures.sqlite", os.getpid())
+    except ConfigError:  # there is no home folder
+        return _opened(None, os.getpid())
+
+
+@lru_cache(1)
+def _opened(file: Path | None, _process: int) -> sqlite3.Connection:
+    """The file with what is known, opened once by a process; in memory alone where the file cannot be written."""
+    try:
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
+        # What a power cut takes is decoded again.
+        connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF")
+        connection.execute("CREATE TABLE IF NOT EXISTS pictures (key BLOB PRIMARY KEY, image BLOB) WITHOUT ROWID")
+    except (OSError, sqlite3.Error):
+        return _opened(None, _process)
+    return connection
