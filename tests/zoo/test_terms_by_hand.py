@@ -130,8 +130,8 @@ def test_a_route_of_reasonmap_is_held_against_the_plan_of_an_app() -> None:
 def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> None:
     lines = {"Line 1": ["A (Branch-starting Station)", "B（换乘站）"], "Line 4": ["B", "C"]}
     (tmp_path / "map.json").write_text(json.dumps(lines), encoding="utf-8")
-    (row,) = rewardmap_rows.rows({"id": 1, "json": "map.json"}, 1, "", tmp_path)
-    assert row == {"id": 1, "json": lines}
+    (row,) = rewardmap_rows.rows({"id": 1, "json": "map.json", "question": "?"}, 1, "", tmp_path)
+    assert row == {"id": 1, "json": lines, "question": "?"}
     for name, said in ((lines, "no name of a file"), ("gone.json", "gone.json of its column json cannot be read")):
         with pytest.raises(DataError, match=said):
             next(rewardmap_rows.rows({"json": name}, 1, "", tmp_path))

@@ -82,10 +82,10 @@ def _matched(sample: "Sample") -> tuple[int, Sequence[tuple[float, float]]]:
             distinct.setdefault(tuple(each["Position"]), each)
         for each in sorted(distinct.values(), key=lambda each: float(each["Confidence"] + 0), reverse=True):
             overlaps = {at: geometry.iou(box, _box(each)) for at, box in left.items()}
-            best = max(overlaps, key=overlaps.__getitem__, default=None)
-            found = best is not None and overlaps[best] > _MATCH
-            pairs.append((overlaps[best] if found else 0.0, _known(each["Confidence"])))
-            if found:
+            best = max(overlaps, key=overlaps.__getitem__, default=-1)
+            overlap = overlaps.get(best, 0.0)
+            pairs.append((overlap if overlap > _MATCH else 0.0, _known(each["Confidence"])))
+            if overlap > _MATCH:
                 del left[best]
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return 0, []

@@ -1,8 +1,8 @@
 """The reward of Visual-RFT for names of fine classes: whether the name is right, and the format. 0 to 2.
 
 A name is right that holds the row's answer, or that this holds; letters' case, spaces and `_` do not count. An empty
-one is right by that too. Without an answer on one line, all of the reply is the name. It is also right where math-verify
-finds the same number in the whole reply and the whole solution.
+one is right by that too. Without an answer on one line, all of the reply is the name. It is also right where
+math-verify finds the same number in the whole reply and the whole solution.
 Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXiv:2503.01785).
 """
 
