@@ -52,12 +52,16 @@ class Called(msgspec.Struct, frozen=True):
     arguments: dict[str, Any] | str
 
 
-class Acted(msgspec.Struct, frozen=True):
-    """What actions say: calls, or an answer; and the thought with them, where there is one."""
+class Turn(msgspec.Struct, frozen=True):
+    """A well-formed turn: the thought, and either tool calls or an answer; surrounding space is cut off."""
 
+    think: str
     calls: tuple[ToolText, ...] = ()
     answer: str | None = None
-    think: str = ""
+
+    @property
+    def tool(self) -> ToolText | None:
+        return self.calls[0] if self.calls else None
 
 
 def tools_of(text: str, form: CallForm, most: int = 1) -> tuple[ToolText, ...]:
@@ -108,7 +112,7 @@ def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
     return tuple(ToolText(form.tool or "", call) for call in calls)
 
 
-def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
+def actions_of(text: str, form: CallForm, most: int = 1) -> Turn:
     value = _object_of(_json(text))
     listed, think = _step(value) if form.body == "step" else _listed(value)
     if not 1 <= len(listed) <= most:
@@ -120,8 +124,8 @@ def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
         if not isinstance(arguments, dict) or len(arguments) != 1:
             raise FormatError("json", f"{name} has not exactly one argument, the answer")
         (answer,) = arguments.values()
-        return Acted(answer=answer.strip() if isinstance(answer, str) else json.dumps(answer), think=think.strip())
-    return Acted(tuple(_named(action, form) for action in listed), think=think.strip())
+        return Turn(think.strip(), answer=answer.strip() if isinstance(answer, str) else json.dumps(answer))
+    return Turn(think.strip(), tuple(_named(action, form) for action in listed))
 
 
 def _listed(value: Mapping[str, Any]) -> tuple[list[Any], str]:

@@ -4,25 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tools_of
+from virc.reasoning.bodies import FormatError, ToolText, Turn, actions_of, bare_end, bare_start, tools_of
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, Marks, marks
 from virc.reasoning.marks.special_tokens import first_turn
 
 __all__ = ["FormatError", "ToolText", "Turn", "parse", "printable", "stopped"]
 
 _FENCE = "```"
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """A well-formed turn: the thought, and either tool calls or an answer; surrounding space is cut off."""
-
-    think: str
-    calls: tuple[ToolText, ...] = ()
-    answer: str | None = None
-
-    @property
-    def tool(self) -> ToolText | None:
-        return self.calls[0] if self.calls else None
 
 
 def parse(text: str, grammar: Grammar = TAGS) -> Turn:
@@ -167,7 +155,7 @@ def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
     if not form.acts:
         return Turn(think, tools_of(inner, form, most))
     acted = actions_of(inner, form, most)
-    return Turn(acted.think or think, acted.calls, acted.answer)
+    return acted if acted.think else Turn(think, acted.calls, acted.answer)
 
 
 def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar) -> Turn:

@@ -20,43 +20,52 @@ from virc.systems import registry as systems
 from virc.systems.registry import System
 
 
-class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage to train, and what replaces parts of it.
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What replaces parts of what is trained, be it a stage or rounds.
 
     Args:
         system: a system's name, or its YAML.
         base: a model or run to start from.
         data: file of rows to train on; the system's validation rows are then left out.
-        config: YAML of settings; `assignments` are `KEY=VALUE`, `settings` the same as a mapping. Later ones win.
-        protocol: file with the chat protocol of the rows.
-        ignore: columns of the rows that are left out, though they hold a part of the problem.
-        trust_rows: whether rows may name images outside of the folder of their file.
+        assignments: `KEY=VALUE` each.
         name: of the run.
         judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
         judge_endpoints: of further judges, by the names that the rewards have for them, also those of `sources`.
         stop_on: signs of ill health that end the run.
-        tools: `+NAME` each: tools to add to those of the rows' chat protocol.
         workspace: folder with `runs/`, `models/` and `data/`.
-        launcher: `local`, `slurm` or `ray`; a `site` file implies `slurm`, and `ray_address` is where Ray takes jobs.
     """
 
     system: str
-    stage: str
     overlays: tuple[str, ...] = ()
     base: str | None = None
     data: Path | None = None
-    config: Path | None = None
     assignments: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = {}
-    protocol: Path | None = None
-    ignore: tuple[str, ...] = ()
-    trust_rows: bool = False
     name: str | None = None
     judge_endpoint: str | None = None
     judge_endpoints: Mapping[str, str] = {}
     stop_on: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
     workspace: Path = msgspec.field(default_factory=Path.cwd)
+
+
+class TrainRequest(Choices, frozen=True, kw_only=True):
+    """A stage to train, and what replaces parts of it.
+
+    Args:
+        config: YAML of settings, which `assignments` replace, and those the mapping `settings`.
+        protocol: file with the chat protocol of the rows.
+        ignore: columns of the rows that are left out, though they hold a part of the problem.
+        trust_rows: whether rows may name images outside of the folder of their file.
+        tools: `+NAME` each: tools to add to those of the rows' chat protocol.
+        launcher: `local`, `slurm` or `ray`; a `site` file implies `slurm`, and `ray_address` is where Ray takes jobs.
+    """
+
+    stage: str
+    config: Path | None = None
+    settings: Mapping[str, Any] = {}
+    protocol: Path | None = None
+    ignore: tuple[str, ...] = ()
+    trust_rows: bool = False
+    tools: tuple[str, ...] = ()
     launcher: str = "local"
     site: Path | None = None
     ray_address: str | None = None

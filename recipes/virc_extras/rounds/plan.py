@@ -28,7 +28,7 @@ from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.systems.registry import System
 from virc.training import inputs
-from virc.training.request import TrainRequest
+from virc.training.request import Choices, TrainRequest
 from virc_extras.rounds import steps
 from virc_extras.rounds.system_key import BASE, LAST, Sample
 from virc_extras.rounds.system_key import Step as StepOfSystem
@@ -40,30 +40,12 @@ _ROUND = "{round}"
 _TRAJECTORIES = "trajectories"
 
 
-class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Rounds to train, and what replaces parts of them.
-
-    Args:
-        system: a system's name, or its YAML, which has `rounds`.
-        name: what the names of runs and rows begin with; None: the system's.
-        base: the model or run that the first round begins with; None: what its first stage starts from.
-        data: JSONL file of the problems that are sampled.
-        assignments: `KEY=VALUE`, each for the stages of a kind that has the setting.
-        judge_endpoint, judge_endpoints: of stages of kind `rl`, and of pairs by a judge, a critic or a reward.
-        stop_on: each for the stages of a kind that has the sign.
+class RoundsRequest(Choices, frozen=True, kw_only=True):
+    """Rounds to train; names of runs and rows begin with `name`, `base` is that of the first round, and `data` the
+    JSONL file of the problems that are sampled. Assignments and signs are for the stages of a kind that has them.
     """
 
-    system: str
     rounds: int
-    name: str | None = None
-    base: str | None = None
-    data: Path | None = None
-    overlays: tuple[str, ...] = ()
-    assignments: tuple[str, ...] = ()
-    judge_endpoint: str | None = None
-    judge_endpoints: Mapping[str, str] = {}
-    stop_on: tuple[str, ...] = ()
-    workspace: Path = msgspec.field(default_factory=Path.cwd)
 
 
 class RoundCommand(steps.TypedStep, frozen=True, kw_only=True):

@@ -80,6 +80,11 @@ def command(
     from virc.systems import registry as systems
 
     judge, judges = options.named_endpoints(judge_endpoint or ())
+    chosen: dict[str, Any] = {
+        "system": system, "overlays": options.names_of(overlays), "base": base, "data": data, "name": name,
+        "assignments": tuple(assignments or ()), "judge_endpoint": judge, "judge_endpoints": judges,
+        "stop_on": options.names_of(stop_on),
+    }  # fmt: skip
     if rounds is not None:
         from virc.core import entry_points
 
@@ -91,12 +96,7 @@ def command(
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
         options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
-        asked = in_rounds.RoundsRequest(
-            system=system, rounds=rounds, name=name, base=base, data=data, overlays=options.names_of(overlays),
-            assignments=tuple(assignments or ()), judge_endpoint=judge, judge_endpoints=judges,
-            stop_on=options.names_of(stop_on),
-        )  # fmt: skip
-        in_rounds.run(asked, dry_run, quiet, verbose, as_json)
+        in_rounds.run(in_rounds.RoundsRequest(**chosen, rounds=rounds), dry_run, quiet, verbose, as_json)
         return
     if resume and dry_run:
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
@@ -114,11 +114,9 @@ def command(
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
         raise UsageError("no stage is named", names or None)
-    request: dict[str, Any] = {
-        "system": system, "stage": stage, "overlays": options.names_of(overlays), "base": base, "data": data,
-        "name": name, "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
-        "ignore": tuple(ignore or ()), "trust_rows": trust_rows, "judge_endpoint": judge, "judge_endpoints": judges,
-        "stop_on": options.names_of(stop_on), "tools": options.names_of(tools),
+    request = chosen | {
+        "stage": stage, "config": config, "protocol": protocol, "ignore": tuple(ignore or ()),
+        "trust_rows": trust_rows, "tools": options.names_of(tools),
         "launcher": launcher, "site": site, "ray_address": ray_address,
     }  # fmt: skip
     if dry_run:
