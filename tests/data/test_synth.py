@@ -87,14 +87,24 @@ def reached(to: Path, files: int, process: "subprocess.Popen[str]") -> None:
 
 @POSIX
 @pytest.mark.integration
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    with started(tmp_path / "a", 10**6) as process:
+def test_ctrl_c_keeps_what_was_drawn_for_the_same_command(tmp_path: Path) -> None:
+    with started(tmp_path / "a", 400) as process:
         reached(tmp_path / "a", 50, process)
         os.killpg(process.pid, signal.SIGINT)
         out, said = process.communicate(timeout=240)
     assert (process.returncode, out) == (130, "")
     assert [line for line in said.splitlines() if not line.endswith("drawn")] == ["error: interrupted"]
-    assert not list(tmp_path.iterdir())
+    (kept,) = tmp_path.iterdir()
+    drawn = {path.name: path.stat().st_mtime_ns for path in kept.rglob("*.png")}
+    with started(tmp_path / "a", 400) as process:
+        process.communicate(timeout=240)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    write(SynthConfig(tmp_path / "b", count=400))
+    again = {path.name for path in (tmp_path / "a").rglob("*.png") if path.stat().st_mtime_ns != drawn.get(path.name)}
+    left, right = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert left.pop("rl.parquet")
+    assert left == right
+    assert len(again & drawn.keys()) < 10  # of the last problem alone
 
 
 @POSIX

@@ -125,6 +125,24 @@ def plan(demo: Demo) -> list[TypedStep]:
     return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
 
 
+_PER_ROW = {"instruct": 11 / 8000, "practice": 3 / 1500, "rl": 9 / 96, "heldout": 4 / 100}
+"""Minutes on two cores for a problem that is drawn and learnt, and for one held out; measured (docs/extras/demo.md)."""
+
+
+def parts(demo: Demo) -> list[tuple[float, str]]:
+    """About how many minutes each part of a demo takes on two cores, and what it does, in order."""
+    size = demo.size
+    rows = {"instruct": size.instruct, "practice": size.practice, "rl": size.steps * size.prompts}
+    found = [(sum(size.minutes.values()), "base: made from nothing")] if demo.full else []
+    for name, count in rows.items():
+        reward = "solved eight times each, for rewards" if name == "rl" else "learnt with their solutions"
+        found.append((count * _PER_ROW[name], f"{name}: {count:,} problems are drawn and {reward}"))
+    if size.control:
+        found.append((size.direct * _PER_ROW["instruct"], f"{CONTROL}: {size.direct:,} problems, without tools"))
+    found.append((size.problems * _PER_ROW["heldout"], f"evaluation: every stage on {size.problems:,} others"))
+    return [(max(1.0, minutes), says) for minutes, says in found]
+
+
 def _course(demo: Demo) -> list[TypedStep]:
     if not is_file(SOURCES / "tiny" / "loop.py"):
         raise SetupError(

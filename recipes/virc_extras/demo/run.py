@@ -7,7 +7,7 @@ from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
-from virc.core.text import clause
+from virc.core.text import clause, duration
 from virc.envs import environment as environments
 from virc.envs import making
 from virc_extras.demo import curve as demo_curve
@@ -33,6 +33,11 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
     demo.plan(begun)  # refuses a full demo without its sources before anything is written
     folder, report = expanded(to), Reporter(on_event)
     demo.begin(folder, begun)
+    parts = demo.parts(begun)
+    whole = f"about {duration(60 * sum(minutes for minutes, _ in parts))} on two cores, into {to}"
+    report.note(f"{whole}; Ctrl-C keeps what was drawn and learnt, and {steps.CONTINUE}")
+    for minutes, says in parts:
+        report.note(f"  {duration(60 * minutes):>7}  {says}")
     with held(folder / "demo", ConfigError(f"another virc demo runs in {folder}", "wait for it")):
         steps.run(
             demo.plan(begun), folder, lambda step: demo.rest(step, folder, demo.took(folder)), report,

@@ -78,7 +78,7 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
 @pytest.mark.integration
 def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     begun = Demo(full=False, seed=0, size=msgspec.structs.replace(demo.QUICK, problems=9000))
-    folder, partial = workspace / "demo", workspace / "demo" / "data" / ".heldout.partial"
+    folder, partial = workspace / "demo", workspace / "demo" / "data" / ".heldout.drawn"
     finished.finish(folder, begun)
     shutil.rmtree(folder / "data" / "heldout")
     words = [sys.executable, "-m", "virc_cli", "demo", "--quick", "--problems", "9000", "--json"]
@@ -94,7 +94,7 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     assert "step 10 of 17, heldout data: draw 9000 problems, after " in said
     assert said.count("error: ") == 1
     assert said.endswith("\nstopped; the same command continues from there\n")
-    assert not list((folder / "data").glob("*heldout*"))
+    assert [each.name for each in (folder / "data").glob("*heldout*")] == [".heldout.drawn"]
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 
 

@@ -53,6 +53,9 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     done = virc("demo", "--quick")
     assert done.code == 0, done.err
     printed = done.out.splitlines()
+    head, *said = done.err.splitlines()
+    assert head.startswith("about 5 min on two cores, into demo; Ctrl-C keeps ")
+    assert said[4] == "     60 s  evaluation: every stage on 20 others"
     assert max(map(len, printed)) <= 80
     assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in printed
     assert f"a problem of the rl evaluation: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err

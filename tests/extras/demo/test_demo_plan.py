@@ -57,6 +57,12 @@ def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
     assert len({step.name for step in demo.plan(begun)}) == len(demo.plan(begun))
 
 
+def test_each_part_has_its_minutes_and_they_add_up_to_half_an_hour() -> None:
+    parts = demo.parts(Demo(full=False, seed=0, size=USUAL))
+    assert [says.partition(":")[0] for _, says in parts] == ["instruct", "practice", "rl", "evaluation"]
+    assert sum(minutes for minutes, _ in parts) == pytest.approx(27)
+
+
 def test_only_evaluations_see_what_is_held_out() -> None:
     steps = demo.plan(PLANS[1])
     heldout = {step.makes for step in steps if "heldout" in step.words}

@@ -7,7 +7,9 @@ records to a temporary file, the spool. Then each format is written from the rec
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,7 @@ from PIL import Image
 
 from virc.core import entry_points
 from virc.core.errors import UsageError
-from virc.core.files import fresh_folder
+from virc.core.files import fresh_folder, is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.work.parallel import cores, in_order
 from virc.data.formats import registry as formats
@@ -258,7 +260,7 @@ Progress = Callable[[str, int], None]
 
 
 def write(config: SynthConfig, on_progress: Progress = lambda what, count: None) -> Path:
-    """Make the folder, completely or not at all.
+    """Make the folder, completely or not at all; what was drawn before Ctrl-C or a kill is kept for the same call.
 
     It has `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
     `prompts.parquet` or `lines.jsonl` (trajectories), by `formats`; `virc_protocol.json`, the chat protocol of the
@@ -271,7 +273,10 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
     """
     _check(config)
     with fresh_folder(config.to) as folder:
-        _draw_all(folder, config, partial(on_progress, "drawn"))
+        with _kept_drawings(config) as kept:
+            _draw_all(kept, config, partial(on_progress, "drawn"))
+            for each in (kept / FOLDER, _spool(kept)):
+                each.rename(folder / each.name)
         writing = Writing(_InPlace(folder), config.embed)
         for name in config.formats:
             records = _records_of(folder, name, partial(on_progress, f"written as {name}"))
@@ -281,6 +286,38 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
             shutil.rmtree(folder / FOLDER)
         (folder / FILE_NAME).write_bytes(written(config.protocol))
     return config.to
+
+
+@contextmanager
+def _kept_drawings(config: SynthConfig) -> Iterator[Path]:
+    """Give a hidden folder to draw into, with what the same call drew before; only an interruption leaves it."""
+    whole = config.to.resolve()
+    folder = whole.with_name(f".{whole.name}.drawn")
+    asked = [version("virc"), msgspec.structs.replace(config, to=Path(), workers=None)]
+    settings, mine = folder / "settings.json", msgspec.json.encode(asked, enc_hook=str)
+    if not is_file(settings) or settings.read_bytes() != mine:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        settings.write_bytes(mine)
+    try:
+        yield folder
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+
+
+def _drawn_before(spool: Path) -> int:
+    """How many problems a spool has; the last of them, which may lack paths or images, is cut off."""
+    at, begins = 0, list[int]()
+    with spool.open("a+b") as file:
+        file.seek(0)
+        for line in file:
+            if line.endswith(b"\n") and "." not in str(_decoded(line).id):  # ids of further paths end in a number
+                begins.append(at)
+            at += len(line)
+        file.truncate(begins[-1] if begins else 0)
+    return max(0, len(begins) - 1)
 
 
 class _InPlace(PictureStore):
@@ -324,13 +361,13 @@ def _check(config: SynthConfig) -> None:
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
-    chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
+    before = _drawn_before(_spool(folder))
+    chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(before, config.count, _CHUNK))
     workers = min(config.workers or cores(), -(-config.count // _MIN_SHARE))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
-    with _spool(folder).open("wb") as spool:
-        for number, paths in enumerate(drawn):
-            if number % _IN_A_FOLDER == 0:
-                (folder / _place(number)).mkdir(parents=True)
+    with _spool(folder).open("ab") as spool:
+        for number, paths in enumerate(drawn, before):
+            (folder / _place(number)).mkdir(parents=True, exist_ok=True)
             for record, images in paths:
                 for name, data in images.items():
                     (folder / name).write_bytes(data)
