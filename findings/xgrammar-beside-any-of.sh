@@ -4,25 +4,9 @@
 #   the schema of an object admits [] and 3.
 # A guess: anyOf adds to what stands next to it, as JSON Schema has it; or the schema is refused.
 # Hurts: who writes alternatives of `required` below common properties; all replies are free JSON, and no error says so.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet xgrammar==0.2.8 torch==2.13.0
-cd "$folder"
+. "$(dirname "$0")/lib/xgrammar.sh"
 venv/bin/python - 2>/dev/null >seen <<'END'
-import json
-
-import xgrammar
-
-tokens = [*map(chr, range(32, 127)), "</s>"]
-compiler = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo(tokens, stop_token_ids=[len(tokens) - 1]))
-
-
-def admits(schema, text):
-    matcher = xgrammar.GrammarMatcher(compiler.compile_json_schema(json.dumps(schema)))
-    return matcher.accept_string(text) and matcher.accept_token(len(tokens) - 1)
-
+from grammars import admits
 
 schema = {
     "type": "object",

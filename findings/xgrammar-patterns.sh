@@ -3,25 +3,9 @@
 # Behaviour: a pattern has to match the whole text, also as a name in patternProperties: `^x` admits the name x and no other.
 # A guess: a pattern is searched for, as JSON Schema says and validators do: `^x` is any name that begins with x.
 # Hurts: who writes `^[A-D]` for an answer with its reason, or `^step_` for the names of steps: all but the bare match is out of reach.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet xgrammar==0.2.8 torch==2.13.0
-cd "$folder"
+. "$(dirname "$0")/lib/xgrammar.sh"
 venv/bin/python - 2>/dev/null >seen <<'END'
-import json
-
-import xgrammar
-
-tokens = [*map(chr, range(32, 127)), "</s>"]
-compiler = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo(tokens, stop_token_ids=[len(tokens) - 1]))
-
-
-def admits(schema, text):
-    matcher = xgrammar.GrammarMatcher(compiler.compile_json_schema(json.dumps(schema)))
-    return matcher.accept_string(text) and matcher.accept_token(len(tokens) - 1)
-
+from grammars import admits
 
 text = {"type": "string", "pattern": "^[A-D]"}
 names = {"type": "object", "patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}

@@ -4,6 +4,7 @@ import io
 import random
 import shutil
 import stat
+import struct
 import subprocess
 import zipfile
 from collections.abc import Sequence
@@ -192,6 +193,21 @@ def test_volumes_of_zip_are_joined(ends: tuple[int, ...], tmp_path: Path) -> Non
         (tmp_path / "else").rename(more.with_suffix(".z01"))
         done = virc("unpack", more, "--to", tmp_path / "none")
         assert (done.code, "hint: give all parts" in done.err) == (5, True), done.err
+
+
+def test_an_archive_that_leaves_all_numbers_to_its_record_of_zip64(tmp_path: Path) -> None:
+    """As stream-zip 0.0.84 (`ZIP_64`) and zip.js 2.24.0 (`zip64: true`) end an archive."""
+    whole = zipped((entry("one.txt"), b"one"), (entry("two.txt"), b"2"))
+    end = len(whole) - 22
+    *_, count, size, directory, _ = struct.unpack("<4s4H2IH", whole[end:])
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, directory)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    unsaid = struct.pack("<4s4H2IH", b"PK\5\6", *[0xFFFF] * 4, 2**32 - 1, 2**32 - 1, 0)
+    unpack(UnpackConfig(put(whole[:end] + record + locator + unsaid, tmp_path), tmp_path / "to"))
+    assert {each.name: each.read_bytes() for each in (tmp_path / "to").iterdir()} == {
+        "one.txt": b"one",
+        "two.txt": b"2",
+    }
 
 
 @pytest.mark.skipif(not shutil.which("zip"), reason="no zip")

@@ -18,6 +18,7 @@ from virc.unpack.archive.names import Names
 
 _UTF8, _UNIX = 0x800, 3
 _END = 22  # bytes of the end of the directory, without a comment
+_IN_ZIP64 = 0xFFFF  # number of a volume with which stream-zip 0.0.84 and zip.js 2.24 point to the record of ZIP64
 _MAX_TARGET = 4096  # bytes of a link's target
 
 
@@ -52,7 +53,7 @@ def _place_in_volumes(archive: ZipFile, source: Any) -> None:
     """Count the places of members from the beginning of the first volume, where each is counted in its own."""
     source.seek(-_END - len(archive.comment), os.SEEK_END)
     number, _, _, _, _, directory = struct.unpack("<4xHHHHII2x", source.read(_END))
-    if not number:
+    if number in (0, _IN_ZIP64):
         return
     added = archive.start_dir - directory  # by ZipFile, which knows of one volume
     for info in archive.infolist():
