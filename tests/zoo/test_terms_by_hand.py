@@ -24,6 +24,7 @@ from virc_zoo.reasonmap import reasonmap
 from virc_zoo.reasonmap import rows as reasonmap_rows
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
+from virc_zoo.vicrit import vicrit
 from virc_zoo.vision_g1 import vision_g1
 
 
@@ -143,3 +144,13 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
     # 2 for both ends, 3 for each line, 1 for the change, and 5 less for one more leg than changes
     assert terms == {"right": 1, "route": 4, "difficulty": pytest.approx(1.7)}
     assert rewardmap.total(SimpleNamespace(**terms)) == pytest.approx((10 + 0.5 * 4) * 1.7)
+
+
+@pytest.mark.parametrize(
+    ("said", "exact"),
+    [("a red cat", 1), ("'A red cat.'", 1), ("sits a red cat on", 1), ("There sits a red cat on a mat", 1),
+     ("red cat", 0), ("a red cat of wood", 0), ("a red cat on a mat, a red cat", 0), ("", 0)],
+)  # fmt: skip
+def test_words_of_the_caption_around_the_wrong_phrase_of_vicrit_do_not_count(said: str, exact: float) -> None:
+    record = Record((Message("user", "?"),), question="There sits a red cat on a mat.", answer="a red cat")
+    assert vicrit.exact(sample(rf"<think>t</think>\boxed{{{said}}}", Prompt(record)), Means()) == exact

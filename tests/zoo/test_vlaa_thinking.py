@@ -38,7 +38,7 @@ def test_an_answer_is_rewarded_by_the_source_of_its_row(row: str, right: str, sa
 
 def test_open_ended_rows_have_no_reward() -> None:
     found = scored("docvqa-1", "a page", "<think>t</think><answer>a page</answer>")
-    assert (found.total, "not public" in found.units[0].unscored["right"]) == (None, True)
+    assert (found.total, "needs a reward model" in found.units[0].unscored["right"]) == (None, True)
 
 
 def test_a_row_of_another_source_is_refused() -> None:

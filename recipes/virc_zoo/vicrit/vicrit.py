@@ -1,11 +1,11 @@
 r"""The reward of ViCrit: 0.9 * exact + 0.1 * format. From 0 to 1.
 
-An answer is read as `vicrit_bench` reads it, the first \boxed{} or the last line; it is exact where it is the wrong
-phrase, without regard to capitals, white space, a full stop at its end, quotation marks, and the brackets of a list,
-which the prompt asks for. The format is that of `easy_r1`: a thought that begins the reply, and behind it a box.
-Source: arXiv:2506.10128 (ViCrit), abstract, for the exact match; its authors published no code of training. How texts
-are brought together before they are compared, the format and the two weights are assumed: those of EasyR1, with which
-the same authors trained ThinkLite-VL.
+An answer is read as `vicrit_bench` reads it, the first \boxed{} or the last line. It is exact where it is the wrong
+phrase, and where it has words of the caption before or behind it, up to all of the caption. The format is that of
+`easy_r1`: a thought that begins the reply, and behind it a box.
+Source: arXiv:2506.10128 (ViCrit), section 3.2, for the match, the words around it, the format and both weights; its
+authors published no code of training. Assumed: capitals, white space, quotation marks, and the brackets of a list,
+which the prompt asks for, do not count, nor does a full stop at the end.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,9 @@ formed = easy_r1.formed
 
 
 def exact(sample: "Sample", means: "Means") -> float:
-    """Whether the answer is the wrong phrase: 1 or 0."""
-    return float(phrase(answer_of(sample.text)) == phrase(sample.prompt.key.answer))
+    """Whether the answer is the wrong phrase, with or without words of the caption around it: 1 or 0."""
+    said, wrong = phrase(answer_of(sample.text)), phrase(sample.prompt.key.answer)
+    return float(said == wrong or (wrong in said and said in phrase(sample.prompt.question)))
 
 
 def phrase(text: str) -> str:

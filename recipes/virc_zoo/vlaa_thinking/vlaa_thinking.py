@@ -3,10 +3,10 @@
 Where a row is from, its `id` begins with. Of CLEVR-Math (numbers), GeoQA170K and ArxivQA (letters) and Math PUMA
 (formulas), 1 where the answer is right by rule or algebra; of COCO and Visual Genome, the IoU of the first box of the
 answer and that of the row, as four numbers in one unit. An answer without its marks is worth 0. From 0 to 1.
-Rows of DocVQA, VizWiz and ALLaVA are scored by a model there, by a formula that is not in the repository: they have no
-reward here, and a run on them does not start.
-Source: UCSC-VLAA/VLAA-Thinking, README.md (Dataset Card, GRPO with Mixed Reward) and assets/mixed_reward.png; there is
-no code of training.
+Rows of DocVQA, VizWiz and ALLaVA are scored by InternLM-XComposer2.5-Reward there, by 1 - exp(-(S - S')b) with a factor
+that is not published: they have no reward here, and a run on them does not start.
+Source: UCSC-VLAA/VLAA-Thinking, README.md (Dataset Card, GRPO with Mixed Reward), and arXiv:2504.11468, section 4.1;
+there is no code of training.
 """
 
 import re
@@ -65,7 +65,7 @@ def _source(sample: "Sample") -> str:
     if source is None:
         raise DataError(f"the id {plain(name, 40)!r} begins with no dataset of VLAA-Thinking")
     if source in _OPEN:
-        raise UnscoredError(f"is not public for open-ended rows, such as those of {source}")
+        raise UnscoredError(f"needs a reward model for open-ended rows, such as those of {source}")
     return source
 
 
