@@ -8,11 +8,14 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
-from virc.core.errors import UsageError, VircError
+from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.locks import lock, unlock
 from virc.core.text import clause, nearest
+
+Kind = TypeVar("Kind")
 
 MODELS = "models"
 """Folder of a workspace that models lie in, each under the last part of its hub id."""
@@ -183,6 +186,23 @@ def write_whole(path: Path, data: bytes) -> None:
             new.unlink(missing_ok=True)
     except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
         raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error
+
+
+def read_json(path: Path, kind: type[Kind], most: int, hint: str | None = None) -> Kind:
+    """The value in a file of JSON that has at most so many bytes. Raises ConfigError: it cannot be read."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(contents(path, most), type=kind)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read: {clause(error)}", hint) from error
+
+
+def json_or_none(path: Path, kind: type[Kind], most: int) -> Kind | None:
+    """The same; None: there is no file, or it cannot be read."""
+    with suppress(ConfigError):
+        return read_json(path, kind, most)
+    return None
 
 
 def write_json(path: Path, value: object) -> None:

@@ -15,10 +15,9 @@ from typing import Any, get_args
 import msgspec
 
 from virc.core import entry_points, plugins
-from virc.core.errors import ConfigError, SetupError
-from virc.core.files import contents
+from virc.core.errors import SetupError
+from virc.core.files import contents, is_path, read_json
 from virc.core.plan import Step
-from virc.core.text import clause
 from virc.envs.pins import BUILT, PYTHON, Device, Environment, driver_needed, left_out, pinned
 
 _PACKAGE = Path(__file__).parents[1]
@@ -136,13 +135,10 @@ def driver_branch(driver: Path = DRIVER) -> int | None:
 
 
 def registered(environment: Environment) -> Path | None:
-    try:
-        return Path(msgspec.json.decode(contents(environment.registration, 2**16), type=Registered).python)
-    except FileNotFoundError:
+    if not is_path(environment.registration):
         return None
-    except (OSError, msgspec.MsgspecError) as error:
-        hint = f"virc env remove {environment.engine.name} --device {environment.device}"
-        raise ConfigError(f"{environment.registration} cannot be read: {clause(error)}", hint) from error
+    hint = f"virc env remove {environment.engine.name} --device {environment.device}"
+    return Path(read_json(environment.registration, Registered, 2**16, hint).python)
 
 
 def interpreter(environment: Environment) -> Path | None:

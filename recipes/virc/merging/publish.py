@@ -16,7 +16,7 @@ from virc.backends import checkpoint
 from virc.backends.gguf import header as gguf
 from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
-from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
+from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder, json_or_none
 from virc.core.retry import retried, seconds_asked
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
@@ -278,11 +278,8 @@ def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured
     weights = [file.stat().st_mtime for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name)]
     found = []
     for file in sorted(Path("evals").glob("*/summary.json")):
-        try:
-            summary = msgspec.json.decode(contents(file, _MAX_TEXT), type=_Summary)
-        except (OSError, ValueError):
-            continue
-        if file.stat().st_mtime > max(weights, default=0):
+        summary = json_or_none(file, _Summary, _MAX_TEXT)
+        if summary and file.stat().st_mtime > max(weights, default=0):
             found += [
                 Measured(summary.benchmark, each.score, each.settings) for each in summary.models if each.name in names
             ]

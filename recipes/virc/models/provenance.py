@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.core.files import MODELS, contents, is_file, write_json
+from virc.core.files import MODELS, is_file, json_or_none, write_json
 from virc.core.text import plain
 
 FILE_NAME = "virc_origin.json"
@@ -49,10 +49,7 @@ def called(model: str) -> str:
 def read_provenance(folder: Path) -> Origin | None:
     """What the file in a model's folder says; None where there is none, or none of ours."""
     file = folder / FILE_NAME
-    try:
-        return msgspec.json.decode(contents(file, _MAX_BYTES), type=Origin) if is_file(file) else None
-    except (OSError, ValueError, RecursionError):
-        return None
+    return json_or_none(file, Origin, _MAX_BYTES) if is_file(file) else None
 
 
 def write(folder: Path, origin: Origin) -> None:

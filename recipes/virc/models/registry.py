@@ -15,7 +15,7 @@ from virc.backends import lora_config
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
-from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
+from virc.core.files import HIDDEN, MODELS, RECORD, expanded, is_file, is_folder, json_or_none
 from virc.core.text import did_you_mean
 from virc.models import provenance
 from virc.runs import run as runs
@@ -138,11 +138,8 @@ class _Record(msgspec.Struct):
 
 def downloaded_from(folder: Path) -> str | None:
     """The hub id of the model whose files `virc download` put into a folder; None where it put none."""
-    try:
-        record = msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MAX_RECORD), type=_Record)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record.repo if record.kind == "model" else None
+    record = json_or_none(folder / HIDDEN / RECORD, _Record, _MAX_RECORD)
+    return record.repo if record and record.kind == "model" else None
 
 
 def download_of(hub_id: str, system: System | None) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from virc.config.user import config_path
 from virc.core.errors import ConfigError
-from virc.core.files import contents, write_json
+from virc.core.files import is_path, read_json, write_json
 from virc.core.text import clause
 from virc.remote.described import SECRET, Described
 
@@ -84,9 +84,5 @@ def _place() -> Path:
 
 def _allowed() -> Mapping[str, Permission]:
     file = _place()
-    try:
-        return msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Permission])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{file} cannot be read: {clause(error)}", f"rm {shlex.quote(str(file))}") from error
+    hint = f"rm {shlex.quote(str(file))}"
+    return read_json(file, dict[str, Permission], _MAX_BYTES, hint) if is_path(file) else {}

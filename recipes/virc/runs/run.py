@@ -26,10 +26,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from virc.core import files
 from virc.core.errors import ConfigError
-from virc.core.files import contents, is_file, write_json
+from virc.core.files import is_file, write_json
 from virc.core.processes import start_time
-from virc.core.text import clause, did_you_mean
+from virc.core.text import did_you_mean
 
 FOLDER = "runs"
 SIGN_OF_LIFE = 30.0
@@ -260,7 +261,4 @@ def engine_lives(state: State) -> bool:
 
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(contents(path, _MAX_BYTES), type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path} cannot be read: {clause(error)}") from error
+    return files.read_json(path, kind, _MAX_BYTES)

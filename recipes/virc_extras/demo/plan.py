@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import ConfigError, SetupError, VircError
-from virc.core.files import contents, is_file, is_folder, write_json
+from virc.core.files import contents, is_file, is_folder, read_json, write_json
 from virc.core.text import clause
 from virc.evaluation.summary import Summary
 from virc.runs import run as runs
@@ -269,11 +269,7 @@ def called(model: str) -> str:
 
 def summary(folder: Path) -> Summary:
     """Raises ConfigError: the figures of the evaluation cannot be read."""
-    path = folder / "summary.json"
-    try:
-        return msgspec.json.decode(contents(path, _MAX_BYTES), type=Summary)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path} cannot be read: {clause(error)}", f"remove {folder}") from error
+    return read_json(folder / "summary.json", Summary, _MAX_BYTES, f"remove {folder}")
 
 
 def begin(folder: Path, demo: Demo) -> None:
@@ -298,10 +294,7 @@ def begin(folder: Path, demo: Demo) -> None:
 
 
 def _check_same(record: Path, demo: Demo, another: str) -> None:
-    try:
-        before = msgspec.to_builtins(msgspec.json.decode(contents(record, _MAX_BYTES), type=Demo))
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
+    before = msgspec.to_builtins(read_json(record, Demo, _MAX_BYTES, another))
     now = msgspec.to_builtins(demo)
     if before["schema"] != now["schema"]:
         raise ConfigError(f"{record.parent} holds a demo of another version of virc", another)

@@ -10,7 +10,6 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -18,7 +17,7 @@ from typing import IO, Any
 import msgspec
 
 from virc.core.errors import DataError, SetupError, UnreadError
-from virc.core.files import contents, is_file
+from virc.core.files import contents, is_file, json_or_none
 from virc.core.json_stream import MAX_ROW_BYTES, object_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
@@ -204,9 +203,7 @@ def _coco_in(path: Path, file: IO[bytes]) -> _Coco | None:
     """The images and annotations in a file that has been opened; None if it is no COCO."""
     head = file.read(_HEAD)
     file.seek(0)
-    with suppress(OSError, ValueError, RecursionError):
-        return msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco) if b'"images"' in head else None
-    return None
+    return json_or_none(path, _Coco, _MAX_COCO) if b'"images"' in head else None
 
 
 def _of_coco(found: _Coco) -> Iterator[Read]:

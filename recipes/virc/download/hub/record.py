@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.files import HIDDEN, RECORD, contents
+from virc.core.files import HIDDEN, RECORD, json_or_none
 from virc.download.hub.repository import File, Host, Kind, Repo
 from virc.unpack.archive import parts
 
@@ -89,10 +89,7 @@ def mark_of(file: File, commit: str) -> str:
 
 def read_record(folder: Path) -> DownloadRecord | None:
     """The record in a folder; None where there is none, or none that can be read: then its files are hashed again."""
-    try:
-        return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=DownloadRecord)
-    except (OSError, ValueError, RecursionError):
-        return None
+    return json_or_none(folder / HIDDEN / RECORD, DownloadRecord, _MOST)
 
 
 def write(folder: Path, record: DownloadRecord) -> None:

@@ -208,7 +208,7 @@ _TRAINER: Mapping[str, Key] = {
     "v1.sampler.sampler_kwargs.max_inflight_gen_batches": Key(follows=("dynamic_sampling",)),
     "v1.sampler.sampler_kwargs.poll_interval": Key(follows=("device",)),
 }
-_OTHERS: Mapping[str, Key] = {
+_OTHERS = {
     "reward.custom_reward_function.path": Key(fixed="the reward is the setting `reward`"),
     "reward.num_workers": Key(preset="device", default=8),
     "reward_model.enable": Key(why="verl 0.9.1 calls it reward.reward_model.enable, and has it off by default"),

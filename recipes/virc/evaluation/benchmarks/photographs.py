@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import contents
+from virc.core.files import json_or_none
 from virc.evaluation.benchmarks.hub_rows import HubBenchmark, choice, lettered
 from virc.evaluation.benchmarks.letters import LETTERS, first_capital, inferred
 from virc.evaluation.benchmarks.registry import Fields
@@ -148,10 +148,7 @@ class _Targets(msgspec.Struct):
 
 def _boxes(image: Path) -> list[list[_Px]]:
     """Left, top, right and bottom of what the question asks about, in px of the image; [] if that is not known."""
-    try:
-        targets = msgspec.json.decode(contents(image.with_suffix(".json"), _MAX_TARGETS), type=_Targets)
-    except (OSError, ValueError, RecursionError):  # the problem can be asked all the same
-        return []
+    targets = json_or_none(image.with_suffix(".json"), _Targets, _MAX_TARGETS) or _Targets()
     return [[left, top, left + width, top + height] for left, top, width, height in targets.bbox]
 
 

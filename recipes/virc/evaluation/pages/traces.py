@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import VircError
-from virc.core.files import contents, write_whole
+from virc.core.files import json_or_none, write_whole
 from virc.core.text import clause
 from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine, EvalFolder
@@ -38,10 +38,7 @@ def trace_of(folder: EvalFolder, line: AnswerLine, file: str = "index.html") -> 
 
 
 def read_trace(trace: Path) -> Traced | None:
-    try:
-        return msgspec.json.decode(contents(trace / "trace.json", _MAX_TRACE), type=Traced)
-    except (OSError, ValueError, RecursionError):
-        return None
+    return json_or_none(trace / "trace.json", Traced, _MAX_TRACE)
 
 
 def _traced_answer(trace: Path) -> str | None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import ConfigError
-from virc.core.files import contents, is_file
+from virc.core.files import contents, is_file, is_path, read_json
 from virc.core.text import clause
 
 ACTOR = "actor"
@@ -109,9 +109,6 @@ def newest(checkpoints: Path) -> int | None:
 
 
 def _decoded(file: Path, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(contents(file, _MAX_BYTES), type=kind)
-    except FileNotFoundError:
-        raise ConfigError(f"{file.parent} is incomplete: {file.name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} cannot be read: {clause(error)}") from error
+    if not is_path(file):
+        raise ConfigError(f"{file.parent} is incomplete: {file.name} is missing")
+    return read_json(file, kind, _MAX_BYTES)
