@@ -205,6 +205,15 @@ def json_or_none(path: Path, kind: type[Kind], most: int) -> Kind | None:
     return None
 
 
+@contextmanager
+def writing(path: Path | str, hint: str | None = None) -> Iterator[None]:
+    """Work that writes a file. Raises VircError in place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}", hint) from error
+
+
 def write_json(path: Path, value: object) -> None:
     import msgspec
 

@@ -7,13 +7,13 @@ that these rows are done again, and a lock excludes a second run.
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.errors import ConfigError, DataError
+from virc.core.files import writing
 from virc.core.locks import lock, unlock
 from virc.core.text import clause
 
@@ -142,7 +142,7 @@ class Ledger(Claims):
         self._layout = layout or JsonLines(schema)
 
     def __enter__(self) -> Self:
-        with _disk(self.path):
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_file():
                 raise ConfigError(f"{self.path} is not a file", self._elsewhere)
@@ -160,14 +160,14 @@ class Ledger(Claims):
 
     def __exit__(self, *_: object) -> None:
         try:
-            with _disk(self.path):
+            with writing(self.path):
                 self._file.close()
         finally:
             unlock(self._lock)
 
     def append(self, line: bytes) -> None:
         """Add a line, given without its newline; on return it is on disk. If that fails, none of it remains."""
-        with _disk(self.path):
+        with writing(self.path):
             self._write(line + b"\n")
 
     def _write(self, text: bytes) -> None:
@@ -237,14 +237,6 @@ class Ledger(Claims):
 
     def _foreign(self, reason: str) -> ConfigError:
         return ConfigError(f"{self.path} is not the output of a batch: {reason}", self._elsewhere)
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
 
 
 def _after_last_newline(file: IO[bytes]) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
 from virc.core.errors import DataError, UnreadError, VircError
-from virc.core.files import write_whole
+from virc.core.files import write_whole, writing
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, counted, plain
 from virc.data.check.calls import offered
@@ -161,10 +161,8 @@ def write_page(view: RowView, source: RowsFile, to: Path) -> Path:
         "format": source.format,
     }
     page = render_page(view.trace, [image.shown for image in view.images], meta)
-    try:
+    with writing(path):
         write_whole(path, page.encode("utf-8", "replace"))
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
     return path
 
 

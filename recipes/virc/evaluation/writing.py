@@ -9,9 +9,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import VircError
-from virc.core.files import write_json, write_whole
-from virc.core.text import clause
+from virc.core.files import write_json, write_whole, writing
 from virc.evaluation import results as result_files
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
@@ -42,7 +40,7 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
     evaluated = Evaluated(summary, [arm.results for arm in scored], work.rows, benchmark.base, systems)
     added = {key: value for column in columns for key, value in column.of_evaluation(evaluated).items()}
     summary = msgspec.structs.replace(summary, assumed=list(assumptions), columns=added)
-    try:
+    with writing(folder.folder):
         write_json(folder.folder / "summary.json", {"schema": SCHEMA, **summary.fields, "error": None})
         write_whole(folder.report, render(summary, results, columns).encode("utf-8", "backslashreplace"))
         names = [arm.name for arm in work.every_arm]
@@ -50,8 +48,6 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
         problem_page.write(folder, work.rows(), benchmark.base, summary, answers, results, further, columns)
         for name, protocol in asked.items() if not request.estimate_only else ():
             _write_results(work, name, protocol, scored, summary)
-    except OSError as error:
-        raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error
     return summary
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import VircError
-from virc.core.files import write_whole
-from virc.core.text import clause, counted
+from virc.core.files import write_whole, writing
+from virc.core.text import counted
 from virc.core.web import html
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
@@ -43,12 +43,10 @@ def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
     facts: Fields = {"question": question, "byline": counted(len(samples), "sample"), "samples": samples}
     facts["is_graded"] = any(each.score is not None or each.remark for each in samples)
     rendered = html.render("solving/traces/sample_index", style, ours=_OURS, **facts)
-    try:
+    with writing(page):
         if page.exists() and _OURS not in page.read_text(encoding="utf-8", errors="replace"):
             return
         write_whole(page, rendered.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise VircError(f"cannot write {page}: {clause(error)}") from error
 
 
 def facts(opened: Opened, config: SolveConfig) -> Fields:

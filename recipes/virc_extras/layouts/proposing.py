@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError, VircError
-from virc.core.files import write_whole
-from virc.core.text import clause
+from virc.core.files import write_whole, writing
 from virc.data.formats import published
 from virc.data.formats.registry import PUBLISHED, LaidOut, RowsFile
 from virc.data.rows import raw
@@ -44,10 +43,8 @@ def write(found: Proposed, to: Path) -> None:
         raise DataError(found.proposal.unsure[0])
     if to.exists():
         raise VircError(f"{to} exists")
-    try:
+    with writing(to):
         write_whole(to, found.yaml.encode())
-    except OSError as error:
-        raise VircError(f"cannot write {to}: {clause(error)}") from error
 
 
 def yaml_of(found: published.Proposal, name: str) -> str:

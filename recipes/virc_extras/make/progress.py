@@ -11,6 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from virc.core.errors import ConfigError, VircError
+from virc.core.files import writing
 from virc.core.text import clause, plain
 from virc_extras.make.operator import Cost, LeftOut
 
@@ -101,16 +102,13 @@ class Progress:
                     yield msgspec.json.decode(file.readline(), type=Line)
 
     def _write(self, text: bytes) -> int:
-        try:
-            with self._lock:
-                at = self._file.tell()
-                self._file.write(text)
-                if self._safe:
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-                return at
-        except OSError as error:
-            raise VircError(f"cannot write {self.path}: {clause(error)}") from error
+        with writing(self.path), self._lock:
+            at = self._file.tell()
+            self._file.write(text)
+            if self._safe:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            return at
 
     def _note(self, line: Line, at: int) -> None:
         if line.key is not None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
-from virc.core.files import write_whole
-from virc.core.text import clause
+from virc.core.files import write_whole, writing
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
 
@@ -141,10 +140,8 @@ def write(runs: Sequence[Run], path: Path) -> Path:
     drawn = [read_curves(run) for run in runs]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     png = picture(lambda figure: _fill(figure, drawn, title))
-    try:
+    with writing(path):
         write_whole(path, png)
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
     return path
 
 

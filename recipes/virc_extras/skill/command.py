@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from virc.core.errors import VircError
-from virc.core.files import write_whole
-from virc.core.text import clause
+from virc.core.files import write_whole, writing
 from virc_cli.console import output
 from virc_cli.console.options import option
 
@@ -23,8 +21,6 @@ def command(
         output.lines(SKILL.read_text(encoding="utf-8").splitlines())
         return
     file = to / "virc" / SKILL.name
-    try:
+    with writing(file, "virc skill --to FOLDER"):
         write_whole(file, SKILL.read_bytes())
-    except OSError as error:
-        raise VircError(f"cannot write {file}: {clause(error)}", "virc skill --to FOLDER") from error
     output.line(str(file))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError
 from virc.core.events import Reporter
-from virc.core.files import contents, write_whole
+from virc.core.files import contents, write_whole, writing
 from virc.core.result_log import Id
 from virc.core.text import clause
 from virc.evaluation.answers import AnswerLine, EvalFolder
@@ -105,8 +105,6 @@ def _read(file: Path) -> Iterator[_RewardLine]:
 
 def _write(file: Path, found: Sequence[_RewardLine]) -> None:
     text = b"".join(msgspec.json.encode(each) + b"\n" for each in found)
-    try:
+    with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)
-    except OSError as error:
-        raise VircError(f"cannot write {file}: {clause(error)}") from error

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
-from virc.core.files import link_hint, write_whole
+from virc.core.files import link_hint, write_whole, writing
 from virc.core.text import clause, plain
 from virc.data.rows.record import Picture, Record
 from virc.solving.sources.picture_files import ENDINGS
@@ -119,7 +119,5 @@ def _write(picture: Picture, target: Path) -> None:
             os.link(picture.path(), target)
             return
     data = picture.read()
-    try:
+    with writing(target):
         write_whole(target, data)
-    except OSError as error:
-        raise VircError(f"cannot write {target}: {clause(error)}") from error

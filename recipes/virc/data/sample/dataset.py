@@ -20,7 +20,8 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import writing
 from virc.core.locks import held
 from virc.core.result_log import Ledger
 from virc.core.text import clause
@@ -142,13 +143,11 @@ def _is_beside(location: Location, protocol: Protocol) -> bool:
 
 def store(location: Location, shown: Shown) -> str:
     path = location.images / f"{shown.digest.hex()[:32]}.png"
-    try:
+    with writing(path):
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             with _replaced(path, f".{threading.get_ident()}") as file:  # several problems may show the same
                 file.write(shown.png)
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
     return f"{path.parent.name}/{path.name}"
 
 
