@@ -1,10 +1,10 @@
 """The reward of Curr-ReFT's first stage: whether yes or no is right, and the format. From 0 to 2.
 
 The answer stands between its marks; where they do not end, it goes to the next <answer> or to the end. It is yes where
-it has the word yes, true or correct, else no where it has no, false or incorrect, and with none of these it is wrong.
+it has the word yes, true or correct, else no where it has no, false or incorrect, and with none of these it is wrong. A
+row of mathematics is also right where math-verify finds the same formula in the whole reply and the whole solution.
 Source: ding523/Curr_REFT@f123433, train_code/grpo/open-r1-multimodal/src/open_r1/Stage1_judge_math_resize.py,
-iou_reward and format_reward. There a row of mathematics is also right where math-verify finds the same formula in both
-texts, which yes and no do not hold.
+iou_reward and format_reward.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
 from virc_zoo.delimiters import between
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -39,10 +40,12 @@ def framed(sample: "Sample", means: "Means") -> float:
     return float(start >= 0 and _BOX.search(inside, start, max(start, stop)) is not None)
 
 
-def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: "Sample", means: "Means") -> float:
     """Whether the answer says yes or no as the row does: 1 or 0."""
     said = _yes_or_no(answer_of(sample.text) or "")
-    return float(said is not None and said == _yes_or_no(sample.prompt.key.answer))
+    if said is not None and said == _yes_or_no(sample.prompt.key.answer):
+        return 1.0
+    return float(task(sample.prompt) == "math" and await texts_agree(sample.text, solution(sample.prompt)))
 
 
 def task(prompt: "Prompt") -> str:
@@ -50,6 +53,11 @@ def task(prompt: "Prompt") -> str:
     if "task" not in prompt.columns:
         raise UnscoredError("needs the column task")
     return str(prompt.columns["task"])
+
+
+def solution(prompt: "Prompt") -> str:
+    """The solution of a row, as it was published."""
+    return f"<answer>{prompt.key.answer}</answer>"
 
 
 def answer_of(text: str) -> str | None:

@@ -4,14 +4,15 @@ Which of them is right, 0 to 1, is by the row's `task`:
 
     detection   whether the last box of the answer overlaps the row's by an IoU over 0.5; the first where that is zeros
     classify    names in both by names in either; what commas and white space part is a name
-    math        whether it equals the row's by algebra, has the same letters A to E, or one is in the other
+    math        whether math-verify finds the same formula in the whole reply and the whole solution, the answer has the
+                same letters A to E, or one is in the other
     coco_vqa    1 where the cosine of both embeddings is over 0.95, 0.2 where it is over 0.9
 
 The answer of detection and classify goes, where its marks do not end, to the next < or to the last character but one.
 As published, an answer of mathematics without letters is right wherever the row's has no letters, be it wrong.
 Source: ding523/Curr_REFT@f123433, train_code/grpo/open-r1-multimodal/src/open_r1/Stage3_open_math_resize.py, iou_reward
-and format_reward. What differs: math-verify reads whole texts there, thoughts too, and here the answer, or a reply that
-has none; sentences are embedded by gte-large there, and here by the model that serves as the judge `embedder`.
+and format_reward. What differs: sentences are embedded by gte-large there, and here by the model that serves as the
+judge `embedder`.
 """
 
 import re
@@ -19,11 +20,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
-from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import Box, iou
 from virc.scoring.likeness import set_overlap
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge
 from virc_zoo.delimiters import between
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -59,15 +60,15 @@ def named(sample: "Sample", means: "Means") -> float | None:
 
 
 async def solved(sample: "Sample", means: "Means") -> float | None:
-    """Whether the answer is right by algebra, by its letters, or as a part of the row's: 1 or 0; of mathematics."""
+    """Whether the answer is right by math-verify, by its letters, or as a part of the row's: 1 or 0; of mathematics."""
     if curr_reft_judge.task(sample.prompt) != "math":
         return None
-    key, said = sample.prompt.key, curr_reft_judge.answer_of(sample.text)
+    right, said = sample.prompt.key.answer.strip(), curr_reft_judge.answer_of(sample.text)
     if said is not None:
-        chosen, wanted = (curr_reft_choice.letters(text) for text in (said, key.answer))
-        if chosen == wanted or said in key.answer or key.answer.strip() in said:
+        chosen, wanted = (curr_reft_choice.letters(text) for text in (said, right))
+        if chosen == wanted or said in right or right in said:
             return 1.0
-    return await graded(sample.text if said is None else said, sample, means)
+    return float(await texts_agree(sample.text, curr_reft_judge.solution(sample.prompt)))
 
 
 async def near(sample: "Sample", means: "Means") -> float | None:
