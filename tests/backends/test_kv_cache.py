@@ -14,6 +14,8 @@ from virc.core.errors import EngineError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
+pytestmark = pytest.mark.filterwarnings("error::FutureWarning")  # of arguments that transformers is to drop
+
 FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
 RECURRENT = ("qwen3_5", "qwen3_5_moe")
 TOLERANCE = {"qwen3_vl_moe": 1e-3, "qwen3_5": 2e-3, "qwen3_5_moe": 2e-3}

@@ -17,7 +17,7 @@ import virc_cli.commands
 pytestmark = pytest.mark.integration
 
 HEAVY = {
-    *("torch", "transformers", "openai", "pydantic", "numpy", "PIL", "yaml", "rich", "httpx2", "httpx"),
+    *("torch", "transformers", "openai", "pydantic", "numpy", "matplotlib", "PIL", "yaml", "rich", "httpx2", "httpx"),
     *("huggingface_hub", "msgspec", "asyncio"),
 }
 

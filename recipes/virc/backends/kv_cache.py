@@ -139,9 +139,10 @@ class CachedModel:
         try:
             with torch.inference_mode():
                 output = self.network(
-                    input_ids=torch.tensor([ids], device=device),
-                    position_ids=positions.to(device),
-                    past_key_values=self._cache,
+                    torch.tensor([ids], device=device),
+                    None,
+                    positions.to(device),
+                    self._cache,  # by its place: its name is past_key_values up to transformers 5.23, then cache
                     use_cache=True,
                     logits_to_keep=1,
                     **self._patches(new_images),
