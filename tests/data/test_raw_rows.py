@@ -211,6 +211,23 @@ def test_runs_in_arrow_are_read_and_unions_are_named(tmp_path: Path) -> None:
     )
 
 
+@each_case("name", ["a.parquet", "a.arrow"])
+def test_numbers_of_few_bits_have_the_digits_that_were_meant(name: str, tmp_path: Path) -> None:
+    """Columns of `Value("float32")` and `Value("float16")` of datasets 5.2.0, which shows 0.10000000149011612."""
+    numbers, largest = [0.1, 3.14, 1 / 3, 16777217.0, float("inf"), None], 3.4028234663852886e38
+    table = pyarrow.table({
+        "answer": pyarrow.array(numbers, pyarrow.float32()), "half": pyarrow.array([0.1] * 6, pyarrow.float16()),
+        "box": pyarrow.array([[0.7, largest]] * 6, pyarrow.list_(pyarrow.float32())),
+    })  # fmt: skip
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(table, tmp_path / name)
+    else:
+        pyarrow.feather.write_feather(table, tmp_path / name, compression="uncompressed")
+    rows = [row for _, row in raw.rows(tmp_path / name) if isinstance(row, dict)]
+    assert [row["answer"] for row in rows] == [0.1, 3.14, 0.33333334, 16777216.0, float("inf"), None]
+    assert (rows[0]["half"], rows[0]["box"]) == (0.1, [0.7, 3.4028235e38])
+
+
 ASKED = {"id": "1", "image": "a.PNG", "question": "Why?", "answer": "B"}
 SEPARATED = [sign.join(each) + "\n" for sign in ",\t" for each in (ASKED, ASKED.values())]
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 from virc.core.errors import DataError, SetupError, UnreadError
@@ -234,6 +235,8 @@ def _decoder(kind: Any) -> Callable[[Any], Any] | None:
         scalar = float if kind.scale > 0 else int
     elif pyarrow.types.is_temporal(kind) or isinstance(kind, pyarrow.UuidType):
         scalar = str
+    elif pyarrow.types.is_float32(kind) or pyarrow.types.is_float16(kind):
+        scalar = partial(_shortest, *(("f", range(6, 10)) if pyarrow.types.is_float32(kind) else ("e", range(3, 6))))
     if scalar:
         return lambda value: value if value is None else scalar(value)
     if pyarrow.types.is_struct(kind):
@@ -250,6 +253,12 @@ def _decoder(kind: Any) -> Callable[[Any], Any] | None:
         is_list = pyarrow.types.is_nested(kind) and not pyarrow.types.is_run_end_encoded(kind)
         return (lambda value: value and [*map(decode, value)]) if is_list else decode
     return None
+
+
+def _shortest(code: str, digits: Iterable[int], value: float) -> float:
+    """The number of the fewest digits that is stored as this one: 0.1 in 32 bits is 0.10000000149011612 in 64."""
+    stored = pack(code, value)
+    return next((short for count in digits if pack(code, short := float(f"{value:.{count}g}")) == stored), value)
 
 
 def _expanded(array: Any) -> int:
