@@ -58,7 +58,7 @@ def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
         (curr_reft_open.named, "<answer>cat [</answer>", "cat", "classify", 0),
         (curr_reft_open.named, "<answer>cat.", "cat", "classify", 1),  # to the last character but one
         (curr_reft_open.solved, "<answer>red</answer>", "B. dark red", "math", 1),
-        (curr_reft_open.solved, "It is 7. <answer>5.00</answer> or 8", "c = 5", "math", 1),  # not the whole reply
+        (curr_reft_open.solved, "It is 7. <answer>5.00</answer> or 8", "c = 5", "math", 0),  # the whole reply, its end
         (deepeyes.orderly, "<think><answer></think><answer>5</answer>", "5", "", 0),
         (deepeyes.orderly, "<think>a</think><answer>5", "5", "", -1),
         (grit.worded, "<answer>red", "red cars", "", pytest.approx(0.3679, abs=1e-4)),  # e**(1 - 2 / 1)
