@@ -372,6 +372,27 @@ def test_one_start_finds_keys_and_no_other_sentence_quotes_them(
     assert key not in done.err + done.out
 
 
+def test_eight_files_with_keys_are_named_and_the_others_counted(server: Hub, rows: Path) -> None:
+    for number in range(10):
+        (rows / f"{number}.md").write_text(f"TOKEN={'aB3' * 8}")
+    done = virc("push", "charts", ID)
+    assert (done.code, server.requests) == (5, []), done
+    assert "7.md, line 1, contains a key; 2 more files\n" in done.err
+
+
+def test_the_program_is_told_to_ask_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kingfisher")
+    started = list[str]()
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        started.extend(command)
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert SEARCH("text") == []
+    assert {"--no-validate", "--no-update-check"} <= {*started}
+
+
 def found_by(search: leaks.LeakSearch, texts: Mapping[str, str]) -> set[str]:
     for name, text in texts.items():
         search.look_through(name, [("it", text)], "none")

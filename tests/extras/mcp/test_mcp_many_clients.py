@@ -13,9 +13,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_server import tool_calls
 from PIL import Image
+from support.tables import each_case
 
 from virc.serving.agent import request_queue
-from virc_extras.mcp import over_http, result_store
+from virc_extras.mcp import asking, over_http, result_store
 from virc_extras.mcp.result_store import ResultStore
 from virc_extras.mcp.server import Served
 
@@ -129,7 +130,8 @@ def test_clients_without_sessions_drop_results_of_their_address_alone(
         names = [await kept(other) for _ in range(5)]
         assert await finds(mine, name)
         assert await finds(beside, name)
-        assert [await finds(other, each) for each in (names[0], names[-1])] == [False, True]
+        assert [await finds(other, each) for each in (names[0], names[-1], name)] == [False, True, True]
+        assert not await finds(await place.client("10.0.0.9", "legacy"), name)
 
     at(tmp_path, work)
 
@@ -141,6 +143,33 @@ def test_who_keeps_most_gives_way_first() -> None:
         store.keep("\0b", "image", b"", 20)
     assert store.size <= 100
     assert store.find("\0a", mine) is not None
+    few = ResultStore(max_results=2)
+    names = [few.keep("one", "image", b"", 1) for _ in range(3)]
+    assert [few.find("one", name) for name in names] == [None, b"", b""]
+
+
+@each_case(("header", "codes"), [
+    ({"Host": "evil.example"}, (403, 421)), ({"Origin": "https://evil.example"}, (403,)), ({"Origin": "null"}, (403,)),
+    ({"Sec-Fetch-Site": "cross-site"}, (403,)), ({"Origin": "http://127.0.0.1:8000"}, (200,)),
+])  # fmt: skip
+def test_other_hosts_and_pages_of_other_sites_are_refused(
+    tmp_path: Path, header: dict[str, str], codes: tuple[int, ...]
+) -> None:
+    async def work(place: Place) -> int:
+        async with place.http("127.0.0.1") as http:
+            return (await http.post(URL, json=OPENING, headers={**ACCEPT, **header})).status_code
+
+    assert at(tmp_path, work) in codes
+
+
+def test_one_question_more_than_may_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "MAX_WAITING", 0)
+
+    async def work(place: Place) -> Any:
+        client = await place.client("10.0.0.1", "auto")
+        return await client.call_tool("ask", {"image": "a.png", "question": "?"})
+
+    assert "too many questions are waiting" in at(tmp_path, work).content[0].text
 
 
 def test_bodies_in_flight_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

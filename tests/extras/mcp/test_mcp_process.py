@@ -116,7 +116,9 @@ async def all_tools(client: Client) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_every_tool_works_over_stdio(folder: Path, mode: str) -> None:
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     over_stdio(folder, all_tools, mode)
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
 def test_every_tool_works_over_http_for_several_at_once(folder: Path) -> None:
