@@ -32,7 +32,8 @@ VARIABLES = {
     "VIRC_ALLOWED_TOOLS": "digests of files allowed as by `virc tools allow`, a comma between two",
     "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`; several with spaces between",
     "VIRC_CONFIG": "the config file; default: `virc/config.yaml` in the platform's folder for settings",
-    "VIRC_CACHE": "the cache: environments, probes, verdicts, images that open; default: `virc` in the platform's folder for caches",
+    "VIRC_CACHE": "the cache: environments, probes, verdicts, images that open, the last answer; default: `virc` in "
+    "the platform's folder for caches",
     "VIRC_OWN_WORDS": "set: our own words stand in place of the texts of systems' authors, as with `--own-words`",
     "VIRC_PATH": "folders of your own systems, rewards, tools and operators, separated as in `PATH`",
     "VIRC_PAGES": "the folder of pages that the tool `search` searches",

@@ -47,7 +47,7 @@ def names(place: str) -> Callable[[], list[str]]:
 systems = names("virc.systems.registry:discover")
 families = names("virc.families.registry:discover")
 strategies = names("virc.solving.strategies.registry:names")
-benchmarks = names("virc.download.benchmarks:HUB_IDS")
+benchmarks = names("virc.download.benchmarks:names")
 settings = names("virc.config.user:KEPT")
 
 

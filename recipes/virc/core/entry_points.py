@@ -20,7 +20,7 @@ from virc.core.errors import ConfigError
 Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
     "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
-    "virc.evaluation_columns",
+    "virc.evaluation_columns", "virc.benchmarks",
 ]  # fmt: skip
 
 
@@ -119,21 +119,31 @@ def command_line(module: str) -> str:
 
 
 def import_command(name: str, module: str) -> ModuleType:
-    """The module of a command of an installed package.
+    """The module of a command of an installed package. Raises ConfigError: it raises, or has no command."""
+    return load("virc.commands", "command", name, module, ("command",))
+
+
+def load(group: Group, what: str, name: str, module: str, members: Sequence[str]) -> ModuleType:
+    """The module of an entry point of an installed package.
+
+    Args:
+        what: it is, for messages, such as `command`.
+        members: that it must have.
 
     Raises:
-        ConfigError: it raises, or has no command.
+        ConfigError: it raises, or lacks one.
     """
     from virc.core import guarded
     from virc.core.text import clause
 
     try:
         found = importlib.import_module(module)
-        found.command  # noqa: B018
+        for member in members:
+            getattr(found, member)
     except (Exception, SystemExit) as raised:  # others' code may fail in any way
         error = guarded.as_error(raised)
-        package = entries("virc.commands")[name][1]
-        sentence = f"the command {name} of the installed package {package} cannot be loaded: "
+        package = entries(group)[name][1]
+        sentence = f"the {what} {name} of the installed package {package} cannot be loaded: "
         reason = f"{type(error).__name__}: {clause(error)}"
         raise ConfigError(sentence + reason, f"update the package, or pip uninstall {package}") from error
     return found

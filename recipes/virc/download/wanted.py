@@ -14,7 +14,7 @@ import msgspec
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import DATA, MODELS, expanded
 from virc.core.text import did_you_mean, plain
-from virc.download import data_files
+from virc.download import benchmarks, data_files
 from virc.download.benchmarks import HUB_IDS
 from virc.download.hub.repository import Kind, Repo
 from virc.models import registry as models
@@ -199,7 +199,7 @@ def _request_of_name(config: DownloadConfig, system: System, name: str) -> Downl
         return _dataset(config, name, owner.datasets[name])
     if owner:
         return _weights(config, name, owner.judges[name])
-    if name.lower() in HUB_IDS:
+    if name.lower() in benchmarks.names():
         return _benchmark(config, name)
     if match := _GITHUB.match(_RAW.sub(r"github.com/\1/raw/", name, count=1)):
         return _of_github(config, name, match)
@@ -299,8 +299,11 @@ def _known_as(config: DownloadConfig, name: str) -> str | None:
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
     hub_ids = published()
+    of_package = benchmarks.installed(name.lower())
+    if of_package and of_package.HUB:
+        hub_ids[of_package.NAME] = of_package.HUB
     benchmark = next((each for each, hub in hub_ids.items() if name.lower() in (each, hub.lower())), None)
-    if benchmark is None and name.lower() in HUB_IDS:
+    if benchmark is None and name.lower() in benchmarks.names():
         raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
     if benchmark is None:
         raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, hub_ids))

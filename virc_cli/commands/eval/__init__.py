@@ -10,7 +10,7 @@ FAILURE = ask.FAILURE
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
-    from virc.evaluation.benchmarks import registry as benchmarks
+    from virc.download import benchmarks
 
     if "BENCHMARK" not in error.message:
         return None

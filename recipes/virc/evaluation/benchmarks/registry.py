@@ -1,8 +1,9 @@
 """Benchmarks: adding one is adding a file here, or an entry to the table of one.
 
-A benchmark module has what `Benchmark` lists. Its rows are those of the batch format. In addition to `answer` and
-`choices` they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
-(`category`). A user's own benchmark is a file of such rows, as `virc batch` reads it.
+A benchmark module has what `Benchmark` lists; an installed package names one by an entry point of `virc.benchmarks`.
+Its rows are those of the batch format. In addition to `answer` and `choices` they say how an answer counts (`decimals`,
+`tolerance`) and which parts of the benchmark a problem belongs to (`category`). A user's own benchmark is a file of
+such rows, as `virc batch` reads it.
 """
 
 import re
@@ -21,7 +22,7 @@ from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
-from virc.download.benchmarks import HUB_IDS
+from virc.download.benchmarks import installed, names
 from virc.solving.rows import BatchRow, as_row
 from virc.solving.sources.row_files import open_problems
 
@@ -97,12 +98,8 @@ def known() -> Mapping[str, Benchmark]:
     return dict(sorted(found.items()))
 
 
-def names() -> list[str]:
-    return list(HUB_IDS)
-
-
 def rule_of(name: str | None) -> Right | None:
-    return getattr(known().get(name or ""), "right", None)
+    return getattr(known().get(name or "") or installed(name or ""), "right", None)
 
 
 def find(name: str, workspace: Path, split: str | None = None, report: Reporter | None = None) -> LocalBenchmark:
@@ -123,6 +120,8 @@ def find(name: str, workspace: Path, split: str | None = None, report: Reporter 
     for benchmark in benchmarks:
         if name.lower() in (benchmark.NAME, benchmark.HUB and benchmark.HUB.lower()):
             return _published(benchmark, _folder(benchmark, workspace), split)
+    if of_package := installed(name.lower()):
+        return _published(of_package, _folder(of_package, workspace), split)
     path = expanded(name)
     for benchmark in benchmarks if is_folder(path) else ():
         if benchmark.HUB and _is_called(path.resolve().name, benchmark):
