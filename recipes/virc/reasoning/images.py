@@ -471,7 +471,9 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
         meaning, size, mode = appearance.stated(image, data), square_size(image, data), image.mode
         is_deep, is_transparent = depth.is_deep(image), image.has_transparency_data
         if image.format in JPEGS and meaning.is_plain and _orientation(image) == 1:
-            image.draft(None, (1, 1))  # all bytes are read, an eighth of the pixels is made: half of the time
+            image.draft(None, (1, 1))  # all bytes are read, and an eighth of each side is made: half of the time
+            image.load()
+            return StoredImage(size, mode)
         image.load()  # before EXIF is looked for: where Pillow decodes a PNG in search of it, errors are lost
         orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow itself turns a TIFF
         reason = ""

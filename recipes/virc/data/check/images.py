@@ -10,7 +10,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.files import as_named, contents, is_file, link_hint
+from virc.core.files import as_named, is_file, link_hint
 from virc.core.text import clause, plain
 from virc.core.web.addresses import is_private
 from virc.data.check.result import Fault, Rules
@@ -21,12 +21,12 @@ from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.data.rows.remembered import remembered
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import MAX_BYTES, SQUARE, StoredImage
+from virc.reasoning.images import SQUARE
 from virc.reasoning.opening.pictures import opened_all, stored_image
+from virc.reasoning.pixels.depth import strips
 from virc.reasoning.resize import smart_resize
 
 _MAX_KNOWN = 2**13
-_ROWS = 256  # of pixels that are copied at once
 _LINE = "Image {index}: {width} x {height}"
 
 
@@ -59,17 +59,12 @@ def _decoded(picture: Picture, compared: bool) -> DecodedImage:
     if picture.on_network and (picture.fetched or not picture.confined):
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
-
     try:
         if compared:
             with opened_all([(picture.read(), name)]) as (opened,):
                 return DecodedImage(opened.size, _hash(opened.pixels), fingerprint(opened.pixels))
         source = picture.file() if picture.data is None else picture.data
-
-        def stored() -> StoredImage:
-            return stored_image(source if isinstance(source, bytes) else contents(source, MAX_BYTES), name)
-
-        return DecodedImage(remembered(source, stored).size)
+        return DecodedImage(remembered(source, lambda: stored_image(picture.read(), name)).size)
     except OSError as error:
         return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:
@@ -78,8 +73,8 @@ def _decoded(picture: Picture, compared: bool) -> DecodedImage:
 
 def _hash(image: Image.Image) -> int:
     digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-    for top in range(0, image.height, _ROWS):
-        digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
+    for _, rows in strips(image):
+        digest.update(rows.tobytes())
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 

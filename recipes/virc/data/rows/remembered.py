@@ -20,6 +20,8 @@ from virc.reasoning.images import StoredImage
 from virc.reasoning.opening import pictures, pricing
 from virc.reasoning.pixels import appearance, depth
 
+_IN_MEMORY = ":memory:"
+
 
 def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredImage:
     """Return what `find` returns, which is called once as long as neither the file's size nor its times change.
@@ -33,7 +35,7 @@ def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredI
         key = _key(source)
     except (OSError, ValueError):  # there is no such file, or no file can have that name
         return find()
-    known = _known()
+    known = _opened(_file(), os.getpid())
     with suppress(sqlite3.Error, msgspec.MsgspecError):
         for (encoded,) in known.execute("SELECT image FROM pictures WHERE key = ?", (key,)):
             return msgspec.json.decode(encoded, type=StoredImage)
@@ -44,12 +46,14 @@ def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredI
 
 
 def _key(source: bytes | Path) -> bytes:
-    kind = f"{type(source).__name__}\0{os.environ.get(SETTING)}\0{_decoder()}\0".encode()
+    decided_by = f"{type(source).__name__}\0{os.environ.get(SETTING)}\0{_decoder()}\0"
+    digest = hashlib.blake2b(decided_by.encode(), digest_size=16)
     if isinstance(source, Path):
         file = source.stat()
-        place = f"{source.absolute()}\0{file.st_size}\0{file.st_mtime_ns}\0{file.st_ctime_ns}"
-        source = place.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(kind + source, digest_size=16).digest()
+        times = f"{source.absolute()}\0{file.st_size}\0{file.st_mtime_ns}\0{file.st_ctime_ns}"
+        source = times.encode("utf-8", "surrogatepass")
+    digest.update(source)
+    return digest.digest()
 
 
 @cache
@@ -60,23 +64,22 @@ def _decoder() -> str:
     return f"{code.hexdigest()} {PIL.__version__} {find_spec('pillow_heif') is not None}"
 
 
-def _known() -> sqlite3.Connection:
-    try:
-        return _opened(cache_folder(os.environ) / "pictures.sqlite", os.getpid())
-    except ConfigError:  # there is no home folder
-        return _opened(None, os.getpid())
-
-
 @lru_cache(1)
-def _opened(file: Path | None, _process: int) -> sqlite3.Connection:
-    """The file with what is known, opened once by a process; in memory alone where the file cannot be written."""
+def _opened(file: str, process: int) -> sqlite3.Connection:
+    """The database, which each process opens once; in memory alone where the file cannot be written."""
     try:
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         # What a power cut takes is decoded again.
         connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS pictures (key BLOB PRIMARY KEY, image BLOB) WITHOUT ROWID")
     except (OSError, sqlite3.Error):
-        return _opened(None, _process)
+        return _opened(_IN_MEMORY, process)
     return connection
+
+
+def _file() -> str:
+    try:
+        return str(cache_folder(os.environ) / "pictures.sqlite")
+    except ConfigError:  # there is no home folder
+        return _IN_MEMORY
