@@ -1,42 +1,36 @@
 """The reward of OpenThinkIMG: whether the last reply of a rollout is right: 1 or 0.
 
-Right is a reply, or the answer in its action `Terminate`, that is the row's answer letter by letter, or whose formula
-or last number is the same; 12% is also 12.
+Right is a reply, or the answer in its action `Terminate`, that is the row's answer letter by letter, or in which
+math-verify finds the same formula or number.
 Source: zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/tool_grpo.py, accuracy_reward, the reward of its script where
-none is named. What differs: math-verify reads all of the text there, and takes the last number or formula of several
-kinds; here it is asked about short texts and numbers alone.
+none is named.
 """
 
-import asyncio
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.scoring.rules import numbers_agree
-from virc_zoo.delimiters import between
+from virc_zoo.delimiters import on_one_line
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right",)
-_NUMBER = re.compile(r"(?<![^\s=])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")  # as math-verify finds it
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether the reply is right: 1 or 0."""
-    answer = sample.prompt.key.answer
-    wanted = next(between(answer), answer).strip()
-    said = answered(sample.text)
-    if wanted == (sample.text if said is None else said):
+    solution, said = sample.prompt.key.answer, answered(sample.text)
+    if await texts_agree(sample.text, solution):
         return 1.0
-    same = means.symbolic.same if means.symbolic else _equal
-    for one, other in _compared(sample.text, said or "", wanted):
-        if await asyncio.to_thread(same, one, other):
-            return 1.0
-    return 0.0
+    found = on_one_line(solution)
+    wanted = (solution if found is None else found).strip()
+    answer = sample.text if said is None else said
+    return float(answer == wanted or await texts_agree(answer, wanted))
 
 
 def answered(reply: str) -> str | None:
@@ -50,20 +44,6 @@ def answered(reply: str) -> str | None:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return answer if isinstance(answer, str) else None
-
-
-def _compared(reply: str, said: str, wanted: str) -> Iterator[tuple[str, str]]:
-    """What is compared: the texts, and their last numbers."""
-    yield said, wanted
-    for text in (reply, said):
-        one, other = (_NUMBER.findall(each)[-1:] for each in (text, wanted))
-        if one and other:
-            yield one[0].replace(",", ""), other[0].replace(",", "")
-
-
-def _equal(one: str, other: str) -> bool:
-    """Whether two texts are the same number, where there is no algebra."""
-    return bool(numbers_agree(one, other))
 
 
 def total(t: Any) -> float:
