@@ -2,8 +2,8 @@ r"""The reward of Perception-R1: the answer, the form, facts of the picture that
 
     0.9 * right + 0.1 * formed + 0.7 * stated + 2 * varied
 
-    right: 1 where the last \boxed{} is right by rule or algebra; in the first <answer> of one line if there is one, so
-        that the form below, with its line breaks, is read as a whole
+    right: 1 where math-verify finds the row's answer in the first <answer> of one line, or in all of the reply if there
+        is none, as where the form below, with its line breaks, is kept
     formed: 1 where the reply is `<think>`, `</think>`, `<answer>` and `</answer>` with a line break around each part
         and a box in the last
     stated: the mean of the judge's numbers, each cut to 0 to 1, one for each fact of the row's `visual_key_info`; 0 of
@@ -14,23 +14,17 @@ From -2 to 1.7. The question to the judge stands in `judge.yaml`.
 Source: tongxiao2002/Perception-R1@c47eaf2, verl/workers/reward/custom.py, verl/utils/reward_score/boxed_math_verify.py
 and math_with_visual.py, with the weights of examples/run_qwen2_5_vl_7b_geo3k_visual_swanlab.sh. What differs:
 
-- math-verify reads all of the text there: boxes that stand close are one set, and without a box it finds formulas of
-  many kinds. Here the last box counts, else the answer that the text ends in, its last $formula$ or its last number;
-- letters and words, as those of choices, are never right there, nor are a formula with the sign √ or a full stop;
-- a row's answer that is a formula without $ is the last number or fraction in it there;
 - a judge that is away is waited for, there that ends the run; it sees 8,000 characters of a reply, there all of it.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.published import boxed
 from virc.rewards.question import asks, published
-from virc.rewards.terms.answers import graded
 from virc.rewards.terms.text import penalty
 from virc_zoo.delimiters import on_one_line
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -39,7 +33,6 @@ if TYPE_CHECKING:
 TERMS = ("right", "formed", "stated", "varied")
 _BEGIN, _BETWEEN, _END = "<think>\n", "\n</think>\n<answer>\n", "\n</answer>"
 _BOX = r"\boxed{"
-_FORMULA = re.compile(r"\$[^$\n]+\$|(?<![^\s=])-?\d+(?:[.,]\d+)*%?")  # the most usual of those that math-verify finds
 _FACTS = "visual_key_info"
 _NGRAM = 20
 _ADDED = 1e-6
@@ -75,12 +68,8 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), share)
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether the answer is right: 1 or 0."""
     marked = on_one_line(sample.text)
-    text = (sample.text if marked is None else marked).strip()
-    box = boxed(text)
-    for each in (box,) if box else (text, *_FORMULA.findall(text)[-1:]):
-        if await graded(each, sample, means):
-            return 1.0
-    return 0.0
+    said = (sample.text if marked is None else marked).strip()
+    return float(await texts_agree(sample.prompt.key.answer.strip(), said))
 
 
 def formed(sample: "Sample", means: "Means") -> float:

@@ -1,14 +1,12 @@
 r"""The reward of Vision-G1: whether what stands in the last \boxed{} is right, or the overlap of a box. 0 to 1.
 
-An answer is right by rule or by algebra. Where a reply has no \boxed, \fbox counts, and without both the answer that
-the reply ends in, or its last number. Rows whose data_source is vision_g1_bbox are answered with a box of whole numbers
-([left, top, right, bottom]): the first such list in the reply's box and the row's are compared, IoU as it is.
+An answer is right where math-verify finds it in the whole reply, or in what the reply's last \boxed{} has (\fbox, where
+it has none), and where that is the row's answer but for capitals. Rows whose data_source is vision_g1_bbox are answered
+with a box of whole numbers ([left, top, right, bottom]): the first such list in the reply's box and the row's are
+compared, IoU as it is.
 Source: yuh-zha/Vision-G1@1f2c30f, training/verl/utils/reward_score/mmpr.py, compute_score_boxed and
-compute_score_boxed_iou. What differs:
-
-- the program subtracts the numbers of boxes as texts, raises at it, and the run ends; here they are numbers;
-- where there is no box, math-verify finds formulas in the reply there, and no words; here it is the other way about;
-- what it reads in a box is a formula, other texts are right letter by letter; here `B.` and `No.` are B and No.
+compute_score_boxed_iou. What differs: the program subtracts the numbers of boxes as texts, raises at it, and the run
+ends; here they are numbers.
 """
 
 import re
@@ -16,9 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.published import boxed
-from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import iou
 from virc_zoo.delimiters import on_one_line
+from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -28,18 +26,17 @@ TERMS = ("right", "overlap")
 """Both stand below, the second in place of the common term of that name."""
 _SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
 _BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
-_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*%?")
 
 
 async def right(sample: "Sample", means: "Means") -> float | None:
     """Whether the answer is right: 1 or 0; of rows that are not answered with a box."""
     if _is_box(sample):
         return None
-    said, key = in_box(sample.text), sample.prompt.key
-    for each in (sample.text, *_NUMBER.findall(sample.text)[-1:]) if said is None else (said,):
-        if await graded(each, sample, means) or each.lower() == key.answer.strip().lower():
-            return 1.0
-    return 0.0
+    text, answer = sample.text.replace("<|im_end|>", "").strip(), sample.prompt.key.answer
+    said = in_box(text)
+    if said and said.lower() == answer.strip().lower():
+        return 1.0
+    return float(await texts_agree(text, answer) or bool(said and await texts_agree(f"${said}$", f"${answer}$")))
 
 
 def overlap(sample: "Sample", means: "Means") -> float | None:
