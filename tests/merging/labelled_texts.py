@@ -132,6 +132,10 @@ def _secrets() -> Mapping[str, str]:
         "percent in password": f"postgres://maria:p%40{of(_WORD, 12)}@db.acme.io/rows",
         "html": html.escape(json.dumps({"api_key": of(_WORD, 32)})),
         "broken over lines": _broken(f"ghp_{of(_WORD, 36)}", "\n"),
+        "jwk in yaml": f"kty: EC\ncrv: P-256\nd: {of(_URL, 43)}",
+        "bold name": f"**Password:** {of(_WORD, 12)}3xK7p",
+        "broken in a mail": _broken(f"ghp_{of(_WORD, 36)}", "\n> "),
+        "added up": _broken(f"ghp_{of(_WORD, 36)}", "' + '"),
         "broken in code": _broken(f"github_pat_{of(_WORD, 22)}_{of(_WORD, 59)}", "'\n    '"),
         "broken in json": json.dumps({"note": _broken(f"sk-ant-{'api03'}-{of(_URL, 93)}AA", "\n")}),
     }

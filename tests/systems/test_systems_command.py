@@ -1,5 +1,6 @@
 """`virc systems ls|show|new`, and systems of one's own wherever a system is named."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -145,6 +146,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_bytes(content)
     (tmp_path / "mine.yaml").write_text(MINE)
+    os.mkfifo(tmp_path / "pipe.yaml")  # not waited for
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     listed = virc("systems", "ls", "--json")
     assert (listed.code, "mine" in [each["name"] for each in listed.json["systems"]]) == (0, True), listed.err

@@ -32,8 +32,8 @@ Paths = Literal["none", "own", "all"]
 
 def _same_object(one: str, other: str, most: int) -> str:
     """Two fields of an object, in either order, with so many characters between them."""
-    between = rf"""['"][^{{}}]{{1,{most}}}['"]"""
-    return rf"""['"](?:{one}{between}{other}|{other}{between}{one})['"]"""
+    between = rf"\b[^{{}}]{{1,{most}}}\b"
+    return rf"\b(?:{one}{between}{other}|{other}{between}{one})\b"
 
 
 _KEYS = [re.compile(form) for form in (
@@ -43,15 +43,15 @@ _KEYS = [re.compile(form) for form in (
     r"NRAK-[A-Z0-9]{27}", r"sk\.eyJ[\w-]{20,}\.[\w-]{20}", r"pat-[a-z]{2}\d-[0-9a-f]{8}-", r"sl\.u?\.?[\w-]{100}",
     r"https://hooks\.[\w.-]+/(?:\w+/){2,}\w", r":AA(?<=\d{8}:AA)[\w-]{33}(?![\w-])",
     r"-us(?<=[0-9a-f]{32}-us)\d{1,2}\b", r"otpauth://\w+/\S*[?&]secret=[A-Z2-7]{16}",
-    _same_object("kty", r"[dk]['\"]\s*:\s*['\"][\w-]{22,}", 4000),
-    _same_object("username", r"key['\"]\s*:\s*['\"][0-9a-f]{32}", 99),
+    _same_object("kty", r"[dk]['\"]?\s*:\s*['\"]?[\w-]{22,}", 4000),
+    _same_object("username", r"key['\"]?\s*:\s*['\"]?[0-9a-f]{32}", 99),
 )]  # fmt: skip
 """Keys by their form that the program's rules do not have."""
 _PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@])([\w-]{22,})")
 _VALUE = re.compile(r"[:=>\uff1a\s][\"'`]*(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
 _PASSWORD = (
     "passwor[dt]|passwd|passphrase|pwd|[_-]pass|kennwort|wachtwoord|lösenord|adgangskode|mot[ _-]de[ _-]passe"
-    "|contrase[ñn]a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
+    "|contrase(?:ñ|n\u0303?)a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
 )
 _NAME = re.compile(
     r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+"
@@ -59,7 +59,7 @@ _NAME = re.compile(
     r"|(?:[?&](?:sig|signature|key)|[\"'_]auth"
     r"|(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
     rf"|secret|secret_key_base|token|credentials?|[_-]pat|(?-i:[A-Z]_KEY)|{_PASSWORD})"
-    r"[\"'`\])]*\s*(?:[:=>\uff1a]+|(?<=password)\s|(?<=passwd)\s)\s*[\"'`]*)\Z", re.IGNORECASE,
+    r"[\"'`*\])]*\s*(?:[:=>\uff1a]+|(?<=password)\s|(?<=passwd)\s)[\s\"'`*]*)\Z", re.IGNORECASE,
 )  # fmt: skip
 """What stands before a value that is a key."""
 _MAX_NAME = 256
@@ -73,8 +73,11 @@ _ESCAPED = re.compile(r"""\\+(?:((?:u[0-9A-Fa-f]{4}\\*)*u[0-9A-Fa-f]{4})|(["'/\\
 """What JSON, CSV, HTML and code write for a character, however often one of them was put into another."""
 _PERCENT = re.compile(r"""(?<![^\s"'<>])(?=[^\s"'<>]*%[0-9A-Fa-f]{2})[^\s"'<>]+""")
 _MAX_PERCENT = 3  # times that a part of an address was encoded
-_BREAK = r"""(?:["'`][ \t]*\+?|\\)?[ \t]*\r?\n[ \t]*(?:\+?[ \t]*["'`])?"""
-"""Between two parts of a text that goes on in the next line, in prose or in code."""
+_BREAK = (
+    r"""(?:(?:["'`][ \t]*\+?|[\\=])?[ \t]*\r?\n[ \t]*(?:[#>*][ \t]*|\+?[ \t]*["'`])?"""
+    r"""|["'`][ \t]*\+[ \t]*["'`]|<br ?/?>)"""
+)
+"""Between two parts of a text that goes on in the next line, in prose, mail, comments or code, or is added up."""
 _BROKEN = re.compile(rf"(?<![\w+/.~-])([\w+/.~-]{{2,}}+)((?:{_BREAK}[\w+/.~-]{{2,}}+)++)")
 _MIN_BROKEN, _MAX_BEFORE = 20, 64
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
@@ -270,7 +273,7 @@ def _unescaped(text: str) -> str:
     if any(sign in text for sign in ("\\", '""', "&")):
         text = _ESCAPED.sub(plain_text, text)
     text = _PERCENT.sub(decoded, text) if "%" in text else text
-    return _BROKEN.sub(joined, text) if "\n" in text else text
+    return _BROKEN.sub(joined, text)
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:

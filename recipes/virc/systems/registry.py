@@ -569,7 +569,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}"))
-        if path.suffix in SUFFIXES and path.name != _TEXTS
+        if path.suffix in SUFFIXES and path.name != _TEXTS and not path.is_fifo()  # would be waited for
     )
 
 
