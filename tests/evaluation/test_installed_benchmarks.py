@@ -14,6 +14,7 @@ from support.solving import answer
 
 from virc.core import entry_points
 from virc.download.benchmarks import names
+from virc.download.wanted import DownloadConfig, resolve_requests
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "evaluation.md").read_text()
@@ -48,17 +49,19 @@ def test_it_is_listed_and_scored_by_its_own_rule(site: Path, tmp_path: Path, mon
     assert names()[-1] == "signs"
     assert "sign_pack" not in sys.modules
     with serve([answer("37")]) as server:
-        done = virc("eval", "signs", "--endpoint", server.url, "--json")
+        done = virc("eval", "signs", "--endpoint", server.url, "--concurrency", 1, "--json")
     assert (done.code, done.json["benchmark"], done.json["models"][0]["score"]["right"]) == (0, "signs", 2)
     lines = (tmp_path / "evals" / "signs" / "answers" / f"{MODEL}.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [1, 2]
 
 
-def test_its_dataset_is_looked_for_and_downloaded_by_its_name(site: Path, tmp_path: Path) -> None:
+def test_its_dataset_is_looked_for_and_downloaded_by_its_name(site: Path) -> None:
     install(site, HUB)
     done = virc("eval", "signs", "--endpoint", "http://127.0.0.1:9/v1")
     assert "the benchmark signs is not on this machine\nhint: virc download eval signs" in done.err
-    assert "me/signs" in virc("download", "eval", "signs", "--dry-run").err
+    for words in (("eval", "signs"), ("signs",)):
+        (request,) = resolve_requests(DownloadConfig(words))
+        assert (request.repo.id, request.folder) == ("me/signs", Path("data/signs"))
 
 
 @pytest.mark.parametrize(
