@@ -22,7 +22,7 @@ from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResu
 from virc.data.formats.registry import Holds, NumberedRow
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered
-from virc.data.rows.results import split_results
+from virc.data.rows.results import TURN, split_results
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
@@ -151,8 +151,10 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
 
 
 def _turn_marks(record: Record) -> Iterator[Fault]:
-    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn."""
-    texts = {f"message {number}": message.content for number, message in enumerate(record.messages, 1)}
+    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn; replies are joined by such on purpose."""
+    texts = {
+        f"message {number}": message.content.replace(TURN, "") for number, message in enumerate(record.messages, 1)
+    }
     for name, text in (texts | {"its rejected reply": record.rejected or ""}).items():
         if found := _TURN_MARKS.search(text):
             yield Fault("turn_mark", f"{name} holds {found[0]}: LLaMA-Factory reads it as the token around a turn")
