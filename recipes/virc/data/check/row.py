@@ -151,7 +151,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
 
 
 def _turn_marks(record: Record) -> Iterator[Fault]:
-    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn; replies are joined by such on purpose."""
+    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn, but where they join two replies."""
     texts = {
         f"message {number}": message.content.replace(TURN, "") for number, message in enumerate(record.messages, 1)
     }
