@@ -2,7 +2,8 @@ r"""The reward of ViGoRL's visual search in several turns: a right answer, and t
 
     0.6 * matched + 0.4 * orderly, which is 0, or 1 + 0.2 for each further point
 
-All of it is of the completion as one text, with the turns that bring images. From 0 to 1 and more.
+All of it is of the completion as one text without special tokens, with the turns that bring images. From 0 to 1 and
+more.
 Source: Gabesarch/grounded-rl@e7970c0, src/trainer/rl/examples/reward_function/string_match_multiturn.py. There a
 rollout that was cut within a reply is not learnt from.
 """
@@ -38,13 +39,14 @@ _NEXT = {
 }
 """Mark -> those that may be the next one; first of all comes a thought."""
 _CALL = "<tool_call>"
+_SPECIAL = re.compile(r"<\|[a-z_]{1,20}\|>")
 _LAST = re.compile(r"</answer>\s*(<\|im_end\|>)?\Z")
 _OPENS, _CLOSES = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 
 
 def matched(sample: "Sample", means: "Means") -> float:
     """Whether the first answer of the completion, or all of it, is the row's but for letter case: 1 or 0."""
-    text = completion(sample)
+    text = _decoded(sample)
     opens = _OPENS.search(text)  # one pattern for both marks would take the square of the text's length
     closes = opens and _CLOSES.search(text, opens.end())
     said = text[opens.end() : closes.start()] if opens and closes else text
@@ -55,13 +57,18 @@ def orderly(sample: "Sample", means: "Means") -> float:
     """1 where thoughts, calls, observations and the answer follow each other and every call names a point, and 0.2
     more for each further point that is 10 pixels from those before; else 0.
     """
-    text = completion(sample).strip()
+    text = _decoded(sample).strip()
     _, opens, rest = text.partition("<answer>")
     answer, closes, _ = rest.partition("</answer>")
     if not (_LAST.search(text) and _in_order(text) and opens and closes and answer.strip()):
         return 0.0
     points = _points(text)
     return 0.0 if points is None else 1.0 + apart_bonus(points)
+
+
+def _decoded(sample: "Sample") -> str:
+    """The completion as the program decodes it: verl/workers/reward/config.py, skip_special_tokens."""
+    return _SPECIAL.sub("", completion(sample))
 
 
 def apart_bonus(points: Sequence[Point]) -> float:
