@@ -3,12 +3,17 @@
 import json
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
 
+from virc_zoo import sized_pictures
 from virc_zoo.openvlthinker import rows as openvlthinker
+from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
+from virc_zoo.thinklite_vl import rows as thinklite_vl
+from virc_zoo.vision_g1 import rows as vision_g1
 
 
 @pytest.mark.parametrize(
@@ -19,7 +24,7 @@ from virc_zoo.rewardmap import rows as rewardmap
      ((1333, 777), (671, 390)), ((700, 375), (699, 374)), ((511, 514), (510, 513))],
 )  # fmt: skip
 def test_pictures_of_openvlthinker_have_the_published_size(file: tuple[int, int], shown: tuple[int, int]) -> None:
-    assert openvlthinker.resized(Image.new("RGB", file)).size == shown
+    assert sized_pictures.resized(Image.new("RGB", file), openvlthinker.AREA, openvlthinker.AREA).size == shown
 
 
 def test_a_row_of_openvlthinker_is_shown_without_blanks_around_it(tmp_path: Path) -> None:
@@ -35,3 +40,21 @@ def test_a_row_of_rewardmap_is_shown_without_blanks_around_it(tmp_path: Path) ->
     (tmp_path / "lines.json").write_text(json.dumps({"1": ["a", "b"]}))
     (read,) = rewardmap.rows({"json": "lines.json", "question": " How many? \n"}, 1, "train", tmp_path)
     assert read == {"json": {"1": ["a", "b"]}, "question": "How many?"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "file", "shown"),
+    # what `process_image` of each repository returns with its own limits
+    [(perception_r1, "images", (2000, 1500), (1551, 1163)), (perception_r1, "images", (28, 28), (56, 56)),
+     (perception_r1, "images", (640, 480), (640, 480)), (thinklite_vl, "image", (100, 100), (512, 512)),
+     (thinklite_vl, "image", (3000, 2000), (2508, 1672)), (vision_g1, "images", (300, 200), (548, 365)),
+     (vision_g1, "images", (2000, 1500), (1156, 867))],
+)  # fmt: skip
+def test_pictures_of_rows_have_the_published_size(
+    rows: ModuleType, column: str, file: tuple[int, int], shown: tuple[int, int], tmp_path: Path
+) -> None:
+    picture = BytesIO()
+    Image.new("RGB", file).save(picture, "PNG")
+    given: bytes | list[bytes] = [picture.getvalue()] if column == "images" else picture.getvalue()
+    (read,) = rows.rows({column: given}, 1, "", tmp_path)
+    assert [Image.open(BytesIO(each["bytes"])).size for each in read[column]] == [shown]

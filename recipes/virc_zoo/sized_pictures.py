@@ -1,0 +1,46 @@
+"""Pictures of rows at the size that EasyR1 brings them to before the model's processor sees them.
+
+Source: hiyouga/EasyR1, verl/utils/dataset.py, process_image, and its copies in the repositories of systems.
+"""
+
+import math
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from virc.core.text import plain
+from virc.data.rows.record import Picture
+from virc.reasoning.encoded import as_png
+from virc.reasoning.opening.pictures import open_image
+
+_BICUBIC = Image.Resampling.BICUBIC
+
+
+def resized(image: Image.Image, least: int, most: int, enlarging: Image.Resampling = _BICUBIC) -> Image.Image:
+    """Return a picture of `least` to `most` pixels: by one ratio, sides rounded down, shrunk with a bicubic filter."""
+    for is_outside, limit, filtering in ((operator.gt, most, _BICUBIC), (operator.lt, least, enlarging)):
+        area = image.width * image.height
+        if is_outside(area, limit):
+            ratio = math.sqrt(limit / area)
+            image = image.resize((int(image.width * ratio), int(image.height * ratio)), filtering)
+    return image
+
+
+def with_sized(
+    row: Mapping[str, Any], column: str, folder: Path, least: int, most: int, enlarging: Image.Resampling = _BICUBIC
+) -> dict[str, Any]:
+    """Return a row whose pictures, one or a list in a column, are brought to `least` to `most` pixels."""
+    given = row[column] if isinstance(row[column], list | tuple) else [row[column]]
+    sized = [{"bytes": as_png(resized(_opened(each, folder), least, most, enlarging)).data} for each in given]
+    return {**row, column: sized}
+
+
+def _opened(image: Any, folder: Path) -> Image.Image:
+    if isinstance(image, bytes):
+        image = {"bytes": image}
+    fields = image if isinstance(image, Mapping) else {"path": image}
+    picture = Picture(fields.get("path") or "", folder, fields.get("bytes"))
+    return open_image(picture.read(), plain(picture.name or "an image", 80))
