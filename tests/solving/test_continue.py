@@ -4,7 +4,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -20,9 +20,10 @@ from virc.backends.chatml import render
 from virc.families import registry as families
 from virc.models.chat_protocol import of_system
 from virc.models.registry import PACKAGE
+from virc.reasoning.calls import Call, Checked, Conversation
 from virc.reasoning.messages import Turn
-from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Ask, Reply, Session
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.reasoning.trace import Trace
 from virc.reasoning.writing import written
 from virc.solving.reading import examples, grid_of
@@ -89,6 +90,36 @@ def test_the_next_question_follows_what_the_model_saw(name: str, protocol: Proto
 def _ids(ask: Ask) -> list[int]:
     """The conversation as a model in this process is given it."""
     return render(ask.messages, [4] * len(ask.images), Tokens()).ids
+
+
+class Counter:
+    """A tool that keeps how often it was called."""
+
+    NAME, TEMPLATE = "count", "after_text"
+    SCHEMA: ClassVar = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object"}}}
+
+    @staticmethod
+    def check(arguments: object, view: object) -> Checked:
+        return Checked(Call("count", None, None), ())
+
+    @staticmethod
+    def apply_to_all(call: Call, conversation: Conversation) -> str:
+        conversation.kept["count"] = conversation.kept.get("count", 0) + 1
+        return f"called {conversation.kept['count']} times"
+
+
+def test_what_tools_keep_is_there_for_the_next_question() -> None:
+    protocol = own_protocol([Counter.SCHEMA])
+    call = '<think>so</think><tool_call>{"name": "count", "arguments": {}}</tool_call>'
+    tools: Any = {"count": Counter}
+    session, again = (Session(protocol, "q", [picture()], tools=tools) for _ in range(2))
+    for reply in (call, answer("97")):
+        session.feed(Reply(reply))
+    assert again.replay(saved(session))
+    again.ask("And y?")
+    unit = again.feed(Reply(call))
+    assert isinstance(unit, Unit)
+    assert [each.text for each in unit.results] == ["called 2 times"]
 
 
 def test_a_further_question_sends_the_whole_conversation(image: Path) -> None:
