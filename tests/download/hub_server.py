@@ -292,6 +292,10 @@ class Hub:
     def commit(self, key: str, revision: str = "main") -> str:
         return self._repos[key].branches[revision]
 
+    def states(self, key: str) -> list[dict[str, bytes]]:
+        """The files of a repository after each of its commits, from that which made it."""
+        return [{name: each.content for name, each in at.items()} for at in self._repos[key].commits.values()]
+
     def create(self, key: str, private: bool, token: str) -> None:
         """Serve a new repository of a token's."""
         self.add(key, Repo({}, private=private, members=[token]))

@@ -192,6 +192,19 @@ def test_rows_become_a_dataset_with_their_images(server: Hub, rows: Path) -> Non
     assert done.json["left_out"] == {"notes.txt": "neither rows nor an image"}
 
 
+def test_many_files_are_several_commits_the_card_in_the_last(
+    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert publish._MAX_FILES == 1000
+    monkeypatch.setattr(publish, "_MAX_FILES", 2)
+    for number in range(3):
+        shutil.copyfile(rows / "a.png", rows / f"{number}.png")
+    assert virc("push", "charts", ID).code == 0
+    states = [set(each) for each in server.states(f"datasets/{ID}")]
+    assert [len(each) for each in states] == [0, 2, 4, 6]
+    assert [at for at, each in enumerate(states) if "README.md" in each] == [3]
+
+
 def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config |= {"_name_or_path": "/data/team/base", "text_config": {"_name_or_path": "C:\\models\\x", "rope": "/"}}
@@ -301,10 +314,24 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.parquet", lambda: parquet_of({"id": 1}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
         ("more.arrow", lambda: feather_of({}, {"api_key": "aB3" * 8}), "in its schema, contains a key"),
         ("more.feather", lambda: feather_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
-        ("more.parquet", lambda: damaged(parquet_of({"id": 1}), 4), "more.parquet cannot be looked through: row 1 "),
-        ("more.arrow", lambda: damaged(feather_of({"id": 1}), 300), "more.arrow cannot be looked through: row 1: "),
+        ("more.parquet", lambda: damaged(parquet_of({"id": 1}), 4), "more.parquet: row 1 cannot be read"),
+        ("more.arrow", lambda: damaged(feather_of({"id": 1}), 300), "more.arrow: row 1: "),
         ("more.tar", lambda: tar_of("0", b"x") + tar_of("1", b"TOKEN=" + b"aB3" * 8), "goes on behind its last member"),
         ("more.tar", lambda: tar_of("0", b"x")[:1024] + b"TOKEN=" + b"aB3" * 999, "goes on behind its last member"),
+        ("more.csv", f"id,api_key,x\n0,,\n1,{'aB3' * 8},3\n", "row 2, contains a key"),
+        ("more.tsv", f"id\tpassword\n1\t{'aB3' * 8}\n", "row 1, contains a key"),
+        ("more.csv", f"id;API_KEY\n1;{'aB3' * 8}\n", "row 1, contains a key"),
+        ("more.csv", "id,note,note\n1,a,b\n", "more.csv: two columns are called"),
+        ("more.csv", f"name,value\ntoken,{'aB3' * 8}\n", "line 2, contains a key"),
+        ("more.md", f"of them:\n\n| who | api_key |\n|---|:--|\n| me | `{'aB3' * 8}` |\n", "line 3, contains a key"),
+        ("more.md", f"| token | {'aB3' * 8} |\n", "line 1, contains a key"),
+        ("more.md", f"<td>Token</td>\n<td>{'aB3' * 8}</td>\n", "contains a key"),
+        ("more.md", f'<input name="api-key" value="{"aB3" * 8}">', "line 1, contains a key"),
+        ("more.md", f'<input value="{"aB3" * 8}" name="csrf_token">', "line 1, contains a key"),
+        ("more.jsonl", json.dumps({"name": "API_KEY", "value": "aB3" * 8}), "line 1, contains a key"),
+        ("more.jsonl", json.dumps({"tokens": ["aB3" * 8]}), "line 1, contains a key"),
+        ("more.md", f"virc serve --api-key {'aB3' * 8}", "line 1, contains a key"),
+        ("more.md", f"key = os.getenv('API_KEY') or '{'aB3' * 8}'", "line 1, contains a key"),
         ("more.md", "postgres://maria:hunter22@db.acme.io:5432/rows", "line 1, contains a key"),
         ("more.md", "postgres://maria:hunter22@localhost.acme.io/rows", "line 1, contains a key"),
         ("more.md", "postgres://user:password@localhost:5432/db, https://maria:hunter22@db.example.com/", None),
@@ -338,6 +365,16 @@ def test_a_key_in_a_file_name_is_found_and_not_printed(server: Hub, rows: Path, 
     assert "the file name images/hf_a…" in done.err
     assert "hint: rename it; revoke the key" in done.err
     assert KEY not in done.err + done.out
+
+
+def test_a_key_in_the_name_of_a_file_left_out_is_not_printed(server: Hub, rows: Path) -> None:
+    for name in (f".{KEY}", f"{KEY}.log", "run.log"):
+        (rows / name).write_text("")
+    for more in (["--dry-run"], ["--dry-run", "--json"], []):
+        done = virc("push", "charts", ID, *more)
+        assert (done.code, KEY in done.err + done.out) == (0, False), done
+        for name in (".hf_…", "hf_a…", "run.log", "notes.txt"):
+            assert name in done.err + done.out
 
 
 @each_case(
@@ -396,7 +433,7 @@ def test_the_program_is_told_to_ask_no_service(monkeypatch: pytest.MonkeyPatch) 
 def found_by(search: leaks.LeakSearch, texts: Mapping[str, str]) -> set[str]:
     for name, text in texts.items():
         search.look_through(name, [("it", text)], "none")
-    return {fault.message.partition(",")[0] for fault in search.faults()}
+    return {fault.message.partition(",")[0] for fault in search.faults().values()}
 
 
 @pytest.mark.integration

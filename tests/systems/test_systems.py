@@ -142,8 +142,9 @@ def test_a_name_is_taken_over_only_on_purpose(tmp_path: Path, monkeypatch: pytes
     file = written(tmp_path / "one" / "virc.yaml", "name: virc\nabout: mine\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path / "one"))
     with pytest.raises(ConfigError, match=f"{file} names its system 'virc', as ") as caught:
-        systems.get("tiny")
+        systems.get("virc")
     assert "replace: true" in str(caught.value.hint)
+    assert systems.get("tiny").name == "tiny"
     written(tmp_path / "two" / "virc.yaml", "name: virc\nabout: mine\nreplace: true\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path / "two"))
     assert systems.get("virc").about == "mine"
@@ -176,7 +177,7 @@ def test_a_system_may_have_a_folder_of_its_own(tmp_path: Path, monkeypatch: pyte
     written(tmp_path / "other" / "system.yaml", "name: virc\n")
     systems._discovered.cache_clear()
     with pytest.raises(ConfigError, match="names its system 'virc', as"):
-        systems.discover()
+        systems.get("virc")
 
 
 def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,7 @@ def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
         ("c.yml", b"\xff\xfe", "c.yml is not UTF-8 text"),
         ("d.yaml/of", b"", "cannot read {}/d.yaml: is a directory"),
         ("e/system.yaml", b"name: e\n- f\n", "e/system.yaml is not YAML at line 2"),
+        ("taken.yaml", b"name: virc\n", "{}/taken.yaml names its system 'virc', as "),
         ("other.yaml", b"name: virc\nreplace: true\nx: 1\n", "other.yaml:3: unknown key 'x'"),
     ],
 )
@@ -152,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(
     assert (listed.code, "mine" in [each["name"] for each in listed.json["systems"]]) == (0, True), listed.err
     assert "warning: left out: " in listed.err
     assert named.format(tmp_path) in listed.err
-    name = {"d.yaml/of": "d", "e/system.yaml": "e", "other.yaml": "virc"}.get(file, file[:1])
+    name = {"d.yaml/of": "d", "e/system.yaml": "e", "other.yaml": "virc", "taken.yaml": "virc"}.get(file, file[:1])
     asked_for = virc("systems", "show", name)
     assert (asked_for.code, named.format(tmp_path) in asked_for.err) == (3, True), asked_for.err
     assert virc("systems", "show", "mine").code == 0

@@ -48,20 +48,25 @@ _KEYS = [re.compile(form) for form in (
 )]  # fmt: skip
 """Keys by their form that the program's rules do not have."""
 _PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@])([\w-]{22,})")
-_VALUE = re.compile(r"[:=>\uff1a\s][\"'`]*(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_VALUE = re.compile(r"(?:[:=>\uff1a\s,|\[({\"'`]|^)(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
 _PASSWORD = (
     "passwor[dt]|passwd|passphrase|pwd|[_-]pass|kennwort|wachtwoord|lösenord|adgangskode|mot[ _-]de[ _-]passe"
     "|contrase(?:ñ|n\u0303?)a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
 )
+_TELLING = (
+    r"(?:(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
+    rf"|secret|secret_key_base|token|credential|[_-]pat|(?-i:[A-Z]_KEY)|{_PASSWORD})s?"
+)
 _NAME = re.compile(
     r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+"
     r"|cookies?[\"'`]*\s*[:=]\s*(?:[\"'`]?[^\n\"'`{]*=[\"'`]?(?:s:)?|\{[^{}]*:\s*[\"'`])|\s-b\s+[\"'`]?[\w.-]+="
-    r"|(?:[?&](?:sig|signature|key)|[\"'_]auth"
-    r"|(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
-    rf"|secret|secret_key_base|token|credentials?|[_-]pat|(?-i:[A-Z]_KEY)|{_PASSWORD})"
-    r"[\"'`*\])]*\s*(?:[:=>\uff1a]+|(?<=password)\s|(?<=passwd)\s)[\s\"'`*]*)\Z", re.IGNORECASE,
+    rf"|(?:[?&](?:sig|signature|key)|[\"'_]auth|{_TELLING})(?:</?\w+>|\W|\b(?:value|content|or)(?=\W))+)\Z",
+    re.IGNORECASE,
 )  # fmt: skip
-"""What stands before a value that is a key."""
+"""What stands before a value that is a key, in texts, objects, elements, attributes and lists."""
+_NAME_BEHIND = re.compile(rf"""["']?[,\s]+["']?(?:name|key|id)["']?\s*[:=]\s*["'][\w-]*{_TELLING}["']""", re.IGNORECASE)
+_TABLE = re.compile(r"^[^|\n]*+\|.*\n[ \t]*+[|:-][ \t|:-]*+\n(?:[^|\n]*+\|.*\n?)++", re.MULTILINE)
+_MAX_COLUMN = 64  # characters of a column's name
 _MAX_NAME = 256
 _SWITCH = re.compile(r"(?<=[a-z])(?=[A-Z\d])|(?<=\d)(?=[A-Za-z])|(?<=[A-Z])(?=\d|[a-z](?![a-z]))")
 """Where a small letter, a capital and a digit follow each other, but for the capital of a word."""
@@ -163,10 +168,10 @@ class LeakSearch:
         """Say for another reason that a file is not sent."""
         self._faults[name] = fault
 
-    def faults(self) -> list[DataError]:
-        """One fault for each file; of several that of a key which the program found, as others may quote it."""
+    def faults(self) -> dict[str, DataError]:
+        """One fault of each file by its name: that of a key which the program found first, as others may quote it."""
         self._search()
-        return [*(self._faults | self._of_names).values()]
+        return self._faults | self._of_names
 
     def _has_own(self, text: str) -> bool:
         return any(value in text for value in self._own_unescaped)
@@ -212,7 +217,9 @@ def _has_key(text: str) -> bool:
     if any(_is_random(found[1]) for found in _PREFIXED.finditer(text)):
         return True
     values = (found.span(1) for found in _VALUE.finditer(text) if _is_random(found[1]))
-    return any(_NAME.search(text[max(0, start - _MAX_NAME) : start]) for start, _ in values)
+    return any(
+        _NAME.search(text[max(0, start - _MAX_NAME) : start]) or _NAME_BEHIND.match(text, end) for start, end in values
+    )
 
 
 def _is_random(value: str) -> bool:
@@ -221,11 +228,11 @@ def _is_random(value: str) -> bool:
 
 def _fault(name: str, where: str) -> DataError:
     if where == _NAME_ITSELF:
-        return DataError(f"the file name {_shortened(name)} contains a key", f"rename it; {_REVOKE}")
+        return DataError(f"the file name {shortened(name)} contains a key", f"rename it; {_REVOKE}")
     return DataError(f"{name}, {where}, contains a key", _HINT)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A file's name of which no part shows a key."""
     return "/".join(plain(part) if len(part) < _MIN_KEY else f"{plain(part[:4])}…" for part in name.split("/"))
 
@@ -247,7 +254,7 @@ def _unescaped(text: str) -> str:
     """A text without the escapes of JSON, CSV, HTML and code: what is quoted within quotes reads as it would alone.
 
     Behind a part of an address stands the same without its percent signs, and behind a part of a key that goes on in
-    the next line the whole of it with what is before it.
+    the next line the whole of it with what is before it; before a table stands each cell with the name of its column.
     """
 
     def plain_text(escaped: re.Match[str]) -> str:
@@ -270,6 +277,12 @@ def _unescaped(text: str) -> str:
         before = broken.string[max(0, broken.start() - _MAX_BEFORE) : broken.start()].rpartition("\n")[2]
         return f"{broken[1]} {before}{whole}{broken[2]}"
 
+    def with_names(table: re.Match[str]) -> str:
+        head, _, *rows = [line.strip().strip("|").split("|") for line in table[0].splitlines()]
+        names = [name.strip()[-_MAX_COLUMN:] for name in head]
+        return "".join(f"{name}:{cell} " for row in rows for name, cell in zip(names, row, strict=False)) + table[0]
+
+    text = _TABLE.sub(with_names, text) if "|" in text else text
     if any(sign in text for sign in ("\\", '""', "&")):
         text = _ESCAPED.sub(plain_text, text)
     text = _PERCENT.sub(decoded, text) if "%" in text else text

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from os.path import relpath
 from pathlib import Path
 from typing import Any, Literal
@@ -135,7 +136,10 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
     search.look_through(CARD, [("the card", card)])
-    _raise_all(search.faults())
+    search.look_through_names(left_out)
+    faults = search.faults()
+    _raise_all([fault for name, fault in faults.items() if name not in left_out])
+    left_out = {leaks.shortened(name) if name in faults else name: why for name, why in left_out.items()}
     files = [*(file for file in files if file.name != CARD), Upload(CARD, card.encode())]
     return PushPlan(Repo(hub_id, "dataset" if rows else "model"), public, folder, tuple(files), left_out, card)
 
@@ -383,31 +387,31 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         search.look_through(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
     if file.suffix.lower() in (".parquet", ".arrow", ".feather"):
-        search.look_through(name, _row_texts(file, name), "own")
+        schema = "\n".join(leaks.strings(raw.schema_texts(file)))
+        search.look_through(name, chain([("in its schema", schema)], _row_texts(file, name)), "own")
     elif file.suffix.lower() == ".tar":
         search.look_through(name, _members(file, name))
     elif _WEIGHTS.fullmatch(name):
         about = gguf.read_header(file) if file.suffix.lower() == ".gguf" else checkpoint.metadata(file)
         search.look_through(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
     elif file.suffix.lower() not in PICTURES or not leaks.is_picture(file):
-        search.look_through(
-            name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix.lower() in raw.ENDINGS else "all")
-        )
+        cells = _row_texts(file, name) if file.suffix.lower() in (".csv", ".tsv") else ()
+        paths: leaks.Paths = "own" if file.suffix.lower() in raw.ENDINGS else "all"
+        search.look_through(name, chain(leaks.lines(file), cells), _PATHS.get(name, paths))
     return Upload(name, file)
 
 
 def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
     """Raises DataError: a row has compressed bytes, or cannot be read."""
-    yield "in its schema", "\n".join(leaks.strings(raw.schema_texts(file)))
-    for number, row in raw.rows(file):
-        if isinstance(row, DataError):
-            place = "" if isinstance(row, UnreadError) else f"row {number}: "
-            sentence = f"{name} cannot be looked through: {place}{row.message}"
-            raise DataError(sentence, "write it again, or leave it out")
-        try:
+    number = 0
+    try:
+        for number, row in raw.rows(file):
+            if isinstance(row, DataError):
+                raise row
             yield f"row {number}", "\n".join(leaks.strings(row))
-        except DataError as fault:
-            raise DataError(f"{name}, row {number}: {fault.message}", fault.hint) from None
+    except DataError as fault:
+        place = f"row {number}: " if number and not isinstance(fault, UnreadError) else ""
+        raise DataError(f"{name}: {place}{fault.message}", fault.hint or "write it again, or leave it out") from None
 
 
 def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:

@@ -347,7 +347,7 @@ def discover() -> "_Systems":
     """Every system by name: those of this package, of installed packages, and of the folders in `VIRC_PATH`.
 
     Raises:
-        ConfigError: a file of a package is wrong, or a file takes a name that is taken without `replace: true`.
+        ConfigError: a file of a package is wrong, or takes a name that is taken without `replace: true`.
     """
     return _discovered(os.environ.get(SEARCH_PATH, ""))
 
@@ -524,12 +524,10 @@ class _Systems(Mapping[str, System]):
                 self._add(load(file))
         for file in chain.from_iterable(map(_files, _folders(search_path))):
             try:
-                system = None if _is_tool(file) else load(file)
+                if not _is_tool(file):
+                    self._add(load(file))
             except ConfigError as error:
                 self.unreadable[_likely_name(file)] = error
-            else:
-                if system:
-                    self._add(system)
 
     def _add(self, system: System) -> None:
         if (name := system.name) in self.files and not system.replace:
