@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virc.core.errors import DataError
-from virc.core.text import clause
+from virc.core.errors import DataError, errors_as
 
 if TYPE_CHECKING:
     from virc.solving.reading import ReadCall
@@ -24,10 +23,8 @@ def replies_of(given: list[str] | None) -> list[str]:
 def reply_in(file: Path) -> str:
     from virc.core.files import contents, expanded
 
-    try:
+    with errors_as(DataError, f"the reply {file} cannot be read", caught=(OSError, UnicodeDecodeError)):
         return contents(expanded(file), _MAX_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
 
 
 def _text(given: str) -> str:

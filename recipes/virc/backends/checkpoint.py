@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
 from virc.core.text import clause, plain
 from virc.reasoning.resize import Grid
@@ -81,10 +81,8 @@ def parameters(folder: Path) -> int:
 
 
 def file_bytes(folder: Path) -> int:
-    try:
+    with errors_as(ConfigError, f"{folder} is incomplete"):
         return sum((folder / name).stat().st_size for name in weight_files(folder))
-    except OSError as error:
-        raise ConfigError(f"{folder} is incomplete: {clause(error)}") from None
 
 
 def count(path: Path) -> int:
@@ -104,7 +102,9 @@ def metadata(path: Path) -> object:
 
 
 def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
-    try:
+    with errors_as(
+        ConfigError, f"{path} is no safetensors file or is damaged", caught=(ValueError, struct.error, OSError)
+    ):
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _MAX_BYTES:
@@ -114,8 +114,6 @@ def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
         found = msgspec.convert(header, dict[str, _Entry])
         if max((each.data_offsets[1] for each in found.values()), default=0) > path.stat().st_size - 8 - length:
             raise ValueError("it ends too early")
-    except (ValueError, struct.error, OSError) as error:
-        raise ConfigError(f"{path} is no safetensors file or is damaged: {clause(error)}") from None
     return found, 8 + length, about
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.core.errors import ConfigError
+from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
-from virc.core.text import clause
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -40,7 +39,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
 def read_lora_config(folder: Path) -> Adapter:
     path = folder / SETTINGS
-    try:
+    with errors_as(ConfigError, f"{path} describes no LoRA adapter", caught=UNREADABLE):
         content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])
         switches = (key for key, value in content.items() if key.startswith("use_") and value is True)
         further = sorted({*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"})
@@ -48,5 +47,3 @@ def read_lora_config(folder: Path) -> Adapter:
         further += [] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"]
         further += [] if content.get("bias") in (None, "none") else [f"bias: {str(content['bias'])[:20]}"]
         return msgspec.convert({**content, "further": further}, Adapter)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} describes no LoRA adapter: {clause(error)}") from error

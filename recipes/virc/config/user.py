@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.config import yaml as plain_yaml
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError, UsageError, VircError, errors_as
 from virc.core.files import expanded
-from virc.core.text import clause, did_you_mean
+from virc.core.text import did_you_mean
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "model": ("VIRC_MODEL",),
@@ -230,7 +230,7 @@ def remove(path: Path, key: str) -> None:
 def _write(path: Path, text: str) -> None:
     """Replace the file in one step; through a link, the file it leads to."""
     path = path.resolve()
-    try:
+    with errors_as(ConfigError, f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         try:
@@ -241,5 +241,3 @@ def _write(path: Path, text: str) -> None:
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {clause(error)}") from error

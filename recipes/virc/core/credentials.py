@@ -11,9 +11,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from virc.core.errors import ConfigError
+from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import expanded
-from virc.core.text import clause
 
 FILE = "VIRC_CREDENTIALS"
 """The variable that names the file."""
@@ -49,12 +48,9 @@ def key_of(named: str) -> str | None:
 
 
 def _key_in(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            readable_by_others = os.name == "posix" and os.fstat(opened.fileno()).st_mode & 0o077
-            key = opened.read(_MAX_KEY + 1).decode("ascii").strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--api-key: {file} cannot be read: {clause(error)}") from error
+    with errors_as(ConfigError, f"--api-key: {file} cannot be read", caught=UNREADABLE), file.open("rb") as opened:
+        readable_by_others = os.name == "posix" and os.fstat(opened.fileno()).st_mode & 0o077
+        key = opened.read(_MAX_KEY + 1).decode("ascii").strip()
     if readable_by_others:
         raise ConfigError(f"--api-key: other users can read or change {file}", f"chmod 600 {shlex.quote(str(file))}")
     if not 0 < len(key) <= _MAX_KEY or len(key.split()) > 1:

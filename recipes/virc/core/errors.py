@@ -1,6 +1,10 @@
 """What can go wrong, by kind; the command line maps each kind to one exit code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict
+
+from virc.core.text import clause
 
 
 class VircError(Exception):
@@ -94,6 +98,23 @@ class LimitError(VircError):
 
     kind, code = "limit", 9
 
+
+@contextmanager
+def errors_as(
+    kind: type[VircError],
+    sentence: str,
+    hint: str | None = None,
+    caught: type[Exception] | tuple[type[Exception], ...] = OSError,
+) -> Iterator[None]:
+    """Work whose errors of the kinds `caught` are raised as one of ours: the sentence, and the reason they give."""
+    try:
+        yield
+    except caught as error:
+        raise kind(f"{sentence}: {clause(error)}", hint) from error
+
+
+UNREADABLE = (OSError, ValueError, RecursionError)
+"""What is raised where a file is read and decoded."""
 
 _INTERNAL = "internal: "
 

@@ -6,12 +6,12 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import UNREADABLE, ConfigError, UsageError, VircError, errors_as
 from virc.core.locks import lock, unlock
 from virc.core.text import clause, nearest
 
@@ -192,10 +192,8 @@ def read_json(path: Path, kind: type[Kind], most: int, hint: str | None = None) 
     """The value in a file of JSON that has at most so many bytes. Raises ConfigError: it cannot be read."""
     import msgspec
 
-    try:
+    with errors_as(ConfigError, f"{path} cannot be read", hint, UNREADABLE):
         return msgspec.json.decode(contents(path, most), type=kind)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read: {clause(error)}", hint) from error
 
 
 def json_or_none(path: Path, kind: type[Kind], most: int) -> Kind | None:
@@ -205,13 +203,9 @@ def json_or_none(path: Path, kind: type[Kind], most: int) -> Kind | None:
     return None
 
 
-@contextmanager
-def writing(path: Path | str, hint: str | None = None) -> Iterator[None]:
+def writing(path: Path | str, hint: str | None = None) -> AbstractContextManager[None]:
     """Work that writes a file. Raises VircError in place of an OSError."""
-    try:
-        yield
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}", hint) from error
+    return errors_as(VircError, f"cannot write {path}", hint)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from virc.core.credentials import is_secret
-from virc.core.errors import EngineError, SetupError
+from virc.core.errors import EngineError, SetupError, errors_as
 from virc.core.events import Reporter
 from virc.core.interpreter import interrupts_deferred
 from virc.core.orphans import end_with_parent
 from virc.core.plan import Step
-from virc.core.text import clause, plain
+from virc.core.text import plain
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _MAX_OF_PREFIX = 2  # so many variables of one prefix are named one by one; more are named `PREFIX_*`
@@ -278,18 +278,16 @@ def _popen(
     """Start a step; `outlives`: it ends by itself soon, also if virc is killed. Raises SetupError: it cannot start."""
     bound = not outlives and sys.platform == "linux" and threading.current_thread() is threading.main_thread()
     env = environment(step, os.environ)
-    try:
-        with interrupts_deferred():  # Python drops what is raised while it forks
-            return subprocess.Popen(
-                step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                start_new_session=True,
-                # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that
-                # starts it, so a process that is not started by the main thread goes without. With such a function
-                # Python forks, which copies the page tables of a process that has loaded torch: 70 ms.
-                preexec_fn=end_with_parent if bound else None,  # noqa: PLW1509
-            )  # fmt: skip
-    except OSError as error:
-        raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
+    # Python drops what is raised while it forks
+    with errors_as(SetupError, f"{step.argv[0]} cannot be started"), interrupts_deferred():
+        return subprocess.Popen(
+            step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            start_new_session=True,
+            # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that
+            # starts it, so a process that is not started by the main thread goes without. With such a function
+            # Python forks, which copies the page tables of a process that has loaded torch: 70 ms.
+            preexec_fn=end_with_parent if bound else None,  # noqa: PLW1509
+        )  # fmt: skip
 
 
 def _runs(group: int) -> bool:

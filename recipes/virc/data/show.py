@@ -14,10 +14,10 @@ from typing import Any, cast
 import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from virc.core.errors import DataError, UnreadError, VircError
+from virc.core.errors import DataError, UnreadError
 from virc.core.files import write_whole, writing
 from virc.core.tables import parquet as parquet_rows
-from virc.core.text import clause, counted, plain
+from virc.core.text import counted, plain
 from virc.data.check.calls import offered
 from virc.data.check.images import all_announced, decoded, sizes_shown
 from virc.data.check.plain import rules_for
@@ -183,10 +183,8 @@ def draw_boxes(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path) -> li
             drawn.rectangle((x, y, to_x, to_y), outline="red", width=max(2, max(picture.size) // 400))
         picture.save(image, "PNG")
         paths.append(folder / f"{at}-{name}.png")
-        try:
+        with writing(paths[-1]):
             write_whole(paths[-1], image.getvalue())
-        except OSError as error:
-            raise VircError(f"cannot write {paths[-1]}: {clause(error)}") from error
     return paths
 
 

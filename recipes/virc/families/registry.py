@@ -16,9 +16,9 @@ from msgspec import Meta
 
 from virc.config import validation
 from virc.config import yaml as plain_yaml
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, errors_as
 from virc.core.files import expanded, is_file
-from virc.core.text import clause, did_you_mean, plain
+from virc.core.text import did_you_mean, plain
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -222,10 +222,8 @@ def _read(path: Path) -> Family:
     for fault in validation.faults(content, Family):
         raise ConfigError(f"{path} is no family of models: {fault.message}", fault.hint)
     family = msgspec.convert(content, Family, strict=False)
-    try:
+    with errors_as(ConfigError, f"{path} is no family of models: names", caught=re.error):
         re.compile(family.names or "")
-    except re.error as error:
-        raise ConfigError(f"{path} is no family of models: names: {clause(error)}") from None
     for field, name, among in _named(family, path):
         if name not in among:
             kind = "argument" if field.startswith("arguments") else "tool"

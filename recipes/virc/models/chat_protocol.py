@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import UNREADABLE, ConfigError, UsageError, errors_as
 from virc.core.files import MODELS, contents, expanded, is_file
 from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
@@ -221,10 +221,8 @@ def _inside(weights: Weights) -> Protocol | None:
     """The chat protocol in a GGUF file that `virc merge --gguf` wrote."""
     if weights.gguf is None or weights.gguf.protocol is None:
         return None
-    try:
+    with errors_as(ConfigError, f"{weights.gguf.file} holds an unreadable chat protocol", caught=UNREADABLE):
         protocol = msgspec.json.decode(weights.gguf.protocol, type=Protocol)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{weights.gguf.file} holds an unreadable chat protocol: {clause(error)}") from None
     tools.load(protocol.tools, weights.folder, of_chat_protocol=True)
     return protocol
 

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.core.errors import ConfigError
+from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
-from virc.core.text import clause
 from virc.stages.sft import Lora, Part
 
 _FOLDER = Path(__file__).parent / "shapes"
@@ -235,14 +234,12 @@ def of_base(name: str, workspace: Path) -> Shape | None:
 
 
 def _read(file: Path) -> Shape:
-    try:
+    with errors_as(ConfigError, f"{file} does not say how large the model is", caught=UNREADABLE):
         config = msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Any])
         nested = msgspec.convert(config.get("text_config") or {}, dict[str, Any])
         family = msgspec.convert(config.get("model_type"), Family)
         text = msgspec.convert({**config, **nested}, Text)
         vision = msgspec.convert(config.get("vision_config"), Vision)
         tied = msgspec.convert(config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
-        raise ConfigError(f"{file} does not say how large the model is: {clause(error)}") from error
     kind = config.get("dtype") or config.get("torch_dtype") or nested.get("dtype")
     return Shape(family, text, vision, tied, 4 if kind == "float32" else 2)

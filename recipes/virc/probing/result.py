@@ -14,7 +14,7 @@ import msgspec
 
 from virc.config.user import cache_folder
 from virc.core.errors import ConfigError
-from virc.core.files import contents, write_whole
+from virc.core.files import read_json, write_whole
 from virc.reasoning.protocol import BoxForm, Coordinates
 
 Scaling = Literal["none", "down", "fixed"]
@@ -118,8 +118,8 @@ def kept_probe(endpoint: str, model: str, server: str, weights: str | None = Non
     How boxes are counted is left out after a month, and after a day where nothing tells whether the model is the same.
     """
     try:
-        probed = msgspec.json.decode(contents(file_of(endpoint, model), _MOST_BYTES), type=Probed)
-    except (OSError, ValueError, ConfigError):
+        probed = read_json(file_of(endpoint, model), Probed, _MOST_BYTES)
+    except ConfigError:
         return None
     if probed.server != server or (weights and probed.weights and weights != probed.weights):
         return None

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from virc.config.user import config_path
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, errors_as
 from virc.core.files import is_path, read_json, write_json
-from virc.core.text import clause
 from virc.remote.described import SECRET, Described
 
 VARIABLE = "VIRC_ALLOWED_TOOLS"
@@ -72,10 +71,8 @@ def allow(permission: Permission, named: Collection[str]) -> None:
         options = " ".join(f"--secret {name}" for name in permission.secrets)
         raise ConfigError(sentence, f"virc tools allow {shlex.quote(permission.file)} {options}")
     file = _place()
-    try:
+    with errors_as(ConfigError, f"{file} cannot be written"):
         write_json(file, {**_allowed(), permission.digest: permission})
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {clause(error)}") from error
 
 
 def _place() -> Path:

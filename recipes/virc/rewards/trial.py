@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, DataError, errors_as
 from virc.core.events import Reporter
 from virc.core.module_files import warn_not_copied
-from virc.core.text import clause, did_you_mean, plain
+from virc.core.text import did_you_mean, plain
 from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, problems_of, records_as
 from virc.data.formats import rl
@@ -180,10 +180,8 @@ def replies(
 
 
 def _right_answer(record: Record, protocol: Protocol) -> str:
-    try:
+    with errors_as(DataError, "its right answer cannot be written as a reply", "--reply FILE", caught=FormatError):
         return written(Turn("I look.", answer=record.answer or ""), protocol.grammar)
-    except FormatError as error:
-        raise DataError(f"its right answer cannot be written as a reply: {clause(error)}", "--reply FILE") from None
 
 
 def tried(

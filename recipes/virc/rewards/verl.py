@@ -17,8 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from virc.backends.checkpoint import image_grid, image_settings
-from virc.core.errors import ConfigError, DataError
-from virc.core.text import clause, plain
+from virc.core.errors import ConfigError, DataError, errors_as
+from virc.core.text import plain
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import read_protocol
@@ -153,10 +153,10 @@ async def _of_rollout(
     ready: _Ready, record: Record, info: Mapping[str, Any], means: Means
 ) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None], rollouts.Last]:
     assert ready.protocol
-    try:
+    with errors_as(
+        DataError, f"row {plain(info.get('index'), 20)} has no rollout", caught=(KeyError, TypeError, ValueError)
+    ):
         trace = msgspec.json.decode(info["rollout"], type=Trace)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"row {plain(info.get('index'), 20)} has no rollout: {clause(error)}") from error
     # Its calls are carried out again, which may take seconds where they run code.
     samples, ended = await asyncio.to_thread(
         rollouts.samples_of, record, trace, ready.protocol, ready.grid, ready.settings.max_turns, report
@@ -183,10 +183,8 @@ def report(sentence: str) -> None:
 
 @cache
 def read_settings(file: str) -> Settings:
-    try:
+    with errors_as(ConfigError, f"the reward's settings {file} cannot be read", caught=(OSError, ValueError)):
         return msgspec.json.decode(Path(file).read_bytes(), type=Settings)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the reward's settings {file} cannot be read: {clause(error)}") from error
 
 
 @cache

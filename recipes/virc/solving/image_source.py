@@ -20,7 +20,7 @@ import msgspec
 from PIL import Image
 
 from virc.config.user import names_user
-from virc.core.errors import DataError, NetworkError
+from virc.core.errors import DataError, NetworkError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file, is_folder, is_path, near_file, picture_within
 from virc.core.retry import retried
@@ -251,10 +251,8 @@ def data_url_bytes(url: str) -> bytes:
     if "base64" not in parameters:
         return content
     content = content.translate(_TO_BASE64, b" \t\r\n\f\v").rstrip(b"=")
-    try:
+    with errors_as(DataError, "the data URL is no base64", caught=(binascii.Error, ValueError)):
         return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise DataError(f"the data URL is no base64: {clause(error)}") from error
 
 
 def _fetch(url: str, seconds: float, trusted: bool) -> bytes:

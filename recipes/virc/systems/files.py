@@ -8,9 +8,8 @@ from pathlib import Path
 from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.config.validation import wanted_kind
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import ConfigError, UsageError, errors_as
 from virc.core.files import write_whole
-from virc.core.text import clause
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.names import NAME_PATTERN, Name
@@ -49,10 +48,8 @@ def write(target: Path, text: str) -> None:
     """Raises ConfigError: there is a file, or it cannot be written."""
     if os.path.lexists(target):
         raise ConfigError(f"there is a file {target} already", "choose another, or remove it")
-    try:
+    with errors_as(ConfigError, f"cannot write {target}"):
         write_whole(target, text.encode())
-    except OSError as error:
-        raise ConfigError(f"cannot write {target}: {clause(error)}") from error
 
 
 def checked_name(name: str | None, target: Path) -> str:

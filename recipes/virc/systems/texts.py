@@ -22,7 +22,7 @@ from msgspec import Meta
 from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import cache_folder
-from virc.core.errors import ConfigError
+from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents, is_file
 from virc.core.text import clause
 from virc.systems.names import HUB_ID, NAMED, Commit
@@ -227,11 +227,9 @@ def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
     """The text of the entry `name` of `texts.yaml`, which was `changed` then; parsed once."""
     reference = _read(folder / FILE, changed).texts[name]
     again = f"virc download texts --system {system_of(folder)} fetches it, if {file} is deleted"
-    try:
+    with errors_as(ConfigError, f"{file} does not have the text {name!r}", again, UNREADABLE):
         found = extract(reference, contents(file, MAX_BYTES))
         digest = sha256(found.encode()).hexdigest()
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} does not have the text {name!r}: {clause(error)}", again) from error
     if (len(found), digest) != (reference.length, reference.sha256):
         sentence = f"{file}: the text {name!r} is another one than the system names"
         raise ConfigError(f"{sentence} ({len(found)} characters, not {reference.length})", again)

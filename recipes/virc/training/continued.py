@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, UsageError
+from virc.core.errors import ConfigError, SetupError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import write_json, write_whole
-from virc.core.text import clause
 from virc.engines import registry as engines
 from virc.envs import hardware
 from virc.runs import attempts, queue
@@ -85,10 +84,8 @@ def refuse_few_gpus(run: Run) -> None:
 
 def _config(changed: Mapping[str, Any], info: Info) -> Any:
     old = inputs.config_of(info)
-    try:
+    with errors_as(ConfigError, f"{info.name} cannot go on so", caught=msgspec.ValidationError):
         new = msgspec.convert({**msgspec.to_builtins(old), **changed}, type(old), strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{info.name} cannot go on so: {clause(error)}") from error
     for fault in engines.faults(info.kind, new):
         raise ConfigError(f"{info.name} cannot go on so: {fault.message}", fault.hint)
     return new

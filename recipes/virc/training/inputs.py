@@ -14,7 +14,7 @@ import msgspec
 
 from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.core.errors import ConfigError, DataError, EngineError, SetupError, VircError
+from virc.core.errors import UNREADABLE, ConfigError, DataError, EngineError, SetupError, VircError, errors_as
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, only_source, read_info, solving
@@ -247,10 +247,8 @@ def settings_text(info: Info) -> str:
 
 def model_type(folder: Path) -> str:
     file = folder / "config.json"
-    try:
+    with errors_as(ConfigError, f"{file} names no model_type", caught=(*UNREADABLE, KeyError, TypeError)):
         return str(json.loads(contents(file, 2**20))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{file} names no model_type: {clause(error)}") from error
 
 
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> RowsFile:

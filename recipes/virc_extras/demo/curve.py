@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, DataError, errors_as
 from virc.core.result_log import Id
-from virc.core.text import clause
 from virc.evaluation.statistics import Interval, mcnemar, paired
 from virc.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
 from virc.runs.run import FOLDER, Run
@@ -155,10 +154,8 @@ def read_curve(folder: Path, begun: Demo) -> Curve:
 
 
 def _rows(file: Path, kind: type[Row], made: Path) -> list[Row]:
-    try:
+    with errors_as(DataError, f"{file} cannot be read", f"remove {made}", caught=(OSError, msgspec.MsgspecError)):
         return [msgspec.json.decode(line, type=kind) for line in file.read_bytes().splitlines()]
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DataError(f"{file} cannot be read: {clause(error)}", f"remove {made}") from error
 
 
 def _by_stage(summary: Summary, begun: Demo, place: Path) -> ByStage:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.errors import ConfigError, SetupError, VircError, errors_as
 from virc.core.files import contents, is_file, is_folder, read_json, write_json
-from virc.core.text import clause
 from virc.evaluation.summary import Summary
 from virc.runs import run as runs
 from virc.runs.run import Run
@@ -284,13 +283,11 @@ def begin(folder: Path, demo: Demo) -> None:
     if is_file(record):
         _check_same(record, demo, another)
         return
-    try:
+    with errors_as(VircError, f"cannot make the folder {folder}"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} is not empty and holds no demo", another)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(record, demo)
-    except OSError as error:
-        raise VircError(f"cannot make the folder {folder}: {clause(error)}") from error
 
 
 def _check_same(record: Path, demo: Demo, another: str) -> None:

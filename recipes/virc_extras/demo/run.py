@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from virc.core import extras
-from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.errors import ConfigError, SetupError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
-from virc.core.text import clause, duration
+from virc.core.text import duration
 from virc.envs import environment as environments
 from virc.envs import making
 from virc_extras.demo import curve as demo_curve
@@ -45,11 +45,9 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
         )  # fmt: skip
         curve = demo_curve.read_curve(folder, begun)
         picture = demo_curve.draw(curve, folder)
-        try:
+        with errors_as(VircError, f"cannot write the curve into {folder}"):
             write_json(folder / "curve.json", curve)
             write_whole(folder / "curve.png", picture)
-        except OSError as error:
-            raise VircError(f"cannot write the curve into {folder}: {clause(error)}") from error
         return curve
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, UsageError, VircError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.locks import held
@@ -91,13 +91,11 @@ def run(job: Job, report: Reporter) -> Fields:
     if any(expanded(source).absolute() == place.absolute() for source in job.sources):
         raise UsageError(f"{place} is read and cannot be written", "choose another --to")
     with ExitStack() as stack:
-        try:
+        with errors_as(VircError, f"cannot write {place}", caught=(OSError, ValueError)):
             place.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(place))
             if place.exists() and not file.exists():  # another command may have made it just now
                 raise UsageError(f"{place} is there already", "choose another --to, or remove it")
-        except (OSError, ValueError) as error:
-            raise VircError(f"cannot write {place}: {clause(error)}") from error
         roles = job.operator.roles(checked)
         models = stack.enter_context(opened_models(roles, job.roles, job.setup, report))
         total = count(job.sources) if roles else None

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import ConfigError, VircError, errors_as
 from virc.core.files import writing
 from virc.core.text import clause, plain
 from virc_extras.make.operator import Cost, LeftOut
@@ -54,15 +54,13 @@ class Progress:
         self._values: dict[tuple[int, str], Any] = {}
 
     def __enter__(self) -> Self:
-        try:
+        with errors_as(VircError, f"cannot write {self.path}", caught=(OSError, ValueError)):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists():
                 self._read()
             self._file = self.path.open("ab", buffering=_BUFFER)
             if self._file.tell() == 0:
                 self._write(msgspec.json.encode(self._head) + b"\n")
-        except (OSError, ValueError) as error:
-            raise VircError(f"cannot write {self.path}: {clause(error)}") from error
         return self
 
     def __exit__(self, *_: object) -> None:

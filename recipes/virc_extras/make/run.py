@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 
 from virc.config import yaml
-from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.errors import ConfigError, UsageError, VircError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import contents, expanded, write_whole
 from virc.core.locks import held
-from virc.core.text import clause
 from virc.solving.outcome import Fields
 from virc.solving.setup import Setup
 from virc_extras.make import registry
@@ -98,7 +97,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
     file, lists = to.with_name(f"{to.name}.steps"), [each.with_name(f"{each.name}.left_out") for each in between]
     if to.exists() and not file.exists():
         raise UsageError(f"{to} is there already", "choose another --to, or remove it")
-    try:
+    with errors_as(VircError, f"cannot write {to}", caught=(OSError, ValueError)):
         file.parent.mkdir(parents=True, exist_ok=True)
         with held(file):
             steps = [(job.operator.name, dict(job.options)) for job in jobs]
@@ -122,8 +121,6 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
             file.unlink()
             for each in (*between, *lists, *(each.with_name(f"{each.name}.progress") for each in between)):
                 each.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise VircError(f"cannot write {to}: {clause(error)}") from error
     return _fields(jobs, state.done, to)
 
 

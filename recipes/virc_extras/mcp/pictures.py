@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from virc.core.errors import DataError
-from virc.core.text import clause, plain
+from virc.core.errors import DataError, errors_as
+from virc.core.text import plain
 from virc.core.web.fetch import Rules
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png
 from virc.reasoning.images import MAX_BYTES
@@ -108,10 +108,8 @@ def _contents(path: Path, readable: Sequence[Path]) -> bytes:
             inside = (folder / path).resolve(strict=True).relative_to(folder)
         except (OSError, RuntimeError, ValueError):
             continue
-        try:
+        with errors_as(DataError, f"{plain(path, 120)} cannot be read"):
             return _read(folder, inside)
-        except OSError as error:
-            raise DataError(f"{plain(path, 120)} cannot be read: {clause(error)}") from None
     raise outside
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, UsageError
+from virc.core.errors import ConfigError, SetupError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
@@ -138,14 +138,10 @@ def host_and_port(text: str) -> tuple[str, int]:
 def _folders(names: Sequence[str]) -> "list[Path]":
     from pathlib import Path
 
-    from virc.core.text import clause
-
     found = []
     for name in names:
-        try:
+        with errors_as(UsageError, f"--folder {name}", caught=(OSError, RuntimeError, ValueError)):
             folder = Path(name).expanduser().resolve(strict=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UsageError(f"--folder {name}: {clause(error)}") from None
         if not folder.is_dir():
             raise UsageError(f"--folder {name} is no folder", f"--folder {Path(name).parent}")
         found.append(folder)

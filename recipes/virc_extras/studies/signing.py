@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from virc.core.errors import ConfigError, NetworkError, SetupError
+from virc.core.errors import ConfigError, NetworkError, SetupError, errors_as
 from virc.core.files import contents, expanded
-from virc.core.text import clause, plain
+from virc.core.text import plain
 from virc.evaluation.columns import Column
 from virc.evaluation.request import EvalRequest
 
@@ -16,10 +16,8 @@ _FINGERPRINT = "SHA256:"
 
 
 def tool_of(key: Path) -> str:
-    try:
+    with errors_as(ConfigError, f"the key {key} cannot be read", "ssh-keygen -t ed25519"):
         tool = "minisign" if contents(key, 2**20).startswith(b"untrusted comment:") else "ssh-keygen"
-    except OSError as error:
-        raise ConfigError(f"the key {key} cannot be read: {clause(error)}", "ssh-keygen -t ed25519") from error
     if not shutil.which(tool):
         raise SetupError(f"{tool}, which signs with {key}, is not on this machine")
     return tool
@@ -63,10 +61,8 @@ def check_signature(file: Path, signer: str | None) -> str | None:
 
 
 def _run(words: Sequence[str | Path], given: bytes | None = None) -> tuple[bool, str]:
-    try:
+    with errors_as(SetupError, f"{words[0]} is not on this machine"):
         done = subprocess.run(words, input=given, capture_output=True, check=False)
-    except OSError as error:
-        raise SetupError(f"{words[0]} is not on this machine: {clause(error)}") from error
     return not done.returncode, plain((done.stdout or done.stderr).decode(errors="replace").strip(), 200)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from virc.core.errors import UsageError
-from virc.core.text import clause, plain
+from virc.core.errors import UsageError, errors_as
+from virc.core.text import plain
 from virc_cli.console import output
 from virc_cli.console.options import CoordinatesName, Json, System, argument, choice, named_system, option
 from virc_cli.console.replies import call_line
@@ -74,10 +74,8 @@ def command(
 def _read(arguments: str) -> Mapping[str, Any]:
     import json
 
-    try:
+    with errors_as(UsageError, f"--arguments {plain(arguments, 60)!r} is no JSON", caught=(ValueError, RecursionError)):
         read = json.loads(arguments)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--arguments {plain(arguments, 60)!r} is no JSON: {clause(error)}") from None
     if not isinstance(read, dict):
         raise UsageError(
             f"--arguments {plain(arguments, 60)!r} is no JSON object", """--arguments '{"image_index": 0}'"""

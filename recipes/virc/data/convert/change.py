@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.errors import ConfigError, DataError, UsageError, errors_as
 from virc.core.files import expanded, link_hint
 from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
@@ -379,10 +379,8 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
         record = rl.complete(record)
         labels = (value for value in record.extra.values() if isinstance(value, str))
         contents = (message.content for message in record.messages)
-        try:  # JSON can hold half a character, parquet cannot
+        with errors_as(DataError, "it is no UTF-8", caught=ValueError):
             "".join([*contents, str(record.id), record.question or "", record.answer or "", *labels]).encode()
-        except ValueError as error:
-            raise DataError(f"it is no UTF-8: {clause(error)}") from None
     else:
         pictures = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
         check_problem([picture.name for picture in pictures], record.question or "")

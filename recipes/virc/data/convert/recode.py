@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.text import clause
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
@@ -272,10 +272,8 @@ def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
     name = picture.name or "an image"
-    try:
+    with errors_as(DataError, f"{name} cannot be read"):
         return (picture.path() if picture.data is None else picture.data), name
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {clause(error)}") from None
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.tables.encodings import open_utf8
-from virc.core.text import clause
 from virc.data.formats.registry import Holds, NumberedRow, RowsFile
 from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
@@ -50,11 +49,8 @@ def recognises(path: Path) -> bool:
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
-    try:
-        with open_utf8(source.file) as file:
-            data = file.read(MAX_ROW_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{source.file} cannot be read: {clause(error)}") from None
+    with errors_as(DataError, f"{source.file} cannot be read"), open_utf8(source.file) as file:
+        data = file.read(MAX_ROW_BYTES + 1)
     if start > 1:
         return
     try:

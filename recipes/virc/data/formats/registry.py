@@ -32,7 +32,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError
+from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError, errors_as
 from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
@@ -456,10 +456,8 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
-    try:
+    with errors_as(DataError, f"{place} cannot be read", caught=(ValueError, RecursionError)):
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place} cannot be read: {clause(error)}") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise DataError(f"{place} is not an object with one object per dataset")
     return content

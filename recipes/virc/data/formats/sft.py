@@ -8,11 +8,11 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.files import write_whole
 from virc.core.json_stream import KIND_NAMES, Fields, Reader, array_rows, first_object, line_rows, one_line
 from virc.core.tables.encodings import open_utf8
-from virc.core.text import clause, plain
+from virc.core.text import plain
 from virc.data.formats.registry import (
     INFO,
     Holds,
@@ -127,10 +127,8 @@ def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    try:
+    with errors_as(DataError, f"{path} cannot be read"):
         file = open_utf8(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
         yield file
 

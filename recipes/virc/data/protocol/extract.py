@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from virc.core.errors import DataError
-from virc.core.text import clause, plain
+from virc.core.errors import DataError, errors_as
+from virc.core.text import plain
 from virc.data.protocol.templates import read_after, read_first
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.record import MARK, Record, images_of, inputs_of, system_of
@@ -54,10 +54,8 @@ def study(
     """
     protocol, fits, inputs = Protocol("", "", _LINE, "", ""), Counter[tuple[bool, bool]](), set[Size]()
     for number, record in records:
-        try:
+        with errors_as(DataError, f"row {number}", caught=(DataError, FormatError, ToolError)):
             protocol, sizes = _with_turns(protocol, record, needs_system)
-        except (DataError, FormatError, ToolError) as error:
-            raise DataError(f"row {number}: {clause(error)}") from None
         fits.update(units_of_boxes(record, sizes))
         inputs.update(sizes[at] for at in inputs_of(record))
     if not protocol.first:

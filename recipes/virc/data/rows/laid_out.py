@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import KIND_NAMES, one_line
-from virc.core.text import clause, plain
+from virc.core.text import plain
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox, check_marks
 from virc.data.rows.results import joined
@@ -537,10 +537,8 @@ def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], 
 
 def _file_size(picture: Picture) -> Size:
     name = picture.name or "an image"
-    try:
+    with errors_as(DataError, f"image {plain(name, 80)} cannot be read"):
         return image_size(picture.read(), plain(name, 80))
-    except OSError as error:
-        raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}") from None
 
 
 def _column_boxes(

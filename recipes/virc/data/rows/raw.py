@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import DataError, SetupError, UnreadError
+from virc.core.errors import UNREADABLE, DataError, SetupError, UnreadError, errors_as
 from virc.core.files import contents, is_file, json_or_none
 from virc.core.json_stream import MAX_ROW_BYTES, object_rows, reader_of
 from virc.core.tables import parquet
@@ -79,10 +79,8 @@ def fault(path: Path) -> DataError | None:
 
 
 def _of_json(path: Path, start: int) -> Iterator[Read]:
-    try:
+    with errors_as(DataError, f"{path} cannot be read"):
         file = open_utf8(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
         reader = reader_of(file, path.suffix.lower() in (".jsonl", ".ndjson"))
         coco = _coco_in(path, file) if reader is object_rows else None
@@ -350,10 +348,8 @@ def _may_be_read(file: Path) -> bool:
 def _list_in(file: Path, key: str) -> list[Any]:
     if not _may_be_read(file):
         raise DataError(f"{file} is no file")
-    try:
+    with errors_as(DataError, f"{file} cannot be read", caught=UNREADABLE):
         value = json.loads(contents(file, _MAX_STATE))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read: {clause(error)}") from None
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, list):
         raise DataError(f"{file} has no list {key}")

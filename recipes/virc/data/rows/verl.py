@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import MAX_DEPTH, one_line
-from virc.core.text import clause
 from virc.data.rows.record import MARK, Message, Picture, Record
 
 OF_ROW = ("turn", "tool_info_gt", "index")
@@ -60,10 +59,8 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     messages = record.messages[:-1] if known else record.messages
     prompt = [{"role": each.role, "content": each.content} for each in messages]
     carried = of_problem(record)
-    try:
+    with errors_as(DataError, "a field cannot be JSON", caught=ValueError):
         extra = one_line(carried)
-    except ValueError as error:
-        raise DataError(f"a field cannot be JSON: {clause(error)}") from None
     labels = {key: value if isinstance(value := carried.get(key), str) else LABELS[key] for key in LABELS}
     info: dict[str, Any] = {
         "index": index, "question": record.question, "images": images, "prompt": prompt,
@@ -172,20 +169,16 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 def _parsed(value: Any, name: str, kind: type[_Kind], noun: str) -> _Kind:
     if isinstance(value, str):
-        try:
+        with errors_as(DataError, f"{name} is not JSON", caught=(ValueError, RecursionError)):
             value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{name} is not JSON: {clause(error)}") from None
     if value is not None and not isinstance(value, kind):
         raise DataError(f"{name} is not {noun}")
     return kind() if value is None else value
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
-    try:
+    with errors_as(DataError, "prompt is not a list of messages", caught=msgspec.ValidationError):
         messages = msgspec.convert(_parsed(value, "prompt", list, "a list"), tuple[Message, ...])
-    except msgspec.ValidationError as error:
-        raise DataError(f"prompt is not a list of messages: {clause(error)}") from None
     if not messages:
         raise DataError("prompt is empty")
     return messages

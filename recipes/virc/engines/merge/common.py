@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.backends import devices
-from virc.core.errors import EngineError, ErrorFields, SetupError, VircError, error_of, fields_of
-from virc.core.text import clause
+from virc.core.errors import EngineError, ErrorFields, SetupError, VircError, error_of, errors_as, fields_of
 
 if TYPE_CHECKING:
     import torch
@@ -102,14 +101,12 @@ def save(network: Any, folder: Path) -> int:
     from safetensors import SafetensorError
 
     tell("writing the weights")
-    try:
+    with errors_as(VircError, "the merged model cannot be written", caught=(OSError, SafetensorError)):
         network.save_pretrained(folder, max_shard_size=_FILE)
         for file in folder.glob("*.safetensors"):  # safetensors lets nobody else read them
             shutil.copymode(folder / "config.json", file)
             with file.open("rb") as opened:  # or a folder that is renamed could lose its weights with the power
                 os.fsync(opened.fileno())
-    except (OSError, SafetensorError) as error:
-        raise VircError(f"the merged model cannot be written: {clause(error)}") from error
     return sum(weight.numel() for weight in network.parameters())
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.errors import ConfigError, DataError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
@@ -176,10 +176,8 @@ def inside(folder: Path, name: str) -> str:
     """The path of an image, from the dataset's folder on; a DataError if it is missing, outside, or no image."""
     from virc.data.rows.record import Picture
 
-    try:
+    with errors_as(DataError, f"the image {plain(name, 80)} cannot be read"):
         path = Picture(name, folder).file().relative_to(folder.resolve()).as_posix()
-    except OSError as error:
-        raise DataError(f"the image {plain(name, 80)} cannot be read: {clause(error)}") from None
     if path.startswith("~"):  # which would be read as a home folder
         raise DataError(f"the image {plain(name, 80)} has a name that begins with ~")
     return path

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import VircError
+from virc.core.errors import VircError, errors_as
 from virc.core.files import json_or_none, write_whole
-from virc.core.text import clause
 from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine, EvalFolder
 from virc.reasoning.trace import ImageRecord, Message, Rejected
@@ -68,7 +67,7 @@ def mark_traces(folder: EvalFolder, results: Sequence[Result]) -> None:
 
 
 def _mark(page: Path, right: bool | None, reference: str) -> None:
-    try:
+    with errors_as(VircError, f"cannot write the verdict to {page}"):
         with page.open("rb") as file:
             head = file.read(_HEAD)
             if with_verdict(head, right, reference) == head:
@@ -76,5 +75,3 @@ def _mark(page: Path, right: bool | None, reference: str) -> None:
             marked = with_verdict(head + file.read(), right, reference)
         if marked is not None:
             write_whole(page, marked)
-    except OSError as error:
-        raise VircError(f"cannot write the verdict to {page}: {clause(error)}") from error

@@ -14,14 +14,13 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import POINTER, PULL, expanded, is_file
 from virc.core.json_stream import Reader, array_rows, line_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of, recoded
-from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
@@ -172,11 +171,9 @@ def _open(
     as_problems: bool = False,
 ) -> RowFile:
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
-    try:
+    with errors_as(DataError, f"cannot read the rows {source}"):
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
         head = _head(file)
-    except OSError as error:
-        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
     _refuse(source, head)
     name, base = "FILE" if source == STREAM else source, path.parent if path else Path()
     rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems)

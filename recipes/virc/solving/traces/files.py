@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import UsageError, VircError
+from virc.core.errors import UsageError, VircError, errors_as
 from virc.core.files import contents
 from virc.core.text import clause
 from virc.reasoning.images import Shown
@@ -65,11 +65,9 @@ def check_writable(folder: Path | None, what: str = "traces", hint: str = "--tra
     """Refuse a folder that cannot be made or written, before a model is paid for."""
     if folder is None:
         return
-    try:
+    with errors_as(VircError, f"cannot write {what} to {folder}", hint, caught=(OSError, ValueError)):
         there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
         tempfile.TemporaryDirectory(prefix=".virc-", dir=there).cleanup()
-    except (OSError, ValueError) as error:
-        raise VircError(f"cannot write {what} to {folder}: {clause(error)}", hint) from error
 
 
 def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:

@@ -8,9 +8,8 @@ import msgspec
 
 from virc.config import yaml as plain_yaml
 from virc.core import plugins
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, errors_as
 from virc.core.files import is_file
-from virc.core.text import clause
 from virc.systems.layouts.layout import Layout
 
 _FOLDER = Path(__file__).parent
@@ -25,10 +24,8 @@ def discover() -> Mapping[str, Layout]:
 def read_layout(file: Path) -> Layout:
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
-    try:
+    with errors_as(ConfigError, f"{file}", caught=msgspec.ValidationError):
         layout = msgspec.convert(plain_yaml.read_mapping(file), Layout)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {clause(error)}") from None
     if layout.unsure:
         raise ConfigError(f"{file} is not sure: {layout.unsure[0]}", "correct its lines, then remove those of `unsure`")
     return layout

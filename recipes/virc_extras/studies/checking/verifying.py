@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError, errors_as
 from virc.core.extras import install
 from virc.core.files import is_file
 from virc.core.text import clause, counted, plain
@@ -226,10 +226,8 @@ def _asked_alike(file: ResultFile) -> Iterator[Difference]:
 
 def _read_again(file: ResultFile, notes: list[str]) -> Iterator[Difference]:
     """Where the last reply of a problem does not give the answer, or the failure, of its line."""
-    try:
+    with errors_as(DataError, f"{file.path} has a chat protocol that is not valid", caught=(ValueError, TypeError)):
         protocol = msgspec.convert(file.head.chat_protocol, Protocol | None)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file.path} has a chat protocol that is not valid: {clause(error)}") from error
     unread = 0
     for id, line in file.lines.items():
         answer, settings, replies = line.answer.answer, line.answer.settings or {}, line.answer.rollout
