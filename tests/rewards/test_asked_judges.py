@@ -41,8 +41,9 @@ class Algebra(Symbolic):
     [
         ("virc", "5", "own", 0), ("virc", "five", "own", 1), ("virc", "2+3", "own", 0),
         ("virc", "5", "published", 1), ("virc", "2+3", "published", 1),
-        ("v_thinker", "5", "own", 0), ("v_thinker", "2+3", "own", 0), ("v_thinker", "five", "own", 1),
-        ("thyme", "5", "own", 0), ("vlm_r3", "5", "own", 0), ("vlm_r3", "five", "own", 1),
+        *(pytest.param("v_thinker", *case, marks=pytest.mark.integration)  # a process reads answers
+          for case in (("5", "own", 0), ("2+3", "own", 0), ("five", "own", 1))),
+        ("vlm_r3", "5", "own", 0), ("vlm_r3", "five", "own", 1),
     ],
 )  # fmt: skip
 def test_no_judge_is_asked_about_what_is_known_to_be_right(total: str, said: str, strict: str, asked: int) -> None:

@@ -48,6 +48,20 @@ def test_a_judges_reply_is_read_as_its_program_reads_it(
     assert reading(reply) == (value if value is None else pytest.approx(value, abs=1e-5))
 
 
+@pytest.mark.parametrize(
+    ("answer", "stated"),
+    [
+        ("5", "5"), ("the answer: AB is 5", "5"), ("5 is the answer", "5"), ("x = 3 = 5", "5"), ("10:\n5", "5"),
+        ("is\n5", "5"), ("5. So it was", "5"), ("5.5", "5.5"), ("Is 4? Answers are 5", "5"),
+        (r"so \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
+        (r"\fbox{5}", "5"), (r"\boxed{4} \boxed{5}", "5"), (r"\boxed{}", r"\boxed{}"), (r"\boxed{5", r"\boxed{5"),
+        (r"\boxed 5", r"\boxed 5"), ("Axis x", "x"), ("A: ", "A: "),
+    ],
+)  # fmt: skip
+def test_v_thinker_grades_what_stands_behind_words_of_an_answer(answer: str, stated: str) -> None:
+    assert v_thinker.stated(answer.strip()) == stated.strip()
+
+
 BOX = '{"bbox_2d": [1, 2, 3, 4]}'
 
 

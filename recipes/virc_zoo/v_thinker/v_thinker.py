@@ -12,12 +12,12 @@ in `judge.yaml` and `judge-consistency.yaml`.
 Source: We-Math/V-Thinker@77a5ab8119d7, scripts/plugin/agent_rm.py (VQAORM, FMTORM, CODEORM, CSTORM) with its default
 weights, and swift/trainers/rlhf_trainer/grpo_trainer.py for what counts only where the answer is right. What differs:
 
-- equality by algebra is that of `scoring.symbolic`, not of the grader of PRM800K; the judge decides about the rest;
+- the copy of PRM800K's grader there keeps spaces and braces within an answer, and drops `liter`; mathruler's copy here
+  does the opposite. So `x^{2}` for x^2 is right here, and there where the judge says so;
 - an error is what the chat protocol marks so; code that prints nothing counts as an error there by its result's text;
 - a judge that is away is waited for; there that is a score of 0.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
-from virc.scoring.rules import numbers_agree
 from virc_zoo.delimiters import between
+from virc_zoo.graders import equal, texts_agree
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -39,6 +39,9 @@ _PREFIXES = (
     "The best answer is", "The correct answer is", "The answer is", "The answer: ", "Answer: ", "The best option is",
     "The correct option is", "Best answer:", "Best option:",
 )  # fmt: skip
+_BEHIND = ("answer:", "answer is", "answers are")
+_BEFORE = ("is answer", "is the answer", "are answers", "are the answers")
+_LAST = ("be ", "is ", "are ", "=", ": ", "get ", "be\n", "is\n", "are\n", ":\n", "get\n")
 _ERROR = "sandbox for"
 _TAIL = 500
 _TRIES = 3
@@ -94,28 +97,57 @@ def thought_of(text: str) -> str:
 
 @asks(ASKED)
 async def right(sample: "Sample", means: "Means") -> float:
-    """1 or -1, by algebra where that finds the answer right, else by the judge; 0 without an answer."""
-    answer = answer_of(completion(sample))
+    """1 or -1, by PRM800K's grader or math-verify where these find it right, else by the judge; 0 without an answer."""
+    answer, reference = answer_of(completion(sample)), sample.prompt.key.answer
     if not answer:
         return 0.0
-    if await _equal(_bare(answer), sample.prompt.key.answer, means):
+    said = _bare(answer)
+    if await equal(stated(said), reference) or await texts_agree(said, reference):
         return 1.0
     found = await ASKED.asked(sample, means, "right", answer=answer)
     sample.why["right"] = found.why
     return found.value
 
 
-async def _equal(one: str, other: str, means: "Means") -> bool:
-    if one == other or numbers_agree(one, other):
-        return True
-    return bool(means.symbolic and await asyncio.to_thread(means.symbolic.same, one, other))
-
-
 def _bare(answer: str) -> str:
     """An answer without the words that lead to it."""
     for prefix in _PREFIXES:
         answer = answer.replace(prefix, "")
-    return answer.strip()
+    return answer
+
+
+def stated(answer: str) -> str:
+    """What the program grades of an answer: its last box, else what no sentence, verb or sign of equality precedes."""
+    for mark in _BEHIND:
+        answer = _behind(answer, mark)
+    for mark in _BEFORE:
+        answer = _before(answer, mark)
+    answer = _before(_boxed(answer) or answer, ". ")
+    for mark in _LAST:
+        answer = _behind(answer, mark)
+    return answer
+
+
+def _behind(text: str, mark: str) -> str:
+    at = text.lower().rfind(mark)
+    return text if at < 0 else text[at + len(mark) :].strip()
+
+
+def _before(text: str, mark: str) -> str:
+    at = text.lower().rfind(mark)
+    return text if at < 0 else text[:at].strip()
+
+
+def _boxed(text: str) -> str:
+    r"""What stands in the braces behind the last \boxed or \fbox; empty where they are not closed."""
+    command = r"\boxed" if r"\boxed" in text else r"\fbox"
+    behind = text.rpartition(command)[2].partition("{")[2] if command in text else ""
+    depth = 1
+    for at, sign in enumerate(behind):
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if depth == 0:
+            return behind[:at].strip()
+    return ""
 
 
 def formed(sample: "Sample", means: "Means") -> float:
