@@ -3,11 +3,13 @@
 import asyncio
 import io
 import json
+import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -74,6 +76,28 @@ def test_a_crop_has_the_exact_pixels_of_the_file(
     fields = structured(result)
     assert (tuple(fields["box"]), fields["exact"], fields["clamped"]) == (pixel_box, True, False)
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
+
+
+def test_pictures_go_to_the_named_model_server_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, reached = socket.socket.connect, set[Any]()
+
+    def connect_and_note(own: socket.socket, address: Any) -> None:
+        reached.add(address)
+        connect(own, address)
+
+    async def work(client: Client) -> None:
+        asked = structured(await client.call_tool("ask", {"image": "noise.png", "question": QUESTION}))
+        for tool, words in (
+            ("show", {}), ("crop", {"box": [0, 0, 9, 9]}), ("scale", {"factor": 2}),
+            ("trace", {"trace_id": asked["trace_id"]}), ("evaluate", {"answer": "97", "reference": "97"}),
+        ):  # fmt: skip
+            picture = {} if tool in ("trace", "evaluate") else {"image": "noise.png"}
+            structured(await client.call_tool(tool, picture | words))
+
+    monkeypatch.setattr(socket.socket, "connect", connect_and_note)
+    with serve([CROP, answer("97")]) as server:
+        talk(tool_calls([folder], server.url), work)
+    assert reached == {(urlsplit(server.url).hostname, urlsplit(server.url).port)}
 
 
 @pytest.mark.integration
