@@ -178,6 +178,7 @@ MISTAKES: list[tuple[str, Any, tuple[object, ...], int, str]] = [
     ("of a row", lambda _: _edit(lambda trace: trace.pop("pictures")), BOTH, 5, "does not say which files"),
     ("not ours", lambda _: Path("out/trace.json").write_text("[]"), BOTH, 5, "is no trace of virc solve"),
     ("with a page", lambda _: None, (*BOTH, "--page", 2), 2, "--page does not go with --continue"),
+    ("dry run", lambda _: None, (*BOTH, "--dry-run"), 2, "--dry-run does not go with --continue"),
     ("another turn", lambda _: _edit(lambda trace: trace["messages"][-1].update(text="?")), BOTH, 5, "others now"),
 ]
 

@@ -76,7 +76,9 @@ def test_a_batch_stops_at_its_limit_and_goes_on(image: Path) -> None:
 
 def test_a_limit_of_nothing_asks_nothing(image: Path) -> None:
     with serve([answer("97")], cost=0.4) as server:
-        assert (batch(server, rows(image, 2), "--max-cost", 0).code, server.chats()) == (9, [])
+        done = batch(server, rows(image, 2), "--max-cost", 0)
+        assert (done.code, server.chats()) == (9, [])
+    assert "this call cost 0; 0 rows are done of 2" in done.err
 
 
 def test_rows_in_work_at_the_limit_are_finished_and_counted(image: Path) -> None:

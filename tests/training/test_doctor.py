@@ -186,6 +186,11 @@ def test_what_works_and_what_to_type_is_said_in_fifteen_lines(plain: Path, monke
     assert "model         the served one at http://there/v1\n" in virc("doctor", "tiny").out
 
 
+def test_a_stage_of_unknown_needs_is_not_said_to_fit_nowhere(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits, "verdict", lambda *_: Verdict((), None, "1 GPU", "its sizes are not known"))
+    assert "practice      not known to fit; virc doctor tiny --stage practice" in virc("doctor", "tiny").out
+
+
 def test_json_is_one_object_with_the_same_keys_on_failure(plain: Path) -> None:
     good, bad = virc("doctor", "tiny", "--json"), virc("doctor", "--stage", "practice", "--json")
     assert set(good.json) == set(bad.json) == set(virc("doctor", "nosuch", "--json").json)

@@ -116,8 +116,10 @@ def _summary(fields: Mapping[str, Any], judged: "Mapping[str, Sequence[Verdict]]
     })]  # fmt: skip
     yield from head
     for stage, verdicts in islice(judged.items(), _MAX_LINES - 2 - len(head)):
-        fitting = [",".join(verdict.overlays) or "no overlay" for verdict in verdicts if verdict.fits]
+        fitting = [_overlays(verdict) for verdict in verdicts if verdict.fits]
         shown = f"fits with {'; '.join(fitting[:3])}" if fitting else f"fits in none of {len(verdicts)} ways"
+        if not fitting and any(verdict.fits is None for verdict in verdicts):
+            shown = "not known to fit"
         yield f"{stage:<13} {shown}; virc doctor {system} --stage {stage}"
     server = next((each for each in servers if each["models"]), None)
     if server and not at:
@@ -125,6 +127,10 @@ def _summary(fields: Mapping[str, Any], judged: "Mapping[str, Sequence[Verdict]]
     else:
         yield "next: virc solve figure.png 'QUESTION'"
     yield "virc doctor --all prints the rest"
+
+
+def _overlays(verdict: "Verdict") -> str:
+    return ",".join(verdict.overlays) or "no overlay"
 
 
 def _plain(found: object) -> Any:
@@ -181,8 +187,7 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_ev
 def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iterator[str]:
     for stage, verdicts in judged.items():
         yield f"\n{system} {stage}"
-        names = {id(verdict): ",".join(verdict.overlays) or "no overlay" for verdict in verdicts}
-        width = max(map(len, names.values()), default=0)
+        width = max((len(_overlays(verdict)) for verdict in verdicts), default=0)
         for verdict in sorted(verdicts, key=lambda verdict: verdict.fits is not True):
             reason = f"{verdict.why or verdict.needs}{f'; {verdict.helps}' if verdict.helps else ''}"
-            yield f"  {_FITS[verdict.fits]:<4} {names[id(verdict)]:<{width}}  {reason}"
+            yield f"  {_FITS[verdict.fits]:<4} {_overlays(verdict):<{width}}  {reason}"

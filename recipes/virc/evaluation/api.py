@@ -170,27 +170,11 @@ def evaluate(
         for each in configs
     ]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
-    request = EvalRequest(
-        benchmark=str(benchmark),
-        setups=setups,
-        to=None if to is None else str(to),
-        limit=limit,
-        split=split,
-        judge_endpoint=judge_endpoint,
-        judge_model=judge_model,
-        traces=traces,
-        at_once=concurrency,
-        trust_rows=trust_rows,
-        columns=asked_columns(
-            environment,
-            arguments,
-            answer_as,
-            against=against,
-            against_run=None if against_run is None else str(against_run),
-            sign=None if sign is None else str(sign),
-            looks=looks,
-        ),
-    )
+    paths = {"against_run": against_run, "sign": sign}
+    named = {name: None if path is None else str(path) for name, path in paths.items()}
+    columns = asked_columns(environment, arguments, answer_as, against=against, looks=looks, **named)
+    renamed = {"benchmark": str(benchmark), "to": None if to is None else str(to), "at_once": concurrency}
+    request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
     evaluated = run(request, Reporter(on_progress))
     evaluated.check()
     return evaluated.summary
@@ -217,7 +201,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     if request.judge_endpoint:
         judge_of(request).close()  # a judge that cannot be asked fails before the models are asked
     budget = Budget(request.max_cost)
-    work = Work(request, columns, benchmark, folder, problems, report, budget=budget)
+    work = Work(request, columns, benchmark, folder, problems, report, budget)
     further = [work.in_arm(arm) for arm in work.every_arm[1:]]
     arms = [work, *further] if any(column.asks for column in columns) else [work]
     for arm in arms:

@@ -49,8 +49,8 @@ class Work(NamedTuple):
     folder: EvalFolder
     problems: Mapping[str, EvalProblem]
     report: Reporter
+    budget: Budget
     arm: Arm = Arm()
-    budget: Budget = Budget()
 
     def in_arm(self, arm: Arm) -> "Work":
         folder = EvalFolder(self.folder.folder / arm.folder)
@@ -89,13 +89,12 @@ class ModelProgress(Progress):
 
     def __init__(self, model: str, work: Work, resumed: int) -> None:
         super().__init__(resumed, work.report, len(work.problems), work.budget)
-        self.right, self.unanswered = 0, 0
+        self.right = 0
         self.protocol: Protocol | None = None
         self.model, self._problems = model, work.problems
         self._arm = f", {work.arm.name}" if work.arm.folder else ""
 
     def add(self, done: RowDone) -> None:
-        self.unanswered += isinstance(done.error, NoAnswerError)
         self.right += is_right(done, self._problems[str(done.row.id)])
         super().add(done)
 

@@ -100,7 +100,7 @@ class Budget:
         """The error of a call that left a row to another one; `done` says how many it has not."""
         if not self.is_cut:
             return None
-        sentence = f"stopped at --max-cost {self.limit:g}: this call cost {amount(self.cost)}; {done}"
+        sentence = f"stopped at --max-cost {self.limit:g}: this call cost {amount(self.cost or 0)}; {done}"
         return LimitError(sentence, "run the same command to resume, for as much again")
 
 

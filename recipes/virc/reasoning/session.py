@@ -172,6 +172,7 @@ class Session:
         self._answer: str | None = None
         self._failure: Failure | None = None
         self._earlier: list[Earlier] = []
+        self._begin = 0  # of the last question: the number of its first unit
         self._is_replay = False
 
     @property
@@ -220,7 +221,8 @@ class Session:
         """Ask a further question about the same images, once the last one has its answer."""
         if self._answer is None:
             raise RuntimeError("the last question has no answer yet")
-        self._earlier.append(Earlier(self._asked, self._answer, len(self._units)))
+        self._begin = len(self._units)
+        self._earlier.append(Earlier(self._asked, self._answer, self._begin))
         self.question, self._answer = printable(question), None
         self._messages.append(further(self.protocol, self.question))
 
@@ -230,12 +232,10 @@ class Session:
         Returns whether it has become the same: its messages and the sizes and places of its images.
         """
         self.protocol = self.history.protocol = former.protocol  # how the model counts boxes was found out on the way
-        questions = [*(each.question for each in former.earlier[1:]), former.question]
-        asked = dict(zip((each.units for each in former.earlier), questions, strict=True)) if former.earlier else {}
         self._is_replay = True
         for number, unit in enumerate(former.units):
-            if isinstance(self.next(), Done) and number in asked:
-                self.ask(asked[number])
+            if self._answer is not None and number in former.questions:
+                self.ask(former.questions[number])
             if isinstance(self.next(), Done):
                 return False
             self._pending = [*unit.rejected]
@@ -273,11 +273,6 @@ class Session:
     @property
     def _asked(self) -> str:
         return self.question.replace(PLACE, MARK)
-
-    @property
-    def _turns(self) -> int:
-        """How many units the last question has."""
-        return len(self._units) - (self._earlier[-1].units if self._earlier else 0)
 
     @property
     def view(self) -> View:
@@ -430,9 +425,10 @@ class Session:
         """Append the messages that show the results of calls; after the last turn, the problem fails."""
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
-        seen = SeenTurns(self.question, history.sizes, history.inputs, self._turns)
+        turns = len(self._units) - self._begin
+        seen = SeenTurns(self.question, history.sizes, history.inputs, turns)
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
-        if self._turns >= self.max_turns and not self._is_replay:
+        if turns >= self.max_turns and not self._is_replay:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")

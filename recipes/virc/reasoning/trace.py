@@ -191,8 +191,10 @@ class Trace(msgspec.Struct, frozen=True):
     earlier: tuple[Earlier, ...] = ()
 
     @property
-    def first_question(self) -> str:
-        return self.earlier[0].question if self.earlier else self.question
+    def questions(self) -> Mapping[int, str]:
+        """Number of the unit that each question comes before -> the question, the first one first."""
+        starts = (0, *(each.units for each in self.earlier))
+        return dict(zip(starts, (*(each.question for each in self.earlier), self.question), strict=True))
 
     @property
     def turns(self) -> Sequence[Unit]:

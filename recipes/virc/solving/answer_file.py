@@ -188,7 +188,7 @@ def without_answered(rows: RowFile, to: str | None, known: Fields, report: Repor
     """
     if to in (None, STREAM) or not is_file(Path(str(to))):
         return rows, False
-    with _ledger(str(to), rows, known, report) as ledger:
+    with _ledger(str(to), known, _sheet(to, rows, report)) as ledger:
         passed = list[BatchRow]()  # their ids alone: they are not solved
         ids = set[str]()
         for row in rows.rows:
@@ -201,8 +201,7 @@ def without_answered(rows: RowFile, to: str | None, known: Fields, report: Repor
     return rows, True
 
 
-def _ledger(to: str, rows: RowFile, known: Fields, report: Reporter, sheet: AnswerSheet | None = None) -> Ledger:
-    sheet = sheet or _sheet(to, rows, report)
+def _ledger(to: str, known: Fields, sheet: AnswerSheet | None) -> Ledger:
     return Ledger(Path(to), SCHEMA, made_with(known), {NoAnswerError.code}, layout=sheet.layout if sheet else None)
 
 
@@ -226,7 +225,7 @@ def write_answers(
     sheet = _sheet(to, rows, report)
     sink: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
     if kept:
-        sink = _ledger(str(to), rows, known, report, sheet)
+        sink = _ledger(str(to), known, sheet)
     total = rows.count()
     with sink as answers:
         progress = Answers(answers.resumed, report, total, budget)

@@ -4,9 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -126,22 +124,14 @@ def solve_images(
     if solved.answer is None:
         return solution
     talk = Conversation(chosen(solved).trace, opened.name, known["settings"]["chat_protocol"], traced)
-    asked_on = partial(_ask_on, setup, images, report, talk)
-    return msgspec.structs.replace(solution, conversation=talk, asked_on=asked_on)
 
+    def ask(question: str, trace: str | Path | None, on_event: OnEvent) -> Solution:
+        traced = msgspec.structs.replace(setup, trace=Path(trace) if trace else None)
+        return solve_images(
+            traced, images, question, report, on_event=on_event, with_view=True, page=page, former=talk
+        )  # fmt: skip
 
-def _ask_on(
-    setup: Setup,
-    images: Sequence[Picture],
-    report: Reporter,
-    former: Conversation,
-    question: str,
-    trace: str | Path | None,
-    on_event: OnEvent,
-) -> Solution:
-    setup = msgspec.structs.replace(setup, trace=Path(trace) if trace else None)
-    given: dict[str, Any] = {"on_event": on_event, "with_view": True, "page": former.page, "former": former}
-    return solve_images(setup, images, question, report, **given)
+    return msgspec.structs.replace(solution, conversation=talk, asked_on=ask)
 
 
 def _files(

@@ -329,7 +329,7 @@ def session_of(
     try:
         session = Session(
             protocol,
-            former.first_question if former else question,
+            former.questions[0] if former else question,
             images,
             backend.grid,
             tolerate=config.tolerate,

@@ -15,7 +15,7 @@ class Progress:
 
     def __init__(self, resumed: int, report: Reporter, total: int | None = None, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
-        self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
+        self.resumed, self.done, self.unanswered, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0, 0
         self._report, self._total, self._began = report, total, time.monotonic()
         self._hints = set[str | None]()
         self.faults = dict[str, VircError]()  # by their messages
@@ -23,7 +23,9 @@ class Progress:
     def add(self, done: RowDone) -> None:
         self.done += 1
         error = done.error
-        if error and not isinstance(error, NoAnswerError):
+        if isinstance(error, NoAnswerError):
+            self.unanswered += 1
+        elif error:
             self.failed += 1
             # a picture that could not be fetched may be there on the next run
             self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
@@ -90,22 +92,11 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
 
 
 class Answers(Progress):
-    def __init__(self, resumed: int, report: Reporter, total: int | None = None, budget: Budget | None = None) -> None:
-        super().__init__(resumed, report, total, budget)
-        self.unanswered = 0
-
-    def add(self, done: RowDone) -> None:
-        self.unanswered += isinstance(done.error, NoAnswerError)
-        super().add(done)
-
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
         answered = self.done - self.unanswered - self.failed
         counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        cost = self.budget.cost
-        costs = (
-            ""
-            if cost is None
-            else f"; cost {amount(cost)}" + (f", {amount(cost / answered)} an answer" if answered else "")
-        )
-        return f"{self.done} rows: {counts}{before}{costs}"
+        text, cost = f"{self.done} rows: {counts}{before}", self.budget.cost
+        if cost is None:
+            return text
+        return f"{text}; cost {amount(cost)}" + (f", {amount(cost / answered)} an answer" if answered else "")

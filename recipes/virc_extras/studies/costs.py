@@ -8,7 +8,7 @@ from virc.evaluation.columns import Column, Fields
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
-from virc.models.costs import amount
+from virc.models.costs import amount, total_cost
 
 _NAMES = {"total": "", "per_answer": " an answer", "per_right": " a right answer"}
 
@@ -27,11 +27,10 @@ class _Costs(Column):
         }
 
     def of_model(self, answered: Sequence[tuple[Result, Answered]]) -> Fields:
-        costs = [answer.columns.get("cost") for _, answer in answered]
-        known = [cost for cost in costs if cost is not None]
-        if not known or len(known) < len(costs):
+        total = total_cost((1, answer.columns.get("cost")) for _, answer in answered)
+        if total is None:
             return {}
-        total, right = sum(known), sum(answer.right is True for _, answer in answered)
+        right = sum(answer.right is True for _, answer in answered)
         given = sum(answer.answer is not None for _, answer in answered)
         counts = {"total": 1, "per_answer": given, "per_right": right}
         return {"cost": {name: round(total / count, 12) if count else None for name, count in counts.items()}}

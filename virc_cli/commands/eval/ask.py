@@ -79,8 +79,9 @@ def command(
     """
     import msgspec
 
+    from virc.config.validation import fields_given
     from virc.evaluation import api as evaluation
-    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_names, model_at
+    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, model_at
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc.solving.solver import choose, pipelines
@@ -121,36 +122,18 @@ def command(
         for config in configs:
             setup = set_up(chosen, config, asked.protocol, None, asked.offline, graders=graders)
             setups.append(with_prices(msgspec.structs.replace(setup, or_here=given == name), prices))
-    check_names(setups)
-    written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
+    written = {
+        (each.choice.model, each.choice.endpoint, each.config.strategy, each.config.seed): each
+        for each in reversed(setups)
+    }
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
     solver = None
     if pipeline is not None:
         solver = pipelines().set_up(pipeline, roles, setups[0], {"--model": names[0], "--endpoint": asked.endpoint})
-    request = EvalRequest(
-        benchmark=benchmark,
-        setups=setups,
-        solver=solver,
-        to=to,
-        limit=limit,
-        split=split,
-        judge_endpoint=judge,
-        judge_model=judge_model,
-        traces=traces,
-        at_once=concurrency,
-        trust_rows=trust_rows,
-        columns=asked_columns(
-            environment,
-            environment_args,
-            answer_as,
-            against=against is not None,
-            against_run=against_run,
-            sign=sign,
-            looks=looks,
-        ),
-        max_cost=max_cost,
-        estimate_only=dry_run,
-    )
+    studies = {"against": against is not None, "against_run": against_run, "sign": sign, "looks": looks}
+    columns = asked_columns(environment, environment_args, answer_as, **studies)
+    renamed = {"judge_endpoint": judge, "at_once": concurrency, "estimate_only": dry_run}
+    request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
     with events.printed(asked.quiet, verbose) as report:
         evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
         output.know(**evaluated.fields)

@@ -1,15 +1,12 @@
 """`virc solve`: a picture and a question in, an answer out."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from virc.core.errors import UsageError
 from virc_cli.console import events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, flag, option
-
-if TYPE_CHECKING:
-    from virc.solving.solution import Solution
 
 FAILURE: dict[str, object] = dict.fromkeys(
     (
@@ -55,65 +52,42 @@ def command(
 
     The picture is sent to no one but the endpoints that you name.
     """
+    from virc.solving.one import SCHEMA
     from virc.solving.setup import Setup
     from virc.solving.solver import choose
+    from virc.solving.traces import continuing
     from virc_cli.commands.solve import hints, run
 
-    more = more_images or []
+    more, trace, former = more_images or [], None, None
     if further:
-        follow(asked, image, question, more, question_file, page, as_json, verbose)
-        return
-    image, question = hints.image_and_question(image, question, bool(question_file), asked.finds_pictures, more)
+        refused = {"--page": page, "--strategy": asked.strategy, "--pipeline": asked.pipeline, "--dry-run": dry_run}
+        options.refuse(refused, "{} does not go with --continue", "leave {} out")
+        (trace, question), image = hints.trace_and_question(image, question, bool(question_file)), None
+    else:
+        image, question = hints.image_and_question(image, question, bool(question_file), asked.finds_pictures, more)
     if dry_run and choose(asked.pipeline, asked.system)[0] is None:
         raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
     if dry_run and as_json:
         raise UsageError("--dry-run prints what is sent as text", "leave --json out")
     setup = asked.set_up()
+    if further and not isinstance(setup, Setup):
+        raise UsageError("a pipeline has no conversation to continue", "leave --system or --continue out")
     with events.printed(asked.quiet, verbose) as report:
         sources = [*([] if image is None else [image]), *more]
         text = hints.read_question(question, question_file, sources, report)
         if dry_run and not isinstance(setup, Setup):
             output.lines(setup.planned(text, len(sources)))
             return
-        report_solution(run.solved(setup, sources, text, report, asked.quiet, verbose, page), as_json)
-
-
-def follow(
-    asked: Asked, trace: str | None, question: str | None, images: Sequence[str], question_file: str | None,
-    page: int | None, as_json: bool, verbose: bool,
-) -> None:  # fmt: skip
-    """Ask a further question after the answer of a trace, or after the last one."""
-    from virc.core.files import is_file, is_folder
-    from virc.solving.setup import Setup
-    from virc.solving.traces import continuing
-    from virc_cli.commands.solve import hints, run
-
-    if question is None and question_file is None and trace and not is_file(trace) and not is_folder(trace):
-        trace, question = None, trace
-    refused = {"--page": page, "--strategy": asked.strategy, "--pipeline": asked.pipeline}
-    options.refuse(refused, "{} does not go with --continue", "leave {} out")
-    setup = asked.set_up()
-    if not isinstance(setup, Setup):
-        raise UsageError("a pipeline has no conversation to continue", "leave --system or --continue out")
-    with events.printed(asked.quiet, verbose) as report:
-        text = hints.read_question(question, question_file, images, report)
-        former = continuing.read_conversation(trace)
-        sources = continuing.sources_of(former, images)
-        report.note(continuing.in_words(former))
-        solution = run.solved(setup, sources, text, report, asked.quiet, verbose, former.page, former)
-        report_solution(solution, as_json)
-
-
-def report_solution(solution: "Solution", as_json: bool) -> None:
-    from virc.solving.one import SCHEMA
-    from virc.solving.traces.continuing import keep_last
-    from virc_cli.commands.solve import run
-
-    if solution.answer is not None and not as_json:
-        output.line(run.one_line(solution.answer))
-    if solution.conversation:
-        keep_last(solution.conversation)
-    if solution.error:
-        raise solution.error
-    if as_json:
-        output.emit(SCHEMA, {**FAILURE, **solution.fields})
+        if further:
+            former = continuing.read_conversation(trace)
+            sources, page = continuing.sources_of(former, more), former.page
+            report.note(continuing.in_words(former))
+        solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page, former)
+        if solution.answer is not None and not as_json:
+            output.line(run.one_line(solution.answer))
+        if solution.conversation:
+            continuing.keep_last(solution.conversation)
+        if solution.error:
+            raise solution.error
+        if as_json:
+            output.emit(SCHEMA, {**FAILURE, **solution.fields})

@@ -40,6 +40,12 @@ def image_and_question(
     return image, question
 
 
+def trace_and_question(trace: str | None, question: str | None, has_file: bool) -> tuple[str | None, str | None]:
+    """Return the trace to continue and the question; a single word that is neither file nor folder is the question."""
+    is_question = question is None and not has_file and trace and not is_file(trace) and not is_folder(trace)
+    return (None, trace) if is_question else (trace, question)
+
+
 def read_question(question: str | None, file: str | None, sources: Sequence[str], report: Reporter) -> str:
     """The question: as typed, or from `--question-file`."""
     from virc.solving import api

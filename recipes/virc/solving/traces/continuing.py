@@ -102,13 +102,7 @@ def traced_pictures(sources: Sequence[Picture], files: Sequence[File], page: int
 
 def seen_from(folder: Path, pictures: Iterable[TracedPicture]) -> list[TracedPicture]:
     """The same with paths that start from a folder: a project may be moved, and a trace names no home folder."""
-
-    def relative(source: str) -> str:
-        with suppress(ValueError):  # it is on another drive
-            return Path(os.path.relpath(source, folder.resolve())).as_posix()
-        return source
-
-    return [_at(each, relative) for each in pictures]
+    return [_at(each, lambda source: os.path.relpath(source, folder.resolve())) for each in pictures]
 
 
 def _at(picture: TracedPicture, place: Callable[[str], str]) -> TracedPicture:

@@ -109,9 +109,7 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
     gallery, seconds = Gallery(), _seconds(trace, meta)
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     is_answered = bool(trace.turns) and trace.turns[-1].answer is not None
-    starts = (0, *(each.units for each in trace.earlier))
-    questions = (*(each.question for each in trace.earlier), trace.question)
-    asked = dict(zip(starts, questions, strict=True)) if trace.earlier else {}
+    asked = trace.questions if trace.earlier else {}
     return html.render(
         "solving/traces/page",
         pictures=True,
