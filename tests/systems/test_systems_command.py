@@ -129,6 +129,20 @@ def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
             assert stages.resolve(found, stage, overlay).config.device == "cpu"
 
 
+def test_neither_list_nor_page_runs_what_a_system_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loud_total", "loud_pipeline", "loud_tool"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "loud.yaml").write_text(
+        "name: loud\nabout: a trap\nreward: {total: ./loud_total.py}\npipeline: ./loud_pipeline.py\n"
+        "tools: [loud_tool]\nstages: {one: {kind: sft}}\n"
+    )
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    for words in (("ls",), ("ls", "--all", "--json"), ("show", "loud"), ("show", "loud", "--json")):
+        done = virc("systems", *words)
+        assert (done.code, "loud" in done.out, "left out" in done.err) == (0, True, False), done
+    assert not (tmp_path / "ran").exists()
+
+
 @each_case(
     ("file", "content", "named"),
     [
