@@ -83,6 +83,17 @@ def vrag_rl(folder: Path) -> Path:
     return folder / "rag_dataset.json"
 
 
+def vrag_sft(folder: Path) -> Path:
+    """Conversations of VRAG-RL/examples/search_sft.json: pages and crops are turns of the user."""
+    said = ["<search>number</search>", "<bbox>[0, 0, 28, 28]</bbox>", f"<answer>{NUMBERS[0]}</answer>"]
+    asked = of_system(systems.get("vrag-rl")).protocol.first.format(images="", question=_REPORT)
+    told: list[Row] = [{"role": "user", "content": asked}]
+    for each in said:
+        told += [{"role": "assistant", "content": f"<think>Look.</think>\n{each}"}, {"role": "user", "content": MARK}]
+    pages = [_saved(folder, f"images/{at}.png", picture(at)) for at in range(2)]
+    return _json(folder / "search_sft.json", [{"messages": told[:-1], "images": pages}])
+
+
 def actial_sft(folder: Path) -> Path:
     """Rows of ours of one and of two pictures, as the published layout is not known."""
     said = "<think>Look.</think>\n<answer>A</answer>"

@@ -115,6 +115,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("vlm-r3", "rl"): by_name,
     ("deepeyes-v2", "cold-start"): llama_factory(),
     ("mini-o3", "cold-start"): llama_factory(),
+    ("vrag-rl", "instruct"): llama_factory(),
 }
 
 

@@ -164,6 +164,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vlaa-thinking", "rl"): Case(thinkers.vlaa_thinking, "prompts", UNCHECKED),
     ("vlm-r3", "instruct"): Case(rows.vlm_r3_sft, "sft"),
     ("vlm-r3", "rl"): Case(rows.vlm_r3_rl, "batch", judge="1.0"),
+    ("vrag-rl", "instruct"): Case(stage_rows.vrag_sft, "sft", wide=True),
     ("vrag-rl", "rl"): Case(stage_rows.vrag_rl, "prompts", judge="<judge>True</judge>"),
     ("vts-v", "instruct"): Case(stage_rows.vts_v, "sft", {"cutoff_len": 2304}),
 }
