@@ -172,3 +172,31 @@ def test_training_takes_pictures_from_outside_where_rows_are_trusted(tmp_path: P
         refused
     )
     assert virc(*asked, "--trust-rows").code == 0
+
+
+@each_case(
+    ("stage", "row"),
+    [
+        ("rl", {"id": "1", "image": "../out.png", "question": "q", "answer": "5"}),
+        ("dpo", {
+            "messages": [{"role": "user", "content": "<image>q"}], "images": ["../out.png"],
+            "chosen": {"role": "assistant", "content": "5"}, "rejected": {"role": "assistant", "content": "6"},
+        }),
+    ],
+)  # fmt: skip
+def test_rl_and_pairs_take_pictures_from_outside_where_rows_are_trusted(
+    tmp_path: Path, stage: str, row: dict[str, object]
+) -> None:
+    rows, _ = folder_of_rows(tmp_path)
+    file = rows / f"rows.{'jsonl' if stage == 'rl' else 'json'}"
+    file.write_text(json.dumps(row) if stage == "rl" else json.dumps([row]))
+    alone = ("--with", "multi-turn", "--set", "train_batch_size=1", "--set", "ppo_mini_batch_size=1")
+    options = alone if stage == "rl" else ()
+    asked = ("train", "tiny", "--stage", stage, "--from", "tiny", "--data", file, "--dry-run", *options)
+    refused = virc(*asked)
+    assert (refused.code, "outside the dataset's folder" in refused.err, "--trust-rows" in refused.err) == (
+        5,
+        True,
+        True,
+    ), refused
+    assert "outside" not in virc(*asked, "--trust-rows").err

@@ -148,8 +148,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 yield from (NumberedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
             except (DataError, OSError) as error:
-                message = error.message if isinstance(error, DataError) else clause(error)
-                yield NumberedRow(row.number, fault=DataError(message))
+                message, hint = (error.message, error.hint) if isinstance(error, DataError) else (clause(error), None)
+                yield NumberedRow(row.number, fault=DataError(f"{message}; {hint}" if hint else message))
 
     def _made(self, change: Change, row: NumberedRow) -> Iterator[Record]:
         if row.record and row.record.messages:  # what follows takes a whole conversation for granted
