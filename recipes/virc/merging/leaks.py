@@ -47,8 +47,8 @@ _KEYS = [re.compile(form) for form in (
     _same_object("username", r"key['\"]?\s*:\s*['\"]?[0-9a-f]{32}", 99),
 )]  # fmt: skip
 """Keys by their form that the program's rules do not have."""
-_PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@])([\w-]{22,})")
-_VALUE = re.compile(r"(?:[:=>\uff1a\s,|\[({\"'`]|^)(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@]|://(?=[\w-]+@))([\w-]{22,})")
+_VALUE = re.compile(r"(?<![\w.~+/%!@#$^&*-])(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
 _PASSWORD = (
     "passwor[dt]|passwd|passphrase|pwd|[_-]pass|kennwort|wachtwoord|lösenord|adgangskode|mot[ _-]de[ _-]passe"
     "|contrase(?:ñ|n\u0303?)a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
@@ -60,7 +60,7 @@ _TELLING = (
 _NAME = re.compile(
     r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+"
     r"|cookies?[\"'`]*\s*[:=]\s*(?:[\"'`]?[^\n\"'`{]*=[\"'`]?(?:s:)?|\{[^{}]*:\s*[\"'`])|\s-b\s+[\"'`]?[\w.-]+="
-    rf"|(?:[?&](?:sig|signature|key)|[\"'_]auth|{_TELLING})(?:</?\w+>|\W|\b(?:value|content|or)(?=\W))+)\Z",
+    rf"|(?:[?&](?:sig|signature|key)|[\"'_]auth|{_TELLING})(?:</?\w+>|\W|\b(?:value|content|default|or|is)(?=\W))+)\Z",
     re.IGNORECASE,
 )  # fmt: skip
 """What stands before a value that is a key, in texts, objects, elements, attributes and lists."""
