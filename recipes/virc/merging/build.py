@@ -12,11 +12,10 @@ import msgspec
 
 from virc.backends import checkpoint
 from virc.core import entry_points, extras, processes
-from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.errors import ConfigError, SetupError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import MODELS, contents, expanded, fresh_folder, is_file, write_whole
 from virc.core.plan import Plan, Step
-from virc.core.text import clause
 from virc.data.synth.families import polygons
 from virc.engines import environment as engines
 from virc.engines.merge import common
@@ -150,10 +149,8 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
 
 def _as_gguf(plan: MergePlan, folder: Path, report: Reporter) -> Path:
     report.note("writing it as GGUF, too")
-    try:
+    with errors_as(VircError, "the GGUF file cannot be written"):
         file: Path = _gguf_writer().convert(folder, folder, plan.folder.name)
-    except OSError as error:
-        raise VircError(f"the GGUF file cannot be written: {clause(error)}") from error
     return file
 
 
@@ -168,12 +165,10 @@ def copy_weights(source: MergeSource, folder: Path) -> int:
     if source.bytes > free:
         raise VircError(f"the model takes {source.bytes} bytes, and {free} are free in {folder.parent}")
     files = ("model.safetensors.index.json", "config.json")
-    try:
+    with errors_as(VircError, "the model cannot be copied"):
         for file in (*source.folder.glob("model*.safetensors"), *(source.folder / each for each in files)):
             if is_file(file):
                 shutil.copyfile(file, folder / file.name)
-    except OSError as error:
-        raise VircError(f"the model cannot be copied: {clause(error)}") from error
     return checkpoint.parameters(folder)
 
 
@@ -183,7 +178,7 @@ def complete(source: MergeSource, folder: Path, name: str, parameters: int) -> N
     beside = sorted(source.base.glob("*")) if source.base else []
     licences = [path for path in beside if LICENCES.fullmatch(path.name) and is_file(path)]
     texts = [source.texts / each for each in TEXTS if is_file(source.texts / each)]
-    try:
+    with errors_as(VircError, "the merged model cannot be written"):
         for file in (*texts, *licences):
             write_whole(folder / file.name, contents(file, _MOST_BYTES))
         if source.chat_protocol:
@@ -202,8 +197,6 @@ def complete(source: MergeSource, folder: Path, name: str, parameters: int) -> N
                 card = model_card.with_section(card, "Texts of others", "\n".join(credited))
         write_whole(folder / "README.md", card.encode())
         provenance.write(folder, source.origin)
-    except OSError as error:
-        raise VircError(f"the merged model cannot be written: {clause(error)}") from error
     checkpoint.check_checkpoint(folder)
 
 

@@ -91,14 +91,8 @@ def solve_images(
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
-            asked = (
-                setup.config_of(opened.name),
-                opened.backend,
-                opened.chat_protocol.protocol,
-                shown,
-                question,
-                deadline,
-            )
+            config, protocol = setup.config_of(opened.name), opened.chat_protocol.protocol
+            asked = (config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
                 solved = strategies.solve(
                     Asking(*asked, on_event=on_event, grader=grader, former=former.trace if former else None)

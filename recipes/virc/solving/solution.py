@@ -86,11 +86,7 @@ class Solution(msgspec.Struct, frozen=True):
         if self.asked_on is None:
             sentence = "no question can follow: the answer is none, or one of a row, a pipeline or another process"
             raise UsageError(sentence, "virc.solve(...).ask(...)")
-        solution = self.asked_on(question, trace, on_event)
-        if solution.answer is None and not isinstance(solution.error, NoAnswerError):
-            assert solution.error
-            raise solution.error
-        return solution
+        return replied(self.asked_on(question, trace, on_event))
 
     def __reduce__(self) -> tuple[type["Solution"], tuple[object, ...]]:
         return Solution, (*msgspec.structs.astuple(self)[:-1], None)  # an open model stays in its process
@@ -134,3 +130,11 @@ def _preview(shown: Shown, side: int) -> Preview:
     pixels.save(file, kind, quality=_QUALITY)
     url = f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
     return Preview(shown.size, shown.original, url)
+
+
+def replied(solution: Solution) -> Solution:
+    """The same solution. Raises VircError: its error, unless the model replied and gave no answer."""
+    if solution.answer is None and not isinstance(solution.error, NoAnswerError):
+        assert solution.error
+        raise solution.error
+    return solution

@@ -400,12 +400,17 @@ def is_path(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name
 
 
-def load(path: Path) -> System:
-    """Raises ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type."""
+def read_file(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a system's file, and its content. Raises ConfigError: it is not there, or no YAML."""
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", "virc systems ls")
     text = plain_yaml.read_text(path)
-    content = plain_yaml.parse(text, str(path))
+    return text, plain_yaml.parse(text, str(path))
+
+
+def load(path: Path) -> System:
+    """Raises ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type."""
+    text, content = read_file(path)
     for fault in misfits(content):
         line = line_of(fault.path, plain_yaml.lines(text))
         raise ConfigError(f"{path}:{line}: {fault.message}", fault.hint)

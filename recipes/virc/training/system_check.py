@@ -13,7 +13,6 @@ from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core import plugins
 from virc.core.errors import ConfigError, SetupError
-from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
 from virc.engines import registry as engines
 from virc.rewards import judging
@@ -47,10 +46,7 @@ def system_faults(path: Path, run_code: bool = False) -> list[Finding]:
     Raises:
         ConfigError: there is no file, or it is no YAML.
     """
-    if not is_file(path):
-        raise ConfigError(f"there is no file {path}", "virc systems ls")
-    text = plain_yaml.read_text(path)
-    content = plain_yaml.parse(text, str(path))
+    text, content = systems.read_file(path)
     faults, unreached = [*islice(systems.misfits(content), MAX_LISTED)], list[Fault]()
     if not faults:
         system = systems.built(content, path)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError
-from virc.core.extras import install
+from virc.core.errors import ConfigError
+from virc.core.extras import require
 from virc.core.files import write_whole, writing
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
@@ -146,12 +146,11 @@ def write(runs: Sequence[Run], path: Path) -> Path:
 
 
 def picture(fill: Callable[["Figure"], None]) -> bytes:
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise SetupError("pictures of metrics need the extra plot", install("plot")) from None
+    require("matplotlib", "drawing metrics", "plot")
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
         mpl.rcdefaults()

@@ -7,8 +7,8 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-from virc.core.errors import DataError, SetupError, UnreadError
-from virc.core.extras import install
+from virc.core.errors import DataError, UnreadError
+from virc.core.extras import require
 from virc.core.text import clause
 
 MAGIC = b"PAR1"
@@ -37,10 +37,9 @@ def is_parquet(path: Path) -> bool:
 
 def load() -> Any:
     """`pyarrow.parquet`, which is imported only where it is used. Raises SetupError: it is not installed."""
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        raise SetupError("parquet files need the extra data", install("data")) from None
+    require("pyarrow", "a parquet file", "data")
+    import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
+
     return pyarrow.parquet
 
 

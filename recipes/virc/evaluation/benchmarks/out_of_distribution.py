@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virc.core.errors import SetupError
-from virc.core.extras import install
+from virc.core.extras import require
 from virc.download.benchmarks import HUB_IDS
 from virc.scoring.score import UNREADABLE
 from virc.solving.rows import BatchRow, as_row
@@ -35,11 +34,7 @@ _WORDS = "It was late when the train came in and nobody spoke of the weather or 
 
 
 def rows(folder: Path, split: str | None) -> Iterator[BatchRow]:
-    try:
-        import matplotlib.figure  # noqa: F401
-        import numpy  # noqa: F401
-    except ModuleNotFoundError:
-        raise SetupError(f"the pictures of {NAME} need the extra plot", install("plot")) from None
+    require("matplotlib", f"drawing the pictures of {NAME}", "plot")
     return _drawn(random.Random(SEED))
 
 

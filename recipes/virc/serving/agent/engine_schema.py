@@ -3,19 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-_VALUES = {
-    "type",
-    "enum",
-    "const",
-    "required",
-    "minItems",
-    "maxItems",
-    "title",
-    "description",
-    "default",
-    "$ref",
-    "$id",
-}
+_VALUES = {*"type enum const required minItems maxItems title description default $ref $id".split()}
 _LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}  # of integers
 _SCHEMAS = {"items", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf"}
 _NAMED = {"properties", "patternProperties", "$defs", "definitions"}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from virc.config.validation import check_arguments, fields_given
-from virc.core.errors import NoAnswerError, UsageError
+from virc.core.errors import UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.load import Choice, Opened, choice_of
@@ -14,7 +14,7 @@ from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
 from virc.solving.one import OnEvent, SolveConfig
 from virc.solving.setup import Setup
-from virc.solving.solution import Solution
+from virc.solving.solution import Solution, replied
 from virc.solving.solver import SolverSetup, choose, pipelines
 from virc.solving.strategies import registry as strategies
 
@@ -170,7 +170,4 @@ def solve(
         )
     else:
         solution = asked.solve_images(pictures, question, Reporter(on_progress), page=page)
-    if solution.answer is None and not isinstance(solution.error, NoAnswerError):
-        assert solution.error
-        raise solution.error
-    return solution
+    return replied(solution)

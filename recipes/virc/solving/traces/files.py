@@ -53,12 +53,10 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
 
 def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
     check_folder(folder, kind)
-    try:
-        folder = folder.resolve()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _replace(folder, files)
-    except OSError as error:
-        raise VircError(f"cannot write the trace to {folder}: {clause(error)}") from error
+    with errors_as(VircError, f"cannot write the trace to {folder}"):
+        whole = folder.resolve()
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        _replace(whole, files)
 
 
 def check_writable(folder: Path | None, what: str = "traces", hint: str = "--trace out") -> None:
