@@ -121,7 +121,7 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not UTF-8"):
         plain_yaml.read_mapping(tmp_path / "binary")
     with pytest.raises(ConfigError, match=r"is a directory|permission denied"):
-        plain_yaml.read_mapping(tmp_path)
+        plain_yaml.read_mapping(tmp_path, is_optional=True)
 
 
 SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable), st.floats(allow_nan=False))

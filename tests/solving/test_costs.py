@@ -50,13 +50,16 @@ def test_without_prices_nothing_is_said_of_cost(image: Path) -> None:
     ("content", "sentence"),
     [
         ("other: {input: 2, output: 10}", f"has no price of {MODEL}"),
+        (None, "there is no file prices.yaml"),
         (f"{MODEL}: {{input: 2}}", "has no prices of models"),
         (f"{MODEL}: {{input: -2, output: 1}}", "has no prices of models"),
         (f"{MODEL}: {{input: 2, output: 1, cached: 1}}", "has no prices of models"),
     ],
 )
-def test_a_file_without_the_price_is_refused(content: str, sentence: str, image: Path) -> None:
-    Path("prices.yaml").write_text(content)
+def test_a_file_without_the_price_is_refused(content: str | None, sentence: str, image: Path) -> None:
+    Path("prices.yaml").unlink(missing_ok=True)
+    if content is not None:
+        Path("prices.yaml").write_text(content)
     with serve([answer("97")]) as server:
         done = virc("solve", image, "q", "--endpoint", server.url, "--prices", "prices.yaml")
         assert (done.code, sentence in done.err, "hint: " in done.err, server.chats()) == (3, True, True, [])
@@ -76,9 +79,10 @@ def test_a_batch_stops_at_its_limit_and_goes_on(image: Path) -> None:
 
 def test_a_limit_of_nothing_asks_nothing(image: Path) -> None:
     with serve([answer("97")], cost=0.4) as server:
-        done = batch(server, rows(image, 2), "--max-cost", 0)
-        assert (done.code, server.chats()) == (9, [])
-    assert "this call cost 0; 0 rows are done of 2" in done.err
+        for limit in (0, "nan"):
+            done = batch(server, rows(image, 2), "--max-cost", limit)
+            assert (done.code, server.chats()) == (9, [])
+            assert "this call cost 0; 0 rows are done of 2" in done.err
 
 
 def test_rows_in_work_at_the_limit_are_finished_and_counted(image: Path) -> None:

@@ -14,7 +14,6 @@ from virc.config import yaml as plain_yaml
 from virc.config.user import Text, config_path
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError, SetupError
-from virc.core.files import is_file
 from virc.runs.run import Info
 
 UNLIMITED = "UNLIMITED"
@@ -96,10 +95,8 @@ def site_path(env: Mapping[str, str]) -> Path:
 
 def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
     """Read a site file; without a path that of this user, which need not be there. Errors name all wrong keys."""
-    if path is not None and not is_file(path):
-        raise ConfigError(f"there is no file {path}")
-    path = path or site_path(env)
-    return _site(plain_yaml.read_mapping(path), str(path))
+    found = path or site_path(env)
+    return _site(plain_yaml.read_mapping(found, is_optional=path is None), str(found))
 
 
 def site_of(info: Info) -> Site:

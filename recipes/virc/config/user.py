@@ -125,7 +125,7 @@ def read_settings(path: Path) -> dict[str, Value]:
     Raises:
         ConfigError: it cannot be read, or a key is unknown, a secret, or has a value of the wrong kind.
     """
-    content = plain_yaml.read_mapping(path)
+    content = plain_yaml.read_mapping(path, is_optional=True)
     for key in content:
         check_key(key, f" in {path}")
     return {key: check_setting(key, value, f"{key} in {path}") for key, value in content.items() if value is not None}
@@ -221,7 +221,7 @@ def store(path: Path, key: str, text: str) -> Value:
 
 def remove(path: Path, key: str) -> None:
     """Take one key out of the config file; also one that `read` refuses."""
-    content = plain_yaml.read_mapping(path)
+    content = plain_yaml.read_mapping(path, is_optional=True)
     if key not in content:
         raise ConfigError(f"{key} is not set in {path}", did_you_mean(key, content) if content else None)
     _write(path, plain_yaml.changed(plain_yaml.read_text(path), key, None))

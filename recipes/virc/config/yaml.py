@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import ConfigError
-from virc.core.files import contents
+from virc.core.files import contents, is_file
 from virc.core.text import clause
 
 LIMIT = 64 * 1024  # bytes
 DEPTH = 16
 
 
-def read_mapping(path: Path) -> dict[str, object]:
-    """Read a file that holds one mapping; a missing or empty file is an empty one. Raises ConfigError: else."""
+def read_mapping(path: Path, hint: str | None = None, is_optional: bool = False) -> dict[str, object]:
+    """Read a file that holds one mapping; an empty file, and an optional one that is missing, is an empty one.
+
+    Raises ConfigError: else. `hint` is for a file that is missing.
+    """
+    if not is_optional and not is_file(path):
+        raise ConfigError(f"there is no file {path}", hint)
     return parse(read_text(path), str(path))
 
 

@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -211,7 +211,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
         progress = [answer_by_solver(request.solver, work)]
     else:
         progress = []
-        for setup in request.setups:
+        for setup in takewhile(lambda _: not budget.is_cut, request.setups):
             try:
                 progress += answer(setup, arms)
             except OtherSettingsError as error:  # the other models are asked all the same

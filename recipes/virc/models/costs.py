@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.config import yaml
-from virc.core.errors import ConfigError, LimitError
+from virc.core.errors import ConfigError, LimitError, errors_as
 from virc.core.files import expanded
 from virc.core.text import did_you_mean
 
@@ -50,11 +50,9 @@ class Prices(msgspec.Struct, frozen=True):
 
 def read_prices(file: str) -> Prices:
     """The prices of a file. Raises ConfigError: it cannot be read, or is no mapping of models to prices."""
-    content = yaml.read_mapping(expanded(file))
-    try:
+    content = yaml.read_mapping(expanded(file), _EXAMPLE)
+    with errors_as(ConfigError, f"{file} has no prices of models", _EXAMPLE, msgspec.ValidationError):
         return Prices(file, msgspec.convert(content, dict[str, Price]))
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{file} has no prices of models: {error}", _EXAMPLE) from error
 
 
 def total_cost(parts: Iterable[tuple[int, float | None]]) -> float | None:
@@ -92,7 +90,7 @@ class Budget:
         self._rows += 1
 
     def may_begin(self) -> bool:
-        is_spent = self.limit is not None and (self.cost or 0) >= self.limit
+        is_spent = self.limit is not None and not (self.cost or 0) < self.limit  # nor is anything less than NaN
         self.is_cut |= is_spent
         return not is_spent
 

@@ -30,7 +30,7 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, NetworkError, VircError
-from virc.core.files import contents, is_file
+from virc.core.files import contents
 from virc.core.retry import pause_before
 from virc.core.text import clause, did_you_mean, plain
 from virc.core.work.threads import started
@@ -322,9 +322,7 @@ def questions(file: Path | None = None) -> Mapping[str, str]:
     own: Mapping[str, str] = plain_yaml.read_mapping(_QUESTIONS)  # type: ignore[assignment]
     if file is None:
         return own
-    if not is_file(file):
-        raise ConfigError(f"there is no file {file}", "reward.judge.questions names it")
-    given = plain_yaml.read_mapping(file)
+    given = plain_yaml.read_mapping(file, "reward.judge.questions names it")
     for name, text in given.items():
         if name not in own:
             raise ConfigError(f"{file}: a judge is not asked {plain(name, 60)!r}", did_you_mean(name, own))

@@ -13,7 +13,6 @@ import msgspec
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
-from virc.core.files import is_file
 from virc.core.text import counted, did_you_mean, plain
 from virc.stages import dpo, rl, sft
 from virc.stages.sft import StageConfig
@@ -133,8 +132,6 @@ def resolve(
     kind = CONFIGS[stage(system, stage_name).kind]
     layers = [*of_system(system, stage_name, names)]
     if file:
-        if not is_file(file):
-            raise ConfigError(f"there is no file {file}")
         layers.append((str(file), plain_yaml.read_mapping(file)))
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
     layers += [("option", given or {})]

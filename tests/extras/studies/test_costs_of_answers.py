@@ -17,8 +17,8 @@ def test_an_evaluation_says_what_a_right_answer_costs_and_stops(here: Path) -> N
     common = ("eval", "problems.jsonl", "--endpoint", "", "--concurrency", 1, "--to", "e")
     with serve([answer("97")], cost=0.4) as server:
         words = [server.url if word == "" else word for word in common]
-        first = virc(*words, "--max-cost", 1)
-        assert first.code == 9
+        first = virc(*words, "--max-cost", 1, "--model", MODEL, "--model", "tiny")
+        assert (first.code, "loading the model tiny" in first.err) == (9, False)
         assert f"{MODEL}: cost 1.2, 0.4 an answer, 0.6 a right answer" in first.out
         assert "stopped at --max-cost 1: this call cost 1.2; 3 answers so far" in first.err
         second = virc(*words, "--json")

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict  # type: ignore[import-no
 from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
-from virc.core.files import is_file
 
 FREE = ("ray_kwargs.ray_init", "reward.custom_reward_function.reward_kwargs")
 """Mappings that verl hands on whatever they hold, though they are not empty, or not there, in its own files."""
@@ -20,11 +19,9 @@ FREE = ("ray_kwargs.ray_init", "reward.custom_reward_function.reward_kwargs")
 
 def composed(file: Path) -> DictConfig:
     """verl's configuration as its files have it, with the keys of a YAML over it. Raises ConfigError."""
-    if not is_file(file):
-        raise ConfigError(f"there is no file {file}")
-    config = default()
+    changed, config = plain_yaml.read_mapping(file), default()
     plain = OmegaConf.to_container(config, resolve=False)
-    for path, value in dotted.leaves(plain_yaml.read_mapping(file)):
+    for path, value in dotted.leaves(changed):
         if not known(plain, path):
             raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
         with open_dict(config):

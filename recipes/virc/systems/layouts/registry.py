@@ -9,7 +9,6 @@ import msgspec
 from virc.config import yaml as plain_yaml
 from virc.core import plugins
 from virc.core.errors import ConfigError, errors_as
-from virc.core.files import is_file
 from virc.systems.layouts.layout import Layout
 
 _FOLDER = Path(__file__).parent
@@ -22,8 +21,6 @@ def discover() -> Mapping[str, Layout]:
 
 
 def read_layout(file: Path) -> Layout:
-    if not is_file(file):
-        raise ConfigError(f"there is no file {file}")
     with errors_as(ConfigError, f"{file}", caught=msgspec.ValidationError):
         layout = msgspec.convert(plain_yaml.read_mapping(file), Layout)
     if layout.unsure:
