@@ -72,7 +72,7 @@ class Asked(ModelAsked):
 
         strategy = options.one_strategy(self.strategy)
         pipeline, system = choose(self.pipeline, self.system)
-        unread = ("samples", "strategy", "temperature", "max_tokens")  # by a pipeline
+        unread = ("samples", "strategy", "temperature", "max_tokens", "prices")  # by a pipeline
         refused = {f"--{each.replace('_', '-')}": getattr(self, each) != getattr(Asked, each) for each in unread}
         roles = options.named_roles(pipeline, self.role or (), refused)
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
@@ -82,12 +82,11 @@ class Asked(ModelAsked):
             strategy=strategy, max_requests=self.max_requests, max_tokens_total=self.max_tokens_total,
         )  # fmt: skip
         flags, tools = {**self.flags, "system": system}, options.names_of(self.tools)
-        setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders)
+        setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders, self.prices)
         if self.judge_endpoint and not grades(setup.config, graders):
             raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:
-            return with_prices(setup, self.prices)
-        options.refuse({"--prices": self.prices}, "{} does not go with --pipeline", "leave {} out")
+            return setup
         return pipelines().set_up(pipeline, roles, setup, {"--model": self.model, "--endpoint": self.endpoint})
 
     def finds_pictures(self) -> bool:
@@ -95,14 +94,6 @@ class Asked(ModelAsked):
 
         setup = self.set_up()
         return isinstance(setup, Setup) and finds_pictures(setup.choice)
-
-
-def with_prices(setup: "Setup", file: str | None) -> "Setup":
-    import msgspec
-
-    from virc.models.costs import read_prices
-
-    return msgspec.structs.replace(setup, prices=read_prices(file)) if file else setup
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models import registry as models
-from virc.models.costs import Prices
+from virc.models.costs import Prices, read_prices
 from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running, unlisted_here
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.asking import NO_GRADERS, Graders
@@ -64,8 +64,9 @@ def set_up(
     offline: bool,
     tools: Iterable[str] = (),
     graders: Graders = NO_GRADERS,
+    prices: str | None = None,
 ) -> Setup:
-    """Complete the flags by environment and config file; nothing is loaded yet."""
+    """Complete the flags by environment and config file, and read the file of prices; nothing is loaded yet."""
     os.environ.update(_OFFLINE)
     if solving.temperature is not None and not 0 <= solving.temperature <= 2:
         raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
@@ -87,7 +88,10 @@ def set_up(
     )
     here = found["endpoint"].source != "default" or found["device"].source == "flag"
     local_server = None if here else values.local_server
-    return Setup(choice, solving, Path(trace) if trace else None, offline, local_server=local_server, graders=graders)
+    return Setup(
+        choice, solving, Path(trace) if trace else None, offline, local_server=local_server, graders=graders,
+        prices=read_prices(prices) if prices else None,
+    )  # fmt: skip
 
 
 def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:

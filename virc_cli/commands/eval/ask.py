@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from virc.core.errors import UsageError
 from virc_cli.console import completion, events, options, output
-from virc_cli.console.asking import Asking, asking, with_prices
+from virc_cli.console.asking import Asking, asking
 from virc_cli.console.options import argument, choice, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -120,8 +120,8 @@ def command(
         name, url = model_at(given, asked.endpoint)
         chosen = {**flags, "model": name, "endpoint": url}
         for config in configs:
-            setup = set_up(chosen, config, asked.protocol, None, asked.offline, graders=graders)
-            setups.append(with_prices(msgspec.structs.replace(setup, or_here=given == name), prices))
+            setup = set_up(chosen, config, asked.protocol, None, asked.offline, (), graders, prices)
+            setups.append(msgspec.structs.replace(setup, or_here=given == name))
     written = {
         (each.choice.model, each.choice.endpoint, each.config.strategy, each.config.seed): each
         for each in reversed(setups)
