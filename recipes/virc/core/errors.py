@@ -113,6 +113,15 @@ def errors_as(
         raise kind(f"{sentence}: {clause(error)}", hint) from error
 
 
+@contextmanager
+def at_place(place: str, caught: type[VircError] | tuple[type[VircError], ...] = DataError) -> Iterator[None]:
+    """Work on a part of what a user gave, such as a row, which comes first in the sentences of its errors."""
+    try:
+        yield
+    except caught as error:
+        raise type(error)(f"{place}: {error.message}", error.hint) from error
+
+
 UNREADABLE = (OSError, ValueError, RecursionError)
 """What is raised where a file is read and decoded."""
 

@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError, VircError, at_place
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, RowsFile, parsed_info, recognised
@@ -99,7 +99,5 @@ def _studied(source: RowsFile, coordinates: Coordinates) -> FoundProtocol:
         raise DataError(f"{source.name} shows no whole row in its first MiB: {why}")
     with suppress(DataError):
         return study(whole, coordinates)
-    try:
+    with at_place(source.name):
         return study(whole[:1], coordinates)
-    except DataError as error:
-        raise DataError(f"{source.name}: {error.message}", error.hint) from None

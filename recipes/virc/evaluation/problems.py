@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError
+from virc.core.errors import DataError, NetworkError, at_place
 from virc.core.events import Reporter
 from virc.core.result_log import Id
 from virc.core.text import counted
@@ -140,10 +140,8 @@ def contents(row: BatchRow, base: Path) -> Hashable:
 def _problem_at(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
     if row.fault:
         raise row.fault
-    try:
+    with at_place(f"line {row.line}"):
         return problem_of(row, crop_ablation, rewarded, right)
-    except DataError as error:
-        raise DataError(f"line {row.line}: {error.message}", error.hint) from error
 
 
 def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, NoAnswerError, class_name
+from virc.core.errors import DataError, NoAnswerError, at_place, class_name
 from virc.core.files import contents, write_whole
 from virc.core.text import clause, plain
 from virc.evaluation import benchmarks
@@ -113,11 +113,8 @@ class ResultFile(msgspec.Struct, frozen=True):
     def _problem(self, line: Line) -> EvalProblem:
         passed = {"question": "", **line.input}
         row = BatchRow(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
-        try:
+        with at_place(f"{self.path}, problem {plain(line.answer.id, 60)}"):
             return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
-        except DataError as error:
-            name = plain(line.answer.id, 60)
-            raise DataError(f"{self.path}, problem {name}: {error.message}", error.hint) from error
 
 
 def rules_digest() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, errors_as
+from virc.core.errors import ConfigError, DataError, at_place, errors_as
 from virc.core.events import Reporter
 from virc.core.module_files import warn_not_copied
 from virc.core.text import did_you_mean, plain
@@ -196,10 +196,8 @@ def tried(
         first = first_rows.setdefault(hash((record.messages, record.images)), number)
         exchanges = list[Exchange]()
         WAITED.set(Waited(exchanges))
-        try:
+        with at_place(f"row {number}", (ConfigError, DataError)):
             found = await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"row {number}: {error.message}", error.hint) from error
         exchanges.sort(key=lambda each: each.name)  # judges answer in any order
         text = "\n".join(each.text for each in samples)
         turn, scored = (samples[0].kind, found.units[0]) if units else (found.ended, _of_rollout(found))

@@ -17,7 +17,7 @@ from virc.backends import llamacpp, local
 from virc.backends.interface import CHARACTERS_PER_TOKEN, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError, VircError, at_place
 from virc.core.events import Reporter
 from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.timeouts import Deadline
@@ -115,10 +115,8 @@ class _Drawing(Job[str | Reply]):
         shown = []
         for number, url in enumerate(self._chat.pictures):
             name = f"image {number}"
-            try:
+            with at_place(name):
                 content = data_url_bytes(url)
-            except DataError as error:
-                raise DataError(f"{name}: {error.message}") from None
             with opened_all([(content, name)], of_client(self.check)) as pictures:
                 shown.append(Shown(_fitted(pictures[0].pixels, self._backend.grid, self._backend.resample)))
         send(self._backend.reply(Ask(self._chat.messages, shown), self._chat.sampling, on_text))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, at_place
 from virc.core.timeouts import Deadline
 from virc.data.convert.recode import sized
 from virc.data.rows.record import MARK, Message, Record
@@ -40,10 +40,8 @@ class Rollout(msgspec.Struct, frozen=True):
 
 def problem_of(row: BatchRow) -> SampledProblem:
     """The problem of a row. Raises DataError: it has no answer, or its question shows an image within its text."""
-    try:
+    with at_place(f"line {row.line}"):
         key = key_of({name: row.passed.get(name) for name in ("answer", "answers", "choices")})
-    except DataError as error:
-        raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     if MARK in row.question:
         raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
     return SampledProblem(row, key)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from virc.backends.interface import Backend
-from virc.core.errors import DataError, NoAnswerError
+from virc.core.errors import DataError, NoAnswerError, at_place
 from virc.core.limits.image_memory import of_client
 from virc.core.timeouts import Deadline
 from virc.core.web.fetch import Rules
@@ -137,13 +137,10 @@ class SolvingJob(Job[Report]):
         """The file of a picture and its name; the text that it came as is dropped."""
         name, picture = f"image {number}", self.pictures[number]
         self.pictures[number] = b""
-        try:
-            if isinstance(picture, bytes):
-                return picture, name
-            with _READS_BASE64:
-                return data_url_bytes(picture), name
-        except DataError as error:
-            raise DataError(f"{name}: {error.message}") from None
+        if isinstance(picture, bytes):
+            return picture, name
+        with at_place(name), _READS_BASE64:
+            return data_url_bytes(picture), name
 
     def _have_read(self, release: Callable[[], None]) -> None:
         self.pictures.clear()
