@@ -62,9 +62,10 @@ def _up_to_silence(
         hang_up()
 
     while True:
-        timer = threading.Timer(_SILENT_SECONDS, end)
-        timer.daemon = True
+        timer = None
         if is_finished():
+            timer = threading.Timer(_SILENT_SECONDS, end)
+            timer.daemon = True
             timer.start()
         try:
             piece = next(further)
@@ -75,7 +76,8 @@ def _up_to_silence(
                 return
             raise
         finally:
-            timer.cancel()
+            if timer:
+                timer.cancel()
         yield piece
 
 
