@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def test_the_output_is_the_same_for_any_number_of_workers(tmp_path: Path) -> Non
     rows = json.loads((folder / FILE).read_text()) * 5  # more than a process gets together
     write(folder / FILE, rows)
     one, two = checked(folder), checked(folder, workers=2)
-    assert one == two
+    on_the_way = re.compile(r"^\d+ rows?, \d+ with faults\n", re.MULTILINE)  # printed after seconds
+    assert (one.code, one.out) == (two.code, two.out)
+    assert on_the_way.sub("", one.err) == on_the_way.sub("", two.err)
     assert one.code == 5
     assert f"{folder / FILE}:2: tags: turn" in one.out
     assert "error: 30 of 35 rows have faults" in one.err
