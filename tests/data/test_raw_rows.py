@@ -241,6 +241,7 @@ SEPARATED = [sign.join(each) + "\n" for sign in ",\t" for each in (ASKED, ASKED.
     ],
 )  # fmt: skip
 def test_endings_may_be_in_capitals(name: str, text: str, tmp_path: Path) -> None:
+    pytest.importorskip("virc_extras")  # layouts of tables
     Image.new("RGB", (56, 56)).save(tmp_path / "a.PNG")
     (tmp_path / name).write_text(text)
     table = pyarrow.table({key: [value] for key, value in ASKED.items()})
