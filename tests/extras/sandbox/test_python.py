@@ -139,6 +139,7 @@ def test_a_reply_that_is_drawn_again_takes_its_state_back() -> None:
 def test_the_process_ends_with_the_problem() -> None:
     asked = session()
     turn(asked, called("x = 1"))
+    gc.collect()  # of problems of other tests
     before = len(pool.shared()._waiting)
     asked.feed(Reply("<think>Done.</think><answer>1</answer>"))
     gc.collect()
