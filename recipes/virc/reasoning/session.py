@@ -172,7 +172,6 @@ class Session:
         self._answer: str | None = None
         self._failure: Failure | None = None
         self._earlier: list[Earlier] = []
-        self._begin = 0  # of the last question: the number of its first unit
         self._is_replay = False
 
     @property
@@ -221,8 +220,7 @@ class Session:
         """Ask a further question about the same images, once the last one has its answer."""
         if self._answer is None:
             raise RuntimeError("the last question has no answer yet")
-        self._begin = len(self._units)
-        self._earlier.append(Earlier(self._asked, self._answer, self._begin))
+        self._earlier.append(Earlier(self._asked, self._answer, len(self._units)))
         self.question, self._answer = printable(question), None
         self._messages.append(further(self.protocol, self.question))
 
@@ -425,7 +423,7 @@ class Session:
         """Append the messages that show the results of calls; after the last turn, the problem fails."""
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
-        turns = len(self._units) - self._begin
+        turns = len(self._units) - (self._earlier[-1].units if self._earlier else 0)  # of the last question
         seen = SeenTurns(self.question, history.sizes, history.inputs, turns)
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
         if turns >= self.max_turns and not self._is_replay:
