@@ -7,7 +7,7 @@ writes every reply again, with the tools and the grammar of another system (`_Re
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -276,12 +276,8 @@ def _file(picture: Picture) -> tuple[bytes | Path, str]:
         return (picture.path() if picture.data is None else picture.data), name
 
 
-@contextmanager
-def errors_of(number: int) -> Iterator[None]:
-    try:
-        yield
-    except (FormatError, ToolError) as error:
-        raise DataError(f"message {number}: {clause(error)}") from None
+def errors_of(number: int) -> AbstractContextManager[None]:
+    return errors_as(DataError, f"message {number}", caught=(FormatError, ToolError))
 
 
 def reworded(record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None = None) -> Record:

@@ -322,11 +322,9 @@ def schema_texts(file: Path) -> dict[str, Any]:
         parquet.load()
         import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
-        try:
-            with pyarrow.memory_map(str(file)) as mapped:
-                schema = _opened_ipc(mapped).schema
-        except Exception as error:  # pyarrow raises nearly everything on hostile bytes
-            raise DataError(f"{file} cannot be read: {clause(error)}") from None
+        # pyarrow raises nearly everything on hostile bytes
+        with errors_as(DataError, f"{file} cannot be read", caught=Exception), pyarrow.memory_map(str(file)) as mapped:
+            schema = _opened_ipc(mapped).schema
         metadata = schema.metadata
     return {"metadata": _as_texts(metadata), "columns": [_column_texts(column) for column in schema]}
 
