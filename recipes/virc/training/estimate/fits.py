@@ -55,8 +55,9 @@ def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
     shape = shape_of(root)
     needed = estimate(config, shape, config.longest) if shape else None
     overlays = resolved.system.overlays
-    over = over_target(config, shape, needed, overlays) if shape and needed else None
-    lack = lacking(config, machine, needed, overlays) or over
+    lack = lacking(config, machine, needed, overlays)
+    if lack is None and shape and needed:
+        lack = over_target(config, shape, needed, overlays)
     why, helps = (lack.clause, lack.helps) if lack else (None, None)
     if needed is None:
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
