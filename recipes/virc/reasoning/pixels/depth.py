@@ -98,7 +98,7 @@ def _wrapped(band: Image.Image, mode: str, low: int, high: int, offset: int) -> 
     wrapped = Image.new(mode, band.size)
     for top, strip in strips(band):
         wide = strip.convert(mode)
-        wrapped.paste(wide.point(lambda value: value * 1 + offset), (0, top))
+        wrapped.paste(wide.point(lambda value: value + offset), (0, top))
         wrapped.paste(wide, (0, top), _outside(wide, (low, high)))
     return wrapped
 
@@ -162,7 +162,7 @@ def _flat(band: Image.Image, levels: Levels) -> Image.Image:
 
 def _white(high: float, is_float: bool, greatest: int = 0) -> int | float:
     """The usual largest number (as 4095 of 12 bits), or `greatest`, that is no less than `high`; 0: there is none."""
-    usual = _WHITES if is_float else sorted([*_WHITES[1:], greatest or _WHITES[1]])
+    usual = _WHITES if is_float else sorted(filter(None, (*_WHITES[1:], greatest)))
     most = next((each for each in usual if high <= each), 0)
     return float(most) if is_float else most
 
