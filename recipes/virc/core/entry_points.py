@@ -127,11 +127,11 @@ def load(group: Group, what: str, name: str, module: str, members: Sequence[str]
     """The module of an entry point of an installed package.
 
     Args:
-        what: it is, for messages, such as `command`.
-        members: that it must have.
+        what: the kind of the entry point in messages, such as `command`.
+        members: names that the module must define.
 
     Raises:
-        ConfigError: it raises, or lacks one.
+        ConfigError: the import raises, or the module lacks a member.
     """
     from virc.core import guarded
     from virc.core.text import clause

@@ -106,7 +106,7 @@ def errors_as(
     hint: str | None = None,
     caught: type[Exception] | tuple[type[Exception], ...] = OSError,
 ) -> Iterator[None]:
-    """Work whose errors of the kinds `caught` are raised as one of ours: the sentence, and the reason they give."""
+    """A context that raises errors of the classes `caught` as a `kind`: `sentence`, a colon, and the error's text."""
     try:
         yield
     except caught as error:
@@ -115,7 +115,7 @@ def errors_as(
 
 @contextmanager
 def at_place(place: str, caught: type[VircError] | tuple[type[VircError], ...] = DataError) -> Iterator[None]:
-    """Work on a part of what a user gave, such as a row, which comes first in the sentences of its errors."""
+    """A context that puts `place`, such as `row 3`, before the messages of errors of the classes `caught`."""
     try:
         yield
     except caught as error:
@@ -123,7 +123,7 @@ def at_place(place: str, caught: type[VircError] | tuple[type[VircError], ...] =
 
 
 UNREADABLE = (OSError, ValueError, RecursionError)
-"""What is raised where a file is read and decoded."""
+"""Classes of the errors that reading and decoding a file raises."""
 
 _INTERNAL = "internal: "
 
@@ -153,7 +153,7 @@ def error_of(fields: ErrorFields) -> VircError:
 
 
 def class_name(fields: ErrorFields) -> str:
-    """The name of the class of an error, also of one that `as_virc_error` took in."""
+    """The name of an error's class; for an internal error, of the class that `as_virc_error` wrapped."""
     message = fields["message"]
     is_other = message.startswith(_INTERNAL)
     return message.removeprefix(_INTERNAL).partition(":")[0] if is_other else type(error_of(fields)).__name__

@@ -189,7 +189,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_json(path: Path, kind: type[Kind], most: int, hint: str | None = None) -> Kind:
-    """The value in a file of JSON that has at most so many bytes. Raises ConfigError: it cannot be read."""
+    """The value in a JSON file of at most `most` bytes. Raises ConfigError: the file cannot be read or decoded."""
     import msgspec
 
     with errors_as(ConfigError, f"{path} cannot be read", hint, UNREADABLE):
@@ -197,14 +197,14 @@ def read_json(path: Path, kind: type[Kind], most: int, hint: str | None = None) 
 
 
 def json_or_none(path: Path, kind: type[Kind], most: int) -> Kind | None:
-    """The same; None: there is no file, or it cannot be read."""
+    """The value that `read_json` returns, or None if the file is missing or cannot be read."""
     with suppress(ConfigError):
         return read_json(path, kind, most)
     return None
 
 
 def writing(path: Path | str, hint: str | None = None) -> AbstractContextManager[None]:
-    """Work that writes a file. Raises VircError in place of an OSError."""
+    """A context in which a file is written: an OSError is raised as a VircError that names the file."""
     return errors_as(VircError, f"cannot write {path}", hint)
 
 

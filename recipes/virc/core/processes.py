@@ -278,14 +278,14 @@ def _popen(
     """Start a step; `outlives`: it ends by itself soon, also if virc is killed. Raises SetupError: it cannot start."""
     bound = not outlives and sys.platform == "linux" and threading.current_thread() is threading.main_thread()
     env = environment(step, os.environ)
-    # Python drops what is raised while it forks
+    # Python drops exceptions that are raised while it forks, such as that of Ctrl-C.
     with errors_as(SetupError, f"{step.argv[0]} cannot be started"), interrupts_deferred():
         return subprocess.Popen(
             step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             start_new_session=True,
-            # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that
-            # starts it, so a process that is not started by the main thread goes without. With such a function
-            # Python forks, which copies the page tables of a process that has loaded torch: 70 ms.
+            # Without it, an engine would keep running after virc is killed. The kernel ends the engine when the thread
+            # that started it ends, so this is set for the main thread only. With a preexec_fn Python forks, which
+            # copies the page tables: 70 ms in a process that has loaded torch.
             preexec_fn=end_with_parent if bound else None,  # noqa: PLW1509
         )  # fmt: skip
 
@@ -319,7 +319,7 @@ def _stat(file: Path) -> list[str] | None:
 
 
 def own_stdout(shared: TextIO) -> TextIO:
-    """Stdout on a descriptor of its own; 1 is stderr to the end, when C libraries write what they have buffered."""
+    """Stdout on a new descriptor; descriptor 1 becomes stderr, as C libraries flush their buffers to it at exit."""
     try:
         if shared.fileno() != 1:
             return shared

@@ -42,7 +42,7 @@ class Claims:
     """The rows seen so far, each id once. `option` names the output's option, for hints.
 
     Attributes:
-        may_begin: says whether one more row may be done; once not, no other is asked about.
+        may_begin: returns whether another row may be started; rows are no longer read after it returned False.
     """
 
     def __init__(self, option: str = "--to") -> None:

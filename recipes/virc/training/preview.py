@@ -46,7 +46,7 @@ class Preview(msgspec.Struct, frozen=True):
     Args:
         needed: estimated for rows as long as the stage allows; a run estimates from its rows when it begins.
         result: of the check of the rows; None: the rows or the base are not here.
-        over: the stage needs more than the GPUs that it is for have; rows that were checked count as they are.
+        over: the error if the stage needs more than `device_gib`, by the longest checked row if rows were checked.
         here: this machine; None: a cluster runs the stage.
     """
 

@@ -133,7 +133,7 @@ class OpenAIBackend:
         self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
         self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
-        self._has_answered = True  # since it was identified for a refusal: only then may it be another one
+        self._has_answered = True  # since a refusal last led to `_identify_again`; else that would find the same server
         self.at_once = 32 if provider(self.kind).batches else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)

@@ -181,7 +181,7 @@ def _decompressed(pieces: Iterator[bytes], encodings: list[str], is_whole: bool)
 
 
 def _gzip_members(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what all members of gzip hold; the HTTP libraries stop behind the first, and take one that is cut short."""
+    """Yield the content of all gzip members; the HTTP libraries read the first only, and accept one that is cut."""
     decoder = zlib.decompressobj(wbits=31)
     for piece in pieces:
         rest = piece

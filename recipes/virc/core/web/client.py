@@ -173,11 +173,13 @@ def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
 
 
 def sends_unless(has_ended: Callable[[], bool], error: Callable[[], Exception]) -> Callable[[str, object], None]:
-    """What the library calls at each step of a request (`trace`): none is sent that ended before it was connected.
+    """Return a `trace` callback of the HTTP library that stops a request before it is sent.
+
+    The library calls it at each step of a request, and connects first: the caller may have given up by then.
 
     Args:
-        has_ended: whether nobody waits for the answer any more.
-        error: what is raised then.
+        has_ended: returns whether the caller no longer waits for the answer.
+        error: makes the exception that is raised then.
     """
 
     def trace(step: str, _info: object) -> None:

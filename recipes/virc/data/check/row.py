@@ -39,7 +39,7 @@ _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 _DROPPED = "engines drop such a row, or stop"
 _QWEN = FAMILIES["Qwen"]
 _TURN_MARKS = re.compile("|".join(re.escape(mark) for mark in (*_QWEN.roles, *_QWEN.ends) if "|" in mark))
-"""Tokens around turns of the bases that LLaMA-Factory trains; those of images are read as faults before."""
+"""Tokens around turns of the bases that LLaMA-Factory trains; tokens of images are found when rows are read."""
 
 
 def check_row(rules: Rules, row: NumberedRow) -> RowResult:
@@ -151,7 +151,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
 
 
 def _turn_marks(record: Record) -> Iterator[Fault]:
-    """Words of a text that LLaMA-Factory encodes as tokens that open or end a turn, but where they join two replies."""
+    """Faults of texts with tokens that open or end a turn, except the `TURN` that joins two replies."""
     texts = {
         f"message {number}": message.content.replace(TURN, "") for number, message in enumerate(record.messages, 1)
     }

@@ -391,11 +391,11 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
 
 
 def _check_picture(picture: Picture, holds: Holds) -> None:
-    """Raise a DataError for a picture that is not there. Files are not opened, and damaged bytes pass."""
+    """Raise a DataError for a missing file, or bytes that are no picture. Files are not opened; damaged bytes pass."""
     if picture.data is not None:
         if not is_known(picture.data):
             with opened_all([(picture.data, plain(picture.name, 80) or "an image without a name")]):
-                pass  # it raises what the bytes are
+                pass  # a DataError says what the bytes are
     elif picture.on_network and holds == "problems":
         if picture.confined and is_private(picture.name):
             raise DataError(f"image {plain(picture.name, 80)} is a private address, which is not fetched", TRUST)

@@ -180,7 +180,7 @@ def check_texts(record: Record) -> None:
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
             if record.extra.get("objects"):
-                check_marks(record.messages, record.images)  # for which those are not read
+                check_marks(record.messages, record.images)  # if they differ, boxes of `objects` are not read
             raise DataError(f"{name} holds {found[0]}, and no column has its value: a model would learn it as a word")
 
 
@@ -282,7 +282,7 @@ def group_of(record: Record, column: str | None) -> str | None:
 
 
 def check_column(column: str | None, file: Path, known: Collection[str]) -> None:
-    """Raises DataError: there is a column to group by, and it is none of those that the rows of a file have."""
+    """Raises DataError: a column to group by was named, and it is not in `known`, the columns of the rows of a file."""
     if column and column not in known:
         hint = did_you_mean(
             column, known, "columns that virc reads as parts of a problem, such as its id, group no rows"

@@ -58,7 +58,7 @@ def _key(source: bytes | Path) -> bytes:
 
 @cache
 def _decoder() -> str:
-    """A digest of what decides whether a picture opens, and as what: our modules and Pillow."""
+    """A digest of the code that decides whether a picture opens and what is stored of it: of virc and of Pillow."""
     modules = (images, pictures, pricing, appearance, depth)
     code = hashlib.blake2b(b"".join(Path(each.__file__ or "").read_bytes() for each in modules), digest_size=8)
     return f"{code.hexdigest()} {PIL.__version__} {find_spec('pillow_heif') is not None}"
@@ -66,11 +66,11 @@ def _decoder() -> str:
 
 @lru_cache(1)
 def _opened(file: str, process: int) -> sqlite3.Connection:
-    """The database, which each process opens once; in memory alone where the file cannot be written."""
+    """The database, opened once in each process; in memory only if the file cannot be written."""
     try:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        # What a power cut takes is decoded again.
+        # Entries that are lost in a power cut are decoded again, so nothing is synced.
         connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS pictures (key BLOB PRIMARY KEY, image BLOB) WITHOUT ROWID")
     except (OSError, sqlite3.Error):

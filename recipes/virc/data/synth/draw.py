@@ -290,7 +290,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
 
 @contextmanager
 def _kept_drawings(config: SynthConfig) -> Iterator[Path]:
-    """Give a hidden folder to draw into, with what the same call drew before; only an interruption leaves it."""
+    """A hidden folder to draw into, with what an interrupted call of the same settings drew; kept if interrupted."""
     whole = config.to.resolve()
     folder = whole.with_name(f".{whole.name}.drawn")
     asked = [version("virc"), msgspec.structs.replace(config, to=Path(), workers=None)]

@@ -28,7 +28,7 @@ TRIES = 5
 FIRST_WAIT = 0.5
 """Seconds before the second try; doubled each time, so that all of them take some ten seconds."""
 _OFFLINE_PAUSE = 1.0
-"""Longest pause in seconds where no connection is made: two tries more in all, as there may be no network."""
+"""Longest pause in seconds after a failed connection, which allows two more tries: there may be no network."""
 _MOST_BYTES = 32 << 20  # of an answer; that of a repository names all of its files, 100 000 in some 5 MB
 _MAX_FILES = 200_000
 _OURS = (HIDDEN, ".git")  # git runs what it finds in its folder

@@ -82,7 +82,7 @@ def load(image: Image.Image, reopen: Callable[[], ImageFile]) -> Levels | None:
 
 
 def grey(band: Image.Image, greatest: int | None) -> tuple[Image.Image, Levels, int]:
-    """`colours` of one band whose file can hold numbers up to `greatest`, whatever Pillow's mode; None: as that."""
+    """`colours` of one band whose file can hold numbers up to `greatest`; None: up to the greatest of Pillow's mode."""
     if greatest is None:
         return colours([band])
     if band.mode == "L":  # with a sign, which Pillow does not read

@@ -123,7 +123,7 @@ def lacking(
 
 
 def over_target(config: Config, shape: Shape, needed: Estimate, overlays: Collection[str] = ()) -> Lack | None:
-    """What the GPUs that a stage is for lack; the help is all that makes the stage fit."""
+    """What the GPUs of `device_gib` lack for a stage; the help names all settings that together make it fit."""
     target = config.device_gib if config.device == "cuda" else None
     if target is None or needed.device_gib <= target:
         return None
@@ -139,7 +139,7 @@ def over_target(config: Config, shape: Shape, needed: Estimate, overlays: Collec
 
 
 _SHORTEST = 1024
-"""Tokens; prompts or rows that are to be shorter are no proposal."""
+"""Tokens; no shorter prompts or rows are proposed."""
 
 
 def _smaller(config: Config, overlays: Collection[str]) -> tuple[str, dict[str, Any]]:
@@ -172,7 +172,7 @@ def refuse_unfit(
 
 
 def refusal(lack: Lack, hint: str | None = None) -> SetupError:
-    """The error of a stage that does not fit; `hint` is for what nothing in `lack` helps against."""
+    """The error of a stage that does not fit; `hint` is used if `lack` names no help."""
     parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
     return SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", lack.helps or hint)
 

@@ -12,7 +12,7 @@ from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_g
 _AROUND = ("data", "result", "output", "response", "body")
 _MAX_DEPTH = 3
 _SILENT_SECONDS = 5.0
-"""Longest wait for what follows the end of a reply: clients of OpenAI wait as long as for a reply."""
+"""Longest wait for each piece after the finish reason; the client library of OpenAI waits as long as for a reply."""
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -25,7 +25,7 @@ def read_reply(
     """Read the body of a completion, streamed or whole, with at most `most` characters.
 
     Args:
-        hang_up: ends the connection from another thread: a server may keep it open behind the end of its reply.
+        hang_up: ends the connection from another thread: a server may keep it open after the end of its reply.
 
     Raises:
         WireError: it is no completion, an error, too long, or ends before its end.
@@ -54,7 +54,7 @@ def read_reply(
 def _up_to_silence(
     pieces: Iterable[bytes], is_finished: Callable[[], bool], hang_up: Callable[[], None]
 ) -> Iterator[bytes]:
-    """The pieces of a body; behind a finish reason, up to where nothing came for a while, such as usage or `[DONE]`."""
+    """Yield the pieces of a body. After the finish reason usage or `[DONE]` may follow: end when no piece comes."""
     further, is_silent = iter(pieces), threading.Event()
 
     def end() -> None:

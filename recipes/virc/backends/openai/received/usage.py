@@ -67,7 +67,7 @@ def _count(value: object) -> int:
 
 
 def _cost(value: object) -> float | None:
-    """An amount of money; None for what is none, such as the object that Perplexity sends."""
+    """A cost; None if the value is no finite number of 0 or more: Perplexity sends an object."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         return None
     return float(value)
