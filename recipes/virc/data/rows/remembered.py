@@ -15,7 +15,7 @@ import PIL
 from virc.config.user import cache_folder
 from virc.core.errors import ConfigError
 from virc.core.limits.image_memory import SETTING
-from virc.reasoning import images
+from virc.reasoning import images, resize
 from virc.reasoning.images import StoredImage
 from virc.reasoning.opening import pictures, pricing
 from virc.reasoning.pixels import appearance, depth
@@ -59,7 +59,7 @@ def _key(source: bytes | Path) -> bytes:
 @cache
 def _decoder() -> str:
     """A digest of the code that decides whether a picture opens and what is stored of it: of virc and of Pillow."""
-    modules = (images, pictures, pricing, appearance, depth)
+    modules = (images, pictures, pricing, appearance, depth, resize)
     code = hashlib.blake2b(b"".join(Path(each.__file__ or "").read_bytes() for each in modules), digest_size=8)
     return f"{code.hexdigest()} {PIL.__version__} {find_spec('pillow_heif') is not None}"
 
