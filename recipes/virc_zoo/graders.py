@@ -6,7 +6,7 @@ before they compare in their own way: of a reply and a solution it takes the las
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from virc.core.limits.bounded import Bounded, CostlyError
 from virc.rewards.means import NO_ALGEBRA, UnscoredError
 
 _SECONDS = 2.0  # of CPU; what takes longer is not equal
+_MAX_CACHED = 1024  # two terms of a reply ask the same question, and other replies are scored meanwhile
 _MATHRULER = ("mathruler", "pylatexenc", "sympy")
 
 
@@ -35,8 +36,13 @@ async def texts_agree(reply: str, solution: str) -> bool:
 async def _asked(function: str, texts: Sequence[str], needs: Sequence[str]) -> bool:
     if any(find_spec(each) is None for each in needs):
         raise UnscoredError(f"{NO_ALGEBRA} and mathruler: pip install 'virc[eval]'")
+    return await asyncio.to_thread(_decided, function, *texts)
+
+
+@lru_cache(_MAX_CACHED)
+def _decided(function: str, *texts: str) -> bool:
     try:
-        return bool(await asyncio.to_thread(_worker().ask, function, _SECONDS, *texts))
+        return bool(_worker().ask(function, _SECONDS, *texts))
     except CostlyError:
         return False
 

@@ -1,18 +1,22 @@
 """Terms of published rewards by hand: which part of a rollout of several replies counts, and what a judge is asked."""
 
+import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from virc.data.rows.record import MARK, Message, Record
 from virc.rewards.sample import Prompt, Sample, sample
+from virc_zoo import graders
 from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.mini_o3 import mini_o3
 from virc_zoo.perception_r1 import perception_r1
 from virc_zoo.v_thinker import v_thinker
+from virc_zoo.visual_rft import visual_rft
 from virc_zoo.vlm_r3 import vlm_r3
 from virc_zoo.vrag_rl import vrag_rl
 
@@ -46,6 +50,15 @@ def test_a_judges_reply_is_read_as_its_program_reads_it(
     reading: Callable[[str], float | None], reply: str, value: float | None
 ) -> None:
     assert reading(reply) == (value if value is None else pytest.approx(value, abs=1e-5))
+
+
+def test_two_terms_ask_math_verify_once_about_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(graders, "_worker", lambda: SimpleNamespace(ask=lambda *question: not asked.append(question)))
+    reply = sample("<answer>17</answer>", Prompt(Record(answer="once")))
+    means: Any = None
+    assert [asyncio.run(term(reply, means)) for term in (visual_rft.matching, visual_rft.confidence)] == [1, 1]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
