@@ -46,7 +46,7 @@ def framed(sample: "Sample", means: "Means") -> float:
 
 async def matching(sample: "Sample", means: "Means") -> float:
     """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1."""
-    if await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer}</answer>"):
+    if await is_agreed(sample):
         return 1.0
     count, pairs = _matched(sample)
     return min(1.0, sum(overlap for overlap, _ in pairs) / max(count, len(pairs))) if pairs else 0.0
@@ -54,11 +54,16 @@ async def matching(sample: "Sample", means: "Means") -> float:
 
 async def confidence(sample: "Sample", means: "Means") -> float:
     """Whether the answer is sure of the right boxes: mean confidence of matched ones, 1 - confidence of others."""
-    if await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer}</answer>"):
+    if await is_agreed(sample):
         return 1.0
     _, pairs = _matched(sample)
     sure = [of if overlap else 1 - of for overlap, of in pairs]
     return min(1.0, max(0.0, sum(sure) / len(sure))) if sure else 0.0
+
+
+async def is_agreed(sample: "Sample") -> bool:
+    """Whether math-verify finds the same number in the whole reply and the whole solution, as it was published."""
+    return await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer or ''}</answer>")
 
 
 def answer_of(reply: str) -> str:

@@ -9,7 +9,6 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXi
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc_zoo.graders import texts_agree
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -23,11 +22,8 @@ framed = visual_rft.framed
 
 async def named(sample: "Sample", means: "Means") -> float:
     """Whether the answer holds the right name, or is a part of it: 1 or 0."""
-    answer = sample.prompt.record.answer or ""
-    right, found = _bare(answer), _bare(visual_rft.answer_of(sample.text))
-    if right in found or found in right:
-        return 1.0
-    return float(await texts_agree(sample.text, f"<answer>{answer}</answer>"))
+    right, found = _bare(sample.prompt.record.answer or ""), _bare(visual_rft.answer_of(sample.text))
+    return float(right in found or found in right or await visual_rft.is_agreed(sample))
 
 
 def _bare(name: str) -> str:
