@@ -6,6 +6,8 @@ takes seconds.
 
 from collections.abc import Iterator
 
+from virc.rewards.published import boxed
+
 
 def between(text: str, start: str = "<answer>", end: str = "</answer>") -> Iterator[str]:
     """Return the text between each pair of delimiters, left to right; pairs do not overlap."""
@@ -22,3 +24,10 @@ def between(text: str, start: str = "<answer>", end: str = "</answer>") -> Itera
 def on_one_line(text: str, start: str = "<answer>", end: str = "</answer>") -> str | None:
     """Return the first text between delimiters on one line; None where there is none."""
     return next((found for line in text.split("\n") for found in between(line, start, end)), None)
+
+
+def in_last_box(text: str) -> str | None:
+    r"""Return what the braces behind the last \boxed, else \fbox, have, stripped; None where they are not closed."""
+    command = r"\boxed" if r"\boxed" in text else r"\fbox"
+    _, brace, behind = text.rpartition(command)[2].partition("{") if command in text else ("", "", "")
+    return boxed(rf"\boxed{{{behind}") if brace else None

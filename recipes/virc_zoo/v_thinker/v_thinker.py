@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
-from virc_zoo.delimiters import between
+from virc_zoo.delimiters import between, in_last_box
 from virc_zoo.graders import equal, texts_agree
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def stated(answer: str) -> str:
         answer = _behind(answer, mark)
     for mark in _BEFORE:
         answer = _before(answer, mark)
-    answer = _before(_boxed(answer) or answer, ". ")
+    answer = _before(in_last_box(answer) or answer, ". ")
     for mark in _LAST:
         answer = _behind(answer, mark)
     return answer
@@ -136,18 +136,6 @@ def _behind(text: str, mark: str) -> str:
 def _before(text: str, mark: str) -> str:
     at = text.lower().rfind(mark)
     return text if at < 0 else text[:at].strip()
-
-
-def _boxed(text: str) -> str:
-    r"""What stands in the braces behind the last \boxed or \fbox; empty where they are not closed."""
-    command = r"\boxed" if r"\boxed" in text else r"\fbox"
-    behind = text.rpartition(command)[2].partition("{")[2] if command in text else ""
-    depth = 1
-    for at, sign in enumerate(behind):
-        depth += {"{": 1, "}": -1}.get(sign, 0)
-        if depth == 0:
-            return behind[:at].strip()
-    return ""
 
 
 def formed(sample: "Sample", means: "Means") -> float:

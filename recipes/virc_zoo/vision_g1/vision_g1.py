@@ -13,9 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.published import boxed
 from virc.scoring.boxes import iou
-from virc_zoo.delimiters import on_one_line
+from virc_zoo.delimiters import in_last_box, on_one_line
 from virc_zoo.graders import texts_agree
 
 if TYPE_CHECKING:
@@ -51,13 +50,9 @@ def overlap(sample: "Sample", means: "Means") -> float | None:
 
 def in_box(text: str) -> str | None:
     r"""What stands in the last \boxed{}, else in the last \fbox{}, of that in a \text{}; None where there is none."""
-    start = text.rfind(r"\boxed" if r"\boxed" in text else r"\fbox")
-    if start < 0:
-        return None
-    _, brace, behind = text[start:].partition("{")
-    found = boxed(rf"\boxed{{{behind}") if brace else None
+    found = in_last_box(text)
     inner = on_one_line(found or "", r"\text{", "}")
-    return found or "" if inner is None else inner.strip()
+    return found if inner is None else inner.strip()
 
 
 def _is_box(sample: "Sample") -> bool:
