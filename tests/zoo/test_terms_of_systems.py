@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -53,12 +53,12 @@ def test_a_judges_reply_is_read_as_its_program_reads_it(
 
 
 def test_two_terms_ask_math_verify_once_about_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(graders, "_worker", lambda: SimpleNamespace(ask=lambda *question: not asked.append(question)))
+    worker = Mock(ask=Mock(return_value=True))
+    monkeypatch.setattr(graders, "_worker", lambda: worker)
     reply = sample("<answer>17</answer>", Prompt(Record(answer="once")))
     means: Any = None
     assert [asyncio.run(term(reply, means)) for term in (visual_rft.matching, visual_rft.confidence)] == [1, 1]
-    assert len(asked) == 1
+    assert worker.ask.call_count == 1
 
 
 @pytest.mark.parametrize(
