@@ -1,7 +1,11 @@
 """Terms of published rewards by hand: which part of a rollout of several replies counts, and what a judge is asked."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -59,6 +63,36 @@ def test_two_terms_ask_math_verify_once_about_a_reply(monkeypatch: pytest.Monkey
     means: Any = None
     assert [asyncio.run(term(reply, means)) for term in (visual_rft.matching, visual_rft.confidence)] == [1, 1]
     assert worker.ask.call_count == 1
+
+
+READ = r"""
+import sys
+from sympy import sympify
+from virc_zoo import graders_worker as grader
+
+for folder in sys.argv[1:]:
+    texts = ["open('{0}/a', 'w')", "S('open(\\'{0}/b\\', \\'w\\')')", "[open('{0}/c', 'w')]"]
+    for text in [*texts, "x+open('{0}/d', 'w').name"]:
+        try:
+            sympify(text.format(folder))
+        except Exception:
+            pass
+    grader._refuse_code()
+assert grader.equal("2(x+1)", "2x+2")
+assert grader.equal("f(x)+5!", "120+f(x)")
+assert grader.texts_agree(r"So $\sqrt{8}$", r"$2\sqrt{2}$")
+"""
+
+
+@pytest.mark.integration
+def test_the_process_of_published_graders_reads_formulas_and_runs_no_text(tmp_path: Path) -> None:
+    folders = [tmp_path / "before", tmp_path / "after"]
+    for folder in folders:
+        folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", READ, *folders], check=True, timeout=120, env=environment)
+    assert len(list(folders[0].iterdir())) == 4  # SymPy runs what it reads
+    assert not list(folders[1].iterdir())
 
 
 @pytest.mark.parametrize(
