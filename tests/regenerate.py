@@ -7,7 +7,6 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import answers_page
 import client_page
 import field_table
 import protocol_page
@@ -22,7 +21,7 @@ from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (answers_page, client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
+PAGES = (client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
 if find_spec("virc_extras"):
     from extras import operators_page
     from extras.rounds import rounds_plan
