@@ -43,7 +43,7 @@ def settle(device: "torch.device", number: "torch.dtype") -> None:
     """Set what torch does by itself on CUDA and should not do here, for the whole process.
 
     cuDNN's attention makes a plan for each length of keys in each thread: on an H100 a token of a 3B took 66 ms in
-    place of 25 (docs/performance.md). Convolutions round patches in float32 to 10 bits.
+    place of 25. Convolutions round patches in float32 to 10 bits.
     """
     import torch
 
