@@ -12,14 +12,14 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.training import rl_setup
 from virc.training.estimate.fits import size_text
-from virc.training.estimate.needs import Estimate, estimate
+from virc.training.estimate.needs import estimate
 from virc.training.request import TrainRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
 OWN = JobJudge(model="judge", options=("--max-model-len=8192",))
 BESIDE = msgspec.structs.replace(OWN, gpus=4)
 _HEAD = ("GPUs, judge's included", "nodes", "settings", "`judge` in `slurm.yaml`", "a GPU of the policy",
-         "main memory of a node", "a checkpoint", "100 steps")  # fmt: skip
+         "main memory of a node")  # fmt: skip
 _SMALLER = {"train_batch_size": 56, "ppo_mini_batch_size": 56}
 
 CASES: tuple[tuple[tuple[str, ...], dict[str, Any], JobJudge], ...] = (
@@ -56,21 +56,14 @@ def _row(overlays: tuple[str, ...], settings: dict[str, Any], judge: JobJudge) -
     config = resolved.config
     nodes = int(script.partition("--nodes=")[2].split()[0])
     gpus = nodes * int(script.partition("--gres=gpu:")[2].split()[0])
-    needed, one = _needed(resolved, 100), _needed(resolved, config.save_steps)
+    shape = sizes.published(stages.root_of(resolved))
+    assert shape
+    needed = estimate(config, shape, config.longest)
     words = [f"--with {','.join(overlays)}"] if overlays else []
     words += [f"--set {key}={value}" for key, value in settings.items()]
     of_judge = f"`gpus: {judge.gpus}`" if judge.gpus else "a node of its own"
     line = f"`{' '.join(words)}`" if words else "as published"
-    assert needed.disk_gib is not None
-    assert one.disk_gib is not None
-    sizes_of = map(size_text, (needed.device_gib, needed.host_gib, one.disk_gib, needed.disk_gib))
-    return (str(gpus), str(nodes), line, of_judge, *sizes_of)
-
-
-def _needed(resolved: Any, steps: int) -> Estimate:
-    shape = sizes.published(stages.root_of(resolved))
-    assert shape
-    return estimate(msgspec.structs.replace(resolved.config, steps=steps), shape, resolved.config.longest)
+    return (str(gpus), str(nodes), line, of_judge, size_text(needed.device_gib), size_text(needed.host_gib))
 
 
 def page() -> str:
