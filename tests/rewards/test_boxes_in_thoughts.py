@@ -1,23 +1,53 @@
-"""The reward of docs/grammar.md that holds the boxes of a thought against those of the row."""
+"""A user's reward that holds the boxes of a thought against those of the row, as TreeVGR (arXiv:2507.07999) does."""
 
 import json
 from pathlib import Path
 
 import pytest
-from code_blocks import blocks
 from PIL import Image
 from support.called import virc
 
 ROW = [[100, 200, 300, 420]]
+SYSTEM = """name: treevgr
+coordinates: pixel
+tools: none
+reward: {total: ./treevgr.py}
+chat_protocol:
+  system: ""
+  first: "{question}"
+  image_line: ""
+  after_image: ""
+  grammar: {calls: []}
+"""
+REWARD = """import re
+
+from virc.scoring.boxes import boxes_of_row, iou, read_boxes
+
+TERMS = ("answer", "format", "dual_iou")
+
+
+def dual_iou(sample, means):
+    texts = re.findall(r"<box>(.*?)</box>", sample.text)
+    written = [each.box for text in texts for each in read_boxes(text, sample.prompt.view, sample.prompt.original)]
+    wanted = boxes_of_row(sample.prompt.columns) or []
+    if not written or not wanted:
+        return 0.0
+    recall = sum(max(iou(one, other) for other in written) for one in wanted) / len(wanted)
+    precision = sum(max(iou(one, other) for other in wanted) for one in written) / len(written)
+    return (recall + precision) / 2
+
+
+def total(t):
+    return (t.answer or 0.0) + t.format + t.dual_iou
+"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's system, and a row of RL in it, of a picture that is shown as it is."""
+    """The system and its reward, and a row of RL in it, of a picture that is shown as it is."""
     folder = tmp_path_factory.mktemp("treevgr")
-    for block in blocks("docs/grammar.md"):
-        if block.marks.get("file", "").startswith("treevgr."):
-            (folder / block.marks["file"]).write_text(block.text)
+    (folder / "treevgr.yaml").write_text(SYSTEM)
+    (folder / "treevgr.py").write_text(REWARD)
     Image.new("RGB", (812, 588), "white").save(folder / "p.png")
     row = {"question": "Where is the cup?", "answer": "left", "image": "p.png", "boxes": ROW}
     (folder / "rows.jsonl").write_text(json.dumps(row))
