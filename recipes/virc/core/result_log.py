@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -78,38 +78,6 @@ def _key(id: Id) -> bytes:
     return hashlib.blake2b(str(id).encode(), digest_size=12).digest()
 
 
-class Layout(Protocol):
-    header: bytes
-
-    def end(self, file: IO[bytes]) -> int | None:
-        """Return where the last complete record ends, of a file read from its start; None if it is of another kind."""
-
-    def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        """Yield the records of a file at its start."""
-
-    def known(self, record: bytes) -> bytes:
-        """Return the fields of a record that `Ledger` reads, as JSON. Raises ValueError: it is not a record."""
-
-
-class JsonLines:
-    header = b""
-
-    def __init__(self, schema: str) -> None:
-        self._begin = msgspec.json.encode({"schema": schema})[:-1]
-
-    def end(self, file: IO[bytes]) -> int | None:
-        end = _after_last_newline(file)
-        file.seek(end)
-        tail = file.read(64)
-        return end if tail[: len(self._begin)] == self._begin[: len(tail)] else None
-
-    def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        yield from file
-
-    def known(self, record: bytes) -> bytes:
-        return record
-
-
 class Ledger(Claims):
     """The output file, locked while its `with` block runs.
 
@@ -117,7 +85,6 @@ class Ledger(Claims):
         schema: what its lines carry; a file with other lines is not touched.
         made_with: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that count as a result; lines with them are kept.
-        layout: how records are stored; None: one line of JSON each.
 
     Attributes:
         resumed: how many rows were done when it was opened.
@@ -127,19 +94,12 @@ class Ledger(Claims):
     """
 
     def __init__(
-        self,
-        path: Path,
-        schema: str,
-        made_with: Mapping[str, object],
-        results: Collection[int],
-        option: str = "--to",
-        layout: Layout | None = None,
+        self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int], option: str = "--to"
     ) -> None:
         super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to
         self.resumed = 0
         self._schema, self._made_with, self._results = schema, made_with, results
-        self._layout = layout or JsonLines(schema)
 
     def __enter__(self) -> Self:
         with writing(self.path):
@@ -151,8 +111,6 @@ class Ledger(Claims):
                 self._resume()
                 # unbuffered: after a failed write, closing writes nothing more
                 self._file = self.path.open("ab", buffering=0)
-                if self._layout.header and self._file.seek(0, os.SEEK_END) == 0:
-                    self._write(self._layout.header)
             except BaseException:
                 unlock(self._lock)
                 raise
@@ -168,18 +126,15 @@ class Ledger(Claims):
     def append(self, line: bytes) -> None:
         """Add a line, given without its newline; on return it is on disk. If that fails, none of it remains."""
         with writing(self.path):
-            self._write(line + b"\n")
-
-    def _write(self, text: bytes) -> None:
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            rest = memoryview(text)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(end)  # so that the next record begins a line
-            raise
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(line + b"\n")
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(end)  # so that the next record begins a line
+                raise
 
     def _resume(self) -> None:
         if not self.path.exists():
@@ -200,15 +155,18 @@ class Ledger(Claims):
     def _cut(self) -> None:
         """Cut off what follows the last complete record, if it is the beginning of one of ours."""
         with self.path.open("r+b") as file:
-            if (end := self._layout.end(file)) is None:
-                raise self._foreign("its last line has no end" if not self._layout.header else "its columns are others")
+            end = _after_last_newline(file)
+            file.seek(end)
+            begin, tail = msgspec.json.encode({"schema": self._schema})[:-1], file.read(64)
+            if tail[: len(begin)] != begin[: len(tail)]:
+                raise self._foreign("its last line has no end")
             file.truncate(end)
 
     def _lines(self) -> Iterator[tuple[bytes, _Line]]:
         with self.path.open("rb") as file:
-            for number, text in enumerate(self._layout.records(file), 1):
+            for number, text in enumerate(file, 1):
                 try:
-                    line = msgspec.json.decode(self._layout.known(text), type=_Line)
+                    line = msgspec.json.decode(text, type=_Line)
                 except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
                     raise self._foreign(f"line {number}: {clause(error)}") from error
                 if line.schema != self._schema:
@@ -228,7 +186,6 @@ class Ledger(Claims):
     def _drop_failed(self) -> None:
         new = self.path.with_name(f".{self.path.name}.new")  # nobody else writes it: the lock is ours
         with new.open("wb") as file:
-            file.write(self._layout.header)
             file.writelines(text for text, line in self._lines() if self._is_result(line))
             file.flush()
             os.fsync(file.fileno())

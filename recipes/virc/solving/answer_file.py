@@ -1,6 +1,6 @@
-"""The file of the answers of a batch, as JSON lines or as a table, which a rerun continues.
+"""The file of the answers of a batch, which a rerun continues: JSON lines, of which a table is made at the end.
 
-Read `write_answers` first; `AnswerSheet` makes the record of a row in a table.
+Read `write_answers` first.
 """
 
 import csv
@@ -8,22 +8,20 @@ import io
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, NoAnswerError, UsageError, fields_of
+from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError
 from virc.core.events import Reporter
-from virc.core.files import is_file, is_folder, is_path
-from virc.core.json_stream import one_line
+from virc.core.files import is_file, is_folder, is_path, write_whole, writing
 from virc.core.result_log import Claims, Ledger
-from virc.core.text import plain
 from virc.models.costs import Budget
-from virc.solving.batch import RowDone, as_line, made_with
+from virc.solving.batch import RowDone, SolveRows, as_line, made_with
 from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
@@ -33,50 +31,11 @@ from virc.solving.sources.picture_files import ENDINGS
 from virc.solving.sources.row_files import RowFile
 from virc.solving.traces.files import check_writable
 
-_OURS = (
-    "answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"
-)  # fmt: skip
 USUAL = "answers.csv"
 _DELIMITERS = {".csv": None, ".tsv": "\t"}  # None: as the rows have it
 _UNWRITTEN = {*ENDINGS, ".parquet", ".xlsx", ".xls", ".ods", ".json", ".html"}
-RUN = "run"
-"""The last column, from which the same command continues."""
-_BOM = b"\xef\xbb\xbf"
 _FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-][\d.,\u00a0 ]*\d(?:[eE][+-]?\d{1,4})?\s?[A-Za-z°µΩ%]{0,9}")
-
-
-class Sheet:
-    """Records that are rows of a table; `bom`: with a byte order mark, by which spreadsheets know UTF-8."""
-
-    def __init__(self, columns: Sequence[str], delimiter: str = ",", bom: bool = False) -> None:
-        self._delimiter = delimiter
-        self.header = (_BOM if bom else b"") + self._row([*map(cell, columns), RUN]) + b"\n"
-
-    def line(self, values: Iterable[object], run: object) -> bytes:
-        return self._row([*map(cell, values), one_line(run)])
-
-    def end(self, file: IO[bytes]) -> int | None:
-        """The end of the last whole record, of a file that is read from its start; None if it is another table."""
-        begin = file.read(len(self.header))
-        if begin != self.header:
-            return 0 if self.header.startswith(begin) else None
-        return len(begin) + sum(map(len, _records(file)))
-
-    def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        file.seek(len(self.header))
-        return _records(file)
-
-    def known(self, record: bytes) -> bytes:
-        try:
-            return next(csv.reader(io.StringIO(record.decode(), newline=""), delimiter=self._delimiter))[-1].encode()
-        except (csv.Error, IndexError, StopIteration) as error:
-            raise ValueError(str(error)) from error
-
-    def _row(self, cells: Sequence[str]) -> bytes:
-        text = io.StringIO(newline="")
-        csv.writer(text, delimiter=self._delimiter, lineterminator="\n").writerow(cells)
-        return text.getvalue().removesuffix("\n").encode("utf-8", "backslashreplace")
 
 
 def cell(value: object) -> str:
@@ -86,18 +45,6 @@ def cell(value: object) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     computed = len(text) > 1 and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text)
     return f"'{text}" if computed else text
-
-
-def _records(file: IO[bytes]) -> Iterator[bytes]:
-    """The whole records of a file: a line, or several if a text in quotes has lines."""
-    record, is_quoted = list[bytes](), False
-    for line in file:
-        record.append(line)
-        if line.count(b'"') % 2 == 1:
-            is_quoted = not is_quoted
-        if line.endswith(b"\n") and not is_quoted:
-            yield b"".join(record)
-            record.clear()
 
 
 class Lines(Claims):
@@ -113,48 +60,70 @@ class Lines(Claims):
         self._on_line(line.decode())
 
 
-class AnswerSheet:
-    """Answers as rows of a table; a column of the rows that has a name of ours gets `input_` in front."""
+class AnswerTable:
+    """A table of the answers of a file of lines; a column of the rows with a name of ours gets `input_` in front."""
 
-    def __init__(self, rows: RowFile, delimiter: str | None, report: Reporter) -> None:
-        self._report, self._left_out = report, set[str]()
-        self._is_pipe = rows.again is None
+    def __init__(self, to: str, rows: RowFile) -> None:
+        self._file, delimiter = Path(to), _DELIMITERS[Path(to).suffix.lower()]
         self._columns = [name for name in rows.columns() if name != "id"]
-        ours = ("id", *_OURS, RUN)
-        named = [f"input_{name}" if name in ours else name for name in self._columns]
-        bom = rows.bom and delimiter is None
-        self.layout = Sheet(("id", *named, *_OURS), delimiter or rows.delimiter, bom)
+        self._delimiter = delimiter or rows.delimiter
+        self._encoding = "utf-8-sig" if rows.bom and delimiter is None else "utf-8"
 
-    def line(self, done: RowDone, known: Mapping[str, Any]) -> bytes:
-        """A row's record, without its newline; `known` are the fields of every row."""
-        row, fields, error = done.row, done.fields, done.error
-        if self._is_pipe:
-            self._warn_of_columns(row.passed.keys() - {"id", *self._columns} - self._left_out)
-        has_image = len(row.images) == 1 and "image" in self._columns
-        images: Fields = {"image": row.images[0]} if has_image else {"images": list(row.images) or None}
-        named_images = {name: value for name, value in images.items() if "data:" not in str(value)[:8].lower()}
-        given = [(row.passed | named_images).get(name) for name in self._columns]
-        tokens, calls = fields.get("tokens") or {}, fields.get("calls")
-        values = {
-            "answer": fields.get("answer"),
-            "error": error and fields_of(error)["message"],
-            "model": known.get("model"),
-            "turns": fields.get("turns"),
-            "tool_calls": None if calls is None else sum(calls.values()),
-            "prompt_tokens": tokens.get("prompt"),
-            "completion_tokens": tokens.get("completion"),
-            "seconds": fields.get("seconds"),
-            "trace": fields.get("trace"),
-        }
-        run = {"schema": SCHEMA, "id": row.id, "row": row.digest, "error": error and {"code": error.code}}
-        run |= {key: known.get(key) for key in ("model", "protocol", "settings")}
-        return self.layout.line([row.id, *given, *(values[name] for name in _OURS)], run)
+    def with_images(self, row: BatchRow) -> BatchRow:
+        """The row with the names of its images among the fields that are copied, where it has a column for them."""
+        is_one = len(row.images) == 1 and "image" in self._columns
+        name, images = ("image", row.images[0]) if is_one else ("images", row.images or None)
+        is_named = name in self._columns and "data:" not in str(images)[:8].lower()
+        return msgspec.structs.replace(row, passed=row.passed | {name: images}) if is_named else row
 
-    def _warn_of_columns(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._left_out.add(name)
-            sentence = f"the column {plain(name, 60)!r} is not in the first row, and is left out of the table"
-            self._report.warn(sentence, "--to FILE.jsonl keeps every column")
+    def write(self, lines: Path, places: Mapping[str, int]) -> None:
+        """Write the table in the order of the input: `places` has each row's, by `_name`. A VircError if it cannot."""
+        with lines.open(encoding="utf-8") as file:
+            answers = sorted(map(json.loads, file), key=lambda line: places.get(_name(line), len(places)))
+        inputs, records = [line["input"] for line in answers], list(map(_record, answers))
+        names = [
+            name
+            for name in dict.fromkeys(chain(self._columns, *inputs))
+            if not any(_has_objects(each.get(name)) for each in inputs)
+        ]
+        is_priced = any(record["cost"] is not None for record in records)
+        ours = [name for name in _OURS if is_priced or name != "cost"]
+        text = io.StringIO(newline="")
+        table = csv.writer(text, delimiter=self._delimiter, lineterminator="\n")
+        table.writerow(["id", *(cell(f"input_{name}" if name in _OURS else name) for name in names), *ours])
+        for line, record in zip(answers, records, strict=True):
+            table.writerow(map(cell, [line["id"], *map(line["input"].get, names), *map(record.get, ours)]))
+        with writing(self._file):
+            write_whole(self._file, text.getvalue().encode(self._encoding, "backslashreplace"))
+
+
+def _record(line: Mapping[str, Any]) -> Fields:
+    """The values of `_OURS` of a line."""
+    tokens, calls, error = line.get("tokens") or {}, line.get("calls"), line.get("error")
+    return {
+        "answer": line.get("answer"),
+        "error": error and error["message"],
+        "model": line.get("model"),
+        "turns": line.get("turns"),
+        "tool_calls": None if calls is None else sum(calls.values()),
+        "prompt_tokens": tokens.get("prompt"),
+        "completion_tokens": tokens.get("completion"),
+        "cost": line.get("cost"),
+        "seconds": line.get("seconds"),
+        "trace": line.get("trace"),
+    }
+
+
+_OURS = tuple(_record({}))
+
+
+def _has_objects(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value))
+
+
+def _name(line: Mapping[str, Any]) -> str:
+    """The id of a row, or of one without the message of its fault, which has the number of its line."""
+    return str(line["error"]["message"] if line["id"] is None else line["id"])
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:
@@ -169,6 +138,9 @@ def check_files(sources: Sequence[str], to: str | None) -> None:
         raise UsageError(f"the rows and the answers are the same file, {to}", f"--to answers{ending}")
     if is_path(file) and not is_file(file):
         raise UsageError(f"{to} is not a file", f"--to {shlex.quote(str(file / USUAL)) if is_folder(file) else USUAL}")
+    if suffix in _DELIMITERS and is_file(file) and file.stat().st_size and not is_file(_lines_of(file)):
+        sentence = f"{to} is not the output of a batch: there is no {_lines_of(file).name} next to it"
+        raise ConfigError(sentence, "use another --to")
     check_writable(file.parent, "answers", f"--to {shlex.quote(file.name)}")
 
 
@@ -186,32 +158,40 @@ def without_answered(rows: RowFile, to: str | None, known: Fields, report: Repor
     Raises:
         VircError: the file cannot be continued.
     """
-    if to in (None, STREAM) or not is_file(Path(str(to))):
+    table = _table(to, rows)
+    file = _lines_of(Path(str(to)))
+    if to in (None, STREAM) or not is_file(file):
         return rows, False
-    with _ledger(str(to), known, _sheet(to, rows, report)) as ledger:
+    with _ledger(file, known) as ledger:
         passed = list[BatchRow]()  # their ids alone: they are not solved
-        ids = set[str]()
+        places = dict[str, int]()
         for row in rows.rows:
             is_answered = row.fault is None and row.digest and ledger.before(row.id or "") == row.digest
-            if not is_answered or str(row.id) in ids:
+            if not is_answered or str(row.id) in places:
                 return msgspec.structs.replace(rows, rows=chain(passed, [row], rows.rows)), False
-            ids.add(str(row.id))
+            places[str(row.id)] = len(places)
             passed.append(BatchRow(row.line, row.id, digest=row.digest))
+        if table:
+            table.write(file, places)
         report.note(str(Answers(ledger.resumed, report)))
     return rows, True
 
 
-def _ledger(to: str, known: Fields, sheet: AnswerSheet | None) -> Ledger:
-    return Ledger(Path(to), SCHEMA, made_with(known), {NoAnswerError.code}, layout=sheet.layout if sheet else None)
+def _lines_of(to: Path) -> Path:
+    """The file of lines, from which the same command continues."""
+    return to.with_name(f"{to.name}.jsonl") if to.suffix.lower() in _DELIMITERS else to
 
 
-def _sheet(to: str | None, rows: RowFile, report: Reporter) -> AnswerSheet | None:
-    suffix = Path(str(to)).suffix.lower()
-    return AnswerSheet(rows, _DELIMITERS[suffix], report) if suffix in _DELIMITERS else None
+def _ledger(file: Path, known: Fields) -> Ledger:
+    return Ledger(file, SCHEMA, made_with(known), {NoAnswerError.code})
+
+
+def _table(to: str | None, rows: RowFile) -> AnswerTable | None:
+    return AnswerTable(to, rows) if to and Path(to).suffix.lower() in _DELIMITERS else None
 
 
 def write_answers(
-    solve_rows: Callable[[Claims, Callable[[RowDone], None]], None],
+    solve_rows: SolveRows,
     rows: RowFile,
     to: str | None,
     known: Fields,
@@ -220,28 +200,34 @@ def write_answers(
     on_line: Callable[[str], None],
     budget: Budget,
 ) -> None:
-    """Write a line for every row that `solve_rows` reports, and report how many there were."""
-    kept = to not in (None, STREAM)
-    sheet = _sheet(to, rows, report)
-    sink: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
-    if kept:
-        sink = _ledger(str(to), known, sheet)
+    """Write a line for every row that `solve_rows` reports, report how many there were, and write the table."""
+    kept, table = to not in (None, STREAM), _table(to, rows)
+    file, places = _lines_of(Path(str(to))), dict[str, int]()
     total = rows.count()
-    with sink as answers:
+
+    def placed() -> Iterator[BatchRow]:
+        for row in rows.rows:
+            places.setdefault(row.fault.message if row.id is None and row.fault else str(row.id), len(places))
+            yield row
+
+    with _ledger(file, known) if kept else nullcontext(Lines(on_line)) as answers:
         progress = Answers(answers.resumed, report, total, budget)
         answers.may_begin = budget.may_begin
 
         def on_row(done: RowDone) -> None:
-            fields = {**blank, **known}
-            answers.append(sheet.line(done, fields) if sheet else as_line(done, fields))
+            if table:
+                done = msgspec.structs.replace(done, row=table.with_images(done.row))
+            answers.append(as_line(done, {**blank, **known}))
             progress.add(done)
 
         try:
-            solve_rows(answers, on_row)
+            solve_rows(placed(), answers, on_row, None)
         except KeyboardInterrupt:
             again = "; the same command continues with them" if kept else ""
             report.note(f"interrupted: rows in work have no line and no trace{again}")
             raise
         finally:
+            if table:
+                table.write(file, places)
             report.note(str(progress))
     progress.check(kept)

@@ -13,7 +13,6 @@ from virc.core.events import Reporter
 from virc.core.files import contents
 from virc.core.limits.image_memory import Terms
 from virc.core.limits.problem import check_problem
-from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.costs import Budget
@@ -23,7 +22,6 @@ from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import with_rows, without_answered, write_answers
 from virc.solving.asking import Asking
-from virc.solving.batch import RowDone
 from virc.solving.image_source import (
     STREAM,
     File,
@@ -201,8 +199,4 @@ def solve_file(
             if is_finished:
                 return
     with open_solver(setup, rows.base, at_once, report) as solver:
-
-        def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
-            solver.solve(rows.rows, claims, on_row, None)
-
-        write_answers(solve_rows, rows, to, solver.known, blank, report, on_line, Budget(max_cost))
+        write_answers(solver.solve, rows, to, solver.known, blank, report, on_line, Budget(max_cost))
