@@ -32,22 +32,18 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """One way to write a tool call.
 
     Args:
-        open, close: the marks around it. Without `close` it goes on to the end of the reply. Without both it is bare:
-            the first JSON object of the reply, with nothing behind it.
-        body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the arguments
-            alone; `list`, a JSON list, the value of one argument; `objects`, a JSON list of objects, each the arguments
-            of a call, or with `unnamed` one call for each image, whose objects are that argument; `actions`,
-            {"thought", "actions": [CALL]}, where the action `Terminate`, or the name that stands for it in `names`, is
-            the answer; `step`, {"thought", "action_name", "action": ARGUMENTS}, one such action, whose other keys are
-            not read; `function`, the text after NAME( with NAME( in `open`:
-            values separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
-        tool: the tool that is meant where the body names none.
-        names: name of a tool as it is written -> the tool.
-        keys: name of an argument as it is written -> the argument; null: it is read and not used.
-        unnamed: the arguments that are written without a name: one of `list` and `text`, one or none of `objects`,
-            those of `function` in order.
-        given: arguments that nobody writes; an `image_index` of `last` is the newest image.
-        default: arguments that hold where a stock model leaves them out (`reading: lenient`).
+        open: mark before it. Without both marks: the first JSON object of the reply, with nothing behind it.
+        close: mark after it; empty: it goes on to the end of the reply.
+        body: what is between the marks. `call`: an object with name and arguments; `arguments`: an object of them;
+            `list`, `text`: the value of one argument; `objects`: a list of objects, each the arguments of a call, or
+            with `unnamed` one call for each image; `function`: values after NAME(; `actions`, `step`: an object with a
+            thought and actions, of which `Terminate` answers.
+        tool: the tool, for a body that names none.
+        names: a tool's name as written -> the tool.
+        keys: an argument's name as written -> the argument; null: not used.
+        unnamed: arguments without a name: one for `list` and `text`, one or none for `objects`, all for `function`.
+        given: arguments that the model never writes; `image_index: last` is the newest image.
+        default: arguments that a stock model may leave out (`reading: lenient`).
 
     Raises:
         ValueError: the parts do not go together.
@@ -94,13 +90,12 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """How a turn is written.
 
     Args:
-        think: the marks of the thought; null: what stands before the call or the answer is the thought.
-        calls: the ways to write a tool call; none: the model calls no tools.
-        answer: the marks of the answer; null: in a turn without a call, what remains is the answer.
+        think: marks of the thought; null: it is all before the call or the answer.
+        calls: ways to write a tool call; none: the model calls no tools.
+        answer: marks of the answer; null: all that remains of a turn without a call.
         stop: texts that end a reply; they stay in it.
-        most_calls: tool calls that one turn may have, carried out in order; a reply with more is not taken.
-        loose: a reply need not have the marks of one turn and no others, as most published programs read it: the first
-            answer counts, wherever it stands, else the last calls.
+        most_calls: tool calls of one turn, carried out in order; a reply with more is rejected.
+        loose: marks may be missing or repeated: the first answer counts, else the last calls.
 
     Raises:
         ValueError: two parts of it could not be told apart, or every reply would end at once.

@@ -68,9 +68,9 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """How a model is sampled where nobody says.
 
     Args:
-        temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
-        repetition_penalty: what logits of tokens that the conversation holds are divided by; 1 changes nothing.
-        max_tokens: longest reply in tokens, its thought included. None: 1024.
+        temperature: of every first try; 0 is greedy. None: 0, or 1 with several samples.
+        repetition_penalty: divides logits of tokens in the conversation; 1: none.
+        max_tokens: longest reply in tokens, with its thought. None: 1024.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -99,24 +99,21 @@ class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     printed, `{stderr}` what it printed there and its error, `{output}` both.
 
     Args:
-        state: what a piece of code finds of those before it: `kept`, their variables and files; `fresh`, nothing.
-        images: which of the conversation's images the code is given: `all`, or `inputs`, the question's.
-        file: the name of an image's file in the folder of the code.
-        variable: the variable that holds an image, opened by PIL; empty: none does.
-        path_variable: the variable that holds the path of an image's file; empty: none does. Without a number in it,
-            the first image counts.
-        files: which image files it gives back in addition to what it shows (`plt.show()`, `image.show()`,
-            `display(image)` and the value of its last line): those that it has `saved`, those whose paths it has
-            `printed`, or `none`.
-        text: what the model is sent of a piece of code that gives back no image.
-        text_with_images: the same where it gives back images.
-        faults: what an error of the code is: its `result`, or a `call` that cannot be carried out, as `errors` says.
-        seconds: of the clock, after which it is ended.
-        memory_mib: address space, of interpreter and packages too.
+        state: whether code finds the variables and files of the code before it (`kept`).
+        images: which images the code is given; `inputs`: the question's.
+        file: name of an image's file in the folder of the code.
+        variable: variable of an image, opened by PIL; empty: none.
+        path_variable: variable of the path of an image's file; empty: none. Without a number in it: of the first image.
+        files: image files that come back in addition to what is shown: those `saved`, or whose paths are `printed`.
+        text: what the model is sent of code without an image.
+        text_with_images: the same for code with images.
+        faults: an error of the code is its `result`, or a `call` that cannot be carried out (`errors`).
+        seconds: of the clock.
+        memory_mib: address space, interpreter and packages included.
         disk_mib: of the files in its folder.
-        most_characters: of each text; what is longer loses its middle.
+        most_characters: of each text; longer ones lose their middle.
         most_images: that one piece of code gives back.
-        packages: distributions that it may import where they are installed, with what they require.
+        packages: what it may import if installed, with what these require.
     """
 
     state: Literal["kept", "fresh"] = "kept"
@@ -143,62 +140,49 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turn without it, images stand before the text.
 
     Args:
-        system: whole system message, tool schemas included; empty: there is none.
-        first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines, `{question}`
-            for the question.
-        complete_with: a text, such as `<think>`; a question that contains it says itself how to answer, and is the
-            whole first turn, behind its images, without `first` around it. null: no question is.
-        image_line: how one image is announced: `{index}` is its number, from 0, `{width}` and `{height}` its size in
-            pixels as shown.
-        after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
-            the image that it shows, `{count}` how many images there are with it, `{number}` how many that tools made,
-            `{question}` is the question.
-        after_scale: user turn after `scale_image`, with the same.
-        after_text: user turn after a tool that returns a text, `{text}`; `{question}` is the question.
-        after_error: user turn after a call that cannot be carried out, where `errors` is `show`: `{error}` says why in
-            one clause, `{question}` is the question.
-        error_texts: what {error} is in `after_error`, by the fault; a fault without one has our own clause. `call`: the
-            call cannot be read; `tool`, `arguments`, `image`: there is no such tool, argument, image; `numbers`: the
-            box is not four; `outside`: it leaves the image, and its tool refuses such boxes; `no_width`, `no_height`:
-            it holds no pixel; `short`, `long`: a side is too short, or over 200 times the other. In them,
-            {box} is the box as written, {x0}, {y0}, {x1}, {y1} its numbers, {pixels} the same in pixels, {width} and
-            {height} the size of the image as shown, {image} how the call names it, {ratio} that of the sides; {name} is
-            the tool that there is not, {body} a call that cannot be read, {parser} what Python's JSON says of it.
-        results: where results stand: `user`, in a turn of the user; `assistant`, each in a turn of the assistant;
-            `inline`, inside the model's own turn, which then goes on.
-        errors: what follows a call that cannot be carried out: `redraw`, the reply is drawn again (a rollout of RL
-            ends); `show`, the turn of `after_error`; `end`, the problem ends without an answer.
-        tools: names of the tools the chat protocol offers; others are refused.
-        coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
-            of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
-            input's file (of an image that a tool made, pixels as shown).
-        box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
-            and y of its centre, width and height (`center`).
-        float_boxes: whether a box may have fractions of pixels or thousandths.
-        index_counts: what numbers of images in calls count: `all`, or `inputs`, the question's images alone.
-        crops: what crops are cut from: `file`, the pixels of the picture's file; `shown`, those that the model saw.
-        input_pixels: least and most pixels that the question's images are shown with, the most at least twice the
-            least; null: as the model takes them.
+        system: whole system message with the tool schemas; empty: none.
+        first: first user turn; `{images}`: an `image_line` for each input image; `{question}`.
+        image_line: announces an image; `{index}`: its number from 0; `{width}`, `{height}`: pixels as shown.
+        after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}`, `{height}` of the new
+            image; `{count}`: images so far; `{number}`: those by tools; `{question}`.
+        after_scale: the same after `scale_image`.
+        complete_with: a question that contains this text, such as `<think>`, is the whole first turn, without `first`.
+        after_text: user turn after a tool that returns a `{text}`; `{question}`.
+        after_error: user turn after a call that cannot be carried out, with `errors: show`; `{error}`: why;
+            `{question}`.
+        error_texts: `{error}` by the fault; else our own clause. `call`: unreadable; `tool`, `arguments`, `image`:
+            unknown; `numbers`: not four; `outside`: leaves the image; `no_width`, `no_height`: no pixel; `short`,
+            `long`: of a side. Placeholders: {box} as written, its {x0}, {y0}, {x1}, {y1}; {pixels}: it in pixels;
+            {width}, {height}, {image}, {ratio}; {name} of the tool; {body} of the call; what the {parser} reports.
+        results: where results are: in turns of the user, of the assistant, or inside the model's own turn, which goes
+            on.
+        errors: after a call that cannot be carried out: `redraw` the reply (a rollout of RL ends), `show` the turn of
+            `after_error`, or `end` without an answer.
+        tools: tools that are offered; others are refused.
+        coordinates: unit of boxes: `pixel` of the image as shown; `permille`: 0..999; `thousand`: 0..1000; `unit`:
+            0..1; `original`: pixels of the input's file.
+        box: left, top, right, bottom (`corners`); top, left, bottom, right (`corners_yx`); centre x and y, width,
+            height.
+        float_boxes: whether boxes may have fractions of pixels or thousandths.
+        index_counts: what numbers of images in calls count; `inputs`: the question's images alone.
+        crops: what crops are cut from: the picture's file, or the pixels that the model saw.
+        input_pixels: least and most pixels of the question's images, the most at least twice the least; null: the
+            model's.
         crop_pixels: the same for what tools cut out.
-        edges: what becomes of the fraction of a pixel at which a box ends: `round`, the nearest pixel; `floor`, the one
-            before; `inclusive`, the one before, and the last one is within the box; `exclusive`, the one before, and
-            no box has the last row or column of its image.
-        least_side: what short sides are, in pixels of what boxes are cut from.
-        short_boxes: a box with a short side, or with no pixel: `grow`, it is enlarged around its centre until the side
-            is that long; `refuse`, the call cannot be carried out.
-        images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000.
-        repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off.
+        edges: end of a box within a pixel: the nearest (`round`), or the one before; `inclusive`: and the last one is
+            within the box; `exclusive`: and no box has the last row or column of its image.
+        least_side: shortest side, in pixels of what boxes are cut from.
+        short_boxes: a box with a shorter side, or no pixel: it grows around its centre, or the call is refused.
+        images: `smart`: to the patch grid; `square_1000`: every input at 1000 x 1000.
+        repeat_limit: rejects a reply in which a pattern is this often in a row; 0: off.
         refusals: answers that mean "I cannot tell"; they end without an answer.
         grammar: how the model writes its turns.
-        sampling: how it is sampled where nobody says.
-        reading: `strict`: a reply is read by the grammar, as a model was trained to write; `lenient`: any usual way to
-            write a thought, a call or an answer is read, as stock models and their servers need.
-        schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
-            calls its own way; empty: the system message lists the tools.
+        sampling: how it is sampled by default.
+        reading: `strict`: by the grammar; `lenient`: any usual way to write a thought, a call or an answer.
+        schemas: function schemas sent as `tools` in each request, for calls in the server's own way.
         code: how the tool `python` runs code.
-        name: `own` for this project's default, `system` for that of a system's file, `own words` for that with ours
-            in place of its authors' texts, `trained` for one found next to weights, `stock` for that of a family
-            of models as their makers published them.
+        name: `own`: this project's; `system`, `own words`: a system's, with its authors' texts or ours; `trained`: next
+            to weights; `stock`: of a family of models.
         schema: the format of the file.
     """
 
