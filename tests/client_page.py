@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from support import clients
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
 _PLACE = re.compile(r"(?<=<!-- clients -->\n).*?(?=<!-- end -->)", re.DOTALL)
-_TWO = ("whole", "stream")
-_NONE = "–"
-_NAMES = {"chat": "chat", "responses": "Responses"}
+_APIS = {"chat": "chat", "responses": "Responses"}
+_HEAD = ("client", "API", "JSON", "thoughts", "tool calls")
+Ways = Mapping[str, list[str]]
 
 
 def page() -> str:
@@ -22,40 +23,54 @@ def page() -> str:
 
 
 def _table() -> str:
-    recorded = clients.recorded()
-    head = ["client", "version", "API", "whole", "streamed", "JSON", "thoughts", "tool calls", "asked on"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for client in clients.every():
-        name = clients.name(client.file)
-        anchor = re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-")
-        assert client.id in recorded, f"{client.id}: run tests/serving/agent/test_client_programs.py with VIRC_RECORD=1"
-        found = recorded[client.id]
-        for api in sorted(found["ways"]):
-            cells = [f"[{name}](#{anchor})", client.version, _NAMES[api], *_cells(found["ways"][api]), found["date"]]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "".join(f"{line}\n" for line in lines)
+    rows = [_HEAD, ("---",) * len(_HEAD), *map(_row, clients.scripts())]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _cells(ways: Mapping[str, list[str]]) -> list[str]:
-    asked = ["yes" if way in ways else _NONE for way in _TWO]
-    json = ", ".join(f"`{way}`" for way in ("json_schema", "tool") if way in ways)
-    return [*asked, json or _NONE, _reached(ways, "thoughts"), _reached(ways, "calls")]
+def _row(file: Path) -> tuple[str, ...]:
+    name = clients.name(file)
+    anchor = re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-")
+    found = [_recorded(client) for client in clients.every() if client.file == file]
+    assert all(each["ways"] == found[0]["ways"] for each in found), f"{name}: its versions differ; show each"
+    versions = ", ".join(client.version for client in clients.every() if client.file == file)
+    ways: dict[str, Ways] = found[0]["ways"]
+    json = sorted({f"`{way}`" for each in ways.values() for way in each if way in ("json_schema", "tool")})
+    return (
+        f"[{name}]({f'#{anchor}' if clients.shown(file) else _path(file)}) {versions}",
+        ", ".join(_APIS[api] for api in sorted(ways)),
+        ", ".join(json) or "–",
+        *(_reached({api: _of(each, part) for api, each in sorted(ways.items())}) for part in ("thoughts", "calls")),
+    )
 
 
-def _reached(ways: Mapping[str, list[str]], part: str) -> str:
-    """Whether a part of the answers reaches who asks."""
-    found = {way: part in ways[way] for way in _TWO if way in ways}
+def _recorded(client: clients.Client) -> Any:
+    found = clients.recorded()
+    assert client.id in found, f"{client.id}: run tests/serving/agent/test_client_programs.py with VIRC_RECORD=1"
+    return found[client.id]
+
+
+def _of(ways: Ways, part: str) -> str:
+    """Whether a part of the answers reaches who asks by one API."""
+    found = {way: part in ways[way] for way in ("whole", "stream") if way in ways}
     if len(set(found.values())) == 1:
         return "yes" if found["whole"] else "no"
-    return "whole only" if found["whole"] else "streamed only"
+    return "unstreamed" if found["whole"] else "streamed"
+
+
+def _reached(of: Mapping[str, str]) -> str:
+    if len(set(of.values())) == 1:
+        return next(iter(of.values()))
+    return ", ".join(f"{_APIS[api]}: {said}" for api, said in of.items() if said != "no")
 
 
 def _section(file: Path) -> str:
-    text, language = clients.shown(file)
-    environments = [" ".join(each.packages) for each in clients.every() if each.file == file]
-    install = "npm install" if file.suffix == ".mjs" else "pip install"
-    tested = " and ".join(f"`{install} {packages}`" for packages in environments)
-    about = "\n".join([*clients.notes(file), f"Tested with {tested}."])
-    path = file.relative_to(PAGE.parents[1]).as_posix()
-    head = f"## {clients.name(file)}\n\n{about}\n\n"
-    return f"{head}<!-- run by: {path} -->\n```{language}\n{text}```\n\n"
+    if not (shown := clients.shown(file)):
+        return ""
+    text, language = shown
+    notes = "".join(f"{note}\n" for note in clients.notes(file))
+    mark = f"<!-- run by: {_path(file).removeprefix('../')} -->"
+    return f"## {clients.name(file)}\n\n{notes}{chr(10) * bool(notes)}{mark}\n```{language}\n{text}```\n\n"
+
+
+def _path(file: Path) -> str:
+    return f"../{file.relative_to(PAGE.parents[1]).as_posix()}"

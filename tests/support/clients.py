@@ -1,14 +1,14 @@
 """The clients of the agent endpoint that `tests/serving/clients/` asks with, and what of each was recorded.
 
 A client is a script in its own language. It asks the question of the README about `figure.png`, at the address in it,
-and prints one JSON object: API -> way of asking -> what was read. The comments at its start have its name, one line
-`packages:` for each environment that it is run in, `gigabytes:` where that is large, and notes. `docs/clients.md` shows
-these, and the lines from `docs` to `end`.
+and prints one JSON object: API (`chat`, `responses`) -> way of asking (`whole`, `stream`, `json_schema`, `tool`) -> the
+`answer`, and `thoughts` and `calls` where the client shows them. The comments at its start have its name, one line
+`packages:` for each environment that it is run in, `gigabytes:` where that is large, and notes. `docs/clients.md` has a
+row for it, and shows its lines from `docs` to `end`, which say more than the address, the key and the model's name.
 """
 
 import json
 import re
-import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "serving" / "clients"
 RECORDED = FOLDER / "recorded.json"
 ADDRESS = "http://127.0.0.1:8000/v1"
 KEY = "KEY"
-_SHOWN = re.compile(r"^ *(?:#|//) docs\n(.*?)^ *(?:#|//) end$", re.MULTILINE | re.DOTALL)
+_SHOWN = re.compile(r"^(?:#|//) docs\n(.*?)^(?:#|//) end$", re.MULTILINE | re.DOTALL)
 _FENCES = {".py": "python", ".mjs": "js", ".sh": "yaml"}
 
 
@@ -59,11 +59,12 @@ def gigabytes(file: Path) -> bool:
     return bool(_said(file, "gigabytes"))
 
 
-def shown(file: Path) -> tuple[str, str]:
-    """What a user types, and its language."""
-    parts = [textwrap.dedent(part).strip("\n") for part in _SHOWN.findall(file.read_text(encoding="utf-8"))]
-    text = "\n\n".join(parts) + "\n"
-    return text, "yaml" if re.search(r"^ *- \w+:", text, re.MULTILINE) else _FENCES[file.suffix]
+def shown(file: Path) -> tuple[str, str] | None:
+    """What a user types, and its language; None: the page only links the script."""
+    part = _SHOWN.search(file.read_text(encoding="utf-8"))
+    if not part:
+        return None
+    return part[1], "yaml" if re.search(r"^ *- \w+:", part[1], re.MULTILINE) else _FENCES[file.suffix]
 
 
 def recorded() -> dict[str, Any]:

@@ -1,7 +1,6 @@
 // client: Vercel AI SDK, @ai-sdk/openai
 // packages: @ai-sdk/openai@4.0.118 ai@7.0.173
-// note: `openai("tiny")` is the Responses API; `openai.chat("tiny")`, for chat completions, loses the thoughts.
-// note: A second turn of the former needs `providerOptions: { openai: { store: false } }`, as this server keeps no responses.
+// note: `openai("tiny")` is the Responses API, whose second turn needs `providerOptions: { openai: { store: false } }`; `openai.chat("tiny")` loses the thoughts.
 import { readFileSync } from "node:fs";
 // docs
 import { createOpenAI } from "@ai-sdk/openai";
@@ -16,10 +15,8 @@ const properties = { degrees: { type: "string" } };
 const schema = jsonSchema({ type: "object", properties, required: ["degrees"], additionalProperties: false });
 
 async function ways(model) {
-  // docs
   const whole = await generateText({ model, messages, include: { responseBody: true } });
   const thoughts = whole.reasoningText, calls = read(whole.response.body);
-  // end
   const stream = streamText({ model, messages, includeRawChunks: true });
   const raw = [];
   for await (const part of stream.fullStream) if (part.type === "raw") raw.push(part.rawValue);
@@ -34,13 +31,11 @@ async function ways(model) {
   };
 }
 
-// docs
 function read(body) { // the body of an answer, or with `includeRawChunks: true` a chunk of a stream
   const choice = body.choices?.[0];
   const items = body.type === "response.output_item.done" ? [body.item] : (body.output ?? []);
   return [choice?.message ?? choice?.delta ?? {}, ...items].flatMap((each) => each.virc_tool_calls ?? []);
 }
-// end
 
 async function again(providerOptions) {
   const { response } = await generateText({ model: openai("tiny"), messages });

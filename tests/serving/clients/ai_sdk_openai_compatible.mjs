@@ -24,10 +24,8 @@ const properties = { degrees: { type: "string" } };
 const schema = jsonSchema({ type: "object", properties, required: ["degrees"], additionalProperties: false });
 const model = virc("tiny");
 
-// docs
 const whole = await generateText({ model: virc("tiny"), messages });
 const thoughts = whole.reasoningText, calls = whole.providerMetadata.virc.calls;
-// end
 const stream = streamText({ model, messages });
 const written = await generateText({ model, messages, output: Output.object({ schema }) });
 const tools = { angle: tool({ inputSchema: schema }) };

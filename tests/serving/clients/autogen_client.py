@@ -1,7 +1,6 @@
 # client: AutoGen
 # packages: autogen-ext[openai]==0.7.5 autogen-agentchat==0.7.5
 # note: The pieces of a stream have the thoughts, too, between `<think>` and `</think>`.
-# note: An `AssistantAgent` needs `system_message=None` for `tiny`.
 import asyncio
 import json
 

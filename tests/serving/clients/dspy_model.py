@@ -1,7 +1,6 @@
 # client: dspy
 # packages: dspy==3.4.1
-# note: `dspy.Predict` writes a system message, which needs a larger model than `tiny`.
-# note: Its `JSONAdapter` sends a JSON schema with `supports_response_schema`, as this server holds answers to it.
+# note: `JSONAdapter` sends a JSON schema with `supports_response_schema`.
 import json
 
 # docs

@@ -1,16 +1,12 @@
 # client: Haystack
 # packages: haystack-ai==3.4.1
-# note: Thoughts arrive with `OpenAIResponsesChatGenerator` only.
-# note: It drops fields that OpenAI does not have, and so the tool calls.
 import json
 
-# docs
 from haystack.components.generators.chat import OpenAIChatGenerator
 from haystack.utils import Secret
 
 server = {"api_base_url": "http://127.0.0.1:8000/v1", "api_key": Secret.from_token("KEY")}
 generator = OpenAIChatGenerator(model="tiny", **server)
-# end
 from haystack.components.generators.chat import OpenAIResponsesChatGenerator
 from haystack.dataclasses import ChatMessage, ImageContent
 from haystack.tools import Tool

@@ -1,17 +1,14 @@
 # client: Inspect
 # packages: inspect-ai==0.3.285 openai==3.54.0
-# note: It does not stream unless a service needs that.
 import json
 from typing import Any
 
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
-# docs
 from inspect_ai.model import get_model
 
 model = get_model("openai-api/virc/tiny", base_url="http://127.0.0.1:8000/v1", api_key="KEY")
-# end
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, ResponseSchema
 from inspect_ai.scorer import exact
 from inspect_ai.solver import generate
@@ -31,12 +28,10 @@ def asked(**words: Any) -> Any:
 
 
 sample = asked()
-# docs
 message = sample.output.choices[0].message  # of a sample in a log
 thoughts = "".join(part.reasoning for part in message.content if part.type == "reasoning")
 (event,) = (event for event in sample.events if event.event == "model")
 calls = event.call.response["choices"][0]["message"]["virc_tool_calls"]
-# end
 assert sample.scores["exact"].value in (1, "C"), sample.scores
 written = asked(response_schema=schema).output.completion
 

@@ -1,6 +1,5 @@
 # client: instructor
 # packages: instructor==1.17.0
-# note: Its answers are objects, whole or in parts that grow; a part has no thoughts and no tool calls.
 import json
 
 # docs
@@ -19,11 +18,9 @@ class Angle(BaseModel):
     degrees: str
 
 
-# docs
 angle, completion = client.create_with_completion(messages=messages, response_model=Angle)
 message = completion.choices[0].message
 thoughts, calls = message.reasoning_content, message.virc_tool_calls
-# end
 *_, last = client.create_partial(messages=messages, response_model=Angle)
 held = instructor.from_provider("openai/tiny", **words, mode=instructor.Mode.JSON_SCHEMA)
 by_responses = instructor.from_provider("openai/tiny", **words, mode=instructor.Mode.RESPONSES_TOOLS)

@@ -1,7 +1,5 @@
 # client: LangChain
 # packages: langchain-openai==1.7.3
-# note: It drops fields that OpenAI does not have, and so the tool calls.
-# note: Thoughts arrive with `use_responses_api=True` only.
 import base64
 import json
 from pathlib import Path
@@ -25,9 +23,7 @@ class Angle(BaseModel):
 
 
 def read(message: object) -> dict:
-    # docs
     thoughts = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
-    # end
     kept = message.additional_kwargs
     parts = [block for block in message.content if isinstance(block, dict)]
     calls = [call for each in (kept, *parts) for call in each.get("virc_tool_calls", [])]

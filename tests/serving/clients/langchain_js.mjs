@@ -1,6 +1,5 @@
 // client: LangChain.js
 // packages: @langchain/openai@1.5.8 @langchain/core@1.4.0
-// note: Thoughts arrive with `useResponsesApi: true` only; the tool calls are lost.
 import { readFileSync } from "node:fs";
 // docs
 import { ChatOpenAI } from "@langchain/openai";
@@ -15,9 +14,7 @@ const messages = [{ role: "user", content }];
 const schema = { type: "object", title: "Angle", properties: { degrees: { type: "string" } }, required: ["degrees"] };
 
 function read(message) {
-  // docs
   const thoughts = message.contentBlocks.map((block) => block.type === "reasoning" ? block.reasoning : "").join("");
-  // end
   return { answer: message.text, thoughts };
 }
 

@@ -1,6 +1,6 @@
 # client: LiteLLM proxy
 # packages: litellm[proxy]==1.106.2
-# note: In a whole chat completion the tool calls are in `provider_specific_fields`; the rest is as from the server.
+# note: In a whole chat completion the tool calls are in `provider_specific_fields`.
 import base64
 import json
 import os

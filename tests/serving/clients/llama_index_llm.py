@@ -21,10 +21,8 @@ class Angle(BaseModel):
     degrees: str
 
 
-# docs
 message = llm.chat(messages).raw.choices[0].message
 thoughts, calls = message.reasoning_content, message.virc_tool_calls
-# end
 stream = {"answer": "", "thoughts": "", "calls": []}
 for chunk in llm.stream_chat(messages):
     stream["answer"] += chunk.delta or ""

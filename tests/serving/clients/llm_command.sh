@@ -1,7 +1,6 @@
 # client: llm
 # packages: llm==0.36
-# note: Thoughts arrive with `responses: true` only, on stderr; `-R` hides them.
-# note: The tool calls are in the output of `llm logs --json`, with their images cut off.
+# note: Thoughts are on stderr, tool calls in `llm logs --json`.
 set -euo pipefail
 models=$(dirname "$(llm logs path)")/extra-openai-models.yaml
 mkdir -p "$(dirname "$models")"

@@ -1,6 +1,5 @@
 # client: OpenAI Agents SDK for Python
 # packages: openai-agents==0.24.0
-# note: In a chat the tool calls are lost.
 import asyncio
 import base64
 import json
@@ -29,11 +28,9 @@ class Angle(BaseModel):
 
 
 def read(answer: str, result: RunResultBase) -> dict:
-    # docs
     items = [item.raw_item for item in result.new_items]
     thoughts = "".join(part.text for item in items if item.type == "reasoning" for part in item.summary)
     calls = [call for item in items for call in getattr(item, "virc_tool_calls", [])]
-    # end
     return {"answer": answer, "thoughts": thoughts, "calls": calls}
 
 

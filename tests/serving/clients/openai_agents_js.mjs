@@ -1,6 +1,5 @@
 // client: OpenAI Agents SDK for JavaScript
 // packages: @openai/agents@0.20.0 zod@4.6.7 openai@6.49.0 @modelcontextprotocol/client@2.4.0
-// note: In a chat the thoughts and the tool calls are lost.
 import { readFileSync } from "node:fs";
 // docs
 import { Agent, OpenAIResponsesModel, run, setTracingDisabled } from "@openai/agents";
@@ -18,10 +17,8 @@ const content = [{ type: "input_image", image }, { type: "input_text", text: "Wh
 const asked = [{ role: "user", content }];
 
 function read(answer, result) {
-  // docs
   const items = result.rawResponses.flatMap((response) => response.output);
   const thoughts = items.flatMap((item) => item.type === "reasoning" ? item.content.map((part) => part.text) : []).join("");
-  // end
   const calls = items.flatMap((item) => item.providerData?.virc_tool_calls ?? []);
   return { answer, thoughts, calls };
 }

@@ -1,6 +1,6 @@
 // client: openai for JavaScript
 // packages: openai@7.57.0
-// note: Its helper `chat.completions.stream()` keeps only the last piece of the thoughts and the last tool call; `stream: true` has all.
+// note: Use `stream: true`: the helper `chat.completions.stream()` keeps only the last tool call.
 import { readFileSync } from "node:fs";
 // docs
 import OpenAI from "openai";
@@ -15,10 +15,8 @@ const content = [{ type: "image_url", image_url: { url } }, { type: "text", text
 const chat = { model: "tiny", messages: [{ role: "user", content }] };
 const create = (more) => client.chat.completions.create({ ...chat, ...more });
 
-// docs
 const message = (await client.chat.completions.create(chat)).choices[0].message;
 const thoughts = message.reasoning_content, calls = message.virc_tool_calls; // of a stream: of each delta
-// end
 
 const stream = { answer: "", thoughts: "", calls: [] };
 for await (const chunk of await create({ stream: true })) {

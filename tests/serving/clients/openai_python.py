@@ -17,10 +17,8 @@ url = "data:image/png;base64," + base64.b64encode(Path("figure.png").read_bytes(
 content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]
 chat = {"model": "tiny", "messages": [{"role": "user", "content": content}]}
 
-# docs
 message = client.chat.completions.create(**chat).choices[0].message
 thoughts, calls = message.reasoning_content, message.virc_tool_calls  # of a stream: of each delta
-# end
 whole = {"answer": message.content, "thoughts": thoughts, "calls": calls}
 
 stream = {"answer": "", "thoughts": "", "calls": []}

@@ -1,6 +1,5 @@
 // client: promptfoo
 // packages: promptfoo@0.123.1 @libsql/linux-x64-gnu@0.5.29
-// note: It does not stream. For chat completions it keeps no tool calls.
 // note: `openai:responses:tiny` writes the thoughts before the answer even with `showThinking: false`.
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";

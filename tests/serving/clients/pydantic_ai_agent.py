@@ -1,6 +1,5 @@
 # client: Pydantic AI
 # packages: pydantic-ai-slim[openai]==2.66.0
-# note: It drops fields that OpenAI does not have, and so the tool calls.
 import asyncio
 import json
 from pathlib import Path
@@ -26,11 +25,9 @@ class Angle(BaseModel):
 
 
 def read(answer: str, result: Any) -> dict:
-    # docs
     messages = result.all_messages()
     parts = [part for message in messages for part in message.parts]
     thoughts = "".join(part.content for part in parts if part.part_kind == "thinking")
-    # end
     details = [each.provider_details or {} for each in (*messages[1:], *parts[2:])]
     calls = [call for each in details for call in each.get("virc_tool_calls", [])]
     return {"answer": answer, "thoughts": thoughts, "calls": calls}

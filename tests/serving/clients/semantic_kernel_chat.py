@@ -1,16 +1,13 @@
 # client: Semantic Kernel
 # packages: semantic-kernel==1.45.0
-# note: Plugins are not called: the kernel leaves the choice to the model, and this server calls forced tools only.
 import asyncio
 import json
 
-# docs
 from openai import AsyncOpenAI
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 
 client = AsyncOpenAI(base_url="http://127.0.0.1:8000/v1", api_key="KEY")
 service = OpenAIChatCompletion(ai_model_id="tiny", async_client=client)
-# end
 from pydantic import BaseModel
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatPromptExecutionSettings as Settings
 from semantic_kernel.contents import ChatHistory, ChatMessageContent, ImageContent, TextContent
@@ -24,11 +21,9 @@ class Angle(BaseModel):
 
 
 async def ways() -> dict:
-    # docs
     reply = await service.get_chat_message_content(history, Settings())
     message = reply.inner_content.choices[0].message
     thoughts, calls = message.reasoning_content, message.virc_tool_calls
-    # end
     streamed = [piece async for piece in service.get_streaming_chat_message_content(history, Settings())]
     written = await service.get_chat_message_content(history, Settings(response_format=Angle))
     return {

@@ -1,13 +1,10 @@
 # client: smolagents
 # packages: smolagents[openai]==1.26.0
-# note: An agent of smolagents has a long system prompt, which needs a larger model than `tiny`.
 import json
 
-# docs
 from smolagents import OpenAIModel
 
 model = OpenAIModel(model_id="tiny", api_base="http://127.0.0.1:8000/v1", api_key="KEY")
-# end
 from PIL import Image
 from smolagents import tool
 
@@ -29,10 +26,8 @@ def angle(degrees: str) -> str:
     return degrees
 
 
-# docs
 message = model.generate(messages).raw.choices[0].message
 thoughts, calls = message.reasoning_content, message.virc_tool_calls
-# end
 stream = "".join(delta.content or "" for delta in model.generate_stream(messages))
 form = {"type": "json_schema", "json_schema": {"name": "angle", "schema": SCHEMA}}
 text = model.generate(messages, response_format=form).content

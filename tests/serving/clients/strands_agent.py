@@ -1,29 +1,23 @@
 # client: Strands Agents
 # packages: strands-agents[openai]==1.62.0
-# note: It drops fields that OpenAI does not have, and so the tool calls.
-# note: `structured_output_model` asks in a second turn, which needs a larger model than `tiny`.
 import asyncio
 import json
 from pathlib import Path
 
-# docs
 from strands import Agent
 from strands.models.openai import OpenAIModel
 
 server = {"base_url": "http://127.0.0.1:8000/v1", "api_key": "KEY"}
 model = OpenAIModel(client_args=server, model_id="tiny")
 agent = Agent(model, callback_handler=None)
-# end
 image = {"format": "png", "source": {"bytes": Path("figure.png").read_bytes()}}
 question = [{"text": "What is m∠B in triangle MBH?"}, {"image": image}]
 
 
 def read(message: dict) -> dict:
     text = "".join(part.get("text", "") for part in message["content"])
-    # docs
     kept = [part["reasoningContent"] for part in message["content"] if "reasoningContent" in part]
     thoughts = "".join(each["reasoningText"]["text"] for each in kept)
-    # end
     return {"answer": text, "thoughts": thoughts}
 
 
