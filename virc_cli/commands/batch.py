@@ -45,6 +45,7 @@ def command(
 
     Without --to, JSON lines are printed on stdout. The same command continues where it stopped, even after kill -9.
     """
+    from virc.core.limits.image_memory import share_arena
     from virc.solving import api
     from virc.solving.answer_file import check_files
     from virc.solving.solver import choose
@@ -58,6 +59,7 @@ def command(
     if max_cost is not None and choose(asked.pipeline, asked.system)[0] is not None:
         raise UsageError("--max-cost does not go with --pipeline", "leave --max-cost out")
     setup = asked.set_up()
+    share_arena()
     with (
         events.printed(asked.quiet, verbose) as report,
         open_rows(sources, question, parse_chosen(column or ()), report, trust_rows) as rows,

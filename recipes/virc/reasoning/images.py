@@ -12,7 +12,8 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from importlib import import_module
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.pixels import appearance, depth
 from virc.reasoning.pixels.appearance import JPEGS, Stated
 from virc.reasoning.pixels.depth import Levels
-from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
@@ -191,7 +192,10 @@ class Shown:
         """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded on each access."""
         if self._twin:
             return self._twin.pixels
-        pixels = self._pixels or Image.open(io.BytesIO(self.file.data)).convert("RGB")
+        pixels = self._pixels
+        if pixels is None:
+            with decoding("the picture"):
+                pixels = Image.open(io.BytesIO(self.file.data)).convert("RGB")
         is_sent_crop = self._url and self.parent is not None
         if not is_sent_crop:
             self._pixels = pixels
@@ -256,6 +260,22 @@ def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -
 def show_square(image: Image.Image | OpenedImage) -> Shown:
     """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
     return _shown_input(image if isinstance(image, OpenedImage) else OpenedImage(image), SQUARE)
+
+
+def undecoded_jpeg(data: bytes, name: str) -> Shown | None:
+    """A JPEG that is shown at its size and sent as it is: its pixels are decoded if a tool needs them. None: it has to
+    be decoded first. Errors as of `open_file`, but that damage between header and end is not noticed.
+    """
+    image = parse_header(data, name)
+    _check_size(image.size, name)
+    with decoding(name):
+        meaning = appearance.stated(image, data)
+        file = without_metadata(data, image.size) if _is_plain(image) and meaning.is_plain else None
+    if file is None or image.format not in JPEGS:
+        return None
+    shown = Shown(Image.new(STAND_IN, image.size), original=image.size, file=file, is_jpeg=True)
+    shown.rendering, shown._pixels = Rendering(notes=meaning.notes), None
+    return shown
 
 
 def _shown_input(image: OpenedImage, size: Size) -> Shown:
@@ -582,8 +602,13 @@ def is_known(head: bytes) -> bool:
     return any(accept and accept(head[:16].ljust(16)) is True for accept in accepts)
 
 
+@cache
 def readable() -> list[str]:
-    Image.init()
+    """Those of FORMATS that this Pillow decodes. `Image.init` would import thirty formats more."""
+    Image.preinit()
+    for plugin in ("WebP", "Tiff", "Avif"):
+        with suppress(ImportError):
+            import_module(f"PIL.{plugin}ImagePlugin")
     return [kind for kind in FORMATS if kind in Image.OPEN]
 
 

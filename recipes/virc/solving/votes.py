@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from virc.scoring.answers import same_answer
-
 
 class Tally:
     """Counts answers as they come.
@@ -23,10 +21,14 @@ class Tally:
             self._without += 1
             return
         if answer not in self._known:
-            alike = (each for each in self._counts if same_answer(answer, each, self._choices))
-            self._known[answer] = next(alike, answer)
+            self._known[answer] = next((each for each in self._counts if self._is_same(answer, each)), answer)
         first = self._known[answer]
         self._counts[first] = self._counts.get(first, 0) + 1
+
+    def _is_same(self, answer: str, other: str) -> bool:
+        from virc.scoring.answers import same_answer  # its patterns take 50 ms, which a single answer does not need
+
+        return same_answer(answer, other, self._choices)
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:

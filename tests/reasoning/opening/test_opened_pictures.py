@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from support.costly_pictures import COSTLY, encoded, held_now, jpeg_of_fill
 from support.tables import each_case
 
@@ -74,6 +75,20 @@ def test_pictures_are_shown_and_cut_as_ever(terms: Terms, changes: dict[str, Any
         with opening.opened_all([(data, "it")], terms) as pictures:
             opened = images.open_file(data, "it")
             assert (pictures[0].pixels.tobytes(), pictures[0].sendable) == (opened.pixels.tobytes(), opened.sendable)
+
+
+def test_a_photograph_that_is_sent_as_it_is_is_decoded_for_crops_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    decodings: list[str] = []
+    load = JpegImageFile.load
+    monkeypatch.setattr(JpegImageFile, "load", lambda image: decodings.append("once") or load(image))  # type: ignore[func-returns-value]
+    data = picture("JPEG", (280, 140))
+    shown = opening.shown(data, "it", OURS, SMALL)
+    assert shown.url
+    assert not decodings
+    assert shown.pixels.size == (280, 140)
+    assert decodings
+    with pytest.raises(DataError, match=r"it is damaged or cut short"):
+        opening.shown(data[:-200], "it", OURS, SMALL)
 
 
 def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) -> None:

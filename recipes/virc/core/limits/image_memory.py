@@ -23,6 +23,7 @@ WAIT = 60.0
 _DEFAULT = 256  # MiB
 _TRIMMED = 16 * 2**20  # bytes; the C library keeps what was freed, for each thread, unless it is told to give it back
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
+_ARENA_MAX = -8  # of malloc.h
 
 _holds: ContextVar[bool] = ContextVar("holds", default=False)
 
@@ -151,3 +152,9 @@ def trim() -> None:
     """Give freed memory back to the system, where the C library can."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_arena() -> None:
+    """Have glibc's malloc serve threads that start from now on from one arena: of many, each keeps what it freed."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)

@@ -19,7 +19,7 @@ from virc.core.files import contents
 from virc.core.limits.image_memory import IMAGE_MEMORY, OWN, WAIT, Terms, limit
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid, show_input
-from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredImage, open_file, stored
+from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredImage, open_file, stored, undecoded_jpeg
 from virc.reasoning.opening.decoder import DECODER, Fit, decoded
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
@@ -87,6 +87,8 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     if fit is None:
         with opened_all([(data, name)], terms) as pictures:
             return as_shown(pictures[0], protocol, grid, terms.outside)
+    if price.is_jpeg and not terms.outside and fit.wanted[0] == fit.size and (image := undecoded_jpeg(data, name)):
+        return image
     most = max(price.most, _resampling_bytes(fit))
     if price.is_jpeg and protocol.crops == "shown" and terms.strict and most > limit():
         fit = msgspec.structs.replace(fit, divisor=_jpeg_divisor(fit))
