@@ -10,7 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 from support.entry import Env
+from support.servers import serve
+from support.solving import answer
+from support.tables import each_case
 
 import virc_cli.commands
 
@@ -68,6 +72,21 @@ def test_completion_imports_nothing_heavy(shell: str, environment: Env) -> None:
     assert "config" in printed
     assert "doctor" not in printed  # Typer itself reads the words where `completion.typed` does
     assert modules & HEAVY == set()
+
+
+@each_case("command", ["solve", "batch"])
+def test_asking_a_server_imports_no_arrays_plots_or_graders(command: str, environment: Env, tmp_path: Path) -> None:
+    figure, rows = tmp_path / "figure.jpg", tmp_path / "rows.jsonl"
+    Image.effect_noise((280, 140), 60).convert("RGB").save(figure)
+    rows.write_text(json.dumps({"image": figure.name, "question": "How many?", "answer": "1"}) + "\n")
+    asked = [str(figure), "How many?"] if command == "solve" else [str(rows)]
+    with serve(lambda body: answer("1")) as server:
+        code, modules, printed = imported([command, *asked, "--endpoint", server.url], environment)
+    assert code in (0, None)
+    assert "1" in printed
+    assert (
+        modules & {"numpy", "matplotlib", "pydantic", "openai", "PIL.EpsImagePlugin", "virc.scoring.answers"} == set()
+    )
 
 
 def imports_of(package: ModuleType) -> dict[Path, set[str]]:
