@@ -249,3 +249,40 @@ def charxiv(at: int) -> Fields:
         **{f"descriptive_q{number}": number for number in range(1, 5)},
         **{f"descriptive_a{number}": "x" for number in range(1, 5)},
     }  # fmt: skip
+
+
+def hr_mmsearch(at: int) -> Fields:
+    """A row of HR-MMSearch."""
+    return {
+        "sample_id": f"s{at}", "query": f"When did shop {at} open?", "query_image": held(at),
+        "ground_truth": f"July {at + 1}, 1990", "difficulty": "hard", "category": "Brands",
+    }  # fmt: skip
+
+
+def o3_bench(at: int) -> Fields:
+    """A row of O3-Bench, whose options are one text and whose evidence is two of three boxes."""
+    boxes = {str(number): {"layout_id": number, "bbox": [number, 2.5, number + 30, 40]} for number in (1, 2, 3)}
+    return {
+        "file_name": f"images/map/{at}.jpg", "subset": "map", "question": f"Which exit is nearest to shop {at}?",
+        "options": "A. Exit 1, north\nB. Exit 2, south\nC. No right choice", "answer": LETTERS[at], "explanation": "x",
+        "target_layouts": [1, 3], "layout_infos": boxes, "img_width": 64, "img_height": 48,
+    }  # fmt: skip
+
+
+def vtc_bench(at: int) -> Fields:
+    """A row of VTC-Bench, the last without choices."""
+    choices = ("", "", "") if at == 2 else COLOURS[:3]
+    return {
+        "index": at + 1, "id": f"color_{at}", "category": "color", "image": f"images/color/{at}.jpg",
+        "question": f"What is the color of fish {at}?", "answer": "red and blue" if at == 2 else LETTERS[at],
+        **dict(zip(LETTERS, (*choices, ""), strict=True)),
+    }  # fmt: skip
+
+
+def zoombench(at: int) -> Fields:
+    """A row of ZoomBench, the last without choices."""
+    asked = f"What is the color of lamp {at}?"
+    return {
+        "id": str(at), "image": held(at), "crop_image": held(2 - at), "question_type": "open" if at == 2 else "mcq",
+        "query": asked if at == 2 else f"{asked}\nA. red\nB. blue", "response": "green" if at == 2 else LETTERS[at],
+    }  # fmt: skip

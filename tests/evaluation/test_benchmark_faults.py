@@ -62,6 +62,13 @@ def test_a_folder_without_its_files_says_what_to_type(tmp_path: Path) -> None:
         assert f"--to {tmp_path / name}" in (caught.value.hint or "")
 
 
+def test_rows_that_the_hub_lacks_have_their_address_in_the_hint(tmp_path: Path) -> None:
+    (tmp_path / "vtc-bench").mkdir()
+    with pytest.raises(DataError, match=r"holds no VTC-Bench\.tsv") as caught:
+        rows(tmp_path / "vtc-bench")
+    assert caught.value.hint == "get it from https://github.com/zhuzil/VTC-Bench/tree/main/data"
+
+
 def test_half_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     file = mathvista(tmp_path / "mathvista", [figure(str(number)) for number in range(20)])
     file.write_bytes(file.read_bytes()[:2000])

@@ -1,7 +1,7 @@
 """Benchmarks of others: rows in the published layout become the published prompts, and replies are scored alike."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,10 @@ MIN_CASES = 300
 
 
 class Case(NamedTuple):
-    """A benchmark: a drawn row in its layout, the file it is in, and what the first of three rows becomes."""
+    """A benchmark: a drawn row in its layout, the file it is in, and what the first of three rows becomes.
+
+    `beside` is where a picture is that the file does not hold.
+    """
 
     name: str
     row: Callable[[int], Fields]
@@ -39,6 +42,7 @@ class Case(NamedTuple):
     categories: dict[str, Sequence[str]]
     split: str | None = None
     pictures: int = 1
+    beside: str = ""
 
 
 OPTIONS = "A. red\nB. blue\nC. green\nD. grey\n"
@@ -70,7 +74,7 @@ CASES = (
          {"ability": ("Perception",), "kind": ("Attributes",)}),
     *(
         Case(f"visualprobe-{level}", published.visualprobe, "val.json", "What is the color of bird 0?",
-             {"id": "hard_0", "answer": "red"}, {"source": ("visual probe hard",)})
+             {"id": "hard_0", "answer": "red"}, {"source": ("visual probe hard",)}, beside="data/{}.jpg")
         for level in ("easy", "medium", "hard")
     ),
     Case("blink", published.blink, "Jigsaw/val-00000-of-00001.parquet",
@@ -102,7 +106,27 @@ CASES = (
          "commas.\n    * Unless specified in the question (such as answering with a letter), you are required to "
          "answer the full names of subplots and/or labels by default.\n    ",
          {"id": 1, "answer": "Joint-CNN"}, {"answer": ("text in chart",), "subject": ("cs",)}),
+    Case("hr-mmsearch", published.hr_mmsearch, "data/train-00000-of-00005.parquet", "When did shop 0 open?",
+         {"id": "s0", "answer": "July 1, 1990"}, {"difficulty": ("hard",), "domain": ("Brands",)}),
+    Case("o3-bench", published.o3_bench, "test/metadata.jsonl",
+         "Which exit is nearest to shop 0?\nA. Exit 1, north\nB. Exit 2, south\nC. No right choice",
+         {"id": 1, "label": "A", "answer": "A. Exit 1, north", "boxes": [[1, 2.5, 31, 40], [3, 2.5, 33, 40]]},
+         {"subset": ("map",)}, beside="test/images/map/{}.jpg"),
+    Case("vtc-bench", published.vtc_bench, "VTC-Bench.tsv",
+         "What is the color of fish 0?\n\nOptions:\nA. red\n\nB. blue\n\nC. green\n",
+         {"id": "color_0", "label": "A", "answer": "red", "choices": ["red", "blue", "green"]}, {"task": ("color",)},
+         beside="images/color/{}.jpg"),
+    Case("zoombench", published.zoombench, "data/test.parquet", "What is the color of lamp 0?\nA. red\nB. blue",
+         {"id": "0", "answer": "A", "question": "What is the color of lamp 0?"}, {"question": ("mcq",)}),
 )  # fmt: skip
+
+
+WRITERS: Mapping[str, Callable[[Path, list[Fields]], object]] = {
+    ".json": lambda file, rows: file.write_text(json.dumps(rows)),
+    ".jsonl": lambda file, rows: file.write_text("".join(f"{json.dumps(row)}\n" for row in rows)),
+    ".parquet": published.parquet,
+    ".tsv": published.tsv,
+}
 
 
 def write(folder: Path, case: Case) -> Path:
@@ -111,13 +135,11 @@ def write(folder: Path, case: Case) -> Path:
     rows = [case.row(at) for at in range(3)]
     file = place / case.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.suffix == ".json":
-        file.write_text(json.dumps(rows))
-        (place / "data").mkdir()
-        for at in range(3):
-            (place / "data" / f"{at}.jpg").write_bytes(published.picture(at))
-    else:
-        (published.parquet if file.suffix == ".parquet" else published.tsv)(file, rows)
+    for at in range(3) if case.beside else ():
+        picture = place / case.beside.format(at)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(published.picture(at))
+    WRITERS[file.suffix](file, rows)
     return place
 
 

@@ -15,17 +15,21 @@ HUB_IDS: Mapping[str, str | None] = {
     "diagrams": None,
     "docvqa": "lmms-lab/DocVQA",
     "hr-bench": "DreamMr/HR-Bench",
+    "hr-mmsearch": "sensenova/HR-MMSearch",
     "mathverse": "AI4Math/MathVerse",
     "mathvision": "MathLLMs/MathVision",
     "mathvista": "AI4Math/MathVista",
     "mme-realworld": "yifanzhang114/MME-RealWorld-Lmms-eval",
     "mme-realworld-lite": "yifanzhang114/MME-RealWorld-lite-lmms-eval",
+    "o3-bench": "m-Just/O3-Bench",
     "out-of-distribution": None,
     "treebench": "HaochenWang/TreeBench",
     "visualprobe-easy": "Mini-o3/VisualProbe_Easy",
     "visualprobe-hard": "Mini-o3/VisualProbe_Hard",
     "visualprobe-medium": "Mini-o3/VisualProbe_Medium",
     "vstar": "craigwu/vstar_bench",
+    "vtc-bench": "zzzhu/VTC-Bench",
+    "zoombench": "inclusionAI/ZoomBench",
 }
 """Benchmark -> its hub id; None: its problems are generated on this machine."""
 

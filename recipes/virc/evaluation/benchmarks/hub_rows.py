@@ -27,6 +27,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
             are read. The split "" is of a benchmark that has no splits.
         columns: which is what, by the fields of a layout; the question is one column.
         right: the published rule of scoring, if there is one.
+        origin: address of the files of the split, if its dataset on the hub has only the pictures.
     """
 
     NAME: str
@@ -35,6 +36,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
     columns: Mapping[str, Any]
     make: Make
     right: Right | None = None
+    origin: str | None = None
 
     @property
     def HUB(self) -> str | None:  # noqa: N802, as in modules
@@ -48,8 +50,8 @@ class HubBenchmark(msgspec.Struct, frozen=True):
         patterns = self.files[split or ""]
         files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
         if files is None:
-            wanted, hint = " and no ".join(patterns), f"virc download eval {self.NAME} --to {folder}"
-            raise DataError(f"{folder} holds no {wanted}", hint)
+            wanted, download = " and no ".join(patterns), f"virc download eval {self.NAME} --to {folder}"
+            raise DataError(f"{folder} holds no {wanted}", f"get it from {self.origin}" if self.origin else download)
         numbers = count(1)
         layout = msgspec.convert({"about": self.ABOUT, **self.columns}, Layout)
         return problems(_placed(files), lambda row: self._problem(row, next(numbers), layout, folder))
