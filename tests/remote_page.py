@@ -25,11 +25,11 @@ def page() -> str:
 def _table(kind: type[msgspec.Struct]) -> str:
     _, parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     part, said = parts[kind.__name__], descriptions(kind)
-    lines = ["| field | value | default | |", "|---|---|---|---|"]
+    lines = ["| field | value | |", "|---|---|---|"]
     for name, field in part["properties"].items():
-        default = "needed" if name in part["required"] else code(field["default"]) if "default" in field else ""
-        linked = value(field)
+        default = "needed" if name in part["required"] else f"default {code(field['default'])}"
+        linked = f"{value(field)}, {default}".replace(" or null, default `null`", "")
         for other, heading in (("ReplySettings", "result"), ("Http", "http"), ("Mcp", "mcp")):
             linked = linked.replace(f"[{other}](#{other.lower()})", f"[{heading}](#{heading})")
-        lines.append(f"| `{name}` | {linked} | {default} | {said[name].replace('|', '&#124;')} |")
+        lines.append(f"| `{name}` | {linked} | {said[name].replace('|', '&#124;')} |")
     return "".join(f"{line}\n" for line in lines)

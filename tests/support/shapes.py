@@ -20,17 +20,11 @@ def detector(image: Image.Image, candidate_labels: list[str], threshold: float) 
     return [{"score": 1.0, "label": each.text, "box": dict(zip(sides, each.box, strict=True))} for each in named]
 
 
-def segmenter(image: Image.Image) -> dict[str, Any]:
-    """One mask, of the polygon."""
-    mask = Image.new("1", image.size)
-    ImageDraw.Draw(mask).polygon([corner.point for corner in DIAGRAM.corners], fill=1)
-    return {"masks": [np.asarray(mask)], "scores": [1.0]}
-
-
 def depths(image: Image.Image) -> dict[str, Any]:
     """The polygon near, all else far."""
-    mask = segmenter(image)["masks"][0]
-    return {"depth": Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))}
+    depth = Image.new("L", image.size)
+    ImageDraw.Draw(depth).polygon([corner.point for corner in DIAGRAM.corners], fill=255)
+    return {"depth": depth}
 
 
 class Reader:
@@ -47,7 +41,7 @@ class Reader:
 def modules() -> dict[str, ModuleType]:
     """Stand-ins for the packages that hold models."""
     transformers, rapidocr = ModuleType("transformers"), ModuleType("rapidocr")
-    models = {"zero-shot-object-detection": detector, "mask-generation": segmenter, "depth-estimation": depths}
+    models = {"zero-shot-object-detection": detector, "depth-estimation": depths}
     vars(transformers)["pipeline"] = lambda task, model: models[task]
     vars(rapidocr)["RapidOCR"] = Reader
     return {"transformers": transformers, "rapidocr": rapidocr}

@@ -30,9 +30,9 @@ class ReplySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A path names keys of objects and numbers of list items, separated by dots; `*` means each item of a list.
 
     Args:
-        text: text for the model, with `{path}` for a value; `{}` is the whole reply. Texts are inserted as they are,
-            a list of texts one a line, everything else as JSON. Unset: the whole reply, unless `images` is set.
-        images: path of one image, or of a list of images: base64, with or without `data:...;base64,` before it.
+        text: text for the model, with `{path}` for a value; `{}` is the whole reply. A list of texts is written one a
+            line, all but texts as JSON. Unset: the whole reply, unless `images` is set.
+        images: path of an image in base64 or as a data URL, or of a list of them.
     """
 
     text: str | None = None
@@ -44,11 +44,10 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         url: its address. Redirects are not followed.
-        headers: sent with each request; `${NAME}` is replaced with the environment variable of that name.
+        headers: sent with each request; `${NAME}` is that environment variable.
         send: `json`, or `multipart` as a form with files.
-        body: what is sent. A value `{name}` becomes the argument of that name, and is left out if the call has none;
-            `{image}` the image the call is about, `{crop}` its part in the box, `{width}` and `{height}` of the image.
-            Unset: all arguments but `image_index`, and the image as `image`.
+        body: what is sent; `{name}` is the argument of that name, `{image}` the image, `{crop}` its part in the box,
+            `{width}` and `{height}` those of the image. Unset: all arguments but `image_index`, and `image`.
         images: how images are written in JSON.
         result: what is taken from the reply.
     """
@@ -66,10 +65,10 @@ class Mcp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         tool: name of its tool.
-        command: program and arguments; no shell reads them. It gets a short environment: `PATH`, `HOME` and `env`.
-        url: address of a server over streamable HTTP.
+        command: program and arguments, without a shell. Its environment has `PATH`, `HOME` and `env` alone.
+        url: address of a server over streamable HTTP, in place of `command`.
         cwd: folder the command is run in, from that of the file.
-        env: variables for the command; `${NAME}` is replaced with the environment variable of that name.
+        env: variables for the command; `${NAME}` is that environment variable.
         headers: of requests to `url`, as of `http`.
         arguments: what the tool is sent; written as `body` of `http`.
         images: how images are written.
@@ -91,17 +90,16 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         description: of the function, for the model.
         parameters: JSON schema of its arguments. `image_index`, `bbox_2d`, `point_2d` and `points` are read as those of
-            every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol. References to other
-            documents are refused, and a call that takes over a second of CPU time to check is an error to the model.
+            every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol.
         name: of the function; unset: the name of the file.
-        http: the server, one that gets a POST request for each call.
-        mcp: the server, one that speaks the Model Context Protocol. One of the two is given.
+        http: a server that gets a POST request for each call.
+        mcp: a server of the Model Context Protocol, in place of `http`.
         seconds: time limit of one call.
-        at_once: most calls at once by one process; further calls wait within their time.
-        cache: keep results in memory, and reuse one for the same arguments and pixels.
+        at_once: most concurrent calls of one process; further calls wait.
+        cache: reuse a result for the same arguments and pixels.
         most_characters: of a text; the rest is cut off, and a note says so.
-        most_images: of one result; a note says where there were more.
-        failure: text that the model gets as the result where the server fails; `{error}` is the reason.
+        most_images: of one result; a note says if there were more.
+        failure: the result that the model gets if the server fails; `{error}` is the reason.
     """
 
     description: str
