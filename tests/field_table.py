@@ -1,35 +1,28 @@
-"""The tables of systems in `docs/systems.md`, as they follow from the files."""
+"""The table of systems in `docs/systems.md`, as it follows from the files."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 from virc.systems import published, support
-from virc.systems import registry as systems
 from virc_cli.commands.systems.ls import Support
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
+_PLACE = re.compile(r"(?<=<!-- systems -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def tables() -> dict[str, str]:
-    """Each table by the mark above it."""
-    states = support.states()
-    field, far = published.rows(), get_args(Support)
-    order = sorted(field.values(), key=lambda each: (far.index(states[each.name].kind), each.row))
-    rows = (
-        (str(each.row), _linked(each), states[each.name].kind.replace("-", " "), states[each.name].what)
-        for each in order
-    )
-    others = ((name, states[name].kind, systems.get(name).about) for name in states.keys() - field.keys())
-    return {
-        "systems": table(("", "system", "state", "what is missing"), rows),
-        "others": table(("system", "state", "what it is"), sorted(others)),
-    }
+def rows() -> Iterator[tuple[str, str]]:
+    """Yield each state that systems have, and these systems, the published ones first."""
+    states, field = support.states(), published.rows()
+    names = [*sorted(field, key=lambda name: field[name].row), *sorted(states.keys() - field.keys())]
+    for kind in get_args(Support):
+        if found := [_linked(name, field.get(name)) for name in names if states[name].kind == kind]:
+            yield kind.replace("-", " "), ", ".join(found)
 
 
-def _linked(row: published.PublishedSystem) -> str:
-    return f"[{row.name}](https://github.com/{row.repo})" if row.repo else row.name
+def _linked(name: str, row: published.PublishedSystem | None) -> str:
+    return f"[{name}](https://github.com/{row.repo})" if row and row.repo else name
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -38,10 +31,6 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def page() -> str:
-    """The page with the tables as they should be."""
-    text = PAGE.read_text(encoding="utf-8")
-    for mark, made in tables().items():
-        place = re.compile(rf"(?<=<!-- {mark} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        assert len(place.findall(text)) == 1, f"the page has no place for the table {mark}"
-        text = place.sub(lambda _: made, text)  # noqa: B023 - used at once
-    return text
+    """The page with the table as it should be."""
+    made = table(("state", "systems"), rows())
+    return _PLACE.sub(lambda _: made, PAGE.read_text(encoding="utf-8"))

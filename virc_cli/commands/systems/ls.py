@@ -60,7 +60,7 @@ def command(
     if usable_alone:
         output.note("the others: virc systems ls --all")
     elif any(row["lacks"] for row in shown):
-        output.note("what each need is: the page *Systems*")
+        output.note("what one needs: virc systems show NAME")
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:
