@@ -7,7 +7,7 @@ from pathlib import Path
 from field_table import table
 from support import zoo
 
-from virc.systems import published, texts
+from virc.systems import texts
 from virc.systems import registry as systems
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,27 +25,24 @@ this work; they are fetched from these repositories by whoever runs a system, un
 """
 
 
-def sources() -> Iterator[tuple[str, str, str, str, int]]:
-    """Yield system, repository, commit, license and number of texts of each source."""
+def sources() -> Iterator[tuple[str, str, str, str]]:
+    """Yield system, repository, commit and license of each source."""
     for name, _ in zoo.files("system.yaml"):
-        folder = systems.get(name).file.parent
-        if found := texts.of(folder):
+        if found := texts.of(systems.get(name).file.parent):
             for source, each in found.sources.items():
-                count = sum(found.source_of(text) == source for text in found.texts.values())
-                yield name, source, each.commit, each.license or "none stated", count
+                yield name, source, each.commit, each.license or "none stated"
 
 
 def rows() -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table."""
-    field = published.rows()
-    referred = [*sources()]
-    for name, source, commit, license_, count in referred:
-        yield name, _paper(name), f"[{source}]({_url(source)}) `{commit[:7]}`", license_, str(count)
-    named = {name for name, *_ in referred}
-    for name, _ in zoo.files("system.yaml"):
-        if name not in named:
-            repo = field[name].repo if name in field else None
-            yield name, _paper(name), f"[{repo}](https://github.com/{repo})" if repo else "-", "-", "our own words"
+    for name, source, commit, license_ in sources():
+        yield _paper(name), f"[{source}]({_url(source)}) `{commit[:7]}`", license_
+
+
+def in_our_words() -> str:
+    """The systems that refer to no text of others."""
+    referred = {name for name, *_ in sources()}
+    return ", ".join(_paper(name) for name, _ in zoo.files("system.yaml") if name not in referred)
 
 
 def _url(source: str) -> str:
@@ -54,19 +51,21 @@ def _url(source: str) -> str:
 
 
 def _paper(name: str) -> str:
-    """The paper that figures of a system are from."""
+    """The name of a system, which leads to the paper that its figures are from."""
     reported = systems.get(name).reported
-    found = re.search(r"arXiv:(\S+)", reported.source) if reported else None
-    return f"[arXiv:{found[1]}](https://arxiv.org/abs/{found[1]})" if found else "-"
+    found = re.search(r"arXiv:([\w.]+)", reported.source) if reported else None
+    return f"[{name}](https://arxiv.org/abs/{found[1]})" if found else name
 
 
 def page() -> str:
     """The page with the table as it should be."""
-    made = table(("system", "paper", "repository", "license", "texts fetched"), rows())
+    made = (
+        table(("system, with its paper", "repository", "license"), rows()) + f"\nIn our own words: {in_our_words()}.\n"
+    )
     return _PLACE.sub(lambda _: made, PAGE.read_text(encoding="utf-8"))
 
 
 def notice() -> str:
     """The content of `NOTICE`."""
-    lines = {f"  {_url(source)} at {commit[:12]} ({license_})\n": None for _, source, commit, license_, _ in sources()}
+    lines = {f"  {_url(source)} at {commit[:12]} ({license_})\n": None for _, source, commit, license_ in sources()}
     return _HEAD + "".join(lines)
