@@ -170,7 +170,7 @@ def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float | None]
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else duration(seconds)
+    return f"{seconds:.1f}\u00a0s" if seconds < 100 else duration(seconds)
 
 
 def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
@@ -199,7 +199,7 @@ def _unit(unit: Unit, trace: Trace, gallery: Gallery, seconds: float | None) -> 
     calls = ", ".join(map(in_words, unit.calls))
     return {
         "heading": calls or ("not usable" if is_unusable else "error" if is_refused else "answer"),
-        "cost": " · ".join(cost),
+        "cost": ", ".join(cost),
         "think": unit.think,
         "deviations": unit.deviations,
         "answer": unit.answer,
