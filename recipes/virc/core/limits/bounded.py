@@ -26,6 +26,7 @@ SECONDS = 1.0
 OUT_OF_CPU_TIME = -getattr(signal, "SIGPROF", 0)
 """Exit code of a process after its CPU time."""
 _WALL_SECONDS = 120.0  # for what waits instead of computing, and for systems without limits of CPU time
+_PIPE = 2**20  # bytes, Linux's largest for all users: pictures go through
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
 _LOOP = Path(__file__).with_name("bounded_worker.py")
 
@@ -73,14 +74,7 @@ class BoundedProcess:
         try:
             if self.process and self.process.poll() is not None:  # somebody else has ended it
                 self.close()
-            process = self.process = self.process or subprocess.Popen(
-                self._command,
-                env=self._env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the parent
-            )
+            process = self.process = self.process or self._started()
             assert process.stdin
             assert process.stdout
             with _watched(process, until, check):
@@ -94,6 +88,18 @@ class BoundedProcess:
             raise
         finally:
             self._turn.release()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        options: dict[str, Any] = {"pipesize": _PIPE} if sys.platform == "linux" else {}
+        return subprocess.Popen(
+            self._command,
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the parent
+            **options,
+        )
 
     def close(self) -> int:
         """End the process, and return its exit code."""

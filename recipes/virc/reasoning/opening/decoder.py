@@ -22,7 +22,7 @@ from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
 from virc.reasoning.calls import Size
-from virc.reasoning.encoded import Encoded, Media
+from virc.reasoning.encoded import without_metadata
 from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb
 from virc.reasoning.opening.pricing import Price, price
 from virc.reasoning.resample import resampled
@@ -31,6 +31,7 @@ SECONDS = 30.0
 """Longest time for one picture."""
 _HEADER_CPU_SECONDS, _PIXELS_CPU_SECONDS = 1.0, 10.0  # a header takes milliseconds; other pictures wait meanwhile
 _OVERHEAD = 64 * 2**20  # bytes of address space for all that is no pixel
+_KEPT = 2**26  # bytes for a picture that stay with the process: to take memory anew costs as much as to decode
 _ROWS = 256  # that are handed over at once
 
 
@@ -47,16 +48,14 @@ class _Task(msgspec.Struct):
 
     name: str
     length: int  # bytes of the file
+    has_file: bool = False  # none follow: the file is that of the task before
     most: int | None = None  # bytes of memory that the pixels may take; None: only the price is asked for
     fit: Fit | None = None  # None: the pixels are wanted at their size
     seconds: float = 0  # of CPU time
 
 
 class _Answer(msgspec.Struct):
-    """The decoder's answer, on one line: an error, a price, or a picture.
-
-    Of a picture, `length` bytes follow that may be sent as its file, of type `media`, and then the pixels, row by row.
-    """
+    """The decoder's answer, on one line: an error, a price, or a picture, whose pixels follow, row by row."""
 
     error: ErrorFields | None = None
     price: Price | None = None
@@ -64,8 +63,7 @@ class _Answer(msgspec.Struct):
     original: Size = (0, 0)
     is_jpeg: bool = False
     rendering: Rendering = Rendering()
-    media: Media | None = None
-    length: int = 0
+    is_sendable: bool = False  # its file without metadata
 
 
 def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage, Size]:
@@ -101,6 +99,8 @@ class Decoder(BoundedProcess):
         env = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
         env |= {"PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"}
         super().__init__([sys.executable, "-P", "-m", __name__], env)
+        self._priced: tuple[object, bytes] | None = None
+        """The process that was asked last, and the file, which it still has."""
 
     def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
         return self._ask(data, _Task(name, len(data)), check)[0].price
@@ -108,19 +108,22 @@ class Decoder(BoundedProcess):
     def decoded(
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
-        answer, file, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
+        answer, pixels = self._ask(data, _Task(name, len(data), most=most, fit=fit), check)
         assert pixels
-        sendable = Encoded(answer.media, file) if answer.media else None
+        sendable = without_metadata(data, pixels.size) if answer.is_sendable else None
         opened = OpenedImage(pixels, answer.is_jpeg, sendable, None if fit else data, answer.rendering)
         return opened, answer.original
 
-    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, bytes, Image.Image | None]:
-        """The process's answer to a task, the file that may be sent, and the pixels; `check` as of `Terms`."""
+    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, Image.Image | None]:
+        """The process's answer to a task, and the pixels; `check` as of `Terms`."""
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
         task.seconds = _PIXELS_CPU_SECONDS if task.most else _HEADER_CPU_SECONDS
         try:
             with self.turn(SECONDS, check) as (tasks, answers):
-                answer, file, pixels = _exchange(tasks, answers, task, data)
+                process, file = self._priced or (None, b"")
+                task.has_file = process is self.process and file is data
+                self._priced = (self.process, data) if task.most is None else None
+                answer, pixels = _exchange(tasks, answers, task, data)
         except EndedError as ended:
             reason = f"takes over {SECONDS:g} s" if ended.late else "ends the decoder"
             if ended.code == OUT_OF_CPU_TIME:
@@ -128,25 +131,23 @@ class Decoder(BoundedProcess):
             raise DataError(f"{task.name} cannot be decoded: it {reason}") from None
         if answer.error:
             raise error_of(answer.error)
-        return answer, file, pixels
+        return answer, pixels
 
 
-def _exchange(
-    tasks: IO[bytes], answers: IO[bytes], task: _Task, data: bytes
-) -> tuple[_Answer, bytes, Image.Image | None]:
+def _exchange(tasks: IO[bytes], answers: IO[bytes], task: _Task, data: bytes) -> tuple[_Answer, Image.Image | None]:
     tasks.write(msgspec.json.encode(task) + b"\n")
-    tasks.write(data)
+    if not task.has_file:
+        tasks.write(data)
     tasks.flush()
     answer = msgspec.json.decode(answers.readline(), type=_Answer)
-    file = _read_exactly(answers, answer.length)
     if not answer.size:
-        return answer, file, None
+        return answer, None
     width, height = answer.size
     pixels = Image.new("RGB", answer.size)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
         pixels.paste(Image.frombytes("RGB", (width, rows), _read_exactly(answers, 3 * width * rows)), (0, top))
-    return answer, file, pixels
+    return answer, pixels
 
 
 def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
@@ -186,10 +187,8 @@ def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
         return _Answer(fields_of(error)), None
     except MemoryError:
         return _Answer(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
-    answer = _Answer(size=opened.size, original=original, is_jpeg=opened.is_jpeg, rendering=opened.rendering)
-    if opened.sendable:
-        answer.media, answer.length = opened.sendable.media, len(opened.sendable.data)
-    return answer, opened
+    is_sendable = opened.sendable is not None
+    return _Answer(None, None, opened.size, original, opened.is_jpeg, opened.rendering, is_sendable), opened
 
 
 def main() -> None:
@@ -202,20 +201,25 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     tasks = os.fdopen(0, "rb")
+    file = b""
     while line := tasks.readline():
         task = msgspec.json.decode(line, type=_Task)
-        _limit_memory(2 * task.length)
-        answer, opened = _answered(task, _received(tasks, task.length))
+        if not task.has_file:
+            file = b""
+            _limit_memory(2 * task.length)
+            file = _received(tasks, task.length)
+        answer, opened = _answered(task, file)
         limit_cpu_time(0)
         out.write(msgspec.json.encode(answer) + b"\n")
         if opened:
-            out.write(opened.sendable.data if opened.sendable else b"")
             for top in range(0, opened.size[1], _ROWS):
                 part = opened.pixels.crop((0, top, opened.size[0], min(top + _ROWS, opened.size[1])))
                 out.write(part.tobytes())
+            file = b""
         out.flush()
         del opened
-        trim()
+        if (task.most or 0) > _KEPT:
+            trim()
 
 
 DECODER = Decoder()
