@@ -7,8 +7,8 @@ from pathlib import Path
 from field_table import table
 from support import zoo
 
-from virc.systems import texts
 from virc.systems import registry as systems
+from virc.systems import texts
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, NOTICE = ROOT / "docs" / "zoo.md", ROOT / "NOTICE"
