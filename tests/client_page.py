@@ -10,7 +10,7 @@ from support import clients
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
 _PLACE = re.compile(r"(?<=<!-- clients -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _APIS = {"chat": "chat", "responses": "Responses"}
-_HEAD = ("client", "API", "JSON", "thoughts", "tool calls")
+_HEAD = ("client", "JSON", "thoughts", "tool calls")
 Ways = Mapping[str, list[str]]
 
 
@@ -37,7 +37,6 @@ def _row(file: Path) -> tuple[str, ...]:
     json = sorted({f"`{way}`" for each in ways.values() for way in each if way in ("json_schema", "tool")})
     return (
         f"[{name}]({f'#{anchor}' if clients.shown(file) else _path(file)}) {versions}",
-        ", ".join(_APIS[api] for api in sorted(ways)),
         ", ".join(json) or "–",
         *(_reached({api: _of(each, part) for api, each in sorted(ways.items())}) for part in ("thoughts", "calls")),
     )
@@ -54,13 +53,13 @@ def _of(ways: Ways, part: str) -> str:
     found = {way: part in ways[way] for way in ("whole", "stream") if way in ways}
     if len(set(found.values())) == 1:
         return "yes" if found["whole"] else "no"
-    return "unstreamed" if found["whole"] else "streamed"
+    return "whole" if found["whole"] else "streamed"
 
 
 def _reached(of: Mapping[str, str]) -> str:
     if len(set(of.values())) == 1:
         return next(iter(of.values()))
-    return ", ".join(f"{_APIS[api]}: {said}" for api, said in of.items() if said != "no")
+    return ", ".join(_APIS[api] + f" ({said})" * (said != "yes") for api, said in of.items() if said != "no")
 
 
 def _section(file: Path) -> str:

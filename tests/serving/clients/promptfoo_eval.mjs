@@ -5,7 +5,6 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 
 const config = `
-# docs
 # promptfooconfig.yaml
 prompts:
   - |
@@ -20,6 +19,7 @@ tests:
     assert:
       - type: equals
         value: "73"
+# docs
 providers:
   - id: openai:chat:tiny
     config:
