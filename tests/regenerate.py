@@ -23,12 +23,10 @@ from virc_cli.console.completion import AUTOLOADED
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
 if find_spec("virc_extras"):
-    from extras import operators_page
     from extras.rounds import rounds_plan
 
     from virc_extras.gguf_writer.convert import convert
 
-    PAGES += (operators_page,)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
 

@@ -637,17 +637,17 @@ CASES = (
     *(Case(*first, **more) for *first, more in MORE),
 )
 _OUTCOMES = {
-    "read": "as it is",
+    "read": "as they are",
     "proposed": "by what `virc data layout` writes, once a doubt is decided",
-    "refused": "refused",
+    "yaml": "by a YAML that you write",
+    "refused": "not: the error says why",
 }
 
 
 def page() -> str:
     """The table of the docs: what becomes of each layout."""
     rows = []
-    for case in CASES:
-        lines = f"by a YAML of {len(case.yaml.splitlines())} lines"
-        outcome = _OUTCOMES.get(case.outcome, lines) + (f": {case.yaml}" if case.outcome == "refused" else "")
-        rows.append(f"| {case.name} | {case.source} | {outcome} |\n")
-    return "| rows of | published at | read |\n|---|---|---|\n" + "".join(rows)
+    for outcome, read in _OUTCOMES.items():
+        names = "; ".join(case.name for case in CASES if case.outcome == outcome)
+        rows.append(f"| {read} | {names} |\n")
+    return "| are read | rows of |\n|---|---|\n" + "".join(rows)
