@@ -75,6 +75,27 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     assert "//" not in style
 
 
+def _cells(text: str, tag: str) -> list[str]:
+    """The plain text of each cell."""
+    cells = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", text, re.DOTALL)
+    return [" ".join(re.sub("<[^>]+>", " ", cell).split()) for cell in cells]
+
+
+def test_why_there_is_no_answer_stands_below_the_question() -> None:
+    cells = _cells(page_of("rn"), "td")
+    assert "How many? other: turn 4 got no usable reply in 4 tries" in cells
+    assert "no answer" in cells
+
+
+def test_what_is_not_known_or_equal_for_all_is_said_once() -> None:
+    text = page_of("uu")
+    assert "not known against" not in text
+    assert sum("Refused" in head for head in _cells(text, "th")) == 1
+    results = [msgspec.structs.replace(outcomes("rr")[0], unreadable=True), *outcomes("rr")]
+    refused = [head for head in _cells(render(summary_of(results, "one", "other"), results), "th") if "Refused" in head]
+    assert refused == ["Refused", "Refused though there is an answer"]
+
+
 def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     """An evaluation in which these words stand wherever others write."""
     answered = Answered(words, False, "rule", trace="t")

@@ -29,8 +29,8 @@ _ABLATIONS: Mapping[CropAblation, str] = {
     "no-tools": "no tool is offered",
 }
 _MEANS = {
-    "turns": "turns", "calls": "tool calls", "replies": "replies", "seconds": "seconds", "prompt_tokens": "tokens read",
-    "tokens": "tokens drawn",
+    "turns": "Turns", "calls": "Tool calls", "replies": "Replies", "seconds": "Seconds", "prompt_tokens": "Tokens read",
+    "tokens": "Tokens drawn",
 }  # fmt: skip
 """Field -> heading."""
 
@@ -55,6 +55,7 @@ def render(summary: Summary, results: Sequence[Result], columns: Sequence[Column
         model_names=list(map(figures.short, names)),
         deciders=get_args(Decider),
         means=_MEANS,
+        cost_heads=[*(f"By {decider}" for decider in get_args(Decider)), *_MEANS.values()],
         places=places,
         divisions=_divisions(summary),
         filters=[(each, counts[each.key]) for each in choices if counts[each.key] or each.key == first],
