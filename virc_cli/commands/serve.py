@@ -89,6 +89,7 @@ def command(
     or --endpoint is that of roles without one.
     """
     from virc.config.validation import fields_given
+    from virc.core.limits.image_memory import share_arena
     from virc.serving import plan as planning
     from virc.serving import start as serving
     from virc.solving.solver import choose
@@ -108,6 +109,7 @@ def command(
         if dry_run:
             _show(request, planning.prepare(request, report, dry_run=True), as_json)
             return
+        share_arena()
         server = serving.start(request, report.send)
     _announce(server, agent, quiet, as_json)
     output.ends_when_stopped(f"{server.model} is served no more")
