@@ -73,6 +73,8 @@ def test_what_is_trained_is_all_that_is_not_frozen_or_its_adapters() -> None:
     every = {"vision": 3 * 4 * (16 + 8 + 3 * 10), "projector": 0, "language": 2 * 4 * layers}
     assert shape.trained(Lora(rank=4, targets=("all",)), ()) == every
     assert shape.trained(Lora(rank=4, targets=("all",)), ("vision", "projector")) == {**every, "vision": 0}
+    merger = 4 * (16 + 16 + 16 + 8)
+    assert shape.trained(Lora(rank=4, targets=("all",)), (), never_adapted=()) == {**every, "projector": merger}
     assert shape.adapter_inputs(queries, ()) == 3 * 8
     assert shape.adapter_inputs(Lora(targets=("all",)), ()) == 6 * 8 + 16
     assert shape.adapter_inputs(queries, ("language",)) == 0

@@ -108,6 +108,20 @@ def test_a_continued_adapter_keeps_its_rank_and_alpha(asked: tuple[str, ...], sa
     assert found.origins["lora.alpha"] == "the adapter tiny"
 
 
+@pytest.mark.integration
+def test_an_adapter_on_a_frozen_part_is_not_continued_by_rl(tmp_path: Path) -> None:
+    import torch
+
+    qkv = f"{small_lora.PREFIX}model.visual.blocks.0.attn.qkv.lora"
+    seen = {f"{qkv}_A.weight": torch.zeros(4, 96), f"{qkv}_B.weight": torch.zeros(288, 4)}
+    of = base(small_lora.write(tmp_path / "a", small_lora.tensors() | seen))
+    with pytest.raises(ConfigError, match=r"on parts that are frozen: vision \(frozen_modules\)") as refused:
+        inputs.with_adapter(resolved("rl", "lora={}"), of)
+    hint = "--set 'frozen_modules=[projector]', or virc merge tiny, then --from the folder that it prints"
+    assert refused.value.hint == hint
+    assert inputs.with_adapter(resolved("rl", "lora={}", "frozen_modules=[projector]"), of).config.lora
+
+
 def test_a_setting_of_an_earlier_version_that_a_run_left_out_is_no_fault() -> None:
     was = info()
     assert inputs.config_of(msgspec.structs.replace(was, settings=was.settings | {"curriculum": None})).epochs == 1.0

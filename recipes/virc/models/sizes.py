@@ -4,7 +4,8 @@
 downloaded: layers, widths, heads, vocabulary, and the same of the vision tower.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,12 @@ _MAX_BYTES = 2**20
 
 Size = Annotated[int, Meta(ge=1, le=2**24)]
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+PARTS: Mapping[Part, str] = {
+    "vision": r".*visual\.(?!merger\.).*",
+    "projector": r".*visual\.merger\..*",
+    "language": r"(?!.*visual\.).*",
+}
+"""Which weights and layers of a family belong to a part: an expression for their whole names, prefixes included."""
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -171,16 +178,21 @@ class Shape(msgspec.Struct, frozen=True):
             counted["vision"] += 2 * vision.width * vision.merged * deep
         return counted
 
-    def trained(self, lora: Lora | None, frozen: tuple[Part, ...]) -> dict[Part, int]:
+    def trained(
+        self, lora: Lora | None, frozen: tuple[Part, ...], never_adapted: tuple[Part, ...] = ("projector",)
+    ) -> dict[Part, int]:
         """Number of trained parameters of each part: its own, or those of an adapter.
 
         LLaMA-Factory puts adapters on layers whose names contain a target, verl on those whose names end in one. Both
         are the same layers for targets that `without_layer` does not return.
+
+        Args:
+            never_adapted: parts whose layers the target `all` does not name.
         """
         if lora is None:
             return {part: 0 if part in frozen else count for part, count in self.parameters().items()}
         counted: dict[Part, int] = {"vision": 0, "projector": 0, "language": 0}
-        for each in self._adapted(lora, frozen):
+        for each in self._adapted(lora, frozen, never_adapted):
             counted[each.part] += each.count * lora.rank * (each.inputs + each.outputs)
         return counted
 
@@ -194,18 +206,23 @@ class Shape(msgspec.Struct, frozen=True):
 
     def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
         """Width of the inputs of all layers with an adapter in one block of the language model, added up."""
-        return sum(linear.inputs for linear in self._adapted(lora, frozen) if linear.part == "language")
+        return sum(linear.inputs for linear in self._adapted(lora, frozen, ()) if linear.part == "language")
 
-    def _adapted(self, lora: Lora, frozen: tuple[Part, ...]) -> Iterator[Linear]:
+    def _adapted(self, lora: Lora, frozen: tuple[Part, ...], never_adapted: tuple[Part, ...]) -> Iterator[Linear]:
         linears = list(self.linears())
         targets = set(lora.targets)
         if targets == {"all"}:
-            left_out = {"projector", *({"vision"} & set(frozen))}
+            left_out = {*never_adapted, *({"vision"} & set(frozen))}
             offered = (each for each in linears if each.name != "lm_head" and each.part not in left_out)
             targets = {each.name.rsplit(".", 1)[-1] for each in offered}
         for linear in linears:
             if linear.part not in frozen and any(target in linear.name for target in targets):
                 yield linear
+
+
+def part_of(name: str) -> Part:
+    """The part that a weight or a layer belongs to, by its name."""
+    return next(part for part, pattern in PARTS.items() if re.fullmatch(pattern, name))
 
 
 def of_folder(folder: Path) -> Shape:

@@ -32,7 +32,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         sources: further systems, for `multi_turn`: a row whose `data_source` is the name of one is put
             in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
         rollout_engine: vLLM, or transformers in the process of the actor, which is slower.
-        frozen_modules: parts of the model that stay as they are.
+        frozen_modules: parts of the model that stay as they are; with `lora`, those without an adapter. None: of an
+            adapter `vision` and `projector`, else none.
         use_liger: fused kernels.
         learning_rate: constant.
         warmup_ratio: share of all steps over which it rises.
@@ -79,7 +80,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rollout: Literal["per_cru", "multi_turn"] = "per_cru"
     sources: tuple[str, ...] = ()
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
-    frozen_modules: tuple[Part, ...] = ()
+    frozen_modules: tuple[Part, ...] | None = None
     use_liger: bool = False
     learning_rate: Positive = 1e-6
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
@@ -121,10 +122,13 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def frozen(self) -> tuple[Part, ...]:
-        """The parts of the model that are frozen; vLLM puts adapters on the language model alone."""
-        if self.lora:
-            return tuple(dict.fromkeys((*self.frozen_modules, "vision", "projector")))
+        if self.frozen_modules is None:
+            return ("vision", "projector") if self.lora else ()
         return self.frozen_modules
+
+    @property
+    def never_adapted(self) -> tuple[Part, ...]:
+        return ()  # verl leaves out the last layer alone
 
 
 def contradictions(config: Config) -> Iterator[Contradiction]:
@@ -196,10 +200,7 @@ _TURN = 32
 def _of_model(config: Config) -> Iterator[Contradiction]:
     if config.lora and config.lora.dropout:
         yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
-    if config.lora and "language" in config.frozen:
-        wrong = "an adapter trains the language model, which frozen_modules names"
-        yield "frozen_modules", wrong, "frozen_modules: [vision]"
-    elif {*config.frozen} == {*get_args(Part)}:
+    if {*config.frozen} == {*get_args(Part)}:
         yield ("frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]")
 
 

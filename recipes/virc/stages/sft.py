@@ -149,6 +149,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.frozen_modules
 
     @property
+    def never_adapted(self) -> tuple[Part, ...]:
+        """Parts whose layers `lora.targets: all` does not name, frozen or not; LLaMA-Factory has it so."""
+        return ("projector",)
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest row."""
         return self.cutoff_len

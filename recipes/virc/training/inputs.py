@@ -113,11 +113,12 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
         if trained.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
             raise ConfigError(wrong, merge)
-        if resolved.kind == "rl" and any(
-            "visual." in name for name in checkpoint.tensors(base.adapter / lora_config.WEIGHTS)
-        ):
-            wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
-            raise ConfigError(wrong, merge)
+        frozen = resolved.config.frozen if resolved.kind == "rl" else ()  # LLaMA-Factory trains all of an adapter
+        adapted = {sizes.part_of(name) for name in checkpoint.tensors(base.adapter / lora_config.WEIGHTS)}
+        if also := adapted.intersection(frozen):
+            wrong = f"the adapter {base.name} is on parts that are frozen: {', '.join(sorted(also))} (frozen_modules)"
+            left = [part for part in frozen if part not in also]
+            raise ConfigError(wrong, f"--set 'frozen_modules=[{', '.join(left)}]', or {merge}")
         for name, value in (("rank", trained.rank), ("alpha", trained.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
@@ -316,7 +317,8 @@ def check_trained(info: Info, found: int | None) -> None:
     if info.adapter:
         expected = checkpoint.count(Path(info.adapter) / lora_config.WEIGHTS)
     else:
-        expected = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+        shape = sizes.of_folder(Path(info.base))
+        expected = sum(shape.trained(config.lora, config.frozen, config.never_adapted).values())
     if found != expected:
         raise EngineError(
             f"the engine trains {found:,} parameters, and the settings say {expected:,}",

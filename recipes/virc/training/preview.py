@@ -62,7 +62,7 @@ class Preview(msgspec.Struct, frozen=True):
     @property
     def trained(self) -> dict[Part, int]:
         config = self.resolved.config
-        return self.shape.trained(config.lora, config.frozen) if self.shape else {}
+        return self.shape.trained(config.lora, config.frozen, config.never_adapted) if self.shape else {}
 
 
 def preview(request: TrainRequest, report: Reporter) -> Preview:

@@ -1,5 +1,6 @@
 """Settings of RL that no golden file has: which of verl's keys each becomes, and which make no sense together."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from virc.engines.environment import place_before
 from virc.engines.verl import plan as verl
 from virc.stages.context import Place
 from virc.stages.rl import Config
-from virc.stages.sft import Lora
+from virc.stages.sft import Lora, Part
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
@@ -64,14 +65,14 @@ def test_a_setting_becomes_verls_key(given: dict[str, Any], wanted: dict[str, An
     assert {name: found.get(name) for name in wanted} == wanted
 
 
-def test_an_adapter_is_trained_on_the_language_model_and_goes_on_from_one() -> None:
+def test_an_adapter_is_vllms_own_and_goes_on_from_one() -> None:
     lora = Lora(rank=4, alpha=8)
     found = keys(config(lora=lora), adapter=Path("/w/adapter"))
     assert found[f"{MODEL}.lora_adapter_path"] == "/w/adapter"
     assert f"{MODEL}.lora.merge" not in found
     assert keys(config(lora=lora, rollout_engine="transformers"))[f"{MODEL}.lora.merge"] is True
     named = keys(config(lora=msgspec.structs.replace(lora, targets=("q_proj",))))
-    assert (named[f"{MODEL}.target_modules"], named[f"{MODEL}.exclude_modules"]) == (["q_proj"], r".*visual\..*")
+    assert named[f"{MODEL}.target_modules"] == ["q_proj"]
 
 
 def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:
@@ -104,8 +105,36 @@ def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
     }  # fmt: skip
 
 
-def test_an_adapter_leaves_the_vision_tower_as_it_is() -> None:
-    assert config(lora=Lora(), frozen_modules=("projector",)).frozen == ("projector", "vision")
+LAYERS = {
+    "vision": ("model.visual.blocks.0.attn.qkv", "model.visual.deepstack_merger_list.0.linear_fc1"),
+    "projector": ("model.visual.merger.mlp.0", "model.visual.merger.linear_fc2"),
+    "language": ("model.language_model.layers.0.self_attn.q_proj",),
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "adapted"),
+    [
+        (None, {"language"}),
+        (("vision", "projector"), {"language"}),
+        (("vision",), {"language", "projector"}),
+        (("language",), {"vision", "projector"}),
+        ((), {"vision", "projector", "language"}),
+    ],
+)
+def test_an_adapter_is_on_the_parts_that_are_not_frozen(named: tuple[Part, ...] | None, adapted: set[str]) -> None:
+    """As PEFT reads `exclude_modules`; vLLM takes the part of images where there is one."""
+    found = keys(config(lora=Lora(), frozen_modules=named))
+    excluded = found.get(f"{MODEL}.exclude_modules") or "(?!)"
+    assert {part: {not re.fullmatch(excluded, name) for name in names} for part, names in LAYERS.items()} == {
+        part: {part in adapted} for part in LAYERS
+    }
+    assert found.get(f"{VLLM}.enable_tower_connector_lora", False) == bool(adapted - {"language"})
+
+
+def test_without_an_adapter_every_part_is_trained() -> None:
+    assert config().frozen == ()
+    assert f"{VLLM}.enable_tower_connector_lora" not in keys(config())
 
 
 def test_what_is_published_is_compared_before_anything_is_here() -> None:

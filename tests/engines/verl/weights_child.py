@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText
 
-from virc.engines.verl.model import PARTS
+from virc.models.sizes import PARTS, part_of
 
 model, checkpoint = sys.argv[1], Path(sys.argv[2])
 before = dict(AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).named_parameters())
 shard = torch.load(checkpoint / "actor" / "model_world_size_1_rank_0.pt", weights_only=False)
 after = {name: getattr(value, "_local_tensor", value) for name, value in shard.items()}
 parts = {}
-for part, belongs in PARTS.items():
-    pairs = [(weight.detach(), after[name]) for name, weight in before.items() if belongs(name)]
+for part in PARTS:
+    pairs = [(weight.detach(), after[name]) for name, weight in before.items() if part_of(name) == part]
     parts[part] = {
         "weights": len(pairs),
         "equal": sum(bool(torch.equal(one, other)) for one, other in pairs),

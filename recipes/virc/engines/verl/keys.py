@@ -62,7 +62,7 @@ _MODEL: Mapping[str, Key] = {
         why="activations stay on the device; the setting `gradient_checkpointing`", default=False
     ),
     "enable_gradient_checkpointing": Key(same="gradient_checkpointing", default=True),
-    "exclude_modules": Key(follows=("lora.targets",), why="vLLM puts adapters on the language model alone"),
+    "exclude_modules": Key(follows=("frozen_modules", "lora.targets"), why="frozen parts get no adapter"),
     "external_lib": Key(
         follows=("frozen_modules",), fixed="verl cannot compute rows without pictures, nor freeze a part"
     ),
@@ -140,6 +140,7 @@ _ROLLOUT: Mapping[str, Key] = {
     "agent.max_turns": Key(why=_COUNTS),
     "agent.single_response_max_tokens": Key(why=_COUNTS),
     "engine_kwargs.vllm.mm_processor_cache_gb": Key(fixed="images are seen once; it was disable_mm_preprocessor_cache"),
+    "engine_kwargs.vllm.enable_tower_connector_lora": Key(fixed="rollouts are drawn with the whole adapter"),
     "engine_kwargs.vllm.disable_mm_preprocessor_cache": Key(why="verl 0.9.1 has no such key: mm_processor_cache_gb"),
 }
 _ALGORITHM: Mapping[str, Key] = {

@@ -4,17 +4,11 @@ The variable `VIRC_FROZEN` lists the parts, comma-separated (`virc.engines.verl.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from virc.engines.environment import check_finite
-
-PARTS: dict[str, Callable[[str], bool]] = {
-    "vision": lambda name: "visual." in name and "merger" not in name,
-    "projector": lambda name: "visual." in name and "merger" in name,
-    "language": lambda name: "visual." not in name,
-}
-"""Which weights of Qwen2-VL, Qwen2.5-VL and Qwen3-VL belong to a part, by their names in the whole model."""
+from virc.models.sizes import PARTS, part_of
 
 _WITH_A_MEAN = ("qwen2_vl", "qwen2_5_vl")
 
@@ -33,7 +27,7 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     """Take the gradients from parts of a model; returns how many weights (tensors) are frozen."""
     count = 0
     for part in parts:
-        weights = [weight for name, weight in model.named_parameters() if PARTS[part](name)]
+        weights = [weight for name, weight in model.named_parameters() if part_of(name) == part]
         if not weights:
             raise ValueError(f"the model has no part {part} to freeze")
         for weight in weights:

@@ -12,6 +12,7 @@ from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.engines.key_table import under
 from virc.engines.verl.keys import KEYS
+from virc.models.sizes import PARTS
 from virc.stages.context import Place
 from virc.stages.rl import Config
 
@@ -126,7 +127,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,
         "target_modules": "all-linear" if config.lora.targets == ("all",) else list(config.lora.targets),
-        "exclude_modules": r".*visual\..*",  # vLLM puts adapters on the language model alone
+        "exclude_modules": "|".join(PARTS[part] for part in config.frozen) or None,
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
         # Only vLLM takes an adapter with the weights.
         "lora.merge": config.rollout_engine == "transformers",
@@ -163,6 +164,7 @@ def _actor(config: Config) -> dict[str, Any]:
 
 def _rollout(config: Config, place: Place) -> dict[str, Any]:
     longest = config.prompt_length + config.response_length
+    adapts_vision = config.lora and not {"vision", "projector"} <= set(config.frozen)
     vllm = {
         "gpu_memory_utilization": config.sampler_memory,
         "max_model_len": longest,
@@ -171,6 +173,10 @@ def _rollout(config: Config, place: Place) -> dict[str, Any]:
         "max_num_batched_tokens": longest,
         "limit_images": config.max_images,
         "engine_kwargs.vllm.mm_processor_cache_gb": 0,
+        # Without it vLLM 0.24 leaves the vision part of an adapter out, in silence.
+        "engine_kwargs.vllm.enable_tower_connector_lora": True if adapts_vision else None,
+        # On a CPU its profiling of images reads numbers of adapters that are not set yet.
+        "engine_kwargs.vllm.skip_mm_profiling": True if adapts_vision and config.device == "cpu" else None,
     }
     return under(
         ROLLOUT,

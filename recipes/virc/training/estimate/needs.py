@@ -83,7 +83,7 @@ class Work:
         rows = config.micro_batch_size_per_device * (config.sides if isinstance(config, dpo.Config) else 1)
         image_tokens = min(prompt, config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged))
         self.tokens, self.patches = rows * self.longest, rows * image_tokens * shape.vision.merged
-        self.trained = sum(shape.trained(config.lora, config.frozen).values())
+        self.trained = sum(shape.trained(config.lora, config.frozen, config.never_adapted).values())
         self.parameters = sum(shape.parameters().values()) + (self.trained if config.lora else 0)
         self.width = 2 if config.precision == "bf16" else 4
         # `llamafactory.start` makes frozen weights float32 on a CPU, and keeps gradients out of a frozen tower.
