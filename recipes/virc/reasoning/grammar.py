@@ -34,10 +34,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     Args:
         open: mark before it. Without both marks: the first JSON object of the reply, with nothing behind it.
         close: mark after it; empty: it goes on to the end of the reply.
-        body: what is between the marks. `call`: an object with name and arguments; `arguments`: an object of them;
-            `list`, `text`: the value of one argument; `objects`: a list of objects, each the arguments of a call, or
-            with `unnamed` one call for each image; `function`: values after NAME(; `actions`, `step`: an object with a
-            thought and actions, of which `Terminate` answers.
+        body: what is between the marks; docs/grammar.md shows each.
         tool: the tool, for a body that names none.
         names: a tool's name as written -> the tool.
         keys: an argument's name as written -> the argument; null: not used.
