@@ -1,6 +1,6 @@
 """Each test here runs on the CPU with networks of few layers, and with the mark `gpu` on an accelerator in real sizes.
 
-Nothing is needed but torch, transformers, pytest and what virc itself depends on (docs/performance.md).
+Nothing is needed but torch, transformers, pytest and what virc itself depends on.
 """
 
 import gc
