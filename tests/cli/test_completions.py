@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import regenerate
 from support.entry import ROOT, Env, Run
 
 COMPLETIONS = ROOT / "completions"
+QUOTED = shlex.quote(str(COMPLETIONS))
 
 
 @pytest.mark.integration
@@ -74,8 +76,8 @@ def types(screen: int, keys: str, expected: str) -> str:
 
 
 STARTS = {
-    "bash": (["--norc", "--noprofile", "-i"], f"source {COMPLETIONS}/virc.bash; echo rea''dy\n"),
-    "zsh": (["-f", "-i"], f"fpath=({COMPLETIONS} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n"),
+    "bash": (["--norc", "--noprofile", "-i"], f"source {QUOTED}/virc.bash; echo rea''dy\n"),
+    "zsh": (["-f", "-i"], f"fpath=({QUOTED} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n"),
 }
 
 
@@ -142,6 +144,6 @@ def test_values_are_completed(line: str, virc_here: Run, tmp_path: Path, monkeyp
 @pytest.mark.integration
 @pytest.mark.parametrize(("words", "expected"), [("virc conf", "config"), ("virc config show --js", "--json")])
 def test_fish_completes(words: str, expected: str, with_virc: Env, tmp_path: Path) -> None:
-    command = [program("fish"), "--no-config", "-c", f"source {COMPLETIONS}/virc.fish; complete -C '{words}'"]
+    command = [program("fish"), "--no-config", "-c", f"source {QUOTED}/virc.fish; complete -C '{words}'"]
     done = subprocess.run(command, env=with_virc, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [expected]

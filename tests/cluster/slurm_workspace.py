@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -144,7 +145,7 @@ class Workspace:
         (folder / "rows.json").write_text("[]")
         self.engine = folder / "toy"
         toy = Path(__file__).with_name("slurm_toy_engine.py")
-        self.engine.write_text(f'#!/bin/sh\nexec {sys.executable} {toy} "$@"\n')
+        self.engine.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(toy)])} "$@"\n')
         self.engine.chmod(0o755)
 
     def submit(self, name: str, stage: str, *words: str, **settings: object) -> Job:

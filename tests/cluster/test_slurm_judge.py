@@ -1,6 +1,7 @@
 """A job of RL on a real Slurm that serves its own judge: `tiny`, on a node of its own or beside training."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ def _submitted(workspace: Workspace, name: str, gpus: str, sleeps: float = 0.0) 
     assert done.returncode == 0, done.stderr
     run = Run(folder / "runs" / name)
     python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("slurm_toy_verl.py")} "$@"\n')
+    toy = shlex.join([sys.executable, str(Path(__file__).with_name("slurm_toy_verl.py"))])
+    python.write_text(f'#!/bin/sh\nexec {toy} "$@"\n')
     python.chmod(0o755)
     write_json(run.folder / "run.json", msgspec.structs.replace(runs.info(run), python=str(python)))
     if sleeps:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ class Job:
         }  # fmt: skip
         virc = self.folder / "python"
         toy = Path(__file__).with_name("slurm_toy_virc_rl.py")
-        virc.write_text(f'#!/bin/sh\nexec {sys.executable} {toy} "$@"\n')
+        virc.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(toy)])} "$@"\n')
         virc.chmod(0o755)
         site = Site(cpus=8)
         text = slurm.job_script(self.run, slurm_cases.RL_SMALL, self.folder, site, str(virc), "rl")

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import platform
+import shlex
 import threading
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def test_a_mount_without_locks_has_files_for_them(tmp_path: Path, monkeypatch: p
             assert written == f"{os.getpid()} {platform.node()}"
             with pytest.raises(ConfigError, match="said better") as busy:
                 locks.lock(tmp_path / "rows.csv", ConfigError("said better", "wait for it"))
-            assert busy.value.hint == f"wait for it; if none runs any more: rm {tmp_path}/.rows.csv.lock.pid"
+            made = shlex.quote(str(tmp_path / ".rows.csv.lock.pid"))
+            assert busy.value.hint == f"wait for it; if none runs any more: rm {made}"
             with locks.held(tmp_path / "other.csv"):
                 pass
         assert not locks.is_held(tmp_path / "rows.csv")

@@ -90,8 +90,9 @@ def test_a_step_whose_reader_is_interrupted_ends_before_its_work_is_done(tmp_pat
         lines.append(line)
         raise KeyboardInterrupt
 
+    script = 'echo $$ >&2; sleep 9; touch "$0"'
     with pytest.raises(KeyboardInterrupt):
-        processes.output(Step(("sh", "-c", f"echo $$ >&2; sleep 9; touch {tmp_path}/done"), "wait"), interrupted)
+        processes.output(Step(("sh", "-c", script, str(tmp_path / "done")), "wait"), interrupted)
     assert processes.start_time(int(lines[0])) is None
     assert not (tmp_path / "done").exists()
 

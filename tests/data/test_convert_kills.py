@@ -12,33 +12,26 @@ from pathlib import Path
 
 import pytest
 from data.converted import convert, tree
+from support.kill_moments import KILLED
 
 from virc.data.synth.draw import SynthConfig
 from virc.data.synth.draw import write as draw
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("capfd")]
 
-KILLED = """
-import os, signal, sys
+PROGRAM = """
 from virc_cli.main import main
-left = int(sys.argv[1])
-def count(event, args):
-    global left
-    if event.split(".")[0] in ("open", "os", "shutil", "fcntl") and any("out" in str(arg) for arg in args):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(count)
-code = main(sys.argv[2:])
-print(10**9 - left if int(sys.argv[1]) == 10**9 else left, flush=True)
+at = left
+code = main(sys.argv[1:])
+print(at - left, flush=True)
 sys.exit(code)
 """
 
 
-def killed(after: int, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run the command in a process that kills itself at that moment, counted in its calls on files of the target."""
+def killed(after: int, home: Path, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process that kills itself at that moment, counted in its calls on files below `home`."""
     path = os.pathsep.join(sys.path)
-    run = [sys.executable, "-c", KILLED, str(after), *words]
+    run = [sys.executable, "-c", KILLED + PROGRAM, str(after), home, *words]
     return subprocess.run(run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
@@ -48,14 +41,14 @@ def check_kills(tmp_path: Path, moments: int | None = None) -> None:
     home.mkdir()
     source = str(tmp_path / "set/trajectories.json")
     words = ["data", "convert", source, "--to", str(home / "out"), "--format", "sft", "--coordinates", "permille"]
-    undisturbed = killed(10**9, words)
+    undisturbed = killed(10**9, home, words)
     assert undisturbed.returncode == 0, undisturbed.stderr
     calls, whole = int(undisturbed.stdout.split()[-1]), tree(home / "out")
     assert calls > 40
     every = range(1, calls + 1)
     for moment in every if moments is None else sorted(random.Random(11).sample(every, moments)):
         shutil.rmtree(home / "out")
-        assert killed(moment, words).returncode == -signal.SIGKILL
+        assert killed(moment, home, words).returncode == -signal.SIGKILL
         names = {path.name for path in home.iterdir()}
         assert names <= {"out", ".out.partial", ".out.lock"}
         if "out" in names:  # it was done but for taking the lock away: another run changes nothing

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +72,9 @@ def test_a_conversion_leaves_out_rows_that_it_can_count_alone(tmp_path: Path) ->
         assert f"{file}, row 3: it is not JSON" in done.err
         assert not (tmp_path / "to").exists()
     hint = done.err.rpartition("hint: ")[2]
-    assert hint == f"virc data check {file} --clean DIR keeps the rows before it\n"
-    typed = hint.partition(" keeps")[0].replace("DIR", str(tmp_path / "kept")).split()
-    assert virc(*typed[1:]).code == 5
+    assert hint == f"virc data check {shlex.quote(str(file))} --clean DIR keeps the rows before it\n"
+    typed = shlex.split(hint.partition(" keeps")[0])
+    assert virc(*(tmp_path / "kept" if word == "DIR" else word for word in typed[1:])).code == 5
     assert len(rows(tmp_path / "kept")) == 2
 
 
@@ -139,7 +141,7 @@ def coloured(folder: Path, **columns: Any) -> Path:
 def test_a_column_that_only_later_rows_have_is_not_lost(late: dict[str, Any], tmp_path: Path) -> None:
     coloured(tmp_path)
     file = lines(tmp_path / "late.jsonl", [ROW | {"id": at} | (late if at == 23 else {}) for at in range(1, 26)])
-    with pytest.raises(DataError, match=f"^{file}, row 23: nothing reads its {next(iter(late))} "):
+    with pytest.raises(DataError, match=f"^{re.escape(str(file))}, row 23: nothing reads its {next(iter(late))} "):
         convert(ConvertConfig([file], tmp_path / "to", "batch"))
 
 
@@ -149,7 +151,7 @@ def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Pat
     with pytest.raises(DataError, match=r"meta.crop \(pictures\) and direct_answers \(answers\)") as raised:
         convert(ConvertConfig([file], tmp_path / "to", "batch", skip_faulty=skip))
     assert "--ignore meta.crop --ignore direct_answers" in str(raised.value.hint)
-    assert f"virc data layout {file} proposes" in str(raised.value.hint)
+    assert f"virc data layout {shlex.quote(str(file))} proposes" in str(raised.value.hint)
     convert(ConvertConfig([file], tmp_path / "to", "batch", ignore=("meta.crop", "direct_answers")))
     (row, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
     assert row == ROW | {"meta": {"by": "me"}}

@@ -110,6 +110,6 @@ def make_programs(folder: Path) -> Path:
     folder.mkdir()
     of_json = "-c 'import json, sys; print(json.load(sys.stdin)[sys.argv[2][1:]])'"  # not every machine has jq
     for name, words in (("virc", "-m virc_cli"), ("python", ""), ("jq", of_json)):
-        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {words} "$@"\n')
         (folder / name).chmod(0o755)
     return folder

@@ -1,6 +1,7 @@
 """Benchmarks are found by name, folder or file, and their problems are those that were published."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         find(str(tmp_path), tmp_path)
     assert caught.value.message.endswith("is no benchmark: it holds no problems.jsonl, and 3 other JSONL files")
-    assert caught.value.hint == f"name one of them: {tmp_path / 'mine-heldout.jsonl'}"
+    assert caught.value.hint == f"name one of them: {shlex.quote(str(tmp_path / 'mine-heldout.jsonl'))}"
 
 
 def test_a_folder_of_synthetic_problems_is_a_benchmark(tmp_path: Path) -> None:

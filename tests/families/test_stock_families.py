@@ -1,6 +1,7 @@
 """Families of stock models: found by name or file, and spoken to in their own unit, by their own tool."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ def test_a_folder_of_another_architecture_is_one_sentence(image: Path, tmp_path:
     *_, error, hint = done.err.splitlines()
     assert error.startswith(f"error: {folder} is a model of type {kind!r}, which does not run in this process: ")
     assert error.endswith("and qwen3_5_moe do")
-    assert hint == f"hint: serve it with vLLM (virc serve {folder}) or another server, and use --endpoint URL"
+    serve = f"virc serve {shlex.quote(str(folder))}"
+    assert hint == f"hint: serve it with vLLM ({serve}) or another server, and use --endpoint URL"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -148,7 +149,7 @@ class Runs:
         self.file = file
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.file}",)
+        return os.system, (f"touch {shlex.quote(str(self.file))}",)
 
 
 def start(workspace: Path, *words: object) -> "subprocess.Popen[str]":

@@ -1,5 +1,6 @@
 """A remote tool's file sends variables of the environment only after the user has allowed it."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -105,4 +106,5 @@ def test_all_variables_that_a_file_sends_are_asked_for(tmp_path: Path, server: s
         found.check()
     with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER to .*: name what it may have") as refused:
         allow(found, ["SPOT_KEY"])
-    assert str(refused.value.hint).endswith("spot.yaml --secret OTHER --secret SPOT_KEY")
+    allowing = f"virc tools allow {shlex.quote(str(file))} --secret OTHER --secret SPOT_KEY"
+    assert refused.value.hint == allowing

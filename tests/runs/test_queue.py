@@ -1,6 +1,7 @@
 """What the commands show and do of runs whose jobs wait or run in Slurm; here `squeue` prints a file."""
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +22,9 @@ def says(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
     folder.mkdir()
     jobs = folder / "jobs"
     jobs.touch()
-    program(folder / "squeue", f'echo "$*" >> {folder}/asked; cat {jobs}')
-    program(folder / "scancel", f'echo "$*" >> {folder}/cancelled; for job; do :; done; sed -i "/^$job|/d" {jobs}')
+    at, listed = shlex.quote(str(folder)), shlex.quote(str(jobs))
+    program(folder / "squeue", f'echo "$*" >> {at}/asked; cat {listed}')
+    program(folder / "scancel", f'echo "$*" >> {at}/cancelled; for job; do :; done; sed -i "/^$job|/d" {listed}')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return lambda *lines: jobs.write_text("".join(f"{line}\n" for line in lines)) and None
 
@@ -56,7 +58,8 @@ def test_a_job_that_goes_back_while_it_is_stopped_is_cancelled(says: Says, works
     says("5|RUNNING|1000|n2|None")
     run = submitted(workspace, progress="running", attempt=1, host="n2", pid=1, started=1)
     jobs = workspace / "bin" / "jobs"
-    back = f"sed -i s/running/stopped/ {run.folder}/state.json; echo '5|PENDING|N/A||BeginTime' > {jobs}"
-    program(workspace / "bin" / "scancel", f"if [ $# = 1 ]; then : > {jobs}; else {back}; fi")
+    listed, folder = shlex.quote(str(jobs)), shlex.quote(str(run.folder))
+    back = f"sed -i s/running/stopped/ {folder}/state.json; echo '5|PENDING|N/A||BeginTime' > {listed}"
+    program(workspace / "bin" / "scancel", f"if [ $# = 1 ]; then : > {listed}; else {back}; fi")
     assert "a was stopped at step 0" in virc("runs", "stop", "a").out
     assert jobs.read_text() == ""

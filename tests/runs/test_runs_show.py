@@ -30,23 +30,28 @@ def lines(text: str, word: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.split()[0] == word]
 
 
+def shown(workspace: Path) -> str:
+    """What `virc runs show a` prints, without the workspace in its paths."""
+    return virc("runs", "show", "a").out.replace(f"{workspace}/", "")
+
+
 def test_a_failed_run_says_what_was_trained_why_it_failed_and_what_is_left(workspace: Path) -> None:
     run = failed(workspace)
-    out = virc("runs", "show", "a").out
+    out, logs, checkpoints = shown(workspace), "runs/a/logs", "runs/a/checkpoints"
     assert lines(out, "stage") == [["stage", "instruct", "of", "tiny", "with", "lora"]]
     assert "/models/base with the adapter /models/adapter" in out
     assert "/data/rows.json, 1,234 rows of at most 567 tokens" in out
     assert "60/100, loss 0.5, 1 h 7 min so far" in out
     assert "a failed at step 60/100: the disk is full" in out
     (first,), (second,) = lines(out, "1"), lines(out, "2")
-    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1)), "its", "node", "was", "lost"]
-    assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
-    (first,), (second,) = (lines(out, str(run.checkpoints / f"checkpoint-{step}")) for step in (20, 40))
+    assert first[2:] == ["ended", "by", "SIGKILL", f"{logs}/attempt_1/engine.log", "its", "node", "was", "lost"]
+    assert second[2:] == ["exit", "1", f"{logs}/attempt_2/engine.log", "the", "disk", "is", "full"]
+    (first,), (second,) = (lines(out, f"{checkpoints}/checkpoint-{step}") for step in (20, 40))
     assert first[1:] == ["3.023", "KB", "weights", "alone"]
     assert second[1:] == ["3.523", "KB", "can", "be", "resumed"]
     for code, how in ((1, ["exit", "1"]), (0, ["exit", "0"]), (None, ["no", "end", "recorded"])):
         attempts.write(run, Attempt(number=1, began="2026-03-01", exit=code))
-        assert lines(virc("runs", "show", "a").out, "1")[0][2:] == [*how, str(run.log(1))]
+        assert lines(shown(workspace), "1")[0][2:] == [*how, f"{logs}/attempt_1/engine.log"]
     steps = [line[1] for line in lines(out, "step") if "/100" in line[1]]
     assert steps == ["60/100,", "56/100", "57/100", "58/100", "59/100", "60/100"]
 

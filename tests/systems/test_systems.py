@@ -141,7 +141,7 @@ def test_systems_of_the_folders_of_the_search_path_are_found(tmp_path: Path, mon
 def test_a_name_is_taken_over_only_on_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path / "one" / "virc.yaml", "name: virc\nabout: mine\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path / "one"))
-    with pytest.raises(ConfigError, match=f"{file} names its system 'virc', as ") as caught:
+    with pytest.raises(ConfigError, match=f"{re.escape(str(file))} names its system 'virc', as ") as caught:
         systems.get("virc")
     assert "replace: true" in str(caught.value.hint)
     assert systems.get("tiny").name == "tiny"

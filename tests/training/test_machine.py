@@ -1,6 +1,7 @@
 """What a machine has: /proc, cgroups, and what nvidia-smi prints."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> N
 
 def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = tmp_path / "asked"
-    answering(tmp_path, monkeypatch, f'echo "$@" > {said}; printf "{LINES}"')
+    answering(tmp_path, monkeypatch, f'echo "$@" > {shlex.quote(str(said))}; printf "{LINES}"')
     found = machine.find(tmp_path)
     assert [(gpu.name, gpu.driver) for gpu in found.gpus] == [
         (H200, "570.86.15"), (RTX, "550.54"), (A100, "550.54"),

@@ -177,4 +177,4 @@ def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(
     (workspace / "own" / "empty.jsonl").touch()
     done = virc("train", "tiny", "--stage", stage, "--data", f"own/{file}", "--from", "tiny")
     assert (done.code, said in done.err) == (5, True), done.err
-    assert hint.format(workspace / "own" / file) in done.err
+    assert hint.format(shlex.quote(str(workspace / "own" / file))) in done.err

@@ -1,5 +1,6 @@
 """Rows that are made: their order, columns, pictures and ids, what is left out, and what is refused."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def test_a_continued_run_refuses_what_has_changed(
     with pytest.raises(ConfigError) as refused:
         make(turn, [str(file)], tmp_path / "new.jsonl", options)
     assert said in refused.value.message
-    assert f"rm {tmp_path / 'new.jsonl'}.progress" in (refused.value.hint or "")
+    assert f"rm {shlex.quote(str(tmp_path / 'new.jsonl.progress'))}" in (refused.value.hint or "")
     assert not (tmp_path / "new.jsonl").exists()
 
 

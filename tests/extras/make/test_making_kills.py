@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from extras.make.made import picture, write_rows
+from support.kill_moments import KILLED
 from support.tables import each_case
 
 from virc_extras.make.run import make
@@ -36,18 +37,10 @@ STEPS = """
 - {operator: curriculum, column: level, buckets: 2}
 - {operator: select, column: level, max: 3}
 """
-KILLED = """
-import os, signal, sys
+PROGRAM = """
 from virc_extras.make import progress
 from virc_cli.main import main
-left = int(sys.argv[1])
-def count():
-    global left
-    left -= 1
-    return left == 0
-def audit(event, args):
-    if event.split(".")[0] in ("open", "os", "fcntl") and any("new" in str(arg) for arg in args) and count():
-        os.kill(os.getpid(), signal.SIGKILL)
+at = left
 def write(self, text, whole=progress.Progress._write):
     if count():
         self._file.write(text[: len(text) // 2])
@@ -55,17 +48,16 @@ def write(self, text, whole=progress.Progress._write):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(self, text)
 progress.Progress._write = write
-sys.addaudithook(audit)
-code = main(sys.argv[2:])
-print(int(sys.argv[1]) - left, flush=True)
+code = main(sys.argv[1:])
+print(at - left, flush=True)
 sys.exit(code)
 """
 
 
 def run(after: int, home: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the command in a process that kills itself at that moment, counted in its calls on files of NEW."""
+    """Run the command in a process that kills itself at that moment, counted in its calls on files below `to`."""
     words = ["data", "make", "steps.yaml", "rows.jsonl", "--to", "to/new.jsonl", "-q"]
-    command = [sys.executable, "-c", KILLED, str(after), *words]
+    command = [sys.executable, "-c", KILLED + PROGRAM, str(after), home / "to", *words]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=home)
 

@@ -82,7 +82,7 @@ def trained(step: RoundCommand, folder: Path) -> None:
 def test_a_dry_run_prints_the_commands_and_writes_nothing(workspace: Path) -> None:
     before = set(workspace.iterdir())
     done = virc("train", "./mine.yaml", "--rounds", 2, *rounds_plan.WORDS, "--dry-run")
-    assert done.out.replace(str(workspace), "WORK") == rounds_plan.GOLDEN.read_text(), done.err
+    assert rounds_plan.anywhere(done.out, workspace) == rounds_plan.GOLDEN.read_text(), done.err
     assert set(workspace.iterdir()) == before
 
 

@@ -1,5 +1,6 @@
 """Files of every kind in the process that decodes those of others: what its memory and time come to."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_no_file_takes_more_than_is_promised(name: str) -> None:
 
 def test_no_other_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ghost = tmp_path / "gs"
-    ghost.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    ghost.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'started'))}\n")
     ghost.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     file = tmp_path / "a.eps"
