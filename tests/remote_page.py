@@ -1,5 +1,6 @@
 """The tables of `docs/remote-tools.md`, as they follow from the classes of the file."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ def _table(kind: type[msgspec.Struct]) -> str:
     lines = ["| field | value | |", "|---|---|---|"]
     for name, field in part["properties"].items():
         default = "needed" if name in part["required"] else f"default {code(field['default'])}"
-        linked = f"{value(field)}, {default}".replace(" or null, default `null`", "")
+        linked = re.sub(r" or null, default `null`|, default `(\[\]|\{.*\})`$", "", f"{value(field)}, {default}")
         for other, heading in (("ReplySettings", "result"), ("Http", "http"), ("Mcp", "mcp")):
             linked = linked.replace(f"[{other}](#{other.lower()})", f"[{heading}](#{heading})")
         lines.append(f"| `{name}` | {linked} | {said[name].replace('|', '&#124;')} |")

@@ -2,12 +2,10 @@
 # packages: instructor==1.17.0
 import json
 
-# docs
 import instructor
 
 words = {"base_url": "http://127.0.0.1:8000/v1", "api_key": "KEY"}
 client = instructor.from_provider("openai/tiny", **words)  # or mode=instructor.Mode.JSON_SCHEMA
-# end
 from pydantic import BaseModel
 
 content = ["What is m∠B in triangle MBH?", instructor.Image.from_path("figure.png")]

@@ -5,11 +5,9 @@ import base64
 import json
 from pathlib import Path
 
-# docs
 import openai
 
 client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="KEY")
-# end
 
 QUESTION = "What is m∠B in triangle MBH?"
 SCHEMA = {"type": "object", "properties": {"degrees": {"type": "string"}}, "required": ["degrees"]}
