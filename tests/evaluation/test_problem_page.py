@@ -30,6 +30,13 @@ def test_text_of_others_makes_no_element_and_the_page_asks_no_other_host(tmp_pat
     assert not re.search(r"^(import|export) ", script[1], re.MULTILINE)
 
 
+def test_boxes_are_in_pixels_of_the_file(tmp_path: Path) -> None:
+    (problem,) = paged.data_of(paged.make(tmp_path, ["RW"]))["problems"]
+    crops = [crop for answer in problem["answers"] for crop in answer["crops"]]
+    assert [crop["box"] for crop in crops] == [[*paged.LOOKS[True]], [*paged.LOOKS[True]]]
+    assert (problem["evidence"], crops[0]["of"]) == ([[*paged.EVIDENCE]], [*paged.SIZE])
+
+
 def test_of_a_right_answer_its_record_and_its_crops_are_kept(tmp_path: Path) -> None:
     paged.make(tmp_path, ["R"], ["one"])
     trace = tmp_path / "traces/one/p1"

@@ -64,6 +64,8 @@ def test_boxes_lie_on_the_picture_where_crops_were_cut(browser: Tab, page: Path)
     assert browser.value(dashed) == ["dashed", "solid", "solid"]
     cuts = "[...document.querySelectorAll('.cut img')].map(each => [each.naturalWidth, each.naturalHeight])"
     assert browser.value(cuts) == [[100, 80], [96, 72]]
+    captions = browser.value("[...document.querySelectorAll('.cut figcaption')].map(each => each.textContent)")
+    assert captions == ["A1 200,150–300,230 px", "B1 32,24–128,96 px"]
 
 
 def test_text_of_others_is_text_and_nothing_is_refused(browser: Tab, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SEEN = 0.75
 NEARLY_ALL = 0.5
 """The area of crops, as a share of the picture's, from which on they are no look: they were not chosen from much."""
 _STEP = 2  # times the area of the smallest crop, from which on crops are steps on the way to it
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
@@ -78,7 +78,7 @@ def crops(images: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[tuple[in
 
 def regions(images: Sequence[ImageRecord], sizes: Sequence[Size]) -> dict[int, tuple[int, Box]]:
     """The same of each image by its index, inputs too."""
-    regions: dict[int, tuple[int, Box]] = {index: (index, _WHOLE) for index in range(len(sizes))}
+    regions: dict[int, tuple[int, Box]] = {index: (index, WHOLE) for index in range(len(sizes))}
     for image in images:
         if image.parent not in regions:
             continue

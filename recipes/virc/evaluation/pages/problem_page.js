@@ -124,7 +124,7 @@ function showProblem(problem) {
   const pictures = make("div", "pictures");
   part.problem.replaceChildren(steps, make("p", "label", facts), heading, ...(reference || []), pictures);
   const frames = problem.pictures.map((each, at) => pictureOf(pictures, each, `Picture ${at + 1}`));
-  for (const box of problem.evidence) drawnIn(frames[0], box, "E")?.classList.add("evidence");
+  for (const box of problem.evidence) drawn(frames[0], box, problem.pictures[0].size, "E").classList.add("evidence");
   if (problem.evidence.length) pictures.append(make("p", "note", "Dashed: where the answer is seen."));
   part.problem.append(...models.map((model, at) => answerOf(model, at, problem.answers[at], frames)));
   part.problem.scrollTop = 0;
@@ -136,10 +136,6 @@ function pictureOf(place, { file, size, reason }, name) {
   place.append(make("figure", "", frame));
   describe(frame, name, `${size[0]} × ${size[1]} px`);
   return frame;
-}
-
-function drawnIn(frame, box, label) {
-  return frame && drawn(frame, box, [1, 1], label);
 }
 
 function answerOf(model, at, answer, frames) {
@@ -172,14 +168,13 @@ function looksOf({ evidence, looked, made, crops, by }) {
   return (looked ? "Looked; where the answer is seen is not known." : "Did not look.") + judged;
 }
 
-function cropOf({ file, size, picture, box }, label, at, frames) {
+function cropOf({ file, size, picture, box, of }, label, at, frames) {
   const frame = framed(file, ...size);
-  const whole = !box || box.join() === "0,0,1,1";
-  const where = whole ? "the whole picture" : box.map(percent).join(", ");
+  const where = box ? `${box[0]},${box[1]}–${box[2]},${box[3]} px` : "the whole picture";
   describe(frame, `crop ${label}`, `${size[0]} × ${size[1]} px`);
-  const mark = whole ? null : drawnIn(frames[picture], box, label);
+  const mark = box && frames[picture] && drawn(frames[picture], box, of, label);
   mark?.classList.add(`m${at % 4}`);
-  const figure = make("figure", "cut", frame, make("figcaption", "", make("b", "", label), ` ${where} · ${size.join(" × ")} px`));
+  const figure = make("figure", "cut", frame, make("figcaption", "", make("b", "", label), ` ${where}`));
   figure.onpointerenter = figure.onfocusin = () => mark?.classList.add("lit");
   figure.onpointerleave = figure.onfocusout = () => mark?.classList.remove("lit");
   return figure;

@@ -23,7 +23,6 @@ from virc.evaluation.pages.traces import read_trace, trace_of
 from virc.evaluation.summary import Summary
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size, open_image
-from virc.scoring.boxes import Box
 from virc.solving import evidence
 from virc.solving.image_source import Picture, files_of
 from virc.solving.outcome import Fields
@@ -66,7 +65,7 @@ def write(
         problems.append({
             "id": str(result.id), "question": result.question, "reference": result.reference,
             "categories": [part for parts in result.categories.values() for part in parts],
-            "pictures": pictures, "evidence": [_in_shares(box, sizes[0]) for box in boxes or ()],
+            "pictures": pictures, "evidence": boxes or [],
             "answers": [shown.get(name) for name in names],
         })  # fmt: skip
     data = {
@@ -108,9 +107,12 @@ def _answer(folder: EvalFolder, line: AnswerLine, answered: Answered, sizes: Seq
         known = [size or (image.width, image.height) for size, image in zip(sizes, trace.images[:inputs], strict=False)]
         regions = evidence.regions(trace.images, known)
         for image in trace.images[inputs:]:
-            root, region = regions.get(image.index, (0, None))
-            file = f"./{quote(str(place))}/{image.file}"
-            crops[image.index] = {"file": file, "size": (image.width, image.height), "picture": root, "box": region}
+            root, region = regions.get(image.index, (0, evidence.WHOLE))
+            box = [round(at * side) for at, side in zip(region, known[root] * 2, strict=True)]
+            crops[image.index] = {
+                "file": f"./{quote(str(place))}/{image.file}", "size": (image.width, image.height), "picture": root,
+                "box": None if region == evidence.WHOLE else box, "of": known[root],
+            }  # fmt: skip
         numbers = {index: number for number, index in enumerate(crops)}
         turns = [
             {"role": "tool" if each.inserted else each.role, "text": each.text,
@@ -124,7 +126,3 @@ def _answer(folder: EvalFolder, line: AnswerLine, answered: Answered, sizes: Seq
         "made": len(answered.regions), "trace": f"./{quote(answered.trace)}/index.html" if answered.trace else None,
         "crops": [*crops.values()], "turns": turns, "arms": {},
     }  # fmt: skip
-
-
-def _in_shares(box: Box, size: Size) -> tuple[float, ...]:
-    return tuple(at / side for at, side in zip(box, size * 2, strict=True))
