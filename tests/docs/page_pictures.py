@@ -30,12 +30,12 @@ def virc(*words: object) -> None:
 
 def photograph(tab: browser.Tab, page: Path, name: str, end_before: str = "footer", height: int = 1150) -> None:
     """Save what a page shows above the element of a selector, at most so many px."""
+    tab.call("Emulation.setScrollbarsHidden", hidden=True)
     for end, (width, scheme) in WINDOWS.items():
         tab.open(page, width, scheme, height=height)
         tab.until("[...document.images].every(each => each.complete)")
         bottom = tab.value(f"document.querySelector({end_before!r})?.getBoundingClientRect().top") or height
         clip = {"x": 0, "y": 0, "width": width, "height": min(int(bottom) - 16, height), "scale": 1}
-        tab.call("Emulation.setScrollbarsHidden", hidden=True)
         shot = tab.call("Page.captureScreenshot", clip=clip)["data"]
         small = Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB").quantize(COLOURS)
         small.save(PICTURES / f"{name}{end}.png", optimize=True)
@@ -51,7 +51,7 @@ def main() -> None:
         with browser.tab(work / "profile") as tab:
             photograph(tab, work / "trace" / "index.html", "trace", "section[aria-labelledby=about]")
             photograph(tab, work / "eval" / "report.html", "report")
-            photograph(tab, work / "eval" / "problems.html", "problems")
+            photograph(tab, work / "eval" / "problems.html", "problems", height=1400)
 
 
 if __name__ == "__main__":
