@@ -1,14 +1,16 @@
 """Work in a thread that nobody has to wait for, and coroutines for threads."""
 
-import asyncio
 import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a thread does not survive a fork
+if TYPE_CHECKING:
+    import asyncio
+
+_LOOPS: dict[int, "asyncio.AbstractEventLoop"] = {}  # by process: a thread does not survive a fork
 _LOCK = threading.Lock()
 _T = TypeVar("_T")
 
@@ -36,6 +38,8 @@ def scheduled(work: Coroutine[Any, Any, _T]) -> "Future[_T]":
 
     All of a process share one event loop in the background.
     """
+    import asyncio  # most threads have no coroutines, and it takes 30 ms
+
     with _LOCK:
         loop = _LOOPS.get(os.getpid())
         if loop is None:
