@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.servers import serve
+from support.tables import each_case
 
 import virc
 from virc.core.errors import UsageError
+from virc.solving.python.one import Options
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "tests" / "pictures" / "triangle.png"
@@ -39,6 +42,33 @@ def test_every_function_is_typed_and_documented() -> None:
         assert all(each.annotation is not inspect.Signature.empty for each in signature.parameters.values()), name
         assert "Args:" in function.__doc__, name
         assert name in dir(virc)
+
+
+OF_A_SHELL = {"as_json", "dry_run", "quiet", "verbose"}
+GRADERS = {"judge_endpoint": "graders", "judge_model": "graders"}
+
+
+@each_case(
+    ("command", "function", "named"),
+    [
+        (
+            "solve",
+            "solve",
+            {"role": "roles", "more_images": "image", "question_file": "question", "further": "question", **GRADERS},
+        ),
+        ("batch", "batch", {"role": "roles", "column": "columns", "words": "rows", "to": "rows", **GRADERS}),
+        ("eval.ask", "evaluate", {"role": "roles", "column": "columns", "model": "models"}),
+        ("merge", "merge", {}),
+        ("push", "push", {}),
+    ],
+)
+def test_what_a_command_is_told_a_function_is_told(command: str, function: str, named: dict[str, str]) -> None:
+    """`named` has options that are called otherwise, or that Python does by an argument of another kind."""
+    options = inspect.signature(import_module(f"virc_cli.commands.{command}").command).parameters.keys()
+    arguments = {*inspect.signature(getattr(virc, function)).parameters}
+    if function == "batch":  # has those of `solve` as its `options`
+        arguments |= Options.__annotations__.keys()
+    assert {named.get(each, each) for each in options - OF_A_SHELL} - arguments == set()
 
 
 @pytest.mark.integration

@@ -32,7 +32,7 @@ def of_one(model: Path | str) -> str:
 async def of_many(rows: list[tuple[str, str]]) -> None:
     for solution in virc.batch(rows, "tiny", concurrency=2, samples=3):
         assert_type(solution.seconds, float | None)
-    async for awaited in virc.abatch(rows, max_turns=3):
+    async for awaited in virc.abatch(rows, max_turns=3, trust_rows=True, max_cost=1.5, prices="prices.yaml"):
         assert_type(awaited.answer, str | None)
     assert_type(await virc.asolve(IMAGE, "How many?", timeout=3.0), virc.Solution)
     await virc.asolve(3, "How many?")  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from virc.core.events import Event
 from virc.evaluation import request
 from virc.evaluation.api import evaluate
 from virc.scoring.judge import Judge
+from virc.solving import setup
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -185,6 +186,30 @@ def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(s
     assert both["pairs"][0]["only_one"] == ["5"]
     again = evaluated(server, problems, "--model", "good")
     assert [model["name"] for model in again["models"]] == ["good", "bad"]
+
+
+def test_columns_that_a_user_names_are_read_in_a_shell_and_a_script(
+    server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "blatt.csv").write_text("Nr,Bild,Frage,Antwort\nid 1,a.png,problem 1,2\n")
+    columns = {"id": "Nr", "image": "Bild", "question": "Frage", "answer": "Antwort"}
+    named = [word for field, column in columns.items() for word in ("--column", f"{field}={column}")]
+    (found,) = evaluated(server, here / "blatt.csv", "--model", "good", *named)["models"]
+    assert (found["score"]["right"], found["score"]["of"]) == (1, 1)
+    again = evaluate("blatt.csv", "good", endpoint=server.url, columns=columns)
+    assert (again.models[0].score.right, len(server.chats())) == (1, 2)
+    with pytest.raises(UsageError, match="--column bild=Bild: it is FIELD=NAME, FIELD one of id, image"):
+        evaluate("blatt.csv", "good", endpoint=server.url, columns={"bild": "Bild"})
+
+
+def test_a_finished_evaluation_is_known_without_its_model(problems: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("eval", problems, "--model", "tiny", "--seeds", 2, "--limit", 1, "--json")
+    first = virc(*command)
+    assert first.code == 0, first.err
+    monkeypatch.setattr(setup, "open_model", None)
+    again = virc(*command)
+    assert (again.code, again.json) == (0, first.json)
+    assert virc(*command, "--max-pixels", 20000).code != 0
 
 
 def test_other_settings_need_another_folder(server: Server, problems: Path) -> None:

@@ -68,6 +68,7 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     said, url = list[Event](), "http://localhost:1/v1"
     evaluate(
         Path("rows.jsonl"), ["a", Path("b")], endpoint=url, api_key="key", to=Path("new"), limit=3, split="test",
+        columns={"answer": "gt"}, max_cost=2.5,
         system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j",
         traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
         max_tokens=77, max_turns=5, timeout=8, seed=4, seeds=2, offline=True, concurrency=6, against_run=Path("runs/x"),
@@ -78,7 +79,7 @@ def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert [each.text for each in said] == ["asked"]
     assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
         benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
-        judge_model="j", traces="all", at_once=6,
+        judge_model="j", traces="all", at_once=6, chosen={"answer": "gt"}, max_cost=2.5,
         columns={
             "against": True, "against_run": "runs/x", "sign": "key", "looks": True,
             "environment": {"arguments": '{"a":1}', "shown": "{answer}"},

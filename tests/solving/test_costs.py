@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batches import write
@@ -10,6 +11,11 @@ from support.called import Done, virc
 from support.servers import MODEL, Body, Server, count_usage, serve
 from support.solving import CROP, answer
 from support.tables import each_case
+
+from virc.core.errors import LimitError
+from virc.solving.python.many import batch as batch_of
+from virc.solving.python.one import solve as one_solved
+from virc.solving.solution import Solution
 
 PRICES = f"{MODEL}: {{input: 2, output: 10}}"
 
@@ -41,9 +47,28 @@ def test_prices_count_for_every_token_before_what_the_server_says(image: Path) -
     assert done.json["cost"] == pytest.approx((2 * tokens[0] + 10 * tokens[1]) / 1e6)
 
 
+def test_a_terminal_shows_the_cost_in_its_last_line(image: Path) -> None:
+    with serve([CROP, answer("97")], cost=0.25) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url).err.splitlines()[-1] == "cost 0.5"
+        assert "cost" not in virc("solve", image, "q", "--endpoint", server.url, "--quiet").err
+
+
 def test_without_prices_nothing_is_said_of_cost(image: Path) -> None:
     with serve([answer("97")]) as server:
-        assert "cost" not in virc("solve", image, "q", "--endpoint", server.url, "--json").json
+        done = virc("solve", image, "q", "--endpoint", server.url, "--json")
+    assert ("cost" in done.json, "cost" in done.err) == (False, False)
+
+
+def test_a_script_pays_by_the_same_file_and_stops_at_the_same_limit(image: Path) -> None:
+    Path("prices.yaml").write_text(PRICES)
+    asked = [(image, f"Say {number}") for number in range(5)]
+    with serve([answer("97")]) as server:
+        told: dict[str, Any] = {"endpoint": server.url, "prices": Path("prices.yaml")}
+        one = one_solved(image, "q", **told).fields["cost"]
+        assert one > 0
+        solved = list[Solution]()
+        with pytest.raises(LimitError, match=r"stopped at --max-cost .*; 2 rows done"):
+            solved.extend(batch_of(asked, **told, concurrency=1, max_cost=1.5 * one, trust_rows=True))
 
 
 @each_case(

@@ -211,7 +211,7 @@ MaxTurns = Annotated[int, option("N", "Most turns of one solution.", min=1, max=
 MaxRequests = Annotated[int | None, option("N", "Most replies of one solution, rejected ones too.", min=1)]
 MaxTokensTotal = Annotated[int | None, option("N", "Most tokens of one solution, read and drawn.", min=1)]
 Prices = Annotated[str | None, option("FILE", "What a million tokens of each model cost.")]
-MaxCost = Annotated[float | None, option("AMOUNT", "Stop once the rows have cost that much.", min=0)]
+MaxCost = Annotated[float | None, option("AMOUNT", "Stop once rows cost that much, without judges of answers.", min=0)]
 Temperature = Annotated[float | None, option("T", "0: greedy; default: 0, or 1 with several samples.")]
 Seed = Annotated[int, option("N", "Random seed.", min=0)]
 Pipeline = Annotated[
@@ -232,6 +232,9 @@ Strategy = Annotated[
 Strategies = Annotated[
     list[str] | None,
     option(_STRATEGY_NAME, f"{_STRATEGY}; repeatable.", "--strategy", autocompletion=completion.strategies),
+]
+ProblemColumns = Annotated[
+    list[str] | None, option("FIELD=NAME", "Column of id, image, question, choices or answer; repeatable.", "--column")
 ]
 Offline = Annotated[bool, flag("--offline", "Fetch no image from the network.")]
 TrustRows = Annotated[bool, flag("--trust-rows", "Rows may name any file, and private addresses.")]

@@ -22,11 +22,19 @@ from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.columns import Column, of_request
 from virc.evaluation.problems import find_problems
-from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, check_request, judge_of, model_at
+from virc.evaluation.request import (
+    EvalRequest,
+    asked_columns,
+    check_named_judges,
+    check_request,
+    judge_of,
+    model_at,
+    pipeline_of,
+)
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
-from virc.models.costs import Budget
+from virc.models.costs import Budget, read_prices
 from virc.models.load import Choice, choice_of
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
@@ -36,6 +44,8 @@ from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import failed_rows
 from virc.solving.setup import OnFacts, Setup
+from virc.solving.solver import choose
+from virc.solving.sources.columns import OF_PROBLEMS, check_chosen
 from virc.solving.sources.row_files import trusting
 from virc.solving.strategies import registry as strategies
 
@@ -71,13 +81,14 @@ class Evaluated(msgspec.Struct, frozen=True):
 
 def evaluate(
     benchmark: str | Path,
-    models: str | Path | Sequence[str | Path],
+    models: str | Path | Sequence[str | Path] | None = None,
     *,
     endpoint: str | None = None,
     api_key: str | None = None,
     to: str | Path | None = None,
     limit: int | None = None,
     split: str | None = None,
+    columns: Mapping[str, str] = {},
     system: str | Path | None = None,
     protocol: str | Path | None = None,
     family: str | None = None,
@@ -90,6 +101,8 @@ def evaluate(
     samples: int = 1,
     strategy: str | Sequence[str] | None = None,
     temperature: float | None = None,
+    prices: str | Path | None = None,
+    max_cost: float | None = None,
     max_pixels: int | None = None,
     extra_body: Mapping[str, Any] | str | None = None,
     thinking: Literal["on", "off"] | None = None,
@@ -102,6 +115,8 @@ def evaluate(
     offline: bool = False,
     trust_rows: bool = False,
     concurrency: int | None = None,
+    pipeline: str | Path | None = None,
+    roles: Mapping[str, str | Path] = {},
     against_run: str | Path | None = None,
     sign: str | Path | None = None,
     environment: bool = False,
@@ -114,13 +129,15 @@ def evaluate(
 
     Args:
         benchmark: its name, or a file of rows, as `virc batch` reads it, with an answer in each row.
-        models: as `virc.solve` takes one, or `NAME@URL`: a model that this server has.
+        models: as `virc.solve` takes one, or `NAME@URL`: a model that this server has. None: only with `pipeline`.
         endpoint: an OpenAI-compatible server of the other models; one that it does not list is looked for on this
             machine. None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
-        extra_body, thinking: of requests to the endpoint, as in `virc.solve`.
+        extra_body, thinking: of requests to the endpoint, as in `virc.solve`; `prices` as there.
+        max_cost: no problem is asked once the answers of this call have cost that much; None: no limit.
         limit: number of problems, from the first; None: all.
         split: part of the benchmark.
+        columns: of a file of rows, which column is the `id`, `image`, `question`, `choices` or `answer`.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
         judge_endpoints: of further judges of the reward by which a strategy grades, by the names that it has for them.
         traces: which answers keep their trace.
@@ -130,6 +147,7 @@ def evaluate(
         seeds: how many seeds, from `seed` on; of several, each model is evaluated with each.
         trust_rows: whether rows of a file may name files outside of its folder, and addresses that are not public.
         concurrency: rows in work at a time; None: as many as suit the model.
+        pipeline, roles: as of `virc.solve`; the pipeline is evaluated in place of models.
         against_run: a run, or a file of rows, whose pictures are compared with those of the problems.
         sign: private key of OpenSSH or minisign that the files of results are signed with.
         environment: whether the benchmark is an installed environment of verifiers, whose reward scores the answers.
@@ -140,11 +158,13 @@ def evaluate(
 
     Raises:
         UsageError, ConfigError, DataError: the benchmark, a model or the folder cannot be used.
+        LimitError: `max_cost` left problems; the same call resumes, for as much again.
         VircError: rows failed; the other answers are kept, and the same call resumes.
     """
     of_choice, of_config = fields_given(Choice, locals()), fields_given(SolveConfig, locals())
-    names = [models] if isinstance(models, str | Path) else list(models)
-    if not names:
+    chosen_pipeline, of_choice["system"] = choose(pipeline, system)
+    names = [models] if isinstance(models, str | Path) else list(models or ())
+    if not names and chosen_pipeline is None:
         raise UsageError("no model is named", 'evaluate(benchmark, "tiny")')
     if seeds < 1:
         raise UsageError(f"seeds is {seeds}", "evaluate with one seed or more")
@@ -162,18 +182,32 @@ def evaluate(
         for number in range(seed, seed + seeds)
         for each in strategy_names
     ]
-    places = [model_at(str(name), endpoint) for name in names]
+    priced = read_prices(str(prices)) if prices else None
+    places = [model_at(str(name), endpoint) for name in names] or [(None, endpoint)]
     choices = [choice_of(name, **of_choice | {"endpoint": url}) for name, url in places]
     setups = [
-        Setup(choice, each, offline=offline, graders=graders, or_here=choice.endpoint == endpoint)
+        Setup(choice, each, offline=offline, graders=graders, or_here=choice.endpoint == endpoint, prices=priced)
         for choice in choices
         for each in configs
     ]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
     paths = {"against_run": against_run, "sign": sign}
     named = {name: None if path is None else str(path) for name, path in paths.items()}
-    columns = asked_columns(environment, arguments, answer_as, against=against, looks=looks, **named)
-    renamed = {"benchmark": str(benchmark), "to": None if to is None else str(to), "at_once": concurrency}
+    measured = asked_columns(environment, arguments, answer_as, against=against, looks=looks, **named)
+    if roles and chosen_pipeline is None:
+        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
+    unread = {"looks": looks, "against": against, "max_cost": max_cost is not None}
+    solver = pipeline_of(
+        chosen_pipeline, {name: str(who) for name, who in roles.items()}, setups, unread, "pipeline=",
+        {"models": models, "endpoint": endpoint},
+    )  # fmt: skip
+    renamed = {
+        "benchmark": str(benchmark),
+        "to": None if to is None else str(to),
+        "at_once": concurrency,
+        "columns": measured,
+        "chosen": check_chosen(columns, OF_PROBLEMS),
+    }
     request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
     evaluated = run(request, Reporter(on_progress))
     evaluated.check()
@@ -190,7 +224,9 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     columns = of_request(request)
     own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()
-    benchmark = own or benchmarks.find(request.benchmark, here, request.split, report)
+    benchmark = own or benchmarks.find(request.benchmark, here, request.split, report, request.chosen)
+    if request.chosen and (own or benchmark.published):
+        raise UsageError(f"--column is of a file of rows, not of {benchmark.name}", "leave --column out")
     if request.trust_rows:
         benchmark = msgspec.structs.replace(benchmark, rows=lambda read=benchmark.rows: trusting(read()))
     ablation = request.crop_ablation

@@ -1,7 +1,7 @@
 """Asks models the problems, in one arm or several, except those that a former run has answered: see `answer`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from virc.core.errors import NoAnswerError
+from virc.core.errors import ConfigError, NoAnswerError, SetupError
 from virc.core.events import Reporter
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import counted, duration
@@ -23,7 +23,7 @@ from virc.evaluation.request import EvalRequest
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.verdicts import is_right
 from virc.models.costs import Budget
-from virc.models.load import Opened
+from virc.models.load import Opened, described
 from virc.reasoning.protocol import Protocol
 from virc.solving.ablation import CropAblation, without_tools
 from virc.solving.asking import Grader
@@ -105,20 +105,21 @@ class ModelProgress(Progress):
 
 
 def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
-    """Ask a model the problems that it has not answered yet in each arm."""
+    """Ask a model the problems that it has not answered yet in each arm; one on this machine is loaded for them."""
     request, report = arms[0].request, arms[0].report
-    opened, known = open_setup(setup, report, lambda _: None)
+    unloaded = _if_answered(setup, arms)
+    opened = unloaded or open_setup(setup, report, lambda _: None)[0]
     if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
         report.warn(*assumed)
     setup = msgspec.structs.replace(setup, config=setup.config_of(opened.name))
-    if setup.config.strategy:  # next to the same model without it
-        opened = msgspec.structs.replace(opened, name=f"{opened.name} ({setup.config.strategy})")
-    if setup.config.seed != request.setups[0].config.seed:
-        opened = msgspec.structs.replace(opened, name=with_seed(opened.name, setup.config.seed))
-        if known["settings"]["temperature"] == 0:
-            report.warn("at temperature 0 seeds differ by the rounding of a server alone", "--temperature 1")
+    opened = _asked_as(opened, setup, request)
+    is_greedy = facts(opened, setup.config)["settings"]["temperature"] == 0
+    if setup.config.seed != request.setups[0].config.seed and is_greedy:
+        report.warn("at temperature 0 seeds differ by the rounding of a server alone", "--temperature 1")
     for column in arms[0].columns:
         column.check_model(opened.name, setup)
+    if unloaded:
+        return [_answer_in(arm, setup, opened, None) for arm in arms]
     graders = strategies.grader_of(setup.config, setup.graders, opened, report)
     with closing(opened), graders as grader:
         if len(arms) > 1:
@@ -129,13 +130,43 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
         return [_answer_in(arm, setup, opened, grader) for arm in arms]
 
 
-def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) -> ModelProgress:
-    request, report = work.request, work.report
+def _asked_as(opened: Opened, setup: Setup, request: EvalRequest) -> Opened:
+    """The model by its name in the evaluation, next to itself without a strategy or with another seed."""
+    name = f"{opened.name} ({setup.config.strategy})" if setup.config.strategy else opened.name
+    if setup.config.seed != request.setups[0].config.seed:
+        name = with_seed(name, setup.config.seed)
+    return msgspec.structs.replace(opened, name=name)
+
+
+def _in_arm(work: Work, setup: Setup, opened: Opened) -> tuple[Opened, SolveConfig]:
+    """The model and how it solves the problems in an arm."""
     if work.ablation == "no-tools":
         spoken = msgspec.structs.replace(opened.chat_protocol, protocol=without_tools(opened.chat_protocol.protocol))
         opened = msgspec.structs.replace(opened, chat_protocol=spoken)
+    return opened, msgspec.structs.replace(work.config(setup.config), keep_images=True)  # hashes of them are kept
+
+
+def _if_answered(setup: Setup, arms: Sequence[Work]) -> Opened | None:
+    """A model on this machine without its weights, if a former run answered all problems with the same settings."""
+    if setup.choice.endpoint:
+        return None
+    with suppress(ConfigError, SetupError):  # is found again where the model is opened
+        unloaded = described(setup.choice)
+        opened = _asked_as(unloaded, setup, arms[0].request)
+        for arm in arms:
+            if not arm.folder.answers(opened.name).is_file():
+                return None
+            with _ledger(arm, facts(*_in_arm(arm, setup, opened))) as ledger:
+                if answered_before(opened.name, arm.problems, ledger) < len(arm.problems):
+                    return None
+        return unloaded
+    return None
+
+
+def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) -> ModelProgress:
+    request, report = work.request, work.report
+    opened, solving = _in_arm(work, setup, opened)
     traces = work.traces(opened.name)
-    solving = msgspec.structs.replace(work.config(setup.config), keep_images=True)  # hashes of them are kept
     base, at_once = work.benchmark.base, request.at_once
     config = BatchConfig(solving, base, traces, setup.offline, at_once, replies=True, grader=grader)
     server = {"server": getattr(opened.backend, "kind", None) or "unnamed"} if opened.answers else {}
@@ -175,7 +206,7 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
     """Write the answers that `solve` reports, with `known` in each line; it gets the claims of a former run."""
     name, request, folder, problems = str(known["model"]), work.request, work.folder, work.problems
     blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
-    with Ledger(folder.answers(name), SOLVE, made_with(known), {NoAnswerError.code}, "--to") as ledger:
+    with _ledger(work, known) as ledger:
         progress = ModelProgress(name, work, answered_before(name, problems, ledger))
         ledger.may_begin = work.budget.may_begin
 
@@ -191,3 +222,7 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
         finally:
             work.report.note(str(progress))
     return progress
+
+
+def _ledger(work: Work, known: Fields) -> Ledger:
+    return Ledger(work.folder.answers(str(known["model"])), SOLVE, made_with(known), {NoAnswerError.code}, "--to")

@@ -19,7 +19,7 @@ from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
 from virc.scoring.boxes import Box, further_boxes, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
-from virc.scoring.score import Key, key_of
+from virc.scoring.score import NO_ANSWER, Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
 from virc.solving.image_source import files_of
@@ -153,6 +153,8 @@ def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right
     if boxes is not None:
         key = Key(msgspec.json.encode(boxes).decode())
     elif not rewarded or fields.get("answer") is not None:
+        if fields.keys().isdisjoint(("answer", "answers")):
+            raise DataError(NO_ANSWER, "--column answer=NAME says which column it is")
         key = key_of(fields)
     categories = category_of(row.passed)
     of_fields(row.passed)  # raises if the evidence is not boxes: the figures would leave it out without a word

@@ -12,7 +12,7 @@ from virc.evaluation.answers import Traces
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.setup import Setup
-from virc.solving.solver import SolverSetup
+from virc.solving.solver import SolverSetup, pipelines
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +21,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     Args: as of `virc.evaluation.api.evaluate`, and
         solver: what is evaluated in place of the setups, without a crop ablation.
         trust_rows: whether rows of a file may name any files and addresses.
+        chosen: of a file of rows, field -> its column.
         columns: what is asked of columns, by the names of their entry points (`virc.evaluation.columns`).
         max_cost: of all answers together; None: no limit.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
@@ -31,6 +32,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     to: str | None = None
     limit: int | None = None
     split: str | None = None
+    chosen: Mapping[str, str] = {}
     judge_endpoint: str | None = None
     judge_model: str | None = None
     traces: Traces = "wrong"
@@ -80,6 +82,40 @@ def check_request(request: EvalRequest) -> None:
     check_names(request.setups)
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+
+
+def pipeline_of(
+    pipeline: str | None,
+    roles: Mapping[str, str],
+    setups: Sequence[Setup],
+    asked: Mapping[str, object],
+    option: str,
+    default: Mapping[str, object] = {},
+) -> SolverSetup | None:
+    """The pipeline that is evaluated in place of the setups.
+
+    Args:
+        asked: what else the request asks for that means nothing to a pipeline.
+        option: how the caller names a pipeline; `default` is as of `SolverKind.set_up`.
+
+    Raises:
+        UsageError: a setting means nothing to a pipeline.
+    """
+    if pipeline is None:
+        return None
+    config = setups[0].config
+    refused = {
+        "--model twice": len({setup.choice.model for setup in setups}) > 1,
+        "--seeds": len({setup.config.seed for setup in setups}) > 1,
+        "--strategy": config.strategy,
+        "--samples": config.samples != 1,
+        "--temperature": config.temperature is not None,
+        "--max-tokens": config.max_tokens is not None,
+        "--crop-ablation": config.crop_ablation != "none",
+        "--prices": setups[0].prices,
+    }
+    pipelines().refuse({**refused, **asked}, option)
+    return pipelines().set_up(pipeline, roles, setups[0], default)
 
 
 def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:

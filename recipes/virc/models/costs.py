@@ -94,12 +94,12 @@ class Budget:
         self.is_cut |= is_spent
         return not is_spent
 
-    def error(self, done: str) -> LimitError | None:
+    def error(self, done: str, hint: str = "run the same command to resume, for as much again") -> LimitError | None:
         """The error of a call that left a row to another one; `done` says how many it has not."""
         if not self.is_cut:
             return None
         sentence = f"stopped at --max-cost {self.limit:g}: this call cost {amount(self.cost or 0)}; {done}"
-        return LimitError(sentence, "run the same command to resume, for as much again")
+        return LimitError(sentence, hint)
 
 
 def amount(cost: float | None) -> str:

@@ -97,7 +97,7 @@ def key_of(fields: Mapping[str, Any]) -> Key:
     answers = tuple(str(each) for each in read.answers or ())
     answer = next(iter(answers), "") if read.answer is None else str(read.answer)
     if not any(each.strip() for each in (answer, *answers)):
-        raise DataError("it has no answer to compare the model's with")
+        raise DataError(NO_ANSWER)
     if not answers and is_list_text(answer):
         raise DataError(f"its answer {plain(answer, 60)} is the text of a list", AS_LIST)
     if read.metric == "vqa_accuracy" and len(answers) < _MIN_PEOPLE:
@@ -118,6 +118,7 @@ def _hint(fields: Mapping[str, Any]) -> str | None:
 
 
 AS_LIST = 'list all accepted answers in the field `answers`, as {"answers": ["5 cm", "5"]}'
+NO_ANSWER = "it has no answer to compare the model's with"
 _MIN_PEOPLE = 2
 
 Compare = Callable[[str, Key, Callable[[str, str], bool] | None], Verdict]

@@ -19,6 +19,7 @@ def command(
             "BENCHMARK|FILE.jsonl", "Compare rows with these; default: by name.", autocompletion=completion.benchmarks
         ),
     ] = None,
+    column: options.ProblemColumns = None,
     signer: Annotated[str | None, option("KEY", "Who must have signed: SHA256:... or minisign key.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -33,9 +34,10 @@ def command(
     import msgspec
 
     from virc.evaluation.pages.figures import between, shares
+    from virc.solving.sources.columns import OF_PROBLEMS, parse_chosen
     from virc_extras.studies.checking.verifying import verify
 
-    found = verify(file, benchmark, signer)
+    found = verify(file, benchmark, signer, parse_chosen(column or (), OF_PROBLEMS))
     fields = msgspec.to_builtins(found)
     output.know(**fields)
     for note in found.notes:

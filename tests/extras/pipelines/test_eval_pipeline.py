@@ -5,9 +5,13 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 from support.called import virc
 from support.servers import Body, serve
 from support.solving import picture
+
+from virc.core.errors import UsageError
+from virc.evaluation.api import evaluate
 
 TEXT = """
 from virc_extras.pipelines import Role
@@ -38,7 +42,11 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
         roles = ["--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}"]
         found = virc(*words, *roles).json
         assert virc(*words, *roles).json["models"] == found["models"]
-        assert len(mind.chats()) == 2
+        by_role = {"eyes": eyes.url, "mind": mind.url}
+        again = evaluate(tmp_path / "rows.jsonl", to=tmp_path / "e", pipeline=tmp_path / "twice.py", roles=by_role)
+        assert (again.models[0].score.right, len(mind.chats())) == (1, 2)
+        with pytest.raises(UsageError, match="--samples does not go with pipeline="):
+            evaluate(tmp_path / "rows.jsonl", pipeline=tmp_path / "twice.py", samples=2)
     (model,) = found["models"]
     assert model["name"] == "twice (eyes: small, mind: large)"
     assert (model["score"]["right"], model["score"]["of"]) == (1, 2)

@@ -22,6 +22,7 @@ def command(
     to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
     limit: Annotated[int | None, option("N", "Ask only the first N problems.", min=1)] = None,
     split: Annotated[str | None, option("NAME", "Part of the benchmark.")] = None,
+    column: options.ProblemColumns = None,
     judge_endpoint: options.JudgeOfReward = None,
     judge_model: options.JudgeModel = None,
     traces: Annotated[Literal["wrong", "all", "none"], choice("Keep the traces of these answers.")] = "wrong",
@@ -81,10 +82,11 @@ def command(
 
     from virc.config.validation import fields_given
     from virc.evaluation import api as evaluation
-    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, model_at
+    from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, model_at, pipeline_of
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
-    from virc.solving.solver import choose, pipelines
+    from virc.solving.solver import choose
+    from virc.solving.sources.columns import OF_PROBLEMS, parse_chosen
 
     pipeline, system = choose(pipeline, asked.system)
     flags = {**asked.flags, "system": system}
@@ -103,14 +105,7 @@ def command(
         for seed in range(asked.seed, asked.seed + seeds)
         for each in strategies
     ]
-    refused = {
-        "--model twice": len(model or ()) > 1, "--samples": samples != 1, "--seeds": seeds != 1,
-        "--strategy": bool(strategy), "--temperature": temperature is not None,
-        "--max-tokens": asked.max_tokens is not None, "--crop-ablation": crop_ablation != "none",
-        "--looks": looks, "--against": against is not None, "--prices": prices is not None,
-        "--max-cost": max_cost is not None,
-    }  # fmt: skip
-    roles = options.named_roles(pipeline, role or (), refused)
+    roles = options.named_roles(pipeline, role or (), {})
     judge, judges = options.named_endpoints(judge_endpoint or ())
     check_named_judges(judges, strategy)
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
@@ -127,11 +122,12 @@ def command(
         for each in reversed(setups)
     }
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
-    solver = None
-    if pipeline is not None:
-        solver = pipelines().set_up(pipeline, roles, setups[0], {"--model": names[0], "--endpoint": asked.endpoint})
+    pipeline_default = {"--model": names[0], "--endpoint": asked.endpoint}
+    unread = {"--looks": looks, "--against": against is not None, "--max-cost": max_cost is not None}
+    solver = pipeline_of(pipeline, roles, setups, unread, "--pipeline", pipeline_default)
     studies = {"against": against is not None, "against_run": against_run, "sign": sign, "looks": looks}
     columns = asked_columns(environment, environment_args, answer_as, **studies)
+    chosen = parse_chosen(column or (), OF_PROBLEMS)
     renamed = {"judge_endpoint": judge, "at_once": concurrency, "estimate_only": dry_run}
     request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
     with events.printed(asked.quiet, verbose) as report:

@@ -102,7 +102,9 @@ def rule_of(name: str | None) -> Right | None:
     return getattr(known().get(name or "") or installed(name or ""), "right", None)
 
 
-def find(name: str, workspace: Path, split: str | None = None, report: Reporter | None = None) -> LocalBenchmark:
+def find(
+    name: str, workspace: Path, split: str | None = None, report: Reporter | None = None, chosen: Mapping[str, str] = {}
+) -> LocalBenchmark:
     """Find the problems of a name.
 
     Args:
@@ -111,6 +113,7 @@ def find(name: str, workspace: Path, split: str | None = None, report: Reporter 
         workspace: folder with the `data/` to search.
         split: part of a benchmark.
         report: gets which columns of a file are read.
+        chosen: of a file, field -> its column.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -127,7 +130,7 @@ def find(name: str, workspace: Path, split: str | None = None, report: Reporter 
         if benchmark.HUB and _is_called(path.resolve().name, benchmark):
             return _published(benchmark, path, split)
     if is_folder(path) or is_file(path):
-        return _own(path, split, report or Reporter())
+        return _own(path, split, report or Reporter(), chosen)
     others = f"benchmarks are {', '.join(names())}; or name a file of rows"
     if "/" in name or path.suffix:
         raise DataError(f"there is no file {plain(name)}", others)
@@ -235,38 +238,33 @@ def _only_problems(folder: Path) -> Path:
     return folder / PROBLEMS if folder / PROBLEMS in files else files[0]
 
 
-def _own(path: Path, split: str | None, report: Reporter) -> LocalBenchmark:
+def _own(path: Path, split: str | None, report: Reporter, chosen: Mapping[str, str]) -> LocalBenchmark:
     """The problems of a file, which is read as `virc batch` reads it."""
     if split:
         raise UsageError("a file has no splits", "leave --split out")
     file = _only_problems(path) if is_folder(path) else path
-    try:
-        _check_problems(file, report)
-    except DataError as error:
-        if (error.hint or "").startswith("--column"):  # an option of `virc batch` alone
-            raise DataError(error.message, "name the columns `image`, `question` and `answer`") from None
-        raise
+    _check_problems(file, report, chosen)
     named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
-    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_problems_in, file))
+    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_problems_in, file, chosen))
 
 
-def _check_problems(file: Path, report: Reporter) -> None:
+def _check_problems(file: Path, report: Reporter, chosen: Mapping[str, str]) -> None:
     """Raise DataError where rows are wrong, of another format, with columns that nothing reads, or read otherwise by a
-    layout that is sure of them.
+    layout that is sure of them; where the user says which columns are read, neither format nor layout is asked.
     """
     from virc.data.formats import batch
     from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
 
     as_problems, known = RowsFile(file, batch.NAME, file.stem), None
     with suppress(DataError):  # it is of no known format
-        known = only_source(file)
+        known = None if chosen else only_source(file)
     refusal = f"{file} holds no problems in the batch format"
     convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
     if known and known.format not in (batch.NAME, PUBLISHED):
         raise DataError(f"{refusal}, but {known.format}", convert)
     laid_out = islice(known.rows(), _MAX_LOOKED_AT) if known and known.format == PUBLISHED else iter(())
-    with open_problems(file, report) as opened:
+    with open_problems(file, report, chosen) as opened:
         for index, problem in enumerate(opened.rows):
             row, other = batch.numbered(as_problems, problem), next(laid_out, None)
             if other and other.record and not (row.record and _is_same(row.record, other.record)):
@@ -288,8 +286,8 @@ def _is_same(record: "Record", other: "Record") -> bool:
     return one == two
 
 
-def _problems_in(file: Path) -> Iterator[BatchRow]:
-    with open_problems(file, Reporter()) as opened:
+def _problems_in(file: Path, chosen: Mapping[str, str]) -> Iterator[BatchRow]:
+    with open_problems(file, Reporter(), chosen) as opened:
         yield from opened.rows
 
 

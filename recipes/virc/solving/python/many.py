@@ -8,19 +8,21 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, NamedTuple, ParamSpec, TypeVar, Unpack
 
 import msgspec
 
 from virc.core.errors import UsageError
 from virc.core.events import Event, Reporter
 from virc.core.result_log import Claims
+from virc.core.text import counted
 from virc.core.timeouts import Stop, on_stop
+from virc.models.costs import Budget
 from virc.models.load import Opened
 from virc.solving.batch import RowDone
 from virc.solving.outcome import Fields
@@ -29,6 +31,7 @@ from virc.solving.rows import BatchRow
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import Solver, SolverSetup, open_solver
+from virc.solving.sources.columns import check_chosen
 from virc.solving.sources.python_rows import check_rows, read_python_rows
 from virc.solving.sources.row_files import open_rows
 from virc.solving.traces.files import check_writable
@@ -55,6 +58,8 @@ def batch(
     concurrency: int | None = None,
     progress: bool | None = None,
     trust_rows: bool = False,
+    columns: Mapping[str, str] = {},
+    max_cost: float | None = None,
     **options: Unpack[Options],
 ) -> Generator[Solution, None, None]:
     """Answer many questions, some at a time, and yield the solutions in the order of the rows.
@@ -73,12 +78,15 @@ def batch(
         concurrency: rows in work at a time; None: as many as suit the model.
         trust_rows: whether rows may name any files and addresses; else files below their folder (that of the file of
             rows, or this one) and public addresses.
+        columns: of a file of rows, which column is the `id`, `image`, `question` or `choices`.
+        max_cost: no row is begun once the rows have cost that much; None: no limit.
         progress: whether a line on stderr says how far it is; None: on a terminal and in a notebook.
         options: the arguments of `solve` that are no problem's own. `trace` is a folder in which each row has one of
             its own, by its id or position; `timeout` is that of one row; `seed` is varied by the row's id or position.
 
     Raises:
         UsageError, ConfigError: at once, for arguments that `solve` refuses, or rows that are none.
+        LimitError: after the solutions of the rows that were begun, where `max_cost` left others.
         VircError: the model cannot be opened, its endpoint stays away, or row after row fails alike.
     """
     if unknown := options.keys() - Options.__annotations__.keys():
@@ -88,33 +96,57 @@ def batch(
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
     asked = prepared(model, given)
+    if max_cost is not None and not isinstance(asked, Setup):
+        raise UsageError("max_cost does not go with pipeline=", "leave max_cost out")
     check_writable(asked.trace)
-    return _solutions(rows, asked, concurrency, progress, given, trust_rows)
+    if columns and not isinstance(rows, str | os.PathLike):
+        raise UsageError("columns= names those of a file, and the rows are none", "name the keys of the rows so")
+    opening = _opened_rows(rows, trust_rows, check_chosen(columns))
+    return _solutions(opening, asked, concurrency, progress, given, Budget(max_cost))
+
+
+class _Rows(NamedTuple):
+    """Each row as the caller gave it and as it is solved, the folder of their paths, and their number if known."""
+
+    numbered: Iterator[tuple[object, BatchRow]]
+    base: Path
+    total: int | None
+
+
+@contextmanager
+def _opened_rows(rows: Any, trusted: bool, chosen: Mapping[str, str]) -> Iterator[_Rows]:
+    if not isinstance(rows, str | os.PathLike):
+        yield _Rows(read_python_rows(rows, trusted), Path(), operator.length_hint(rows) or None)
+        return
+    with open_rows(os.fspath(rows), chosen=chosen, trusted=trusted) as file:
+        numbered = (({"id": row.id, "images": [*row.images], **row.passed}, row) for row in file.rows)
+        yield _Rows(numbered, file.base, file.count())
 
 
 def _solutions(
-    rows: Any, asked: Setup | SolverSetup, concurrency: int | None, progress: bool | None, given: Options, trusted: bool
+    opened_rows: AbstractContextManager[_Rows],
+    asked: Setup | SolverSetup,
+    concurrency: int | None,
+    progress: bool | None,
+    given: Options,
+    budget: Budget,
 ) -> Generator[Solution, None, None]:
     with ExitStack() as stack:
-        base = Path()
-        total = operator.length_hint(rows) or None
-        numbered: Iterator[tuple[object, BatchRow]]
-        if isinstance(rows, str | os.PathLike):
-            file = stack.enter_context(open_rows(os.fspath(rows), trusted=trusted))
-            total, base = file.count(), file.base
-            numbered = (({"id": row.id, "images": [*row.images], **row.passed}, row) for row in file.rows)
-        else:
-            numbered = read_python_rows(rows, trusted)
-        bar = stack.enter_context(closing(_Bar(total, progress)))
+        rows = stack.enter_context(opened_rows)
+        bar = stack.enter_context(closing(_Bar(rows.total, progress)))
         report = Reporter(given["on_progress"] or bar.tell)
-        opening = functools.partial(open_solver, asked, base, concurrency, report, views=True)
-        for solution in stack.enter_context(closing(_in_order(numbered, opening))):
+        opening = functools.partial(open_solver, asked, rows.base, concurrency, report, views=True)
+        done = 0
+        for solution in stack.enter_context(closing(_in_order(rows.numbered, opening, budget))):
             bar.count(solution)
+            done += 1
             yield solution
+        if limited := budget.error(f"{counted(done, 'row')} done", "batch(...) of the rows that are left"):
+            raise limited
 
 
 def _in_order(
-    numbered: Iterator[tuple[object, BatchRow]], opening: Callable[[], AbstractContextManager[Solver]]
+    numbered: Iterator[tuple[object, BatchRow]], opening: Callable[[], AbstractContextManager[Solver]], budget: Budget
 ) -> Generator[Solution, None, None]:
     """The solutions of rows in their order, while a thread solves further rows; closing the generator ends it.
 
@@ -125,6 +157,8 @@ def _in_order(
     finished: queue.SimpleQueue[tuple[int, Solution] | BaseException | None] = queue.SimpleQueue()
     in_work: dict[int, object] = {}  # place -> the caller's row
     failed: list[BaseException] = []
+    claims = Claims()
+    claims.may_begin = budget.may_begin
 
     def rows_ahead() -> Iterator[BatchRow]:
         for place in itertools.count():
@@ -147,8 +181,9 @@ def _in_order(
                 def on_row(done: RowDone) -> None:
                     place = done.row.line
                     finished.put((place, _solution(done, solver.known, in_work.pop(place))))
+                    budget.add(done.fields)
 
-                solver.solve(rows_ahead(), Claims(), on_row, stop)
+                solver.solve(rows_ahead(), claims, on_row, stop)
             finished.put(failed[0] if failed else None)
         except BaseException as error:
             finished.put(error)
@@ -249,6 +284,9 @@ async def abatch(
     *,
     concurrency: int | None = None,
     progress: bool | None = None,
+    trust_rows: bool = False,
+    columns: Mapping[str, str] = {},
+    max_cost: float | None = None,
     **options: Unpack[Options],
 ) -> AsyncGenerator[Solution, None]:
     """Answer many questions, as `batch` does, while the event loop goes on; cancelled or closed, it ends its work.
@@ -259,7 +297,10 @@ async def abatch(
     Args:
         rows: as of `batch`; so are the others, and what is raised, with the first solution.
     """
-    solutions = batch(rows, model, concurrency=concurrency, progress=progress, **options)
+    solutions = batch(
+        rows, model, concurrency=concurrency, progress=progress, trust_rows=trust_rows, columns=columns,
+        max_cost=max_cost, **options,
+    )  # fmt: skip
     try:
         while (solution := await _in_thread(next, solutions, None)) is not None:
             yield solution

@@ -8,6 +8,7 @@ from virc.config.validation import check_arguments, fields_given
 from virc.core.errors import UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
+from virc.models.costs import read_prices
 from virc.models.load import Choice, Opened, choice_of
 from virc.solving.api import solve_images
 from virc.solving.asking import NO_GRADERS, Graders
@@ -38,6 +39,7 @@ class Options(TypedDict, total=False):
     max_tokens_total: int | None
     timeout: float | None
     temperature: float | None
+    prices: str | Path | None
     samples: int
     strategy: str | None
     graders: Graders
@@ -63,7 +65,8 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
     check_arguments(config, without=("tolerate",))
     trace = Path(given["trace"]) if given["trace"] else None
     config = strategies.resolved(config, given["graders"])
-    setup = Setup(choice, config, trace, given["offline"], opened, graders=given["graders"])
+    prices = read_prices(str(given["prices"])) if given["prices"] else None
+    setup = Setup(choice, config, trace, given["offline"], opened, graders=given["graders"], prices=prices)
     if pipeline is not None:
         pipelines().refuse(
             {
@@ -71,6 +74,7 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
                 "strategy": given["strategy"],
                 "temperature": given["temperature"] is not None,
                 "max_tokens": given["max_tokens"] is not None,
+                "prices": prices,
                 "a loaded model": opened,
             },
             "pipeline=",
@@ -102,6 +106,7 @@ def solve(
     max_tokens_total: int | None = None,
     timeout: float | None = None,
     temperature: float | None = None,
+    prices: str | Path | None = None,
     samples: int = 1,
     strategy: str | None = None,
     graders: Graders = NO_GRADERS,
@@ -136,6 +141,7 @@ def solve(
             asked to answer.
         timeout: seconds for the whole problem; None: no end.
         temperature: 0 is greedy; None: 0, or 1 with several samples.
+        prices: a file with what a million tokens of each model cost, for `fields["cost"]`; None: as the server says.
         samples: independent answers, of which the commonest is given.
         strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
             samples.

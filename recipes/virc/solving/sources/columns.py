@@ -6,7 +6,7 @@
 import base64
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -19,6 +19,8 @@ from virc.systems.layouts.layout import elements_of
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
+OF_PROBLEMS = (*FIELDS, "answer")
+"""What a row has that is evaluated; its answer is in the column `answer` unless the user names another."""
 _IMAGES = ("image", "images")
 _USUAL: Mapping[str, str] = {
     "id": "id questionid qid uid uuid sampleid problemid rowid index idx",
@@ -58,11 +60,12 @@ class Columns(msgspec.Struct, frozen=True):
     image: str | None = None
     question: str | None = None
     choices: str | None = None
+    answer: str | None = None
     each: tuple[str, ...] = ()
     """The columns with one choice each, if no column has all choices."""
 
     def __str__(self) -> str:
-        read = {field: getattr(self, field) for field in FIELDS}
+        read = {field: getattr(self, field) for field in OF_PROBLEMS}
         return ", ".join(f"{field} is read from {column!r}" for field, column in read.items() if column)
 
 
@@ -100,7 +103,7 @@ def resolve(
     choices = chosen.get("choices") or _column("choices", ("choices",), names, columns_are)
     each = () if choices or "choices" in names else tuple(_of_choices(names))
     id_column = chosen.get("id") or _column("id", ("id",), names, columns_are)
-    return Columns(id_column, image, question_column, choices, each)
+    return Columns(id_column, image, question_column, choices, chosen.get("answer"), each)
 
 
 def lettered(names: Collection[str]) -> list[str]:
@@ -149,13 +152,19 @@ def listed(names: Collection[str]) -> str:
     return ", ".join(shown) or "none"
 
 
-def parse_chosen(given: Sequence[str]) -> dict[str, str]:
-    pairs = [each.partition("=") for each in given]
-    for each, (field, _, column) in zip(given, pairs, strict=True):
-        if field not in FIELDS or not column:
-            sentence = f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}"
+def parse_chosen(given: Iterable[str], fields: Sequence[str] = FIELDS) -> dict[str, str]:
+    """Field -> its column, of values of `--column`, such as `image=photo`."""
+    return check_chosen({field: column for field, _, column in (each.partition("=") for each in given)}, fields)
+
+
+def check_chosen(chosen: Mapping[str, str], fields: Sequence[str] = FIELDS) -> dict[str, str]:
+    """Field -> its column, as a caller chooses them. Raises UsageError: a field is none of `fields`."""
+    for field, column in chosen.items():
+        if field not in fields or not column:
+            given = f"{field}={column}" if column else field
+            sentence = f"--column {given}: it is FIELD=NAME, FIELD one of {', '.join(fields)}"
             raise UsageError(sentence, "--column image=photo")
-    return {field: column for field, _, column in pairs}
+    return dict(chosen)
 
 
 def read_row(
@@ -169,9 +178,10 @@ def read_row(
     """The row of the values in a file's columns; `number` is its id if it has none.
 
     Its `fields` are what is asked; the other columns pass through it to the output (`to_output`), without pictures.
-    With `as_problem` the output has the question and the choices by these names, whatever their columns are called.
+    With `as_problem` the output has the question, the choices and the answer by these names, whatever their columns are
+    called.
     """
-    of_columns = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
+    of_columns = {field: content[column] for field in OF_PROBLEMS if (column := getattr(columns, field)) in content}
     own_names = ("id", *_IMAGES) if columns.image is None else ("id",)
     fields = {name: content[name] for name in (*own_names, "question", "choices") if name in content} | of_columns
     if question is not None:
@@ -198,8 +208,8 @@ def read_row(
         left_out.add(columns.image)  # a path stays, a picture itself does not
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None or as_problem else ("choices",)
-    asked = {name: fields[name] for name in as_asked if name in fields}
-    read_from = {columns.id, columns.image, columns.question, columns.choices, *(columns.each if choices else ())}
+    asked = {name: fields[name] for name in (*as_asked, *of_columns.keys() & {"answer"}) if name in fields}
+    read_from = {getattr(columns, field) for field in OF_PROBLEMS} | {*(columns.each if choices else ())}
     to_output = {name: value for name, value in passed.items() if not (as_problem and name in read_from)} | asked
     return as_row(line, passed | fields, to_output)
 

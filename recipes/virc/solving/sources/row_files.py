@@ -107,10 +107,12 @@ def open_rows(
 
 
 @contextmanager
-def open_problems(file: Path, report: Reporter) -> Iterator[RowFile]:
-    """Open the rows of a file as `open_rows` does, each with its question and choices by these names (`read_row`)."""
+def open_problems(file: Path, report: Reporter, chosen: Mapping[str, str] = {}) -> Iterator[RowFile]:
+    """Open the rows of a file as `open_rows` does, each with its question, choices and answer by these names
+    (`read_row`).
+    """
     with ExitStack() as stack:
-        yield _open(str(file), None, {}, report, stack, as_problems=True)
+        yield _open(str(file), None, chosen, report, stack, as_problems=True)
 
 
 def trusting(rows: Iterable[BatchRow]) -> Iterator[BatchRow]:

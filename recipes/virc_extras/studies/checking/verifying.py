@@ -100,22 +100,29 @@ class Verified(msgspec.Struct, frozen=True):
         raise error(f"{self.file} has {counted(len(differences), 'difference')}: {'; '.join(examples)}")
 
 
-def verify(path: Path, benchmark: str | None = None, signer: str | None = None) -> Verified:
+def verify(
+    path: Path, benchmark: str | None = None, signer: str | None = None, chosen: Mapping[str, str] = {}
+) -> Verified:
     """Score a file again.
 
     Args:
         benchmark: with whose rows those of the file are compared; None: the known benchmark that the file names.
         signer: who must have signed it, as of `signing.check`.
+        chosen: of a file of rows that is named, field -> its column.
 
     Raises:
         DataError: it is no such file.
         VircError: the benchmark that was named cannot be read.
     """
-    return verify_file(read_results(path), benchmark, signer)
+    return verify_file(read_results(path), benchmark, signer, chosen=chosen)
 
 
 def verify_file(
-    file: ResultFile, benchmark: str | None = None, signer: str | None = None, expected: Problems | None = None
+    file: ResultFile,
+    benchmark: str | None = None,
+    signer: str | None = None,
+    expected: Problems | None = None,
+    chosen: Mapping[str, str] = {},
 ) -> Verified:
     """As `verify`, for a file that was read; the file of an arm must have the problems in `expected`."""
     notes, signed = list[str](), None
@@ -128,7 +135,7 @@ def verify_file(
         *_scored_again(file, verdicts, notes),
         *_counted_again(file, problems),
     ]
-    source, rows = ("the file", expected) if expected else _benchmark(file, benchmark, problems, notes)
+    source, rows = ("the file", expected) if expected else _benchmark(file, benchmark, problems, notes, chosen)
     differences += _rows(problems, source, rows)
     looks, differences_in_arms = _looked_again(file, problems, verdicts, notes)
     differences += differences_in_arms
@@ -337,7 +344,9 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(each, f"{path}.{key}" if path else str(key))
 
 
-def _benchmark(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> tuple[str, Problems]:
+def _benchmark(
+    file: ResultFile, name: str | None, problems: Problems, notes: list[str], chosen: Mapping[str, str]
+) -> tuple[str, Problems]:
     """The name of the benchmark to compare with, and its problems; those of the file if it is not here."""
     head = file.head
     named = head.published or head.benchmark
@@ -345,7 +354,7 @@ def _benchmark(file: ResultFile, name: str | None, problems: Problems, notes: li
         notes.append(f"its rows are not compared: {plain(named, 80)} is no benchmark by name; --benchmark FILE.jsonl")
         return named, problems
     try:
-        benchmark = benchmarks.find(name or named, Path.cwd(), head.split)
+        benchmark = benchmarks.find(name or named, Path.cwd(), head.split, chosen=chosen)
         ours = problems_of(benchmark, None, lambda _: None, head.crop_ablation, rewarded=True)
     except VircError as error:
         if name:
