@@ -167,7 +167,7 @@ def test_rows_in_another_chat_protocol_are_named_with_what_mends_them(workspace:
             "batch, which has problems without solutions",
             "solve them: virc data sample {}",
         ),
-        ("rl", "problems.jsonl", "batch, which has no single units", "--with multi-turn rolls out whole problems; or"),
+        ("rl", "problems.jsonl", "batch, which has no single turns", "--with multi-turn rolls out whole problems; or"),
     ],
 )
 def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(

@@ -11,11 +11,10 @@ from virc_cli.console.tables import table
 _MAX_PARTS = 24  # of a division; a longer list is in the report alone
 _HEAD = (
     "model", "right", "95 % interval", "of", "undecided", "unread", "no answer", "missing",
-    "turns", "calls", "replies", "read", "tokens", "seconds",
+    "turns", "calls", "replies", "tokens in", "tokens out", "seconds",
 )  # fmt: skip
 _METRICS = ("metric", "model", "mean", "rows that name it")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
-_REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
 def lines(summary: Summary, columns: Sequence[Column] = ()) -> Iterator[str]:
@@ -34,7 +33,7 @@ def lines(summary: Summary, columns: Sequence[Column] = ()) -> Iterator[str]:
             if model.p_commonest is not None:
                 gap = 100 * (model.score.share - summary.commonest.share)
                 yield f"  {model.name} minus that: {gap:+.1f} points, {figures.probability(model.p_commonest)}"
-    yield from _block(_REFUSALS, map(_refusals, summary.models))
+    yield from _refusals(summary.models)
     metrics = (
         (name, model.name, figures.percent(metric.mean), str(metric.of))
         for model in summary.models
@@ -81,9 +80,14 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _refusals(model: ModelSummary) -> tuple[str, ...]:
-    shares = (figures.counted(model.refusals), figures.counted(model.false_refusals))
-    return (model.name, *shares, str(model.unusable), figures.mean(model.format_errors, 3))
+def _refusals(models: Sequence[ModelSummary]) -> Iterator[str]:
+    kinds = {"refusals": "refused"}
+    if any(model.refusals.of > model.false_refusals.of for model in models):  # else each refusal is wrong
+        kinds["false_refusals"] = "refused though there is an answer"
+    shares = ([figures.counted(getattr(model, kind)) for kind in kinds] for model in models)
+    unusable = ((str(model.unusable), figures.mean(model.format_errors, 3)) for model in models)
+    rows = ((model.name, *share, *more) for model, share, more in zip(models, shares, unusable, strict=True))
+    yield from _block(("model", *kinds.values(), "no usable reply", "rejected a turn"), rows)
 
 
 def _pair(pair: Pair) -> Iterator[str]:
@@ -99,7 +103,7 @@ def _pair(pair: Pair) -> Iterator[str]:
         yield f"  {counted(pair.needed, 'problem')} like these would tell the two apart (power 80 %)"
     for name, ids in ((pair.one, pair.only_one), (pair.other, pair.only_other)):
         more = f" … ({len(ids)} in all)" if len(ids) > 8 else ""
-        yield f"  only {name} solves {', '.join(map(str, ids[:8])) or 'none'}{more}"
+        yield f"  solved by {name} alone: {', '.join(map(str, ids[:8])) or 'none'}{more}"
 
 
 def _chance(pair: Pair) -> str:

@@ -206,7 +206,7 @@ def _check_format(source: RowsFile, resolved: Resolved) -> None:
         fits, fault, target = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
         fits = has_units or source.holds == "solutions"
-        fault, target = "has no single units to go on from (rollout: per_cru)", "rl"
+        fault, target = "has no single turns, which rollout: per_cru needs", "rl"
     else:
         fits = not has_units and source.holds != "pairs"
         content = "pairs of replies" if source.holds == "pairs" else "single units"
