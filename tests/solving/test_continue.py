@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import Done, virc
+from support.loopback import Connection, Loopback
 from support.replies import asked, picture
 from support.servers import MODEL, Body, Server, serve
 from support.solving import CROP, answer
@@ -157,6 +158,23 @@ def test_a_folder_elsewhere_finds_its_pictures_after_both_moved(image: Path, tmp
         assert go_on(server, tmp_path / "moved" / "out", "And y?").out == "40\n"
 
 
+def test_a_trace_asks_no_private_address_for_a_picture(image: Path) -> None:
+    class Picture(Connection):
+        def get(self) -> None:
+            self.send_body(image.read_bytes(), headers={"Connection": "close"})
+
+    site = Loopback(Picture)
+    url = f"{site.address}/figure.png"
+    with serve(TURNS) as server, site.running():
+        virc("solve", url, "q", "--endpoint", server.url, "--trace", "out")
+        before = site.accepted
+        refused = go_on(server, "out", "And y?")
+        assert (refused.code, site.accepted, "this is not a public address" in refused.err) == (5, before, True)
+        assert "hint: virc solve --continue TRACE 'QUESTION' --image FILE" in refused.err
+        assert go_on(server, "out", "And y?", "--image", url).out == "40\n"
+        assert go_on(server, "And z?").out == "43\n"  # the last answer is the user's own
+
+
 def _edit(change: Any) -> None:
     path = Path("out/trace.json")
     trace = json.loads(path.read_bytes())
@@ -174,6 +192,9 @@ MISTAKES: list[tuple[str, Any, tuple[object, ...], int, str]] = [
     ("another family", lambda _: None, (*BOTH, "--family", "qwen3-vl"), 2, "was had by another chat protocol"),
     ("no trace", lambda _: None, ("away", "And y?"), 5, "there is no trace away"),
     ("no question", lambda _: None, ("out",), 2, "there is no question"),
+    ("nothing", lambda _: None, (), 2, "there is no question\nhint: virc solve --continue 'QUESTION'"),
+    ("an empty word", lambda _: None, ("",), 2, "the word after --continue is empty"),
+    ("an empty trace", lambda _: None, ("", "And y?"), 2, "the word after --continue is empty"),
     ("no answer", lambda _: _edit(lambda trace: trace.update(answer=None)), BOTH, 5, "has no answer to ask on from"),
     ("of a row", lambda _: _edit(lambda trace: trace.pop("pictures")), BOTH, 5, "does not say which files"),
     ("not ours", lambda _: Path("out/trace.json").write_text("[]"), BOTH, 5, "is no trace of virc solve"),

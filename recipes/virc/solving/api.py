@@ -131,10 +131,9 @@ def _files(
 ) -> list[File]:
     for name in filter(is_pipe, images):
         report.start(f"waiting for what is written to the pipe {name!s}")
-    files = files_of(images, setup.offline, deadline, pipes=True)
     if former:
-        former.check_pictures(files)
-    return files
+        return former.files_of(images, setup.offline, deadline)
+    return files_of(images, setup.offline, deadline, pipes=True)
 
 
 def _all_shown(pictures: Sequence[OpenedImage], opened: Opened) -> list[Shown]:

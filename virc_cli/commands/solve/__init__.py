@@ -80,7 +80,7 @@ def command(
             output.lines(setup.planned(text, len(sources)))
             return
         if further:
-            former = continuing.read_conversation(trace)
+            former = continuing.read_conversation(trace, trusted=trace is None or bool(more))
             sources, page = continuing.sources_of(former, more), former.page
             report.note(continuing.in_words(former))
         solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page, former)

@@ -11,6 +11,7 @@ from virc.solving.sources.picture_files import is_source, pictures_of
 from virc_cli.console.sources import is_image, is_rows
 
 _USUAL = "virc solve IMAGE 'QUESTION'"
+_FURTHER = "virc solve --continue 'QUESTION'"
 
 
 def image_and_question(
@@ -42,6 +43,10 @@ def image_and_question(
 
 def trace_and_question(trace: str | None, question: str | None, has_file: bool) -> tuple[str | None, str | None]:
     """Return the trace to continue and the question; a single word that is neither file nor folder is the question."""
+    if trace is not None and not trace.strip():
+        raise UsageError("the word after --continue is empty: perhaps a variable of the shell is not set", _FURTHER)
+    if trace is None and not has_file:
+        raise UsageError("there is no question", _FURTHER)
     is_question = question is None and not has_file and trace and not is_file(trace) and not is_folder(trace)
     return (None, trace) if is_question else (trace, question)
 

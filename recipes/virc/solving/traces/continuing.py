@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from virc.config.user import cache_folder
-from virc.core.errors import DataError, NoAnswerError, UsageError, VircError
+from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.files import contents, is_file, is_folder, write_whole
 from virc.core.text import clause, counted, plain
+from virc.core.timeouts import Deadline
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.trace import Trace
-from virc.solving.image_source import STREAM, File, Picture
+from virc.solving.image_source import STREAM, File, Picture, files_of
 from virc.solving.traces.files import document
 
 _MAX_BYTES = 256 * 2**20
@@ -53,12 +54,19 @@ class _Meta(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """A question with its answer, whose pictures are known; `chat_protocol` is the hash that `settings` has."""
+    """A question with its answer, whose pictures are known.
+
+    Args:
+        chat_protocol: the hash that `settings` has.
+        trusted: whether the user named its pictures, now or for the last answer; else their URLs are those of a file
+            that others may have made, and have public addresses.
+    """
 
     trace: Trace
     model: str | None
     chat_protocol: str | None
     pictures: tuple[TracedPicture, ...]
+    trusted: bool = True
 
     @property
     def page(self) -> int | None:
@@ -75,7 +83,25 @@ class Conversation(msgspec.Struct, frozen=True):
         if opened.embedded:  # it would say something all the same
             raise NoAnswerError(f"{opened.name} answers first questions alone", REAL_MODELS)
 
-    def check_pictures(self, files: Sequence[File]) -> None:
+    def files_of(self, sources: Sequence[Picture], offline: bool, deadline: Deadline) -> list[File]:
+        """The files of its pictures. Raises as `image_source.files_of`, and DataError: they are others."""
+        if self.trusted:
+            files = files_of(sources, offline, deadline, pipes=True)
+        else:
+            files = [file for each in sources for file in self._files_of_others(each, offline, deadline)]
+        self._check_pictures(files)
+        return files
+
+    @staticmethod
+    def _files_of_others(source: Picture, offline: bool, deadline: Deadline) -> list[File]:
+        """The file of a picture that the trace names: at a URL only if that has a public address."""
+        try:
+            return files_of([source], offline, deadline, trusted="://" not in str(source))
+        except (DataError, NetworkError) as error:
+            error.hint = _GIVE
+            raise
+
+    def _check_pictures(self, files: Sequence[File]) -> None:
         """Raise DataError if the files are not those of the conversation."""
         if len(files) != len(self.pictures):
             was = counted(len(self.pictures), "picture")
@@ -111,7 +137,7 @@ def _at(picture: TracedPicture, place: Callable[[str], str]) -> TracedPicture:
     return msgspec.structs.replace(picture, source=place(picture.source))
 
 
-def read_conversation(name: str | None) -> Conversation:
+def read_conversation(name: str | None, trusted: bool = True) -> Conversation:
     """The conversation of a trace, its folder or its `trace.json`; None: that of the last answer.
 
     Raises:
@@ -136,7 +162,7 @@ def read_conversation(name: str | None) -> Conversation:
         raise DataError(sentence, "virc solve IMAGE 'QUESTION' --trace DIR asks again")
     folder = path.parent.resolve()
     found = tuple(_at(each, lambda source: os.path.normpath(folder / source)) for each in meta.pictures)
-    return Conversation(trace, meta.model, meta.sampling.chat_protocol, found)
+    return Conversation(trace, meta.model, meta.sampling.chat_protocol, found, trusted)
 
 
 def sources_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
