@@ -76,9 +76,9 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     """A picture as the model sees it; if crops are cut from its file, that is decoded for each crop. Arguments and
     errors as of `opened_all`.
 
-    A JPEG that does not fit is decoded at a part of its size, if no crop is cut from its file. Others are decoded whole,
-    though half of their size would take 0.6 s of processor time in place of 1.4 s at 100 megapixels: a quarter of the
-    pixels shown would differ, by up to 2 of 255, from those that rows are converted with for training.
+    A JPEG that does not fit is decoded at a part of its size, if no crop is cut from its file. Others are decoded
+    whole: at half of its size, one of 100 megapixels would take 0.6 s of processor time in place of 1.4 s, and a
+    quarter of the pixels shown would differ, by up to 2 of 255, from those that rows are converted with for training.
 
     Raises:
         ValueError: it cannot be shown.
