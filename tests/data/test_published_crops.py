@@ -20,6 +20,7 @@ from virc.systems import registry as systems
 
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
+    ("autotool", published_crops.deepeyes),
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),
     ("vigorl", published_crops.vigorl_rl),

@@ -95,6 +95,10 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("virc", "rl"): Case(drawn("rl"), more={"reward.total": "virc"}, judge=r"\boxed{1}"),
     ("actial", "inject"): Case(stage_rows.actial_sft),
     ("actial", "rl"): Case(rows.actial_rl, "prompts", UNCHECKED),
+    **{
+        ("autotool", stage): Case(crops.deepeyes, "prompts", {"prompt_length": 1536}, "Judgement: 1")
+        for stage in ("rl", "free")
+    },
     ("chain-of-focus", "instruct"): Case(crops.chain_of_focus_sft, "sft"),
     ("chain-of-focus", "rl"): Case(crops.chain_of_focus_rl, "prompts", {"prompt_length": 1536}, "Judgement: 1"),
     ("code-as-thought", "rl"): Case(thinkers.code_as_thought, "prompts", {"prompt_length": 3072}),

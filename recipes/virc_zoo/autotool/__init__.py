@@ -1,0 +1,1 @@
+"""AutoTool: its rewards and the other files of the system."""
