@@ -31,7 +31,7 @@ def test_a_solution_is_one_line_and_its_trace_a_page(image: Path) -> None:
     page = Page(_frame(solution)["srcdoc"] or "")
     assert ("strong", "97") in page.texts
     assert len(page.all("svg", "picture")) == 3
-    assert re.search(r"tokens · \d+\.\d s", page.text)
+    assert re.search(r"tokens · \d+\.\d\ss", page.text)
     assert "max turns" in page.text.replace("_", " ")
 
 

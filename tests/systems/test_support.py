@@ -103,7 +103,7 @@ def test_ls_has_a_line_for_each_system_grouped_by_how_far_it_is(
     counted = [[int(number) for number in re.findall(r"\d+", line)] for line in done.err.splitlines()[:2]]
     assert [sum(states) for _, *states in counted] == [total for total, *_ in counted]
     assert (counted[0][0], counted[0][0] + counted[1][0]) == (71, len(lines))
-    assert "the page *Systems*" in done.err
+    assert "virc systems show NAME" in done.err
 
 
 def test_an_assumption_says_what_the_yaml_has() -> None:

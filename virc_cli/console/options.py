@@ -234,7 +234,7 @@ Strategies = Annotated[
     option(_STRATEGY_NAME, f"{_STRATEGY}; repeatable.", "--strategy", autocompletion=completion.strategies),
 ]
 ProblemColumns = Annotated[
-    list[str] | None, option("FIELD=NAME", "Column of id, image, question, choices or answer; repeatable.", "--column")
+    list[str] | None, option("FIELD=NAME", "Column of id, image, question, choices, answer; repeatable.", "--column")
 ]
 Offline = Annotated[bool, flag("--offline", "Fetch no image from the network.")]
 TrustRows = Annotated[bool, flag("--trust-rows", "Rows may name any file, and private addresses.")]
