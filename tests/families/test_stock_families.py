@@ -302,7 +302,11 @@ def test_a_model_that_the_server_does_not_list_is_said(image: Path) -> None:
 
     with serve(models=["qwen2.5-vl-7b", "text-embedding-nomic"], fault=any_model) as server:
         done = virc("solve", "--endpoint", server.url, "--model", "gemma-3-4b", image, "?")
-        assert "does not list gemma-3-4b: it serves qwen2.5-vl-7b, text-embedding-nomic" in done.err
+        assert "does not list gemma-3-4b: it serves qwen2.5-vl-7b, text-embedding-nomic\n" in done.err
+        assert (
+            "; it is on this machine: --endpoint none\n"
+            in virc("solve", "--endpoint", server.url, "--model", "tiny", image, "?").err
+        )
         assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["model"] == "qwen2.5-vl-7b"
 
 

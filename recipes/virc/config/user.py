@@ -158,7 +158,9 @@ def check_setting(key: str, value: object, name: str, error: type[VircError] = C
             raise error(f"{name} must hold no user and password", "export VIRC_API_KEY=...") from None
         hint = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
         message = f"{name} must be {kind.__metadata__[0].description}, not {_shortened(value)}"
-        if key == "endpoint" and re.fullmatch(r"[\w.-]+(:\d+)?(/[\w./-]*)?", str(value)):
+        if key == "endpoint" and value == NO_ENDPOINT:
+            hint = "virc config unset endpoint; of one command: --endpoint none"
+        elif key == "endpoint" and re.fullmatch(r"[\w.-]+(:\d+)?(/[\w./-]*)?", str(value)):
             address = str(value).rstrip("/")
             hint = f"{name} http://{address}" + ("" if "/" in address else "/v1")
         raise error(message, hint) from refused

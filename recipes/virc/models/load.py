@@ -278,9 +278,7 @@ def unlisted_here(choice: Choice, workspace: Path = Path()) -> Choice | None:
     """The choice of the same model in this process, where the endpoint does not list it and it is on this machine."""
     from virc.backends.openai.backend import OpenAIBackend
 
-    try:
-        models.find(choice.model or "", workspace, choice.system, with_gguf=True)
-    except ConfigError:
+    if not _is_here(choice, workspace):
         return None
     with closing(
         OpenAIBackend(str(choice.endpoint), choice.model, choice.api_key, choice.timeout, headers=choice.headers)
@@ -290,6 +288,13 @@ def unlisted_here(choice: Choice, workspace: Path = Path()) -> Choice | None:
         return None
     of_requests = {"endpoint", "api_key", "headers", "num_ctx", "extra_body", "thinking"}
     return msgspec.structs.replace(choice, **dict.fromkeys(of_requests))
+
+
+def _is_here(choice: Choice, workspace: Path = Path()) -> bool:
+    try:
+        return models.find(choice.model or "", workspace, choice.system, with_gguf=True) is not None
+    except ConfigError:
+        return False
 
 
 def open_running(choice: Choice, port: int, report: Reporter) -> Opened | None:
@@ -344,12 +349,15 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
 
     calibration = _calibration(backend, setup, adopt)
     backend.calibrate = calibration or backend.calibrate  # also for conversations that began with the former one
-    unlisted = f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}"
+    warnings = setup.warnings
+    if not backend.is_listed:
+        here = "; it is on this machine: --endpoint none" if _is_here(choice) else ""
+        warnings = (f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}{here}", *warnings)
     return Opened(
         backend.model,
         backend,
         setup.chat_protocol,
-        warnings=setup.warnings if backend.is_listed else (unlisted, *setup.warnings),
+        warnings=warnings,
         at_once=backend.at_once,
         answers=backend.link.answers,
         move=backend.link.move,
