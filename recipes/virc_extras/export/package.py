@@ -37,13 +37,14 @@ from virc.systems.registry import IN_FOLDER, System
 from virc_extras.export.digest import digest_of
 from virc_extras.export.environment import SETTINGS, Settings, records
 
-Target = Literal["verifiers", "openenv", "inspect", "trl"]
+Target = Literal["verifiers", "openenv", "inspect", "trl", "nemo-gym"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 NEEDS: Mapping[Target, str] = {
     "verifiers": "verifiers>=0.4,<0.5",
     "openenv": "openenv>=0.10,<0.11",
     "inspect": "inspect-ai>=0.3.285",
     "trl": "trl>=1.16,<1.17",
+    "nemo-gym": "nemo-gym>=0.7,<0.8",
 }
 """What the package of each target is written against."""
 _OWN_ROWS: Mapping[Target, str] = {
@@ -51,12 +52,13 @@ _OWN_ROWS: Mapping[Target, str] = {
     "openenv": "VIRC_ROWS=ROWS ",
     "inspect": " -T rows=ROWS",
     "trl": '"ROWS"',
+    "nemo-gym": "export VIRC_ROWS=ROWS\n",
 }
 """What the commands of a package without rows add."""
 _RESULTS: Mapping[str, tuple[str, tuple[Target, ...]]] = {
     "inline": ("what its tools say stands inside the model's own turn, which a chat message ends", ("openenv",)),
     "assistant": (
-        "what its tools say are messages of the model's own, which inspect_ai joins to the reply before",
+        "what its tools say are messages of the model's own, which inspect_ai and NeMo Gym join to the reply before",
         ("verifiers", "openenv", "trl"),
     ),
 }
@@ -65,11 +67,17 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _PLACES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
-    "module.py": "$module/__init__.py",
-    "test_package.py": "tests/test_package.py",
+    "$module/__init__.py": "module.py",
+    "tests/test_package.py": "test_package.py",
 }
-"""Template -> its place in a package."""
-_OF_TARGETS = ("README.md", "module.py")
+_GYM_PLACES = {
+    "$module.yaml": "servers.yaml",
+    "resources_servers/$module/app.py": "resources.py",
+    "resources_servers/$module/requirements.txt": "requirements.txt",
+    "responses_api_agents/$module/app.py": "agent.py",
+    "responses_api_agents/$module/requirements.txt": "requirements.txt",
+}
+"""Files of a package and their templates; the second are what `gym` looks for in the folder that it runs in."""
 _ROWS = "rows"
 _LOOKED_AT = 20
 _RESERVED = {"__init__.py", "__pycache__", SETTINGS, FILE_NAME, IN_FOLDER, _ROWS}
@@ -134,7 +142,7 @@ def write(system: System, wanted: Wanted) -> Settings:
     if protocol.protocol.schemas and wanted.target != "verifiers":
         raise UsageError("the server makes the calls of this model, and a reply is its text here", "--to verifiers")
     with fresh_folder(wanted.to, "choose another folder") as folder:
-        name = f"virc_{re.sub(r'[^a-z0-9]+', '_', system.name.lower())}_{wanted.target}"
+        name = "_".join(["virc", *re.findall(r"[a-z0-9]+", f"{system.name.lower()} {wanted.target}")])
         inside = folder / name
         inside.mkdir()
         kept = _copied(system, inside) if system.is_own else system
@@ -147,10 +155,11 @@ def write(system: System, wanted: Wanted) -> Settings:
         )  # fmt: skip
         (inside / SETTINGS).write_text(json.dumps(msgspec.to_builtins(settings), indent=1) + "\n")
         words = _words(system, wanted.target, name, settings, protocol.protocol.tools)
-        for file, place in _PLACES.items():
-            template = _TEMPLATES / (wanted.target if file in _OF_TARGETS else "") / f"{file}.txt"
+        for place, file in (_PLACES | (_GYM_PLACES if wanted.target == "nemo-gym" else {})).items():
+            template = _TEMPLATES / wanted.target / f"{file}.txt"
+            template = template if template.is_file() else _TEMPLATES / f"{file}.txt"
             written_to = folder / Template(place).substitute(words)
-            written_to.parent.mkdir(exist_ok=True)
+            written_to.parent.mkdir(parents=True, exist_ok=True)
             written_to.write_text(Template(template.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
         if credited := texts.credited(system.file.parent, json.dumps(msgspec.to_builtins(protocol.protocol))):
             with (folder / "README.md").open("a", encoding="utf-8") as readme:
@@ -182,8 +191,9 @@ def _refusal(system: System, target: Target) -> str | None:
         return "it is a pipeline of several models, not a conversation with one"
     if target != "inspect" and (system.reward is None or system.reward.total is None):
         return "its reward is not public" if system.reward else "it has no reward"
-    if target == "openenv" and system.reward and rewards.of(system.reward, system.file.parent).group:
-        return "its reward compares the rollouts of a problem, and OpenEnv rewards each alone"
+    alone = {"openenv": "OpenEnv", "nemo-gym": "NeMo Gym"}.get(target)
+    if alone and system.reward and rewards.of(system.reward, system.file.parent).group:
+        return f"its reward compares the rollouts of a problem, and {alone} rewards each alone"
     protocol = speech.worded_by(system, own_words=True) or speech.ours(system)  # its words decide nothing
     reason, takers = _RESULTS.get(protocol.results, ("", TARGETS))
     if target not in takers:
@@ -244,6 +254,7 @@ def _words(system: System, target: Target, name: str, settings: Settings, tools:
         "target": target,
         "virc": f"virc[{','.join(extras)}]~={version('virc')}",
         "needs": NEEDS[target],
+        "python": ">=3.13.14,<3.14" if target == "nemo-gym" else ">=3.11",
         "entry": f'\n[project.entry-points.inspect_ai]\n{name} = "{name}"\n' if target == "inspect" else "",
         "digest": settings.digest,
         "before": before if texts.of(system.file.parent) else "",

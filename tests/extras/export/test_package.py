@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from support.called import virc
 
+from virc.config import yaml
 from virc.core.errors import ConfigError
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -78,6 +79,20 @@ def test_a_package_names_its_module_and_compiles(target: str, tmp_path: Path) ->
     assert "$" not in readme.replace("$(", "")
 
 
+def test_the_servers_of_a_package_are_where_gym_looks(tmp_path: Path) -> None:
+    package = exported("deepeyes", "nemo-gym", tmp_path / "p").parents[1]
+    found = yaml.read_mapping(package / "virc_deepeyes_nemo_gym.yaml")
+    kinds = {name: next(iter(server)) for name, server in found.items()}
+    for name, kind in kinds.items():
+        ((folder, server),) = found[name][kind].items()
+        named = [server[key] for key in ("resources_server", "agent_server") if key in server]
+        assert all(kinds[each["name"]] == each["type"] for each in named)
+        if kind != "environment_servers":  # which is a part of Gym
+            app = package / kind / folder / server["entrypoint"]
+            compile(app.read_text(), app, "exec")
+            assert (app.parent / app.with_name("requirements.txt").read_text().strip()).samefile(package)
+
+
 def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_path: Path) -> None:
     rows.write_text(
         rows.read_text() + json.dumps({"id": "b", "image": "white.png", "question": "?", "answer": "2"}) + "\n"
@@ -121,7 +136,7 @@ def test_ls_says_for_each_system_what_it_cannot_have_and_why() -> None:
     assert found["qwen3-vl"]["inspect"] is found["openvlthinker"]["trl"] is None  # which has no tools
     assert found["qwen3-vl"]["trl"] == "it has no reward"
     lines = virc("export", "ls").out.splitlines()
-    at = lines.index("mini-o3  verifiers, openenv, inspect")
+    at = lines.index("mini-o3  verifiers, openenv, inspect, nemo-gym")
     assert lines[at + 1].startswith("  not trl: its grammar is not native tool calls")
 
 

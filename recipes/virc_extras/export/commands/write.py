@@ -18,7 +18,8 @@ def command(
     system: SystemArgument,
     folder: Annotated[Path, argument("DIR", "A new folder.")],
     target: Annotated[
-        Literal["verifiers", "openenv", "inspect", "trl"], choice("Whose package it is.", "--to", show_default=False)
+        Literal["verifiers", "openenv", "inspect", "trl", "nemo-gym"],
+        choice("Whose package it is.", "--to", show_default=False),
     ],
     data: Annotated[Path | None, option("ROWS", "Problems that go into it, in any format.", show_default=False)] = None,
     stage: Annotated[str | None, option("NAME", "Stage of RL that says what is rewarded. Default: the first.")] = None,
