@@ -18,6 +18,7 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("openvlthinker", "instruct", rows_of_thinkers.openvlthinker_sft),
     ("openvlthinker", "medium", published_rows.easy_r1),
     ("openvlthinker", "hard", published_rows.easy_r1),
+    ("vppo", "rl", published_rows.easy_r1),
     ("rewardmap", "rl", rows_of_thinkers.rewardmap),
     ("vlaa-thinking", "rl", rows_of_thinkers.vlaa_thinking),
     ("star-r1", "rl", rows_of_thinkers.star_r1),

@@ -111,6 +111,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("v-thinker", "instruct"): swift(),
     ("v-thinker", "rl"): swift(aligner=False),
     ("curr-reft", "reject"): swift(vit=False),
+    ("vppo", "rl"): whole,  # examples/configs/config.yaml: freeze_vision_tower false
     ("vlm-r3", "instruct"): llama_factory(),
     ("vlm-r3", "rl"): by_name,
     ("deepeyes-v2", "cold-start"): llama_factory(),

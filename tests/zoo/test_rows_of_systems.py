@@ -14,6 +14,7 @@ from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
 from virc_zoo.vision_g1 import rows as vision_g1
+from virc_zoo.vppo import rows as vppo
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,17 @@ def test_a_row_of_rewardmap_is_shown_without_blanks_around_it(tmp_path: Path) ->
     (tmp_path / "lines.json").write_text(json.dumps({"1": ["a", "b"]}))
     (read,) = rewardmap.rows({"json": "lines.json", "question": " How many? \n"}, 1, "train", tmp_path)
     assert read == {"json": {"1": ["a", "b"]}, "question": "How many?"}
+
+
+@pytest.mark.parametrize(("file", "shown"), [((100, 100), (447, 447)), ((2000, 1500), (1156, 867))])
+def test_a_row_of_vppo_is_sized_and_shown_without_blanks_around_it(
+    file: tuple[int, int], shown: tuple[int, int], tmp_path: Path
+) -> None:
+    picture = BytesIO()
+    Image.new("RGB", file).save(picture, "PNG")
+    (read,) = vppo.rows({"problem": "<image>How many? \n", "images": [picture.getvalue()]}, 1, "rl", tmp_path)
+    assert read["problem"] == "<image>How many?"
+    assert [Image.open(BytesIO(each["bytes"])).size for each in read["images"]] == [shown]
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vicrit", "rl"): Case(thinkers.vicrit, "prompts", UNCHECKED),
     ("vigorl", "instruct"): Case(crops.vigorl_sft, "sft", wide=True),
     ("vigorl", "search"): Case(crops.vigorl_rl, "prompts", {"prompt_length": 2048}, wide=True),
+    ("vppo", "rl"): Case(rows.easy_r1, "prompts", UNCHECKED | ALIKE),
     ("virgo", "text"): Case(rows.virgo_text),
     ("virgo", "visual"): Case(rows.virgo_visual, "sft"),
     ("vision-g1", "round-1"): Case(rows.vision_g1, "prompts", ALIKE),

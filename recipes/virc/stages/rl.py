@@ -1,11 +1,12 @@
 """Reinforcement learning: the settings of a stage. `engines/verl/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
 from virc.config.placeholders import filled
+from virc.stages import token_weights
 from virc.stages.sft import (
     Contradiction,
     Count,
@@ -52,6 +53,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         loss_agg_mode: mean of the loss: over all tokens; over responses, each its token mean; or over responses, each
             its sum divided by `response_length` (Dr. GRPO).
         norm_adv_by_std: divide an advantage by the standard deviation of its group.
+        token_weights: what multiplies the advantages of single tokens: an extra's weights by name, and their settings.
         kl_loss_coef: weight of the KL divergence from the base in the loss; 0: none, and no reference model is loaded.
             With an adapter the base is the weights without it, also where the adapter was trained before.
         entropy: weight of the entropy in the loss.
@@ -97,6 +99,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     clip_high: Positive = 0.28
     loss_agg_mode: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = "token-mean"
     norm_adv_by_std: bool = True
+    token_weights: Mapping[str, Mapping[str, float]] = {}
     kl_loss_coef: NotNegative = 0.0
     entropy: float = 0.0
     dynamic_sampling: bool = False
@@ -133,7 +136,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def contradictions(config: Config) -> Iterator[Contradiction]:
     """Settings that each are fine and together make no sense."""
-    yield from refused(("data", config.data_name), ("validation", config.validation_name))
+    yield from refused(
+        ("data", config.data_name),
+        ("validation", config.validation_name),
+        ("token_weights", lambda: token_weights.resolved(config.token_weights)),
+    )
     for part in (_of_batches, _of_devices, _of_sampling, _of_model, _of_run):
         yield from part(config)
 

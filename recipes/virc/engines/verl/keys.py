@@ -43,7 +43,7 @@ _ACTOR: Mapping[str, Key] = {
     "optim.lr_warmup_steps": Key(default=-1),
     "optim.lr_warmup_steps_ratio": Key(same="warmup_ratio", default=0.0),
     "optim.weight_decay": Key(default=0.01),
-    "policy_loss.loss_mode": Key(default="vanilla"),
+    "policy_loss.loss_mode": Key(preset="token_weights", why="the loss of its token weights", default="vanilla"),
     "ppo_max_token_len_per_gpu": Key(default=16384),
     "ppo_micro_batch_size": Key(instead="micro_batch_size_per_device"),
     "ppo_micro_batch_size_per_gpu": Key(same="micro_batch_size_per_device"),

@@ -4,6 +4,7 @@
 is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from virc.engines import environment as engines
 from virc.engines.key_table import under
 from virc.engines.verl.keys import KEYS
 from virc.models.sizes import PARTS
+from virc.stages import token_weights
 from virc.stages.context import Place
 from virc.stages.rl import Config
 
@@ -86,7 +88,7 @@ def needs(config: Config) -> dict[str, str]:
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    run = place.output.parent
+    run, weights = place.output.parent, token_weights.resolved(config.token_weights)
     env = {
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
@@ -94,7 +96,8 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "VLLM_NO_USAGE_STATS": "1",
-        "VERL_USE_EXTERNAL_MODULES": PLUG_IN,
+        "VERL_USE_EXTERNAL_MODULES": ",".join((PLUG_IN, *weights)),
+        token_weights.VARIABLE: json.dumps(weights) if weights else None,
         "VERL_FILE_LOGGER_PATH": str(place.files.parent / METRICS),
         "TENSORBOARD_DIR": str(run / "tensorboard") if "tensorboard" in config.trackers else None,
         "WANDB_DIR": str(run) if "wandb" in config.trackers else None,
@@ -155,6 +158,7 @@ def _actor(config: Config) -> dict[str, Any]:
     actor = {
         "strategy": "fsdp2",
         "loss_scale_factor": config.response_length if config.loss_agg_mode == "seq-mean-token-sum-norm" else None,
+        "policy_loss.loss_mode": next(iter(config.token_weights), None),
         "use_kl_loss": config.kl_loss_coef > 0,
         "kl_loss_coef": config.kl_loss_coef or None,
         **under("fsdp_config", precision),

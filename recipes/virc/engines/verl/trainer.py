@@ -5,6 +5,8 @@ It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these n
 a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
 """
 
+import importlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from virc.reasoning.trace import Trace
 from virc.rewards.verl import compared
 from virc.runs import rollout_stats as rollouts
 from virc.runs.rollout_stats import Rollout
+from virc.stages import token_weights
 
 LEAVES = "VIRC_ROLLOUTS"
 _FIELDS = ["extra_fields", "extra_info", "responses", "rm_scores"]
@@ -58,6 +61,13 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         every, _, folder = os.environ.get(LEAVES, "").partition(":")
         if folder and found and (self.global_steps % int(every) == 0 or self.global_steps == 1):
             rollouts.leave(Path(folder), self.global_steps, found)
+        return batch
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        """verl's own, and what the setting `token_weights` makes of them."""
+        batch = super()._compute_advantage(batch, metrics)
+        for module, settings in json.loads(os.environ.get(token_weights.VARIABLE, "{}")).items():
+            importlib.import_module(module).weigh(self, batch, settings, metrics)
         return batch
 
     def _compare(self, keys: list[str], partition: str) -> None:

@@ -1,0 +1,43 @@
+"""Weights of single tokens in RL, which extras have: the setting `token_weights` of a stage.
+
+An entry of `virc.token_weights` is a module with `Settings`, a Struct, and `IN_VERL`, the module that does it. verl
+imports that in each of its processes: it registers a policy loss of the entry's name, and has
+`weigh(trainer, batch, settings, metrics)`, which changes the advantages of a batch.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from virc.core import entry_points
+from virc.core.errors import ConfigError
+from virc.core.text import clause, did_you_mean
+
+VARIABLE = "VIRC_TOKEN_WEIGHTS"
+"""Of verl's processes: what `resolved` returns, as JSON."""
+
+
+def resolved(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """The module in verl's processes of what is named, and all of its settings.
+
+    Raises:
+        ConfigError: it is not known or not installed, has no such setting, or there are several.
+    """
+    found = {}
+    for name, settings in given.items():
+        entry_points.check_installed("virc.token_weights", name, "token weights")
+        known = entry_points.modules("virc.token_weights")
+        if name not in known:
+            hint = did_you_mean(name, known, f"known are {', '.join(known) or 'none'}")
+            raise ConfigError(f"there are no token weights {name}", hint)
+        module = importlib.import_module(known[name])
+        try:
+            read = msgspec.convert(settings, module.Settings, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"token_weights.{name}: {clause(error)}") from error
+        found[module.IN_VERL] = msgspec.to_builtins(read)
+    if len(found) > 1:
+        raise ConfigError(f"token_weights names {len(found)}, and a loss has one", "leave one of them")
+    return found

@@ -1,0 +1,1 @@
+"""Weights of single tokens in RL, for the setting `token_weights`."""
