@@ -52,7 +52,8 @@ VARIABLES = {
 }
 """Variables that a user sets. The test of this page compares the `VIRC_` ones with the code."""
 
-INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLOUTS", "VIRC_TOKEN_WEIGHTS", "VIRC_CPU_VISIBLE_DEVICES",
+INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLOUTS", "VIRC_TOKEN_WEIGHTS",
+            "VIRC_CPU_VISIBLE_DEVICES",
             "VIRC_CREDENTIALS", "VIRC_HIDDEN", "VIRC_JUDGE_PORT"}  # fmt: skip
 """Variables that virc sets for processes that it starts."""
 
