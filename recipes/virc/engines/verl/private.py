@@ -32,3 +32,18 @@ def at_each_look(buffer: Any, before: Callable[[str], None], after: Callable[[in
         return found
 
     buffer._terminal_eviction_reasons = chosen
+
+
+def after_advantages(trainer: Any, change: Callable[[Any, dict[str, Any]], None]) -> None:
+    """Call a function with each batch whose advantages are computed, and with the metrics of its step.
+
+    What verl registers as an estimator of advantages gets rewards and masks alone, neither the batch nor the actor.
+    """
+    compute = trainer._compute_advantage
+
+    def computed(batch: Any, metrics: dict[str, Any]) -> Any:
+        batch = compute(batch, metrics)
+        change(batch, metrics)
+        return batch
+
+    trainer._compute_advantage = computed

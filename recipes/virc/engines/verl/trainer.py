@@ -18,6 +18,7 @@ from tensordict import TensorDict  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
 
+from virc.engines.verl import private
 from virc.engines.verl.sight import check_actor
 from virc.reasoning.trace import Trace
 from virc.rewards.verl import compared
@@ -42,6 +43,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.replay_buffer.compare = self._compare  # groups with equal rewards are left out by those compared
+        private.after_advantages(self, self._weigh)
 
     def on_sample_end(self) -> None:
         """verl's own, and rewards are compared; at the first step with pictures the actor must see them."""
@@ -63,12 +65,10 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             rollouts.leave(Path(folder), self.global_steps, found)
         return batch
 
-    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        """verl's own, and what the setting `token_weights` makes of them."""
-        batch = super()._compute_advantage(batch, metrics)
+    def _weigh(self, batch: Any, metrics: dict[str, Any]) -> None:
+        """Change the advantages of a batch as the setting `token_weights` says."""
         for module, settings in json.loads(os.environ.get(token_weights.VARIABLE, "{}")).items():
             importlib.import_module(module).weigh(self, batch, settings, metrics)
-        return batch
 
     def _compare(self, keys: list[str], partition: str) -> None:
         """As `regroup`; rewards of another function than ours stay as they are."""
