@@ -105,7 +105,7 @@ def test_only_what_failed_is_done_again(batch: Callable[..., Any], image: Path, 
         assert done.code == 0
         assert [asked(body) for body in server.chats()] == ["q a", "q b"]
     assert {line["id"]: line["answer"] for line in read(tmp_path / "out")} == {"a": "1", "b": "1"}
-    assert "1 rows: 1 answered, 0 without an answer, 0 failed; 1 were done before" in done.err
+    assert "1 row: 1 answered, 0 without an answer, 0 failed; 1 were done before" in done.err
 
 
 def test_an_id_that_comes_twice_is_an_error_line_each_time(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.text import duration
+from virc.core.text import counted, duration
 from virc.models.costs import Budget, amount
 from virc.solving.batch import RowDone
 
@@ -96,7 +96,7 @@ class Answers(Progress):
         before = f"; {self.resumed} were done before" if self.resumed else ""
         answered = self.done - self.unanswered - self.failed
         counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        text, cost = f"{self.done} rows: {counts}{before}", self.budget.cost
+        text, cost = f"{counted(self.done, 'row')}: {counts}{before}", self.budget.cost
         if cost is None:
             return text
         return f"{text}; cost {amount(cost)}" + (f", {amount(cost / answered)} an answer" if answered else "")

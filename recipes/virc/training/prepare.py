@@ -141,7 +141,7 @@ def prepare(
         try:
             base = inputs.base(resolved, workspace)
         except ConfigError as error:
-            if isinstance(target, Site) and error.hint:
+            if isinstance(target, Site) and error.hint and not is_dry:
                 error.hint += "; --launcher slurm --dry-run prints the job without it"
             raise
     if base_is_here := not missing:
