@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
-from support import published_crops, published_rows, workspaces
+from support import published_crops, published_rows, stage_rows, workspaces
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
 
@@ -23,6 +23,7 @@ PROBLEMS: list[tuple[str, Writes]] = [
     ("autotool", published_crops.deepeyes),
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),
+    ("pyvision-rl", stage_rows.pyvision_rl),
     ("vigorl", published_crops.vigorl_rl),
 ]
 

@@ -74,6 +74,21 @@ def code_rl(system: str, folder: Path) -> Path:
     return _json(folder / "problems.json", [row])
 
 
+def pyvision_rl(folder: Path) -> Path:
+    """Rows of agents-x-project/PyVision-RL@62ca599, rl_dataset.py, transfer_to_rl_form_image_w_mm_hint."""
+    told = {"data_source": "deepeyes", "ability": "visual_search", "env_name": "pyvision_gym_w_image_hint"}
+    rows = [
+        {
+            **told, "prompt": [{"role": "user", "content": f"<image>\n{_question(at)}"}],
+            "reward_model": {"ground_truth": number, "style": "model"},
+            "extra_info": {"answer": number, "index": at, "question": _question(at), "split": "train"},
+            "mm_hint": {"hint_path": _saved(folder, f"images/{at}.png", picture(at)), "hint_type": "image"},
+        }
+        for at, number in enumerate(NUMBERS)
+    ]  # fmt: skip
+    return _json(folder / "pyvision_image_rl_data.json", rows)
+
+
 def vrag_rl(folder: Path) -> Path:
     """Rows of Alibaba-NLP/VRAG@24f8d05, VRAG-RL/examples/rag_dataset.json: one object with a list."""
     meta = {"file_name": "report.pdf", "reference_page": [1], "query_type": "Single-Hop"}

@@ -1,5 +1,7 @@
 """Rows that rewards of published systems refuse, and replies that their recorded cases do not have."""
 
+import asyncio
+
 import pytest
 
 from virc.core.errors import DataError
@@ -7,6 +9,8 @@ from virc.data.rows.record import Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, sample
 from virc_zoo.deepeyes_v2 import deepeyes_v2
+from virc_zoo.pyvision_rl import pyvision_rl
+from virc_zoo.pyvision_rl.rows import KIND
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.vla_r1 import vla_r1
 
@@ -16,6 +20,12 @@ def test_a_row_of_rewardmap_of_a_type_that_it_does_not_have_is_not_scored() -> N
     read = sample("7", Prompt(Record((Message("user", "?"),), question="?", answer="7", extra=columns)))
     with pytest.raises(DataError, match="RewardMap has no rows of the type 'Counting4'"):
         rewardmap.right(read, Means())
+
+
+def test_a_row_of_pyvision_rl_of_a_source_without_a_question_is_not_judged() -> None:
+    asked = Prompt(Record((Message("user", "?"),), question="?", answer="5", extra={KIND: "vsi"}))
+    with pytest.raises(DataError, match="no question to its judge for rows of 'vsi'"):
+        asyncio.run(pyvision_rl.judged(sample("<answer>\n\\boxed{5}\n</answer>", asked), Means()))
 
 
 @pytest.mark.parametrize("answer", ["near", "5", "[]", "[[1]]", '{"x": 1}'])

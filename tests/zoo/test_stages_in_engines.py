@@ -130,6 +130,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("openvlthinker", "medium"): Case(rows.easy_r1, "prompts", UNCHECKED),
     ("openvlthinker", "hard"): Case(rows.easy_r1, "prompts", UNCHECKED),
     ("perception-r1", "rl"): Case(thinkers.perception_r1, "prompts", UNCHECKED, "<info0>1</info0>\n<info1>1</info1>"),
+    ("pyvision-rl", "rl"): Case(stage_rows.pyvision_rl, "prompts", ALIKE | {"prompt_length": 2048}, "Judgement: 1"),
     **{("reason-rft", f"{task}-sft"): Case(thinkers.reason_rft_sft, "sft") for task in ("count", "structure")},
     ("reason-rft", "transform-sft"): Case(thinkers.reason_rft_sft, "sft"),
     ("reason-rft", "count-rl"): Case(thinkers.reason_rft_count, "batch", UNCHECKED),

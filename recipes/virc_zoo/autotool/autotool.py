@@ -62,7 +62,7 @@ def worth_of_tool(t: Any) -> float:
     """What a rollout gets for its tool, before the factor: 1, 0 or -0.5."""
     right = (t.judged or 0.0) > _EVEN
     if t.mode == 1:
-        return (1.0 if right else _WRONG) * t.viewed
+        return float((1.0 if right else _WRONG) * t.viewed)
     return float(t.mode == 0 and right and not t.viewed)
 
 

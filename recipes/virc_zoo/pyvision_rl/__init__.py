@@ -1,0 +1,1 @@
+"""PyVision-RL: its reward and the other files of the system."""
