@@ -105,6 +105,10 @@ def test_it_trains_and_goes_on_where_it_was_killed(
     assert workspaces.same(*(workspaces.weights(each, 20, NAME) for each in (run, trained.folder)))
 
 
+def test_its_tracker_writes_into_the_runs_folder(trained: Run) -> None:
+    assert [*(trained.folder / "tensorboard").glob("events.*")]
+
+
 def test_its_answers_are_not_its_bases_and_are_those_of_the_merged_model(
     trained: Run, merged: Path, rows: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Engines, one file each: a stage's settings as that engine's keys, files and command, and what they share."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ def environment(recipes: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "",  # or every start would compile a thousand files again
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def of_trackers(config: StageConfig, run: Path) -> dict[str, str]:
+    """Variables by which trackers write into the run's folder; those that the user has set stay as they are."""
+    found = {
+        "mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true"},  # it heeds DO_NOT_TRACK only where that is `true`
+        "swanlab": {"SWANLAB_LOG_DIR": str(run / "swanlog")},
+        "tensorboard": {name: str(run / "tensorboard") for name in ("TENSORBOARD_DIR", "TENSORBOARD_LOGGING_DIR")},
+        "trackio": {"TRACKIO_DIR": str(run / "trackio")},
+        "wandb": {"WANDB_DIR": str(run)},
+    }
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        found["mlflow"] |= {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{(run / 'mlflow.db').absolute()}",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str((run / "mlflow").absolute()),  # for pictures, beside the database
+        }
+    named = {name: value for tracker in config.trackers for name, value in found[tracker].items()}
+    return {name: value for name, value in named.items() if name not in os.environ}
 
 
 def place_before(config: StageConfig, run: str) -> Place:

@@ -18,7 +18,7 @@ from virc.core import entry_points, plugins
 from virc.core.errors import SetupError
 from virc.core.files import contents, is_path, read_json
 from virc.core.plan import Step
-from virc.envs.pins import BUILT, PYTHON, Device, Environment, driver_needed, left_out, pinned
+from virc.envs.pins import ADDED, BUILT, PYTHON, Device, Environment, driver_needed, left_out, pinned
 
 _PACKAGE = Path(__file__).parents[1]
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -52,11 +52,15 @@ def steps(environment: Environment, uv: str) -> list[Step]:
     pins = (*(("--excludes", str(environment.excludes)) if excluded else ()), "-r", str(environment.pins))
     built = [f"--no-binary={name}" for name in sorted(BUILT.keys() & pinned(environment).keys())]
     tested = (*install, "--require-hashes", "--no-deps", "--only-binary=:all:", *built, *pins)
-    override = ("--override", str(environment.override)) if environment.override.exists() else ()
+    overrides = [*([environment.override] if environment.override.exists() else []), ADDED]
     extra = environment.extra
     # uv: UV_TORCH_BACKEND takes torch from an index whose builds have other hashes; COLUMNS breaks its reasons in two.
     own = {"UV_TORCH_BACKEND": "", "COLUMNS": ""}
-    added = Step((*install, *override, *pins, *extra), f"install {', '.join(extra)}, without hashes", own)
+    added = Step(
+        (*install, *(word for file in overrides for word in ("--override", str(file))), *pins, *extra),
+        f"install {', '.join(extra)}, without hashes",
+        own,
+    )
     return [
         Step((uv, "venv", "--python", interpreter, str(environment.folder)), f"make {environment.folder}"),
         Step(tested, f"install {len(pinned(environment)) - len(excluded)} packages", own),

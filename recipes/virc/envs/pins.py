@@ -24,6 +24,8 @@ PYTHON = "3.11"
 """Version of Python the pins are resolved for: the oldest that virc runs on."""
 
 FOLDER = Path(__file__).parent
+ADDED = FOLDER / "added.override"
+"""Versions that stand against what packages ask for that a user adds to an environment."""
 BUILT: Mapping[str, str] = {
     "antlr4-python3-runtime": "its version 4 has no wheel at the versions that hydra and latex2sympy2 need",
     "deepspeed": "publishes no wheel; without DS_BUILD_OPS nothing is compiled",

@@ -10,6 +10,7 @@ from virc.config.placeholders import filled
 from virc.core.errors import ConfigError
 
 Part = Literal["vision", "projector", "language"]
+Tracker = Literal["mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -85,7 +86,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     nodes: Count = 1
     gpus: GpuNumbers | None = None
     save_total_limit: Count | None = None
-    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
+    trackers: tuple[Tracker, ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
     engine: dict[str, Any] = {}
 
@@ -123,7 +124,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         save_steps: optimizer steps between checkpoints, or `epoch`.
         save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
         log_every: optimizer steps between two lines of metrics.
-        trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
+        trackers: where LLaMA-Factory also reports: mlflow, swanlab, tensorboard, trackio, wandb.
         seed: of the order of rows and of dropout.
         engine: further keys for LLaMA-Factory, by its own names.
     """

@@ -447,9 +447,11 @@ def _check_packages(resolved: Resolved, environment: Environment, python: Path) 
     installed = _packages(environment, python) if needed else {}
     for package, setting in needed.items():
         if package not in installed:
+            engine = environment.engine.name
+            add = f"virc env create {engine} --with {package}, " if package in resolved.config.trackers else ""
             raise SetupError(
                 f"{resolved.name} needs {package}, which the environment {environment.name} does not have",
-                f"--set {setting}, or your own environment that has it: virc env use {environment.engine.name}",
+                f"{add}--set {setting}, or your own environment that has it: virc env use {engine}",
             )
 
 

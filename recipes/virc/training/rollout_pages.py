@@ -52,14 +52,18 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
         for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
             page = folder / f"{number}-{reply}"
             try:
-                tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_chat_protocol=True)
-                settings = folder.parents[1] / REWARD
-                grid = grid_of(read_settings(str(settings))) if is_file(settings) else QWEN2
-                trace, images = shown(each, grid)
+                trace, images = replayed(each, folder.parents[1])
                 meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
                 write_trace(page, trace, images, meta)
             except (OSError, ValueError, LookupError, ToolError, VircError) as error:
                 yield f"{folder.name}/{page.name}: {clause(error)}"
+
+
+def replayed(rollout: Rollout, run: Path) -> tuple[Trace, list[Shown]]:
+    """As `shown`, with the tools and the grid of a run, whose folder is given."""
+    tools.load(rollout.trace.protocol.tools, run / CODE, of_chat_protocol=True)
+    settings = run / REWARD
+    return shown(rollout, grid_of(read_settings(str(settings))) if is_file(settings) else QWEN2)
 
 
 def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:

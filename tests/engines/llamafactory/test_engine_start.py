@@ -78,3 +78,21 @@ def test_no_token_of_an_image_is_learnt_on_any_side(start: Any, sides: tuple[str
     found = Processor().preprocess_dataset("asked")
     assert [found.pop(f"{side}labels") for side in sides] == [[[-100, -100, -100, 3], [3]]] * len(sides)
     assert found == {**{f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}, "images": ["asked"]}
+
+
+def test_swanlab_without_a_run_is_as_transformers_expects(start: Any) -> None:
+    def get_run() -> str:
+        if not runs:
+            raise RuntimeError("No active Run. Call swanlab.init() first.")
+        return runs[0]
+
+    class Callback:
+        def __init__(self) -> None:
+            self._swanlab = swanlab
+
+    runs, swanlab = list[str](), SimpleNamespace(get_run=get_run)
+    start.mend_swanlab(Callback)
+    callback = Callback()
+    assert callback._swanlab.get_run() is None
+    runs.append("mine")
+    assert callback._swanlab.get_run() == "mine"

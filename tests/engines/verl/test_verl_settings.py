@@ -98,11 +98,24 @@ def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
     env = verl.environment(config(), place())
     assert (env["RAY_USAGE_STATS_ENABLED"], env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"]) == ("0", "1", "1")
     assert "wandb" not in keys(config())["trainer.logger"]
-    assert not [name for name in env if name.startswith(("WANDB", "SWANLAB", "TENSORBOARD"))]
-    asked = verl.environment(config(trackers=("tensorboard", "wandb", "swanlab")), place())
-    assert {asked[name] for name in ("TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR")} == {
-        "/w/runs/r/tensorboard", "/w/runs/r", "/w/runs/r/swanlog",
-    }  # fmt: skip
+    assert not [name for name in env if name.startswith(("WANDB", "SWANLAB", "TENSORBOARD", "MLFLOW", "TRACKIO"))]
+
+
+def test_trackers_write_into_the_runs_folder_unless_the_user_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = config(trackers=("mlflow", "swanlab", "tensorboard", "trackio", "wandb"))
+    assert keys(chosen)["trainer.logger"] == ["console", "file", *chosen.trackers]
+    names = ("MLFLOW_TRACKING_URI", "_MLFLOW_SERVER_ARTIFACT_ROOT", "SWANLAB_LOG_DIR", "TENSORBOARD_DIR", "TRACKIO_DIR",
+             "WANDB_DIR")  # fmt: skip
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    env = verl.environment(chosen, place())
+    assert [env[name] for name in names] == [
+        "sqlite:////w/runs/r/mlflow.db", "/w/runs/r/mlflow", "/w/runs/r/swanlog", "/w/runs/r/tensorboard",
+        "/w/runs/r/trackio", "/w/runs/r",
+    ]  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("TRACKIO_DIR", "/tracked")
+    assert not {"TRACKIO_DIR", *names[:2]} & verl.environment(chosen, place()).keys()
 
 
 LAYERS = {

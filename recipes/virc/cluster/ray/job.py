@@ -24,7 +24,7 @@ from virc.runs.run import Info, Run
 
 NODES = "ray_nodes.json"
 JOB = "ray_job.json"
-KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
+KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY", "MLFLOW_TRACKING_")
 """How names of secrets begin that the engine may need: the job gets them from the environment it is submitted from, by
 a file that its user alone can read and that is removed with the job's end.
 """

@@ -120,6 +120,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "save_steps": None if config.save_steps == "epoch" else config.save_steps,
         "save_only_model": False,
         "report_to": list(config.trackers) or "none",
+        **({"project": "virc", "run_name": place.output.parent.name} if config.trackers else {}),
         "include_num_input_tokens_seen": "non_padding",
         "gradient_accumulation_steps": config.accumulation(),
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
@@ -212,6 +213,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     env = {
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
+        **engines.of_trackers(config, place.output.parent),
         # Rows have neither: `<video>` in a reply about a page is text, which LLaMA-Factory would count as a video.
         **{f"{medium}_PLACEHOLDER": f"<|no {medium.lower()}|>" for medium in ("VIDEO", "AUDIO")},
         "RECORD_VRAM": "1" if config.device == "cuda" else "",

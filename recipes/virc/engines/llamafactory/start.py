@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any, NoReturn
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
 from virc.engines.environment import check_finite
@@ -146,6 +148,24 @@ def write_more(callback: Any) -> None:
     callback.on_log, callback._write_log = logged, written
 
 
+def mend_swanlab(callback: Any) -> None:
+    """Have `swanlab.get_run` return None before there is a run, as transformers expects: from 0.8 on it raises."""
+    make = callback.__init__
+
+    def made(self: Any) -> None:
+        make(self)
+        get_run = self._swanlab.get_run
+
+        def run_if_any() -> Any:
+            with suppress(RuntimeError):
+                return get_run()
+            return None
+
+        self._swanlab.get_run = run_if_any
+
+    callback.__init__ = made
+
+
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End before the training begins, in order: a lock that DeepSpeed compiles under would stay for ever."""
     sys.exit(128 + number)
@@ -185,6 +205,7 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     write_more(callbacks.LogCallback)
+    mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])
 

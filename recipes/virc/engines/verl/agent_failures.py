@@ -44,6 +44,8 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
         super().__init__(sampler_kwargs=sampler_kwargs, **given, **more)
         self.compare: Callable[[list[str], str], None] | None = None
         """Called with the keys of new rollouts and their partition before groups are left out by their rewards."""
+        self.validated: Callable[[Any], None] | None = None
+        """Called with the batch of a validation, which verl clears afterwards."""
         self.batch: Any = None
         """The last that was sampled."""
         self._seen: set[str] = set()  # prompts whose rollouts were compared
@@ -77,6 +79,8 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
             return place[prompt], int(reply), int(number)
 
         self.batch = batch.select_keys(sorted(batch.keys, key=order))
+        if self.validated and partition_id == "val":
+            self.validated(self.batch)
         return self.batch, metrics
 
 

@@ -25,8 +25,8 @@ from virc.engines.verl import private
 from virc.engines.verl.cause import TRAINER, ended_by_deaths, last_cause
 
 _OF_A_START = (private.RAY_FOLDER, "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
-_FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
-                "PYTHON", "DO_NOT_TRACK")  # fmt: skip
+_FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "_MLFLOW_",
+                "SWANLAB_", "TENSORBOARD_", "TRACKIO_", "OMP_", "PYTHON", "DO_NOT_TRACK")  # fmt: skip
 _GRACE = 10.0  # seconds
 _CODES: list[int] = []
 """The exit code, after a signal: Ray, while it waits, makes 1 of every other."""

@@ -2,12 +2,14 @@
 
 Before advantages are computed, rewards of a prompt's replies become what the total's `group` makes of them.
 It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these numbers too, and leaves some rollouts of
-a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
+a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so. An extra shows these, and those of validations, in the
+trackers.
 """
 
 import importlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tensordict import TensorDict  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
 
+from virc.core import entry_points
 from virc.engines.verl import private
 from virc.engines.verl.sight import check_actor
 from virc.reasoning.trace import Trace
@@ -44,6 +47,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         super().__init__(config)
         self.replay_buffer.compare = self._compare  # groups with equal rewards are left out by those compared
         private.after_advantages(self, self._weigh)
+        self.replay_buffer.validated = lambda batch: self._track("val", _rollouts(batch))
 
     def on_sample_end(self) -> None:
         """verl's own, and rewards are compared; at the first step with pictures the actor must see them."""
@@ -63,12 +67,19 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         every, _, folder = os.environ.get(LEAVES, "").partition(":")
         if folder and found and (self.global_steps % int(every) == 0 or self.global_steps == 1):
             rollouts.leave(Path(folder), self.global_steps, found)
+            self._track("train", found)
         return batch
 
     def _weigh(self, batch: Any, metrics: dict[str, Any]) -> None:
         """Change the advantages of a batch as the setting `token_weights` says."""
         for module, settings in json.loads(os.environ.get(token_weights.VARIABLE, "{}")).items():
             importlib.import_module(module).weigh(self, batch, settings, metrics)
+
+    def _track(self, part: str, found: Sequence[Rollout]) -> None:
+        """Have the extra, where it is installed, show rollouts in the trackers of the run."""
+        if module := entry_points.own("virc.trackers").get("rollouts"):
+            run = Path(self.config.trainer.default_local_dir).parent
+            importlib.import_module(module).log(self.logger.logger, f"{part}/rollouts", self.global_steps, found, run)
 
     def _compare(self, keys: list[str], partition: str) -> None:
         """As `regroup`; rewards of another function than ours stay as they are."""
