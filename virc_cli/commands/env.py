@@ -19,7 +19,7 @@ def create(
     engine: Engine,
     device: Device = None,
     packages: Annotated[
-        list[str] | None, option("PKG", "One more package, for custom rewards and tools.", "--with")
+        list[str] | None, option("PKG", "One more package, for trackers, custom rewards and tools.", "--with")
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,

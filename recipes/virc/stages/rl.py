@@ -72,7 +72,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
         max_tool_failures: share of a step's tool calls that may fail by the tool's own fault; more end the run.
         reward: what replies are rewarded for; it goes over the system's.
-        trackers: where verl also reports, with a few rollouts of a validation: mlflow, swanlab, tensorboard, trackio, wandb.
+        trackers: where verl also reports, with rollouts: mlflow, swanlab, tensorboard, trackio, wandb.
         seed: of the order of rows and of the sampling. On CPUs runs of one seed are equal with `rollout_engine:
             transformers`, unless a judge or `dynamic_sampling` decides by time. vLLM's replies differ from run to run.
         engine: further keys for verl, by its own dotted names.

@@ -128,7 +128,7 @@ def _to_swanlab(swanlab: Any, name: str, step: int, rollouts: Sequence[TrackedRo
 
 
 def _to_trackio(adapter: Any, name: str, step: int, rollouts: Sequence[TrackedRollout]) -> None:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped, import-not-found]
     import trackio  # type: ignore[import-not-found]
 
     rows = [each.row(step, trackio.Image(each.drawn)) for each in rollouts]

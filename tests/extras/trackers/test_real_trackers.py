@@ -12,6 +12,7 @@ import pytest
 from cli.test_packaging import uv
 from support.engine_python import interpreter
 
+import virc
 from virc.engines.environment import SILENT, of_trackers
 from virc.envs.pins import ADDED, FOLDER, PYTHON
 
@@ -60,7 +61,8 @@ def test_a_tracker_has_the_pictures_and_the_rewards_and_asks_no_host(
     python = interpreter("rl") if is_of_engine else request.getfixturevalue("installed")
     outside = {name: os.environ[name] for name in ("PATH", "HOME")}  # trackers are silent where they see CI or pytest
     own = of_trackers(cast(Any, SimpleNamespace(trackers=(name,))), tmp_path)
-    env = outside | SILENT | own | {"WANDB_MODE": "offline"}
+    code = {"PYTHONPATH": str(Path(virc.__file__).parents[1])}
+    env = outside | SILENT | own | code | {"WANDB_MODE": "offline"}
     done = subprocess.run([python, CHILD, name, tmp_path], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout.splitlines()[-1]), "does not take" in done.stdout) == ([], False)

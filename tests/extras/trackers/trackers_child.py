@@ -10,8 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[3] / "recipes"), str(Path(__file__).parent)]
-
 from tracked import make_rollout
 
 from virc_extras.trackers import rollouts

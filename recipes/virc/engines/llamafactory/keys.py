@@ -52,6 +52,7 @@ _KEYS: Mapping[str, Key] = {
     "logging_nan_inf_filter": Key(fixed="a loss that is not a number ends the run"),
     "include_num_input_tokens_seen": Key(fixed="metrics.jsonl has the tokens a second", default="no"),
     "report_to": Key(follows=("trackers",), why="metrics.jsonl is always written; trackers are opt-in", default="none"),
+    "run_name": Key(fixed="it is the run's name in the trackers"),
     "eval_strategy": Key(why="nothing is evaluated while training", default="no"),
     "eval_steps": Key(why="nothing is evaluated while training"),
     "per_device_eval_batch_size": Key(why="nothing is evaluated while training", default=8),

@@ -120,7 +120,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "save_steps": None if config.save_steps == "epoch" else config.save_steps,
         "save_only_model": False,
         "report_to": list(config.trackers) or "none",
-        **({"project": "virc", "run_name": place.output.parent.name} if config.trackers else {}),
+        "run_name": place.output.parent.name if config.trackers else None,
         "include_num_input_tokens_seen": "non_padding",
         "gradient_accumulation_steps": config.accumulation(),
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
