@@ -1,5 +1,6 @@
 """The check of a stage's rows in this process, in place of one in the engine's interpreter."""
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def _counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> R
     return (pairs.check if isinstance(asked, PairsRequest) else sft.check)(asked)
 
 
+_NUMBERS = count()
 _KINDS: dict[type[Request], tuple[type[sft_stage.StageConfig], dict[str, Any]]] = {
     SftRequest: (sft_stage.Config, {"learning_rate": 1e-5, "cutoff_len": 2048, "order": "written"}),
     PairsRequest: (dpo.Config, {"learning_rate": 1e-5, "cutoff_len": 2048, "order": "written"}),
@@ -41,4 +43,5 @@ def request(kind: type[Any], **values: Any) -> Any:
     config, settings = _KINDS[kind]
     names = {*config.__struct_fields__} - {*kind.__struct_fields__}
     given = {name: values.pop(name) for name in [*values] if name in names}
+    values.setdefault("folder", values["source"].file.with_name(f"checked-{next(_NUMBERS)}"))
     return kind(config=config(**{"data": "rows", **settings, **given}), name=values.pop("name", "tiny"), **values)

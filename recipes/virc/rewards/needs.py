@@ -33,11 +33,11 @@ class Scorable(msgspec.Struct):
     def share(self) -> float:
         return self.by_rules / self.rows if self.rows else 0.0
 
-    def add(self, other: "Scorable") -> None:
-        self.rows += other.rows
-        self.by_rules += other.by_rules
-        self.lacking.update(other.lacking)
-        self.why.update(other.why)
+    def add(self, unscored: dict[str, str]) -> None:
+        self.rows += 1
+        self.by_rules += not unscored
+        self.lacking.update(unscored.keys())
+        self.why.update(unscored)
 
 
 def without_judge(
@@ -48,25 +48,27 @@ def without_judge(
     judges: Iterable[str] = (),
 ) -> Scorable:
     """Try a total on rows without asking a judge; there will be those of `judges`: their terms do not count."""
-    had = {no_judge(name) for name in judges}
     found = Scorable()
     with asyncio.Runner() as runner:
         for record in records:
-            prompt = prompt_of(record, coordinates, strict)
-            unscored: dict[str, str] = {}
-            for reply in (sample(text, prompt) for text in _REPLIES):
-                scored = runner.run(rewards.score(reply, total, Means()))
-                lacking = {
-                    name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)
-                }
-                # terms whose means are only missing here count as 1
-                judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
-                with suppress(UnscoredError):
-                    rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
-                    lacking = {}
-                unscored |= lacking
-            found.rows += 1
-            found.by_rules += not unscored
-            found.lacking.update(unscored.keys())
-            found.why.update(unscored)
+            found.add(runner.run(lacking(record, total, coordinates, strict, judges)))
     return found
+
+
+async def lacking(
+    record: Record, total: Total, coordinates: Coordinates, strict: Strict, judges: Iterable[str]
+) -> dict[str, str]:
+    """Term -> what a row lacks for it, as in `without_judge`."""
+    had = {no_judge(name) for name in judges}
+    prompt = prompt_of(record, coordinates, strict)
+    unscored: dict[str, str] = {}
+    for reply in (sample(text, prompt) for text in _REPLIES):
+        scored = await rewards.score(reply, total, Means())
+        absent = {name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)}
+        # terms whose means are only missing here count as 1
+        judged = dict.fromkeys(scored.unscored.keys() - absent.keys(), 1.0)
+        with suppress(UnscoredError):
+            rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, absent))
+            absent = {}
+        unscored |= absent
+    return unscored

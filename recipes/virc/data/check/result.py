@@ -145,10 +145,10 @@ class Survey(msgspec.Struct):
         self.rows += 1
         if stops := [each for each in faults if each.stops]:
             self.faulty += 1
-            self.faults.update({fault.kind for fault in stops})
+            self.faults.update(dict.fromkeys((fault.kind for fault in stops), 1))
             if len(self.wrong) < _MAX_WRONG:
                 self.wrong.append((row.number, stops[0]))
-        self.doubts.update({fault.kind for fault in faults if not fault.stops})
+        self.doubts.update(dict.fromkeys((fault.kind for fault in faults if not fault.stops), 1))
         if row.record:
             self.images += len(row.record.images)
             self.systems[hash(system_of(row.record))] += 1

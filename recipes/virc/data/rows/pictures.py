@@ -66,10 +66,8 @@ class PictureStore:
             kept = f"{FOLDER}/{kept}"  # bytes have bare names in published rows; they belong together
         if kept and self._holds(self.folder / kept, picture):
             return kept
-        data = picture.read()
-        ending = next((end for start, end in _STARTS.items() if data.startswith(start)), "")
         own = PurePosixPath(picture.name).suffix.lower()
-        name = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in ENDINGS)}"
+        name = name_of(picture.read(), own * (own in ENDINGS))
         if not self._holds(self.folder / name, picture):
             raise VircError(f"{self.folder / name} exists and is not the image to write there")
         return name
@@ -85,6 +83,12 @@ class PictureStore:
             raise VircError(f"cannot make {target.parent}: {clause(error)}") from error
         _write(picture, target)
         return True
+
+
+def name_of(data: bytes, ending: str = "") -> str:
+    """The name of an image by its content; with its own ending, if it has one."""
+    own = next((end for start, end in _STARTS.items() if data.startswith(start)), ending)
+    return f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{own}"
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """How many tokens the rows of a file have, images included, and which of them are too long.
 
-`count` counts any rows, by a function that is run in several processes (`Measure`). `lengths` is that function for
-LLaMA-Factory, which is not run: it follows what 0.9.5 does with the templates qwen2_vl and qwen3_vl_nothink. A message
-with its marks is one text for the tokenizer; an image is resized by LLaMA-Factory, then again by the base's own image
-processor. The function for prompts of RL is in `preflight.rl`.
+`count` checks and counts any rows in one pass, by a function that is run in several processes (`Measure`). `lengths` is
+that function for LLaMA-Factory, which is not run: it follows what 0.9.5 does with the templates qwen2_vl and
+qwen3_vl_nothink. A message with its marks is one text for the tokenizer; an image is resized by LLaMA-Factory, then
+again by the base's own image processor. The function for prompts of RL is in `preflight.rl`.
 """
 
 import math
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -17,23 +19,25 @@ import msgspec
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
+from virc.core.files import is_file, writing
 from virc.core.text import clause, plain
 from virc.core.work.parallel import in_order
 from virc.data.check.images import file_of
-from virc.data.check.result import USUAL_SYSTEM
+from virc.data.check.result import USUAL_SYSTEM, Fault, Survey
 from virc.data.formats.registry import NumberedRow
-from virc.data.rows.pictures import key
+from virc.data.rows.pictures import key, name_of
 from virc.data.rows.record import MARK, Message, Picture
 from virc.data.rows.remembered import remembered
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
-from virc.reasoning.images import StoredImage
+from virc.reasoning.encoded import as_png
+from virc.reasoning.images import StoredImage, open_image
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid, within_area
 
 _BATCH = 64  # rows that a process gets together
-_ROWS_PER_PROCESS = 2000  # one process has counted them before another has started
+_BATCHES_HERE = 32  # this process has counted them before another has started
 _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
@@ -50,22 +54,27 @@ class BaseCounting(msgspec.Struct, frozen=True):
 class Text(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     files: tuple[str | bytes, ...]
+    rejected: str | None = None
 
 
 class Length(msgspec.Struct, frozen=True):
     """The length of one row.
 
     Args:
-        tokens: those of its images included.
+        tokens: those of its images included; of a pair those of its longer side.
+        shorter: of a pair, those of its other side.
         shrunk: images over `max_pixels` or the base's own limit.
         differ: `key_of` images' files that LLaMA-Factory would show otherwise than `open_file` does -> the reason.
+        shown: the same keys, of a row within the cutoff -> the name of the image that was written in its place.
         fits: of a row over the cutoff, the largest `max_pixels` that makes it fit; 0 if none does.
     """
 
     tokens: int = 0
+    shorter: int = 0
     images: int = 0
     shrunk: int = 0
     differ: dict[str | bytes, str] = {}
+    shown: dict[str | bytes, str] = {}
     fits: int | None = None
     fault: str = ""
 
@@ -74,21 +83,23 @@ Measure = Callable[[Sequence[Text]], list[Length]]
 
 
 class Counted(msgspec.Struct):
-    """The lengths of all rows.
+    """What `count` finds.
 
     Args:
-        numbers: of the rows in their file.
+        found: of all rows, each checked without its images.
+        fault: of the first row that cannot be counted.
+        numbers: of the rows in their file; they and the lengths end where a row cannot be trained on.
         by_url: whether a row names an image as `file://`, which LLaMA-Factory does not open.
+        shown: those of all lengths.
     """
 
     cutoff: int
+    found: Survey = msgspec.field(default_factory=Survey)
+    fault: DataError | None = None
     numbers: list[int] = msgspec.field(default_factory=list)
     lengths: list[Length] = msgspec.field(default_factory=list)
     by_url: bool = False
-
-    def tokens(self, chosen: Iterable[int]) -> list[int]:
-        """The tokens of the rows at those indices."""
-        return [self.lengths[at].tokens for at in chosen]
+    shown: dict[str | bytes, str] = {}
 
     @property
     def over(self) -> list[int]:
@@ -99,10 +110,6 @@ class Counted(msgspec.Struct):
     def within(self) -> list[int]:
         """Indices of the other rows."""
         return [at for at, length in enumerate(self.lengths) if length.tokens <= self.cutoff]
-
-    def files(self, chosen: Iterable[int]) -> set[str | bytes]:
-        """The keys of the files of the rows at those indices that LLaMA-Factory would show otherwise."""
-        return {key for at in chosen for key in self.lengths[at].differ}
 
 
 def opened(picture: Picture) -> str | bytes:
@@ -116,32 +123,48 @@ def key_of(file: str | bytes) -> str | bytes:
 
 
 def count(
-    measure: Measure,
-    cutoff: int,
+    counted: Counted,
     read: Iterable[NumberedRow],
-    rows: int,
+    check: Callable[[NumberedRow], Iterable[Fault]],
+    measure: Measure,
     workers: int,
     on_progress: Callable[[str], None],
-) -> Counted:
-    """Count all rows, which are known to be whole; `measure` goes to other processes."""
-    counted = Counted(cutoff)
-    workers = max(1, min(workers, rows // _ROWS_PER_PROCESS))
+) -> Iterator[NumberedRow]:
+    """Check and count all rows; yields those within the cutoff, up to the first that cannot be trained on.
+
+    Args:
+        counted: gets what is found.
+        check: the faults of a row, without a look into its images.
+        measure: goes to other processes.
+    """
+    waiting = deque[NumberedRow]()
+
+    def trainable() -> Iterator[NumberedRow]:
+        for row in read:
+            counted.found.add(row, list(check(row)))
+            on_progress(f"row {counted.found.rows} checked")
+            if not counted.found.wrong and counted.fault is None:  # else no row is trained on
+                yield row
 
     def chunks() -> Iterator[list[Text]]:
-        remaining = iter(read)
+        remaining = trainable()
         while chunk := list(islice(remaining, _BATCH)):
-            counted.numbers.extend(row.number for row in chunk)
+            waiting.extend(chunk)
             records = [row.known() for row in chunk]
             counted.by_url |= any(image.name[:7].lower() == "file://" for each in records for image in each.images)
-            yield [Text(record.messages, tuple(map(opened, record.images))) for record in records]
+            yield [Text(each.messages, tuple(map(opened, each.images)), each.rejected) for each in records]
 
-    for batch in in_order(measure, chunks(), workers):
-        for length in batch:
-            if length.fault:
-                raise DataError(f"row {counted.numbers[len(counted.lengths)]}: {length.fault}")
-            counted.lengths.append(length)
-        on_progress(f"row {len(counted.lengths)} of {rows}")
-    return counted
+    texts = chunks()
+    here = in_order(measure, islice(texts, _BATCHES_HERE), 1)
+    for length in chain.from_iterable(chain(here, in_order(measure, texts, workers))):
+        row = waiting.popleft()
+        if length.fault and counted.fault is None:
+            counted.fault = DataError(f"row {row.number}: {length.fault}")
+        counted.numbers.append(row.number)
+        counted.lengths.append(length)
+        counted.shown |= length.shown
+        if counted.fault is None and length.tokens <= counted.cutoff:
+            yield row
 
 
 def percentiles(tokens: Iterable[int]) -> tuple[int, int, int]:
@@ -172,11 +195,15 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
 
 
 class Counting(BaseCounting, frozen=True):
-    """`min_pixels` and `max_pixels` are LLaMA-Factory's limits of an image in px, `cutoff` that of a row in tokens."""
+    """`min_pixels` and `max_pixels` are LLaMA-Factory's limits of an image in px, `cutoff` that of a row in tokens.
+
+    `pictures` is the folder of a dataset for images that LLaMA-Factory would show otherwise; None: none are written.
+    """
 
     min_pixels: int
     max_pixels: int
     cutoff: int
+    pictures: Path | None = None
 
 
 def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Counting:
@@ -242,10 +269,16 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
     limit = min(counting.max_pixels, counting.grid.max_pixels)
     shrunk = sum(width * height > limit for width, height in sizes)
-    reasons = ((key_of(file), _difference(image, counting)) for file, image in zip(row.files, images, strict=True))
-    differ = {key: reason for key, reason in reasons if reason}
+    reasons = ((file, _difference(image, counting)) for file, image in zip(row.files, images, strict=True))
+    differing = {file: reason for file, reason in reasons if reason}
+    differ, shown = {key_of(file): reason for file, reason in differing.items()}, dict[str | bytes, str]()
     fits = _fitting_max_pixels(counting, text, sizes) if tokens > counting.cutoff else None
-    return Length(tokens, len(sizes), shrunk, differ, fits)
+    if counting.pictures and fits is None:
+        try:
+            shown = {key_of(file): _as_shown(file, counting.pictures) for file in differing}
+        except DataError as error:
+            return Length(fault=error.message)
+    return Length(tokens=tokens, images=len(sizes), shrunk=shrunk, differ=differ, shown=shown, fits=fits)
 
 
 def _fitting_max_pixels(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
@@ -284,5 +317,25 @@ def _difference(image: StoredImage, counting: Counting) -> str:
 
 def _stored(file: str | bytes) -> StoredImage:
     source = file if isinstance(file, bytes) else Path(file)
-    name = f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
-    return remembered(source, lambda: stored_image(source, name))
+    return remembered(source, lambda: stored_image(source, _called(file)))
+
+
+def _called(file: str | bytes) -> str:
+    return f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
+
+
+@lru_cache(4)  # rows that show one image mostly follow one another
+def _png(file: str | bytes) -> bytes:
+    return as_png(open_image(file if isinstance(file, bytes) else Path(file), _called(file))).data
+
+
+def _as_shown(file: str | bytes, folder: Path) -> str:
+    """Write an image as it is shown into the folder of a dataset, and return its name there."""
+    name = name_of(_png(file))
+    if not is_file(folder / name):
+        new = folder / f".{os.getpid()}.png"  # several processes may write the same image
+        with writing(folder / name):
+            (folder / name).parent.mkdir(exist_ok=True)
+            new.write_bytes(_png(file))
+            new.replace(folder / name)
+    return name

@@ -4,10 +4,11 @@ verl filters, resizes and fails by its own rules, hours later or without a messa
 here: every row has a question, an answer, no more tokens than there is room for, and an image, unless its system has
 a tool that finds some.
 
-`check` is the entry; `_checked` takes one file of rows through all its steps: survey, closer look, lengths, writing.
-`_Part.rows` makes the records that are checked and written; `lengths` counts tokens, in other processes too.
+`check` is the entry; `_checked` takes one file of rows through all its steps in one pass, and then looks closer at some
+rows. `_Part.rows` makes the records that are checked and written; `lengths` counts tokens, in other processes too.
 """
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +49,7 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
-from virc.rewards.needs import Scorable, without_judge
+from virc.rewards.needs import Scorable, lacking
 from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
 from virc.training.preflight.lengths import BaseCounting, Length, Text
@@ -104,7 +105,7 @@ def _length(counting: Counting, row: Text) -> Length:
     unlimited = msgspec.structs.replace(counting, grid=QWEN2)
     announced = [shown(size, unlimited, index in inputs) for index, size in enumerate(files)]
     differing = [size for size, expected in zip(sizes, announced, strict=True) if size != expected]
-    return Length(tokens, len(sizes), 0 if counting.square else len(differing))
+    return Length(tokens=tokens, images=len(sizes), shrunk=0 if counting.square else len(differing))
 
 
 def _plain(base: Path) -> Any:
@@ -245,10 +246,14 @@ def _checked(
     part, config = _part(request, source, rules, store), request.config
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
+    counted, scorable = counts.Counted(config.prompt_length), Scorable()
     ids: Counter[bytes] = Counter()
     systems: Counter[str] = Counter()
-    faults_of = partial(_faults, part, ids, systems)
-    surveyed = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
+    faults_of, measure = partial(_faults, part, ids, systems), partial(lengths, part.counting)
+    rows = counts.count(counted, part.rows(), faults_of, measure, request.workers, on_progress)
+    new = request.folder / f".{name}.new"
+    _write(new, part, _scored(part, rows, scorable), media)
+    surveyed = counted.found
     check_found(source, surveyed)
     for named in request.sources if name == TRAIN else ():
         if named not in systems:
@@ -259,16 +264,11 @@ def _checked(
     faults = closely.doubts
     repeated = sum(count - 1 for count in ids.values())
     faults.update({"id_repeated": repeated} if repeated else {})
-    scorable = _scorable(part, request)
-    measure = partial(lengths, part.counting)
-    counted = counts.count(measure, config.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
     chosen = within(counted, config.filter_overlong, "prompt_length", part.protocol.coordinates)
-    indices = set(chosen)
-    rows: Iterator[NumberedRow] = (row for index, row in enumerate(part.rows()) if index in indices)
-    _write(request.folder / name, part, rows, media)
+    new.replace(request.folder / name)
     messages = {speaker.protocol.system for speaker in (part.own, *request.sources.values())}
     return Result(
-        **counted_fields(surveyed, counted, chosen, faults),
+        **counted_fields(counted, chosen, faults),
         shrunk=sum(counted.lengths[index].shrunk for index in chosen) if config.rollout == "per_cru" else 0,
         otherwise=surveyed.rows - sum(map(surveyed.with_system, messages)),
         protocol=part.protocol,
@@ -336,6 +336,23 @@ def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: Number
         systems[str(record.extra[SOURCE])] += 1
 
 
+def _scored(part: _Part, rows: Iterable[NumberedRow], scorable: Scorable) -> Iterator[NumberedRow]:
+    """The same rows; adds to `scorable` which can be scored, whatever the judge answers: a run stops at any other."""
+    reward = part.request.config.reward
+    named = {name for name, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint}
+    speakers = (part.own, *part.request.sources.values())
+    totals = [(speaker, rewards.of(speaker.reward, speaker.beside)) for speaker in speakers]
+    with asyncio.Runner() as runner:
+        for row in rows:
+            own = part.speaker_of(record := row.known())
+            speaker, total = next(each for each in totals if each[0] == own)
+            # Once a judge is named, `check_judge` has refused terms whose judge is not.
+            judges = named | {term.asks.judge for term in total.terms if term.asks} if named else set()
+            coordinates, strict = speaker.protocol.coordinates, speaker.reward.strict
+            scorable.add(runner.run(lacking(record, total, coordinates, strict, judges)))
+            yield row
+
+
 def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     """Check the rows that a survey kept: decode their images and, of single units, parse their turns.
 
@@ -358,20 +375,6 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     return closely, off_grid
 
 
-def _scorable(part: _Part, request: RlRequest) -> Scorable:
-    """How many rows can be scored, whatever the judge answers: a run would stop at the first other row."""
-    reward = request.config.reward
-    named = {name for name, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint}
-    scorable = Scorable()
-    for speaker in (part.own, *request.sources.values()):
-        total = rewards.of(speaker.reward, speaker.beside)
-        records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == speaker)
-        # Once a judge is named, `check_judge` has refused terms whose judge is not.
-        judges = named | {term.asks.judge for term in total.terms if term.asks} if named else set()
-        scorable.add(without_judge(records, total, speaker.protocol.coordinates, speaker.reward.strict, judges))
-    return scorable
-
-
 def _write(file: Path, part: _Part, rows: Iterable[NumberedRow], media: set[str]) -> None:
     request = part.request
     turns = request.config.rollout == "per_cru"
@@ -388,6 +391,4 @@ def _write(file: Path, part: _Part, rows: Iterable[NumberedRow], media: set[str]
             assert record
             yield verl_rows.fields_of(record, index, [image(each) for each in record.images], turns)
 
-    new = file.with_name(f".{file.name}.new")
-    parquet_rows.write_rows(new, verl_rows.schema(embed=False, turns=turns), fields())
-    new.replace(file)
+    parquet_rows.write_rows(file, verl_rows.schema(embed=False, turns=turns), fields())

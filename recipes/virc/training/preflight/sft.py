@@ -1,13 +1,13 @@
 """Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked.
 
-`check` is the entry, with four steps that `preflight.pairs` shares: `studied` checks every row, `Studied.counted`
-counts tokens, `within` chooses the rows that are short enough, and `write_chosen` writes these to a file if need be.
+`check` is the entry. `checked`, which `preflight.pairs` shares, takes the rows through all steps: each is checked and
+counted, those that are short enough (`within`) are written if need be (`write_rows`), and some are looked at closely.
 """
 
 import re
 import shlex
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +15,9 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
-from virc.core.text import plain as plain_text
-from virc.core.work.parallel import in_order
 from virc.data.check import llamafactory, plain
 from virc.data.check.images import file_of
 from virc.data.check.plain import rules_for
@@ -31,11 +29,9 @@ from virc.data.formats.sft import guessed
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.encoded import as_png
-from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.preflight import lengths as counts
-from virc.training.preflight.lengths import Counted, counting, key_of, lengths, usual_system
+from virc.training.preflight.lengths import Counted, Counting, Length, Text, counting, key_of, lengths, usual_system
 from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -46,9 +42,6 @@ _UNITS: dict[Coordinates, str] = {
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
-_FILES_PER_PROCESS = 50
-"""Images; one process has rewritten them before another has started."""
-
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
 
@@ -65,7 +58,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no single chat protocol, or boxes
             that the base does not write.
         ConfigError: a file of the base or a chat protocol makes no sense.
-        UsageError: fewer rows are to be written, and `folder` is missing or in use.
+        UsageError: `folder` is in use.
     """
     source = request.source
     if source.holds != "solutions":
@@ -73,88 +66,86 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
             f"{source.file} holds {source.holds}, and no solutions",
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
-    read = studied(request, with_entry(source, guessed), on_progress)
-    counted = read.counted(request, read.rows(), on_progress)
-    chosen = within(counted, request.config.filter_overlong, "cutoff_len", read.protocol.coordinates)
-    return result(read, write_chosen(request, read, chosen, counted), counted, chosen)
+    return checked(request, with_entry(source, guessed), lengths, write_rows, on_progress)
 
 
-class Studied(msgspec.Struct, frozen=True):
-    """Rows that are checked, their lengths not counted yet.
+def checked(
+    request: SftRequest, source: RowsFile, measure: Callable[[Counting, Sequence[Text]], list[Length]],
+    write: Callable[[RowsFile, Iterable[NumberedRow], PictureStore], None], on_progress: OnProgress,
+) -> Result:  # fmt: skip
+    """Check and count rows in one pass, which writes those that LLaMA-Factory does not read as they are.
+
+    A file that it reads is written, and read again for that, only where some of its rows differ from what is trained.
 
     Args:
-        found: of all rows, each checked without its images.
-        faults: kind of fault -> how many of the rows checked closely have it; training takes such rows.
-        measure: counts the tokens of rows.
+        write: writes rows into the folder of the store, with the pictures in it.
     """
-
-    source: RowsFile
-    found: Survey
-    faults: Counter[str]
-    protocol: Protocol
-    measure: counts.Measure
-
-    def rows(self) -> Iterable[NumberedRow]:
-        return self.source.rows()
-
-    def counted(self, request: SftRequest, rows: Iterable[NumberedRow], on_progress: OnProgress) -> Counted:
-        cutoff, total = request.config.cutoff_len, self.found.rows
-        return counts.count(self.measure, cutoff, rows, total, request.workers, on_progress)
-
-
-def studied(request: SftRequest, source: RowsFile, on_progress: OnProgress) -> Studied:
-    config = request.config
+    config, counted = request.config, Counted(request.config.cutoff_len)
     rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
-    check_one = partial(check_without_images, holds=source.holds)
-    found = survey(source.rows(), check_one, lambda rows: on_progress(f"row {rows} checked"))
+    with fresh_folder(request.folder) as new:
+        of_base = msgspec.structs.replace(rules, pictures=None if request.is_trial else new)
+        check_one, count_of = partial(check_without_images, holds=source.holds), partial(measure, of_base)
+        rows = counts.count(counted, source.rows(), check_one, count_of, request.workers, on_progress)
+        store = InPlace(new, counted.shown)
+        as_it_is = source.as_engines_read and write is write_rows
+        if as_it_is:
+            deque(rows, 0)
+        else:
+            write(source, rows, store)
+        protocol, faults = _studied(request, source, counted.found, rules.model_type)
+        chosen = within(counted, config.filter_overlong, "cutoff_len", protocol.coordinates)
+        differs = counted.by_url or any(length.differ for length in counted.lengths)
+        if as_it_is and (differs or len(chosen) < counted.found.rows or _has_times(source)):
+            as_it_is, places = False, set(chosen)
+            write(source, (row for at, row in enumerate(source.rows()) if at in places), store)
+        if not as_it_is:
+            write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
+    found, trained = counted.found, source
+    if as_it_is:
+        request.folder.rmdir()
+    else:
+        trained = only_source(request.folder)
+    keys = ("formatting", "ranking", "columns", "tags")
+    entry: dict[str, Any] = {key: trained.info[key] for key in keys if key in trained.info}
+    if not found.images:  # a column that no row has would stop LLaMA-Factory
+        entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
+    return Result(
+        **counted_fields(counted, chosen, faults),
+        shrunk=sum(counted.lengths[at].shrunk for at in chosen),
+        otherwise=found.rows - found.with_system(protocol.system),
+        protocol=protocol,
+        file=trained.file.absolute(),
+        dataset=trained.name,
+        entry=entry,
+        media=trained.media.absolute(),
+        rewritten=dict(Counter(why for at in chosen for why in counted.lengths[at].differ.values())),
+    )
+
+
+def _studied(request: SftRequest, source: RowsFile, found: Survey, model_type: str) -> tuple[Protocol, Counter[str]]:
+    """The chat protocol of rows, and the faults of those that were kept and are checked closely here."""
     check_found(source, found)
-    given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
+    given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(model_type))
     row_rules = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
     closely = survey(found.kept, lambda row: check_row(row_rules, row).faults)
     check_found(source, closely)
     protocol, is_certain = (given, True) if given else plain.shown_by(source, closely.whole)
-    if is_certain and protocol.tools and not config.mixed_coordinates:
-        check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
-    return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
-
-
-def write_chosen(request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted) -> RowsFile:
-    """The file with the rows to train on; `chosen` are indices of rows."""
-    differs = counted.by_url or any(length.differ for length in counted.lengths) or _has_times(read.source)
-    if len(chosen) == read.found.rows and read.source.as_engines_read and not differs:
-        return read.source
-    indices = set(chosen)
-    rows = (row for index, row in enumerate(read.rows()) if index in indices)
-    return _write_rows(read.source, rows, request, read.protocol, counted.files(chosen))
-
-
-def result(read: Studied, source: RowsFile, counted: Counted, chosen: Sequence[int]) -> Result:
-    keys = ("formatting", "ranking", "columns", "tags")
-    entry: dict[str, Any] = {key: source.info[key] for key in keys if key in source.info}
-    if not read.found.images:  # a column that no row has would stop LLaMA-Factory
-        entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
-    return Result(
-        **counted_fields(read.found, counted, chosen, read.faults),
-        shrunk=sum(counted.lengths[at].shrunk for at in chosen),
-        otherwise=read.found.rows - read.found.with_system(read.protocol.system),
-        protocol=read.protocol,
-        file=source.file.absolute(),
-        dataset=source.name,
-        entry=entry,
-        media=source.media.absolute(),
-        rewritten=dict(Counter(why for at in chosen for why in counted.lengths[at].differ.values())),
-    )
+    if is_certain and protocol.tools and not request.config.mixed_coordinates:
+        check_coordinates(request.source, request.name, model_type, protocol.coordinates)
+    return protocol, closely.doubts
 
 
 def within(counted: Counted, filter_overlong: bool, setting: str, coordinates: Coordinates) -> Sequence[int]:
     """The indices of the rows that are short enough.
 
     Raises:
-        DataError: rows are longer, and are not left out; or all of them are.
+        DataError: one cannot be counted; or rows are longer, and are not left out; or all of them are.
     """
+    if counted.fault:
+        raise counted.fault
     if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
     return counted.within
@@ -223,29 +214,17 @@ def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coo
         )
 
 
-def _write_rows(
-    source: RowsFile,
-    rows: Iterable[NumberedRow],
-    request: SftRequest,
-    protocol: Protocol,
-    files: Collection[str | bytes],
-) -> RowsFile:
-    """Write rows of a file as a new dataset; images stay where they are, but `files` are written as they are shown."""
-    if request.folder is None:
-        raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
-    with fresh_folder(request.folder) as new:
-        records = (row.known() for row in rows)
-        if not source.as_engines_read:
-            # LLaMA-Factory stops at values of some further fields.
-            cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
-            records = (msgspec.structs.replace(record, **cleared) for record in records)
-        rows_with_files = source.rows() if files else ()
-        settings = Writing(InPlace(new, request, files, rows_with_files))
-        target: ModuleType = pairs if source.holds == "pairs" else sft
-        lines = (sft.line_of(record, settings, target.row_of) for record in records)
-        sft.write_array(new, source.name, lines, target.info)  # of which datasets makes no times
-        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
-    return only_source(request.folder)
+def write_rows(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:
+    """Write rows of a file as a new dataset, in the folder of the store."""
+    records = (row.known() for row in rows)
+    if not source.as_engines_read:
+        # LLaMA-Factory stops at values of some further fields.
+        cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
+        records = (msgspec.structs.replace(record, **cleared) for record in records)
+    settings = Writing(store)
+    target: ModuleType = pairs if source.holds == "pairs" else sft
+    lines = (sft.line_of(record, settings, target.row_of) for record in records)
+    sft.write_array(store.folder, source.name, lines, target.info)  # of which datasets makes no times
 
 
 def _has_times(source: RowsFile) -> bool:
@@ -266,17 +245,11 @@ def _has_times(source: RowsFile) -> bool:
 
 
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them; those of `files` are written as they are shown."""
+    """Gives images the names by which LLaMA-Factory finds them: where they are, or as `shown` says of their keys."""
 
-    def __init__(
-        self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[NumberedRow]
-    ) -> None:
+    def __init__(self, folder: Path, shown: Mapping[str | bytes, str]) -> None:
         super().__init__(folder)
-        self._shown: dict[str | bytes, str] = {}
-        if files and not request.is_trial:
-            workers = max(1, min(request.workers, len(files) // _FILES_PER_PROCESS))
-            images = in_order(_as_shown, _with_keys(rows, set(files)), workers)
-            self._shown = {key: self.add(Picture("", data=png)) for key, png in images}
+        self._shown = shown
 
     def name(self, picture: Picture, record: Record) -> str:
         if self._shown and (rewritten := self._shown.get(key_of(counts.opened(picture)))):
@@ -284,35 +257,22 @@ class InPlace(PictureStore):
         return str(Path(file_of(picture)).absolute()) if picture.data is None else super().name(picture, record)
 
 
-def _with_keys(rows: Iterable[NumberedRow], keys: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
-    """Key, file (path or bytes) and a name for errors of each image whose key is in `keys`, once each."""
-    for row in rows:
-        for picture in row.known().images if keys else ():
-            file = counts.opened(picture)
-            if (key := key_of(file)) in keys:
-                keys.remove(key)
-                yield key, file, f"row {row.number}: the image {plain_text(picture.name or 'in the row', 200)}"
-
-
-def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes, bytes]:
-    key, file, name = image
-    return key, as_png(open_image(file if isinstance(file, bytes) else Path(file), name)).data
-
-
-def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
+def counted_fields(counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are indices of rows."""
-    tokens = counted.tokens(chosen)
-    records = [row.record for row in found.kept if row.record]
+    lengths, kept = [counted.lengths[at] for at in chosen], counted.found.kept
+    tokens = [length.tokens for length in lengths]
+    total = sum(tokens) + sum(length.shorter for length in lengths)
+    records = [row.record for row in kept if row.record]
     texts = [[each.content for each in one.messages if each.role != "system"] + [one.rejected or ""] for one in records]
     return {
         "rows": len(tokens),
         "dropped": len(counted.over),
         "longest": max(tokens),
-        "mean": sum(tokens) / len(tokens),
-        "total": sum(tokens),
+        "mean": total / len(tokens),
+        "total": total,
         "percentiles": counts.percentiles(tokens),
-        "images": sum(counted.lengths[at].images for at in chosen),
-        "looked_at": len(found.kept),
+        "images": sum(length.images for length in lengths),
+        "looked_at": len(kept),
         "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
     }

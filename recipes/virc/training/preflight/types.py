@@ -30,7 +30,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     source: RowsFile
     base: Path
     name: str
-    folder: Path | None = None
+    folder: Path
     protocol: Path | None = None
     chat_protocol: Protocol | None = None
     loads: tuple[str, ...] = ()
@@ -59,7 +59,6 @@ class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
     """
 
     config: rl.Config
-    folder: Path
     chat_protocol: Protocol
     validation: RowsFile | None = None
     home: Path
