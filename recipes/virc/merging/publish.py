@@ -15,7 +15,7 @@ import msgspec
 
 from virc.backends import checkpoint
 from virc.backends.gguf import header as gguf
-from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder, json_or_none
 from virc.core.retry import retried, seconds_asked
@@ -379,10 +379,8 @@ def _raise_all(faults: Sequence[DataError]) -> None:
 
 def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> Upload:
     if file.name in _SETTINGS:
-        try:
+        with errors_as(DataError, f"{file} cannot be read", caught=(OSError, ValueError)):
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file} cannot be read: {clause(error)}") from None
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
         search.look_through(name, [("as it is uploaded", content.decode())])
         return Upload(name, content if removed else file)
@@ -416,7 +414,7 @@ def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
 
 def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
     """Raises DataError: a member is hidden, too large to be looked through, or the shard cannot be read."""
-    try:
+    with errors_as(DataError, f"{file} cannot be read", caught=(OSError, tarfile.TarError)):
         with tarfile.open(file, "r:") as shard:
             for number, member in enumerate(shard, 1):
                 path = Path(member.name)
@@ -436,8 +434,6 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
             opened.seek(shard.offset)
             if any(any(piece) for piece in iter(partial(opened.read, _LARGE), b"")):
                 raise DataError(f"{name} goes on behind its last member", "write it again, or leave it out")
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{file} cannot be read: {clause(error)}") from None
 
 
 def _own_card(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
 from hashlib import sha256
@@ -30,7 +30,7 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, NetworkError, VircError
-from virc.core.files import contents
+from virc.core.files import json_or_none
 from virc.core.retry import pause_before
 from virc.core.text import clause, did_you_mean, plain
 from virc.core.work.threads import started
@@ -220,9 +220,8 @@ class Judge:
 
     async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
         file = await self._file(ask, sampling, number)
-        with suppress(OSError, ValueError):  # there is none, or it is damaged
-            if file:
-                return msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
+        if file and (known := json_or_none(file, form, _MAX_CACHED_BYTES)) is not None:
+            return known
         drawn = await self._retried(draw)
         if file:
             self._write(file, drawn)

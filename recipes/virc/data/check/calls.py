@@ -99,9 +99,11 @@ def check_turns(
 def offered(rules: Rules) -> Sequence[str]:
     if rules.protocol is None:
         return sorted(tools.known())
-    tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
-    tools.check_loaded(rules.protocol.tools, "the chat protocol of the rows")
-    return rules.protocol.tools
+    names = rules.protocol.tools
+    if not tools.known().keys() >= set(names):  # rows are checked in processes of their own
+        tools.load(names, of_chat_protocol=True)
+        tools.check_loaded(names, "the chat protocol of the rows")
+    return names
 
 
 def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> Generator[Fault, None, Turn | None]:
@@ -130,7 +132,9 @@ def _check_answer(turn: Turn, number: int, required: bool, record: Record) -> It
             yield Fault("no_answer", f"the last turn, {number}, calls a tool and does not answer")
     elif not answer:
         yield Fault("no_answer", f"turn {number} answers nothing")
-    elif accepted and not any(same_answer(answer, each, choices_of(record)) for each in accepted):
+    elif not accepted or answer in accepted:
+        return
+    elif not any(same_answer(answer, each, choices_of(record)) for each in accepted):
         given, expected = plain(answer, 40), plain(accepted[0], 40)
         yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 

@@ -58,13 +58,12 @@ def decoded(picture: Picture, compared: bool = False) -> DecodedImage:
 def _decoded(picture: Picture, compared: bool) -> DecodedImage:
     if picture.on_network and (picture.fetched or not picture.confined):
         return DecodedImage()
-    name = plain(picture.name, 120) or "an image without a name"
     try:
         if compared:
-            with opened_all([(picture.read(), name)]) as (opened,):
+            with opened_all([(picture.read(), _called(picture))]) as (opened,):
                 return DecodedImage(opened.size, _hash(opened.pixels), fingerprint(opened.pixels))
         source = picture.file() if picture.data is None else picture.data
-        return DecodedImage(remembered(source, lambda: stored_image(picture.read(), name)).size)
+        return DecodedImage(remembered(source, lambda: stored_image(picture.read(), _called(picture))).size)
     except OSError as error:
         return DecodedImage(fault=_unreadable(picture, error))
     except DataError as error:
@@ -93,8 +92,12 @@ def no_file(picture: Picture) -> Fault | None:
         return _unreadable(picture, error)
 
 
+def _called(picture: Picture) -> str:
+    return plain(picture.name, 120) or "an image without a name"
+
+
 def _unreadable(picture: Picture, error: OSError) -> Fault:
-    name = plain(picture.name, 120) or "an image without a name"
+    name = _called(picture)
     if picture.on_network:
         kind = "a private address" if is_private(picture.name) else "an address"
         return Fault("image_on_network", f"{name} is {kind}, and training reads files alone")

@@ -216,9 +216,9 @@ def _warnings(
     Args:
         record: of the row, with results as messages of their own.
     """
-    has_list = record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer)
-    if has_list and rules.holds not in _OF_LLAMA_FACTORY:
-        answer = plain(record.answer or "", 40)
+    is_compared = rules.holds not in _OF_LLAMA_FACTORY and not record.extra.get("answers")
+    if is_compared and record.answer is not None and is_list_text(record.answer):
+        answer = plain(record.answer, 40)
         yield Fault("answer_list", f"its answer {answer!r} is the text of a list; `answers` holds lists")
     sizes = [image.size for image in decoded_images]
     if rules.holds == "pairs":

@@ -15,9 +15,8 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, errors_as
 from virc.core.files import contents, is_file, is_path, read_json
-from virc.core.text import clause
 
 ACTOR = "actor"
 TEXTS = "huggingface"
@@ -80,11 +79,9 @@ def read_shards(folder: Path) -> Shards:
         there = f"there are {', '.join(others)[:200]}" if others else None
         raise ConfigError(f"{folder} is incomplete: {saved}", there)
     for file in found.files:
-        try:
-            with zipfile.ZipFile(file):  # a torch archive is a zip, with its table of contents at the end
-                pass
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise ConfigError(f"{file} is cut or damaged: {clause(error)}") from error
+        damaged = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError)
+        with errors_as(ConfigError, f"{file} is cut or damaged", caught=damaged), zipfile.ZipFile(file):
+            pass  # a torch archive is a zip, with its table of contents at the end
     for name in ("config.json", "tokenizer.json"):
         if not is_file(found.texts / name):
             raise ConfigError(f"{folder} is incomplete: {TEXTS}/{name} is missing")
