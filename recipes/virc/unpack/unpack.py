@@ -19,14 +19,14 @@ from functools import reduce
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tarfile import BLOCKSIZE
-from typing import BinaryIO
+from typing import Any, cast
 
 from virc.core.errors import DataError, UsageError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import clause, sized
 from virc.unpack.archive import zipped
 from virc.unpack.archive.folder import MORE_ROOM, opened
-from virc.unpack.archive.formats import Readable, chunks, stated
+from virc.unpack.archive.formats import ENOUGH, Readable, chunks, stated
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.names import Names
 from virc.unpack.archive.parts import part_of, split_zip, volumes
@@ -111,12 +111,12 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
     parts = config.parts
     _check_parts(parts)
     with ExitStack() as stack:
-        files = [stack.enter_context(part.open("rb")) for part in parts]
+        files = [stack.enter_context(part.open("rb", buffering=0)) for part in parts]
         joined = Joined(files)
         if files:
             _check_room(joined.read(BLOCKSIZE), joined.size, config)
             joined.seek(0)
-        source: Readable = joined if files else sys.stdin.buffer
+        source: Readable = joined if files else cast(Readable, sys.stdin.buffer)
         done, is_whole = pour(source, joined.size if files else None, config, progress)
         if config.remove:
             if parts and hasattr(os, "sync"):
@@ -197,6 +197,7 @@ def pour(
     Returns:
         What was done, and whether nothing but zeros follows the last file.
     """
+    bytes(16 * ENOUGH)  # glibc keeps freed memory for use again, up to twice the largest block that was freed
     done, names = Unpacked(config.folder), Names(config.encoding)
     archive = zipped.opened(source) if zipped.is_zip(source) else None
     found = zipped.chunks(archive) if archive else chunks(source, expanded(config.archive))
@@ -231,7 +232,7 @@ def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:
         raise DataError(f"{config.archive} unpacks to {sized(needed)}, and there is room for {sized(room)}", MORE_ROOM)
 
 
-def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> str | None:
+def _why_kept(archive: Path, file: io.FileIO, is_whole: bool, done: Unpacked) -> str | None:
     """Why the archive is not removed, which takes certainty about everything below; None: it may be removed."""
     if not os.path.lexists(archive):
         return None  # another run unpacked it too, and removed it
@@ -259,7 +260,7 @@ def _remove(parts: Sequence[Path]) -> str | None:
 class Joined(io.RawIOBase):
     """The files of an archive's parts, read as one file."""
 
-    def __init__(self, files: Sequence[BinaryIO]) -> None:
+    def __init__(self, files: Sequence[io.FileIO]) -> None:
         self._files, self._at = files, 0
         sizes = [os.fstat(file.fileno()).st_size for file in files]
         self._ends, self.size = list(accumulate(sizes)), sum(sizes)
@@ -278,12 +279,12 @@ class Joined(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def read(self, most: int = -1) -> bytes:
-        data_read, end = bytearray(), self.size if most < 0 else self._at + most
+    def readinto(self, buffer: Any) -> int:
+        view, began = memoryview(buffer), self._at
         for file, ends in zip(self._files, self._ends, strict=True):
-            if self._at < min(ends, end):
+            if self._at < ends and view:
                 file.seek(self._at - ends, os.SEEK_END)
-                data = file.read(min(ends, end) - self._at)
-                self._at += len(data)
-                data_read += data
-        return bytes(data_read)
+                count = file.readinto(view[: ends - self._at])
+                self._at += count
+                view = view[count:]
+        return self._at - began

@@ -136,7 +136,7 @@ def _unpack(folder: Folder, parts: Sequence[File], meter: Meter, keep: bool) -> 
 
     try:
         with ExitStack() as stack:
-            source = Joined([stack.enter_context(folder.path(part).open("rb")) for part in parts])
+            source = Joined([stack.enter_context(folder.path(part).open("rb", buffering=0)) for part in parts])
             unpacked, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         # Its hash is right: fetching it again would change nothing.

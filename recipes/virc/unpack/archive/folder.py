@@ -60,13 +60,19 @@ class Unverified:
         self._path = root / UNVERIFIED
         self._before = {file.name: file for file in _read(self._path)}
         self._descriptor: int | None = None
+        self._to_write: list[_File] = []
 
     def add(self, name: str, size: int, mtime_ns: int) -> None:
-        """List a file that is about to get its name."""
+        """List a file that gets its name after the next `write`."""
         if self._descriptor is None:
             self._descriptor = os.open(self._path, _NEW, 0o600)
-        line = msgspec.json.encode(_File(_written(name), size, mtime_ns))
-        os.write(self._descriptor, line + b"\n")
+        self._to_write.append(_File(_written(name), size, mtime_ns))
+
+    def write(self) -> None:
+        """Write the list to the disk."""
+        if self._descriptor is not None and self._to_write:
+            os.write(self._descriptor, msgspec.json.Encoder().encode_lines(self._to_write))
+            self._to_write.clear()
 
     def may_replace(self, name: str, there: os.stat_result) -> bool:
         """Whether what is there is a file that an earlier run wrote, as it wrote it, and that nothing vouched for."""
@@ -78,6 +84,7 @@ class Unverified:
 
         A list that an earlier run left stays: some of its files may come later in the archive.
         """
+        self._to_write.clear()
         if self._descriptor is not None and not self._before:
             os.ftruncate(self._descriptor, 0)
 
@@ -119,6 +126,7 @@ class Folder:
         self._root, self._writers, self._unverified = str(root), writers, unverified
         self._room, self._entries, self._most = room, 0, most
         self._folders = {""}  # names of folders that exist and are no links
+        self._new_folders: set[str] = set()  # those of them that this run made: nothing else is in them
         # The files and links so far: hash of the name as the disk compares it -> hash of the name in the archive.
         self._name_hashes: dict[int, int] = {}
         self._mismatches: dict[int, Member] = {}  # by the same key: members whose name another file has
@@ -163,14 +171,16 @@ class Folder:
             if member.kind is Kind.folder:
                 return self._make_folder(member.name, member.name)
             self._count(member.name)
-            self._make_folder(member.name.rpartition("/")[0], member.name)
+            around = member.name.rpartition("/")[0]
+            self._make_folder(around, member.name)
             key, path = self._key(member.name), f"{self._root}/{member.name}"
             is_repeated, name_hash = key in self._name_hashes, hash(member.name)
             if self._name_hashes.setdefault(key, name_hash) != name_hash:
                 refuse(member.name, "this disk, which folds case, takes its name for that of another file")
             if is_repeated:
                 self._writers.settle()
-            existing = lstat(path)
+            is_new = around in self._new_folders and not (is_repeated or self._folds or member.name in self._folders)
+            existing = None if is_new and member.kind is Kind.file else lstat(path)
             if is_repeated and (member.kind is not Kind.file or not (existing and stat.S_ISREG(existing.st_mode))):
                 refuse(member.name, "it comes twice")  # a name must not become a link: others may lead through it
             if member.kind is Kind.file:
@@ -197,7 +207,7 @@ class Folder:
                 made = self._made(part, member)
                 self._folders.add(part)
         if len(self._folders) > _MAX_FOLDERS:
-            self._folders = {""}
+            self._folders, self._new_folders = {""}, set()
         return made
 
     def _made(self, name: str, member: str) -> bool:
@@ -214,6 +224,7 @@ class Folder:
                 refuse(member, f"there is a file {plain(name)} where it needs a folder")
             return False
         self._count(member)
+        self._new_folders.add(name)
         return True
 
     def _put_file(
@@ -316,7 +327,11 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     root = root.resolve()
     hint = "wait for it, or choose another folder with --to"
     busy = ConfigError(f"another run is unpacking into {root}", hint)
-    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as unverified:
+    with (
+        held(root / PARTIAL, busy),
+        closing(Unverified(root)) as unverified,
+        writers(root / PARTIAL, unverified.write) as threads,
+    ):
         yield Folder(root, threads, unverified, shutil.disk_usage(root).free if room is None else room, most)
         threads.settle()
 

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 from virc.core.errors import DataError
 from virc.core.files import POINTER, PULL
 
-ENOUGH = 1 << 18
-"""Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped for each."""
+ENOUGH = 1 << 20
+"""Bytes of a chunk, about; smaller ones are joined, since handing each to another thread has a price."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
 _FRAME_HEAD = 8  # bytes at the beginning of any frame that say what it is
 _WITH_DICTIONARY, _WITH_CHECKSUMS = 0b1, 0b10100  # flags of an LZ4 frame; checksums of blocks, and one behind all
@@ -38,8 +38,8 @@ _CONTENTS = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"P
 class Readable(Protocol):
     """What an archive is read from: a file, or what comes in order as one."""
 
-    def read(self, most: int, /) -> bytes:
-        """The next `most` bytes; fewer at the end alone."""
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer with the next bytes; returns how many, fewer at the end alone."""
 
 
 class Chunk(NamedTuple):
@@ -56,7 +56,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
-    """The content of an archive in chunks of about 256 KiB, at most twice that.
+    """The content of an archive in chunks of about 1 MiB, at most twice that.
 
     What precedes a fault is given before the fault is raised, so that all of it can be used. The file is read from its
     beginning to its end, with all checksums; `path` is its name in errors.
@@ -64,9 +64,9 @@ def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
     Raises:
         DataError: at once where this is no archive that can be unpacked; on the way where it is damaged or cut off.
     """
-    head = file.read(BLOCKSIZE)
-    reader = _reader(head, path)
-    found = _gathered(reader(_Source(file, head)))
+    source = _Source(file)
+    reader = _reader(source.head(), path)
+    found = _gathered(reader(source))
     if reader is _plain:
         return found
     first = next(found)
@@ -100,16 +100,24 @@ def stated(head: bytes, size: int) -> int | None:
 
 
 class _Source:
-    """The archive's own bytes, counted; `head` came already."""
+    """The archive's own bytes, counted. They are read into one buffer: new memory for each would cost page faults."""
 
-    def __init__(self, file: Readable, head: bytes) -> None:
-        self._file, self._head = file, head
+    def __init__(self, file: Readable) -> None:
+        self._file, self._buffer = file, memoryview(bytearray(ENOUGH))
+        self._ready = 0  # bytes of the buffer that nobody was given yet
         self.at = 0
 
-    def some(self) -> bytes:
-        data, self._head = self._head + self._file.read(ENOUGH - len(self._head)), b""
-        self.at += len(data)
-        return data
+    def head(self) -> bytes:
+        """The first bytes, which `some` gives too."""
+        self._ready = self._file.readinto(self._buffer[:BLOCKSIZE])
+        return bytes(self._buffer[: self._ready])
+
+    def some(self) -> memoryview:
+        """The next bytes, until the next call."""
+        size = self._ready + self._file.readinto(self._buffer[self._ready :])
+        self._ready = 0
+        self.at += size
+        return self._buffer[:size]
 
 
 def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
@@ -164,7 +172,7 @@ def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
 
 def _plain(source: _Source) -> Iterator[Chunk]:
     while data := source.some():
-        yield Chunk(data, source.at - len(data), source.at, plain=True)
+        yield Chunk(bytes(data), source.at - len(data), source.at, plain=True)
 
 
 def _gzip(source: _Source) -> Iterator[Chunk]:
@@ -180,7 +188,7 @@ def _gzip(source: _Source) -> Iterator[Chunk]:
         packed = yield from _decoded(source, packed, decode)
         packed = bytes(packed).lstrip(b"\0")
         while not packed and (more := source.some()):
-            packed = more.lstrip(b"\0")
+            packed = bytes(more).lstrip(b"\0")
 
 
 def _lz4(source: _Source) -> Iterator[Chunk]:
@@ -195,7 +203,7 @@ def _lz4(source: _Source) -> Iterator[Chunk]:
     packed: Bytes = b""
     while packed := packed or source.some():
         if len(packed) < _FRAME_HEAD:
-            packed = bytes(packed) + source.some()
+            packed = b"".join((bytes(packed), source.some()))
         magic, begins = bytes(packed[:4]), source.at - len(packed)
         is_known = magic == _LZ4 or _is_skippable(magic)
         if len(magic) < 4 or (is_known and len(packed) < _FRAME_HEAD):

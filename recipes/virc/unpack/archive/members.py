@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from tarfile import BLOCKSIZE, EOFHeaderError  # type: ignore[attr-defined]
+from tarfile import BLOCKSIZE, EOFHeaderError, nti, nts  # type: ignore[attr-defined]
 from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from virc.core.errors import DataError
@@ -58,7 +58,14 @@ class _Info(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Info":
-        info = super().frombuf(buf, encoding, errors)
+        if buf[156:157] == tarfile.REGTYPE and sum(buf) - sum(buf[148:156]) + 8 * ord(" ") == nti(buf[148:156]):
+            # What the library does for a file, without owners and devices, which nobody reads: in half of the time.
+            info = cls(nts(buf[:100], encoding, errors))
+            info.mode, info.size, info.mtime = nti(buf[100:108]), nti(buf[124:136]), nti(buf[136:148])
+            if prefix := nts(buf[345:500], encoding, errors):
+                info.name = f"{prefix}/{info.name}"
+        else:
+            info = super().frombuf(buf, encoding, errors)
         if buf[257:265] == tarfile.GNU_MAGIC:
             name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
             info.name = name.rstrip("/") if info.isdir() else name

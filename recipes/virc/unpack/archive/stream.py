@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from virc.core.errors import DataError
 from virc.unpack.archive.formats import Chunk, cut_off
 
-_AHEAD = 8
+_AHEAD = 4
 _SMALL = 64 << 20  # below it, no ratio is a bomb: a tar archive of one short text is mostly zeros
 
 

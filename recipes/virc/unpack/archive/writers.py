@@ -14,8 +14,8 @@ from virc.unpack.archive.members import Member, naming
 
 _THREADS = 2
 _WAITING = 8  # batches
-_BATCH = 1 << 18  # bytes of files, or
-_FILES = 32  # files that are written in one go: handing each to a thread alone would cost as much as writing it
+_BATCH = 1 << 20  # bytes of files, or
+_FILES = 64  # files that are written in one go: handing each to a thread alone would cost as much as writing it
 SMALL = 1 << 20
 """Bytes of a file that may wait in memory."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -30,8 +30,14 @@ class _Job(NamedTuple):
 
 
 class Writers:
-    def __init__(self, partial: Path, pool: ThreadPoolExecutor) -> None:
-        self._partial, self._pool = str(partial), pool
+    """Made by `writers`.
+
+    Args:
+        before_names: called in the thread of the caller before files get their names.
+    """
+
+    def __init__(self, partial: Path, pool: ThreadPoolExecutor, before_names: Callable[[], None]) -> None:
+        self._partial, self._pool, self._before_names = str(partial), pool, before_names
         self._numbers = count()
         self._batch: list[_Job] = []
         self._size = 0  # of the batch
@@ -41,11 +47,16 @@ class Writers:
         """Write a file, at once or soon.
 
         Args:
-            before: called in this thread when all of its content is taken, and before it gets its name.
+            before: called when all of its content is taken, before `before_names`.
         """
         partial = f"{self._partial}/{next(self._numbers)}"
         if member.size > SMALL:
-            _write([_Job(partial, path, member, content, before)])
+
+            def before_name() -> None:
+                before()
+                self._before_names()
+
+            _write([_Job(partial, path, member, content, before_name)])
             return
         taken = list(content)
         before()
@@ -57,6 +68,7 @@ class Writers:
             self._waiting.popleft().result()
 
     def flush(self) -> None:
+        self._before_names()
         self._waiting.append(self._pool.submit(_write, self._batch))
         self._batch, self._size = [], 0
 
@@ -68,7 +80,7 @@ class Writers:
 
 
 @contextmanager
-def writers(partial: Path) -> Iterator[Writers]:
+def writers(partial: Path, before_names: Callable[[], None]) -> Iterator[Writers]:
     """Start the threads, with a folder of ours on the disk of the files; what any run left half-written is deleted.
 
     Left by an error, they still write the files that are whole.
@@ -77,7 +89,7 @@ def writers(partial: Path) -> Iterator[Writers]:
     partial.mkdir()
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            made = Writers(partial, pool)
+            made = Writers(partial, pool, before_names)
             try:
                 yield made
             finally:
@@ -99,9 +111,9 @@ def _write(jobs: list[_Job]) -> None:
                 for span in content:
                     while span:
                         span = span[os.write(descriptor, span) :]  # noqa: PLW2901
+                os.utime(descriptor if os.utime in os.supports_fd else partial, ns=(member.mtime_ns, member.mtime_ns))
             finally:
                 os.close(descriptor)
-            os.utime(partial, ns=(member.mtime_ns, member.mtime_ns))
             if before:
                 before()
             os.replace(partial, path)  # noqa: PTH105 (a Path for each of many files costs more than this)
