@@ -1,6 +1,7 @@
 """A tool by itself: what is wrong with it, and what a model would be sent for a call of it."""
 
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -94,7 +95,7 @@ def _offered(name: str, system: System | None, coordinates: Coordinates | None) 
     file = tools.file_of(name, system.file.parent if system else None)
     if file and file.stem != loaded:
         named = f"its NAME is {loaded!r}, and by that name no command finds {file.name}"
-        raise ConfigError(f"{file}: {named}", f"mv {file} {file.with_stem(loaded)}")
+        raise ConfigError(f"{file}: {named}", shlex.join(["mv", str(file), str(file.with_stem(loaded))]))
     if fault := bounded.schema_fault(tools.get(loaded).SCHEMA["function"].get("parameters", {})):
         raise ConfigError(f"the parameters in the SCHEMA of the tool {loaded} are no JSON schema: {fault}")
     tools.check_ready([loaded])

@@ -270,7 +270,7 @@ def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
         raise DataError(f"{info} has no dataset {name!r}", hint if can_be_fetched and is_parquet else near)
     file = place / str(entries[name].get("file_name"))
     if not is_file(file):
-        check = f"virc data check {place}"
+        check = f"virc data check {shlex.quote(str(place))}"
         raise DataError(f"{info} names {file.name} for {name}, which is not there", hint if can_be_fetched else check)
     return only_source(file)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -305,12 +306,12 @@ def _unfinished_rows(job: Job, progress: Progress) -> Iterator[Row]:
         is_done = progress.done(number, digest(row)) if number <= last else False
         if is_done is None:
             sentence = f"row {row.id!r} has changed since it was done"
-            raise ConfigError(sentence, f"rm {progress.path} begins again")
+            raise ConfigError(sentence, f"rm {quote(str(progress.path))} begins again")
         if not is_done:
             yield row
     if number < last:
         sentence = f"there are {number} rows, and row {last} was done before"
-        raise ConfigError(sentence, f"rm {progress.path} begins again")
+        raise ConfigError(sentence, f"rm {quote(str(progress.path))} begins again")
 
 
 def _publish(work: _Work) -> Fields:

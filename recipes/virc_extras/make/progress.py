@@ -6,6 +6,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 import msgspec
@@ -135,7 +136,7 @@ class Progress:
                         self._note(line, at)
                 except (ValueError, RecursionError) as error:
                     sentence = f"{self.path} is damaged: {clause(error)}"
-                    raise ConfigError(sentence, f"rm {self.path} begins again") from None
+                    raise ConfigError(sentence, f"rm {quote(str(self.path))} begins again") from None
                 if line and line.key is None:
                     self.resumed += 1
                 elif line and line.key is not None:
@@ -155,7 +156,7 @@ class Progress:
         for key in {**theirs, **ours}:
             if theirs.get(key) != ours.get(key):
                 sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours.get(key))}"
-                raise ConfigError(sentence, f"run the same command again, or rm {self.path} to start over")
+                raise ConfigError(sentence, f"run the same command again, or rm {quote(str(self.path))} to start over")
 
 
 def encoded(value: object) -> bytes:

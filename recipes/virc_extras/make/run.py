@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -106,7 +107,8 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
             if file.exists():
                 state = msgspec.json.decode(contents(file, _MAX_BYTES), type=_State)
             if state.begun != begun:
-                hint = f"run the same command again, or rm {file} {to.parent}/.{to.stem}.step* to start over"
+                parts = f"{quote(str(to.parent / f'.{to.stem}.step'))}*"
+                hint = f"run the same command again, or rm {quote(str(file))} {parts} to start over"
                 raise ConfigError(f"{file} was begun with other steps, options or rows", hint)
             for at, job in enumerate(jobs):
                 if at < len(state.done):

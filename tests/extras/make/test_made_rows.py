@@ -144,14 +144,14 @@ def test_a_continued_run_refuses_what_has_changed(
     rows[9]["wrong"] = True
     file, options = write_rows(tmp_path / "rows.jsonl", rows), dict[str, Any]()
     with pytest.raises(ConfigError, match=r"line 23 of .*turn.py fails: KeyError: 'missing'"):
-        make(turn, [str(file)], tmp_path / "new.jsonl", options)
-    assert not (tmp_path / "new.jsonl").exists()
+        make(turn, [str(file)], tmp_path / "new rows.jsonl", options)
+    assert not (tmp_path / "new rows.jsonl").exists()
     change(file, options)
     with pytest.raises(ConfigError) as refused:
-        make(turn, [str(file)], tmp_path / "new.jsonl", options)
+        make(turn, [str(file)], tmp_path / "new rows.jsonl", options)
     assert said in refused.value.message
-    assert f"rm {shlex.quote(str(tmp_path / 'new.jsonl.progress'))}" in (refused.value.hint or "")
-    assert not (tmp_path / "new.jsonl").exists()
+    assert f"rm {shlex.quote(str(tmp_path / 'new rows.jsonl.progress'))}" in (refused.value.hint or "")
+    assert not (tmp_path / "new rows.jsonl").exists()
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
     faults = [number for number, each in enumerate(read, 1) if each.fault is not None]
     if faults:
         which = ", ".join(map(str, faults))
-        hint = "docs/grammar.md shows each form"
+        hint = "the page *Grammars* shows each form"
         raise DataError(f"reply {which} is not read: {read[faults[0] - 1].fault}", hint)
     if as_json:
         known = {"file": str(file), "faults": [], "sent": msgspec.to_builtins(opening)}

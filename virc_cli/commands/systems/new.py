@@ -1,5 +1,6 @@
 """`virc systems new`: a system to begin with."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,6 @@ def command(
     row = file.with_suffix(".jsonl")
     files.write(file, files.starting(chosen))
     files.write(row, f"{files.ROW}\n")
-    place = file if file.is_absolute() else f"./{file}"
+    place = shlex.quote(str(file) if file.is_absolute() else f"./{file}")
     output.note(f"{file} is the system {chosen}; virc train {place} --stage instruct trains its first stage")
-    output.note(f"{row} is a row for it; virc rewards try {place} --data {row} scores its answer")
+    output.note(f"{row} is a row for it; virc rewards try {place} --data {shlex.quote(str(row))} scores its answer")

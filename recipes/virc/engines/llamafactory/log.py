@@ -1,6 +1,7 @@
 """What LLaMA-Factory says while it runs: its metrics, how many rows it took, and why it ended."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -105,7 +106,8 @@ def started(log: Path, info: Info, step: int) -> None:
     taken = None if OTHER_ROWS & info.settings["engine"].keys() else rows(log)
     if taken is not None and taken != info.rows:
         raise EngineError(
-            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked", f"virc data check {info.data}"
+            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked",
+            f"virc data check {shlex.quote(str(info.data))}",
         )
 
 

@@ -1,6 +1,7 @@
 """What verl 0.9.1 says while it runs: its metrics, how many rows it took, and why it ended."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def started(log: Path, info: Info, step: int) -> None:
     lengths = [int(count) for _, count in found[: 2 if is_filtered else 1]]
     if lengths and lengths[-1] != info.rows:
         sentence = f"verl trains on {lengths[-1]} rows, and {info.rows} were checked"
-        raise EngineError(sentence, f"virc data check {info.data}")
+        raise EngineError(sentence, f"virc data check {shlex.quote(str(info.data))}")
 
 
 def trained(log: Path) -> int | None:

@@ -4,6 +4,7 @@ Both sides of a pair show the same images and are counted apart; the longer one 
 which takes replies one by one, the rows are written again.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -26,7 +27,8 @@ TAG = "kto_tag"
 def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) -> Result:
     source = request.source
     if source.holds != "pairs":
-        hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
+        file = shlex.quote(str(source.file))
+        hint = f"virc data convert {file} --to DIR --format {pairs.NAME}, if its rows are pairs"
         raise DataError(f"{source.file} holds {source.holds}, and preferences are learnt from pairs", hint)
     write = _write_replies if request.config.loss == "kto" else write_rows
     found = checked(request, with_entry(source, _guessed), lengths_of_pairs, write, on_progress)

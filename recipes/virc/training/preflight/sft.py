@@ -64,7 +64,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
     if source.holds != "solutions":
         raise DataError(
             f"{source.file} holds {source.holds}, and no solutions",
-            f"virc data convert {source.file} --to DIR --format {sft.NAME}",
+            f"virc data convert {shlex.quote(str(source.file))} --to DIR --format {sft.NAME}",
         )
     return checked(request, with_entry(source, guessed), lengths, write_rows, on_progress)
 
@@ -157,7 +157,7 @@ def with_entry(source: RowsFile, guess: Callable[[dict[str, Any]], dict[str, Any
     That is the source's own; else it is guessed from the first row, and from whether any row has a system message.
     """
     for fault in llamafactory.check_entry(source):
-        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
+        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
     if source.info or not source.as_engines_read:
         return source
     with sft.opened(source.file) as file:
@@ -207,10 +207,11 @@ def _chat_protocol_given(request: SftRequest, source: RowsFile, found: Survey) -
 def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coordinates) -> None:
     trained = TAKES[model_type]
     if written in _UNITS and _UNITS[written] != _UNITS[trained]:
+        file = shlex.quote(str(source.file))
         raise DataError(
             f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
             f"in {_UNITS[trained]}",
-            f"choose another base, or virc data convert {source.file} --to DIR --coordinates {trained}",
+            f"choose another base, or virc data convert {file} --to DIR --coordinates {trained}",
         )
 
 
