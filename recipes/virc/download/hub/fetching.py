@@ -8,11 +8,10 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
-from functools import partial
-from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 
@@ -38,7 +37,11 @@ _LEAVE_SECONDS = 0.5
 def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
     """The files in the order they are fetched: archives after others, and `LAST` at the end."""
     kind = listing.repo.kind
-    return tuple(sorted(files, key=lambda file: (Path(file.name).name in LAST, is_archive(file.name, kind))))
+    return tuple(sorted(files, key=lambda file: (_is_last(file), is_archive(file.name, kind))))
+
+
+def _is_last(file: File) -> bool:
+    return file.name.rpartition("/")[2] in LAST
 
 
 def fetch(
@@ -64,14 +67,14 @@ def fetch(
         with folder.alone():
             folder.expect(tuple(files))
             lacking = [file for file in ordered(files, listing) if _is_lacking(folder, file, meter)]
-            _fetch_files(folder, [file for file in lacking if Path(file.name).name not in LAST], meter)
+            _fetch_files(folder, [file for file in lacking if not _is_last(file)], meter)
             for file in files:
                 if file.name in parts_of and folder.state(file) != "whole":
                     names_of_parts = parts_of[file.name]
                     all_wanted = wanted.keys() >= {*names_of_parts}
                     parts = [wanted[name] for name in names_of_parts] if all_wanted else []
                     _unpack_if_complete(folder, file, parts, meter, keep, packed)
-            _fetch_files(folder, [file for file in lacking if Path(file.name).name in LAST], meter)
+            _fetch_files(folder, [file for file in lacking if _is_last(file)], meter)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -160,14 +163,27 @@ def _together(work: Callable[[File, threading.Event], None], files: Sequence[Fil
     Then the event that `work` gets is set. Threads that still wait for the network half a second later are abandoned.
     """
     left, stopping = iter(files), threading.Event()
-    running = {started(partial(work, file, stopping)): file for file in islice(left, AT_ONCE)}
+    done: SimpleQueue[File | Future[None]] = SimpleQueue()
+
+    def work_on() -> None:  # a thread for each of many small files would cost as much as its request
+        for file in left:
+            work(file, stopping)
+            if stopping.is_set():
+                return
+            done.put(file)
+
+    running = {started(work_on) for _ in range(min(AT_ONCE, len(files)))}
     try:
-        while running:
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                file = running.pop(done)
-                done.result()
-                running |= {started(partial(work, following, stopping)): following for following in islice(left, 1)}
-                yield file
+        for each in running:
+            each.add_done_callback(done.put)
+        ended = 0
+        while ended < len(running):
+            finished = done.get()
+            if isinstance(finished, File):
+                yield finished
+            else:
+                finished.result()
+                ended += 1
     finally:
         stopping.set()
         wait(running, _LEAVE_SECONDS)

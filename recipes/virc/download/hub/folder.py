@@ -5,6 +5,7 @@ Partial files lie in it too, not in a cache elsewhere: so a finished one is only
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from virc.core.errors import ConfigError, DataError
-from virc.core.files import HIDDEN, IN_THE_WAY, RECORD
+from virc.core.files import HIDDEN, IN_THE_WAY, RECORD, is_folder, is_path
 from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
@@ -43,7 +44,7 @@ class Folder:
     """
 
     def __init__(self, root: Path, listing: Listing) -> None:
-        self.root, self.listing = root, listing
+        self.root, self._root, self.listing = root, str(root), listing
         self._asked: tuple[str, ...]
         self._commit: str
         self._begin()
@@ -106,7 +107,7 @@ class Folder:
         for file in files:
             before = self._kept(file)
             recorded = before.mtime_ns if before else None
-            mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
+            mtime = recorded if unpacked else os.stat(f"{self._root}/{file.name}").st_mtime_ns  # noqa: PTH116
             self._files[file.name] = Kept(file.size, self.mark(file), mtime, unpacked, keep)
         self._unwritten = True
         if unpacked or files[0].size >= _DEAR or time.monotonic() - self._written > _SECONDS:
@@ -129,10 +130,11 @@ class Folder:
 
     def path(self, file: File) -> Path:
         """Where a file goes. Raises DataError: a link, or a file, is on the way there."""
-        place, parts = self.root, file.name.split("/")
-        for part in parts[:-1]:
-            place /= part
-            if place.is_symlink() or (place.exists() and not place.is_dir()):
+        for slash in re.finditer("/", file.name):
+            place = (
+                f"{self._root}/{file.name[: slash.start()]}"  # a Path for each of many files costs more than the call
+            )
+            if os.path.islink(place) or (not is_folder(place) and is_path(place)):  # noqa: PTH114
                 raise DataError(f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY)
         return self.root / file.name
 
@@ -239,7 +241,7 @@ def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
 
 def _stat(path: Path) -> os.stat_result | None:
     """What a link leads to; the link itself if it leads nowhere."""
-    for look in (path.stat, path.lstat):
+    for look in (os.stat, os.lstat):
         with suppress(FileNotFoundError):
-            return look()
+            return look(path)
     return None
