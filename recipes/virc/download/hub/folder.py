@@ -134,7 +134,8 @@ class Folder:
             place = (
                 f"{self._root}/{file.name[: slash.start()]}"  # a Path for each of many files costs more than the call
             )
-            if os.path.islink(place) or (not is_folder(place) and is_path(place)):  # noqa: PTH114
+            # In this order: another thread may make the folder meanwhile.
+            if os.path.islink(place) or (is_path(place) and not is_folder(place)):  # noqa: PTH114
                 raise DataError(f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY)
         return self.root / file.name
 
