@@ -152,9 +152,18 @@ def test_other_settings_columns_and_rows_are_refused_or_said(rows: Path) -> None
         done = run(server, rows, "--to", "out.csv", "--seed", 4)
         assert (done.code, "made with seed 0, not 4" in done.err) == (3, True)
         rows.write_text(rows.read_text().replace("w?", "other?"))
-        done = run(server, rows, "--to", "out.csv", "--concurrency", 1)
-        assert (done.code, "row 3: the row 3 has changed since it was answered" in done.err) == (1, True)
-    assert Path("out.csv").read_bytes().startswith(before.splitlines()[0])
+        for _ in range(2):
+            done = run(server, rows, "--to", "out.csv", "--concurrency", 1)
+            assert (done.code, "row 3: the row 3 has changed since it was answered" in done.err) == (1, True)
+            assert "hint: take its line out of out.csv.jsonl, or use another --to\n" in done.err
+            do = "take the lines of changed rows out of out.csv.jsonl"
+            assert done.err.endswith(f"hint: {do}; the same command then does only them\n")
+            assert [row["answer"] for row in table(Path("out.csv"))] == ["x?", "y,", ""]
+        assert Path("out.csv").read_bytes().startswith(before.splitlines()[0])
+        lines = Path("out.csv.jsonl").read_text().splitlines(keepends=True)
+        Path("out.csv.jsonl").write_text("".join(line for line in lines if json.loads(line)["id"] != 3))
+        assert run(server, rows, "--to", "out.csv").code == 0
+    assert [row["answer"] for row in table(Path("out.csv"))] == ["x?", "y,", "other?"]
 
 
 def test_rows_that_failed_are_done_again_and_another_table_is_not_touched(rows: Path) -> None:
@@ -181,10 +190,10 @@ def test_one_question_is_asked_of_every_picture(clean: Path) -> None:
         done = run(server, "*.png", "What?", "--to", "out.csv", "--concurrency", 1)
         assert done.code == 0, done.err
         lines = run(server, "a.png", "b.png", "What?", "--concurrency", 1).lines
+        found = [(row["id"], row["image"], row["question"], row["answer"]) for row in table(Path("out.csv"))]
         other = run(server, "*.png", "Which?", "--to", "out.csv")
     assert (other.code, "has changed since it was answered" in other.err) == (1, True)
-    found = [(row["id"], row["image"], row["question"], row["answer"]) for row in table(Path("out.csv"))]
-    assert found[::2] == [(name, name, "What?", "What?") for name in ("a.png", "b.png")]
+    assert found == [(name, name, "What?", "What?") for name in ("a.png", "b.png")]
     assert [line["id"] for line in lines] == ["a.png", "b.png"]
 
 

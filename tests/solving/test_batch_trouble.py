@@ -72,6 +72,10 @@ def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
     assert "warning: row 0: " in done.err
     code = {"refused": 3, "late": 6}.get(reason, 5)
     assert codes == {0: code, 1: code, 2: code, "good": None}
+    hint = (
+        "leave --offline out; the same command then does only them" if offline else "the same command does them again"
+    )
+    assert f"\nhint: {hint}" in done.err
 
 
 @pytest.mark.integration

@@ -22,6 +22,8 @@ class VircError(Exception):
     """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
     is_full = False
     """Whether the conversation has more tokens or pictures than the model takes, so that a shorter one may be taken."""
+    remedy: str | None = None
+    """What to do with rows that failed of it before a rerun can help; None: a rerun alone may help."""
     place: str | None = None
     """The role and step of a pipeline that it came from; its message begins with them."""
 
@@ -61,6 +63,7 @@ class DataError(VircError):
     """An image, a row or a file given as data is wrong."""
 
     kind, code = "data", 5
+    remedy = "correct them"
 
 
 class UnreadError(DataError):

@@ -24,6 +24,16 @@ class OtherSettingsError(ConfigError):
     """An output holds answers that were made with other settings."""
 
 
+class ChangedRowError(DataError):
+    """A row has other content than when it was answered; its line in `output` has to go before a rerun."""
+
+    def __init__(self, id: Id, output: str, elsewhere: str) -> None:
+        super().__init__(
+            f"the row {id!r} has changed since it was answered", f"take its line out of {output}, or {elsewhere}"
+        )
+        self.remedy = f"take the lines of changed rows out of {output}"
+
+
 class _Error(msgspec.Struct):
     code: int
 
@@ -43,18 +53,23 @@ class Claims:
 
     Attributes:
         may_begin: returns whether another row may be started; rows are no longer read after it returned False.
+        outdated: the ids, as text, and the former hashes of rows that changed since they were answered.
     """
+
+    _output = "the output"
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
         self.may_begin: Callable[[], bool] = lambda: True
+        self.outdated = set[tuple[str, str]]()
         self._answered: dict[bytes, str | None] = {}  # key of an id -> hash of its row; None: claimed in this run
 
     def claim(self, id: Id, row: str) -> bool:
         """Return whether a row still has to be done; `row` is the hash of its content.
 
         Raises:
-            DataError: the id is not unique, or its answer is to a row with other content.
+            DataError: the id is not unique.
+            ChangedRowError: its answer is to a row with other content.
         """
         key = _key(id)
         known, before = key in self._answered, self._answered.get(key)
@@ -63,8 +78,8 @@ class Claims:
             return not known
         if before is None:
             raise DataError(f"the id {id!r} comes twice", "give every row an id of its own")
-        sentence = f"the row {id!r} has changed since it was answered"
-        raise DataError(sentence, f"take its line out of the output, or {self._elsewhere}")
+        self.outdated.add((str(id), before))
+        raise ChangedRowError(id, self._output, self._elsewhere)
 
     def before(self, id: Id) -> str | None:
         """The hash of the row that a former run answered under that id; None if there is none."""
@@ -98,6 +113,7 @@ class Ledger(Claims):
     ) -> None:
         super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to
+        self._output = str(path)
         self.resumed = 0
         self._schema, self._made_with, self._results = schema, made_with, results
 

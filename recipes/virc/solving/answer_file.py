@@ -8,7 +8,7 @@ import io
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -76,10 +76,14 @@ class AnswerTable:
         is_named = name in self._columns and "data:" not in str(images)[:8].lower()
         return msgspec.structs.replace(row, passed=row.passed | {name: images}) if is_named else row
 
-    def write(self, lines: Path, places: Mapping[str, int]) -> None:
-        """Write the table in the order of the input: `places` has each row's, by `_name`. A VircError if it cannot."""
+    def write(self, lines: Path, places: Mapping[str, int], outdated: Collection[tuple[str, str]]) -> None:
+        """Write the table in the order of the input: `places` has each row's, by `_name`. A VircError if it cannot.
+
+        Answers to former rows, which `outdated` has as `Claims` does, are left out.
+        """
         with lines.open(encoding="utf-8") as file:
-            answers = sorted(map(json.loads, file), key=lambda line: places.get(_name(line), len(places)))
+            current = (line for line in map(json.loads, file) if (str(line["id"]), line["row"]) not in outdated)
+            answers = sorted(current, key=lambda line: places.get(_name(line), len(places)))
         inputs, records = [line["input"] for line in answers], list(map(_record, answers))
         names = [
             name
@@ -172,7 +176,7 @@ def without_answered(rows: RowFile, to: str | None, known: Fields, report: Repor
             places[str(row.id)] = len(places)
             passed.append(BatchRow(row.line, row.id, digest=row.digest))
         if table:
-            table.write(file, places)
+            table.write(file, places, ledger.outdated)
         report.note(str(Answers(ledger.resumed, report)))
     return rows, True
 
@@ -228,6 +232,6 @@ def write_answers(
             raise
         finally:
             if table:
-                table.write(file, places)
+                table.write(file, places, answers.outdated)
             report.note(str(progress))
     progress.check(kept)

@@ -92,7 +92,9 @@ def file_of(
         place = re.sub("//[^/?#]*@", "//", source, count=1)
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
-        raise NetworkError(f"{source} is on the network, and --offline forbids it")
+        forbidden = NetworkError(f"{source} is on the network, and --offline forbids it")
+        forbidden.remedy = "leave --offline out"
+        raise forbidden
     source = source.strip().replace(" ", "%20")  # addresses are copied from pages with their spaces
     return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds), trusted), source
 

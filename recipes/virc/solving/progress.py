@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.text import counted, duration
 from virc.models.costs import Budget, amount
@@ -18,6 +18,7 @@ class Progress:
         self.resumed, self.done, self.unanswered, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0, 0
         self._report, self._total, self._began = report, total, time.monotonic()
         self._hints = set[str | None]()
+        self.remedies = dict[str, None]()  # of the rows that are wrong, in their order
         self.faults = dict[str, VircError]()  # by their messages
 
     def add(self, done: RowDone) -> None:
@@ -28,7 +29,10 @@ class Progress:
         elif error:
             self.failed += 1
             # a picture that could not be fetched may be there on the next run
-            self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
+            fault = error.__cause__ if isinstance(error.__cause__, NetworkError) else error
+            if fault.remedy:
+                self.wrong += 1
+                self.remedies[fault.remedy] = None
             row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
             if len(self.faults) < 2:  # more would not say more
                 self.faults[error.message] = error
@@ -75,6 +79,7 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
     Where all failed alike and not for the network, they would again: what is wrong with all of them is named.
     """
     failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
+    remedies = ", ".join(dict.fromkeys(remedy for each in progress for remedy in each.remedies))
     rows = "1 row" if failed == 1 else f"{failed} rows"
     faults = {message: error for each in progress for message, error in each.faults.items()}
     (fault, *others) = faults.values()
@@ -83,9 +88,9 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
     if not kept:
         hint = "--to FILE keeps the others, so that a rerun does the failed rows alone"
     elif wrong == failed:
-        hint = "correct them; the same command then does only them"
+        hint = f"{remedies}; the same command then does only them"
     elif wrong:
-        hint = f"correct {wrong} of them; the same command does the failed rows again, and only them"
+        hint = f"{remedies} ({wrong} of {failed}); the same command does the failed rows again, and only them"
     else:
         hint = "the same command does them again, and only them"
     return VircError(f"{rows} failed", hint)
