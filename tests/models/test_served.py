@@ -108,6 +108,18 @@ def test_a_served_model_whose_protocol_is_nowhere_is_refused_with_what_brings_it
         assert refused.value.hint == f"virc download {short} --include {FILE_NAME}{option}"
 
 
+def test_a_system_with_a_source_of_protocols_and_no_model_is_told_what_to_change(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("name: my\nprotocol_source: {pixel: A/B}\ntools: [crop_image]\n")
+    served = ServedModel("served", system=systems.get(str(tmp_path / "my.yaml")))
+    with pytest.raises(ConfigError, match="names `protocol_source`, and no model") as refused:
+        chat_protocol.of_endpoint(served, tmp_path)
+    hint = "remove `protocol_source`, or --protocol default: ours, with the system's tools"
+    assert refused.value.hint == hint
+    spoken, _ = chat_protocol.of_endpoint(served, tmp_path, option=chat_protocol.DEFAULT)
+    assert spoken
+    assert spoken.protocol.tools == ("crop_image",)
+
+
 def test_a_model_is_found_in_each_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("own", "cached", "models/merged"):
         (tmp_path / name).mkdir(parents=True)

@@ -54,6 +54,10 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(
     assert f"# the judge's `answer`: {tmp_path / 'asked.yaml'}\nIs {{answer}} the same" in out
     assert "# the judge's `focus`: our own words" in out
     assert re.search(r"\njudge +http://h/v1 +m\n", out)
+    rules = "name: mine\nreward: {{total: rules, judge: {{endpoint: {endpoint}}}}}\n"
+    for endpoint, questions in (("null", set()), ("'http://h/v1'", {"system", "answer"})):
+        (tmp_path / "rules.yaml").write_text(rules.format(endpoint=endpoint))
+        assert set(virc("rewards", "show", tmp_path / "rules.yaml", "--json").json["questions"]) == questions
     published = virc("rewards", "show", "mini-o3", "--json").json
     assert published["questions"]["judged"]["words"] == "our own words in place of the published ones"
     assert "{question}" in published["questions"]["judged"]["text"]

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
-from support.solving import call, picture
+from support.servers import serve
+from support.solving import answer, call, picture
 from support.tables import each_case
 
 from virc.core import entry_points, plugins
@@ -89,6 +90,18 @@ def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     assert isinstance(session.feed(Reply(TURN)), Unit)
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
     assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
+
+
+def test_a_served_model_is_offered_the_own_tools_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turn.py").write_text(ROTATE)
+    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, ./turn.py]\nmodels: {tiny: {}}\n")
+    question = ("solve", picture(tmp_path / "photo.jpg"), "What is on the sign?", "--system", "./mine.yaml")
+    with serve([TURN, answer("STOP")]) as server:
+        done = virc(*question, "--endpoint", server.url)
+    assert (done.code, done.out[-5:]) == (0, "STOP\n"), done.err
+    assert "is offered the tools of mine too: rotate_image\n" in done.err
+    assert "rotate_image" in str(server.chats()[0])
 
 
 def test_a_file_by_the_name_of_a_tool_of_virc_is_not_taken(own: Path) -> None:

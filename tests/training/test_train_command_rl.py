@@ -96,6 +96,13 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
     assert asked["paths"]["the run"] == str(workspace / "runs" / "far")
 
 
+def test_the_estimate_counts_the_gpus_of_all_nodes_and_of_the_judge_of_the_job(workspace: Path) -> None:
+    (workspace / "site.yaml").write_text("judge: {model: judge}\n")
+    words = ("--stage", "rl", "--launcher", "slurm", "--site", "site.yaml", "--set", "nodes=4")
+    assert "\npolicy 32 + judge 8 GPUs\n" in virc("train", *words, "--dry-run").out
+    assert "\n32 GPUs\n" in virc("train", *words, "--with", "rules", "--dry-run").out
+
+
 def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     words = ("--launcher", "ray", "--ray-address", "http://head:8265", "--name", "far")
     said = planned("--stage", "rl", "--with", "rules", *words)

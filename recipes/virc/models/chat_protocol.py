@@ -126,7 +126,10 @@ def _alike(served: ServedModel, system: System) -> list[str]:
 
 
 def _absent_here(served: ServedModel, system: System) -> ConfigError:
-    short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
+    short = next((short for short, model in system.models.items() if served.model in (None, model)), None)
+    if short is None:
+        message = f"{system.file} names `protocol_source`, and no model that was trained with its chat protocol"
+        return ConfigError(message, f"remove `protocol_source`, or --protocol {DEFAULT}: ours, with the system's tools")
     option = f" --system {system.called}" if system.called != DEFAULT_SYSTEM else ""
     fetch = f"virc download {short} --include {FILE_NAME}{option}"
     message = f"{served.name} is a model of {system.name}, which was trained with its own chat protocol"
@@ -207,6 +210,11 @@ def own_tools(system: System) -> dict[str, str]:
     """The user's own tools of a system without words of its own, which what is spoken may lack: name -> as in YAML."""
     own = [] if system.worded else [name for name in system.offered if not tools.known_here(name)]
     return dict(zip(tools.load(own, system.file.parent), own, strict=True))
+
+
+def lacking_tools(system: System, spoken: Protocol) -> dict[str, str]:
+    """Those of `own_tools` that what is spoken does not offer."""
+    return {name: source for name, source in own_tools(system).items() if name not in spoken.tools}
 
 
 def _absent(weights: Weights, system: System) -> ConfigError:

@@ -373,8 +373,13 @@ def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) 
     """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
     system, own_protocol, why = protocol_of(backend, workspace, choice)
     if own_protocol:
+        also: tuple[str, ...] = ()
+        if system and not choice.protocol and (added := chat_protocol.lacking_tools(system, own_protocol.protocol)):
+            offering = chat_protocol.offering(own_protocol.protocol, added.values(), system.file.parent)
+            own_protocol = ChatProtocol(offering)
+            also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
         protocol = _with_tools(own_protocol, system, choice)
-        return PromptSetup(protocol, why, warnings=_untrained(protocol, backend.model, choice))
+        return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, choice), *also))
     from virc.probing.identity import identify
 
     identity = identify(backend)

@@ -31,7 +31,7 @@ def fields_of(system: System) -> dict[str, Any]:
 
 
 def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
-    """What the judge is told and asked, each with whose words it is; none where no term asks one."""
+    """What judges are told and asked, each with whose words it is; none where no term needs one and none is named."""
     asks = {term.name: term.asks.question for term in total.terms if term.asks and term.asks.question}
     whose = OWN_WORDS if texts.own_words() else PUBLISHED
     if asks:
@@ -44,7 +44,8 @@ def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
         }
     file, own = reward.judge.questions, judging.questions()
     every = judging.questions(Path(file) if file else None)
-    asked = [term.name for term in total.terms if term.name in judging.PLACES]
+    judged = reward.judge.endpoint or any(term.asks for term in total.terms)  # else rules alone give `answer`
+    asked = [term.name for term in total.terms if judged and term.name in judging.PLACES]
     return {
         name: {"text": every[name], "words": OURS if every[name] == own[name] else str(file)}
         for name in (["system", *asked] if asked else [])

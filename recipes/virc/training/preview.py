@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from virc.cluster import jobs, submitting
-from virc.cluster.site import Site
+from virc.cluster.site import Site, judge_of
 from virc.core import processes
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
@@ -48,6 +48,7 @@ class Preview(msgspec.Struct, frozen=True):
         result: of the check of the rows; None: the rows or the base are not here.
         over: the error if the stage needs more than `device_gib`, by the longest checked row if rows were checked.
         here: this machine; None: a cluster runs the stage.
+        judge_gpus: of the judge that the job serves.
     """
 
     resolved: Resolved
@@ -58,6 +59,7 @@ class Preview(msgspec.Struct, frozen=True):
     missing: list[VircError]
     result: Result | None = None
     over: SetupError | None = None
+    judge_gpus: int = 0
 
     @property
     def trained(self) -> dict[Part, int]:
@@ -94,20 +96,23 @@ def preview(request: TrainRequest, report: Reporter) -> Preview:
         step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
         processes.report_removed(step, os.environ, report, user_code.UNLESS)
     is_complete = is_file(base.folder / "config.json")  # a download that was broken off has none
-    shape = sizes.of_folder(base.folder) if is_complete else sizes.published(stages.root_of(resolved))
+    shape = sizes.of_folder(base.folder) if is_complete else sizes.of_base(stages.root_of(resolved), request.workspace)
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
     lack = None
     if shape and needed:
         result = prepared.checked
         of_rows = estimate(resolved.config, shape, result.longest) if result else needed
         lack = fits.over_target(resolved.config, shape, of_rows, resolved.system.overlays)
+    judge_gpus = 0
     if isinstance(target, Site):
+        if judge := judge_of(info.settings, target):
+            judge_gpus = judge.gpus or resolved.config.devices
         with noted(missing):
             host_gib = needed.host_gib if needed else 0.0
             submitting.check_need(target, str(info.site_file), info.settings, host_gib)
     here = None if target else hardware.find(request.workspace)
     over = fits.refusal(lack) if lack else None
-    return Preview(resolved, plan, shape, needed, here, missing, prepared.checked, over)
+    return Preview(resolved, plan, shape, needed, here, missing, prepared.checked, over, judge_gpus)
 
 
 def _text(file: Path) -> str:

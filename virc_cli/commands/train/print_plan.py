@@ -68,7 +68,8 @@ def _print_needs(found: Preview) -> None:
     resolved, needed = found.resolved, found.needed
     output.line(f"# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
-        output.line(fits.gpus(resolved.config) + (f"; here {len(found.here.gpus)}" if found.here else ""))
+        taken = fits.all_gpus(resolved.config, found.judge_gpus)
+        output.line(taken + (f"; here {len(found.here.gpus)}" if found.here else ""))
     if needed is None:
         output.line("not known: the sizes of the base are not here")
         return

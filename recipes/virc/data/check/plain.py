@@ -164,7 +164,7 @@ def other_than(system: System, spoken: Protocol, rows: str, target: str) -> tupl
         rows: the rows, as a command line names them.
         target: the format that they are to be converted to.
     """
-    if lacking := [name for name in chat_protocol.own_tools(system) if name not in spoken.tools]:
+    if lacking := chat_protocol.lacking_tools(system, spoken):
         sentence = f"the rows do not offer {', '.join(lacking)}, as the system {system.name} does"
     elif system.worded and not chat_protocol.speaks_as(
         spoken, chat_protocol.of_system(system).protocol, system.file.parent

@@ -191,9 +191,18 @@ def _judge_gpus(config: Config) -> int:
 
 def gpus(config: Config) -> str:
     """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
-    if judge := _judge_gpus(config):
-        return f"policy {config.devices} + judge {judge} GPUs"
-    return f"{config.devices} GPU{'s' if config.devices > 1 else ''}"
+    return _gpus_text(config.devices, _judge_gpus(config))
+
+
+def all_gpus(config: Config, judge: int = 0) -> str:
+    """The GPUs of a stage on all its nodes; `judge`: of one that its job serves."""
+    return _gpus_text(config.devices * config.nodes, judge or _judge_gpus(config))
+
+
+def _gpus_text(policy: int, judge: int) -> str:
+    if judge:
+        return f"policy {policy} + judge {judge} GPUs"
+    return f"{policy} GPU{'s' if policy > 1 else ''}"
 
 
 def _devices(config: Config) -> str:
