@@ -15,9 +15,12 @@ from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
 from virc.probing import servers
 from virc.probing.result import Probed, kept_probe
+from virc.reasoning.protocol import own_protocol
+from virc.tools import registry as tools
 
 QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
 ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")
+PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
 Photo = Callable[[int, int], Path]
 
 
@@ -64,11 +67,21 @@ def test_what_was_found_is_printed_in_words() -> None:
         done = virc("doctor", "--endpoint", server.url)
     assert done.code == 0
     rows = {line[:13].strip(): line[14:] for line in done.out.splitlines()}
-    assert [rows[name] for name in ("coordinates", "scaling", "longest", "ordered", "requests")] == [
-        "pixel", "down", "1024", "false", "4",
+    assert [rows[name] for name in ("boxes in", "scaling", "longest side", "order", "requests")] == [
+        "pixel", "down", "1024 pixels; larger pictures are scaled down", "pictures in their order: no", "4 were sent",
     ]  # fmt: skip
+    assert not {"kept", "weights", "schema", "boxes_alone"} & rows.keys()
     assert "the server mixes up the order of pictures" in done.err
     assert "6 pictures fit into a conversation: --max-turns 5" in done.err
+
+
+def test_a_model_with_a_chat_protocol_of_its_own_needs_no_probe_and_that_is_no_error() -> None:
+    with see(replace(QWEN25, extra={"virc_protocol": PUBLISHED})) as server:
+        done = virc("doctor", "--endpoint", server.url)
+        assert (done.code, done.err, server.posts()) == (0, "", [])
+        assert done.out.startswith(f"{QWEN25.model} needs no probe, since it has a chat protocol of its own ")
+        assert done.out.endswith(f": virc solve --endpoint {server.url} IMAGE 'QUESTION'\n")
+        assert virc("doctor", "--endpoint", server.url, "--json").json["probe"] is None
 
 
 @pytest.mark.integration

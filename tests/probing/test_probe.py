@@ -146,7 +146,9 @@ PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
 )
 def test_a_model_whose_chat_protocol_is_known_is_not_probed(extra: dict[str, Any], why: str) -> None:
     with serve(extra=extra) as server:
-        with pytest.raises(ConfigError, match=rf"needs no probe: it has a chat protocol of its own \({why}\)") as told:
+        with pytest.raises(
+            ConfigError, match=rf"needs no probe, since it has a chat protocol of its own \({why}\)"
+        ) as told:
             probe_endpoint.probe_endpoint(server.url)
         assert told.value.hint == f"virc solve --endpoint {server.url} IMAGE 'QUESTION'"
         assert not server.chats()

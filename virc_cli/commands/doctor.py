@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli.console import completion, output
 from virc_cli.console.options import Json, Quiet, Verbose, With, argument, flag, names_of, option
-from virc_cli.console.tables import named_values
+from virc_cli.console.tables import named_values, words
 
 if TYPE_CHECKING:
     from virc.training.estimate.fits import Verdict
@@ -47,7 +47,10 @@ def command(
 
         with events.printed(quiet, verbose) as report:
             found = _probe(endpoint, model, timeout, report.send)
-        output.result(as_json, "virc.doctor/1", {**FAILURE, "probe": found}, named_values(found))
+        if isinstance(found, str):
+            output.result(as_json, "virc.doctor/1", FAILURE, [found])
+        else:
+            output.result(as_json, "virc.doctor/1", {**FAILURE, "probe": found}, named_values(_in_words(found)))
         return
     from functools import cache
 
@@ -168,11 +171,48 @@ def _here() -> dict[str, Any]:
     }
 
 
-def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_event: Any) -> dict[str, Any]:
+_PROBE_LINES = {
+    "endpoint": ("endpoint", "{}"),
+    "model": ("model", "{}"),
+    "server": ("server", "{}"),
+    "family": ("family", "{}"),
+    "coordinates": ("boxes in", "{}"),
+    "box": ("box order", "{}"),
+    "scaling": ("scaling", "{}"),
+    "longest": ("longest side", "{} pixels; larger pictures are scaled down"),
+    "max_pixels": ("most pixels", "{}"),
+    "min_pixels": ("least pixels", "{}; smaller pictures are enlarged"),
+    "ordered": ("order", "pictures in their order: {}"),
+    "images": ("pictures", "{} in a conversation were seen"),
+    "calls": ("tool calls", "{}"),
+    "zoomed": ("crops", "seen after a call: {}"),
+    "zoom_refused": ("refused", "the turn after a call: {}"),
+    "thoughts": ("thoughts", "{}"),
+    "context": ("context", "{} tokens"),
+    "left_out": ("not sent", "{}"),
+    "requests": ("requests", "{} were sent"),
+    "ended": ("ended early", "{}"),
+    "file": ("file", "{}"),
+}
+"""Label and words of each field of a probe that a person reads; the others are for the next probe, and `--json`."""
+
+
+def _in_words(probed: Mapping[str, Any]) -> dict[str, str]:
+    """What was found, by label; a field without a value has no line."""
+    found = {name: probed[name] for name in _PROBE_LINES if probed[name] not in (None, "", [])}
+    plain = {
+        name: {True: "yes", False: "no"}[value] if isinstance(value, bool) else words(value)
+        for name, value in found.items()
+    }
+    return {_PROBE_LINES[name][0]: _PROBE_LINES[name][1].format(value) for name, value in plain.items()}
+
+
+def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_event: Any) -> dict[str, Any] | str:
+    """What was found, or the sentence that there is nothing to find out."""
     import os
 
     from virc.config import user
-    from virc.models.probe_endpoint import SECONDS, probe_endpoint
+    from virc.models.probe_endpoint import SECONDS, NoProbeNeededError, probe_endpoint
 
     flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
     chosen = user.values(user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ))))
@@ -180,7 +220,12 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_ev
         raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
     named = model or (chosen.model if endpoint is None else None)
     keys = {"api_key": chosen.api_key, "headers": chosen.headers}
-    found, file = probe_endpoint(chosen.endpoint, named, **keys, timeout=chosen.timeout or SECONDS, on_event=on_event)
+    try:
+        found, file = probe_endpoint(
+            chosen.endpoint, named, **keys, timeout=chosen.timeout or SECONDS, on_event=on_event
+        )
+    except NoProbeNeededError as known:
+        return f"{known.message}: {known.hint}"
     return {**_plain(found), "file": str(file) if file else None}
 
 

@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+import shlex
 import shutil
 import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
@@ -214,16 +216,25 @@ def write_json(path: Path, value: object) -> None:
     write_whole(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
 
 
+def _in_use(to: Path, hint: str | None, option: str) -> UsageError:
+    """The error of a folder that is in use; by default its hint names one that is not."""
+    free = next(path for number in count(2) if not (path := to.parent / f"{to.name or 'new'}-{number}").exists())
+    return UsageError(f"{to} is in use", hint or f"{option} {shlex.quote(str(free))}, or go on with what is in {to}")
+
+
 @contextmanager
-def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Iterator[Path]:
+def fresh_folder(to: Path, hint: str | None = None, option: str = "--to") -> Iterator[Path]:
     """Give a hidden folder next to `to` to fill; on leaving without an error it becomes `to`.
+
+    Args:
+        hint: what to do where `to` is in use; None: go on with it, or type an unused folder.
+        option: of the command line, which names the folder.
 
     Raises:
         UsageError: `to` is in use.
         ConfigError: another run is making it.
         VircError: the disk refuses.
     """
-    taken = UsageError(f"{to} is in use", hint)
     with _disk(to):
         whole = to.resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +243,7 @@ def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Ite
     try:
         with _disk(to):
             if to.exists() and (not to.is_dir() or any(to.iterdir())):
-                raise taken
+                raise _in_use(to, hint, option)
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir()
@@ -248,7 +259,7 @@ def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Ite
                     whole.rmdir()  # Windows replaces no folder, not even an empty one
             partial.replace(whole)
         except OSError as error:  # somebody else filled it meanwhile
-            raise taken from error
+            raise _in_use(to, hint, option) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         unlock(file)

@@ -22,6 +22,10 @@ SECONDS = 300.0
 """Longest wait for a reply, where none is chosen."""
 
 
+class NoProbeNeededError(ConfigError):
+    """The model has a chat protocol of its own, which says all that a probe would find out."""
+
+
 def probe_endpoint(
     endpoint: str,
     model: str | None = None,
@@ -43,7 +47,8 @@ def probe_endpoint(
         The result, and its file; None where it could not be kept.
 
     Raises:
-        ConfigError: the model has a chat protocol of its own, or the endpoint refuses.
+        NoProbeNeededError: the model has a chat protocol of its own.
+        ConfigError: the endpoint refuses.
         NetworkError, EngineError: the endpoint cannot be asked.
     """
     from virc.backends.openai.backend import OpenAIBackend
@@ -59,8 +64,8 @@ def probe_endpoint(
         else:
             _, own, why = protocol_of(backend, Path.cwd(), Choice())
         if own:
-            sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"
-            raise ConfigError(f"{sentence} ({why})", f"virc solve {backend.named} IMAGE 'QUESTION'")
+            sentence = f"{backend.model} needs no probe, since it has a chat protocol of its own"
+            raise NoProbeNeededError(f"{sentence} ({why})", f"virc solve {backend.named} IMAGE 'QUESTION'")
         weights = identify(backend).digest
         before = kept_probe(backend.endpoint, backend.model, backend.kind, weights)
         backend.leave_out(before.left_out if before else ())

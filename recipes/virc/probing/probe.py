@@ -93,7 +93,9 @@ def probe(
     except VircError as error:
         seen.ended = plain(error.message)
     if backend.requests >= MAX_REQUESTS and seen.images is None:
-        seen.ended = f"{(backend.left_out and 'parameters were refused, and ') or ''}{MAX_REQUESTS} requests are all"
+        seen.ended = (
+            f"{(backend.left_out and 'parameters were refused, and ') or ''}no request is left to count pictures"
+        )
     if goes_on:
         _ask_zoom(backend, seen, say)
     return msgspec.structs.replace(

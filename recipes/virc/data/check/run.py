@@ -196,7 +196,7 @@ def check_rows_of(
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
     existed = config.clean is not None and config.clean.exists()
-    with fresh_folder(config.clean) if config.clean else nullcontext() as folder:
+    with fresh_folder(config.clean, option="--clean") if config.clean else nullcontext() as folder:
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
         by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
         held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
