@@ -23,6 +23,7 @@ import typer
 
 from virc.core import entry_points, interpreter
 from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
+from virc.core.text import did_you_mean
 from virc_cli import commands, slips
 from virc_cli.console import completion, output
 from virc_cli.console.interrupts import leave
@@ -203,11 +204,11 @@ def _translated(error: Exception) -> UsageError:
     near = _NEAR.search(message)
     hint = f"did you mean '{near[1]}'?" if near else help_hint
     if kind == "option" and context:
-        parameters = context.command.params
+        parameters = context.command.get_params(context)
         options = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
         arguments = (each for each in parameters if each.param_type_name == "argument")
         shown = [str(getattr(each, "metavar", None) or each.name).upper() for each in arguments]
-        hint = slips.explain_option(word, options, shown, context.command_path) or hint
+        hint = slips.explain_option(word, options, shown, context.command_path) or did_you_mean(word, options, hint)
     return UsageError(f"no such {kind} '{word}'", hint)
 
 

@@ -20,7 +20,7 @@ import virc as api
 from virc.backends.chatml import render
 from virc.families import registry as families
 from virc.models.chat_protocol import of_system
-from virc.models.registry import PACKAGE
+from virc.models.registry import EMBEDDED, PACKAGE
 from virc.reasoning.calls import Call, Checked, Conversation
 from virc.reasoning.messages import Turn
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -268,6 +268,18 @@ def test_a_solution_is_asked_on_in_python(image: Path) -> None:
     assert copied.answer == "97"
     with pytest.raises(api.UsageError, match="no question can follow"):
         copied.ask("And y?")
+
+
+def test_a_model_of_first_questions_has_no_further_answer_and_says_how_to_ask_another(image: Path) -> None:
+    another = "virc solve IMAGE 'QUESTION' --model NAME asks another model, from the first question on"
+    with serve(TURNS) as server, api.load(MODEL, endpoint=server.url) as model:
+        solution = api.solve(image, "Find x", msgspec.structs.replace(model, embedded=True)).ask("And y?")
+        virc("solve", image, "Find x", "--endpoint", server.url, "--trace", "out")
+        _edit(lambda trace: trace.update(model=EMBEDDED))
+        done = go_on(server, *BOTH)
+    assert isinstance(solution.error, api.NoAnswerError)
+    assert (solution.answer, solution.fields["model"], solution.error.hint) == (None, MODEL, another)
+    assert (done.code, f"is with the model {EMBEDDED}, not {MODEL}\nhint: {another}\n" in done.err) == (2, True)
 
 
 @pytest.mark.integration

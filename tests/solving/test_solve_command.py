@@ -157,8 +157,9 @@ def test_a_published_chat_protocol_is_used_without_a_word(image: Path, own: Prot
 
 def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Path) -> None:
     folder = tmp_path / "trace"
-    found = virc("solve", image, "q", "--endpoint", server.url, "--trace", folder, "--json").json
-    assert found["trace"] == str(folder)
+    done = virc("solve", image, "q", "--endpoint", server.url, "--trace", folder, "--json")
+    assert done.json["trace"] == str(folder)
+    assert f"\nthe trace is in {folder / 'index.html'}\n" in done.err
     names = {"conversation.json", "trace.json", "index.html", "image-0.png", "image-1.png"}
     assert {path.name for path in folder.iterdir()} == names
     record = json.loads((folder / "trace.json").read_text())

@@ -81,8 +81,8 @@ def solve_images(
             opened, known = open_setup(setup, report, on_facts)
         began += time.monotonic() - before
         try:
-            if former:
-                former.check(opened, known)
+            if former and (no_answer := former.check(opened, known)):
+                return Solution(None, known | seen, no_answer)
             on_open(opened)
             _estimate(opened, pictures, report)
             shown = _all_shown(pictures, opened)

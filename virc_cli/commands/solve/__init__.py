@@ -52,7 +52,6 @@ def command(
 
     The picture is sent to no one but the endpoints that you name.
     """
-    from virc.models.costs import amount
     from virc.solving.one import SCHEMA
     from virc.solving.setup import Setup
     from virc.solving.solver import choose
@@ -86,8 +85,7 @@ def command(
         solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page, former)
         if solution.answer is not None and not as_json:
             output.line(run.one_line(solution.answer))
-        if (cost := solution.fields.get("cost")) is not None:
-            report.note(f"cost {amount(cost)}")
+        run.note_trace_and_cost(solution, report)
         if solution.conversation:
             continuing.keep_last(solution.conversation)
         if solution.error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from virc.core.events import Reporter
 from virc.core.text import plain
+from virc.models.costs import amount
 from virc.models.load import Opened
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import Protocol
@@ -14,6 +15,7 @@ from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
 from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
+from virc.solving.outcome import PAGE
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
@@ -45,6 +47,13 @@ def solved(
         return solve_images(setup, sources, question, report, page=page, former=former, **calls)
     finally:
         narrator.end()
+
+
+def note_trace_and_cost(solution: Solution, report: Reporter) -> None:
+    if solution.trace:
+        report.note(f"the trace is in {solution.trace / PAGE}")
+    if (cost := solution.fields.get("cost")) is not None:
+        report.note(f"cost {amount(cost)}")
 
 
 def _print_step(name: str, texts: Sequence[str]) -> None:

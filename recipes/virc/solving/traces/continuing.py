@@ -19,12 +19,13 @@ from virc.core.files import contents, is_file, is_folder, write_whole
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.models.registry import REAL_MODELS
+from virc.models.registry import EMBEDDED
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, File, Picture, files_of
 from virc.solving.traces.files import document
 
 _MAX_BYTES = 256 * 2**20
+_ANOTHER_MODEL = "virc solve IMAGE 'QUESTION' --model NAME asks another model, from the first question on"
 _GIVE = "virc solve --continue TRACE 'QUESTION' --image FILE"
 
 
@@ -72,16 +73,22 @@ class Conversation(msgspec.Struct, frozen=True):
     def page(self) -> int | None:
         return next((each.page for each in self.pictures), None)
 
-    def check(self, opened: Opened, known: Mapping[str, Any]) -> None:
-        """Raise UsageError if another model or chat protocol is asked now, NoAnswerError of one that knows no talk."""
+    def check(self, opened: Opened, known: Mapping[str, Any]) -> NoAnswerError | None:
+        """Return the error of a model that answers first questions alone.
+
+        Raises:
+            UsageError: another model or chat protocol is asked now.
+        """
         if self.model != opened.name:
             sentence = f"the conversation is with the model {self.model}, not {opened.name}"
-            raise UsageError(sentence, "name the model as before: --model NAME, and --endpoint URL of its server")
+            as_before = "name the model as before: --model NAME, and --endpoint URL of its server"
+            raise UsageError(sentence, _ANOTHER_MODEL if self.model == EMBEDDED else as_before)
         if self.chat_protocol != known["settings"]["chat_protocol"]:
             sentence = f"the conversation with {self.model} was had by another chat protocol"
             raise UsageError(sentence, "give --system, --protocol, --family and --tools as before")
         if opened.embedded:  # it would say something all the same
-            raise NoAnswerError(f"{opened.name} answers first questions alone", REAL_MODELS)
+            return NoAnswerError(f"{opened.name} answers first questions alone", _ANOTHER_MODEL)
+        return None
 
     def files_of(self, sources: Sequence[Picture], offline: bool, deadline: Deadline) -> list[File]:
         """The files of its pictures. Raises as `image_source.files_of`, and DataError: they are others."""
