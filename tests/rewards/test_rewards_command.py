@@ -1,5 +1,6 @@
 """`virc rewards`: the real command on real rows."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from rewards.test_verl import judge
 from support import crux
 from support.called import virc
 from support.servers import dead_url, serve
+from support.solving import answer, picture
 from support.tables import each_case
 
 from virc.core import plugins
@@ -159,6 +161,22 @@ def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:
     assert [round(row["total"], 9) for row in done.json["rows"]] == [0.6, 0.6, 0.6, 0.6, 0.8]
     assert again.json["rows"] == done.json["rows"]
     assert any(cache.rglob("*.json"))
+
+
+def test_a_column_of_replies_that_is_not_read_is_named_and_its_hint_reads_it(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    row = {"question": "What?", "answer": "3", "image": "a.jpg", "reply": answer("4")}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    system = tmp_path / "mine.yaml"
+    words = ("rewards", "try", system, "--data", tmp_path / "rows.jsonl")
+    system.write_text("name: mine\nreward: {total: outcome}\n")
+    unread = virc(*words)
+    assert "warning: the right answers of 1 problem are scored, not the column 'reply'\n" in unread.err
+    assert "1 on average" in unread.out
+    layout = "rows: {mine: {about: mine, question: question, answer: answer, images: image, reply: reply}}\n"
+    system.write_text(system.read_text() + layout)
+    read = virc(*words)
+    assert ("warning" in read.err, "0 on average" in read.out) == (False, True), read.err
 
 
 @pytest.mark.integration

@@ -77,6 +77,14 @@ def test_ls_finds_files_of_tools_and_checks_none(own: Path) -> None:
     assert [each["name"] for each in listed if each["kind"] == "Python file"] == ["idle", "rotate_image"]
 
 
+def test_ls_says_the_first_sentence_of_a_tool_whole(own: Path) -> None:
+    about = "`rotate_image`: turn an image\nby v. 2 of the rule. It keeps\nits size.\n\nMore."
+    (own / "rotate_image.py").write_text(f'"""{about}"""\n{ROTATE.partition(chr(10))[2]}')
+    listed = {each["name"]: each["about"] for each in virc("tools", "ls", "--json").json["tools"]}
+    assert listed["rotate_image"] == "turn an image by v. 2 of the rule."
+    assert [name for name, about in listed.items() if not about.endswith(".")] == []
+
+
 def test_ls_finds_tools_beside_a_system(tmp_path: Path) -> None:
     (tmp_path / "rotate_image.py").write_text(ROTATE)
     (tmp_path / "mine.yaml").write_text("name: mine\n")

@@ -1,6 +1,7 @@
 """`virc train --stage rl` before anything starts: its options, its dry run here and on clusters, what it refuses."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_a_plan_over_its_gpus_ends_with_4_and_what_makes_it_fit() -> None:
     assert planned(*words, *anyway.partition(",")[0].split())["estimate"]["device_gib"] > 22.4
     as_json = virc("train", *words, "--dry-run", "--json").json
     assert (as_json["error"]["code"], as_json["estimate"]["device_gib"] > 22.4) == (4, True)
+
+
+def test_the_documented_overlays_for_24_gb_fit() -> None:
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    documented = re.findall(r"`(--with [^`]*1x24g[^`]*)`", page.partition("## Stage 3")[2])
+    assert any("multi-turn" in words for words in documented)
+    for words in ("--with 3b,lora,1x24g", *documented):
+        assert planned("--stage", "rl", *words.split())["estimate"]["device_gib"] <= 22.4
 
 
 def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:

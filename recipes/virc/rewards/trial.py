@@ -11,7 +11,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, at_place, errors_as
 from virc.core.events import Reporter
 from virc.core.module_files import warn_not_copied
-from virc.core.text import did_you_mean, plain
+from virc.core.text import counted, did_you_mean, plain
 from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, problems_of, records_as
 from virc.data.formats import rl
@@ -34,6 +34,8 @@ from virc.tools import registry as tools
 
 _AT_ONCE = 64
 _MAX_READ = 200  # rows whose columns are looked at
+_OF_REPLIES = frozenset(("reply", "response"))
+"""Columns that look like replies."""
 _GIVEN = frozenset({SOURCE, PUBLISHED_SOURCE, "turn", "tool_info_gt", "file_sizes"})
 """Columns that conversion and single units add."""
 
@@ -130,6 +132,10 @@ def try_reward(
     finally:
         means.close()
     warn_not_copied(report.warn)
+    if reply is None and _scores_answers(source) and (unread := _columns(source) & _OF_REPLIES):
+        sentence = f"the right answers of {counted(len(found), 'problem')} are scored, not the column {min(unread)!r}"
+        layout = f"`reply: {min(unread)}` in a layout of `rows` in {system} reads it"
+        report.warn(sentence, f"{layout}, --reply FILE scores one reply for all")
     return msgspec.structs.replace(trial, tried=compared(found, total))
 
 
@@ -137,13 +143,22 @@ def missing_columns(total: Total, source: RowsFile) -> Iterator[tuple[str, str]]
     """Columns that questions of terms name, and no row has: a sentence and a hint for each."""
     read = [(term, place) for term in total.terms if term.question for place in term.question.places]
     columns = [(term, place.removeprefix("row.")) for term, place in read if place.startswith("row.")]
-    rows = islice(source.rows(), _MAX_READ) if columns else ()
-    known = {name for row in rows if row.record for name in row.record.extra}
+    known = _columns(source) if columns else set[str]()
     for term, column in columns:
         if column not in known | _GIVEN:
             lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"
             listed = f"columns are {', '.join(sorted(known))}" if known else "rows have no further columns"
             yield lacks, did_you_mean(column, known, listed)
+
+
+def _columns(source: RowsFile) -> set[str]:
+    """The columns of the first rows that no field of a row is read from."""
+    return {name for row in islice(source.rows(), _MAX_READ) if row.record for name in row.record.extra}
+
+
+def _scores_answers(source: RowsFile) -> bool:
+    """Whether rows are problems, whose right answers are scored where no reply is given."""
+    return source.format != rl.NAME and source.holds != "solutions"
 
 
 def replies(
@@ -159,7 +174,7 @@ def replies(
         hint = "virc data convert FILE --to DIR --format sft"
         raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)
     is_split = source.format == rl.NAME
-    if not is_split and (source.holds != "solutions" or reply is not None):
+    if not is_split and (_scores_answers(source) or reply is not None):
         for number, record in islice(problems_of(source), most):
             images = [SeenImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply

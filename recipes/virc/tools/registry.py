@@ -11,6 +11,7 @@ models whose chat protocol has it. Where its file is YAML, a server carries its 
 import ast
 import importlib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -109,7 +110,9 @@ def _about_code(code: bytes) -> str:
 
 
 def _about(docstring: str | None) -> str:
-    line = (docstring or "").strip().partition("\n")[0]
+    """The first sentence, without the tool's name before it."""
+    paragraph = " ".join((docstring or "").strip().partition("\n\n")[0].split())
+    line = re.split(r"(?<=[.!?])\s+(?=[A-Z])", paragraph, maxsplit=1)[0]
     return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line
 
 
