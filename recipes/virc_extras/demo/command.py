@@ -19,12 +19,18 @@ FAILURE: dict[str, object] = dict.fromkeys(
 _GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "counterfactual", "blank")
 _SAMPLED = ("stage", "sampled", "95 % interval", "easy", "hard")
 _BEHAVIOUR = ("stage", "tool calls", "evidence", "format errors", "strange refused", "wrongly refused")
+_QUICK = (
+    "--quick shows that every step runs. Its figures say nothing of the training:",
+    "it starts from a trained model, tiny, which a few steps make worse.",
+)
 _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def command(
     to: Annotated[Path, option("DIR", "Folder of the demo; finished steps are kept.")] = Path("demo"),
-    quick: Annotated[bool, flag("--quick", "A few steps of everything: minutes, nothing learnt.")] = False,
+    quick: Annotated[
+        bool, flag("--quick", "A few steps of everything, from tiny: 10 to 20 minutes; its figures mean nothing.")
+    ] = False,
     large: Annotated[bool, flag("--large", "48,000 problems and a control without tools: hours.")] = False,
     full: Annotated[bool, flag("--full", "Train the base from scratch first: hours more.")] = False,
     problems: Annotated[int | None, option("N", "Held-out problems for each stage.", min=1)] = None,
@@ -70,9 +76,11 @@ def command(
     except StepFailedError as error:
         raise output.error_class(error.code)(error.message, error.hint) from error
     known = {"folder": str(folder), "plot": str(folder / "curve.png")}
-    output.result(as_json, curve.schema, {**msgspec.to_builtins(curve), **known}, lines(curve))
+    shown = [*(_QUICK[: 1 if full else 2] if quick else ()), *lines(curve)]
+    output.result(as_json, curve.schema, {**msgspec.to_builtins(curve), **known}, shown)
     if not (quiet or as_json):
         output.note(f"the curve: {folder / 'curve.png'}, {folder / 'curve.json'}")
+        output.note(f"answers of the rl evaluation: {folder / 'evals' / 'pages' / 'report.html'}")
         if curve.page:
             output.note(f"a problem of the rl evaluation: {folder / curve.page}")
 

@@ -96,6 +96,7 @@ def run(
         KeyboardInterrupt: a step was stopped; calling it again continues.
     """
     began = time.monotonic()
+    entered = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     for number, step in enumerate(steps, 1):
         place = f"step {number} of {len(steps)}, {step.place}"
         _await_former(step, folder, report)
@@ -104,7 +105,7 @@ def run(
             report.note(f"{place}: done before")
             continue
         report.note(f"{place}: {step.says}, after {(time.monotonic() - began) / 60:.0f} min")
-        report.note(f"$ {typed(words)}")
+        report.note(f"$ {entered}{typed(words)}")
         step_began, code = time.monotonic(), 130
         try:
             code = (runner or in_process)((*words, *options), folder)

@@ -71,6 +71,7 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     assert sentence == "error: step 2 of 17, instruct, failed: exit code 5"
     assert hint == "hint: the same command continues from there"
     assert "step 1 of 17, instruct data: done before\n" in done.err
+    assert "\n$ cd demo && virc train tiny --stage instruct " in done.err
     (tried,) = demo.took(folder)
     assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
 

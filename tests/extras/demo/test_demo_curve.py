@@ -54,9 +54,14 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     assert done.code == 0, done.err
     printed = done.out.splitlines()
     head, *said = done.err.splitlines()
-    assert head.startswith("about 5 min on two cores, into demo; Ctrl-C keeps ")
-    assert said[4] == "     60 s  evaluation: every stage on 20 others"
+    assert head.startswith("about 10 min on two cores, into demo; Ctrl-C keeps ")
+    assert said[4] == "    2 min  evaluation: every stage on 20 others"
     assert max(map(len, printed)) <= 80
+    assert printed[:2] == [
+        "--quick shows that every step runs. Its figures say nothing of the training:",
+        "it starts from a trained model, tiny, which a few steps make worse.",
+    ]
+    assert f"answers of the rl evaluation: {Path('demo/evals/pages/report.html')}\n" in done.err
     assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in printed
     assert f"a problem of the rl evaluation: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())

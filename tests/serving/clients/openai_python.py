@@ -1,23 +1,25 @@
 # client: openai for Python
 # packages: openai==3.54.0
 # packages: openai==2.54.0
-import base64
 import json
+
+# docs
+import base64
 from pathlib import Path
 
 import openai
 
-client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="KEY")
-
-QUESTION = "What is m∠B in triangle MBH?"
-SCHEMA = {"type": "object", "properties": {"degrees": {"type": "string"}}, "required": ["degrees"]}
 url = "data:image/png;base64," + base64.b64encode(Path("figure.png").read_bytes()).decode()
-content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]
+question = {"type": "text", "text": "What is m∠B in triangle MBH?"}
+content = [{"type": "image_url", "image_url": {"url": url}}, question]
 chat = {"model": "tiny", "messages": [{"role": "user", "content": content}]}
 
+client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="KEY")
 message = client.chat.completions.create(**chat).choices[0].message
-thoughts, calls = message.reasoning_content, message.virc_tool_calls  # of a stream: of each delta
-whole = {"answer": message.content, "thoughts": thoughts, "calls": calls}
+answer, thoughts, calls = message.content, message.reasoning_content, message.virc_tool_calls
+# end
+SCHEMA = {"type": "object", "properties": {"degrees": {"type": "string"}}, "required": ["degrees"]}
+whole = {"answer": answer, "thoughts": thoughts, "calls": calls}
 
 stream = {"answer": "", "thoughts": "", "calls": []}
 for chunk in client.chat.completions.create(**chat, stream=True):
@@ -31,7 +33,7 @@ text = client.chat.completions.create(**chat, response_format=form).choices[0].m
 tool = {"type": "function", "function": {"name": "angle", "parameters": SCHEMA}}
 called = client.chat.completions.create(**chat, tools=[tool], tool_choice="required").choices[0].message.tool_calls[0]
 
-content = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": QUESTION}]
+content = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": question["text"]}]
 asked = {"model": "tiny", "input": [{"role": "user", "content": content}]}
 
 
