@@ -85,6 +85,16 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(workspace: Path) -> N
     assert not everything(workspace)
 
 
+def test_a_dry_run_before_the_download_estimates_or_says_what_does(workspace: Path) -> None:
+    unknown = virc("train", "--stage", "practice", "--with", "lora,1x24g", "--from", "ViRC-3B", "--dry-run").out
+    ways = re.search(r"\nnot known: .*: --with (.*), without --from\n", unknown)
+    assert ways
+    assert ways[1].split(" | ") == ["7b,lora,1x24g", "3b,lora,1x24g"]
+    assert virc("systems", "new", "gauges").code == 0  # its base is in the package
+    for words in (("./gauges.yaml",), *(("--with", way) for way in ways[1].split(" | "))):
+        assert " GiB  a device\n" in virc("train", *words, "--stage", "practice", "--dry-run").out
+
+
 def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) -> None:
     done = virc("train", "tiny", "--stage", "instruct", "--dry-run", "--json", "--set", "steps=7", "--name", "mine")
     said = done.json

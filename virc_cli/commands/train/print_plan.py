@@ -10,6 +10,7 @@ import msgspec
 from virc.cluster import submitting
 from virc.cluster.site import read_site
 from virc.core.errors import fields_of
+from virc.stages.resolve import Resolved
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
@@ -71,7 +72,7 @@ def _print_needs(found: Preview) -> None:
         taken = fits.all_gpus(resolved.config, found.judge_gpus)
         output.line(taken + (f"; here {len(found.here.gpus)}" if found.here else ""))
     if needed is None:
-        output.line("not known: the sizes of the base are not here")
+        output.line("not known: the sizes of the base are not here" + _instead(resolved))
         return
     host = needed.host if resolved.kind == "rl" else ()
     sections = (("a device", needed.device_gib, needed.terms), ("main memory of a machine", needed.host_gib, host))
@@ -84,6 +85,13 @@ def _print_needs(found: Preview) -> None:
     if needed.judge_calls:
         fewest, most = needed.judge_calls
         output.line(f"{fewest:,} to {most:,} questions to the judge a step")
+
+
+def _instead(resolved: Resolved) -> str:
+    """What estimates a stage whose base `--from` names and is not here yet: a base of the system's overlays."""
+    bases = fits.base_overlays(resolved.system) if resolved.origins.get("base") == "option" else ()
+    ways = " | ".join(",".join((base, *(name for name in resolved.overlays if name not in bases))) for base in bases)
+    return f"; for a base of the same size: --with {ways}, without --from" if ways else ""
 
 
 def _fields(found: Preview) -> dict[str, Any]:

@@ -70,12 +70,10 @@ def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
 def combinations(system: System, stage: str) -> Iterator[Resolved]:
     """At most one overlay each for the hardware, for the base alone, and for an adapter; none repeats another."""
     in_stage = {name: {*each.settings, *each.stages.get(stage, {})} for name, each in system.overlays.items()}
-    anywhere = {name: {*each.settings}.union(*each.stages.values()) for name, each in system.overlays.items()}
     hardware = [name for name, keys in in_stage.items() if keys & {"device", "devices"}]
-    bases = [name for name, keys in anywhere.items() if keys == {"base"}]
     adapters = [name for name, keys in in_stage.items() if "lora" in keys]
     seen = []
-    for machine, base, adapter in product([*hardware, ""], [*bases, ""], ["", *adapters]):
+    for machine, base, adapter in product([*hardware, ""], [*base_overlays(system), ""], ["", *adapters]):
         try:
             resolved = stages.resolve(system, stage, [name for name in (base, adapter, machine) if name])
         except ConfigError:  # two of them exclude one another
@@ -84,6 +82,12 @@ def combinations(system: System, stage: str) -> Iterator[Resolved]:
         if settings not in seen:
             seen.append(settings)
             yield resolved
+
+
+def base_overlays(system: System) -> list[str]:
+    """The overlays that choose the base alone."""
+    anywhere = {name: {*each.settings}.union(*each.stages.values()) for name, each in system.overlays.items()}
+    return [name for name, keys in anywhere.items() if keys == {"base"}]
 
 
 def lacking(
