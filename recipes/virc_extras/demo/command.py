@@ -28,9 +28,7 @@ _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 def command(
     to: Annotated[Path, option("DIR", "Folder of the demo; finished steps are kept.")] = Path("demo"),
-    quick: Annotated[
-        bool, flag("--quick", "Every step, small, from tiny: 10 to 20 minutes.")
-    ] = False,
+    quick: Annotated[bool, flag("--quick", "Every step, small, from tiny: 10 to 20 minutes.")] = False,
     large: Annotated[bool, flag("--large", "48,000 problems and a control without tools: hours.")] = False,
     full: Annotated[bool, flag("--full", "Train the base from scratch first: hours more.")] = False,
     problems: Annotated[int | None, option("N", "Held-out problems for each stage.", min=1)] = None,

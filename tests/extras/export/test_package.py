@@ -77,6 +77,7 @@ def test_a_package_names_its_module_and_compiles(target: str, tmp_path: Path) ->
     readme = (tmp_path / "p" / "README.md").read_text()
     assert json.loads((module.parent / SETTINGS).read_text())["digest"] in readme
     assert "$" not in readme.replace("$(", "")
+    assert target != "verifiers" or readme.index("virc serve MODEL") < readme.index("vf-eval ")
 
 
 def test_the_servers_of_a_package_are_where_gym_looks(tmp_path: Path) -> None:
