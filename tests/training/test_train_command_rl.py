@@ -91,6 +91,7 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
     words = ("--launcher", "slurm", "--site", "site.yaml", "--set", "nodes=2", "--name", "far")
     said = planned("--stage", "rl", "--with", "rules", *words)
     assert said["command"][0] == "srun"
+    assert "--dry-run" not in messages(said)
     script, node = file_of(said, "slurm.sh"), file_of(said, "node.sh")
     assert "#SBATCH --nodes=2\n" in script
     assert "#SBATCH --gres=gpu:8\n" in script
