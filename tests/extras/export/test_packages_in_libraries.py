@@ -34,6 +34,7 @@ from virc.models.chat_protocol import of_system, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_file
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.rollouts import grouped
 from virc.solving.one import SolveConfig, solve
 from virc.systems import registry as systems
 from virc.systems.registry import System
@@ -270,8 +271,11 @@ def contents_of(content: str | Sequence[Mapping[str, Any]], pixels: bool) -> Ite
                 yield sha256(shown).hexdigest()
 
 
-def expected(rollout: Recorded, environment: Environment, folder: Path, pixels: bool) -> Rollout:
-    """What `virc solve` asks a model that says the replies, and `virc rewards try` says of its solution."""
+def expected(rollout: Recorded, environment: Environment, folder: Path, target: Target) -> Rollout:
+    """What `virc solve` asks a model that says the replies, and `virc rewards try` says of its solution.
+
+    Where a target compares the rollouts of a problem, the reward is that of a group of this one.
+    """
     replies = [*rollout.replies, *["Nothing further."] * 20]
     backend = Scripted(replies, environment.settings.grid)
     images = [open_file(each.read(), each.name) for each in rollout.problem.images]
@@ -279,17 +283,21 @@ def expected(rollout: Recorded, environment: Environment, folder: Path, pixels: 
     trained = rollout.system.name == "tiny"
     protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME) if trained else of_system(rollout.system).protocol
     (attempt,) = solve(config, backend, protocol, images, rollout.problem.question or "").attempts
-    found = Rollout([parts_of(chat, pixels) for chat in backend.chats], {}, None, [])
+    found = Rollout([parts_of(chat, target == "trl") for chat in backend.chats], {}, None, [])
     if not environment.reward or not environment.reward.total:
         return found
     try:
         if attempt.trace.answer is None or not attempt.images or rollout.system.name in REFERRING:
             taken = environment.begin(rollout.problem, replies).replies
             scored: Any = environment.score_now(rollout.problem, taken)
+            last = scored.last
         else:
-            scored = tried(rollout, attempt, folder, environment).scored
+            of_solution = tried(rollout, attempt, folder, environment)
+            scored, last = of_solution.scored, of_solution.last
         found.terms = {name: value for name, value in scored.terms.items() if value is not None}
         found.reward = scored.total
+        if target in ("verifiers", "trl") and scored.total is not None:
+            (found.reward,) = grouped(environment.total, [scored.total], [last])
     except VircError as error:
         found.errors = [error.message]
     return found
@@ -304,7 +312,7 @@ def test_a_library_asks_and_rewards_as_solve_and_rewards_try(exported: Exported,
         return
     environment = exported.environment(module)
     for at, rollout in enumerate(exported.rollouts[module]):
-        own, theirs = expected(rollout, environment, tmp_path, exported.target == "trl"), exported.found[module, at]
+        own, theirs = expected(rollout, environment, tmp_path, exported.target), exported.found[module, at]
         assert theirs.chats == own.chats, at
         if (exported.target, name, at) == PERCENT:
             assert (theirs.terms["right"], own.terms["right"]) == (0, 1)
