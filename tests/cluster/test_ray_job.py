@@ -34,7 +34,8 @@ def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Pa
     for folder, name in (("code", "A_PASS"), ("sources/other/code", "B_URL")):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "tool.yaml").write_text(f"http: {{url: x, headers: {{X-Key: 'a ${{{name}}}'}}}}")
-    wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
+    wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5",
+              "MLFLOW_TRACKING_URI": "http://ann:secret@mlflow"}  # fmt: skip
     others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
     assert ray_job.secrets(tmp_path, wanted | others) == wanted
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import RowsFile
 from virc.envs import making
@@ -77,6 +77,7 @@ def machine(**changes: Any) -> Machine:
         ("[wandb]", {}, {".netrc": "machine api.wandb.ai login u password p\n"}, None),
         ("[swanlab]", {}, {".swanlab/.netrc": "machine anywhere login u password p\n"}, None),
         ("[tensorboard, wandb]", {}, {}, "no WANDB_API_KEY here"),
+        ("[mlflow, trackio]", {}, {}, None),
     ],
 )
 def test_a_tracker_needs_its_key(
@@ -98,3 +99,12 @@ def test_a_tracker_needs_its_key(
     with pytest.raises(ConfigError, match=refused) as error:
         prepare.check_trackers(resolved)
     assert "--set trackers=[]" in str(error.value.hint)
+
+
+def test_a_tracker_that_the_environment_lacks_can_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = prepared(settings=("trackers=[trackio]",)).resolved
+    environment = making.find("sft", "cpu")
+    monkeypatch.setattr(prepare, "_packages", lambda *given: {})
+    with pytest.raises(SetupError, match="needs trackio") as error:
+        prepare._check_packages(resolved, environment, environment.python)
+    assert str(error.value.hint).startswith("virc env create sft --with trackio, --set trackers=[]")

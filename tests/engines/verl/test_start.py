@@ -24,7 +24,8 @@ def test_a_cluster_is_told_of_no_key(joins: bool, monkeypatch: pytest.MonkeyPatc
         "verl.trainer.constants_ppo": {"get_ppo_ray_runtime_env": lambda _: own},
     }.items():
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(**fields))
-    given = {"VIRC_PATH": "/code", "VIRC_JUDGE_KEY": "sk-1", "WANDB_API_KEY": "sk-2", "WANDB_MODE": "online"}
+    given = {"VIRC_PATH": "/code", "VIRC_JUDGE_KEY": "sk-1", "WANDB_API_KEY": "sk-2", "WANDB_MODE": "online",
+             "TRACKIO_DIR": "/tracked"}  # fmt: skip
     for name, value in {**given, "RAY_ADDRESS": "head:1" if joins else "", "RAY_AUTH_TOKEN": "t"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TQ_NUM_THREADS", "1")
@@ -34,7 +35,10 @@ def test_a_cluster_is_told_of_no_key(joins: bool, monkeypatch: pytest.MonkeyPatc
     told = found.pop("runtime_env")["env_vars"]
     assert not any("sk-" in value for value in told.values())
     if joins:
-        assert told.items() >= (variables | {"VIRC_PATH": "/code", "WANDB_MODE": "online"}).items()
+        assert (
+            told.items()
+            >= (variables | {"VIRC_PATH": "/code", "WANDB_MODE": "online", "TRACKIO_DIR": "/tracked"}).items()
+        )
         assert found == {"address": None}
     else:
         assert told == variables
