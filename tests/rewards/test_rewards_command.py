@@ -164,6 +164,7 @@ def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:
 
 
 def test_a_column_of_replies_that_is_not_read_is_named_and_its_hint_reads_it(tmp_path: Path) -> None:
+    pytest.importorskip("virc_extras")  # layouts of tables
     picture(tmp_path / "a.jpg")
     row = {"question": "What?", "answer": "3", "image": "a.jpg", "reply": answer("4")}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))

@@ -37,6 +37,11 @@ def written(folder: Path, row: dict[str, Any]) -> Path:
     return file
 
 
+def of_parts(folder: Path) -> Result:
+    pytest.importorskip("virc_extras")  # layouts of tables
+    return sft.check(request(written(folder, {"messages": [ASKED | {"content": PARTS}, REPLY]})))
+
+
 def of_rl(folder: Path) -> Result:
     source, protocol = only_source(written(folder, PROBLEM)), read_protocol(EMBEDDED_FOLDER / FILE_NAME)
     common = {"source": source, "base": EMBEDDED_FOLDER, "chat_protocol": protocol, "home": folder / "home"}
@@ -47,7 +52,7 @@ def of_rl(folder: Path) -> Result:
     ("check", "is_written"),
     [
         (lambda folder: sft.check(request(written(folder, {"messages": [ASKED, REPLY]}))), False),
-        (lambda folder: sft.check(request(written(folder, {"messages": [ASKED | {"content": PARTS}, REPLY]}))), True),
+        (of_parts, True),
         (lambda folder: pairs.check(request(written(folder, PAIR), PairsRequest)), False),
         (lambda folder: pairs.check(request(written(folder, PAIR), PairsRequest, loss="kto")), True),
         (of_rl, True),
