@@ -2,6 +2,9 @@
 
 import json
 import threading
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,15 @@ from support.solving import CROP, answer
 from support.tables import each_case
 
 from virc.core.errors import LimitError
+from virc.core.result_log import Claims
+from virc.core.work.threads import started
+from virc.solving.batch import RowDone
+from virc.solving.python import many
 from virc.solving.python.many import batch as batch_of
 from virc.solving.python.one import solve as one_solved
+from virc.solving.rows import BatchRow
 from virc.solving.solution import Solution
+from virc.solving.solver import Solver
 
 PRICES = f"{MODEL}: {{input: 2, output: 10}}"
 
@@ -69,6 +78,24 @@ def test_a_script_pays_by_the_same_file_and_stops_at_the_same_limit(image: Path)
         solved = list[Solution]()
         with pytest.raises(LimitError, match=r"stopped at --max-cost .*; 2 rows done"):
             solved.extend(batch_of(asked, **told, concurrency=1, max_cost=1.5 * one, trust_rows=True))
+
+
+def test_rows_that_were_taken_before_the_limit_hold_up_no_batch(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later row reaches the limit while an earlier one is taken, which then does not begin."""
+
+    def solve(taken: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], _stop: object) -> None:
+        _, second = islice(taken, 2)
+        on_row(RowDone(second, {"answer": "97", "replies": 1, "cost": 2.0}))
+        assert next(iter(taken), None)
+        assert not claims.may_begin()
+
+    monkeypatch.setattr(many, "open_solver", lambda *_, **__: nullcontext(Solver(1, {}, solve)))
+    solved = list[Solution]()
+    asked = many.batch([(image, f"Say {number}") for number in range(5)], endpoint="http://127.0.0.1:9/v1", max_cost=1)
+    ended = started(lambda: solved.extend(asked))
+    with pytest.raises(LimitError, match="1 row done"):
+        ended.result(30)
+    assert [each.answer for each in solved] == ["97"]
 
 
 @each_case(

@@ -69,6 +69,13 @@ def test_check_and_try_say_what_is_wrong_with_a_file(own: Path, figure: Path, na
         assert done.err.startswith("error: " + error.replace("FILE", str(own / name))), done.err
 
 
+def test_no_hint_moves_a_copy_over_the_tool_that_it_is_of(own: Path) -> None:
+    (own / "copy.py").write_text(ROTATE)
+    assert virc("tools", "check", own / "copy.py").err.endswith('hint: NAME = "copy"\n')
+    (own / "rotate_image.py").unlink()
+    assert f"hint: mv {own / 'copy.py'} {own / 'rotate_image.py'}\n" in virc("tools", "check", own / "copy.py").err
+
+
 def test_ls_finds_files_of_tools_and_checks_none(own: Path) -> None:
     for name, text in (("far.yaml", REMOTE), ("gone.py", "raise SystemExit"), ("mine.yaml", "name: mine\n")):
         (own / name).write_text(text)

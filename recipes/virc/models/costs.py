@@ -89,10 +89,13 @@ class Budget:
         self.cost = total_cost([(self._rows, self.cost), (1, cost)])
         self._rows += 1
 
+    @property
+    def is_spent(self) -> bool:
+        return self.limit is not None and not (self.cost or 0) < self.limit  # nor is anything less than NaN
+
     def may_begin(self) -> bool:
-        is_spent = self.limit is not None and not (self.cost or 0) < self.limit  # nor is anything less than NaN
-        self.is_cut |= is_spent
-        return not is_spent
+        self.is_cut |= self.is_spent
+        return not self.is_cut
 
     def error(self, done: str, hint: str = "run the same command to resume, for as much again") -> LimitError | None:
         """The error of a call that left a row to another one; `done` says how many it has not."""

@@ -95,7 +95,8 @@ def _offered(name: str, system: System | None, coordinates: Coordinates | None) 
     file = tools.file_of(name, system.file.parent if system else None)
     if file and file.stem != loaded:
         named = f"its NAME is {loaded!r}, and by that name no command finds {file.name}"
-        raise ConfigError(f"{file}: {named}", shlex.join(["mv", str(file), str(file.with_stem(loaded))]))
+        move = shlex.join(["mv", str(file), str(file.with_stem(loaded))])
+        raise ConfigError(f"{file}: {named}", f'NAME = "{file.stem}"' if file.with_stem(loaded).exists() else move)
     if fault := bounded.schema_fault(tools.get(loaded).SCHEMA["function"].get("parameters", {})):
         raise ConfigError(f"the parameters in the SCHEMA of the tool {loaded} are no JSON schema: {fault}")
     tools.check_ready([loaded])

@@ -173,17 +173,18 @@ def _in_order(
             in_work[place], row = pair
             yield msgspec.structs.replace(row, line=place)
 
+    def on_row(known: Fields, done: RowDone) -> None:
+        place = done.row.line
+        finished.put((place, _solution(done, known, in_work.pop(place))))
+        budget.add(done.fields)
+        if budget.is_spent:  # no row that was read begins any more, so none would let another be read
+            may_read.release()
+
     def run() -> None:
         try:
             with stop.applied(), opening() as solver:
                 may_read.release(_AHEAD * solver.workers)
-
-                def on_row(done: RowDone) -> None:
-                    place = done.row.line
-                    finished.put((place, _solution(done, solver.known, in_work.pop(place))))
-                    budget.add(done.fields)
-
-                solver.solve(rows_ahead(), claims, on_row, stop)
+                solver.solve(rows_ahead(), claims, functools.partial(on_row, solver.known), stop)
             finished.put(failed[0] if failed else None)
         except BaseException as error:
             finished.put(error)
@@ -196,7 +197,8 @@ def _in_order(
             for place in itertools.count():
                 while place not in early:
                     item = _next_of(finished)
-                    if item is None:
+                    if item is None:  # what is left was done before an earlier row, which did not begin
+                        yield from (early[later] for later in sorted(early))
                         return
                     if isinstance(item, BaseException):
                         raise item
