@@ -57,6 +57,7 @@ OPENED = {
     "by a library": ('json.load(open(HERE / ("wo" + "rds.txt")))', "by a name that is no string in it"),
     "gone again": ('(HERE.parent / "gone.txt").write_text("1")', None),
     "of Python": ("Path(json.__file__).read_text()", None),
+    "of virc": ("import virc\nPath(virc.__file__).with_name('py.typed').read_text()", None),
 }
 
 

@@ -17,7 +17,7 @@ from virc.core.errors import ConfigError
 from virc.core.files import is_file, is_folder
 
 _PACKAGE = str(Path(__file__).parents[1])
-_NOT_OWN = (sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/dev", "/sys")
+_NOT_OWN = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/usr", "/etc", "/proc", "/dev", "/sys")
 _WRITES = os.O_WRONLY | os.O_RDWR
 _MAX_NOTED, _MAX_WARNINGS = 1000, 3
 _LOADED: dict[str, dict[str, Path]] = {}  # module -> the files that it needs
