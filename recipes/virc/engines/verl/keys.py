@@ -149,7 +149,7 @@ _ALGORITHM: Mapping[str, Key] = {
     "filter_groups.enable": Key(same="dynamic_sampling", default=False),
     "filter_groups.max_num_gen_batches": Key(why="groups are drawn until a batch is full", default=0),
     "filter_groups.metric": Key(why="groups are compared by their rewards", default="reward"),
-    "filter_groups.std_sort_enable": Key(why="groups are not sorted by their deviation", default=False),
+    "filter_groups.std_sort_enable": Key(why="groups are not sorted by their deviation"),
     "kl_ctrl.kl_coef": Key(
         why="it acts on nothing: the distance to the base is in the loss, `kl_loss_coef`", default=0.001
     ),
