@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from client import ON_GRID, TESTS, photograph
+from client import ON_GRID, photograph, server
 
 CLIENTS, REQUESTS = (1, 16, 64), 96
 SERVER = """
@@ -119,10 +119,7 @@ def measured(pid: int, port: int, content: bytes, clients: int) -> Cost:
 def main(litellm: str, rounds: str = "5") -> None:
     """Print the medians of both, and their ratios."""
     content, virc = body(), str(Path(sys.executable).with_name("virc"))
-    scripted = [sys.executable, "-c", SERVER, str(TESTS)]
-    with subprocess.Popen(scripted, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        url = server.stdout.readline().strip()
+    with server(SERVER) as (url, _):
         config = Path(tempfile.mkdtemp()) / "proxy.yaml"
         config.write_text(PROXY % url)
         env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
@@ -139,7 +136,6 @@ def main(litellm: str, rounds: str = "5") -> None:
             print(f"{clients} clients, {len(content) // 1000} kB a request:")
             for unit, agent, proxy in zip(("ms of processor time", "ms at the median", "MiB"), one, other, strict=True):
                 print(f"  virc {agent:7.1f}, LiteLLM {proxy:7.1f}, ratio {agent / proxy:.2f}  {unit}", flush=True)
-        server.communicate()
 
 
 if __name__ == "__main__":

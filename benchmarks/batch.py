@@ -12,13 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from client import TESTS, photograph
+from client import photograph, server
 
 SIDES, AT_A_TIME = (1008, 756), 16
 SERVER = """
@@ -75,17 +73,6 @@ def write_rows(folder: Path, count: int) -> Path:
     return rows
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of the server."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(TESTS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.communicate()
-
-
 def run(words: list[str], answers: Path, count: int) -> Cost:
     """One run of a command that answers all rows."""
     began = time.monotonic()
@@ -101,7 +88,7 @@ def run(words: list[str], answers: Path, count: int) -> Cost:
 
 def main(count: int = 200, rounds: int = 5) -> None:
     """Print the medians of both, and their ratios."""
-    with tempfile.TemporaryDirectory() as name, server() as url:
+    with tempfile.TemporaryDirectory() as name, server(SERVER) as (url, _):
         folder = Path(name)
         rows = write_rows(folder, count)
         ours, theirs = folder / "ours.jsonl", folder / "theirs.jsonl"

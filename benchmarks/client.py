@@ -144,9 +144,9 @@ def photograph(size: tuple[int, int]) -> Image.Image:
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The server in its process, and its address."""
-    words = [sys.executable, "-c", SERVER, str(TESTS), str(TURNS)]
+def server(program: str, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A program that prints the address at which it serves until its input ends, and its process."""
+    words = [sys.executable, "-c", program, str(TESTS), *arguments]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip(), process
@@ -154,7 +154,7 @@ def server() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 
 def run(program: str, picture: Path) -> Cost:
     """One conversation about a picture."""
-    with server() as (url, serving):
+    with server(SERVER, str(TURNS)) as (url, serving):
         words = [sys.executable, "-c", program, url, str(picture)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
