@@ -270,8 +270,8 @@ def undecoded_jpeg(data: bytes, name: str) -> Shown | None:
     _check_size(image.size, name)
     with decoding(name):
         meaning = appearance.stated(image, data)
-        file = without_metadata(data, image.size) if _is_plain(image) and meaning.is_plain else None
-    if file is None or image.format not in JPEGS:
+        file = _sendable(image, data, meaning)
+    if file is None or file.media != "jpeg":
         return None
     shown = Shown(Image.new(STAND_IN, image.size), original=image.size, file=file, is_jpeg=True)
     shown.rendering, shown._pixels = Rendering(notes=meaning.notes), None
@@ -365,6 +365,7 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
         levels = load(image, data)
         rendering = Rendering(range=levels) if levels else _described_rendering(image) or Rendering()
         rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, *meaning.notes))
+        sendable = _sendable(image, data, meaning) if data else None
         plain, shape = _is_plain(image), upright_shape(image, meaning)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
@@ -372,11 +373,16 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
             rendering = msgspec.structs.replace(rendering, range=depth.brightened(image))
         pixels, rendering = _as_rgb(image, rendering, meaning)
         pixels = appearance.in_square_pixels(pixels, shape)
-    sendable = None
-    if data and plain and meaning.is_plain and rendering.range is None and format in ("PNG", *JPEGS):
-        sendable = without_metadata(data, pixels.size)
+    if rendering.range is not None:
+        sendable = None
     lossless = format == "TIFF" and mark == _PLAIN_JPEG
     return OpenedImage(pixels, mark is not None, sendable, data, rendering, lossless)
+
+
+def _sendable(image: Image.Image, data: bytes, meaning: Stated) -> Encoded | None:
+    """The file of a picture without its metadata, if its pixels need no change but that dark ones are brightened."""
+    is_unchanged = image.format in ("PNG", *JPEGS) and _is_plain(image) and meaning.is_plain
+    return without_metadata(data, image.size) if is_unchanged else None
 
 
 def upright_shape(image: Image.Image, meaning: Stated) -> float:

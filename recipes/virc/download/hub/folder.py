@@ -131,9 +131,7 @@ class Folder:
     def path(self, file: File) -> Path:
         """Where a file goes. Raises DataError: a link, or a file, is on the way there."""
         for slash in re.finditer("/", file.name):
-            place = (
-                f"{self._root}/{file.name[: slash.start()]}"  # a Path for each of many files costs more than the call
-            )
+            place = f"{self._root}/{file.name[: slash.start()]}"  # to make a Path costs more than to look
             # In this order: another thread may make the folder meanwhile.
             if os.path.islink(place) or (is_path(place) and not is_folder(place)):  # noqa: PTH114
                 raise DataError(f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY)

@@ -187,8 +187,14 @@ def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
         return _Answer(fields_of(error)), None
     except MemoryError:
         return _Answer(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
-    is_sendable = opened.sendable is not None
-    return _Answer(None, None, opened.size, original, opened.is_jpeg, opened.rendering, is_sendable), opened
+    answer = _Answer(
+        size=opened.size,
+        original=original,
+        is_jpeg=opened.is_jpeg,
+        rendering=opened.rendering,
+        is_sendable=opened.sendable is not None,
+    )
+    return answer, opened
 
 
 def main() -> None:
