@@ -113,6 +113,7 @@ def test_trackers_write_into_the_runs_folder_unless_the_user_says_where(monkeypa
         "sqlite:////w/runs/r/mlflow.db", "/w/runs/r/mlflow", "/w/runs/r/swanlog", "/w/runs/r/tensorboard",
         "/w/runs/r/trackio", "/w/runs/r",
     ]  # fmt: skip
+    assert env["MLFLOW_DISABLE_TELEMETRY"] == "true"  # it heeds no DO_NOT_TRACK of 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     monkeypatch.setenv("TRACKIO_DIR", "/tracked")
     assert not {"TRACKIO_DIR", *names[:2]} & verl.environment(chosen, place()).keys()
