@@ -39,7 +39,7 @@ def job(overlays: tuple[str, ...], settings: dict[str, Any], judge: JobJudge) ->
         system="virc", stage="rl", overlays=overlays, settings=settings, data=None, base=None, name="rl",
         workspace=Path("/w"),
     )  # fmt: skip
-    request, resolved = rl_setup.with_job_judge(request, request.resolve(), site)
+    resolved = rl_setup.with_job_judge(request, request.resolve(), site)
     assert resolved.config.reward.judge.endpoint == IN_JOB
     values = msgspec.to_builtins(resolved.config)
     return resolved, job_script(Run(Path("/w/runs/rl")), values, Path("/w"), site, "python", "rl")

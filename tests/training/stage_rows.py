@@ -19,7 +19,7 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.training import inputs
 from virc.training.preflight.types import Result, SftRequest
-from virc.training.prepare import Prepared
+from virc.training.prepared import Prepared
 from virc.training.request import TrainRequest
 
 COUNT = 16

@@ -25,8 +25,7 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import texts
 from virc.tools import registry as tools
-from virc.training import inputs as training
-from virc.training import prepare, rl_setup
+from virc.training import rl_setup, row_report, run_files
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
@@ -60,17 +59,16 @@ def result(**values: Any) -> Result:
 
 
 def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = training.rows(resolved(), workspace)
+    report = Reporter(show_event)
     with serve(models=["Qwen2.5-VL-72B"]) as server:
-        rl_setup.check_judge(
-            resolved("reward.total=virc", judge_endpoint=server.url), source, here=True, report=Reporter(show_event)
-        )
+        asked = resolved("reward.total=virc", judge_endpoint=server.url)
+        rl_setup.check_judges(asked, None, workspace, here=True, report=report)
         assert f"the judge is Qwen2.5-VL-72B, at {server.url}" in capsys.readouterr().err
         assert server.chats() == []
     away = resolved("reward.total=virc", judge_endpoint=dead_url())
     with pytest.raises(NetworkError):
-        rl_setup.check_judge(away, source, here=True, report=Reporter(show_event))
-    rl_setup.check_judge(away, source, here=False, report=Reporter())  # a job may bring its judge along
+        rl_setup.check_judges(away, None, workspace, here=True, report=report)
+    rl_setup.check_judges(away, None, workspace, here=False, report=report)  # a job may bring its judge along
 
 
 @pytest.mark.parametrize("total", ["mini_o3"])
@@ -84,8 +82,8 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
         image["image"] = f"file://{drawn_rows / image['image']}"
     with serve(lambda body: "Score: 1 Judgement: 1") as server:
         asked = resolved(f"reward.total={total}", judge_endpoint=server.url)
-        prepare.check_texts(asked, Reporter())
-        prepare.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
+        row_report.check_texts(asked, Reporter())
+        run_files.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
         for name, value in ((texts.OWN_WORDS, ""), ("VIRC_CACHE", str(workspace / "none"))):
             monkeypatch.setenv(name, value)  # a node, or a run that is resumed
         scored = verl.compute_score(
@@ -97,7 +95,7 @@ def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
         said = json.loads((run.folder / "reward.json").read_text())["said"]
         assert next(iter(said.values()))[0].partition("{")[0] in server.chats()[0]["messages"][-1]["content"]
     with pytest.raises(ConfigError, match="is not on this machine") as refused:
-        prepare.check_texts(asked, Reporter())
+        row_report.check_texts(asked, Reporter())
     assert "virc download texts --system " in str(refused.value.hint)
 
 
@@ -129,7 +127,7 @@ def test_a_run_has_what_its_reward_reads_beside_it(
     tried = virc("rewards", "try", own / "mine.yaml", "--data", drawn_rows / "rl.parquet", "--rows", 1, "--json")
     assert (tried.json["mean"], tried.err) == (1.0, "")
     asked = resolved(f"reward.total={own / 'mine.py'}")
-    copied = prepare.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
+    copied = run_files.write_code(prepared(run, run.folder, asked, result(media=drawn_rows)))
     assert copied.keys() == {"mine.py", "weights_of_words.py", "lists/words.txt"}
     shutil.rmtree(own)
     monkeypatch.delitem(sys.modules, "weights_of_words")
@@ -142,32 +140,25 @@ def test_a_run_has_what_its_reward_reads_beside_it(
 SITE = Site(judge=JobJudge(model="judge"))
 
 
-def _asked(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> TrainRequest:
-    return _placed(target, stage, **fields)[0]
-
-
-def _placed(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> tuple[TrainRequest, Resolved]:
-    given = {"data": None, "base": None, "name": None, "workspace": Path("/w"), **fields}
-    request = TrainRequest(system="virc", stage=stage, **given)
-    changed, resolved = rl_setup.with_job_judge(request, request.resolve(), target)
-    if changed.judge_endpoint == IN_JOB:
-        assert resolved.config.reward.judge.endpoint == IN_JOB
-        assert resolved.config.judge_gpus == 0
-    return changed, resolved
+def _placed(site: Site = SITE, **fields: Any) -> Resolved:
+    request = TrainRequest(system="virc", stage="rl", **fields)
+    return rl_setup.with_job_judge(request, request.resolve(), site)
 
 
 @pytest.mark.parametrize("overlays", [(), ("judge-split",)])
 def test_a_reward_that_asks_a_judge_gets_that_of_the_job(overlays: tuple[str, ...]) -> None:
-    assert _asked(overlays=overlays).judge_endpoint == IN_JOB
-
-
-def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Qwen2\.5-VL-72B-Instruct"):
-        rl_setup.check_job_judge(*_placed(workspace=tmp_path), SITE)
-    rl_setup.check_job_judge(*_placed(workspace=tmp_path, overlays=("rules",)), SITE)
+    config = _placed(overlays=overlays).config
+    assert (config.reward.judge.endpoint, config.judge_gpus) == (IN_JOB, 0)
 
 
 @pytest.mark.parametrize("overlays", [(), ("judge-split",)])
-def test_a_job_whose_judge_nobody_serves_is_refused(overlays: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="the reward asks a judge, and the job serves none"):
-        rl_setup.check_job_judge(*_placed(Site(), overlays=overlays), Site())
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [(SITE, r"Qwen2\.5-VL-72B-Instruct"), (Site(), "the reward asks a judge, and the job serves none")],
+)
+def test_a_job_whose_judge_nobody_serves_or_has_no_weights_is_refused(
+    site: Site, said: str, overlays: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        rl_setup.check_judges(_placed(site, overlays=overlays), site, tmp_path, here=False, report=Reporter())
+    rl_setup.check_judges(_placed(site, overlays=("rules",)), site, tmp_path, here=False, report=Reporter())

@@ -16,8 +16,9 @@ from virc.core.errors import ConfigError
 from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
-from virc.runs.run import Run
+from virc.runs.run import Info, Run
 from virc.training import changes, inputs, prepare
+from virc.training.prepared import Prepared
 from virc.training.request import TrainRequest
 
 RECIPES = Path(inputs.__file__).parents[2]
@@ -41,21 +42,19 @@ def begun(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
     monkeypatch.setattr(prepare.environments, "recipes_in", lambda _: RECIPES)
-    monkeypatch.setattr(prepare, "_check_packages", lambda *_: None)
-    monkeypatch.setattr(prepare.tool_packages, "check_tool_packages", lambda *_: None)
+    for check in ("check_packages", "check_tool_packages"):
+        monkeypatch.setattr(prepare.packages, check, lambda *_: None)
     file = folder / "data" / "polygons" / {"instruct": "trajectories.json", "rl": "rl.parquet"}[stage]
-    request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file)
-    resolved, run = request.resolve(), runs.new(folder, "mine", "")
-    partial = run.folder.with_name(".mine.new")
-    partial.mkdir(parents=True)
-    prepared = prepare.prepare(request, resolved, run, partial, Reporter())
-    (partial / "code").mkdir(exist_ok=True)
-    (partial / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
-    info = prepare.begin(prepared)
-    assert not (partial / changes.FILE).exists()
-    changes.write_digests(run, info, partial, prepared.sources)
-    partial.rename(run.folder)
-    return run
+    write_run = prepare.run_files.write_run
+
+    def with_tool(prepared: Prepared) -> Info:
+        (prepared.folder / "code").mkdir(exist_ok=True)
+        (prepared.folder / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
+        return write_run(prepared)
+
+    monkeypatch.setattr(prepare.run_files, "write_run", with_tool)
+    request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file, name="mine")
+    return prepare.prepare(request, Reporter()).run
 
 
 def edit(file: Path) -> None:
@@ -169,7 +168,7 @@ def test_changed_rows_are_checked_again_and_accepted(
     picture.write_bytes(picture.read_bytes() + b"\0")
     with pytest.raises(ConfigError, match="have changed"):
         changes.check_unchanged(run)
-    prepare.check_again(run, None, Reporter())
+    prepare.prepare(TrainRequest.of_run(run), Reporter(), begun=run)
     changes.check_unchanged(run)
     after = runs.info(run)
     assert after.rows == before.rows - (stage == "instruct")

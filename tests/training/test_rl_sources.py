@@ -30,7 +30,7 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.tools.registry import known
-from virc.training import prepare, rl_setup
+from virc.training import rl_setup, run_files
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
@@ -161,7 +161,7 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     result = check(asked(tmp_path / "data", stage))
     run, partial = Run(workspace / "runs" / "one"), workspace / "runs" / ".one.new"
     partial.mkdir(parents=True)
-    code = prepare.write_code(prepared(run, partial, stage, result))
+    code = run_files.write_code(prepared(run, partial, stage, result))
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
     given = {"BRIEF_KEY": "k", "OTHER_KEY": "o"}
@@ -192,13 +192,13 @@ def test_an_endpoint_reaches_the_judge_of_a_source(
     sets = (*SET, f"sources=[{tmp_path / 'judged.yaml'}]")
     bare = TrainRequest(system="tiny", stage="rl", base="tiny", assignments=sets).resolve()
     with pytest.raises(ConfigError, match="the reward judged asks the judge critic, which has no endpoint") as refused:
-        rl_setup.check_judge(bare, None, here=False, report=Reporter())
+        rl_setup.check_judges(bare, None, workspace, here=False, report=Reporter())
     assert refused.value.hint == "--judge-endpoint critic=URL"
     url = "http://127.0.0.1:9/v1"
     named = TrainRequest(
         system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": url}
     ).resolve()
-    rl_setup.check_judge(named, None, here=False, report=Reporter())
+    rl_setup.check_judges(named, None, workspace, here=False, report=Reporter())
     monkeypatch.setenv("VIRC_JUDGE_KEY", "of-the-judge")
     monkeypatch.setenv("VIRC_JUDGE_KEY_CRITIC", "of-the-critic")
     with serve(models=["c"]) as server:
@@ -206,7 +206,7 @@ def test_an_endpoint_reaches_the_judge_of_a_source(
             system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": server.url}
         ).resolve()
         told: list[Event] = []
-        rl_setup.check_judge(here, None, here=True, report=Reporter(told.append))
+        rl_setup.check_judges(here, None, workspace, here=True, report=Reporter(told.append))
         assert [each.text for each in told] == [f"the critic judge is c, at {server.url}"]
         assert {each.headers.get("authorization") for each in server.requests} == {"Bearer of-the-critic"}
     assert speakers(named.config)["judged"].reward.judges["critic"].endpoint == url

@@ -15,10 +15,10 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Run
-from virc.training import prepare
+from virc.training import packages, row_report
 from virc.training.inputs import Base
 from virc.training.preflight.types import Result
-from virc.training.prepare import Prepared
+from virc.training.prepared import Prepared
 from virc.training.request import TrainRequest
 
 OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
@@ -46,7 +46,7 @@ def prepared(
 
 def said(stage: Prepared) -> list[tuple[str, str, str | None]]:
     events: list[Event] = []
-    prepare.check_rows(stage, Reporter(events.append))
+    row_report.check_rows(stage, Reporter(events.append))
     return [(each.kind, each.text, each.hint) for each in events if each.kind in ("note", "warning")]
 
 
@@ -94,17 +94,17 @@ def test_a_tracker_needs_its_key(
         (tmp_path / name).chmod(0o600)
     resolved = prepared(settings=(f"trackers={trackers}",)).resolved
     if refused is None:
-        prepare.check_trackers(resolved)
+        packages.check_trackers(resolved)
         return
     with pytest.raises(ConfigError, match=refused) as error:
-        prepare.check_trackers(resolved)
+        packages.check_trackers(resolved)
     assert "--set trackers=[]" in str(error.value.hint)
 
 
 def test_a_tracker_that_the_environment_lacks_can_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = prepared(settings=("trackers=[trackio]",)).resolved
     environment = making.find("sft", "cpu")
-    monkeypatch.setattr(prepare, "_packages", lambda *given: {})
+    monkeypatch.setattr(packages, "installed", lambda *given: {})
     with pytest.raises(SetupError, match="needs trackio") as error:
-        prepare._check_packages(resolved, environment, environment.python)
+        packages.check_packages(resolved, environment, environment.python)
     assert str(error.value.hint).startswith("virc env create sft --with trackio, --set trackers=[]")

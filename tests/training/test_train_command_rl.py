@@ -133,7 +133,7 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--stage", "rl"], 3, "the reward asks a judge, and none is named"),
+        (["--stage", "rl"], 3, "the reward virc asks a judge, and none is named"),
         (["--stage", "rl", "--with", "multi-turn", "--set", "max_images=9"], 3, "hint: --set max_images=17"),
         (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
         (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),

@@ -9,12 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from virc.cluster import jobs, submitting
-from virc.cluster.ray import job as ray_job
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
-from virc.core.module_files import warn_not_copied
 from virc.core.processes import in_job
-from virc.envs import hardware
 from virc.runs import run as runs
 from virc.runs.checkpoints import checkpoints
 from virc.runs.run import Run
@@ -88,7 +85,8 @@ def train(
         run = _to_resume(system, stage, name, workspace)
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
         if rows_changed:
-            prepare.check_again(run, None if system == systems.DEFAULT else system, report)
+            again = TrainRequest.of_run(run, None if system == systems.DEFAULT else system)
+            prepare.prepare(again, report, begun=run)
         continued.change_settings(run, settings or {}, options.get("assignments", ()), report)
         begun_by = runs.info(run).launcher
         if site and begun_by != "slurm":
@@ -106,7 +104,10 @@ def train(
             base=None if base is None else str(base), name=name, workspace=workspace, launcher=launcher,
             site=Path(site) if site else None, ray_address=ray_address, **options,
         )  # fmt: skip
-        run = _begin(request, submit, report)
+        prepared = prepare.prepare(request, report, submit=submit)
+        run, base = prepared.run, prepared.base.name
+        text = f"{run.name}: {prepared.result.rows} rows, from {base}, in {run.folder}"
+        report.send(RunEvent("note", text, run=run))
     job = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or job:
         if resume and runs.info(run).launcher == "local":
@@ -136,28 +137,6 @@ def _to_resume(system_name: str, stage: str | None, name: str | None, workspace:
         if of_stage and runs.state(run).progress in {"new", "stopped", "failed", "died"}:
             return run
     raise ConfigError(f"{system.name} {stage} has no run to resume", "virc runs ls")
-
-
-def _begin(request: TrainRequest, submit: bool, report: Reporter) -> Run:
-    request, resolved, target = prepare.requested(request)
-    if isinstance(target, ray_job.Cluster):
-        ray_job.check_answers(target)
-    elif target and submit:
-        submitting.check_sbatch()
-        submitting.check_site(target, jobs.site_file(request.site), report)
-    with prepare.new_run(request, resolved) as (run, folder):
-        machine = hardware.find(request.workspace)
-        here = None if target else machine
-        prepared = prepare.prepare(request, resolved, run, folder, report, target=target, here=here)
-        prepare.check_machine(prepared, machine, report)
-        info = prepare.begin(prepared)
-        warn_not_copied(report.warn)
-        changes.write_digests(run, info, folder, prepared.sources)
-        if target:
-            jobs.write(run, folder, info, target, report)
-    text = f"{run.name}: {info.rows} rows, from {prepared.base.name}, in {run.folder}"
-    report.send(RunEvent("note", text, run=run))
-    return run
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:

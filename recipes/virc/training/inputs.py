@@ -54,13 +54,27 @@ class Base(msgspec.Struct, frozen=True):
     adapter: Path | None = None
 
 
-def base(resolved: Resolved, workspace: Path) -> Base:
+def base(resolved: Resolved, workspace: Path, missing: list[VircError] | None = None) -> Base:
     """The weights that the stage starts from.
+
+    Args:
+        missing: of a dry run: gets the error about weights that are not here, and where they would be is returned.
 
     Raises:
         ConfigError: they are not on this machine, no run of the stage before has finished, or that run made an adapter
             and this stage trains whole weights.
     """
+    try:
+        return _base(resolved, workspace)
+    except VircError as error:
+        if missing is None:
+            raise
+        missing.append(error)
+        name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
+        return Base(name=name, folder=workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
+
+
+def _base(resolved: Resolved, workspace: Path) -> Base:
     name, after = resolved.config.base, resolved.config.after
     if name is None and after is None:
         raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
@@ -91,12 +105,6 @@ def base(resolved: Resolved, workspace: Path) -> Base:
         root=models.root_of(weights.adapter or weights.folder, name),
         adapter=weights.adapter and weights.adapter.absolute(),
     )
-
-
-def future_base(resolved: Resolved, workspace: Path) -> Base:
-    """Where the weights of a dry run would be."""
-    name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
-    return Base(name=name, folder=workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
 
 
 def with_adapter(resolved: Resolved, base: Base) -> Resolved:
@@ -307,6 +315,13 @@ def config_of(info: Info) -> Any:
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
         wrong = f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
         raise ConfigError(wrong) from error
+
+
+def begun_with(run: Run, system: str) -> Resolved:
+    """The settings that a run was begun with, from the weights that it was begun with."""
+    info = runs.info(run)
+    config = msgspec.structs.replace(config_of(info), base=info.adapter or info.base, after=None)
+    return Resolved(systems.get(system), info.stage, config, info.origins, info.overlays)
 
 
 def check_trained(info: Info, found: int | None) -> None:

@@ -14,6 +14,9 @@ from virc.core.files import expanded
 from virc.data.formats.registry import RowsFile
 from virc.engines import registry as engines
 from virc.models import chat_protocol
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
@@ -69,6 +72,16 @@ class TrainRequest(Choices, frozen=True, kw_only=True):
     launcher: str = "local"
     site: Path | None = None
     ray_address: str | None = None
+
+    @classmethod
+    def of_run(cls, run: Run, system: str | None = None) -> "TrainRequest":
+        """What a run was begun with of which its rows are read; `system`: its file, if it is not installed."""
+        info = runs.info(run)
+        protocol = None if info.kind == "rl" else run.folder / FILE_NAME
+        return cls(
+            system=system or info.system, stage=info.stage, ignore=info.ignore, trust_rows=info.trust_rows,
+            workspace=run.workspace, protocol=protocol,
+        )  # fmt: skip
 
     def reading(self, source: RowsFile) -> RowsFile:
         return msgspec.structs.replace(source, ignore=self.ignore, trusted=self.trust_rows)

@@ -1,29 +1,24 @@
 """What the rows and the reward of a stage of RL need, checked before anything starts.
 
-`prepare` calls in this order: `with_job_judge`, `tools_of`, `check_job_judge`, `check_judge`, and, once rows were
-checked, `check_reward`.
+`prepare` calls `with_job_judge`, `tools_of`, `check_judges`, and, once rows were checked, `check_reward`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from virc.cluster.jobs import Target
 from virc.cluster.site import IN_JOB, Site
-from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean, plain
 from virc.data.convert.change import SOURCE
-from virc.data.formats import rl
-from virc.data.formats.registry import RowsFile
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.remote import described
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE, key_of
-from virc.rewards.needs import without_judge
 from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Strict
 from virc.rewards.sources import speakers
@@ -35,28 +30,47 @@ from virc.training.estimate.fits import judges
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
-_SAMPLE = 200  # rows; the hint for a missing judge says which share of them rules can score
+
+def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> Resolved:
+    """The settings with the endpoint of the judge that the Slurm job serves, if the reward needs one and it has one."""
+    if not isinstance(target, Site) or target.judge is None or not _asks_job(resolved):
+        return resolved
+    return msgspec.structs.replace(request, judge_endpoint=IN_JOB).resolve()
 
 
-def check_judge(resolved: Resolved, source: RowsFile | None, here: bool, report: Reporter) -> None:
-    """Refuse a reward whose judge is not named, or does not answer.
+def _asks_job(resolved: Resolved) -> bool:
+    """Whether the reward asks a judge that is served nowhere else; one on `judge_gpus` is the job's."""
+    if resolved.kind != "rl" or (resolved.config.reward.judge.endpoint and not resolved.config.judge_gpus):
+        return False
+    return any(asks.judge == JUDGE for _, _, asks in asking_terms(resolved))
+
+
+def check_judges(resolved: Resolved, target: Target | None, workspace: Path, here: bool, report: Reporter) -> None:
+    """Refuse a reward whose judge is not named, is served by nobody, or does not answer.
 
     Args:
         here: the run starts now, on this machine; elsewhere the judge may start with it.
 
     Raises:
-        ConfigError: none is named; the hint lists the options, and the share of rows that rules can score.
+        ConfigError: none is named, or that of the job has no weights here; the hint lists the options.
         NetworkError: it does not answer.
     """
+    reward, overlays = resolved.config.reward, resolved.system.overlays
+    if isinstance(target, Site):  # before it waits in the queue
+        if target.judge is None and resolved.config.judge_gpus and _asks_job(resolved):
+            ways = "judge: {model: judge} in slurm.yaml, or --judge-endpoint URL of one that is served elsewhere"
+            raise ConfigError("the reward asks a judge, and the job serves none", ways)
+        if target.judge and reward.judge.endpoint == IN_JOB:
+            models.find(target.judge.model, workspace)
     judgings: dict[tuple[str, str | None], tuple[Judging, str]] = {}  # by name and endpoint; the name of a total each
     asking = list(asking_terms(resolved))
     judge_names = {asks.judge for _, _, asks in asking}
-    for name in resolved.config.reward.judges:
+    for name in reward.judges:
         if name not in judge_names and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
             near = did_you_mean(name, judge_names, f"virc rewards show {resolved.system.called}")
             raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
-    for reward, total_name, asks in asking:
-        judging = _judging(reward, asks)
+    for asked_for, total_name, asks in asking:
+        judging = _judging(asked_for, asks)
         if asks.needed or judging.endpoint:
             judgings.setdefault((asks.judge, judging.endpoint), (judging, total_name))
         else:
@@ -66,8 +80,7 @@ def check_judge(resolved: Resolved, source: RowsFile | None, here: bool, report:
             )
     for (name, endpoint), (judging, total_name) in judgings.items():
         if endpoint is None and name == JUDGE:
-            hint = judges(resolved.system.overlays) + (_scorable_share(source) if source else "")
-            raise ConfigError(f"the reward {total_name} asks a judge, and none is named", hint)
+            raise ConfigError(f"the reward {total_name} asks a judge, and none is named", judges(overlays))
         if endpoint is None:
             hint = f"--judge-endpoint {name}=URL"
             raise ConfigError(f"the reward {total_name} asks the judge {name}, which has no endpoint", hint)
@@ -97,17 +110,6 @@ def published_questions(asking: Iterable[tuple[Reward, str, Asks]]) -> list[Ques
 
 def _judging(reward: Reward, asks: Asks) -> Judging:
     return reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
-
-
-def _scorable_share(source: RowsFile) -> str:
-    """How many of the first rows need no judge, as an addition to a hint."""
-    records = (row.record for row in source.rows() if row.record)
-    units = (unit for record in records for unit in (rl.split(record) if record.messages else [record]))
-    try:
-        scorable = without_judge(islice(units, _SAMPLE), rewards.find("rules"), "pixel")
-    except VircError:
-        return ""
-    return f" ({scorable.share:.0%} of the first {scorable.rows} rows can be scored by rules)" if scorable.rows else ""
 
 
 def tools_of(resolved: Resolved, options: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,35 +166,3 @@ def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
     off_grid = result.off_grid and result.protocol.coordinates == "pixel"
     own = reward.strict == "own" or resolved.config.rollout == "multi_turn" or off_grid
     return "own" if own else "published"
-
-
-def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
-    """The request with the endpoint of the judge that the Slurm job serves, if the reward needs one and it has one."""
-    if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
-        return request, resolved
-    request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
-    return request, request.resolve()
-
-
-def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
-    """Raises ConfigError before a job waits in the queue: nobody serves its judge, or that has no weights here."""
-    if not isinstance(target, Site):
-        return
-    if target.judge is None:
-        if _asks(request, resolved) and resolved.config.judge_gpus:
-            ways = "--judge-endpoint URL of one that is served elsewhere"
-            raise ConfigError(
-                "the reward asks a judge, and the job serves none", f"judge: {{model: judge}} in slurm.yaml, or {ways}"
-            )
-    elif request.judge_endpoint == IN_JOB:
-        models.find(target.judge.model, request.workspace)
-
-
-def _asks(request: TrainRequest, resolved: Resolved) -> bool:
-    """Whether the reward asks a judge that is served nowhere else; one on `judge_gpus` is the job's."""
-    if resolved.kind != "rl" or request.judge_endpoint:
-        return False
-    config = resolved.config
-    if config.reward.judge.endpoint and not config.judge_gpus:
-        return False
-    return any(asks.judge == JUDGE for _, _, asks in asking_terms(resolved))

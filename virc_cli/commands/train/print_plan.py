@@ -8,18 +8,19 @@ from typing import Any
 import msgspec
 
 from virc.cluster import submitting
-from virc.cluster.site import read_site
+from virc.cluster.site import Site, judge_of, read_site
 from virc.core.errors import fields_of
 from virc.stages.resolve import Resolved
 from virc.training.estimate import fits
-from virc.training.preview import Preview, preview
+from virc.training.prepare import prepare
+from virc.training.prepared import Prepared
 from virc.training.request import TrainRequest
 from virc_cli.console import events, output, plans
 
 
 def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
     with events.printed(quiet, verbose=False) as report:
-        found = preview(request, report)
+        found = prepare(request, report, dry_run=True)
     if not as_json:
         _print(found)
     elif found.over:
@@ -30,16 +31,17 @@ def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
         raise found.over
 
 
-def _print(found: Preview) -> None:
+def _print(found: Prepared) -> None:
+    assert found.plan
     _print_needs(found)
     output.line("")
     plans.show(found.plan)
     output.lines(["\n# what is trained", *_trained(found)])
     if notes := found.resolved.notes:
         output.lines(["\n# notes", *notes])
-    for error in found.missing:
+    for error in found.missing or ():
         output.warn(error.message, error.hint)
-    if found.result is None:
+    if found.checked is None:
         output.warn("the rows were not checked", "a run checks them before it begins")
 
 
@@ -49,7 +51,7 @@ def run_site(file: Path, quiet: bool) -> None:
     output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
-def _trained(found: Preview) -> Iterator[str]:
+def _trained(found: Prepared) -> Iterator[str]:
     if found.shape is None:
         yield "not known: the sizes of the base are not here"
         return
@@ -65,12 +67,12 @@ def _trained(found: Preview) -> Iterator[str]:
             yield f"{part:12}trained, {count:,} parameters"
 
 
-def _print_needs(found: Preview) -> None:
+def _print_needs(found: Prepared) -> None:
     resolved, needed = found.resolved, found.needed
     output.line(f"# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
-        taken = fits.all_gpus(resolved.config, found.judge_gpus)
-        output.line(taken + (f"; here {len(found.here.gpus)}" if found.here else ""))
+        here = _gpus_here(found)
+        output.line(fits.all_gpus(resolved.config, _judge_gpus(found)) + ("" if here is None else f"; here {here}"))
     if needed is None:
         output.line("not known: the sizes of the base are not here" + _instead(resolved))
         return
@@ -87,6 +89,18 @@ def _print_needs(found: Preview) -> None:
         output.line(f"{fewest:,} to {most:,} questions to the judge a step")
 
 
+def _gpus_here(found: Prepared) -> int | None:
+    """The GPUs of this machine; None: a cluster runs the stage."""
+    return len(found.machine.gpus) if found.machine and not found.target else None
+
+
+def _judge_gpus(found: Prepared) -> int:
+    """The GPUs of the judge that the job serves."""
+    config, target = found.resolved.config, found.target
+    judge = judge_of(msgspec.to_builtins(config), target) if isinstance(target, Site) else None
+    return judge.gpus or int(config.devices) if judge else 0
+
+
 def _instead(resolved: Resolved) -> str:
     """What estimates a stage whose base `--from` names and is not here yet: a base of the system's overlays."""
     bases = fits.base_overlays(resolved.system) if resolved.origins.get("base") == "option" else ()
@@ -94,7 +108,8 @@ def _instead(resolved: Resolved) -> str:
     return f"; for a base of the same size: --with {ways}, without --from" if ways else ""
 
 
-def _fields(found: Preview) -> dict[str, Any]:
+def _fields(found: Prepared) -> dict[str, Any]:
+    assert found.plan
     config = found.resolved.config
     return {
         **plans.fields(found.plan),
@@ -105,9 +120,9 @@ def _fields(found: Preview) -> dict[str, Any]:
         "gpus": {
             "policy": config.devices if config.device == "cuda" else 0,
             "judge": getattr(config, "judge_gpus", 0),
-            "here": None if found.here is None else len(found.here.gpus),
+            "here": _gpus_here(found),
         },
-        "rows": None if found.result is None else found.result.rows,
-        "longest": None if found.result is None else found.result.longest,
-        "missing": [fields_of(error) for error in found.missing],
+        "rows": None if found.checked is None else found.checked.rows,
+        "longest": None if found.checked is None else found.checked.longest,
+        "missing": [fields_of(error) for error in found.missing or ()],
     }

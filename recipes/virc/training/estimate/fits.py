@@ -1,6 +1,6 @@
 """Which overlays of a stage fit a machine, and what the others lack.
 
-`verdict` judges one combination of overlays, for `virc doctor`; the `refuse_...` functions raise errors before a run.
+`verdict` judges one combination of overlays, for `virc doctor`; `refuse_unfit` raises errors before a run.
 Both compare what a stage needs with the machine by `lacking`.
 """
 
@@ -156,12 +156,6 @@ def _smaller(config: Config, overlays: Collection[str]) -> tuple[str, dict[str, 
         name = "micro_batch_size_per_device"
     value = getattr(config, name) // 2
     return f"--set {name}={value}", {name: value}
-
-
-def refuse_no_judge(config: Config, overlays: Collection[str]) -> None:
-    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed."""
-    if _judge_gpus(config) and config.reward.judge.endpoint is None:
-        raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
 def refuse_unfit(

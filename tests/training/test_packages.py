@@ -13,8 +13,8 @@ from virc.envs.pins import Environment, get
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.training.packages import check_tool_packages
 from virc.training.preflight.types import RlRequest, SftRequest
-from virc.training.tool_packages import check_tool_packages
 
 TOOL = """
 NAME = "far"

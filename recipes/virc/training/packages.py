@@ -1,21 +1,28 @@
-"""Which modules the tools of a stage import, and whether the engine's environment has them.
+"""Whether the engine's environment has what settings and tools import, and this machine the keys of trackers.
 
 In RL, the engine's interpreter runs the tools, minutes after the start. Missing packages are reported before that.
 """
 
 import ast
 import json
+import netrc
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from virc.core import entry_points, plugins, processes
-from virc.core.errors import SetupError
+from virc.core.errors import ConfigError, SetupError
 from virc.core.module_files import needed_files
 from virc.core.plan import Step
 from virc.core.text import plain
+from virc.engines import registry as engines
 from virc.envs import environment as environments
-from virc.envs.pins import Environment
+from virc.envs.pins import Environment, pinned
 from virc.remote import described
+from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
 from virc.training.preflight.types import Request, RlRequest
 
@@ -119,3 +126,63 @@ def _install(environment: Environment, python: Path, module: str) -> str:
     if environments.registered(environment):
         return f"{python} -m pip install {package}{otherwise}"
     return f"virc env create {environment.engine.name} --device {environment.device} --with {package}{otherwise}"
+
+
+def check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
+    needed = engines.of_kind(resolved.kind).plan.needs(resolved.config)
+    has = installed(environment, python) if needed else {}
+    for package, setting in needed.items():
+        if package not in has:
+            engine = environment.engine.name
+            add = f"virc env create {engine} --with {package}, " if package in resolved.config.trackers else ""
+            raise SetupError(
+                f"{resolved.name} needs {package}, which the environment {environment.name} does not have",
+                f"{add}--set {setting}, or your own environment that has it: virc env use {engine}",
+            )
+
+
+def installed(environment: Environment, python: Path) -> dict[str, str]:
+    """Package -> version, asked of the interpreter only if its packages are not those that virc pins."""
+    if environments.registered(environment) is None and not environment.extra:
+        return pinned(environment)
+    found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
+    return found
+
+
+class _Tracker(msgspec.Struct, frozen=True):
+    """A tracker that needs an account.
+
+    Args:
+        key, mode: environment variables with its key and its mode.
+        without: modes that need no key.
+        file: where its own login leaves a key; `host`: the entry in that file, "" for any.
+    """
+
+    key: str
+    mode: str
+    without: tuple[str, ...]
+    host: str
+    file: str
+
+
+_TRACKERS = {
+    "wandb": _Tracker("WANDB_API_KEY", "WANDB_MODE", ("offline", "disabled", "dryrun"), "api.wandb.ai", ".netrc"),
+    "swanlab": _Tracker("SWANLAB_API_KEY", "SWANLAB_MODE", ("offline", "local", "disabled"), "", ".swanlab/.netrc"),
+}
+
+
+def check_trackers(resolved: Resolved) -> None:
+    for name in resolved.config.trackers:
+        tracker = _TRACKERS.get(name)
+        if tracker and not _has_key(tracker) and os.environ.get(tracker.mode) not in tracker.without:
+            sentence = f"{resolved.name} reports to {name} (trackers), and there is no {tracker.key} here"
+            raise ConfigError(sentence, f"--set trackers=[], or {tracker.mode}=offline in the environment")
+
+
+def _has_key(tracker: _Tracker) -> bool:
+    if os.environ.get(tracker.key):
+        return True
+    with suppress(OSError, netrc.NetrcParseError):
+        hosts = netrc.netrc(str(Path.home() / tracker.file)).hosts
+        return bool(hosts) if not tracker.host else tracker.host in hosts
+    return False
