@@ -93,7 +93,7 @@ print(time.process_time() - started)
 VIRC = """
 import sys, time
 from pathlib import Path
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat.backend import OpenAIBackend
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.images import open_file
 from virc.solving.image_source import file_of

@@ -14,7 +14,7 @@ from statistics import median
 
 from PIL import Image
 
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat.backend import OpenAIBackend
 from virc.reasoning.protocol import own_protocol
 from virc.solving.one import SolveConfig, solve
 from virc.tools import registry as tools

@@ -30,8 +30,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import OnText, Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.session import Ask, Reply
 from virc.solving.image_source import file_of

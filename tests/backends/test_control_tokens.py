@@ -6,9 +6,9 @@ from asks import ask
 from support.servers import serve
 from support.tables import each_case
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.control_tokens import as_text
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.bodies import Called
 from virc.reasoning.lenient import Sent
 from virc.reasoning.session import Ask, Message

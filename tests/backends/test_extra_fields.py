@@ -19,9 +19,9 @@ from support.solving import ask_agent
 from support.tables import each_case
 
 import virc as package
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.request import check_thinking, fields_of, fields_to_think, merged
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.extra import check_thinking, fields_of, merged, thinking
 from virc.core.errors import ConfigError, UsageError
 from virc.serving.start import Server
 
@@ -69,8 +69,8 @@ def test_fields_are_in_each_request(options: dict[str, Any], sent: dict[str, Any
     ],
 )
 def test_each_server_is_told_in_its_way(endpoint: str, kind: str, fields: dict[str, Any]) -> None:
-    assert thinking("off", endpoint, kind) == fields
-    assert thinking(None, endpoint, kind) == {}
+    assert fields_to_think("off", endpoint, kind) == fields
+    assert fields_to_think(None, endpoint, kind) == {}
 
 
 OPENAI = "https://api.openai.com/v1"

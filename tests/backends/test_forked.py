@@ -13,11 +13,11 @@ from support.loopback import Connection, Loopback
 from support.servers import Server, serve
 from support.tables import each_case
 
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.link import Link
 from virc.backends.interface import Sampling
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
-from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.link import Link
 from virc.core.errors import EngineError
 from virc.core.limits.bounded import Bounded
 from virc.core.retry import Pace

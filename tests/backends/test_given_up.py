@@ -9,8 +9,8 @@ from support.servers import Exchange as Served
 from support.servers import piece, serve
 from support.silence import Silence
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError
 from virc.core.timeouts import Stop
 
@@ -60,7 +60,7 @@ def test_a_stop_ends_the_request_of_a_silent_server_alone(
 
 
 def test_a_finished_reply_whose_stream_stays_open_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.backends.openai.received.reading._SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("virc.backends.chat.reply._SILENT_SECONDS", 0.05)
 
     def finish(exchange: Served) -> None:
         _in_the_stream(exchange)

@@ -18,9 +18,9 @@ from support.faults import stall, status
 from support.servers import image_bytes, serve
 from support.tables import each_case
 
+from virc.backends.chat import ollama
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai import ollama
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
 
@@ -199,8 +199,8 @@ sys.path[:0] = sys.argv[2:]
 from asks import ask
 from virc.backends.interface import Sampling
 from virc.tools.registry import known
-from virc.backends.openai import ollama
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat import ollama
+from virc.backends.chat.backend import OpenAIBackend
 backend = OpenAIBackend(sys.argv[1], timeout=600)
 try:
     backend.reply(ask(), Sampling(), lambda text: print("heard", text, flush=True))

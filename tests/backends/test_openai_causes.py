@@ -9,7 +9,7 @@ from support.called import virc
 from support.loopback import Connection, Loopback
 from support.servers import MODELS, Exchange, dead_url, serve
 
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat.backend import OpenAIBackend
 from virc.core.errors import ConfigError, NetworkError
 
 SECRET = "s3cr3t-of-azure-1234"

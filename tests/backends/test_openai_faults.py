@@ -15,11 +15,11 @@ from support.faults import body, cut, drip, endless, hang, status
 from support.https_site import Site
 from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.body import read_models
+from virc.backends.chat.errors import WireError
+from virc.backends.chat.reply import read_reply
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.body import read_models
-from virc.backends.openai.errors import WireError
-from virc.backends.openai.received.reading import read_reply
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.web.client import hidden
 

@@ -7,8 +7,8 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from support.servers import serve
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import EngineError
 from virc.reasoning.session import Ask, Reply

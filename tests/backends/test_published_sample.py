@@ -9,8 +9,8 @@ from PIL import Image
 from support.replay import Recorded, read_conversation
 from support.servers import image_bytes, serve
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from virc.backends.openai.errors import WireError
-from virc.backends.openai.received.reading import read_reply
+from virc.backends.chat.errors import WireError
+from virc.backends.chat.reply import read_reply
 
 
 def delta(finish: Any = None, index: Any = 0, **fields: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from support.faults import status
 from support.servers import Body, Server, image_bytes, images_of, serve
 from support.solving import answer, call
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Message

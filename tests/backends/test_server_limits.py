@@ -17,11 +17,11 @@ from support.servers import CHAT, MODEL, MODELS, Body, Exchange, Fault, Server, 
 from support.solving import CROP
 from support.tables import each_case
 
+from virc.backends.chat import ollama
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.causes import RefusedError, named_limit, shortened
+from virc.backends.chat.providers import LimitKind
 from virc.backends.interface import Sampling
-from virc.backends.openai import ollama
-from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.limits import Kind, named_limit
-from virc.backends.openai.refusals import RefusedError, shortened
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
@@ -334,9 +334,11 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
         ),  # Groq
     ],
 )  # fmt: skip
-def test_limits_are_read_in_the_words_of_servers(kind: Kind | None, limit: int, sent: float | None, said: str) -> None:
+def test_limits_are_read_in_the_words_of_servers(
+    kind: LimitKind | None, limit: int, sent: float | None, said: str
+) -> None:
     """Each is one of its kind, and of no other that would make a request smaller; the table names the sources."""
-    kinds: tuple[Kind, ...] = ("context", "pictures", "side", "area", "bytes")
+    kinds: tuple[LimitKind, ...] = ("context", "pictures", "side", "area", "bytes")
     found = {each: named_limit(each, said, sent or math.inf) for each in kinds}
     assert {each: value for each, value in found.items() if value is not None} == ({kind: limit} if kind else {})
 
@@ -357,7 +359,7 @@ def test_limits_are_read_in_the_words_of_servers(kind: Kind | None, limit: int, 
     ],
 )
 def test_a_reply_gets_what_the_prompt_leaves_of_the_context(said: str, room: int) -> None:
-    assert shortened(200_000, RefusedError("", None, said, None)) == room
+    assert shortened(200_000, RefusedError("", None, said)) == room
 
 
 @each_case(

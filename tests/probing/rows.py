@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from vision_server import Eyes, Vision, VisionServer
 
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat.backend import OpenAIBackend
 from virc.probing.pictures import LARGE
 from virc.probing.probe import probe
 from virc.probing.result import Probed

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from support.real_server import VIRC, Real, real_server
 
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat.backend import OpenAIBackend
 from virc.reasoning.images import open_file
 from virc.reasoning.session import Message
 from virc.solving.image_source import file_of

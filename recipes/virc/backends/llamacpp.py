@@ -14,13 +14,13 @@ from typing import Any
 
 from PIL.Image import Resampling
 
+from virc.backends.chat.errors import WireError
+from virc.backends.chat.images import Part
+from virc.backends.chat.reply import ReplyBuilder
+from virc.backends.chat.request import completion
 from virc.backends.control_tokens import as_text
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
-from virc.backends.openai.errors import WireError
-from virc.backends.openai.images import Part
-from virc.backends.openai.received.wire import ReplyBuilder
-from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
 from virc.core import interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError

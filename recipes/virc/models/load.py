@@ -39,9 +39,9 @@ from virc.systems.speech import OWN_WORDS
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
+    from virc.backends.chat.backend import OpenAIBackend
     from virc.backends.llamacpp import LlamaCppBackend
     from virc.backends.local import LocalBackend
-    from virc.backends.openai.backend import OpenAIBackend
     from virc.probing.identity import Identity
 
 DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong"
@@ -276,7 +276,7 @@ def described(choice: Choice, workspace: Path = Path()) -> Opened:
 
 def unlisted_here(choice: Choice, workspace: Path = Path()) -> Choice | None:
     """The choice of the same model in this process, where the endpoint does not list it and it is on this machine."""
-    from virc.backends.openai.backend import OpenAIBackend
+    from virc.backends.chat.backend import OpenAIBackend
 
     if not _is_here(choice, workspace):
         return None
@@ -319,7 +319,7 @@ def _is_embedded(weights: models.Weights) -> bool:
 
 
 def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
-    from virc.backends.openai.backend import OpenAIBackend
+    from virc.backends.chat.backend import OpenAIBackend
 
     grid = QWEN2.limited(choice.max_pixels)
     backend = OpenAIBackend(
@@ -489,7 +489,7 @@ def _grid_at(
     If a server scales a picture down, boxes in pixels mean another place. So a model that counts in pixels gets no
     larger pictures than its server is known to show unchanged, and small ones until that is known.
     """
-    from virc.backends.openai.providers import provider
+    from virc.backends.chat.providers import provider
 
     grid, counted = family.grid.limited(choice.max_pixels), _box_unit(family, probed)
     if probed and probed.scaling == "fixed" and counted == "pixel":

@@ -16,7 +16,7 @@ from virc.probing.probe import probe
 from virc.probing.result import Probed, keep, kept_probe, shortcomings
 
 if TYPE_CHECKING:
-    from virc.backends.openai.backend import OpenAIBackend
+    from virc.backends.chat.backend import OpenAIBackend
 
 SECONDS = 300.0
 """Longest wait for a reply, where none is chosen."""
@@ -51,7 +51,7 @@ def probe_endpoint(
         ConfigError: the endpoint refuses.
         NetworkError, EngineError: the endpoint cannot be asked.
     """
-    from virc.backends.openai.backend import OpenAIBackend
+    from virc.backends.chat.backend import OpenAIBackend
 
     report = Reporter(on_event)
     backend = OpenAIBackend(

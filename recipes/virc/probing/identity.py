@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from virc.backends.openai import providers
-from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.chat import providers
+from virc.backends.chat.backend import OpenAIBackend
 from virc.core.errors import ConfigError, NetworkError
 
 _OF_TWO = "qwen2vl"

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from virc.backends.chat.causes import fewer_pictures, named_limit
 from virc.backends.interface import Backend, Sampling
-from virc.backends.openai import refusals
-from virc.backends.openai.limits import named_limit
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
@@ -25,7 +24,7 @@ from virc.reasoning.session import Ask, Message, Reply
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
-    from virc.backends.openai.backend import OpenAIBackend
+    from virc.backends.chat.backend import OpenAIBackend
 
 MAX_REQUESTS, MAX_ZOOMS = 4, 3
 """Requests that measure, and those for the turn after a crop: one, and one for each thing that is refused of it."""
@@ -260,7 +259,7 @@ def _ask_order(backend: "OpenAIBackend", seen: _Findings, say: Say) -> None:
 def _refused(error: VircError, count: int, seen: _Findings) -> int | None:
     """How many pictures to show after a refusal of that many; None: one fits, which was shown already."""
     said = getattr(error, "said", error.message)
-    allowed, fewer = named_limit("pictures", said, count), refusals.fewer(said, count)
+    allowed, fewer = named_limit("pictures", said, count), fewer_pictures(said, count)
     seen.context = seen.context or named_limit("context", said)
     if allowed is None and fewer is None:
         raise error

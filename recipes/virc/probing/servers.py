@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from virc.backends.openai.body import read_models
-from virc.backends.openai.errors import WireError
-from virc.backends.openai.providers import PROVIDERS
+from virc.backends.chat.body import read_models
+from virc.backends.chat.errors import WireError
+from virc.backends.chat.providers import PROVIDERS
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
 from virc.core.web import client

@@ -25,9 +25,9 @@ from typing import TypeVar
 
 import msgspec
 
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.link import Link
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import json_or_none

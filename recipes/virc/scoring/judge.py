@@ -10,8 +10,8 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError, VircError
 from virc.core.text import plain
 from virc.reasoning.images import Shown

@@ -10,8 +10,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from virc.backends.openai.body import unpacked
-from virc.backends.openai.errors import WireError
+from virc.backends.chat.body import unpacked
+from virc.backends.chat.errors import WireError
 from virc.core.errors import DataError
 from virc.core.limits.image_memory import BusyError, TooLargeError
 from virc.core.text import plain

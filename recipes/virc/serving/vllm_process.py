@@ -11,8 +11,8 @@ from typing import Self
 
 from PIL import Image
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Backend, Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core import processes
 from virc.core.errors import EngineError, VircError
 from virc.core.events import Reporter

@@ -4,8 +4,8 @@ import math
 import re
 import time
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Backend, Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import VircError
 from virc.core.seeds import derived
 from virc.reasoning.marks.special_tokens import without_thoughts

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from virc.backends.chat.images import Part
+from virc.backends.chat.request import completion, messages
 from virc.backends.interface import Sampling
-from virc.backends.openai.images import Part
-from virc.backends.openai.request import completion, messages
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.text import plain

@@ -24,9 +24,9 @@ from inspect_ai.model import (  # type: ignore[import-not-found, unused-ignore]
 from inspect_ai.scorer import Score, mean, scorer, stderr  # type: ignore[import-not-found, unused-ignore]
 from inspect_ai.solver import TaskState, solver  # type: ignore[import-not-found, unused-ignore]
 
+from virc.backends.chat import providers
+from virc.backends.chat.reply import read_reply
 from virc.backends.interface import Sampling
-from virc.backends.openai import providers
-from virc.backends.openai.received.reading import read_reply
 from virc.core.seeds import derived
 from virc.data.rows.record import Record, choices_of
 from virc.reasoning.session import Reply

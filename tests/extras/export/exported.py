@@ -15,9 +15,9 @@ from support.conversations import FILES, gradient, searched_in
 from support.scripted_judge import judged
 from support.servers import serve
 
+from virc.backends.chat.images import Pieces, whole
+from virc.backends.chat.request import messages
 from virc.backends.interface import OnText, Sampling
-from virc.backends.openai.images import Pieces, whole
-from virc.backends.openai.request import messages
 from virc.config import yaml
 from virc.data.convert.recode import sized
 from virc.data.formats import sft

@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 from support import servers
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models.registry import Weights

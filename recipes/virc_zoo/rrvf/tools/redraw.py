@@ -11,8 +11,8 @@ from functools import cache
 
 from PIL import Image
 
+from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import Sampling
-from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError, SetupError
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, View, function_schema
 from virc.reasoning.images import show

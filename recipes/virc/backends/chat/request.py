@@ -1,13 +1,15 @@
-"""A turn as a request for a chat completion, and what of it a server turned out to refuse."""
+"""A turn as a request for a chat completion, without what the server turned out to refuse, and with a user's fields."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from virc.backends.chat.causes import LENGTHS, OPTIONAL, SYSTEM, RefusedError
+from virc.backends.chat.errors import parsed
+from virc.backends.chat.images import AsPart
+from virc.backends.chat.providers import says, ways_to_think
 from virc.backends.interface import Sampling
-from virc.backends.openai.errors import parsed
-from virc.backends.openai.images import AsPart
-from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
+from virc.core.errors import UsageError
 from virc.core.work import forks
 from virc.reasoning.lenient import Sent
 from virc.reasoning.session import Ask
@@ -17,6 +19,16 @@ RESULT = "The image follows."
 _BETWEEN = "I look at the image."
 _PLAIN = frozenset({"role", "content", "tool_calls", "id", "type", "function", "name", "arguments", "text"})
 """Fields that messages with calls have by the API's own definition."""
+
+
+OWN = "messages."
+"""Prefix, among parameters to leave out, of a field of tool calls that the server itself sent, but refuses later."""
+AFTER_TOOL = f"{OWN}user after tool"
+"""A user's message after the result of a tool, which servers of Mistral's models refuse: one of the assistant has to be
+between them."""
+EMPTY = f"{OWN}empty content"
+"""An empty content of a message that only calls tools: Claude's servers want null."""
+_OURS = ("messages", "model", "stream", "stream_options", "n", "tools")
 
 
 class Habits:
@@ -60,11 +72,11 @@ class Habits:
 
     def learn(self, sent: Mapping[str, Any], refused: RefusedError) -> bool:
         """Take a server's refusal of a request into account; whether there is anything to leave out that was sent."""
-        wrong = {name for name in parameters(refused) if name in sent or (name == SYSTEM and _has_system(sent))}
+        wrong = {name for name in refused.parameters() if name in sent or (name == SYSTEM and _has_system(sent))}
         messages = sent.get("messages", ())
-        if not wrong and refused.is_of_order and len([*_bridged(messages)]) > len(messages):
+        if not wrong and says("order of messages", refused.said) and len([*_bridged(messages)]) > len(messages):
             wrong = {AFTER_TOOL}
-        if not wrong and refused.is_of_empty and any(map(_is_empty, messages)):
+        if not wrong and says("empty content", refused.said) and any(map(_is_empty, messages)):
             wrong = {EMPTY}
         if not wrong:
             own = {name for each in messages if "tool_calls" in each for name in _names(each)} - _PLAIN
@@ -179,3 +191,57 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
     if sampling.likeliest:
         request |= {"logprobs": True, "top_logprobs": sampling.likeliest}
     return request
+
+
+def fields_of(text: str | None) -> dict[str, Any]:
+    """Return the fields in a text of JSON. Raises UsageError: it is no object, or sets what virc itself sets."""
+    try:
+        fields = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        fields = None
+    example = """--extra-body '{"chat_template_kwargs": {"enable_thinking": false}}'"""
+    if not isinstance(fields, dict):
+        raise UsageError(f"--extra-body must be a JSON object, not {text!r:.80}", example)
+    if ours := [name for name in _OURS if name in fields]:
+        raise UsageError(f"--extra-body must not set {', '.join(ours)}, which virc sets", example)
+    return fields
+
+
+def fields_to_think(switch: str | None, endpoint: str, kind: str) -> dict[str, Any]:
+    """Return the fields by which a server is told to think (`on`) or not (`off`); None: it decides."""
+    return {} if switch is None else ways_to_think(endpoint, kind)[0 if switch == "on" else 1]
+
+
+def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str, kind: str) -> None:
+    """Raise UsageError where a user's `fields` contradict the switch: they do the opposite by the server's own way."""
+    if switch is None:
+        return
+    off = _values(ways_to_think(endpoint, kind)[1])
+    given = _values(fields)
+    for path, value in off.items():
+        # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.
+        if given.get(path) is not None and (given[path] == value) != (switch == "off"):
+            sentence = f"--thinking {switch} contradicts {'.'.join(path)}={json.dumps(given[path])} in --extra-body"
+            raise UsageError(sentence, "leave out one of the two")
+
+
+def _values(fields: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Return the values of nested objects by the names on the way to each."""
+    values: dict[tuple[str, ...], Any] = {}
+    for name, value in fields.items():
+        path = (*place, name)
+        values |= _values(value, path) if isinstance(value, Mapping) else {path: value}
+    return values
+
+
+def merged(request: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request with further fields; those of objects are merged, and null takes a field out."""
+    whole = dict(request)
+    for name, value in extra.items():
+        before = whole.get(name)
+        if value is None:
+            whole.pop(name, None)
+        else:
+            is_nested = isinstance(value, Mapping) and isinstance(before, Mapping)
+            whole[name] = merged(before, value) if is_nested else value  # type: ignore[arg-type]
+    return whole

@@ -14,16 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
+from virc.backends.chat.body import ListedModel, bounded, decoded, read_embedding, read_models, unpacked
+from virc.backends.chat.causes import AskedServer, as_error
+from virc.backends.chat.client import client, own_headers, printed
+from virc.backends.chat.errors import GATEWAY, StatusError, WireError, parsed
+from virc.backends.chat.images import Pieces
+from virc.backends.chat.providers import says
+from virc.backends.chat.reply import ReceivedReply, read_reply
 from virc.backends.interface import CHARACTERS_PER_TOKEN
-from virc.backends.openai import ollama
-from virc.backends.openai.body import ListedModel, bounded, decoded, read_embedding, read_models, unpacked
-from virc.backends.openai.causes import AskedServer, as_error
-from virc.backends.openai.client import client, own_headers, printed
-from virc.backends.openai.errors import GATEWAY, StatusError, WireError, parsed
-from virc.backends.openai.images import Pieces
-from virc.backends.openai.limits import CONTEXT
-from virc.backends.openai.received.reading import read_reply
-from virc.backends.openai.received.wire import ReceivedReply
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
@@ -198,8 +196,6 @@ class Link:
         most = max_tokens * CHARACTERS_PER_TOKEN
 
         def read(pieces: Iterator[bytes], stream: Callable[[str], None], hang_up: Callable[[], None]) -> ReceivedReply:
-            if address:
-                return ollama.read_ollama(pieces, most, stream)
             return read_reply(pieces, most, stream, hang_up)
 
         return self._answer(
@@ -323,7 +319,7 @@ class Link:
         kind = NetworkError if error.broken else GarbageError
         failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
         failed.broken = error.broken
-        failed.is_full = bool(re.search(CONTEXT, error.quoted.lower()))
+        failed.is_full = says("context", error.quoted)
         self.stale |= error.broken
         return failed
 

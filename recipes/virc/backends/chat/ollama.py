@@ -4,15 +4,12 @@ Read from its source (github.com/ollama/ollama: api/types.go, server/routes.go, 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from virc.backends.chat.images import RequestPicture
+from virc.backends.chat.request import RESULT
 from virc.backends.interface import Sampling
-from virc.backends.openai.errors import failed
-from virc.backends.openai.images import RequestPicture
-from virc.backends.openai.received.frames import values
-from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_given
-from virc.backends.openai.request import RESULT
 from virc.reasoning.session import Ask, ChatTurn
 
 CHAT = "/api/chat"
@@ -65,25 +62,6 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     if sampling.likeliest:
         body |= {"logprobs": True, "top_logprobs": sampling.likeliest}
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
-
-
-def read_ollama(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
-    """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
-    builder = ReplyBuilder(most, on_text)
-    for value in values(pieces):
-        if value is None:
-            break
-        line, _ = value
-        if is_given(line.get("error")):
-            raise failed({"error": line["error"]})
-        builder.add_finish(line.get("done_reason"))
-        builder.add_scores(line.get("logprobs"))
-        builder.add_message(line.get("message"))
-        if line.get("done"):
-            builder.add_usage(line)
-            builder.done = True
-            break
-    return builder.reply()
 
 
 def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:

@@ -14,17 +14,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from virc.backends.chat import ollama
+from virc.backends.chat.body import ListedModel
+from virc.backends.chat.causes import RefusedError, lowered, shortened
+from virc.backends.chat.images import AsPart, SentImages, SizeLimits, whole
+from virc.backends.chat.link import GarbageError, Link, names_hint
+from virc.backends.chat.providers import OLLAMA, SMALLER_PIXELS, VLLM, provider
+from virc.backends.chat.reply import ReceivedReply
+from virc.backends.chat.request import Habits, check_thinking, completion, fields_of, fields_to_think, merged
 from virc.backends.control_tokens import as_text
 from virc.backends.interface import Calibrate, OnText, Sampling
-from virc.backends.openai import extra, ollama
-from virc.backends.openai.body import ListedModel
-from virc.backends.openai.causes import SMALLER_PIXELS
-from virc.backends.openai.images import AsPart, SentImages, SizeLimits, whole
-from virc.backends.openai.link import GarbageError, Link, names_hint
-from virc.backends.openai.providers import OLLAMA, VLLM, provider
-from virc.backends.openai.received.wire import ReceivedReply
-from virc.backends.openai.refusals import RefusedError, lowered, shortened
-from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
@@ -113,13 +112,13 @@ class OpenAIBackend:
         extra_body: str | None = None,
         thinking: str | None = None,
     ) -> None:
-        self._extra, self._thinking = extra.fields_of(extra_body), thinking
+        self._extra, self._thinking = fields_of(extra_body), thinking
         self.link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
         try:
             served = self._choose(model)
             self.model = self.link.model = served.id
             self.server, self._native = served, self._native_context(served)
-            extra.check_thinking(thinking, self._extra, self.link.endpoint, self._provider)
+            check_thinking(thinking, self._extra, self.link.endpoint, self._provider)
         except BaseException:
             self.link.close()
             raise
@@ -345,8 +344,8 @@ class OpenAIBackend:
         return self._images.reply(ask.images, complete) if self.server.virc_image_ids is True else complete(whole)
 
     def _with_extra(self, request: dict[str, Any]) -> dict[str, Any]:
-        switch = extra.thinking(self._thinking, self.link.endpoint, self._provider)
-        return extra.merged(extra.merged(request, switch), self._extra)
+        switch = fields_to_think(self._thinking, self.link.endpoint, self._provider)
+        return merged(merged(request, switch), self._extra)
 
     def _identify_again(self) -> bool:
         """Ask the server again what it is; return whether it is another. What the former one refused is forgotten.

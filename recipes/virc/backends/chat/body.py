@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from virc.backends.openai.errors import WireError, unreadable
+from virc.backends.chat.errors import WireError, unreadable
 from virc.core.text import plain
 from virc.core.timeouts import LateError
 from virc.core.web.client import http_library

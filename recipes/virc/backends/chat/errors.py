@@ -1,7 +1,7 @@
 """What a server says where it gives no reply: errors in bodies of any of the usual shapes, and by HTTP statuses.
 
-`error_fields` and `error_text` find what a body says, `failed` and `unreadable` make an error of it. `StatusError`
-classifies an error for a retry; `causes` makes errors of virc of them.
+`error_fields` and `error_text` find what a body says, `failed` and `unreadable` make an error of it. `StatusError` says
+what the error means for another try; `causes` makes errors of virc of it.
 """
 
 import json
@@ -12,10 +12,9 @@ from typing import Any
 
 import msgspec
 
-from virc.backends.openai.limits import CONTEXT
+from virc.backends.chat.providers import says
 from virc.core.retry import seconds_asked
 
-_I = re.IGNORECASE
 _MAX_WRAPS = 6
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
 _CODES = ("code", "status", "status_code", "statusCode", "error_code", "errorCode", "errcode", "err_code")
@@ -39,31 +38,6 @@ _MAX_PAGE = 8192  # characters that are looked at
 
 RETRIABLE = frozenset({408, 409, 425, 429, 529})
 GATEWAY = frozenset({502, 503, 504})
-_PERMANENT = re.compile(
-    r"image input is not supported|required for image input|not support image"
-    rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded"
-    r"|limit-mm-per-prompt|at most \d+ (?:image|picture)",
-    _I,
-)
-"""Errors that a retry does not change, such as a full context; llama.cpp, Ollama and Xinference send them with 500."""
-_QUOTA = re.compile(
-    r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
-    r"|credit balance|balance is (?:too low|not enough)|out of credits?|more credits|no credits|payment required"
-    r"|billing|spend(?:ing)? limit|in arrears|arrearage|overdue|prepaid|余额不足|欠费|额度不足|配额",
-    _I,
-)
-_ENDS_SOON = re.compile(
-    r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
-)
-"""A rate limit, which ends by itself, in contrast to a used up quota."""
-_RATE_LIMITED = re.compile(
-    r"rate.?limit|throttl|too many (?:\w+ )?requests|slow down|requests? (?:rate|too frequent)|请求过于频繁|限流", _I
-)
-_OVERLOADED = re.compile(r"(?i:overload|\bbusy\b|capacity|too many requests|throttl|rate.?limit)|\bUNAVAILABLE\b")
-_REQUEST_TOO_LARGE = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
-_FILTER = re.compile(
-    r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
-)
 
 
 class WireError(Exception):
@@ -81,61 +55,38 @@ class WireError(Exception):
 
 
 class StatusError(WireError):
-    """An answer with an HTTP status that is not a success, or with an error that stands for one."""
+    """An answer with an HTTP status that is not a success, or with an error that stands for one.
+
+    Attributes:
+        fields: of the error in the body.
+        wait: seconds that the server asks to wait before another try; 0 if it asks for none.
+        is_quota: the quota or credit is used up, which waiting does not change.
+        is_limited: the text reports a rate limit, in spite of a status that does not.
+        is_too_large: a rate limit that the request alone exceeds.
+        is_busy: the server may answer after a while.
+        is_filtered: a content filter refuses the prompt, by an error code or by the name of a field.
+    """
 
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
         super().__init__("failed", error_text(body), True)
-        self.code, self.headers, self.body = code, headers, body
-
-    @property
-    def wait(self) -> float:
-        """Seconds that the server asks to wait before a retry; 0 if it asks for none."""
-        return seconds_asked(self.headers, str(self.body)) or 0.0
-
-    @property
-    def is_busy(self) -> bool:
-        is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._codes_and_text))
-        return self.code in {429, 529} or self.wait > 0 or is_full or self.is_limited
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the text reports a rate limit, in spite of a status that does not."""
-        return self.code in {400, 403} and not self.is_quota and bool(_RATE_LIMITED.search(self._codes_and_text))
-
-    @property
-    def _codes_and_text(self) -> str:
-        fields = error_fields(self.body)
-        return " ".join(map(str, (self.quoted, fields.get("code"), fields.get("type"), fields.get("status"))))
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether a content filter refuses the prompt, by an error code or by the name of a field."""
-        fields = error_fields(self.body)
-        names = [fields.get(name) for name in ("code", "type", "status", "innererror")]
-        names += [list(each) for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
-        return self.code in {400, 403, 422} and bool(_FILTER.search(str(names)))
-
-    @property
-    def is_quota(self) -> bool:
-        """Whether the quota or credit is used up, which waiting does not change."""
-        text = self._codes_and_text
-        if self.code == 402 or "insufficient_quota" in text:
-            return True
-        return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(text)) and not _ENDS_SOON.search(text)
-
-    @property
-    def is_permanent(self) -> bool:
-        return bool(_PERMANENT.search(self.quoted))
-
-    @property
-    def is_too_large(self) -> bool:
-        """Whether it reports a rate limit that the request alone exceeds."""
-        return bool(_REQUEST_TOO_LARGE.search(self.quoted))
+        self.code, self.headers, self.body, self.fields = code, headers, body, error_fields(body)
+        self.wait = seconds_asked(headers, str(body)) or 0.0
+        fields = self.fields
+        text = " ".join(map(str, (self.quoted, fields.get("code"), fields.get("type"), fields.get("status"))))
+        is_of_quota = code in {400, 401, 403, 429} and says("quota", text) and not says("ends soon", text)
+        self.is_quota = code == 402 or "insufficient_quota" in text or is_of_quota
+        self.is_limited = code in {400, 403} and not self.is_quota and says("rate limit", text)
+        self.is_too_large = says("request too large", self.quoted)
+        is_full = code in GATEWAY and (says("overloaded", text) or says("rate limit", text))
+        self.is_busy = code in {429, 529} or self.wait > 0 or is_full or self.is_limited
+        names: list[object] = [fields.get(name) for name in ("code", "type", "status", "innererror")]
+        names += [list(each) for each in (body, fields.get("metadata")) if isinstance(each, dict)]
+        self.is_filtered = code in {400, 403, 422} and says("filter", str(names))
 
     @property
     def is_transient(self) -> bool:
         """Whether the same request may succeed later."""
-        if self.is_permanent or self.is_quota or self.is_too_large:
+        if self.is_quota or self.is_too_large or says("permanent", self.quoted):
             return False
         should_retry = self.headers.get("x-should-retry")  # sent by OpenAI
         if should_retry in ("true", "false"):
@@ -152,10 +103,9 @@ def error_fields(body: object) -> dict[str, Any]:
             break
         metadata = body.get("metadata")
         raw = metadata.get("raw") if isinstance(metadata, dict) else None
-        inner = None
-        with suppress(ValueError, RecursionError):
-            inner = msgspec.json.decode(raw) if isinstance(raw, str) else None
-        inner = inner or body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
+        inner = parsed(raw.encode(errors="replace")) if isinstance(raw, str) else None  # OpenRouter's
+        if not isinstance(inner, dict | list):
+            inner = body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
         is_list_of_details = isinstance(inner, list) and inner is body.get("detail")
         if not isinstance(inner, dict | list) or is_list_of_details:
             return body
@@ -204,13 +154,24 @@ def failed(body: object) -> WireError:
     return WireError("failed", text, True)
 
 
+def _status(body: object) -> int:
+    """The HTTP status that an error's code or type stands for; 0 if it names none."""
+    fields = error_fields(body) or (body if isinstance(body, dict) else {})
+    codes = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
+    for code in codes:
+        if str(code).isdecimal() and 400 <= int(str(code)[:9]) < 600:
+            return int(str(code))
+    words = " ".join(code for code in codes if isinstance(code, str)).lower()
+    return next((code for word, code in _STATUSES if word in words), 0)
+
+
 def unreadable(data: bytes) -> WireError:
     """The error of a body that is not what was requested; it says what the body is instead."""
     body = parsed(data)
     if isinstance(body, str):
         if not body.strip():
             return WireError("sent an empty body", broken=True)
-        if _PAGE.match(body):
+        if is_page(body):
             error = WireError("sent a web page in place of JSON", title(body))
             error.is_page = True
             return error
@@ -236,14 +197,3 @@ def parsed(data: bytes) -> Any:
     with suppress(ValueError, RecursionError):
         return json.loads(data.decode(errors="surrogateescape"))
     return data.decode(errors="replace")
-
-
-def _status(body: object) -> int:
-    """The HTTP status that an error's code or type stands for; 0 if it names none."""
-    fields = error_fields(body) or (body if isinstance(body, dict) else {})
-    codes = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
-    for code in codes:
-        if str(code).isdecimal() and 400 <= int(str(code)[:9]) < 600:
-            return int(str(code))
-    words = " ".join(code for code in codes if isinstance(code, str)).lower()
-    return next((code for word, code in _STATUSES if word in words), 0)

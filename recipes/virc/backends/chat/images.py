@@ -7,7 +7,6 @@ documentation, "Multimodal Inputs"). A request with an id that is no longer cach
 import hashlib
 import math
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,9 +15,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 from PIL import Image
 
-from virc.backends.openai.limits import PICTURES, named_limit
-from virc.backends.openai.refusals import RefusedError
-from virc.core.errors import ConfigError
+from virc.backends.chat.causes import RefusedError, named_limit
+from virc.backends.chat.providers import says
 from virc.core.work import forks
 from virc.reasoning.encoded import as_jpeg
 from virc.reasoning.images import Shown
@@ -28,14 +26,11 @@ Part = dict[str, Any]
 AsPart = Callable[[Shown], Part]
 _Reply = TypeVar("_Reply", bound=Reply)
 
-MISSED = "cache miss for image"
-"""Part of vLLM's error for an unknown id, in lower case."""
 MAX_IDS = 10_000
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OVERHEAD = 2**14  # bytes reserved for the JSON around texts and pictures
 _MIN_BYTES = 2**14  # per picture; a refusal that names no limit never lowers it further
-_WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)  # what a limit of bytes is of
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 
@@ -79,10 +74,6 @@ class Pieces:
                 yield bytes(part[start : start + _SENT_AT_ONCE])
 
 
-class MissedError(ConfigError):
-    """The endpoint does not know an image that was sent by its id alone."""
-
-
 def whole(shown: Shown) -> Part:
     """An image with all its data, which every endpoint accepts."""
     return {"type": "image_url", "image_url": {"url": RequestPicture(shown)}}
@@ -106,15 +97,15 @@ class SentImages:
         request; its argument makes the message part of an image.
 
         Raises:
-            MissedError: the endpoint does not know an image whose data was sent.
+            RefusedError: the endpoint refuses the request.
         """
         ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
         with self._lock:
             cached = self._sent_ids & {*ids.values()}
         try:
             reply = request(lambda shown: _part_with_id(shown, ids[shown], ids[shown] in cached))
-        except MissedError:
-            if not cached:
+        except RefusedError as refused:
+            if not cached or not refused.is_of_missing_image:
                 raise
             with self._lock:
                 self._sent_ids -= cached
@@ -150,7 +141,7 @@ class SizeLimits:
         """Lower the limits of pixels after a refusal; return whether it names any, of a side or of a whole picture."""
         longest = max((max(each.size) for each in sent.images), default=0)
         largest = max((math.prod(each.size) for each in sent.images), default=0)
-        side, area = named_limit("side", refused.text, longest), named_limit("area", refused.text, largest)
+        side, area = named_limit("side", refused.said, longest), named_limit("area", refused.said, largest)
         if (side or area) and not self.keeps_sizes:
             with self._lock:
                 self._max_side = min(self._max_side, side or math.inf)
@@ -164,8 +155,8 @@ class SizeLimits:
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
         bytes_sent = sum(len(each.url) for each in sent.images)
-        limit = named_limit("bytes", refused.text) or 0
-        is_of_request = bool(_WHOLE.search(refused.text)) or not PICTURES.search(refused.text)
+        limit = named_limit("bytes", refused.said) or 0
+        is_of_request = says("whole request", refused.said) or not says("pictures", refused.said)
         minimum = _MIN_BYTES * len(sent.images)
         if refused.too_large and not limit and bytes_sent > minimum:
             limit, is_of_request = max(bytes_sent // 2, minimum) + self._text_bytes(ask), True

@@ -1,1 +1,0 @@
-"""What a server sends of a reply: from the frames of its body to thought, content, calls and tokens."""
