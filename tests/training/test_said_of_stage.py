@@ -10,7 +10,6 @@ from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import RowsFile
 from virc.envs import making
-from virc.envs.hardware import Machine
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -61,11 +60,6 @@ def test_boxes_of_images_that_are_shown_smaller_are_refused(stage: str, form: st
     with pytest.raises(DataError, match="they would be shown smaller, and boxes in pixels would not fit") as refused:
         said(rows)
     assert f"--format {form} " in str(refused.value.hint)
-
-
-def machine(**changes: Any) -> Machine:
-    here = {"cores": 4, "memory_gib": 900.0, "free_gib": 900.0, "disk_gib": 900.0, "gpus": ()}
-    return Machine(**{**here, **changes})
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,9 @@ import ast
 import json
 import netrc
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from virc.core import entry_points, plugins, processes
 from virc.core.errors import ConfigError, SetupError
@@ -149,40 +147,22 @@ def installed(environment: Environment, python: Path) -> dict[str, str]:
     return found
 
 
-class _Tracker(msgspec.Struct, frozen=True):
-    """A tracker that needs an account.
-
-    Args:
-        key, mode: environment variables with its key and its mode.
-        without: modes that need no key.
-        file: where its own login leaves a key; `host`: the entry in that file, "" for any.
-    """
-
-    key: str
-    mode: str
-    without: tuple[str, ...]
-    host: str
-    file: str
-
-
-_TRACKERS = {
-    "wandb": _Tracker("WANDB_API_KEY", "WANDB_MODE", ("offline", "disabled", "dryrun"), "api.wandb.ai", ".netrc"),
-    "swanlab": _Tracker("SWANLAB_API_KEY", "SWANLAB_MODE", ("offline", "local", "disabled"), "", ".swanlab/.netrc"),
+_TRACKERS: Mapping[str, tuple[str, str, Collection[str], str, str]] = {
+    "wandb": ("WANDB_API_KEY", "WANDB_MODE", ("offline", "disabled", "dryrun"), ".netrc", "api.wandb.ai"),
+    "swanlab": ("SWANLAB_API_KEY", "SWANLAB_MODE", ("offline", "local", "disabled"), ".swanlab/.netrc", ""),
 }
+"""Tracker with an account: the variables with its key and its mode, the modes that need no key, the file where its own
+login leaves a key, and the entry there; "": any."""
 
 
 def check_trackers(resolved: Resolved) -> None:
-    for name in resolved.config.trackers:
-        tracker = _TRACKERS.get(name)
-        if tracker and not _has_key(tracker) and os.environ.get(tracker.mode) not in tracker.without:
-            sentence = f"{resolved.name} reports to {name} (trackers), and there is no {tracker.key} here"
-            raise ConfigError(sentence, f"--set trackers=[], or {tracker.mode}=offline in the environment")
-
-
-def _has_key(tracker: _Tracker) -> bool:
-    if os.environ.get(tracker.key):
-        return True
-    with suppress(OSError, netrc.NetrcParseError):
-        hosts = netrc.netrc(str(Path.home() / tracker.file)).hosts
-        return bool(hosts) if not tracker.host else tracker.host in hosts
-    return False
+    """Raises ConfigError: the stage reports to a tracker whose key is not here."""
+    for name in filter(_TRACKERS.__contains__, resolved.config.trackers):
+        key, mode, without, file, host = _TRACKERS[name]
+        hosts: Collection[str] = ()
+        with suppress(OSError, netrc.NetrcParseError):
+            hosts = netrc.netrc(str(Path.home() / file)).hosts
+        has_key = os.environ.get(key) or (host in hosts if host else hosts)
+        if not has_key and os.environ.get(mode) not in without:
+            sentence = f"{resolved.name} reports to {name} (trackers), and there is no {key} here"
+            raise ConfigError(sentence, f"--set trackers=[], or {mode}=offline in the environment")

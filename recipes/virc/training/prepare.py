@@ -83,10 +83,15 @@ def prepare(
         UsageError: an option does not apply, or a tool is not given as +NAME.
         VircError: settings are wrong, rows cannot be trained on, or, but for a dry run, something is missing.
     """
-    resolved, target = _resolved(request, begun)
+    target: Target | None = None
     if begun:
         changes.check_unchanged(begun, accepted=changes.OF_ROWS)
-    elif isinstance(target, Cluster) and not dry_run:
+        resolved = inputs.begun_with(begun, request.system)
+    else:
+        resolved = request.resolve()
+        target = jobs.target(request.launcher, resolved.kind, request.site, request.ray_address)
+        resolved = rl_setup.with_job_judge(request, resolved, target)
+    if isinstance(target, Cluster) and not dry_run:
         ray_job.check_answers(target)
     elif isinstance(target, Site) and submit and not dry_run:
         submitting.check_sbatch()
@@ -107,15 +112,6 @@ def prepare(
         if target:
             jobs.write(run, folder, info, target, report)
     return prepared
-
-
-def _resolved(request: TrainRequest, begun: Run | None) -> tuple[Resolved, Target | None]:
-    """The settings of the stage, and the cluster that it is for; its job may bring the reward's judge along."""
-    if begun:
-        return inputs.begun_with(begun, request.system), None
-    resolved = request.resolve()
-    target = jobs.target(request.launcher, resolved.kind, request.site, request.ray_address)
-    return rl_setup.with_job_judge(request, resolved, target), target
 
 
 @contextmanager

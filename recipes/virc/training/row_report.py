@@ -95,7 +95,7 @@ def _check_sizes(prepared: Prepared, report: Reporter) -> None:
 def _rows(prepared: Prepared) -> str:
     """The rows as they are named on a command line."""
     data = prepared.resolved.config.data
-    return shlex.quote(data if expanded(data).exists() else str(next(iter(prepared.sources), prepared.result.file)))
+    return shlex.quote(data if expanded(data).exists() else str((prepared.source.shards or (prepared.source.file,))[0]))
 
 
 def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:

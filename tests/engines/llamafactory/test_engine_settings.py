@@ -1,4 +1,4 @@
-"""Settings of supervised fine-tuning that no golden file has: which of LLaMA-Factory's keys and files each becomes."""
+"""Settings of SFT and preferences that no golden file has: which of LLaMA-Factory's keys and files each becomes."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan
 from virc.engines.llamafactory import plan as llamafactory
+from virc.stages import dpo
 from virc.stages.context import Place
 from virc.stages.sft import Config, Lora
 
@@ -94,3 +95,42 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
     assert keys({}, model_type=model_type)["template"] == template
     with pytest.raises(ConfigError, match="models of type 'llava' are not trained here"):
         keys({}, model_type="llava")
+
+
+def preference_keys(given: dict[str, Any], **place: Any) -> dict[str, Any]:
+    config = dpo.Config(**{"data": "a/pairs", "learning_rate": 1e-5, **ALONE, **given})
+    return llamafactory.settings(config, msgspec.structs.replace(PLACE, **place))
+
+
+@pytest.mark.parametrize(
+    ("given", "stage", "expected"),
+    [
+        ({"beta": 0.2, "engine": {"pref_ftx": 1.0, "pref_bco_weight": 0.25}}, "dpo",
+         {"pref_loss": "sigmoid", "pref_ftx": 1.0, "pref_bco_weight": 0.25, "pref_beta": 0.2,
+          "dpo_label_smoothing": 0.0}),
+        ({"loss": "kto", "chosen_weight": 2.0}, "kto",
+         {"pref_beta": 0.1, "kto_chosen_weight": 2.0, "kto_rejected_weight": 1.0}),
+        ({"loss": "orpo"}, "dpo", {"pref_loss": "orpo", "pref_beta": 0.1}),
+        ({"loss": "simpo", "simpo_gamma": 1.2}, "dpo", {"pref_loss": "simpo", "pref_beta": 0.1, "simpo_gamma": 1.2}),
+    ],
+)  # fmt: skip
+def test_a_loss_gets_its_own_keys_alone(given: dict[str, Any], stage: str, expected: dict[str, Any]) -> None:
+    found = preference_keys(given)
+    assert found["stage"] == stage
+    of_losses = ("pref_", "kto_", "simpo_", "dpo_")
+    assert {name: value for name, value in found.items() if name.startswith(of_losses)} == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "wanted"),
+    [
+        ({"loss": "sigmoid"}, {"resume": CHECKPOINT}, (str(CHECKPOINT), "/models/base", None)),
+        ({"loss": "kto"}, {"resume": CHECKPOINT}, (str(CHECKPOINT), "/models/base", None)),
+        ({"lora": Lora()}, {"adapter": ADAPTER}, ("/models/base", "/models/base", str(ADAPTER))),
+    ],
+)
+def test_preferences_are_compared_with_what_the_run_began_with(
+    given: dict[str, Any], place: dict[str, Any], wanted: tuple[str | None, ...]
+) -> None:
+    found = preference_keys(given, **place)
+    assert tuple(found.get(name) for name in ("model_name_or_path", "ref_model", "ref_model_adapters")) == wanted
