@@ -72,6 +72,10 @@ def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
     assert "tokens of both sides: mean" in done.err
     assert "reference weights" in done.out
     assert "pref_loss: sigmoid" in done.out
+    smaller = virc(
+        "train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data", rows, "--set", "max_pixels=9000"
+    )
+    assert (smaller.code, " --format pairs --max-pixels 9000" in smaller.err) == (5, True), smaller.err
 
 
 def converted(write: Callable[[Path], Path], folder: Path) -> Any:

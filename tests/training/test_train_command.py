@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from support.called import virc
-from support.servers import serve
+from support.servers import dead_url, serve
 from support.solving import answer
 
 from virc.core import entry_points
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.systems import registry as systems
 from virc.tools import registry as tools
+
+NOBODY = dead_url().removesuffix("/v1")
+TINY = ("tiny", "--stage", "instruct")
 
 
 @pytest.fixture
@@ -22,6 +25,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
     return folder
 
 
@@ -50,8 +55,25 @@ def everything(folder: Path) -> set[Path]:
         (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
         (["--resume", "--name", "absent", "--data", "rows.json"], 2, "--resume takes --set alone"),
         (["--resume", "--name", "absent"], 3, "no run 'absent'"),
+        (["--stage", "rl"], 3, "the reward virc asks a judge, and none is named"),
+        (["--stage", "rl", "--with", "multi-turn", "--set", "max_images=9"], 3, "hint: --set max_images=17"),
+        (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
+        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
+        (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
+        (["--stage", "practice", "--tools", "+run_python"], 2, "--tools is for stages of kind rl"),
+        (["--stage", "rl", "--with", "rules", "--stop-on", "loss"], 3, "`tools` or `variance`, not 'loss'"),
+        (["--stage", "rl", "--tools", "zoom", "--dry-run"], 2, "--tools zoom is not +NAME"),
+        (["--stage", "rl", "--launcher", "ray", "--ray-address", NOBODY], 6, "no Ray cluster answers at"),
+        (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
+        ([*TINY, "--set", "engine.quantization_bit=4"], 3, "of quantized weights only an adapter is trained"),
+        ([*TINY, "--set", "engine.resize_vocab=true"], 3, "the model would have other tokens than its base"),
+        ([*TINY, "--set", "engine.add_tokens=look"], 3, "the model would have other tokens than its base"),
+        ([*TINY, "--set", "engine.add_special_tokens=look"], 3, "the model would have other tokens than its base"),
+        ([*TINY, "--set", "engine.use_dora=true"], 3, "use_dora is not taken: its adapter is more than products of"),
+        ([*TINY, "--set", "engine.streaming=true", "--set", "steps=5", "--set", "engine.max_samples=3"], 3,
+         "engine.max_samples does not go with engine.streaming"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_sentence_and_leaves_nothing(workspace: Path, words: list[str], code: int, said: str) -> None:
     done = virc("train", *words)
     assert done.code == code, done.err
@@ -96,14 +118,14 @@ def test_a_dry_run_before_the_download_estimates_or_says_what_does(workspace: Pa
 
 
 def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) -> None:
-    done = virc("train", "tiny", "--stage", "instruct", "--dry-run", "--json", "--set", "steps=7", "--name", "mine")
-    said = done.json
+    words = ("--set", "steps=7", "--name", "mine", "--with", "lora", "--set", "engine.use_rslora=true")
+    said = virc("train", *TINY, "--dry-run", "--json", *words).json
     import yaml
 
     keys = yaml.safe_load(said["files"][said["command"][-1]])
     assert keys["model_name_or_path"] == str(EMBEDDED_FOLDER.with_name("tiny-base"))
     assert keys["output_dir"] == str(workspace / "runs" / "mine" / "checkpoints")
-    assert keys["max_steps"] == 7
+    assert (keys["max_steps"], keys["use_rslora"]) == (7, True)
     assert "num_train_epochs" not in keys
     info = json.loads(said["files"][str(Path(said["command"][-1]).with_name("dataset_info.json"))])
     assert info["trajectories"]["file_name"] == str(rows)
@@ -122,6 +144,9 @@ def test_a_dry_run_counts_the_rows_as_the_run_does(workspace: Path, rows: Path) 
     fewer = virc(*words, "--set", f"cutoff_len={longest - 1}", "--set", "filter_overlong=true", "--json")
     info = next(text for name, text in fewer.json["files"].items() if name.endswith("dataset_info.json"))
     assert fewer.json["rows"] < 4
+    smaller = virc(*words, "--set", "max_pixels=9000")
+    assert (smaller.code, "boxes in pixels would not fit them" in smaller.err) == (5, True), smaller.err
+    assert " --to DIR --format sft --max-pixels 9000" in smaller.err
     assert f"{workspace}/runs/tiny-instruct/data/" in info
     assert not (workspace / "runs").exists()
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from support.called import virc
-from support.servers import dead_url
 
-NOBODY = dead_url().removesuffix("/v1")
 SITE = "account: geometry\nshared: [/]\n"
 
 
@@ -128,27 +126,3 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     assert {name: value for name, value in here["environment"].items() if value}.items() <= variables.items()
     assert job["runtime_env"]["py_executable"] == here["command"][0]
     assert said["gpus"]["here"] is None  # those of the cluster are not known here
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["--stage", "rl"], 3, "the reward virc asks a judge, and none is named"),
-        (["--stage", "rl", "--with", "multi-turn", "--set", "max_images=9"], 3, "hint: --set max_images=17"),
-        (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
-        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
-        (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
-        (["--stage", "practice", "--tools", "+run_python"], 2, "--tools is for stages of kind rl"),
-        (["--stage", "rl", "--with", "rules", "--stop-on", "loss"], 3, "`tools` or `variance`, not 'loss'"),
-        (["--stage", "rl", "--tools", "zoom", "--dry-run"], 2, "--tools zoom is not +NAME"),
-        (["--stage", "rl", "--launcher", "ray", "--ray-address", NOBODY], 6, "no Ray cluster answers at"),
-        (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
-    done = virc("train", *words)
-    assert done.code == code, done.err
-    assert said in done.err
-    assert done.err.count("error:") == 1
-    assert "Traceback" not in done.err
-    assert not list(Path().glob("runs/*"))  # no run, and nothing of one

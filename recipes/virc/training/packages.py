@@ -7,7 +7,7 @@ import ast
 import json
 import netrc
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
         trees = [ast.parse(each.read_bytes()) for each in (file, *beside.values()) if each.suffix == ".py"]
     except (OSError, SyntaxError, ValueError):  # loading it says what is wrong with it
         return []
-    modules = [name for tree in trees for name in _imported(tree.body, carried_out)]
+    modules = [name for tree in trees for name in _imported(tree, carried_out)]
     behind = [
         package for room, package in _BEHIND.items() if any(f"{each}.".startswith(f"{room}.") for each in modules)
     ]
@@ -87,33 +87,17 @@ def _files(asked: Request) -> Iterator[tuple[str, Path]]:
                 yield Path(name).stem, file
 
 
-def _imported(body: Iterable[ast.stmt], everywhere: bool) -> Iterator[str]:
-    """What statements import; what may be missing (in `try` with ImportError) and what only checkers read is not."""
-    for node in body:
-        match node:
-            case ast.Import():
-                yield from (each.name for each in node.names)
-            case ast.ImportFrom(module=str(module), level=0):
-                yield from (f"{module}.{each.name}" for each in node.names)
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield from _imported(node.body if everywhere else (), everywhere)
-            case ast.If() if "TYPE_CHECKING" in ast.unparse(node.test):
-                yield from _imported(node.orelse, everywhere)
-            case ast.Try() if any(_forgives(each) for each in node.handlers):
-                pass
-            case _:
-                yield from _imported(_inner(node), everywhere)
-
-
-def _inner(node: ast.stmt) -> list[ast.stmt]:
-    parts = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
-    blocks = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.ExceptHandler | ast.match_case))
-    return parts + [each for block in blocks for each in block.body]
-
-
-def _forgives(handler: ast.ExceptHandler) -> bool:
-    caught = "Exception" if handler.type is None else ast.unparse(handler.type)
-    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
+def _imported(tree: ast.Module, everywhere: bool) -> Iterator[str]:
+    """What a module imports, `everywhere` or as it is loaded; not what may be missing, nor what only checkers read."""
+    optional = (ast.Try,) if everywhere else (ast.Try, ast.FunctionDef, ast.AsyncFunctionDef)
+    left_out = {inner for node in ast.walk(tree) if isinstance(node, optional) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            left_out |= {*ast.walk(node)}
+        elif isinstance(node, ast.Import) and node not in left_out:
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level and node not in left_out:
+            yield from (f"{node.module}.{each.name}" for each in node.names)
 
 
 def _install(environment: Environment, python: Path, module: str) -> str:

@@ -72,7 +72,10 @@ def _print_needs(found: Prepared) -> None:
     output.line(f"# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
         here = _gpus_here(found)
-        output.line(fits.all_gpus(resolved.config, _judge_gpus(found)) + ("" if here is None else f"; here {here}"))
+        output.line(
+            fits.gpus(resolved.config, resolved.config.nodes, _judge_gpus(found))
+            + ("" if here is None else f"; here {here}")
+        )
     if needed is None:
         output.line("not known: the sizes of the base are not here" + _instead(resolved))
         return

@@ -187,17 +187,9 @@ def _judge_gpus(config: Config) -> int:
     return int(getattr(config, "judge_gpus", 0))
 
 
-def gpus(config: Config) -> str:
-    """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
-    return _gpus_text(config.devices, _judge_gpus(config))
-
-
-def all_gpus(config: Config, judge: int = 0) -> str:
-    """The GPUs of a stage on all its nodes; `judge`: of one that its job serves."""
-    return _gpus_text(config.devices * config.nodes, judge or _judge_gpus(config))
-
-
-def _gpus_text(policy: int, judge: int) -> str:
+def gpus(config: Config, nodes: int = 1, judge: int = 0) -> str:
+    """The GPUs of a stage on its nodes: `8 GPUs`, `policy 8 + judge 4 GPUs`; `judge`: of one that its job serves."""
+    policy, judge = config.devices * nodes, judge or _judge_gpus(config)
     if judge:
         return f"policy {policy} + judge {judge} GPUs"
     return f"{policy} GPU{'s' if policy > 1 else ''}"
