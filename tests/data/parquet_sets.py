@@ -9,7 +9,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from virc.data.formats import rl
-from virc.data.formats.registry import NumberedRow, RowsFile, Writing
+from virc.data.formats.registry import RowsFile, Writing
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Message, Picture, Record
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from virc.data.check.result import Rules
 from virc.data.check.run import CheckConfig, check_rows, check_rows_of
-from virc.data.formats.registry import NumberedRow
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Message, Picture, Record
 
 pytestmark = pytest.mark.integration

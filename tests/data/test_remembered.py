@@ -10,7 +10,6 @@ import pytest
 from checking import broken, report
 from PIL import Image
 
-from virc.data.check import images
 from virc.data.rows import remembered
 from virc.data.rows.record import Picture
 from virc.reasoning.images import StoredImage
@@ -20,19 +19,19 @@ from virc.reasoning.opening import pictures
 @pytest.fixture
 def decodings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many pictures were decoded since the last call; what this process knows by their names is forgotten."""
-    decoded = list[str]()
+    decoded, decode = list[str](), pictures.stored_image
 
     def stored_image(source: bytes | Path, name: str) -> StoredImage:
         decoded.append(name)
-        return pictures.stored_image(source, name)
+        return decode(source, name)
 
     def since() -> int:
         count = len(decoded)
         decoded.clear()
-        images._known.clear()
+        remembered._known.clear()
         return count
 
-    monkeypatch.setattr(images, "stored_image", stored_image)
+    monkeypatch.setattr(pictures, "stored_image", stored_image)
     since()
     return since
 
@@ -71,9 +70,13 @@ def test_changed_file_is_decoded_again(tmp_path: Path, decodings: Callable[[], i
 
 
 def test_same_bytes_in_rows_are_decoded_once(tmp_path: Path, decodings: Callable[[], int]) -> None:
-    sizes = [images.decoded(Picture(name, data=png(91))).size for name in ("one", "two")]
-    images._known.clear()
-    assert (sizes, images.decoded(Picture("three", data=png(91))).size, decodings()) == ([(60, 40)] * 2, (60, 40), 1)
+    sizes = [remembered.decoded(Picture(name, data=png(91))).size for name in ("one", "two")]
+    remembered._known.clear()
+    assert (sizes, remembered.decoded(Picture("three", data=png(91))).size, decodings()) == (
+        [(60, 40)] * 2,
+        (60, 40),
+        1,
+    )
 
 
 @pytest.mark.parametrize("changed", ["limit", "decoder"])

@@ -14,7 +14,7 @@ from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.convert.change import Change, changed
-from virc.data.formats.registry import NumberedRow
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import joined, split_results
 from virc.reasoning.calls import Call

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats.registry import RowsFile
 from virc.data.formats.sft import rows
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Message, Picture, Record
 
 STYLES = {"ours": ("role", "content", "user", "assistant"), "default": ("from", "value", "human", "gpt")}

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from virc.data.formats import registry as formats
-from virc.data.formats.registry import NumberedRow, Writing
+from virc.data.formats.registry import Writing
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 

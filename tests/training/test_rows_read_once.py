@@ -13,7 +13,8 @@ from stage_rows import request
 from support import preflight
 from support.tables import each_case
 
-from virc.data.formats.registry import NumberedRow, RowsFile, only_source
+from virc.data.formats.registry import RowsFile, only_source
+from virc.data.rows.numbered import NumberedRow
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.encoded import as_png

@@ -19,15 +19,17 @@ from virc.core.files import write_whole, writing
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import counted, plain
 from virc.data.check.calls import offered
-from virc.data.check.images import all_announced, decoded, sizes_shown
+from virc.data.check.images import all_announced, sizes_shown, why_closed
 from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
-from virc.data.formats.registry import NumberedRow, RowsFile, get
+from virc.data.formats.registry import RowsFile, get
 from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
+from virc.data.rows.remembered import decoded
 from virc.data.rows.results import split_results
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
@@ -197,8 +199,9 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
     room = 2 * MAX_PIXELS
     for index, (picture, size) in enumerate(zip(record.images, sizes, strict=True)):
         if size is None:
-            fault, stated = found[index].fault, announced.get(index)
-            message = fault.message if fault else "it is on the network, and is not downloaded to be shown"
+            error, stated = found[index].error, announced.get(index)
+            message = "it is on the network, and is not downloaded to be shown"
+            message = why_closed(picture, error).message if error else message
             images.append(RowImage(picture.name, _placeholder(message, stated), stated, message))
         else:
             image = open_image(picture.read(), picture.name)

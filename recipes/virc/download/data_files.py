@@ -8,7 +8,8 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.text import did_you_mean, plain
-from virc.data.formats.registry import INFO, MAX_INFO_BYTES, parsed_info
+from virc.data.formats.registry import MAX_INFO_BYTES, parsed_info
+from virc.data.rows.llamafactory import INFO
 from virc.download.hub import github
 from virc.download.hub.file import small_file
 from virc.download.hub.listing import listing as listing_of_hub

@@ -20,7 +20,7 @@ from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN, IN_THE_WAY, is_file
 from virc.core.text import duration, plain, sized
-from virc.data.formats.registry import INFO
+from virc.data.rows.llamafactory import INFO
 from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import ordered

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from virc.core.errors import DataError, VircError, at_place
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, RowsFile, parsed_info, recognised
+from virc.data.formats.registry import RowsFile, parsed_info, recognised
 from virc.data.protocol.extract import FoundProtocol, study
+from virc.data.rows.llamafactory import INFO
 from virc.download.data_files import file_of, info_of, listed, repo_of
 from virc.download.hub.content import pieces
 from virc.models.chat_protocol import written

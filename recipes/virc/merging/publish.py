@@ -22,6 +22,7 @@ from virc.core.retry import retried, seconds_asked
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
+from virc.data.rows.llamafactory import INFO
 from virc.download.hub.content import failures
 from virc.download.hub.origin import check_online, silence
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, by_status, check_endpoint, host, unreachable
@@ -46,7 +47,7 @@ _PATHS: Mapping[str, Literal["none", "all"]] = {FILE_NAME: "all", **dict.fromkey
 _MODEL = {*TEXTS, "config.json", _INDEX, FILE_NAME, provenance.FILE_NAME, CARD}
 _CODE = re.compile(rf"{CODE}/(?:(?!__pycache__/)\w[\w.-]*/)*\w[\w.-]*")
 _WEIGHTS = re.compile(r"model[\w.-]*\.safetensors|[^/]+\.gguf")
-_SETTINGS = {"config.json", formats.INFO} | {each for each in TEXTS if each.endswith(".json")} - _PATHS.keys()
+_SETTINGS = {"config.json", INFO} | {each for each in TEXTS if each.endswith(".json")} - _PATHS.keys()
 _MAX_TEXT = 64 * 2**20
 _LARGE = 10 * 2**20  # bytes, from which a file is uploaded by itself before the commit
 _MAX_FILES = 1000  # of one commit

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +11,8 @@ import msgspec
 from virc.core.errors import ConfigError, VircError
 from virc.core.limits import bounded
 from virc.core.text import clause, plain
-from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
-from virc.reasoning.calls import Call, Checked, Point, Tool, ToolError, View
+from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS, ToolText
+from virc.reasoning.calls import Call, Checked, Point, Size, Tool, ToolError, View, find_tool
 from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_point, resolve_region
 from virc.reasoning.grammar import Index
 
@@ -40,6 +40,26 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         return checked
     exact = msgspec.structs.replace(call, region=resolve_region(arguments[BOX], view, call.index))
     return msgspec.structs.replace(checked, call=exact)
+
+
+def units_of_box(
+    tools: Mapping[str, Tool], tool: ToolText | None, sizes: Sequence[Size | None]
+) -> Iterator[tuple[bool, bool]]:
+    """Of a call with a box: whether it can be carried out, and the box is inside, in pixels; and whether in permille.
+
+    Args:
+        sizes: (width, height) in px of the images before it; where one is not known (None), nothing is yielded.
+    """
+    if tool and BOX in tool.arguments and all(sizes):
+        known = [size for size in sizes if size]
+        yield _fits(tools, tool, View(known, "pixel")), _fits(tools, tool, View(known, "permille"))
+
+
+def _fits(tools: Mapping[str, Tool], tool: ToolText, view: View) -> bool:
+    try:
+        return "box_clamped" not in check_call(find_tool(tools, tool.name), tool.arguments, view).deviations
+    except ToolError:
+        return False
 
 
 def inexact(call: Call, deviations: Collection[str], arguments: Mapping[str, Any], view: View) -> str:

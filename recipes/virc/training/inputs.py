@@ -17,7 +17,9 @@ from virc.backends import lora as lora_weights
 from virc.core.errors import UNREADABLE, ConfigError, DataError, EngineError, SetupError, VircError, errors_as
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.formats.registry import INFO, PUBLISHED, NumberedRow, RowsFile, only_source, read_info, solving
+from virc.data.formats.registry import PUBLISHED, RowsFile, only_source, read_info, solving
+from virc.data.rows.llamafactory import INFO
+from virc.data.rows.numbered import NumberedRow
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.models import sizes

@@ -1,11 +1,11 @@
-"""Whether assistant turns are what they must be, and whether what follows a tool call is what it makes.
+"""Whether the calls of a conversation can be carried out, and whether what follows a call is what it makes.
 
-`check` begins here: it walks through the messages of a row, reads each turn of the assistant, carries its calls out on
-images without colours (`_Replay`), and compares the images behind them with these. The parser and the tool checks are
-those of inference; here no deviation is forgiven.
+`check_calls` walks through the messages of a row, carries the calls of each turn out on images without colours
+(`_Replay`), and compares the images behind them with these. The tool checks are those of inference; here no deviation
+is forgiven.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,24 +15,22 @@ from PIL import Image, ImageChops, ImageStat
 
 from virc.core.errors import DataError
 from virc.core.text import plain
+from virc.data.check.images import RowImages
 from virc.data.check.result import Fault, Rules
-from virc.data.rows.boxes import Sizes, messages_with_images
-from virc.data.rows.record import Picture, Record, answers_of, choices_of, input_sizes, inputs_of
-from virc.reasoning.calls import Box, Call, Result, Size
-from virc.reasoning.checking import DEVIATIONS
-from virc.reasoning.grammar import marks
+from virc.data.check.turns import Located, Reply
+from virc.data.rows.boxes import Sizes
+from virc.data.rows.record import Picture, Record, images_of
+from virc.reasoning.bodies import ToolText
+from virc.reasoning.calls import Box, Call, Result, Size, Tool, find_tool
+from virc.reasoning.checking import DEVIATIONS, check_call, units_of_box
 from virc.reasoning.history import History, Place
 from virc.reasoning.images import OpenedImage, Shown
-from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import PICTURES, Protocol
-from virc.reasoning.repetition import repeats
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import Grid, smart_resize
-from virc.scoring.answers import same_answer
 from virc.tools import registry as tools
 
-REPEAT_LIMIT = 8
 _CUT = {
     field.name: field.default
     for field in msgspec.structs.fields(Protocol)
@@ -57,113 +55,47 @@ class _CallImage(NamedTuple):
     place: Place | None = None
 
 
-_NO_CALL: Sequence[_CallImage] = ()
-"""No call stands before a message."""
-
-
-def check_turns(
-    record: Record, sizes: Sizes, files: Sizes, rules: Rules, answering: int, required: bool
-) -> Iterator[Fault]:
-    """The faults of all turns.
-
-    Args:
-        sizes: (width, height) in px of the images as shown. After one that does not open (None), calls and what they
-            make stay unchecked.
-        files: the same of their files.
-        answering: the turn that may answer, from 1; 0 for none. It must where `required`.
-    """
-    number = 0  # of the assistant's turn
-    made: Sequence[_CallImage] | None = _NO_CALL
-    replay = _Replay(record, files, rules)
-    walked = list(messages_with_images(record, sizes))
-    for following, (message, shown, history) in enumerate(walked, 1):
-        if message.role == "user" and made is not _NO_CALL:
-            yield from _check_sizes(number, shown, made)
-            yield from _check_pixels(number, record.images[len(history) :], made, replay)
-        made = _NO_CALL
-        replay.follow([*history, *shown])
-        if message.role != "assistant":
-            continue
-        number += 1
-        image_follows = following < len(walked) and bool(walked[following][1])
-        turn = yield from _read_turn(message.content, number, rules, image_follows)
-        if turn and turn.calls:
-            made = yield from _check_calls(turn.calls, number, history, rules, replay)
-        if turn and number != answering:
-            if turn.answer is not None and rules.grammar.calls:  # else each turn answers a question of its own
-                yield Fault("answer_early", f"turn {number} answers, and is not the last")
-        elif turn:
-            yield from _check_answer(turn, number, required, record)
-
-
-def offered(rules: Rules) -> Sequence[str]:
-    if rules.protocol is None:
-        return sorted(tools.known())
-    names = rules.protocol.tools
-    if not tools.known().keys() >= set(names):  # rows are checked in processes of their own
+def offered(rules: Rules) -> Mapping[str, Tool]:
+    known = tools.known()
+    names = sorted(known) if rules.protocol is None else rules.protocol.tools
+    if not known.keys() >= set(names):  # rows are checked in processes of their own
         tools.load(names, of_chat_protocol=True)
         tools.check_loaded(names, "the chat protocol of the rows")
-    return names
+        known = tools.known()
+    return {name: known[name] for name in names}
 
 
-def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> Generator[Fault, None, Turn | None]:
-    """A turn, if it can be read; an image that follows is the result of a call."""
-    if not text.strip():
-        yield Fault("no_answer", f"turn {number} answers nothing")
-        return None
-    limit = rules.protocol.repeat_limit if rules.protocol else REPEAT_LIMIT
-    if repeats(text, limit):
-        yield Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row")
-    if rules.plain and not marks(text, rules.grammar):
-        return None
-    try:
-        return parse(text, rules.grammar)
-    except FormatError as error:
-        if rules.shows_errors and error.kind == "json" and not image_follows:  # the next turn says so
-            return None
-        yield Fault(error.kind, f"turn {number}: {error}")
-        return None
+def check_calls(
+    record: Record, replies: Sequence[Reply], images: RowImages, rules: Rules, checked: int
+) -> tuple[list[Located], list[tuple[bool, bool]]]:
+    """The faults of calls in the first `checked` messages, and `units_of_box` of the boxes in all.
+
+    After an image that does not open, calls and what they make stay unchecked.
+    """
+    faults, units, before = list[Located](), list[tuple[bool, bool]](), 0
+    calling, known = {each.at: each for each in replies if each.turn and each.turn.calls}, tools.known()
+    replay = _Replay(record, images, rules) if checked else None
+    called: tuple[int, Sequence[_CallImage] | None] | None = None  # the turn before, and what its calls make
+    for at, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True)):
+        # marks beyond the images count as unknown
+        seen = [images.shown[index] if index < len(images.shown) else None for index in range(before + len(indices))]
+        reply, history, before = calling.get(at), seen[:before], len(seen)
+        if replay and at < checked:
+            if called and message.role == "user":
+                faults += ((at, each) for each in _check_sizes(*called, seen[len(history) :]))
+                faults += ((at, each) for each in _check_pixels(*called, record.images[len(history) :], replay))
+            replay.follow(seen)
+            called = None
+            if reply and reply.turn:
+                found, made = replay.check(reply.turn.calls, reply.number, history)
+                faults += ((at, each) for each in found)
+                called = reply.number, made
+        if reply and reply.turn:
+            units += units_of_box(known, reply.turn.tool, history)
+    return faults, units
 
 
-def _check_answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator[Fault]:
-    answer, accepted = turn.answer, answers_of(record)
-    if answer is None:
-        if required:
-            yield Fault("no_answer", f"the last turn, {number}, calls a tool and does not answer")
-    elif not answer:
-        yield Fault("no_answer", f"turn {number} answers nothing")
-    elif not accepted or answer in accepted:
-        return
-    elif not any(same_answer(answer, each, choices_of(record)) for each in accepted):
-        given, expected = plain(answer, 40), plain(accepted[0], 40)
-        yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
-
-
-def _check_calls(
-    calls: Sequence[ToolText], number: int, history: Sizes, rules: Rules, replay: "_Replay"
-) -> Generator[Fault, None, Sequence[_CallImage] | None]:
-    """Check the calls of a turn; what they make, None where that is not known."""
-    made: list[_CallImage] | None = []
-    for tool in calls:
-        sizes = [size for size in history if size]
-        if len(sizes) < len(history):
-            return None
-        try:
-            seen = [*sizes, *(each.size for each in made or ())]
-            found = tools.checked(tool, rules.view(seen, replay.files), replay.offered)
-            more = replay.images_of(found.call, seen)
-        except ValueError as error:  # a ToolError, or a result too long to be shown
-            if not rules.shows_errors:
-                yield Fault("tool", f"turn {number}: {plain(error)}")
-                made = None
-            continue
-        made = None if made is None or more is None else [*made, *more]
-        for name in () if rules.shows_errors else found.deviations:
-            yield Fault(name, f"turn {number}: {DEVIATIONS.get(name, name)}")
-    return made
-
-
-def _check_sizes(number: int, shown: Sizes, made: Sequence[_CallImage] | None) -> Iterator[Fault]:
+def _check_sizes(number: int, made: Sequence[_CallImage] | None, shown: Sizes) -> Iterator[Fault]:
     if made is None:
         return
     if len(shown) != len(made):
@@ -179,7 +111,7 @@ def _check_sizes(number: int, shown: Sizes, made: Sequence[_CallImage] | None) -
 
 
 def _check_pixels(
-    number: int, pictures: Sequence[Picture], made: Sequence[_CallImage] | None, replay: "_Replay"
+    number: int, made: Sequence[_CallImage] | None, pictures: Sequence[Picture], replay: "_Replay"
 ) -> Iterator[Fault]:
     for picture, each in zip(pictures, made or (), strict=False):
         if each.place is None:
@@ -195,27 +127,50 @@ def _check_pixels(
 class _Replay:
     """What the calls of a row make: its sizes, on images without colours, and where crops of the file lie in that."""
 
-    def __init__(self, record: Record, files: Sizes, rules: Rules) -> None:
-        self.offered = offered(rules)  # which loads tools of one's own
-        self._inputs = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
-        self._grid = rules.grid
+    def __init__(self, record: Record, images: RowImages, rules: Rules) -> None:
+        self._rules, self._tools = rules, offered(rules)
+        self._inputs = [record.images[index] for index in images.inputs]
         self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
         self._unplaced = set[int]()  # indices of images that calls show, of which only the row says what they are
-        there = [files[index] for index in inputs_of(record) if index < len(files)]
-        inputs = input_sizes(record, files)
-        self.files = [size for size in inputs if size]
-        self._rows_have_files = list(inputs) == there  # the row has the files, not what was shown of them
+        inputs = images.input_files
+        self._files = [size for size in inputs if size]
+        # the row has the files, not what was shown of them
+        self._rows_have_files = list(inputs) == [images.files[index] for index in images.inputs]
         protocol = rules.protocol
         # else crops are the pixels in the box, as shown on the grid
         if protocol and any(getattr(protocol, name) != default for name, default in _CUT.items()) and all(inputs):
             with suppress(ValueError):
-                images = [OpenedImage(Image.new(STAND_IN, size)) for size in inputs if size]
-                self._history = History(images, protocol, rules.grid, tools.known())
+                opened = [OpenedImage(Image.new(STAND_IN, size)) for size in inputs if size]
+                self._history = History(opened, protocol, rules.grid, tools.known())
 
-    def images_of(self, call: Call, sizes: Sequence[Size]) -> Sequence[_CallImage] | None:
+    def check(
+        self, calls: Sequence[ToolText], number: int, history: Sizes
+    ) -> tuple[list[Fault], Sequence[_CallImage] | None]:
+        """The faults of the calls of a turn, and what they make, None where that is not known."""
+        sizes = [size for size in history if size]
+        if len(sizes) < len(history):
+            return [], None
+        faults, made, is_known = list[Fault](), list[_CallImage](), True
+        for tool in calls:
+            try:
+                view = self._rules.view([*sizes, *(each.size for each in made)], self._files)
+                found = check_call(find_tool(self._tools, tool.name), tool.arguments, view)
+                more = self._images_of(found.call, view.sizes)
+            except ValueError as error:  # a ToolError, or a result too long to be shown
+                if not self._rules.shows_errors:
+                    faults.append(Fault("tool", f"turn {number}: {plain(error)}"))
+                    made, is_known = [], False
+                continue
+            is_known = is_known and more is not None
+            made = [*made, *(more or ())] if is_known else []
+            if not self._rules.shows_errors:
+                faults += (Fault(name, f"turn {number}: {DEVIATIONS.get(name, name)}") for name in found.deviations)
+        return faults, made if is_known else None
+
+    def _images_of(self, call: Call, sizes: Sequence[Size]) -> Sequence[_CallImage] | None:
         """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
-        tool = tools.get(call.name)
+        tool = self._tools[call.name]
         by_schema = not hasattr(tool, "check")
         if call.index is None or (by_schema and call.box is None) or hasattr(tool, "server"):
             # What it says depends on what it sees.
@@ -223,8 +178,8 @@ class _Replay:
         if self._history is None:
             size = sizes[call.index]
             if call.arguments:
-                return _apply(call, size, self._grid)
-            return _apply_cached(call.name, call.box, call.factor, size, self._grid)
+                return _apply(call, size, self._rules.grid)
+            return _apply_cached(call.name, call.box, call.factor, size, self._rules.grid)
         if self._history.protocol.crops == "file" and call.index in self._unplaced:
             return None  # its file may be larger than what was shown of it
         _, planned = self._history.planned(call)

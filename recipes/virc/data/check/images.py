@@ -1,80 +1,64 @@
-"""The images of rows: whether each opens, a hash of what it shows, and the size that the text announces."""
+"""The images of rows: whether each opens, at what size it is shown, and the size that the text announces."""
 
 import errno
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
-from PIL import Image
 
 from virc.core.errors import DataError
 from virc.core.files import as_named, is_file, link_hint
-from virc.core.text import clause, plain
+from virc.core.text import clause
 from virc.core.web.addresses import is_private
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
-from virc.data.rows.fingerprint import fingerprint
-from virc.data.rows.pictures import key
-from virc.data.rows.record import Picture, Record, images_of, inputs_of
-from virc.data.rows.remembered import remembered
+from virc.data.rows.boxes import Sizes
+from virc.data.rows.record import Message, Picture, Record, file_sizes_of, images_of, inputs_of
+from virc.data.rows.remembered import DecodedImage, called, decoded
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE
-from virc.reasoning.opening.pictures import opened_all, stored_image
-from virc.reasoning.pixels.depth import strips
 from virc.reasoning.resize import smart_resize
 
-_MAX_KNOWN = 2**13
 _LINE = "Image {index}: {width} x {height}"
 
 
-class DecodedImage(msgspec.Struct, frozen=True):
-    """The size in px and, of a picture that is compared with others, a hash of the pixels and a fingerprint; or why it
-    does not open. None of these of one on the network.
+class RowImages(msgspec.Struct, frozen=True):
+    """The images of a row, in its order.
+
+    Args:
+        files: (width, height) in px of each file; None of one that does not open.
+        shown: the same as shown.
+        inputs: indices of those of the question.
+        input_files: (width, height) in px of the files of the question, as the row says, else of what it has.
     """
 
-    size: Size | None = None
-    pixels: int = 0
-    fingerprint: Image.Image | None = None
-    fault: Fault | None = None
+    decoded: Sequence[DecodedImage]
+    files: Sizes
+    shown: Sizes
+    inputs: Sequence[int]
+    input_files: Sizes
 
 
-_known: dict[bytes, DecodedImage] = {}
+def images_of_row(record: Record, rules: Rules) -> RowImages:
+    inputs = [index for index in inputs_of(record) if index < len(record.images)]
+    stated = file_sizes_of(record)
+    images = [decoded(picture, rules.compared) for picture in record.images]
+    files = [image.size for image in images]
+    return RowImages(
+        images, files, sizes_shown(record, files, rules), inputs, stated or [files[index] for index in inputs]
+    )
 
 
-def decoded(picture: Picture, compared: bool = False) -> DecodedImage:
-    own = key(picture)
-    known = _known.get(own)
-    if known is None or (compared and known.size and known.fingerprint is None):
-        found = _decoded(picture, compared)
-        if len(_known) >= _MAX_KNOWN:
-            del _known[next(iter(_known))]
-        _known[own] = found
-    return _known[own]
-
-
-def _decoded(picture: Picture, compared: bool) -> DecodedImage:
-    if picture.on_network and (picture.fetched or not picture.confined):
-        return DecodedImage()
-    try:
-        if compared:
-            with opened_all([(picture.read(), _called(picture))]) as (opened,):
-                return DecodedImage(opened.size, _hash(opened.pixels), fingerprint(opened.pixels))
-        source = picture.file() if picture.data is None else picture.data
-        return DecodedImage(remembered(source, lambda: stored_image(picture.read(), _called(picture))).size)
-    except OSError as error:
-        return DecodedImage(fault=_unreadable(picture, error))
-    except DataError as error:
-        return DecodedImage(fault=Fault("image_broken", error.message))
-
-
-def _hash(image: Image.Image) -> int:
-    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-    for _, rows in strips(image):
-        digest.update(rows.tobytes())
-    return int.from_bytes(digest.digest(), "big", signed=True)
+def check_images(record: Record, images: RowImages) -> list[Fault]:
+    """Why images do not open; where all do, which of them have no file."""
+    faults = [
+        why_closed(picture, each.error)
+        for picture, each in zip(record.images, images.decoded, strict=True)
+        if each.error
+    ]
+    return faults or [fault for each in record.images if each.on_network and (fault := no_file(each))]
 
 
 def file_of(picture: Picture) -> str:
@@ -85,19 +69,15 @@ def file_of(picture: Picture) -> str:
 def no_file(picture: Picture) -> Fault | None:
     """Why an image has no file, if it is not in its row either; its file is not opened."""
     try:
-        return (
-            None if picture.data is not None or is_file(picture.path()) else _unreadable(picture, FileNotFoundError())
-        )
+        return None if picture.data is not None or is_file(picture.path()) else why_closed(picture, FileNotFoundError())
     except OSError as error:
-        return _unreadable(picture, error)
+        return why_closed(picture, error)
 
 
-def _called(picture: Picture) -> str:
-    return plain(picture.name, 120) or "an image without a name"
-
-
-def _unreadable(picture: Picture, error: OSError) -> Fault:
-    name = _called(picture)
+def why_closed(picture: Picture, error: OSError | DataError) -> Fault:
+    if isinstance(error, DataError):
+        return Fault("image_broken", error.message)
+    name = called(picture)
     if picture.on_network:
         kind = "a private address" if is_private(picture.name) else "an address"
         return Fault("image_on_network", f"{name} is {kind}, and training reads files alone")
@@ -115,25 +95,23 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
     Where no chat protocol says how images are shown, those of 1000 x 1000 px with boxes in permille may be announced
     as they are: some of these sets were made without a patch grid.
     """
-    inputs = set(inputs_of(record))
-    announced = all_announced(record, rules)
-
-    def is_square(index: int, size: Size) -> bool:
-        if rules.protocol:
-            return rules.protocol.images == "square_1000" and index in inputs
-        return rules.coordinates == "permille" and size == announced.get(index) == SQUARE
-
-    def shown(index: int, size: Size) -> Size:
-        if is_square(index, size):
-            return SQUARE
-        its_own = input_grid(rules.protocol, rules.grid) if rules.protocol and index in inputs else rules.grid
-        return smart_resize(*size, its_own)
-
-    return [size and shown(index, size) for index, size in enumerate(files)]
+    if rules.protocol is None:
+        announced = all_announced(record, rules) if rules.coordinates == "permille" and SQUARE in files else {}
+        return [
+            size and (SQUARE if size == announced.get(index) == SQUARE else smart_resize(*size, rules.grid))
+            for index, size in enumerate(files)
+        ]
+    inputs, own_grid = set(inputs_of(record)), input_grid(rules.protocol, rules.grid)
+    square = inputs if rules.protocol.images == "square_1000" else ()
+    return [
+        size and (SQUARE if index in square else smart_resize(*size, own_grid if index in inputs else rules.grid))
+        for index, size in enumerate(files)
+    ]
 
 
-def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
-    for message, indices in zip(record.messages, images_of(record), strict=True):
+def check_announced(record: Record, messages: Sequence[Message], sizes: Sizes, rules: Rules) -> Iterator[Fault]:
+    """Whether the first messages of a record announce images as they are shown."""
+    for message, indices in zip(messages, images_of(record), strict=False):
         said = announced_in(message.content, rules) if message.role == "user" else {}
         for index in indices if said else ():
             if index not in said:

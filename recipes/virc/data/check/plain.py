@@ -15,9 +15,10 @@ from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
 from virc.data.formats import rl, sft
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats.registry import RowsFile
 from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from PIL import Image
 
-from virc.data.formats.registry import Holds, NumberedRow
+from virc.data.formats.registry import Holds
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import system_of
 from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
@@ -57,6 +58,11 @@ class Rules(msgspec.Struct, frozen=True):
     @property
     def grammar(self) -> Grammar:
         return self.protocol.grammar if self.protocol else TAGS
+
+    @property
+    def splits_replies(self) -> bool:
+        """Whether replies in rows have results in them, as the chat protocol has it."""
+        return self.protocol is not None and self.protocol.results != "user"
 
     @property
     def shows_errors(self) -> bool:

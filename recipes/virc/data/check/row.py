@@ -1,34 +1,40 @@
 """One row, checked for all that concerns rows of its kind; it runs in any process.
 
 LLaMA-Factory drops most of what is wrong with a conversation with no more than a warning, or crashes hours later.
-`check_row` begins here: `check_without_images` finds what stops training, and needs no image; `_warnings` finds what a
-model would learn wrongly. What a row is (`holds`): a problem, a solution (a conversation with its replies), a prompt
+`check_row` has three parts, a module each: `turns`, `images` and `calls`. `check_without_images` finds what stops
+training, and needs no image. What a row is (`holds`): a problem, a solution (a conversation with its replies), a prompt
 of RL, or a pair of replies.
 """
 
-import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from operator import itemgetter
 
 import msgspec
 
 from virc.core.errors import UnreadError
 from virc.core.text import plain
-from virc.data.check import calls, images
-from virc.data.check.images import DecodedImage, decoded, no_file
+from virc.data.check.calls import check_calls, offered
+from virc.data.check.images import RowImages, check_announced, check_images, images_of_row, no_file
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
-from virc.data.formats.registry import Holds, NumberedRow
-from virc.data.rows.boxes import units_of_boxes
-from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered
-from virc.data.rows.results import TURN, split_results
+from virc.data.check.turns import (
+    Reply,
+    check_answers,
+    check_conversation,
+    check_pair,
+    check_reference,
+    check_turn_marks,
+    read_replies,
+)
+from virc.data.formats.registry import Holds
+from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.record import MARK, Record, not_offered
+from virc.data.rows.remembered import DecodedImage, decoded
+from virc.data.rows.results import split_results
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
-from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
-from virc.reasoning.marks.families import FAMILIES
-from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
 from virc.scoring.references import Reference, references_of
@@ -36,63 +42,57 @@ from virc.scoring.score import is_list_text
 
 _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 """Rows that LLaMA-Factory reads."""
-_DROPPED = "engines drop such a row, or stop"
-_QWEN = FAMILIES["Qwen"]
-_TURN_MARKS = re.compile("|".join(re.escape(mark) for mark in (*_QWEN.roles, *_QWEN.ends) if "|" in mark))
-"""Tokens around turns of the bases that LLaMA-Factory trains; tokens of images are found when rows are read."""
 
 
 def check_row(rules: Rules, row: NumberedRow) -> RowResult:
-    """The faults, warnings and counts of a row."""
+    """The faults, warnings and counts of a row: of its columns and turns, of its images, and of its calls."""
     if row.record is None:
         return RowResult((unread(row),))
-    record = split_results(row.record, rules.protocol)
-    decoded_images = [decoded(picture, rules.compared) for picture in record.images]
-    shown = images.sizes_shown(record, [image.size for image in decoded_images], rules)
-    image_faults = [image.fault for image in decoded_images if image.fault]
-    if not image_faults:
-        image_faults = [fault for picture in record.images if picture.on_network and (fault := no_file(picture))]
+    record = split_results(row.record, rules.protocol) if rules.splits_replies else row.record
     # `virc batch` solves problems without an answer: they are only counted
     unfit = [each for each in _unfit(row, row.record, rules) if (each.kind, rules.holds) != ("no_answer", "problems")]
-    faults = [
-        *unfit,
-        *image_faults,
-        *(msgspec.structs.replace(each, stops=False) for each in _warnings(row, record, decoded_images, shown, rules)),
-    ]
+    replies, images = read_replies(record, rules), images_of_row(record, rules)
+    checked = _checked_messages(record, rules)
+    found, units = check_calls(record, replies, images, rules, checked)
+    counts, of_images = _counts(record, images, units, rules), check_images(record, images)
     references, unmatched = references_in(record) if rules.holds == "problems" else ((), [])
-    faults += unmatched
-    inputs = [decoded_images[index] for index in inputs_of(record) if index < len(decoded_images)]
+    of_row = [*_answer_list(record, rules), *(_warnings(row.record, record, replies, images, rules) if checked else ())]
+    of_messages = [*((reply.at, fault) for reply in replies for fault in reply.faults), *found]
+    of_messages += check_answers(replies, record, rules)
+    doubts = [*of_row, *(fault for at, fault in sorted(of_messages, key=itemgetter(0)) if at < checked)]
+    as_it_is = [msgspec.structs.replace(each, stops=False) for each in doubts]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None  # rows of one conversation share their id
+    inputs = [images.decoded[index] for index in images.inputs]
     return RowResult(
-        tuple(faults),
-        _counts(record, decoded_images, inputs, shown, rules),
+        (*unfit, *of_images, *as_it_is, *unmatched),
+        counts,
         key=None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode(),
         inputs={image.pixels: image.fingerprint for image in inputs if image.fingerprint},
         references=references,
     )
 
 
-def _counts(
-    record: Record,
-    decoded_images: Sequence[DecodedImage],
-    inputs: Sequence[DecodedImage],
-    shown: Sequence[Size | None],
-    rules: Rules,
-) -> Counts:
-    sizes = [image.size for image in inputs if image.size]
+def _checked_messages(record: Record, rules: Rules) -> int:
+    """How many of the first messages are checked for what a model would learn; the rest are only counted."""
+    if rules.holds == "pairs":  # whose last message is one of the two replies
+        return max(0, len(record.messages) - 1) if rules.protocol else 0
+    return 0 if rules.holds == "problems" else len(record.messages)
+
+
+def _counts(record: Record, images: RowImages, units: Sequence[tuple[bool, bool]], rules: Rules) -> Counts:
+    sizes = [size for index in images.inputs if (size := images.files[index])]
     square = sum(size == SQUARE for size in sizes)
     on_grid = sum(size == smart_resize(*size, rules.grid) for size in sizes)
-    fits = list(units_of_boxes(record, shown, rules.grammar))  # (as pixels, as permille) of each box
     return Counts(
-        images=len(decoded_images),
-        unseen=sum(image == DecodedImage() for image in decoded_images),
+        images=len(images.decoded),
+        unseen=sum(image == DecodedImage() for image in images.decoded),
         square=square,
         on_grid=on_grid,
         off_grid=len(sizes) - square - on_grid,
-        boxes=len(fits),
-        pixel=fits.count((True, False)),
-        permille=fits.count((False, True)),
-        both=fits.count((True, True)),
+        boxes=len(units),
+        pixel=units.count((True, False)),
+        permille=units.count((False, True)),
+        both=units.count((True, True)),
         unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
         crowds=len(crowds) if isinstance(crowds := record.extra.get("crowd_boxes"), list) else 0,
     )
@@ -137,7 +137,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
     elif holds != "problems":
         yield from check_conversation(record, holds)
     if holds in _OF_LLAMA_FACTORY:
-        yield from _turn_marks(record)
+        yield from check_turn_marks(record)
     else:
         if not (record.question or "").strip():
             # the chat protocol finds it in the messages
@@ -150,119 +150,35 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
             yield Fault("answer_not_offered", sentence)
 
 
-def _turn_marks(record: Record) -> Iterator[Fault]:
-    """Faults of texts with tokens that open or end a turn, except the `TURN` that joins two replies."""
-    texts = {
-        f"message {number}": message.content.replace(TURN, "") for number, message in enumerate(record.messages, 1)
-    }
-    for name, text in (texts | {"its rejected reply": record.rejected or ""}).items():
-        if found := _TURN_MARKS.search(text):
-            yield Fault("turn_mark", f"{name} holds {found[0]}: LLaMA-Factory reads it as the token around a turn")
-
-
 def _is_unanswered(record: Record) -> bool:
     return not (record.answer or "").strip() and not {"box", "boxes"} & record.extra.keys()
 
 
-def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
-    if not record.messages:
-        yield Fault("no_messages", f"it has no messages: {_DROPPED}")
-        return
-    has_system = record.messages[0].role == "system"
-    turns = record.messages[1:] if has_system else record.messages
-    for number, (message, expected) in enumerate(zip(turns, cycle(("user", "assistant"))), 2 if has_system else 1):
-        if message.role != expected:
-            yield Fault("roles", f"message {number} is of {message.role}, and {expected} is due: {_DROPPED}")
-            break
-    last = record.messages[-1].role
-    if holds == "solutions" and last != "assistant":
-        yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
-    if holds == "prompts" and last != "user" and not has_reference(record):
-        yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
-    if holds == "pairs" and last != "user":
-        yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
-    marks = sum(message.content.count(MARK) for message in record.messages)
-    if marks != len(record.images):
-        yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
-    for number, message in enumerate(record.messages, 1):
-        if message.role == "system" and MARK in message.content:
-            yield Fault("mark_misplaced", f"message {number}, of system, holds {MARK}: only users show images")
-
-
-def check_pair(record: Record) -> Iterator[Fault]:
-    if record.rejected is None or not record.messages:
-        yield Fault("no_messages", f"it has not both replies: {_DROPPED}")
-        return
-    shared = msgspec.structs.replace(record, messages=record.messages[:-1])
-    yield from check_conversation(shared, "pairs")
-    chosen = record.messages[-1].content
-    for side, text in (("chosen", chosen), ("rejected", record.rejected)):
-        if not text.strip():
-            yield Fault("empty_side", f"its {side} reply is empty")
-        if MARK in text:
-            yield Fault("side_image", f"its {side} reply holds {MARK}: both share the images of the messages")
-    if chosen == record.rejected:
-        yield Fault("equal_sides", "its chosen and its rejected reply are the same: neither is better")
-    margin = record.extra.get("margin")
-    if margin is not None and not (type(margin) in (int, float) and 0 <= margin < math.inf):
-        yield Fault("margin", f"its margin is {plain(repr(margin), 40)}, not a finite number of at least 0")
-
-
-def _warnings(
-    row: NumberedRow, record: Record, decoded_images: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
-) -> Iterator[Fault]:
-    """What a model would learn that inference does not do: training takes such a row as it is.
-
-    Args:
-        record: of the row, with results as messages of their own.
-    """
+def _answer_list(record: Record, rules: Rules) -> Iterator[Fault]:
     is_compared = rules.holds not in _OF_LLAMA_FACTORY and not record.extra.get("answers")
     if is_compared and record.answer is not None and is_list_text(record.answer):
         answer = plain(record.answer, 40)
         yield Fault("answer_list", f"its answer {answer!r} is the text of a list; `answers` holds lists")
-    sizes = [image.size for image in decoded_images]
-    if rules.holds == "pairs":
-        shared = msgspec.structs.replace(record, messages=record.messages[:-1])
-        if rules.protocol is not None and shared.messages:
-            yield from images.check_announced(shared, shown, rules)
-            yield from calls.check_turns(shared, shown, sizes, rules, 0, False)
-    elif rules.holds != "problems" and row.record and record.messages:
-        yield from _warnings_of_replies(row.record, record, sizes, shown, rules)
 
 
-def _warnings_of_replies(
-    written: Record, record: Record, sizes: Sequence[Size | None], shown: Sequence[Size | None], rules: Rules
+def _warnings(
+    written: Record, record: Record, replies: Sequence[Reply], images: RowImages, rules: Rules
 ) -> Iterator[Fault]:
-    """The same of a solution or a prompt; `written` has results inside replies, where the chat protocol has them."""
-    results_in_replies = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
+    """What a model would learn of messages that inference does not do: training takes such a row as it is.
+
+    Args:
+        written: has results inside replies, where the chat protocol has them.
+    """
+    if rules.holds == "pairs":
+        yield from check_announced(record, record.messages[:-1], images.shown, rules)
+        return
+    results_in_replies = rules.holds == "solutions" and rules.splits_replies
     if not results_in_replies:
         for number, message in enumerate(written.messages, 1):
             if message.role == "assistant" and MARK in message.content:
                 yield Fault("mark_misplaced", f"message {number}, of assistant, holds {MARK}")
-    replies = sum(message.role == "assistant" for message in record.messages)
     if rules.holds == "prompts":
-        replies = replies if has_reference(record) else 0
-        yield from _prompt(record, calls.offered(rules), rules.grammar)
-    yield from images.check_announced(record, shown, rules)
-    ends_with_reply = record.messages[-1].role == "assistant"
-    if results_in_replies and written.messages[-1].role == "assistant" and not ends_with_reply:
+        yield from check_reference(record, replies, offered(rules))
+    yield from check_announced(record, record.messages, images.shown, rules)
+    if results_in_replies and written.messages[-1].role == "assistant" != record.messages[-1].role:
         yield Fault("end", "its last message ends with a result, not with what the model makes of it")
-    required = rules.holds == "solutions" and ends_with_reply
-    yield from calls.check_turns(record, shown, sizes, rules, replies, required)
-
-
-def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
-    info = record.extra.get("tool_info_gt")
-    tool = info.get("name") if isinstance(info, dict) else None
-    if tool is not None and tool not in offered:
-        sentence = f"tool_info_gt names {plain(tool, 40)!r}, which is not offered: {', '.join(offered)}"
-        yield Fault("tool_info", sentence)
-    elif has_reference(record):
-        try:
-            call = parse(record.messages[-1].content, grammar).tool
-        except FormatError:
-            return  # reported for the turn itself
-        called = plain(call.name, 40) if call else None
-        if called != tool:
-            sentence = f"tool_info_gt names {tool or 'no tool'}, the reference calls {called or 'none'}"
-            yield Fault("tool_info", sentence)

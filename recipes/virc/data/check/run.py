@@ -26,8 +26,9 @@ from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import HELD_OUT, NumberedRow, RowsFile, Writing, named_sources, writer
+from virc.data.formats.registry import HELD_OUT, RowsFile, Writing, named_sources, writer
 from virc.data.rows.fingerprint import Copies
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record, check_column, group_of
 from virc.families import registry as families

@@ -35,10 +35,11 @@ from virc.data.convert.recode import (
     with_text_boxes,
 )
 from virc.data.formats import rl
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile
+from virc.data.formats.registry import Holds, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK, Picture, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import split_results
 from virc.families.registry import taught

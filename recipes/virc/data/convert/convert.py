@@ -20,7 +20,9 @@ from virc.data.convert.recode import Boxes
 from virc.data.convert.subset import Dataset, SubsetSource, ends, limited, mixed, split
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
-from virc.data.formats.registry import NumberedRow, RowsFile, Writing
+from virc.data.formats.registry import RowsFile, Writing
+from virc.data.rows.llamafactory import INFO
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
@@ -141,7 +143,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
         datasets = [Dataset(config.name or MIX, parts)]
     taken = set()
     for dataset in datasets:
-        if formats.file_for(Path(), dataset.name, ".json").name in (formats.INFO, FILE_NAME):
+        if formats.file_for(Path(), dataset.name, ".json").name in (INFO, FILE_NAME):
             raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
         if dataset.name.casefold() in taken:
             hint = "convert them one by one, or make one of them: --name"

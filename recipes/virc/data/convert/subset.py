@@ -19,8 +19,9 @@ from virc.core.errors import DataError, UnreadError
 from virc.core.text import plain
 from virc.data.convert.change import Change
 from virc.data.formats import rl
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats.registry import RowsFile
 from virc.data.rows.fingerprint import Copies, fingerprint_of
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Id, Picture, Record, check_column, group_of, inputs_of
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.core.files import expanded
 from virc.core.json_stream import one_line
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, faulty_row, file_for, read_row
-from virc.data.formats.sft import COLUMNS, first_row, opened
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
+from virc.data.formats.sft import first_row, opened
+from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
@@ -40,7 +42,7 @@ def numbered(source: RowsFile, problem: Problem) -> NumberedRow:
     try:
         record = record_of(problem, source.media)
         named = _NAMED if record.answer is not None else _NAMED - {"answer"}
-        return read_row(source, problem.line, problem.passed, named, record)
+        return read_row(problem.line, problem.passed, named, record, source.media, source.ignored)
     except DataError as fault:
         return faulty_row(problem.line, fault, f"line {problem.line}: ")
 

@@ -15,9 +15,10 @@ import msgspec
 from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.tables.encodings import open_utf8
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile
+from virc.data.formats.registry import Holds, RowsFile
 from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK
 
 NAME = "conversation"

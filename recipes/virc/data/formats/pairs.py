@@ -13,7 +13,9 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
+from virc.data.formats.registry import Holds, RowsFile, Writing
+from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
 NAME = "pairs"
@@ -24,7 +26,7 @@ SIDES = ("chosen", "rejected")
 
 def recognises(path: Path) -> bool:
     row = sft.first_row(path) if path.suffix.lower() in (".json", ".jsonl") else None
-    return row is not None and any(name in row for name in sft.COLUMNS) and all(
+    return row is not None and any(name in row for name in COLUMNS) and all(
         isinstance(row.get(side), dict) for side in SIDES
     )  # fmt: skip
 

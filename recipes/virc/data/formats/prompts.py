@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from virc.data.formats import rl
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK, Record
 
 NAME = "prompts"

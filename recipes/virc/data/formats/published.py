@@ -21,19 +21,11 @@ from virc.core import entry_points
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.formats.registry import (
-    PUBLISHED,
-    Holds,
-    LaidOut,
-    NumberedRow,
-    RowsFile,
-    faulty_row,
-    numbered_rows,
-    read_row,
-)
-from virc.data.formats.sft import COLUMNS
+from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, RowsFile, numbered_rows
 from virc.data.rows import raw
 from virc.data.rows.laid_out import record_of
+from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
 from virc.data.rows.record import Message, Record
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
@@ -155,6 +147,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
     guess = _guess() if source.laid_out.name == _GUESSED else None
+    left_out = source.ignored
 
     def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
         assert source.laid_out
@@ -165,7 +158,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
                 record = record_of(each, layout, source.media, protocol)
                 if layout.explode:
                     record = msgspec.structs.replace(record, id=_id_of(record, number, at, fields, layout, ids))
-                yield read_row(source, number, each, named, record)
+                yield read_row(number, each, named, record, source.media, left_out)
             except DataError as fault:
                 yield faulty_row(number, fault, f"row {number}: " + f"question {at}: " * bool(layout.explode))
 

@@ -16,13 +16,13 @@ and, unless it is only read,
                               the files of a dataset `name` in an existing folder; returns the rows written
 
 `sources` finds the files of rows at a path and decides for each which format or layout it has (`_recognised`). A format
-makes its rows with `numbered_rows`, and each with `read_row`.
+makes its rows with `numbered_rows`, and each with `read_row` of `data/rows/numbered.py`.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -37,9 +37,10 @@ from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
+from virc.data.rows.llamafactory import COLUMNS, INFO
+from virc.data.rows.numbered import NumberedRow, faulty_row
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, PLACEHOLDERS, Record, check_texts, not_offered
-from virc.data.rows.unread import ANSWERS, BOXES, unread
+from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
 from virc.systems import registry as systems
@@ -48,7 +49,6 @@ from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
 
 Holds = Literal["solutions", "pairs", "prompts", "problems"]
-INFO = "dataset_info.json"
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
 MAX_INFO_BYTES = 16 * 2**20
@@ -185,55 +185,6 @@ class RowsFile(msgspec.Struct, frozen=True):
         return self.file if self.laid_out and self.file.is_dir() else self.file.parent
 
 
-_REWRITING = {
-    BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",
-    ANSWERS: "rename {} to `answer`, a text or a number, or `answers`, a list of them",
-    "answer": "write an {} that is a list as `answers`, one that is boxes as `boxes`, true and false as yes and no",
-}
-"""Name of a column that is not read, or what it holds -> how to write it as the right answer of a problem."""
-
-
-class NumberedRow(msgspec.Struct, frozen=True):
-    """One row: its number in the file, from 1, and its record or why it has none.
-
-    `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
-    that neither engines nor the record use. `unread` are columns that are not read, each with what it holds.
-    """
-
-    number: int
-    record: Record | None = None
-    fault: DataError | None = None
-    flaws: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-    unread: Mapping[str, str] = {}
-
-    @property
-    def lost(self) -> DataError | None:
-        if not self.unread:
-            return None
-        columns = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
-        options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
-        hint = (
-            self.rewriting
-            or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
-        )
-        return DataError(f"row {self.number}: nothing reads its {columns}", hint)
-
-    @property
-    def rewriting(self) -> str:
-        """How to write its right answer, if only columns that are not read may hold it; else empty."""
-        record = self.record
-        if record is None or record.messages or record.answer or {"answers", "box", "boxes"} & record.extra.keys():
-            return ""
-        ways = ((_REWRITING.get(name, _REWRITING.get(holds, "")), name) for name, holds in self.unread.items())
-        return "; ".join(way.format(plain(name, 60)) for way, name in ways if way)
-
-    def known(self) -> Record:
-        if self.record is None:
-            raise self.fault or DataError(f"row {self.number} cannot be read")
-        return self.record
-
-
 class Writing(msgspec.Struct, frozen=True):
     """How a format is written.
 
@@ -267,42 +218,11 @@ def numbered_rows(
             yield faulty_row(number, fault, f"{unit} {number}: ")
 
 
-def faulty_row(number: int, fault: DataError, place: str) -> NumberedRow:
-    message = fault.message if fault.message.startswith(("row ", "line ")) else f"{place}{fault.message}"
-    return NumberedRow(number, fault=DataError(message, fault.hint))
-
-
-def read_row(
-    source: RowsFile,
-    number: int,
-    fields: Mapping[str, Any],
-    named: Collection[str],
-    record: Record,
-    flaws: Iterable[str] = (),
-    ignored: tuple[str, ...] = (),
-) -> NumberedRow:
-    check_texts(record)
-    without = source.ignored
-    if without:
-        record = msgspec.structs.replace(record, extra=_without(record.extra, without, ""))
-    lost = unread(fields, {*named, *without} if without else named, record, source.media)
-    return NumberedRow(number, record, None, tuple(flaws), ignored, lost)
-
-
 def _trusting(row: NumberedRow) -> NumberedRow:
     if row.record is None:
         return row
     images = tuple(msgspec.structs.replace(each, confined=False) for each in row.record.images)
     return msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, images=images))
-
-
-def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:
-    """Fields without those to be ignored; `begin` is the dotted name that they are within."""
-    kept = {key: value for key, value in fields.items() if f"{begin}{key}" not in ignored}
-    return {
-        key: _without(value, ignored, f"{begin}{key}.") if isinstance(value, dict) else value
-        for key, value in kept.items()
-    }
 
 
 def names() -> tuple[str, ...]:
@@ -616,6 +536,6 @@ def _has_unread_objects(source: RowsFile, most: int) -> bool:
 
 def _is_ours(source: RowsFile) -> bool:
     """Whether some row of a file has what its format asks of all: a conversation, or the id of a problem."""
-    needed = {"sft": get("sft").COLUMNS, "trajectories": get("sft").COLUMNS, "batch": ("id",)}.get(source.format)
+    needed = {"sft": COLUMNS, "trajectories": COLUMNS, "batch": ("id",)}.get(source.format)
     rows = raw.beginning(source.file, _MAX_COMPARED) if needed else []
     return not rows or any(not row or not row.keys().isdisjoint(needed or ()) for row in rows)

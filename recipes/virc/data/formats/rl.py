@@ -17,9 +17,10 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing, file_for, numbered_rows, read_row
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows
 from virc.data.rows import pictures
 from virc.data.rows import verl as verl_rows
+from virc.data.rows.numbered import NumberedRow, read_row
 from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of, inputs_of
 from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
@@ -39,12 +40,13 @@ def recognises(path: Path) -> bool:
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
-    unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
+    left_out = source.ignored
+    unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *left_out}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
 
     def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
         record, flaws = verl_rows.record_of(fields, source.media), verl_rows.flaws_of(fields)
-        row = read_row(source, number, fields, _NAMED, record, flaws)
+        row = read_row(number, fields, _NAMED, record, source.media, left_out, flaws)
         yield msgspec.structs.replace(row, unread={**row.unread, **lost})
 
     yield from numbered_rows(parquet_rows.read_rows(source.file, read, start), read_value)

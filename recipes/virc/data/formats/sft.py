@@ -6,43 +6,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from virc.core.errors import DataError, errors_as
 from virc.core.files import write_whole
-from virc.core.json_stream import KIND_NAMES, Fields, Reader, array_rows, first_object, line_rows, one_line
+from virc.core.json_stream import Fields, Reader, array_rows, first_object, line_rows, one_line
 from virc.core.tables.encodings import open_utf8
-from virc.core.text import plain
-from virc.data.formats.registry import (
-    INFO,
-    Holds,
-    NumberedRow,
-    RowsFile,
-    Writing,
-    file_for,
-    numbered_rows,
-    read_info,
-    read_row,
-)
-from virc.data.rows.laid_out import check_learnt, message_of, without_text
-from virc.data.rows.record import Message, Picture, Record, Role
-from virc.data.rows.unread import KNOWN
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows, read_info
+from virc.data.rows.llamafactory import INFO, TAGS, reader
+from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.record import Record
 
 NAME = "sft"
 HOLDS: Holds = "solutions"
 LOST = ""
-
-COLUMNS = ("messages", "conversations")
-"""Names of the column of conversations where no entry names it."""
-_ROLES: tuple[Role, ...] = ("user", "assistant", "system")
-TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for role in _ROLES}
-"""How our files name roles and texts."""
-_DEFAULT_TAGS = {
-    "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
-}  # fmt: skip
-FIRST_PART = 10 * 2**20
-"""Bytes of a file of lines that datasets reads at once."""
-_MAX_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 
 def recognises(path: Path) -> bool:
@@ -133,17 +108,6 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-class Columns(msgspec.Struct, frozen=True):
-    """The names of columns and tags; `roles` gives ours for theirs."""
-
-    messages: str
-    role: str
-    content: str
-    roles: dict[str, Role]
-    images: str | None = None
-    system: str | None = None
-
-
 def rows(
     source: RowsFile,
     values: Iterable[tuple[int, Fields | DataError]],
@@ -151,185 +115,6 @@ def rows(
     place: Callable[[], int] = lambda: 0,
     sides: tuple[str, str] | None = None,
 ) -> Iterator[NumberedRow]:
-    """Rows as records.
-
-    Args:
-        place: says how many bytes of a file are read, where LLaMA-Factory reads it in parts.
-        sides: the columns of the better and the worse reply of pairs.
-    """
-    named = columns_of(source.info) if source.info else None
-    kinds = Kinds(place)
-
-    def read(number: int, value: Fields) -> Iterator[NumberedRow]:
-        columns, rejected = named or columns_of(guessed(value)), None
-        if sides is not None:
-            better, rejected = (_reply(value, side, columns) for side in sides)
-            turns = value.get(columns.messages)
-            joined = {columns.messages: [*turns, better]} if isinstance(turns, list) else {}
-            value = {key: each for key, each in value.items() if key != sides[0]} | joined
-        record = _record(value, columns, source.media)
-        if sides is not None and rejected is not None:
-            extra = {key: each for key, each in record.extra.items() if key != sides[1]}
-            record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
-        keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
-        ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
-        names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
-        yield read_row(source, number, value, names, record, kinds.flaws(number, value), ignored)
-
+    """Rows as records; arguments as of `llamafactory.reader`."""
+    read = reader(source.info, source.media, source.ignored, place, sides)
     return numbered_rows(values, read, unit)
-
-
-def _reply(row: Fields, name: str, columns: Columns) -> Fields:
-    side = row.get(name)
-    if not isinstance(side, dict):
-        raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
-    role, content = side.get(columns.role), side.get(columns.content)
-    if not isinstance(role, str) or columns.roles.get(role) != "assistant":
-        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, and the assistant is due")
-    if not isinstance(content, str):
-        raise DataError(f"its {name} has no text as {columns.content}")
-    return side
-
-
-def guessed(row: Fields) -> dict[str, Any]:
-    column = next((name for name in COLUMNS if name in row), None)
-    if column is None:
-        raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
-    first = next(iter(row[column]), None) if isinstance(row[column], list) else None
-    tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
-    images = "image" if row.get("image") is not None and "images" not in row else "images"
-    system = {"system": "system"} if isinstance(row.get("system"), str) else {}
-    return {"formatting": "sharegpt", "columns": {"messages": column, "images": images, **system}, "tags": dict(tags)}
-
-
-def columns_of(entry: Mapping[str, Any]) -> Columns:
-    """What an entry of `dataset_info.json` names, as LLaMA-Factory reads it.
-
-    Where it has columns or tags, what they do not name does not exist; else the defaults apply.
-    """
-    formatting = entry.get("formatting", "alpaca")
-    if formatting not in ("sharegpt", "openai"):
-        sentence = f"the formatting {formatting!r} in {INFO} is not that of conversations"
-        raise DataError(sentence, '"formatting": "sharegpt"')
-    columns = _names(entry, "columns", {"messages": "conversations"})
-    tags = _names(entry, "tags", _DEFAULT_TAGS)
-    for key, names in (("messages", columns), ("role_tag", tags), ("content_tag", tags)):
-        if key not in names:
-            raise DataError(f"the entry in {INFO} has columns or tags, but names no {key}")
-    return Columns(
-        columns["messages"], tags["role_tag"], tags["content_tag"],
-        {tags[f"{role}_tag"]: role for role in _ROLES if f"{role}_tag" in tags},
-        columns.get("images"), columns.get("system"),
-    )  # fmt: skip
-
-
-def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[str, str]:
-    if key not in entry:
-        return default
-    try:
-        named = msgspec.convert(entry[key], dict[str, str | None])
-    except msgspec.ValidationError:
-        raise DataError(f"{key} in {INFO} is not an object of names") from None
-    return {what: name for what, name in named.items() if name is not None}
-
-
-def _record(row: Fields, columns: Columns, media: Path) -> Record:
-    rest = dict(row)
-    if columns.messages not in rest:
-        raise DataError(f"it has no {columns.messages}")
-    turns = rest.pop(columns.messages)
-    if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
-        raise DataError(f"its {columns.messages} are not a list of objects")
-    if any(isinstance(message.get(columns.content), list) for message in turns):
-        # these say what keeps parts from being read
-        check_learnt([message_of(message, number) for number, message in enumerate(turns, 1)], turns)
-    messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
-    check_learnt(messages, turns)
-    images = rest.pop(columns.images, None) if columns.images else None
-    names = [images] if isinstance(images, str) else [] if images is None else images
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError("its images are not a list of names")
-    if columns.system:
-        system = rest.pop(columns.system, None)
-        if not isinstance(system, str | None):
-            raise DataError(f"its {columns.system} is not text")
-        if not (messages and messages[0].role == "system"):
-            messages = [Message("system", system), *messages] if system else messages
-        elif system and system != messages[0].content:
-            raise DataError(f"its {columns.system} is another system message than its first message")
-    return Record(
-        tuple(messages),
-        tuple(Picture(name, media) for name in names),
-        id=rest.pop("id") if type(rest.get("id")) in (str, int) else None,
-        question=rest.pop("question") if isinstance(rest.get("question"), str) else None,
-        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
-        extra=rest,
-    )
-
-
-def _message(message: Fields, number: int, columns: Columns) -> Message:
-    theirs, content = message.get(columns.role), message.get(columns.content)
-    role = columns.roles.get(theirs) if isinstance(theirs, str) else None
-    if role is None:
-        found = f"the {columns.role} {plain(repr(theirs), 40)}"
-        if theirs == "system" and "system" not in columns.roles.values():
-            found += f", and tags in {INFO} name no system_tag: LLaMA-Factory drops such a row"
-            raise DataError(f"message {number} has {found}", f'"system_tag": "system" in {INFO}')
-        hint = "virc data layout FILE says what rows of others may be"
-        raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}", hint)
-    if not isinstance(content, str):
-        parts = ", but a list of parts" * isinstance(content, list)
-        raise DataError(
-            f"message {number} has no text as {columns.content}{parts if content else without_text(message)}"
-        )
-    return Message(role, content)
-
-
-class Kinds:
-    """The kind of value that each field held first, and in which row: LLaMA-Factory needs one kind in every row, and of
-    a file that it reads in parts all fields in the first of them.
-
-    Args:
-        place: how many bytes of the file are read.
-    """
-
-    def __init__(self, place: Callable[[], int] = lambda: 0) -> None:
-        self._first: dict[str, tuple[str, int]] = {}
-        self._place, self._start = place, 0
-
-    def flaws(self, number: int, row: Fields) -> Iterator[str]:
-        """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
-        found: dict[str, str] = {}
-        late, self._start = self._start >= FIRST_PART, self._place()
-        for path, value in values_of(row):
-            kind = KIND_NAMES[type(value)]
-            first, where = self._first.get(path, (kind, number))
-            if first != kind:
-                flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
-                found.setdefault("kind", flaw)
-            elif path not in self._first and len(self._first) < _MAX_FIELDS:
-                self._first[path] = (kind, number)
-                if late:
-                    before = f"in no row of the first {FIRST_PART >> 20} MiB"
-                    found.setdefault("late", f"{plain(path, 60)} is {before}: LLaMA-Factory stops at it")
-            if kind == "text":
-                try:
-                    str(value).encode()
-                except UnicodeEncodeError:
-                    flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
-                    found.setdefault("half", flaw)
-        yield from found.values()
-
-
-def values_of(row: Fields) -> Iterator[tuple[str, object]]:
-    """Every value in a row with the path to it, but null, which goes with any kind."""
-    left: list[tuple[str, object]] = list(row.items())
-    while left:
-        path, value = left.pop()
-        if value is None:
-            continue
-        yield path, value
-        if isinstance(value, dict):
-            left.extend((f"{path}.{key}", inner) for key, inner in value.items())
-        elif isinstance(value, list):
-            left.extend((f"{path}[]", inner) for inner in value)

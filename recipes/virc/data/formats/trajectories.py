@@ -5,7 +5,9 @@ from pathlib import Path
 
 from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, NumberedRow, RowsFile, Writing
+from virc.data.formats.registry import Holds, RowsFile, Writing
+from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
@@ -31,4 +33,4 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 def holds_conversation(row: Fields) -> bool:
     objects = [name for name, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    return bool(objects) or not row.keys().isdisjoint(sft.COLUMNS)
+    return bool(objects) or not row.keys().isdisjoint(COLUMNS)

@@ -1,15 +1,16 @@
 """The boxes that rows write in calls and texts, and the unit in which they make sense."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from virc.data.rows.record import Message, Record, TextBox, images_of
-from virc.reasoning.calls import Size, ToolError, View
+from virc.data.rows.record import MARK, Message, Record, TextBox
+from virc.reasoning.calls import Size
+from virc.reasoning.checking import units_of_box
 from virc.reasoning.coordinates import sides_of
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.messages import FormatError, ToolText, parse
-from virc.reasoning.protocol import Coordinates
+from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.tools import registry as tools
 
@@ -19,33 +20,12 @@ Sizes = Sequence[Size | None]
 
 def units_of_boxes(record: Record, sizes: Sizes, grammar: Grammar = TAGS) -> Iterator[tuple[bool, bool]]:
     """For each box written on images that open: whether it makes sense as pixels, and whether as permille."""
-    for message, _, history in messages_with_images(record, sizes):
-        if message.role != "assistant" or not all(history):
-            continue
-        try:
-            tool = parse(message.content, grammar).tool
-        except FormatError:
-            continue
-        if tool and "bbox_2d" in tool.arguments:
-            yield _lies_inside(tool, history, "pixel"), _lies_inside(tool, history, "permille")
-
-
-def messages_with_images(record: Record, sizes: Sizes) -> Iterator[tuple[Message, Sizes, Sizes]]:
-    """Each message with the images it shows and those shown before it; marks beyond the images count as unknown."""
-    images = images_of(record)
-    known = [*sizes, *[None] * sum(map(len, images))]
-    shown = 0
-    for message, indices in zip(record.messages, images, strict=True):
-        yield message, known[shown : shown + len(indices)], known[:shown]
-        shown += len(indices)
-
-
-def _lies_inside(tool: ToolText, history: Sizes, coordinates: Coordinates) -> bool:
-    try:
-        found = tools.checked(tool, View([size for size in history if size], coordinates))
-    except ToolError:
-        return False
-    return "box_clamped" not in found.deviations
+    before, known = 0, [*sizes, *[None] * sum(each.content.count(MARK) for each in record.messages)]
+    for message in record.messages:
+        if message.role == "assistant":
+            with suppress(FormatError):
+                yield from units_of_box(tools.known(), parse(message.content, grammar).tool, known[:before])
+        before += message.content.count(MARK)
 
 
 def with_boxes_for(message: Message, sizes: Sequence[Size]) -> Message:

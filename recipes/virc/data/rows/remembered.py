@@ -1,4 +1,4 @@
-"""Files of pictures that were decoded whole, kept in the user's cache so that none is decoded twice."""
+"""What decoding a picture whole shows of it, kept in memory and in the user's cache so that none is decoded twice."""
 
 import hashlib
 import os
@@ -11,16 +11,71 @@ from pathlib import Path
 
 import msgspec
 import PIL
+from PIL import Image
 
 from virc.config.user import cache_folder
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, DataError
 from virc.core.limits.image_memory import SETTING
+from virc.core.text import plain
+from virc.data.rows.fingerprint import fingerprint
+from virc.data.rows.pictures import key
+from virc.data.rows.record import Picture
 from virc.reasoning import images, resize
+from virc.reasoning.calls import Size
 from virc.reasoning.images import StoredImage
 from virc.reasoning.opening import pictures, pricing
 from virc.reasoning.pixels import appearance, depth
 
 _IN_MEMORY = ":memory:"
+_MAX_KNOWN = 2**13
+
+
+class DecodedImage(msgspec.Struct, frozen=True):
+    """The size in px and, of a picture that is compared with others, a hash of the pixels and a fingerprint; or why it
+    does not open. None of these of one on the network.
+    """
+
+    size: Size | None = None
+    pixels: int = 0
+    fingerprint: Image.Image | None = None
+    error: OSError | DataError | None = None
+
+
+_known: dict[bytes, DecodedImage] = {}
+
+
+def decoded(picture: Picture, compared: bool = False) -> DecodedImage:
+    own = key(picture)
+    known = _known.get(own)
+    if known is None or (compared and known.size and known.fingerprint is None):
+        if len(_known) >= _MAX_KNOWN:
+            del _known[next(iter(_known))]
+        known = _known[own] = _decoded(picture, compared)
+    return known
+
+
+def _decoded(picture: Picture, compared: bool) -> DecodedImage:
+    if picture.on_network and (picture.fetched or not picture.confined):
+        return DecodedImage()
+    try:
+        if compared:
+            with pictures.opened_all([(picture.read(), called(picture))]) as (opened,):
+                return DecodedImage(opened.size, _hash(opened.pixels), fingerprint(opened.pixels))
+        source = picture.file() if picture.data is None else picture.data
+        return DecodedImage(remembered(source, lambda: pictures.stored_image(picture.read(), called(picture))).size)
+    except (OSError, DataError) as error:
+        return DecodedImage(error=error)
+
+
+def called(picture: Picture) -> str:
+    return plain(picture.name, 120) or "an image without a name"
+
+
+def _hash(image: Image.Image) -> int:
+    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+    for _, rows in depth.strips(image):
+        digest.update(rows.tobytes())
+    return int.from_bytes(digest.digest(), "big", signed=True)
 
 
 def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredImage:

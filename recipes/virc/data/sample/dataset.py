@@ -26,8 +26,9 @@ from virc.core.locks import held
 from virc.core.result_log import Ledger
 from virc.core.text import clause
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import INFO, file_for, read_info
+from virc.data.formats.registry import file_for, read_info
 from virc.data.formats.sft import write_info
+from virc.data.rows.llamafactory import INFO
 from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, Protocol

@@ -24,7 +24,7 @@ from virc.core.text import clause, plain
 from virc.core.work.parallel import in_order
 from virc.data.check.images import file_of
 from virc.data.check.result import USUAL_SYSTEM, Fault, Survey
-from virc.data.formats.registry import NumberedRow
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import key, name_of
 from virc.data.rows.record import MARK, Message, Picture
 from virc.data.rows.remembered import remembered

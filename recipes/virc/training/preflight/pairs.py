@@ -13,7 +13,9 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.json_stream import one_line
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats.registry import RowsFile
+from virc.data.rows.llamafactory import guessed
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Record
 from virc.training.preflight.lengths import Counting, Length, Text, lengths
@@ -57,7 +59,7 @@ def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
 
 
 def _guessed(first: dict[str, Any]) -> dict[str, Any]:
-    entry = sft.guessed(first)
+    entry = guessed(first)
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
 
 

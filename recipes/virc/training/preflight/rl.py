@@ -28,17 +28,19 @@ from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, did_you_mean
 from virc.data.check import plain as plain_rows
-from virc.data.check.images import decoded
+from virc.data.check.images import why_closed
 from virc.data.check.result import Fault, Rules, Survey, survey
-from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
+from virc.data.check.row import check_row, check_without_images, references_in, unread
+from virc.data.check.turns import check_conversation
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
 from virc.data.formats import prompts, rl
-from virc.data.formats.registry import NumberedRow, RowsFile
+from virc.data.formats.registry import RowsFile
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
-from virc.data.rows.remembered import remembered
+from virc.data.rows.remembered import decoded, remembered
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.calls import Size
@@ -365,7 +367,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     def faults(row: NumberedRow) -> Sequence[Fault]:
         nonlocal off_grid
         if part.request.config.rollout != "per_cru":
-            return [fault for each in row.known().images if (fault := decoded(each).fault)]
+            return [why_closed(each, error) for each in row.known().images if (error := decoded(each).error)]
         result = check_row(rules, row)
         off_grid += result.counts.off_grid
         return result.faults

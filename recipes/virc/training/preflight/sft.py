@@ -24,8 +24,9 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import INFO, NumberedRow, RowsFile, Writing, only_source
-from virc.data.formats.sft import guessed
+from virc.data.formats.registry import RowsFile, Writing, only_source
+from virc.data.rows import llamafactory as llamafactory_rows
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
@@ -66,7 +67,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
             f"{source.file} holds {source.holds}, and no solutions",
             f"virc data convert {shlex.quote(str(source.file))} --to DIR --format {sft.NAME}",
         )
-    return checked(request, with_entry(source, guessed), lengths, write_rows, on_progress)
+    return checked(request, with_entry(source, llamafactory_rows.guessed), lengths, write_rows, on_progress)
 
 
 def checked(
@@ -157,7 +158,10 @@ def with_entry(source: RowsFile, guess: Callable[[dict[str, Any]], dict[str, Any
     That is the source's own; else it is guessed from the first row, and from whether any row has a system message.
     """
     for fault in llamafactory.check_entry(source):
-        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
+        raise DataError(
+            f"{source.name} in {llamafactory_rows.INFO}: {fault.message}",
+            f"virc data check {shlex.quote(str(source.file))}",
+        )
     if source.info or not source.as_engines_read:
         return source
     with sft.opened(source.file) as file:
@@ -235,10 +239,10 @@ def _has_times(source: RowsFile) -> bool:
     with sft.opened(source.file) as file:
         start, alike = 0, dict[str, bool]()
         for _, row in line_rows(file):
-            for path, value in sft.values_of(row) if isinstance(row, dict) else ():
+            for path, value in llamafactory_rows.values_of(row) if isinstance(row, dict) else ():
                 if isinstance(value, str):
                     alike[path] = alike.get(path, True) and bool(_TIME.fullmatch(value))
-            if file.tell() - start > sft.FIRST_PART:
+            if file.tell() - start > llamafactory_rows.FIRST_PART:
                 if any(alike.values()):
                     return True
                 start, alike = file.tell(), {}

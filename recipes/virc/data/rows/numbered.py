@@ -1,0 +1,94 @@
+"""A row of a file with its number: its record, or why it has none, and which of its columns nothing reads."""
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.text import plain
+from virc.data.rows.record import Record, check_texts
+from virc.data.rows.unread import ANSWERS, BOXES, unread
+
+_REWRITING = {
+    BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",
+    ANSWERS: "rename {} to `answer`, a text or a number, or `answers`, a list of them",
+    "answer": "write an {} that is a list as `answers`, one that is boxes as `boxes`, true and false as yes and no",
+}
+"""Name of a column that is not read, or what it holds -> how to write it as the right answer of a problem."""
+
+
+class NumberedRow(msgspec.Struct, frozen=True):
+    """One row: its number in the file, from 1, and its record or why it has none.
+
+    `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
+    that neither engines nor the record use. `unread` are columns that are not read, each with what it holds.
+    """
+
+    number: int
+    record: Record | None = None
+    fault: DataError | None = None
+    flaws: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    unread: Mapping[str, str] = {}
+
+    @property
+    def lost(self) -> DataError | None:
+        if not self.unread:
+            return None
+        columns = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
+        options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
+        hint = (
+            self.rewriting
+            or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
+        )
+        return DataError(f"row {self.number}: nothing reads its {columns}", hint)
+
+    @property
+    def rewriting(self) -> str:
+        """How to write its right answer, if only columns that are not read may hold it; else empty."""
+        record = self.record
+        if record is None or record.messages or record.answer or {"answers", "box", "boxes"} & record.extra.keys():
+            return ""
+        ways = ((_REWRITING.get(name, _REWRITING.get(holds, "")), name) for name, holds in self.unread.items())
+        return "; ".join(way.format(plain(name, 60)) for way, name in ways if way)
+
+    def known(self) -> Record:
+        if self.record is None:
+            raise self.fault or DataError(f"row {self.number} cannot be read")
+        return self.record
+
+
+def faulty_row(number: int, fault: DataError, place: str) -> NumberedRow:
+    message = fault.message if fault.message.startswith(("row ", "line ")) else f"{place}{fault.message}"
+    return NumberedRow(number, fault=DataError(message, fault.hint))
+
+
+def read_row(
+    number: int,
+    fields: Mapping[str, Any],
+    named: Collection[str],
+    record: Record,
+    folder: Path,
+    left_out: Collection[str] = (),
+    flaws: Iterable[str] = (),
+    ignored: tuple[str, ...] = (),
+) -> NumberedRow:
+    """A row whose columns `named` are read, and those `left_out` are not to be; a dot leads into an object."""
+    check_texts(record)
+    if left_out:
+        record = msgspec.structs.replace(record, extra=_without(record.extra, left_out, ""))
+    found = tuple(flaws)
+    lost = unread(fields, {*named, *left_out} if left_out else named, record, folder)
+    return NumberedRow(number, record, None, found, ignored, lost)
+
+
+def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:
+    """Fields without those to be ignored; `begin` is the dotted name that they are within."""
+    kept = {key: value for key, value in fields.items() if f"{begin}{key}" not in ignored}
+    return {
+        key: _without(value, ignored, f"{begin}{key}.") if isinstance(value, dict) else value
+        for key, value in kept.items()
+    }
