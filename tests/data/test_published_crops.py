@@ -9,14 +9,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
-from support import published_crops, published_rows, stage_rows, workspaces
+from support import published_crops, stage_rows
 from support.called import virc
 from support.published_rows import NUMBERS, SIZE, picture
-
-from virc.data.formats.registry import RowsFile, only_source
-from virc.data.rows.record import MARK
-from virc.models.chat_protocol import of_system
-from virc.systems import registry as systems
 
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
@@ -58,21 +53,7 @@ def test_published_problems_are_clean_and_become_problems(system: str, write: Wr
             assert shown.convert("RGB").tobytes() == picture(at).tobytes()
 
 
-def test_published_problems_train(tmp_path: Path) -> None:
-    to = converted(published_crops.mini_o3_rl(tmp_path / "published"), "mini-o3", "prompts")
-    prompts = pq.read_table(to / "rows.parquet").to_pylist()
-    assert [row["reward_model"]["ground_truth"] for row in prompts] == list(NUMBERS)
-    checked = virc("data", "check", to, "--system", "mini-o3", "--workers", 1)
-    assert checked.code == 0, checked.out + checked.err
-    small = {"train_batch_size": 3, "ppo_mini_batch_size": 3, "validation": "null", "test_freq": "null"}
-    words = ("--stage", "rl", "--with", "cpu", "--from", "tiny", "--data", to / "rows.parquet", "--dry-run")
-    asked = ("--judge-endpoint", "http://127.0.0.1:9/v1", *workspaces.sets(small))
-    planned = virc("train", "mini-o3", *words, *asked)
-    assert planned.code == 0, planned.err
-    assert "not checked" not in planned.err
-
-
-def test_published_solutions_are_clean_and_train(tmp_path: Path) -> None:
+def test_published_solutions_are_converted_as_they_are(tmp_path: Path) -> None:
     file = published_crops.mini_o3_cold_start(tmp_path / "published")
     checked = virc("data", "check", file, "--system", "mini-o3", "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
@@ -81,11 +62,6 @@ def test_published_solutions_are_clean_and_train(tmp_path: Path) -> None:
     drawn = json.loads((tmp_path / "published/drawn/mini-o3/trajectories.json").read_text())[:3]
     assert [row["messages"] for row in rows] == [row["messages"] for row in drawn]
     assert all(len(row["images"]) == str(row["messages"]).count("<image>") > 1 for row in rows)
-    checked = virc("data", "check", to, "--system", "mini-o3", "--workers", 1)
-    assert checked.code == 0, checked.out + checked.err
-    words = ("--stage", "cold-start", "--with", "cpu", "--from", "tiny", "--data", to / "rows.json", "--dry-run")
-    planned = virc("train", "mini-o3", *words)
-    assert planned.code == 0, planned.err
 
 
 @pytest.mark.parametrize(
@@ -101,46 +77,3 @@ def test_a_text_that_is_no_conversation_is_one_fault(text: str, tmp_path: Path) 
     assert done.code == 5
     assert "conversations" in done.out
     assert "3 rows, 2 good" in done.out
-
-
-def assert_asked_as_published(name: str, *sources: RowsFile) -> None:
-    """Question and answer are those of the rows, in the words of the system."""
-    published, made = ([row.record for row in each.rows()] for each in sources)
-    spoken = of_system(systems.get(name)).protocol
-    for before, after in zip(published, made, strict=True):
-        assert before
-        assert after
-        assert (after.question, after.answer) == (before.question, before.answer)
-        shown = "\n".join([MARK] * len(before.images))
-        first = spoken.first.replace("{images}", shown).replace("{question}", before.question or "")
-        assert [each.content for each in after.messages] == [spoken.system, first]
-
-
-Write = Callable[[Path], Path]
-ROWS: tuple[tuple[str, Write, str], ...] = (
-    ("thinklite-vl", published_rows.thinklite_vl, "rl"),
-    ("vision-g1", published_rows.vision_g1, "round-1"),
-    ("vision-g1", published_rows.vision_g1, "round-2"),
-    ("actial", published_rows.actial_rl, "rl"),
-)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(("name", "write", "stage"), ROWS)
-def test_published_rows_become_prompts_that_a_stage_takes(
-    name: str, write: Write, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, to = write(tmp_path / "published"), tmp_path / "data" / "own"
-    assert virc("data", "check", file, "--system", name, "--workers", 1).code == 0
-    done = virc("data", "convert", file, "--system", name, "--to", to, "--format", "prompts", "--workers", 1)
-    assert done.code == 0, done.err
-    (converted,) = to.glob("*.parquet")
-    assert virc("data", "check", converted, "--system", name, "--workers", 1).code == 0
-    assert_asked_as_published(name, only_source(file, systems.get(name)), only_source(converted, systems.get(name)))
-    monkeypatch.chdir(tmp_path)
-    words = ("--data", converted, "--with", "cpu", "--from", "tiny", "--dry-run")
-    small = {"train_batch_size": 3, "ppo_mini_batch_size": 3, "micro_batch_size_per_device": 1, "validation": "null",
-             "test_freq": "null"}  # fmt: skip
-    done = virc("train", name, "--stage", stage, *words, *workspaces.sets(small))
-    assert done.code == 0, done.err
-    assert "3 rows, " in done.err

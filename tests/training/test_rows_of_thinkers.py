@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import published_rows, rows_of_thinkers, workspaces
+from support import published_crops, published_rows, rows_of_thinkers, workspaces
 from support.called import virc
 
 from virc.data.formats.registry import only_source
+from virc.data.rows.record import MARK
+from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
+from virc.systems.registry import System
 
 Write = Callable[[Path], Path]
 CASES: tuple[tuple[str, str, Write], ...] = (
@@ -44,12 +47,28 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("virgo", "visual", published_rows.virgo_visual),
     ("vlm-r3", "instruct", published_rows.vlm_r3_sft),
     ("vlm-r3", "rl", published_rows.vlm_r3_rl),
+    ("thinklite-vl", "rl", published_rows.thinklite_vl),
+    *(("vision-g1", stage, published_rows.vision_g1) for stage in ("round-1", "round-2")),
+    ("actial", "rl", published_rows.actial_rl),
+    ("mini-o3", "cold-start", published_crops.mini_o3_cold_start),
+    ("mini-o3", "rl", published_crops.mini_o3_rl),
 )
 
 
-FEW = {("openvlthinker", "medium"), ("reason-rft", "count-sft")}
+def assert_asked_as_published(system: System, *files: Path) -> None:
+    """Question and answer are those of the rows, in the words of the system."""
+    published, made = ([row.known() for row in only_source(file, system).rows()] for file in files)
+    spoken = of_system(system).protocol
+    for before, after in zip(published, made, strict=True):
+        assert (after.question, after.answer) == (before.question, before.answer)
+        shown = "\n".join([MARK] * len(before.images))
+        first = spoken.first.replace("{images}", shown).replace("{question}", before.question or "")
+        assert [each.content for each in after.messages] == [spoken.system, first]
+
+
+FEW = {("openvlthinker", "medium"), ("reason-rft", "count-sft"), ("mini-o3", "cold-start"), ("mini-o3", "rl")}
 """What is tried at every change."""
-JUDGED = {("grit", "rl"), ("perception-r1", "rl"), ("grip", "rl")}
+JUDGED = {("grit", "rl"), ("perception-r1", "rl"), ("grip", "rl"), ("mini-o3", "rl")}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +87,8 @@ def test_a_stage_takes_published_rows_once_converted(
     done = virc("data", "convert", file, *words)
     assert done.code == 0, done.err
     converted = only_source(tmp_path / "data" / "own").file
+    if form == "prompts" and system != "curr-reft":  # whose rows have those words already
+        assert_asked_as_published(systems.get(system), file, converted)
     assert virc("data", "check", converted, "--system", system, "--workers", 1).code == 0
     monkeypatch.chdir(tmp_path)
     sizes = {"train_batch_size": 2, "micro_batch_size_per_device": 1}
