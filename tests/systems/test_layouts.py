@@ -44,23 +44,6 @@ def layout(**fields: Any) -> Layout:
     return msgspec.convert({"about": "x", "question": "question", **fields}, Layout)
 
 
-@pytest.mark.parametrize(
-    ("fields", "fits"),
-    [
-        ({}, True),
-        ({"answer": "answer"}, True),
-        ({"answer": "reference"}, False),
-        ({"answer": ["reference", "answer"]}, True),
-        ({"answer": "solution"}, True),  # null is a value
-        ({"images": "image"}, False),
-        ({"reply": "answer", "reply_images": "crops"}, True),  # a row may have no images in its reply
-        ({"chosen": "talk.0.value", "rejected": "talk.5.value"}, False),
-    ],
-)
-def test_a_row_fits_that_has_all_columns(fields: dict[str, Any], fits: bool) -> None:
-    assert layout(**fields).fits(ROW) is fits
-
-
 def test_lists_of_a_row_become_rows() -> None:
     asked = [{"question": "a", "hint": "h"}, {"question": "b"}]
     assert layout(explode="qas").exploded({"qas": asked, "image": "i"}) == [

@@ -91,11 +91,6 @@ def rendered(ask: object, words: Any) -> list[int]:
     return render(ask.messages, [1] * len(ask.images), words, generate=True).ids
 
 
-def test_a_first_turn_is_rendered_as_the_stock_template_renders_it(words: Any) -> None:
-    text = FACTS["rendered"]["tools, no system"]
-    assert rendered(session((640, 480)).next(), words) == words.encode(text, add_special_tokens=False)
-
-
 def test_a_whole_conversation_is_rendered_as_the_stock_template_renders_it(words: Any) -> None:
     """A thought with a call, two calls of which the second fails, and an answer; the system text stands before."""
     text = FACTS["rendered"]["tools, with system, whole conversation"]

@@ -17,7 +17,7 @@ from virc.stages import resolve as stages
 from virc.systems import published as listed
 from virc.systems import registry as systems
 from virc.systems import support
-from virc.systems.published import Kind, PublishedSystem, State
+from virc.systems.published import Kind, PublishedSystem
 from virc_cli.commands.systems.ls import Support
 
 SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())
@@ -67,13 +67,6 @@ def test_a_system_with_tools_or_outside_parts_does_not_state_that_it_works() -> 
         if system and system.support in ("works", "reconstructed"):
             assert not published.outside, name
             assert (system.support == "reconstructed") == bool(system.assumed), name
-
-
-@pytest.mark.parametrize("name", ["mine", "virc"])  # also under the name of one that works
-def test_a_system_of_ones_own_is_nobodys_to_test(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(f"name: {name}\nsupport: works\n")
-    assert support.of_system(systems.load(file), None) == State("own", str(file))
 
 
 def test_the_field_has_71_systems_whose_needs_are_known() -> None:
@@ -129,18 +122,6 @@ def test_a_system_with_assumptions_is_reconstructed_and_lists_them() -> None:
     for each in star.assumed:
         assert str(each) in lines
         assert f"note: {each}" in plan
-
-
-def test_defaults_of_a_reconstructed_stage_are_assumptions_too() -> None:
-    def left(name: str, stage: str = "rl", *assignments: str) -> str:
-        notes = stages.resolve(systems.get(name), stage, assignments=assignments).notes
-        return next((note for note in notes if note.startswith("assumed too")), "")
-
-    assert "train_batch_size 64, epochs 1" in left("star-r1")
-    assert "learning_rate" not in left("star-r1")  # which is among its assumptions
-    assert "train_batch_size" not in left("star-r1", "rl", "train_batch_size=8")
-    assert not left("vision-g1", "round-1")  # whose script is published
-    assert not left("deepeyes")
 
 
 def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
