@@ -96,13 +96,13 @@ from pathlib import Path
 from virc.backends.chat.backend import OpenAIBackend
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.images import open_file
-from virc.solving.image_source import file_of
+from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
 from virc.tools import registry as tools
 url, picture = sys.argv[1:]
 started = time.process_time()
 backend = OpenAIBackend(url)
-images = [open_file(*file_of(picture))]
+images = [open_file(*source_of(picture))]
 solved = solve(SolveConfig(), backend, own_protocol(tools.schemas(tools.DEFAULT)), images, "How many?")
 backend.close()
 (attempt,) = solved.attempts

@@ -34,7 +34,7 @@ from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.interface import OnText, Sampling
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.session import Ask, Reply
-from virc.solving.image_source import file_of
+from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
 from virc.solving.rows import read_rows
 
@@ -189,7 +189,7 @@ def naive(rows: Path, url: str, count: int) -> Done:
     began, cpu, tokens = time.perf_counter(), time.process_time(), 0
     with rows.open("rb") as file:
         for row in islice(read_rows(file), count):
-            image = open_file(*file_of(row.images[0], rows.parent))
+            image = open_file(*source_of(row.images[0], rows.parent))
             solved = solve(SolveConfig(), backend, protocol, [image], row.question)
             tokens += solved.completion_tokens or 0
     return Done(count, tokens, time.perf_counter() - began, time.process_time() - cpu)

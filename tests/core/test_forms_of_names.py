@@ -11,7 +11,7 @@ from virc.core.errors import DataError
 from virc.core.events import Reporter
 from virc.core.files import as_stored, contents, expanded
 from virc.data.rows.record import Picture
-from virc.solving.image_source import file_of
+from virc.solving.image_source import source_of
 from virc.solving.sources.picture_files import is_source, pictures_of
 
 NAMES = [
@@ -42,8 +42,8 @@ def test_a_file_is_found_in_either_form(
     stored, asked = forms(name) if is_composed else forms(name)[::-1]
     file = make(tmp_path, stored)
     assert as_stored(tmp_path / asked) == expanded(tmp_path / asked) == file
-    assert file_of(str(tmp_path / asked))[0] == file.read_bytes()
-    assert file_of(asked, tmp_path)[0] == file.read_bytes()
+    assert source_of(str(tmp_path / asked))[0] == file.read_bytes()
+    assert source_of(asked, tmp_path)[0] == file.read_bytes()
     assert Picture(asked, tmp_path).path() == file.resolve()
     monkeypatch.chdir(tmp_path)
     assert as_stored(Path(asked)) == Path(stored)
@@ -59,7 +59,7 @@ def test_of_two_the_exact_one_is_taken_and_else_it_is_said(tmp_path: Path) -> No
     with pytest.raises(OSError, match="several files have that name"):
         contents(mixed, 100)
     with pytest.raises(DataError, match="several files have that name, in different forms of Unicode"):
-        file_of(str(mixed))
+        source_of(str(mixed))
     assert expanded(mixed) == mixed
 
 

@@ -8,7 +8,7 @@ import pytest
 from virc.evaluation.benchmarks import diagrams
 from virc.models.load import Choice, open_model
 from virc.reasoning.images import open_file
-from virc.solving.image_source import file_of
+from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
 
 COUNT = 40
@@ -22,7 +22,7 @@ def test_answers_are_those_of_the_cpu(device: str, tmp_path: Path) -> None:
     answers: dict[str, list[str | None]] = {}
     for number, where in enumerate((device, "cpu")):
         opened = open_model(Choice(model="tiny", device=where))
-        pictures = [open_file(*file_of(row.images[0])) for row in rows]
+        pictures = [open_file(*source_of(row.images[0])) for row in rows]
         answers[f"{number}"] = [
             solve(SolveConfig(), opened.backend, opened.chat_protocol.protocol, [picture], row.question).answer
             for row, picture in zip(rows, pictures, strict=True)

@@ -14,7 +14,7 @@ from support.real_server import VIRC, Real, real_server
 from virc.backends.chat.backend import OpenAIBackend
 from virc.reasoning.images import open_file
 from virc.reasoning.session import Message
-from virc.solving.image_source import file_of
+from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
 from virc.solving.rows import read_rows
 
@@ -47,7 +47,7 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
     said = []
     with (folder / "held" / "problems.jsonl").open("rb") as file:
         for row, _ in zip(read_rows(file), range(16), strict=False):
-            image = open_file(*file_of(row.images[0], folder / "held"))
+            image = open_file(*source_of(row.images[0], folder / "held"))
             (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
             said.append(attempt.trace.messages)
     assert bool(sent._sent_ids) == by_id

@@ -20,7 +20,7 @@ from virc.reasoning.images import OpenedImage, Shown, open_file
 from virc.reasoning.opening.pictures import open_image
 from virc.serving.start import Server
 from virc.solving import batch as retry
-from virc.solving.image_source import file_of, files_of
+from virc.solving.image_source import files_of, source_of
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +105,7 @@ def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **head
 
 def open_source(source: str, base: Path = Path()) -> Image.Image:
     """The pixels of a picture that a user names."""
-    return open_image(*file_of(source, base))
+    return open_image(*source_of(source, base))
 
 
 def open_pictures(pictures: Sequence[Any]) -> list[OpenedImage]:

@@ -181,6 +181,11 @@ def argument(metavar: str, text: str, show_default: bool = False, **settings: An
     return typer.Argument(metavar=metavar, help=text, show_default=show_default, **settings)
 
 
+Page = Annotated[list[str] | None, option("N", "Pages of a PDF, as 2-5; page or frame of a picture's file.")]
+At = Annotated[list[str] | None, option("TIME", "Frames of a clip at times as 1:02.5; repeatable.")]
+Fps = Annotated[float | None, option("RATE", "Frames a second of a clip. Default: 1, from 4 to 32.")]
+Frames = Annotated[int | None, option("N", "So many frames of a clip, from its first to its last.", min=1)]
+
 CoordinatesName = Literal["pixel", "permille"]
 """The unit of boxes."""
 

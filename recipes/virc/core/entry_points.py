@@ -20,7 +20,7 @@ from virc.core.errors import ConfigError
 Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
     "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
-    "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers",
+    "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers", "virc.media",
 ]  # fmt: skip
 
 

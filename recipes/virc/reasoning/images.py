@@ -29,6 +29,7 @@ from virc.core.files import POINTER, PULL, contents
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
+from virc.reasoning.media import MediaPlace
 from virc.reasoning.pixels import appearance, depth
 from virc.reasoning.pixels.appearance import JPEGS, Stated
 from virc.reasoning.pixels.depth import Levels
@@ -129,6 +130,7 @@ class Shown:
         full_source: as the argument `full`.
         sent: its (width, height) in pixels as it was sent to a server that takes only fewer bytes or pixels.
         server_limit: what that server said; empty: it was sent whole.
+        place: of an input that is a part of a clip or document; None: it is a picture.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Shown:
         self.original, self.is_jpeg, self.full_source = original, is_jpeg, full
         self.encodings = 0
         self.rendering = Rendering()  # of an input
+        self.place: MediaPlace | None = None
         self._twin = twin
         self._pixels = None if twin else pixels
         self._file, self._url = file, b""

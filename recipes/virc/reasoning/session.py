@@ -6,7 +6,7 @@ resamples warmer, RL never retries).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import msgspec
@@ -38,7 +38,7 @@ from virc.reasoning.trace import (
     Trace,
     Unit,
 )
-from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, further, opening
+from virc.reasoning.turns import MARK, PLACE, SeenTurns, following, further, opening, with_marks_repeated
 from virc.reasoning.writing import assembled
 
 __all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
@@ -161,11 +161,13 @@ class Session:
     ) -> None:
         if not images and all(INDEX in properties(tools[name]) for name in protocol.tools if name in tools):
             raise ValueError("a problem needs at least one image, or a tool that takes none")
-        self.protocol, self.question, self.max_turns = protocol, printable(question), max_turns
+        self.protocol, self.max_turns = protocol, max_turns
         self.tolerate = SOLVE if protocol.errors == "show" else tolerate
         self.history = History(images, protocol, grid, tools)
+        self.question = printable(with_marks_repeated(question, _parts_of_files(self.images)))
         self._on_tool_failure = on_tool_failure
-        self._messages = opening(protocol, self.question, self.history.sizes)
+        said = [each.place.line if each.place else "" for each in self.images]
+        self._messages = opening(protocol, self.question, self.history.sizes, said)
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._repeated: dict[int, lenient.Sent] = {}  # position of an assistant message -> how requests repeat it
@@ -291,7 +293,7 @@ class Session:
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:
         file, region = f"image-{index}.png", self.history.region(index)
-        return ImageRecord(index, shown.width, shown.height, file, shown.parent, shown.box, region)
+        return ImageRecord(index, shown.width, shown.height, file, shown.parent, shown.box, region, shown.place)
 
     def _read(self, text: str, reply: Reply) -> lenient.ParsedReply:
         if reply.refusal is not None:
@@ -430,6 +432,12 @@ class Session:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
+
+
+def _parts_of_files(images: Sequence[Shown]) -> list[int]:
+    """How many images each file of the question has; a clip or document may have several."""
+    starts = [number for number, each in enumerate(images) if each.place is None or each.place.index == 1]
+    return [end - start for start, end in pairwise([*starts, len(images)])]
 
 
 def _uncounted(reply: Reply) -> Reply:

@@ -7,6 +7,7 @@ import msgspec
 
 from virc.reasoning.bodies import Called
 from virc.reasoning.calls import Box, Call
+from virc.reasoning.media import MediaPlace
 from virc.reasoning.protocol import Protocol
 
 FailureKind = Literal["no_answer", "turns", "tries", "interrupted", "network", "engine"]
@@ -52,7 +53,8 @@ class ImageRecord(msgspec.Struct, frozen=True):
     """One image of the history: size in pixels as shown, file name, and where it was cut from.
 
     `box` is in pixels of the parent as shown; an input has neither parent nor box, a scaled image no box. `region` is
-    what it shows in pixels of the input's file, where crops are cut from that.
+    what it shows in pixels of the input's file, where crops are cut from that. `place` is that of an input which is a
+    part of a clip or document.
     """
 
     index: int
@@ -62,6 +64,7 @@ class ImageRecord(msgspec.Struct, frozen=True):
     parent: int | None = None
     box: Box | None = None
     region: Box | None = None
+    place: MediaPlace | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

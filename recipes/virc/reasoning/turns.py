@@ -67,13 +67,23 @@ class SeenTurns(msgspec.Struct, frozen=True):
     turns: int
 
 
-def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Message]:
-    """The system message, where there is one, and the first turn; `sizes` are those of the images as shown, in px."""
+def opening(protocol: Protocol, question: str, sizes: Sequence[Size], said: Sequence[str] = ()) -> list[Message]:
+    """The system message, where there is one, and the first turn.
+
+    Args:
+        sizes: of the images as shown, in px.
+        said: what is said right before each image, besides the line of the chat protocol; empty: nothing of any.
+    """
     lines = [
         piece(protocol.image_line, index, index=index, number=index + 1, count=index + 1, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
     ]
+    has_places = any(said)
+    if has_places:
+        lines = [_said_before(text, line) for text, line in zip(said, lines, strict=True)]
     block, asked, template = joined(lines), asked_of(question, lines), protocol.first_around(question)
+    if has_places and _IMAGES not in template:
+        template = f"{_IMAGES}\n{template}"
     if asked.images:
         template = _without_images(template)
     separate = () if asked.images else tuple((index, None) for index in range(len(sizes)))
@@ -83,6 +93,13 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
     first = joined(parts, between="")
     system = [Message("system", protocol.system)] if protocol.system else []
     return [*system, message(first)]
+
+
+def _said_before(text: str, line: Piece) -> Piece:
+    """The line of an image behind a text; an image that stood before its line stands between the two."""
+    between = "\n" if text and line.text else ""
+    placed = tuple((index, at or 0) for index, at in line.images)
+    return joined([Piece(text + between), Piece(line.text, placed)], between="")
 
 
 def further(protocol: Protocol, question: str) -> Message:
@@ -110,6 +127,16 @@ def texts_around(question: str, images: int) -> list[str]:
         return [question]
     is_between = any(map(str.strip, texts[1:])) and any(map(str.strip, texts[:-1]))
     return texts if is_between else ["".join(texts).strip()]
+
+
+def with_marks_repeated(question: str, counts: Sequence[int]) -> str:
+    """A question that has a mark for each file, with so many in its place as the file has pictures."""
+    is_of_chat = question.count(PLACE) == len(counts)
+    texts = question.split(PLACE) if is_of_chat else _MARKS.split(question)
+    if len(texts) != len(counts) + 1:
+        return question
+    mark = PLACE if is_of_chat else MARK
+    return texts[0] + "".join(mark * count + text for count, text in zip(counts, texts[1:], strict=True))
 
 
 def asked_of(question: str, lines: Sequence[Piece]) -> Piece:

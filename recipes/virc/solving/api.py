@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,14 +27,15 @@ from virc.solving.image_source import (
     STREAM,
     File,
     Picture,
-    files_of,
+    Source,
     is_pipe,
     page_file,
     report_losses,
+    sources_of,
     standard_input,
     with_scales,
 )
-from virc.solving.one import OnEvent
+from virc.solving.one import OnEvent, check_time
 from virc.solving.outcome import chosen, facts, failure_of, notices, outcome, over_limit, trace_folders, write_traces
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
@@ -42,6 +44,7 @@ from virc.solving.sources.row_files import RowFile
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.continuing import Conversation, seen_from, traced_pictures
 from virc.solving.traces.files import check_writable
+from virc.solving.unfolding import Unfolded, all_unfolded
 
 _SLOW = 60.0  # seconds
 _TOKENS_OF_A_TURN = 200
@@ -58,23 +61,27 @@ def solve_images(
     on_open: Callable[[Opened], None] = lambda _: None,
     on_event: OnEvent = lambda _: None,
     with_view: bool = False,
-    page: int | None = None,
     former: Conversation | None = None,
+    on_pictures: Callable[[Sequence[Unfolded]], bool] = lambda _: True,
 ) -> Solution:
     """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded.
+
+    `on_pictures` gets what is shown, and says whether it is asked about.
 
     The question is asked after the conversation `former`, if there is one, about the same pictures.
     """
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
-    files = _files(setup, images, former, report, deadline)
+    sources, look = _sources(setup, images, former, report, deadline), former.look if former else setup.config.look
+    parts = all_unfolded(sources, images, look, report, partial(check_time, deadline))
+    if not on_pictures(parts):
+        return Solution(None, {})
+    files, given = [each.file for each in parts], [each.given for each in parts]
     with ExitStack() as opening:
-        named = zip(files, images, strict=True)
-        paged = files if page is None else [page_file(file, page, source) for file, source in named]
-        pictures = opening.enter_context(opened_all(paged, Terms(seconds=deadline.left())))
+        pictures = opening.enter_context(opened_all(_paged(parts, look.page), Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        seen = report_losses(files, images, pictures, page, report)
+        seen = report_losses(files, given, pictures, look.page, report, [each.place for each in parts])
         on_facts(seen)
         before = time.monotonic()
         with deadline.paused():
@@ -85,7 +92,7 @@ def solve_images(
                 return Solution(None, known | seen, no_answer)
             on_open(opened)
             _estimate(opened, pictures, report)
-            shown = _all_shown(pictures, opened)
+            shown = _all_shown(pictures, parts, opened)
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
@@ -102,7 +109,7 @@ def solve_images(
     seconds = round(time.monotonic() - began, 3)
     fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
     on_facts(fields)
-    traced = traced_pictures(images, files, page)
+    traced = traced_pictures(images, sources, look)
     untraced = write_traces(
         folders, solved, setup.config, known, lambda folder: {"pictures": seen_from(folder, traced)}
     )
@@ -120,27 +127,35 @@ def solve_images(
     def ask(question: str, trace: str | Path | None, on_event: OnEvent) -> Solution:
         traced = msgspec.structs.replace(setup, trace=Path(trace) if trace else None)
         return solve_images(
-            traced, images, question, report, on_event=on_event, with_view=True, page=page, former=talk
+            traced, images, question, report, on_event=on_event, with_view=True, former=talk
         )  # fmt: skip
 
     return msgspec.structs.replace(solution, conversation=talk, asked_on=ask)
 
 
-def _files(
+def _sources(
     setup: Setup, images: Sequence[Picture], former: Conversation | None, report: Reporter, deadline: Deadline
-) -> list[File]:
+) -> list[Source]:
     for name in filter(is_pipe, images):
         report.start(f"waiting for what is written to the pipe {name!s}")
     if former:
-        return former.files_of(images, setup.offline, deadline)
-    return files_of(images, setup.offline, deadline, pipes=True)
+        return former.sources_of(images, setup.offline, deadline)
+    return sources_of(images, setup.offline, deadline, pipes=True)
 
 
-def _all_shown(pictures: Sequence[OpenedImage], opened: Opened) -> list[Shown]:
+def _paged(parts: Sequence[Unfolded], page: int | None) -> list[File]:
+    """The files of pictures, of those with several pages the one that is chosen."""
+    return [each.file if each.place or not page else page_file(each.file, page, each.given) for each in parts]
+
+
+def _all_shown(pictures: Sequence[OpenedImage], parts: Sequence[Unfolded], opened: Opened) -> list[Shown]:
     try:
-        return [as_shown(each, opened.chat_protocol.protocol, opened.backend.grid) for each in pictures]
+        shown = [as_shown(each, opened.chat_protocol.protocol, opened.backend.grid) for each in pictures]
     except ValueError as error:
         raise DataError(str(error)) from error
+    for image, part in zip(shown, parts, strict=True):
+        image.place = part.place
+    return shown
 
 
 def read_question(file: str) -> str:

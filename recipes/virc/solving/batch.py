@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,13 +27,14 @@ from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.asking import Asking, Grader
-from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
-from virc.solving.one import SCHEMA, SolveConfig, Solved
+from virc.solving.image_source import Picture, looked_at, losses, place_of, sources_of, with_scales
+from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
 from virc.solving.rows import BatchRow, file_name, in_parallel
 from virc.solving.solution import View, view_of
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
+from virc.solving.unfolding import numbers_of, unfolded
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3  # attempts at a row whose endpoint goes away: the row itself may crash the server
@@ -206,27 +208,42 @@ def shown_images(
     `facts` gets those of each picture that is opened: of the row, then of another row, if crops are cut from that.
     """
 
-    def open_shown(source: Picture) -> Shown:
+    def open_shown(given: Picture, number: int | None = None) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
-        (file,) = files_of([source], config.offline, deadline, config.base, row.trusted)
-        terms = Terms(seconds=deadline.left())
-        image = shown(*file, opened.chat_protocol.protocol, opened.backend.grid, terms)
-        if facts is not None:
-            facts.append(looked_at(file, source, image))
-        return image
+        (source,) = sources_of([given], config.offline, deadline, config.base, row.trusted)
+        for each in unfolded(source, given, config.solving.look, number, check=partial(check_time, deadline)):
+            terms = Terms(seconds=deadline.left())
+            image = shown(*each.file, opened.chat_protocol.protocol, opened.backend.grid, terms)
+            image.place = each.place
+            if facts is not None:
+                facts.append(looked_at(each.file, each.given, image) | place_of(each.place))
+            yield image
 
     try:
-        images = [open_shown(picture) for picture in row.pictures]
+        numbered = zip(row.pictures, numbers_of(len(row.pictures)), strict=True)
+        images = [image for picture, number in numbered for image in open_shown(picture, number)]
         if not images:  # the model finds some
             return images
         ablation = config.solving.crop_ablation
         other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
-        others = [open_shown(picture) for picture in other_pictures] or images
-        return [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
+        others = [image for picture in other_pictures for image in open_shown(picture)] or images
+        changed = [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
+        for image, other in zip(images, changed, strict=True):
+            other.place = image.place
+        return changed
     except (DataError, NetworkError) as error:  # the fault of a picture in the row, not of the endpoint
         raise DataError(error.message, error.hint) from error
     except ValueError as error:
         raise DataError(str(error)) from error
+
+
+def _givens(images: Sequence[Shown], pictures: Iterable[Picture]) -> list[Picture]:
+    """What each image of a row was given as; those of a clip or document share one."""
+    left = iter(pictures)
+    found = list[Picture]()
+    for image in images:
+        found.append(found[-1] if image.place and image.place.index > 1 else next(left))
+    return found
 
 
 def made_with(known: Fields) -> Fields:
@@ -279,7 +296,7 @@ def _solve_row(
     facts: list[Fields] = []
     images = shown_images(config, opened, row, deadline, facts)
     on_images(images)
-    del facts[len(row.pictures) :]  # those of another row
+    del facts[len(images) :]  # those of another row
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asking = (solving, opened.backend, protocol, images, row.question, deadline, choices)
     solved = strategies.solve(Asking(*asking, grader=config.grader))
@@ -289,7 +306,7 @@ def _solve_row(
     fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= outcome.conduct(solved) | {
         "pictures": with_scales(facts, images),
-        "warnings": losses(facts, row.pictures) + outcome.notices(solved),
+        "warnings": losses(facts, _givens(images, row.pictures)) + outcome.notices(solved),
     }
     if config.replies:
         fields["rollout"] = outcome.replies_of(solved)

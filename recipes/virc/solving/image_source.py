@@ -27,7 +27,8 @@ from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
-from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
+from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, is_known, page_of, parse_header, seek_page
+from virc.reasoning.media import HEAD, MediaPlace, medium_of
 from virc.reasoning.opening.pictures import read
 from virc.reasoning.pixels.appearance import NOTES, has_gain_map
 from virc.solving.memory_images import InMemory, file_of_memory
@@ -36,6 +37,8 @@ Picture = str | PathLike[str] | InMemory
 """A path, URL or `-` for standard input; or a picture in memory."""
 File = tuple[bytes, str]
 """The bytes of a picture, and what the user calls it, for messages."""
+Source = tuple[bytes | Path, str]
+"""The same of what may be a clip or document too, which stays on the disk."""
 Fields = dict[str, Any]
 STREAM = "-"
 SECONDS = 60.0
@@ -52,11 +55,13 @@ _HINTS = {"address": "download the picture first", "redirect": "download the pic
 TRUST = "name files below their folder and public addresses, or --trust-rows (trust_rows=True) for rows of your own"
 
 
-def file_of(
+def source_of(
     source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None, trusted: bool = True,
     pipes: bool = False,
-) -> File:  # fmt: skip
+) -> Source:  # fmt: skip
     """Return the file of a picture named by a user, and its name for messages.
+
+    Of a clip or document on the disk it is the path.
 
     Args:
         seconds: bound of a fetch.
@@ -99,10 +104,20 @@ def file_of(
     return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds), trusted), source
 
 
-def _read_file(path: Path, name: str, pipes: bool) -> bytes:
+def _read_file(path: Path, name: str, pipes: bool) -> bytes | Path:
     if not pipes and is_path(path) and not (is_file(path) or is_folder(path)):
         raise DataError(f"{name} is no regular file", "name a file: only virc solve waits for a pipe")
-    return read(path, name)
+    head = read_head(path) if is_file(path) else b""
+    return path if head and not is_known(head) and medium_of(head) else read(path, name)
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file, by which its kind is known; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def is_pipe(source: Picture) -> bool:
@@ -139,6 +154,11 @@ def looked_at(
     rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
     seen = {"frames": frames, "shown": page or shown, **rendering}
     return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
+
+
+def place_of(place: MediaPlace | None) -> Fields:
+    """The field of a picture that is a part of a clip or document."""
+    return {"place": msgspec.to_builtins(place)} if place else {}
 
 
 def scaled(shown: Shown) -> float:
@@ -180,8 +200,13 @@ def report_losses(
     pictures: Sequence[OpenedImage],
     page: int | None,
     report: Reporter,
+    places: Sequence[MediaPlace | None] = (),
 ) -> Fields:
-    seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
+    named = zip(files, sources, pictures, places or [None] * len(files), strict=True)
+    seen = [
+        looked_at(file, source, picture, None if place else page) | place_of(place)
+        for file, source, picture, place in named
+    ]
     warnings = [*_losses(seen, sources)]
     for sentence, hint in warnings:
         report.warn(sentence, hint)
@@ -223,18 +248,31 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
     return given
 
 
+def sources_of(
+    pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path(),
+    trusted: bool = True, pipes: bool = False,
+) -> list[Source]:  # fmt: skip
+    files = list[Source]()
+    for number, picture in enumerate(pictures, 1):
+        if isinstance(picture, str | PathLike):
+            left = deadline.left() if deadline else None
+            files.append(source_of(os.fspath(picture), base, offline, left, trusted, pipes))
+        else:
+            files.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
+    return files
+
+
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path(),
     trusted: bool = True, pipes: bool = False,
 ) -> list[File]:  # fmt: skip
-    files = []
-    for number, picture in enumerate(pictures, 1):
-        if isinstance(picture, str | PathLike):
-            left = deadline.left() if deadline else None
-            files.append(file_of(os.fspath(picture), base, offline, left, trusted, pipes))
-        else:
-            files.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
-    return files
+    """The files of pictures alone. Raises DataError: one is a clip or a document."""
+    sources = sources_of(pictures, offline, deadline, base, trusted, pipes)
+    if other := next((name for content, name in sources if isinstance(content, Path)), None):
+        raise DataError(
+            f"{other} is a clip or a document, and a picture is needed", "virc solve and virc batch take it"
+        )
+    return [(read(source, name), name) for source, name in sources]
 
 
 def standard_input() -> IO[bytes]:

@@ -22,6 +22,8 @@ from virc.models.chat_protocol import needs_picture
 from virc.models.costs import Price, total_cost
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.marks.special_tokens import TurnStream
+from virc.reasoning.media import USUAL as USUAL_LOOK
+from virc.reasoning.media import Look
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
@@ -65,6 +67,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
         max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
         price: of the model's tokens; None: a reply costs what its server says.
+        look: which parts are shown of clips and documents, and which page of pictures' files.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -84,6 +87,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
     price: Price | None = None
+    look: Look = USUAL_LOOK
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -509,6 +513,14 @@ def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
         tuple(sampler.notices),
         spent_on(sampler.replies).cost,
     )
+
+
+def check_time(deadline: Deadline) -> None:
+    """Raise where nobody waits for a problem any more. Raises NoAnswerError: its time is over."""
+    try:
+        deadline.check()
+    except TimeUp:
+        raise late(deadline) from None
 
 
 def late(deadline: Deadline) -> NetworkError:

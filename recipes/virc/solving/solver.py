@@ -71,7 +71,7 @@ class SolverSetup(Protocol):
 
     def solve_images(
         self, sources: Sequence[Picture], question: str, report: Reporter, *, on_facts: OnFacts = lambda _: None,
-        on_step: OnStep = lambda *_: None, page: int | None = None,
+        on_step: OnStep = lambda *_: None,
     ) -> Solution: ...  # fmt: skip
 
     def planned(self, question: str, images: int) -> Iterator[str]:

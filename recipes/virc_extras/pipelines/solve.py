@@ -30,6 +30,7 @@ from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
 from virc.solving.traces.files import check_writable
+from virc.solving.unfolding import check_look
 from virc.tools import registry
 from virc_extras.pipelines import files, trace
 from virc_extras.pipelines import roles as opening
@@ -174,7 +175,6 @@ def solve_images(
     *,
     on_facts: OnFacts = lambda _: None,
     on_step: OnStep = lambda *_: None,
-    page: int | None = None,
 ) -> Solution:
     """Solve one problem; what broke it off is in `error`, and the message names the role and its step."""
     check_problem(sources, question)
@@ -187,12 +187,14 @@ def solve_images(
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     picture_files = files_of(sources, setup.setup.offline, deadline, pipes=True)
+    look = setup.setup.config.look
+    check_look(look, picture_files)
     shown_files = picture_files
-    if page is not None:
-        shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]
+    if look.page is not None:
+        shown_files = [page_file(file, look.page, source) for file, source in zip(picture_files, sources, strict=True)]
     with ExitStack() as stack:
         pictures = stack.enter_context(opened_all(shown_files, Terms(seconds=deadline.left()), whole=True))
-        learn(report_losses(picture_files, sources, pictures, page, report))
+        learn(report_losses(picture_files, sources, pictures, look.page, report))
         if setup.setup.trace:
             trace.check_folder(setup.setup.trace)
             check_writable(setup.setup.trace)

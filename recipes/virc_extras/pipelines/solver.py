@@ -71,12 +71,12 @@ class PipelineSolver:
 
     def solve_images(
         self, sources: Sequence[Picture], question: str, report: Reporter, *, on_facts: OnFacts = lambda _: None,
-        on_step: OnStep = lambda *_: None, page: int | None = None,
+        on_step: OnStep = lambda *_: None,
     ) -> Solution:  # fmt: skip
         def on_ran(ran: Ran, _: Made) -> None:
             on_step(f"{ran.name}{f', by {ran.role}' if ran.role else ''}", ran.texts)
 
-        return solve.solve_images(self._setup, sources, question, report, on_facts=on_facts, on_step=on_ran, page=page)
+        return solve.solve_images(self._setup, sources, question, report, on_facts=on_facts, on_step=on_ran)
 
     def planned(self, question: str, images: int) -> Iterator[str]:
         return solve.planned(self._setup, question, images)

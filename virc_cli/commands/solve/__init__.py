@@ -18,6 +18,8 @@ EPILOG = """\b
 virc solve figure.png 'What is x?'
 virc solve figure.png 'What is x?' --endpoint http://localhost:8000/v1 --trace out
 virc solve figure.png 'What is x?' --samples 8 --json
+virc solve clip.mp4 'What falls?' --at 1:02,1:04
+virc solve report.pdf 'What was the profit?' --page 2-5
 virc solve --continue 'And y?'
 For many questions: virc batch --help
 """
@@ -32,17 +34,16 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
 @asking
 def command(
     asked: Asked,
-    image: Annotated[str | None, argument("IMAGE", "Path, URL, or - for standard input.")] = None,
+    image: Annotated[str | None, argument("IMAGE", "Picture, clip or PDF: path, URL, or - for stdin.")] = None,
     question: Annotated[str | None, argument("QUESTION", "In single quotes.")] = None,
     more_images: Annotated[list[str] | None, option("FILE", "One more picture; repeatable.", "--image")] = None,
     question_file: Annotated[str | None, option("FILE", "Read the question from a file; - for stdin.")] = None,
     further: Annotated[bool, flag("--continue", "Ask on after an answer: IMAGE is its trace, or left out.")] = False,
-    page: Annotated[int | None, option("N", "Page or frame of the picture's file. Default: the first.", min=1)] = None,
     as_json: options.Json = False,
-    dry_run: Annotated[bool, flag("--dry-run", "With --pipeline: print requests; ask nobody.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what is shown, of a pipeline its requests; ask nobody.")] = False,
     verbose: Annotated[bool, flag("--verbose", "Print tokens and rejected replies, too.", "-v")] = False,
 ) -> None:
-    """Answer a question about a picture.
+    """Answer a question about a picture, a clip or a document.
 
     IMAGE may be left out if the system has a tool that finds pictures.
 
@@ -54,19 +55,18 @@ def command(
     """
     from virc.solving.one import SCHEMA
     from virc.solving.setup import Setup
-    from virc.solving.solver import choose
     from virc.solving.traces import continuing
+    from virc.solving.unfolding import Unfolded
     from virc_cli.commands.solve import hints, run
 
     more, trace, former = more_images or [], None, None
     if further:
-        refused = {"--page": page, "--strategy": asked.strategy, "--pipeline": asked.pipeline, "--dry-run": dry_run}
+        looks = {f"--{name}": getattr(asked, name) for name in ("page", "at", "fps", "frames")}
+        refused = {**looks, "--strategy": asked.strategy, "--pipeline": asked.pipeline, "--dry-run": dry_run}
         options.refuse(refused, "{} does not go with --continue", "leave {} out")
         (trace, question), image = hints.trace_and_question(image, question, bool(question_file)), None
     else:
         image, question = hints.image_and_question(image, question, bool(question_file), asked.finds_pictures, more)
-    if dry_run and choose(asked.pipeline, asked.system)[0] is None:
-        raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
     if dry_run and as_json:
         raise UsageError("--dry-run prints what is sent as text", "leave --json out")
     setup = asked.set_up()
@@ -80,9 +80,17 @@ def command(
             return
         if further:
             former = continuing.read_conversation(trace, trusted=trace is None or bool(more))
-            sources, page = continuing.sources_of(former, more), former.page
+            sources = continuing.names_of(former, more)
             report.note(continuing.in_words(former))
-        solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page, former)
+
+        def on_pictures(pictures: Sequence[Unfolded]) -> bool:
+            if dry_run:
+                output.lines(map(str, pictures))
+            return not dry_run
+
+        solution = run.solved(setup, sources, text, report, asked.quiet, verbose, former, on_pictures)
+        if dry_run:
+            return
         if solution.answer is not None and not as_json:
             output.line(run.one_line(solution.answer))
         run.note_trace_and_cost(solution, report)

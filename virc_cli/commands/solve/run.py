@@ -2,7 +2,7 @@
 
 import gc
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from virc.core.events import Reporter
@@ -21,20 +21,22 @@ from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
 from virc.solving.traces.continuing import Conversation
 from virc.solving.traces.page import in_words
+from virc.solving.unfolding import Unfolded
 from virc_cli.commands.solve.thoughts import MarkedThoughts, Thoughts
 from virc_cli.console import output
 
 
 def solved(
     setup: Setup | SolverSetup, sources: Sequence[str], question: str, report: Reporter, quiet: bool,
-    verbose: bool, page: int | None, former: Conversation | None = None,
+    verbose: bool, former: Conversation | None = None,
+    on_pictures: Callable[[Sequence[Unfolded]], bool] = lambda _: True,
 ) -> Solution:  # fmt: skip
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
 
     if not isinstance(setup, Setup):
         on_step = (lambda *_: None) if quiet else _print_step
-        return setup.solve_images(sources, question, report, on_facts=on_facts, on_step=on_step, page=page)
+        return setup.solve_images(sources, question, report, on_facts=on_facts, on_step=on_step)
     narrator = Narrator(verbose=verbose)
 
     def on_open(opened: Opened) -> None:
@@ -42,9 +44,9 @@ def solved(
         gc.freeze()  # libraries and model stay to the end: no collection, nor that at the exit, has to go through them
 
     on_event = (lambda _: None) if quiet else narrator
-    calls: dict[str, Any] = {"on_facts": on_facts, "on_open": on_open, "on_event": on_event}
+    calls: dict[str, Any] = {"on_facts": on_facts, "on_open": on_open, "on_event": on_event, "on_pictures": on_pictures}
     try:
-        return solve_images(setup, sources, question, report, page=page, former=former, **calls)
+        return solve_images(setup, sources, question, report, former=former, **calls)
     finally:
         narrator.end()
 

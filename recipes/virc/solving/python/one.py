@@ -10,6 +10,7 @@ from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.costs import read_prices
 from virc.models.load import Choice, Opened, choice_of
+from virc.reasoning.media import Pages, Times, look_of
 from virc.solving.api import solve_images
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
@@ -46,6 +47,10 @@ class Options(TypedDict, total=False):
     seed: int
     trace: str | Path | None
     offline: bool
+    page: Pages | None
+    at: Times | None
+    fps: float | None
+    frames: int | None
     pipeline: str | Path | None
     roles: Mapping[str, str | Path]
     on_progress: OnReport | None
@@ -61,8 +66,9 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
     choice = choice_of(None if isinstance(model, Opened) else model, **chosen)
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
-    config = SolveConfig(**fields_given(SolveConfig, values))
-    check_arguments(config, without=("tolerate",))
+    look = look_of(given["page"], given["at"], given["fps"], given["frames"])
+    config = SolveConfig(**fields_given(SolveConfig, values), look=look)
+    check_arguments(config, without=("tolerate", "look"))
     trace = Path(given["trace"]) if given["trace"] else None
     config = strategies.resolved(config, given["graders"])
     prices = read_prices(str(given["prices"])) if given["prices"] else None
@@ -113,13 +119,16 @@ def solve(
     seed: int = 0,
     trace: str | Path | None = None,
     offline: bool = False,
-    page: int | None = None,
+    page: Pages | None = None,
+    at: Times | None = None,
+    fps: float | None = None,
+    frames: int | None = None,
     pipeline: str | Path | None = None,
     roles: Mapping[str, str | Path] = {},
     on_event: OnEvent = lambda _: None,
     on_progress: OnReport | None = None,
 ) -> Solution:
-    """Answer a question about a picture.
+    """Answer a question about a picture, a clip or a document.
 
     Args:
         image: a path, URL, PIL image, or the bytes of a file; or a list of these. An empty list if the model has a
@@ -148,7 +157,10 @@ def solve(
         graders: what grades solutions, if the strategy has them graded: `virc.solving.asking.Graders(judge=URL)`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
-        page: of the files that have several pages or frames, from 1; None: the first.
+        page: of the files that have several pages or frames, from 1; None: the first. Of a document several may be
+            named, as `"2-5,9"` or a list; None: the first 32.
+        at: the frames of a clip that are shown at these times, in seconds or as `"1:02"`.
+        fps, frames: frames a second of a clip, or so many of it, evenly from end to end; None: one a second, 4 to 32.
         pipeline: solve by the pipeline of this Python file or system; `fields["steps"]` has what each gave. A `system`
             that is a pipeline is taken for it.
         roles: of the pipeline, role -> address of its endpoint, or its model; others are as `model` and `endpoint` say.
@@ -166,14 +178,10 @@ def solve(
         NetworkError, EngineError: the model failed.
     """
     given: Any = {name: value for name, value in locals().items() if name in Options.__annotations__}
-    if page is not None and (not isinstance(page, int) or page < 1):
-        raise UsageError(f"page must be a whole number of at least 1, not {page!r}")
     asked = prepared(model, given)
     pictures = as_list(image)
     if isinstance(asked, Setup):
-        solution = solve_images(
-            asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True, page=page
-        )
+        solution = solve_images(asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True)
     else:
-        solution = asked.solve_images(pictures, question, Reporter(on_progress), page=page)
+        solution = asked.solve_images(pictures, question, Reporter(on_progress))
     return replied(solution)

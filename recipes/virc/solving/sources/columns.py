@@ -32,6 +32,8 @@ _USUAL: Mapping[str, str] = {
     "choices": "choices options candidates",
 }
 """Field -> the usual names of its column, as `key_of` writes them."""
+_MEDIA = "video videos videopath videofile videourl clip clippath document documentpath docpath pdf pdfpath".split()
+"""Those of columns of clips and documents, which are read as images where there are none."""
 _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
 _ANSWERS = {"answer", "answers", "label", "solution", "gt", "target"}
 _OF_PICTURES = ("image", "img", "picture", "photo", "figure", "file", "path", "url")
@@ -96,6 +98,7 @@ def resolve(
         hint = f"{convert} writes a row for each question" if has_several else _hint("question", names)
         raise DataError(f"no column is known as the question: {columns_are}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, columns_are)
+    image = image or _column("image", _IMAGES, names, columns_are, _MEDIA)
     if not image and not any(name in names for name in _IMAGES):
         pictures = [name for name in names if _PICTURE.fullmatch(key_of(name))]
         hint = f"{convert} reads the pictures of several columns" if len(pictures) > 1 else _hint("image", names)
@@ -214,14 +217,16 @@ def read_row(
     return as_row(line, passed | fields, to_output)
 
 
-def _column(field: str, ours: Collection[str], names: Collection[str], columns_are: str) -> str | None:
+def _column(
+    field: str, ours: Collection[str], names: Collection[str], columns_are: str, usual: Collection[str] = ()
+) -> str | None:
     """The column of a field by its usual names; None if there is none, or one is called as in `ours` already.
 
     A column whose name is one of `ours` but for case, spaces, dashes and underscores goes before the others.
     """
     if any(name in names for name in ours):
         return None
-    usual = _USUAL[field].split()
+    usual = usual or _USUAL[field].split()
     found = sorted((name for name in names if key_of(name) in usual), key=lambda name: key_of(name) not in ours)
     if len(found) > 1 and key_of(found[0]) not in ours:
         either, choose = " or ".join(map(repr, found)), shlex.quote(f"{field}={found[0]}")

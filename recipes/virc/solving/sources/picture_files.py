@@ -1,4 +1,7 @@
-"""Which pictures words on a command line mean: files, folders, patterns and URLs."""
+"""Which pictures words on a command line mean: files, folders, patterns and URLs.
+
+Clips and documents that an extra reads count as pictures where a file or a pattern names them, not in folders.
+"""
 
 import re
 import shlex
@@ -11,6 +14,7 @@ from virc.core.events import Reporter
 from virc.core.files import PICTURES, expanded, is_file, is_folder, is_path
 from virc.core.text import counted
 from virc.reasoning.images import is_known
+from virc.reasoning.media import HEAD, medium_of
 from virc.solving.image_source import STREAM
 
 ENDINGS = PICTURES
@@ -18,7 +22,6 @@ ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Of the names of files of rows."""
 _URL = re.compile(r"(?:https?|data|file):", re.IGNORECASE)
 _SHOWN = 3
-_HEAD = 64  # bytes by which a format is known
 
 
 def is_source(word: str) -> bool:
@@ -27,7 +30,7 @@ def is_source(word: str) -> bool:
 
 def is_picture(head: bytes) -> bool:
     """Whether a file that begins so is one of pictures, of which a PDF is refused by name."""
-    return is_known(head) or head.startswith(b"%PDF")
+    return is_known(head) or head.startswith(b"%PDF") or medium_of(head) is not None
 
 
 def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
@@ -47,9 +50,9 @@ def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
         elif _is_pattern(word):
             if not (matched := _matched(word)):
                 raise DataError(f"no file matches {word}")
-            if all(_why_not(Path(each)) for each in matched):
+            if all(_why_not(Path(each), with_media=True) for each in matched):
                 return None
-            found += _chosen(matched, word, report)
+            found += _chosen(matched, word, report, with_media=True)
         else:
             return None
     return list(dict.fromkeys(found))
@@ -67,7 +70,7 @@ def _matched(pattern: str) -> list[str]:
 def _is_picture_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return is_picture(file.read(_HEAD))
+            return is_picture(file.read(HEAD))
     except OSError:
         return False
 
@@ -86,11 +89,11 @@ def _in_folder(folder: Path, report: Reporter) -> list[str]:
     raise DataError(f"the folder {folder} has no pictures", hint)
 
 
-def _chosen(names: Sequence[str], where: str, report: Reporter) -> list[str]:
+def _chosen(names: Sequence[str], where: str, report: Reporter, with_media: bool = False) -> list[str]:
     """The names of pictures; says how many others are left out, by the reason."""
     found, others = [], dict[str, list[str]]()
     for name in names:
-        if reason := _why_not(Path(name)):
+        if reason := _why_not(Path(name), with_media):
             others.setdefault(reason, []).append(Path(name).name)
         else:
             found.append(name)
@@ -103,13 +106,13 @@ def _chosen(names: Sequence[str], where: str, report: Reporter) -> list[str]:
     return found
 
 
-def _why_not(path: Path) -> str:
+def _why_not(path: Path, with_media: bool = False) -> str:
     """What a file is that is no picture by its content or its name: "": it is one."""
     head = b""
     try:
         if path.is_file():
             with path.open("rb") as file:
-                head = file.read(_HEAD)
+                head = file.read(HEAD)
         is_readable = path.exists()
     except OSError:
         is_readable = False
@@ -119,7 +122,7 @@ def _why_not(path: Path) -> str:
         "folder": path.is_dir(),
         "unreadable file": not is_readable,
         "special file": is_readable and not path.is_file(),  # a pipe, which would be waited for
-        "": ending in ENDINGS or is_known(head),
+        "": ending in ENDINGS or is_known(head) or (with_media and medium_of(head) is not None),
         "PDF": head.startswith(b"%PDF"),
         "file of rows": ending in ROWS,
         "video": head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") or head[8:12] == b"AVI ",

@@ -20,8 +20,9 @@ from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED
+from virc.reasoning.media import USUAL, Look
 from virc.reasoning.trace import Trace
-from virc.solving.image_source import STREAM, File, Picture, files_of
+from virc.solving.image_source import STREAM, Picture, Source, sources_of
 from virc.solving.traces.files import document
 
 _MAX_BYTES = 256 * 2**20
@@ -35,11 +36,13 @@ class TracedPicture(msgspec.Struct, frozen=True):
     Args:
         source: a URL, or its path from the folder of the record; None: it was in memory, or a secret may be in its URL.
         page: the page that is shown; None: the first.
+        look: which parts are shown of a clip or document.
     """
 
     source: str | None
     sha256: str
     page: int | None = None
+    look: Look | None = None
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -70,8 +73,8 @@ class Conversation(msgspec.Struct, frozen=True):
     trusted: bool = True
 
     @property
-    def page(self) -> int | None:
-        return next((each.page for each in self.pictures), None)
+    def look(self) -> Look:
+        return next((each.look or Look(pages=(each.page,) if each.page else ()) for each in self.pictures), USUAL)
 
     def check(self, opened: Opened, known: Mapping[str, Any]) -> NoAnswerError | None:
         """Return the error of a model that answers first questions alone.
@@ -90,36 +93,36 @@ class Conversation(msgspec.Struct, frozen=True):
             return NoAnswerError(f"{opened.name} answers first questions alone", _ANOTHER_MODEL)
         return None
 
-    def files_of(self, sources: Sequence[Picture], offline: bool, deadline: Deadline) -> list[File]:
-        """The files of its pictures. Raises as `image_source.files_of`, and DataError: they are others."""
+    def sources_of(self, sources: Sequence[Picture], offline: bool, deadline: Deadline) -> list[Source]:
+        """The files of its pictures. Raises as `image_source.sources_of`, and DataError: they are others."""
         if self.trusted:
-            files = files_of(sources, offline, deadline, pipes=True)
+            files = sources_of(sources, offline, deadline, pipes=True)
         else:
             files = [file for each in sources for file in self._files_of_others(each, offline, deadline)]
         self._check_pictures(files)
         return files
 
     @staticmethod
-    def _files_of_others(source: Picture, offline: bool, deadline: Deadline) -> list[File]:
+    def _files_of_others(source: Picture, offline: bool, deadline: Deadline) -> list[Source]:
         """The file of a picture that the trace names: at a URL only if that has a public address."""
         try:
-            return files_of([source], offline, deadline, trusted="://" not in str(source))
+            return sources_of([source], offline, deadline, trusted="://" not in str(source))
         except (DataError, NetworkError) as error:
             error.hint = _GIVE
             raise
 
-    def _check_pictures(self, files: Sequence[File]) -> None:
+    def _check_pictures(self, files: Sequence[Source]) -> None:
         """Raise DataError if the files are not those of the conversation."""
         if len(files) != len(self.pictures):
             was = counted(len(self.pictures), "picture")
             raise UsageError(f"the conversation is about {was}, and {len(files)} are given", _GIVE)
-        for (data, name), former in zip(files, self.pictures, strict=True):
-            if hashlib.sha256(data).hexdigest() != former.sha256:
+        for (content, name), former in zip(files, self.pictures, strict=True):
+            if _digest(content) != former.sha256:
                 hint = f"name the file as it was: {_GIVE}"
                 raise DataError(f"{name} is another picture than the conversation is about", hint)
 
 
-def traced_pictures(sources: Sequence[Picture], files: Sequence[File], page: int | None) -> tuple[TracedPicture, ...]:
+def traced_pictures(sources: Sequence[Picture], files: Sequence[Source], look: Look) -> tuple[TracedPicture, ...]:
     """The pictures of a problem, with absolute paths."""
 
     def source_of(picture: Picture) -> str | None:
@@ -129,8 +132,16 @@ def traced_pictures(sources: Sequence[Picture], files: Sequence[File], page: int
             return None if text[:4].lower() != "http" or "?" in text or "@" in text else text
         return str(Path(text).expanduser().absolute())
 
+    page, chosen = (look.page, None) if look == Look(pages=look.pages[:1]) else (None, look)
     named = zip(sources, files, strict=True)
-    return tuple(TracedPicture(source_of(each), hashlib.sha256(data).hexdigest(), page) for each, (data, _) in named)
+    return tuple(TracedPicture(source_of(each), _digest(content), page, chosen) for each, (content, _) in named)
+
+
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seen_from(folder: Path, pictures: Iterable[TracedPicture]) -> list[TracedPicture]:
@@ -172,7 +183,7 @@ def read_conversation(name: str | None, trusted: bool = True) -> Conversation:
     return Conversation(trace, meta.model, meta.sampling.chat_protocol, found, trusted)
 
 
-def sources_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
+def names_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
     """Where the pictures of a conversation are: as given, else where they were.
 
     Raises:

@@ -1,0 +1,40 @@
+"""Clips as the core shows them: frames at their times (entry point `clip` of `virc.media`)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from virc.core.extras import require
+from virc.core.text import counted
+from virc.reasoning.media import Look, MediaPart, MediaParts
+from virc_extras.video.kinds import clip_format
+from virc_extras.video.limits import check_file
+from virc_extras.video.sampling import MOST, clock
+from virc_extras.video.worker import READER, Wish
+
+KIND = "clip"
+CHOICES = ("at", "fps", "frames")
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file is a clip of a format that is read."""
+    return clip_format(head) is not None
+
+
+def parts(source: bytes | Path, name: str, look: Look, check: Callable[[], None]) -> MediaParts:
+    """The frames of a clip: at the times of `look`, or one a second, 32 at most."""
+    require("av", f"reading the clip {name}", "video")
+    check_file(source, name)
+    facts, pictures = READER.pictures(KIND, source, name, Wish(look.at or None, look.fps, look.frames), check)
+    shown = [
+        MediaPart(each.data, f"frame {number} at {clock(each.seconds or 0)}", seconds=each.seconds)
+        for number, each in enumerate(pictures, 1)
+    ]
+    width, height = facts.size
+    summary = f"{name} lasts {clock(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
+    return MediaParts(
+        shown, summary + (f", {MOST} being the most by default" if _is_thinned(look, facts.length) else "")
+    )
+
+
+def _is_thinned(look: Look, length: float) -> bool:
+    return look == Look(pages=look.pages) and length > MOST

@@ -1,0 +1,33 @@
+"""Documents as the core shows them: their pages (entry point `document` of `virc.media`)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from virc.core.extras import require
+from virc.reasoning.media import Look, MediaPart, MediaParts
+from virc_extras.video.kinds import is_document
+from virc_extras.video.limits import check_file
+from virc_extras.video.worker import READER, Wish
+
+KIND = "document"
+CHOICES = ("pages",)
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file is a PDF."""
+    return is_document(head)
+
+
+def parts(source: bytes | Path, name: str, look: Look, check: Callable[[], None]) -> MediaParts:
+    """The pages of a document: those of `look`, or the first 32."""
+    require("pypdfium2", f"reading the document {name}", "pages")
+    check_file(source, name)
+    facts, pictures = READER.pictures(KIND, source, name, Wish(pages=look.pages or None), check)
+    shown = [MediaPart(each.data, f"page {each.page} of {facts.pages}", page=each.page) for each in pictures]
+    summary = f"{name} has {facts.pages:,} pages: {len(shown)} shown"
+    left = facts.pages - len(shown)
+    if look.pages or not left:
+        return MediaParts(shown, summary)
+    first, last = len(shown) + 1, min(2 * len(shown), facts.pages)
+    sentence = f"{name} has {facts.pages:,} pages, and only the first {len(shown)} are looked at"
+    return MediaParts(shown, summary, (sentence, f"--page {first}-{last} shows others"))

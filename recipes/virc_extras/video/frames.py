@@ -1,0 +1,172 @@
+"""The frames of a clip by the time at which they are shown, read by PyAV. Runs in the process of `worker` alone.
+
+A frame is shown from its time to that of the next one. Nothing that a header says is believed: the length is that up to
+the last frame, a time is found by seeking and decoding, and where a seek lands too late it is repeated from earlier.
+FFmpeg gets a file object and the format that the content has, never a name: some formats name further files to open.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO, Any
+
+import av
+from PIL import Image
+
+from virc.core.errors import DataError
+from virc_extras.video.kinds import clip_format
+from virc_extras.video.limits import MAX_PIXELS, MAX_SECONDS
+from virc_extras.video.sampling import clock
+
+_BACK = (0, 1, 5, 30)  # seconds before a time from which it is decoded, the first that does; then from the start
+_MAX_ROUNDING = Fraction(1, 2000)  # of a second, or half a tick: files round times to their clock
+_MICROSECOND = Fraction(1, 10**6)  # less than what any clip tells apart, and more than a float is off
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+_NO_PROTOCOL = "none"  # is the name of no protocol: FFmpeg opens nothing further
+
+
+class Clip:
+    """A clip whose first video stream is read.
+
+    Attributes:
+        length: seconds from the first frame up to the end of the last.
+        last: the time at which the last frame begins to be shown, in seconds.
+        size: (width, height) in px of the first frame, upright.
+    """
+
+    def __init__(self, file: IO[bytes], head: bytes, name: str) -> None:
+        self._name = name
+        kind, options = clip_format(head), {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
+        try:
+            self._container: Any = av.open(file, format=kind, container_options=options, metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise self._damaged(error) from None
+        if not self._container.streams.video:
+            raise DataError(f"{name} has no video: it is sound alone")
+        self._stream = self._container.streams.video[0]
+        self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+        self._decoded: Iterator[Any] = iter(())
+        self._current: Any = None  # the frame decoded last, and the one after it
+        self._next: Any = None
+        self._furthest_back = Fraction(0)  # that a seek landed before its time: what a seek saves is less
+        self._check_header()
+        first = self._first()
+        self._start = Fraction(first.pts) * self._tick
+        self._check_size(first.width, first.height)
+        self.size = first.width, first.height
+        if first.rotation % 180:
+            self.size = first.height, first.width
+        self._find_end()
+
+    def at(self, seconds: float) -> Image.Image:
+        """The frame that is shown at a time, upright; before the first one the first, after the last one the last."""
+        return self.frame_at(seconds)[1]
+
+    def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
+        """The frame at a time: the time at which it begins to be shown, in seconds, and its pixels, upright."""
+        frame = self._find(self._start + Fraction(seconds) + min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND)
+        self._check_size(frame.width, frame.height)
+        return float(self._time(frame) - self._start), _upright(frame)
+
+    def _check_header(self) -> None:
+        context = self._stream.codec_context
+        self._check_size(context.width, context.height)
+        for duration, tick in (
+            (self._container.duration, Fraction(1, av.time_base)),
+            (self._stream.duration, self._tick),
+        ):
+            if duration and duration * tick > MAX_SECONDS:
+                raise DataError(f"{self._name} lasts {clock(float(duration * tick))}, over {MAX_SECONDS // 3600} h")
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > MAX_PIXELS:
+            raise DataError(
+                f"the frames of {self._name} have {width} x {height} px, over {MAX_PIXELS // 10**6} million"
+            )
+
+    def _first(self) -> Any:
+        try:
+            frame = next((each for each in self._container.decode(self._stream) if each.pts is not None), None)
+        except av.FFmpegError as error:
+            raise self._damaged(error) from None
+        if frame is None:
+            raise DataError(f"{self._name} has no frame that can be decoded")
+        return frame
+
+    def _find_end(self) -> None:
+        """Find the last frame: the header's length may be missing, too long, or that of the sound."""
+        header = Fraction(self._container.duration or 0, av.time_base)
+        frame = self._find(self._start + (header or self._last_packet() - self._start), to_end=True)
+        self.last = float(self._time(frame) - self._start)
+        shown = frame.duration * self._tick if frame.duration else 1 / Fraction(self._stream.average_rate or 25)
+        self.length = self.last + float(shown)
+        if self.last > MAX_SECONDS:
+            raise DataError(f"{self._name} lasts {clock(self.last)}, over {MAX_SECONDS // 3600} h")
+
+    def _last_packet(self) -> Fraction:
+        self._seek(self._start)
+        latest = self._start
+        for packet in self._container.demux(self._stream):
+            if packet.pts is not None:
+                latest = max(latest, packet.pts * self._tick)
+        return latest
+
+    def _find(self, time: Fraction, to_end: bool = False) -> Any:
+        """The last frame that begins at or before a time of the stream's clock; the first one if none does.
+
+        Args:
+            to_end: the last frame of all is wanted, and the time is where it is looked for.
+        """
+        try:
+            if not to_end and self._current is not None and self._time(self._current) <= time:
+                ahead = time - self._time(self._next) if self._next is not None else Fraction(0)
+                if ahead <= self._furthest_back and (found := self._decode_to(time, to_end)) is not None:
+                    return found
+            for back in _BACK:
+                from_time = time - back
+                if from_time < self._start:
+                    break
+                self._seek(from_time)
+                if (found := self._decode_to(time, to_end)) is not None:
+                    return found
+            self._seek(None)
+            found = self._decode_to(time, to_end)
+        except av.FFmpegError as error:
+            raise self._damaged(error) from None
+        return self._current if found is None else found
+
+    def _decode_to(self, time: Fraction, to_end: bool) -> Any:
+        """Decode on up to a time; None: all frames from here on are later."""
+        if self._current is None:
+            self._current = self._next_frame()
+            if self._current is None:
+                return None
+            self._next = self._next_frame()
+            self._furthest_back = max(self._furthest_back, time - self._time(self._current))
+        while self._next is not None and (to_end or self._time(self._next) <= time):
+            self._current, self._next = self._next, self._next_frame()
+        return self._current if to_end or self._time(self._current) <= time else None
+
+    def _next_frame(self) -> Any:
+        return next((frame for frame in self._decoded if frame.pts is not None), None)
+
+    def _seek(self, time: Fraction | None) -> None:
+        """Have frames decoded from the last key frame before a time on; None: from the start."""
+        self._current = self._next = None
+        ticks = int(time / self._tick) if time is not None else int(self._start / self._tick) - 2**40
+        try:
+            self._container.seek(ticks, stream=self._stream, backward=True, any_frame=False)
+        except av.FFmpegError:  # a container without an index, or a time before its first key frame
+            self._container.seek(0, backward=True)
+        self._decoded = self._container.decode(self._stream)
+
+    def _time(self, frame: Any) -> Fraction:
+        return Fraction(frame.pts * self._tick)
+
+    def _damaged(self, error: av.FFmpegError) -> DataError:
+        return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {error.strerror}")
+
+
+def _upright(frame: Any) -> Image.Image:
+    image: Image.Image = frame.to_image()
+    turn = _TURNS.get(round(frame.rotation) % 360)
+    return image if turn is None else image.transpose(turn)

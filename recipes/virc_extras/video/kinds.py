@@ -1,0 +1,26 @@
+"""What a file is by its first bytes: a clip of a format that is read, a document, or neither."""
+
+HEAD = 1024
+"""So many bytes tell what a file is."""
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
+_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
+_FEWEST_PACKETS = 3
+
+
+def clip_format(head: bytes) -> str | None:
+    """FFmpeg's name of the format of a clip; None: it is none of those that are read."""
+    if head[4:8] in _BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURES):
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "avi"
+    for size in _PACKETS:
+        if all(head[at : at + 1] == b"G" for at in range(size - 188, _FEWEST_PACKETS * size, size)):
+            return "mpegts"
+    return None
+
+
+def is_document(head: bytes) -> bool:
+    return b"%PDF-" in head[:HEAD]

@@ -1,0 +1,33 @@
+"""PDFs drawn with Pillow, the number of each page in it as a bar code, and hostile ones written by hand."""
+
+import io
+
+from extras.video.drawn_clips import painted
+
+
+def scanned(pages: int, size: tuple[int, int] = (320, 440)) -> bytes:
+    """A PDF whose page N, from 1, is a picture of the number N."""
+    file = io.BytesIO()
+    first, *others = [painted(number, size) for number in range(1, pages + 1)]
+    first.save(file, "PDF", save_all=True, append_images=others, resolution=72)
+    return file.getvalue()
+
+
+def by_hand(box: str = "0 0 200 100", count: int = 1, kids: str = "3 0 R", trailer: str = "") -> bytes:
+    """A PDF of one empty page, or with a box, a count and a trailer that are not as they should be."""
+    objects = [
+        "1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj",
+        f"2 0 obj <</Type /Pages /Kids [{kids}] /Count {count}>> endobj",
+        f"3 0 obj <</Type /Page /Parent 2 0 R /MediaBox [{box}]>> endobj",
+        f"4 0 obj <</Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4>> endobj",
+    ]
+    text, offsets = "%PDF-1.4\n", []
+    for each in objects:
+        offsets.append(len(text))
+        text += each + "\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    end = f"trailer <</Size 5 /Root 1 0 R {trailer}>>\nstartxref\n{len(text)}\n%%EOF"
+    return f"{text}xref\n0 5\n0000000000 65535 f \n{table}{end}".encode()
+
+
+ENCRYPTED = by_hand(trailer=f"/Encrypt 4 0 R /ID [<{'43' * 16}> <{'43' * 16}>]")

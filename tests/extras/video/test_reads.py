@@ -1,0 +1,78 @@
+"""Whatever a clip's container, clock, order and turn: a time names the frame that is shown at that time."""
+
+import io
+import random
+
+import pytest
+from extras.video.drawn_clips import KINDS, Drawn, number_of, written
+
+from virc_extras.video.frames import Clip
+
+
+def opened(drawn: Drawn, name: str = "clip") -> Clip:
+    return Clip(io.BytesIO(drawn.data), drawn.data[:1024], name)
+
+
+def wrong_reads(drawn: Drawn, count: int) -> list[tuple[float, int, int]]:
+    """Times in any order, inside of what a frame is shown for: those at which another frame is read."""
+    clip, chance, order = opened(drawn), random.Random(7), [*drawn.times]
+    wrong = []
+    for _ in range(count):
+        at = chance.randrange(len(order))
+        begin = drawn.times[order[at]]
+        end = drawn.times[order[at + 1]] if at + 1 < len(order) else begin + 0.03
+        time = begin + (end - begin) * chance.choice((0, 0.3, 0.6))
+        if (read := number_of(clip.at(time))) != order[at]:
+            wrong.append((time, order[at], read))
+    return wrong
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_time_names_the_frame_shown_then(kind: str) -> None:
+    assert wrong_reads(KINDS[kind](), 8) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", KINDS)
+def test_sixty_reads_of_every_kind_are_right(kind: str) -> None:
+    assert wrong_reads(KINDS[kind](), 60) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        ("mp4", "libx264", {"g": "250", "bf": "3"}),
+        ("mpegts", "mpeg2video", {"g": "15", "bf": "2", "b:v": "4M"}),
+        ("mp4", "libx265", {"x265-params": "open-gop=1:keyint=30:bframes=3:log-level=none"}),
+        ("mpegts", "libx264", {"bf": "3", "x264-params": "open-gop=1:keyint=30:bframes=3"}),
+        ("matroska", "libx264", {"bf": "3", "x264-params": "open-gop=1:keyint=30:bframes=3"}),
+    ],
+    ids=["far key frames", "MPEG-2", "HEVC, open GOP", "TS, open GOP", "MKV, open GOP"],
+)
+def test_reads_far_from_key_frames_are_right(suffix: str, codec: str, options: dict[str, str]) -> None:
+    assert (
+        wrong_reads(written(suffix, codec, frames=600, options=options, start=1.4 * (codec != "mpeg2video")), 60) == []
+    )
+
+
+@pytest.mark.parametrize("kind", ["edit list", "late TS", "WebM", "fragmented", "two rates"])
+def test_length_is_that_up_to_the_last_frame_shown(kind: str) -> None:
+    drawn = KINDS[kind]()
+    clip = opened(drawn)
+    assert clip.last == pytest.approx(max(drawn.times.values()), abs=0.002)
+    assert clip.length > clip.last
+
+
+def test_times_outside_show_the_first_and_the_last_frame() -> None:
+    clip = opened(KINDS["constant rate"]())
+    assert [number_of(clip.at(time)) for time in (-5, 0, 99, 3.5)] == [0, 0, 59, 59]
+
+
+def test_one_frame_is_a_clip() -> None:
+    clip = opened(written("mp4", frames=1))
+    assert (number_of(clip.at(0)), number_of(clip.at(7)), clip.last) == (0, 0, 0.0)
+
+
+def test_pixels_that_are_not_square_are_not_stretched() -> None:
+    assert opened(written("mp4", options={"aspect": "4:3"})).at(0).size == (160, 48)

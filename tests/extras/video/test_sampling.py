@@ -1,0 +1,51 @@
+"""The times at which a clip is looked at: the published rules, and the first view."""
+
+import pytest
+from support.tables import each_case
+
+from virc_extras.video.sampling import Rule, clock, sampled_times, times_at_rate, usual_times
+
+
+@each_case(
+    ("rule", "times"),
+    [
+        ("ends", [0, 2.5, 5, 7.5, 10]),
+        ("parts", [0, 2.1, 4.2, 6.3, 8.4]),
+        ("middles", [1.05, 3.15, 5.25, 7.35, 9.45]),
+        ("inner", [1.75, 3.5, 5.25, 7, 8.75]),
+    ],
+)
+def test_rules_are_as_published(rule: Rule, times: list[float]) -> None:
+    assert sampled_times(10.5, 10.0, 5, rule) == pytest.approx(times)
+
+
+def test_one_frame_has_a_place_by_every_rule() -> None:
+    assert [sampled_times(10.0, 9.9, 1, rule) for rule in ("ends", "parts", "middles", "inner")] == [[0], [0], [5], [5]]
+
+
+@each_case(
+    ("length", "last", "times"),
+    [(6.2, 6.16, [0, 1, 2, 3, 4, 5, 6]), (5.0, 4.9, [0, 1, 2, 3, 4]), (0.93, 0.9, [0, 0.3, 0.6, 0.9])],
+)
+def test_first_view_is_a_frame_a_second(length: float, last: float, times: list[float]) -> None:
+    assert usual_times(length, last) == pytest.approx(times)
+
+
+def test_first_view_of_a_long_clip_has_32_frames_up_to_both_ends() -> None:
+    times = usual_times(3600, 3599.9)
+    assert (len(times), times[0], times[-1]) == (32, 0, 3599.9)
+
+
+def test_a_rate_counts_from_the_first_frame() -> None:
+    assert times_at_rate(1.7, 4) == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+
+
+def test_a_time_that_is_said_names_the_same_frame() -> None:
+    times = sampled_times(2.002, 59 * 1001 / 30000, 60)
+    assert all(said >= 1001 * number / 30000 for number, said in enumerate(times))
+    assert all(said < 1001 * (number + 1) / 30000 for number, said in enumerate(times))
+
+
+@each_case(("seconds", "said"), [(7, "0:07"), (61.25, "1:01.25"), (1.5, "0:01.5"), (3723, "1:02:03")])
+def test_times_are_said_by_the_clock(seconds: float, said: str) -> None:
+    assert clock(seconds) == said
