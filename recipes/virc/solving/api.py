@@ -41,10 +41,10 @@ from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver
 from virc.solving.sources.row_files import RowFile
+from virc.solving.sources.unfolding import Unfolded, all_unfolded
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.continuing import Conversation, seen_from, traced_pictures
 from virc.solving.traces.files import check_writable
-from virc.solving.unfolding import Unfolded, all_unfolded
 
 _SLOW = 60.0  # seconds
 _TOKENS_OF_A_TURN = 200

@@ -32,9 +32,9 @@ from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
 from virc.solving.rows import BatchRow, file_name, in_parallel
 from virc.solving.solution import View, view_of
+from virc.solving.sources.unfolding import numbers_of, unfolded
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
-from virc.solving.unfolding import numbers_of, unfolded
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3  # attempts at a row whose endpoint goes away: the row itself may crash the server

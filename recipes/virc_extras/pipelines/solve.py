@@ -29,8 +29,8 @@ from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
+from virc.solving.sources.unfolding import check_look
 from virc.solving.traces.files import check_writable
-from virc.solving.unfolding import check_look
 from virc.tools import registry
 from virc_extras.pipelines import files, trace
 from virc_extras.pipelines import roles as opening

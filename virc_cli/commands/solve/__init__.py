@@ -55,8 +55,8 @@ def command(
     """
     from virc.solving.one import SCHEMA
     from virc.solving.setup import Setup
+    from virc.solving.sources.unfolding import Unfolded
     from virc.solving.traces import continuing
-    from virc.solving.unfolding import Unfolded
     from virc_cli.commands.solve import hints, run
 
     more, trace, former = more_images or [], None, None

@@ -19,9 +19,9 @@ from virc.solving.outcome import PAGE
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
+from virc.solving.sources.unfolding import Unfolded
 from virc.solving.traces.continuing import Conversation
 from virc.solving.traces.page import in_words
-from virc.solving.unfolding import Unfolded
 from virc_cli.commands.solve.thoughts import MarkedThoughts, Thoughts
 from virc_cli.console import output
 
