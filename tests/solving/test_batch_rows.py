@@ -19,12 +19,6 @@ def rows(*lines: object) -> list[BatchRow]:
     return list(read_rows(io.BytesIO(b"\n".join(texts))))
 
 
-def test_a_row_has_its_images_question_and_what_passes_through() -> None:
-    (row,) = rows({"id": 1, "image": "a.png", "question": "q", "answer": "3", "level": {"n": 2}})
-    assert (row.id, row.images, row.question, row.fault) == (1, ("a.png",), "q", None)
-    assert row.passed == {"question": "q", "answer": "3", "level": {"n": 2}}
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -53,12 +47,6 @@ def test_a_line_that_never_ends_is_skipped_within_its_limit(monkeypatch: pytest.
     wrong, after = rows(b'{"id": 0, "question": "' + b"x" * 5000 + b'"}', good)
     assert wrong.fault
     assert after.id == 1
-
-
-def test_blank_lines_a_byte_order_mark_and_a_missing_last_newline_are_no_fault() -> None:
-    text = b'\xef\xbb\xbf{"id":1,"image":"a","question":"q"}\r\n\n  \n{"id":2,"image":"a","question":"q"}'
-    found = list(read_rows(io.BytesIO(text)))
-    assert [(row.id, row.line, row.fault) for row in found] == [(1, 1, None), (2, 4, None)]
 
 
 def test_a_dash_in_a_row_is_a_file_not_standard_input() -> None:

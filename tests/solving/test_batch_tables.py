@@ -14,7 +14,6 @@ from PIL import Image
 from support.called import virc
 from support.servers import Server, serve
 from support.solving import answer, picture
-from support.tables import each_case
 
 from virc import solve
 from virc.core.errors import DataError, UsageError
@@ -74,17 +73,6 @@ def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: 
         with serve(lambda _, replies=replies: answer(next(replies))) as server:
             run(server, rows, "--to", f"out{at}.csv", "--concurrency", 1)
         assert [row["answer"] for row in table(Path(f"out{at}.csv"))] == [*written[at : at + 3]]
-
-
-@each_case(
-    ("name", "text"),
-    [("none.csv", ""), ("head.csv", "image,prompt\n"), ("none.jsonl", ""), ("blank.jsonl", "\n"), ("none.json", "[]")],
-)
-def test_rows_that_are_none_end_with_5_before_a_model_is_opened(clean: Path, name: str, text: str) -> None:
-    (clean / name).write_text(text)
-    done = virc("batch", clean / name, "--to", clean / "out.csv")
-    assert (done.code, done.out, done.err.startswith("error: there are no rows\n")) == (5, "", True)
-    assert not (clean / "out.csv").exists()
 
 
 def test_a_finished_batch_is_known_without_its_model(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

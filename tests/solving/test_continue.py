@@ -12,7 +12,7 @@ from PIL import Image
 from support.called import Done, virc
 from support.loopback import Connection, Loopback
 from support.replies import asked, picture
-from support.servers import MODEL, Body, Server, serve
+from support.servers import MODEL, Server, serve
 from support.solving import CROP, answer
 from support.tables import each_case
 
@@ -235,17 +235,6 @@ def test_a_picture_that_was_no_file_is_given_again(image: Path) -> None:
         virc("solve", "-", "q", "--endpoint", server.url, stdin=image.read_bytes())
         assert "has to be given again" in go_on(server, "And y?").err
         assert go_on(server, "And y?", "--image", image).out == "40\n"
-
-
-def test_samples_of_a_further_question_are_counted() -> None:
-    def turns(body: Body) -> str:
-        return answer("97" if len(body["messages"]) < 4 else "40")
-
-    picture().save("a.png")
-    with serve(turns) as server:
-        virc("solve", "a.png", "q", "--endpoint", server.url)
-        done = go_on(server, "And y?", "--samples", 3, "--json")
-    assert done.json["votes"] == [{"answer": "40", "count": 3}]
 
 
 def test_turns_are_limited_for_each_question(image: Path) -> None:

@@ -63,15 +63,6 @@ def run(
     return solve(config or SolveConfig(), backend, protocol, [image], "Find x", on_event=heard), backend
 
 
-def test_an_answer_comes_with_its_trace_and_images(own: Protocol) -> None:
-    solved, _ = run(own, CROP, answer("97"))
-    assert (solved.answer, solved.error) == ("97", None)
-    (attempt,) = solved.attempts
-    assert [unit.answer for unit in attempt.trace.units] == [None, "97"]
-    assert [image.size for image in attempt.images] == [(112, 84), (56, 56)]
-    assert attempt.trace.failure is None
-
-
 def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
     solved, backend = run(own, CROP, "no", "no", "no", "nothing")
     assert solved.answer is None

@@ -34,14 +34,6 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
 
 
-def test_a_short_name_is_found_in_the_workspace_and_knows_its_system(tmp_path: Path) -> None:
-    folder = model_at(tmp_path / "models" / "ViRC-7B")
-    found = models.find("ViRC-7B", tmp_path)
-    assert found.folder == folder
-    assert found.system
-    assert found.system.name == "virc"
-
-
 @pytest.mark.parametrize("name", ["LeonMiao/ViRC-3B"])
 def test_a_model_in_the_hub_cache_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = cached(tmp_path / "cache", "LeonMiao/ViRC-3B", monkeypatch)
@@ -63,13 +55,6 @@ def test_a_copy_of_somebody_else_is_not_the_released_model(tmp_path: Path) -> No
     assert models.find("someone/Qwen2.5-VL-7B-Instruct", tmp_path).folder == folder
     with pytest.raises(ConfigError, match=r"judge-7b, which is .* is not on this machine"):
         models.find("judge-7b", tmp_path)
-
-
-@pytest.mark.parametrize("name", ["LeonMiao/ViRC-7B"])
-def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not on this machine") as caught:
-        models.find(name, tmp_path)
-    assert caught.value.hint == "virc download ViRC-7B"
 
 
 def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
@@ -98,21 +83,3 @@ def test_no_name_is_the_embedded_model_whatever_lies_around(tmp_path: Path, monk
     other = model_at(tmp_path / "tiny")
     assert models.find(None, tmp_path).folder == embedded
     assert models.find("tiny", tmp_path).folder.resolve() == other
-
-
-def fetched(workspace: Path, repo: str) -> Path:
-    """A model as `virc download` leaves it in a workspace."""
-    from virc.download.hub import record
-
-    folder = model_at(workspace / "models" / repo.rpartition("/")[2])
-    (folder / HIDDEN).mkdir()
-    record.write(folder, record.DownloadRecord(repo, "model", "0123abc"))
-    return folder
-
-
-def test_a_model_that_no_system_knows_is_found_by_the_hub_id_it_was_fetched_by(tmp_path: Path) -> None:
-    folder = fetched(tmp_path, "someone/theirs")
-    assert models.find("someone/theirs", tmp_path).folder == folder
-    with pytest.raises(ConfigError, match="another/theirs is not on this machine") as caught:
-        models.find("another/theirs", tmp_path)
-    assert caught.value.hint == "virc download another/theirs"

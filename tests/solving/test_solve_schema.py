@@ -69,3 +69,4 @@ def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
     ]
     assert [each.get("calls") for each in lines] == [{"crop_image": 1}, None, None, None]
     assert [each["row"] is None for each in lines] == [False, True, True, False]
+    assert not any("view" in each for each in lines), "of rows whose answer is a box alone"

@@ -72,20 +72,6 @@ def test_a_signal_ends_a_batch_and_the_next_run_does_the_rest(
     )
 
 
-def test_a_closed_stdout_is_no_traceback(image: Path, tmp_path: Path, environment: Env) -> None:
-    source = write(tmp_path / "in.jsonl", problems(image, *range(3)))
-    with serve([answer("1")]) as server:
-        for words in (("solve", image, "q"), ("solve", image, "q", "--json"), ("batch", source)):
-            reading, writing = os.pipe()
-            os.close(reading)
-            process = start(*words, "--endpoint", server.url, env=environment, stdout=writing)
-            os.close(writing)
-            done = ended(process)
-            assert done.code == 141
-            assert "Traceback" not in done.err
-            assert "Broken" not in done.err
-
-
 def test_a_closed_stdout_keeps_the_trace(image: Path, tmp_path: Path, environment: Env) -> None:
     reading, writing = os.pipe()
     os.close(reading)

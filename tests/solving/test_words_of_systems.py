@@ -7,13 +7,6 @@ import pytest
 from support.called import virc
 from support.servers import serve
 
-from virc.models import chat_protocol
-from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.protocol import Drawing, own_protocol
-from virc.systems import registry as systems
-from virc.systems.registry import System
-from virc.tools import registry as tools
-
 MINE = """\
 name: mine
 coordinates: thousand
@@ -41,23 +34,6 @@ def mine(tmp_path: Path) -> Path:
     file = tmp_path / "mine.yaml"
     file.write_text(MINE)
     return file
-
-
-@pytest.fixture
-def system(mine: Path) -> System:
-    return systems.load(mine)
-
-
-def test_a_file_words_a_protocol(system: System) -> None:
-    protocol = chat_protocol.of_system(system).protocol
-    (schema,) = tools.schemas(["zoom_image"], "thousand")
-    assert protocol.system == f"Look well.\n<tools>\n{json.dumps(schema)}\n</tools>"
-    assert (protocol.name, protocol.tools, protocol.box) == ("system", ("zoom_image",), "center")
-    assert (protocol.first, protocol.after_scale) == ("{question}", own_protocol([]).after_scale)
-    form = CallForm(body="arguments", tool="zoom_image", given={"image_index": 0})
-    assert protocol.grammar == Grammar(think=None, calls=(form,), stop=("]}",))
-    assert protocol.sampling == Drawing(0.3, 1.05)
-    assert "zoom_image" in chat_protocol.offering(protocol, ["crop_image"]).system
 
 
 def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Path, tmp_path: Path) -> None:

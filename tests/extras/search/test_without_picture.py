@@ -42,13 +42,6 @@ def test_a_question_from_a_file_needs_no_picture_either(workspace: Path) -> None
     assert (workspace / "out" / "index.html").is_file()
 
 
-@pytest.mark.parametrize("words", [("--system", "virc"), ()])
-def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
-    done = virc("solve", "How many tons?", *words)
-    assert (done.code, done.out) == (2, "")
-    assert done.err == "error: there is no question\nhint: virc solve IMAGE 'QUESTION'\n"
-
-
 def test_rows_without_pictures_are_answered_or_fail_alone(workspace: Path) -> None:
     rows = [{"id": 1, "images": [], "question": "How many tons?", "answer": "12 tons", "boxes": [[1, 2, 3, 4]]}]
     (workspace / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

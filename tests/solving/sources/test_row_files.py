@@ -54,6 +54,8 @@ TABLES: Mapping[str, bytes] = {
     "empty lines and columns": b"\nid,image,question,,\n7,a.png,q,,\n\n,,,,\n8,b.png,r,,\n\n",
     "JSON lines with a key twice, and 90 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
     b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 90 + b"]" * 90 + b"}\n",
+    "JSON lines with a byte order mark, blank lines and no last line end": b'\xef\xbb\xbf{"id":"7","image":"a.png",'
+    b'"question":"q"}\r\n\n  \n{"id":"8","image":"b.png","question":"r"}',
     "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
     "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
     "JSON lines in UTF-16": "\n".join(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from batches import asked, problems, write
 from support import faults
 from support.called import Done, virc
 from support.servers import Body, Server, serve
@@ -56,18 +55,6 @@ def test_refusals_win_no_vote_and_none_but_refusals_is_no_answer(image: Path) ->
         done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3", "--quiet")
     assert (done.code, done.out) == (8, "")
     assert "none of 3 samples has an answer" in done.err
-
-
-def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path) -> None:
-    words = ("--to", tmp_path / "out", "--concurrency", 1, "--strategy", "majority:n=3,early=no", "--endpoint")
-    with serve(lambda body: answer(asked(body))) as server:
-        virc("batch", write(tmp_path / "half.jsonl", problems(image, 1, 2)), *words, server.url)
-        assert len(server.chats()) == 6
-        done = virc("batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
-        assert [asked(body) for body in server.chats()[6:]] == ["q 3"] * 3
-        other = virc("batch", tmp_path / "all.jsonl", *words[:-2], "majority:n=5", "--endpoint", server.url)
-    assert done.code == 0, done.err
-    assert (other.code, "majority:n=3,early=no" in other.err) == (3, True)
 
 
 OWN = """
