@@ -192,29 +192,6 @@ def test_published_rows_have_their_reply_in_the_next_row(tmp_path: Path) -> None
     assert {row["terms"]["tool_choice"] for row in found} == {1.0}
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (["virc", "--data", "none.parquet"], 5, "there is no file none.parquet"),
-        (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
-        (["rules", "--data", "none.parquet"], 2, "rules is a reward, and what is tried is a system"),
-        (["./mine.py", "--data", "none.parquet"], 2, "./mine.py is a reward, and what is tried is a system"),
-        (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
-        (["virc", "--data", "{rows}/rl.parquet", "--reply", "none.txt"], 5, "the reply none.txt cannot be read"),
-        (["virc", "--data", "{rows}/rl.parquet", "--judge-endpoint", "here"], 2, "--judge-endpoint must be a URL"),
-        (["virc"], 2, "--data"),
-    ],
-    ids=["file", "system", "total", "total_file", "no_reward", "reply", "url", "missing"],
-)
-def test_mistakes_are_one_sentence(words: list[str], code: int, message: str, rows: Path, tmp_path: Path) -> None:
-    (tmp_path / "bare.yaml").write_text("name: bare\n")
-    filled = [word.format(rows=rows, bare=tmp_path / "bare.yaml") for word in words]
-    done = virc("rewards", "try", *filled, "--json")
-    assert (done.code, done.json["error"]["code"]) == (code, code)
-    assert message in done.json["error"]["message"]
-    assert done.json["rows"] is None
-
-
 def test_a_judge_that_is_away_ends_with_the_network_code(rows: Path, tmp_path: Path) -> None:
     judge_at = f"{{endpoint: {dead_url()!r}, patience: 0.1}}"
     (tmp_path / "s.yaml").write_text(f"name: s\nreward: {{judge: {judge_at}}}\n")

@@ -175,23 +175,6 @@ def test_what_libraries_and_children_of_a_tool_print_goes_to_stderr(own: Path, f
     assert {"fd", "child", "library"} <= set(done.stderr.splitlines())
 
 
-@each_case(
-    ("words", "code", "error"),
-    [
-        (("crop_image",), 5, "the call cannot be carried out: the call has no bbox_2d and the call has no image_index"),
-        (("crop_image", "--arguments", "[1"), 2, "--arguments '[1' is no JSON"),
-        (("crop_image", "--arguments", "[1]"), 2, "--arguments '[1]' is no JSON object"),
-        (("crop_imag",), 3, "there is no tool 'crop_imag'"), (("./crop.py",), 3, "there is no file ./crop.py"),
-        (("crop_image", "--system", "nosuch"), 3, "there is no system 'nosuch'"),
-    ],
-)  # fmt: skip
-def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code: int, error: str) -> None:
-    name, *more = words
-    done = virc("tools", "try", name, figure, *more)
-    assert (done.code, done.out) == (code, "")
-    assert done.err.startswith(f"error: {error}")
-
-
 @pytest.mark.integration
 @each_case(
     ("script", "last"),

@@ -18,12 +18,6 @@ def test_it_is_printed_and_copied(tmp_path: Path) -> None:
     assert file.read_text() == printed.out == SKILL.read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "skills").write_text("")
-    done = virc("skill", "--to", tmp_path / "skills")
-    assert (done.code, "hint: virc skill --to FOLDER" in done.err) == (1, True)
-
-
 def test_it_is_a_skill_by_the_format_of_agent_skills() -> None:
     text = SKILL.read_text()
     head = yaml.safe_load(text.split("---\n")[1])
