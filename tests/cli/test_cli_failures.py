@@ -117,10 +117,6 @@ def test_stdout_is_utf8_whatever_the_locale(boom: list[str], environment: Env) -
     assert (done.returncode, done.stdout) == (0, "∠ = 50° \\ud800\n")
 
 
-def test_a_command_file_needs_no_registration(boom: list[str], environment: Env) -> None:
-    assert "Break as told." in run([*boom[:-1], "--help"], environment).stdout
-
-
 def test_the_module_runs_as_the_console_script_does(virc: Run) -> None:
     done = virc("--version")
     assert done.returncode == 0

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from evaluation import published
 from support import faults
 from support.called import virc
 from support.parsed import Page
@@ -212,14 +211,6 @@ def test_a_finished_evaluation_is_known_without_its_model(problems: Path, monkey
     assert virc(*command, "--max-pixels", 20000).code != 0
 
 
-def test_other_settings_need_another_folder(server: Server, problems: Path) -> None:
-    evaluated(server, problems, "--model", "good")
-    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--max-turns", 3)
-    assert done.code == 3
-    assert "--to" in done.err
-    assert evaluated(server, problems, "--model", "good", "--max-turns", 3, "--to", "evals/short")["problems"] == 6
-
-
 def test_a_served_model_and_one_on_this_machine_are_compared(server: Server, problems: Path) -> None:
     found = evaluated(server, problems, "--model", "tiny", "--model", "good", "--limit", 1)
     assert [(each["name"], each["score"]["of"]) for each in found["models"]] == [("tiny", 1), ("good", 1)]
@@ -237,22 +228,6 @@ def test_answers_made_with_other_settings_stop_their_model_alone(server: Server,
     done = virc("eval", problems, *BOTH, *options)
     assert (done.code, "good.jsonl holds answers made with max_turns 16, not 3" in done.err) == (3, True)
     assert virc("eval", problems, "--model", "bad", *options).err.count("; 1 were done before") == 1
-
-
-def test_only_the_first_problems(server: Server, problems: Path) -> None:
-    few = evaluated(server, problems, "--model", "good", "--limit", 2)
-    assert (few["problems"], few["models"][0]["score"]["of"]) == (2, 2)
-    assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
-    assert evaluated(server, problems, "--model", "good", "--limit", 2)["models"] == few["models"]
-
-
-def test_a_row_that_was_published_wrong_is_left_out_and_said(server: Server, here: Path) -> None:
-    published.vstar(here / "data" / "vstar_bench", [published.search(0), published.search(1, label="Z")])
-    with serve([answer("A")]) as every:
-        done = virc("eval", "vstar", "--endpoint", every.url)
-    assert done.code == 0, done.err
-    assert "vstar: 1 problem\n" in done.out
-    assert "rows of vstar left out: 1; the first: test_questions.jsonl, row 2: its label 'Z'" in done.err
 
 
 def test_a_failed_row_is_not_counted_as_wrong(server: Server, problems: Path, here: Path) -> None:

@@ -77,12 +77,6 @@ def test_boxes_of_a_square_picture_are_no_boxes_of_ours() -> None:
     assert found.scaling == "fixed"
 
 
-# Order and number of pictures
-
-
-# Calls, thoughts, context, parameters
-
-
 # Servers that break, and replies that would break the probe
 
 

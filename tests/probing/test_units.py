@@ -171,9 +171,6 @@ def test_a_model_that_cannot_tell_is_refused_with_what_settles_it(name: str, pho
         assert all(str(body).count("base64,") == 1 for body in server.posts())  # no crop was shown
 
 
-# Many problems
-
-
 # What is kept
 
 

@@ -29,6 +29,8 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
         ([10, 10, 5, 5], view("pixel", "center"), (8, 8, 12, 12)),  # 7.5 to 12.5
         ([500, 500, 1000, 1000], view("thousand", "center"), (0, 0, 336, 252)),
         ([500, 500, 999, 999], view("permille"), (168, 126, 336, 252)),
+        ([600, 0, 999, 998], view("permille"), (202, 0, 336, 252)),  # to the nearest pixel
+        ([335, 251, 336, 252], view("pixel"), (335, 251, 336, 252)),
         ([10, 20, 30, 40], view("pixel", "corners_yx"), (20, 10, 40, 30)),
     ],
 )
@@ -40,7 +42,7 @@ def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tu
     ("written", "seen", "pixels"),
     [
         ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)), ([0, 0, 1001, 9], view("thousand"), (0, 0, 336, 2)),
-        ([0, 0, 1001, 750], view("original"), (0, 0, 336, 252)),
+        ([0, 0, 1001, 750], view("original"), (0, 0, 336, 252)), ([-5, 3, 400, 9], view("pixel"), (0, 3, 336, 9)),
         ([0, 0, 20, 20], view("pixel", "center"), (0, 0, 10, 10)),
         ([168, 126, 10**18, 10], view("pixel", "center"), (0, 121, 336, 131)),
         ([0.5, 0.5, 1e300, 1], view("unit", "center"), (0, 0, 336, 252)),
@@ -60,6 +62,12 @@ def test_a_box_that_reaches_out_is_clamped_by_name(
         ([0, 0, 0.5, float("nan")], view("unit"), "not four numbers"),
         ([0, 0, 0.001, 1], view("unit"), "holds no pixel"), ([9, 9, -4, 4], view("pixel", "center"), "holds no pixel"),
         ({"a": 1}, view("unit"), "not four numbers"),
+        *((box, view(count), "holds no pixel") for count in ("pixel", "permille")
+          for box in ([10, 10, 10, 20], [20, 10, 10, 20], [999, 0, 1400, 999], [-9, -9, 0, 0])),
+        *((box, view(count), "not four whole numbers") for count in ("pixel", "permille")
+          for box in ([0, 0, 9], [0, 0, 9, 9, 1], [], "0, 0, 9, 9", [0, 0, 9, "9"], [0, 0, 9.0, 9], [False, 0, 9, 9],
+                      [[0, 0], [9, 9]], [None] * 4, None)),
+        ([0, 0, 336, 1], view("pixel"), "one side of the box of 336 x 1 px is over 200 times the other"),
     ],
 )  # fmt: skip
 def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> None:

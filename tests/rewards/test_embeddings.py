@@ -49,16 +49,6 @@ def test_a_server_is_asked_for_each_text_in_floats() -> None:
 
 
 @pytest.mark.integration
-def test_the_server_of_these_tests_answers_as_the_official_client_reads() -> None:
-    from openai import OpenAI
-
-    with serve(embed=embed) as server, OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
-        for form in ({}, {"encoding_format": "float"}):  # without it, the client asks for base64
-            read = client.embeddings.create(model="m", input=["cat", "dog"], **form)  # type: ignore[arg-type]
-            assert [each.embedding for each in read.data] == [pytest.approx([2, 0]), pytest.approx([0, 2], abs=1e-6)]
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize(
     "fault",
     [

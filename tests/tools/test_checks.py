@@ -14,7 +14,6 @@ from virc.reasoning.resample import Rescaled
 from virc.tools import registry as tools
 
 PIXELS = View(((336, 252), (168, 56)))
-PERMILLE = View(((336, 252), (168, 56)), "permille")
 
 
 def checked(name: str, view: View = PIXELS, /, **arguments: object) -> Checked:
@@ -31,44 +30,6 @@ def refused(name: str, view: View = PIXELS, /, **arguments: object) -> str:
     assert len(message) < 150
     assert "\n" not in message
     return message
-
-
-@each_case(
-    ("box", "view", "pixels", "deviations"),
-    [
-        ([0, 0, 336, 252], PIXELS, (0, 0, 336, 252), ()), ([168, 101, 336, 151], PIXELS, (168, 101, 336, 151), ()),
-        ([-5, 3, 400, 9], PIXELS, (0, 3, 336, 9), ("box_clamped",)),
-        ([1, 1, 10**17, 10**17], PIXELS, (1, 1, 336, 252), ("box_clamped",)),
-        ([335, 251, 336, 252], PIXELS, (335, 251, 336, 252), ()), ([0, 0, 999, 999], PERMILLE, (0, 0, 336, 252), ()),
-        ([500, 100, 999, 501], PERMILLE, (168, 25, 336, 126), ()),
-        ([600, 0, 999, 998], PERMILLE, (202, 0, 336, 252), ()),  # to the nearest pixel
-        ([-1, 0, 1000, 999], PERMILLE, (0, 0, 336, 252), ("box_clamped",)),
-    ],
-)  # fmt: skip
-def test_boxes_are_read_in_their_unit_and_clamped_by_name(
-    box: list[int], view: View, pixels: tuple[int, int, int, int], deviations: tuple[str, ...]
-) -> None:
-    assert checked("crop_image", view, bbox_2d=box, image_index=0) == Checked(
-        Call("crop_image", 0, box=pixels), deviations
-    )
-
-
-@each_case(
-    "box",
-    [
-        [10, 10, 10, 20],  # empty
-        [20, 10, 10, 20],  # inverted
-        [336, 0, 400, 252],  # right of the image
-        [-9, -9, 0, 0], [0, 0, 336], [0, 0, 336, 252, 1], [], "0, 0, 336, 252", [0, 0, 336, "252"], [0, 0, 336.0, 252],
-        [False, 0, 336, 252], [[0, 0], [336, 252]], [None] * 4, {"x": 1}, None,
-        [0, 0, 336, 1],  # 336 times as long as wide
-    ],
-)  # fmt: skip
-@each_case("view", [PIXELS, PERMILLE])
-def test_boxes_without_a_reading_are_refused(box: object, view: View) -> None:
-    if view is PERMILLE and box == [336, 0, 400, 252]:
-        box = [999, 0, 1400, 999]
-    refused("crop_image", view, bbox_2d=box, image_index=0)
 
 
 @each_case(("name", "more"), [("display_image", {}), ("scale_image", {"scale_factor": 2})])

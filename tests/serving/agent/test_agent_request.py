@@ -39,20 +39,6 @@ def test_a_chat_of_one_message_is_its_text_unchanged_and_greedy() -> None:
     assert taken(asked({"role": "user", "content": [text, PICTURE]}))[0].question == "  {question} \n<think>"
 
 
-def test_what_was_said_before_stands_before_the_question_in_order() -> None:
-    problem, pictures = taken(
-        asked(
-            {"role": "system", "content": "Answer in metres."},
-            {"role": "user", "content": [PICTURE, {"type": "text", "text": "How long is AB?"}]},
-            {"role": "assistant", "content": "5", "refusal": None, "annotations": None},
-            {"role": "user", "content": [{"type": "text", "text": "And BC?"}, PICTURE]},
-        )
-    )
-    before = "Answer in metres.\n\nUser: \ufffcHow long is AB?\n\nAssistant: 5\n\n"
-    assert problem.question == f"{before}And BC?\ufffc"
-    assert pictures == [URL, URL]
-
-
 def parts(*content: str) -> list[dict[str, Any]]:
     """The parts of a message; `*` is a picture."""
     return [PICTURE if each == "*" else {"type": "text", "text": each} for each in content]
