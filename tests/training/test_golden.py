@@ -48,14 +48,6 @@ def test_every_published_key_is_the_same_or_its_change_has_a_reason_and_is_known
     assert given.keys() - of_system.keys() <= known, "a user could set it over ours"
 
 
-def test_an_overlay_that_changes_a_key_is_its_reason() -> None:
-    resolved = stages.resolve(systems.get("virc"), "practice", ("fixed", "100k", "1x24g", "lora"))
-    why = {change.key: change.why for change in stage_plans.plan(resolved).changes}
-    assert why["dataset"] == "overlay fixed, overlay 100k"
-    assert why["gradient_accumulation_steps"] == "overlay 1x24g"
-    assert why["learning_rate"] == "overlay lora"
-
-
 # The engine's own parser. This machine may lack a GPU and the packages that need one: then it is told of a GPU that
 # computes in bf16, and of liger-kernel, and checks everything else as ever. DeepSpeed, which joins the one process,
 # would compile an operation for minutes.

@@ -113,23 +113,6 @@ def test_the_system_of_a_run_is_the_one_it_was_trained_in(workspace: Path) -> No
     assert models.find("gone", workspace).system is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        '{"peft_type": "LORA", "base_model_name_or_path": "a\\u0000b"}',
-        "[" * 100_000,
-        "\xff",
-    ],
-)  # fmt: skip
-def test_settings_that_describe_no_adapter_are_refused_in_a_line(workspace: Path, text: str) -> None:
-    (workspace / "lora").mkdir()
-    (workspace / "lora" / "adapter_config.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"adapter_config\.json describes no LoRA adapter") as caught:
-        models.find("lora", workspace)
-    assert "\n" not in caught.value.message
-
-
 def test_the_chat_protocol_is_the_nearest_to_what_was_trained_last(workspace: Path) -> None:
     base_run, run = make(workspace, "base-run"), make(workspace, "run")
     base = saved(base_run, 4)

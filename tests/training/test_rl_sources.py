@@ -17,7 +17,7 @@ from support.servers import serve
 from virc.core.errors import ConfigError
 from virc.core.events import Event, Reporter
 from virc.data.formats.registry import only_source
-from virc.models.chat_protocol import of_system, read_protocol
+from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME
@@ -28,7 +28,6 @@ from virc.rewards.user_code import variables_in_code
 from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
-from virc.systems import registry as systems
 from virc.tools.registry import known
 from virc.training import rl_setup, run_files
 from virc.training.preflight.rl import check
@@ -141,19 +140,6 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
             row["data_source"], "", row["reward_model"]["ground_truth"], {**info, "rollout": trace}, settings=str(file)
         )
     )
-
-
-def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path) -> None:
-    stage = resolved(*BRIEF)
-    result = check(asked(tmp_path / "run", stage))
-    rows = rows_of(result.file)
-    own, other = result.protocol.system, of_system(systems.get("./brief.yaml")).protocol.system
-    assert own != other
-    assert "scale_image" in own
-    assert "scale_image" not in other
-    assert [row["data_source"] for row in rows] == ["virc", "brief"] * 8
-    assert [row["prompt"][0]["content"] for row in rows] == [own, other] * 8
-    assert (result.rows, result.otherwise, result.lacking) == (16, 0, {})
 
 
 def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """Texts that look like times stay texts: of those in a file of lines, datasets 4.0.0 and 5.2.0 make times."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from stage_rows import chat_protocol, request
-from support.engine_python import interpreter
 from support.tables import each_case
 
 from virc.training.preflight import pairs, sft
@@ -50,15 +47,3 @@ def test_texts_like_times_are_written_where_they_stay_texts(
     assert found.file.suffix == (".json" if are_times and in_pairs else ".jsonl")  # questions are no times
     if found.file.suffix == ".json":
         assert [row["chosen"]["content"] for row in json.loads(found.file.read_text())] == [*replies]
-
-
-@pytest.mark.engine
-def test_the_engines_own_loader_reads_the_texts(tmp_path: Path) -> None:
-    found = trained_on(tmp_path / "rows", ("2024-05-01", "2024-05-02"), in_pairs=True)
-    load = (
-        "import sys, json, datasets; rows = datasets.load_dataset('json', data_files=sys.argv[1], split='train',"
-        " cache_dir=sys.argv[2]); print(json.dumps([row['chosen']['content'] for row in rows]))"
-    )
-    command = [interpreter("sft"), "-c", load, found.file, tmp_path / "cache"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert json.loads(done.stdout) == ["2024-05-01", "2024-05-02"]
