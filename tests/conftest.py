@@ -1,6 +1,7 @@
 """Fixtures that several areas share."""
 
 import gc
+import hashlib
 import importlib
 import io
 import os
@@ -240,12 +241,18 @@ def _rows_are_checked_here(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _cached_alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _cached_alone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keep the last answer and what is found of endpoints and pictures for its test alone: a port is used again."""
     from virc.data.rows import remembered
     from virc.probing import result
     from virc.solving.traces import continuing
 
+    remembered.close()
+    if not request.node.get_closest_marker("integration"):  # whose environments of engines are in the user's cache
+        name = hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).hexdigest()
+        monkeypatch.setenv("VIRC_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{name}"))  # for processes, too
     placed, own = result.cache_folder, list[Path]()
 
     def place(environment: Mapping[str, str]) -> Path:

@@ -79,6 +79,18 @@ def test_same_bytes_in_rows_are_decoded_once(tmp_path: Path, decodings: Callable
     )
 
 
+def test_cache_keeps_the_latest_pictures(decodings: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "_MAX_KEPT", 2)
+    shown = [Picture("", data=png(shade)) for shade in (94, 95, 96)]
+    for picture in shown:
+        remembered.decoded(picture)
+    assert decodings() == 3
+    remembered.close()
+    for picture in reversed(shown):
+        remembered.decoded(picture)
+    assert decodings() == 1
+
+
 @pytest.mark.parametrize("changed", ["limit", "decoder"])
 def test_another_limit_or_decoder_decodes_again(
     changed: str, tmp_path: Path, decodings: Callable[[], int], monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """What decoding a picture whole shows of it, kept in memory and in the user's cache so that none is decoded twice."""
 
+import atexit
 import hashlib
 import os
 import sqlite3
@@ -28,6 +29,8 @@ from virc.reasoning.pixels import appearance, depth
 
 _IN_MEMORY = ":memory:"
 _MAX_KNOWN = 2**13
+_MAX_KEPT = 2**20
+"""Pictures of which the cache keeps what was found, the latest: about 100 MB."""
 
 
 class DecodedImage(msgspec.Struct, frozen=True):
@@ -90,13 +93,13 @@ def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredI
         key = _key(source)
     except (OSError, ValueError):  # there is no such file, or no file can have that name
         return find()
-    known = _opened(_file(), os.getpid())
+    known = _database(os.getpid())
     with suppress(sqlite3.Error, msgspec.MsgspecError):
-        for (encoded,) in known.execute("SELECT image FROM pictures WHERE key = ?", (key,)):
+        for (encoded,) in known.execute("SELECT image FROM decoded WHERE key = ?", (key,)):
             return msgspec.json.decode(encoded, type=StoredImage)
     image = find()
     with suppress(sqlite3.Error):
-        known.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", (key, msgspec.json.encode(image)))
+        known.execute("INSERT OR REPLACE INTO decoded VALUES (?, ?)", (key, msgspec.json.encode(image)))
     return image
 
 
@@ -120,21 +123,28 @@ def _decoder() -> str:
 
 
 @lru_cache(1)
-def _opened(file: str, process: int) -> sqlite3.Connection:
+def _database(process: int) -> sqlite3.Connection:
     """The database, opened once in each process; in memory only if the file cannot be written."""
-    try:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        # Entries that are lost in a power cut are decoded again, so nothing is synced.
-        connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF")
-        connection.execute("CREATE TABLE IF NOT EXISTS pictures (key BLOB PRIMARY KEY, image BLOB) WITHOUT ROWID")
-    except (OSError, sqlite3.Error):
-        return _opened(_IN_MEMORY, process)
+    with suppress(OSError, sqlite3.Error, ConfigError):  # a ConfigError: there is no home folder
+        file = cache_folder(os.environ) / "pictures.sqlite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _opened(str(file))
+    return _opened(_IN_MEMORY)
+
+
+def _opened(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    # Entries that are lost in a power cut are decoded again, so nothing is synced.
+    connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF")
+    connection.execute("CREATE TABLE IF NOT EXISTS decoded (key BLOB PRIMARY KEY, image BLOB)")
+    # Rows are numbered as they are written: those before the last `_MAX_KEPT` go.
+    connection.execute("DELETE FROM decoded WHERE rowid <= (SELECT max(rowid) FROM decoded) - ?", (_MAX_KEPT,))
     return connection
 
 
-def _file() -> str:
-    try:
-        return str(cache_folder(os.environ) / "pictures.sqlite")
-    except ConfigError:  # there is no home folder
-        return _IN_MEMORY
+@atexit.register
+def close() -> None:
+    """Close the database; the next picture opens it again."""
+    if _database.cache_info().currsize:
+        _database(os.getpid()).close()
+        _database.cache_clear()
