@@ -105,8 +105,8 @@ def train(
             site=Path(site) if site else None, ray_address=ray_address, **options,
         )  # fmt: skip
         prepared = prepare.prepare(request, report, submit=submit)
-        run, base = prepared.run, prepared.base.name
-        text = f"{run.name}: {prepared.result.rows} rows, from {base}, in {run.folder}"
+        run = prepared.run
+        text = f"{run.name}: {runs.info(run).rows} rows, from {prepared.base.name}, in {run.folder}"
         report.send(RunEvent("note", text, run=run))
     job = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or job:

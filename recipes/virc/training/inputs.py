@@ -1,6 +1,6 @@
 """What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process.
 
-Before a run exists: `base` and `check_weights` find the weights, `rows` and `validation` the rows of a stage. Of a run
+Before a run exists: `base` and `check_weights` find the weights, `rows` and `named_rows` the rows of a stage. Of a run
 that exists: `still_there` checks that nothing has changed, `place_of` says what an attempt works on.
 """
 
@@ -171,7 +171,7 @@ def rows(resolved: Resolved, workspace: Path, missing: list[VircError] | None = 
         DataError: there is no such file or dataset, or its format holds no solutions.
     """
     try:
-        return _source(resolved.config.data_name(), resolved, workspace)
+        return named_rows(resolved.config.data_name(), resolved, workspace)
     except VircError as error:
         named = Path(resolved.config.data_name())
         suffix = named.suffix or {"rl": ".parquet", "dpo": ".jsonl"}.get(resolved.kind, ".json")
@@ -182,13 +182,12 @@ def rows(resolved: Resolved, workspace: Path, missing: list[VircError] | None = 
         return RowsFile(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
 
 
-def validation(resolved: Resolved, workspace: Path) -> RowsFile | None:
-    named = resolved.config.validation_name()
-    return None if named is None else _source(named, resolved, workspace)
+def named_rows(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
+    """The rows that `data` or `validation` names: a file, a folder, a file in `data/`, or a dataset `FOLDER/NAME`.
 
-
-def _source(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
-    """The rows that `data` or `validation` names: a file, a folder, a file in `data/`, or a dataset `FOLDER/NAME`."""
+    Raises:
+        DataError: they are not here, or the stage learns from other rows.
+    """
     file = expanded(named)
     is_path = file.is_absolute() or is_file(file) or is_folder(file)
     fetched = (workspace / DATA / f"{named}{ending}" for ending in ("", ".parquet", ".jsonl"))

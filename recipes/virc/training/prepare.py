@@ -35,7 +35,7 @@ from virc.core.text import sized
 from virc.core.work.parallel import cores
 from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
-from virc.data.formats.registry import left_out
+from virc.data.formats.registry import left_out_note
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import hardware, making
@@ -174,11 +174,11 @@ def _found(
     if missing is not None and python is None:
         missing.append(SetupError(f"the environment {environment.name} has not been made", "virc train makes it first"))
     source, validation = inputs.rows(resolved, workspace, missing), None
-    if absent := left_out(Path(config.data)):
-        more = ", …" if len(absent) > 3 else ""
-        report.note(f"{config.data}: {len(absent)} files are not here: {', '.join(absent[:3])}{more}")
-    with noted(missing):
-        validation = inputs.validation(resolved, workspace)
+    if absent := left_out_note(Path(config.data), resolved.system):
+        report.note(absent)
+    if named := config.validation_name():
+        with noted(missing):
+            validation = inputs.named_rows(named, resolved, workspace)
     if here:
         fits.refuse_unfit(config, here, overlays=resolved.system.overlays)
     with noted(missing):
@@ -228,7 +228,7 @@ def _checked(prepared: Prepared, starts_here: bool, report: Reporter) -> Prepare
         asked = msgspec.structs.replace(asked, tries_tools=True)
     found = counted(asked, python or Path(sys.executable), recipes, report)
     prepared = msgspec.structs.replace(prepared, checked=found)
-    row_report.check_rows(prepared, report)
+    row_report.check_rows(prepared, found, report)
     return prepared
 
 

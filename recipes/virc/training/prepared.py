@@ -56,11 +56,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
 
     @property
-    def result(self) -> Result:
-        assert self.checked
-        return self.checked
-
-    @property
     def sources(self) -> list[Path]:
         """The files that its rows come from."""
         found = [each for each in (self.source, self.validation) if each]

@@ -14,6 +14,7 @@ from virc.stages.resolve import Resolved
 from virc.systems import texts
 from virc.tools import registry as tools
 from virc.training import rl_setup
+from virc.training.preflight.types import Result
 from virc.training.prepared import Prepared
 
 
@@ -31,20 +32,20 @@ def check_texts(resolved: Resolved, report: Reporter) -> None:
         report.warn(f"{system.name} is trained in our own words, not in those of the authors", hint)
 
 
-def check_rows(prepared: Prepared, report: Reporter) -> None:
+def check_rows(prepared: Prepared, result: Result, report: Reporter) -> None:
     """Report what the check of the rows found.
 
     Raises:
         DataError: a reward cannot score rows, or images would be shown at another size than the rows' boxes are in.
     """
-    result, config = prepared.result, prepared.resolved.config
+    config = prepared.resolved.config
     if prepared.resolved.kind == "rl":
         rl_setup.check_reward(result, prepared.resolved, report)
     if result.rewritten:
         kinds = ", ".join(f"{why} {count}" for why, count in sorted(result.rewritten.items()))
         pictures = f"{sum(result.rewritten.values())} of {result.images} images"
         report.note(f"{pictures} are written as solving shows them, and not as LLaMA-Factory would ({kinds})")
-    _check_sizes(prepared, report)
+    _check_sizes(prepared, result, report)
     if prepared.request.ignore:
         report.note(f"columns left out: {', '.join(prepared.request.ignore)}")
     unit, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
@@ -61,15 +62,15 @@ def check_rows(prepared: Prepared, report: Reporter) -> None:
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
         report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
-    elif warning := _other_protocol(prepared):
+    elif warning := _other_protocol(prepared, result):
         report.warn(*warning)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 
 
-def _check_sizes(prepared: Prepared, report: Reporter) -> None:
+def _check_sizes(prepared: Prepared, result: Result, report: Reporter) -> None:
     """Report images that are shown smaller. Raises DataError: boxes in pixels would not fit them any more."""
-    result, config, base = prepared.result, prepared.resolved.config, prepared.base
+    config, base = prepared.resolved.config, prepared.base
     base_limit = checkpoint.image_grid(checkpoint.image_settings(base.folder)).max_pixels
     at_limit = config.max_pixels >= base_limit
     limit = f"the {base_limit:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
@@ -98,12 +99,12 @@ def _rows(prepared: Prepared) -> str:
     return shlex.quote(data if expanded(data).exists() else str((prepared.source.shards or (prepared.source.file,))[0]))
 
 
-def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:
+def _other_protocol(prepared: Prepared, result: Result) -> tuple[str, str] | None:
     """A warning and a hint if the rows teach another chat protocol than the system's, or than the base knows.
 
     Multi-turn RL prompts anew; and rows may have more tools than the base knows.
     """
-    base, rows, resolved = prepared.base, prepared.result.protocol, prepared.resolved
+    base, rows, resolved = prepared.base, result.protocol, prepared.resolved
     if resolved.kind != "rl" or resolved.config.rollout != "multi_turn":
         target = {"rl": "rl", "dpo": "pairs"}.get(resolved.kind, "sft")
         if warning := other_than(resolved.system, rows, _rows(prepared), target):
@@ -117,6 +118,6 @@ def _other_protocol(prepared: Prepared) -> tuple[str, str] | None:
     added = [name for name in rows.tools if name not in {*trained.tools, *tools.discover()}]
     options = "".join(f" --tools +{name}" for name in added)
     convert = f"virc data convert {_rows(prepared)} --to DIR --format batch"
-    problems = f"DIR/{prepared.result.dataset}.jsonl"
+    problems = f"DIR/{result.dataset}.jsonl"
     hint = f"{convert}, then virc data sample {problems} --to NEW --endpoint URL --protocol {file}{options}"
     return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn again", hint

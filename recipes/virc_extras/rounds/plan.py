@@ -116,7 +116,8 @@ def missing(rounds: Rounds, left: Iterable[RoundCommand]) -> Iterator[VircError]
         if step.round == 1 and step.resolved and not files:
             try:
                 inputs.rows(step.resolved, rounds.workspace)
-                inputs.validation(step.resolved, rounds.workspace)
+                if validation := step.resolved.config.validation_name():
+                    inputs.named_rows(validation, step.resolved, rounds.workspace)
             except VircError as error:
                 yield error
     models_made = {Path(step.makes).name for step in rounds.steps}

@@ -71,11 +71,8 @@ def _print_needs(found: Prepared) -> None:
     resolved, needed = found.resolved, found.needed
     output.line(f"# estimate for rows of {resolved.config.longest} tokens")
     if resolved.config.device == "cuda":
-        here = _gpus_here(found)
-        output.line(
-            fits.gpus(resolved.config, resolved.config.nodes, _judge_gpus(found))
-            + ("" if here is None else f"; here {here}")
-        )
+        taken, here = fits.gpus(resolved.config, resolved.config.nodes, _judge_gpus(found)), _gpus_here(found)
+        output.line(taken if here is None else f"{taken}; here {here}")
     if needed is None:
         output.line("not known: the sizes of the base are not here" + _instead(resolved))
         return
