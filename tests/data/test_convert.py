@@ -3,21 +3,27 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from data.converted import bare, convert, records, tree, write
 from PIL import Image
+from pyarrow import parquet  # type: ignore[import-untyped]
 from support import crux
+from support.called import virc
 
 from virc.data.convert.change import Target
 from virc.data.convert.convert import ConvertConfig
 from virc.data.convert.convert import convert as library_convert
 from virc.data.formats import prompts, rl
+from virc.data.formats.registry import only_source
+from virc.data.protocol.extract import study
 from virc.data.rows.record import Record
 from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig
 from virc.data.synth.draw import write as draw
+from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME
 
 pytestmark = pytest.mark.usefixtures("capfd")
@@ -146,3 +152,44 @@ def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Pa
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
     (back,) = records(tmp_path / "b").values()
     assert all("1008 x 1008" in row.messages[1].content for row in back)
+
+
+@pytest.mark.integration
+def test_units_of_the_trajectories_are_the_published_rl_rows(published: crux.Crux, tmp_path: Path) -> None:
+    assert convert(published.dynamic, "--to", tmp_path / "rl", "--format", "rl", "--embed") == 0
+    ours, theirs = (
+        parquet.read_table(file).to_pylist() for file in (*(tmp_path / "rl").glob("*.parquet"), published.train)
+    )
+    assert [essence(row) for row in ours] == [essence(row) for row in theirs]
+    turns = [turn for row in json.loads(published.dynamic.read_text()) for turn in row["messages"]]
+    replies = [row["extra_info"]["reference"] for row in ours]
+    assert replies == [turn["content"] for turn in turns if turn["role"] == "assistant"]
+
+
+def essence(row: dict[str, Any]) -> dict[str, Any]:
+    """What both say of a unit; images by their bytes."""
+    info = row["extra_info"]
+    return {
+        "prompt": row["prompt"], "answer": row["reward_model"]["ground_truth"], "source": row["data_source"],
+        "images": [image["bytes"] for image in row["images"]], "ability": row["ability"],
+        "said again": info["prompt"] == row["prompt"], "shown again": info["images"] == row["images"],
+        "index": info["index"], "question": info["question"], "tool": info["tool_info_gt"],
+    }  # fmt: skip
+
+
+@pytest.mark.integration
+def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(
+    published: crux.Crux, tmp_path: Path
+) -> None:
+    pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
+    for rows, file in ((published.dynamic, pixel), (published.fixed, permille)):
+        found = [row.known() for row in only_source(rows).rows()]
+        file.write_bytes(written(study(enumerate(found, 1)).protocol))
+    fixed = ("--coordinates", "permille", "--images", "square_1000", "--protocol", permille)
+    dynamic = ("--coordinates", "pixel", "--images", "smart", "--protocol", pixel)
+    assert convert(published.dynamic, "--to", tmp_path / "fixed", "--format", "sft", *fixed) == 0
+    assert convert(tmp_path / "fixed", "--to", tmp_path / "again", "--format", "sft", *dynamic) == 0
+    for made, like in (("fixed", published.fixed), ("again", published.dynamic)):
+        assert virc("data", "check", tmp_path / made, "--workers", 1).code == 0
+        (ours,), (theirs,) = records(tmp_path / made).values(), records(like).values()
+        assert ours[0].messages[0] == theirs[0].messages[0]

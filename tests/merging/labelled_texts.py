@@ -8,7 +8,7 @@ import html
 import json
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
 _LOWER, _DIGITS = string.ascii_lowercase, string.digits
@@ -229,11 +229,3 @@ HARMLESS: Mapping[str, str] = {
     "table": "| 0.8123 | 12.5M | 3.2e-05 |\n| 0.8301 | 13.1M | 1.6e-05 |",
     "ratio": "ratio 1234567890:35 at 2025-10-11T12:30:00Z, part ab12-us3",
 }  # fmt: skip
-
-Detector = Callable[[str], bool]
-
-
-def figures(finds: Detector) -> tuple[list[str], list[str]]:
-    """Return the names of secrets that a detector misses, and of harmless texts that it takes for secrets."""
-    missed = [name for name, text in SECRETS.items() if not finds(text)]
-    return missed, [name for name, text in HARMLESS.items() if finds(text)]

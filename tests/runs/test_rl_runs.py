@@ -89,14 +89,6 @@ def test_one_without_all_of_its_resume_state_is_not_resumed(workspace: Path, los
     assert saved(run) == [(10, False)]
 
 
-def test_weights_of_every_save_stay_and_resume_state_of_the_newest_two(workspace: Path) -> None:
-    run = made(workspace)
-    for number in (10, 20, 30):
-        save(run, number)
-    Keeper(run).update({})
-    assert saved(run) == [(10, False), (20, True), (30, True)]
-
-
 def test_keep_forgets_older_ones_but_for_the_best(workspace: Path) -> None:
     run = made(workspace, save_total_limit=1)
     keeper = Keeper(run)

@@ -61,15 +61,6 @@ def test_a_running_run_is_refused(workspace: Path) -> None:
     assert done.err == "error: a is running\nhint: virc runs stop a\n"
 
 
-def test_a_run_whose_engine_still_works_is_refused(workspace: Path) -> None:
-    run = make(workspace, "a")
-    here = runs.this_process()
-    runs.write_state(run, progress="running", host=here["host"], engine=here["pid"], engine_started=here["started"])
-    done = virc("runs", "rm", "a", "--yes")
-    assert (done.code, left(workspace)) == (3, {"a"})
-    assert "virc runs stop a --now" in done.err
-
-
 def test_a_run_that_others_started_from_is_refused(workspace: Path) -> None:
     first = make(workspace, "first")
     checkpoint = save(first, 9)

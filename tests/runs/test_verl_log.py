@@ -162,10 +162,3 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     (log := tmp_path / "engine.log").write_text("loading\n")
     assert "killed" in verl_log.cause(log, -9)[0]
     assert verl_log.cause(KILLED, 1)[0] == "one of its processes was killed, perhaps for want of memory"
-
-
-def test_how_many_parameters_are_trained_is_read_with_commas(tmp_path: Path) -> None:
-    (log := tmp_path / "engine.log").write_text("(WorkerDict pid=3) virc: 3,754,622,976 parameters are trained\n")
-    assert verl_log.trained(log) == 3_754_622_976
-    log.write_text("loading\n")
-    assert verl_log.trained(log) is None
