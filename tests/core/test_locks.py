@@ -14,18 +14,6 @@ from virc.core import locks
 from virc.core.errors import ConfigError
 
 
-def test_a_second_writer_is_refused_at_once_and_the_third_comes_in(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    with locks.held(path):
-        with pytest.raises(ConfigError, match=r"another run is writing .*rows\.csv"):
-            locks.lock(path)
-        with pytest.raises(ConfigError, match="said better"), locks.held(path, ConfigError("said better")):
-            pass
-    with locks.held(path):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_lock_is_never_held_by_two(tmp_path: Path) -> None:
     path, inside, most, taken = tmp_path / "rows.csv", [0], [0], [0]
 

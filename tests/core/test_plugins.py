@@ -72,19 +72,3 @@ def test_a_package_that_names_what_cannot_be_found_is_named(
         plugins.installed("virc.operators")
     assert refused.value.message == f"the installed package my-pack names {named}, which cannot be found: {why}"
     assert refused.value.hint == "update the package, or pip uninstall my-pack"
-
-
-@pytest.mark.parametrize(
-    ("code", "says"),
-    [
-        ("import sys\nsys.exit(3)\n", r"ExitError: it would end the process: sys\.exit\(3\), in line 2$"),
-        ("raise SystemExit('no')", r"ExitError: it would end the process: sys\.exit\('no'\), in line 1$"),
-        ("def (", r"SyntaxError: [^\n]*$"),
-        ("def f():\n    raise OSError('no')\n\nf()\n", r"OSError: no, in line 2$"),
-    ],
-)
-def test_a_file_that_cannot_be_loaded_says_why_and_where(code: str, says: str, tmp_path: Path) -> None:
-    (file := tmp_path / "mine.py").write_text(code)
-    with pytest.raises(ConfigError, match=f"mine.py cannot be loaded: {says}") as refused:
-        plugins.fresh(file)
-    assert ("in line" in says) == ("in line" in refused.value.message)
