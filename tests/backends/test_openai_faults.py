@@ -16,12 +16,12 @@ from support.https_site import Site
 from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.chat.backend import OpenAIBackend
-from virc.backends.chat.body import read_models
 from virc.backends.chat.errors import WireError
+from virc.backends.chat.listing import read_models
 from virc.backends.chat.reply import read_reply
 from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, NetworkError, VircError
-from virc.core.web.client import hidden
+from virc.core.http.client import hidden
 
 GREEDY = Sampling()
 KEY = "sk-secret-key-4f1d"

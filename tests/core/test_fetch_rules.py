@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from support.loopback import Connection, Loopback
 
-from virc.core.web.addresses import Address
-from virc.core.web.fetch import Fetch, FetchError, Rules
+from virc.core.http.addresses import Address
+from virc.core.http.fetch import Fetch, FetchError, Rules
 
 
 class _Connection(Connection):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from virc.core import retry
-from virc.core.retry import Pace, seconds_asked
+from virc.core.http.waiting import seconds_asked
+from virc.core.retry import Pace
 
 ISO = "2999-01-01T00:00:00Z"
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from virc.core.web import client
+from virc.core.http import client
 
 
 class Handler(BaseHTTPRequestHandler):

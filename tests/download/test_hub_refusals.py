@@ -7,7 +7,7 @@ import pytest
 from hub_server import Hub, Repo, hub, status
 
 from virc.core.errors import ConfigError, NetworkError
-from virc.core.web.client import http_library
+from virc.core.http.library import http_library
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import listing
 from virc.download.hub.refusals import PassingError, reason, unreachable

@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 import trustme
 
-from virc.core.web.fetch import Rules
+from virc.core.http.fetch import Rules
 from virc.serving.agent.fetch import RULES
 
 Handler = Callable[["Site", str, "socket.socket"], None]

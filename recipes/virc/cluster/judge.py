@@ -17,9 +17,9 @@ from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.events import Reporter
 from virc.core.files import write_json
+from virc.core.http import client
 from virc.core.plan import Plan, Step
 from virc.core.text import counted
-from virc.core.web import client
 from virc.rewards import sources
 from virc.rewards.verl import Settings
 from virc.runs.run import Info, Run

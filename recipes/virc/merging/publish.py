@@ -18,7 +18,8 @@ from virc.backends.gguf import header as gguf
 from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder, json_or_none
-from virc.core.retry import retried, seconds_asked
+from virc.core.http.waiting import seconds_asked
+from virc.core.retry import retried
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw

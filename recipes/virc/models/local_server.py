@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.chat.body import read_models
 from virc.backends.chat.errors import WireError
+from virc.backends.chat.listing import read_models
 from virc.core.text import plain
 from virc.core.timeouts import LateError
 from virc.models.registry import Weights

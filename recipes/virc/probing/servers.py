@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from virc.backends.chat.body import read_models
 from virc.backends.chat.errors import WireError
+from virc.backends.chat.listing import read_models
 from virc.backends.chat.providers import PROVIDERS
+from virc.core.http import client
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
-from virc.core.web import client
 
 PORTS = {
     1234: "LM Studio",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from virc.core.errors import SetupError
-from virc.core.web import client
+from virc.core.http import client
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.encoded import as_png
 from virc.remote.described import PLACEHOLDER, SECRET, Described

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from virc.core.errors import SetupError
+from virc.core.http.body import TooLargeError, within_bytes
+from virc.core.http.client import IDENTITY, open_client
+from virc.core.http.library import http_library
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.core.web.client import IDENTITY, TooLargeError, http_library, open_client, within_bytes
 from virc.core.work import forks
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png

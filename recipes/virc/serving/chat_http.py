@@ -10,9 +10,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from virc.backends.chat.body import unpacked
-from virc.backends.chat.errors import WireError
 from virc.core.errors import DataError
+from virc.core.http.body import DamagedError, unpacked
 from virc.core.limits.image_memory import BusyError, TooLargeError
 from virc.core.text import plain
 from virc.core.web import site
@@ -159,13 +158,13 @@ def _unpacked(body: bytes, headers: Mapping[str, str], hold: Callable[[int], Non
     if encoding.lower() in ("", "identity"):
         return body
     try:
-        for piece in unpacked(iter([body]), headers, is_whole=True):
+        for piece in unpacked(iter([body]), headers):
             hold(len(piece))
             whole += piece
             if len(whole) > MAX_BODY:
                 raise _too_large()
-    except WireError as error:
-        if error.broken:
+    except DamagedError as error:
+        if error.is_cut:
             raise RefusedError(f"the body is damaged: it is cut short as {plain(encoding, 60)!r}") from None
         raise RefusedError(f"the body cannot be unpacked as {plain(encoding, 60)!r}", status=415) from None
     return bytes(whole)

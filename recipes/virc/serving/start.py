@@ -18,7 +18,7 @@ from virc.config.validation import check_arguments
 from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
-from virc.core.web.addresses import is_loopback
+from virc.core.http.addresses import is_loopback
 from virc.models import load as opened
 from virc.models.load import Opened
 from virc.serving import address, settings, vllm_process

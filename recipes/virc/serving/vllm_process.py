@@ -16,10 +16,10 @@ from virc.backends.interface import Backend, Sampling
 from virc.core import processes
 from virc.core.errors import EngineError, VircError
 from virc.core.events import Reporter
+from virc.core.http import client
 from virc.core.plan import Plan, write_files
 from virc.core.processes import Process
 from virc.core.text import clause
-from virc.core.web import client
 from virc.engines.vllm import log as vllm_log
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message

@@ -23,10 +23,10 @@ from virc.config.user import names_user
 from virc.core.errors import DataError, NetworkError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file, is_folder, is_path, near_file, picture_within
+from virc.core.http.fetch import Fetch, FetchError, Rules
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
-from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, is_known, page_of, parse_header, seek_page
 from virc.reasoning.media import HEAD, MediaPlace, medium_of
 from virc.reasoning.opening.pictures import read

@@ -11,7 +11,7 @@ from typing import Any
 import verifiers.v1 as vf  # type: ignore[import-not-found, unused-ignore]
 
 from virc.backends.chat.reply import read_reply
-from virc.core.web.client import http_library
+from virc.core.http.library import http_library
 from virc.data.rows.record import Record
 from virc_extras.export.environment import MAX_REPLY, Environment, terms_of, total_of
 

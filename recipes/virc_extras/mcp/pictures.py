@@ -14,8 +14,8 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError, errors_as
+from virc.core.http.fetch import Rules
 from virc.core.text import plain
-from virc.core.web.fetch import Rules
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png
 from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.resample import resampled

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 from support.servers import MODEL
 
 from virc.core.events import Reporter
-from virc.core.web.fetch import Rules
+from virc.core.http.fetch import Rules
 from virc.models.load import Choice
 from virc.serving.agent.fetch import RULES
 from virc.solving.one import SolveConfig

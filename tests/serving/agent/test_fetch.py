@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 from support.https_site import Site
 
-from virc.core.web.addresses import is_public
-from virc.core.web.fetch import Rules
+from virc.core.http.addresses import is_public
+from virc.core.http.fetch import Rules
 from virc.serving.agent import fetch
 from virc.serving.agent.fetch import RULES
 from virc.serving.chat_request import RefusedError

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from virc.backends.chat import ollama
-from virc.backends.chat.body import ListedModel
 from virc.backends.chat.causes import RefusedError, lowered, shortened
 from virc.backends.chat.images import AsPart, SentImages, SizeLimits, whole
 from virc.backends.chat.link import GarbageError, Link, names_hint
+from virc.backends.chat.listing import ListedModel
 from virc.backends.chat.providers import OLLAMA, SMALLER_PIXELS, VLLM, provider
 from virc.backends.chat.reply import ReceivedReply
 from virc.backends.chat.request import Habits, check_thinking, completion, fields_of, fields_to_think, merged

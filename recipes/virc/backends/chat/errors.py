@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.chat.providers import says
-from virc.core.retry import seconds_asked
+from virc.core.http.waiting import seconds_asked
 
 _MAX_WRAPS = 6
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence.
 
 What it refuses is a ConfigError, what it does not answer a NetworkError. All requests go through `Link._answer`: in a
-thread that can be given up it sends an `Exchange` until one try succeeds (`_response`, `_send`), and reads the body.
+thread that can be given up, an `_Exchange` sends the request until one try succeeds, and the body is read.
 """
 
 import math
@@ -12,28 +12,31 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
-from virc.backends.chat.body import ListedModel, bounded, decoded, read_embedding, read_models, unpacked
 from virc.backends.chat.causes import AskedServer, as_error
-from virc.backends.chat.client import client, own_headers, printed
 from virc.backends.chat.errors import GATEWAY, StatusError, WireError, parsed
 from virc.backends.chat.images import Pieces
+from virc.backends.chat.listing import ListedModel, decoded, read_embedding, read_models
 from virc.backends.chat.providers import says
 from virc.backends.chat.reply import ReceivedReply, read_reply
 from virc.backends.interface import CHARACTERS_PER_TOKEN
+from virc.config.user import names_user
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
+from virc.core.http.addresses import is_loopback
+from virc.core.http.body import DamagedError, Ending, TooLargeError, bounded, unpacked
+from virc.core.http.client import IDENTITY, hidden, open_client, proxy_of
+from virc.core.http.library import http_library
 from virc.core.retry import Pace, pace_of, retried
-from virc.core.text import plain
+from virc.core.text import clause, plain
 from virc.core.timeouts import Deadline, LateError, within
-from virc.core.web.addresses import is_loopback
-from virc.core.web.client import hidden, proxy_of, sends_unless, shut_down
 from virc.core.work import forks
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
+_CONNECT_SECONDS = 5.0
 _SHORT_SECONDS = 5.0  # for a question that the user waits for before a reply is drawn
 _LONGEST_PAUSE = 8.0  # seconds
 _RECENT = 60.0  # seconds: most limits are of requests a minute
@@ -47,62 +50,16 @@ _PATIENCE = "a slow server needs a longer --timeout"
 _T = TypeVar("_T")
 
 
-class Exchange:
-    """What is sent, how far that is, and whether it is sent again where that fails, and when.
-
-    Args:
-        body: None: it is a GET.
-        retries: how often it is sent again at most.
-        until: monotonic time in seconds after which no try begins.
-    """
-
-    def __init__(self, address: str, body: Pieces | None, retries: int, pace: Pace, until: float) -> None:
-        self.address, self.body, self.until = address, body, until
-        self.request: httpx.Request | None = None  # of the last try
-        self.given_up = False  # nobody waits for the answer any more
-        self.redirects = 0  # to other paths of the server that were followed
-        self.began = 0.0  # when the last try began, in monotonic seconds
-        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
-        self._pace, self._left, self._may_retry = pace, retries, retries > 0
-        self._asked_before = False  # the server has asked to wait, and refused after that wait
-        self._is_one_of_several = False  # other requests met the busy server at the same time
-
-    def pause(self, error: Exception, pause: float) -> float | None:
-        """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
-        is_busy = False
-        if isinstance(error, StatusError):
-            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
-            if error.wait:
-                # A server that refuses after the wait that it asked for itself has asked for too little.
-                pause = max(error.wait, pause) if self._asked_before else error.wait
-                self._asked_before = True
-        else:
-            in_time = time.monotonic() < self.until and not self.given_up
-            may_help = is_away = isinstance(error, _UnreachedError) and in_time
-            pause = max(0.0, min(pause, self.until - time.monotonic()))
-        self.was_away |= is_away and self._may_retry
-        if is_busy and may_help:
-            self._pace.slow(self.began, pause)
-            # If one of several requests is answered, the others will be, too: then a try costs none of those left.
-            self._is_one_of_several |= self._pace.asking > 1
-            if self._is_one_of_several and self._pace.has_answered(_RECENT):
-                self._left += 1
-        self._left -= 1
-        if not may_help or self._left < 0:
-            return None
-        return max(pause, self._pace.turn(self.until)) if is_busy else pause
+class GarbageError(NetworkError):
+    """The server answers, and not as the API has it."""
 
 
 class _UnreachedError(Exception):
     """No answer came, or none in time (`is_late`), or one of a proxy in its place."""
 
-    def __init__(self, message: str, is_late: bool, is_of_proxy: bool = False) -> None:
+    def __init__(self, message: str, is_late: bool = False, is_of_proxy: bool = False) -> None:
         super().__init__(message)
         self.is_late, self.is_of_proxy = is_late, is_of_proxy
-
-
-class GarbageError(NetworkError):
-    """The server answers, and not as the API has it."""
 
 
 class Link:
@@ -136,38 +93,47 @@ class Link:
         self.is_ollama = False
         self.stale = False
         self.max_retries = max_retries
-        self._own_headers = own_headers(headers or "")
+        self._own_headers = _own_headers(headers or "")
         self._reach(endpoint, api_key)
         forks.renew_in_child(self._renew)
 
     def _renew(self) -> None:
         """Open connections of one's own: on those of the parent, answers to its questions come."""
-        self._client, _ = self._new_client()
+        self._client = self._new_client()
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
-        self.endpoint = self.typed = printed(endpoint)
+        self.endpoint = self.typed = _printed(endpoint)
         if version := re.search(r"[?&](api-version=[\w.-]+)(?:&|\s*\Z)", endpoint):  # the rest may hold a key
             self.typed += f"?{version[1]}"
         key = (api_key or "").strip()
         if foreign := re.search(r"[^!-~]", key):
             sentence = f"the API key holds {foreign[0]!a} at character {foreign.start() + 1}, which no key has"
             raise ConfigError(sentence, "copy it again: set VIRC_API_KEY or api_key=, one line")
-        # A compressed body would be bounded only after it was unpacked.
-        headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
-        self._new_client = partial(client, endpoint, headers | self._secret, self.timeout)
-        self._client, self._base = self._new_client()
-        self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
+        http = http_library()
+        try:
+            self._base: httpx.URL = http.URL(endpoint.strip())
+        except http.InvalidURL as error:
+            raise _no_address(endpoint, f": {clause(error)}") from None
+        self._origin = self._base.copy_with(path="/", query=None)
+        headers = {**IDENTITY, "Accept": "application/json", **self._secret}
+        seconds = http.Timeout(self.timeout, connect=min(_CONNECT_SECONDS, self.timeout))
+        # no redirects to others: pictures go to the endpoint that was named
+        self._new_client = partial(open_client, str(self._base), headers, seconds)
+        self._client, self._pace = self._new_client(), pace_of(str(self._origin))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
         before = self._client
         self._reach(endpoint, api_key)
         before.close()
 
+    def close(self) -> None:
+        self._client.close()
+
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
         try:
-            self._listed(_SHORT_SECONDS)
+            self.models(_SHORT_SECONDS)
         except NetworkError:
             return False
         except ConfigError:
@@ -175,7 +141,11 @@ class Link:
         return True
 
     def models(self, seconds: float | None = None) -> list[ListedModel]:
-        listed = self._listed(seconds)
+        """The models that it lists; with `seconds`, it is asked once and for no longer."""
+        retries = 0 if seconds else None
+        listed = self._answer(
+            self._below("/models"), lambda pieces, *_: read_models(pieces), seconds=seconds, retries=retries
+        )
         self.names = tuple(served.id for served in listed)
         return listed
 
@@ -193,14 +163,9 @@ class Link:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
-        most = max_tokens * CHARACTERS_PER_TOKEN
-
-        def read(pieces: Iterator[bytes], stream: Callable[[str], None], hang_up: Callable[[], None]) -> ReceivedReply:
-            return read_reply(pieces, most, stream, hang_up)
-
         return self._answer(
             address or self._below("/chat/completions"),
-            read,
+            lambda pieces, stream, hang_up: read_reply(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream, hang_up),
             request,
             max_tokens * _BYTES_PER_TOKEN + 2**20,
             on_text,
@@ -226,18 +191,9 @@ class Link:
         finally:
             self.stale = stale  # a server without that address is no other server
 
-    def close(self) -> None:
-        self._client.close()
-
     def _below(self, path: str) -> str:
         """Where a path below the endpoint is, with the endpoint's query."""
         return str(self._base.copy_with(path=self._base.path.rstrip("/") + path))
-
-    def _listed(self, seconds: float | None) -> list[ListedModel]:
-        retries = 0 if seconds else None
-        return self._answer(
-            self._below("/models"), lambda pieces, *_: read_models(pieces), seconds=seconds, retries=retries
-        )
 
     def _answer(
         self,
@@ -265,16 +221,17 @@ class Link:
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
         retries = self.max_retries if retries is None else retries
-        exchange = Exchange(address, None if body is None else Pieces(body), retries, self._pace, until)
+        sent = None if body is None else Pieces(body)
+        exchange = _Exchange(self._client, self._origin, self._pace, address, sent, retries, until)
         afterwards = ExitStack()
 
         def once(streams: Iterator[Callable[[str], None]]) -> _T:
-            response = afterwards.enter_context(closing(self._response(exchange)))
-            sent = bounded(response.iter_raw(), most, until)
-            pieces = bounded(unpacked(sent, response.headers), most, until)
-            answer = read(pieces, next(streams, lambda _: None), partial(self._hang_up, exchange))
+            response = afterwards.enter_context(closing(exchange.response()))
+            raw = bounded(response.iter_raw(), most, until)
+            pieces = _as_wire_errors(bounded(unpacked(raw, response.headers), most, until), most, until)
+            answer = read(pieces, next(streams, lambda _: None), exchange.ending.hang_up)
             # A connection serves the next request only if nothing of this answer is left on it.
-            afterwards.callback(deque, sent, 0)
+            afterwards.callback(deque, raw, 0)
             return answer
 
         def work(stream: Callable[[str], None]) -> _T:
@@ -292,16 +249,11 @@ class Link:
         try:
             return within(until, work, on_text, afterwards.close)
         except BaseException as error:  # nobody waits any more, such as at the end of the time: the request is ended
-            exchange.given_up = True
-            self._hang_up(exchange)
+            exchange.ending.end()
             if not isinstance(error, LateError | WireError | _UnreachedError):
                 raise
             # `from None`: these errors quote the server, which may quote the key.
             raise self._explained(error, whole or seconds) from None
-
-    def _hang_up(self, exchange: Exchange) -> None:
-        if exchange.request:
-            shut_down(self._client, exchange.request)
 
     def _explained(self, error: Exception, seconds: float) -> VircError:
         """What is raised where no answer came within `seconds`, or one that is none."""
@@ -318,53 +270,11 @@ class Link:
             hint = "a login, a proxy or another service answers there: open the address in a browser"
         kind = NetworkError if error.broken else GarbageError
         failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
-        failed.broken = error.broken
-        failed.is_full = says("context", error.quoted)
+        failed.broken, failed.is_full = error.broken, says("context", error.quoted)
         self.stale |= error.broken
         return failed
 
-    def _response(self, exchange: Exchange) -> "httpx.Response":
-        """The response to one try, redirects followed. Raises StatusError: its status is not a success."""
-        response = self._send(exchange)
-        while response.status_code in (307, 308) and self._follows(exchange, response):
-            response = self._send(exchange)
-        if response.status_code >= 300:
-            raise _status_error(response, exchange.until)
-        return response
-
-    def _send(self, exchange: Exchange) -> "httpx.Response":
-        body, headers = exchange.body, {}
-        if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        method = "GET" if body is None else "POST"
-        trace = sends_unless(lambda: exchange.given_up, lambda: _UnreachedError("given up", is_late=True))
-        request = self._client.build_request(
-            method, exchange.address, content=body, headers=headers, extensions={"trace": trace}
-        )
-        exchange.request, exchange.began = request, time.monotonic()
-        if time.monotonic() > exchange.until:
-            raise _UnreachedError("the time is over", is_late=True)
-        try:
-            return self._client.send(request, stream=True)
-        except Exception as error:  # one class for each thing that goes wrong, of two versions of the library
-            name = type(error).__name__.lower()
-            raise _UnreachedError(str(error), "timeout" in name, "proxy" in name) from None
-
-    def _follows(self, exchange: Exchange, response: Any) -> bool:
-        """Point the exchange to where a redirect leads; False: that is another server, or there were too many."""
-        before = self._base.copy_with(path="/", query=None)
-        try:
-            target = response.url.join(response.headers.get("location", ""))
-        except Exception:  # an address that is none: one class in each version of the library
-            return False
-        exchange.redirects += 1
-        if target.copy_with(path="/", query=None, fragment=None) != before or exchange.redirects > _MAX_REDIRECTS:
-            return False
-        response.close()
-        exchange.address = str(target)
-        return True
-
-    def _unreached(self, error: "_UnreachedError") -> NetworkError:
+    def _unreached(self, error: _UnreachedError) -> NetworkError:
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
         proxy = None if is_loopback(self._base.host) else proxy_of(str(self._base))
         way, hint = "", f"is it running? curl {self.endpoint}/models"
@@ -394,9 +304,7 @@ class Link:
             return f"ollama pull {self.model or 'qwen3-vl'}, then the same command"
         if hint := self._address_hint():
             return hint
-        if not self.model:
-            return "name one: --model NAME"
-        return f"its models are named by: curl {self.endpoint}/models"
+        return f"its models are named by: curl {self.endpoint}/models" if self.model else "name one: --model NAME"
 
     def _address_hint(self) -> str | None:
         """What is likelier to be the address; None if this one ends as most do."""
@@ -416,9 +324,114 @@ class Link:
         return plain(text)
 
 
-def names_hint(names: tuple[str, ...]) -> str:
-    more = f", … ({len(names)} in all)" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
+class _Exchange:
+    """One request: what is sent, and whether it is sent again where that fails, and when.
+
+    Args:
+        origin: of the endpoint, which no redirect leaves.
+        body: None: it is a GET.
+        retries: how often it is sent again at most.
+        until: monotonic time in seconds after which no try begins.
+    """
+
+    def __init__(
+        self,
+        client: "httpx.Client",
+        origin: "httpx.URL",
+        pace: Pace,
+        address: str,
+        body: Pieces | None,
+        retries: int,
+        until: float,
+    ) -> None:
+        self._client, self._origin, self._pace, self._address = client, origin, pace, address
+        self._body, self._left, self._may_retry, self._until = body, retries, retries > 0, until
+        self.ending = Ending()
+        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
+        self._redirects = 0  # to other paths of the server that were followed
+        self._began = 0.0  # when the last try began, in monotonic seconds
+        self._asked_before = False  # the server has asked to wait, and refused after that wait
+        self._is_one_of_several = False  # other requests met the busy server at the same time
+
+    def pause(self, error: Exception, pause: float) -> float | None:
+        """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
+        is_busy = False
+        if isinstance(error, StatusError):
+            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
+            if error.wait:
+                # A server that refuses after the wait that it asked for itself has asked for too little.
+                pause = max(error.wait, pause) if self._asked_before else error.wait
+                self._asked_before = True
+        else:
+            in_time = time.monotonic() < self._until and not self.ending.has_ended
+            may_help = is_away = isinstance(error, _UnreachedError) and in_time
+            pause = max(0.0, min(pause, self._until - time.monotonic()))
+        self.was_away |= is_away and self._may_retry
+        if is_busy and may_help:
+            self._pace.slow(self._began, pause)
+            # If one of several requests is answered, the others will be, too: then a try costs none of those left.
+            self._is_one_of_several |= self._pace.asking > 1
+            if self._is_one_of_several and self._pace.has_answered(_RECENT):
+                self._left += 1
+        self._left -= 1
+        if not may_help or self._left < 0:
+            return None
+        return max(pause, self._pace.turn(self._until)) if is_busy else pause
+
+    def response(self) -> "httpx.Response":
+        """The response to one try, redirects followed. Raises StatusError: its status is not a success."""
+        response = self._sent()
+        while response.status_code in (307, 308) and self._follows(response):
+            response = self._sent()
+        if response.status_code >= 300:
+            raise _status_error(response, self._until)
+        return response
+
+    def _sent(self) -> "httpx.Response":
+        body, headers = self._body, {}
+        if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        method = "GET" if body is None else "POST"
+        request = self._client.build_request(method, self._address, content=body, headers=headers)
+        self._began = time.monotonic()
+        if self._began > self._until:
+            raise _UnreachedError("the time is over", is_late=True)
+        try:
+            return self.ending.send(self._client, request)
+        except Exception as error:  # one class for each thing that goes wrong, of two versions of the library
+            name = type(error).__name__.lower()
+            is_late = "timeout" in name or self.ending.has_ended
+            raise _UnreachedError(str(error), is_late, "proxy" in name) from None
+
+    def _follows(self, response: "httpx.Response") -> bool:
+        """Go to where a redirect leads; False: that is another server, or there were too many."""
+        try:
+            target = response.url.join(response.headers.get("location", ""))
+        except Exception:  # an address that is none: one class in each version of the library
+            return False
+        self._redirects += 1
+        is_here = target.copy_with(path="/", query=None, fragment=None) == self._origin
+        if not is_here or self._redirects > _MAX_REDIRECTS:
+            return False
+        response.close()
+        self._address = str(target)
+        return True
+
+
+def _as_wire_errors(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]:
+    """Yield the pieces of a body of at most `most` bytes; what ends it early is a WireError, or a LateError."""
+    try:
+        yield from pieces
+    except LateError:
+        raise
+    except TooLargeError:
+        raise WireError(f"sent over {most:,} bytes for one answer") from None
+    except DamagedError as error:
+        raise WireError(str(error), broken=error.is_cut) from None
+    except Exception:  # its class depends on the HTTP library under the client; all mean the connection
+        if time.monotonic() > until:  # it was closed here
+            raise LateError from None
+        raise WireError("cut the connection before its answer was whole", broken=True) from None
 
 
 def _status_error(response: "httpx.Response", until: float) -> StatusError:
@@ -430,3 +443,37 @@ def _status_error(response: "httpx.Response", until: float) -> StatusError:
             if len(data) > _MAX_ERROR or time.monotonic() > until:
                 break
     return StatusError(response.status_code, response.headers, parsed(data[:_MAX_ERROR]))
+
+
+def names_hint(names: tuple[str, ...]) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
+
+
+def _printed(endpoint: str) -> str:
+    """The endpoint as it may be printed: without query."""
+    try:
+        parts = urlsplit(endpoint.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if names_user(endpoint):
+        raise ConfigError("the endpoint's address must hold no user and password", "export VIRC_API_KEY=...")
+    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
+        raise _no_address(endpoint)
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _no_address(endpoint: str, reason: str = "") -> ConfigError:
+    hint = "like --endpoint http://localhost:8000/v1"
+    return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
+
+
+def _own_headers(text: str) -> dict[str, str]:
+    """Read headers that are set for an endpoint, one a line; an error quotes none."""
+    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
+    found = {name.strip().title(): value.strip() for name, _, value in lines}
+    if not all(re.fullmatch(r"[\w-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in found.items()):
+        raise ConfigError("VIRC_HEADERS must hold NAME: VALUE, one a line", "export VIRC_HEADERS='api-key: ...'")
+    return found

@@ -16,8 +16,8 @@ import msgspec
 
 from virc.core import credentials
 from virc.core.errors import ConfigError, NetworkError, UsageError
+from virc.core.http import client
 from virc.core.plan import Plan, Step
-from virc.core.web import client
 from virc.engines import environment
 from virc.remote.described import SECRET
 from virc.runs.run import Info, Run

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from virc.core.web.addresses import is_loopback
+from virc.core.http.addresses import is_loopback
 
 
 def refusal(headers: Mapping[str, str], here: str, has_key: bool) -> str | None:

@@ -9,8 +9,8 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import as_named, is_file, link_hint
+from virc.core.http.addresses import is_private
 from virc.core.text import clause
-from virc.core.web.addresses import is_private
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.boxes import Sizes

@@ -16,10 +16,10 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, UsageError, errors_as
 from virc.core.files import expanded, link_hint
+from virc.core.http.addresses import is_private
 from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
-from virc.core.web.addresses import is_private
 from virc.data.check.plain import PLAIN, of_records
 from virc.data.convert.recode import (
     DIGITS,

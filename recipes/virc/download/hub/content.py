@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from virc.core.errors import NetworkError, VircError
-from virc.core.retry import pause_before, seconds_asked
+from virc.core.http.client import open_client
+from virc.core.http.library import http_library
+from virc.core.http.waiting import seconds_asked
+from virc.core.retry import pause_before
 from virc.core.text import plain
-from virc.core.web.client import http_library, open_client
 from virc.download.hub.origin import check_online, request_for
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, PASSING, PassingError, by_status, reason, unreachable
 from virc.download.hub.repository import File, Repo

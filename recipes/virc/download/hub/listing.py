@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import HIDDEN
+from virc.core.http.body import TooLargeError, within_bytes
+from virc.core.http.library import http_library
 from virc.core.retry import retried
 from virc.core.text import clause, plain
-from virc.core.web.client import TooLargeError, http_library, within_bytes
 from virc.download.hub.content import answer, failures
 from virc.download.hub.origin import check_online, hub_headers, silence
 from virc.download.hub.refusals import AGAIN, PassingError, by_status, check_endpoint, host, unreachable

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from virc.core.errors import ConfigError, NetworkError, VircError
-from virc.core.retry import seconds_asked
+from virc.core.http.client import proxy_of
+from virc.core.http.waiting import seconds_asked
 from virc.core.text import clause, counted, plain
-from virc.core.web.client import proxy_of
 from virc.download.hub.origin import home
 from virc.download.hub.repository import Repo, endpoint
 

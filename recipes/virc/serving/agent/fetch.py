@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from virc.core.web.fetch import Fetch, FetchError, Rules
+from virc.core.http.fetch import Fetch, FetchError, Rules
 from virc.core.work.threads import started
 from virc.serving.chat_request import RefusedError
 

@@ -11,9 +11,9 @@ import msgspec
 
 from virc.backends.interface import Backend
 from virc.core.errors import DataError, NoAnswerError, at_place
+from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
 from virc.core.timeouts import Deadline
-from virc.core.web.fetch import Rules
 from virc.reasoning.images import Shown
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.protocol import Protocol

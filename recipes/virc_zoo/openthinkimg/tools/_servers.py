@@ -15,9 +15,9 @@ from typing import Any
 from PIL import Image
 
 from virc.core.errors import DataError, SetupError
+from virc.core.http import client
 from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.text import clause
-from virc.core.web import client
 from virc.reasoning.calls import Call, Result
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import FEWEST_PIXELS

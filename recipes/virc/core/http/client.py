@@ -1,24 +1,21 @@
-"""The client of every request over HTTP: certificates, proxies, bytes of an answer, an end from another thread, and
-keys that no printed text holds.
-"""
+"""The client of every request over HTTP: certificates, proxies, and keys that no printed text holds."""
 
 import html
-import importlib
 import json
 import os
 import re
-import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, quote_plus, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from virc.core.errors import ConfigError
+from virc.core.http.addresses import is_loopback
+from virc.core.http.body import within_bytes
+from virc.core.http.library import http_library
 from virc.core.text import clause, plain
-from virc.core.web.addresses import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -27,26 +24,9 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # files that must exist; a missing SSL_CERT_DIR is no error
 IDENTITY = {"User-Agent": "virc", "Accept-Encoding": "identity"}
 """Headers of a request whose answer is bounded: a compressed one would be bounded only after it was unpacked."""
-
 _LONG = 16
 """Characters from which on a key is no part of a word of a language, and is hidden wherever it stands."""
 _WORD = "[A-Za-z0-9]"
-
-
-def http_library() -> Any:
-    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
-    try:
-        return importlib.import_module("httpx2")
-    except ModuleNotFoundError:
-        return importlib.import_module("httpx")
-
-
-def certificates(url: str) -> ssl.SSLContext:
-    """Those that are trusted; none without TLS, as to read them takes longer than a short answer."""
-    if not url.startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusted: ssl.SSLContext = http_library().create_ssl_context()
-    return trusted
 
 
 def open_client(
@@ -78,8 +58,10 @@ def open_client(
         ConfigError: what the environment says of proxies or certificates cannot be used.
     """
     http, is_here = http_library(), is_loopback(urlsplit(url).hostname or "")
-    try:
-        trusted = tls or certificates(url)
+    try:  # without TLS none are read, which would take longer than a short answer
+        trusted = tls or (
+            http.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
     except OSError as error:
         names = [f"{name}={plain(os.environ[name], 100)}" for name in _CERTIFICATES if os.environ.get(name)]
         hint = f"correct or unset {', '.join(names)}" if names else "python -m pip install --force-reinstall certifi"
@@ -96,23 +78,8 @@ def open_client(
             proxy=proxy,
         )
     except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
-        raise proxy_error(error) from None
+        raise _proxy_error(error) from None
     return made
-
-
-class TooLargeError(ValueError):
-    """An answer has more bytes than were to be read."""
-
-
-def within_bytes(pieces: Iterable[bytes], max_bytes: int, on_bytes: Callable[[int], object] = lambda _: None) -> bytes:
-    """Join the pieces of an answer; `on_bytes` gets the size of each. Raises TooLargeError."""
-    content = bytearray()
-    for piece in pieces:
-        on_bytes(len(piece))
-        content += piece
-        if len(content) > max_bytes:
-            raise TooLargeError(f"its answer is over {max_bytes >> 20} MiB")
-    return bytes(content)
 
 
 class Answer(NamedTuple):
@@ -152,43 +119,6 @@ def ask(
         raise ConnectionError(clause(error)) from None
 
 
-def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
-    """Shut down the connection on which another thread waits for the answer to a request.
-
-    Until the headers are there, the library tells the connection of a request to nobody: its own attributes are read.
-    """
-    with suppress(AttributeError, OSError):  # no connection yet, or no more, or a library of another build
-        library: Any = used
-        waiting = [*library._transport_for_url(request.url)._pool._requests]
-        connection: Any = None
-        for each in waiting:
-            if each.request.extensions is request.extensions:
-                connection = each.connection
-        while hasattr(connection, "_connection"):  # that of a proxy, and that of its origin
-            connection = connection._connection
-        if connection:
-            used_by_tls = connection._network_stream.get_extra_info("socket")  # which forgets its state, if shut down
-            with closing(socket.fromfd(used_by_tls.fileno(), used_by_tls.family, used_by_tls.type)) as own:
-                own.shutdown(socket.SHUT_RDWR)
-
-
-def sends_unless(has_ended: Callable[[], bool], error: Callable[[], Exception]) -> Callable[[str, object], None]:
-    """Return a `trace` callback of the HTTP library that stops a request before it is sent.
-
-    The library calls it at each step of a request, and connects first: the caller may have given up by then.
-
-    Args:
-        has_ended: returns whether the caller no longer waits for the answer.
-        error: makes the exception that is raised then.
-    """
-
-    def trace(step: str, _info: object) -> None:
-        if step.endswith("send_request_headers.started") and has_ended():
-            raise error()
-
-    return trace
-
-
 def proxy_address(url: str) -> tuple[str, str] | None:
     """Return the proxy on the way to an address: the scheme it is set for, and its URL, which may hold a password."""
     parts, proxies = urlsplit(url), getproxies()
@@ -204,7 +134,7 @@ def proxy_of(url: str) -> tuple[str, str] | None:
     return (found[0], plain(urlsplit(found[1]).netloc.rpartition("@")[2], 100)) if found else None
 
 
-def proxy_error(error: Exception) -> ConfigError:
+def _proxy_error(error: Exception) -> ConfigError:
     """The sentence for a proxy that cannot be used; it quotes no address, which may hold a password."""
     names = ", ".join(sorted(name for name in os.environ if name.lower() in _PROXIES)) or "the settings of this system"
     if isinstance(error, ImportError):

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from virc.core.retry import seconds_asked
+from virc.core.http import client
+from virc.core.http.addresses import Address, is_public
+from virc.core.http.body import Ending, TooLargeError, within_bytes
+from virc.core.http.library import http_library
+from virc.core.http.waiting import seconds_asked
 from virc.core.text import clause, plain
-from virc.core.web import client
-from virc.core.web.addresses import Address, is_public
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -61,25 +63,22 @@ class Fetch:
 
     def __init__(self, url: str, rules: Rules, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         self._url, self._rules, self._on_bytes = url, rules, on_bytes
-        self._aborted = False
-        self._under_way: tuple[httpx.Client, httpx.Request] | None = None
+        self._ending = Ending()
         self._first: tuple[str, int] | None = None
 
     def run(self) -> bytes:
-        http = client.http_library()
+        http = http_library()
         try:
             return self._followed(http.URL(self._url))
         except (OSError, http.HTTPError) as error:
             raise FetchError("broken", f"cannot fetch {self._url}: {clause(error)}") from None
-        except client.TooLargeError:
+        except TooLargeError:
             raise FetchError("large", f"{self._url} is over {self._rules.max_bytes >> 20} MiB") from None
         except (ValueError, http.InvalidURL) as error:
             raise FetchError("url", f"cannot fetch {self._url}: {clause(error)}") from None
 
     def abort(self) -> None:
-        self._aborted = True
-        if self._under_way:
-            client.shut_down(*self._under_way)
+        self._ending.end()
 
     def _followed(self, url: "httpx.URL") -> bytes:
         allowed = self._rules.schemes
@@ -103,18 +102,16 @@ class Fetch:
 
     def _response(self, opened: "httpx.Client", url: "httpx.URL", hop: int, by_proxy: bool) -> "httpx.Response":
         """Ask an address of the host after the other, of the first few that may be connected to."""
-        http, host, port = client.http_library(), url.raw_host.decode(), url.port or _PORTS[url.scheme]
+        http, host, port = http_library(), url.raw_host.decode(), url.port or _PORTS[url.scheme]
         headers = {**_HEADERS, "Host": url.netloc.decode()}
         seconds = http.Timeout(self._rules.seconds).as_dict()
-        trace = client.sends_unless(lambda: self._aborted, lambda: OSError("aborted"))
-        extensions = {"timeout": seconds, "sni_hostname": host, "trace": trace}
+        extensions = {"timeout": seconds, "sni_hostname": host}
         addresses = self._addresses(host, port, hop, by_proxy)[:_ADDRESSES]
         for address in addresses:
             place = url.copy_with(host=address, userinfo=b"")
             request = http.Request("GET", place, headers=headers, extensions=extensions)
-            self._under_way = opened, request
             try:
-                response = opened.send(request, stream=True)
+                response = self._ending.send(opened, request)
             except (http.ConnectError, http.ConnectTimeout) as error:
                 failure = error
                 continue
@@ -151,7 +148,7 @@ class Fetch:
         if status != 200:
             message = f"{self._url} answers {status} {plain(response.reason_phrase)}".rstrip()
             raise FetchError("status", message, status, seconds_asked(headers) or 0.0)
-        content = client.within_bytes(response.iter_raw(), self._rules.max_bytes, self._on_bytes)
-        if self._aborted:
+        content = within_bytes(response.iter_raw(), self._rules.max_bytes, self._on_bytes)
+        if self._ending.has_ended:
             raise OSError("aborted")
         return content
