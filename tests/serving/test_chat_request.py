@@ -54,7 +54,7 @@ def test_images_count_through_the_conversation_and_stand_where_they_were_sent() 
         ({"temprature": 0}, "temprature", "did you mean 'temperature'?"),
         ({"seed": 2**70}, "seed", "expected int <="),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "tool calls cannot be honoured"),
-        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "type", "video_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "type", "input_audio"),
         ({"messages": [{"role": "user", "content": [{**PICTURE, "uuid": "1"}]}]}, "content[0]", "uuid"),
         ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0]", "only a message of role user"),
         ({"messages": [{"role": "user", "content": "x" * 1001}]}, "messages", "context length"),

@@ -69,7 +69,7 @@ class Asked(ModelAsked):
     trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
     def set_up(self) -> "Setup | SolverSetup":
-        from virc.reasoning.media import look_of
+        from virc.reasoning.media import media_choice
         from virc.solving.one import SolveConfig
         from virc.solving.setup import set_up
         from virc.solving.solver import choose, pipelines
@@ -85,7 +85,7 @@ class Asked(ModelAsked):
         config = SolveConfig(
             temperature=self.temperature, seed=self.seed, samples=self.samples, max_turns=self.max_turns,
             strategy=strategy, max_requests=self.max_requests, max_tokens_total=self.max_tokens_total,
-            look=look_of(self.page, self.at, self.fps, self.frames),
+            media=media_choice(self.page, self.at, self.fps, self.frames),
         )  # fmt: skip
         flags, tools = {**self.flags, "system": system}, options.names_of(self.tools)
         setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders, self.prices)

@@ -17,7 +17,7 @@ HEAD = 1024
 """So many first bytes of a file tell what it is."""
 
 
-class Look(msgspec.Struct, frozen=True, omit_defaults=True):
+class MediaChoice(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which parts of clips and documents a problem shows; empty: the usual ones.
 
     Args:
@@ -42,22 +42,22 @@ class Look(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.pages[0] if self.pages else None
 
 
-USUAL = Look()
+USUAL_MEDIA = MediaChoice()
 _MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
 Times = float | str | Sequence[float | str]
 Pages = int | str | Sequence[int | str]
 
 
-def look_of(
+def media_choice(
     page: Pages | None = None, at: Times | None = None, fps: float | None = None, frames: int | None = None
-) -> Look:
+) -> MediaChoice:
     """Return which parts are shown, as a user writes it.
 
     Args:
         page: `3`, `2-5`, `1,4,7-9`, or a number.
         at: `12.5`, `1:02`, `1:02:03.5`, several with commas, or seconds.
-        fps, frames: as of `Look`.
+        fps, frames: as of `MediaChoice`.
 
     Raises:
         UsageError: one is written otherwise, or over a limit.
@@ -70,7 +70,7 @@ def look_of(
     times = [_seconds(each) for each in _words(at)]
     if max(len(pages), len(times)) > _MAX_CHOSEN:
         raise UsageError(f"over {_MAX_CHOSEN} pages or times are named", "name fewer")
-    return Look(tuple(dict.fromkeys(pages)), tuple(times), fps, frames)
+    return MediaChoice(tuple(dict.fromkeys(pages)), tuple(times), fps, frames)
 
 
 def _words(given: Times | Pages | None) -> list[str]:
@@ -144,12 +144,12 @@ class Medium(Protocol):
     KIND: str
     """What a file is called, such as `clip`."""
     CHOICES: tuple[str, ...]
-    """The fields of `Look` that it heeds."""
+    """The fields of `MediaChoice` that it heeds."""
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins so is of this kind."""
 
-    def parts(self, source: bytes | Path, name: str, look: Look, check: Callable[[], None]) -> MediaParts:
+    def parts(self, source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
         """The parts of a file.
 
         Args:

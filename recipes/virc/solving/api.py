@@ -72,16 +72,16 @@ def solve_images(
     """
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
-    sources, look = _sources(setup, images, former, report, deadline), former.look if former else setup.config.look
-    parts = all_unfolded(sources, images, look, report, partial(check_time, deadline))
+    sources, choice = _sources(setup, images, former, report, deadline), former.media if former else setup.config.media
+    parts = all_unfolded(sources, images, choice, report, partial(check_time, deadline))
     if not on_pictures(parts):
         return Solution(None, {})
     files, given = [each.file for each in parts], [each.given for each in parts]
     with ExitStack() as opening:
-        pictures = opening.enter_context(opened_all(_paged(parts, look.page), Terms(seconds=deadline.left())))
+        pictures = opening.enter_context(opened_all(_paged(parts, choice.page), Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        seen = report_losses(files, given, pictures, look.page, report, [each.place for each in parts])
+        seen = report_losses(files, given, pictures, choice.page, report, [each.place for each in parts])
         on_facts(seen)
         before = time.monotonic()
         with deadline.paused():
@@ -109,7 +109,7 @@ def solve_images(
     seconds = round(time.monotonic() - began, 3)
     fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
     on_facts(fields)
-    traced = traced_pictures(images, sources, look)
+    traced = traced_pictures(images, sources, choice)
     untraced = write_traces(
         folders, solved, setup.config, known, lambda folder: {"pictures": seen_from(folder, traced)}
     )

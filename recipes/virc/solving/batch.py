@@ -17,6 +17,7 @@ import msgspec
 
 from virc.core.errors import DataError, NetworkError, VircError, as_virc_error, fields_of
 from virc.core.limits.image_memory import Terms
+from virc.core.limits.problem import check_parts
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, Stop
@@ -211,7 +212,7 @@ def shown_images(
     def open_shown(given: Picture, number: int | None = None) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
         (source,) = sources_of([given], config.offline, deadline, config.base, row.trusted)
-        for each in unfolded(source, given, config.solving.look, number, check=partial(check_time, deadline)):
+        for each in unfolded(source, given, config.solving.media, number, check=partial(check_time, deadline)):
             terms = Terms(seconds=deadline.left())
             image = shown(*each.file, opened.chat_protocol.protocol, opened.backend.grid, terms)
             image.place = each.place
@@ -222,6 +223,7 @@ def shown_images(
     try:
         numbered = zip(row.pictures, numbers_of(len(row.pictures)), strict=True)
         images = [image for picture, number in numbered for image in open_shown(picture, number)]
+        check_parts(len(images))
         if not images:  # the model finds some
             return images
         ablation = config.solving.crop_ablation

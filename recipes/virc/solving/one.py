@@ -22,8 +22,7 @@ from virc.models.chat_protocol import needs_picture
 from virc.models.costs import Price, total_cost
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.marks.special_tokens import TurnStream
-from virc.reasoning.media import USUAL as USUAL_LOOK
-from virc.reasoning.media import Look
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
@@ -67,7 +66,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
         max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
         price: of the model's tokens; None: a reply costs what its server says.
-        look: which parts are shown of clips and documents, and which page of pictures' files.
+        media: which parts are shown of clips and documents, and which page of pictures' files.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -87,7 +86,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
     price: Price | None = None
-    look: Look = USUAL_LOOK
+    media: MediaChoice = USUAL_MEDIA
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""

@@ -18,7 +18,7 @@ from virc.core.web import html
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.images import Shown
-from virc.reasoning.media import USUAL as USUAL_LOOK
+from virc.reasoning.media import USUAL_MEDIA
 from virc.reasoning.protocol import USUAL
 from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
@@ -73,8 +73,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
         rare["strategy"] = config.strategy
     if config.judge is not None:
         rare["judge"] = config.judge
-    if config.look != USUAL_LOOK:
-        rare["look"] = msgspec.to_builtins(config.look)
+    if config.media != USUAL_MEDIA:
+        rare["media"] = msgspec.to_builtins(config.media)
     limits = {name: getattr(config, name) for name in ("max_requests", "max_tokens_total")}
     rare |= {name: limit for name, limit in limits.items() if limit is not None}
     if opened and opened.backend.grid.longest:

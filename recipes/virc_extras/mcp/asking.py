@@ -15,13 +15,14 @@ from virc.core.timeouts import Deadline
 from virc.core.work.threads import started
 from virc.models.load import Opened
 from virc.reasoning.images import Shown
-from virc.reasoning.opening.pictures import Source, shown
+from virc.reasoning.opening.pictures import shown
 from virc.reasoning.session import Rejected, Unit
 from virc.serving.agent.request_queue import LeftError
 from virc.solving import one
 from virc.solving.batch import workers_for
 from virc.solving.one import Event, SampleStart, Solved
 from virc.solving.setup import Setup, open_setup
+from virc.solving.sources.unfolding import Unfolded
 from virc.solving.traces.page import in_words
 
 MAX_WAITING = 64
@@ -40,7 +41,7 @@ class Model:
         self._waiting = 0
 
     async def ask(
-        self, files: Sequence[Source], question: str, samples: int, on_step: OnStep
+        self, files: Sequence[Unfolded], question: str, samples: int, on_step: OnStep
     ) -> tuple[Opened, Solved, Sequence[Shown]]:
         """The model, its answer, and the pictures as it saw them; cancelled, the model stops at its next word.
         `on_step` gets a line about each step, in the thread of the event loop.
@@ -93,7 +94,7 @@ class Model:
 
 
 def _solved(
-    setup: Setup, opened: Opened, files: Sequence[Source], question: str, samples: int, tell: Callable[[str], None]
+    setup: Setup, opened: Opened, files: Sequence[Unfolded], question: str, samples: int, tell: Callable[[str], None]
 ) -> tuple[Solved, Sequence[Shown]]:
     config = msgspec.structs.replace(setup.config, samples=samples, keep_images=True)
     turns = 0
@@ -117,8 +118,10 @@ def _solved(
     protocol, grid = opened.chat_protocol.protocol, opened.backend.grid
     terms = of_client(lambda: tell(""))
     try:  # when it is their turn: at their full size, all that wait would fill the memory
-        pictures = [shown(*file, protocol, grid, terms) for file in files]
+        pictures = [shown(*each.file, protocol, grid, terms) for each in files]
     except ValueError as error:
         raise DataError(str(error)) from error
+    for picture, part in zip(pictures, files, strict=True):
+        picture.place = part.place
     solved = one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)
     return solved, pictures

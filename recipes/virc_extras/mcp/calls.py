@@ -26,6 +26,7 @@ from virc.core.text import clause, counted, plain
 from virc.reasoning.calls import Call, ToolError, View
 from virc.reasoning.encoded import Encoded, as_png
 from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.media import MediaChoice
 from virc.reasoning.opening.pictures import check_header, opened_all
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resample import Rescaled, resampled
@@ -35,8 +36,9 @@ from virc.scoring.answers import score
 from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
 from virc.serving.agent.request_queue import LeftError
-from virc.solving.image_source import File, looked_at, losses
+from virc.solving.image_source import File, Picture, looked_at, losses
 from virc.solving.outcome import chosen
+from virc.solving.sources.unfolding import Unfolded, all_unfolded, medium_in, unfolded
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
 from virc.tools.scale import FACTORS
@@ -123,7 +125,7 @@ class ToolCalls:
                 raise LeftError("nobody waits for the picture")
 
         def work() -> CallReply:
-            data, name = file_of(source, self._readable)
+            data, name = self._part(request, source, check_listener).file
             with opened_all([(data, name)], of_client(check_listener), partial(_bytes_made, request)) as pictures:
                 file, fields = make(request, pictures[0], data, session)
                 warnings = _warnings([(data, name)], [source], pictures)
@@ -133,6 +135,13 @@ class ToolCalls:
             return await asyncio.to_thread(work)
         finally:
             left.set()
+
+    def _part(self, request: messages.OnePicture, source: bytes | Path, check: Callable[[], None]) -> Unfolded:
+        """The picture that a request names, of a clip or PDF the frame or page."""
+        file = file_of(source, self._readable)
+        medium = medium_in(file[0])
+        chosen = MediaChoice((request.page,)) if medium and "pages" in medium.CHOICES else MediaChoice(at=(request.at,))
+        return unfolded(file, source, chosen, check=check)[0]
 
     def _crop(self, request: messages.Crop, image: OpenedImage, _: bytes, session: str) -> _PictureResult:
         view = View([image.size], _UNITS[request.unit], float_boxes=True)
@@ -173,19 +182,21 @@ class ToolCalls:
         check_problem([each[:1] for each in names], request.question)
         sources = [await given(each, self._store, session, self._readable) for each in names]
 
-        def read_all() -> list[tuple[bytes, str]]:
+        def read_all() -> list[Unfolded]:
             files = [file_of(source, self._readable) for source in sources]
-            for file in files:  # before the model is loaded
-                check_header(file, of_client())
-            return files
+            parts = all_unfolded(files, sources, request.choice)
+            for part in parts:  # before the model is loaded
+                check_header(part.file, of_client())
+            return parts
 
-        files = await asyncio.to_thread(read_all)
-        model, solved, pictures = await self._model.ask(files, request.question, request.samples, on_step)
+        parts_asked = await asyncio.to_thread(read_all)
+        files = [part.file for part in parts_asked]
+        model, solved, pictures = await self._model.ask(parts_asked, request.question, request.samples, on_step)
         if solved.error and not isinstance(solved.error, NoAnswerError):
             raise solved.error
         sample = chosen(solved)
         ids = [self._store.keep(session, IMAGE, data, len(data)) for data, _ in files]
-        warnings = await asyncio.to_thread(_warnings, files, sources, pictures)
+        warnings = await asyncio.to_thread(_warnings, files, [part.given for part in parts_asked], pictures)
         sizes = [each.original or each.size for each in pictures]
         looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, request)
         steps = _Steps(sample.trace, request.question, [shown.file for shown in sample.images])
@@ -271,9 +282,7 @@ class ToolCalls:
         return _reply(parts, messages.Traced(question=steps.question, steps=shown, failure=failure))
 
 
-def _warnings(
-    files: Sequence[File], sources: Sequence[bytes | Path], pictures: Sequence[OpenedImage | Shown]
-) -> list[str]:
+def _warnings(files: Sequence[File], sources: Sequence[Picture], pictures: Sequence[OpenedImage | Shown]) -> list[str]:
     """What of the pictures' files is not shown, in the sentences of `virc solve`."""
     seen = [looked_at(*each, max_counted=_MAX_COUNTED) for each in zip(files, sources, pictures, strict=True)]
     return losses(seen, sources)

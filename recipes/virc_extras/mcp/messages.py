@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from virc.reasoning.media import MediaChoice
+
 SIDE = 1568
 """Longest side of a picture in a reply, in pixels, if the caller names none."""
 MAX_SIDE = 8192
@@ -15,8 +17,8 @@ MAX_SAMPLES = 8
 Source = Annotated[
     str,
     Meta(
-        description="A picture: a path inside one of the server's readable folders, an image_id of an earlier result, "
-        "a data URL or the base64 of a PNG, JPEG, GIF, WebP, BMP, TIFF or AVIF file, or an https URL.",
+        description="A picture, a clip or a PDF: a path inside one of the server's readable folders, an image_id of an "
+        "earlier result, a data URL or the base64 of a PNG, JPEG, GIF, WebP, BMP, TIFF or AVIF file, or an https URL.",
         min_length=1,
     ),
 ]
@@ -28,6 +30,8 @@ Side = Annotated[
         le=MAX_SIDE,
     ),
 ]
+Seconds = Annotated[float, Meta(description="Of a clip: the time of the frame, in seconds from its start.", ge=0)]
+Page = Annotated[int, Meta(description="Of a PDF: the page, from 1.", ge=1)]
 Text = Annotated[str, Meta(max_length=2**20)]
 Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
 """A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
@@ -53,11 +57,30 @@ class Ask(Arguments, frozen=True):
     samples: Annotated[
         int, Meta(description="Independent answers, of which the commonest is returned.", ge=1, le=MAX_SAMPLES)
     ] = 1
+    at: Annotated[
+        list[Seconds], Meta(description="Times of frames of the clips; none: one a second, 4 to 32.", max_length=64)
+    ] = []
+    frames: Annotated[
+        Annotated[int, Meta(ge=1, le=128)] | None, Meta(description="So many frames of each clip, evenly.")
+    ] = None
+    pages: Annotated[list[Page], Meta(description="Pages of the PDFs; none: the first 32.", max_length=64)] = []
+    max_side: Side = SIDE
+
+    @property
+    def choice(self) -> MediaChoice:
+        return MediaChoice(tuple(self.pages), tuple(self.at), frames=self.frames)
+
+
+class OnePicture(Arguments, frozen=True, kw_only=True):
+    """What a tool takes that gives one picture of another one."""
+
+    image: Source
+    at: Seconds = 0
+    page: Page = 1
     max_side: Side = SIDE
 
 
-class Crop(Arguments, frozen=True):
-    image: Source
+class Crop(OnePicture, frozen=True):
     box: Annotated[
         list[float],
         Meta(
@@ -73,21 +96,17 @@ class Crop(Arguments, frozen=True):
             "each side; fraction: 0 to 1 on each side."
         ),
     ] = "pixel"
-    max_side: Side = SIDE
 
 
-class Scale(Arguments, frozen=True):
-    image: Source
+class Scale(OnePicture, frozen=True):
     factor: Annotated[
         float,
         Meta(description="From 0.25 to 4; the nearest of 0.25, 0.5, 1, 1.5, 2, 2.5 and 4 is used.", ge=0.25, le=4),
     ]
-    max_side: Side = SIDE
 
 
-class Show(Arguments, frozen=True):
-    image: Source
-    max_side: Side = SIDE
+class Show(OnePicture, frozen=True):
+    """What the tool `show` takes."""
 
 
 class Evaluate(Arguments, frozen=True):

@@ -31,8 +31,9 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,30}):", re.IGNORECASE)
 _LONGEST_PATH = 4096
 _STARTS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg", b"<?xml", b"%PDF",
+    b"\x1aE\xdf\xa3",
 )  # fmt: skip
-"""First bytes of files that are pictures, or that people take for pictures (SVG, PDF)."""
+"""First bytes of files that are pictures, or that people take for pictures (SVG), clips and PDFs."""
 _AIM, _ENOUGH = (
     0.95,
     0.9,

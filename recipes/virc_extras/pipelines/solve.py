@@ -29,7 +29,7 @@ from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
-from virc.solving.sources.unfolding import check_look
+from virc.solving.sources.unfolding import check_choice
 from virc.solving.traces.files import check_writable
 from virc.tools import registry
 from virc_extras.pipelines import files, trace
@@ -187,14 +187,13 @@ def solve_images(
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     picture_files = files_of(sources, setup.setup.offline, deadline, pipes=True)
-    look = setup.setup.config.look
-    check_look(look, picture_files)
-    shown_files = picture_files
-    if look.page is not None:
-        shown_files = [page_file(file, look.page, source) for file, source in zip(picture_files, sources, strict=True)]
+    check_choice(setup.setup.config.media, picture_files)
+    shown_files, page = picture_files, setup.setup.config.media.page
+    if page is not None:
+        shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]
     with ExitStack() as stack:
         pictures = stack.enter_context(opened_all(shown_files, Terms(seconds=deadline.left()), whole=True))
-        learn(report_losses(picture_files, sources, pictures, look.page, report))
+        learn(report_losses(picture_files, sources, pictures, page, report))
         if setup.setup.trace:
             trace.check_folder(setup.setup.trace)
             check_writable(setup.setup.trace)

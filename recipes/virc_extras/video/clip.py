@@ -5,7 +5,7 @@ from pathlib import Path
 
 from virc.core.extras import require
 from virc.core.text import counted
-from virc.reasoning.media import Look, MediaPart, MediaParts
+from virc.reasoning.media import MediaChoice, MediaPart, MediaParts
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import check_file
 from virc_extras.video.sampling import MOST, clock
@@ -20,11 +20,11 @@ def recognises(head: bytes) -> bool:
     return clip_format(head) is not None
 
 
-def parts(source: bytes | Path, name: str, look: Look, check: Callable[[], None]) -> MediaParts:
-    """The frames of a clip: at the times of `look`, or one a second, 32 at most."""
+def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
+    """The frames of a clip: at the times of `choice`, or one a second, 32 at most."""
     require("av", f"reading the clip {name}", "video")
     check_file(source, name)
-    facts, pictures = READER.pictures(KIND, source, name, Wish(look.at or None, look.fps, look.frames), check)
+    facts, pictures = READER.pictures(KIND, source, name, Wish(choice.at or None, choice.fps, choice.frames), check)
     shown = [
         MediaPart(each.data, f"frame {number} at {clock(each.seconds or 0)}", seconds=each.seconds)
         for number, each in enumerate(pictures, 1)
@@ -32,9 +32,9 @@ def parts(source: bytes | Path, name: str, look: Look, check: Callable[[], None]
     width, height = facts.size
     summary = f"{name} lasts {clock(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
     return MediaParts(
-        shown, summary + (f", {MOST} being the most by default" if _is_thinned(look, facts.length) else "")
+        shown, summary + (f", {MOST} being the most by default" if _is_thinned(choice, facts.length) else "")
     )
 
 
-def _is_thinned(look: Look, length: float) -> bool:
-    return look == Look(pages=look.pages) and length > MOST
+def _is_thinned(choice: MediaChoice, length: float) -> bool:
+    return choice == MediaChoice(pages=choice.pages) and length > MOST

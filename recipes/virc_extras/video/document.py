@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from virc.core.extras import require
-from virc.reasoning.media import Look, MediaPart, MediaParts
+from virc.reasoning.media import MediaChoice, MediaPart, MediaParts
 from virc_extras.video.kinds import is_document
 from virc_extras.video.limits import check_file
 from virc_extras.video.worker import READER, Wish
@@ -18,15 +18,15 @@ def recognises(head: bytes) -> bool:
     return is_document(head)
 
 
-def parts(source: bytes | Path, name: str, look: Look, check: Callable[[], None]) -> MediaParts:
-    """The pages of a document: those of `look`, or the first 32."""
+def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
+    """The pages of a document: those of `choice`, or the first 32."""
     require("pypdfium2", f"reading the document {name}", "pages")
     check_file(source, name)
-    facts, pictures = READER.pictures(KIND, source, name, Wish(pages=look.pages or None), check)
+    facts, pictures = READER.pictures(KIND, source, name, Wish(pages=choice.pages or None), check)
     shown = [MediaPart(each.data, f"page {each.page} of {facts.pages}", page=each.page) for each in pictures]
     summary = f"{name} has {facts.pages:,} pages: {len(shown)} shown"
     left = facts.pages - len(shown)
-    if look.pages or not left:
+    if choice.pages or not left:
         return MediaParts(shown, summary)
     first, last = len(shown) + 1, min(2 * len(shown), facts.pages)
     sentence = f"{name} has {facts.pages:,} pages, and only the first {len(shown)} are looked at"

@@ -12,14 +12,14 @@ from support.called import virc
 from support.tables import each_case
 
 from virc.core.errors import DataError, SetupError
-from virc.reasoning.media import USUAL, Look, MediaParts, medium_of
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice, MediaParts, medium_of
 from virc_extras.video import frames, limits, pages, worker
 
 
-def parts(data: bytes, look: Look = USUAL) -> MediaParts:
+def parts(data: bytes, choice: MediaChoice = USUAL_MEDIA) -> MediaParts:
     medium = medium_of(data[:1024])
     assert medium
-    return medium.parts(data, "it", look, lambda: None)
+    return medium.parts(data, "it", choice, lambda: None)
 
 
 def _cut() -> bytes:
@@ -104,8 +104,8 @@ def test_limits_hold_before_anything_is_shown(
 
 def test_pictures_of_one_file_share_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "MAX_PIXELS", 4 * 1920)
-    for data, look in ((KINDS["constant rate"]().data, Look(frames=4)), (scanned(4), USUAL)):
-        sizes = [Image.open(io.BytesIO(each.data)).size for each in parts(data, look).parts]
+    for data, choice in ((KINDS["constant rate"]().data, MediaChoice(frames=4)), (scanned(4), USUAL_MEDIA)):
+        sizes = [Image.open(io.BytesIO(each.data)).size for each in parts(data, choice).parts]
         assert len(sizes) == 4
         assert all(width * height <= 1920 for width, height in sizes)
 
@@ -132,7 +132,7 @@ def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.Mo
     assert len(parts(data).parts) == 4
     monkeypatch.setattr(worker, "seconds_for", lambda pictures: 0.001)
     with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.001 s"):
-        parts(data, Look(frames=60))
+        parts(data, MediaChoice(frames=60))
     monkeypatch.undo()
     assert len(parts(data).parts) == 4
 
@@ -144,4 +144,4 @@ def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.Mo
     assert medium
     big = written("mp4", size=(1280, 720)).data
     with pytest.raises(DataError, match="it ends the decoder"):
-        medium.parts(big, "it", Look(frames=60), end_it)
+        medium.parts(big, "it", MediaChoice(frames=60), end_it)

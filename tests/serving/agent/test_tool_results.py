@@ -111,7 +111,7 @@ def _texts(message: dict[str, Any]) -> list[str]:
 @each_case(
     ("body", "place", "said"),
     [
-        (response_about([INPUT, {"type": "input_file", "file_data": "AA"}]), "messages[2].content[1]", "input_file"),
+        (response_about([INPUT, {"type": "input_audio", "data": "AA"}]), "messages[2].content[1]", "input_audio"),
         (chat_about([PICTURE, {"type": "input_audio", "input_audio": {}}]), "messages[2].content[1]", "input_audio"),
         (chat_about([{**MCP, "type": "audio"}]), "messages[2].content[0]", "audio"),
         (chat_about(json.dumps([MCP, {**MCP, "type": "audio"}])), "messages[2]", "audio"),

@@ -5,7 +5,7 @@ solve the problem, and sends what happens as `Report`s, every answer as the `Fin
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from virc.backends.interface import Backend
 from virc.core.errors import DataError, NoAnswerError, at_place
 from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
+from virc.core.limits.problem import check_parts
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import Shown
 from virc.reasoning.opening import pictures as opening
@@ -28,6 +29,7 @@ from virc.solving.asking import Asking
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
+from virc.solving.sources.unfolding import numbers_of, unfolded
 from virc.solving.strategies import registry as strategies
 
 _LONGER = 1.0  # seconds in which a role that is too late can still be named
@@ -115,7 +117,9 @@ class SolvingJob(Job[Report]):
                 for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
                     send(finisher.finished(answer, thoughts))
             return
-        shown = [self._shown(*self._file(number)) for number in range(len(self.pictures))]
+        numbers = numbers_of(len(self.pictures))
+        shown = [image for at, number in enumerate(numbers) for image in self._shown(*self._file(at), number)]
+        check_parts(len(shown))
         self._have_read(release)
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
@@ -146,12 +150,15 @@ class SolvingJob(Job[Report]):
         self.pictures.clear()
         release()
 
-    def _shown(self, content: bytes, name: str) -> Shown:
+    def _shown(self, content: bytes, name: str, number: int | None) -> Iterator[Shown]:
         protocol, grid = self._solving.protocol, self._solving.backend.grid
-        try:
-            return opening.shown(content, name, protocol, grid, of_client(self.check))
-        except ValueError as error:
-            raise DataError(f"{name}: {error}") from None
+        for each in unfolded((content, name), name, self._solving.config.media, number, check=self.check):
+            try:
+                image = opening.shown(*each.file, protocol, grid, of_client(self.check))
+            except ValueError as error:
+                raise DataError(f"{name}: {error}") from None
+            image.place = each.place
+            yield image
 
 
 def _by_strategy(

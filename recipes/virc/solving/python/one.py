@@ -10,7 +10,7 @@ from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.costs import read_prices
 from virc.models.load import Choice, Opened, choice_of
-from virc.reasoning.media import Pages, Times, look_of
+from virc.reasoning.media import Pages, Times, media_choice
 from virc.solving.api import solve_images
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
@@ -66,9 +66,9 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
     choice = choice_of(None if isinstance(model, Opened) else model, **chosen)
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
-    look = look_of(given["page"], given["at"], given["fps"], given["frames"])
-    config = SolveConfig(**fields_given(SolveConfig, values), look=look)
-    check_arguments(config, without=("tolerate", "look"))
+    media = media_choice(given["page"], given["at"], given["fps"], given["frames"])
+    config = SolveConfig(**fields_given(SolveConfig, values), media=media)
+    check_arguments(config, without=("tolerate", "media"))
     trace = Path(given["trace"]) if given["trace"] else None
     config = strategies.resolved(config, given["graders"])
     prices = read_prices(str(given["prices"])) if given["prices"] else None

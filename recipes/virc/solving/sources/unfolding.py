@@ -8,9 +8,10 @@ import msgspec
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
+from virc.core.limits.problem import check_parts
 from virc.core.timeouts import check_stop
 from virc.reasoning.images import is_known
-from virc.reasoning.media import USUAL, Look, MediaPart, MediaPlace, Medium, medium_of
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice, MediaPart, MediaPlace, Medium, medium_of
 from virc.solving.image_source import File, Picture, Source, read_head
 
 
@@ -33,8 +34,8 @@ class Unfolded(msgspec.Struct, frozen=True):
 
 
 def unfolded(
-    source: Source, given: Picture, look: Look = USUAL, number: int | None = None, report: Reporter | None = None,
-    check: Callable[[], None] = check_stop,
+    source: Source, given: Picture, choice: MediaChoice = USUAL_MEDIA, number: int | None = None,
+    report: Reporter | None = None, check: Callable[[], None] = check_stop,
 ) -> list[Unfolded]:  # fmt: skip
     """The pictures of a file: those of a clip or document, else itself.
 
@@ -46,11 +47,11 @@ def unfolded(
     Raises:
         DataError, SetupError: as of `Medium.parts`.
     """
-    (content, name), medium = source, _medium_of(source[0])
+    (content, name), medium = source, medium_in(source[0])
     if medium is None:
         assert isinstance(content, bytes)
         return [Unfolded((content, name), given)]
-    found = medium.parts(content, name, look, check)
+    found = medium.parts(content, name, choice, check)
     if report:
         report.note(found.summary)
     if report and found.left_out:
@@ -60,19 +61,20 @@ def unfolded(
 
 
 def all_unfolded(
-    sources: Sequence[Source], given: Iterable[Picture], look: Look = USUAL, report: Reporter | None = None,
-    check: Callable[[], None] = check_stop,
+    sources: Sequence[Source], given: Iterable[Picture], choice: MediaChoice = USUAL_MEDIA,
+    report: Reporter | None = None, check: Callable[[], None] = check_stop,
 ) -> list[Unfolded]:  # fmt: skip
     """The pictures of all files of a problem.
 
     Raises:
-        UsageError: `look` chooses in clips or documents, and there are none.
+        UsageError: `choice` chooses in clips or documents, and there are none.
         DataError, SetupError: as `unfolded`.
     """
-    check_look(look, sources)
-    numbers = numbers_of(len(sources))
-    named = zip(sources, given, numbers, strict=True)
-    return [each for file, picture, number in named for each in unfolded(file, picture, look, number, report, check)]
+    check_choice(choice, sources)
+    named = zip(sources, given, numbers_of(len(sources)), strict=True)
+    found = [each for file, picture, number in named for each in unfolded(file, picture, choice, number, report, check)]
+    check_parts(len(found))
+    return found
 
 
 def numbers_of(count: int) -> Sequence[int | None]:
@@ -80,15 +82,15 @@ def numbers_of(count: int) -> Sequence[int | None]:
     return range(1, count + 1) if count > 1 else [None] * count
 
 
-def check_look(look: Look, sources: Sequence[Source]) -> None:
+def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
     """Refuse a choice of parts of files of which there are none. Raises UsageError."""
-    media = [_medium_of(content) for content, _ in sources]
+    media = [medium_in(content) for content, _ in sources]
     heeded = {choice for medium in media for choice in (medium.CHOICES if medium else ("pages",))}
-    for name in look.__struct_fields__:
-        if getattr(look, name) and name not in heeded:
+    for name in choice.__struct_fields__:
+        if getattr(choice, name) and name not in heeded:
             option, kind = ("--page", "a document or a picture") if name == "pages" else (f"--{name}", "a clip")
             raise UsageError(f"{option} chooses in {kind}, and there is none", f"leave {option} out")
-    if None in media and len(look.pages) > 1:
+    if None in media and len(choice.pages) > 1:
         raise UsageError("--page names several pages, and not all files are documents", "name one page of a picture")
 
 
@@ -99,6 +101,7 @@ def _unfolded(part: MediaPart, index: int, name: str, before: str) -> Unfolded:
     return Unfolded((part.data, called), called, place)
 
 
-def _medium_of(content: bytes | Path) -> Medium | None:
+def medium_in(content: bytes | Path) -> Medium | None:
+    """What reads a file that is a clip or a document; None: it is a picture, or nothing known."""
     head = content if isinstance(content, bytes) else read_head(content)
     return None if is_known(head) else medium_of(head)

@@ -20,7 +20,7 @@ from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED
-from virc.reasoning.media import USUAL, Look
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, Picture, Source, sources_of
 from virc.solving.traces.files import document
@@ -36,13 +36,13 @@ class TracedPicture(msgspec.Struct, frozen=True):
     Args:
         source: a URL, or its path from the folder of the record; None: it was in memory, or a secret may be in its URL.
         page: the page that is shown; None: the first.
-        look: which parts are shown of a clip or document.
+        media: which parts are shown of a clip or document.
     """
 
     source: str | None
     sha256: str
     page: int | None = None
-    look: Look | None = None
+    media: MediaChoice | None = None
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -73,8 +73,10 @@ class Conversation(msgspec.Struct, frozen=True):
     trusted: bool = True
 
     @property
-    def look(self) -> Look:
-        return next((each.look or Look(pages=(each.page,) if each.page else ()) for each in self.pictures), USUAL)
+    def media(self) -> MediaChoice:
+        first = next(iter(self.pictures), None)
+        page = MediaChoice(pages=(first.page,)) if first and first.page else USUAL_MEDIA
+        return first.media if first and first.media else page
 
     def check(self, opened: Opened, known: Mapping[str, Any]) -> NoAnswerError | None:
         """Return the error of a model that answers first questions alone.
@@ -122,7 +124,9 @@ class Conversation(msgspec.Struct, frozen=True):
                 raise DataError(f"{name} is another picture than the conversation is about", hint)
 
 
-def traced_pictures(sources: Sequence[Picture], files: Sequence[Source], look: Look) -> tuple[TracedPicture, ...]:
+def traced_pictures(
+    sources: Sequence[Picture], files: Sequence[Source], choice: MediaChoice
+) -> tuple[TracedPicture, ...]:
     """The pictures of a problem, with absolute paths."""
 
     def source_of(picture: Picture) -> str | None:
@@ -132,7 +136,7 @@ def traced_pictures(sources: Sequence[Picture], files: Sequence[Source], look: L
             return None if text[:4].lower() != "http" or "?" in text or "@" in text else text
         return str(Path(text).expanduser().absolute())
 
-    page, chosen = (look.page, None) if look == Look(pages=look.pages[:1]) else (None, look)
+    page, chosen = (choice.page, None) if choice == MediaChoice(pages=choice.pages[:1]) else (None, choice)
     named = zip(sources, files, strict=True)
     return tuple(TracedPicture(source_of(each), _digest(content), page, chosen) for each, (content, _) in named)
 
