@@ -1,26 +1,32 @@
-"""Special tokens that a server leaves in a reply, read alike by all readers; calls that are shown, and calls made."""
+"""Marks of model families, known alike to both readers, streams and what is printed; calls that are shown, and made."""
 
 import re
+from collections.abc import Iterable
 
+import msgspec
 import pytest
+from PIL import Image
 from support.tables import each_case
 
 from virc.backends.control_tokens import as_text
+from virc.families import registry
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.lenient import read_leniently
-from virc.reasoning.marks.families import FAMILIES
-from virc.reasoning.marks.special_tokens import TurnStream, first_turn, without_special
+from virc.reasoning.marks.families import Kind, all_of, families
+from virc.reasoning.marks.special_tokens import TurnStream, first_turn
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.session import Ask, Message, Reply
-from virc.reasoning.writing import assembled
+from virc.reasoning.session import Ask, Message, Rejected, Reply, Session, Unit, show_input
 from virc.scoring.reading.replies import untagged
 from virc.serving.agent.answer import parts
 from virc.tools.registry import DEFAULT, offered
+from virc_cli.commands.solve.thoughts import MarkedThoughts
 
 TOOLS = offered(DEFAULT)
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}}'
 FOREIGN = '{"name": "get_weather", "arguments": {"city": "Bern"}}'
-NO_MARKS = Grammar(think=None, calls=(), answer=None)
+STOCK = registry.protocol(registry.get("qwen2.5-vl"))
+BARE = msgspec.structs.replace(STOCK, reading="strict", grammar=Grammar(think=None, answer=None))
+PICTURE = show_input(Image.new("RGB", (100, 100)), BARE)
 
 ENDINGS = [
     "<|im_end|>", "<pad><pad>", "</s>", "<｜end▁of▁sentence｜>", "[EOS]", "<\\s>",
@@ -47,52 +53,91 @@ OPENINGS = [
 ]  # fmt: skip
 
 
-@each_case("ending", ENDINGS)
-def test_no_reader_takes_what_stands_behind_the_first_turn(ending: str) -> None:
-    for opening in OPENINGS:
-        text = f"{opening}42{ending}"
-        assert read_leniently(text, TAGS, TOOLS).turn.answer == "42"
-        assert without_special(first_turn(text)).strip() == "42"
-        assert parts(Reply(text)) == ("", "42")
-        assert untagged(text) == "42"
-        assert without_special(parse(text, NO_MARKS).answer or "").strip() == "42"
+def strict(text: str) -> Rejected | Unit:
+    return Session(BARE, "What is 6 x 7?", [PICTURE], tools=TOOLS).feed(Reply(text))
+
+
+def tolerant(text: str) -> Rejected | Unit:
+    return Session(STOCK, "What is 6 x 7?", [PICTURE], tools=TOOLS).feed(Reply(text))
+
+
+def streamed(text: str, size: int = 1000) -> tuple[str, str]:
+    """What a stream passes on of a reply that comes in pieces of that size, and the thoughts that are printed of it."""
+    stream, thoughts = TurnStream(), MarkedThoughts()
+    pieces = [*(stream.of_turn(text[at : at + size]) for at in range(0, len(text), size)), stream.rest()]
+    return "".join(pieces), "".join(map(thoughts.feed, pieces))
+
+
+def assert_answered(text: str, answer: str = "42", think: str = "") -> None:
+    """All readers find that answer and thought in a reply, and streams end with its turn wherever pieces are cut."""
+    for verdict in (strict(text), tolerant(text)):
+        assert isinstance(verdict, Unit), verdict
+        assert verdict.answer == answer
+    assert verdict.think == think  # a grammar that marks no thought leaves it out
+    assert parts(Reply(text)) == (think, answer)
+    assert untagged(text) == answer
+    passed, shown = streamed(text)
+    assert shown.strip() in think
+    assert parts(Reply(passed)) == (think, answer)
+    assert {streamed(text, size) for size in (1, 3, 7)} == {(passed, shown)}
+
+
+@each_case(("opening", "ending"), [*(("", each) for each in ENDINGS), *((each, ENDINGS[10]) for each in OPENINGS)])
+def test_no_reader_takes_what_stands_behind_the_first_turn(opening: str, ending: str) -> None:
+    assert_answered(f"{opening}42{ending}")
     tagged = f"<think>so</think><answer>42</answer>{ending}<think>no</think><answer>13</answer>"
     if "13" in ending or "now" in ending:
         assert parse(tagged).answer == "42"
 
 
-def streamed(text: str, size: int) -> str:
-    stream = TurnStream()
-    return "".join(stream.of_turn(text[at : at + size]) for at in range(0, len(text), size))
+def _spelt(marks: Iterable[str]) -> list[str]:
+    return [re.sub("[*#]", "7", mark) for mark in marks]
 
 
-@each_case("family", FAMILIES)
+@each_case("family", families())
 def test_all_readers_know_all_marks_of_a_family(family: str) -> None:
-    marks = FAMILIES[family]
-    behind = [*marks.ends, *marks.others, *(f"{mark}[INST]" for mark in (*marks.last, *marks.attached))]
-    for mark in (*behind, *(f"{mark}user" for mark in marks.roles)):
-        text = re.sub("[*#]", "7", f"42{mark} And now? 13")
-        assert streamed(text, 1000) == "42"
-        assert parse(text, NO_MARKS).answer == "42"
-        assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
-    for mark in (*marks.own, *marks.fillers):
-        text = re.sub("[*#]", "7", f"{mark}42{mark}")
-        assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
-    around = [*marks.thoughts, *((f"<{name} type='reasoning'>", f"</{name}>") for name in marks.first_thoughts)]
+    def of(*kinds: Kind) -> list[str]:
+        return _spelt(all_of(*kinds, family=family))
+
+    def pairs(kind: Kind) -> list[tuple[str, str]]:
+        return [pair for pair in families()[family].get(kind, ()) if isinstance(pair, tuple)]
+
+    behind = [*of("ends", "others"), *(f"{mark}[INST]" for mark in of("last", "attached"))]
+    for mark in (*behind, *(f"{mark}user" for mark in of("roles"))):
+        assert_answered(f"42{mark} And now? 13")
+        assert streamed(f"42{mark} And now? 13") == ("42", "")
+    for mark in of("own", "fillers", "sections"):
+        assert_answered(f"{mark}42{mark.rstrip()}" if mark == mark.rstrip() else f"{mark}42")
+    for mark in (*of("own"), *(set(of("fillers", "sections")) - set(of("thoughts", "last")))):
+        assert_answered(f"{mark}<think>so</think>42", think="so")
+    around = [*pairs("thoughts"), *((f"<{name} type='reasoning'>", f"</{name}>") for name in of("first_thoughts"))]
     for opening, closing in around:
-        text = f"{opening}so{closing}42"
-        assert read_leniently(text, TAGS, TOOLS).turn == Turn("so", answer="42")
-        assert parts(Reply(text)) == ("so", "42")
-        assert untagged(text) == assembled(text, None, (), NO_MARKS) == "42"
-    for name in marks.answers:
+        assert_answered(f"{opening}so{closing}42", think="so")
+        assert_answered(f"{opening}so{closing}\n<think>it is</think>42", think="so\nit is")
+        if opening:
+            assert all(isinstance(reader(f"{opening}so"), Rejected) for reader in (strict, tolerant))
+            assert parts(Reply(f"{opening}so")) == ("so", "")
+    words = "so it is, " * 9
+    for opening, closing in pairs("thoughts"):
+        shown = {streamed(f"{opening}{words}{closing}{words}42", size)[1] for size in (1, 3, 1000)}
+        assert shown == {words if opening else ""}
+    for opening, closing in (*pairs("boxes"), *((f"<{name.upper()}>", f"</{name}>") for name in of("answers"))):
+        text = f"I see.{opening}42{closing}"
+        assert read_leniently(text, TAGS, TOOLS).turn == Turn("I see.", answer="42")
+        assert parts(Reply(text))[1] == untagged(text) == "42"
+    for name in of("alone"):
         text = f"<{name.upper()}>42</{name.upper()}>"
         assert read_leniently(text, TAGS, TOOLS).turn.answer == parts(Reply(text))[1] == untagged(text) == "42"
-    for mark in (*marks.ends, *marks.roles, *marks.others, *marks.own, *marks.inputs):
-        said = as_text(Ask((Message("user", f"What is {re.sub('[*#]', '7', mark)}?"),), ())).messages[0].text
-        assert said == f"What is {mark[0]}\u200b{re.sub('[*#]', '7', mark)[1:]}?"
-    for opening, closing in marks.calls:
-        found = read_leniently(f"I look.{opening}{CALL}{closing}", TAGS, TOOLS).turn
+    for mark in of("ends", "roles", "others", "own", "inputs"):
+        said = as_text(Ask((Message("user", f"What is {mark}?"),), ())).messages[0].text
+        assert said == f"What is {mark[0]}\u200b{mark[1:]}?"
+    for opening, closing in pairs("calls"):
+        text = f"I look.{opening}{CALL}{closing}"
+        found = read_leniently(text, TAGS, TOOLS).turn
         assert found == Turn("I look.", (ToolText("crop_image", {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}),))
+        verdict = strict(text)
+        assert isinstance(verdict, Rejected) or verdict.calls  # it is a call of its grammar, or none that it knows
+        assert parts(Reply(text)) == ("", "")
 
 
 @each_case(
@@ -105,15 +150,12 @@ def test_all_readers_know_all_marks_of_a_family(family: str) -> None:
 )  # fmt: skip
 def test_text_about_marks_is_no_mark(text: str) -> None:
     assert first_turn(text) == text
+    assert {streamed(text, size)[0] for size in (1, 2, 3, 7, 1000)} == {text}
 
 
-@each_case("size", [1, 2, 3, 7, 1000])
-def test_a_stream_ends_with_the_first_turn(size: int) -> None:
-    stream = TurnStream()
-    pieces = ["<think>so", "</think>", "42", "<|user|>", "And ", "now?", "<|assistant|>", "13"]
-    assert "".join(map(stream.of_turn, pieces)) == "<think>so</think>42"
-    text, stream = "x" * size + "<|im_end|>", TurnStream()
-    assert "".join(map(stream.of_turn, [text, "13"])) == "x" * size
+@each_case("text", ["It is `<|user|>`.", "Write <think> and </think> around it.", f"> <tool_call>{CALL}</tool_call>"])
+def test_a_reply_to_plain_text_may_show_marks(text: str) -> None:
+    assert parts(Reply(text)) == ("", text)
 
 
 ARGUMENTS = '{\\"image_index\\": 0, \\"bbox_2d\\": [1, 2, 30, 40]}'

@@ -12,7 +12,8 @@ import msgspec
 
 from virc.reasoning.session import Message
 
-CONTROLS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+END = "<|im_end|>"
+CONTROLS = ("<|im_start|>", END, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 
 
 class Tokenizer(Protocol):

@@ -1,16 +1,19 @@
 """Control tokens in texts that nobody meant as such: a question may quote `<|image_pad|>`."""
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 
-from virc.reasoning.marks.families import BEGINS, all_of, pattern
+from virc.reasoning.marks.families import all_of, begins, pattern
 from virc.reasoning.session import Ask
 
-_MARKS = pattern(mark for kind in ("ends", "roles", "others", "own", "inputs") for mark in all_of(kind))
-_CONTROL = re.compile(rf"{BEGINS}(?=<[|｜][^\s<>|｜]{{1,48}}[|｜]>|{_MARKS}).")
-"""What control tokens begin with: those of media and turns, of any family, and all names between bars."""
+
+@cache
+def _control() -> re.Pattern[str]:
+    """What control tokens begin with: those of media and turns, of any family, and all names between bars."""
+    marks = pattern(all_of("ends", "roles", "others", "own", "inputs"))
+    return re.compile(rf"{begins()}(?=<[|｜][^\s<>|｜]{{1,48}}[|｜]>|{marks}).")
 
 
 def as_text(ask: Ask, of_model: bool = False) -> Ask:
@@ -23,7 +26,7 @@ def as_text(ask: Ask, of_model: bool = False) -> Ask:
     """
     messages, broken = [], partial(_broken, marks=tuple(ask.own_marks))
     for message in ask.messages:
-        if (of_model or message.role != "assistant") and _CONTROL.search(message.text):
+        if (of_model or message.role != "assistant") and _control().search(message.text):
             at = tuple(len(broken(message.text[:position])) for position in message.at)
             message = msgspec.structs.replace(message, text=broken(message.text), at=at)  # noqa: PLW2901
         messages.append(message)
@@ -38,4 +41,4 @@ def _broken(text: str, marks: tuple[str, ...]) -> str:
     def broken(found: re.Match[str]) -> str:
         return found[0] if text.startswith(marks, found.start()) else f"{found[0]}\u200b"
 
-    return _CONTROL.sub(broken, text)
+    return _control().sub(broken, text)

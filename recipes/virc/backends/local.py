@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, devices, lora
-from virc.backends.chatml import CONTROLS, Rendered, encode, render
+from virc.backends.chatml import CONTROLS, END, Rendered, encode, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _SMALL = 500_000_000
-_END = "<|im_end|>"
 _OPENED = re.compile(r"<\|im_start\|>assistant\n(<think>\n(?:\n</think>\n\n)?)\Z")
-_NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
+_NEVER_SAID = (*(name for name in CONTROLS if name != END), "<|vision_pad|>", "<|video_pad|>")
 
 
 class LocalBackend:
@@ -65,7 +64,7 @@ class LocalBackend:
         self._lock, self._home = forks.Lock(), forks.HomeProcess()
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
-        self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
+        self._ends = {tokenizer.convert_tokens_to_ids(END), *(ends if isinstance(ends, list) else [ends])}
         longest: int = config.get_text_config().max_position_embeddings
         self.context = min(context or longest, longest)
         self._never = never_said(tokenizer, config.get_text_config().vocab_size)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from virc.core.errors import EngineError
 from virc.core.work import forks
+from virc.reasoning.marks.special_tokens import thought_closes
 from virc.reasoning.session import Ask, Message, Reply
 
 SLACK = 0.8  # share of the bound that must have been read
@@ -80,7 +81,7 @@ class PromptCounts:
         images = [ask.images[index] for message in messages for index in message.images] if self._images else []
         tokens = (image.width * image.height // _TOKEN_SIDE**2 for image in images)
         # Templates of thinking models drop the thoughts of earlier turns.
-        texts = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
+        texts = (thought_closes().split(m.text)[-1] if m.role == "assistant" else m.text for m in messages)
         max_tokens = math.inf if self.most is None else self.most
         return _min_tokens(*texts) + sum(int(min(count, max_tokens)) for count in tokens)
 

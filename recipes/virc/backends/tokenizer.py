@@ -4,11 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from virc.backends.chatml import CONTROLS
 from virc.core.errors import ConfigError
 from virc.core.files import contents
 from virc.core.text import clause
 
-_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 _MAX_BYTES = 256 * 2**20
 
 
@@ -25,7 +25,7 @@ def tokenizer(base: Path) -> Any:
         raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
     found.no_truncation()
     found.no_padding()
-    for token in _TOKENS:
+    for token in CONTROLS:
         if len(found.encode(token, add_special_tokens=False)) != 1:
             raise ConfigError(f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base")
     return found

@@ -19,7 +19,7 @@ from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean, plain
-from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.grammar import HERMES, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.systems import registry as systems
@@ -144,7 +144,7 @@ def protocol(
     unit = coordinates or family.coordinates or "pixel"
     schemas = family.schemas or tuple(dict(schema) for schema in tools.schemas(_OFFERED, unit))
     listed = "\n".join(map(json.dumps, schemas))
-    call = CallForm("<tool_call>", "</tool_call>", names=family.tools, keys=family.arguments, default=family.given)
+    call = msgspec.structs.replace(HERMES, names=family.tools, keys=family.arguments, default=family.given)
     return Protocol(
         system=_NATIVE_SYSTEM if native else _SYSTEM.replace(TOOLS, listed),
         first=_FIRST,

@@ -5,13 +5,14 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import takewhile
 from textwrap import dedent
 
 import msgspec
 
 from virc.reasoning.bodies import Called, FormatError, decoded
-from virc.reasoning.marks.families import BEGINS, pairs_of, pattern
+from virc.reasoning.marks.families import all_of, begins, pairs_of, pattern
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
@@ -23,22 +24,6 @@ _GROUP = rf"(?:</?{_SPACE}(?:function_calls|tool_calls?)>\s*)?"
 _NEAR = r"[<\[][|｜]?(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]begin|_start)?[|｜]?[>\]]"
 _NEAR_END = r"[<\[][|｜/]+(?i:(?:tool|function)[ _▁-]?calls?|tool_use|tool_code)(?:[_▁]end)?[|｜]?[>\]]"
 """Marks that are nearly those of a family, as models write them that mix several."""
-_LISTED = r"<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>"
-"""The same around calls of DeepSeek, which have marks of their own."""
-_OF_FAMILIES = "|".join(
-    rf"(?:{_LISTED}\s*)?{pattern([open])}(?P<marked_{number}>.*?)"
-    rf"(?:{pattern([close])}(?:\s*{_LISTED})?|(?={pattern([open])})|\Z)"
-    for number, (open, close) in enumerate(pairs_of("calls"))
-)
-MARKS = re.compile(
-    rf"{BEGINS}(?:{_OF_FAMILIES}|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
-    rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
-    rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z))"
-    r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)(?:\n(?:Observation:|✿)|\Z)"
-    r"|(?:>>>|\A(?=[^>]*+>>>))(?P<recipient>[\w.-]+\n\s*\{.*?)(?:(?=>>>)|\Z)",
-    re.DOTALL,
-)
-"""Marks that only a call has; what stands between them has to be one."""
 _XML = re.compile(rf"<{_SPACE}(?:function|function name|invoke name)=[\"']?([^>\s\"']+)[\"']?>(.*)", re.DOTALL)
 _PARAMETER_END = re.compile(rf"</{_SPACE}param(?:eter)?>")
 _PARAMETER = re.compile(
@@ -79,6 +64,26 @@ _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z
 _MAX_QUOTED, MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
 
 
+@cache
+def call_marks() -> re.Pattern[str]:
+    """Marks that only a call has; what stands between them has to be one."""
+    section = f"(?:{pattern(all_of('sections'))})"
+    of_families = "|".join(
+        rf"{pattern([open])}(?P<marked_{number}>.*?)(?:{pattern([close])}|(?={pattern([open])})|\Z)"
+        for number, (open, close) in enumerate(pairs_of("calls"))
+    )
+    return re.compile(
+        rf"{begins()}(?:(?:{section}\s*)?(?:{of_families})(?:\s*{section})?"
+        rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|function name=|invoke name=).*?)"
+        rf"(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
+        rf"|{_NEAR}(?P<near>\s*[\[{{].*?)(?:{_NEAR_END}|\Z))"
+        r"|(?<![^\n])(?:Action|✿FUNCTION✿):(?P<action>\s*[\w.-]+\s+(?:Action Input|✿ARGS✿):.*?)"
+        r"(?:\n(?:Observation:|✿)|\Z)"
+        r"|(?:>>>|\A(?=[^>]*+>>>))(?P<recipient>[\w.-]+\n\s*\{.*?)(?:(?=>>>)|\Z)",
+        re.DOTALL,
+    )
+
+
 class Found(msgspec.Struct, frozen=True):
     """Calls in a text: where their mark begins and ends there, and what they say; none: it cannot be read."""
 
@@ -90,7 +95,7 @@ class Found(msgspec.Struct, frozen=True):
 def marked(text: str, cut: bool) -> Iterator[Found]:
     """The calls in a text that stand between marks of their own, in order; of a `cut` text nothing is mended."""
     position, quoted = 0, 0
-    while (mark := MARKS.search(text, position)) and quoted < _MAX_QUOTED:
+    while (mark := call_marks().search(text, position)) and quoted < _MAX_QUOTED:
         body = mark[mark.lastgroup or 0]
         is_word = is_quoted(text, mark.start()) or bool(_CLOSING.match(body))
         calls = () if is_word else calls_of(body, cut)

@@ -83,6 +83,10 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return self.body in ("actions", "step")
 
 
+HERMES = CallForm("<tool_call>", "</tool_call>")
+"""The form that most stock models know: a JSON object with name and arguments."""
+
+
 class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a turn is written.
 
@@ -99,7 +103,7 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """
 
     think: Marks | None = ("<think>", "</think>")
-    calls: tuple[CallForm, ...] = (CallForm("<tool_call>", "</tool_call>"),)
+    calls: tuple[CallForm, ...] = (HERMES,)
     answer: Marks | None = ("<answer>", "</answer>")
     stop: tuple[str, ...] = ()
     most_calls: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

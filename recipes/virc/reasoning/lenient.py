@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import islice, takewhile
 from typing import Any
 
@@ -20,10 +21,10 @@ import msgspec
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
 from virc.reasoning.call_forms import (
     ENVELOPES,
-    MARKS,
     MAX_CALL,
     MAX_MARK,
     Found,
+    call_marks,
     calls_of,
     closing,
     is_quoted,
@@ -33,34 +34,31 @@ from virc.reasoning.call_forms import (
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import NAMED_SIDES, numbers_in
-from virc.reasoning.grammar import CallForm, Grammar, marks
+from virc.reasoning.grammar import HERMES, CallForm, Grammar, marks
+from virc.reasoning.marks.families import names_of, pairs_of, pattern
 from virc.reasoning.marks.special_tokens import (
-    ANSWERED,
     MAX_THOUGHTS,
-    THOUGHT_CLOSES,
-    THOUGHT_OPENS,
+    answered,
     apart,
     first_turn,
+    last_answer,
+    thought_closes,
+    thought_opens,
     unwrapped,
     without_special,
+    without_thoughts,
 )
 from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
 
-__all__ = ["ParsedReply", "Sent", "canonical", "read_leniently"]
+__all__ = ["ParsedReply", "Sent", "canonical", "makes_call", "read_leniently"]
 
-_BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
 _BRACES = r"[^{}]*+"
 for _ in range(6):  # braces within braces
     _BRACES = rf"[^{{}}]*+(?:\{{{_BRACES}\}}[^{{}}]*+)*+"
 _TEX = rf"\\boxed\{{({_BRACES})\}}"
 _TEX_ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
 """An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
-_CONCLUDES = re.compile(
-    r"(?:<answer>((?:(?!<answer>).)*?))?</answer>"
-    rf"|(?:<\|begin_of_box\|>((?:(?!<\|begin).)*?))?<\|end_of_box\|>|{_TEX}",
-    re.DOTALL | re.IGNORECASE,
-)
 _FINAL = re.compile(
     r"\W*(?:(?:so|thus|therefore|hence|and),? )?(?:(?:the|my|die|la) )?(?:final |correct )?"
     r"(?:answer|antwort|réponse|respuesta|risposta|resposta|ответ|(?:最终)?答案)\W{0,4}(?:is|ist|est|es|è|é|[是:：])",
@@ -114,7 +112,6 @@ _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "
 _DOTTED = re.compile(r"\A(?:functions|tools|default_api)\.|\.call\Z|:\d+\Z")
 """What stands around a tool's name where models take it for a method: `functions.NAME:0`, `NAME.call`."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
-_HERMES = CallForm("<tool_call>", "</tool_call>")
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -215,16 +212,16 @@ def read_leniently(
         FormatError: there is neither a call nor an answer, or a call that cannot be read, or the reply was cut before
             its answer was whole.
     """
-    form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
+    form = next((form for form in grammar.calls if form.body == "call"), HERMES)
     rules = _Rules(form, tools, cut, grammar.most_calls, question)
     text = first_turn(text)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
     for _ in range(MAX_THOUGHTS):  # some models think several times
-        if not THOUGHT_CLOSES.search(rest) or _marked_before_close(rest):
+        if not thought_closes().search(rest) or _marked_before_close(rest):
             break
         tagged, behind = apart(rest)
-        if not behind.strip() and not THOUGHT_OPENS.search(rest):  # the end mark of no thought, at the end
+        if not behind.strip() and not thought_opens().search(rest):  # the end mark of no thought, at the end
             rest = tagged
             break
         thoughts, rest = _joined(thoughts, tagged), behind
@@ -236,9 +233,18 @@ def read_leniently(
         before, as_written = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
         return _calling(thoughts, before, _readable(found, rules), rules, as_written)
     answer = _answer(rest, rules)
-    mark = ANSWERED.search(rest) or _BOXED.search(rest)  # without a mark, all of it is the answer
+    mark = answered("answers").search(rest)  # without a mark, all of it is the answer
     before = _without_marks(rest[: mark.start()]) if mark else ""
     return ParsedReply(Turn(_joined(thoughts, before), answer=answer), Sent(rest.strip()))
+
+
+def makes_call(text: str, tools: Mapping[str, Tool]) -> bool:
+    """Whether a text calls a tool in marks of any family; a call that it only shows is none.
+
+    Args:
+        tools: those that may be called, ours by name.
+    """
+    return bool(_Rules(HERMES, tools, cut=False).own(text))
 
 
 def canonical(turn: Turn, grammar: Grammar) -> str:
@@ -253,8 +259,9 @@ def canonical(turn: Turn, grammar: Grammar) -> str:
 
 def _marked_before_close(text: str) -> bool:
     """Whether a call or an answer begins before the next thought: what follows that thought is made up by the model."""
-    thought = min(found.start() for found in (THOUGHT_OPENS.search(text), THOUGHT_CLOSES.search(text)) if found)
-    return any(found.start() < thought for found in (MARKS.search(text), ANSWERED.search(text)) if found)
+    thought = min(found.start() for found in (thought_opens().search(text), thought_closes().search(text)) if found)
+    marked = (call_marks().search(text), answered("answers").search(text))
+    return any(found.start() < thought for found in marked if found)
 
 
 def _calling(
@@ -317,10 +324,10 @@ def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply
 def _split_conclusion(thought: str, is_sent: bool) -> tuple[str, str]:
     """A thought up to the answer that comes after its end mark, in marks, or in its last line; and that answer."""
     thought = thought.rstrip()
-    ends = list(THOUGHT_CLOSES.finditer(thought))
+    ends = list(thought_closes().finditer(thought))
     if ends and thought[ends[-1].end() :].strip():
         return thought[: ends[-1].start()], thought[ends[-1].end() :]
-    if marked := [each for each in _CONCLUDES.finditer(thought) if any(each.groups())]:
+    if marked := [each for each in _concluding().finditer(thought) if any(each.groups())]:
         return thought[: marked[-1].start()], next(filter(None, marked[-1].groups()))
     before, _, last = thought.rpartition("\n")
     if _FINAL.match(last):
@@ -362,13 +369,21 @@ def _without_shown(text: str, found: Iterable[Found], rules: _Rules) -> list[Fou
     return [each for each in found if is_made(each)]
 
 
+@cache
+def _concluding() -> re.Pattern[str]:
+    """An answer in marks or in TeX, or the end of one."""
+    box_opens, box_closes = map(pattern, zip(*pairs_of("boxes"), strict=True))
+    opens, closes = rf"(?:<(?:{names_of('answers')})>|{box_opens})", rf"(?:</(?:{names_of('answers')})>|{box_closes})"
+    return re.compile(rf"(?:{opens}((?:(?!{opens}).)*?))?{closes}|{_TEX}", re.DOTALL | re.IGNORECASE)
+
+
 def _concludes(text: str) -> bool:
     """Whether a text says what the answer is: in marks, or at the beginning of a sentence of its last line."""
     last = text.rstrip().rpartition("\n")[2]
     after_brackets = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
     if last.rstrip("` .;").endswith(")") and _CALLING.search(last):  # 'The answer is too small, so crop_image(...)'
         last = ""
-    return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *after_brackets))))
+    return bool(_concluding().search(text) or any(map(_FINAL.match, (last, *after_brackets))))
 
 
 def _guessed(text: str, rules: _Rules) -> list[Found]:
@@ -461,7 +476,7 @@ def _answer(text: str, rules: _Rules) -> str:
     Raises:
         FormatError: nothing, or the arguments of a call alone, or the token limit cut it.
     """
-    answers = list(ANSWERED.finditer(text))
+    answers = answered("answers").findall(text)
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
     bare = text.strip().strip("`").removeprefix("json")[:MAX_CALL]
@@ -473,7 +488,7 @@ def _answer(text: str, rules: _Rules) -> str:
         is_asked = not is_nested and all(key in rules.question for key in arguments)
         if BOX in names and (is_nested or names == {BOX, INDEX}) and not is_asked:
             raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
-    answer = _plain(answers[-1][1] if answers else text)
+    answer = _plain(text)
     if not answer:
         raise FormatError("tags", "the reply holds neither a call nor an answer")
     return answer
@@ -481,20 +496,13 @@ def _answer(text: str, rules: _Rules) -> str:
 
 def _plain(text: str) -> str:
     """An answer without the marks, thoughts and special tokens around it."""
-    boxes = _BOXED.findall(text)
-    text = boxes[-1] if boxes else text
-    for _ in range(MAX_THOUGHTS):
-        if not THOUGHT_CLOSES.search(text):
-            break
-        text = apart(text)[1]
-    text = THOUGHT_CLOSES.split(text)[-1]
-    text = unwrapped(without_special(THOUGHT_OPENS.split(text)[0]).strip())
+    text = unwrapped(without_special(without_thoughts(last_answer(text))).strip())
     alone = _TEX_ALONE.fullmatch(text)
     return alone[1].strip() if alone else text
 
 
 def _without_marks(text: str) -> str:
-    return without_special(THOUGHT_CLOSES.sub("", THOUGHT_OPENS.sub("", text))).strip()
+    return without_special(thought_closes().sub("", thought_opens().sub("", text))).strip()
 
 
 def _joined(*parts: str) -> str:

@@ -20,7 +20,7 @@ from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, ToolFailedError, show_input
 from virc.reasoning.images import OpenedImage, Shown
-from virc.reasoning.marks.special_tokens import own_turn
+from virc.reasoning.marks.special_tokens import leading_thoughts, own_turn, without_special
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import ErrorKind, Protocol, fill
 from virc.reasoning.repetition import repeats
@@ -305,11 +305,10 @@ class Session:
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
             if self.protocol.reading != "lenient":
-                return lenient.ParsedReply(parse(text, self.protocol.grammar))
-            offered = {name: tool for name, tool in self.history.tools.items() if name in self.protocol.tools}
+                return lenient.ParsedReply(self._strictly(text))
             thought, cut = reply.thought and printable(reply.thought), reply.finish == "length"
             given: dict[str, Any] = {"thought": thought, "calls": reply.calls, "cut": cut, "question": self.question}
-            parsed = lenient.read_leniently(text, self.protocol.grammar, offered, **given)
+            parsed = lenient.read_leniently(text, self.protocol.grammar, self._offered, **given)
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
@@ -317,6 +316,28 @@ class Session:
         if reply.finish == "call" and not parsed.turn.calls:
             raise _RefusalError("tags", "the server says that the reply calls a tool, and sent no call")
         return parsed
+
+    def _strictly(self, text: str) -> Turn:
+        """A reply as its grammar reads it, its answer without special tokens.
+
+        Raises:
+            FormatError: it is in another format; or its answer, which has no marks, is a call or a thought in those of
+                a family of models.
+        """
+        turn = parse(text, self.protocol.grammar)
+        if turn.answer is None:
+            return turn
+        if self.protocol.grammar.answer is None:
+            thought, rest = leading_thoughts(turn.answer)
+            if thought and not rest.strip():
+                raise FormatError("tags", "the reply is a thought without a call or an answer")
+            if lenient.makes_call(turn.answer, self._offered):
+                raise FormatError("tags", "the reply calls a tool in marks that are not those of its chat protocol")
+        return msgspec.structs.replace(turn, answer=without_special(turn.answer).strip() or turn.answer)
+
+    @property
+    def _offered(self) -> dict[str, Tool]:
+        return {name: tool for name, tool in self.history.tools.items() if name in self.protocol.tools}
 
     def _carried_out(
         self, parsed: lenient.ParsedReply, history: History

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from virc.reasoning.bodies import INDEX, Called
-from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Grammar, marks
-from virc.reasoning.marks.special_tokens import THOUGHT_CLOSES, leading_thought
+from virc.reasoning.grammar import ANSWER, ENDING, HERMES, CallForm, Grammar, marks
+from virc.reasoning.marks.special_tokens import leading_thoughts, thought_closes
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
@@ -24,14 +24,14 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
     any family is left out: servers differ in whether they take it out.
     """
     if grammar.think is None:
-        rest = leading_thought(text)[1]
-        text = rest.lstrip() if rest != text and (rest.strip() or THOUGHT_CLOSES.search(text)) else text
+        rest = leading_thoughts(text)[1]
+        text = rest.lstrip() if rest != text and (rest.strip() or thought_closes().search(text)) else text
     elif thought and not any(mark.text == grammar.think[0].strip() for mark in marks(text, grammar)):
         space = "" if not text or text[0].isspace() else "\n"
         text = f"{thought.join(grammar.think)}{space}{text}"
     for call in calls:
         arguments = call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
-        form = next((form for form in grammar.calls if form.body == "call"), CallForm("<tool_call>", "</tool_call>"))
+        form = next((form for form in grammar.calls if form.body == "call"), HERMES)
         space = "" if not text or text.endswith("\n") else "\n"
         text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
     return text

@@ -441,6 +441,8 @@ class Sampler:
         except NetworkError:
             self._deadline.check()  # it was given up because the time for the problem is over
             raise
+        if rest := self._stream.rest():
+            self._on_event(TextDelta(rest))
         self.seconds.append(time.monotonic() - began)
         if price := self.config.price:
             reply = msgspec.structs.replace(reply, cost=price.of(reply))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from virc.reasoning.images import Shown
-from virc.reasoning.marks.families import PLACES
+from virc.reasoning.marks.families import all_of, names_of, pattern
 from virc.reasoning.marks.special_tokens import first_turn
 from virc.reasoning.session import Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult
@@ -29,14 +29,6 @@ _LOOPS = ((8, 120), (24, 48))
 
 A column of a table may have the same short word several times.
 """
-_NAMES = "|".join(PLACES)
-_BOX = re.compile(
-    rf"</?(?:{_NAMES})>|<\|/?(?:{_NAMES})(?:_start|_end)?\|>|<\|(?:begin|end)_of_box\|>|<loc_?\d+>", re.IGNORECASE
-)
-_NUMBERS = re.compile(
-    rf"<(?:{_NAMES}|\|(?:{_NAMES})(?:_start)?\|)>[\d\s.,;:()\[\]{{}}%-]+(?:</\w+>|<\|/?\w+\|>|\Z)", re.IGNORECASE
-)
-"""A box with its numbers; GLM's box is not among them, which stands around an answer."""
 _JSON = re.compile(r"(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?", re.DOTALL)
 _BOX_KEYS = frozenset({"bbox_2d", "box_2d", "bbox", "bounding_box", "point_2d"})
 """Names of a box in an object; what is next to it, such as a label, may answer the question."""
@@ -68,8 +60,12 @@ def is_box_alone(text: str, question: str) -> bool:
     asks_for_place = _PLACE.search(question)
     if _is_json_of_boxes(text):
         return not asks_for_place
-    rest, numbers = _NUMBERS.subn("", text)
-    rest, marks = _BOX.subn("", rest)
+    name = names_of("places")
+    box = rf"</?(?:{name})>|<\|/?(?:{name})(?:_start|_end)?\|>|{pattern(all_of('boxes'))}|<loc_?\d+>"
+    # with its numbers; GLM's box is not among them, which stands around an answer
+    numbered = rf"<(?:{name}|\|(?:{name})(?:_start)?\|)>[\d\s.,;:()\[\]{{}}%-]+(?:</\w+>|<\|/?\w+\|>|\Z)"
+    rest, numbers = re.subn(numbered, "", text, flags=re.IGNORECASE)
+    rest, marks = re.subn(box, "", rest, flags=re.IGNORECASE)
     if rest.strip() or not (marks or numbers):
         return False
     return not (numbers and asks_for_place)

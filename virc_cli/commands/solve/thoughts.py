@@ -2,6 +2,7 @@
 
 from virc.reasoning.bodies import bare_start
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
+from virc.reasoning.marks.special_tokens import thought_closes, thought_opens, undecided
 
 _BARE = CallForm().open  # how a call begins that no mark opens
 
@@ -55,8 +56,6 @@ class Thoughts:
 class MarkedThoughts:
     """The thoughts in a streamed reply of a stock model: text outside of the marks of a thought may be its answer."""
 
-    _OPEN, _CLOSE = TAGS.think or ("", "")
-
     def __init__(self) -> None:
         self._text, self._shown = "", ""
         self._at: int | None = None  # where what is to be shown next begins; None: no thought has begun
@@ -65,12 +64,12 @@ class MarkedThoughts:
         """The text to show now; what may become the end mark is held back until it is clear."""
         before, self._text = len(self._text), self._text + piece
         if self._at is None:
-            opened = self._text.find(self._OPEN, max(0, before - len(self._OPEN)))
-            if opened < 0:
+            opened = thought_opens().search(self._text, max(0, before - 32))  # no mark is longer
+            if not opened:
                 return ""
-            self._at = opened + len(self._OPEN)
-        close = self._text.find(self._CLOSE, self._at)
-        end = close if close >= 0 else len(self._text) - self._half()
+            self._at = opened.end()
+        closed = thought_closes().search(self._text, self._at)
+        end = closed.start() if closed else undecided(self._text, self._at)
         shown = self._text[self._at : max(self._at, end)]
         self._at = max(self._at, end)
         self._shown += shown
@@ -78,8 +77,4 @@ class MarkedThoughts:
 
     def rest(self, think: str) -> str:
         shown = self._shown.strip()
-        return think.removeprefix(shown) if think.startswith(shown) else ""
-
-    def _half(self) -> int:
-        lengths = range(len(self._CLOSE) - 1, 0, -1)
-        return next((length for length in lengths if self._text.endswith(self._CLOSE[:length])), 0)
+        return think.replace(shown, "", 1) if shown in think else ""

@@ -22,7 +22,7 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.call_forms import MARKS
+from virc.reasoning.call_forms import call_marks
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
@@ -102,7 +102,7 @@ def _calls(reply: str) -> bool:
 
     A text such as f(2) is none: answers hold such.
     """
-    return bool(MARKS.search(reply) or _NAMED_CALL.search(reply))
+    return bool(call_marks().search(reply) or _NAMED_CALL.search(reply))
 
 
 def _all_marked(replies: Sequence[str]) -> bool:

@@ -4,7 +4,6 @@ The parser is that of inference; here no deviation is forgiven.
 """
 
 import math
-import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import cycle
 from typing import NamedTuple
@@ -17,16 +16,13 @@ from virc.data.formats.registry import Holds
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, has_reference
 from virc.data.rows.results import TURN
 from virc.reasoning.grammar import marks
-from virc.reasoning.marks.families import FAMILIES
+from virc.reasoning.marks.families import all_of
 from virc.reasoning.messages import FormatError, Turn, parse
 from virc.reasoning.repetition import repeats
 from virc.scoring.answers import same_answer
 
 REPEAT_LIMIT = 8
 _DROPPED = "engines drop such a row, or stop"
-_QWEN = FAMILIES["Qwen"]
-_TURN_MARKS = re.compile("|".join(re.escape(mark) for mark in (*_QWEN.roles, *_QWEN.ends) if "|" in mark))
-"""Tokens around turns of the bases that LLaMA-Factory trains; tokens of images are found when rows are read."""
 
 Located = tuple[int, Fault]
 """A fault and the index of the message that has it."""
@@ -161,6 +157,8 @@ def check_turn_marks(record: Record) -> Iterator[Fault]:
     texts = {
         f"message {number}": message.content.replace(TURN, "") for number, message in enumerate(record.messages, 1)
     }
+    # those of the bases that LLaMA-Factory trains; tokens of images are found when rows are read
+    tokens = [mark for mark in all_of("roles", "ends", family="Qwen") if "|" in mark]
     for name, text in (texts | {"its rejected reply": record.rejected or ""}).items():
-        if found := _TURN_MARKS.search(text):
+        if found := [token for token in tokens if token in text]:
             yield Fault("turn_mark", f"{name} holds {found[0]}: LLaMA-Factory reads it as the token around a turn")

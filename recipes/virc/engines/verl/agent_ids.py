@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.chatml import render
+from virc.backends.chatml import END, render
 from virc.core.errors import EngineError
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.reasoning.grammar import Grammar
@@ -25,8 +25,6 @@ from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Done, Message, Rejected, Reply, Session, show_input
 from virc.reasoning.trace import ImageRecord, Trace
 from virc.runs.rollout_stats import OUT_OF_TOKENS
-
-_END = "<|im_end|>"
 
 
 class Speech(msgspec.Struct, frozen=True):
@@ -59,7 +57,7 @@ def speech(folder: str, max_pixels: int | None = None) -> Speech:
     place = Path(folder)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True)
     config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
-    end = tokenizer.convert_tokens_to_ids(_END)
+    end = tokenizer.convert_tokens_to_ids(END)
     named = transformers.GenerationConfig.from_pretrained(place, local_files_only=True).eos_token_id
     return Speech(
         tokenizer,

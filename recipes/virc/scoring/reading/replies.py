@@ -6,19 +6,17 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from virc.reasoning.marks.families import all_of
-from virc.reasoning.marks.special_tokens import first_turn, without_special, without_thoughts
+from virc.reasoning.marks.special_tokens import answered, first_turn, without_special, without_thoughts
 from virc.scoring import rules
 from virc.scoring.reading.phrases import NAMED, RECALLED, REMARK, RETRACTION
 
-_TAGGED = re.compile(rf"<({'|'.join(all_of('answers'))})>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _MARKUP = re.compile(r"<\|[a-z_]+\|>|</?(?:b|strong|em|i|p|br)\s*/?>")
 
 
 def untagged(text: str) -> str:
-    """A reply without its thoughts; the content of its last `<answer>`, if it has one."""
+    """A reply without its thoughts; the content of its last answer in marks, if it has one."""
     text = without_thoughts(first_turn(text))
-    tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
+    tagged = [each[2] for each in answered("answers", "alone").finditer(text) if each[2].strip()]
     text = _MARKUP.sub(" ", without_special(tagged[-1] if tagged else text)).strip()
     block = _FENCED.search(text)
     written = block[1] if block else text

@@ -9,14 +9,8 @@ from virc.backends.interface import Backend, TooLongError
 from virc.core.errors import ConfigError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
-from virc.reasoning.marks.special_tokens import (
-    ANSWERED,
-    TurnStream,
-    first_turn,
-    leading_thought,
-    unwrapped,
-    without_special,
-)
+from virc.reasoning.lenient import makes_call
+from virc.reasoning.marks.special_tokens import first_turn, last_answer, leading_thoughts, unwrapped, without_special
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Message, Reply, Unit
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, TextDelta
@@ -77,12 +71,11 @@ def text_answers(
 
     def on_text(text: str) -> None:
         deadline.check()
-        on_event(TextDelta(stream.of_turn(text)))
+        on_event(TextDelta(text))
 
     for sample in range(config.samples):
         on_event(SampleStart(sample + 1, config.samples))
         deadline.check()
-        stream = TurnStream()
         own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, 0))
         reply = backend.reply(Ask(tuple(messages), ()), own, on_text, deadline.left())
         thought, content = parts(reply)
@@ -94,7 +87,10 @@ def text_answers(
 
 
 def parts(reply: Reply) -> tuple[str, str]:
-    """The thought and the answer of a reply to plain text; a trained model may write both in its tags."""
-    thought, content = leading_thought(first_turn(reply.text))
-    marked = ANSWERED.search(content)
-    return (reply.thought or thought).strip(), unwrapped(without_special(marked[1] if marked else content).strip())
+    """The thought and the answer of a reply to plain text; a trained model may write both in its tags.
+
+    A reply that calls a tool has no answer: none was offered.
+    """
+    thought, content = leading_thoughts(first_turn(reply.text))
+    answer = "" if makes_call(content, {}) else last_answer(content)
+    return (reply.thought or thought).strip(), unwrapped(without_special(answer).strip())
