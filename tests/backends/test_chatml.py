@@ -53,14 +53,6 @@ def test_a_sampled_turn_keeps_its_ids_though_the_text_would_be_encoded_otherwise
     assert rendered.ids[span.start : span.stop] == [*ids, words.convert_tokens_to_ids("<|im_end|>")]
 
 
-def test_spans_hold_what_a_trainer_learns(words: Any) -> None:
-    rendered = render(TALK, TOKENS, words)
-    learnt = [rendered.ids[span.start : span.stop] for span in rendered.spans if span.role == "assistant"]
-    assert [words.decode(ids) for ids in learnt] == [f"{TALK[2].text}<|im_end|>", f"{TALK[4].text}<|im_end|>"]
-    assert [span.role for span in rendered.spans] == [message.role for message in TALK]
-    assert render([], (), words).spans == []
-
-
 @pytest.mark.parametrize("text", ["\n\n51", ""])
 def test_what_the_model_was_asked_stays_the_start_of_the_conversation(words: Any, text: str) -> None:
     asked = render([SYSTEM, FIRST], TOKENS, words, generate=True).ids

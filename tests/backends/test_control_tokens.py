@@ -48,9 +48,3 @@ def test_marks_of_the_model_stay_and_places_of_pictures_move() -> None:
     assert broken.messages[0].text[broken.messages[0].at[0] :] == "here"
     assert broken.called[1].results == ("<\u200b|im_end|>",)
     assert as_text(Ask(messages, ()), of_model=True).messages[1].text == said.replace("<", "<\u200b")
-
-
-def test_marks_that_the_chat_protocol_writes_stay() -> None:
-    text = "Think in <|begin_of_thought|>, and not in <|im_start|>"
-    kept = as_text(Ask((Message("user", text),), (), own_marks=("<|begin_of_thought|>",)))
-    assert kept.messages[0].text == text.replace("<|im", "<\u200b|im")

@@ -20,7 +20,7 @@ from support.tables import each_case
 
 import virc as package
 from virc.backends.chat.backend import OpenAIBackend
-from virc.backends.chat.request import check_thinking, fields_of, fields_to_think, merged
+from virc.backends.chat.request import check_thinking, fields_of, fields_to_think
 from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, UsageError
 from virc.serving.start import Server
@@ -178,10 +178,3 @@ def test_a_refused_switch_is_to_be_left_out(said: str) -> None:
 def test_what_is_no_object_or_ours_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--extra-body must"):
         fields_of(text)
-
-
-def test_objects_are_merged_and_null_takes_out() -> None:
-    assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": None, "e": 4}, "d": [1]}) == {
-        "a": {"c": 2, "e": 4},
-        "d": [1],
-    }

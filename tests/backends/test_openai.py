@@ -89,16 +89,6 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_p
     assert of_folder.value.hint == f"--endpoint none runs the folder {tmp_path} on this machine"
 
 
-def test_a_backend_that_moved_asks_there_with_the_key_of_there() -> None:
-    with serve([ANSWER]) as before, serve([ANSWER]) as server:
-        backend = OpenAIBackend(before.url, api_key="sk-one")
-        backend.link.move(server.url, "sk-two")
-        assert backend.reply(ask(), GREEDY).text == ANSWER
-        assert backend.endpoint == server.url
-        assert [each.headers["authorization"] for each in server.requests] == ["Bearer sk-two"]
-        assert not before.chats()
-
-
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_server_of_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import body, cut, drip, endless, hang, status
 from support.https_site import Site
-from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
+from support.servers import CHAT, MODELS, Exchange, Fault, error, piece, serve
 
 from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.chat.errors import WireError
@@ -40,15 +40,6 @@ def failure(fault: Fault, timeout: float = 30.0, tries: int = 0, on: str = CHAT)
             use(server.url)
         asked = sum(request.path == on for request in server.requests)
     return raised.value, asked
-
-
-def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
-    url = dead_url()
-    with pytest.raises(NetworkError, match="cannot be reached") as raised:
-        OpenAIBackend(url)
-    assert url in raised.value.message
-    assert "[Errno" not in raised.value.message
-    assert raised.value.hint == f"is it running? curl {url}/models"
 
 
 def listed(site: Site, path: str, connection: socket.socket) -> None:
