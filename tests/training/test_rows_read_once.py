@@ -4,8 +4,9 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from PIL import Image
@@ -13,7 +14,9 @@ from stage_rows import request
 from support import preflight
 from support.tables import each_case
 
+from virc.data.formats import sft as conversations
 from virc.data.formats.registry import RowsFile, only_source
+from virc.data.rows.llamafactory import ValuesOfFile
 from virc.data.rows.numbered import NumberedRow
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -62,14 +65,22 @@ def of_rl(folder: Path) -> Result:
 def test_rows_are_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: Callable[[Path], Result], is_written: bool
 ) -> None:
-    whole: Counter[str] = Counter()
-    read = RowsFile.rows
+    whole, to_the_end = Counter[str](), Counter[str]()
+    read, open_file = RowsFile.rows, conversations.opened
 
-    def counted(self: RowsFile) -> Iterator[NumberedRow]:
-        yield from read(self)
+    @contextmanager
+    def counted_open(path: Path) -> Iterator[IO[bytes]]:
+        with open_file(path) as file:
+            yield file
+            to_the_end[path.name] += not file.read(1)
+
+    def counted(self: RowsFile, *values: ValuesOfFile) -> Iterator[NumberedRow]:
+        yield from read(self, *values)
         whole[self.file.name] += 1
 
     monkeypatch.setattr(RowsFile, "rows", counted)
+    monkeypatch.setattr(conversations, "opened", counted_open)
     found = check(tmp_path)
     ((name, times),) = whole.items()
     assert (times, name != found.file.name) == (1, is_written), whole
+    assert to_the_end[name] <= 1

@@ -14,7 +14,7 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, RowsFile, Writing
-from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
@@ -31,12 +31,15 @@ def recognises(path: Path) -> bool:
     )  # fmt: skip
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
     """The rows of the file, named as in its entry; as `sft.read`, with the rejected reply next to the chosen one."""
     columns = source.info.get("columns")
     chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)
     with sft.opened(source.file) as file:
-        yield from sft.rows(source, sft.values_in(source.file)(file, start), "row", sides=(chosen, rejected))
+        if values and source.file.suffix.lower() == ".jsonl":
+            values.place = file.tell
+        numbered = sft.values_in(source.file)(file, start)
+        yield from sft.rows(source, numbered, "row", sides=(chosen, rejected), values=values)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

@@ -37,7 +37,7 @@ from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
-from virc.data.rows.llamafactory import COLUMNS, INFO
+from virc.data.rows.llamafactory import COLUMNS, INFO, ValuesOfFile
 from virc.data.rows.numbered import NumberedRow, faulty_row
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
@@ -132,8 +132,10 @@ class RowsFile(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()
     trusted: bool = False
 
-    def rows(self) -> Iterator["NumberedRow"]:
-        found: Iterator[NumberedRow] = get(self.format).read(self)
+    def rows(self, values: ValuesOfFile | None = None) -> Iterator["NumberedRow"]:
+        """The rows of the file; of one that engines read as it is, `values` gets what they say together."""
+        read = get(self.format).read
+        found: Iterator[NumberedRow] = read(self, values=values) if values and self.as_engines_read else read(self)
         return map(_trusting, found) if self.trusted else found
 
     @property

@@ -11,7 +11,7 @@ from virc.core.files import write_whole
 from virc.core.json_stream import Fields, Reader, array_rows, first_object, line_rows, one_line
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows, read_info
-from virc.data.rows.llamafactory import INFO, TAGS, reader
+from virc.data.rows.llamafactory import INFO, TAGS, ValuesOfFile, reader
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
@@ -41,9 +41,9 @@ def values_in(path: Path) -> Reader:
     return line_rows if path.suffix.lower() == ".jsonl" else array_rows
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
     with opened(source.file) as file:
-        yield from rows(source, array_rows(file, start), "row")
+        yield from rows(source, array_rows(file, start), "row", values=values)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
@@ -110,11 +110,12 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def rows(
     source: RowsFile,
-    values: Iterable[tuple[int, Fields | DataError]],
+    numbered: Iterable[tuple[int, Fields | DataError]],
     unit: str,
     place: Callable[[], int] = lambda: 0,
     sides: tuple[str, str] | None = None,
+    values: ValuesOfFile | None = None,
 ) -> Iterator[NumberedRow]:
-    """Rows as records; arguments as of `llamafactory.reader`."""
-    read = reader(source.info, source.media, source.ignored, place, sides)
-    return numbered_rows(values, read, unit)
+    """Rows as records; further arguments as of `llamafactory.reader`."""
+    read = reader(source.info, source.media, source.ignored, place, sides, values)
+    return numbered_rows(numbered, read, unit)

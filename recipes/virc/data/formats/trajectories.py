@@ -6,7 +6,7 @@ from pathlib import Path
 from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, RowsFile, Writing
-from virc.data.rows.llamafactory import COLUMNS
+from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
@@ -20,10 +20,12 @@ def recognises(path: Path) -> bool:
     return row is not None and holds_conversation(row)
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
     with sft.opened(source.file) as file:
         place = file.tell if start == 1 else lambda: 0
-        yield from sft.rows(source, line_rows(file, start), "line", place)
+        if values:
+            values.place = file.tell
+        yield from sft.rows(source, line_rows(file, start), "line", place, values=values)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

@@ -3,6 +3,7 @@
 `reader` makes the rows of a file; `columns_of` finds which of their columns and tags is what.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ _DEFAULT_TAGS = {
 }  # fmt: skip
 FIRST_PART = 10 * 2**20
 """Bytes of a file of lines that datasets reads at once."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
+"""What pyarrow's reader of JSON takes for a time."""
 _MAX_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 
@@ -42,12 +45,45 @@ class Columns(msgspec.Struct, frozen=True):
     system: str | None = None
 
 
+class ValuesOfFile:
+    """What the rows of a file say together, while they are read: the columns to name, and texts that look like times.
+
+    Attributes:
+        first: the first row, with the system message of one where any has a column of it.
+        place: says how many bytes of a file of lines are read; None of another file, in which no text becomes a time.
+    """
+
+    def __init__(self) -> None:
+        self.first: Fields = {}
+        self.place: Callable[[], int] | None = None
+        self._has_times, self._alike, self._start = False, dict[str, bool](), 0
+
+    def add(self, row: Fields) -> None:
+        self.first = self.first or row
+        if isinstance(row.get("system"), str) and not isinstance(self.first.get("system"), str):
+            self.first = self.first | {"system": row["system"]}
+        if self.place is None or self._has_times:
+            return
+        for path, value in values_of(row):
+            if isinstance(value, str):
+                self._alike[path] = self._alike.get(path, True) and bool(_TIME.fullmatch(value))
+        if self.place() - self._start > FIRST_PART:
+            self._has_times = any(self._alike.values())
+            self._start, self._alike = self.place(), {}
+
+    @property
+    def has_times(self) -> bool:
+        """Whether datasets 4.0.0 makes times of texts: all of a field look like some in a part of a file of lines."""
+        return self._has_times or any(self._alike.values())
+
+
 def reader(
     entry: Mapping[str, Any],
     folder: Path,
     left_out: Collection[str],
     place: Callable[[], int] = lambda: 0,
     sides: tuple[str, str] | None = None,
+    values: ValuesOfFile | None = None,
 ) -> Callable[[int, Fields], tuple[NumberedRow]]:
     """What makes a row of numbered fields.
 
@@ -56,12 +92,15 @@ def reader(
         folder, left_out: as of `read_row`.
         place: says how many bytes of a file are read, where LLaMA-Factory reads it in parts.
         sides: the columns of the better and the worse reply of pairs.
+        values: gets every row; all are then read by the columns of the first.
     """
     named = columns_of(entry) if entry else None
     kinds = Kinds(place)
 
     def read(number: int, value: Fields) -> tuple[NumberedRow]:
-        columns, rejected = named or columns_of(guessed(value)), None
+        if values is not None:
+            values.add(value)
+        columns, rejected = named or columns_of(guessed(values.first if values else value)), None
         if sides is not None:
             better, rejected = (_reply(value, side, columns) for side in sides)
             turns = value.get(columns.messages)

@@ -5,7 +5,9 @@ which takes replies one by one, the rows are written again.
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Sequence
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +21,7 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Record
 from virc.training.preflight.lengths import Counting, Length, Text, lengths
-from virc.training.preflight.sft import OnProgress, checked, with_entry, write_rows
+from virc.training.preflight.sft import OnProgress, checked, write_rows
 from virc.training.preflight.types import PairsRequest, Result
 
 _NAME = "replies"
@@ -33,7 +35,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         hint = f"virc data convert {file} --to DIR --format {pairs.NAME}, if its rows are pairs"
         raise DataError(f"{source.file} holds {source.holds}, and preferences are learnt from pairs", hint)
     write = _write_replies if request.config.loss == "kto" else write_rows
-    found = checked(request, with_entry(source, _guessed), lengths_of_pairs, write, on_progress)
+    found = checked(request, _guessed, lengths_of_pairs, write, on_progress)
     of_one = 2 if request.config.loss == "kto" else 1  # rows
     return msgspec.structs.replace(found, rows=of_one * found.rows, mean=found.mean / of_one)
 
@@ -71,23 +73,25 @@ def _longer(one: Length, other: Length) -> Length:
 
 
 def _write_replies(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:
+    """Write both replies of each pair, better and worse in turns, and never one behind the other of the same prompt.
+
+    LLaMA-Factory estimates how far the model has moved from the reply of the row before, which must be to another
+    prompt (its `FeedbackDatasetProcessor`). So the other reply of each comes when all have had one.
+    """
     file = store.folder / f"{_NAME}.json"
-    with file.open("w", encoding="utf-8") as out:
-        for at, (record, wanted) in enumerate(one_by_one(list(rows))):
-            row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))
-            kept = {key: row[key] for key in ("messages", "images")}
-            out.write(("[\n" if at == 0 else ",\n") + one_line({**kept, TAG: wanted}))
+    with file.open("w", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8", dir=store.folder) as others:
+        for at, row in enumerate(rows):
+            pair = row.known()
+            lines = [_line(pair, True, store), _line(rejected_side(pair), False, store)]
+            first, other = lines if at % 2 == 0 else reversed(lines)
+            out.write(("[\n" if at == 0 else ",\n") + first)
+            others.write(",\n" + other)
+        others.seek(0)
+        shutil.copyfileobj(others, out)
         out.write("\n]\n")
     sft.add_info(store.folder, _NAME, entry_of(True, file.name))
 
 
-def one_by_one(rows: Sequence[NumberedRow]) -> Iterator[tuple[Record, bool]]:
-    """Both replies of each pair, better and worse in turns, and never one behind the other reply to the same prompt.
-
-    LLaMA-Factory estimates how far the model has moved from the reply of the row before, which must be to another
-    prompt (its `FeedbackDatasetProcessor`).
-    """
-    for first in (0, 1):
-        for at, row in enumerate(rows):
-            wanted, record = at % 2 == first, row.known()
-            yield record if wanted else rejected_side(record), wanted
+def _line(record: Record, wanted: bool, store: PictureStore) -> str:
+    row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))
+    return one_line({**{key: row[key] for key in ("messages", "images")}, TAG: wanted})

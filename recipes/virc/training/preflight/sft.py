@@ -17,7 +17,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import fresh_folder, is_file, write_whole
-from virc.core.json_stream import array_rows, line_rows
+from virc.core.json_stream import Fields
 from virc.data.check import llamafactory, plain
 from virc.data.check.images import file_of
 from virc.data.check.plain import rules_for
@@ -25,7 +25,7 @@ from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import RowsFile, Writing, only_source
-from virc.data.rows import llamafactory as llamafactory_rows
+from virc.data.rows.llamafactory import INFO, ValuesOfFile, guessed
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
@@ -46,9 +46,6 @@ _UNITS: dict[Coordinates, str] = {
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
-"""What pyarrow's reader of JSON takes for a time."""
-
 OnProgress = Callable[[str], None]
 
 
@@ -67,11 +64,11 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
             f"{source.file} holds {source.holds}, and no solutions",
             f"virc data convert {shlex.quote(str(source.file))} --to DIR --format {sft.NAME}",
         )
-    return checked(request, with_entry(source, llamafactory_rows.guessed), lengths, write_rows, on_progress)
+    return checked(request, guessed, lengths, write_rows, on_progress)
 
 
 def checked(
-    request: SftRequest, source: RowsFile, measure: Callable[[Counting, Sequence[Text]], list[Length]],
+    request: SftRequest, guess: Callable[[Fields], Fields], measure: Callable[[Counting, Sequence[Text]], list[Length]],
     write: Callable[[RowsFile, Iterable[NumberedRow], PictureStore], None], on_progress: OnProgress,
 ) -> Result:  # fmt: skip
     """Check and count rows in one pass, which writes those that LLaMA-Factory does not read as they are.
@@ -79,9 +76,12 @@ def checked(
     A file that it reads is written, and read again for that, only where some of its rows differ from what is trained.
 
     Args:
+        guess: makes an entry of `dataset_info.json` of the first row, if LLaMA-Factory needs one and none is there.
         write: writes rows into the folder of the store, with the pictures in it.
     """
-    config, counted = request.config, Counted(request.config.cutoff_len)
+    source, config, counted = request.source, request.config, Counted(request.config.cutoff_len)
+    for fault in llamafactory.check_entry(source):
+        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
     rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
@@ -89,17 +89,20 @@ def checked(
     with fresh_folder(request.folder) as new:
         of_base = msgspec.structs.replace(rules, pictures=None if request.is_trial else new)
         check_one, count_of = partial(check_without_images, holds=source.holds), partial(measure, of_base)
-        rows = counts.count(counted, source.rows(), check_one, count_of, request.workers, on_progress)
+        values = ValuesOfFile()
+        rows = counts.count(counted, source.rows(values), check_one, count_of, request.workers, on_progress)
         store = InPlace(new, counted.shown)
         as_it_is = source.as_engines_read and write is write_rows
         if as_it_is:
             deque(rows, 0)
         else:
             write(source, rows, store)
+        if values.first and not source.info:
+            source = msgspec.structs.replace(source, info=guess(values.first))
         protocol, faults = _studied(request, source, counted.found, rules.model_type)
         chosen = within(counted, config.filter_overlong, "cutoff_len", protocol.coordinates)
         differs = counted.by_url or any(length.differ for length in counted.lengths)
-        if as_it_is and (differs or len(chosen) < counted.found.rows or _has_times(source)):
+        if as_it_is and (differs or len(chosen) < counted.found.rows or values.has_times):
             as_it_is, places = False, set(chosen)
             write(source, (row for at, row in enumerate(source.rows()) if at in places), store)
         if not as_it_is:
@@ -150,29 +153,6 @@ def within(counted: Counted, filter_overlong: bool, setting: str, coordinates: C
     if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
     return counted.within
-
-
-def with_entry(source: RowsFile, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> RowsFile:
-    """The source with the entry of `dataset_info.json` that LLaMA-Factory needs for its rows.
-
-    That is the source's own; else it is guessed from the first row, and from whether any row has a system message.
-    """
-    for fault in llamafactory.check_entry(source):
-        raise DataError(
-            f"{source.name} in {llamafactory_rows.INFO}: {fault.message}",
-            f"virc data check {shlex.quote(str(source.file))}",
-        )
-    if source.info or not source.as_engines_read:
-        return source
-    with sft.opened(source.file) as file:
-        values = line_rows(file) if source.file.suffix.lower() == ".jsonl" else array_rows(file)
-        first, system_message = None, dict[str, str]()
-        for row in (row for _, row in values if isinstance(row, dict)):
-            first = first or row
-            if isinstance(row.get("system"), str):
-                system_message = {"system": row["system"]}
-                break
-    return msgspec.structs.replace(source, info=guess(first | system_message)) if first else source
 
 
 def check_found(source: RowsFile, found: Survey) -> None:
@@ -230,23 +210,6 @@ def write_rows(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStor
     target: ModuleType = pairs if source.holds == "pairs" else sft
     lines = (sft.line_of(record, settings, target.row_of) for record in records)
     sft.write_array(store.folder, source.name, lines, target.info)  # of which datasets makes no times
-
-
-def _has_times(source: RowsFile) -> bool:
-    """Whether datasets 4.0.0 makes times of texts: all of a field look like some in a part of a file of lines."""
-    if source.file.suffix.lower() != ".jsonl":
-        return False
-    with sft.opened(source.file) as file:
-        start, alike = 0, dict[str, bool]()
-        for _, row in line_rows(file):
-            for path, value in llamafactory_rows.values_of(row) if isinstance(row, dict) else ():
-                if isinstance(value, str):
-                    alike[path] = alike.get(path, True) and bool(_TIME.fullmatch(value))
-            if file.tell() - start > llamafactory_rows.FIRST_PART:
-                if any(alike.values()):
-                    return True
-                start, alike = file.tell(), {}
-    return any(alike.values())
 
 
 class InPlace(PictureStore):
