@@ -12,9 +12,12 @@ from PIL import Image
 from support.called import virc
 from support.servers import Body, Server, image_bytes, serve
 from support.solving import CROP, answer, picture
+from support.tables import each_case
 
 from virc.core.seeds import derived
 from virc.reasoning.protocol import Protocol
+
+CROP_CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}}'
 
 
 @pytest.fixture
@@ -206,3 +209,27 @@ def test_an_answer_survives_a_trace_that_cannot_be_written(image: Path, tmp_path
     assert (plain.code, plain.out) == (as_json.code, "97\n")
     assert plain.code != 0
     assert (as_json.json["answer"], as_json.json["trace"]) == ("97", None)
+
+
+@each_case(
+    ("reply", "code", "out", "err"),
+    [
+        ("[THINK]so it is[/THINK]42</s>[INST]And now?[/INST]13", 0, "42\n", "so it is\n"),
+        (
+            f"I look.<|python_tag|>{CROP_CALL}",
+            8,
+            "",
+            "-> this reply cannot be used: the reply calls a tool in marks that",
+        ),
+    ],
+)
+def test_of_a_reply_without_marks_of_its_grammar_the_answer_alone_is_printed(
+    reply: str, code: int, out: str, err: str, tmp_path: Path, image: Path
+) -> None:
+    system = tmp_path / "bare.yaml"
+    system.write_text("name: bare\nchat_protocol: {first: '{question}', grammar: {think: null, answer: null}}\n")
+    with serve([reply]) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--system", system)
+    assert (done.code, done.out) == (code, out)
+    assert err in done.err
+    assert not any(mark in done.err for mark in ("THINK", "think▷", "<|", "13"))

@@ -78,7 +78,8 @@ class Narrator:
 
     def use(self, protocol: Protocol | None) -> None:
         self._grammar = protocol.grammar if protocol else TAGS
-        self._stock = protocol is not None and protocol.reading == "lenient"
+        is_lenient = protocol is not None and protocol.reading == "lenient"
+        self._marks_none = is_lenient or (self._grammar.think is None and self._grammar.answer is None)
         self._thoughts = self._fresh()
 
     def __call__(self, event: Event) -> None:
@@ -87,7 +88,7 @@ class Narrator:
             return
         if isinstance(event, ToolResult):  # its unit was printed
             return
-        if self._stock and isinstance(event, Unit):
+        if isinstance(event, Unit):
             self._print(self._thoughts.rest(event.think))
         self._thoughts = self._fresh()
         self.end()
@@ -110,7 +111,7 @@ class Narrator:
                 output.note(f"   {event.prompt_tokens} prompt tokens, {event.completion_tokens} new", dim=True)
 
     def _fresh(self) -> Thoughts | MarkedThoughts:
-        return MarkedThoughts() if self._stock else Thoughts(self._grammar)
+        return MarkedThoughts() if self._marks_none else Thoughts(self._grammar)
 
     def end(self) -> None:
         if self._line:

@@ -54,7 +54,7 @@ class Thoughts:
 
 
 class MarkedThoughts:
-    """The thoughts in a streamed reply of a stock model: text outside of the marks of a thought may be its answer."""
+    """The thoughts in a streamed reply whose text outside of the marks of a family's thoughts may be the answer."""
 
     def __init__(self) -> None:
         self._text, self._shown = "", ""
