@@ -70,7 +70,7 @@ def resolved(stage: str, *assignments: str) -> Resolved:
 
 
 def base(adapter: Path | None = None, folder: Path = EMBEDDED_FOLDER) -> Base:
-    return Base("tiny", folder, "qwen2_5_vl", "tiny", adapter)
+    return Base("tiny", folder, "tiny", adapter)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ Before a run exists: `base` and `check_weights` find the weights, `rows` and `na
 that exists: `still_there` checks that nothing has changed, `place_of` says what an attempt works on.
 """
 
-import json
 import shlex
 from itertools import chain
 from pathlib import Path
@@ -14,8 +13,8 @@ import msgspec
 
 from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.core.errors import UNREADABLE, ConfigError, DataError, EngineError, SetupError, VircError, errors_as
-from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
+from virc.core.errors import ConfigError, DataError, EngineError, SetupError, VircError
+from virc.core.files import DATA, MODELS, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import PUBLISHED, RowsFile, only_source, read_info, solving
 from virc.data.rows.llamafactory import INFO
@@ -38,6 +37,7 @@ from virc.training import changes
 
 _CHANGE_THE_COUNT = ("additional_target", "freeze_", "mixture_of_depths", "use_llama_pro")
 """Beginnings of LLaMA-Factory's keys that make it train other weights than virc's settings say."""
+_USUAL = "qwen2_vl"  # the type of a base that a dry run plans with before it is here
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -51,7 +51,6 @@ class Base(msgspec.Struct, frozen=True):
 
     name: str
     folder: Path
-    model_type: str
     root: str
     adapter: Path | None = None
 
@@ -73,7 +72,7 @@ def base(resolved: Resolved, workspace: Path, missing: list[VircError] | None = 
             raise
         missing.append(error)
         name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
-        return Base(name=name, folder=workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
+        return Base(name=name, folder=workspace / MODELS / Path(name).name, root=name)
 
 
 def _base(resolved: Resolved, workspace: Path) -> Base:
@@ -103,7 +102,6 @@ def _base(resolved: Resolved, workspace: Path) -> Base:
     return Base(
         name=name,
         folder=weights.folder.absolute(),
-        model_type=model_type(weights.folder),
         root=models.root_of(weights.adapter or weights.folder, name),
         adapter=weights.adapter and weights.adapter.absolute(),
     )
@@ -255,12 +253,6 @@ def settings_text(info: Info) -> str:
     return "".join(lines)
 
 
-def model_type(folder: Path) -> str:
-    file = folder / "config.json"
-    with errors_as(ConfigError, f"{file} names no model_type", caught=(*UNREADABLE, KeyError, TypeError)):
-        return str(json.loads(contents(file, 2**20))["model_type"])
-
-
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
     """The rows that `data/FOLDER/dataset_info.json` describes as NAME, if `named` is FOLDER/NAME."""
     folder, _, name = named.rpartition("/")
@@ -366,17 +358,18 @@ def still_there(run: Run, info: Info) -> None:
         )
 
 
-def place_of(info: Info, run: Run, attempt: int, base: Base | None = None, written: Path | None = None) -> Place:
+def place_of(info: Info, run: Run, attempt: int, written: Path | None = None) -> Place:
     """What an attempt of a run works on; it resumes from the newest checkpoint that can be resumed, if there is one.
 
     Args:
-        base, written: of a dry run, which resumes nothing: the weights, and the folder of its files.
+        written: of a dry run, which resumes nothing and may have no base yet: the folder of its files.
     """
-    resumable = (each for each in reversed([] if base else checkpoints(run)) if each.resumable)
-    home, newest = run.folder.absolute(), next(resumable, None)
+    resumable = (each for each in reversed([] if written else checkpoints(run)) if each.resumable)
+    home, newest, base = run.folder.absolute(), next(resumable, None), Path(info.base)
+    is_here = written is None or is_file(base / "config.json")
     return Place(
-        base=Path(info.base),
-        model_type=base.model_type if base else model_type(Path(info.base)),
+        base=base,
+        model_type=str(checkpoint.model_type(base)) if is_here else _USUAL,
         adapter=Path(info.adapter) if info.adapter else None,
         data=Path(info.data),
         dataset=info.dataset,

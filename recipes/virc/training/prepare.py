@@ -348,7 +348,7 @@ def _planned(prepared: Prepared, report: Reporter) -> Prepared:
     written = (each for each in sorted(folder.rglob("*")) if each.is_file() and folder / DATA not in each.parents)
     files = {str(run.folder / each.relative_to(folder)): _text(each) for each in written}
     in_code = user_code.variables_in_code(folder, os.environ)
-    place = inputs.place_of(info, run, 1, prepared.base, folder)
+    place = inputs.place_of(info, run, 1, folder)
     plan: Plan = engines.of_kind(resolved.kind).plan.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan if target else jobs.on_this_machine(plan), files={**plan.files, **files})
     if target:
