@@ -112,6 +112,8 @@ def test_a_dry_run_before_the_download_estimates_or_says_what_does(workspace: Pa
     ways = re.search(r"\nnot known: .*: --with (.*), without --from\n", unknown)
     assert ways
     assert ways[1].split(" | ") == ["7b,lora,1x24g", "3b,lora,1x24g"]
+    for base, template in (("Qwen/Qwen3-VL-4B-Instruct", "qwen3_vl_nothink"), ("ViRC-3B", "qwen2_vl")):
+        assert f"\ntemplate: {template}\n" in virc("train", *TINY, "--from", base, "--dry-run").out
     assert virc("systems", "new", "gauges").code == 0  # its base is in the package
     for words in (("./gauges.yaml",), *(("--with", way) for way in ways[1].split(" | "))):
         assert " GiB  a device\n" in virc("train", *words, "--stage", "practice", "--dry-run").out

@@ -37,7 +37,7 @@ from virc.training import changes
 
 _CHANGE_THE_COUNT = ("additional_target", "freeze_", "mixture_of_depths", "use_llama_pro")
 """Beginnings of LLaMA-Factory's keys that make it train other weights than virc's settings say."""
-_USUAL = "qwen2_vl"  # the type of a base that a dry run plans with before it is here
+_USUAL = "qwen2_vl"  # the type of a base that is not here, and whose sizes are not known, in a dry run
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -366,10 +366,13 @@ def place_of(info: Info, run: Run, attempt: int, written: Path | None = None) ->
     """
     resumable = (each for each in reversed([] if written else checkpoints(run)) if each.resumable)
     home, newest, base = run.folder.absolute(), next(resumable, None), Path(info.base)
-    is_here = written is None or is_file(base / "config.json")
+    if written is None or is_file(base / "config.json"):
+        model_type = str(checkpoint.model_type(base))
+    else:
+        model_type = known.family if (known := sizes.published(info.root)) else _USUAL
     return Place(
         base=base,
-        model_type=str(checkpoint.model_type(base)) if is_here else _USUAL,
+        model_type=model_type,
         adapter=Path(info.adapter) if info.adapter else None,
         data=Path(info.data),
         dataset=info.dataset,
