@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import io
 import os
 import pickle
 import signal
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from support.servers import serve
@@ -154,6 +156,10 @@ def test_arguments_out_of_their_bounds_are_refused(wrong: dict[str, Any], names:
 
 
 def test_what_is_not_an_image_is_refused_by_its_type() -> None:
+    for given, hint in ((np.zeros((3, 4, 3), np.uint8), "fromarray"), (io.BytesIO(b"GIF"), "open")):
+        with pytest.raises(UsageError, match="not a path, a URL, bytes or a PIL") as refused:
+            virc.solve(given, QUESTION)  # type: ignore[arg-type]
+        assert f"PIL.Image.{hint}" in str(refused.value.hint)
     for wrong in (3, [PICTURE, 3], None):
         with pytest.raises(UsageError, match=r"of type (int|NoneType), not"):
             virc.solve(wrong, QUESTION)  # type: ignore[arg-type]

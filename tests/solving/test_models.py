@@ -57,6 +57,12 @@ def test_a_copy_of_somebody_else_is_not_the_released_model(tmp_path: Path) -> No
         models.find("judge-7b", tmp_path)
 
 
+def test_a_released_model_not_here_is_fetched_by_its_short_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not on this machine") as caught:
+        models.find("LeonMiao/ViRC-7B", tmp_path)
+    assert caught.value.hint == "virc download ViRC-7B"
+
+
 def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
     model_at(tmp_path / "models" / "household")
     for typed, meant in (("virc7b", "ViRC-7B"), ("ViRC-8B", "ViRC-"), ("househld", "household")):
