@@ -11,6 +11,7 @@ import pytest
 from rows import QWEN3
 from support.called import virc
 from support.servers import Body, dead_url
+from support.tables import each_case
 from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
 from virc.probing import servers
@@ -75,12 +76,21 @@ def test_what_was_found_is_printed_in_words() -> None:
     assert "6 pictures fit into a conversation: --max-turns 5" in done.err
 
 
-def test_a_model_with_a_chat_protocol_of_its_own_needs_no_probe_and_that_is_no_error() -> None:
-    with see(replace(QWEN25, extra={"virc_protocol": PUBLISHED})) as server:
+@each_case(
+    ("extra", "why"),
+    [
+        ({"virc_agent": True}, "the endpoint runs the tool loop itself: use any OpenAI client"),
+        ({"virc_protocol": PUBLISHED}, "the endpoint publishes it"),
+    ],
+)
+def test_a_model_with_a_chat_protocol_of_its_own_needs_no_probe_and_that_is_no_error(
+    extra: dict[str, Any], why: str
+) -> None:
+    with see(replace(QWEN25, extra=extra)) as server:
         done = virc("doctor", "--endpoint", server.url)
         assert (done.code, done.err, server.posts()) == (0, "", [])
-        assert done.out.startswith(f"{QWEN25.model} needs no probe, since it has a chat protocol of its own ")
-        assert done.out.endswith(f": virc solve --endpoint {server.url} IMAGE 'QUESTION'\n")
+        said = f"{QWEN25.model} needs no probe, since it has a chat protocol of its own ({why})"
+        assert done.out == f"{said}: virc solve --endpoint {server.url} IMAGE 'QUESTION'\n"
         assert virc("doctor", "--endpoint", server.url, "--json").json["probe"] is None
 
 
@@ -117,9 +127,6 @@ def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
         assert "boxes by the probe of the endpoint" in said
 
 
-# Errors
-
-
 @pytest.mark.integration
 def test_a_first_request_that_fails_is_an_error_with_its_code() -> None:
     for words in (["--endpoint", dead_url()], ["--endpoint", dead_url(), "--model", "m"]):
@@ -134,9 +141,6 @@ def test_a_first_request_that_fails_is_an_error_with_its_code() -> None:
     assert "maximum context length is 900 tokens" in done.json["error"]["message"]
     with see(replace(QWEN25, pictures=0)) as server:
         assert virc("doctor", "--endpoint", server.url).code == 3
-
-
-# The servers of this machine
 
 
 @pytest.mark.integration

@@ -4,20 +4,14 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from rows import NOISE, ROWS, SEEDS, Row, probed, right, truth
-from support.servers import serve
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
-from virc.core.errors import ConfigError
-from virc.models import probe_endpoint
 from virc.probing import pictures
 from virc.probing.probe import MAX_REQUESTS
 from virc.probing.result import Probed
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import own_protocol
-from virc.tools import registry as tools
 
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
@@ -123,26 +117,3 @@ def test_hostile_calls_are_no_box_and_no_fault(arguments: str) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "crop_image", "arguments": arguments}}
     found, _ = asked(replace(PIXELS, answers=lambda _: {"content": None, "tool_calls": [call]}))
     assert found.coordinates is None
-
-
-# Single rules
-
-
-PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
-
-
-@pytest.mark.parametrize(
-    ("extra", "why"),
-    [
-        ({"virc_agent": True}, "the endpoint runs the tool loop itself: use any OpenAI client"),
-        ({"virc_protocol": PUBLISHED}, "the endpoint publishes it"),
-    ],
-)
-def test_a_model_whose_chat_protocol_is_known_is_not_probed(extra: dict[str, Any], why: str) -> None:
-    with serve(extra=extra) as server:
-        with pytest.raises(
-            ConfigError, match=rf"needs no probe, since it has a chat protocol of its own \({why}\)"
-        ) as told:
-            probe_endpoint.probe_endpoint(server.url)
-        assert told.value.hint == f"virc solve --endpoint {server.url} IMAGE 'QUESTION'"
-        assert not server.chats()
