@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.called import Done, virc
 from support.entry import BOOM
 from support.tables import each_case
@@ -130,13 +131,34 @@ def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert plans.fields(plan)["command"] == ["verl", "a=1"]
 
 
+PIPED = ("--pipeline", "see.py")
+
+
 @each_case(
-    ("words", "command"), [(("demo",), "demo"), (("eval", "card", "x"), "eval.card"), (("runs", "plot"), "runs.plot")]
-)
-def test_a_command_of_an_extra_that_is_not_here_is_named(
-    words: tuple[str, ...], command: str, monkeypatch: pytest.MonkeyPatch
+    ("words", "extra"),
+    [
+        (("demo",), "that has the command demo"),
+        (("eval", "card", "x"), "that has the command eval.card"),
+        (("runs", "plot"), "that has the command runs.plot"),
+        (("solve", "a.png", "q", "--strategy", "best_of:n=2"), "that has the strategy best_of"),
+        *((words, "that runs pipelines") for words in (
+            ("solve", "a.png", "x?", *PIPED), ("eval", "rows.jsonl", *PIPED), ("serve", "--agent", "--dry-run", *PIPED),
+        )),
+        *((("eval", "rows.jsonl", *words), f"that has {words[0]}") for words in (
+            ("--looks",), ("--against", "paper"), ("--against-run", "rows.jsonl"), ("--sign", "key"),
+            ("--environment",),
+        )),
+        (("data", "synth", "--to", "new", "--count", 1, "--refusals", 0.001), "of virc data synth --refusals"),
+    ],
+)  # fmt: skip
+def test_an_extra_that_is_not_here_is_named_before_anything_is_done(
+    words: tuple[object, ...], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (112, 84)).save("a.png")
+    Path("rows.jsonl").write_text('{"image": "a.png", "question": "q", "answer": "5"}\n')
+    for name in ("own", "modules"):
+        monkeypatch.setattr(entry_points, name, lambda group: {})
     done = virc(*words)
-    assert (done.code, done.out) == (3, "")
-    assert done.err.startswith(f"error: the extra that has the command {command} is not installed\n")
+    assert (done.code, done.out, sorted(path.name for path in tmp_path.iterdir())) == (3, "", ["a.png", "rows.jsonl"])
+    assert done.err.startswith(f"error: the extra {extra} is not installed\n"), done.err

@@ -69,13 +69,6 @@ def test_rows_that_the_hub_lacks_have_their_address_in_the_hint(tmp_path: Path) 
     assert caught.value.hint == "get it from https://github.com/zhuzil/VTC-Bench/tree/main/data"
 
 
-def test_half_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    file = mathvista(tmp_path / "mathvista", [figure(str(number)) for number in range(20)])
-    file.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(DataError, match="cannot be read as parquet"):
-        rows(tmp_path / "mathvista")
-
-
 SEARCHES: list[tuple[Fields, str]] = [
     ({"label": "C", "text": "Which?\n(A) x\n(B) y"}, "its label 'C' is none of its 2 choices"),
     ({"label": ""}, "its answer, column label, is empty"),

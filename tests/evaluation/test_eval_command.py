@@ -19,7 +19,6 @@ from support.servers import MODEL, Server, dead_url, serve
 from support.solving import CROP, answer, picture, told_to_wait
 from support.tables import each_case
 
-from virc.core import entry_points
 from virc.core.errors import UsageError
 from virc.core.events import Event
 from virc.evaluation import request
@@ -401,22 +400,3 @@ def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Pa
     (pair,) = found["pairs"]
     assert [each["replies"] for each in pair["means"]] == [1, 5]
     assert re.search(r"^  \d+ tokens against \d+, [\d.]+ s against [\d.]+, for a problem$", done.out, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("words", "option"),
-    [
-        (("--looks",), "--looks"),
-        (("--against", "paper"), "--against"),
-        (("--against-run", "rows.jsonl"), "--against-run"),
-        (("--sign", "key"), "--sign"),
-        (("--environment",), "--environment"),
-    ],
-)
-def test_options_of_an_extra_that_is_not_installed_end_with_one_sentence(
-    problems: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], option: str
-) -> None:
-    monkeypatch.setattr(entry_points, "modules", lambda group: {})
-    done = virc("eval", problems, "--endpoint", dead_url(), *words)
-    assert (done.code, done.out) == (3, "")
-    assert done.err.startswith(f"error: the extra that has {option} is not installed\n")

@@ -14,6 +14,7 @@ MEANT = [
     ("a.png 'What is x?'", "virc solve a.png 'What is x?'"),
     ("What is x? a.png --max-turns 3", "virc solve a.png 'What is x?' --max-turns 3"),
     ("--max-turns 3 solve a.png x?", "virc solve --max-turns 3 a.png 'x?'"),
+    ("solve --max-turns 3 a.png what is x? --offline", "virc solve --max-turns 3 a.png 'what is x?' --offline"),
     ("solve a.png --question 'What is x?' --max-turns 3", "virc solve a.png 'What is x?' --max-turns 3"),
     ("a.png b.png x?", "virc batch a.png b.png 'x?'"),
     ("charts 'What is x?'", "virc batch charts 'What is x?'"),

@@ -9,8 +9,6 @@ from support.called import virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core import entry_points
-
 
 def hint(*words: object, stdin: bytes = b"") -> str:
     """What a wrong command line is told, after checking that it is a usage error in one sentence."""
@@ -39,13 +37,6 @@ def here(clean: Path) -> Path:
     picture(clean / "a.png")
     picture(clean / "b.png")
     return clean
-
-
-@pytest.mark.usefixtures("here")
-def test_a_question_without_quotes_keeps_the_options_around_it() -> None:
-    told = hint("--max-turns", "3", "a.png", "what", "is", "x?", "--offline")
-    assert told == "virc solve --max-turns 3 a.png 'what is x?' --offline"
-    works(told)
 
 
 @pytest.mark.usefixtures("here")
@@ -104,12 +95,3 @@ def test_a_password_in_an_address_is_shown_nowhere(flag: str, image: Path) -> No
     done = virc("solve", image, "q", "--endpoint", flag, "--json")
     assert (done.code, "VIRC_API_KEY" in done.err) == (2, True)
     assert "secret-word" not in done.out + done.err
-
-
-@pytest.mark.usefixtures("here")
-def test_a_pipeline_without_the_extra_that_runs_it_ends_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entry_points, "own", lambda group: {})
-    for words in (("solve", "a.png", "x?"), ("eval", "rows.jsonl"), ("serve", "--agent", "--dry-run")):
-        done = virc(*words, "--pipeline", "see.py")
-        assert (done.code, done.out) == (3, "")
-        assert done.err.startswith("error: the extra that runs pipelines is not installed\n")

@@ -9,8 +9,6 @@ from support.called import Done, virc
 from support.servers import Body, Server, serve
 from support.solving import answer
 
-from virc.core import entry_points
-
 
 def in_order(*texts: str) -> Callable[[Body], str]:
     replies: Iterator[str] = iter(texts)
@@ -86,12 +84,3 @@ def test_a_file_is_a_strategy(image: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "is not a strategy: it has no Options, a msgspec.Struct; no samples(options)" in done.err
     gone = virc("solve", image, "q", "--strategy", f"{tmp_path}/gone.py")
     assert (gone.code, f"there is no file '{tmp_path}/gone.py'" in gone.err) == (2, True), gone.err
-
-
-def test_a_strategy_of_an_extra_that_is_not_installed_ends_with_one_sentence(
-    image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(entry_points, "own", lambda group: {})
-    done = virc("solve", image, "q", "--strategy", "best_of:n=2")
-    assert (done.code, done.out) == (3, "")
-    assert done.err.startswith("error: the extra that has the strategy best_of is not installed\n")
