@@ -97,10 +97,9 @@ def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], b
     assert "does not see the crop" in setup.warnings[0]
 
 
-@pytest.mark.parametrize("model", [None])
 @pytest.mark.parametrize("protocol", [None, "default"])
 def test_a_model_that_a_server_here_has_loaded_is_asked_there(
-    model: str | None, protocol: str | None, monkeypatch: pytest.MonkeyPatch
+    protocol: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, compared, events = list[Choice](), list[Any](), list[Event]()
     entry: local_server.Entry | None = local_server.Entry("http://127.0.0.1:9/v1", "served")
@@ -115,11 +114,11 @@ def test_a_model_that_a_server_here_has_loaded_is_asked_there(
 
     monkeypatch.setattr(load.local_server, "find", find)
     monkeypatch.setattr(load, "open_model", open_model)
-    choice = Choice(model, api_key="k", headers="A: b", protocol=protocol, max_pixels=9000)
+    choice = Choice(None, api_key="k", headers="A: b", protocol=protocol, max_pixels=9000)
     found = load.open_running(choice, 9, Reporter(events.append))
     assert found
     assert found.embedded
-    assert found.warnings == ("slow", *([load.DEMONSTRATION] if model is None else []))
+    assert found.warnings == ("slow", load.DEMONSTRATION)
     assert asked == [
         msgspec.structs.replace(
             choice, endpoint="http://127.0.0.1:9/v1", model="served", api_key=None, headers=None

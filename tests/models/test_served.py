@@ -49,14 +49,13 @@ def asked(workspace: Path, system: System, short: str | None, **more: Protocol) 
     return spoken.protocol.first.partition(":")[0], place.removeprefix(f"{workspace}/models/")
 
 
-@pytest.mark.parametrize("short", [None])
-def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_path: Path) -> None:
+def test_protocols_that_differ_leave_open_which_is_meant(tmp_path: Path) -> None:
     left(tmp_path, {"a": "one", "b": "two"})
     system = with_models(a="pixel", b="pixel")
     with pytest.raises(ConfigError, match="their chat protocols differ") as caught:
-        asked(tmp_path, system, short)
+        asked(tmp_path, system, None)
     assert all(f"models/{name}/{FILE_NAME}" in (caught.value.hint or "") for name in "ab")
-    assert asked(tmp_path, system, short, published=saying("three")) == ("three", "the endpoint publishes it")
+    assert asked(tmp_path, system, None, published=saying("three")) == ("three", "the endpoint publishes it")
 
 
 @pytest.mark.parametrize(
@@ -85,15 +84,14 @@ def test_the_protocol_of_a_checkpoint_goes_before_that_of_its_run(tmp_path: Path
     assert models.run_of(tmp_path) is None
 
 
-@pytest.mark.parametrize("adapter", [True])
-def test_a_model_of_a_system_without_its_protocol_is_refused_with_what_brings_it(adapter: bool, tmp_path: Path) -> None:
+def test_a_model_of_a_system_without_its_protocol_is_refused_with_what_brings_it(tmp_path: Path) -> None:
     short, model = next(iter(VIRC.models.items()))
-    weights = models.Weights(short, tmp_path / "base", VIRC, model, tmp_path / "lora" if adapter else None)
+    weights = models.Weights(short, tmp_path / "base", VIRC, model, tmp_path / "lora")
     with pytest.raises(
         ConfigError, match=f"no chat protocol for {short}: there is none next to its weights"
     ) as refused:
         chat_protocol.of_weights(weights)
-    hint = f"`virc download {short}` brings it, put {FILE_NAME} into {tmp_path / ('lora' if adapter else 'base')}, or"
+    hint = f"`virc download {short}` brings it, put {FILE_NAME} into {tmp_path / 'lora'}, or"
     assert (refused.value.hint or "").startswith(hint)
 
 

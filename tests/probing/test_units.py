@@ -84,9 +84,8 @@ def test_a_name_that_anybody_may_have_given_is_not_believed(name: str, unit: Any
         assert share(model, photo(*WIDE), WIDE) > 0.9
 
 
-@pytest.mark.parametrize("longest", [1000])
-def test_a_server_that_scales_pictures_down_gets_small_ones(longest: int, photo: Photo) -> None:
-    vision = Vision(model="default", owned_by="organization_owner", eyes=Eyes(longest=longest), unit="pixel")
+def test_a_server_that_scales_pictures_down_gets_small_ones(photo: Photo) -> None:
+    vision = Vision(model="default", owned_by="organization_owner", eyes=Eyes(longest=1000), unit="pixel")
     size = (2000, 1500)
     with see(vision) as server:
         for _ in range(2):
@@ -201,18 +200,15 @@ def rows(folder: Path, *ids: int) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("name", "unit"), [("qwen2.5-vl", "thousand")])
-def test_a_batch_goes_on_as_it_began_before_boxes_were_asked_about(
-    name: str, unit: Any, photo: Photo, tmp_path: Path
-) -> None:
+def test_a_batch_goes_on_as_it_began_before_boxes_were_asked_about(photo: Photo, tmp_path: Path) -> None:
     photo(*WIDE)
-    with see(Vision(model=name, unit=unit)) as server:
+    with see(Vision(model="qwen2.5-vl", unit="thousand")) as server:
         words = ("batch", "--endpoint", server.url, "--to", tmp_path / "out.jsonl")
         for ids in ((1,), (1, 2, 3)):
             done = virc(*words, rows(tmp_path, *ids))
             assert done.code == 0, done.err
         lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-        assert [(line["answer"], line["coordinates"]) for line in lines] == [("red", unit)] * 3
+        assert [(line["answer"], line["coordinates"]) for line in lines] == [("red", "thousand")] * 3
         assert sum(map(about_boxes, server.posts())) == 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from batches import asked, echo, problems, read, write
 from support import faults
-from support.servers import Body, Exchange, Fault, Server, Turns, serve
+from support.servers import Body, Exchange, Server, Turns, serve
 from support.solving import answer, ended, start, told_to_wait
 
 from virc.solving import batch as outage
@@ -25,15 +25,13 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 @contextmanager
-def dying(
-    turns: Turns, requests: int, fault: Fault, away: float | threading.Event | None, done: int = 0
-) -> Iterator[list[Server]]:
+def dying(turns: Turns, requests: int, away: threading.Event | None, done: int = 0) -> Iterator[list[Server]]:
     """A server that dies with so many requests in work, and is started again on its port.
 
     Args:
         turns: of both servers.
-        requests: at which it dies; they meet the fault.
-        away: seconds until it is back, or what tells it to come back; None: it stays away.
+        requests: at which it dies; it stalls in its replies to them.
+        away: what tells it to come back; None: it stays away.
         done: requests before them, which are answered.
 
     Yields:
@@ -42,7 +40,7 @@ def dying(
 
     def behind(exchange: Exchange) -> None:
         if len(exchange.server.chats()) > done:
-            fault(exchange)
+            faults.stall(exchange)
         else:
             assert exchange.body
             exchange.complete(exchange.body)
@@ -55,11 +53,8 @@ def dying(
             first.wait_for(done + requests)
             time.sleep(0.1)  # what they are sent before it dies arrives
             first.die()
-            if isinstance(away, threading.Event):
-                assert away.wait(200)
-            elif away is not None:
-                time.sleep(away)
             if away is not None:
+                assert away.wait(200)
                 servers.append(stack.enter_context(serve(turns, port=first.server_address[1])))
 
         thread = threading.Thread(target=die_and_come_back)
@@ -71,12 +66,11 @@ def dying(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("fault", [faults.stall], ids=["within it"])
 def test_rows_in_work_are_done_again_when_the_server_is_back(
-    fault: Fault, batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
+    batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
 ) -> None:
     names = list(range(9))
-    with dying(echo, 3, fault, away=waiting) as servers:
+    with dying(echo, 3, away=waiting) as servers:
         done = batch(problems(image, *names), servers[0], "--concurrency", 3)
     assert done.code == 0
     assert done.err.count(WAITING) == 1
@@ -92,7 +86,7 @@ def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_u
 ) -> None:
     monkeypatch.setattr(outage, "MAX_SECONDS", 0.3)
     rows = problems(image, *range(6))
-    with dying(echo, 1, faults.stall, away=None, done=2) as (first,):
+    with dying(echo, 1, away=None, done=2) as (first,):
         done = batch(rows, first, "--concurrency", 1)
     assert done.code == 6
     assert "error: the endpoint did not come back within" in done.err
@@ -106,7 +100,7 @@ def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_u
 @pytest.mark.integration
 def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, *range(4)))
-    with dying(echo, 4, faults.stall, away=None) as (first,):
+    with dying(echo, 4, away=None) as (first,):
         words = ("batch", source, "--to", tmp_path / "out", "--endpoint", first.url)
         process = start(*words, env=environment)
         assert process.stderr is not None

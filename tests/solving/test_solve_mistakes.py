@@ -68,11 +68,10 @@ def test_quiet_prints_the_answer_alone_and_verbose_the_rejected_replies() -> Non
     ],
 )
 def test_what_is_no_picture_is_said_before_any_model_is_loaded(
-    name: str, content: bytes | None, told: str, clean: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, content: bytes, told: str, clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # the extra may be here
-    if content is not None:
-        (clean / name).write_bytes(content)
+    (clean / name).write_bytes(content)
     done = virc("solve", name, "q", "--model", "there-is-no-such-model", "--json")
     assert (done.code, done.json["error"]["kind"]) == (5, "data")
     assert name in done.json["error"]["message"]

@@ -130,11 +130,10 @@ def system(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize(("sign", "given"), [("", "333"), ("-", "1")])
-@pytest.mark.parametrize("texts", [("22", "1", "333")])
 def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
-    image: Path, system: Callable[[str], Path], sign: str, given: str, texts: tuple[str, ...]
+    image: Path, system: Callable[[str], Path], sign: str, given: str
 ) -> None:
-    strategy = f"best_of:n=3,by=reward,reward={system(REWARD.format(sign=sign))}"
+    strategy, texts = f"best_of:n=3,by=reward,reward={system(REWARD.format(sign=sign))}", ("22", "1", "333")
     with serve(in_order(*texts)) as server:
         done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", strategy, "--json")
     assert done.code == 0, done.err
