@@ -1,4 +1,4 @@
-"""Rows that rewards of published systems refuse, and replies that their recorded cases do not have."""
+"""Rows that rewards of published systems refuse."""
 
 import asyncio
 
@@ -8,7 +8,6 @@ from virc.core.errors import DataError
 from virc.data.rows.record import Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, sample
-from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.pyvision_rl import pyvision_rl
 from virc_zoo.pyvision_rl.rows import KIND
 from virc_zoo.rewardmap import rewardmap
@@ -33,28 +32,3 @@ def test_a_row_of_vla_r1_without_a_box_or_a_path_is_refused(answer: str) -> None
     read = sample("<output>[[1, 2]]</output>", Prompt(Record((Message("user", "?"),), question="?", answer=answer)))
     with pytest.raises(DataError, match="neither a box nor a path"):
         vla_r1.path(read, Means())
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "formed"),
-    [
-        ("a</think><answer>5</answer>", "reason", 1.0), ("<answer>5</answer>", "reason", 0.0),
-        ("a</think><answer></answer>", "reason", 0.0), ("a</think><answer>5</answer><answer>", "reason", 0.0),
-        ("a</think><code>1<answer>5</answer>", "reason", 0.0),
-        ("a<tool_call></think><answer>5</answer>", "search", 0.0),
-        ("a<tool_call></think><answer>5</answer>", "reason", 1.0),
-        (f"a</think><answer>{'5' * 300}</answer>", "reason", 1.0),
-        (f"a</think><answer>{'5' * 300}</answer>", "search", 0.0),
-    ],
-)  # fmt: skip
-def test_a_reply_of_deepeyes_v2_has_both_marks_of_each_part(text: str, kind: str, formed: float) -> None:
-    read = sample(text, Prompt(Record((Message("user", "?"),), question="?", answer="5", extra={"data_source": kind})))
-    assert deepeyes_v2.formed(read, Means()) == formed
-
-
-@pytest.mark.parametrize(
-    ("reply", "right"),
-    [("Yes", 1.0), (r"Yes? So \boxed{No}", 0.0), (r"No: \boxed{Yes}", 1.0), (r"<最终结果>No<\最终结果> Yes", 0.0)],
-)
-def test_the_last_box_of_a_judge_of_deepeyes_v2_counts(reply: str, right: float) -> None:
-    assert deepeyes_v2.verdict(reply) == right

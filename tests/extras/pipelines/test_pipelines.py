@@ -1,13 +1,16 @@
 """What the function of a pipeline can use: roles, votes, boxes, and steps at the same time."""
 
 import threading
+from typing import Any
 
+import pytest
 from PIL import Image
 from pipeline_runs import Scripted, run
 
 from virc.reasoning.images import OpenedImage
-from virc_extras.pipelines import Problem, Reply, Role, Roles, together
+from virc_extras.pipelines import Problem, Reply, Role, Roles, boxes, together
 from virc_extras.pipelines.speaking import ShownPicture
+from virc_extras.pipelines.steps import Branch, Run, running
 
 
 def sent(backend: Scripted) -> list[list[str]]:
@@ -62,3 +65,18 @@ def test_what_runs_together_keeps_its_order_and_its_seeds() -> None:
 
 def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
     return Reply(text, seen=(ShownPicture(OpenedImage(Image.new("RGB", file)), shown),))
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "found"),
+    [
+        ("[98, 49, 196, 98]", "pixel", [(100, 50, 200, 100)]),
+        ('{"bbox_2d": [250, 250, 500, 500], "label": "a"}', "thousand", [(100, 50, 200, 100)]),
+        ("[0.25, 0.25, 0.5, 0.5] and [0, 0, 1, 1]", "unit", [(100, 50, 200, 100), (0, 0, 400, 200)]),
+        ("[-2, 0, 100, 203]", "original", [(0, 0, 100, 200)]),
+    ],
+)
+def test_boxes_are_read_in_their_unit(text: str, unit: Any, found: list[tuple[int, ...]]) -> None:
+    with running(Branch(run := Run(1))):
+        assert [each.box for each in boxes(reply(text), unit)] == found
+    assert [list(step.boxes) for step in run.steps] == [found]
