@@ -32,7 +32,7 @@ def assert_asked_as_published(system: System, *files: Path) -> None:
         assert after.messages[-1].content.count(MARK) == len(before.images)
 
 
-FEW = {("openvlthinker", "medium"), ("reason-rft", "count-sft"), ("mini-o3", "cold-start"), ("mini-o3", "rl")}
+FEW = {("openvlthinker", "medium"), ("reason-rft", "count-sft")}
 """What is tried at every change."""
 
 

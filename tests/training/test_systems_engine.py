@@ -1,7 +1,6 @@
 """A stage of VLM-R3 in the real LLaMA-Factory, on `tiny`, over rows of every system."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from support import system_rows, workspaces
 
 from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system, read_protocol
-from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
@@ -34,20 +32,6 @@ def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
     """The first stage of VLM-R3 on rows of every system."""
     words = ("--from", "tiny", "--data", "data/mixed.json", "--with", "cpu")
     return workspaces.trained(workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS)
-
-
-def test_losses_fall_and_weights_change(run: Path) -> None:
-    from safetensors.torch import load_file
-
-    losses = workspaces.losses(run)
-    assert list(losses) == list(range(1, STEPS + 1))
-    assert all(map(math.isfinite, losses.values()))
-    assert losses[STEPS - 1] + losses[STEPS] < losses[1] + losses[2]
-    before = load_file(EMBEDDED_FOLDER / "model.safetensors")
-    after = load_file(run / "checkpoints" / f"checkpoint-{STEPS}" / "model.safetensors")
-    same = {name for name, weight in before.items() if (weight.float() == after[name].float()).all()}
-    assert same >= {name for name in before if "visual" in name}
-    assert not same & {name for name in before if "layers" in name and "visual" not in name}
 
 
 def test_every_row_is_trained_on_and_of_each_what_the_model_says(run: Path, rows: list[system_rows.Row]) -> None:
