@@ -11,10 +11,6 @@ import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
 from support.called import virc
-from support.tables import each_case
-
-from virc.data.check.images import no_file
-from virc.data.rows.record import Picture
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -230,21 +226,3 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     found = report(batches / "train.jsonl")
     assert found["faults"] == {"image_on_network": 1, "image_broken": 1}  # which training does not fetch either
     assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
-
-
-@each_case(
-    ("name", "what"),
-    [
-        *((name, "a private address") for name in (
-            "http://192.168.0.5/a.png", "http://localhost:9000/a.png", "https://10.0.0.5/a.png", "http://[::1]/a.png",
-            "HTTP://127.0.0.1/a.png",
-        )),
-        ("https://example.com/a.png", "an address"), ("https://8.8.8.8/a.png", "an address"),
-        ("http://[bad/a.png", "an address"),
-    ],
-)  # fmt: skip
-def test_an_address_is_named_as_what_it_is(name: str, what: str) -> None:
-    for is_fetched in (True, False):
-        fault = no_file(Picture(name, fetched=is_fetched))
-        assert fault
-        assert fault.message == f"{name} is {what}, and training reads files alone"

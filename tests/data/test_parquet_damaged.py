@@ -105,15 +105,6 @@ def test_images_are_read_in_every_form(tmp_path: Path, images: Any, names: list[
     assert all(picture.confined for picture in record.images)
 
 
-def test_an_image_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(IMAGE)
-    (tmp_path / "set").mkdir()
-    for name in (f"file://{tmp_path}/x.png", "../x.png", f"{tmp_path}/x.png"):
-        (picture,) = only(read(tmp_path / "set", row(images=[{"image": name}]))).images
-        with pytest.raises(OSError, match="outside"):
-            picture.read()
-
-
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
