@@ -1,5 +1,8 @@
 """A page of ours as elements and text, and words that try to be more than text."""
 
+import base64
+import hashlib
+import re
 from html.parser import HTMLParser
 
 HOSTILE = "</title></pre></svg><script>alert(1)</script><img src=x onerror='x'> \"&amp; ${style} \u202e\u0007 "
@@ -37,3 +40,19 @@ class Page(HTMLParser):
             for tag, found in self.elements
             if found != marks
         ]
+
+
+def assert_nothing_runs_or_loads(page: Page, links: str, *pictures: str) -> None:
+    """The page forbids all but its own style and the pictures of these policies; its links match, and nothing acts."""
+    policies = [
+        found["content"] or "" for found in page.all("meta") if "Content-Security" in (found.get("http-equiv") or "")
+    ]
+    style = next(data for tag, data in page.texts if tag == "style")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    own = ("default-src 'none'", *pictures, f"style-src 'sha256-{digest}'", "base-uri 'none'", "form-action 'none'")
+    assert policies == ["; ".join(own)]
+    assert not {"script", "link", "iframe", "object", "form", "img"} & {tag for tag, _ in page.elements}
+    attributes = [(name, value or "") for _, found in page.elements for name, value in found.items()]
+    assert not [name for name, _ in attributes if name.startswith("on") or name in ("style", "src")]
+    assert all(re.match(links, value) for name, value in attributes if name == "href")
+    assert not [each for each in ("url(", "@import", "//") if each in style]
