@@ -356,9 +356,12 @@ def test_limits_are_read_in_the_words_of_servers(
             "prompt; 8000 for the completion).",
             7215,
         ),  # OpenAI
+        ("#/maxTokens: 200000 is not less or equal to 4096, please reformat", 4096),  # Bedrock
+        ("max_tokens: 200000 > 8192, which is the maximum allowed number of output tokens", 8192),  # Anthropic
+        ("the supported range is from 1 (inclusive) to 65537 (exclusive)", 65_536),  # Vertex AI
     ],
 )
-def test_a_reply_gets_what_the_prompt_leaves_of_the_context(said: str, room: int) -> None:
+def test_a_reply_gets_as_many_tokens_as_a_refusal_names(said: str, room: int) -> None:
     assert shortened(200_000, RefusedError("", None, said)) == room
 
 

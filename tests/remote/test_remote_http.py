@@ -240,7 +240,8 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         assert tool.apply(Call("detect", 0, arguments={"words": "cow"}), PICTURE).text == "you are Bearer ***"
         assert failure(tool, "dog", PICTURE) == 'it answers 401: "you are Bearer ***"'
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
-    monkeypatch.setattr(tool.server, "_client", mock.Mock(**{"stream.side_effect": OSError("no way with s3cret")}))
+    unsent = mock.Mock(**{"return_value.stream.side_effect": OSError("no way with s3cret")})
+    monkeypatch.setattr(tool.server, "_client", unsent)
     assert failure(tool, "ox", PICTURE) == "the connection failed: no way with ***"
 
 

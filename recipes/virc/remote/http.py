@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,11 +10,10 @@ from PIL import Image
 
 from virc.core.errors import SetupError
 from virc.core.http.body import TooLargeError, within_bytes
-from virc.core.http.client import IDENTITY, open_client
+from virc.core.http.client import IDENTITY, OwnClient, open_client
 from virc.core.http.library import http_library
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.core.work import forks
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
 from virc.remote import filling, reply
@@ -23,7 +21,7 @@ from virc.remote.described import Described, Http
 from virc.remote.reply import RemoteError
 
 if TYPE_CHECKING:
-    import httpx2 as httpx
+    pass
 
 _CONNECT_SECONDS = 5.0
 _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by the server
@@ -32,11 +30,7 @@ _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by th
 class Server:
     def __init__(self, described: Described, http: Http) -> None:
         self.described, self.http = described, http
-        forks.renew_in_child(self._forget)
-
-    def _forget(self) -> None:
-        """Leave the connections to the process that this one was forked from."""
-        self.__dict__.pop("_client", None)
+        self._client = OwnClient(lambda: open_client(http.url, IDENTITY, idle=_KEPT_SECONDS))
 
     @property
     def address(self) -> str:
@@ -49,8 +43,8 @@ class Server:
         headers = self._headers()
         with suppress(*self._silent):
             try:
-                self._client.head(self.http.url, headers=headers, timeout=_CONNECT_SECONDS).close()
-            except self._library.TransportError as error:
+                self._client().head(self.http.url, headers=headers, timeout=_CONNECT_SECONDS).close()
+            except http_library().TransportError as error:
                 if isinstance(error, self._silent):
                     raise
                 hint = "start it first"
@@ -78,9 +72,9 @@ class Server:
 
         try:
             kind, content = within(until, work, afterwards=afterwards)
-        except (LateError, self._library.TimeoutException):
+        except (LateError, http_library().TimeoutException):
             raise RemoteError(f"no reply within {self.described.seconds:g} seconds") from None
-        except (self._library.HTTPError, OSError) as error:
+        except (http_library().HTTPError, OSError) as error:
             raise RemoteError(f"the connection failed: {self.hidden(clause(error))}") from None
         return self._read(kind, content)
 
@@ -97,8 +91,8 @@ class Server:
 
     def _exchanged(self, request: Mapping[str, Any], until: float, say: Callable[[None], None]) -> tuple[str, bytes]:
         left = max(until - time.monotonic(), 0.001)
-        timeout = self._library.Timeout(left, connect=min(_CONNECT_SECONDS, left))
-        with self._client.stream("POST", self.http.url, timeout=timeout, **request) as response:
+        timeout = http_library().Timeout(left, connect=min(_CONNECT_SECONDS, left))
+        with self._client().stream("POST", self.http.url, timeout=timeout, **request) as response:
             if response.headers.get("content-encoding", "identity") != "identity":  # what it unpacks to has no bound
                 raise RemoteError("its reply is compressed")
             try:
@@ -137,12 +131,4 @@ class Server:
     @property
     def _silent(self) -> tuple[type[Exception], ...]:
         """What is raised where a server is there and does not say what it should."""
-        return (self._library.ReadTimeout, self._library.RemoteProtocolError, self._library.ReadError)
-
-    @cached_property
-    def _library(self) -> Any:
-        return http_library()
-
-    @cached_property
-    def _client(self) -> "httpx.Client":
-        return open_client(self.http.url, IDENTITY, idle=_KEPT_SECONDS)
+        return (http_library().ReadTimeout, http_library().RemoteProtocolError, http_library().ReadError)

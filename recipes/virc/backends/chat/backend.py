@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from virc.backends.chat import ollama
-from virc.backends.chat.causes import RefusedError, lowered, shortened
+from virc.backends.chat.causes import RefusedError, shortened
 from virc.backends.chat.images import AsPart, SentImages, SizeLimits, whole
 from virc.backends.chat.link import GarbageError, Link, names_hint
 from virc.backends.chat.listing import ListedModel
@@ -39,7 +39,6 @@ _IDENTIFY_SECONDS = 5.0  # longest wait for a list of models between two replies
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list next to the one that does."""
 _MAX_REQUESTS = 12  # for one reply
-_MAX_GUESSES = 3  # of a lower limit of tokens
 _SCALED_TOKENS = 64
 """Fewest tokens that a picture takes behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
@@ -51,7 +50,6 @@ class _Attempt(msgspec.Struct):
 
     sampling: Sampling
     streams: bool = True
-    guesses: int = 0  # how often the limit of tokens was lowered without a number named by the server
     was_broken: bool = False  # a reply broke off, and was requested again
     sent: dict[str, Any] = {}  # the body of the latest request
 
@@ -130,7 +128,6 @@ class OpenAIBackend:
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
-        self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
         self._has_answered = True  # since a refusal last led to `_identify_again`; else that would find the same server
         self.at_once = 32 if provider(self.kind).batches else 16
@@ -202,7 +199,7 @@ class OpenAIBackend:
         ask = as_text(ask)
         if self.link.stale:
             self._identify_again()
-        longest = min(sampling.max_tokens, self._longest)
+        longest = sampling.max_tokens
         if self.context and longest >= self.context:  # no prompt would fit with it
             longest = self.context // 2
         sampling = msgspec.structs.replace(sampling, max_tokens=longest)
@@ -280,8 +277,6 @@ class OpenAIBackend:
             try:
                 reply = self._request_once(fitted, attempt, on_text, deadline)
                 self._has_answered = True
-                if attempt.guesses:
-                    self._longest = attempt.sampling.max_tokens
                 if not reply.is_doubtful or not attempt.streams or not attempt.sent.get("stream"):
                     return _marked_as_cut(reply, attempt.sent)
                 on_text, attempt.streams = None, False
@@ -302,8 +297,8 @@ class OpenAIBackend:
         """Change what the next request sends, so that the server may accept it; whether there was anything to change.
 
         In this order: the pixels and the limit of tokens that the refusal names, the bytes of pictures, parameters that
-        can be left out, a guessed limit of tokens; last, it may be another server than the one that was asked what it
-        is. The refused request was made of `fitted`: `ask` with pictures as small as needed.
+        can be left out; last, it may be another server than the one that was asked what it is. The refused request was
+        made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
         if self._bytes.learn_pixels(fitted, refused):
@@ -312,11 +307,6 @@ class OpenAIBackend:
             attempt.limit(named)
             return True
         if self._bytes.learn_bytes(fitted, refused, ask) or self._habits.learn(attempt.sent, refused):
-            return True
-        guess = lowered(max_tokens, refused)
-        if guess and attempt.guesses < _MAX_GUESSES:
-            attempt.guesses += 1
-            attempt.limit(guess)
             return True
         has_answered, self._has_answered = self._has_answered, False
         return has_answered and self._identify_again()

@@ -34,9 +34,7 @@ _PROMPT_IS = re.compile(
     re.IGNORECASE,
 )
 _MIN_ROOM = 128  # tokens of a reply
-_STATUSES = frozenset({400, 422})  # which some sentences repeat
 _WORDS = frozenset({"stream", "stop", "seed", "temperature"})  # parameters whose names are usual words
-_NUMBERS = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?![\w.])|(?<![\w.,])\d{2,8}(?![\w]|\.\d)")
 
 
 class RefusedError(ConfigError):
@@ -126,24 +124,10 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     It names it itself, or the lengths of the context and the prompt. None: it names none, or hardly any token is left.
     """
     longest, prompt = named_limit("context", refused.said), _PROMPT_IS.search(refused.said)
-    room = named_limit("reply", refused.said) or 0
+    room = (named_limit("reply", refused.said) or 0) - ("(exclusive)" in refused.said)  # Google's
     if longest and prompt:
         room = longest - int(prompt[prompt.lastindex or 0])
     return room if _MIN_ROOM <= room < max_tokens else None
-
-
-def lowered(max_tokens: int, refused: RefusedError) -> int | None:
-    """A guess of a lower limit of tokens for a reply, if a refusal seems to be about the limit: the largest number in
-    it that is lower, else half. None: it is about something else.
-    """
-    said = refused.said
-    numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
-    is_named = says("reply length", said) or (max_tokens in numbers and not says("pictures", said))
-    if says("too long", said) or says("context", said) or not is_named:
-        return None
-    below = bool(re.search(r"exclusive|(?:lower|less|smaller) than \d", said))
-    fitting = [each - below for each in numbers - _STATUSES if _MIN_ROOM <= each < max_tokens]
-    return max(fitting, default=max_tokens // 2 if max_tokens >= 2 * _MIN_ROOM else None)
 
 
 def fewer_pictures(said: str, count: int) -> int | None:

@@ -26,12 +26,11 @@ from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.http.addresses import is_loopback
 from virc.core.http.body import DamagedError, Ending, TooLargeError, bounded, unpacked
-from virc.core.http.client import IDENTITY, hidden, open_client, proxy_of
+from virc.core.http.client import IDENTITY, OwnClient, hidden, open_client, proxy_of
 from virc.core.http.library import http_library
 from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import clause, plain
 from virc.core.timeouts import Deadline, LateError, within
-from virc.core.work import forks
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -95,11 +94,6 @@ class Link:
         self.max_retries = max_retries
         self._own_headers = _own_headers(headers or "")
         self._reach(endpoint, api_key)
-        forks.renew_in_child(self._renew)
-
-    def _renew(self) -> None:
-        """Open connections of one's own: on those of the parent, answers to its questions come."""
-        self._client = self._new_client()
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
         self.endpoint = self.typed = _printed(endpoint)
@@ -119,8 +113,9 @@ class Link:
         headers = {**IDENTITY, "Accept": "application/json", **self._secret}
         seconds = http.Timeout(self.timeout, connect=min(_CONNECT_SECONDS, self.timeout))
         # no redirects to others: pictures go to the endpoint that was named
-        self._new_client = partial(open_client, str(self._base), headers, seconds)
-        self._client, self._pace = self._new_client(), pace_of(str(self._origin))
+        self._client = OwnClient(partial(open_client, str(self._base), headers, seconds))
+        self._client()  # an error of the environment is raised here
+        self._pace = pace_of(str(self._origin))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
         before = self._client
@@ -222,7 +217,7 @@ class Link:
         until = time.monotonic() + seconds
         retries = self.max_retries if retries is None else retries
         sent = None if body is None else Pieces(body)
-        exchange = _Exchange(self._client, self._origin, self._pace, address, sent, retries, until)
+        exchange = _Exchange(self._client(), self._origin, self._pace, address, sent, retries, until)
         afterwards = ExitStack()
 
         def once(streams: Iterator[Callable[[str], None]]) -> _T:

@@ -128,8 +128,7 @@ FILTERED = {
 Meaning = Literal[
     "quota", "ends soon", "rate limit", "overloaded", "request too large", "filter", "permanent", "loading", "failed",
     "bad key", "key", "own key header", "anthropic", "model", "no vision model", "wants https", "context", "too long",
-    "full", "per minute", "pictures", "too many", "refuses", "reply length", "empty content", "order of messages",
-    "whole request",
+    "full", "per minute", "pictures", "too many", "refuses", "empty content", "order of messages", "whole request",
 ]  # fmt: skip
 _PICTURES = r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b"
 WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case -> who writes so
@@ -213,12 +212,6 @@ WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case 
         r"must be (?:strictly )?(?:positive|greater than 0)|n.t enabled": "TGI, gateways",
         r"only [\w, ]+ roles are|roles must alternate": "chat templates of Gemma and Mistral",
     },
-    "reply length": {
-        r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens": "all",
-        r"(?:output|completion|response|generat\w+|ausgabe)[- ]?(?:tokens?|length|limit)": "all",
-        r"token[^.]{0,30}(?:limit|maxim|máxim|höchst)|limit[^.]{0,30}token": "gateways",
-        r"(?:输出|输出长度|出力).{0,12}(?:超|上限|限)|トークン数": "Chinese and Japanese gateways",
-    },
     "empty content": {r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank": "Anthropic, Bedrock"},
     "order of messages": {r"after role '?tool|roles must alternate": "Mistral, its chat templates"},
     "whole request": {r"request|payload|body|entity|total": "Google, proxies"},
@@ -244,6 +237,10 @@ HINTS = (
     (
         r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal|no endpoints[^.]{0,40}image",
         "serve a vision model",
+    ),
+    (
+        r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens",
+        "let it write less: --max-tokens 1024",
     ),
     (
         r"chat_template_kwargs|enable_thinking|reasoning_effort|['\"`]thinking['\"`]|support thinking",
@@ -324,8 +321,10 @@ LIMITS: Mapping[LimitKind, LimitWording] = {
     )),
     "reply": LimitWording((
         # OpenAI, DeepSeek, Groq, Volcengine; DashScope: open-webui/open-webui#10507
-        r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=)"
+        r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less (?:than )?or equal to|expected a value <=)"
         r" ?[`'\"]?(?P<n>\d{2,7})\b",
+        r"max_tokens: \d+ > (?P<n>\d{2,7})\b",  # Anthropic
+        r"\(inclusive\) to (?P<n>\d{2,7}) \(exclusive\)",  # Google's Vertex AI
     )),
     "pictures": LimitWording(
         (

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, quote_plus, urlsplit
@@ -16,6 +16,7 @@ from virc.core.http.addresses import is_loopback
 from virc.core.http.body import within_bytes
 from virc.core.http.library import http_library
 from virc.core.text import clause, plain
+from virc.core.work import forks
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -80,6 +81,30 @@ def open_client(
     except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
         raise _proxy_error(error) from None
     return made
+
+
+class OwnClient:
+    """A client, opened at the first use, and anew in a forked child: on its parent's connections come others' answers.
+
+    Args:
+        open_one: opens it.
+    """
+
+    def __init__(self, open_one: Callable[[], "httpx.Client"]) -> None:
+        self._open_one = open_one
+        self._forget()
+        forks.renew_in_child(self._forget)
+
+    def _forget(self) -> None:
+        self._opened: httpx.Client | None = None
+
+    def __call__(self) -> "httpx.Client":
+        self._opened = self._opened or self._open_one()
+        return self._opened
+
+    def close(self) -> None:
+        if self._opened:
+            self._opened.close()
 
 
 class Answer(NamedTuple):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from virc.core.errors import NetworkError, VircError
-from virc.core.http.client import open_client
+from virc.core.http.client import OwnClient, open_client
 from virc.core.http.library import http_library
 from virc.core.http.waiting import seconds_asked
 from virc.core.retry import pause_before
@@ -42,15 +42,15 @@ class StoppedError(Exception):
 
 def answer(url: str, headers: Mapping[str, str]) -> "httpx.Response":
     """Ask once, on a connection of this process; its content is what the server sends, never compressed on the way."""
-    web = _shared_web(frozenset(getproxies().items()))
+    web = _shared_web(frozenset(getproxies().items()))()
     request = web.build_request("GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=SECONDS)
     return web.send(request, stream=True)
 
 
 @lru_cache(1)
-def _shared_web(_proxies: frozenset[tuple[str, str]]) -> "httpx.Client":
+def _shared_web(_proxies: frozenset[tuple[str, str]]) -> OwnClient:
     """The connections; new ones if the environment names other proxies."""
-    return open_client("https:", redirects=10)
+    return OwnClient(lambda: open_client("https:", redirects=10))
 
 
 def failures() -> tuple[type[Exception], ...]:
