@@ -135,11 +135,7 @@ class ImageData(MediaPart, tag="image-data"):
     """A picture that a tool of the AI SDK returns (from its version 6 on)."""
 
 
-class MediaFile(PicturePart):
-    """A clip or a document; its kind is that of its content."""
-
-
-class VideoUrl(MediaFile, tag="video_url"):
+class VideoUrl(PicturePart, tag="video_url"):
     """A clip of the chat API, as vLLM, OpenRouter and others have it."""
 
     video_url: _Url | str
@@ -149,56 +145,31 @@ class VideoUrl(MediaFile, tag="video_url"):
         return self.video_url if isinstance(self.video_url, str) else self.video_url.url
 
 
-class VideoPart(MediaFile, tag="video"):
-    """A clip of chat templates."""
+class InputFile(PicturePart, tag="input_file"):
+    """A clip or a document of the Responses API; this server keeps no files."""
 
-    video: str
-
-    @property
-    def address(self) -> str:
-        return self.video
-
-
-class _File(msgspec.Struct):
     file_data: str = ""
     file_url: str = ""
     filename: str = ""
-    file_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.file_id is not None or not (self.file_data or self.file_url):
+        if not (self.file_data or self.file_url):
             raise ValueError("a file is sent as file_data or file_url, since files are not kept here")
 
     @property
     def address(self) -> str:
-        is_url = self.file_data[:5] == "data:" or not self.file_data
-        return self.file_data or self.file_url if is_url else f"data:application/pdf;base64,{self.file_data}"
+        is_base64 = self.file_data and self.file_data[:5] != "data:"
+        return f"data:application/pdf;base64,{self.file_data}" if is_base64 else self.file_data or self.file_url
 
 
-class FilePart(MediaFile, tag="file"):
-    """A file of the chat API; this server keeps no files."""
+class FilePart(PicturePart, tag="file"):
+    """The same of the chat API."""
 
-    file: _File
+    file: InputFile
 
     @property
     def address(self) -> str:
         return self.file.address
-
-
-class InputFile(MediaFile, tag="input_file"):
-    """A file of the Responses API."""
-
-    file_data: str = ""
-    file_url: str = ""
-    filename: str = ""
-    file_id: str | None = None
-
-    def __post_init__(self) -> None:
-        _File(self.file_data, self.file_url, self.filename, self.file_id)
-
-    @property
-    def address(self) -> str:
-        return _File(self.file_data, self.file_url).address
 
 
 class _Contents(msgspec.Struct, rename="camel"):
@@ -235,7 +206,6 @@ AnyPart = (
     | ImageData
     | Resource
     | VideoUrl
-    | VideoPart
     | FilePart
     | InputFile
 )
@@ -249,7 +219,7 @@ _DATA_URL = re.compile(
 """The data URL of a picture in a text, or in a string of JSON, whose writers escape some of its characters; vector
 graphics, and the few letters that stand for a picture in a manual, stay text.
 """
-_INNER = {"image_url": _Url, "source": _Source, "video_url": _Url, "file": _File}
+_INNER = {"image_url": _Url, "source": _Source, "video_url": _Url, "file": InputFile}
 
 
 def result_parts(result: bytes) -> list[msgspec.Raw] | None:

@@ -15,16 +15,7 @@ from msgspec import Meta
 from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
-from virc.serving.chat_parts import (
-    AnyPart,
-    MediaFile,
-    PicturePart,
-    Resource,
-    Text,
-    split_pictures,
-    unknown_fields,
-    written_parts,
-)
+from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, split_pictures, unknown_fields, written_parts
 
 MAX_BODY = 64 * 2**20
 """Bytes of a request."""
@@ -350,8 +341,6 @@ def _with_calls(message: _Message, text: str) -> str:
 
 
 def _data_url(picture: PicturePart, place: str) -> str:
-    if isinstance(picture, MediaFile):
-        raise RefusedError(f"{place}: this server takes pictures alone; virc serve --agent takes clips and PDFs", place)
     if picture.unmet:
         raise RefusedError(f"{place}: {picture.unmet} of an image cannot be honoured by this server", place)
     url = picture.address.strip()

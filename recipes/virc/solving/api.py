@@ -28,11 +28,13 @@ from virc.solving.image_source import (
     File,
     Picture,
     Source,
+    Unfolded,
     is_pipe,
     page_file,
     report_losses,
     sources_of,
     standard_input,
+    unfolded,
     with_scales,
 )
 from virc.solving.one import OnEvent, check_time
@@ -41,7 +43,6 @@ from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver
 from virc.solving.sources.row_files import RowFile
-from virc.solving.sources.unfolding import Unfolded, all_unfolded
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.continuing import Conversation, seen_from, traced_pictures
 from virc.solving.traces.files import check_writable
@@ -73,7 +74,7 @@ def solve_images(
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
     sources, choice = _sources(setup, images, former, report, deadline), former.media if former else setup.config.media
-    parts = all_unfolded(sources, images, choice, report, partial(check_time, deadline))
+    parts = [*unfolded(sources, images, choice, report, partial(check_time, deadline), strict=True)]
     if not on_pictures(parts):
         return Solution(None, {})
     files, given = [each.file for each in parts], [each.given for each in parts]
@@ -81,7 +82,7 @@ def solve_images(
         pictures = opening.enter_context(opened_all(_paged(parts, choice.page), Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        seen = report_losses(files, given, pictures, choice.page, report, [each.place for each in parts])
+        seen = report_losses(files, given, pictures, None if any(each.place for each in parts) else choice.page, report)
         on_facts(seen)
         before = time.monotonic()
         with deadline.paused():

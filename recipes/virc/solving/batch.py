@@ -17,7 +17,6 @@ import msgspec
 
 from virc.core.errors import DataError, NetworkError, VircError, as_virc_error, fields_of
 from virc.core.limits.image_memory import Terms
-from virc.core.limits.problem import check_parts
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, Stop
@@ -28,12 +27,11 @@ from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.asking import Asking, Grader
-from virc.solving.image_source import Picture, looked_at, losses, place_of, sources_of, with_scales
+from virc.solving.image_source import Picture, looked_at, losses, sources_of, unfolded, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
 from virc.solving.rows import BatchRow, file_name, in_parallel
 from virc.solving.solution import View, view_of
-from virc.solving.sources.unfolding import numbers_of, unfolded
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
 
@@ -209,26 +207,28 @@ def shown_images(
     `facts` gets those of each picture that is opened: of the row, then of another row, if crops are cut from that.
     """
 
-    def open_shown(given: Picture, number: int | None = None) -> Iterator[Shown]:
+    def opened_files(pictures: Sequence[Picture]) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
-        (source,) = sources_of([given], config.offline, deadline, config.base, row.trusted)
-        for each in unfolded(source, given, config.solving.media, number, check=partial(check_time, deadline)):
+        sources = (
+            source
+            for each in pictures
+            for source in sources_of([each], config.offline, deadline, config.base, row.trusted)
+        )
+        for part in unfolded(sources, pictures, config.solving.media, check=partial(check_time, deadline)):
             terms = Terms(seconds=deadline.left())
-            image = shown(*each.file, opened.chat_protocol.protocol, opened.backend.grid, terms)
-            image.place = each.place
+            image = shown(*part.file, opened.chat_protocol.protocol, opened.backend.grid, terms)
+            image.place = part.place
             if facts is not None:
-                facts.append(looked_at(each.file, each.given, image) | place_of(each.place))
+                facts.append(looked_at(part.file, part.given, image))
             yield image
 
     try:
-        numbered = zip(row.pictures, numbers_of(len(row.pictures)), strict=True)
-        images = [image for picture, number in numbered for image in open_shown(picture, number)]
-        check_parts(len(images))
+        images = [*opened_files(row.pictures)]
         if not images:  # the model finds some
             return images
         ablation = config.solving.crop_ablation
         other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
-        others = [image for picture in other_pictures for image in open_shown(picture)] or images
+        others = [*opened_files(other_pictures)] or images
         changed = [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
         for image, other in zip(images, changed, strict=True):
             other.place = image.place

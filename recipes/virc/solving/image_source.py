@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -26,9 +26,9 @@ from virc.core.files import expanded, is_file, is_folder, is_path, near_file, pi
 from virc.core.http.fetch import Fetch, FetchError, Rules
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
-from virc.core.timeouts import Deadline, LateError, within
-from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, is_known, page_of, parse_header, seek_page
-from virc.reasoning.media import HEAD, MediaPlace, medium_of
+from virc.core.timeouts import Deadline, LateError, check_stop, within
+from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
+from virc.reasoning.media import HEAD, MediaChoice, MediaPlace, is_medium, media_reader
 from virc.reasoning.opening.pictures import read
 from virc.reasoning.pixels.appearance import NOTES, has_gain_map
 from virc.solving.memory_images import InMemory, file_of_memory
@@ -108,7 +108,7 @@ def _read_file(path: Path, name: str, pipes: bool) -> bytes | Path:
     if not pipes and is_path(path) and not (is_file(path) or is_folder(path)):
         raise DataError(f"{name} is no regular file", "name a file: only virc solve waits for a pipe")
     head = read_head(path) if is_file(path) else b""
-    return path if head and not is_known(head) and medium_of(head) else read(path, name)
+    return path if head and is_medium(head) else read(path, name)
 
 
 def read_head(path: Path) -> bytes:
@@ -156,17 +156,15 @@ def looked_at(
     return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
 
 
-def place_of(place: MediaPlace | None) -> Fields:
-    """The field of a picture that is a part of a clip or document."""
-    return {"place": msgspec.to_builtins(place)} if place else {}
-
-
 def scaled(shown: Shown) -> float:
     return round(shown.sent[0] / (shown.original or shown.size)[0], 4)
 
 
 def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fields]:
-    return [seen | {"scaled": scaled(each)} for seen, each in zip(pictures, shown, strict=True)]
+    """The fields of pictures with how much smaller they are shown, and of clips and documents with their place."""
+    places = ({"place": msgspec.to_builtins(each.place)} if each.place else {} for each in shown)
+    sized = zip(pictures, shown, places, strict=True)
+    return [seen | {"scaled": scaled(each)} | place for seen, each, place in sized]
 
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
@@ -200,13 +198,8 @@ def report_losses(
     pictures: Sequence[OpenedImage],
     page: int | None,
     report: Reporter,
-    places: Sequence[MediaPlace | None] = (),
 ) -> Fields:
-    named = zip(files, sources, pictures, places or [None] * len(files), strict=True)
-    seen = [
-        looked_at(file, source, picture, None if place else page) | place_of(place)
-        for file, source, picture, place in named
-    ]
+    seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
     warnings = [*_losses(seen, sources)]
     for sentence, hint in warnings:
         report.warn(sentence, hint)
@@ -273,6 +266,41 @@ def files_of(
             f"{other} is a clip or a document, and a picture is needed", "virc solve and virc batch take it"
         )
     return [(read(source, name), name) for source, name in sources]
+
+
+class Unfolded(msgspec.Struct, frozen=True):
+    """A picture of a problem.
+
+    Args:
+        given: what it was given as; of a part of a clip or document, what that part is called.
+        place: of such a part; None of a picture.
+    """
+
+    file: File
+    given: Picture
+    place: MediaPlace | None = None
+
+
+def unfolded(
+    sources: Iterable[Source], given: Sequence[Picture], choice: MediaChoice, report: Reporter | None = None,
+    check: Callable[[], None] = check_stop, strict: bool = False,
+) -> Iterator[Unfolded]:  # fmt: skip
+    """Yield the pictures of files: those in a clip or document, else the file itself.
+
+    Args:
+        report: is told what is shown of what.
+        check: called while a file is read; raises where nobody waits for the answer any more.
+        strict: whether a choice of parts that no file has is refused.
+
+    Raises:
+        UsageError: it is.
+        DataError: a file is damaged or over a limit, has no such parts, or all have too many.
+        SetupError: a package that reads it is missing.
+    """
+    if reader := media_reader():
+        yield from reader.unfolded(sources, given, choice, report, check, strict)
+    else:
+        yield from (Unfolded((read(*each), each[1]), picture) for each, picture in zip(sources, given, strict=True))
 
 
 def standard_input() -> IO[bytes]:

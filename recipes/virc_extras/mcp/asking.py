@@ -20,9 +20,9 @@ from virc.reasoning.session import Rejected, Unit
 from virc.serving.agent.request_queue import LeftError
 from virc.solving import one
 from virc.solving.batch import workers_for
+from virc.solving.image_source import Unfolded
 from virc.solving.one import Event, SampleStart, Solved
 from virc.solving.setup import Setup, open_setup
-from virc.solving.sources.unfolding import Unfolded
 from virc.solving.traces.page import in_words
 
 MAX_WAITING = 64

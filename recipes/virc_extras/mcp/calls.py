@@ -36,9 +36,8 @@ from virc.scoring.answers import score
 from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
 from virc.serving.agent.request_queue import LeftError
-from virc.solving.image_source import File, Picture, looked_at, losses
+from virc.solving.image_source import File, Picture, Unfolded, looked_at, losses, unfolded
 from virc.solving.outcome import chosen
-from virc.solving.sources.unfolding import Unfolded, all_unfolded, medium_in, unfolded
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
 from virc.tools.scale import FACTORS
@@ -138,10 +137,8 @@ class ToolCalls:
 
     def _part(self, request: messages.OnePicture, source: bytes | Path, check: Callable[[], None]) -> Unfolded:
         """The picture that a request names, of a clip or PDF the frame or page."""
-        file = file_of(source, self._readable)
-        medium = medium_in(file[0])
-        chosen = MediaChoice((request.page,)) if medium and "pages" in medium.CHOICES else MediaChoice(at=(request.at,))
-        return unfolded(file, source, chosen, check=check)[0]
+        files, choice = [file_of(source, self._readable)], MediaChoice((request.page,), (request.at,))
+        return next(unfolded(files, [source], choice, check=check))
 
     def _crop(self, request: messages.Crop, image: OpenedImage, _: bytes, session: str) -> _PictureResult:
         view = View([image.size], _UNITS[request.unit], float_boxes=True)
@@ -184,7 +181,7 @@ class ToolCalls:
 
         def read_all() -> list[Unfolded]:
             files = [file_of(source, self._readable) for source in sources]
-            parts = all_unfolded(files, sources, request.choice)
+            parts = [*unfolded(files, sources, request.choice)]
             for part in parts:  # before the model is loaded
                 check_header(part.file, of_client())
             return parts

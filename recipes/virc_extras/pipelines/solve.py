@@ -29,7 +29,6 @@ from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
-from virc.solving.sources.unfolding import check_choice
 from virc.solving.traces.files import check_writable
 from virc.tools import registry
 from virc_extras.pipelines import files, trace
@@ -187,7 +186,6 @@ def solve_images(
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     picture_files = files_of(sources, setup.setup.offline, deadline, pipes=True)
-    check_choice(setup.setup.config.media, picture_files)
     shown_files, page = picture_files, setup.setup.config.media.page
     if page is not None:
         shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]

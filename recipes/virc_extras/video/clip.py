@@ -1,13 +1,14 @@
-"""Clips as the core shows them: frames at their times (entry point `clip` of `virc.media`)."""
+"""Clips as the core shows them: frames at their times."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from virc.core.extras import require
 from virc.core.text import counted
-from virc.reasoning.media import MediaChoice, MediaPart, MediaParts
+from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import check_file
+from virc_extras.video.parts import MediaPart, MediaParts
 from virc_extras.video.sampling import MOST, clock
 from virc_extras.video.worker import READER, Wish
 

@@ -1,12 +1,13 @@
-"""Documents as the core shows them: their pages (entry point `document` of `virc.media`)."""
+"""Documents as the core shows them: their pages."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from virc.core.extras import require
-from virc.reasoning.media import MediaChoice, MediaPart, MediaParts
+from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import is_document
 from virc_extras.video.limits import check_file
+from virc_extras.video.parts import MediaPart, MediaParts
 from virc_extras.video.worker import READER, Wish
 
 KIND = "document"

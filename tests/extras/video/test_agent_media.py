@@ -36,7 +36,6 @@ def numbers(running: Any) -> list[int]:
     [
         ({"type": "video_url", "video_url": {"url": CLIP}}, [0, 19, 39, 59]),
         ({"type": "video_url", "video_url": CLIP}, [0, 19, 39, 59]),
-        ({"type": "video", "video": CLIP}, [0, 19, 39, 59]),
         ({"type": "file", "file": {"file_data": PAGES, "filename": "a.pdf"}}, [1, 2]),
         ({"type": "file", "file": {"file_data": PAGES.partition(",")[2]}}, [1, 2]),
         ({"type": "input_file", "file_data": PAGES, "filename": "a.pdf"}, [1, 2]),
@@ -77,10 +76,10 @@ def test_a_file_that_cannot_be_shown_is_refused(part: dict[str, Any], sentence: 
 
 
 def test_too_many_pictures_of_several_clips_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.core.limits.problem.MAX_PARTS", 7)
+    monkeypatch.setattr("virc_extras.video.reader.MAX_PICTURES", 7)
     with scripted() as running:
         status, answer = running.ask("?", *[{"type": "video_url", "video_url": CLIP}] * 2)
-        assert (status, "have 8 pictures together, over 7" in answer["error"]["message"]) == (400, True)
+        assert (status, "have over 7 pictures together" in answer["error"]["message"]) == (400, True)
 
 
 def test_tools_of_mcp_take_a_time_and_a_page(tmp_path: Path) -> None:

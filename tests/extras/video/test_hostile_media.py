@@ -12,8 +12,10 @@ from support.called import virc
 from support.tables import each_case
 
 from virc.core.errors import DataError, SetupError
-from virc.reasoning.media import USUAL_MEDIA, MediaChoice, MediaParts, medium_of
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc_extras.video import frames, limits, pages, worker
+from virc_extras.video.parts import MediaParts
+from virc_extras.video.reader import medium_of
 
 
 def parts(data: bytes, choice: MediaChoice = USUAL_MEDIA) -> MediaParts:

@@ -119,7 +119,7 @@ def test_a_crop_of_a_frame_is_cut_from_that_frame(folder: Path) -> None:
         (["red.png", "q", "--page", "1-2"], 2, "--page names several pages, and not all files are documents"),
         (["phone", "q", "--at", "1:0x"], 2, "at is '1:0x', which is no time"),
         (["scan", "q", "--page", "0"], 2, "page must be a whole number of at least 1, or a range, not '0'"),
-        (["phone", "q", "--at", "1", "--fps", "1"], 2, "at, fps and frames each say which frames are shown"),
+        (["phone", "q", "--at", "1", "--fps", "1"], 2, "at, fps and frames each choose the frames of a clip"),
         (["phone", "q", "--at", "9"], 5, "phone lasts 0:02.01: it has nothing at 0:09"),
         (["scan", "q", "--page", "6"], 5, "scan has no page 6, but 5"),
         (["phone", "q", "--fps", "90"], 5, "that is 181 frames, over 128"),

@@ -53,9 +53,9 @@ def command(
 
     The picture is sent to no one but the endpoints that you name.
     """
+    from virc.solving.image_source import Unfolded
     from virc.solving.one import SCHEMA
     from virc.solving.setup import Setup
-    from virc.solving.sources.unfolding import Unfolded
     from virc.solving.traces import continuing
     from virc_cli.commands.solve import hints, run
 
@@ -85,7 +85,9 @@ def command(
 
         def on_pictures(pictures: Sequence[Unfolded]) -> bool:
             if dry_run:
-                output.lines(map(str, pictures))
+                output.lines(
+                    f"{each.place.source}: {each.place.line}" if each.place else each.file[1] for each in pictures
+                )
             return not dry_run
 
         solution = run.solved(setup, sources, text, report, asked.quiet, verbose, former, on_pictures)

@@ -14,12 +14,12 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
+from virc.solving.image_source import Unfolded
 from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
 from virc.solving.outcome import PAGE
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import SolverSetup
-from virc.solving.sources.unfolding import Unfolded
 from virc.solving.traces.continuing import Conversation
 from virc.solving.traces.page import in_words
 from virc_cli.commands.solve.thoughts import MarkedThoughts, Thoughts

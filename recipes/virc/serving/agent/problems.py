@@ -13,7 +13,6 @@ from virc.backends.interface import Backend
 from virc.core.errors import DataError, NoAnswerError, at_place
 from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
-from virc.core.limits.problem import check_parts
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import Shown
 from virc.reasoning.opening import pictures as opening
@@ -26,10 +25,9 @@ from virc.serving.agent.other_solver import AgentSolver
 from virc.serving.agent.request import AgentProblem
 from virc.serving.agent.request_queue import Job, Ping, Reservation
 from virc.solving.asking import Asking
-from virc.solving.image_source import data_url_bytes
+from virc.solving.image_source import data_url_bytes, unfolded
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
-from virc.solving.sources.unfolding import numbers_of, unfolded
 from virc.solving.strategies import registry as strategies
 
 _LONGER = 1.0  # seconds in which a role that is too late can still be named
@@ -117,9 +115,7 @@ class SolvingJob(Job[Report]):
                 for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
                     send(finisher.finished(answer, thoughts))
             return
-        numbers = numbers_of(len(self.pictures))
-        shown = [image for at, number in enumerate(numbers) for image in self._shown(*self._file(at), number)]
-        check_parts(len(shown))
+        shown = [*self._shown([f"image {number}" for number in range(len(self.pictures))])]
         self._have_read(release)
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
@@ -150,14 +146,15 @@ class SolvingJob(Job[Report]):
         self.pictures.clear()
         release()
 
-    def _shown(self, content: bytes, name: str, number: int | None) -> Iterator[Shown]:
+    def _shown(self, names: Sequence[str]) -> Iterator[Shown]:
         protocol, grid = self._solving.protocol, self._solving.backend.grid
-        for each in unfolded((content, name), name, self._solving.config.media, number, check=self.check):
+        files = (self._file(number) for number in range(len(names)))
+        for part in unfolded(files, names, self._solving.config.media, check=self.check):
             try:
-                image = opening.shown(*each.file, protocol, grid, of_client(self.check))
+                image = opening.shown(*part.file, protocol, grid, of_client(self.check))
             except ValueError as error:
-                raise DataError(f"{name}: {error}") from None
-            image.place = each.place
+                raise DataError(f"{part.file[1]}: {error}") from None
+            image.place = part.place
             yield image
 
 

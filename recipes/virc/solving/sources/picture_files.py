@@ -14,7 +14,7 @@ from virc.core.events import Reporter
 from virc.core.files import PICTURES, expanded, is_file, is_folder, is_path
 from virc.core.text import counted
 from virc.reasoning.images import is_known
-from virc.reasoning.media import HEAD, medium_of
+from virc.reasoning.media import HEAD, is_medium
 from virc.solving.image_source import STREAM
 
 ENDINGS = PICTURES
@@ -30,7 +30,7 @@ def is_source(word: str) -> bool:
 
 def is_picture(head: bytes) -> bool:
     """Whether a file that begins so is one of pictures, of which a PDF is refused by name."""
-    return is_known(head) or head.startswith(b"%PDF") or medium_of(head) is not None
+    return is_known(head) or head.startswith(b"%PDF") or is_medium(head)
 
 
 def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
@@ -122,7 +122,7 @@ def _why_not(path: Path, with_media: bool = False) -> str:
         "folder": path.is_dir(),
         "unreadable file": not is_readable,
         "special file": is_readable and not path.is_file(),  # a pipe, which would be waited for
-        "": ending in ENDINGS or is_known(head) or (with_media and medium_of(head) is not None),
+        "": ending in ENDINGS or is_known(head) or (with_media and is_medium(head)),
         "PDF": head.startswith(b"%PDF"),
         "file of rows": ending in ROWS,
         "video": head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") or head[8:12] == b"AVI ",

@@ -1,0 +1,62 @@
+"""Which pages and times a user means."""
+
+import re
+from collections.abc import Iterator
+
+from virc.core.errors import UsageError
+from virc.reasoning.media import MediaChoice, Pages, Times
+
+_MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
+
+
+def choice_of(
+    page: Pages | None = None, at: Times | None = None, fps: float | None = None, frames: int | None = None
+) -> MediaChoice:
+    """Return which parts are shown, as a user writes it.
+
+    Args:
+        page: `3`, `2-5`, `1,4,7-9`, or a number.
+        at: `12.5`, `1:02`, `1:02:03.5`, several with commas, or seconds.
+        fps, frames: as of `MediaChoice`.
+
+    Raises:
+        UsageError: one is written otherwise, or over a limit, or two of them choose frames.
+    """
+    pages = tuple(dict.fromkeys(number for each in _words(page) for number in _pages(each)))
+    times = tuple(map(_seconds, _words(at)))
+    if fps is not None and not 0 < fps <= _MAX_CHOSEN:
+        raise UsageError(f"fps must be over 0 and at most {_MAX_CHOSEN}, not {fps!r}")
+    if frames is not None and (not isinstance(frames, int) or not 1 <= frames <= _MAX_CHOSEN):
+        raise UsageError(f"frames must be a whole number from 1 to {_MAX_CHOSEN}, not {frames!r}")
+    if sum(map(bool, (times, fps, frames))) > 1:
+        raise UsageError("at, fps and frames each choose the frames of a clip", "leave all but one of them out")
+    if max(len(pages), len(times)) > _MAX_CHOSEN:
+        raise UsageError(f"over {_MAX_CHOSEN} pages or times are named", "name fewer")
+    return MediaChoice(pages, times, fps, frames)
+
+
+def _words(given: Times | Pages | None) -> Iterator[str]:
+    if given is not None:
+        for each in [given] if isinstance(given, str | int | float) else given:
+            yield from map(str.strip, str(each).split(","))
+
+
+def _pages(word: str) -> range:
+    first, _, last = word.partition("-")
+    try:
+        found = range(int(first), int(last or first) + 1)
+    except ValueError:
+        found = range(0)
+    if not found or found.start < 1 or found.stop > _MAX_PAGE:
+        raise UsageError(
+            f"page must be a whole number of at least 1, or a range, not {word!r}", "--page 3 or --page 2-5"
+        )
+    return found
+
+
+def _seconds(word: str) -> float:
+    if not (found := _TIME.fullmatch(word)):
+        raise UsageError(f"at is {word!r}, which is no time", "--at 12.5 or --at 1:02")
+    hours, minutes, seconds = found.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)

@@ -1,0 +1,83 @@
+"""Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from virc.core.errors import DataError, UsageError
+from virc.core.events import Reporter
+from virc.reasoning.images import is_known
+from virc.reasoning.media import MediaChoice, MediaPlace
+from virc.solving.image_source import Picture, Source, Unfolded, read_head
+from virc_extras.video import clip, document
+from virc_extras.video.choosing import choice_of
+from virc_extras.video.limits import MAX_PICTURES
+from virc_extras.video.parts import MediaPart, Medium
+
+__all__ = ["choice_of", "medium_of", "unfolded"]
+
+_MEDIA = cast(Sequence[Medium], (clip, document))
+
+
+def medium_of(head: bytes) -> Medium | None:
+    """What reads a file that begins so."""
+    return None if is_known(head) else next((each for each in _MEDIA if each.recognises(head)), None)
+
+
+def unfolded(
+    sources: Iterable[Source], given: Sequence[Picture], choice: MediaChoice, report: Reporter | None,
+    check: Callable[[], None], strict: bool,
+) -> Iterator[Unfolded]:  # fmt: skip
+    """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
+    if strict:
+        sources = [*sources]
+        check_choice(choice, sources)
+    count = 0
+    for number, (source, picture) in enumerate(zip(sources, given, strict=True), 1):
+        for each in _pictures(source, picture, choice, number if len(given) > 1 else None, report, check):
+            count += 1
+            if each.place and count > MAX_PICTURES:
+                sentence = f"the clips and documents have over {MAX_PICTURES} pictures together"
+                raise DataError(sentence, "--frames and --page show fewer")
+            yield each
+
+
+def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
+    """Refuse a choice of parts of files of which there are none. Raises UsageError."""
+    media = [_medium_in(source) for source in sources]
+    heeded = {name for medium in media for name in (medium.CHOICES if medium else ("pages",))}
+    for name in choice.__struct_fields__:
+        if getattr(choice, name) and name not in heeded:
+            option, kind = ("--page", "a document or a picture") if name == "pages" else (f"--{name}", "a clip")
+            raise UsageError(f"{option} chooses in {kind}, and there is none", f"leave {option} out")
+    if None in media and len(choice.pages) > 1:
+        raise UsageError("--page names several pages, and not all files are documents", "name one page of a picture")
+
+
+def _medium_in(source: Source) -> Medium | None:
+    return medium_of(source[0] if isinstance(source[0], bytes) else read_head(source[0]))
+
+
+def _pictures(
+    source: Source, picture: Picture, choice: MediaChoice, number: int | None, report: Reporter | None,
+    check: Callable[[], None],
+) -> Iterable[Unfolded]:  # fmt: skip
+    (content, name), medium = source, _medium_in(source)
+    if medium is None:
+        assert isinstance(content, bytes)
+        return [Unfolded((content, name), picture)]
+    found = medium.parts(content, name, choice, check)
+    if report:
+        report.note(found.summary)
+    if report and found.left_out:
+        report.warn(*found.left_out)
+    before = f"{medium.KIND} {number}, " if number else ""
+    return (_unfolded(part, index, name, before) for index, part in enumerate(found.parts, 1))
+
+
+def _unfolded(part: MediaPart, index: int, name: str, before: str) -> Unfolded:
+    line, called = f"{before}{part.name}:", f"{part.name} of {name}"
+    digest = hashlib.sha256(part.data).hexdigest()
+    place = MediaPlace(Path(name).name, index, line[0].upper() + line[1:], digest, part.seconds, part.page)
+    return Unfolded((part.data, called), called, place)
