@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from checking import FILE, good_set, report, write
+from checking import FILE, good_set, report
 from support.called import virc
 from support.row_files import lines, saved
 
@@ -23,21 +23,6 @@ from virc.data.convert.convert import ConvertConfig, convert
 def rows(folder: Path) -> list[Any]:
     found: list[Any] = json.loads((folder / FILE).read_text())
     return found
-
-
-@pytest.mark.parametrize("value", [None, [1, {"a": 2}]], ids=json.dumps)
-def test_a_row_that_is_no_object_is_one_fault(value: Any, tmp_path: Path) -> None:
-    folder = good_set(tmp_path / "a")
-    first, *others = rows(folder)
-    written = [first, value, *others]
-    write(folder / FILE, written)
-    (folder / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
-    for file in (FILE, "lines.jsonl"):
-        found = report(folder / file)
-        assert found["faults"] == {"row": 1}
-        assert (found["rows"], found["good"]) == (len(written), len(written) - 1)
-        assert found["first"][0]["row"] == 2
-        assert found["first"][0]["message"].endswith(", not an object")
 
 
 def cut(folder: Path) -> Path:

@@ -12,7 +12,6 @@ from support.disk_steps import first, recorded
 from support.small_lora import LAYER, PREFIX, RANK, tensors
 
 from virc.backends import checkpoint
-from virc.core.errors import ConfigError
 from virc.merging.build import copy_weights
 from virc.merging.source import MergeSource
 from virc.models.provenance import Origin
@@ -86,14 +85,3 @@ def test_an_adapter_that_parts_tied_weights_unties_them_in_the_config(tmp_path: 
     assert torch.equal(after[HEAD], 2 * embedding)
     assert torch.equal(after[EMBEDDING], embedding)
     assert json.loads((tmp_path / "merged" / "config.json").read_bytes())["tie_word_embeddings"] is False
-
-
-def test_a_factor_without_its_other_and_a_weight_of_another_base_are_refused(tmp_path: Path) -> None:
-    import torch
-
-    key = f"{PREFIX}{LAYER.format(0)}.lora_A.weight"
-    with pytest.raises(ConfigError, match="one factor only"):
-        merged(tmp_path, {key: torch.ones(RANK, 384)})
-    (tmp_path / "other").mkdir()
-    with pytest.raises(ConfigError, match="does not belong to this base"):
-        merged(tmp_path / "other", {f"{PREFIX}model.nothing.weight": torch.zeros(3)})
