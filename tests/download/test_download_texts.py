@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from github_server import GitHub, Project, github
-from hub_server import status
 from PIL import Image
 from support.called import virc
 
@@ -76,14 +75,6 @@ def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: 
     assert file == tmp_path / "virc_protocol.json"
     assert read_protocol(file).first == "{images}" + ASKED
     assert warned == []
-
-
-@pytest.mark.parametrize("own", [False, True])
-def test_a_repository_that_is_gone_is_said(server: GitHub, own: bool) -> None:
-    server.misbehave(status(404), on="api", times=99)
-    done = virc(*(["--own-words"] if own else []), "download", "texts", "--system", "looker")
-    assert done.code == 3
-    assert "o/n" in done.err
 
 
 def test_a_text_that_is_not_the_one_referred_to_is_refused(server: GitHub) -> None:

@@ -7,9 +7,7 @@ from downloads import packed, serving
 from huggingface_hub import constants
 from support.called import virc
 
-from virc.core.errors import ConfigError
 from virc.download.hub import record
-from virc.download.hub.origin import hub_headers
 
 DATA = "datasets/some/data"
 FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"images/a.png": b"a"})}
@@ -39,12 +37,3 @@ def test_what_was_fetched_by_the_same_words_is_the_answer(
     assert (done.code, done.out) == (code, "" if code else "data/data\n")
     kept = record.read_record(Path("data/data"))
     assert (kept and kept.commit) == (None if before is None else commit)
-
-
-@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "hf_abc\u200b"])
-def test_a_token_in_typographic_quotes_gets_a_sentence(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", token)
-    with pytest.raises(ConfigError, match="such as typographic quotes") as refused:
-        hub_headers()
-    assert "hf_" not in refused.value.message
-    assert refused.value.hint == "mend HF_TOKEN, or `hf auth login`"
