@@ -34,41 +34,42 @@ class Reply(NamedTuple):
     Args:
         at: index of its message.
         number: of the turn, from 1.
-        before: how many images are shown before it.
         turn: what it says; None of one that shows no format, or is not in it.
         faults: why it is not in the format.
     """
 
     at: int
     number: int
-    before: int
     turn: Turn | None
     faults: Sequence[Fault]
 
 
 def read_replies(record: Record, rules: Rules) -> list[Reply]:
-    replies, before, grammar = list[Reply](), 0, rules.grammar
+    replies = list[Reply]()
     for at, message in enumerate(record.messages):
         if message.role == "assistant":
-            faults, turn = list[Fault](), None
-            number, following = len(replies) + 1, record.messages[at + 1 : at + 2]
-            limit = rules.protocol.repeat_limit if rules.protocol else REPEAT_LIMIT
-            if not message.content.strip():
-                faults.append(Fault("no_answer", f"turn {number} answers nothing"))
-            else:
-                if repeats(message.content, limit):
-                    faults.append(Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row"))
-                if not rules.plain or marks(message.content, grammar):
-                    try:
-                        turn = parse(message.content, grammar)
-                    except FormatError as error:
-                        # the next turn says so, unless it shows the image that a call made
-                        told = rules.shows_errors and not any(MARK in each.content for each in following)
-                        if error.kind != "json" or not told:
-                            faults.append(Fault(error.kind, f"turn {number}: {error}"))
-            replies.append(Reply(at, number, before, turn, faults))
-        before += message.content.count(MARK)
+            image_follows = any(MARK in each.content for each in record.messages[at + 1 : at + 2])
+            turn, faults = _read_turn(message.content, len(replies) + 1, rules, image_follows)
+            replies.append(Reply(at, len(replies) + 1, turn, faults))
     return replies
+
+
+def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> tuple[Turn | None, Sequence[Fault]]:
+    """What a turn says, and why it is not in the format; an image that follows is the result of a call."""
+    grammar, limit = rules.grammar, rules.protocol.repeat_limit if rules.protocol else REPEAT_LIMIT
+    if not text.strip():
+        return None, [Fault("no_answer", f"turn {number} answers nothing")]
+    faults = list[Fault]()
+    if repeats(text, limit):
+        faults.append(Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row"))
+    if rules.plain and not marks(text, grammar):
+        return None, faults
+    try:
+        return parse(text, grammar), faults
+    except FormatError as error:
+        if not rules.shows_errors or error.kind != "json" or image_follows:  # else the next turn says so
+            faults.append(Fault(error.kind, f"turn {number}: {error}"))
+        return None, faults
 
 
 def check_answers(replies: Sequence[Reply], record: Record, rules: Rules) -> Iterator[Located]:
@@ -76,7 +77,7 @@ def check_answers(replies: Sequence[Reply], record: Record, rules: Rules) -> Ite
     ends_with_reply = bool(replies) and replies[-1].at == len(record.messages) - 1
     may_answer = rules.holds == "solutions" or (rules.holds == "prompts" and ends_with_reply and has_reference(record))
     answering, required = len(replies) if may_answer else 0, rules.holds == "solutions" and ends_with_reply
-    for at, number, _, turn, _ in replies:
+    for at, number, turn, _ in replies:
         if turn is None:
             continue
         if number != answering:
