@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from virc.reasoning.pixels import appearance, depth
 
 _IN_MEMORY = ":memory:"
 _MAX_KNOWN = 2**13
+_connections: dict[int, sqlite3.Connection] = {}
+"""Process -> its connection: a forked process must not use that of its parent."""
 _MAX_KEPT = 2**20
 """Pictures of which the cache keeps what was found, the latest: about 100 MB."""
 
@@ -93,7 +95,7 @@ def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredI
         key = _key(source)
     except (OSError, ValueError):  # there is no such file, or no file can have that name
         return find()
-    known = _database(os.getpid())
+    known = _database()
     with suppress(sqlite3.Error, msgspec.MsgspecError):
         for (encoded,) in known.execute("SELECT image FROM decoded WHERE key = ?", (key,)):
             return msgspec.json.decode(encoded, type=StoredImage)
@@ -122,9 +124,14 @@ def _decoder() -> str:
     return f"{code.hexdigest()} {PIL.__version__} {find_spec('pillow_heif') is not None}"
 
 
-@lru_cache(1)
-def _database(process: int) -> sqlite3.Connection:
+def _database() -> sqlite3.Connection:
     """The database, opened once in each process; in memory only if the file cannot be written."""
+    if (process := os.getpid()) not in _connections:
+        _connections[process] = _connection()
+    return _connections[process]
+
+
+def _connection() -> sqlite3.Connection:
     with suppress(OSError, sqlite3.Error, ConfigError):  # a ConfigError: there is no home folder
         file = cache_folder(os.environ) / "pictures.sqlite"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +152,5 @@ def _opened(file: str) -> sqlite3.Connection:
 @atexit.register
 def close() -> None:
     """Close the database; the next picture opens it again."""
-    if _database.cache_info().currsize:
-        _database(os.getpid()).close()
-        _database.cache_clear()
+    if connection := _connections.pop(os.getpid(), None):
+        connection.close()
