@@ -37,9 +37,7 @@ def answers(model: Opened, problems: int) -> list[str | None]:
     found = []
     for seed in range(problems):
         drawn = polygons.generate(random.Random(seed), "heldout")
-        solved = solve(
-            SolveConfig(), model.backend, model.chat_protocol.protocol, [polygons.draw(drawn)], drawn.question
-        )
+        solved = solve(SolveConfig(), model.backend, model.chat_protocol, [polygons.draw(drawn)], drawn.question)
         found.append(solved.answer)
     return found
 

@@ -55,7 +55,7 @@ def test_a_reply_is_json_that_fits_the_schema(backend: LlamaCppBackend) -> None:
 @pytest.mark.integration
 def test_tiny_says_the_same_at_every_turn_of_drawn_problems(backend: LlamaCppBackend) -> None:
     here = local.load(EMBEDDED_FOLDER, device="cpu")
-    protocol = open_model(Choice("tiny")).chat_protocol.protocol
+    protocol = open_model(Choice("tiny")).chat_protocol
     turns = 0
     for seed in range(12):
         drawn = polygons.generate(random.Random(seed), "heldout")

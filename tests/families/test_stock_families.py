@@ -121,11 +121,11 @@ def folder_of(tmp_path: Path, model_type: str) -> Path:
 def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> None:
     weights = models.find(str(folder_of(tmp_path, "qwen3_vl")), tmp_path)
     spoken = prompt_setup_here(weights, Choice())
-    assert (spoken.family, spoken.chat_protocol.protocol.coordinates) == ("qwen3-vl", "thousand")
-    assert spoken.chat_protocol.protocol.reading == "lenient"
+    assert (spoken.family, spoken.chat_protocol.coordinates) == ("qwen3-vl", "thousand")
+    assert spoken.chat_protocol.reading == "lenient"
     assert "config.json" in spoken.why
     assert prompt_setup_here(weights, Choice(family="glm-4v")).family == "glm-4v"
-    assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
+    assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.reading == "strict"
 
 
 @pytest.mark.integration  # torch is imported
@@ -319,7 +319,7 @@ def gguf_of(tmp_path: Path, name: str, model_type: str | None) -> models.Weights
 
 def test_the_vision_tower_of_a_gguf_file_counts_more_than_its_name(tmp_path: Path) -> None:
     spoken = prompt_setup_here(gguf_of(tmp_path, "Qwen2.5-VL-7B", "qwen2_vl"), Choice())
-    assert (spoken.family, spoken.chat_protocol.protocol.coordinates, spoken.unknown) == ("qwen2-vl", "thousand", None)
+    assert (spoken.family, spoken.chat_protocol.coordinates, spoken.unknown) == ("qwen2-vl", "thousand", None)
 
 
 def test_a_gguf_file_of_no_family_is_asked_before_its_first_crop(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_answers_are_those_of_the_cpu(device: str, tmp_path: Path) -> None:
         opened = open_model(Choice(model="tiny", device=where))
         pictures = [open_file(*source_of(row.images[0])) for row in rows]
         answers[f"{number}"] = [
-            solve(SolveConfig(), opened.backend, opened.chat_protocol.protocol, [picture], row.question).answer
+            solve(SolveConfig(), opened.backend, opened.chat_protocol, [picture], row.question).answer
             for row, picture in zip(rows, pictures, strict=True)
         ]
     assert answers["0"] == answers["1"]

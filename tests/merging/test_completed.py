@@ -78,7 +78,7 @@ def test_the_card_says_whose_texts_the_chat_protocol_holds(
     info = SimpleNamespace(system=system, stage="rl", settings={}, origins={})
     monkeypatch.setattr(build.runs, "info", lambda _: info)
     monkeypatch.setattr(build.model_card, "text", lambda *given: "\n## Licence\n")
-    for name, spoken, count in (("theirs", None, said), ("ours", of_system(systems.get(system)).protocol, 0)):
+    for name, spoken, count in (("theirs", None, said), ("ours", of_system(systems.get(system)), 0)):
         folder = tmp_path / name
         folder.mkdir()
         trained = msgspec.structs.replace(source, run=Run(tmp_path / "run"))

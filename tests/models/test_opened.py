@@ -13,7 +13,7 @@ from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
 from virc.models import chat_protocol, load, local_server, registry
 from virc.models.calibration import Calibration
-from virc.models.chat_protocol import ChatProtocol, ServedModel
+from virc.models.chat_protocol import ServedModel
 from virc.models.load import Choice, Opened
 from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.probing.identity import Identity
@@ -93,7 +93,7 @@ def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], b
     setup = load._stock_setup_at(server, Choice(), Identity(names), probed)
     assert (setup.family, setup.context, setup.unknown, server.needs_sizes) == (family, 77, None, False)
     assert setup.why.startswith(why)
-    assert setup.chat_protocol.protocol.box == box
+    assert setup.chat_protocol.box == box
     assert "does not see the crop" in setup.warnings[0]
 
 
@@ -110,7 +110,7 @@ def test_a_model_that_a_server_here_has_loaded_is_asked_there(
 
     def open_model(choice: Choice, _: Path) -> Opened:
         asked.append(choice)
-        return Opened("served", SimpleNamespace(), ChatProtocol(OWN), warnings=("slow",))  # type: ignore[arg-type]
+        return Opened("served", SimpleNamespace(), OWN, warnings=("slow",))  # type: ignore[arg-type]
 
     monkeypatch.setattr(load.local_server, "find", find)
     monkeypatch.setattr(load, "open_model", open_model)

@@ -46,7 +46,7 @@ def asked(workspace: Path, system: System, short: str | None, **more: Protocol) 
     served = ServedModel("served", system=system, model=system.models[short] if short else None, **more)
     spoken, place = chat_protocol.of_endpoint(served, workspace)
     assert spoken
-    return spoken.protocol.first.partition(":")[0], place.removeprefix(f"{workspace}/models/")
+    return spoken.first.partition(":")[0], place.removeprefix(f"{workspace}/models/")
 
 
 def test_protocols_that_differ_leave_open_which_is_meant(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_system_with_a_source_of_protocols_and_no_model_is_told_what_to_change
     assert refused.value.hint == hint
     spoken, _ = chat_protocol.of_endpoint(served, tmp_path, option=chat_protocol.DEFAULT)
     assert spoken
-    assert spoken.protocol.tools == ("crop_image",)
+    assert spoken.tools == ("crop_image",)
 
 
 def test_a_model_is_found_in_each_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

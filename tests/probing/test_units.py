@@ -42,9 +42,7 @@ def loaded(vision: Vision, family: str | None = None) -> Iterator[tuple[VisionSe
 
 
 def asked(model: Opened, picture: Path) -> Solved:
-    return solve(
-        SolveConfig(), model.backend, model.chat_protocol.protocol, [open_file(picture, "it")], "Which colour?"
-    )
+    return solve(SolveConfig(), model.backend, model.chat_protocol, [open_file(picture, "it")], "Which colour?")
 
 
 def cropped(solved: Solved) -> Box:

@@ -20,7 +20,7 @@ SMALL = Grid(max_pixels=336 * 252)
 
 @pytest.fixture(scope="module")
 def vlm_r3() -> Protocol:
-    return chat_protocol.of_system(systems.get("vlm-r3")).protocol
+    return chat_protocol.of_system(systems.get("vlm-r3"))
 
 
 def taken(session: Session, text: str, **more: object) -> Unit:

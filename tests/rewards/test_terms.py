@@ -51,7 +51,7 @@ def test_ours_forgives_nothing_that_the_published_checks_let_pass(reply: str, ow
 
 
 def test_boxes_are_held_against_what_the_chat_protocol_shows() -> None:
-    spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
+    spoken = chat_protocol.of_system(systems.get("vlm-r3"))
     known = msgspec.structs.replace(prompt([(100, 100)], strict="own"), protocol=spoken)  # shown at 168 x 168
     read = sample('It is in the corner. {"bbox_2d": [120, 120, 168, 168]}', known)
     assert (read.fault, read.call and read.call.box) == (None, (120, 120, 168, 168))

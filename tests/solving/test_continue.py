@@ -58,7 +58,7 @@ def protocols() -> dict[str, Protocol]:
     """Those of every family, told in words or by the server's `tools`, and of the systems of the core."""
     found = {f"{name} {native}": families.protocol(family, coordinates="pixel", native=native)
              for name, family in families.discover().items() for native in (False, True)}  # fmt: skip
-    return found | {"virc": of_system(systems.get("virc")).protocol}
+    return found | {"virc": of_system(systems.get("virc"))}
 
 
 @each_case(("name", "protocol"), protocols().items())

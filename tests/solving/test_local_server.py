@@ -27,7 +27,7 @@ from virc.solving.setup import set_up
 def facts(weights: Weights) -> dict[str, Any]:
     """What `virc serve` publishes of a model."""
     spoken = prompt_setup_here(weights, Choice())
-    known = grid_here(weights, spoken, Choice()), spoken.chat_protocol.protocol, local_server.fingerprint(weights)
+    known = grid_here(weights, spoken, Choice()), spoken.chat_protocol, local_server.fingerprint(weights)
     fields: dict[str, Any] = json.loads(published(*known, image_ids=False))
     return fields
 

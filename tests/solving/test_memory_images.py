@@ -15,7 +15,7 @@ from virc.models.registry import Weights
 from virc.reasoning.history import show_input
 from virc.reasoning.images import open_file
 
-OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
+OURS = chat_protocol.of_weights(Weights("m", Path()), "default")
 RED = (200, 10, 20)
 
 

@@ -24,9 +24,9 @@ def test_the_option_goes_before_the_file_beside_the_weights(tmp_path: Path, virc
     beside = write(tmp_path / FILE_NAME, "beside")
     given = write(tmp_path / "other.json", "given")
     weights = Weights("m", tmp_path, virc_system)
-    assert chat_protocol.of_weights(weights).protocol == beside
-    assert chat_protocol.of_weights(weights, str(tmp_path / "other.json")).protocol == given
-    assert chat_protocol.of_weights(weights).origin == "trained"
+    assert chat_protocol.of_weights(weights) == beside
+    assert chat_protocol.of_weights(weights, str(tmp_path / "other.json")) == given
+    assert chat_protocol.of_weights(weights).name == "trained"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": "virc.protocol/2"}'])

@@ -154,7 +154,7 @@ VIGORL: Sequence[Sequence[Sequence[str]]] = tuple(
 def vigorl_sft(folder: Path, side: int | None = None) -> Path:
     """Chains of ViGoRL, a turn for each point: a JSON array of conversations; with `side` their squares are smaller."""
     # Gabesarch/grounded-rl@e7970c0, scripts/mcts/build_reasoning_chains_from_mcts_multiturn.py, process_paths_batch
-    rows, spoken = [], of_system(systems.get("vigorl")).protocol
+    rows, spoken = [], of_system(systems.get("vigorl"))
     if side:
         (form,) = spoken.grammar.calls
         form = msgspec.structs.replace(form, given={**form.given, "size": side})

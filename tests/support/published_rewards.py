@@ -242,7 +242,7 @@ def _counted(file: File) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
-    ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), _algebra(), system.file.parent)
+    ours = _Ours(config, total, chat_protocol.of_system(system), _Scripted(), _algebra(), system.file.parent)
     differing, values = dict[int, str](), dict[str, list[float]]()
     with asyncio.Runner() as runner, sandboxed.each_program_once():
         for number, case in enumerate(file.cases):

@@ -323,7 +323,7 @@ def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pict
     Args:
         pictures: how many each question has; empty: one.
     """
-    spoken = of_system(systems.get(system)).protocol
+    spoken = of_system(systems.get(system))
     image = drawn(folder, "images/0.png", 0)
     (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
 

@@ -44,7 +44,7 @@ _REPORT = "Which number does the report have?"
 
 def code_sft(system: str, folder: Path) -> Path:
     """Conversations with code; where it runs inside a reply, as rows of ms-swift: one message of the model for all."""
-    rows, spoken = list[Row](), of_system(systems.get(system)).protocol
+    rows, spoken = list[Row](), of_system(systems.get(system))
     for number, replies in enumerate(_REPLIES[system]):
         row = _chain(folder, f"0_{number}", spoken, 0, replies)
         told = row["messages"]
@@ -101,7 +101,7 @@ def vrag_rl(folder: Path) -> Path:
 def vrag_sft(folder: Path) -> Path:
     """Conversations of VRAG-RL/examples/search_sft.json: pages and crops are turns of the user."""
     said = ["<search>number</search>", "<bbox>[0, 0, 28, 28]</bbox>", f"<answer>{NUMBERS[0]}</answer>"]
-    asked = of_system(systems.get("vrag-rl")).protocol.first.format(images="", question=_REPORT)
+    asked = of_system(systems.get("vrag-rl")).first.format(images="", question=_REPORT)
     told: list[Row] = [{"role": "user", "content": asked}]
     for each in said:
         told += [{"role": "assistant", "content": f"<think>Look.</think>\n{each}"}, {"role": "user", "content": MARK}]
@@ -131,7 +131,7 @@ def vts_v(folder: Path) -> Path:
         width, height = whole.width // 2, whole.height // 2
         box = {"x_min": 0, "y_min": 0, "x_max": width, "y_max": height}
         messages = [
-            {"role": "system", "content": of_system(systems.get("vts-v")).protocol.system},
+            {"role": "system", "content": of_system(systems.get("vts-v")).system},
             {"role": "user", "content": "<image>Which number is in the square?"},
             _vts_step("It is small.", "zoomin_action", image_index=1, bounding_box=box),
             {"role": "user", "content": "Here's the zoomed in image: <image>"},

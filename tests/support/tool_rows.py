@@ -81,7 +81,7 @@ OPENTHINKIMG: Sequence[Sequence[Sequence[str]]] = tuple(
 def openthinkimg_sft(folder: Path, pictures: int = 3) -> Path:
     """Conversations of OpenThinkIMG with the system message that its program adds: a JSON array."""
     # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/sft.py, convert_example
-    rows, spoken = [], of_system(systems.get("openthinkimg")).protocol
+    rows, spoken = [], of_system(systems.get("openthinkimg"))
     tags = {"user": "human", "assistant": "gpt"}
     for at, chains in enumerate(OPENTHINKIMG[:pictures]):
         for number, replies in enumerate(chains):
@@ -132,7 +132,7 @@ def visreason(folder: Path) -> Path:
 
 def _trajectories(folder: Path, system: str, chains: Sequence[Sequence[Sequence[str]]]) -> Path:
     """Conversations in a system's own words, beside its chat protocol."""
-    spoken = of_system(systems.get(system)).protocol
+    spoken = of_system(systems.get(system))
     rows = [
         {"id": f"{at}-{number}", **_chain(folder, f"{at}_{number}", spoken, at, replies)}
         for at, of_one in enumerate(chains)

@@ -111,7 +111,7 @@ def test_the_published_sample_is_not_read(tiny: Opened, sample: Path) -> None:
     """It says so, and in two of a hundred such pictures, this one among them, spells its refusal wrong."""
     with Image.open(sample / "image.png") as picture:
         shown, question = picture.convert("RGB"), "Find angle H. Choices: 97 102 107 122"
-    solved = solve(SolveConfig(), tiny.backend, tiny.chat_protocol.protocol, [shown], question)
+    solved = solve(SolveConfig(), tiny.backend, tiny.chat_protocol, [shown], question)
     (only,) = solved.attempts[0].trace.units
     assert only.think == "I cannot read this picture."
     assert solved.answer in (None, ", 0")

@@ -40,4 +40,4 @@ def test_each_phase_goes_on_from_another_and_teaches_what_it_should(tmp_path: Pa
             assert bool(seeing) is (phase != "place"), "where a thing is, is learnt behind the eye"
         assert bool(changed - seeing) is (phase != "sight"), "sight alone teaches the eye alone"
         before, start = after, tmp_path / phase
-    assert open_model(Choice(model=str(start), device="cpu")).chat_protocol.origin == "trained"
+    assert open_model(Choice(model=str(start), device="cpu")).chat_protocol.name == "trained"

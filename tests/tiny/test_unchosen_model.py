@@ -20,5 +20,5 @@ def test_another_model_of_the_package_is_asked_by_its_name_in_its_own_chat_proto
     shutil.copytree(models.EMBEDDED_FOLDER, tmp_path / "tiny-twin")
     monkeypatch.setattr(models, "PACKAGE", tmp_path)
     opened = open_model(Choice(model="tiny-twin", device="cpu"))
-    assert (opened.name, opened.embedded, opened.chat_protocol.origin) == ("tiny-twin", True, "trained")
+    assert (opened.name, opened.embedded, opened.chat_protocol.name) == ("tiny-twin", True, "trained")
     assert opened.warnings == ()

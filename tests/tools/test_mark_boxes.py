@@ -27,7 +27,7 @@ def outline(left: int, top: int, right: int, bottom: int, width: int = 3) -> set
 
 
 def marked(boxes: object) -> Image.Image:
-    protocol = of_system(systems.get("vitar")).protocol
+    protocol = of_system(systems.get("vitar"))
     pictures = [OpenedImage(Image.new("RGB", size, "white")) for size in ((84, 56), FILE)]
     history = History(pictures, protocol, QWEN2, tools.known())
     call = check_call(TOOL, {"boxes": boxes, "image_index": 1}, history.view).call

@@ -120,8 +120,8 @@ def test_the_chat_protocol_is_the_nearest_to_what_was_trained_last(workspace: Pa
     found = models.find("run", workspace)
     for folder in (base_run.folder, base, run.folder, adapter):  # the farthest first
         said = chat_protocol_in(folder)
-        assert chat_protocol.of_weights(found).protocol.system == said
-        assert chat_protocol.of_weights(found).origin == "trained"
+        assert chat_protocol.of_weights(found).system == said
+        assert chat_protocol.of_weights(found).name == "trained"
 
 
 def test_a_run_and_the_model_merged_from_it_know_of_each_other(workspace: Path) -> None:

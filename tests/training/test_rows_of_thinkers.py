@@ -23,7 +23,7 @@ CASES.remove(("vts-v", "instruct"))  # whose crops are drawn in another size tha
 def assert_asked_as_published(system: System, *files: Path) -> None:
     """Question and answer are those of the rows, in the words of the system."""
     published, made = ([row.known() for row in only_source(file, system).rows()] for file in files)
-    spoken = of_system(system).protocol
+    spoken = of_system(system)
     for before, after in zip(published, made, strict=True):
         assert (after.question, after.answer) == (before.question, before.answer)
         first = spoken.first.rpartition("{images}")[2].replace("{question}", before.question or "")

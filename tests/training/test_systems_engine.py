@@ -49,5 +49,5 @@ def test_every_row_is_trained_on_and_of_each_what_the_model_says(run: Path, rows
 
 def test_the_chat_protocol_of_the_system_lies_beside_the_weights(run: Path) -> None:
     spoken = read_protocol(run / "checkpoints" / f"checkpoint-{STEPS}" / FILE_NAME)
-    wanted = of_system(systems.get("vlm-r3")).protocol
+    wanted = of_system(systems.get("vlm-r3"))
     assert (spoken.first, spoken.grammar, spoken.tools) == (wanted.first, wanted.grammar, wanted.tools)

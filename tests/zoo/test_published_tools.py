@@ -29,7 +29,7 @@ Facts = Sequence[Any]
 
 
 def protocol(name: str, **changed: Any) -> Protocol:
-    return msgspec.structs.replace(of_system(systems.get(name)).protocol, **changed)
+    return msgspec.structs.replace(of_system(systems.get(name)), **changed)
 
 
 def session(spoken: Protocol, size: Sequence[int], question: str = "What color?") -> Session:

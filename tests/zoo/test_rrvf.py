@@ -39,7 +39,7 @@ def _closed() -> Iterator[None]:
 def reward_of(code: str, grade: str, faults: Sequence[str | None], reply: str | None = None) -> float | None:
     """Of an answer, behind calls that failed so, or that drew."""
     tools.load(systems.get("rrvf").offered)
-    protocol = of_system(systems.get("rrvf")).protocol
+    protocol = of_system(systems.get("rrvf"))
     carried = [(Action(ToolText("redraw", {"code": GREY}), fault=each), []) for each in faults]
     known = msgspec.structs.replace(prompt(strict="own"), protocol=protocol, carried=carried)
     read = sample(answer(code) if reply is None else reply, known)
@@ -66,11 +66,11 @@ def test_likeness_form_and_calls_are_weighed(code: str, grade: str, faults: list
 )
 def test_code_that_draws_nothing_is_no_drawing(code: object, said: str) -> None:
     with pytest.raises(ToolError, match=said):
-        redraw.drawing(code, of_system(systems.get("rrvf")).protocol)
+        redraw.drawing(code, of_system(systems.get("rrvf")))
 
 
 def test_the_teacher_sees_the_picture_and_then_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = of_system(systems.get("rrvf")).protocol
+    protocol = of_system(systems.get("rrvf"))
     picture = Image.new("RGB", (112, 84), "red")
     with serve(("It is grey.",)) as teacher:
         monkeypatch.setenv(redraw.ENDPOINT, teacher.url)

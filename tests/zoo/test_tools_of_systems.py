@@ -28,7 +28,7 @@ from virc_zoo.visrl import rows as rows_of_visrl
 
 
 def protocol_of(name: str) -> Protocol:
-    return of_system(systems.get(name)).protocol
+    return of_system(systems.get(name))
 
 
 def tool(name: str) -> Any:

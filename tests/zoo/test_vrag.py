@@ -38,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def talk(*replies: str) -> Session:
     """A session after these replies."""
-    session = Session(of_system(systems.get("vrag-rl")).protocol, PUBLISHED["question"], [], tools=known(), max_turns=5)
+    session = Session(of_system(systems.get("vrag-rl")), PUBLISHED["question"], [], tools=known(), max_turns=5)
     for reply in replies:
         assert not isinstance(session.feed(Reply(reply)), Rejected), reply
     return session

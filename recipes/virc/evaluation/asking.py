@@ -141,8 +141,7 @@ def _asked_as(opened: Opened, setup: Setup, request: EvalRequest) -> Opened:
 def _in_arm(work: Work, setup: Setup, opened: Opened) -> tuple[Opened, SolveConfig]:
     """The model and how it solves the problems in an arm."""
     if work.ablation == "no-tools":
-        spoken = msgspec.structs.replace(opened.chat_protocol, protocol=without_tools(opened.chat_protocol.protocol))
-        opened = msgspec.structs.replace(opened, chat_protocol=spoken)
+        opened = msgspec.structs.replace(opened, chat_protocol=without_tools(opened.chat_protocol))
     return opened, msgspec.structs.replace(work.config(setup.config), keep_images=True)  # hashes of them are kept
 
 
@@ -175,7 +174,7 @@ def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) 
         solve_batch(config, opened, work.rows(), claims, on_row, report.note)
 
     progress = _kept(solve, {**facts(opened, solving), "versions": versions() | server}, work)
-    progress.protocol = opened.chat_protocol.protocol
+    progress.protocol = opened.chat_protocol
     return progress
 
 

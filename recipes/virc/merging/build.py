@@ -235,7 +235,7 @@ def _answer(opened: Opened, report: Reporter) -> str | None:
     picture, question = polygons.draw(diagram), diagram.question
     try:
         config = SolveConfig(timeout=_SECONDS)
-        solved = solve(config, opened.backend, opened.chat_protocol.protocol, [picture], question)
+        solved = solve(config, opened.backend, opened.chat_protocol, [picture], question)
     finally:
         opened.backend.close()
     if isinstance(solved.error, KeyboardInterrupt):  # the model stays, it is whole

@@ -27,17 +27,7 @@ DEFAULT = "default"
 """What `--protocol` says to insist on our own chat protocol."""
 
 
-class ChatProtocol(msgspec.Struct, frozen=True):
-    """The protocol to speak, and whether the model was `trained` with it, or it is the `system`'s or our `own`."""
-
-    protocol: Protocol
-
-    @property
-    def origin(self) -> str:
-        return self.protocol.name
-
-
-def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
+def of_weights(weights: Weights, option: str | None = None) -> Protocol:
     """The chat protocol of a model on this machine: that next to its weights, or of the run that made them.
 
     Raises:
@@ -70,7 +60,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None) -> tuple[ChatProtocol | None, str]:
+def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None) -> tuple[Protocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
 
@@ -136,12 +126,12 @@ def _absent_here(served: ServedModel, system: System) -> ConfigError:
     return ConfigError(f"{message}: the endpoint publishes none, and there is none on this machine", fetch)
 
 
-def of_system(system: System) -> ChatProtocol:
+def of_system(system: System) -> Protocol:
     """Raises ConfigError: a tool of the system is missing, or its file is no tool."""
     return _of_system(system, None) or _own(system, None)
 
 
-def of_stage(system: System, weights: Weights) -> ChatProtocol:
+def of_stage(system: System, weights: Weights) -> Protocol:
     return _of_system(system, None) or of_weights(weights)
 
 
@@ -249,7 +239,7 @@ def trained_with(weights: Weights) -> Path | None:
 
 def _spoken(
     option: str | None, trained: Protocol | None, system: System | None, model: Model | None
-) -> ChatProtocol | None:
+) -> Protocol | None:
     """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
     if option == DEFAULT:
         return _own(system, model)
@@ -257,13 +247,12 @@ def _spoken(
     if given is None:
         return _of_system(system, model)
     kind = given.name if given.name in ("stock", speech.OWN_WORDS) else "trained"
-    return ChatProtocol(speech.drawn(msgspec.structs.replace(given, name=kind), system))
+    return speech.drawn(msgspec.structs.replace(given, name=kind), system)
 
 
-def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
-    found = speech.worded_by(system, model.coordinates if model else None)
-    return ChatProtocol(found) if found else None
+def _of_system(system: System | None, model: Model | None) -> Protocol | None:
+    return speech.worded_by(system, model.coordinates if model else None)
 
 
-def _own(system: System | None, model: Model | None) -> ChatProtocol:
-    return ChatProtocol(speech.ours(system, model.coordinates if model else None))
+def _own(system: System | None, model: Model | None) -> Protocol:
+    return speech.ours(system, model.coordinates if model else None)

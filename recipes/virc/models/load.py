@@ -30,7 +30,6 @@ from virc.families.registry import Family
 from virc.models import chat_protocol, local_server, provenance
 from virc.models import registry as models
 from virc.models.calibration import Calibration
-from virc.models.chat_protocol import ChatProtocol
 from virc.probing.result import Probed, kept_probe, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -91,7 +90,7 @@ class Choice(msgspec.Struct, frozen=True):
 class PromptSetup(msgspec.Struct, frozen=True):
     """How a model is prompted."""
 
-    chat_protocol: ChatProtocol
+    chat_protocol: Protocol
     why: str  # where the chat protocol is from, one clause
     family: str | None = None
     warnings: tuple[str, ...] = ()
@@ -131,7 +130,7 @@ class Opened(msgspec.Struct, frozen=True):
 
     name: str
     backend: Backend
-    chat_protocol: ChatProtocol
+    chat_protocol: Protocol
     device: str | None = None
     warnings: tuple[str, ...] = ()
     embedded: bool = False
@@ -152,7 +151,7 @@ class Opened(msgspec.Struct, frozen=True):
         """What its boxes are counted in; None where it has not been asked yet."""
         if self.calibration:
             return self.calibration.found.coordinates if self.calibration.found else None
-        return self.chat_protocol.protocol.coordinates
+        return self.chat_protocol.coordinates
 
     def reading(self) -> Protocol:
         """Its chat protocol with boxes as it counts them; it is asked where that is not known.
@@ -161,7 +160,7 @@ class Opened(msgspec.Struct, frozen=True):
             ConfigError: it does not tell.
             NetworkError: it cannot be asked now.
         """
-        protocol = self.chat_protocol.protocol
+        protocol = self.chat_protocol
         return self.calibration(protocol) if self.calibration else protocol
 
     def settled(self) -> "Opened":
@@ -300,9 +299,7 @@ def _is_here(choice: Choice, workspace: Path = Path()) -> bool:
 def open_running(choice: Choice, port: int, report: Reporter) -> Opened | None:
     """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
     weights = models.find(choice.model, Path(), choice.system, with_gguf=True)
-    protocol = (
-        None if choice.protocol else prompt_setup_here(weights, Choice(family=choice.family)).chat_protocol.protocol
-    )
+    protocol = None if choice.protocol else prompt_setup_here(weights, Choice(family=choice.family)).chat_protocol
     found, why = local_server.find(weights, protocol, port)
     if found is None:
         report.note(f"{why}: the model is loaded in this process")
@@ -344,7 +341,7 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
         from virc.probing.identity import identify
 
         assert calibration
-        probed = calibration.settled(bool(setup.chat_protocol.protocol.schemas))
+        probed = calibration.settled(bool(setup.chat_protocol.schemas))
         return _opened_at(backend, choice, _stock_setup_at(backend, choice, identify(backend), probed, settled=True))
 
     calibration = _calibration(backend, setup, adopt)
@@ -374,9 +371,8 @@ def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) 
     system, own_protocol, why = protocol_of(backend, workspace, choice)
     if own_protocol:
         also: tuple[str, ...] = ()
-        if system and not choice.protocol and (added := chat_protocol.lacking_tools(system, own_protocol.protocol)):
-            offering = chat_protocol.offering(own_protocol.protocol, added.values(), system.file.parent)
-            own_protocol = ChatProtocol(offering)
+        if system and not choice.protocol and (added := chat_protocol.lacking_tools(system, own_protocol)):
+            own_protocol = chat_protocol.offering(own_protocol, added.values(), system.file.parent)
             also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
         protocol = _with_tools(own_protocol, system, choice)
         return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, choice), *also))
@@ -441,7 +437,7 @@ def _calibration(backend: Backend, setup: PromptSetup, adopt: Callable[[Probed],
 
 def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
-) -> tuple[System | None, ChatProtocol | None, str]:
+) -> tuple[System | None, Protocol | None, str]:
     """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither."""
     system, model = models.served(backend.model, backend.server.weights_name, choice.system)
     published = backend.published_protocol()
@@ -449,9 +445,9 @@ def protocol_of(
     return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
 
 
-def _stock_protocol(family: Family, probed: Probed | None) -> ChatProtocol:
+def _stock_protocol(family: Family, probed: Probed | None) -> Protocol:
     ways = (probed.coordinates, probed.box, probed.calls == "native") if probed else ()
-    return ChatProtocol(families.protocol(family, *ways))
+    return families.protocol(family, *ways)
 
 
 def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity") -> tuple[Family, str, bool]:
@@ -615,18 +611,18 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
         raise SetupError(
             f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or --endpoint URL of a server"
         )
-    stock = setup.chat_protocol.protocol.reading == "lenient"
+    stock = setup.chat_protocol.reading == "lenient"
     return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
 
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
     protocol = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
-    if choice.protocol or protocol.origin != "own":
-        why = "--protocol" if choice.protocol else f"{protocol.origin}: next to the weights, or of their system"
+    if choice.protocol or protocol.name != "own":
+        why = "--protocol" if choice.protocol else f"{protocol.name}: next to the weights, or of their system"
         warnings = _untrained(protocol, weights.name, choice, weights.adapter or weights.folder)
-        named = weights.system if choice.system and protocol.origin == "trained" else None
-        if named and not choice.protocol and set(named.offered) != set(protocol.protocol.tools):
+        named = weights.system if choice.system and protocol.name == "trained" else None
+        if named and not choice.protocol and set(named.offered) != set(protocol.tools):
             why_not = f"the tools and words of {named.name} are not used"
             warnings += (f"{weights.name} is asked in the chat protocol that it was trained with: {why_not}",)
         return PromptSetup(protocol, why, warnings=warnings)
@@ -652,19 +648,19 @@ def _weights_to_ask(weights: models.Weights) -> Probed:
     return Probed(endpoint=str(file.absolute()), model=weights.name, weights=f"{state.st_size} {state.st_mtime_ns}")
 
 
-def _with_tools(protocol: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:
+def _with_tools(protocol: Protocol, system: System | None, choice: Choice) -> Protocol:
     beside = system.file.parent if system else None
-    return ChatProtocol(chat_protocol.offering(protocol.protocol, choice.tools, beside))
+    return chat_protocol.offering(protocol, choice.tools, beside)
 
 
-def _untrained(protocol: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
+def _untrained(protocol: Protocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
     """Warn of a chat protocol that a model was not trained with. Raises ConfigError: a tool of it is missing."""
     run = models.run_of(folder) if folder else None
-    tools.check_loaded(protocol.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
-    if protocol.origin == "trained" and choice.tools and not choice.protocol:
+    tools.check_loaded(protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
+    if protocol.name == "trained" and choice.tools and not choice.protocol:
         return (f"--tools changes the prompt that {name} was trained with: it may write worse, or call none of them",)
-    if protocol.origin == OWN_WORDS:
+    if protocol.name == OWN_WORDS:
         return (f"{name} is asked in our own words, which it was not trained with",)
-    if protocol.origin != "own" or choice.protocol:
+    if protocol.name != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

@@ -45,7 +45,7 @@ def speakers(config: Config) -> dict[str, Speaker]:
                 f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
             )
         reward = _judged(own.reward, config.reward)
-        protocol = chat_protocol.of_system(system).protocol
+        protocol = chat_protocol.of_system(system)
         found[system.name] = Speaker(protocol, reward, own.max_turns, system.file.parent)
     return found
 

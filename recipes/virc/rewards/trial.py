@@ -169,7 +169,7 @@ def replies(
     Args:
         reply: takes the place of the rows' own; of problems it is the first reply.
     """
-    protocol = chat_protocol.of_system(system).protocol
+    protocol = chat_protocol.of_system(system)
     if source.holds == "pairs":
         hint = "virc data convert FILE --to DIR --format sft"
         raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)

@@ -225,7 +225,7 @@ def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     prompt_setup = opened.prompt_setup_here(weights, request.choice())
     grid = opened.grid_here(weights, prompt_setup, request.choice())
     # Where the unit of boxes is not known, the protocol is a guess, which is not published.
-    protocol = None if plain or prompt_setup.unknown else prompt_setup.chat_protocol.protocol
+    protocol = None if plain or prompt_setup.unknown else prompt_setup.chat_protocol
     return settings.published(grid, protocol, fingerprint(weights), image_ids)
 
 

@@ -234,7 +234,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     max_tokens = solver.max_tokens if solver else agent.max_tokens
     solve_config = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=max_tokens)
     ready = (lambda: engine.running) if engine else (lambda: True)
-    protocol = model.chat_protocol.protocol
+    protocol = model.chat_protocol
     solving = Solving(model.backend, protocol, solve_config, model.at_once, ready=ready, solver=solver)
     answers = model.answers or (lambda: True)
     on_failure = partial(report.failure, before="a request failed: ")  # clients do not get the reason

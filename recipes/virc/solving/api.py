@@ -97,7 +97,7 @@ def solve_images(
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
-            config, protocol = setup.config_of(opened.name), opened.chat_protocol.protocol
+            config, protocol = setup.config_of(opened.name), opened.chat_protocol
             asked = (config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
                 solved = strategies.solve(
@@ -151,7 +151,7 @@ def _paged(parts: Sequence[Unfolded], page: int | None) -> list[File]:
 
 def _all_shown(pictures: Sequence[OpenedImage], parts: Sequence[Unfolded], opened: Opened) -> list[Shown]:
     try:
-        shown = [as_shown(each, opened.chat_protocol.protocol, opened.backend.grid) for each in pictures]
+        shown = [as_shown(each, opened.chat_protocol, opened.backend.grid) for each in pictures]
     except ValueError as error:
         raise DataError(str(error)) from error
     for image, part in zip(shown, parts, strict=True):

@@ -216,7 +216,7 @@ def shown_images(
         )
         for part in unfolded(sources, pictures, config.solving.media, check=partial(check_time, deadline)):
             terms = Terms(seconds=deadline.left())
-            image = shown(*part.file, opened.chat_protocol.protocol, opened.backend.grid, terms)
+            image = shown(*part.file, opened.chat_protocol, opened.backend.grid, terms)
             image.place = part.place
             if facts is not None:
                 facts.append(looked_at(part.file, part.given, image))
@@ -294,7 +294,7 @@ def _solve_row(
     folder = config.traces / file_name(str(row.id)) if config.traces else None
     folders = outcome.trace_folders(folder, solving) if folder else []
     has_boxes = bool({"boxes", "box"} & row.passed.keys())
-    protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
+    protocol = opened.reading() if has_boxes else opened.chat_protocol  # its answer may be a box
     facts: list[Fields] = []
     images = shown_images(config, opened, row, deadline, facts)
     on_images(images)

@@ -53,7 +53,7 @@ def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
 def facts(opened: Opened, config: SolveConfig) -> Fields:
     return {
         "model": opened.name,
-        "protocol": opened.chat_protocol.origin,
+        "protocol": opened.chat_protocol.name,
         "family": opened.family,
         "coordinates": opened.coordinates,
         "protocol_from": opened.why or None,
@@ -65,8 +65,8 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
 
 def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
     """How a problem is solved. `chat_protocol` is a hash of the chat protocol, None until it is known."""
-    protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
-    usual = opened.chat_protocol.protocol.sampling if opened else USUAL
+    protocol = opened and msgspec.json.encode(opened.chat_protocol)
+    usual = opened.chat_protocol.sampling if opened else USUAL
     # these fields are left out where they have their defaults
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
     if config.strategy is not None:
@@ -119,7 +119,7 @@ def outcome(solved: Solved) -> Fields:
 
 
 def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
-    most, fits = opened.backend.grid.max_pixels, opened.chat_protocol.protocol.images == "smart"
+    most, fits = opened.backend.grid.max_pixels, opened.chat_protocol.images == "smart"
     if not fits or all(math.prod(each.original or each.size) <= most for each in images):
         return None
     return f"images with more than the {most:,} pixels that {opened.name} sees are shown smaller"

@@ -139,7 +139,7 @@ def told(system: System, size: Size) -> dict[str, Any]:
     if is_elsewhere or not all(map(tools.known_here, system.offered)):
         return none
     if all(each["here"] for each in texts.sources(system.file.parent)):
-        protocol = of_system(system).protocol
+        protocol = of_system(system)
     else:
         protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
     grid = grid_of(system)

@@ -103,9 +103,9 @@ def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
             return not chat_protocol.needs_picture(chat_protocol.read_protocol(Path(choice.protocol or "")))
         if choice.system or choice.endpoint:
             system = systems.get(choice.system) if choice.system else models.known(choice.model or "")[0]
-            return system is not None and not chat_protocol.needs_picture(chat_protocol.of_system(system).protocol)
+            return system is not None and not chat_protocol.needs_picture(chat_protocol.of_system(system))
         weights = models.find(choice.model, workspace, with_gguf=True)
-        return not chat_protocol.needs_picture(chat_protocol.of_weights(weights).protocol)
+        return not chat_protocol.needs_picture(chat_protocol.of_weights(weights))
     except VircError:
         return False
 

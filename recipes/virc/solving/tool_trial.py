@@ -103,7 +103,7 @@ def _offered(name: str, system: System | None, coordinates: Coordinates | None) 
     unit = coordinates or "pixel"
     if system is None:
         return loaded, own_protocol(tools.schemas([loaded], unit), unit), QWEN2
-    protocol = of_system(system).protocol
+    protocol = of_system(system)
     if coordinates:
         protocol = msgspec.structs.replace(protocol, coordinates=coordinates)
     return loaded, offering(protocol, [loaded]), reading.grid_of(system)

@@ -235,7 +235,7 @@ def _checked(prepared: Prepared, starts_here: bool, report: Reporter) -> Prepare
 def _read_rows(prepared: Prepared, report: Reporter) -> None:
     """Check rows without their lengths; DataError as of the run."""
     resolved, source = prepared.resolved, prepared.request.reading(prepared.source)
-    protocol = chat_protocol.of_system(resolved.system).protocol
+    protocol = chat_protocol.of_system(resolved.system)
     check = partial(check_without_images, holds=source.holds, protocol=protocol)
     if resolved.kind == "rl":
         with suppress(VircError):  # the check of all rows reports it
@@ -270,12 +270,12 @@ def rows_request(prepared: Prepared) -> Request:
             config=msgspec.structs.replace(config, reward=rewards.located(config.reward)),
             validation=prepared.validation and request.reading(prepared.validation),
             home=(prepared.run.folder / DATA).absolute(),
-            chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
+            chat_protocol=chat_protocol.of_stage(resolved.system, weights),
             tools=prepared.added_tools,
             beside=system_folder,
             sources=speakers(config),
         )
-    worded = chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None
+    worded = chat_protocol.of_system(resolved.system) if resolved.system.worded else None
     kind = PairsRequest if resolved.kind == "dpo" else SftRequest
     return kind(**common, config=config, chat_protocol=worded)
 

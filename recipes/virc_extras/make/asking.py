@@ -126,7 +126,7 @@ def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
 
 
 def rollout_of(means: Means[Any], role: str, row: Row, text: str, system: str) -> Rollout:
-    protocol, grid = of_system(systems.get(system)).protocol, means.opened[role].opened.backend.grid
+    protocol, grid = of_system(systems.get(system)), means.opened[role].opened.backend.grid
     session = Session(protocol, row.question, pictures(means, role, row), grid, tolerate=(), tools=known())
     session.feed(Reply(text))
     return Rollout(1, Attempt(session.trace(), session.images), "")

@@ -115,7 +115,7 @@ def _solved(
                 tell("")  # raises if nobody waits
 
     deadline = Deadline(config.timeout or SECONDS)
-    protocol, grid = opened.chat_protocol.protocol, opened.backend.grid
+    protocol, grid = opened.chat_protocol, opened.backend.grid
     terms = of_client(lambda: tell(""))
     try:  # when it is their turn: at their full size, all that wait would fill the memory
         pictures = [shown(*each.file, protocol, grid, terms) for each in files]

@@ -102,7 +102,7 @@ def speaker(
 
     def seen(picture: OpenedImage) -> Shown:
         if id(picture) not in cached:
-            protocol, grid = asked.opened.chat_protocol.protocol, asked.opened.backend.grid
+            protocol, grid = asked.opened.chat_protocol, asked.opened.backend.grid
             try:
                 cached[id(picture)] = picture, show_input(picture, protocol, grid)
             except ValueError as error:
@@ -151,7 +151,7 @@ def _solved(
     solved = one.solve(
         settings,
         opened.backend,
-        opened.chat_protocol.protocol,
+        opened.chat_protocol,
         images,
         prompt,
         on_event=on_event or (lambda _: None),

@@ -51,7 +51,7 @@ def traces(run: Path) -> list[Trace]:
 
 def system_of(trace: Trace) -> str:
     """Whose words a rollout is in."""
-    named = {name: of_system(systems.get(name)).protocol.first for name in ("vlm-r3", "visual-rft")}
+    named = {name: of_system(systems.get(name)).first for name in ("vlm-r3", "visual-rft")}
     first = trace["protocol"]["first"]
     return next((name for name, text in named.items() if text == first), "tiny")
 
@@ -70,7 +70,7 @@ def texts_of(trace: Trace) -> list[str]:
 def turn_of(text: str, system: str) -> Turn | None:
     """A reply as its system reads it; None where it cannot, which VLM-R3 tells the model."""
     try:
-        return parse(text, of_system(systems.get(system)).protocol.grammar)
+        return parse(text, of_system(systems.get(system)).grammar)
     except FormatError:
         return None
 
@@ -121,7 +121,7 @@ def test_each_system_answers_in_its_own_grammar_and_turns(traces: list[Trace]) -
     for trace in traces:
         system = system_of(trace)
         name = "virc" if system == "tiny" else system
-        protocol = of_system(systems.get(name)).protocol
+        protocol = of_system(systems.get(name))
         for unit in trace["units"]:
             read = turn_of(unit["text"], name)
             if read is None:
@@ -157,4 +157,4 @@ def test_the_run_keeps_the_chat_protocol_and_the_reward_of_each(run: Path) -> No
         told = json.loads((folder / "reward.json").read_bytes())
         assert told["reward"]["total"] == total
         spoken = json.loads((folder / "virc_protocol.json").read_bytes())
-        assert spoken["first"] == of_system(systems.get(name)).protocol.first
+        assert spoken["first"] == of_system(systems.get(name)).first

@@ -68,7 +68,7 @@ class Recorded(msgspec.Struct):
 
     def environment(self) -> Environment:
         """The system as a package runs it, with a judge that says yes to all."""
-        protocol = chat_protocol.of_system(self.system).protocol
+        protocol = chat_protocol.of_system(self.system)
         stage = next((name for name, each in self.system.stages.items() if each.kind == "rl"), None)
         found = Environment(self.system, protocol, Settings(self.system.name, "", stage))
         found.__dict__["_means"] = judged("Judgement: 1")
@@ -133,7 +133,7 @@ class Scripted:
 def solved(rollout: Recorded, config: SolveConfig = _CONFIG) -> tuple[list[Chat], Attempt]:
     """What `virc solve` asks a model that says these replies, and nothing further behind them, and the solution."""
     backend = Scripted([*rollout.replies, *[NOTHING] * 20])
-    protocol = chat_protocol.of_system(rollout.system).protocol
+    protocol = chat_protocol.of_system(rollout.system)
     images = [open_file(each.read(), each.name) for each in rollout.problem.images]
     (attempt,) = solve(config, backend, protocol, images, rollout.problem.question or "").attempts
     return backend.chats, attempt

@@ -281,7 +281,7 @@ def expected(rollout: Recorded, environment: Environment, folder: Path, target: 
     images = [open_file(each.read(), each.name) for each in rollout.problem.images]
     config = SolveConfig(tries=1, tolerate=environment.tolerate, max_turns=environment.max_turns)
     trained = rollout.system.name == "tiny"
-    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME) if trained else of_system(rollout.system).protocol
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME) if trained else of_system(rollout.system)
     (attempt,) = solve(config, backend, protocol, images, rollout.problem.question or "").attempts
     found = Rollout([parts_of(chat, target == "trl") for chat in backend.chats], {}, None, [])
     if not environment.reward or not environment.reward.total:

@@ -10,7 +10,6 @@ from PIL import Image
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import NetworkError
 from virc.core.timeouts import Deadline
-from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Choice, Opened
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.protocol import own_protocol
@@ -63,10 +62,7 @@ def run(
     """The fields of the output of a pipeline with this function."""
     pipeline = Pipeline("p", Path(function.__code__.co_filename), roles, {}, "mind", function, "digest")
     setup = solve.PipelineSetup(pipeline, {}, Setup(Choice(), SolveConfig()))
-    opened = {
-        name: OpenRole(roles[name], Opened(name, each, ChatProtocol(own_protocol(()))))
-        for name, each in backends.items()
-    }
+    opened = {name: OpenRole(roles[name], Opened(name, each, own_protocol(()))) for name, each in backends.items()}
     task = solve.Task("How many?", images, seed, trace)
     fields, _ = solve.solve_problem(setup, opened, task, deadline or Deadline(None))
     return fields

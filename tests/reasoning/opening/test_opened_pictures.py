@@ -27,7 +27,7 @@ from virc.reasoning.opening.decoder import DECODER
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import QWEN2, Grid
 
-OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
+OURS = chat_protocol.of_weights(Weights("m", Path()), "default")
 OF_FILES = msgspec.structs.replace(OURS, crops="file")
 SMALL = Grid(28, 3136, 63504)
 

@@ -29,7 +29,7 @@ from virc.serving.agent.request_queue import RequestQueue
 from virc.serving.agent.server import Served
 from virc.solving.one import SolveConfig
 
-OWN = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
+OWN = chat_protocol.of_weights(Weights("m", Path()), "default")
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
 LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
 ANSWER = "<think>It reads 97.</think><answer>97</answer>"

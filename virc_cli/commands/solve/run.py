@@ -40,7 +40,7 @@ def solved(
     narrator = Narrator(verbose=verbose)
 
     def on_open(opened: Opened) -> None:
-        narrator.use(opened.chat_protocol.protocol)
+        narrator.use(opened.chat_protocol)
         gc.freeze()  # libraries and model stay to the end: no collection, nor that at the exit, has to go through them
 
     on_event = (lambda _: None) if quiet else narrator

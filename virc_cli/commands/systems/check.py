@@ -98,7 +98,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
     from virc.systems import registry as systems
 
     system = systems.load(file)
-    protocol, grid = of_system(system).protocol, reading.grid_of(system)
+    protocol, grid = of_system(system), reading.grid_of(system)
     try:
         opening = reading.opening(protocol, size, grid)
     except ValueError as error:

@@ -167,9 +167,7 @@ def other_than(system: System, spoken: Protocol, rows: str, target: str) -> tupl
     """
     if lacking := chat_protocol.lacking_tools(system, spoken):
         sentence = f"the rows do not offer {', '.join(lacking)}, as the system {system.name} does"
-    elif system.worded and not chat_protocol.speaks_as(
-        spoken, chat_protocol.of_system(system).protocol, system.file.parent
-    ):
+    elif system.worded and not chat_protocol.speaks_as(spoken, chat_protocol.of_system(system), system.file.parent):
         sentence = f"the rows are in another chat protocol than the system {system.name}"
     else:
         return None

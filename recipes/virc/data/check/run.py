@@ -242,7 +242,7 @@ class _Run:
         self._reported: Counter[str] = Counter()
         self._grid = families.get(config.family).grid if config.family else QWEN2
         self._system = systems.get(config.system) if config.system else None
-        self._protocol = of_system(self._system).protocol if self._system else None
+        self._protocol = of_system(self._system) if self._system else None
 
     def through(self, source: RowsFile, held_out: bool) -> Iterator[Record]:
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)

@@ -193,7 +193,7 @@ def _change_of_replies(
         if target.coordinates or target.images or target.protocol:
             raise UsageError("a system decides coordinates, images and chat protocol", "--system alone")
         system = systems.get(target.system)
-        of_target = of_system(system).protocol
+        of_target = of_system(system)
         if given_as in _CONVERSATIONS and source.laid_out:  # a layout reads rows into the system's chat protocol
             return Change(holds, of_target, system=system.name)
         protocol = None if given_as == "problems" else saved
@@ -459,13 +459,13 @@ def learner(
             )
             error.hint = "; or ".join(filter(None, (error.hint, without)))
             raise
-        of_named = of_system(named).protocol
+        of_named = of_system(named)
         grid = input_grid(of_named, QWEN2).limited(max_pixels)
         return Learner(named.name, as_shown_on(taught(of_named), grid), grid)
     prompt_setup = prompt_setup_here(weights, choice)
     chosen = of_system(named) if named and not protocol else prompt_setup.chat_protocol
     grid = grid_here(weights, prompt_setup, choice).limited(max_pixels)
-    return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)
+    return Learner(weights.name, as_shown_on(taught(chosen), grid), grid)
 
 
 def answered(record: Record, question: str, to: Learner) -> Record:

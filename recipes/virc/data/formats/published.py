@@ -180,13 +180,13 @@ def _id_of(
 def _own(system: System | None) -> list[LaidOut]:
     if system is None or not system.rows:
         return []
-    protocol = protocol_of(system).protocol
+    protocol = protocol_of(system)
     rewriting, rows = system.rewriting(), system.rows.items()
     return [LaidOut(name, layout, protocol, rewriting=rewriting) for name, layout in rows]
 
 
 def _shared(system: System | None) -> list[LaidOut]:
-    protocol = protocol_of(system).protocol if system else None
+    protocol = protocol_of(system) if system else None
     return [LaidOut(name, layout, protocol) for name, layout in shared_layouts.discover().items()]
 
 

@@ -266,7 +266,7 @@ def sources(
         system: whose published rows they may be; its layouts come before the formats.
         layout: how the rows are laid out, whatever they seem to be.
     """
-    protocol = get(PUBLISHED).protocol_of(system).protocol if layout and system else None
+    protocol = get(PUBLISHED).protocol_of(system) if layout and system else None
     given = LaidOut("given", layout, protocol) if layout else None
     found = _sources(path, system, given)
     return [msgspec.structs.replace(each, ignore=tuple(ignore), trusted=trusted) for each in found]

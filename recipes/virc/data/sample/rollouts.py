@@ -51,9 +51,7 @@ def drawn(
     solving: SolveConfig, opened: Opened, problem: SampledProblem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
     ended: Counter[str] = Counter()
-    drawn = attempts(
-        solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question, deadline=time
-    )
+    drawn = attempts(solving, opened.backend, opened.chat_protocol, images, problem.row.question, deadline=time)
     for number, attempt in enumerate(drawn, 1):
         broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
         if broken is not None and (last or ends_all(broken)):

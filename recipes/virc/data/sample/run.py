@@ -146,7 +146,7 @@ def sample_file(
         settings = {"n": settings.pop("samples"), "keep": keep, **settings, **(asked.facts if asked else {})}
         known = facts | {"settings": settings}
         on_facts({**known, "to": str(location.file)})
-        protocol = as_shown_on(taught(opened.chat_protocol.protocol), opened.backend.grid)
+        protocol = as_shown_on(taught(opened.chat_protocol), opened.backend.grid)
         pairing_made = pairing_of(asked, opened, report) if asked else nullcontext()
         with pairing_made as pairing, begun(location, protocol, made_with(known)) as ledger:
             config = SampleConfig(

@@ -243,7 +243,7 @@ def protocol_of(name: str | None) -> Protocol:
     own = worked.PROTOCOL
     if name is None:
         return own
-    spoken = of_system(systems.get(name)).protocol
+    spoken = of_system(systems.get(name))
     ours = msgspec.structs.replace(own, **{field: getattr(spoken, field) for field in PICTURES})
     # what else a system may say of itself changes no trajectory; the order in which tools are listed is ours
     free = {field: getattr(ours, field) for field in ("name", "sampling", "repeat_limit", "system", "tools")}

@@ -121,7 +121,7 @@ def _drawn(
         options.temperature, seed=derived(means.seed, number), max_turns=means.max_turns, tries=1,
         max_tokens=options.max_tokens, keep_images=options.reward is not None, tolerate=frozenset(),
     )  # fmt: skip
-    backend, protocol = asked.opened.backend, asked.opened.chat_protocol.protocol
+    backend, protocol = asked.opened.backend, asked.opened.chat_protocol
     with asked.turn:
         attempt = next(attempts(solving, backend, protocol, shown, problem.row.question, deadline=means.deadline))
     if attempt.broken and ends_all(attempt.broken):
