@@ -87,15 +87,6 @@ def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     assert [path.name for path in kept.parent.iterdir()] == ["kept"]
 
 
-def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(workspace: Path) -> None:
-    lay_out(workspace / "saved" / "global_step_5")
-    lay_out(workspace / "saved" / "global_step_10")
-    (workspace / "saved" / "latest_checkpointed_iteration.txt").write_text("5")
-    assert merging.find("saved/global_step_5", workspace).origin.step == 5
-    with pytest.raises(ConfigError, match=r"its saving never ended, the last complete step is 5"):
-        merging.find("saved/global_step_10", workspace)
-
-
 def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path) -> None:
     run = make(workspace, "tiny-rl", 9, kind="rl", stage="strategic", base=str(EMBEDDED_FOLDER), root="tiny")
     (run.folder / "virc_protocol.json").write_bytes((EMBEDDED_FOLDER / "virc_protocol.json").read_bytes())

@@ -8,14 +8,6 @@ from sharded import lay_out
 from virc.core.errors import ConfigError
 from virc.runs.checkpoint_formats import shards
 
-
-def test_shards_without_their_settings_are_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
-    actor = lay_out(tmp_path / "global_step_5")
-    (actor / shards.SETTINGS).unlink()
-    assert shards.actor_of(tmp_path / "global_step_5") == actor
-    assert not shards.whole(actor)
-
-
 RANKS, SETTINGS = "model_world_size_2_rank_{}.pt", "fsdp_config.json"
 SPOILT: list[tuple[str, bytes | None, str]] = [
     (SETTINGS, None, "is incomplete: fsdp_config.json is missing"),
