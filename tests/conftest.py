@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support import drawn_sample, secrets
 
+from virc.core import options
 from virc.core.work.parallel import cores
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
@@ -161,6 +162,13 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _command_line() -> Iterator[None]:
+    """Errors are shown as on the command line, in tests of rooms, too."""
+    with options.shown_by(options.on_command_line):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

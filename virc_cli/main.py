@@ -23,6 +23,7 @@ import typer
 
 from virc.core import entry_points, interpreter
 from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
+from virc.core.options import on_command_line, shown_by
 from virc.core.text import did_you_mean
 from virc_cli import commands, slips
 from virc_cli.console import completion, output
@@ -43,7 +44,8 @@ _REFUSALS = dict.fromkeys(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the console script `virc`."""
-    interpreter.exit_code = _main(args)
+    with shown_by(on_command_line):
+        interpreter.exit_code = _main(args)
     return interpreter.exit_code
 
 

@@ -48,9 +48,9 @@ def test_a_fresh_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [file.name for file in to.iterdir()] == ["whole"]
     assert list(tmp_path.iterdir()) == [to]
     (tmp_path / "model-2").touch()
-    for option in ("--to", "--clean"):
+    for option in ("to", "clean"):
         with pytest.raises(UsageError, match="is in use") as used, files.fresh_folder(to, option=option):
             pass
-        assert used.value.hint == f"{option} {tmp_path / 'model-3'}, or go on with what is in {to}"
+        assert used.value.hint == f"--{option} {tmp_path / 'model-3'}, or go on with what is in {to}"
     (tmp_path / "model-2").unlink()
     assert [file.name for file in to.iterdir()] == ["whole"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from virc.core.options import spelled
 from virc.models import registry
 
 
@@ -19,4 +20,4 @@ def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: 
     assert found
     sentence, hint = found
     assert said in sentence
-    assert typed in hint
+    assert typed in spelled(hint)

@@ -8,6 +8,7 @@ from typing import Any
 from support.made import add, make
 from support.tables import each_case
 
+from virc.core.options import spelled
 from virc.runs.metrics import Metric
 from virc.training.health import known_by_heart, signs
 
@@ -124,4 +125,4 @@ def test_rows_are_known_by_heart(
     add(run, *curve({"loss": [*losses]}), *(Metric(step=step, eval_loss=loss) for step, loss in held_out.items()))
     found = known_by_heart(run)
     assert (found is None) == (says is None), found
-    assert not found or (str(says) in found[0] and found[1].startswith(str(hint)))
+    assert not found or (str(says) in found[0] and spelled(found[1]).startswith(str(hint)))

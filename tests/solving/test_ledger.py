@@ -105,11 +105,11 @@ def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Pat
         with pytest.raises(DataError, match="the row 'a' has changed since it was answered") as refused:
             out.claim("a", "other")
     assert refused.value.hint == f"take its line out of {path}, or use another --to"
-    claims = Claims("--out")
+    claims = Claims()
     claims.answered("a", "r")
     with pytest.raises(DataError) as refused:
         claims.claim("a", "other")
-    assert refused.value.hint == "take its line out of the output, or use another --out"
+    assert refused.value.hint == "take its line out of the output, or use another --to"
     assert path.read_bytes() == line("a") + b"\n"
 
 

@@ -11,6 +11,7 @@ from support.tables import each_case
 
 from virc.core.errors import SetupError
 from virc.core.extras import install
+from virc.core.options import spelled
 from virc.envs.hardware import Gpu, Machine
 from virc.models import sizes
 from virc.probing import servers
@@ -89,7 +90,7 @@ def test_a_stage_takes_what_hints_say_to_type(system: str) -> None:
             for needed in (needs(1.0), needs(0.0, 0.0, 1.0)):
                 lack = fits.lacking(config, nothing, needed, found.overlays)
                 hints.append((lack and lack.helps) or "")
-        for hint in hints:
+        for hint in map(spelled, hints):
             for overlay in re.findall(r"--with ([\w-]+)", hint):
                 stages.resolve(found, stage, [overlay])
             for setting in re.findall(r"--set ([^\s,;]+)", hint):

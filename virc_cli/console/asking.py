@@ -78,7 +78,7 @@ class Asked(ModelAsked):
         strategy = options.one_strategy(self.strategy)
         pipeline, system = choose(self.pipeline, self.system)
         unread = ("samples", "strategy", "temperature", "max_tokens", "prices")  # by a pipeline
-        refused = {f"--{each.replace('_', '-')}": getattr(self, each) != getattr(Asked, each) for each in unread}
+        refused = {each: getattr(self, each) != getattr(Asked, each) for each in unread}
         roles = options.named_roles(pipeline, self.role or (), refused)
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
         graders = options.graders(strategy, judge, self.judge_model, judges, system)
@@ -93,7 +93,7 @@ class Asked(ModelAsked):
             raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:
             return setup
-        return pipelines().set_up(pipeline, roles, setup, {"--model": self.model, "--endpoint": self.endpoint})
+        return pipelines().set_up(pipeline, roles, setup, {"model": self.model, "endpoint": self.endpoint})
 
     def finds_pictures(self) -> bool:
         from virc.solving.setup import Setup, finds_pictures

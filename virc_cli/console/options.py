@@ -131,7 +131,7 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
         return {}
     from virc.solving.solver import pipelines
 
-    pipelines().refuse(refused, "--pipeline")
+    pipelines().refuse(refused)
     roles: dict[str, str] = {}
     for each in given:
         name, _, value = each.partition("=")

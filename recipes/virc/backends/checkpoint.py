@@ -49,7 +49,7 @@ def not_in_process_error(name: str, kind: object, folder: str | None = None) -> 
     return ConfigError(
         f"{name} is a model of type {plain(str(kind), 60)!r}, which does not run in this process: "
         f"{', '.join(others)} and {last} do",
-        f"serve it with vLLM (virc serve {shlex.quote(folder or name)}) or another server, and use --endpoint URL",
+        f"serve it with vLLM (virc serve {shlex.quote(folder or name)}) or another server, and use «--endpoint URL»",
     )
 
 

@@ -26,14 +26,14 @@ def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
     import torch
 
     if wanted is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", wanted):
-        raise ConfigError(f"unknown device {wanted!r}", hint="--device cuda, mps or cpu")
+        raise ConfigError(f"unknown device {wanted!r}", hint="«--device cuda», mps or cpu")
     refused = None
     for name in [wanted] if wanted else ["cuda", "mps", "cpu"]:
         reason = _unusable(name)
         if reason is None:
             return torch.device(name), refused and f"{refused}; using {name}"
         if wanted:
-            raise SetupError(f"device {name} cannot be used: {reason}", hint="--device cpu")
+            raise SetupError(f"device {name} cannot be used: {reason}", hint="«--device cpu»")
         if name == "cuda" and any((_NVIDIA / "gpus").glob("*")):
             refused = f"there is an NVIDIA GPU that cannot be used: {reason}"
     raise AssertionError("the CPU is always usable")

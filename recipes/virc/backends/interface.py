@@ -52,7 +52,7 @@ class TooLongError(EngineError):
 
     def __init__(self, tokens: object, context: int) -> None:
         sentence = f"the conversation has {tokens} tokens, the model takes {context}"
-        super().__init__(sentence, "lower --max-pixels or --max-turns")
+        super().__init__(sentence, "lower «--max-pixels» or «--max-turns»")
 
 
 class Backend(Protocol):

@@ -189,7 +189,7 @@ def _failure(error: RuntimeError, tokens: int) -> VircError:
     traceback.clear_frames(error.__traceback__)
     allocation = memory_refused(error)
     if allocation is not None:
-        return SetupError(f"out of memory while reading {tokens} tokens{allocation}", "lower --max-pixels")
+        return SetupError(f"out of memory while reading {tokens} tokens{allocation}", "lower «--max-pixels»")
     reason = str(error).strip().partition("\n")[0]
     return EngineError(f"the model failed: {reason}")
 

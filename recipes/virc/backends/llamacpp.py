@@ -94,7 +94,7 @@ class LlamaCppBackend:
                 within(end, _drawing(self._server, self._request(ask, sampling)), add)
             return builder.reply()
         except LateError:
-            raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
+            raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer «--timeout»") from None
         except WireError as error:
             sentence = f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}"
             raise EngineError(sentence) from None
@@ -190,7 +190,7 @@ def load(
         ConfigError: llama.cpp does not load the files, or `device` is none that it can be told.
     """
     if device not in (None, "cpu"):
-        raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave --device out, or --device cpu")
+        raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave «--device» out, or «--device cpu»")
     longest = min(context or _LONGEST, model.context or _LONGEST)
     tokens = max(1, grid.max_pixels // grid.factor**2)
     files = tuple((str(each), each.stat().st_mtime_ns) for each in (model.file, model.vision))

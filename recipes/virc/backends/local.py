@@ -218,7 +218,7 @@ def load(
     needed, free = count * number.itemsize + added, devices.free_memory(where)
     if free is not None and needed > free:
         figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
-        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
+        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or «--endpoint URL» of a server")
     devices.settle(where, number)
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
@@ -261,7 +261,7 @@ def _load(
     except Exception as error:  # damage of every kind ends here, each kind with its own exception
         refused = devices.memory_refused(error)
         if refused is not None:
-            raise SetupError(f"{folder.name} does not fit on {where.type}{refused}", hint="--device cpu") from error
+            raise SetupError(f"{folder.name} does not fit on {where.type}{refused}", hint="«--device cpu»") from error
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise ConfigError(f"{folder} cannot be loaded: {reason}") from error
 
@@ -275,7 +275,7 @@ def _quiet_torch() -> Any:
         _image_processor()
     except ImportError as error:
         message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
-        raise SetupError(message, hint=f"{install('local')}, or --endpoint URL of a server") from None
+        raise SetupError(message, hint=f"{install('local')}, or «--endpoint URL» of a server") from None
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -55,7 +55,7 @@ class PromptCounts:
             dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
-                "32768) or send smaller images (--max-pixels)",
+                "32768) or send smaller images («--max-pixels»)",
             )
             dropped.is_full = True
             raise dropped

@@ -44,13 +44,13 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
     if launcher == "slurm" or (launcher == "local" and site is not None):
         return read_site(site, os.environ)
     if site is not None:
-        raise UsageError("a site file is for Slurm, and the launcher is ray", "--launcher slurm")
+        raise UsageError("a site file is for Slurm, and the launcher is ray", "«--launcher slurm»")
     if launcher == "local":
         return None
     if launcher != "ray":
         raise UsageError(f"there is no launcher {launcher!r}", "choose local, slurm or ray")
     if kind != "rl":
-        raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
+        raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "«--launcher slurm»")
     return ray_job.cluster(ray_address)
 
 

@@ -30,7 +30,7 @@ from virc.runs.run import Info, Run
 
 def check_sbatch() -> None:
     if shutil.which("sbatch") is None:
-        raise SetupError("sbatch cannot be started: this machine has no Slurm", "--no-submit writes the script alone")
+        raise SetupError("sbatch cannot be started: this machine has no Slurm", "«--no-submit» writes the script alone")
 
 
 def try_job(plan: Plan, run: Run, info: Info, target: Target, report: Reporter) -> None:
@@ -75,7 +75,7 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
         )
     elif site_of(info) != Site():
         why = f"{file} is gone" if info.site_file else f"the site file of {run.name} is not known"
-        report.warn(f"{why}: the job gets the options that the run was begun with", "--site FILE")
+        report.warn(f"{why}: the job gets the options that the run was begun with", "«--site FILE»")
     target = site_of(changed)
     check_need(target, str(file), settings)
     jobs.write(run, run.folder, msgspec.structs.replace(changed, settings=dict(settings)), target, report)

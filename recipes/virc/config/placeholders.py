@@ -12,7 +12,8 @@ def filled(name: str, variant: Mapping[str, str], setting: str = "data") -> str:
     def word(match: "re.Match[str]") -> str:
         if match[1] not in variant:
             raise ConfigError(
-                f"{setting} is {name!r}, and variant does not say what {match[0]} is", f"--set variant.{match[1]}=WORD"
+                f"{setting} is {name!r}, and variant does not say what {match[0]} is",
+                f"«--set variant.{match[1]}=WORD»",
             )
         return variant[match[1]]
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError, VircError, errors_as
 from virc.core.files import expanded
+from virc.core.options import marked
 from virc.core.text import did_you_mean
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
@@ -136,7 +137,7 @@ def check_key(key: str, place: str = "") -> None:
     if key in KEPT:
         return
     if _SECRET.search(key):
-        raise ConfigError(f"{key}{place}: secrets are not kept in files", "export VIRC_API_KEY=...")
+        raise ConfigError(f"{key}{place}: secrets are not kept in files", "«export VIRC_API_KEY=...»")
     raise ConfigError(f"unknown key {key!r}{place}", did_you_mean(key, KEPT))
 
 
@@ -155,11 +156,11 @@ def check_setting(key: str, value: object, name: str, error: type[VircError] = C
         converted: Value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as refused:
         if isinstance(value, str) and kind is Url and names_user(value):
-            raise error(f"{name} must hold no user and password", "export VIRC_API_KEY=...") from None
+            raise error(f"{name} must hold no user and password", "«export VIRC_API_KEY=...»") from None
         hint = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
         message = f"{name} must be {kind.__metadata__[0].description}, not {_shortened(value)}"
         if key == "endpoint" and value == NO_ENDPOINT:
-            hint = "virc config unset endpoint; of one command: --endpoint none"
+            hint = "virc config unset endpoint; of one command: «--endpoint none»"
         elif key == "endpoint" and re.fullmatch(r"[\w.-]+(:\d+)?(/[\w./-]*)?", str(value)):
             address = str(value).rstrip("/")
             hint = f"{name} http://{address}" + ("" if "/" in address else "/v1")
@@ -192,7 +193,7 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
     if key == "endpoint" and flag == NO_ENDPOINT:
         return Setting(None, "flag")
     if flag is not None:
-        return Setting(check_setting(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
+        return Setting(check_setting(key, flag, marked(key), UsageError), "flag")
     for variable in ENVIRONMENT.get(key, ()):
         if key == "endpoint" and variable in env and env[variable].strip() in ("", NO_ENDPOINT):
             return Setting(None, f"env {variable}")
@@ -210,7 +211,7 @@ def values(resolved: Mapping[str, Setting]) -> Settings:
 def check_endpoint(found: Mapping[str, Setting], endpoint: object) -> None:
     """Raise UsageError: a flag is of requests to an endpoint, and there is none."""
     if not endpoint and (given := next((name for name in _OF_REQUESTS if found[name].source == "flag"), None)):
-        raise UsageError(f"--{given.replace('_', '-')} is of requests to an endpoint", "name one: --endpoint URL")
+        raise UsageError(f"--{given.replace('_', '-')} is of requests to an endpoint", "name one: «--endpoint URL»")
 
 
 def store(path: Path, key: str, text: str) -> Value:

@@ -42,19 +42,19 @@ def key_of(named: str) -> str | None:
     if scheme == "env":
         key = os.environ.get(place, "").strip()
         if not key:
-            raise ConfigError(f"--api-key {named}: the variable {place} is not set", f"export {place}=...")
+            raise ConfigError(f"«--api-key {named}»: the variable {place} is not set", f"export {place}=...")
         return key
     return _key_in(expanded(place)) if scheme == "file" else None
 
 
 def _key_in(file: Path) -> str:
-    with errors_as(ConfigError, f"--api-key: {file} cannot be read", caught=UNREADABLE), file.open("rb") as opened:
+    with errors_as(ConfigError, f"«--api-key»: {file} cannot be read", caught=UNREADABLE), file.open("rb") as opened:
         readable_by_others = os.name == "posix" and os.fstat(opened.fileno()).st_mode & 0o077
         key = opened.read(_MAX_KEY + 1).decode("ascii").strip()
     if readable_by_others:
-        raise ConfigError(f"--api-key: other users can read or change {file}", f"chmod 600 {shlex.quote(str(file))}")
+        raise ConfigError(f"«--api-key»: other users can read or change {file}", f"chmod 600 {shlex.quote(str(file))}")
     if not 0 < len(key) <= _MAX_KEY or len(key.split()) > 1:
-        raise ConfigError(f"--api-key: {file} must hold one key on one line")
+        raise ConfigError(f"«--api-key»: {file} must hold one key on one line")
     return key
 
 

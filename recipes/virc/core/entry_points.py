@@ -133,7 +133,7 @@ def load(group: Group, what: str, name: str, module: str, members: Sequence[str]
     Raises:
         ConfigError: the import raises, or the module lacks a member.
     """
-    from virc.core import guarded
+    from virc.core.limits import guarded
     from virc.core.text import clause
 
     try:

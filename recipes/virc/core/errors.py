@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NotRequired, TypedDict
 
+from virc.core.options import Spelling, spelled, spelled_hint
 from virc.core.text import clause
 
 
@@ -12,7 +13,7 @@ class VircError(Exception):
 
     Args:
         message: lower-case sentence without a full stop: what is wrong.
-        hint: what to do, preferably a command to paste.
+        hint: what to do, preferably a command to paste; options in either are marked as in `options`.
     """
 
     kind = "failure"
@@ -28,9 +29,27 @@ class VircError(Exception):
     """The role and step of a pipeline that it came from; its message begins with them."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message = _shortened(message)
-        super().__init__(self.message)
-        self.hint = hint and _shortened(hint)
+        super().__init__(_shortened(message))
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        return spelled(self.args[0])
+
+    @property
+    def hint(self) -> str | None:
+        return spelled_hint(self.unspelled_hint)
+
+    @hint.setter
+    def hint(self, hint: str | None) -> None:
+        self.unspelled_hint = hint and _shortened(hint)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def spelled_by(self, spelling: Spelling) -> tuple[str, str | None]:
+        """Return message and hint for another interface than that of this process."""
+        return spelled(self.args[0], spelling), spelled_hint(self.unspelled_hint, spelling)
 
 
 _MAX_MESSAGE, _END = 2000, 400
@@ -122,7 +141,7 @@ def at_place(place: str, caught: type[VircError] | tuple[type[VircError], ...] =
     try:
         yield
     except caught as error:
-        raise type(error)(f"{place}: {error.message}", error.hint) from error
+        raise type(error)(f"{place}: {error.args[0]}", error.unspelled_hint) from error
 
 
 UNREADABLE = (OSError, ValueError, RecursionError)
@@ -144,8 +163,13 @@ class ErrorFields(TypedDict):
 
 
 def fields_of(error: VircError) -> ErrorFields:
-    """The `error` object of `--json`, of a batch row, and of another process."""
+    """The `error` object of `--json` and of a batch row."""
     return {"code": error.code, "kind": error.kind, "message": error.message, "hint": error.hint}
+
+
+def sent_fields(error: VircError) -> ErrorFields:
+    """The fields of which another process, whose interface is not known here, makes the error by `error_of`."""
+    return {"kind": error.kind, "message": error.args[0], "hint": error.unspelled_hint}
 
 
 def error_of(fields: ErrorFields) -> VircError:

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from virc.core.errors import as_virc_error
+from virc.core.options import spelled, spelled_hint
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -38,10 +39,10 @@ class Reporter:
         self.send(Event("progress", text))
 
     def note(self, text: str) -> None:
-        self.send(Event("note", text))
+        self.send(Event("note", spelled(text)))
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        self.send(Event("warning", text, hint))
+        self.send(Event("warning", spelled(text), spelled_hint(hint)))
 
     def failure(self, error: Exception, before: str = "") -> None:
         known = as_virc_error(error)

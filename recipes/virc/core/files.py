@@ -27,7 +27,7 @@ HIDDEN, RECORD = ".virc-download", "record.json"
 """Folder inside each folder that `virc download` filled, and the file in it that names the repository."""
 POINTER, PULL = b"version https://git-lfs", "git lfs pull"
 """How a file begins that Git LFS left in place of the real one, and the command that brings that."""
-IN_THE_WAY = "move it away, or choose another folder with --to"
+IN_THE_WAY = "move it away, or choose another folder with «--to»"
 """What to do about something that is where a file or folder is to come."""
 
 
@@ -110,7 +110,7 @@ def picture_within(folder: Path, name: str) -> Path:
 def link_hint(error: OSError) -> str | None:
     """What to do about a picture that `picture_within` finds outside of the folder; None about other errors."""
     link = "link the folder of the images next to the file of rows (ln -s DIR .), and name them by that link, or say"
-    link += " --trust-rows (trust_rows=True) for rows of your own"
+    link += " «--trust-rows» for rows of your own"
     return link if error.errno == errno.EPERM else None
 
 
@@ -219,16 +219,18 @@ def write_json(path: Path, value: object) -> None:
 def _in_use(to: Path, hint: str | None, option: str) -> UsageError:
     """The error of a folder that is in use; by default its hint names one that is not."""
     free = next(path for number in count(2) if not (path := to.parent / f"{to.name or 'new'}-{number}").exists())
-    return UsageError(f"{to} is in use", hint or f"{option} {shlex.quote(str(free))}, or go on with what is in {to}")
+    return UsageError(
+        f"{to} is in use", hint or f"«--{option} {shlex.quote(str(free))}», or go on with what is in {to}"
+    )
 
 
 @contextmanager
-def fresh_folder(to: Path, hint: str | None = None, option: str = "--to") -> Iterator[Path]:
+def fresh_folder(to: Path, hint: str | None = None, option: str = "to") -> Iterator[Path]:
     """Give a hidden folder next to `to` to fill; on leaving without an error it becomes `to`.
 
     Args:
         hint: what to do where `to` is in use; None: go on with it, or type an unused folder.
-        option: of the command line, which names the folder.
+        option: the name of the option that names the folder.
 
     Raises:
         UsageError: `to` is in use.

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from virc.core import entry_points, guarded, module_files
+from virc.core import entry_points, module_files
 from virc.core.entry_points import Group, entries
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
+from virc.core.limits import guarded
 from virc.core.text import clause
 
 SEARCH_PATH = "VIRC_PATH"

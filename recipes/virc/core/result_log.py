@@ -49,7 +49,7 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """The rows seen so far, each id once. `option` names the output's option, for hints.
+    """The rows seen so far, each id once.
 
     Attributes:
         may_begin: returns whether another row may be started; rows are no longer read after it returned False.
@@ -58,8 +58,8 @@ class Claims:
 
     _output = "the output"
 
-    def __init__(self, option: str = "--to") -> None:
-        self._elsewhere = f"use another {option}"
+    def __init__(self) -> None:
+        self._elsewhere = "use another «--to»"
         self.may_begin: Callable[[], bool] = lambda: True
         self.outdated = set[tuple[str, str]]()
         self._answered: dict[bytes, str | None] = {}  # key of an id -> hash of its row; None: claimed in this run
@@ -108,10 +108,8 @@ class Ledger(Claims):
         ConfigError: another run holds the file, or it holds other lines, or answers made with other settings.
     """
 
-    def __init__(
-        self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int], option: str = "--to"
-    ) -> None:
-        super().__init__(option)
+    def __init__(self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int]) -> None:
+        super().__init__()
         self.path = path.resolve()  # through a link, the file it leads to
         self._output = str(path)
         self.resumed = 0

@@ -136,7 +136,7 @@ def check_room(items: Iterable[Item]) -> None:
     for item in items:
         place = standing(item.folder)
         if item.state != "present" and not _is_writable(place):
-            raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
+            raise SetupError(f"nothing can be written into {place}", "choose another folder with «--to»")
         disk = place.stat().st_dev
         places.setdefault(disk, place)
         unpacked = sum(part.file.size for part in item.archives)
@@ -146,7 +146,7 @@ def check_room(items: Iterable[Item]) -> None:
         if count and count + _SPARE > free:
             raise SetupError(
                 f"{places[disk]} has {sized(free)} free; {sized(count)} are needed, and {sized(_SPARE)} stay free",
-                "make room, choose another disk with --to, or less with --include",
+                "make room, choose another disk with «--to», or less with «--include»",
             )
 
 

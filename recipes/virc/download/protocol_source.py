@@ -55,7 +55,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
         write_whole(target, written(protocol))
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
-        hint = "the weights are whole; --protocol FILE brings another, and --protocol default does without"
+        hint = "the weights are whole; «--protocol FILE» brings another, and «--protocol default» does without"
         warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
     for kind in unshown:

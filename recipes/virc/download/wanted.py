@@ -103,13 +103,13 @@ def resolve_requests(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     texts_of_systems = [*_texts_with(asked, None if config.names else system)]
     wants = tuple(msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(asked))
     if config.revision and len(wants) > 1:
-        raise UsageError("--revision is of one repository", "name the one that is meant")
+        raise UsageError("«--revision» is of one repository", "name the one that is meant")
     if config.to is None:
         return (*texts_of_systems, *wants)
     if len(wants) != 1 or not config.names:
-        raise UsageError("--to is the folder for one thing", "name what shall come into it")
+        raise UsageError("«--to» is the folder for one thing", "name what shall come into it")
     if wants[0].name == TEXTS:
-        raise UsageError("texts come into the cache, and are read there: --to is not for them")
+        raise UsageError("texts come into the cache, and are read there: «--to» is not for them")
     return (*texts_of_systems, msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None))
 
 
@@ -218,7 +218,7 @@ def _request_of_name(config: DownloadConfig, system: System, name: str) -> Downl
 def _of_github(config: DownloadConfig, address: str, match: re.Match[str]) -> DownloadRequest:
     """A file of GitHub by the address of its page."""
     if config.revision:
-        raise UsageError("--revision is for the hub: an address of GitHub names its commit")
+        raise UsageError("«--revision» is for the hub: an address of GitHub names its commit")
     revision, path = unquote(match["revision"]), unquote(match["file"])
     repo = Repo(match["repo"], "dataset", "github")
     found = _repo(config, repo, repo.id.rpartition("/")[2], address)
@@ -275,7 +275,7 @@ def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadReques
 
 def _dataset(config: DownloadConfig, short: str, dataset: Dataset) -> DownloadRequest:
     if dataset.github and config.revision:
-        raise UsageError(f"--revision is not for {short}: its system names the commit of GitHub")
+        raise UsageError(f"«--revision» is not for {short}: its system names the commit of GitHub")
     found = _repo(config, data_files.repo_of(dataset), short)
     return msgspec.structs.replace(found, revision=dataset.revision or found.revision, paths=dataset.files)
 
@@ -327,7 +327,7 @@ def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:
             continue
         if other and (other.repo != want.repo or other.paths):
             both = f"{other.name} and {want.name} would both come into {want.folder}"
-            raise UsageError(both, "fetch one of them with --to")
+            raise UsageError(both, "fetch one of them with «--to»")
         if other is None or other.optional or (other.rows and not want.rows and not want.optional):
             chosen[want.folder] = want
     yield from chosen.values()

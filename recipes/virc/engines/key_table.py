@@ -114,7 +114,7 @@ class KeyTable(msgspec.Struct, frozen=True):
             if key.fixed:
                 return f"is not to be set: {key.fixed}", None
             if setting := key.same or next(iter(key.follows), "") or key.instead:
-                return f"follows from the setting {setting}", f"--set {setting}=VALUE"
+                return f"follows from the setting {setting}", f"«--set {setting}=VALUE»"
             if each in self.refused:
                 return f"is not taken: {self.refused[each]}", None
         return None

@@ -124,7 +124,7 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
         hint = did_you_mean(device, DEVICES, f"devices are {', '.join(DEVICES)}")
         raise ConfigError(f"there is no device {device!r} for engines", hint)
     if named not in discover()[engine].gib:
-        raise ConfigError(f"the engine {engine} has no environment for {named}", "leave --device away")
+        raise ConfigError(f"the engine {engine} has no environment for {named}", "leave «--device» away")
     digest = hashlib.sha256()
     for file in (FOLDER / f"{engine}-{named}.txt", FOLDER / f"{engine}-{named}.override"):
         digest.update(file.read_bytes() if file.exists() else b"")
@@ -148,7 +148,7 @@ def everywhere(cache_folder: Path) -> list[Environment]:
 def requirement(text: str) -> str:
     """Raises UsageError: it is a file, an address, an option or something else that names no package."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?((==|>=|<=|~=|!=|<|>)[\w.*+!-]+)?", text):
-        raise UsageError(f"--with {text[:60]!r} is no package", "--with NAME or --with NAME==VERSION")
+        raise UsageError(f"«--with {text[:60]!r}» is no package", "«--with NAME» or «--with NAME==VERSION»")
     return text
 
 

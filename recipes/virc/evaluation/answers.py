@@ -122,9 +122,9 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
         theirs = next((line.crop_ablation for line in _lines(file)), crop_ablation)
         if theirs != crop_ablation:
             hint = (
-                f"--to NEW_FOLDER, or --crop-ablation {theirs}"
+                f"«--to NEW_FOLDER», or «--crop-ablation {theirs}»"
                 if theirs in get_args(CropAblation)
-                else "--to NEW_FOLDER"
+                else "«--to NEW_FOLDER»"
             )
             raise ConfigError(f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}", hint)
 
@@ -135,7 +135,7 @@ def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Led
     changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]
     if changed:
         sentence = f"problems that changed since {model} answered them: {len(changed)}, the first is {changed[0]!r}"
-        raise DataError(sentence, f"use another --to, or take their lines out of {ledger.path}")
+        raise DataError(sentence, f"use another «--to», or take their lines out of {ledger.path}")
     return sum(digest is not None for digest in before.values())
 
 

@@ -198,7 +198,7 @@ def evaluate(
         raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
     unread = {"looks": looks, "against": against, "max_cost": max_cost is not None}
     solver = pipeline_of(
-        chosen_pipeline, {name: str(who) for name, who in roles.items()}, setups, unread, "pipeline=",
+        chosen_pipeline, {name: str(who) for name, who in roles.items()}, setups, unread,
         {"models": models, "endpoint": endpoint},
     )  # fmt: skip
     renamed = {
@@ -226,7 +226,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     here = Path.cwd()
     benchmark = own or benchmarks.find(request.benchmark, here, request.split, report, request.chosen)
     if request.chosen and (own or benchmark.published):
-        raise UsageError(f"--column is of a file of rows, not of {benchmark.name}", "leave --column out")
+        raise UsageError(f"«--column» is of a file of rows, not of {benchmark.name}", "leave «--column» out")
     if request.trust_rows:
         benchmark = msgspec.structs.replace(benchmark, rows=lambda read=benchmark.rows: trusting(read()))
     ablation = request.crop_ablation

@@ -115,7 +115,7 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
     opened = _asked_as(opened, setup, request)
     is_greedy = facts(opened, setup.config)["settings"]["temperature"] == 0
     if setup.config.seed != request.setups[0].config.seed and is_greedy:
-        report.warn("at temperature 0 seeds differ by the rounding of a server alone", "--temperature 1")
+        report.warn("at temperature 0 seeds differ by the rounding of a server alone", "«--temperature 1»")
     for column in arms[0].columns:
         column.check_model(opened.name, setup)
     if unloaded:
@@ -224,4 +224,4 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
 
 
 def _ledger(work: Work, known: Fields) -> Ledger:
-    return Ledger(work.folder.answers(str(known["model"])), SOLVE, made_with(known), {NoAnswerError.code}, "--to")
+    return Ledger(work.folder.answers(str(known["model"])), SOLVE, made_with(known), {NoAnswerError.code})

@@ -43,7 +43,7 @@ def overlap(answer: str | None, annotated: Sequence[Box], view: BoxView | None, 
     if answer is None:
         return Overlap((), annotated, 0.0, -1.0, False, crowds)
     if view is None:
-        raise DataError("an answer does not say what its boxes are counted in", "use another --to")
+        raise DataError("an answer does not say what its boxes are counted in", "use another «--to»")
     found = read_boxes(answer, view)
     counted = counting(found, annotated, crowds, LEAST)
     pairs = _pairs([each.box for each, _ in counted], annotated)

@@ -124,7 +124,7 @@ def swapped(
         run.append(row)
     if first and not first_before:
         sentence = "all problems have the same picture, so that crops cannot be swapped among them"
-        raise DataError(sentence, "ask problems with other pictures, or without --looks")
+        raise DataError(sentence, "ask problems with other pictures, or without «--looks»")
     others = first_before.pictures if first_before else ()
     yield from (msgspec.structs.replace(each, swapped=others) for each in run)
 
@@ -154,7 +154,7 @@ def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right
         key = Key(msgspec.json.encode(boxes).decode())
     elif not rewarded or fields.get("answer") is not None:
         if fields.keys().isdisjoint(("answer", "answers")):
-            raise DataError(NO_ANSWER, "--column answer=NAME says which column it is")
+            raise DataError(NO_ANSWER, "«--column answer=NAME» says which column it is")
         key = key_of(fields)
     categories = category_of(row.passed)
     of_fields(row.passed)  # raises if the evidence is not boxes: the figures would leave it out without a word

@@ -63,7 +63,7 @@ def check_names(setups: Iterable[Setup]) -> None:
     for choice in (setup.choice for setup in setups):
         if places.setdefault(choice.model, choice.endpoint) != choice.endpoint:
             sentence = f"{choice.model} is named with two endpoints, and a folder holds its answers once"
-            raise UsageError(sentence, "evaluate one of them with another --to, or serve it by another name")
+            raise UsageError(sentence, "evaluate one of them with another «--to», or serve it by another name")
 
 
 def asked_columns(
@@ -71,8 +71,8 @@ def asked_columns(
 ) -> dict[str, object]:
     """What is asked of columns by options of the same names."""
     if not environment and (environment_args or answer_as):
-        given = "--environment-args" if environment_args else "--answer-as"
-        raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")
+        given = "«--environment-args»" if environment_args else "«--answer-as»"
+        raise UsageError(f"{given} is for «--environment»", "virc eval PACKAGE --environment")
     columns = {name: value for name, value in options.items() if value}
     how = {"arguments": environment_args, "shown": answer_as}
     return columns | ({"environment": how} if environment else {})
@@ -81,7 +81,7 @@ def asked_columns(
 def check_request(request: EvalRequest) -> None:
     check_names(request.setups)
     if request.judge_model and not request.judge_endpoint:
-        raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+        raise UsageError("«--judge-model» names a model of a judge's endpoint", "«--judge-endpoint URL»")
 
 
 def pipeline_of(
@@ -89,14 +89,13 @@ def pipeline_of(
     roles: Mapping[str, str],
     setups: Sequence[Setup],
     asked: Mapping[str, object],
-    option: str,
     default: Mapping[str, object] = {},
 ) -> SolverSetup | None:
     """The pipeline that is evaluated in place of the setups.
 
     Args:
         asked: what else the request asks for that means nothing to a pipeline.
-        option: how the caller names a pipeline; `default` is as of `SolverKind.set_up`.
+        default: as of `SolverKind.set_up`.
 
     Raises:
         UsageError: a setting means nothing to a pipeline.
@@ -105,24 +104,24 @@ def pipeline_of(
         return None
     config = setups[0].config
     refused = {
-        "--model twice": len({setup.choice.model for setup in setups}) > 1,
-        "--seeds": len({setup.config.seed for setup in setups}) > 1,
-        "--strategy": config.strategy,
-        "--samples": config.samples != 1,
-        "--temperature": config.temperature is not None,
-        "--max-tokens": config.max_tokens is not None,
-        "--crop-ablation": config.crop_ablation != "none",
-        "--prices": setups[0].prices,
+        "«--model» twice": len({setup.choice.model for setup in setups}) > 1,
+        "seeds": len({setup.config.seed for setup in setups}) > 1,
+        "strategy": config.strategy,
+        "samples": config.samples != 1,
+        "temperature": config.temperature is not None,
+        "max_tokens": config.max_tokens is not None,
+        "crop_ablation": config.crop_ablation != "none",
+        "prices": setups[0].prices,
     }
-    pipelines().refuse({**refused, **asked}, option)
+    pipelines().refuse({**refused, **asked})
     return pipelines().set_up(pipeline, roles, setups[0], default)
 
 
 def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:
     """Refuse judges of a reward, by their names, where no strategy may grade by one."""
     if judges and not strategy:
-        sentence = f"--judge-endpoint {next(iter(judges))}=URL names a judge of the reward by which a strategy grades"
-        raise UsageError(sentence, "--strategy best_of:by=reward")
+        sentence = f"«--judge-endpoint {next(iter(judges))}=URL» names a judge of the reward by which a strategy grades"
+        raise UsageError(sentence, "«--strategy best_of:by=reward»")
 
 
 def judge_of(request: EvalRequest) -> Judge:

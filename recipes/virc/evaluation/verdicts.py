@@ -117,7 +117,7 @@ def with_judge(
         same = judge.same(each.problem.question, each.problem.key.reference, each.answer)
         return RowDone(row, {"same": same})
 
-    with Ledger(folder.judged(judge.model), _JUDGED, {"model": judge.model}, (), "--to") as ledger:
+    with Ledger(folder.judged(judge.model), _JUDGED, {"model": judge.model}, ()) as ledger:
         progress = _JudgeProgress(judge.model, len(judgements), ledger.resumed, report)
 
         def on_row(done: RowDone) -> None:

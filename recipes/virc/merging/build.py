@@ -39,7 +39,7 @@ from virc.systems.registry import discover
 from virc.tools.registry import CODE, ToolMissingError
 
 _PACKAGE = Path(__file__).parents[2]
-_ELSEWHERE = "choose another folder with --to"
+_ELSEWHERE = "choose another folder with «--to»"
 _SECONDS = 300.0  # for the one answer
 _MOST_BYTES = 64 * 2**20
 _MERGING = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}

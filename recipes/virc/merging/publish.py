@@ -169,9 +169,9 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
         ask(partial(api.create_repo, repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True))
         is_private = api.repo_info(repo.id, repo_type=repo.kind).private
         if not is_private and not plan.public:
-            raise ConfigError(f"{repo.url} is public already", "--public publishes there; or choose another name")
+            raise ConfigError(f"{repo.url} is public already", "«--public» publishes there; or choose another name")
         if is_private and plan.public:
-            raise ConfigError(f"{repo.url} is private already", "change that on its page, or leave --public out")
+            raise ConfigError(f"{repo.url} is private already", "change that on its page, or leave «--public» out")
         additions = [
             CommitOperationAdd(file.name, file.content if isinstance(file.content, bytes) else str(file.content))
             for file in plan.files

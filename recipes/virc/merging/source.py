@@ -114,7 +114,7 @@ def _of_adapter(adapter: Path, base: Path, run: Run | None) -> MergeSource:
 
 def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> MergeSource:
     if run is None and not as_gguf:
-        hint = f"virc solve --model {folder} ...; --gguf writes it for llama.cpp"
+        hint = f"virc solve --model {folder} ...; «--gguf» writes it for llama.cpp"
         raise ConfigError(f"{folder} is a complete model already", hint)
     _check_family(folder)
     base = Path(runs.info(run).base) if run else folder

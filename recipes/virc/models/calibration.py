@@ -37,7 +37,9 @@ def asks_for_box(protocol: Protocol, reply: Reply) -> bool:
 
 def _hint() -> str:
     known = ", ".join(families.discover())
-    return f"--family NAME says how, where you know the model: {known}; or the `coordinates` of a --family FILE.yaml"
+    return (
+        f"«--family NAME» says how, where you know the model: {known}; or the `coordinates` of a «--family FILE.yaml»"
+    )
 
 
 class Calibration:

@@ -102,7 +102,7 @@ def _downloaded(served: ServedModel, workspace: Path) -> tuple[Protocol | None, 
     first, protocol = next(iter(found.items()))
     if any(other != protocol for other in found.values()):
         message = f"{served.name} does not say which model of {served.system.name} it is"
-        raise ConfigError(f"{message}, and their chat protocols differ", f"--protocol {' | '.join(map(str, found))}")
+        raise ConfigError(f"{message}, and their chat protocols differ", f"«--protocol {' | '.join(map(str, found))}»")
     return protocol, str(first)
 
 
@@ -119,7 +119,9 @@ def _absent_here(served: ServedModel, system: System) -> ConfigError:
     short = next((short for short, model in system.models.items() if served.model in (None, model)), None)
     if short is None:
         message = f"{system.file} names `protocol_source`, and no model that was trained with its chat protocol"
-        return ConfigError(message, f"remove `protocol_source`, or --protocol {DEFAULT}: ours, with the system's tools")
+        return ConfigError(
+            message, f"remove `protocol_source`, or «--protocol {DEFAULT}»: ours, with the system's tools"
+        )
     option = f" --system {system.called}" if system.called != DEFAULT_SYSTEM else ""
     fetch = f"virc download {short} --include {FILE_NAME}{option}"
     message = f"{served.name} is a model of {system.name}, which was trained with its own chat protocol"
@@ -171,8 +173,8 @@ def added(names: Iterable[str]) -> tuple[str, ...]:
             meant = name.lstrip("+")
             if not plugins.is_path(meant) and meant not in tools.known():
                 meant = tools.near(meant) or "NAME"
-            hint = f"--tools +{meant} adds a tool to those of the chat protocol; `virc tools ls` lists them"
-            raise UsageError(f"--tools {name} is not +NAME", hint)
+            hint = f"«--tools +{meant}» adds a tool to those of the chat protocol; `virc tools ls` lists them"
+            raise UsageError(f"«--tools {name}» is not +NAME", hint)
     return tuple(name[1:] for name in names)
 
 
@@ -208,7 +210,9 @@ def lacking_tools(system: System, spoken: Protocol) -> dict[str, str]:
 
 
 def _absent(weights: Weights, system: System) -> ConfigError:
-    hint = f"put {FILE_NAME} into {weights.adapter or weights.folder}, or use this project's own: --protocol {DEFAULT}"
+    hint = (
+        f"put {FILE_NAME} into {weights.adapter or weights.folder}, or use this project's own: «--protocol {DEFAULT}»"
+    )
     named = known(weights.name, system)[1]  # what a run made of it is no such model
     if named and named.hub and system.protocol_source:
         hint = f"`{download_of(named.hub, system)}` brings it, {hint}"

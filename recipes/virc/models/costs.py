@@ -84,8 +84,8 @@ class Budget:
             return
         cost: float | None = fields.get("cost")
         if cost is None and self.limit is not None:
-            sentence = "--max-cost: what a reply costs is not known, as no usage.cost is reported"
-            raise ConfigError(sentence, "--prices FILE has the prices of models")
+            sentence = "«--max-cost»: what a reply costs is not known, as no usage.cost is reported"
+            raise ConfigError(sentence, "«--prices FILE» has the prices of models")
         self.cost = total_cost([(self._rows, self.cost), (1, cost)])
         self._rows += 1
 
@@ -101,7 +101,7 @@ class Budget:
         """The error of a call that left a row to another one; `done` says how many it has not."""
         if not self.is_cut:
             return None
-        sentence = f"stopped at --max-cost {self.limit:g}: this call cost {amount(self.cost or 0)}; {done}"
+        sentence = f"stopped at «--max-cost {self.limit:g}»: this call cost {amount(self.cost or 0)}; {done}"
         return LimitError(sentence, hint)
 
 

@@ -327,7 +327,7 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
         backend.close()
         raise ConfigError(
             f"{endpoint} runs the loop itself (virc serve --agent): ask it with any other OpenAI client",
-            "or give --endpoint the server behind it",
+            "or give «--endpoint» the server behind it",
         )
     return _opened_at(backend, choice, _prompt_setup_at(backend, choice, workspace))
 
@@ -348,7 +348,7 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
     backend.calibrate = calibration or backend.calibrate  # also for conversations that began with the former one
     warnings = setup.warnings
     if not backend.is_listed:
-        here = "; it is on this machine: --endpoint none" if _is_here(choice) else ""
+        here = "; it is on this machine: «--endpoint none»" if _is_here(choice) else ""
         warnings = (f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}{here}", *warnings)
     return Opened(
         backend.model,
@@ -491,7 +491,7 @@ def _grid_at(
     if probed and probed.scaling == "fixed" and counted == "pixel":
         raise ConfigError(
             f"{backend.endpoint} shows every picture at one size, so that boxes in pixels mean nothing",
-            "another server, or a model that counts otherwise: --family NAME",
+            "another server, or a model that counts otherwise: «--family NAME»",
         )
     trusted = counted != "pixel" or provider(backend.kind).shows_whole
     if probed and (probed.longest or (probed.max_pixels and not trusted)):
@@ -513,7 +513,11 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     try:
         weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     except ConfigError as error:
-        error.hint = f"{error.hint}; of a server's model: --endpoint URL" if error.hint == models.NAMES else error.hint
+        error.hint = (
+            f"{models.NAMES}; of a server's model: «--endpoint URL»"
+            if error.unspelled_hint == models.NAMES
+            else error.unspelled_hint
+        )
         raise
     setup = prompt_setup_here(weights, choice)  # before the weights: it fails in no time
     embedded = _is_embedded(weights)
@@ -609,7 +613,7 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
 
     if models.is_embedded(weights.folder) and not choice.device and not weights.adapter and find_spec("torch") is None:
         raise SetupError(
-            f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or --endpoint URL of a server"
+            f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or «--endpoint URL» of a server"
         )
     stock = setup.chat_protocol.reading == "lenient"
     return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
@@ -658,7 +662,7 @@ def _untrained(protocol: Protocol, name: str, choice: Choice, folder: Path | Non
     run = models.run_of(folder) if folder else None
     tools.check_loaded(protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
     if protocol.name == "trained" and choice.tools and not choice.protocol:
-        return (f"--tools changes the prompt that {name} was trained with: it may write worse, or call none of them",)
+        return (f"«--tools» changes the prompt that {name} was trained with: it may write worse, or call none of them",)
     if protocol.name == OWN_WORDS:
         return (f"{name} is asked in our own words, which it was not trained with",)
     if protocol.name != "own" or choice.protocol:

@@ -32,8 +32,8 @@ EMBEDDED = "tiny"
 """The one of them that is meant where nobody chose a model."""
 EMBEDDED_FOLDER = PACKAGE / EMBEDDED
 REAL_MODELS = (
-    "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
-    "or `virc download ViRC-7B` and `--model ViRC-7B`"
+    "for a real model: `virc config set endpoint URL`, or `«--model FOLDER»`, "
+    "or `virc download ViRC-7B` and `«--model ViRC-7B»`"
 )
 _MODEL = "config.json"
 NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls` or `virc runs ls`"
@@ -357,7 +357,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if is_folder(expanded(name)):
         file = gguf.in_folder(expanded(name))
         no_model = ConfigError(
-            f"{name} is no model folder: it holds no config.json", f"--model {file}" if file else None
+            f"{name} is no model folder: it holds no config.json", f"«--model {file}»" if file else None
         )
         return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
     missing = f"the model {name} is not on this machine"
@@ -377,7 +377,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     names |= {*embedded(), *local, *(run.name for run in runs.discover(workspace))}
     none = f"there is no model {name[:200]!r}", did_you_mean(name, names, NAMES)
     if name in systems.discover():
-        none = f"{name} is a system, and no model of that name is here", f"--system {name} --model FOLDER"
+        none = f"{name} is a system, and no model of that name is here", f"«--system {name}» «--model FOLDER»"
     return ConfigError(*(elsewhere or none))
 
 
@@ -400,11 +400,11 @@ def elsewhere_hint(name: str) -> tuple[str, str] | None:
         if re.match(begin, name, re.IGNORECASE):
             return (
                 f"{name} is a model of the service {service}, and no endpoint is set",
-                f"export VIRC_API_KEY=KEY, and --endpoint {address} --model {name}",
+                f"«export VIRC_API_KEY=KEY», and «--endpoint {address}» «--model {name}»",
             )
     if _OF_OLLAMA.fullmatch(name) and "\\" not in name:
         sentence = f"there is no model {name!r}; a server such as Ollama has models of such names"
-        return sentence, f"--endpoint http://localhost:11434/v1 --model {name}"
+        return sentence, f"«--endpoint http://localhost:11434/v1» «--model {name}»"
     return None
 
 

@@ -274,7 +274,7 @@ class Judge:
 
     def _given_up(self, error: VircError) -> NetworkError:
         sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
-        return NetworkError(sentence, error.hint or "when it is back, run the same command to resume")
+        return NetworkError(sentence, error.unspelled_hint or "when it is back, run the same command to resume")
 
     async def _opened(self) -> OpenAIBackend:
         async with self._opening:

@@ -36,7 +36,7 @@ def judged_reward(
     named = systems.get(system)
     reward, total = reward_of(named)
     for url in filter(None, (endpoint, *others.values())):
-        config.check_setting("endpoint", url, "--judge-endpoint", UsageError)
+        config.check_setting("endpoint", url, "«--judge-endpoint»", UsageError)
     judges, own = dict(reward.judges), reward.judge
     for name, url in others.items():
         if name not in judges:

@@ -41,9 +41,10 @@ from typing import Any, cast
 
 import msgspec
 
-from virc.core import guarded, plugins
+from virc.core import plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
+from virc.core.limits import guarded
 from virc.core.text import clause, did_you_mean, plain
 from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.question import Asks, Question
@@ -123,7 +124,7 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
         raise fault
     if reward.total is None:
         sentence = f"the reward of this system is not public: {plain(reward.supply or '', 200)}"
-        raise ConfigError(sentence, "--set reward.total=./mine.py; virc rewards ls shows some")
+        raise ConfigError(sentence, "«--set reward.total=./mine.py»; virc rewards ls shows some")
     total = find(reward.total, beside)
     for term in total.terms:
         if term.asks and term.asks.judge not in (JUDGE, *reward.judges):
@@ -191,7 +192,7 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         for name, nothing in (("weights", "{}"), ("gate", "null")):
             if getattr(reward, name):
                 message = f"reward.{name} is of the total {WEIGHTED}, not of {reward.total}"
-                return ConfigError(message, f"remove it, or --set reward.{name}={nothing}")
+                return ConfigError(message, f"remove it, or «--set reward.{name}={nothing}»")
         return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
@@ -278,7 +279,7 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
     return {term.name: each for term, each in zip(terms, found, strict=True)}
 
 
-def _broken(file: Path, raised: Exception | SystemExit, hint: str = "VIRC_DEBUG=1 shows where") -> ConfigError:
+def _broken(file: Path, raised: Exception | SystemExit, hint: str = "«VIRC_DEBUG=1» shows where") -> ConfigError:
     error = guarded.as_error(raised)
     line = plugins.line_in(file, error)
     where = f"line {line} of {file}" if line else str(file)

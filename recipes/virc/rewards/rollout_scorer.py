@@ -57,7 +57,7 @@ class Rewarded(Scorer):
             scored = self.scored(record, trace, session, images)
         except (ConfigError, DataError) as error:
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
-            raise type(error)(sentence, error.hint) from error
+            raise type(error)(sentence, error.unspelled_hint) from error
         for term in scored.unscored.keys() - self._reported if scored.total is None else ():  # once for each
             self._reported.add(term)
             why = scored.unscored[term]

@@ -42,7 +42,7 @@ def speakers(config: Config) -> dict[str, Speaker]:
         if own.max_turns >= config.max_images:
             sentence = f"{own.max_turns} turns of {system.name} can show as many images, and the problem has one"
             raise ConfigError(
-                f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
+                f"{sentence}, and max_images is {config.max_images}", f"«--set max_images={own.max_turns + 1}»"
             )
         reward = _judged(own.reward, config.reward)
         protocol = chat_protocol.of_system(system)

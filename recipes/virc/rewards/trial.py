@@ -135,7 +135,7 @@ def try_reward(
     if reply is None and _scores_answers(source) and (unread := _columns(source) & _OF_REPLIES):
         sentence = f"the right answers of {counted(len(found), 'problem')} are scored, not the column {min(unread)!r}"
         layout = f"`reply: {min(unread)}` in a layout of `rows` in {system} reads it"
-        report.warn(sentence, f"{layout}, --reply FILE scores one reply for all")
+        report.warn(sentence, f"{layout}, «--reply FILE» scores one reply for all")
     return msgspec.structs.replace(trial, tried=compared(found, total))
 
 
@@ -195,7 +195,7 @@ def replies(
 
 
 def _right_answer(record: Record, protocol: Protocol) -> str:
-    with errors_as(DataError, "its right answer cannot be written as a reply", "--reply FILE", caught=FormatError):
+    with errors_as(DataError, "its right answer cannot be written as a reply", "«--reply FILE»", caught=FormatError):
         return written(Turn("I look.", answer=record.answer or ""), protocol.grammar)
 
 

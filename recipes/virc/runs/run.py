@@ -175,7 +175,7 @@ def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], s
             resume = f"virc train --resume --name {name} resumes it"
             raise ConfigError(f"there is a run {name} already", f"{resume}; virc runs rm {name} removes it")
         if other := meaning(name):
-            raise ConfigError(f"a run cannot be called {name}: {other}", "choose another name with --name")
+            raise ConfigError(f"a run cannot be called {name}: {other}", "choose another name with «--name»")
         return Run(workspace / FOLDER / name)
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     free = (each for each in names if not (workspace / FOLDER / each).exists() and not meaning(each))

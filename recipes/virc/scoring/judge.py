@@ -42,6 +42,7 @@ Say in one short sentence what each of the two means. Then write the verdict on 
 exactly one of these two forms:
 verdict: same
 verdict: different"""
+_OF_MODEL = re.compile("«--(?=model|endpoint)")
 _VERDICT = re.compile(r"[*_` ]*verdict[*_` ]*:[*_` ]*(same|different)[*_`. ]*", re.IGNORECASE)
 T = TypeVar("T")
 
@@ -129,7 +130,7 @@ class Judge:
                 return found
             said = plain(reply.text, 80)
         message = f"the judge {self.model} gave no {what} in {len(_TEMPERATURES)} tries; the last reply begins {said!r}"
-        raise NetworkError(message, "a larger model keeps to the form: --judge-model NAME")
+        raise NetworkError(message, "a larger model keeps to the form: «--judge-model NAME»")
 
 
 def read_verdict(text: str) -> bool | None:
@@ -156,6 +157,5 @@ def quoted(texts: Mapping[str, str]) -> str:
 
 
 def of_judge(error: VircError) -> VircError:
-    hint = re.sub(r"--(?=model|endpoint)", "--judge-", error.hint or "")
-    error.hint = hint.replace(" (in Python: api_key=)", "").replace("VIRC_API_KEY", JUDGE_KEY) or None
+    error.hint = _OF_MODEL.sub(r"\g<0>judge-", error.unspelled_hint or "").replace("VIRC_API_KEY", JUDGE_KEY) or None
     return error

@@ -37,7 +37,7 @@ def bound_socket(config: Config) -> socket.socket:
         if bound:
             bound.close()
         if error.errno == errno.EADDRINUSE:
-            other = f"--port {config.port % 65_535 + 1}"
+            other = f"«--port {config.port % 65_535 + 1}»"
             raise ConfigError(f"port {config.port} of {config.host} is in use", other) from error
-        raise ConfigError(f"cannot listen on {config.host}: {clause(error)}", "--host 127.0.0.1") from error
+        raise ConfigError(f"cannot listen on {config.host}: {clause(error)}", "«--host 127.0.0.1»") from error
     return bound

@@ -15,7 +15,7 @@ from virc.core.http.body import DamagedError, unpacked
 from virc.core.limits.image_memory import BusyError, TooLargeError
 from virc.core.text import plain
 from virc.core.web import site
-from virc.serving.chat_request import MAX_BODY, RefusedError
+from virc.serving.chat_request import FIELDS, MAX_BODY, RefusedError
 
 NOBODY = Response(status_code=499)
 """The answer to a client that hung up, which nobody reads; 499 is nginx's number for it."""
@@ -177,7 +177,8 @@ def _too_large() -> RefusedError:
 def of_pictures(error: DataError | BusyError) -> RefusedError:
     if isinstance(error, BusyError):
         return RefusedError(f"{error.message}: ask again later", status=503, wait=_WAIT)
-    return RefusedError(error.message, "messages", status=413 if isinstance(error, TooLargeError) else 400)
+    message, _ = error.spelled_by(FIELDS)
+    return RefusedError(message, "messages", status=413 if isinstance(error, TooLargeError) else 400)
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:

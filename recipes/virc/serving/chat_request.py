@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.backends.interface import Sampling
+from virc.core.options import in_fields
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
 from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, split_pictures, unknown_fields, written_parts
@@ -154,6 +155,10 @@ class Body(msgspec.Struct):
     @property
     def counted(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
+
+
+FIELDS = in_fields("max_tokens", "seed", "temperature", samples="n", strategy="virc_strategy")
+"""How clients of our servers read the options in an error."""
 
 
 class _ModelBody(Body):

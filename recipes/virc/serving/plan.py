@@ -12,6 +12,7 @@ import msgspec
 from virc.config import user
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
+from virc.core.options import marked
 from virc.core.plan import Plan
 from virc.engines.vllm import plan as vllm
 from virc.envs import environment as environments
@@ -129,11 +130,13 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     """
     host = request.settings.get("host", Config().host)
     if not host or "/" in host:
-        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")
+        raise ConfigError(
+            f"{host!r} is not an address to listen on", "«--host 127.0.0.1», or 0.0.0.0 for other machines"
+        )
     if request.agent and request.agent.pipeline:
         return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:
-        config = _config_of_agent(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
+        config = _config_of_agent(request, _WITH_ENDPOINT, "«--endpoint»", "give it to the server that runs there")
         return ServePlan(config, config.name or request.model, request.agent.endpoint)
     engine = _engine(request, report)
     if engine == "vllm" and not dry_run:
@@ -174,7 +177,7 @@ def _engine(request: ServeRequest, report: Reporter) -> Engine:
     if engine == "transformers" and request.engine is None:
         report.note("vLLM has no build for this system: transformers serves, one request at a time")
     if engine == "vllm" and not request.agent and isinstance(request.settings.get("api_key"), tuple):
-        raise UsageError("vLLM takes one --api-key", "add --agent, or leave all but one out")
+        raise UsageError("vLLM takes one «--api-key»", "add «--agent», or leave all but one out")
     return engine
 
 
@@ -194,9 +197,9 @@ def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
     of_one_model = {"system": request.system, "protocol": request.protocol, "family": request.family}
     for setting, value in {**of_one_model, "max_tokens": agent.max_tokens}.items():
         if value is not None:
-            option = settings.option_of(setting)
-            raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role")
-    config = _config_of_agent(request, _WITH_PIPELINE, "--pipeline", "give it to the server of a role")
+            option = marked(setting)
+            raise UsageError(f"{option} does not go with «--pipeline»", "leave one out, or write it to a role")
+    config = _config_of_agent(request, _WITH_PIPELINE, "«--pipeline»", "give it to the server of a role")
     turns, _ = settings.turns_and_inputs(config.limit_images)
     default = Choice(
         request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout,
@@ -213,7 +216,7 @@ def _config_of_agent(request: ServeRequest, allowed: frozenset[str], with_option
     if request.engine:
         refused.insert(0, "engine")
     if refused:
-        raise UsageError(f"{settings.option_of(refused[0])} means nothing with {with_option}", hint)
+        raise UsageError(f"{marked(refused[0])} means nothing with {with_option}", hint)
     config = Config(**request.settings)
     settings.turns_and_inputs(config.limit_images)
     return config

@@ -11,6 +11,7 @@ import msgspec
 from virc.backends.checkpoint import file_bytes, parameters, read_json
 from virc.backends.gguf.model import SUFFIX
 from virc.core.errors import ConfigError, SetupError, UsageError
+from virc.core.options import marked
 from virc.envs.hardware import GIB, Machine
 from virc.models import sizes
 from virc.models.registry import Weights
@@ -31,14 +32,12 @@ _VLLM_ONLY = (
 )  # fmt: skip
 
 
-def option_of(setting: str) -> str:
-    return f"--{setting.replace('_', '-')}"
-
-
 def turns_and_inputs(images: int) -> tuple[int, int]:
     """Turns of a solution, and images of its question, in a conversation of at most `images` images."""
     if images < 2:
-        raise UsageError("--limit-images 1 leaves no room for a crop in addition to the picture", "--limit-images 2")
+        raise UsageError(
+            "«--limit-images 1» leaves no room for a crop in addition to the picture", "«--limit-images 2»"
+        )
     inputs = max(1, images - TURNS)
     return min(TURNS, images - inputs), inputs
 
@@ -47,26 +46,27 @@ def choose_engine(chosen: Engine | None, model: str | None = None, platform: str
     """The chosen engine; else llama.cpp for a GGUF file, and vLLM if it has builds."""
     if model and model.lower().endswith(SUFFIX):
         if chosen not in (None, "llamacpp"):
-            raise UsageError(f"{model} is a GGUF file, which {chosen} does not read", "--engine llamacpp")
+            raise UsageError(f"{model} is a GGUF file, which {chosen} does not read", "«--engine llamacpp»")
         return "llamacpp"
     if chosen == "vllm" and platform != "linux":
-        raise SetupError("vLLM runs on Linux only", "--engine transformers, for one request at a time")
+        raise SetupError("vLLM runs on Linux only", "«--engine transformers», for one request at a time")
     return chosen or ("vllm" if platform == "linux" else "transformers")
 
 
 def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Config:
     foreign = [name for name in _VLLM_ONLY if name in chosen and engine != "vllm"]
     if foreign:
-        option = option_of(foreign[0])
-        raise UsageError(f"{option} means nothing to --engine {engine}", "leave it out, or --engine vllm")
+        option = marked(foreign[0])
+        raise UsageError(f"{option} means nothing to «--engine {engine}»", "leave it out, or «--engine vllm»")
     if engine == "vllm" and chosen.get("device") == "mps":
-        raise UsageError("vLLM does not run on mps", "--engine transformers")
+        raise UsageError("vLLM does not run on mps", "«--engine transformers»")
     if engine == "llamacpp" and "dtype" in chosen:
-        raise UsageError("--dtype means nothing to --engine llamacpp", "the file has its own")
+        raise UsageError("«--dtype» means nothing to «--engine llamacpp»", "the file has its own")
     longest = _longest(weights)
     if longest and chosen.get("max_model_len", 1) > longest:
         raise ConfigError(
-            f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}", f"--max-model-len {longest}"
+            f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}",
+            f"«--max-model-len {longest}»",
         )
     defaults = dict(OF_A_JUDGE) if weights.judge else {}
     if weights.judge and longest:
@@ -138,7 +138,9 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
         return f"needs GPU {max(chosen)}, and the last of this machine is GPU {len(here.gpus) - 1}"
     free_of_gpus = [here.gpus[number].free_gib for number in chosen]
     if len(set(chosen)) < max(devices, len(chosen)):
-        return f"needs {devices} GPUs, and --gpus names {len(set(chosen))}{', twice' if len(chosen) >= devices else ''}"
+        return (
+            f"needs {devices} GPUs, and «--gpus» names {len(set(chosen))}{', twice' if len(chosen) >= devices else ''}"
+        )
     needed, free = size / shards, min(free_of_gpus[:devices]) * config.gpu_memory_utilization
     return f"needs {needed:.1f} GiB, and {free:.1f} GiB of a GPU may be used" if needed > free else None
 
@@ -148,9 +150,9 @@ def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, M
     devices = config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size
     freest = sorted(range(len(here.gpus)), key=lambda number: here.gpus[number].free_gib)[-devices:]
     if not _misfit(msgspec.structs.replace(config, gpus=tuple(freest)), gib, here):
-        return f"--gpus {','.join(map(str, sorted(freest)))}"
+        return f"«--gpus {','.join(map(str, sorted(freest)))}»"
     if tensor := _least_gpus(config, gib, here):
-        return f"--tensor-parallel-size {tensor}"
+        return f"«--tensor-parallel-size {tensor}»"
     sizes = sorted(((model.gib, name) for name, model in others.items() if model.gib), reverse=True)
     for each, name in sizes:
         tensor = _least_gpus(config, each, here)

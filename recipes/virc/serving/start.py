@@ -191,7 +191,7 @@ def _vllm(plan: VllmPlan, report: Reporter, resources: ExitStack) -> Server:
 
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
-    _check_installed(f"--engine {plan.source}", "local" if plan.source == "transformers" else "llamacpp")
+    _check_installed(f"«--engine {plan.source}»", "local" if plan.source == "transformers" else "llamacpp")
     from virc.serving import http_server, in_process
 
     config, name = plan.config, plan.name
@@ -214,7 +214,7 @@ def _check_installed(option: str, *extras: str) -> None:
 
 
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
-    _check_installed("--agent")
+    _check_installed("«--agent»")
     from virc.serving import http_server
     from virc.serving.agent import server
     from virc.serving.agent.other_solver import AgentSolver
@@ -241,7 +241,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     app = server.app(server.Served(solving, model.name, inputs, model.context, config.api_key, on_failure, answers))
     running = http_server.Server(app, report)
     if not is_loopback(config.host) and not config.api_key:
-        report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
+        report.warn(f"whoever reaches {config.host} can ask this model", "«--api-key env:NAME»")
     listening.listen(http_server.MAX_CONNECTIONS)
 
     def run() -> None:

@@ -188,7 +188,7 @@ class Supervised:
         failure = ended(self._log, code)
         times = f"{MAX_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
         if number > MAX_RESTARTS:
-            raise EngineError(f"{failure.message}; it was started again {times}", failure.hint)
+            raise EngineError(f"{failure.args[0]}; it was started again {times}", failure.unspelled_hint)
         kept = self._log.with_suffix(".old.log")
         self._report.warn(f"{failure.message}; it is started again, {number} of at most {times}", f"see {kept}")
         self._context.close()  # ends what it started, too

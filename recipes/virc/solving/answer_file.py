@@ -136,16 +136,18 @@ def check_files(sources: Sequence[str], to: str | None) -> None:
     file = Path(str(to))
     suffix = file.suffix.lower()
     if suffix in _UNWRITTEN:
-        raise UsageError(f"answers are written as .jsonl, .csv or .tsv, not {suffix}", f"--to {file.stem}.csv")
+        raise UsageError(f"answers are written as .jsonl, .csv or .tsv, not {suffix}", f"«--to {file.stem}.csv»")
     if any(source != STREAM and is_file(source) and file.resolve() == Path(source).resolve() for source in sources):
         ending = suffix if suffix in _DELIMITERS else ".jsonl"
-        raise UsageError(f"the rows and the answers are the same file, {to}", f"--to answers{ending}")
+        raise UsageError(f"the rows and the answers are the same file, {to}", f"«--to answers{ending}»")
     if is_path(file) and not is_file(file):
-        raise UsageError(f"{to} is not a file", f"--to {shlex.quote(str(file / USUAL)) if is_folder(file) else USUAL}")
+        raise UsageError(
+            f"{to} is not a file", f"«--to {shlex.quote(str(file / USUAL)) if is_folder(file) else USUAL}»"
+        )
     if suffix in _DELIMITERS and is_file(file) and file.stat().st_size and not is_file(_lines_of(file)):
         sentence = f"{to} is not the output of a batch: there is no {_lines_of(file).name} next to it"
-        raise ConfigError(sentence, "use another --to")
-    check_writable(file.parent, "answers", f"--to {shlex.quote(file.name)}")
+        raise ConfigError(sentence, "use another «--to»")
+    check_writable(file.parent, "answers", f"«--to {shlex.quote(file.name)}»")
 
 
 def with_rows(rows: RowFile) -> RowFile:

@@ -186,7 +186,7 @@ def _estimate(opened: Opened, images: Sequence[OpenedImage], report: Reporter) -
     text = f"on the CPU: {tokens:,} image tokens, about {duration(reading + drawing)} for the first turn"
     if reading > _SLOW:
         pixels = max(int(max(areas) * _SLOW / reading), grid.min_pixels)
-        text += f"; --max-pixels {pixels} would make it about {duration(_SLOW + drawing)}"
+        text += f"; «--max-pixels {pixels}» would make it about {duration(_SLOW + drawing)}"
     report.note(text)
 
 

@@ -77,7 +77,7 @@ class Outage:
                 is_over = stop.wait(LOOK_SECONDS) or self._answers()
             if not is_over:
                 sentence = f"the endpoint did not come back within {longest}: {error.message}"
-                self._given_up = NetworkError(sentence, error.hint or "the same command continues from here")
+                self._given_up = NetworkError(sentence, error.unspelled_hint or "the same command continues from here")
                 raise self._given_up
             self._back_at = time.monotonic()
             return not stop.is_set()
@@ -177,7 +177,7 @@ def through(
             failed_in_a_row = failed_in_a_row + 1 if done.error and done.error.fails_all_requests else 0
             if done.error and failed_in_a_row >= HOPELESS_IN_A_ROW:
                 sentence = f"{failed_in_a_row} rows in a row failed; the last: {done.error.message}"
-                raise type(done.error)(sentence, done.error.hint)
+                raise type(done.error)(sentence, done.error.unspelled_hint)
 
     try:
         in_parallel(_unanswered(rows, claims), do, workers, stop)
@@ -194,7 +194,7 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]) -> int:
     workers = at_once or opened.at_once
     if workers > 1 and not opened.concurrent:
-        note(f"{opened.name} answers one row at a time in this process; a server answers more (--endpoint URL)")
+        note(f"{opened.name} answers one row at a time in this process; a server answers more («--endpoint URL»)")
         return 1
     return workers
 
@@ -234,7 +234,7 @@ def shown_images(
             other.place = image.place
         return changed
     except (DataError, NetworkError) as error:  # the fault of a picture in the row, not of the endpoint
-        raise DataError(error.message, error.hint) from error
+        raise DataError(error.args[0], error.unspelled_hint) from error
     except ValueError as error:
         raise DataError(str(error)) from error
 

@@ -52,7 +52,7 @@ _FULL_RANGES = ((0, 1.0), (0, 255), (0, 65535))  # of floats, 8 and 16 bits: sho
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
-TRUST = "name files below their folder and public addresses, or --trust-rows (trust_rows=True) for rows of your own"
+TRUST = "name files below their folder and public addresses, or «--trust-rows» for rows of your own"
 
 
 def source_of(
@@ -91,14 +91,14 @@ def source_of(
         try:
             return _read_file(path, source, pipes), source
         except DataError as error:
-            error.hint = error.hint or (None if is_path(path) else near_file(path))
+            error.hint = error.unspelled_hint or (None if is_path(path) else near_file(path))
             raise
     if names_user(source):
         place = re.sub("//[^/?#]*@", "//", source, count=1)
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
-        forbidden = NetworkError(f"{source} is on the network, and --offline forbids it")
-        forbidden.remedy = "leave --offline out"
+        forbidden = NetworkError(f"{source} is on the network, and «--offline» forbids it")
+        forbidden.remedy = "leave «--offline» out"
         raise forbidden
     source = source.strip().replace(" ", "%20")  # addresses are copied from pages with their spaces
     return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds), trusted), source
@@ -177,7 +177,7 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
         name = plain(source, 80) if has_name else f"picture {number}"
         if seen["shown"] == 1 < seen["frames"]:
             others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
-            yield f"{name} has {seen['frames']} frames, and {others} not looked at", "--page N shows another"
+            yield f"{name} has {seen['frames']} frames, and {others} not looked at", "«--page N» shows another"
         if seen["background"] not in (None, "white") and not seen["missing"]:
             hides = "white would hide what it shows"
             yield f"{name} is transparent, and is shown on {seen['background']}: {hides}", None

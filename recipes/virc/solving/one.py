@@ -15,6 +15,7 @@ from PIL import Image
 
 from virc.backends.interface import Backend, Calibrate, Sampling
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc.core.options import spelled
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
 from virc.models.calibration import asks_for_box
@@ -35,8 +36,8 @@ from virc.tools.registry import check_ready, known
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)  # the least temperature of each try of a turn; the last holds for all that follow
 _HINTS: Mapping[RejectionKind, str] = {
-    "length": "--max-tokens N allows longer replies",
-    "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; --family NAME says which it is",
+    "length": "«--max-tokens N» allows longer replies",
+    "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; «--family NAME» says which it is",
     "json": "`virc doctor --endpoint URL` finds out how the model's calls come",
     "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
 }
@@ -344,7 +345,7 @@ def session_of(
     if former:
         if not session.replay(former):
             sentence = "the conversation cannot be made again: its images or what its tools return are others now"
-            raise DataError(sentence, "give the same --max-pixels, or leave --continue out")
+            raise DataError(sentence, "give the same «--max-pixels», or leave «--continue» out")
         session.ask(question)
     return session
 
@@ -398,9 +399,9 @@ class Sampler:
         """The option whose limit of replies or tokens is used up; None if there is none."""
         config, spent = self.config, spent_on(self.replies)
         if config.max_requests and spent.replies >= config.max_requests:
-            return f"--max-requests {config.max_requests}"
+            return spelled(f"«--max-requests {config.max_requests}»")
         if config.max_tokens_total and spent.prompt_tokens + spent.completion_tokens >= config.max_tokens_total:
-            return f"--max-tokens-total {config.max_tokens_total}"
+            return spelled(f"«--max-tokens-total {config.max_tokens_total}»")
         return None
 
     def _is_last_likely(self) -> bool:
@@ -525,7 +526,7 @@ def check_time(deadline: Deadline) -> None:
 
 
 def late(deadline: Deadline) -> NetworkError:
-    return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
+    return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer «--timeout», or fewer «--max-pixels»")
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
@@ -550,5 +551,5 @@ def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
     is_stock_model = example.trace.protocol.reading == "lenient"
     hint = _HINTS.get(kind) if kind and (is_stock_model or kind == "length") else None
     if hint is None and REPEATED in failure.message:
-        hint = "--temperature 0.7 has the model try something else"
+        hint = "«--temperature 0.7» has the model try something else"
     return NoAnswerError(several + failure.message, hint)

@@ -149,7 +149,7 @@ def chosen(solved: Solved) -> Attempt:
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
-        error.hint = error.hint or REAL_MODELS
+        error.hint = error.unspelled_hint or REAL_MODELS
     return error
 
 

@@ -86,7 +86,7 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
     if not others and 1 < failed == sum(each.done for each in progress) and isinstance(fault, ConfigError | SetupError):
         return VircError(f"all {rows} failed: {fault.message}", fault.hint)
     if not kept:
-        hint = "--to FILE keeps the others, so that a rerun does the failed rows alone"
+        hint = "«--to FILE» keeps the others, so that a rerun does the failed rows alone"
     elif wrong == failed:
         hint = f"{remedies}; the same command then does only them"
     elif wrong:

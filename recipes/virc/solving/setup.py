@@ -69,9 +69,9 @@ def set_up(
     """Complete the flags by environment and config file, and read the file of prices; nothing is loaded yet."""
     os.environ.update(_OFFLINE)
     if solving.temperature is not None and not 0 <= solving.temperature <= 2:
-        raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
+        raise UsageError(f"«--temperature» must be from 0 to 2, not {solving.temperature}")
     if protocol is not None and flags.get("family") is not None:
-        raise UsageError("--protocol and --family both choose the chat protocol", "leave one out")
+        raise UsageError("«--protocol» and «--family» both choose the chat protocol", "leave one out")
     found = config.resolve(flags, os.environ, config.read_settings(config.config_path(os.environ)))
     values = config.values(found)
     config.check_endpoint(found, values.endpoint)

@@ -84,8 +84,8 @@ class SolverKind(Protocol):
     def check(self, name: str) -> None:
         """Raise ConfigError if a system or a file is none of this kind, or has a fault."""
 
-    def refuse(self, given: Mapping[str, object], option: str) -> None:
-        """Raise UsageError for a setting with a value: each means nothing to a solver chosen by this option."""
+    def refuse(self, given: Mapping[str, object]) -> None:
+        """Raise UsageError for a setting with a value: each, by its name, means nothing to a pipeline."""
 
     def set_up(
         self, name: str, roles: Mapping[str, str], setup: Setup, default: Mapping[str, object] = {}

@@ -72,7 +72,7 @@ def try_call(
     if isinstance(tried, str):
         example = reading.example([name], protocol, picture.size, grid)
         possible = parse(example, protocol.grammar).calls[0].arguments if example else None
-        hint = f"--arguments '{json.dumps(possible)}'" if possible else None
+        hint = f"«--arguments '{json.dumps(possible)}'»" if possible else None
         raise DataError(f"the call cannot be carried out: {tried}", hint)
     return tried
 

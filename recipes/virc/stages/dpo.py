@@ -57,4 +57,4 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     for name, loss in _READ_BY.items():
         if config.loss != loss and getattr(config, name) != defaults[name]:
             message = f"{name} is for the loss {loss}, and loss is {config.loss}"
-            yield name, message, f"loss: {loss}, or leave {name} out"
+            yield name, message, f"«--set loss={loss}», or leave {name} out"

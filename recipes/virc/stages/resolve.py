@@ -142,7 +142,7 @@ def resolve(
         name = ".".join(fault.path)
         if isinstance(fault, validation.Missing):
             lacks = f"{system.name}-{stage_name} lacks the setting {name}"
-            raise ConfigError(lacks, f"for example --set {name}=VALUE")
+            raise ConfigError(lacks, f"for example «--set {name}=VALUE»")
         origin = next((origins[each] for each in origins if f"{each}.".startswith(f"{name}.")), None)
         raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
     return Resolved(system, stage_name, msgspec.convert(values, kind, strict=False), origins, names)
@@ -218,13 +218,13 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise UsageError(f"--set {plain(text, 60)} is not KEY=VALUE", "for example --set learning_rate=1e-5")
+        raise UsageError(f"«--set {plain(text, 60)}» is not KEY=VALUE", "for example «--set learning_rate=1e-5»")
     expected = validation.kind_at(kind, path)
     try:
         content = plain_yaml.value(value, "the value")
     except ConfigError as error:
         if not validation.takes_text(expected):
-            raise UsageError(f"--set {plain(text, 60)}: {error.message}", error.hint) from error
+            raise UsageError(f"«--set {plain(text, 60)}»: {error.args[0]}", error.unspelled_hint) from error
         content = value.strip()
     if validation.takes_text(expected) and content is not None and not isinstance(content, str):
         content = value.strip()
@@ -267,7 +267,7 @@ def _refuse_conflict(name: str, settings: Mapping[str, Any], other: str, other_s
                 values = [validation.shown(dotted.at(each, part)) for each in (settings, other_settings)]
                 raise ConfigError(
                     f"{name} sets {'.'.join(part)} to {values[0]}, and {other} to {values[1]}",
-                    "choose one of them, and set the rest with --set",
+                    "choose one of them, and set the rest with «--set»",
                 )
 
 

@@ -150,14 +150,14 @@ def _of_batches(config: Config) -> Iterator[Contradiction]:
     if config.train_batch_size % config.ppo_mini_batch_size:
         batch, mini = config.train_batch_size, config.ppo_mini_batch_size
         wrong = f"train_batch_size {batch} is no multiple of ppo_mini_batch_size {mini}"
-        yield "ppo_mini_batch_size", wrong, f"ppo_mini_batch_size: {batch}"
+        yield "ppo_mini_batch_size", wrong, f"«--set ppo_mini_batch_size={batch}»"
     at_a_time = config.micro_batch_size_per_device * config.devices * config.nodes
     if config.ppo_mini_batch_size * config.n % at_a_time:
         yield (
             "micro_batch_size_per_device",
             f"{config.ppo_mini_batch_size} x {config.n} replies (ppo_mini_batch_size x n) are no multiple of the "
             f"{at_a_time} that are taken at a time (micro_batch_size_per_device x devices x nodes)",
-            "micro_batch_size_per_device: 1, or other devices",
+            "«--set micro_batch_size_per_device=1», or other devices",
         )
 
 
@@ -165,38 +165,38 @@ def _of_devices(config: Config) -> Iterator[Contradiction]:
     if config.devices % config.tensor_parallel:
         wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
         most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
-        yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
+        yield "tensor_parallel", wrong, f"«--set tensor_parallel={most}»"
     yield from of_machine(config)
     if config.device == "cpu" and config.tensor_parallel > 1:
-        yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
+        yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "«--set tensor_parallel=1»"
     if config.device == "cpu" and config.judge_gpus:
-        yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
+        yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "«--set judge_gpus=0»"
 
 
 def _of_sampling(config: Config) -> Iterator[Contradiction]:
     if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
-        yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
+        yield "tensor_parallel", "the sampler transformers runs on one device", "«--set tensor_parallel=1»"
     if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
         wrong = "over_mean changes nothing where rewards are divided by their standard deviation"
-        yield "norm_adv_by_std", wrong, "norm_adv_by_std: false"
+        yield "norm_adv_by_std", wrong, "«--set norm_adv_by_std=false»"
     if config.clip_low >= 1:
-        yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
+        yield "clip_low", "the probability ratio cannot fall by 1 or more", "«--set clip_low=0.2»"
     if config.rollout == "per_cru":
         if config.sources:
-            yield "sources", "sources are of whole problems, and rollout is per_cru", "rollout: multi_turn"
+            yield "sources", "sources are of whole problems, and rollout is per_cru", "«--set rollout=multi_turn»"
         return
     if config.max_images <= config.max_turns:
         yield (
             "max_images",
             f"{config.max_turns} turns can show {config.max_turns} images, the problem has one, and max_images is "
             f"{config.max_images}",
-            f"max_images: {config.max_turns + 1}",
+            f"«--set max_images={config.max_turns + 1}»",
         )
     if config.response_length < _TURN * config.max_turns:
         yield (
             "response_length",
             f"{config.max_turns} turns with what tools show do not fit into {config.response_length} tokens",
-            f"response_length: {4096 if config.max_turns > 4 else 1024}, or fewer max_turns",
+            f"«--set response_length={4096 if config.max_turns > 4 else 1024}», or fewer max_turns",
         )
 
 
@@ -206,15 +206,19 @@ _TURN = 32
 
 def _of_model(config: Config) -> Iterator[Contradiction]:
     if config.lora and config.lora.dropout:
-        yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
+        yield "lora", "verl trains adapters without dropout", "«--set lora.dropout=0»"
     if {*config.frozen} == {*get_args(Part)}:
-        yield ("frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]")
+        yield (
+            "frozen_modules",
+            "every part of the model is frozen, so nothing is trained",
+            "«--set 'frozen_modules=[vision]'»",
+        )
 
 
 def _of_run(config: Config) -> Iterator[Contradiction]:
     if config.test_freq and not config.validation:
         wrong = f"test_freq is {config.test_freq}, and there are no rows to validate with"
-        yield "test_freq", wrong, "validation: FILE, or test_freq: null"
+        yield "test_freq", wrong, "«--set validation=FILE», or «--set test_freq=null»"
     if config.validation and not config.test_freq:
         wrong = "validation names rows that are never looked at, since test_freq is not set"
-        yield "validation", wrong, "test_freq: 10"
+        yield "validation", wrong, "«--set test_freq=10»"

@@ -170,7 +170,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ConfigError(
                 f"train_batch_size {self.train_batch_size} is no multiple of the {self.at_a_time} rows that are taken "
                 "at a time (micro_batch_size_per_device x devices x nodes)",
-                f"--set train_batch_size={max(1, round(self.train_batch_size / self.at_a_time)) * self.at_a_time}",
+                f"«--set train_batch_size={max(1, round(self.train_batch_size / self.at_a_time)) * self.at_a_time}»",
             )
         return self.train_batch_size // self.at_a_time
 
@@ -184,26 +184,26 @@ def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Contradiction
         try:
             check()
         except ConfigError as error:
-            yield setting, error.message, error.hint
+            yield setting, error.args[0], error.unspelled_hint
 
 
 def of_machine(config: Any) -> Iterator[Contradiction]:
     """What a stage of any kind asks of a CPU that needs a GPU, and which GPUs it must not name."""
     if config.device == "cpu":
         if config.offload:
-            yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
+            yield "offload", "offload spares the memory of GPUs, and device is cpu", "«--set offload=false»"
         if config.use_liger:
-            yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
+            yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "«--set use_liger=false»"
         if config.attention == "fa2":
-            yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+            yield "attention", "flash-attn needs a GPU, and device is cpu", "«--set attention=sdpa»"
         if config.gpus is not None:
-            yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+            yield "gpus", "gpus names GPUs, and device is cpu", "«--set gpus=null»"
     elif config.gpus is not None:
         different = len(set(config.gpus))
         wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
-        hint = f"devices: {different}"
+        hint = f"«--set devices={different}»"
         if different < len(config.gpus):  # CUDA shows no GPU at all if one is named twice
-            wrong, hint = f"{wrong}; each is named once", f"gpus: {[*dict.fromkeys(config.gpus)]}"
+            wrong, hint = f"{wrong}; each is named once", f"«--set 'gpus={[*dict.fromkeys(config.gpus)]}'»"
         if not len(config.gpus) == different == config.devices:
             yield "gpus", wrong, hint
 
@@ -212,15 +212,15 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     """Settings that each are fine and together make no sense."""
     yield from refused(("data", config.data_name), ("train_batch_size", config.accumulation))
     if config.zero and config.devices * config.nodes == 1 and not config.offload:
-        yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
+        yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "«--set zero=0»"
     if config.offload and not config.zero:
-        yield "offload", "offload is done by DeepSpeed ZeRO, and zero is 0", "zero: 3, or offload: false"
+        yield "offload", "offload is done by DeepSpeed ZeRO, and zero is 0", "«--set zero=3», or «--set offload=false»"
     if config.device == "cpu" and config.devices * config.nodes > 1 and not config.zero:
-        yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
+        yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "«--set zero=3»"
     yield from of_machine(config)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
-        yield "min_pixels", wrong, f"min_pixels: {min(3136, config.max_pixels)}"
+        yield "min_pixels", wrong, f"«--set min_pixels={min(3136, config.max_pixels)}»"
     if {*config.frozen_modules} == {*get_args(Part)}:
         wrong = "every part of the model is frozen, so nothing is trained"
-        yield "frozen_modules", wrong, "frozen_modules: [vision, projector]"
+        yield "frozen_modules", wrong, "«--set 'frozen_modules=[vision, projector]'»"

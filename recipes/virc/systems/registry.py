@@ -385,7 +385,7 @@ def _absent(name: str) -> ConfigError:
     from virc.systems import published as listed
 
     if len(name.split()) > 2:
-        sentence = f"--system names the system that a model belongs to, and is no system message: {name[:60]!r}"
+        sentence = f"«--system» names the system that a model belongs to, and is no system message: {name[:60]!r}"
         return ConfigError(sentence, "`virc systems ls` lists systems; instructions go into the question")
     here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
     if here:

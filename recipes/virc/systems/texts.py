@@ -171,7 +171,7 @@ def text(folder: Path, name: str, own: bool = False) -> str:
     if not is_file(file):
         raise ConfigError(
             f"the text {name!r} of {system_of(folder)}'s authors is not on this machine",
-            f"virc download texts --system {system_of(folder)}, or ask in our own words: --own-words",
+            f"virc download texts --system {system_of(folder)}, or ask in our own words: «--own-words»",
         )
     return _extracted(folder, name, file, (folder / FILE).stat().st_mtime_ns)
 

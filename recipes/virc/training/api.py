@@ -94,7 +94,7 @@ def train(
         if ray_address:
             jobs.move(run, ray_address)
     elif rows_changed:
-        raise UsageError("rows of a run that is begun have not changed", "--resume --rows-changed")
+        raise UsageError("rows of a run that is begun have not changed", "«--resume» «--rows-changed»")
     elif stage is None:
         raise UsageError("no stage is named", f"virc systems show {system}")
     else:
@@ -128,7 +128,7 @@ def _to_resume(system_name: str, stage: str | None, name: str | None, workspace:
     if name:
         return runs.find(workspace, name)
     if stage is None:
-        raise UsageError("no run is named to resume", "--name RUN; virc runs ls lists them")
+        raise UsageError("no run is named to resume", "«--name RUN»; virc runs ls lists them")
     system = systems.get(system_name)
     stages.stage(system, stage)
     for run in reversed(runs.discover(workspace)):

@@ -44,7 +44,7 @@ def change_settings(run: Run, settings: Mapping[str, Any], assignments: Iterable
         return
     if fixed := [name for name in changed if name not in CHANGEABLE]:
         hint = f"virc train {info.system} --stage {info.stage} --from {run.name} --set ... begins another run"
-        raise UsageError(f"--resume can set {', '.join(CHANGEABLE)}, and not {', '.join(fixed)}", hint)
+        raise UsageError(f"«--resume» can set {', '.join(CHANGEABLE)}, and not {', '.join(fixed)}", hint)
     with attempts.alone(run):
         state = runs.state(run)
         job, unanswered = queue.job_of(run, state)

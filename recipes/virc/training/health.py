@@ -216,7 +216,7 @@ def known_by_heart(run: Run) -> tuple[str, str] | None:
     if lowest == last:
         return f"{text}: it knows the rows by heart", "more rows, or the same pictures in other sizes and places"
     saved = any(each.step == step for each in checkpoints(run))
-    hint = f"--model {run.name}@{step}" if saved else f"--set steps={step}"
+    hint = f"«--model {run.name}@{step}»" if saved else f"«--set steps={step}»"
     return f"{text}, and {lowest:.2g} at step {step}: it knows the rows by heart", hint
 
 
@@ -247,7 +247,7 @@ class Watch:
             stop_on.add("tool_failures")
         reasons = [says for sign, says in found.items() if sign in stop_on]
         for sign in (sign for sign in found if sign not in before):
-            hint = None if sign in stop_on else f"--stop-on {sign} ends such a run"
+            hint = None if sign in stop_on else f"«--stop-on {sign}» ends such a run"
             self._report.warn(f"{sign}: {found[sign]}", hint)
         steps = [each for each in self._metrics if each.response_length is not None][-_RECENT:]
         if len(steps) == _RECENT and all(map(diverged, steps)):

@@ -78,7 +78,7 @@ def base(resolved: Resolved, workspace: Path, missing: list[VircError] | None = 
 def _base(resolved: Resolved, workspace: Path) -> Base:
     name, after = resolved.config.base, resolved.config.after
     if name is None and after is None:
-        raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
+        raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "«--from MODEL»")
     if name is None:
         root = stages.root_of(resolved)
         run = runs.newest_finished(workspace, resolved.system.name, after, root)
@@ -86,7 +86,7 @@ def _base(resolved: Resolved, workspace: Path) -> Base:
             chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
             raise ConfigError(
                 f"no run of the stage {after} that began with {root} has finished in {workspace / runs.FOLDER}",
-                f"virc train {resolved.system.called} --stage {after}{chosen}, or name what to start from: --from",
+                f"virc train {resolved.system.called} --stage {after}{chosen}, or name what to start from: «--from»",
             )
         name = run.name
     # A base is in the workspace under the last part of its hub id, however it was downloaded.
@@ -97,8 +97,8 @@ def _base(resolved: Resolved, workspace: Path) -> Base:
     weights = models.find(str(fetched) if is_complete else name, workspace, resolved.system)
     if weights.adapter and resolved.config.lora is None:
         sentence = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
-        or_lora = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
-        raise ConfigError(sentence, f"virc merge {name}, then --from the folder that it prints{or_lora}")
+        or_lora = "; or go on with the adapter: «--with lora»" if "lora" in resolved.system.overlays else ""
+        raise ConfigError(sentence, f"virc merge {name}, then «--from» the folder that it prints{or_lora}")
     return Base(
         name=name,
         folder=weights.folder.absolute(),
@@ -117,7 +117,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     if lora and base.adapter:
         lora_weights.check_adapter(base.adapter)
         trained = lora_config.read_lora_config(base.adapter)
-        merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
+        merge = f"virc merge {shlex.quote(base.name)}, then «--from» the folder that it prints"
         if trained.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
             raise ConfigError(wrong, merge)
@@ -126,12 +126,12 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
         if also := adapted.intersection(frozen):
             wrong = f"the adapter {base.name} is on parts that are frozen: {', '.join(sorted(also))} (frozen_modules)"
             left = [part for part in frozen if part not in also]
-            raise ConfigError(wrong, f"--set 'frozen_modules=[{', '.join(left)}]', or {merge}")
+            raise ConfigError(wrong, f"«--set 'frozen_modules=[{', '.join(left)}]'», or {merge}")
         for name, value in (("rank", trained.rank), ("alpha", trained.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
                 wrong = f"the adapter {base.name} has {name} {value:g}, which training it further cannot change"
-                raise ConfigError(f"{wrong} ({setting}, {origins[setting]})", f"--set {setting}={value:g}")
+                raise ConfigError(f"{wrong} ({setting}, {origins[setting]})", f"«--set {setting}={value:g}»")
             origins[setting] = f"the adapter {base.name}"
         lora = msgspec.structs.replace(lora, rank=trained.rank, alpha=trained.alpha)
         config = msgspec.structs.replace(resolved.config, lora=lora)
@@ -145,7 +145,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
 
 def check_weights(base: Base) -> None:
     """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
-    folder, hint = base.folder, "fetch or copy it again, or name another base: --from MODEL"
+    folder, hint = base.folder, "fetch or copy it again, or name another base: «--from MODEL»"
     for name in checkpoint.weight_files(folder):
         if not is_file(folder / name):
             raise ConfigError(f"{folder} is incomplete: {name} is missing", hint)
@@ -154,7 +154,9 @@ def check_weights(base: Base) -> None:
     except ConfigError as error:
         raise ConfigError(error.message, hint) from error
     if method:
-        hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
+        hint = (
+            "«--from» the model before that; «--with lora» «--set engine.quantization_bit=4» quantizes it as it is read"
+        )
         raise ConfigError(f"{base.name} is quantized ({method}), which cannot be trained", hint)
 
 
@@ -229,7 +231,7 @@ def _check_format(source: RowsFile, resolved: Resolved) -> None:
     elif source.holds in ("problems", "prompts") and not has_units:  # they must be solved first
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
-            option = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
+            option = "«--with multi-turn»" if "multi-turn" in resolved.system.overlays else "«--set rollout=multi_turn»"
             hint = f"{option} rolls out whole problems; or {hint}"
         else:
             fault = "has problems without solutions"
@@ -293,7 +295,7 @@ def _data_hint(named: str, resolved: Resolved) -> str:
         if named.partition("/")[2] in needed:  # the whole dataset has rows of every stage
             return f"virc download dataset{of_system}{chosen}"
         return f"virc download {folder}{of_system}"
-    return "rows of your own: --data FILE; to validate with: --set validation=FILE"
+    return "rows of your own: «--data FILE»; to validate with: «--set validation=FILE»"
 
 
 def config_of(info: Info) -> Any:

@@ -119,7 +119,7 @@ def check_packages(resolved: Resolved, environment: Environment, python: Path) -
             add = f"virc env create {engine} --with {package}, " if package in resolved.config.trackers else ""
             raise SetupError(
                 f"{resolved.name} needs {package}, which the environment {environment.name} does not have",
-                f"{add}--set {setting}, or your own environment that has it: virc env use {engine}",
+                f"{add}«--set {setting}», or your own environment that has it: virc env use {engine}",
             )
 
 
@@ -149,4 +149,4 @@ def check_trackers(resolved: Resolved) -> None:
         has_key = os.environ.get(key) or (host in hosts if host else hosts)
         if not has_key and os.environ.get(mode) not in without:
             sentence = f"{resolved.name} reports to {name} (trackers), and there is no {key} here"
-            raise ConfigError(sentence, f"--set trackers=[], or {mode}=offline in the environment")
+            raise ConfigError(sentence, f"«--set trackers=[]», or {mode}=offline in the environment")

@@ -163,7 +163,7 @@ def _found(
         base = inputs.base(resolved, workspace, missing)
     except ConfigError as error:
         if isinstance(target, Site) and error.hint:
-            error.hint += "; --launcher slurm --dry-run prints the job without it"
+            error.hint += "; «--launcher slurm» «--dry-run» prints the job without it"
         raise
     if is_file(base.folder / "config.json"):
         inputs.check_weights(base)

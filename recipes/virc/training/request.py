@@ -1,7 +1,5 @@
 """What a user asks to be trained, and the settings that follow from it."""
 
-import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,12 +97,12 @@ class TrainRequest(Choices, frozen=True, kw_only=True):
         if self.data and found.kind == "rl":
             found = _for_other_rows(found)
         for fault in engines.faults(found.kind, found.config, found.origins):
-            raise ConfigError(fault.message, fault.hint and _SETTING.sub(_option, fault.hint))
+            raise ConfigError(fault.message, fault.hint)
         keys = engines.of_kind(found.kind).keys.leaves(found.config.engine)
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=keys))
 
     def _given(self, kind: str) -> dict[str, Any]:
-        of_rl = {"--judge-endpoint": self.judge_endpoint or self.judge_endpoints, "--tools": self.tools}
+        of_rl = {"«--judge-endpoint»": self.judge_endpoint or self.judge_endpoints, "«--tools»": self.tools}
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:
             raise UsageError(f"{foreign} is for stages of kind rl, and {self.stage} is of kind {kind}")
@@ -123,14 +121,6 @@ class TrainRequest(Choices, frozen=True, kw_only=True):
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given
-
-
-_SETTING = re.compile(r"\b([a-z][a-z_.]+): (\[[^]]*\]|[^\s,]+)")
-"""A setting as YAML has it, in hints of faults."""
-
-
-def _option(setting: re.Match[str]) -> str:
-    return f"--set {shlex.quote(f'{setting[1]}={setting[2]}')}"
 
 
 def _for_other_rows(found: Resolved) -> Resolved:

@@ -58,7 +58,7 @@ def check_judges(resolved: Resolved, target: Target | None, workspace: Path, her
     reward, overlays = resolved.config.reward, resolved.system.overlays
     if isinstance(target, Site):  # before it waits in the queue
         if target.judge is None and resolved.config.judge_gpus and _asks_job(resolved):
-            ways = "judge: {model: judge} in slurm.yaml, or --judge-endpoint URL of one that is served elsewhere"
+            ways = "judge: {model: judge} in slurm.yaml, or «--judge-endpoint URL» of one that is served elsewhere"
             raise ConfigError("the reward asks a judge, and the job serves none", ways)
         if target.judge and reward.judge.endpoint == IN_JOB:
             models.find(target.judge.model, workspace)
@@ -68,7 +68,7 @@ def check_judges(resolved: Resolved, target: Target | None, workspace: Path, her
     for name in reward.judges:
         if name not in judge_names and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
             near = did_you_mean(name, judge_names, f"virc rewards show {resolved.system.called}")
-            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
+            raise ConfigError(f"«--judge-endpoint» names the judge {name!r}, whom no reward of this stage asks", near)
     for asked_for, total_name, asks in asking:
         judging = _judging(asked_for, asks)
         if asks.needed or judging.endpoint:
@@ -76,13 +76,13 @@ def check_judges(resolved: Resolved, target: Target | None, workspace: Path, her
         else:
             report.warn(
                 f"the published reward {total_name} asks a judge, and none is named: rules decide alone",
-                "--judge-endpoint URL, as virc rewards show says",
+                "«--judge-endpoint URL», as virc rewards show says",
             )
     for (name, endpoint), (judging, total_name) in judgings.items():
         if endpoint is None and name == JUDGE:
             raise ConfigError(f"the reward {total_name} asks a judge, and none is named", judges(overlays))
         if endpoint is None:
-            hint = f"--judge-endpoint {name}=URL"
+            hint = f"«--judge-endpoint {name}=URL»"
             raise ConfigError(f"the reward {total_name} asks the judge {name}, which has no endpoint", hint)
         if here:
             with Judge(endpoint, judging.model, key_of(name), max_retries=0) as answering:

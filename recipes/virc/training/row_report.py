@@ -28,7 +28,7 @@ def check_texts(resolved: Resolved, report: Reporter) -> None:
         question.said()  # raises
     folders = [system.file.parent, *(question.file.parent for question in questions if question.file)]
     if reworded := next(filter(texts.is_own_wording, folders), None):
-        hint = f"without --own-words, after virc download texts --system {texts.system_of(reworded)}"
+        hint = f"without «--own-words», after virc download texts --system {texts.system_of(reworded)}"
         report.warn(f"{system.name} is trained in our own words, not in those of the authors", hint)
 
 
@@ -74,7 +74,7 @@ def _check_sizes(prepared: Prepared, result: Result, report: Reporter) -> None:
     base_limit = checkpoint.image_grid(checkpoint.image_settings(base.folder)).max_pixels
     at_limit = config.max_pixels >= base_limit
     limit = f"the {base_limit:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
-    no_use = f"--set max_pixels cannot raise the limit of {base.name}, {base_limit:,} pixels"
+    no_use = f"«--set max_pixels» cannot raise the limit of {base.name}, {base_limit:,} pixels"
     if not result.shrunk:
         if config.max_pixels > base_limit and prepared.resolved.origins.get("max_pixels") == "--set":
             report.note(no_use)
@@ -84,7 +84,7 @@ def _check_sizes(prepared: Prepared, result: Result, report: Reporter) -> None:
     target = {"sft": "sft", "dpo": "pairs"}.get(prepared.resolved.kind)
     target = target or ("rl" if config.rollout == "per_cru" else "prompts")
     convert = f"virc data convert {rows} --to DIR --format {target} --max-pixels {min(base_limit, config.max_pixels)}"
-    hint = f"{convert} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={base_limit}, or {convert}"
+    hint = f"{convert} makes rows that fit; {no_use}" if at_limit else f"«--set max_pixels={base_limit}», or {convert}"
     if result.protocol.coordinates != "pixel":
         report.note(f"{shrunk}: they are shown smaller")
     elif result.protocol.tools and result.boxed:

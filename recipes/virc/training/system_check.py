@@ -13,6 +13,7 @@ from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core import plugins
 from virc.core.errors import ConfigError, SetupError
+from virc.core.options import in_yaml, spelled_hint
 from virc.core.text import did_you_mean, plain
 from virc.engines import registry as engines
 from virc.rewards import judging
@@ -53,7 +54,13 @@ def system_faults(path: Path, run_code: bool = False) -> list[Finding]:
         faults = [*islice(_faults(system), MAX_LISTED)] or [*(_of_code(system, unreached) if run_code else ())]
     lines = plain_yaml.lines(text)
     found = [
-        Finding(each.path, each.message, each.hint, systems.line_of(each.path, lines), each not in unreached)
+        Finding(
+            each.path,
+            each.message,
+            spelled_hint(each.hint, in_yaml),
+            systems.line_of(each.path, lines),
+            each not in unreached,
+        )
         for each in (*faults, *unreached)
     ]
     return sorted(dict.fromkeys(found), key=lambda each: each.line)
@@ -102,7 +109,7 @@ def _raised(path: dotted.Path, call: Callable[[], object]) -> Iterator[Fault]:
     except ConfigError as raised:
         error = raised
     if isinstance(error, ConfigError):
-        yield Fault(path, error.message, error.hint)
+        yield Fault(path, error.message, error.unspelled_hint)
 
 
 def _of_tools(system: System) -> Iterator[Fault]:

@@ -27,7 +27,7 @@ def maker(
         raise UsageError(f"{unused} is for grades by a reward, and they are by {by}", "by=reward")
     endpoint = graders.judge
     if endpoint is None:
-        raise UsageError("a judge is to grade, and none is named", "--judge-endpoint URL")
+        raise UsageError("a judge is to grade, and none is named", "«--judge-endpoint URL»")
 
     def judge(opened: Opened, report: Reporter) -> Grader:
         return Judge.at(endpoint, graders.judge_model, graders.judge_key)

@@ -281,7 +281,7 @@ def begin(folder: Path, demo: Demo) -> None:
         ConfigError: the folder holds something else, or a demo of other settings.
         VircError: the disk refuses.
     """
-    another = "another folder: --to DIR"
+    another = "another folder: «--to DIR»"
     record = folder / _RECORD
     if is_file(record):
         _check_same(record, demo, another)

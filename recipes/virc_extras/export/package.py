@@ -140,7 +140,7 @@ def write(system: System, wanted: Wanted) -> Settings:
     weights = find(base, wanted.workspace, system) if base else None
     protocol = chat_protocol.of_stage(system, weights) if weights else chat_protocol.of_system(system)
     if protocol.protocol.schemas and wanted.target != "verifiers":
-        raise UsageError("the server makes the calls of this model, and a reply is its text here", "--to verifiers")
+        raise UsageError("the server makes the calls of this model, and a reply is its text here", "«--to verifiers»")
     with fresh_folder(wanted.to, "choose another folder") as folder:
         name = "_".join(["virc", *re.findall(r"[a-z0-9]+", f"{system.name.lower()} {wanted.target}")])
         inside = folder / name

@@ -85,11 +85,11 @@ def opened_models(
 ) -> Iterator[Models]:
     if not roles:
         if given:
-            raise UsageError(f"--role {next(iter(given))}: this operator asks no model", "leave --role out")
+            raise UsageError(f"«--role {next(iter(given))}»: this operator asks no model", "leave «--role» out")
         yield Models()
         return
     if setup is None:
-        raise UsageError(f"role {next(iter(roles))!r} has no model", "--endpoint URL, or --role NAME=URL")
+        raise UsageError(f"role {next(iter(roles))!r} has no model", "«--endpoint URL», or «--role NAME=URL»")
     chosen = opening.choices(roles, given, setup.choice)
     with opening.open_roles(roles, chosen, report) as opened:
         yield Models(opened, setup.config.max_turns)

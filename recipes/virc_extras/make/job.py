@@ -21,6 +21,7 @@ from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.locks import held
+from virc.core.options import spelled
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.text import clause, counted
@@ -87,16 +88,16 @@ def run(job: Job, report: Reporter) -> Fields:
     job = msgspec.structs.replace(job, options=options)
     checked = registry.options_of(job.operator, options)
     if job.to.suffix != ".jsonl":
-        raise UsageError(f"{job.to} does not end with .jsonl", f"--to {job.to.stem or 'new'}.jsonl")
+        raise UsageError(f"{job.to} does not end with .jsonl", f"«--to {job.to.stem or 'new'}.jsonl»")
     place, file = job.to, job.to.with_name(f"{job.to.name}.progress")
     if any(expanded(source).absolute() == place.absolute() for source in job.sources):
-        raise UsageError(f"{place} is read and cannot be written", "choose another --to")
+        raise UsageError(f"{place} is read and cannot be written", "choose another «--to»")
     with ExitStack() as stack:
         with errors_as(VircError, f"cannot write {place}", caught=(OSError, ValueError)):
             place.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(place))
             if place.exists() and not file.exists():  # another command may have made it just now
-                raise UsageError(f"{place} is there already", "choose another --to, or remove it")
+                raise UsageError(f"{place} is there already", "choose another «--to», or remove it")
         roles = job.operator.roles(checked)
         models = stack.enter_context(opened_models(roles, job.roles, job.setup, report))
         total = count(job.sources) if roles else None
@@ -230,7 +231,7 @@ class _Work:
         except DataError as error:
             if isinstance(error.__cause__, NetworkError):
                 raise
-            why = f"{error.message}; {TRUST}" if error.hint == TRUST else error.message
+            why = f"{error.message}; {error.hint}" if error.unspelled_hint == TRUST else error.message
             made = Made((), LeftOut(UNREADABLE, why))
         except NoAnswerError as error:
             made = Made((), LeftOut(NO_ANSWER, error.message))
@@ -262,7 +263,7 @@ def _locate_errors(operator: Operator) -> Iterator[None]:
         line = plugins.line_in(operator.file, error)
         location = f"line {line} of {operator.file}" if line else str(operator.file)
         sentence = f"{location} fails: {type(error).__name__}: {clause(error)}"
-        raise ConfigError(sentence, "VIRC_DEBUG=1 shows where") from error
+        raise ConfigError(sentence, "«VIRC_DEBUG=1» shows where") from error
 
 
 def _process_rows(work: _Work, pace: _RowProgress, report: Reporter) -> None:
@@ -326,7 +327,7 @@ def _publish(work: _Work) -> Fields:
         for line in progress.lines():
             if out := plan_left_out.get(line.n) or line.out:
                 rules[out.rule] += 1
-                work.untrusted += out.why.endswith(TRUST)
+                work.untrusted += out.why.endswith(spelled(TRUST))
                 fields = {"id": line.id, "row": line.n, "source": job.sources[line.source]}
                 yield msgspec.json.encode({**fields, "rule": out.rule, "why": out.why})
 
@@ -340,7 +341,7 @@ def _publish(work: _Work) -> Fields:
 
     others = {name: named.with_name(f"{named.stem}.{name}.jsonl") for name in (plan.others if plan else ())}
     if read := {expanded(each).resolve() for each in job.sources} & {each.resolve() for each in others.values()}:
-        raise UsageError(f"{min(read)} is read and cannot be written", "choose another --to")
+        raise UsageError(f"{min(read)} is read and cannot be written", "choose another «--to»")
     write_lines(left_out, dropped())
     files = dict[str, int]()
     for name, numbers in (plan.others if plan else {}).items():

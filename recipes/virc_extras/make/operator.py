@@ -205,7 +205,7 @@ class Means(Generic[O]):
         try:
             ((data, _),) = files_of([row.pictures[index]], self.offline, self.deadline, row.base, row.trusted)
         except NetworkError as error:  # a wrong address in the row must not end the command
-            raise DataError(error.message, error.hint) from error
+            raise DataError(error.args[0], error.unspelled_hint) from error
         return data
 
     def image(self, row: Row, index: int = 0) -> Image.Image:

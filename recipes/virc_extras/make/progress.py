@@ -128,7 +128,7 @@ class Progress:
             if text.endswith(b"\n"):
                 self._check(text)
             elif not msgspec.json.encode(self._head).startswith(text):  # no first line of ours that a kill cut
-                raise ConfigError(_NOT_OURS.format(self.path), "choose another --to")
+                raise ConfigError(_NOT_OURS.format(self.path), "choose another «--to»")
             while text.endswith(b"\n"):
                 try:
                     line = msgspec.json.decode(text, type=Line) if at else None
@@ -151,7 +151,7 @@ class Progress:
         except (ValueError, RecursionError):
             theirs = None
         if not isinstance(theirs, dict) or theirs.get("schema") != SCHEMA:
-            raise ConfigError(_NOT_OURS.format(self.path), "choose another --to")
+            raise ConfigError(_NOT_OURS.format(self.path), "choose another «--to»")
         ours = self._head
         for key in {**theirs, **ours}:
             if theirs.get(key) != ours.get(key):

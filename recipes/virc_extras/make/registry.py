@@ -82,11 +82,11 @@ def parsed(settings: Sequence[str] | Mapping[str, Any], operator: Operator | Non
     for each in settings if not found else ():
         key, is_one, text = each.partition("=")
         if not is_one or not key:
-            raise UsageError(f"--set {each}: it is KEY=VALUE", "--set seed=1")
+            raise UsageError(f"«--set {each}»: it is KEY=VALUE", "«--set seed=1»")
         try:
-            value = yaml.value(text, f"--set {key}")
+            value = yaml.value(text, f"«--set {key}»")
         except ConfigError as error:
-            raise UsageError(error.message, error.hint) from None
+            raise UsageError(error.args[0], error.unspelled_hint) from None
         kind = validation.kind_at(operator.options, (key,)) if operator else None
         is_text = kind is not None and validation.takes_text(kind) and isinstance(value, bool | int | float)
         found[key] = text.strip() if is_text else value

@@ -60,7 +60,7 @@ def make(
         )
     given = registry.parsed(options)
     if others := given.keys() - {"seed"}:
-        raise UsageError(f"--set {min(others)} is an option of one operator", f"write it into {operator}")
+        raise UsageError(f"«--set {min(others)}» is an option of one operator", f"write it into {operator}")
     jobs, asked, files = list[Job](), set[str](), set[str]()
     for number, step in enumerate(_listed(operator), 1):
         if not isinstance(step, dict) or not isinstance(name := step.pop("operator", None), str):
@@ -76,7 +76,7 @@ def make(
         files |= {second} if second else set()
         jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards, trust_rows))
     if unknown := roles.keys() - asked:
-        raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
+        raise UsageError(f"«--role {min(unknown)}»: no operator of {operator} has it", "virc data make ls NAME")
     return _run_all(jobs, tuple(sources), place, report)
 
 
@@ -97,7 +97,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
     between = [to.with_name(f".{to.stem}.step{number}.jsonl") for number in range(1, len(jobs) + 1)]
     file, lists = to.with_name(f"{to.name}.steps"), [each.with_name(f"{each.name}.left_out") for each in between]
     if to.exists() and not file.exists():
-        raise UsageError(f"{to} is there already", "choose another --to, or remove it")
+        raise UsageError(f"{to} is there already", "choose another «--to», or remove it")
     with errors_as(VircError, f"cannot write {to}", caught=(OSError, ValueError)):
         file.parent.mkdir(parents=True, exist_ok=True)
         with held(file):

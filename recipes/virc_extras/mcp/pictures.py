@@ -71,7 +71,7 @@ async def given(source: str, store: ResultStore, session: str, readable: Readabl
 
 async def _fetched(url: str, readable: Readable) -> bytes:
     if readable.offline:
-        raise DataError("this server fetches nothing from the network (--offline)")
+        raise DataError("this server fetches nothing from the network («--offline»)")
     if url[:8].lower() != "https://":
         raise DataError("only https URLs are fetched")
     if not re.fullmatch(r"[!-~]{1,8192}", url) or "@" in url.split("/")[2]:

@@ -16,6 +16,7 @@ from mcp.server.stdio import stdio_server
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from virc.core.errors import DataError, NoAnswerError, VircError
+from virc.core.options import in_fields
 from virc_extras.mcp import messages
 from virc_extras.mcp.result_store import OF_ADDRESS
 
@@ -62,7 +63,7 @@ def made(served: Served) -> "Server[Any]":
         try:
             return _result(await _called(served, context, params), served.structured or params.name == "evaluate")
         except VircError as error:
-            return _error(_sentence(error, served))
+            return _error(_sentence(error, served, params.name))
         except Exception as error:  # the connection outlives whatever a call meets
             served.trouble(error)
             return _error(f"internal: {type(error).__name__}")
@@ -187,10 +188,12 @@ def _error(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
 
 
-def _sentence(error: VircError, served: Served) -> str:
+def _sentence(error: VircError, served: Served, tool: str) -> str:
     """What a client is told of an error; of one behind this server only if clients may know it."""
     if not isinstance(error, DataError | NoAnswerError):
         served.trouble(error)
         if not served.frank:
             return "the model cannot be asked now"
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+    arguments = messages.TOOLS[tool].takes.__struct_fields__ if tool in messages.TOOLS else ()
+    message, hint = error.spelled_by(in_fields(*arguments))
+    return f"{message} ({hint})" if hint else message

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from virc_extras.mcp.result_store import ResultStore
     from virc_extras.mcp.server import Served
 
-_HINT = "--http 127.0.0.1:8000"
+_HINT = "«--http 127.0.0.1:8000»"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -55,7 +55,9 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     address = None if request.http is None else host_and_port(request.http)
     is_local = address is None or address[0] in _LOOPBACK
     if address and not is_local and not request.api_key:
-        raise UsageError(f"whoever reaches {address[0]} could read the folders and ask the model", "--api-key env:NAME")
+        raise UsageError(
+            f"whoever reaches {address[0]} could read the folders and ask the model", "«--api-key env:NAME»"
+        )
     with collection_paused():
         try:
             from virc_extras.mcp import server
@@ -121,7 +123,7 @@ def check_model(model: str | None, endpoint: str | None, system: str | None) -> 
 
     if system is not None and systems.get(system).pipeline:
         fault = f"the system {system} answers by a pipeline, and `ask` runs none"
-        raise UsageError(fault, f"virc solve IMAGE 'QUESTION' --system {system}, or leave --system out")
+        raise UsageError(fault, f"virc solve IMAGE 'QUESTION' --system {system}, or leave «--system» out")
     if endpoint is None:
         models.find(model, Path(), system, with_gguf=True)
 
@@ -131,7 +133,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or "/" in bare or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
-        raise UsageError(f"--http {text[:60]} is not HOST:PORT", _HINT)
+        raise UsageError(f"«--http {text[:60]}» is not HOST:PORT", _HINT)
     return bare, int(port)
 
 
@@ -140,10 +142,10 @@ def _folders(names: Sequence[str]) -> "list[Path]":
 
     found = []
     for name in names:
-        with errors_as(UsageError, f"--folder {name}", caught=(OSError, RuntimeError, ValueError)):
+        with errors_as(UsageError, f"«--folder {name}»", caught=(OSError, RuntimeError, ValueError)):
             folder = Path(name).expanduser().resolve(strict=True)
         if not folder.is_dir():
-            raise UsageError(f"--folder {name} is no folder", f"--folder {Path(name).parent}")
+            raise UsageError(f"«--folder {name}» is no folder", f"«--folder {Path(name).parent}»")
         found.append(folder)
     return found
 
@@ -178,7 +180,7 @@ def _over_http(
         bound = bound_socket(Config(host=host, port=port))
     except ConfigError as error:
         in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
-        raise ConfigError(error.message, f"--http {bare}:{port % 65_535 + 1}" if in_use else _HINT) from error
+        raise ConfigError(error.message, f"«--http {bare}:{port % 65_535 + 1}»" if in_use else _HINT) from error
     with bound as listening:
         app = over_http.app(served, host, request.api_key, store.drop)
         listening.listen(http_server.MAX_CONNECTIONS)

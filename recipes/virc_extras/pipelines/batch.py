@@ -34,7 +34,7 @@ def rows_solver(
         try:
             files = files_of(row.pictures, setup.setup.offline, deadline, base, row.trusted)
         except (DataError, NetworkError) as error:  # not the fault of a role, but that of a picture in the row
-            raise DataError(error.message, error.hint) from error
+            raise DataError(error.args[0], error.unspelled_hint) from error
         trace = traces / file_name(str(row.id)) if traces else None
         with opened_all(files, Terms(seconds=deadline.left()), whole=True) as pictures:
             seen = [looked_at(*each) for each in zip(files, row.pictures, pictures, strict=True)]

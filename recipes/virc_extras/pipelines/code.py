@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from virc.core import guarded
 from virc.core.errors import NoAnswerError, VircError
+from virc.core.limits import guarded
 from virc.core.text import clause, plain
 from virc.reasoning.calls import ToolError, View
 from virc.reasoning.encoded import as_png

@@ -11,6 +11,7 @@ import msgspec
 from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded, is_file
+from virc.core.options import marked
 from virc.reasoning.images import OpenedImage
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -57,11 +58,12 @@ class Pipeline(msgspec.Struct, frozen=True):
     digest: str
 
 
-def refuse(given: Mapping[str, object], pipeline: str) -> None:
+def refuse(given: Mapping[str, object]) -> None:
     if name := next((name for name, is_given in given.items() if is_given), None):
-        instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
+        instead = INSTEAD.get(name)
         hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"
-        raise UsageError(f"{name} does not go with {pipeline}", hint)
+        option = marked(name) if name.isidentifier() else name
+        raise UsageError(f"{option} does not go with «--pipeline»", hint)
 
 
 def load(name: str) -> Pipeline:
@@ -69,11 +71,11 @@ def load(name: str) -> Pipeline:
     if name.endswith(SUFFIX):
         file = expanded(name)
         if not is_file(file):
-            raise ConfigError(f"there is no file {file}", f"--pipeline FILE{SUFFIX}, or a system: virc systems ls")
+            raise ConfigError(f"there is no file {file}", f"«--pipeline FILE{SUFFIX}», or a system: virc systems ls")
         return _loaded(file.absolute(), file.stem)
     system = systems.get(name)
     if not system.pipeline:
-        raise ConfigError(f"{name} has no pipeline", f"--pipeline FILE{SUFFIX}")
+        raise ConfigError(f"{name} has no pipeline", f"«--pipeline FILE{SUFFIX}»")
     return _loaded(file_of(system), system.name)
 
 

@@ -42,14 +42,14 @@ def choices(roles: Mapping[str, Role], given: Mapping[str, str], default: Choice
     """
     for name in given:
         if name not in roles:
-            raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(roles)))
+            raise UsageError(f"«--role {name}»: there is no such role", did_you_mean(name, list(roles)))
     return {name: _choice(name, role, given.get(name), default) for name, role in roles.items()}
 
 
 def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice:
     shared = Choice(device=default.device, max_pixels=default.max_pixels, timeout=default.timeout)
     if given and given.startswith(("http://", "https://")):
-        endpoint = str(config.check_setting("endpoint", given, f"--role {name}", UsageError))
+        endpoint = str(config.check_setting("endpoint", given, f"«--role {name}»", UsageError))
         model = role.model if role.endpoint else None  # a model of this machine has no name there
         return msgspec.structs.replace(shared, endpoint=endpoint, model=model, api_key=default.api_key)
     if given:
@@ -58,7 +58,7 @@ def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice
         return msgspec.structs.replace(shared, endpoint=role.endpoint, model=role.model)
     if default.endpoint or default.model:
         return default
-    raise UsageError(f"role {name!r} has no model", f"--role {name}=URL or --role {name}=MODEL")
+    raise UsageError(f"role {name!r} has no model", f"«--role {name}=URL» or «--role {name}=MODEL»")
 
 
 def described(choice: Choice) -> str:

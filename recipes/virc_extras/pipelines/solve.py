@@ -12,9 +12,10 @@ from typing import NoReturn
 import msgspec
 from PIL import Image
 
-from virc.core import guarded, plugins
+from virc.core import plugins
 from virc.core.errors import DataError, NoAnswerError, VircError
 from virc.core.events import Reporter
+from virc.core.limits import guarded
 from virc.core.limits.image_memory import Terms
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
+from virc.core.options import marked
 from virc.solving.batch import SolveRows
 from virc.solving.image_source import Picture
 from virc.solving.outcome import Fields
@@ -30,9 +31,9 @@ def check(name: str) -> None:
 
 def set_up(name: str, roles: Mapping[str, str], setup: Setup, default: Mapping[str, object] = {}) -> "PipelineSolver":
     chosen = solve.set_up(name, roles, setup)
-    named = next((option for option, value in default.items() if value not in (None, "none")), None)
+    named = next((marked(name) for name, value in default.items() if value not in (None, "none")), None)
     if named and setup.choice not in chosen.chosen.values():
-        hint = f"leave {named} out; a model alone is compared by virc eval without --pipeline, --to the same folder"
+        hint = f"leave {named} out; a model alone is compared by virc eval without «--pipeline», «--to» the same folder"
         raise UsageError(f"{named} is the model of roles that have none, and each role has one", hint)
     return PipelineSolver(chosen)
 

@@ -85,5 +85,5 @@ def naming(title: str) -> Iterator[None]:
     except VircError as error:
         if error.place:
             raise
-        error.message, error.place = f"{title}: {error.message}", title
+        error.args, error.place = (f"{title}: {error.args[0]}",), title
         raise

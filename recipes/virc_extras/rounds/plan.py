@@ -112,7 +112,7 @@ def missing(rounds: Rounds, left: Iterable[RoundCommand]) -> Iterator[VircError]
                 continue
             checked.add(file)
             if not is_file(rounds.workspace / expanded(file)):
-                yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
+                yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or «--data FILE»")
         if step.round == 1 and step.resolved and not files:
             try:
                 inputs.rows(step.resolved, rounds.workspace)
@@ -137,15 +137,15 @@ def _check(request: RoundsRequest, system: System) -> None:
     samples = [step.sample for step in system.rounds if step.sample]
     needs_data = any(sample.data is None for sample in samples)
     if request.data and not samples:
-        raise UsageError(f"the rounds of {system.name} sample no problems", "leave --data out")
+        raise UsageError(f"the rounds of {system.name} sample no problems", "leave «--data» out")
     if request.data is None and needs_data:
-        raise UsageError(f"the rounds of {system.name} need problems with answers", "--data FILE.jsonl")
+        raise UsageError(f"the rounds of {system.name} need problems with answers", "«--data FILE.jsonl»")
     judged = [each.pairs for each in samples if each.pairs in _JUDGED]
     kinds = {system.stages[step.train].kind for step in system.rounds if step.train}
     if "grade" in judged and request.judge_endpoint is None:
-        raise UsageError(f"the rounds of {system.name} take pairs by a critic", "--judge-endpoint URL")
+        raise UsageError(f"the rounds of {system.name} take pairs by a critic", "«--judge-endpoint URL»")
     if (request.judge_endpoint or request.judge_endpoints) and not (judged or "rl" in kinds):
-        raise UsageError(f"no step of the rounds of {system.name} asks a judge", "leave --judge-endpoint out")
+        raise UsageError(f"no step of the rounds of {system.name} asks a judge", "leave «--judge-endpoint» out")
     signs = dict.fromkeys(sign for kind in sorted(kinds) for sign in SIGNS[kind])
     if unknown := next((sign for sign in request.stop_on if sign not in signs), None):
         raise UsageError(
@@ -284,5 +284,5 @@ def _first_base(request: RoundsRequest, system: System, name: str) -> str:
                 return run.name
     raise ConfigError(
         f"no run of the stage {config.after} that began with {root} has finished, which the rounds begin with",
-        f"virc train {system.called} --stage {config.after}, or name what to begin with: --from",
+        f"virc train {system.called} --stage {config.after}, or name what to begin with: «--from»",
     )

@@ -54,7 +54,7 @@ def run(
     workspace = found.workspace
     folder = workspace / runs.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    busy = ConfigError(f"another process works on the rounds {found.name}", "wait for it, or choose another --name")
+    busy = ConfigError(f"another process works on the rounds {found.name}", "wait for it, or choose another «--name»")
     with held(folder / f"{found.name}-rounds", busy):
         steps.run(
             found.steps, workspace, lambda step: rest(step, state(step, workspace)), Reporter(on_event),
@@ -145,7 +145,7 @@ def _refuse_other_run(step: RoundCommand, info: runs.Info) -> None:
 def _made_otherwise(what: str, name: str, before: object, now: object) -> ConfigError:
     return ConfigError(
         f"{what} was made with {name} {before}, not {now}",
-        "the same system and options as before go on with it; --name NAME begins other rounds",
+        "the same system and options as before go on with it; «--name NAME» begins other rounds",
     )
 
 

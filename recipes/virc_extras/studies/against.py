@@ -49,11 +49,11 @@ def published_for(model: str, workspace: Path, system: str | None) -> Published:
     """The published figures of a model's system; a ConfigError if there are none, or the system is not known."""
     found, short, run = origin(model, workspace, system)
     if found is None:
-        raise ConfigError(f"which system {model} belongs to is not known", "--system SYSTEM")
+        raise ConfigError(f"which system {model} belongs to is not known", "«--system SYSTEM»")
     if found.reported is None:
         raise ConfigError(
             f"no published figures stand in the file of {found.name}",
-            "`reported:` in a YAML of your own has them: --system FILE",
+            "`reported:` in a YAML of your own has them: «--system FILE»",
         )
     return Published(found.reported, found.name, short, run)
 
@@ -112,9 +112,11 @@ class Against(Column):
 
 def column(given: bool | None, request: EvalRequest) -> Column:
     if given and any(setup.config.strategy for setup in request.setups):
-        raise UsageError("--against compares a model as it was published, without a strategy", "leave --strategy out")
+        raise UsageError(
+            "«--against» compares a model as it was published, without a strategy", "leave «--strategy» out"
+        )
     if given and len({setup.config.seed for setup in request.setups}) > 1:
-        raise UsageError("--against compares a model as it was published, with one seed", "leave --seeds out")
+        raise UsageError("«--against» compares a model as it was published, with one seed", "leave «--seeds» out")
     return Against(bool(given))
 
 

@@ -229,14 +229,14 @@ def column(given: Mapping[str, str | None] | None, request: EvalRequest) -> Colu
         return Rewards(None)
     by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
     refused = {
-        "--judge-endpoint": request.judge_endpoint and not by_strategy,
-        "--split": request.split,
-        "--against": "against" in request.columns,
-        "--looks": "looks" in request.columns,
-        "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
+        "«--judge-endpoint»": request.judge_endpoint and not by_strategy,
+        "«--split»": request.split,
+        "«--against»": "against" in request.columns,
+        "«--looks»": "looks" in request.columns,
+        "«--crop-ablation counterfactual»": request.crop_ablation == "counterfactual",
     }
     if option := next((name for name, value in refused.items() if value), None):
-        raise UsageError(f"{option} does not go with --environment", "leave one out")
+        raise UsageError(f"{option} does not go with «--environment»", "leave one out")
     return Rewards(load(request.benchmark, OfEnvironment(**given), request.limit))
 
 
@@ -246,12 +246,14 @@ def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment
         raise UsageError(f"{plain(name, 80)} is no name of an environment", "name an installed package of verifiers")
     shown = SHOWN if how.shown is None else how.shown
     if not _PARTS.search(shown):
-        raise UsageError(f"--answer-as {plain(shown, 80)} has no {{answer}}", "--answer-as '<answer>{answer}</answer>'")
+        raise UsageError(
+            f"«--answer-as {plain(shown, 80)}» has no {{answer}}", "«--answer-as '<answer>{answer}</answer>'»"
+        )
     try:
         given = msgspec.json.decode(how.arguments or "{}", type=dict[str, Any])
     except msgspec.DecodeError as error:
-        hint = """--environment-args '{"num_examples": 20}'"""
-        raise UsageError(f"--environment-args is no JSON object: {clause(error)}", hint) from error
+        hint = """«--environment-args '{"num_examples": 20}'»"""
+        raise UsageError(f"«--environment-args» is no JSON object: {clause(error)}", hint) from error
     if find_spec("verifiers") is None:
         raise SetupError(f"the environment {name} needs verifiers", f"pip install verifiers {name}")
     with _foreign_code():
@@ -273,7 +275,7 @@ def _loaded(name: str, given: Mapping[str, Any], limit: int | None) -> Interface
     except Exception as error:  # of the environment's own code
         if find_spec(module) is None:
             raise ConfigError(f"the environment {name} is not installed", f"pip install {name}") from error
-        hint = "--environment-args holds what its README says"
+        hint = "«--environment-args» holds what its README says"
         raise DataError(f"the environment {name} cannot be loaded: {clause(error)}", hint) from error
 
 
@@ -314,7 +316,7 @@ def _by_taskset(name: str, given: Mapping[str, Any], limit: int | None) -> Inter
     if kind.NEEDS_CONTAINER or kind.setup is not vf.Task.setup or kind.finalize is not vf.Task.finalize:
         raise _refused(name, "prepares a machine for each problem")
     if limit is None and not taskset.bounded:
-        raise UsageError(f"the environment {name} has no last problem", "--limit 100")
+        raise UsageError(f"the environment {name} has no last problem", "«--limit 100»")
     tasks = list(islice(taskset, limit))
     hooks = [hook for task in tasks[:1] for attribute in ("reward", "metric") for hook in task.hooks(attribute)]
     if any(_needs_machine(hook) for hook in hooks):

@@ -49,9 +49,9 @@ class Looking(Column):
 
 
 def column(given: bool | None, request: EvalRequest) -> Column:
-    refused = {"--crop-ablation": request.crop_ablation != "none", "--pipeline": request.solver}
+    refused = {"«--crop-ablation»": request.crop_ablation != "none", "«--pipeline»": request.solver}
     if given and (option := next((name for name, value in refused.items() if value), None)):
-        raise UsageError(f"{option} does not go with --looks", "leave one out")
+        raise UsageError(f"{option} does not go with «--looks»", "leave one out")
     return Looking(bool(given))
 
 

@@ -50,13 +50,13 @@ def _pages(word: str) -> range:
         found = range(0)
     if not found or found.start < 1 or found.stop > _MAX_PAGE:
         raise UsageError(
-            f"page must be a whole number of at least 1, or a range, not {word!r}", "--page 3 or --page 2-5"
+            f"page must be a whole number of at least 1, or a range, not {word!r}", "«--page 3» or «--page 2-5»"
         )
     return found
 
 
 def _seconds(word: str) -> float:
     if not (found := _TIME.fullmatch(word)):
-        raise UsageError(f"at is {word!r}, which is no time", "--at 12.5 or --at 1:02")
+        raise UsageError(f"at is {word!r}, which is no time", "«--at 12.5» or «--at 1:02»")
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)

@@ -39,7 +39,7 @@ def unfolded(
             count += 1
             if each.place and count > MAX_PICTURES:
                 sentence = f"the clips and documents have over {MAX_PICTURES} pictures together"
-                raise DataError(sentence, "--frames and --page show fewer")
+                raise DataError(sentence, "«--frames» and «--page» show fewer")
             yield each
 
 
@@ -52,7 +52,7 @@ def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
             option, kind = ("--page", "a document or a picture") if name == "pages" else (f"--{name}", "a clip")
             raise UsageError(f"{option} chooses in {kind}, and there is none", f"leave {option} out")
     if None in media and len(choice.pages) > 1:
-        raise UsageError("--page names several pages, and not all files are documents", "name one page of a picture")
+        raise UsageError("«--page» names several pages, and not all files are documents", "name one page of a picture")
 
 
 def _medium_in(source: Source) -> Medium | None:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
+from virc.core.errors import DataError, ErrorFields, VircError, error_of, sent_fields
 from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
@@ -132,7 +132,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
         times = [*wish.at]
         if late := next((each for each in times if each > clip.length + 1e-6), None):
             said = f"{task.name} lasts {sampling.clock(clip.length)}: it has nothing at {sampling.clock(late)}"
-            raise DataError(said, "name a time inside of it: --at 0:00")
+            raise DataError(said, "name a time inside of it: «--at 0:00»")
     elif wish.fps is not None and wish.frames is None:
         times = sampling.times_at_rate(clip.length, wish.fps)
     elif wish.frames is not None:
@@ -141,7 +141,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
         times = sampling.usual_times(clip.length, clip.last)
     if len(times) > MAX_PICTURES:
         lasts = f"{task.name} lasts {sampling.clock(clip.length)}"
-        raise DataError(f"{lasts}: that is {len(times):,} frames, over {MAX_PICTURES}", f"--frames {MAX_PICTURES}")
+        raise DataError(f"{lasts}: that is {len(times):,} frames, over {MAX_PICTURES}", f"«--frames {MAX_PICTURES}»")
     yield Facts(clip.length, clip.size)
     most, before = MAX_PIXELS // len(times), None
     for time in times:
@@ -159,10 +159,10 @@ def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     document = Document(file, task.name)
     pages = task.wish.pages or range(1, min(document.count, MOST) + 1)
     if beyond := next((each for each in pages if each > document.count), None):
-        raise DataError(f"{task.name} has no page {beyond}, but {document.count:,}", f"--page {document.count}")
+        raise DataError(f"{task.name} has no page {beyond}, but {document.count:,}", f"«--page {document.count}»")
     if len(pages) > MAX_PICTURES:
         raise DataError(
-            f"{len(pages)} pages of {task.name} are asked for, over {MAX_PICTURES}", "name fewer: --page 1-9"
+            f"{len(pages)} pages of {task.name} are asked for, over {MAX_PICTURES}", "name fewer: «--page 1-9»"
         )
     yield Facts(pages=document.count)
     for number in pages:
@@ -207,7 +207,7 @@ def _answers(task: _Task, content: bytes) -> Iterator[tuple[_Answer, bytes]]:
         error = DataError(f"{task.name} takes more memory than a {task.kind} may")
     except OSError as unreadable:
         error = DataError(f"{task.name} cannot be read: {clause(unreadable)}")
-    yield _Answer(fields_of(error) if error else None), b""
+    yield _Answer(sent_fields(error) if error else None), b""
 
 
 def _import(kind: str) -> None:

@@ -98,7 +98,7 @@ def test_other_sources_are_refused_in_a_sentence(source: str, sentence: str) -> 
 
 
 def test_offline_fetches_nothing() -> None:
-    assert "--offline" in refused(tool_calls(offline=True), "show", image="https://example.org/x.png")
+    assert "(offline)" in refused(tool_calls(offline=True), "show", image="https://example.org/x.png")
 
 
 def test_a_public_picture_is_fetched(tmp_path: Path) -> None:

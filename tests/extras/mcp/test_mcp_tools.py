@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -15,8 +16,9 @@ import jsonschema
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult
-from mcp_server import QUESTION, Failures, are_same, called, noise, pixels, talk, tool_calls
+from mcp_server import QUESTION, Failures, are_same, called, noise, pixels, refused, talk, tool_calls
 from PIL import Image
+from support.faults import status
 from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
@@ -259,3 +261,15 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
         shown = talk(behind, work)
     assert not shown.is_error
     assert len(turns) == 1
+
+
+def test_errors_name_arguments_of_the_tool_and_no_option_of_the_server(folder: Path) -> None:
+    """Neither its client nor the model that reads the error can set those."""
+    with serve(fault=status(401, "no such key")) as server:
+        of_key = refused(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION)
+    assert "wants a key" in of_key or "refuses the key" in of_key
+    of_network = refused(tool_calls([folder], offline=True), "show", image="https://example.org/x.png")
+    of_argument = refused(tool_calls([folder]), "ask", image="noise.png", question=QUESTION, samples=99)
+    assert "samples" in of_argument
+    for told in (of_key, of_network, of_argument):
+        assert not re.search("--|VIRC_|«", told), told

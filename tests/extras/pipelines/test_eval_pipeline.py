@@ -45,7 +45,7 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
         by_role = {"eyes": eyes.url, "mind": mind.url}
         again = evaluate(tmp_path / "rows.jsonl", to=tmp_path / "e", pipeline=tmp_path / "twice.py", roles=by_role)
         assert (again.models[0].score.right, len(mind.chats())) == (1, 2)
-        with pytest.raises(UsageError, match="--samples does not go with pipeline="):
+        with pytest.raises(UsageError, match="--samples does not go with --pipeline"):
             evaluate(tmp_path / "rows.jsonl", pipeline=tmp_path / "twice.py", samples=2)
     (model,) = found["models"]
     assert model["name"] == "twice (eyes: small, mind: large)"

@@ -214,5 +214,6 @@ def test_a_trace_folder_that_cannot_be_written_is_refused_before_any_role(image:
 
 @pytest.mark.parametrize("refused", [{"temperature": 0.5}, {"max_tokens": 9}, {"samples": 2}, {"strategy": "majority"}])
 def test_settings_of_one_model_do_not_go_with_a_pipeline_from_python(image: Path, refused: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(refused))} does not go with pipeline="):
+    name = next(iter(refused)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{name} does not go with --pipeline"):
         package.solve(image, "What is x?", endpoint="http://localhost:9", pipeline="gone.py", **refused)

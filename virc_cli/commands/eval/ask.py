@@ -122,9 +122,9 @@ def command(
         for each in reversed(setups)
     }
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
-    pipeline_default = {"--model": names[0], "--endpoint": asked.endpoint}
-    unread = {"--looks": looks, "--against": against is not None, "--max-cost": max_cost is not None}
-    solver = pipeline_of(pipeline, roles, setups, unread, "--pipeline", pipeline_default)
+    pipeline_default = {"model": names[0], "endpoint": asked.endpoint}
+    unread = {"looks": looks, "against": against is not None, "max_cost": max_cost is not None}
+    solver = pipeline_of(pipeline, roles, setups, unread, pipeline_default)
     studies = {"against": against is not None, "against_run": against_run, "sign": sign, "looks": looks}
     columns = asked_columns(environment, environment_args, answer_as, **studies)
     chosen = parse_chosen(column or (), OF_PROBLEMS)

@@ -209,8 +209,8 @@ class OpenAIBackend:
             reply = self._draw(ask, sampling, on_text, deadline)
         except VircError as error:
             largest = max((shown.width * shown.height for shown in ask.images), default=0)
-            if error.hint and 0 < largest <= SMALLER_PIXELS:  # the hint would not make any picture smaller
-                error.hint = error.hint.replace(str(SMALLER_PIXELS), str(largest // 2))
+            if error.unspelled_hint and 0 < largest <= SMALLER_PIXELS:  # the hint would not make any picture smaller
+                error.hint = error.unspelled_hint.replace(str(SMALLER_PIXELS), str(largest // 2))
             raise
         finally:
             with self._lock:
@@ -219,7 +219,7 @@ class OpenAIBackend:
             tokens = self.context or reply.prompt_tokens
             full = ConfigError(
                 f"the context of {self.endpoint}, {tokens} tokens, is full: it cut the reply",
-                "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
+                "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: «--max-pixels»",
             )
             full.is_full = True
             raise full
@@ -239,7 +239,7 @@ class OpenAIBackend:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
             sentence = f"{self.link.endpoint} publishes an unreadable chat protocol: {self.link.quoted(error)}"
-            raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
+            raise ConfigError(sentence, "give the chat protocol yourself: «--protocol FILE»") from None
 
     def _published_grid(self, served: ListedModel, otherwise: Grid) -> Grid:
         if served.virc_grid is None:
@@ -398,7 +398,7 @@ class OpenAIBackend:
         if not listed:
             raise ConfigError(f"{self.link.endpoint} serves no model", self.link.missing_hint())
         sentence = f"{self.link.endpoint} serves {len(listed)} models and none was chosen"
-        raise ConfigError(f"{sentence}: {names_hint(self.link.names)}", f"--model {(seeing or listed)[0].id}")
+        raise ConfigError(f"{sentence}: {names_hint(self.link.names)}", f"«--model {(seeing or listed)[0].id}»")
 
     def _body(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
         """A request for a completion, with the parameters that this kind of server has in addition to OpenAI's."""

@@ -171,13 +171,13 @@ def _proxy_error(error: StatusError, server: AskedServer, quote: str) -> VircErr
     code, at, host = error.code, server.endpoint, urlsplit(server.endpoint).hostname
     if code < 400:
         target = server.quoted(error.headers.get("location", "nowhere"))
-        return ConfigError(f"{at} redirects to {target}", "give --endpoint the address it moved to")
+        return ConfigError(f"{at} redirects to {target}", "give «--endpoint» the address it moved to")
     if code in {407, 511}:
         sentence = f"the proxy on the way to {at} wants a user and a password{quote}"
         return ConfigError(sentence, f"put them in https_proxy or http_proxy, or go past it: export no_proxy={host}")
     if says("wants https", str(error.body)):
         secure = at.replace("http:", "https:", 1)
-        return ConfigError(f"{at} is asked without TLS, and wants it{quote}", f"--endpoint {secure}")
+        return ConfigError(f"{at} is asked without TLS, and wants it{quote}", f"«--endpoint {secure}»")
     is_of_firewall = re.match(r"error code: 1\d\d\d", error.quoted.strip()) or "x-squid-error" in error.headers
     if code in {401, 403, 405, 406, 451} and (is_page(error.body) or is_of_firewall):
         sentence = f"a web page answers in place of {at}: a proxy, firewall or login stands before it{quote}"
@@ -189,17 +189,17 @@ def _account_error(error: StatusError, server: AskedServer, quote: str) -> VircE
     code, said, at = error.code, error.quoted, server.endpoint
     if _is_anthropic(error):
         sentence = f"{at} speaks Anthropic's API, and virc OpenAI's{quote}"
-        return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
+        return ConfigError(sentence, "give «--endpoint» an address with /chat/completions, such as that of a gateway")
     if error.is_quota:
-        hint = "add credit where you got the key, or set VIRC_API_KEY (in Python: api_key=) to another"
+        hint = "add credit where you got the key, or set «VIRC_API_KEY» to another"
         return ConfigError(f"the quota or credit of the key at {at} is used up{quote}", hint)
     if error.is_limited:
         return None
     is_denied = code == 403 and (not said or says("key", said))
     if code == 401 or is_denied or (code in {400, 403, 422} and says("bad key", said)):
-        hint = "set VIRC_API_KEY (in Python: api_key=) to a key it accepts"
+        hint = "set «VIRC_API_KEY» to a key it accepts"
         if says("own key header", f"{said} {error.headers.get('www-authenticate')}"):
-            hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
+            hint += "; a key in a header of its own: «export VIRC_HEADERS='api-key: KEY'»"
         return ConfigError(f"{at} {'refuses the key' if server.has_key else 'wants a key'}{quote}", hint)
     if code == 403:
         return ConfigError(f"{at} forbids the request{quote}", "see what its provider allows the key to do")
@@ -249,9 +249,9 @@ def _request_error(error: StatusError, server: AskedServer, quote: str, message:
     if is_large or named_limit("bytes", error.quoted) or side or area:
         sentence, hint = f"{server.endpoint} takes no images of this size{quote}", SEND_SMALLER
     if side:  # a picture of that area and twice as wide as high has that side
-        hint = f"the side is limited to {side} pixels: --max-pixels {side * side // 2}"
+        hint = f"the side is limited to {side} pixels: «--max-pixels {side * side // 2}»"
     elif area:
-        hint = f"a picture is limited to {area} pixels: --max-pixels {area}"
+        hint = f"a picture is limited to {area} pixels: «--max-pixels {area}»"
     parameter = error.fields.get("param")
     return RefusedError(sentence, hint, message, parameter if isinstance(parameter, str) else None, is_large)
 

@@ -45,7 +45,7 @@ _MAX_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes.
 _BYTES_PER_TOKEN = 4096
 _SCHEMES = ("basic", "bearer")  # words in front of a key that are no part of it
-_PATIENCE = "a slow server needs a longer --timeout"
+_PATIENCE = "a slow server needs a longer «--timeout»"
 _T = TypeVar("_T")
 
 
@@ -102,7 +102,7 @@ class Link:
         key = (api_key or "").strip()
         if foreign := re.search(r"[^!-~]", key):
             sentence = f"the API key holds {foreign[0]!a} at character {foreign.start() + 1}, which no key has"
-            raise ConfigError(sentence, "copy it again: set VIRC_API_KEY or api_key=, one line")
+            raise ConfigError(sentence, "copy it again: set «VIRC_API_KEY», one line")
         self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
         http = http_library()
         try:
@@ -274,7 +274,7 @@ class Link:
         proxy = None if is_loopback(self._base.host) else proxy_of(str(self._base))
         way, hint = "", f"is it running? curl {self.endpoint}/models"
         if self.endpoint.count("/") < 3:  # it has no path
-            hint += f"; or --endpoint {self.endpoint}/v1"
+            hint += f"; or «--endpoint {self.endpoint}/v1»"
         if error.is_of_proxy or proxy:
             way = f" through the proxy {proxy[1]}" if proxy else " through the proxy"
             named = f"{proxy[0]}_proxy names it; " if proxy else ""
@@ -282,9 +282,9 @@ class Link:
         if re.search("CERTIFICATE_VERIFY_FAILED|certificate verify failed|self.signed", cause, re.IGNORECASE):
             hint = "of a private authority, name its certificate: export SSL_CERT_FILE=/path/to/authority.pem"
             if re.search("hostname mismatch|not valid for|IP address mismatch|doesn't match", cause, re.IGNORECASE):
-                hint = "its certificate is of another host: give --endpoint the name that the certificate has"
+                hint = "its certificate is of another host: give «--endpoint» the name that the certificate has"
         elif re.search("WRONG_VERSION_NUMBER|record layer failure", cause):
-            hint = f"it may speak without TLS: --endpoint {self.endpoint.replace('https:', 'http:', 1)}"
+            hint = f"it may speak without TLS: «--endpoint {self.endpoint.replace('https:', 'http:', 1)}»"
         unreached = NetworkError(f"{self.endpoint} cannot be reached{way}: {self.quoted(cause)}", hint)
         unreached.fails_all_requests = unreached.broken = True
         self.stale = True
@@ -292,19 +292,19 @@ class Link:
 
     def missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
-            return f"--endpoint none runs the folder {self.model} on this machine"
+            return f"«--endpoint none» runs the folder {self.model} on this machine"
         if self.names:
-            return f"it serves {names_hint(self.names)}: --model {self.names[0]}"
+            return f"it serves {names_hint(self.names)}: «--model {self.names[0]}»"
         if self.is_ollama:
             return f"ollama pull {self.model or 'qwen3-vl'}, then the same command"
         if hint := self._address_hint():
             return hint
-        return f"its models are named by: curl {self.endpoint}/models" if self.model else "name one: --model NAME"
+        return f"its models are named by: curl {self.endpoint}/models" if self.model else "name one: «--model NAME»"
 
     def _address_hint(self) -> str | None:
         """What is likelier to be the address; None if this one ends as most do."""
         root = re.sub(r"(/v1)?(/chat/completions|/completions|/models|/api/chat|/api|/)?$", "", self.endpoint)
-        return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
+        return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: «--endpoint {root}/v1»"
 
     def quoted(self, text: object) -> str:
         """A server's text as part of a printed line, without the key and the values of own headers."""
@@ -453,7 +453,7 @@ def _printed(endpoint: str) -> str:
     except ValueError:
         host = port = None
     if names_user(endpoint):
-        raise ConfigError("the endpoint's address must hold no user and password", "export VIRC_API_KEY=...")
+        raise ConfigError("the endpoint's address must hold no user and password", "«export VIRC_API_KEY=...»")
     if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
         raise _no_address(endpoint)
     place = f"[{host}]" if ":" in host else host
@@ -461,7 +461,7 @@ def _printed(endpoint: str) -> str:
 
 
 def _no_address(endpoint: str, reason: str = "") -> ConfigError:
-    hint = "like --endpoint http://localhost:8000/v1"
+    hint = "like «--endpoint http://localhost:8000/v1»"
     return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
 
 
@@ -470,5 +470,5 @@ def _own_headers(text: str) -> dict[str, str]:
     lines = [line.partition(":") for line in text.splitlines() if line.strip()]
     found = {name.strip().title(): value.strip() for name, _, value in lines}
     if not all(re.fullmatch(r"[\w-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in found.items()):
-        raise ConfigError("VIRC_HEADERS must hold NAME: VALUE, one a line", "export VIRC_HEADERS='api-key: ...'")
+        raise ConfigError("«VIRC_HEADERS» must hold NAME: VALUE, one a line", "«export VIRC_HEADERS='api-key: ...'»")
     return found

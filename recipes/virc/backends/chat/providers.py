@@ -218,16 +218,16 @@ WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case 
 }  # fmt: skip
 
 SMALLER_PIXELS = 1_000_000  # in hints; `backend` proposes fewer if the picture is smaller
-SEND_SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
+SEND_SMALLER = f"send smaller images: «--max-pixels {SMALLER_PIXELS}»"
 HINTS = (
     (
         r"context(?! (?:deadline|cancel))|inputs?\W{0,2} (?:tokens|length|must have less)|prompt is too long|超长",
-        "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
+        "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: «--max-pixels»",
     ),
     (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", SEND_SMALLER),
     (
         r"(at most|too many|limit|maximum|only a single)[^.]{0,40}\bimage",
-        "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
+        "allow as many images a prompt as «--max-turns» and the pictures of the question together, 17 by default "
         "(vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
     ),
     (
@@ -244,7 +244,7 @@ HINTS = (
     ),
     (
         r"chat_template_kwargs|enable_thinking|reasoning_effort|['\"`]thinking['\"`]|support thinking",
-        "leave out --thinking, or the field in --extra-body",
+        "leave out «--thinking», or the field in «--extra-body»",
     ),
 )
 """What helps after a refusal, by its words; the first counts."""

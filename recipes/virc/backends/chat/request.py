@@ -199,11 +199,11 @@ def fields_of(text: str | None) -> dict[str, Any]:
         fields = json.loads(text or "{}")
     except (ValueError, RecursionError):
         fields = None
-    example = """--extra-body '{"chat_template_kwargs": {"enable_thinking": false}}'"""
+    example = """«--extra-body '{"chat_template_kwargs": {"enable_thinking": false}}'»"""
     if not isinstance(fields, dict):
-        raise UsageError(f"--extra-body must be a JSON object, not {text!r:.80}", example)
+        raise UsageError(f"«--extra-body» must be a JSON object, not {text!r:.80}", example)
     if ours := [name for name in _OURS if name in fields]:
-        raise UsageError(f"--extra-body must not set {', '.join(ours)}, which virc sets", example)
+        raise UsageError(f"«--extra-body» must not set {', '.join(ours)}, which virc sets", example)
     return fields
 
 
@@ -221,7 +221,7 @@ def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str,
     for path, value in off.items():
         # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.
         if given.get(path) is not None and (given[path] == value) != (switch == "off"):
-            sentence = f"--thinking {switch} contradicts {'.'.join(path)}={json.dumps(given[path])} in --extra-body"
+            sentence = f"«--thinking {switch}» contradicts {'.'.join(path)}={json.dumps(given[path])} in «--extra-body»"
             raise UsageError(sentence, "leave out one of the two")
 
 

@@ -48,10 +48,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 def cluster(address: str | None) -> Cluster:
     if not address:
-        raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
+        raise UsageError("«--launcher ray» needs the address of a cluster", "«--ray-address http://HEAD:8265»")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
         wrong = f"{address[:100]} is not the address of a Ray dashboard"
-        raise UsageError(wrong, "--ray-address http://HEAD:8265, its dashboard")
+        raise UsageError(wrong, "«--ray-address http://HEAD:8265», its dashboard")
     return Cluster(address=address.rstrip("/"))
 
 
@@ -66,7 +66,7 @@ def check_answers(where: Cluster) -> None:
 
 
 def _no_cluster(where: Cluster, reason: str) -> NetworkError:
-    hint = "the address is that of its dashboard: --ray-address http://HEAD:8265"
+    hint = "the address is that of its dashboard: «--ray-address http://HEAD:8265»"
     return NetworkError(f"no Ray cluster answers at {where.address}: {reason}", hint)
 
 

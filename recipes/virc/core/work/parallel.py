@@ -59,7 +59,7 @@ def in_order(
             yield under_way.popleft().result()
     except BrokenProcessPool:
         sentence = "a worker process was killed, perhaps for lack of memory"
-        raise LostWorkerError(sentence, "--workers 1") from None
+        raise LostWorkerError(sentence, "«--workers 1»") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

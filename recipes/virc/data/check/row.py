@@ -130,7 +130,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
     # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
     for name, value in row.unread.items():
-        hint = row.rewriting or f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
+        hint = row.rewriting or f"«--ignore {shlex.quote(plain(name, 200))}» leaves it out"
         yield Fault(UNREAD_COLUMN, f"nothing reads its column {plain(name, 60)}, which holds {value} ({hint})")
     if holds == "pairs":
         yield from check_pair(record)

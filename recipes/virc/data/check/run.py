@@ -197,12 +197,12 @@ def check_rows_of(
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
     existed = config.clean is not None and config.clean.exists()
-    with fresh_folder(config.clean, option="--clean") if config.clean else nullcontext() as folder:
+    with fresh_folder(config.clean, option="clean") if config.clean else nullcontext() as folder:
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
         by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
         held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
         if config.group_by and not held_out:
-            raise UsageError("--group-by compares rows with those held out, and none are", "--against VAL")
+            raise UsageError("«--group-by» compares rows with those held out, and none are", "«--against VAL»")
         run = _Run(config, on_fault, on_row, compared=bool(held_out))
         all_sources = {**to_clean, **against}
         # those held out come first, so that their inputs are known when the other files are read

@@ -159,13 +159,13 @@ def change_for(source: RowsFile, records: Iterable[Record], kinds: tuple[Holds, 
     if target.answers:
         if kinds != ("problems", "solutions"):
             if given_as != "problems":
-                raise UsageError(f"--answers is for problems, and {source.file} has replies", "without --answers")
-            raise UsageError("--answers makes trajectories", "--format sft")
+                raise UsageError(f"«--answers» is for problems, and {source.file} has replies", "without «--answers»")
+            raise UsageError("«--answers» makes trajectories", "«--format sft»")
         to = learner(target.model, target.system, target.protocol, target.max_pixels)
         system = systems.get(target.system).name if target.system else None
         return Change(holds, goal=to.protocol, system=system, learner=to)
     if target.model:
-        raise UsageError("--model is for --answers", "--answers makes trajectories of problems")
+        raise UsageError("«--model» is for «--answers»", "«--answers» makes trajectories of problems")
     change = _change_of_replies(source, records, kinds, target)
     if not target.max_pixels:
         return change
@@ -174,7 +174,7 @@ def change_for(source: RowsFile, records: Iterable[Record], kinds: tuple[Holds, 
         hint = "virc data sample --pairs RULE --max-pixels N makes pairs of smaller images"
         raise UsageError("images of pairs in a chat protocol with tools stay as they are", hint)
     if goal and goal.images == "square_1000":
-        raise UsageError("the chat protocol shows every image at 1000 x 1000 px", "--images smart")
+        raise UsageError("the chat protocol shows every image at 1000 x 1000 px", "«--images smart»")
     return msgspec.structs.replace(change, goal=goal and as_shown_on(goal, grid), grid=grid)
 
 
@@ -185,13 +185,13 @@ def _change_of_replies(
     file = source.file
     asks_change = target.coordinates is not None or target.images is not None
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
-        hint = "without --coordinates, --images and --system"
+        hint = "without «--coordinates», «--images» and «--system»"
         raise UsageError("pairs stay in the chat protocol that they are written in", hint)
     path = source.media / FILE_NAME
     saved = read_protocol(path) if path.is_file() else None  # the chat protocol next to the rows
     if target.system:
         if target.coordinates or target.images or target.protocol:
-            raise UsageError("a system decides coordinates, images and chat protocol", "--system alone")
+            raise UsageError("a system decides coordinates, images and chat protocol", "«--system» alone")
         system = systems.get(target.system)
         of_target = of_system(system)
         if given_as in _CONVERSATIONS and source.laid_out:  # a layout reads rows into the system's chat protocol
@@ -207,7 +207,7 @@ def _change_of_replies(
         if holds == "prompts" and goal is None:
             raise ConfigError(
                 f"{file} holds problems, and the chat protocol to write them in is not known",
-                f"--protocol FILE, or --protocol {DEFAULT} for this project's own chat protocol",
+                f"«--protocol FILE», or «--protocol {DEFAULT}» for this project's own chat protocol",
             )
         return Change(holds, goal=goal)
     # --protocol names the goal where something changes, else the chat protocol that the rows are in
@@ -227,7 +227,7 @@ def _change_of_replies(
 def _written_plain(protocol: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
     """The chat protocol of questions and answers, if they are written again; None: their texts stay as they are."""
     if protocol and target.coordinates:
-        raise UsageError(f"replies of {file} call no tools: there are no boxes to convert", "without --coordinates")
+        raise UsageError(f"replies of {file} call no tools: there are no boxes to convert", "without «--coordinates»")
     return protocol if target.images or holds not in _CONVERSATIONS else None
 
 
@@ -274,7 +274,9 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
     try:
         return NumberedRow(row.number, _changed_record(change, row.record, boxes)), boxes
     except DataError as error:
-        return NumberedRow(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
+        return NumberedRow(
+            row.number, fault=DataError(f"row {row.number}: {error.args[0]}", error.unspelled_hint)
+        ), Boxes()
 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
@@ -335,9 +337,8 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
         text = text.replace(MARK, "")
         question = question_of(text, chat_protocol, inputs) if chat_protocol else _question_on_line(record, text)
     if not question:
-        hint = (
-            f"name the chat protocol: --protocol {FILE_NAME}; a layout with `question: messages.0.content` reads a text"
-        )
+        hint = f"name the chat protocol: «--protocol {FILE_NAME}»; "
+        hint += "a layout with `question: messages.0.content` reads a text"
         raise DataError("its question is not known, only the chat protocol around it", hint)
     return question
 
@@ -374,7 +375,7 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
         if rl.is_cut(record):
             raise DataError(
                 "the reply to its last message is not known",
-                "--format batch writes the problem, which virc data sample can solve",
+                "«--format batch» writes the problem, which virc data sample can solve",
             )
     elif holds == "prompts":
         record = rl.complete(record)
@@ -432,7 +433,7 @@ def _protocol_with(file: Path, source: Protocol, named: Protocol | None, target:
         if source.system != _own_system(source.tools, source.coordinates):
             raise ConfigError(
                 f"the system message of {file} is not this project's own, so its text for other boxes is not known",
-                f"give the protocol of {goal.coordinates} boxes: --protocol FILE, or --protocol {DEFAULT} for ours",
+                f"give the protocol of {goal.coordinates} boxes: «--protocol FILE», or «--protocol {DEFAULT}» for ours",
             )
         goal = msgspec.structs.replace(goal, system=_own_system(goal.tools, goal.coordinates))
     return None if goal == source else goal
@@ -455,9 +456,9 @@ def learner(
     except ConfigError as error:
         if model or named is None or protocol:
             without = (
-                "without its folder: --system virc in place of --model, which writes replies in that chat protocol"
+                "without its folder: «--system virc» in place of «--model», which writes replies in that chat protocol"
             )
-            error.hint = "; or ".join(filter(None, (error.hint, without)))
+            error.unspelled_hint = "; or ".join(filter(None, (error.unspelled_hint, without)))
             raise
         of_named = of_system(named)
         grid = input_grid(of_named, QWEN2).limited(max_pixels)

@@ -132,41 +132,41 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 def _planned(config: ConvertConfig) -> list[Dataset]:
     holds = formats.writer(config.format).HOLDS
     if config.embed and holds != "prompts":
-        raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
+        raise UsageError(f"rows of {config.format} hold no images", "«--embed» is for rl and prompts")
     found = formats.named_sources(config.sources, config.target.system, config.layout, config.ignore, config.trust_rows)
     parts = [_part(source, config) for source in found]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
-        raise UsageError(f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}")
+        raise UsageError(f"«--weights» needs one number per dataset, and has {len(config.weights)} for {listed}")
     datasets = [Dataset(part.source.name, [part]) for part in parts]
     if config.name or config.weights:
         datasets = [Dataset(config.name or MIX, parts)]
     taken = set()
     for dataset in datasets:
         if formats.file_for(Path(), dataset.name, ".json").name in (INFO, FILE_NAME):
-            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
+            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: «--name»")
         if dataset.name.casefold() in taken:
-            hint = "convert them one by one, or make one of them: --name"
+            hint = "convert them one by one, or make one of them: «--name»"
             raise UsageError(f"two datasets would be called {dataset.name}", hint)
         taken.add(dataset.name.casefold())
     for dataset in datasets:
         if holds != "problems" and len(_chat_protocols([dataset])) > 1:
             sentence = f"the sources of {dataset.name} have different chat protocols"
-            raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
+            raise ConfigError(sentence, "make one dataset of each: without «--name» and «--weights»")
     return datasets
 
 
 def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
     kinds = source.holds, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions") and not config.target.answers:
-        hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"
+        hint = f"«--answers» makes trajectories of their answers; a model solves them: {formats.solving(source)}"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
     if kinds[1] == "pairs" and kinds[0] != "pairs":
         hint = f"pairs of a model's own solutions: {formats.solving(source, '--pairs right')}"
         raise DataError(f"{source.file} holds {kinds[0]}, and no pairs of replies", hint)
     units = source.format == rl.NAME
     if units and kinds[1] == "solutions":
-        hint = "convert the trajectories that they were made of; --format batch writes the problems, to be solved"
+        hint = "convert the trajectories that they were made of; «--format batch» writes the problems, to be solved"
         raise DataError(f"{source.file} has a row for each reply, not trajectories", hint)
     part = SubsetSource(source, Change(kinds[1]), units and config.format != rl.NAME, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
@@ -194,7 +194,7 @@ def _written(
     lost = [target.LOST if have_replies else "", "the rejected replies" if lose_rejected else ""]
     report = Report(lost="; ".join(filter(None, lost)))
     parts = [part for dataset in datasets for part in dataset.parts]
-    learners = [f"{each}; --model NAME is for another model" for part in parts if (each := part.change.learner)]
+    learners = [f"{each}; «--model NAME» is for another model" for part in parts if (each := part.change.learner)]
     report.reasons = list(dict.fromkeys([*(line for part in parts for line in part.source.reasons), *learners]))
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
@@ -251,7 +251,7 @@ class _Stream:
         if self._at is None:
             return error
         part, number = self._at
-        return part.located(DataError(f"row {number}: {error.message}", error.hint))
+        return part.located(DataError(f"row {number}: {error.args[0]}", error.unspelled_hint))
 
     def _marked(self, part: SubsetSource, marks: bytearray | None) -> Iterator[NumberedRow]:
         mark = iter(marks or ())

@@ -45,7 +45,7 @@ class SubsetSource(msgspec.Struct, frozen=True):
         keeps = f"virc data check {shlex.quote(str(self.source.file))} --clean DIR keeps the rows before it"
         hint = fault.hint and fault.hint.replace("layout FILE", f"layout {shlex.quote(str(self.source.file))}")
         if number and not ends(fault):
-            hint = "; ".join([*([hint] if hint else []), "--skip-faulty leaves such rows out"])
+            hint = "; ".join([*([hint] if hint else []), "«--skip-faulty» leaves such rows out"])
         elif number and number > 1:
             hint = keeps
         return DataError(f"{self.source.file}, {fault.message}", hint)

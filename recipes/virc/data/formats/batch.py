@@ -82,7 +82,7 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
     if record.question is None:
         raise DataError(
             f"the question of row {known!r} is not known, only the chat protocol around it",
-            "name the chat protocol: --protocol virc_protocol.json",
+            "name the chat protocol: «--protocol virc_protocol.json»",
         )
     pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
     names = [picture.name if picture.on_network else settings.pictures.name(picture, record) for picture in pictures]

@@ -241,7 +241,7 @@ def get(name: str) -> ModuleType:
 def writer(name: str) -> ModuleType:
     """The module of a format that is written, too. Raises UsageError: there is none of that name."""
     if not hasattr(module := get(name), "write"):
-        raise UsageError(f"rows are not written in the format {name}", "--format sft, pairs, batch or prompts")
+        raise UsageError(f"rows are not written in the format {name}", "«--format sft», pairs, batch or prompts")
     return module
 
 
@@ -456,10 +456,10 @@ def _unknown(file: Path, system: System | None) -> DataError:
         return _unreadable(file, start, hint)
     known = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
-    asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
+    asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for «--layout mine.yaml»"
     if "no column is known as the question" in unsure:
         fields = r"about: mine\nquestion: COLUMN\nanswer: COLUMN\nimages: COLUMN\n"
-        asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for --layout mine.yaml"
+        asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for «--layout mine.yaml»"
     return DataError(
         f"{file} is of no known format: its columns are {columns}" + (f"; {unsure}" if unsure else ""),
         f"{asked}; {hint}; layouts are {known}",

@@ -226,7 +226,7 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
         try:
             value = choices_in(value)
         except DataError as error:
-            raise DataError(f"{error.message} ({_column_name(column)})", error.hint) from None
+            raise DataError(f"{error.args[0]} ({_column_name(column)})", error.unspelled_hint) from None
     if isinstance(column, ColumnPart) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):

@@ -39,7 +39,7 @@ class NumberedRow(msgspec.Struct, frozen=True):
         if not self.unread:
             return None
         columns = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
-        options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
+        options = " ".join(f"«--ignore {shlex.quote(name)}»" for name in self.unread)
         hint = (
             self.rewriting
             or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"

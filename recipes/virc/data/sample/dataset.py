@@ -34,7 +34,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, Protocol
 
 SCHEMA = "virc.sampled/1"
-_CHOOSE = "choose another path with --to"
+_CHOOSE = "choose another path with «--to»"
 _IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
 
 
@@ -102,7 +102,7 @@ class _MadeWith(msgspec.Struct):
 
 def location_of(to: Path, paired: bool = False) -> Location:
     if to.suffix in (".json", ".parquet"):
-        raise UsageError(f"rows go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
+        raise UsageError(f"rows go to a folder or a .jsonl file, not to {to.name}", "«--to traj.jsonl»")
     usual = pairs.NAME if paired else "trajectories"
     location = Location(to.parent, to.stem, paired) if to.suffix == ".jsonl" else Location(to, usual, paired)
     file_for(location.folder, location.name, ".jsonl")
@@ -121,7 +121,7 @@ def location_of(to: Path, paired: bool = False) -> Location:
 def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
     _is_beside(location, protocol)
     made = not location.folder.exists()
-    with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
+    with Ledger(location.progress, SCHEMA, made_with, ()) as ledger:
         yield ledger
     if made:
         with suppress(OSError):  # something is in it

@@ -235,15 +235,15 @@ class PairsAsked(msgspec.Struct, frozen=True):
 def checked(asked: PairsAsked, samples: int) -> None:
     rule = asked.rule
     if samples < 2:
-        raise UsageError(f"--pairs {rule} compares rollouts of a problem, and there is one of each", "--samples 8")
+        raise UsageError(f"«--pairs {rule}» compares rollouts of a problem, and there is one of each", "«--samples 8»")
     if rule == "reward" and asked.reward is None:
-        raise UsageError("--pairs reward needs a system whose reward it is", "--reward SYSTEM")
+        raise UsageError("«--pairs reward» needs a system whose reward it is", "«--reward SYSTEM»")
     if rule != "reward" and asked.reward is not None:
-        raise UsageError(f"--pairs {rule} does not use --reward", "--pairs reward")
+        raise UsageError(f"«--pairs {rule}» does not use «--reward»", "«--pairs reward»")
     if rule == "grade" and asked.judge is None:
-        raise UsageError("--pairs grade needs a critic", "--judge-endpoint URL")
+        raise UsageError("«--pairs grade» needs a critic", "«--judge-endpoint URL»")
     if asked.judge is not None:
-        config.check_setting("endpoint", asked.judge, "--judge-endpoint", UsageError)
+        config.check_setting("endpoint", asked.judge, "«--judge-endpoint»", UsageError)
 
 
 @contextmanager

@@ -43,9 +43,9 @@ _ALIKE = "virc data show FILE, or virc solve with one of them, shows why; a stro
 DROPPED: Mapping[str, str] = {
     "wrong": "with another answer than the row's",
     "no_answer": "without an answer",
-    "turns": "without an answer after --max-turns",
+    "turns": "without an answer after «--max-turns»",
     "repetition": "that repeat themselves",
-    "length": "longer than --max-tokens",
+    "length": "longer than «--max-tokens»",
     "tags": "without the tags of the chat protocol",
     "json": "with a call that is no JSON",
     "tool": "with a call that cannot be carried out",
@@ -54,7 +54,7 @@ DROPPED: Mapping[str, str] = {
     "marks": f"with {MARK} in their text",
     "failed": "that the model failed on",
     "repeated": "the same as one that was kept",
-    "more": "right, and more than --keep",
+    "more": "right, and more than «--keep»",
 }
 """Why a rollout was not kept, in words."""
 LEFT_OUT: Mapping[str, str] = {
@@ -64,14 +64,14 @@ LEFT_OUT: Mapping[str, str] = {
     "inside": "pairs that part inside a turn of the assistant",
     "refused": "pairs whose better reply was not taken",
     "marks": f"rollouts or pairs with {MARK} in their text",
-    "length": "rollouts longer than --max-tokens",
+    "length": "rollouts longer than «--max-tokens»",
     "repetition": "rollouts that repeat themselves",
     "failed": "rollouts that the model failed on",
     "ungraded": "rollouts that have no grade",
-    "margin": "pairs below --margin",
+    "margin": "pairs below «--margin»",
     "repeated": "pairs that are the same as one that was kept",
     "reverse": "pairs with the sides of one that was kept the other way round",
-    "more": "pairs beyond --keep",
+    "more": "pairs beyond «--keep»",
 }
 """Why there is no pair, in words."""
 
@@ -133,7 +133,7 @@ def sample_file(
         VircError: a row failed, no rollout was right, or all of it cannot be done.
     """
     if setup.config.first_temperature() == 0 and setup.config.samples > 1:
-        hint = "--temperature 1" if asked else "--temperature 1, or --samples 1"
+        hint = "«--temperature 1»" if asked else "«--temperature 1», or «--samples 1»"
         raise UsageError("at temperature 0 all rollouts of a problem are the same", hint)
     if asked:
         checked(asked, setup.config.samples)
@@ -201,15 +201,15 @@ def _warn_of_stock(report: Reporter) -> None:
     """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
     if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
         sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
-        report.warn(sentence, f"for rows that train it: --protocol {file}")
+        report.warn(sentence, f"for rows that train it: «--protocol {file}»")
 
 
 def _hint(totals: Totals) -> str:
     if totals.left_out.get("ungraded", 0) == totals.rollouts:
-        return "rows with what the reward needs, or another --reward"
+        return "rows with what the reward needs, or another «--reward»"
     if totals.left_out.get("margin"):
-        return "a smaller --margin, or a larger --samples"
-    return "a stronger model, or a larger --samples"
+        return "a smaller «--margin», or a larger «--samples»"
+    return "a stronger model, or a larger «--samples»"
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
@@ -312,7 +312,7 @@ def summary(totals: Totals, resumed: int, pairs: bool = False) -> str:
 
 
 def why(totals: Totals, keep: int) -> str:
-    fewer = f"; {counted(totals.fewer, 'problem')} with fewer than --keep {keep}" if totals.fewer else ""
+    fewer = f"; {counted(totals.fewer, 'problem')} with fewer than «--keep {keep}»" if totals.fewer else ""
     return f"{'left out' if totals.left_out else 'dropped'}: {', '.join(reasons(totals))}{fewer}"
 
 

@@ -250,7 +250,7 @@ def protocol_of(name: str | None) -> Protocol:
     if msgspec.structs.replace(spoken, **free) != ours or set(spoken.tools) != set(own.tools):
         raise UsageError(
             f"problems are drawn in our own words, tools and boxes, and the system {name} has others",
-            f"without --system, then virc data convert --system {name}",
+            f"without «--system», then virc data convert --system {name}",
         )
     return ours
 
@@ -336,20 +336,20 @@ def _check(config: SynthConfig) -> None:
     in_range = 1 <= config.paths <= most and 0 <= config.refusals <= 1 and config.families != ()
     faults = (
         (not config.is_plain and config.sides != SIDES,
-         "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"),
+         "sides are chosen of polygons alone", "«--family polygons» «--difficulty easy»: triangles"),
         (not in_range,
          f"a problem has 1 to {most} paths, one family or more, and a share of refusals from 0 to 1", None),
         (config.pattern and config.paths > 1,
-         "paths of a problem have different patterns", "--pattern or --paths, not both"),
+         "paths of a problem have different patterns", "«--pattern» or «--paths», not both"),
         (config.counterfactuals and config.refusals,
-         "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"),
+         "a problem that is refused has no counterfactual", "«--counterfactuals» or «--refusals», not both"),
         (config.counterfactuals and "batch" not in config.formats,
-         "counterfactuals are written in the format batch alone", "--formats batch"),
+         "counterfactuals are written in the format batch alone", "«--formats batch»"),
         (not set(config.sides) <= set(SIDES) or not config.sides,
-         f"no figure has {sides} sides", "--sides 3,4"),
+         f"no figure has {sides} sides", "«--sides 3,4»"),
         (not set(config.formats) <= set(formats.names()) or not config.formats,
-         f"there is no format {unknown}", f"--formats {','.join(formats.names())}"),
-        (config.embed and not parquet, "only parquet files can contain images", "--formats rl --embed"),
+         f"there is no format {unknown}", f"«--formats {','.join(formats.names())}»"),
+        (config.embed and not parquet, "only parquet files can contain images", "«--formats rl» «--embed»"),
     )  # fmt: skip
     for wrong, message, hint in faults:
         if wrong:

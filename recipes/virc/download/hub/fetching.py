@@ -143,7 +143,7 @@ def _unpack(folder: Folder, parts: Sequence[File], meter: Meter, keep: bool) -> 
             unpacked, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         # Its hash is right: fetching it again would change nothing.
-        hint = "it is as the hub lists it: tell its owner; --keep-packed leaves it packed"
+        hint = "it is as the hub lists it: tell its owner; «--keep-packed» leaves it packed"
         raise DataError(error.message, hint) from None
     other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
     for guess in unpacked.guessed:

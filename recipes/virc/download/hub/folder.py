@@ -189,7 +189,7 @@ class Folder:
     def _begin(self) -> None:
         found, repo = record.read_record(self.root), self.listing.repo
         if found and found.source != repo:
-            hint = f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}"
+            hint = f"choose another folder with «--to», or virc download rm {shlex.quote(str(self.root))}"
             raise DataError(f"{self.root} holds files of {found.source.url}", hint)
         self._files = dict(found.files) if found else {}
         self._asked = found.asked if found else ()

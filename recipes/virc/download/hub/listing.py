@@ -186,7 +186,7 @@ def check_places(names: Collection[str], folds: bool = False) -> None:
 def _refuse_place(name: str, other: str, why: str) -> NoReturn:
     if other == name or name.startswith(f"{other}/"):
         refuse(name, why)
-    hint = "choose another disk with --to, or leave one of them out by --include"
+    hint = "choose another disk with «--to», or leave one of them out by «--include»"
     refuse(name, f"this disk, which folds case, takes it for {plain(other, 100)}", hint)
 
 

@@ -27,8 +27,9 @@ _START = 2**22  # bytes of a log's beginning with all lines before the first ste
 _MEET = "look at the nodes, and at the network between them"
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"OutOfMemoryError|out of memory", "the device ran out of memory",
-     "lower cutoff and max_pixels, or train an adapter: --with lora; virc doctor says what fits"),
-    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set save_total_limit=1"),
+     "lower cutoff and max_pixels, or train an adapter: «--with lora»; virc doctor says what fits"),
+    (r"No space left on device", "the disk is full",
+     "make room, or keep fewer checkpoints: «--set save_total_limit=1»"),
     (r"Image features and image tokens do not match", "a row longer than the cutoff lost image tokens",
      "raise cutoff, or lower max_pixels"),
     (r"Some (?:specified arguments|keys) are not used[^\n]*: (\[[^\n]*\])", "it has no key {1}",

@@ -43,15 +43,15 @@ def contradictions(config: Config) -> Iterator[Fault]:
         whole = "and this stage trains whole weights"
         for name in sorted(given & LORA):
             yield Fault(
-                ("engine", name), f"engine.{name} is for LoRA adapters, {whole}", "--with lora, or leave it out"
+                ("engine", name), f"engine.{name} is for LoRA adapters, {whole}", "«--with lora», or leave it out"
             )
         if "quantization_bit" in given:
             wrong = f"of quantized weights only an adapter is trained, {whole}"
-            yield Fault(("engine", "quantization_bit"), wrong, "--with lora, or leave it out")
+            yield Fault(("engine", "quantization_bit"), wrong, "«--with lora», or leave it out")
     if "streaming" in given:
         if config.steps is None:
             wrong = "with engine.streaming nobody counts the rows, so that an epoch has no end"
-            yield Fault(("engine", "streaming"), wrong, "--set steps=N")
+            yield Fault(("engine", "streaming"), wrong, "«--set steps=N»")
         if "max_samples" in given:
             wrong = "engine.max_samples does not go with engine.streaming"
             yield Fault(("engine", "max_samples"), wrong, "leave one of them out")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.backends import devices
-from virc.core.errors import EngineError, ErrorFields, SetupError, VircError, error_of, errors_as, fields_of
+from virc.core.errors import EngineError, ErrorFields, SetupError, VircError, error_of, errors_as, sent_fields
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def run(merge: Callable[[Sequence[str]], int]) -> int:
         with redirect_stdout(sys.stderr):  # what libraries print is not the result
             output = Output(merge(sys.argv[1:]))
     except VircError as error:
-        output = Output(error=fields_of(error))
+        output = Output(error=sent_fields(error))
     print(msgspec.json.encode(output).decode())
     return 0
 
@@ -89,7 +89,7 @@ def check_room(needed: int, folder: Path) -> None:
     if needed + MARGIN > free:
         raise SetupError(
             f"the merged model takes {_gib(needed)} GiB, and {_gib(free)} are free in {folder.parent}",
-            "make room, or merge into a folder of another disk with --to",
+            "make room, or merge into a folder of another disk with «--to»",
         )
     memory = devices.free_memory(torch.device("cpu"))
     if memory is not None and needed > memory:

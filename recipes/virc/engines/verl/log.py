@@ -144,12 +144,13 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",
      "Ray ended a process since the main memory was full", _SMALLER),
     (r"OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
-     "lower micro_batch_size_per_device, sampler_memory or response_length, or train an adapter: --with lora"),
+     "lower micro_batch_size_per_device, sampler_memory or response_length, or train an adapter: «--with lora»"),
     (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
      "vLLM has no memory left for its cache", "raise sampler_memory, or lower prompt_length and response_length"),
     (r"[Tt]rain dataloader is empty|num_samples should be a positive integer value, but got num_samples=0",
      "not enough rows are left for one batch", "lower train_batch_size, raise prompt_length, or give more rows"),
-    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set save_total_limit=1"),
+    (r"No space left on device", "the disk is full",
+     "make room, or keep fewer checkpoints: «--set save_total_limit=1»"),
     (r"Total available GPUs [\d.]+ is less than total desired GPUs [\d.]+",
      "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
     (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
@@ -205,7 +206,7 @@ def _named(error: tuple[str, str]) -> str:
 
 def _hint(kind: str, sentence: str) -> str | None:
     if sentence.startswith("dynamic_sampling"):
-        return "--set dynamic_sampling=false, or more samples, a higher temperature or harder rows"
+        return "«--set dynamic_sampling=false», or more samples, a higher temperature or harder rows"
     if " died (process " in sentence:
         return _KILLED[1]
     if sentence.endswith("since the main memory was full"):
@@ -213,8 +214,8 @@ def _hint(kind: str, sentence: str) -> str | None:
     if "judge" not in sentence:
         return None
     if kind.endswith("NetworkError"):
-        return "see that the judge answers, then --resume; virc rewards try asks it about one reply"
-    return "--judge-endpoint URL names a judge, --set reward.total=rules does without"
+        return "see that the judge answers, then «--resume»; virc rewards try asks it about one reply"
+    return "«--judge-endpoint URL» names a judge, «--set reward.total=rules» does without"
 
 
 def _part(log: Path, start: int, most: int) -> str:

@@ -195,7 +195,7 @@ def data_url(image: bytes) -> str:
 def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBenchmark:
     if split and split not in benchmark.SPLITS:
         if not benchmark.SPLITS:
-            raise UsageError(f"{benchmark.NAME} has no splits", "leave --split out")
+            raise UsageError(f"{benchmark.NAME} has no splits", "leave «--split» out")
         raise UsageError(f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS))
     first = next(iter(benchmark.SPLITS), None)
     chosen = split or first
@@ -241,7 +241,7 @@ def _only_problems(folder: Path) -> Path:
 def _own(path: Path, split: str | None, report: Reporter, chosen: Mapping[str, str]) -> LocalBenchmark:
     """The problems of a file, which is read as `virc batch` reads it."""
     if split:
-        raise UsageError("a file has no splits", "leave --split out")
+        raise UsageError("a file has no splits", "leave «--split» out")
     file = _only_problems(path) if is_folder(path) else path
     _check_problems(file, report, chosen)
     named = file.stem if file == path else path.resolve().name
@@ -273,7 +273,7 @@ def _check_problems(file: Path, report: Reporter, chosen: Mapping[str, str]) -> 
                 hint = f"virc data check {shlex.quote(str(file))}"
                 raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
             if index < _MAX_LOOKED_AT and row.lost:
-                ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
+                ignored = " ".join(f"«--ignore {shlex.quote(column)}»" for column in row.unread)
                 raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
 
 

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 from PIL import ExifTags, Image
 
-from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
+from virc.core.errors import DataError, ErrorFields, VircError, error_of, sent_fields
 from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
@@ -184,9 +184,9 @@ def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
     except VircError as error:
         if isinstance(error.__context__, MemoryError):
             error = DataError(f"{task.name} takes more memory to decode than its size in the header does")
-        return _Answer(fields_of(error)), None
+        return _Answer(sent_fields(error)), None
     except MemoryError:
-        return _Answer(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
+        return _Answer(sent_fields(DataError(f"{task.name} takes more memory than a picture may"))), None
     answer = _Answer(
         size=opened.size,
         original=original,

@@ -13,7 +13,7 @@ from virc.core.errors import UsageError
 from virc.reasoning.session import Message
 from virc.reasoning.turns import MARK, PLACE, texts_around
 from virc.serving.chat_parts import PicturePart
-from virc.serving.chat_request import IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
+from virc.serving.chat_request import FIELDS, IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
 
@@ -172,7 +172,7 @@ def _strategy(request: _Body) -> str | None:
     try:
         config = strategies.resolved(SolveConfig(temperature=request.temperature, strategy=text))
     except UsageError as error:
-        raise RefusedError(error.message, "virc_strategy") from None
+        raise RefusedError(error.spelled_by(FIELDS)[0], "virc_strategy") from None
     if config.samples > MAX_SAMPLES:
         raise RefusedError(f"virc_strategy draws {config.samples} answers, over {MAX_SAMPLES}", "virc_strategy")
     return config.strategy

@@ -82,8 +82,7 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
                 "max_tokens": given["max_tokens"] is not None,
                 "prices": prices,
                 "a loaded model": opened,
-            },
-            "pipeline=",
+            }
         )
         return pipelines().set_up(pipeline, {name: str(who) for name, who in given["roles"].items()}, setup)
     if given["roles"]:

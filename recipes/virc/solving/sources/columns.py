@@ -85,7 +85,7 @@ def resolve(
     convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch"
     for field, column in chosen.items():
         if column not in names:
-            raise DataError(f"there is no column {column!r} for {field}: {columns_are}", "--column FIELD=NAME")
+            raise DataError(f"there is no column {column!r} for {field}: {columns_are}", "«--column FIELD=NAME»")
     question_column = chosen.get("question") or _column("question", ("question",), names, columns_are)
     has_questions = question_column or "question" in names
     if question is not None and has_questions:
@@ -165,8 +165,8 @@ def check_chosen(chosen: Mapping[str, str], fields: Sequence[str] = FIELDS) -> d
     for field, column in chosen.items():
         if field not in fields or not column:
             given = f"{field}={column}" if column else field
-            sentence = f"--column {given}: it is FIELD=NAME, FIELD one of {', '.join(fields)}"
-            raise UsageError(sentence, "--column image=photo")
+            sentence = f"«--column {given}»: it is FIELD=NAME, FIELD one of {', '.join(fields)}"
+            raise UsageError(sentence, "«--column image=photo»")
     return dict(chosen)
 
 
@@ -230,7 +230,7 @@ def _column(
     found = sorted((name for name in names if key_of(name) in usual), key=lambda name: key_of(name) not in ours)
     if len(found) > 1 and key_of(found[0]) not in ours:
         either, choose = " or ".join(map(repr, found)), shlex.quote(f"{field}={found[0]}")
-        raise DataError(f"the column of the {field} may be {either}: {columns_are}", f"--column {choose}")
+        raise DataError(f"the column of the {field} may be {either}: {columns_are}", f"«--column {choose}»")
     return found[0] if found else None
 
 
@@ -247,7 +247,7 @@ def _hint(field: str, names: Collection[str]) -> str:
     pictures = [name for name in others if any(part in key_of(name) for part in _OF_PICTURES)]
     likely = (pictures or others) if field == "image" else [name for name in others if name not in pictures]
     column = plain(likely[0], 40) if len(likely) == 1 else "NAME"
-    return f"--column {shlex.quote(f'{field}={column}')}"
+    return f"«--column {shlex.quote(f'{field}={column}')}»"
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:

@@ -296,7 +296,9 @@ def _of_json(
         unused = [] if isinstance(row, DataError) else [name for name in unused_fields(fields) if name not in noted]
         if unused:
             noted += unused
-            options = "; --model, --max-tokens and --temperature set those of all rows" * (len(noted) == len(unused))
+            options = "; «--model», «--max-tokens» and «--temperature» set those of all rows" * (
+                len(noted) == len(unused)
+            )
             say(f"the requests are asked without {listed(unused)} of their bodies{options}")
         yield number, number, row
 

@@ -101,7 +101,7 @@ def _named_errors(strategy_module: Module) -> Iterator[None]:
         line = plugins.line_in(file, error)
         where = f"line {line} of {file}" if line else str(file)
         message = f"the strategy fails in {where}: {type(error).__name__}: {clause(error)}"
-        raise ConfigError(message, "VIRC_DEBUG=1 shows where") from error
+        raise ConfigError(message, "«VIRC_DEBUG=1» shows where") from error
 
 
 def parse(text: str) -> Strategy:
@@ -133,9 +133,9 @@ def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
         return config
     strategy = parse(config.strategy)
     if config.samples != 1:
-        raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
+        raise UsageError("samples and a strategy are given, which says how many it draws", "leave «--samples» out")
     if config.temperature == 0 and strategy.samples > 1:
-        raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
+        raise UsageError("at temperature 0 all samples of a problem are the same", "«--temperature 1»")
     maker = _maker(strategy, graders)
     judge = f"{graders.judge_model or 'its model'} at {graders.judge}" if maker and graders.judge else None
     return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, judge=judge)

@@ -86,11 +86,11 @@ class Conversation(msgspec.Struct, frozen=True):
         """
         if self.model != opened.name:
             sentence = f"the conversation is with the model {self.model}, not {opened.name}"
-            as_before = "name the model as before: --model NAME, and --endpoint URL of its server"
+            as_before = "name the model as before: «--model NAME», and «--endpoint URL» of its server"
             raise UsageError(sentence, _ANOTHER_MODEL if self.model == EMBEDDED else as_before)
         if self.chat_protocol != known["settings"]["chat_protocol"]:
             sentence = f"the conversation with {self.model} was had by another chat protocol"
-            raise UsageError(sentence, "give --system, --protocol, --family and --tools as before")
+            raise UsageError(sentence, "give «--system», «--protocol», «--family» and «--tools» as before")
         if opened.embedded:  # it would say something all the same
             return NoAnswerError(f"{opened.name} answers first questions alone", _ANOTHER_MODEL)
         return None

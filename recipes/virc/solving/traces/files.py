@@ -59,7 +59,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
         _replace(whole, files)
 
 
-def check_writable(folder: Path | None, what: str = "traces", hint: str = "--trace out") -> None:
+def check_writable(folder: Path | None, what: str = "traces", hint: str = "«--trace out»") -> None:
     """Refuse a folder that cannot be made or written, before a model is paid for."""
     if folder is None:
         return
@@ -76,7 +76,7 @@ def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name
         fault = f"cannot be looked into: {clause(error)}"
     if fault:
-        raise UsageError(f"{folder} {fault}", hint="name a new folder: --trace NEW_FOLDER")
+        raise UsageError(f"{folder} {fault}", hint="name a new folder: «--trace NEW_FOLDER»")
 
 
 def document(trace: Trace, meta: Mapping[str, object]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import ConfigError, SetupError
+from virc.core.options import spelled_hint
 from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
@@ -58,7 +59,7 @@ def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
     lack = lacking(config, machine, needed, overlays)
     if lack is None and shape and needed:
         lack = over_target(config, shape, needed, overlays)
-    why, helps = (lack.clause, lack.helps) if lack else (None, None)
+    why, helps = (lack.clause, spelled_hint(lack.helps)) if lack else (None, None)
     if needed is None:
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(resolved.overlays, False if lack else None, needs, why or unknown, helps)
@@ -122,7 +123,7 @@ def lacking(
         return Lack(clause, None, needed.host) if cuda else Lack(clause, _smaller(config, overlays)[0], needed.terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
         clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
-        return Lack(clause, "--set save_total_limit=1" if config.save_total_limit != 1 else None, needed.disk or ())
+        return Lack(clause, "«--set save_total_limit=1»" if config.save_total_limit != 1 else None, needed.disk or ())
     return None
 
 
@@ -139,7 +140,7 @@ def over_target(config: Config, shape: Shape, needed: Estimate, overlays: Collec
         smaller = msgspec.structs.replace(smaller, **changes)
         gib = estimate(smaller, shape, smaller.longest).device_gib
     fitting = " ".join(options) if gib <= target else "a larger GPU"
-    return Lack(clause, f"{fitting}; or --set device_gib=null, which starts it as it is", needed.terms)
+    return Lack(clause, f"{fitting}; or «--set device_gib=null», which starts it as it is", needed.terms)
 
 
 _SHORTEST = 1024
@@ -149,13 +150,13 @@ _SHORTEST = 1024
 def _smaller(config: Config, overlays: Collection[str]) -> tuple[str, dict[str, Any]]:
     """What saves most of a device's memory: an adapter; if there is one, fewer rows at a time; then shorter ones."""
     if config.lora is None:
-        return "--with lora" if "lora" in overlays else "--set lora={}", {"lora": Lora()}
+        return "«--with lora»" if "lora" in overlays else "«--set lora={}»", {"lora": Lora()}
     lengths = [name for name in ("response_length", "cutoff_len", "prompt_length") if hasattr(config, name)]
     name = max(lengths, key=lambda each: int(getattr(config, each)))
     if config.micro_batch_size_per_device > 1:
         name = "micro_batch_size_per_device"
     value = getattr(config, name) // 2
-    return f"--set {name}={value}", {name: value}
+    return f"«--set {name}={value}»", {name: value}
 
 
 def refuse_unfit(
@@ -177,9 +178,11 @@ def refusal(lack: Lack, hint: str | None = None) -> SetupError:
 
 def judges(overlays: Collection[str]) -> str:
     """The hint for a stage without a judge: how to get one, or to do without."""
-    split = "--with judge-split and virc serve judge --gpus 4,5,6,7 --port 8005; " if "judge-split" in overlays else ""
-    rules = "--with rules" if "rules" in overlays else "--set reward.total=outcome"
-    served = "--judge-endpoint URL of one that is served (virc serve judge-72b-awq --gpus N)"
+    split = (
+        "«--with judge-split» and virc serve judge --gpus 4,5,6,7 --port 8005; " if "judge-split" in overlays else ""
+    )
+    rules = "«--with rules»" if "rules" in overlays else "«--set reward.total=outcome»"
+    served = "«--judge-endpoint URL» of one that is served (virc serve judge-72b-awq --gpus N)"
     return f"{served}; {split}or {rules}, which needs none"
 
 

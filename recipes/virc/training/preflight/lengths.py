@@ -185,12 +185,12 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
         f"{len(over):,} of {len(counted.lengths):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
         f"and would be cut: rows {first}; the longest, row {counted.numbers[longest]}, has {tokens:,}"
     )
-    ways = [f"--set {setting}={tokens} holds all"]
+    ways = [f"«--set {setting}={tokens}» holds all"]
     if fits := min(counted.lengths[index].fits or 0 for index in over):
         warning = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
-        ways.append(f"--set max_pixels={fits} shrinks images until all fit{warning}")
+        ways.append(f"«--set max_pixels={fits}» shrinks images until all fit{warning}")
     if counted.within:
-        ways.append("--set filter_overlong=true leaves them out")
+        ways.append("«--set filter_overlong=true» leaves them out")
     return DataError(sentence, "; ".join(ways))
 
 

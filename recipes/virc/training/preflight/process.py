@@ -14,7 +14,7 @@ from typing import Any, TextIO, cast
 
 import msgspec
 
-from virc.core.errors import EngineError, ErrorFields, VircError, error_of, fields_of
+from virc.core.errors import EngineError, ErrorFields, VircError, error_of, sent_fields
 from virc.core.plan import Step
 from virc.core.processes import own_stdout
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
@@ -73,7 +73,7 @@ def main(words: list[str], answers: TextIO | None = None) -> int:
                 found = sft.check(request, progress)
             reply = _Reply(found)
         except VircError as error:
-            reply = _Reply(error=fields_of(error))
+            reply = _Reply(error=sent_fields(error))
     print(_encoded(reply).decode(), file=answers, flush=True)
     return 0
 

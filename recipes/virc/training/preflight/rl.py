@@ -222,14 +222,14 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     if result.rows < request.config.train_batch_size:
         raise DataError(
             f"{result.rows} rows are fewer than the {request.config.train_batch_size} prompts of a step",
-            f"--set train_batch_size={result.rows} --set ppo_mini_batch_size={result.rows}, or more rows",
+            f"«--set train_batch_size={result.rows}» «--set ppo_mini_batch_size={result.rows}», or more rows",
         )
     if request.validation:
         validation = _checked(request, request.validation, VALIDATION, rules, store, media, on_progress)
         if validation.protocol.system != result.protocol.system:
             raise DataError(
                 f"{request.validation.file} has another chat protocol than {request.source.file}",
-                "choose rows with the same one, or --set validation=null",
+                "choose rows with the same one, or «--set validation=null»",
             )
         result = msgspec.structs.replace(
             result,

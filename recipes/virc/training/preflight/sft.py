@@ -166,10 +166,10 @@ def check_found(source: RowsFile, found: Survey) -> None:
 
 def _untrainable(source: RowsFile, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
     listed = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common())
-    ignore = "--ignore COLUMN leaves a column out; " if UNREAD_COLUMN in kinds else ""
+    ignore = "«--ignore COLUMN» leaves a column out; " if UNREAD_COLUMN in kinds else ""
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",
-        f"{ignore}virc data check {shlex.quote(str(source.file))} lists them, and keeps the others with --clean DIR",
+        f"{ignore}virc data check {shlex.quote(str(source.file))} lists them, and keeps the others with «--clean DIR»",
     )
 
 

@@ -34,7 +34,7 @@ _LOCK = f".{PARTIAL}.lock"
 _OURS = (PARTIAL, _LOCK, HIDDEN, UNVERIFIED)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MAX_FOLDERS = 4096  # whose names are kept
-MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
+MORE_ROOM = "make room, or choose another disk with «--to»; «--max-bytes» sets the limit itself"
 """What to do about an archive that does not fit."""
 _MAX_TARGET = 4096  # characters
 _MAX_LINKS = 255  # links in a row; no system follows so many
@@ -191,7 +191,7 @@ class Folder:
     def _count(self, name: str) -> None:
         self._entries += 1
         if self._entries > self._most:
-            refuse(name, f"it is one more than {self._most} files and folders", f"--max-files {10 * self._most}")
+            refuse(name, f"it is one more than {self._most} files and folders", f"«--max-files {10 * self._most}»")
 
     def _key(self, name: str) -> int:
         return hash(unicodedata.normalize("NFC", name).casefold() if self._folds else name)
@@ -322,10 +322,10 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
         ConfigError: another run unpacks into it.
     """
     if root.exists() and not root.is_dir():
-        raise UsageError(f"{root} is not a folder", "choose a folder with --to")
+        raise UsageError(f"{root} is not a folder", "choose a folder with «--to»")
     root.mkdir(parents=True, exist_ok=True)
     root = root.resolve()
-    hint = "wait for it, or choose another folder with --to"
+    hint = "wait for it, or choose another folder with «--to»"
     busy = ConfigError(f"another run is unpacking into {root}", hint)
     with (
         held(root / PARTIAL, busy),

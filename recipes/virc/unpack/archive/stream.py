@@ -89,7 +89,7 @@ class Stream:
         if self._unpacked > max(_SMALL, self._ratio * packed):
             raise DataError(
                 f"the archive unpacks to more than {self._ratio:g} times its size ({packed} bytes)",
-                f"if you trust it: --max-ratio {10 * self._ratio:g}",
+                f"if you trust it: «--max-ratio {10 * self._ratio:g}»",
             )
         self._seen(chunk.ends)
         return True

@@ -64,7 +64,7 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
         rows = sources[name]
         means.random.shuffle(rows)
         if count > len(rows) and not options.repeat:
-            raise UsageError(f"source {name} has {len(rows)} rows, and {count} are wanted", "--set repeat=true")
+            raise UsageError(f"source {name} has {len(rows)} rows, and {count} are wanted", "«--set repeat=true»")
         order += [rows[at % len(rows)] for at in range(count)]
         out |= dict.fromkeys(rows[count:], LeftOut("weight", f"{count} of {len(rows)} rows of source {name} are taken"))
     if options.shuffle:
@@ -78,5 +78,7 @@ def _weights(given: Sequence[float] | dict[str, float] | None, names: Sequence[s
             raise UsageError(f"weights names {min(absent)!r}, which no row has", "leave it out")
         return given
     if given is not None and len(given) != len(names):
-        raise UsageError(f"there are {len(given)} weights for {len(names)} sources with rows", "--set 'weights=[2, 1]'")
+        raise UsageError(
+            f"there are {len(given)} weights for {len(names)} sources with rows", "«--set 'weights=[2, 1]'»"
+        )
     return dict(zip(names, given or [1.0] * len(names), strict=True))
