@@ -227,6 +227,9 @@ def test_answers_made_with_other_settings_stop_their_model_alone(server: Server,
     done = virc("eval", problems, *BOTH, *options)
     assert (done.code, "good.jsonl holds answers made with max_turns 16, not 3" in done.err) == (3, True)
     assert virc("eval", problems, "--model", "bad", *options).err.count("; 1 were done before") == 1
+    alone = virc("eval", problems, "--model", "good", *options)
+    assert (alone.code, "--to" in alone.err) == (3, True)
+    assert evaluated(server, problems, "--model", "good", *options, "--to", "evals/short")["problems"] == 1
 
 
 def test_a_failed_row_is_not_counted_as_wrong(server: Server, problems: Path, here: Path) -> None:

@@ -9,7 +9,7 @@ from batches import asked, echo, problems, read
 from PIL import Image
 from support import faults
 from support.servers import Body, Exchange, dead_url, serve
-from support.solving import answer
+from support.solving import CROP, answer
 
 from virc.core.timeouts import Deadline
 from virc.solving import batch as solve_batch
@@ -37,6 +37,14 @@ def test_every_row_has_its_own_time(
     assert (done.code, times) == (1, [7, 7])
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"slow": 6, "fast": None}
+
+
+def test_row_after_row_failing_alike_ends_the_batch(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
+    with serve(echo, fault=faults.status(401)) as server:
+        done = batch(problems(image, *range(500)), server, "--concurrency", 2)
+        assert len(server.chats()) < 50
+    assert done.code == 3
+    assert "20 rows in a row failed" in done.err
 
 
 @pytest.mark.parametrize("reason", ["refused", "offline"])
@@ -84,6 +92,16 @@ def test_a_row_in_work_when_the_batch_ends_is_not_written(
     with serve([answer("1")], fault=fault) as server:
         assert batch(problems(image, "bad", "slow"), server).code == 6
     assert [line["id"] for line in read(out)] == ["bad"]
+
+
+def test_traces_lie_in_a_folder_a_row(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
+    with serve([CROP, answer("1")]) as server:
+        batch(problems(image, "a", "../b"), server, "--trace", tmp_path / "traces")
+    lines = {line["id"]: line["trace"] for line in read(tmp_path / "out")}
+    assert lines["a"] == str(tmp_path / "traces" / "a")
+    for folder in lines.values():
+        assert Path(folder).parent == tmp_path / "traces"
+        assert (Path(folder) / "index.html").is_file()
 
 
 def test_an_answer_whose_trace_cannot_be_kept_is_an_answer(

@@ -97,6 +97,14 @@ def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> No
     assert shown == ["3", "3"]
 
 
+def test_a_strategy_may_have_a_judge(shown: Shown) -> None:
+    pytest.importorskip("virc_extras")
+    with serve(lambda _: answer("3")) as server, serve(lambda _: "Score: 5") as judge:
+        done = evaluated(server, "--strategy", "best_of:n=2", "--judge-endpoint", judge.url)
+    assert done.code == 0, done.err
+    assert done.json["models"][0]["reward"]["total"]["mean"] == 1.0
+
+
 def test_a_rerun_takes_up_its_values_but_those_that_failed(server: Server, shown: Shown) -> None:
     shown.fails = True
     done = evaluated(server)
