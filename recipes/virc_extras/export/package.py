@@ -139,14 +139,14 @@ def write(system: System, wanted: Wanted) -> Settings:
     base = wanted.base or next((name for name, model in system.models.items() if model.hub is None), None)
     weights = find(base, wanted.workspace, system) if base else None
     protocol = chat_protocol.of_stage(system, weights) if weights else chat_protocol.of_system(system)
-    if protocol.protocol.schemas and wanted.target != "verifiers":
+    if protocol.schemas and wanted.target != "verifiers":
         raise UsageError("the server makes the calls of this model, and a reply is its text here", "«--to verifiers»")
     with fresh_folder(wanted.to, "choose another folder") as folder:
         name = "_".join(["virc", *re.findall(r"[a-z0-9]+", f"{system.name.lower()} {wanted.target}")])
         inside = folder / name
         inside.mkdir()
         kept = _copied(system, inside) if system.is_own else system
-        (inside / FILE_NAME).write_bytes(written(protocol.protocol))
+        (inside / FILE_NAME).write_bytes(written(protocol))
         settings = Settings(
             system=IN_FOLDER if system.is_own else system.name, digest=digest_of(kept), stage=stage,
             overlays=wanted.overlays, assignments=wanted.assignments,
@@ -154,14 +154,14 @@ def write(system: System, wanted: Wanted) -> Settings:
             grid=image_grid(image_settings(weights.folder)) if weights else QWEN2,
         )  # fmt: skip
         (inside / SETTINGS).write_text(json.dumps(msgspec.to_builtins(settings), indent=1) + "\n")
-        words = _words(system, wanted.target, name, settings, protocol.protocol.tools)
+        words = _words(system, wanted.target, name, settings, protocol.tools)
         for place, file in (_PLACES | (_GYM_PLACES if wanted.target == "nemo-gym" else {})).items():
             template = _TEMPLATES / wanted.target / f"{file}.txt"
             template = template if template.is_file() else _TEMPLATES / f"{file}.txt"
             written_to = folder / Template(place).substitute(words)
             written_to.parent.mkdir(parents=True, exist_ok=True)
             written_to.write_text(Template(template.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
-        if credited := texts.credited(system.file.parent, json.dumps(msgspec.to_builtins(protocol.protocol))):
+        if credited := texts.credited(system.file.parent, json.dumps(msgspec.to_builtins(protocol))):
             with (folder / "README.md").open("a", encoding="utf-8") as readme:
                 readme.write("\n".join(["", "## Texts of others", "", *credited, ""]))
     return settings
