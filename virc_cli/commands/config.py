@@ -20,7 +20,7 @@ def show(as_json: Json = False) -> None:
     from virc.models import registry as models
 
     path = config.config_path(os.environ)
-    resolved = config.resolve({}, os.environ, config.read_settings(path))
+    resolved = config.chosen()
     rows = {key: (setting.value, setting.source) for key, setting in resolved.items()}
     for key in ("api_key", "headers"):
         if resolved[key].value:

@@ -94,12 +94,11 @@ def command(
 
 def _summary(fields: Mapping[str, Any], judged: "Mapping[str, Sequence[Verdict]]") -> Iterator[str]:
     """At most 15 lines: what works here, and what to type next."""
-    import os
 
     from virc.config import user
     from virc.models.registry import EMBEDDED
 
-    chosen = user.values(user.resolve({}, os.environ, user.read_settings(user.config_path(os.environ))))
+    chosen = user.values(user.chosen())
     machine, system, servers = fields["machine"], fields["system"], fields["servers"]
     gpus = ", ".join(f"{gpu['name']} ({gpu['gib']:.0f} GiB)" for gpu in machine["gpus"]) or "no GPU"
     ready = [f"{each['engine']}-{each['device']}" for each in fields["environments"] if each["state"] == "ready"]
@@ -209,13 +208,12 @@ def _in_words(probed: Mapping[str, Any]) -> dict[str, str]:
 
 def _probe(endpoint: str | None, model: str | None, timeout: float | None, on_event: Any) -> dict[str, Any] | str:
     """What was found, or the sentence that there is nothing to find out."""
-    import os
 
     from virc.config import user
     from virc.models.probe_endpoint import SECONDS, NoProbeNeededError, probe_endpoint
 
     flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
-    chosen = user.values(user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ))))
+    chosen = user.values(user.chosen(flags))
     if chosen.endpoint is None:
         raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
     named = model or (chosen.model if endpoint is None else None)

@@ -137,7 +137,6 @@ def _agent(
     pipeline: str | None, roles: "Mapping[str, str]",
 ) -> "Agent | None":  # fmt: skip
     """The agent's settings, completed by environment and config file; None without `--agent`."""
-    import os
 
     from virc.config import user
     from virc.serving.plan import SECONDS, Agent
@@ -153,7 +152,7 @@ def _agent(
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
-    resolved = user.resolve(flags, os.environ, user.read_settings(user.config_path(os.environ)))
+    resolved = user.chosen(flags)
     user.check_endpoint(resolved, endpoint)
     found = user.values(resolved)
     return Agent(

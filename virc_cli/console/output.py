@@ -10,12 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from virc.core import errors
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 class CancelledError(errors.VircError):
@@ -49,7 +46,6 @@ EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
 _known: dict[str, object] = {}
 _ends: list[str] = []
 _data: TextIO | None = None  # stdout of a command while others print on stderr
-_THUMBNAIL = 48  # px, as many columns, and half as many lines
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -135,17 +131,6 @@ def lines(texts: Iterable[str]) -> None:
         line(text)
 
 
-def thumbnail(image: "Image.Image") -> None:
-    """Print an image on stdout in half blocks of colour, two pixels for each character."""
-    small = image.convert("RGB")
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    data, width = small.tobytes(), 3 * small.width
-    for start in range(0, len(data) - width, 2 * width):
-        pairs = (data[at : at + 3] + data[at + width : at + width + 3] for at in range(start, start + width, 3))
-        cells = ("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*pair) for pair in pairs)
-        print("".join(cells) + "\x1b[0m", file=stdout(), flush=True)
-
-
 def note(text: str, end: str = "\n", dim: bool = False) -> None:
     """Print progress or thoughts on stderr, at once; control characters are made visible."""
     _stderr((style(clean(text), "2") if dim else clean(text)) + end)
@@ -173,34 +158,10 @@ def confirmed(question: str) -> bool | None:
         return None
     try:
         note(f"{question} [y/N] ", end="")
-        _await_line()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         note("")  # the next text begins a line
         raise
-
-
-def _await_line() -> None:
-    """Wait for a line on the terminal, or a Ctrl-C: Python heeds one that comes just before a read only after it."""
-    if os.name != "posix":
-        return
-    import io
-    import select
-    import signal
-
-    try:
-        asked = sys.stdin.fileno()
-    except io.UnsupportedOperation:  # a stream of a test or a notebook
-        return
-    woken, wakes = os.pipe()
-    os.set_blocking(wakes, False)
-    before = signal.set_wakeup_fd(wakes)
-    try:
-        select.select([asked, woken], [], [])
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(woken)
-        os.close(wakes)
 
 
 def error(failure: errors.VircError) -> None:

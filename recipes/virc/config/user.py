@@ -1,5 +1,6 @@
 """This user's defaults: where they are kept, what may stand in them, and which of several values wins."""
 
+import os
 import re
 import sys
 import tempfile
@@ -187,6 +188,11 @@ def resolve(flags: Mapping[str, Value | None], env: Mapping[str, str], file: Map
         ConfigError: a variable has a wrong value.
     """
     return {key: _resolved(key, flags.get(key), env, file) for key in Settings.__struct_fields__}
+
+
+def chosen(flags: Mapping[str, Value | None] = {}) -> dict[str, Setting]:
+    """Every setting of this process, by flags, its environment and this user's file; errors as of both readers."""
+    return resolve(flags, os.environ, read_settings(config_path(os.environ)))
 
 
 def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mapping[str, Value]) -> Setting:

@@ -72,7 +72,7 @@ def set_up(
         raise UsageError(f"«--temperature» must be from 0 to 2, not {solving.temperature}")
     if protocol is not None and flags.get("family") is not None:
         raise UsageError("«--protocol» and «--family» both choose the chat protocol", "leave one out")
-    found = config.resolve(flags, os.environ, config.read_settings(config.config_path(os.environ)))
+    found = config.chosen(flags)
     values = config.values(found)
     config.check_endpoint(found, values.endpoint)
     # a model from farther away than the endpoint, say from the config file, does not belong to it

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -33,10 +33,9 @@ TOOL_FAILURE = r"virc: (the tool .*)"
 
 
 class StepEvent(Event, frozen=True):
-    """New metrics of a run: the last line, and `history`, its losses or rewards so far."""
+    """New metrics of a run: the last line."""
 
     metric: Metric = Metric(step=0)
-    history: Sequence[float] = ()
 
 
 class Follower:
@@ -56,7 +55,6 @@ class Follower:
         self._metric_lines = lines(run.folder / self._log.METRICS)
         self._log_lines = lines(run.log(attempt))
         self._startup = list(self._log.STARTUP)  # phases of the start that are not done
-        self._history = [each.main for each in known if each.main is not None]
         self._read = self._log.reader(info, attempt, known)
         self._newest: dict[str, float] = {}  # last loss and reward
         self._new: list[Metric] = []  # read, and not written yet
@@ -132,7 +130,6 @@ class Follower:
         self._new = []
         last = new[-1]
         self.step, self.total = last.step, last.total
-        self._history += [each.main for each in new if each.main is not None]
         for each in new:
             measured = {"loss": each.loss, "reward": each.reward}
             self._newest |= {name: value for name, value in measured.items() if value is not None}
@@ -144,7 +141,7 @@ class Follower:
         if last.total and last.seconds and last.step > self._resumed_from:
             seconds_left = last.seconds / (last.step - self._resumed_from) * (last.total - last.step)
         text = step_line(last, seconds_left)
-        self._report.send(StepEvent("progress", text, metric=last, history=self._history))
+        self._report.send(StepEvent("progress", text, metric=last))
         self.watch.take(new)
 
 

@@ -39,7 +39,6 @@ def command(
     Tools: ask, crop, scale, show, evaluate, trace. The agent names pictures in the folders that you name, or sends
     them; no other file is read. The model is loaded at the first question.
     """
-    import os
     from contextlib import redirect_stdout
 
     from virc.config import user
@@ -55,7 +54,7 @@ def command(
     source = context.get_parameter_source("api_key")
     if http is None and source is not None and source.name == "COMMANDLINE":  # the variable may be set for others
         raise UsageError("--api-key belongs to --http: one client over stdio needs no key", "--http 127.0.0.1:8000")
-    values = user.values(user.resolve(asked.flags, os.environ, user.read_settings(user.config_path(os.environ))))
+    values = user.values(user.chosen(asked.flags))
     check_model(values.model, values.endpoint, values.system)
     request = McpRequest(
         setup=setup, folders=folder or (), offline=asked.offline, http=http, api_key=api_key, concurrency=concurrency,

@@ -1,6 +1,5 @@
 """`virc data convert`: rows of one format become rows of another, all of them or some."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +76,7 @@ def command(
     from virc.data.convert.convert import ConvertConfig, convert
 
     if answers and model is None and system is None:
-        model = user.values(user.resolve({}, os.environ, user.read_settings(user.config_path(os.environ)))).model
+        model = user.values(user.chosen()).model
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split, group_by), skip_faulty,

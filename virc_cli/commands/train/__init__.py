@@ -1,6 +1,5 @@
 """`virc train`: one stage of a system, in its engine, as a run that can be stopped and resumed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,12 +9,9 @@ from virc_cli.console.options import argument, choice, flag, option
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
-    from virc.training.follow import StepEvent
 
 FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None, "job": None}
 _SCHEMA = "virc.train/1"
-_BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 40  # bars, if the terminal is wide enough
 
 
 def signs(incomplete: str) -> list[str]:
@@ -136,7 +132,6 @@ def _train(given: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
     from virc.runs import run as runs
     from virc.training import train
     from virc.training.api import RunEvent
-    from virc.training.follow import StepEvent
 
     found: list[Run] = []
     with events.printed(quiet, verbose) as report:
@@ -145,7 +140,7 @@ def _train(given: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
             if isinstance(event, RunEvent):
                 found.append(event.run)
                 output.know(run=str(event.run.folder))
-            report.send(_with_history(event) if isinstance(event, StepEvent) else event)
+            report.send(event)
 
         try:
             return train(**given, on_progress=on_progress)
@@ -185,21 +180,3 @@ def _plot(run: "Run") -> None:
             processes.output(Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics"))
         except EngineError as error:  # a picture is no reason to fail a run that has finished
             output.warn(error.message, error.hint)
-
-
-def _with_history(event: "StepEvent") -> "StepEvent":
-    import msgspec
-
-    bars = sparkline(event.history, min(_WIDTH, events.room() - len(event.text) - 2))
-    return msgspec.structs.replace(event, text=f"{event.text}  {bars}")
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    if width < 1:
-        return ""
-    step = max(1, len(values) // width)
-    shown = values[::-step][::-1][-width:]
-    low, high = min(shown, default=0.0), max(shown, default=0.0)
-    if not high > low:
-        return ""
-    return "".join(_BARS[int((each - low) / (high - low) * (len(_BARS) - 1))] for each in shown)
