@@ -32,10 +32,5 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     ]
     width, height = facts.size
     summary = f"{name} lasts {clock(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
-    return MediaParts(
-        shown, summary + (f", {MOST} being the most by default" if _is_thinned(choice, facts.length) else "")
-    )
-
-
-def _is_thinned(choice: MediaChoice, length: float) -> bool:
-    return choice == MediaChoice(pages=choice.pages) and length > MOST
+    is_thinned = choice == MediaChoice(choice.pages) and facts.length > MOST
+    return MediaParts(shown, summary + "; --frames N shows more" * is_thinned)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from virc.core.extras import require
+from virc.core.text import counted
 from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import is_document
 from virc_extras.video.limits import check_file
@@ -25,7 +26,7 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     check_file(source, name)
     facts, pictures = READER.pictures(KIND, source, name, Wish(pages=choice.pages or None), check)
     shown = [MediaPart(each.data, f"page {each.page} of {facts.pages}", page=each.page) for each in pictures]
-    summary = f"{name} has {facts.pages:,} pages: {len(shown)} shown"
+    summary = f"{name} has {counted(facts.pages, 'page')}: {len(shown)} shown"
     left = facts.pages - len(shown)
     if choice.pages or not left:
         return MediaParts(shown, summary)

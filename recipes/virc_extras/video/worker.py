@@ -20,7 +20,7 @@ from virc.core.errors import DataError, ErrorFields, VircError, error_of, sent_f
 from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
-from virc.core.text import clause
+from virc.core.text import clause, counted
 from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES, MAX_PIXELS, MEMORY, fitting, seconds_for
 
@@ -159,7 +159,8 @@ def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     document = Document(file, task.name)
     pages = task.wish.pages or range(1, min(document.count, MOST) + 1)
     if beyond := next((each for each in pages if each > document.count), None):
-        raise DataError(f"{task.name} has no page {beyond}, but {document.count:,}", f"«--page {document.count}»")
+        has = f"{task.name} has {counted(document.count, 'page')}"
+        raise DataError(f"{has}, and no page {beyond}", f"«--page {document.count}»")
     if len(pages) > MAX_PICTURES:
         raise DataError(
             f"{len(pages)} pages of {task.name} are asked for, over {MAX_PICTURES}", "name fewer: «--page 1-9»"

@@ -91,7 +91,7 @@ def test_tools_of_mcp_take_a_time_and_a_page(tmp_path: Path) -> None:
         again = json.loads(fields.text)
         assert again["width"] > 0
     refusal = refused(tool_calls([tmp_path]), "show", image="scan", page=9)
-    assert refusal.startswith("scan has no page 9, but 4")
+    assert refusal.startswith("scan has 4 pages, and no page 9")
 
 
 def test_mcp_asks_about_clips_and_pages(tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def test_a_dry_run_says_what_is_shown_and_asks_nobody(folder: Path, server: Serv
     assert (done.code, server.chats()) == (0, [])
 
 
+def test_a_frame_that_stays_is_shown_once(folder: Path, server: Server) -> None:
+    Path("screen").write_bytes(KINDS["still screen"]().data)
+    virc("solve", "screen", "q", "--endpoint", server.url)
+    assert shown(server) == ["Frame 1 at 0:00:", 0, "Frame 2 at 0:01:", 4, "Frame 3 at 0:07:", 30, "Question: q"]
+
+
 def test_a_long_document_says_which_pages_are_left_out(folder: Path, server: Server) -> None:
     Path("long").write_bytes(scanned(34, (40, 56)))
     done = virc("solve", "long", "q", "--endpoint", server.url)
@@ -121,7 +127,7 @@ def test_a_crop_of_a_frame_is_cut_from_that_frame(folder: Path) -> None:
         (["scan", "q", "--page", "0"], 2, "page must be a whole number of at least 1, or a range, not '0'"),
         (["phone", "q", "--at", "1", "--fps", "1"], 2, "at, fps and frames each choose the frames of a clip"),
         (["phone", "q", "--at", "9"], 5, "phone lasts 0:02.01: it has nothing at 0:09"),
-        (["scan", "q", "--page", "6"], 5, "scan has no page 6, but 5"),
+        (["scan", "q", "--page", "6"], 5, "scan has 5 pages, and no page 6"),
         (["phone", "q", "--fps", "90"], 5, "that is 181 frames, over 128"),
     ],
 )

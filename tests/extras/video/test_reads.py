@@ -76,3 +76,21 @@ def test_one_frame_is_a_clip() -> None:
 
 def test_pixels_that_are_not_square_are_not_stretched() -> None:
     assert opened(written("mp4", options={"aspect": "4:3"})).at(0).size == (160, 48)
+
+
+def test_a_far_time_is_found_by_a_seek_and_a_near_one_by_decoding_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = opened(written("mp4", frames=600, options={"g": "30", "bf": "0"}))
+    decoded = 0
+    following = Clip._next_frame
+
+    def counted(self: Clip) -> object:
+        nonlocal decoded
+        decoded += 1
+        return following(self)
+
+    monkeypatch.setattr(Clip, "_next_frame", counted)
+    assert [number_of(clip.at(number * 1001 / 30000)) for number in (0, 150, 300, 450)] == [0, 150, 300, 450]
+    assert decoded < 4 * 32
+    decoded = 0
+    assert [number_of(clip.at(number * 1001 / 30000)) for number in range(451, 475)] == [*range(451, 475)]
+    assert decoded < 30
