@@ -33,4 +33,4 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     width, height = facts.size
     summary = f"{name} lasts {clock(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
     is_thinned = choice == MediaChoice(choice.pages) and facts.length > MOST
-    return MediaParts(shown, summary + "; --frames N shows more" * is_thinned)
+    return MediaParts(shown, summary + "; «--frames N» shows more" * is_thinned)

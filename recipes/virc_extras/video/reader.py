@@ -49,7 +49,7 @@ def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
     heeded = {name for medium in media for name in (medium.CHOICES if medium else ("pages",))}
     for name in choice.__struct_fields__:
         if getattr(choice, name) and name not in heeded:
-            option, kind = ("--page", "a document or a picture") if name == "pages" else (f"--{name}", "a clip")
+            option, kind = ("«--page»", "a document or a picture") if name == "pages" else (f"«--{name}»", "a clip")
             raise UsageError(f"{option} chooses in {kind}, and there is none", f"leave {option} out")
     if None in media and len(choice.pages) > 1:
         raise UsageError("«--page» names several pages, and not all files are documents", "name one page of a picture")
