@@ -182,9 +182,3 @@ def test_a_clip_is_read_in_a_process_of_its_own(folder: Path, server: Server) ->
         done = virc("solve", source, "q", "--at", "1", "--endpoint", server.url, stdin=stdin)
         assert done.code == 0
         assert shown(server) == ["Frame 1 at 0:01:", 29, "Question: q"]
-
-
-def test_python_is_told_its_own_arguments(folder: Path) -> None:
-    with pytest.raises(UsageError) as raised:
-        library.solve("red.png", "q", endpoint="http://127.0.0.1:9/v1", fps=1)
-    assert str(raised.value).startswith("fps chooses in a clip, and there is none")
