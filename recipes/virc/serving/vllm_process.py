@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -38,7 +37,6 @@ def ask_first(backend: Backend) -> None:
 
 
 _POLL = 0.2  # seconds
-_SHORTEST = 0.1  # seconds of a stage that is worth reporting
 _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 
 
@@ -71,28 +69,25 @@ def ended(log: Path, code: int | None, when: str = "") -> EngineError:
 
 
 class Stages:
+    """Reports the stage that vLLM's start is in, and how long all of it took."""
+
     def __init__(self, report: Reporter) -> None:
-        self._report, self._began = report, [("imports", time.monotonic())]
+        self._report, self._began, self._stage = report, time.monotonic(), "imports"
         report.start(self._line())
 
     def begin(self, stage: str) -> None:
-        if stage != self._began[-1][0]:
-            self._began.append((stage, time.monotonic()))
+        if stage != self._stage:
+            self._stage = stage
             self._report.start(self._line())
 
     def go_on(self) -> None:
         self._report.progress(self._line())
 
     def end(self) -> None:
-        """Report the seconds of all stages; the shortest are left out."""
-        seconds: dict[str, float] = {}
-        for (stage, began), (_, ended) in pairwise([*self._began, ("", time.monotonic())]):
-            seconds[stage] = seconds.get(stage, 0) + ended - began
-        shown = ", ".join(f"{stage} {took:.1f} s" for stage, took in seconds.items() if took >= _SHORTEST)
-        self._report.note(f"vLLM started in {sum(seconds.values()):.1f} s: {shown}")
+        self._report.note(f"vLLM started in {time.monotonic() - self._began:.1f} s")
 
     def _line(self) -> str:
-        return f"vLLM is starting, {time.monotonic() - self._began[0][1]:.0f} s: {self._began[-1][0]}"
+        return f"vLLM is starting, {time.monotonic() - self._began:.0f} s: {self._stage}"
 
 
 def _await_health(process: Process, root: str, log: Path, report: Reporter, stages: Stages) -> None:
