@@ -51,6 +51,7 @@ _SERVICES: Mapping[str, tuple[str, str]] = {
     ),
 }  # fmt: skip
 """Beginning of a name -> the service that has the model, and its address."""
+_ENDING = r"(\Z|[-._:@])"  # of the short name of a model in what a server calls it
 _OF_OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 
 
@@ -192,16 +193,20 @@ def served(
         root: the folder or hub id of its weights, if the server tells.
     """
     chosen = _system(system)
-    candidates = [chosen] if chosen else list(systems.discover().values())
-    for called in filter(None, (root, name)):
+    names = [called for called in (root, name) if called]
+    # the beginnings of a name that may be the short name of a model
+    keys = {last[: cut.start()] for last in (Path(each).name for each in names) for cut in re.finditer(_ENDING, last)}
+    candidates = [chosen] if chosen else list(systems.with_keys(keys))
+    for called in names:
         last = Path(called).name.casefold()
         for candidate in candidates:
             for short in sorted(candidate.models, key=len, reverse=True):
                 is_released = candidate.models[short].hub is not None  # no other model has such a name
-                ending = r"(\Z|[-._:@])" if is_released else r"\Z"
+                ending = _ENDING if is_released else r"\Z"
                 if re.match(re.escape(short.casefold()) + ending, last):
                     return candidate, candidate.models[short]
-    by_name = (each for each in candidates if each.models and each.name.casefold() == name.casefold())
+    alike = (each for each in systems.discover() if each.casefold() == name.casefold())
+    by_name = (found for each in alike if (found := systems.discover()[each]).models)
     return chosen or next(by_name, None), None
 
 

@@ -8,7 +8,8 @@ settings, a text that begins with `./` or `../` is a path, counted from the fold
 import importlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import chain
@@ -357,8 +358,19 @@ def mentioning(text: str) -> Iterator[System]:
 
     YAML is parsed a hundred times as slowly as it is searched.
     """
+    yield from _whose_files(lambda content: text in content)
+
+
+def with_keys(keys: Iterable[str]) -> Iterator[System]:
+    """The systems whose files may have one of these keys, in any case, as of the models; as `mentioning`."""
+    either = "|".join(re.escape(key.casefold()) for key in keys)
+    pattern = re.compile(rf"(?<![\w.-])(?:{either})['\"]?\s*:")
+    yield from _whose_files(lambda content: bool(pattern.search(content.casefold())))
+
+
+def _whose_files(may: Callable[[str], bool]) -> Iterator[System]:
     for name, file in discover().files.items():
-        if text in plain_yaml.read_text(file):
+        if may(plain_yaml.read_text(file)):
             yield discover()[name]
 
 

@@ -50,7 +50,7 @@ PROVIDERS = {
         _TEMPLATE, "include_stop_str_in_output", True, True, True,
     ),
     "sglang": Provider("SGLang", "docs.sglang.ai: Sampling Parameters", _TEMPLATE, "no_stop_trim", True, True, True),
-    "virc": Provider("virc serve", "recipes/virc/serving/chat_http.py", _TEMPLATE, takes_sampling=True, shows_whole=True),
+    "virc": Provider("virc serve", "virc.serving", _TEMPLATE, takes_sampling=True, shows_whole=True),
     "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", _TEMPLATE),
     OLLAMA: Provider("Ollama", "ollama/ollama: api/types.go, `think`", ({"think": True}, {"think": False})),
     "organization_owner": Provider("LM Studio", "lmstudio.ai/docs"),
