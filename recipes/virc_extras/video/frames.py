@@ -6,10 +6,12 @@ FFmpeg gets a file object and the format that the content has, never a name: som
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import IO, Any
 
 import av
+from av.stream import Disposition
 from PIL import Image
 
 from virc.core.errors import DataError
@@ -40,9 +42,10 @@ class Clip:
             self._container: Any = av.open(file, format=kind, container_options=options, metadata_errors="replace")
         except av.FFmpegError as error:
             raise self._damaged(error) from None
-        if not self._container.streams.video:
+        videos = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]
+        if not videos:
             raise DataError(f"{name} has no video: it is sound alone")
-        self._stream = self._container.streams.video[0]
+        self._stream = videos[0]
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         self._decoded: Iterator[Any] = iter(())
         self._current: Any = None  # the frame decoded last, and the one after it
@@ -84,13 +87,20 @@ class Clip:
             )
 
     def _first(self) -> Any:
+        self._decoded = self._frames()
         try:
-            frame = next((each for each in self._container.decode(self._stream) if each.pts is not None), None)
+            frame = self._next_frame()
         except av.FFmpegError as error:
             raise self._damaged(error) from None
         if frame is None:
             raise DataError(f"{self._name} has no frame that can be decoded")
         return frame
+
+    def _frames(self) -> Iterator[Any]:
+        """Decode from here on; a frame that is damaged is left out, as players do."""
+        for packet in self._container.demux(self._stream):
+            with suppress(av.InvalidDataError):
+                yield from packet.decode()
 
     def _find_end(self) -> None:
         """Find the last frame: the header's length may be missing, too long, or that of the sound."""
@@ -157,7 +167,7 @@ class Clip:
             self._container.seek(ticks, stream=self._stream, backward=True, any_frame=False)
         except av.FFmpegError:  # a container without an index, or a time before its first key frame
             self._container.seek(0, backward=True)
-        self._decoded = self._container.decode(self._stream)
+        self._decoded = self._frames()
 
     def _time(self, frame: Any) -> Fraction:
         return Fraction(frame.pts * self._tick)

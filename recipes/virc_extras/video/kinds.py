@@ -5,7 +5,7 @@ HEAD = 1024
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
-_FEWEST_PACKETS = 3
+_FEWEST_PACKETS, _PACKETS_SEEN = 3, 5
 
 
 def clip_format(head: bytes) -> str | None:
@@ -17,10 +17,11 @@ def clip_format(head: bytes) -> str | None:
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "avi"
     for size in _PACKETS:
-        if all(head[at : at + 1] == b"G" for at in range(size - 188, _FEWEST_PACKETS * size, size)):
+        marks = head[size - 188 :: size][:_PACKETS_SEEN]  # each packet of so many bytes has its mark at the same place
+        if len(marks) >= _FEWEST_PACKETS and not marks.strip(b"G"):
             return "mpegts"
     return None
 
 
 def is_document(head: bytes) -> bool:
-    return b"%PDF-" in head[:HEAD]
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-")

@@ -3,10 +3,15 @@
 import io
 import random
 
+import av
 import pytest
-from extras.video.drawn_clips import KINDS, Drawn, number_of, written
+from av.stream import Disposition
+from extras.video.drawn_clips import KINDS, Drawn, number_of, painted, written
+from support.tables import each_case
 
+from virc.core.errors import DataError
 from virc_extras.video.frames import Clip
+from virc_extras.video.reader import medium_of
 
 
 def opened(drawn: Drawn, name: str = "clip") -> Clip:
@@ -94,3 +99,43 @@ def test_a_far_time_is_found_by_a_seek_and_a_near_one_by_decoding_on(monkeypatch
     decoded = 0
     assert [number_of(clip.at(number * 1001 / 30000)) for number in range(451, 475)] == [*range(451, 475)]
     assert decoded < 30
+
+
+@pytest.mark.parametrize("suffix", ["matroska", "mpegts"])
+def test_a_recording_that_was_cut_short_is_read_up_to_its_end(suffix: str) -> None:
+    whole = written(suffix, frames=300).data
+    data = whole[: int(len(whole) * 0.8)]
+    clip = Clip(io.BytesIO(data), data[:1024], "clip")
+    last = round(clip.last * 30000 / 1001)
+    assert 200 < last < 270
+    assert [number_of(clip.at(number * 1001 / 30000)) for number in (last, 0, 150, last)] == [last, 0, 150, last]
+
+
+def test_frames_that_are_damaged_are_left_out() -> None:
+    data = bytearray(KINDS["MKV"]().data)
+    second = data.index(b"\xa3", len(data) // 2)  # a block of the second half
+    data[second + 12 : second + 20] = bytes(8)
+    clip = Clip(io.BytesIO(bytes(data)), bytes(data[:1024]), "clip")
+    assert [number_of(clip.at(number * 1001 / 30000)) for number in (0, 12, 59)] == [0, 12, 59]
+    assert clip.last == pytest.approx(59 * 1001 / 30000, abs=0.002)
+
+
+def test_a_clock_that_wraps_goes_on() -> None:
+    assert wrong_reads(written("mpegts", start=2**33 / 90000 - 1), 8) == []
+
+
+def test_a_cover_is_no_clip() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        sound, cover = output.add_stream("aac", rate=48000), output.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 160, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        output.mux([*cover.encode(av.VideoFrame.from_image(painted(1))), *cover.encode(None)])
+        output.mux(sound.encode(None))
+    with pytest.raises(DataError, match="it is sound alone"):
+        Clip(io.BytesIO(file.getvalue()), file.getvalue()[:1024], "song")
+
+
+@each_case("text", ["GGGG" + "x" * 2000, "G" + ("x" * 187 + "y") * 9, "a text about %PDF-1.7", "ID3\x03" + "\xff" * 99])
+def test_texts_and_songs_are_no_clips(text: str) -> None:
+    assert medium_of(text.encode("latin-1")[:1024]) is None
