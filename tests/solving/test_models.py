@@ -46,8 +46,9 @@ def test_a_copy_of_somebody_else_is_not_the_released_model(tmp_path: Path) -> No
     from virc.download.hub import record
 
     model_at(tmp_path / "models" / "ViRC-7B")
-    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine"):
+    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine") as caught:
         models.find("someone/ViRC-7B", tmp_path)
+    assert caught.value.hint == "virc download someone/ViRC-7B"
     folder = model_at(tmp_path / "models" / "Qwen2.5-VL-7B-Instruct")
     (folder / HIDDEN).mkdir()
     record.write(folder, record.DownloadRecord("someone/Qwen2.5-VL-7B-Instruct", "model", "0123abc"))

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.called import virc
 from support.servers import serve
+from support.tables import each_case
 
 MINE = """\
 name: mine
@@ -57,3 +59,19 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
     page = (tmp_path / "trace" / "index.html").read_text()
     assert "Zoom 0,0–56,84 of image 0" in page
     assert "It reads 97." in page
+
+
+@each_case(
+    ("system", "sent"),
+    [
+        ("vlm-r3", {"stop": ["]}", "]\n}", "] }", "</answer>"], "temperature": 0, "max_tokens": 2048}),
+        ("mini-o3", {"stop": ["</grounding>"], "temperature": 1, "max_tokens": 8192}),
+        ("chain-of-focus", {"temperature": 0, "max_tokens": 512}),
+        ("virgo", {"temperature": 0, "repetition_penalty": 1.05}),
+    ],
+)
+def test_a_published_system_is_sampled_as_it_says(system: str, sent: dict[str, Any], image: Path) -> None:
+    with serve(lambda _: "40") as server:
+        virc("solve", image, "How large is A?", "--endpoint", server.url, "--system", system)
+        first = server.chats()[0]
+    assert {key: first.get(key) for key in sent} == sent
