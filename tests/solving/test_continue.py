@@ -237,10 +237,11 @@ def test_a_picture_that_was_no_file_is_given_again(image: Path) -> None:
         assert go_on(server, "And y?", "--image", image).out == "40\n"
 
 
-def test_turns_are_limited_for_each_question(image: Path) -> None:
+def test_turns_are_limited_and_samples_counted_for_each_question(image: Path) -> None:
     with serve(TURNS) as server:
         virc("solve", image, "q", "--endpoint", server.url)
-        assert go_on(server, "And y?", "--max-turns", 2).out == "40\n"
+        sampled = go_on(server, "And y?", "--samples", 3, "--json", "--max-turns", 2)
+        assert sampled.json["votes"] == [{"answer": "40", "count": 3}]
         assert go_on(server, "And z?", "--max-turns", 1).out == "43\n"
 
 
