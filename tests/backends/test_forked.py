@@ -22,6 +22,7 @@ from virc.core.errors import EngineError
 from virc.core.limits.bounded import Bounded
 from virc.core.retry import Pace
 from virc.core.work import forks
+from virc.download.hub.content import answer
 from virc.reasoning.opening.decoder import DECODER
 from virc.reasoning.resize import QWEN2
 from virc.remote.described import Described, Http
@@ -150,6 +151,18 @@ def test_a_child_asks_a_remote_tool_by_connections_of_its_own() -> None:
         assert _call(server) == "said"
         assert in_child(lambda: _call(server)) == "said"
         assert site.accepted == 2
+
+
+@forks_a_child
+def test_a_child_asks_the_hub_by_connections_of_its_own() -> None:
+    def listed(url: str) -> int:
+        return len(answer(f"{url}/models", {}).read())
+
+    with serve([]) as server:
+        assert listed(server.url) == listed(server.url)
+        assert server.accepted == 1
+        assert int(in_child(lambda: listed(server.url))) > 0
+        assert server.accepted == 2
 
 
 @forks_a_child
