@@ -6,8 +6,10 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from virc.core.events import Reporter
 
@@ -20,6 +22,7 @@ MAX_CONNECTIONS = 2048
 """Connections at a time; uvicorn answers one more with status 503."""
 _FLUSH = 5  # seconds that connections get to close
 _LAST_STEP = 5.0  # seconds that a step of a model may still take at the end
+_FIRST_PROBE = 0.05  # seconds between the first two interim responses to a client that may have left
 _KEEP_ALIVE = 60  # seconds; clients reuse a connection for longer than uvicorn's own 5
 
 
@@ -80,10 +83,32 @@ def run(server: uvicorn.Server, listening: socket.socket) -> None:
         server.run([listening])
 
 
+class HalfClosing(H11Protocol):
+    """Answers clients that close their sending side behind the request, as `nc -N` does.
+
+    A client that has left looks the same until something is sent to it: an interim response, which clients skip
+    (RFC 9110, 15.2), makes its system report that nobody reads. What has begun to be answered ends as before.
+    """
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        if self.cycle is None or self.cycle.more_body or self.cycle.response_started:
+            return None
+        self.cycle.keep_alive = False
+        self._probe(_FIRST_PROBE)
+        return True
+
+    def _probe(self, seconds: float) -> None:
+        may_be_sent = self.scope["http_version"] != "1.0" and not self.cycle.response_started
+        if may_be_sent and not self.transport.is_closing():
+            interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self.transport.write(self.conn.send(interim) or b"")
+            self.loop.call_later(seconds, self._probe, 2 * seconds)
+
+
 def config(app: Any, level: str = "critical", **changes: Any) -> uvicorn.Config:
     """Settings of uvicorn; `level` is of its log."""
     return uvicorn.Config(
-        app, http="h11", ws="none", access_log=False, log_level=level, server_header=False, proxy_headers=False,
+        app, http=HalfClosing, ws="none", access_log=False, log_level=level, server_header=False, proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE,
         **{"lifespan": "off", "timeout_graceful_shutdown": _FLUSH, **changes},
     )  # fmt: skip

@@ -12,6 +12,7 @@ from agent_server import MODEL, Held, Running, chat, listening, png, raw, receiv
 from support import faults, servers
 from support.https_site import Site
 from support.loopback import until
+from support.tables import each_case
 
 from virc.core.errors import ConfigError, EngineError
 from virc.serving.agent import page, request_queue, server
@@ -139,6 +140,23 @@ def test_who_hangs_up_is_not_computed(held: Held, stream: bool) -> None:
         assert b"97" in received(third, b"0\r\n\r\n" if stream else b"}}")
         until(lambda: not running.queue.answers)
         assert "second" not in held.begun
+
+
+@each_case(("stream", "version"), [(False, b"1.1"), (True, b"1.1"), (False, b"1.0")])
+def test_a_client_that_closes_its_sending_side_is_answered(stream: bool, version: bytes) -> None:
+    held = Held()
+    with listening(held) as running, socket.create_connection(("127.0.0.1", running.port), 60) as half_closed:
+        first = running.start(text="first")
+        until(lambda: held.begun == ["first"])
+        half_closed.sendall(raw(chat("second", stream=stream)).replace(b"HTTP/1.1", b"HTTP/" + version, 1))
+        half_closed.shutdown(socket.SHUT_WR)
+        until(lambda: len(running.queue.answers) == 2)
+        held.go.set()
+        answer = b"".join(iter(lambda: half_closed.recv(2**16), b""))
+        assert answer.count(b"HTTP/1.1 200 OK\r\n") == 1, answer
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") == (version == b"1.1")
+        assert b"97" in answer
+        first.close()
 
 
 def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(
