@@ -6,7 +6,6 @@ FFmpeg gets a file object and the format that the content has, never a name: som
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from typing import IO, Any
 
@@ -50,10 +49,10 @@ class Clip:
         self._decoded: Iterator[Any] = iter(())
         self._current: Any = None  # the frame decoded last, and the one after it
         self._next: Any = None
-        self._furthest_back = Fraction(0)  # that a seek landed before its time: what a seek saves is less
+        self._furthest_back = 0  # ticks that a seek landed before its time: what a seek saves is less
         self._check_header()
         first = self._first()
-        self._start = Fraction(first.pts) * self._tick
+        self._start: int = first.pts
         self._check_size(first.width, first.height)
         self.size = first.width, first.height
         if first.rotation % 180:
@@ -66,9 +65,10 @@ class Clip:
 
     def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
         """The frame at a time: the time at which it begins to be shown, in seconds, and its pixels, upright."""
-        frame = self._find(self._start + Fraction(seconds) + min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND)
+        rounded = Fraction(seconds) + min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
+        frame = self._find(self._start + self._ticks(rounded))
         self._check_size(frame.width, frame.height)
-        return float(self._time(frame) - self._start), _upright(frame)
+        return self._seconds(frame.pts), _upright(frame)
 
     def _check_header(self) -> None:
         context = self._stream.codec_context
@@ -99,40 +99,40 @@ class Clip:
     def _frames(self) -> Iterator[Any]:
         """Decode from here on; a frame that is damaged is left out, as players do."""
         for packet in self._container.demux(self._stream):
-            with suppress(av.InvalidDataError):
-                yield from packet.decode()
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                continue
+            yield from frames
 
     def _find_end(self) -> None:
         """Find the last frame: the header's length may be missing, too long, or that of the sound."""
         header = Fraction(self._container.duration or 0, av.time_base)
-        frame = self._find(self._start + (header or self._last_packet() - self._start), to_end=True)
-        self.last = float(self._time(frame) - self._start)
+        frame = self._find(self._start + self._ticks(header) if header else self._last_packet(), to_end=True)
+        self.last = self._seconds(frame.pts)
         shown = frame.duration * self._tick if frame.duration else 1 / Fraction(self._stream.average_rate or 25)
         self.length = self.last + float(shown)
         if self.last > MAX_SECONDS:
             raise DataError(f"{self._name} lasts {clock(self.last)}, over {MAX_SECONDS // 3600} h")
 
-    def _last_packet(self) -> Fraction:
+    def _last_packet(self) -> int:
         self._seek(self._start)
-        latest = self._start
-        for packet in self._container.demux(self._stream):
-            if packet.pts is not None:
-                latest = max(latest, packet.pts * self._tick)
-        return latest
+        packets = self._container.demux(self._stream)
+        return max((packet.pts for packet in packets if packet.pts is not None), default=self._start)
 
-    def _find(self, time: Fraction, to_end: bool = False) -> Any:
-        """The last frame that begins at or before a time of the stream's clock; the first one if none does.
+    def _find(self, time: int, to_end: bool = False) -> Any:
+        """The last frame that begins at or before a time of the stream's clock, in ticks; the first one if none does.
 
         Args:
             to_end: the last frame of all is wanted, and the time is where it is looked for.
         """
         try:
-            if not to_end and self._current is not None and self._time(self._current) <= time:
-                ahead = time - self._time(self._next) if self._next is not None else Fraction(0)
+            if not to_end and self._current is not None and self._current.pts <= time:
+                ahead = time - self._next.pts if self._next is not None else 0
                 if ahead <= self._furthest_back and (found := self._decode_to(time, to_end)) is not None:
                     return found
             for back in _BACK:
-                from_time = time - back
+                from_time = time - self._ticks(Fraction(back))
                 if from_time < self._start:
                     break
                 self._seek(from_time)
@@ -144,33 +144,37 @@ class Clip:
             raise self._damaged(error) from None
         return self._current if found is None else found
 
-    def _decode_to(self, time: Fraction, to_end: bool) -> Any:
+    def _decode_to(self, time: int, to_end: bool) -> Any:
         """Decode on up to a time; None: all frames from here on are later."""
         if self._current is None:
             self._current = self._next_frame()
             if self._current is None:
                 return None
             self._next = self._next_frame()
-            self._furthest_back = max(self._furthest_back, time - self._time(self._current))
-        while self._next is not None and (to_end or self._time(self._next) <= time):
+            self._furthest_back = max(self._furthest_back, time - self._current.pts)
+        while self._next is not None and (to_end or self._next.pts <= time):
             self._current, self._next = self._next, self._next_frame()
-        return self._current if to_end or self._time(self._current) <= time else None
+        return self._current if to_end or self._current.pts <= time else None
 
     def _next_frame(self) -> Any:
         return next((frame for frame in self._decoded if frame.pts is not None), None)
 
-    def _seek(self, time: Fraction | None) -> None:
+    def _seek(self, time: int | None) -> None:
         """Have frames decoded from the last key frame before a time on; None: from the start."""
         self._current = self._next = None
-        ticks = int(time / self._tick) if time is not None else int(self._start / self._tick) - 2**40
         try:
-            self._container.seek(ticks, stream=self._stream, backward=True, any_frame=False)
+            self._container.seek(
+                self._start - 2**40 if time is None else time, stream=self._stream, backward=True, any_frame=False
+            )
         except av.FFmpegError:  # a container without an index, or a time before its first key frame
             self._container.seek(0, backward=True)
         self._decoded = self._frames()
 
-    def _time(self, frame: Any) -> Fraction:
-        return Fraction(frame.pts * self._tick)
+    def _ticks(self, seconds: Fraction) -> int:
+        return int(seconds / self._tick)
+
+    def _seconds(self, pts: int) -> float:
+        return float((pts - self._start) * self._tick)
 
     def _damaged(self, error: av.FFmpegError) -> DataError:
         return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {error.strerror}")
