@@ -175,6 +175,19 @@ def visual_rft_ground(folder: Path) -> Path:
     return _json(folder / "lisa_train_sft.json", rows)
 
 
+def vlm_r1(folder: Path) -> Path:
+    """VLM-R1: JSON lines of conversations, whose reply is a box, written as JSON in every other one."""
+    # om-ai-lab/VLM-R1, README.md, "For your own data", and grpo_jsonl.py, which takes a reply that is no text, too
+    rows = []
+    for at, (left, top) in enumerate(PLACES):
+        box = [left, top, left + SIDE, top + SIDE]
+        told = json.dumps(box) if at % 2 else box
+        turns = [{"from": "human", "value": f"<image>{_question(at)}"}, {"from": "gpt", "value": told}]
+        rows.append({"id": at, "image": _saved(folder, f"train2014/{at}.png", picture(at)), "conversations": turns})
+    folder.joinpath("refcoco_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "refcoco_train.jsonl"
+
+
 def virgo_text(folder: Path) -> Path:
     """Virgo, long thoughts in text alone: a JSON array of conversations."""
     # RUCAIBox/Virgo, LLaMA-Factory/scripts/vllm_infer.py, lines 141 to 144: `id` and `messages` of rows without images;

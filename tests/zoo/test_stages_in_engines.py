@@ -168,6 +168,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vitar", "rl"): Case(partial(tools.vitar_rl, pictures=1), "prompts", wide=True),
     ("vla-r1", "rl"): Case(thinkers.vla_r1, "prompts", UNCHECKED),
     ("vlaa-thinking", "rl"): Case(thinkers.vlaa_thinking, "prompts", UNCHECKED),
+    ("vlm-r1", "rl"): Case(rows.vlm_r1, "prompts"),
     ("vlm-r3", "instruct"): Case(rows.vlm_r3_sft, "sft"),
     ("vlm-r3", "rl"): Case(rows.vlm_r3_rl, "batch", judge="1.0"),
     ("vrag-rl", "instruct"): Case(stage_rows.vrag_sft, "sft", wide=True),

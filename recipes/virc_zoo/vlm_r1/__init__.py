@@ -1,0 +1,1 @@
+"""What VLM-R1 has of its own: the total of its rewards."""
