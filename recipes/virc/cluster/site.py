@@ -249,9 +249,6 @@ _OTHER = {
     "no job is submitted with it": ("--test-only", "--help", "-h", "--usage", "--version", "-V"),
 }
 """What speaks against an option -> the options."""
-_WHOLE = frozenset(("--container",))  # a name of its own that is the beginning of another
-_MIN_LETTERS = 3  # characters of a name that is no beginning of several options: `--n` is of ten
-_FLAGS = "HIkOQsv"  # short options without a value: another may follow in the same word
 
 
 def _refusals() -> dict[str, tuple[str, str]]:
@@ -269,26 +266,10 @@ _REFUSALS = _refusals()
 
 
 def refusal(text: str) -> tuple[str, str] | None:
-    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`, and what to do instead.
-
-    sbatch takes every unambiguous beginning of a long option's name for it.
-    """
+    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`, and what to do instead."""
     try:
         words = shlex.split(text, comments=True)
     except ValueError:
         return "a quote is not closed", "close it"
-    found = (_of_name(_name(word)) for word in words if word.startswith("-"))
-    return next((each for each in found if each), None)
-
-
-def _of_name(name: str) -> tuple[str, str] | None:
-    if name in _REFUSALS:
-        return _REFUSALS[name]
-    short = len(name) > _MIN_LETTERS and name.startswith("--") and name not in _WHOLE
-    return next((found for option, found in _REFUSALS.items() if short and option.startswith(name)), None)
-
-
-def _name(word: str) -> str:
-    if word.startswith("--"):
-        return word.partition("=")[0]
-    return f"-{word[1:].lstrip(_FLAGS)[:1]}"  # -N4 is -N 4, and -QN4 is -Q -N4
+    names = (word.partition("=")[0] if word.startswith("--") else word[:2] for word in words)  # -N4 is -N 4
+    return next((_REFUSALS[name] for name in names if name in _REFUSALS), None)

@@ -95,9 +95,8 @@ class AnswerLine(msgspec.Struct, frozen=True):
 
     @property
     def crop_ablation(self) -> str:
-        """What its crops were cut from; `crops` was the key of a former version."""
-        settings = self.settings or {}
-        return str(settings.get("crop_ablation", settings.get("crops", "none")))
+        """What its crops were cut from."""
+        return str((self.settings or {}).get("crop_ablation", "none"))
 
     def answers(self, problem: EvalProblem | None) -> bool:
         failed = self.error is not None and self.error.get("kind") != NoAnswerError.kind

@@ -237,7 +237,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     if request.judge_endpoint:
         judge_of(request).close()  # a judge that cannot be asked fails before the models are asked
     budget = Budget(request.max_cost)
-    work = Work(request, columns, benchmark, folder, problems, report, budget)
+    work = Work(request, columns, benchmark, folder, problems, report, budget, [])
     further = [work.in_arm(arm) for arm in work.every_arm[1:]]
     arms = [work, *further] if any(column.asks for column in columns) else [work]
     for arm in arms:

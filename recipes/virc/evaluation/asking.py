@@ -50,6 +50,8 @@ class Work(NamedTuple):
     problems: Mapping[str, EvalProblem]
     report: Reporter
     budget: Budget
+    assumptions: list[str]
+    """What systems of the models asked do not publish, as the user was warned of it."""
     arm: Arm = Arm()
 
     def in_arm(self, arm: Arm) -> "Work":
@@ -80,6 +82,11 @@ class Work(NamedTuple):
         lines = answers_in(self.folder, [model]).get(model, {})
         return {id: line for id, line in lines.items() if line.answers(self.problems.get(id))}
 
+    def warn_of(self, assumed: tuple[str, str] | None) -> None:
+        if assumed:
+            self.report.warn(*assumed)
+            self.assumptions.append(". ".join(assumed))
+
     def traces(self, model: str) -> Path | None:
         return None if self.request.traces == "none" else self.folder.traces(model)
 
@@ -109,8 +116,7 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
     request, report = arms[0].request, arms[0].report
     unloaded = _if_answered(setup, arms)
     opened = unloaded or open_setup(setup, report, lambda _: None)[0]
-    if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
-        report.warn(*assumed)
+    arms[0].warn_of(assumed_of(opened.name, Path.cwd(), setup.choice.system))
     setup = msgspec.structs.replace(setup, config=setup.config_of(opened.name))
     opened = _asked_as(opened, setup, request)
     is_greedy = facts(opened, setup.config)["settings"]["temperature"] == 0
@@ -192,8 +198,7 @@ def _estimate(arms: Sequence[Work], opened: Opened) -> str:
 
 
 def answer_by_solver(setup: SolverSetup, work: Work) -> ModelProgress:
-    if assumed := assumed_of_solver(setup):
-        work.report.warn(*assumed)
+    work.warn_of(assumed_of_solver(setup))
     with setup.opened(work.report) as solver:
         known, workers = solver.known, work.request.at_once or solver.at_once
         traces = work.traces(known["model"])

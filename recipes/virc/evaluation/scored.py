@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 
 
 def scored(work: Work, asked: Iterable[str]) -> Scored:
-    request, columns, _, folder, problems, report, _, arm = work
+    request, columns, _, folder, problems, report, *_, arm = work
     answers = answers_in(folder, list(asked))
     by_rule = verdicts_by_rule(problems, answers)
     judgements = doubtful(problems, answers, by_rule)

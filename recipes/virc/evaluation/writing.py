@@ -13,14 +13,11 @@ from virc.core.files import write_json, write_whole, writing
 from virc.evaluation import results as result_files
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
-from virc.evaluation.assumed import assumed_of, assumed_of_solver
 from virc.evaluation.columns import Evaluated
 from virc.evaluation.pages import problem_page
 from virc.evaluation.pages.report import render
 from virc.evaluation.pages.traces import mark_traces
-from virc.evaluation.request import EvalRequest
 from virc.evaluation.scored import Scored
-from virc.evaluation.seeds import without_seed
 from virc.evaluation.summary import SCHEMA, Summary, summarise
 from virc.evaluation.verdicts import can_do_algebra
 from virc.reasoning.protocol import Protocol, as_fields
@@ -35,7 +32,7 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
     mark_traces(folder, results)
     summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation, columns)
     earlier = _earlier_assumptions(folder, set(answers) - {*asked})  # of models that this call did not ask
-    assumptions = dict.fromkeys([*_assumptions(request, list(asked)), *earlier])
+    assumptions = dict.fromkeys([*work.assumptions, *earlier])
     systems = dict(zip(asked, (setup.choice.system for setup in request.setups), strict=False))
     evaluated = Evaluated(summary, [arm.results for arm in scored], work.rows, benchmark.base, systems)
     added = {key: value for column in columns for key, value in column.of_evaluation(evaluated).items()}
@@ -110,15 +107,6 @@ def _write_result(
         for row in work.rows()
     )
     return result_files.write(path, head, lines)
-
-
-def _assumptions(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
-    for name, setup in zip(asked, request.setups, strict=False):  # another solver comes after them
-        model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
-        if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
-            yield ". ".join(assumed)
-    if request.solver and (assumed := assumed_of_solver(request.solver)):
-        yield ". ".join(assumed)
 
 
 def _earlier_assumptions(folder: EvalFolder, earlier: Iterable[str]) -> Iterator[str]:

@@ -11,9 +11,10 @@ from virc.core.json_stream import one_line
 from virc.core.plugins import SEARCH_PATH
 from virc.core.text import plain
 from virc.evaluation.summary import Score
-from virc.models.provenance import HUB_ID, Origin, called
+from virc.models.provenance import Origin, called
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Info
+from virc.systems.names import HUB_ID
 
 _KINDS = {
     "shards": "the shards of its training were put together and rounded to bfloat16",

@@ -37,6 +37,7 @@ from virc.models import provenance
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
+from virc.systems.names import HUB_ID
 from virc.tools.registry import CODE
 
 CARD = "README.md"
@@ -258,7 +259,7 @@ def _check_id(hub_id: str) -> None:
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
 
     sentence, hint = f"{plain(repr(hub_id), 100)} is not a hub id", "a hub id is OWNER/NAME"
-    if not re.fullmatch(provenance.HUB_ID, hub_id):
+    if not re.fullmatch(HUB_ID, hub_id):
         raise UsageError(sentence, hint)
     try:
         validate_repo_id(hub_id)

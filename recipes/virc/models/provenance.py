@@ -9,10 +9,10 @@ from msgspec import Meta
 
 from virc.core.files import MODELS, is_file, json_or_none, write_json
 from virc.core.text import plain
+from virc.systems.names import HUB_ID
 
 FILE_NAME = "virc_origin.json"
 
-HUB_ID = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
 Kind = Literal["shards", "adapter", "model"]
 
 _MAX_BYTES = 2**20

@@ -32,8 +32,6 @@ class Counterfactual(msgspec.Struct, frozen=True):
 
 
 def counterfactual_of(row: BatchRow) -> Counterfactual:
-    if "twin" in row.passed:
-        raise DataError("the field `twin` is called `counterfactual` now", _HINT)
     if "counterfactual" not in row.passed:
         raise DataError("it has no counterfactual from which crops could be cut", _HINT)
     try:

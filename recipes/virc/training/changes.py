@@ -86,7 +86,7 @@ def check_unchanged(run: Run, accepted: tuple[str, ...] = ()) -> None:
     raise ConfigError(f"since {run.name} was begun these files have changed: {named}{more}", hint)
 
 
-def images(file: Path) -> Iterator[Path]:
+def _images(file: Path) -> Iterator[Path]:
     """The images of the rows of a file, each once: an engine needs minutes to miss one."""
     source, seen = only_source(file), set[str]()
     for row in source.rows():
@@ -101,7 +101,7 @@ def _files(info: Info, home: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     named = [Path(file) for file in (info.data, info.validation) if file]
     rows = [folder / each.relative_to(home) if each.is_relative_to(home) else each for each in named]
     yield from (("rows", each) for each in rows)
-    yield from (("images", image) for each in rows for image in images(each))
+    yield from (("images", image) for each in rows for image in _images(each))
     models = (each for each in map(Path, filter(None, (info.base, info.adapter))) if each.is_dir())
     yield from (("base", file) for each in models for file in sorted(each.iterdir()) if file.suffix in _OF_A_MODEL)
     yield from (("code", file) for file in user_code.copies(folder))

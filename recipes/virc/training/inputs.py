@@ -5,7 +5,6 @@ that exists: `still_there` checks that nothing has changed, `place_of` says what
 """
 
 import shlex
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -340,16 +339,14 @@ def still_there(run: Run, info: Info) -> None:
     """Check that what a run was begun with is as it was.
 
     Raises:
-        ConfigError: weights, rows or images of rows are gone, or files have changed.
+        ConfigError: weights or rows are gone, or files have changed.
         DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    # `changes.check` looks at the images; a run of an earlier version, without its file, has their names in its rows.
-    rows_with_images = [] if is_file(run.folder / changes.FILE) else rows
-    for path in chain((weights, *adapter, *rows), *map(changes.images, rows_with_images)):
+    for path in (weights, *adapter, *rows):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
     changes.check_unchanged(run)

@@ -3,6 +3,7 @@
 Clips and documents that an extra reads count as pictures where a file or a pattern names them, not in folders.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from virc.core.events import Reporter
 from virc.core.files import PICTURES, expanded, is_file, is_folder, is_path
 from virc.core.text import counted
 from virc.reasoning.images import is_known
-from virc.reasoning.media import HEAD, is_medium
-from virc.solving.image_source import STREAM
+from virc.reasoning.media import is_medium
+from virc.solving.image_source import STREAM, read_head
 
 ENDINGS = PICTURES
 ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -44,7 +45,7 @@ def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
         elif is_folder(path):
             found += _in_folder(path, report)
         elif is_file(path):
-            if not _is_picture_file(path):
+            if not is_picture(read_head(path)):
                 return None
             found.append(word)
         elif _is_pattern(word):
@@ -65,14 +66,6 @@ def _is_pattern(word: str) -> bool:
 def _matched(pattern: str) -> list[str]:
     """The files that a pattern matches, also an absolute one, which a path's own `glob` does not take."""
     return sorted(each for each in glob(str(expanded(pattern)), recursive=True) if not is_folder(each))  # noqa: PTH207
-
-
-def _is_picture_file(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return is_picture(file.read(HEAD))
-    except OSError:
-        return False
 
 
 def _in_folder(folder: Path, report: Reporter) -> list[str]:
@@ -108,20 +101,13 @@ def _chosen(names: Sequence[str], where: str, report: Reporter, with_media: bool
 
 def _why_not(path: Path, with_media: bool = False) -> str:
     """What a file is that is no picture by its content or its name: "": it is one."""
-    head = b""
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(HEAD)
-        is_readable = path.exists()
-    except OSError:
-        is_readable = False
+    head = read_head(path) if is_file(path) else b""
     ending = path.suffix.lower()
     kinds = {
         "hidden file": path.name.startswith("."),
         "folder": path.is_dir(),
-        "unreadable file": not is_readable,
-        "special file": is_readable and not path.is_file(),  # a pipe, which would be waited for
+        "unreadable file": not os.access(path, os.R_OK),
+        "special file": not is_file(path),  # a pipe, which would be waited for
         "": ending in ENDINGS or is_known(head) or (with_media and is_medium(head)),
         "PDF": head.startswith(b"%PDF"),
         "file of rows": ending in ROWS,

@@ -27,7 +27,6 @@ from virc.reasoning.trace import Trace
 from virc.solving.traces.page import render_page
 
 SCHEMA = "virc.trace/2"
-_FORMER = "virc.trace/1"
 _MAX_BYTES = 256 * 2**20
 
 
@@ -42,7 +41,7 @@ class Kind(msgspec.Struct, frozen=True):
 _OF_MODEL = Kind(
     re.compile(r"conversation\.json|trace\.json|index\.html|image-\d+\.png"),
     "trace.json",
-    lambda record: record.get("schema") in (SCHEMA, _FORMER),
+    lambda record: record.get("schema") == SCHEMA,
 )
 
 
