@@ -129,7 +129,7 @@ def test_a_cover_is_no_clip() -> None:
     with av.open(file, "w", format="mp4") as output:
         sound, cover = output.add_stream("aac", rate=48000), output.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 160, 48, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value
         output.mux([*cover.encode(av.VideoFrame.from_image(painted(1))), *cover.encode(None)])
         output.mux(sound.encode(None))
     with pytest.raises(DataError, match="it is sound alone"):
