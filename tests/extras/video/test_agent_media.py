@@ -14,7 +14,6 @@ from PIL import Image
 from serving.agent.agent_server import PICTURE, scripted
 from support.servers import image_bytes, serve
 from support.solving import answer
-from support.tables import each_case
 
 
 def url(kind: str, data: bytes) -> str:
@@ -31,15 +30,15 @@ def numbers(running: Any) -> list[int]:
     return [number_of(Image.open(io.BytesIO(image_bytes(part)))) for part in shown]
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("part", "seen"),
     [
         ({"type": "video_url", "video_url": {"url": CLIP}}, [0, 19, 39, 59]),
-        ({"type": "video_url", "video_url": CLIP}, [0, 19, 39, 59]),
         ({"type": "file", "file": {"file_data": PAGES, "filename": "a.pdf"}}, [1, 2]),
         ({"type": "file", "file": {"file_data": PAGES.partition(",")[2]}}, [1, 2]),
         ({"type": "input_file", "file_data": PAGES, "filename": "a.pdf"}, [1, 2]),
     ],
+    ids=["video_url", "file", "base64 alone", "input_file"],
 )
 def test_the_agent_takes_clips_and_files(part: dict[str, Any], seen: list[int]) -> None:
     with scripted() as running:
@@ -57,7 +56,7 @@ def test_clips_stand_where_the_client_puts_them() -> None:
         assert numbers(running)[:5] == [-1, 0, 19, 39, 59]
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("part", "sentence"),
     [
         ({"type": "file", "file": {"file_id": "f-1"}}, "a file is sent as file_data or file_url"),

@@ -45,7 +45,7 @@ def shown(server: Server, request: int = -1) -> list[str | int]:
     return [each for each in parts if not str(each).startswith(("Image ", "Reason "))]
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("words", "seen"),
     [
         (["phone", "q"], ["Frame 1 at 0:00:", 0, "Frame 2 at 0:00.66:", 19, "Frame 3 at 0:01.32:", 39,
