@@ -61,7 +61,7 @@ def test_a_job_that_slurm_refuses_is_mended_then_waits_and_is_cancelled(workspac
     found = listed("held")
     assert found["job"] == submitted.json["job"]
     assert (found["progress"], found["queue"]["phase"], found["queue"]["reason"]) == ("queued", "queued", "JobHeldUser")
-    assert f"{found['job']} waits: its user holds it; scontrol release" in virc("runs", "ls").out
+    assert f"{found['job']} waits: JobHeldUser; scontrol release" in virc("runs", "ls").out
     assert "has a job already" in virc(*again).err
     assert "hint: virc runs stop held ends it" in virc("runs", "rm", "held", "--yes").err
     assert virc("runs", "stop", "held").out == f"held is out of the queue: its job {found['job']} was cancelled\n"

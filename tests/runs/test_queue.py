@@ -43,7 +43,7 @@ def submitted(workspace: Path, name: str = "a", job: str = "5", **state: object)
 def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: Path) -> None:
     says("5|FAILED|1000|n1|None")
     run = submitted(workspace)
-    assert "5 failed" in virc("runs", "ls").out
+    assert "5 has ended: FAILED" in virc("runs", "ls").out
     (run.folder / "logs").mkdir()
     (run.folder / "logs" / "slurm-5.log").touch()
     done = virc("runs", "tail", "a")

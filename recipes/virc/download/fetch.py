@@ -26,7 +26,7 @@ from virc.download.hub import fetching, record
 from virc.download.hub.fetching import ordered
 from virc.download.hub.file import bytes_on_disk, small_file
 from virc.download.hub.folder import Folder, State, standing
-from virc.download.hub.meter import Meter, per_second
+from virc.download.hub.meter import Meter
 from virc.download.hub.origin import is_offline, silence
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing
@@ -232,7 +232,7 @@ def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, packe
         report.note(f"written: {relative(protocol)}, the chat protocol of the model")
     if missing:
         seconds = time.monotonic() - begun
-        rate = f", {per_second(missing / seconds)}" if seconds >= 1 else ""
+        rate = f", {sized(missing / seconds)}/s" if seconds >= 1 else ""
         report.note(f"fetched and verified: {sized(missing)} in {duration(seconds)}{rate}")
 
 

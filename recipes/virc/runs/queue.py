@@ -4,7 +4,6 @@
 """
 
 import math
-import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -39,41 +38,6 @@ _OUTAGE = 600.0  # seconds that a follower waits for Slurm to answer again
 _LINGERS = 600.0  # seconds that the job of a finished run may still take, for its plots and its end
 _FAR = 366 * 86400.0  # seconds: where Slurm does not know a start, it is years away
 
-_RELEASE = "scontrol release {job} lets it start"
-_REASONS = {
-    "BadConstraints": "no node meets its constraints",
-    "Cleaning": "Slurm cleans up after its last attempt",
-    "Dependency": "it depends on another job",
-    "DependencyNeverSatisfied": "the job that it depends on failed, so it never starts",
-    "InvalidAccount": "its account is invalid",
-    "InvalidQOS": "its QOS is invalid",
-    "JobHeldAdmin": "an administrator holds it",
-    "JobHeldUser": f"its user holds it; {_RELEASE}",
-    "JobHoldMaxRequeue": f"it was requeued too often, and Slurm holds it; {_RELEASE}",
-    "Licenses": "its licenses are in use",
-    "NodeDown": "a node that it needs is down",
-    "None": "Slurm has not looked for nodes yet",
-    "PartitionConfig": "no node of its partition has what it asks for",
-    "PartitionDown": "its partition is down",
-    "PartitionInactive": "its partition starts no jobs now",
-    "PartitionNodeLimit": "it asks for more nodes than its partition gives to a job",
-    "PartitionTimeLimit": "its time is above the limit of its partition",
-    "Priority": "jobs with a higher priority come first",
-    "ReqNodeNotAvail": "nodes that it needs are not available",
-    "Reservation": "its reservation has not begun",
-    "Resources": "not enough nodes are free",
-}
-_OVER = {
-    "BOOT_FAIL": "failed: a node did not boot",
-    "CANCELLED": "was cancelled",
-    "DEADLINE": "reached its deadline",
-    "FAILED": "failed",
-    "NODE_FAIL": "lost a node",
-    "OUT_OF_MEMORY": "ran out of memory",
-    "PREEMPTED": "was preempted",
-    "TIMEOUT": "ran out of time",
-}
-
 
 class Job(msgspec.Struct, frozen=True):
     """A job as Slurm knows it.
@@ -105,26 +69,18 @@ class Job(msgspec.Struct, frozen=True):
             case "queued" if self.slurm == "CONFIGURING":
                 return f"job {self.id} waits until its nodes {self.nodes or ''} are ready".replace("  ", " ")
             case "queued":
-                return f"job {self.id} waits: {self._why()}"
+                soon = self.start and time.time() < self.start < time.time() + _FAR
+                start = f"; it may start at {_clock(self.start)}" if soon and self.start else ""
+                reason = self.reason or "None"
+                is_held = reason in ("JobHeldUser", "JobHoldMaxRequeue") or "held" in reason
+                release = f"; scontrol release {self.id} lets it start" if is_held else ""
+                return f"job {self.id} waits: {plain(reason)}{release}{start}"
             case "running":
                 suspended = ", suspended" if self.slurm in ("SUSPENDED", "STOPPED") else ""
                 return f"job {self.id} runs on {self.nodes or 'its nodes'}{suspended}"
             case "ending":
                 return f"job {self.id} is ending"
-        return f"job {self.id} {_OVER.get(self.slurm, 'has ended')}"
-
-    def _why(self) -> str:
-        reason = self.reason or "None"
-        word = re.split(r"[\s,(]", reason)[0]
-        text = _REASONS.get(word, "").format(job=self.id)
-        if reason.startswith("Nodes required for job are"):
-            text = "nodes that it needs are down, drained or reserved"
-        elif "held" in reason.split():
-            text = f"{plain(reason)}; {_RELEASE.format(job=self.id)}"
-        elif word.startswith(("QOS", "Assoc")):
-            text = f"a limit of the {'QOS' if word.startswith('Q') else 'account'} is reached ({word})"
-        soon = self.start and time.time() < self.start < time.time() + _FAR
-        return (text or plain(reason)) + (f"; it may start at {_clock(self.start)}" if soon and self.start else "")
+        return f"job {self.id} has ended{f': {self.slurm}' if self.slurm else ''}"
 
     def fields(self) -> dict[str, Any]:
         start = datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds") if self.start else None

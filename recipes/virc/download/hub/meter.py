@@ -75,7 +75,7 @@ class Meter:
         fetching = self._doing == "fetching"
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)
-        rest = f"{per_second(rate)}, {duration((size - done) / rate)} left" if rate else "waiting"
+        rest = f"{sized(rate)}/s, {duration((size - done) / rate)} left" if rate else "waiting"
         name = self._file if len(self._file) <= _NAME else f"…{self._file[1 - _NAME :]}"
         return f"{'' if fetching else f'{self._doing} '}{name}  {part_of(done, size)}, {rest}"
 
@@ -97,15 +97,5 @@ class Meter:
 
 def part_of(done: int, size: int) -> str:
     """`3.1 of 16.6 GB`, of the same width however far it is."""
-    unit, name = _unit(size)
+    unit, name = next((each for each in _UNITS if size >= each[0]), _UNITS[-1])
     return f"{done / unit:.1f} of {size / unit:.1f} {name}"
-
-
-def per_second(rate: float) -> str:
-    """`112 MB/s`, `2.9 MB/s`."""
-    unit, name = _unit(rate)
-    return f"{rate / unit:.{0 if rate >= 10 * unit else 1}f} {name}/s"
-
-
-def _unit(count: float) -> tuple[float, str]:
-    return next((each for each in _UNITS if count >= each[0]), _UNITS[-1])
