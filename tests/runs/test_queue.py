@@ -48,7 +48,7 @@ def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: 
     (run.folder / "logs" / "slurm-5.log").touch()
     done = virc("runs", "tail", "a")
     assert done.code == 7
-    assert "a has not started, and job 5 failed" in done.err
+    assert "a has not started, and job 5 has ended: FAILED" in done.err
     assert "see " in done.err
     assert "slurm-5.log; virc train --resume --name a submits it again" in done.err
 
