@@ -158,8 +158,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if not dry_run:
         address.bound_socket(config).close()  # vLLM would report a port in use only once the model is loaded
         gib = settings.weights_gib(weights.folder, config.dtype)
-        others = models.judges(request.model or "", request.system)
-        settings.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), others)
+        settings.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()))
         making.made(environment, report.send)
     files = user.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
@@ -239,8 +238,7 @@ def _with_device(config: Config) -> Config:
 def _refuse_large_judge(request: ServeRequest) -> None:
     """Refuse a judge that does not fit this machine before it is searched for: the hint there is to download it."""
     name = request.model or ""
-    others = models.judges(name, request.system)
-    judge = others.get(name)
+    judge = models.judges(name, request.system).get(name)
     if judge and judge.gib:
         config = _with_device(Config(**request.settings))
-        settings.refuse_unfit(config, name, judge.gib, hardware.find(Path.cwd()), others)
+        settings.refuse_unfit(config, name, judge.gib, hardware.find(Path.cwd()))

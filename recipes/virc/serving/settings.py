@@ -18,7 +18,6 @@ from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.stages.serve import INPUTS, TURNS, Config
-from virc.systems.registry import Model
 
 Engine = Literal["vllm", "transformers", "llamacpp"]
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}
@@ -112,17 +111,14 @@ def weights_gib(folder: Path, dtype: str) -> float:
     return parameters(folder) * (4 if dtype == "float32" else 2) / GIB
 
 
-def refuse_unfit(
-    config: Config, name: str, gib: float, here: Machine, others: Mapping[str, Model] | None = None
-) -> None:
-    """Refuse a model that cannot fit this machine, before anything is installed, downloaded or started.
-
-    The hint names the largest that fits of `others`, models for the same purpose.
-    """
+def refuse_unfit(config: Config, name: str, gib: float, here: Machine) -> None:
+    """Refuse a model that cannot fit this machine, before anything is installed, downloaded or started."""
     misfit = _misfit(config, gib, here)
     if misfit:
-        hint = _what_fits(config, gib, here, others or {}) or (here.trouble if config.device == "cuda" else None)
-        raise SetupError(f"{name} {misfit}", hint or "a smaller model, or a larger machine")
+        hint = "a smaller model, or a larger machine"
+        if config.device == "cuda" and here.gpus:
+            hint = "«--gpus N» chooses others, «--tensor-parallel-size N» takes more; or a smaller model"
+        raise SetupError(f"{name} {misfit}", (config.device == "cuda" and here.trouble) or hint)
 
 
 def _misfit(config: Config, gib: float, here: Machine) -> str | None:
@@ -143,27 +139,3 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
         )
     needed, free = size / shards, min(free_of_gpus[:devices]) * config.gpu_memory_utilization
     return f"needs {needed:.1f} GiB, and {free:.1f} GiB of a GPU may be used" if needed > free else None
-
-
-def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, Model]) -> str | None:
-    """The hint: options with which the model fits, else the command for the largest of the others that fits."""
-    devices = config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size
-    freest = sorted(range(len(here.gpus)), key=lambda number: here.gpus[number].free_gib)[-devices:]
-    if not _misfit(msgspec.structs.replace(config, gpus=tuple(freest)), gib, here):
-        return f"«--gpus {','.join(map(str, sorted(freest)))}»"
-    if tensor := _least_gpus(config, gib, here):
-        return f"«--tensor-parallel-size {tensor}»"
-    sizes = sorted(((model.gib, name) for name, model in others.items() if model.gib), reverse=True)
-    for each, name in sizes:
-        tensor = _least_gpus(config, each, here)
-        if each < gib and tensor:
-            return f"virc serve {name}" + (f" --tensor-parallel-size {tensor}" if tensor > 1 else "")
-    return None
-
-
-def _least_gpus(config: Config, gib: float, here: Machine) -> int | None:
-    most = len(config.gpus or here.gpus) if config.device == "cuda" else 1
-    for tensor in (1 << power for power in range(most.bit_length())):
-        if _misfit(msgspec.structs.replace(config, tensor_parallel_size=tensor), gib, here) is None:
-            return tensor
-    return None
