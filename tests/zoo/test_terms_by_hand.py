@@ -26,6 +26,7 @@ from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vicrit import vicrit
 from virc_zoo.vision_g1 import vision_g1
+from virc_zoo.vitar import vitar
 
 
 def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
@@ -100,6 +101,15 @@ def test_a_rollout_is_worth_what_its_module_says() -> None:
         f"a{MARK}<|im_end|>\n<|im_start|>user\n{image}out<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
     )
     assert curr_reft_judge.answer_of("<answer> a </answer>") == curr_reft_judge.answer_of("<answer> a <answer>b") == "a"
+
+
+def test_a_reply_of_vitar_behind_an_answer_is_worth_nothing() -> None:
+    reply = '{"thought": "", "actions": [{"name": "Terminate", "arguments": {"answer": "yes"}}]}'
+    told = (Message("user", "?"), Message("assistant", reply[:-1]), Message("user", "Error"))
+    first = read(reply[:-1], "yes")
+    second = sample(reply, Prompt(Record(told, question="?", answer="yes")))
+    worth = [(vitar.acted(each, Means()), vitar.right(each, Means())) for each in (first, second)]
+    assert worth == [(1, 1), (0, 0)]
 
 
 def test_a_route_of_reasonmap_is_held_against_the_plan_of_an_app() -> None:

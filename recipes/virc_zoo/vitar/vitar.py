@@ -2,7 +2,8 @@
 
     the sum over replies of 0.2 * acted, + right
 
-    acted: 1 for a reply that ends with an answer, or else whose first action has boxes, each wider and higher than 0
+    acted: 1 for a reply that ends with an answer, or else whose first action has boxes, each wider and higher than 0;
+        0 behind a reply with an answer, and so is right
     right: whether the answer is that of the row, without regard to capitals, spaces and underscores
 
 From 0 to 1.4, as there are two replies. Source: JLINEkai/ViTAR@1448fb2, verl/utils/reward_score/acc_reward.py, whose
@@ -10,7 +11,7 @@ result verl/workers/reward_manager/naive.py adds to the rewards of the tool,
 verl/workers/agent/envs/mm_process_engine/visual_toolcrop.py. What differs:
 
 - a reply that is cut at its limit of tokens has no `acted` there;
-- a reply that answers and is no JSON ends a rollout there; here it is an error, and another follows.
+- a reply that answers and is no JSON ends a rollout there; here it is an error, and another follows, which is worth 0.
 """
 
 import json
@@ -31,13 +32,20 @@ _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 def acted(sample: "Sample", means: "Means") -> float:
     """Whether the reply answers, or marks boxes: 1 or 0."""
-    return float(answered(sample.text) is not None or marks(sample.text))
+    acts = answered(sample.text) is not None or marks(sample.text)
+    return float(acts and not is_answered_before(sample))
 
 
 def right(sample: "Sample", means: "Means") -> float:
     """Whether the reply answers as the row does: 1 or 0."""
-    said = answered(sample.text)
+    said = None if is_answered_before(sample) else answered(sample.text)
     return float(said is not None and _normal(said) == _normal(sample.prompt.key.answer.strip()))
+
+
+def is_answered_before(sample: "Sample") -> bool:
+    """Whether an earlier reply of the rollout answers, where the program ends it."""
+    replies = (each.content for each in sample.prompt.record.messages if each.role == "assistant")
+    return any(answered(reply) is not None for reply in replies)
 
 
 def answered(reply: str) -> str | None:
