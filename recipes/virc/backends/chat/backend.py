@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from virc.backends.chat import ollama
-from virc.backends.chat.causes import RefusedError, shortened
+from virc.backends.chat.causes import RefusedError, halved, shortened
 from virc.backends.chat.images import AsPart, SentImages, SizeLimits, whole
 from virc.backends.chat.link import GarbageError, Link, names_hint
 from virc.backends.chat.listing import ListedModel
@@ -39,6 +39,7 @@ _IDENTIFY_SECONDS = 5.0  # longest wait for a list of models between two replies
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list next to the one that does."""
 _MAX_REQUESTS = 12  # for one reply
+_MAX_HALVINGS = 6  # of the limit of tokens
 _SCALED_TOKENS = 64
 """Fewest tokens that a picture takes behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
@@ -50,6 +51,7 @@ class _Attempt(msgspec.Struct):
 
     sampling: Sampling
     streams: bool = True
+    halvings: int = 0  # of the limit of tokens, which the server refused without naming its own
     was_broken: bool = False  # a reply broke off, and was requested again
     sent: dict[str, Any] = {}  # the body of the latest request
 
@@ -128,6 +130,7 @@ class OpenAIBackend:
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, forks.Lock()  # how many replies are drawn now
+        self._longest = 2**31  # most tokens of a reply that the server takes, as far as halvings found out
         self.needs_sizes = False
         self._has_answered = True  # since a refusal last led to `_identify_again`; else that would find the same server
         self.at_once = 32 if provider(self.kind).batches else 16
@@ -199,7 +202,7 @@ class OpenAIBackend:
         ask = as_text(ask)
         if self.link.stale:
             self._identify_again()
-        longest = sampling.max_tokens
+        longest = min(sampling.max_tokens, self._longest)
         if self.context and longest >= self.context:  # no prompt would fit with it
             longest = self.context // 2
         sampling = msgspec.structs.replace(sampling, max_tokens=longest)
@@ -277,6 +280,8 @@ class OpenAIBackend:
             try:
                 reply = self._request_once(fitted, attempt, on_text, deadline)
                 self._has_answered = True
+                if attempt.halvings:
+                    self._longest = attempt.sampling.max_tokens
                 if not reply.is_doubtful or not attempt.streams or not attempt.sent.get("stream"):
                     return _marked_as_cut(reply, attempt.sent)
                 on_text, attempt.streams = None, False
@@ -297,8 +302,8 @@ class OpenAIBackend:
         """Change what the next request sends, so that the server may accept it; whether there was anything to change.
 
         In this order: the pixels and the limit of tokens that the refusal names, the bytes of pictures, parameters that
-        can be left out; last, it may be another server than the one that was asked what it is. The refused request was
-        made of `fitted`: `ask` with pictures as small as needed.
+        can be left out, half the tokens; last, it may be another server than the one that was asked what it is. The
+        refused request was made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
         if self._bytes.learn_pixels(fitted, refused):
@@ -307,6 +312,10 @@ class OpenAIBackend:
             attempt.limit(named)
             return True
         if self._bytes.learn_bytes(fitted, refused, ask) or self._habits.learn(attempt.sent, refused):
+            return True
+        if attempt.halvings < _MAX_HALVINGS and (half := halved(max_tokens, refused)):
+            attempt.halvings += 1
+            attempt.limit(half)
             return True
         has_answered, self._has_answered = self._has_answered, False
         return has_answered and self._identify_again()

@@ -130,6 +130,13 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     return room if _MIN_ROOM <= room < max_tokens else None
 
 
+def halved(max_tokens: int, refused: RefusedError) -> int | None:
+    """Half the limit of tokens for a reply, if a refusal is about it; None: it is about something else."""
+    is_of_prompt = says("too long", refused.said) or says("context", refused.said)
+    is_refused = says("reply length", refused.said) and not is_of_prompt
+    return max_tokens // 2 if is_refused and max_tokens >= 2 * _MIN_ROOM else None
+
+
 def fewer_pictures(said: str, count: int) -> int | None:
     """A guess of how many pictures to send after a refusal of `count`; None: it is about something else."""
     is_of_count = says("pictures", said) and (

@@ -128,7 +128,8 @@ FILTERED = {
 Meaning = Literal[
     "quota", "ends soon", "rate limit", "overloaded", "request too large", "filter", "permanent", "loading", "failed",
     "bad key", "key", "own key header", "anthropic", "model", "no vision model", "wants https", "context", "too long",
-    "full", "per minute", "pictures", "too many", "refuses", "empty content", "order of messages", "whole request",
+    "full", "per minute", "pictures", "too many", "refuses", "reply length", "empty content", "order of messages",
+    "whole request",
 ]  # fmt: skip
 _PICTURES = r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b"
 WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case -> who writes so
@@ -212,6 +213,12 @@ WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case 
         r"must be (?:strictly )?(?:positive|greater than 0)|n.t enabled": "TGI, gateways",
         r"only [\w, ]+ roles are|roles must alternate": "chat templates of Gemma and Mistral",
     },
+    "reply length": {
+        r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens": "all",
+        r"(?:output|completion|response|generat\w+|ausgabe)[- ]?(?:tokens?|length|limit)": "all",
+        r"token[^.]{0,30}(?:limit|maxim|máxim|höchst)|limit[^.]{0,30}token": "gateways",
+        r"(?:输出|输出长度|出力).{0,12}(?:超|上限|限)|トークン数": "Chinese and Japanese gateways",
+    },
     "empty content": {r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank": "Anthropic, Bedrock"},
     "order of messages": {r"after role '?tool|roles must alternate": "Mistral, its chat templates"},
     "whole request": {r"request|payload|body|entity|total": "Google, proxies"},
@@ -240,7 +247,7 @@ HINTS = (
     ),
     (
         r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens",
-        "let it write less: --max-tokens 1024",
+        "let it write less: «--max-tokens 1024»",
     ),
     (
         r"chat_template_kwargs|enable_thinking|reasoning_effort|['\"`]thinking['\"`]|support thinking",
