@@ -50,15 +50,15 @@ def started(
     log.unlink(missing_ok=True)
     with processes.started(plan.step, log) as process:
         on_process(process)
-        stages = Stages(report)
-        _await_health(process, url.removesuffix("/v1"), log, report, stages)
-        stages.begin("first answer")
+        began = time.monotonic()
+        _await_health(process, url.removesuffix("/v1"), log, report, began)
+        report.start(_starting(began, "first answer"))
         try:
             with closing(OpenAIBackend(url, name, key, _FIRST_ANSWER, max_retries=0)) as backend:
                 ask_first(backend)
         except VircError as error:
             raise EngineError(f"vLLM is up and does not answer: {error.message}", f"see {log}") from error
-        stages.end()
+        report.note(f"vLLM started in {time.monotonic() - began:.1f} s")
         yield process
 
 
@@ -68,29 +68,9 @@ def ended(log: Path, code: int | None, when: str = "") -> EngineError:
     return EngineError(f"vLLM ended{when}: {reason}", f"see {log}")
 
 
-class Stages:
-    """Reports the stage that vLLM's start is in, and how long all of it took."""
-
-    def __init__(self, report: Reporter) -> None:
-        self._report, self._began, self._stage = report, time.monotonic(), "imports"
-        report.start(self._line())
-
-    def begin(self, stage: str) -> None:
-        if stage != self._stage:
-            self._stage = stage
-            self._report.start(self._line())
-
-    def go_on(self) -> None:
-        self._report.progress(self._line())
-
-    def end(self) -> None:
-        self._report.note(f"vLLM started in {time.monotonic() - self._began:.1f} s")
-
-    def _line(self) -> str:
-        return f"vLLM is starting, {time.monotonic() - self._began:.0f} s: {self._stage}"
-
-
-def _await_health(process: Process, root: str, log: Path, report: Reporter, stages: Stages) -> None:
+def _await_health(process: Process, root: str, log: Path, report: Reporter, began: float) -> None:
+    stage = "imports"
+    report.start(_starting(began, stage))
     with log.open(encoding="utf-8", errors="replace") as lines:
         begun = ""  # the beginning of a line that vLLM has not ended yet
         while not _is_healthy(root):
@@ -101,11 +81,16 @@ def _await_health(process: Process, root: str, log: Path, report: Reporter, stag
                     begun = line
                     break
                 report.log(line.rstrip())
-                if stage := vllm_log.stage(line):
-                    stages.begin(stage)
+                if (now := vllm_log.stage(line) or stage) != stage:
+                    stage = now
+                    report.start(_starting(began, stage))
             if code is not None:
                 raise ended(log, code, " before it was ready")
-            stages.go_on()
+            report.progress(_starting(began, stage))
+
+
+def _starting(began: float, stage: str) -> str:
+    return f"vLLM is starting, {time.monotonic() - began:.0f} s: {stage}"
 
 
 def _is_healthy(root: str) -> bool:
