@@ -258,7 +258,8 @@ def _cached_alone(
     from virc.solving.traces import continuing
 
     remembered.close()
-    if not request.node.get_closest_marker("integration"):  # whose environments of engines are in the user's cache
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if not marks & {"integration", "engine", "gpu"}:  # whose environments of engines are in the user's cache
         name = hashlib.blake2b(request.node.nodeid.encode(), digest_size=8).hexdigest()
         monkeypatch.setenv("VIRC_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{name}"))  # for processes, too
     placed, own = result.cache_folder, list[Path]()
