@@ -6,14 +6,16 @@ Source: warmsnow-sh/Actial@32f46c3, verl/utils/reward_score/reward_custom.py, co
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed")
+whole = of_last_reply
 _THOUGHT = re.compile("<think>", re.IGNORECASE)
 _BETWEEN = re.compile(r"</think>\s*<answer>", re.IGNORECASE)
 _ANSWER = re.compile("<answer>", re.IGNORECASE)
@@ -39,8 +41,3 @@ def formed(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.5 * t.right + 0.5 * t.formed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -20,12 +20,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.deepeyes import deepeyes
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "viewed", "mode")
+whole = of_last_reply
 FACTOR = 1.2
 """Of the tool where both modes are as frequent: `basebf` of the published script."""
 _WRONG = -0.5
@@ -69,11 +71,6 @@ def worth_of_tool(t: Any) -> float:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply, with both modes as frequent."""
     return float(0.8 * (t.judged or 0.0) + 0.2 * t.orderly + FACTOR * worth_of_tool(t))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]
 
 
 def group(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:

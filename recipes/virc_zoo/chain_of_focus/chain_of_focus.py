@@ -24,12 +24,14 @@ from virc.data.rows.record import MARK
 from virc.rewards.question import asks
 from virc_zoo.deepeyes.deepeyes import ASKED, goes_on
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "called")
+whole = of_last_reply
 JUDGE = "deepeyes"
 """What its judge is asked for."""
 _MOST_WORDS = 1000
@@ -77,11 +79,6 @@ def answer_of(text: str) -> str:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(0.9 * (t.judged or 0.0) + 0.1 * t.orderly)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, before the group's: that of its last reply."""
-    return units[-1]
 
 
 def group(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:

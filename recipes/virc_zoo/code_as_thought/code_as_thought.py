@@ -30,6 +30,7 @@ from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.rewards import published
 from virc.rewards.terms.answers import graded
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 TERMS = ("right", "decision", "data", "boxed")
 """The functions below that `total` adds up."""
+whole = of_last_reply
 Table = Mapping[str, Sequence[Any]]
 """The columns of a table by their names; all are equally long."""
 _STRATEGY = {"high": "<CODE>", "low": "<DIRECT>"}
@@ -227,8 +229,3 @@ def _normal(text: str) -> str:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.8 * t.right + 0.3 * t.decision + 0.15 * t.data + 0.05 * t.boxed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

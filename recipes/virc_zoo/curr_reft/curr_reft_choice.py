@@ -8,17 +8,18 @@ iou_reward and format_reward.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.curr_reft import curr_reft_judge
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("framed", "right")
+whole = of_last_reply
 framed = curr_reft_judge.framed
 _LETTER = re.compile(r"(?<![A-Za-z])([A-E])(?![A-Za-z])")
 
@@ -39,8 +40,3 @@ def letters(text: str) -> list[str]:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.right + t.framed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -8,18 +8,19 @@ iou_reward and format_reward.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Prompt, Sample
 
 TERMS = ("framed", "right")
+whole = of_last_reply
 _BEGIN, _END = "<answer>", "</answer>"
 _THEN = re.compile(r"</think>\s*<answer>")
 _BOX = re.compile(r"\[\d+,\s*\d+,\s*\d+,\s*\d+\]")
@@ -76,8 +77,3 @@ def _yes_or_no(text: str) -> bool | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.right + t.framed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -16,7 +16,6 @@ judge `embedder`.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
@@ -25,12 +24,14 @@ from virc.scoring.likeness import set_overlap
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("framed", "found", "named", "solved", "near")
+whole = of_last_reply
 framed = curr_reft_judge.framed
 _NUMBER = r"(\s{0,9}-?\d{0,12}\.?\d{1,12}\s{0,9})"
 _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
@@ -105,8 +106,3 @@ def total(t: Any) -> float:
     """The reward of the reply."""
     parts = [t.found, t.named, t.solved, t.near]
     return float(t.framed + sum(part for part in parts if part is not None))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -12,19 +12,20 @@ Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, compute_scor
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "viewed")
+whole = of_last_reply
 JUDGE = "deepeyes"
 """What its judge is asked for."""
 _LONG = 1000
@@ -97,8 +98,3 @@ def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     right = t.judged or 0.0
     return float(0.8 * right + 0.2 * t.orderly + 1.2 * (right > 0.5) * t.viewed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

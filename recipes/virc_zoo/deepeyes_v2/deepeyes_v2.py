@@ -14,19 +14,20 @@ it is as many marks as it has tokens.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed", "searched")
+whole = of_last_reply
 KINDS = ("perception", "reason", "search")
 _LONG = 300
 _LEFT_OUT = (
@@ -142,8 +143,3 @@ def searched(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(0.8 * t.right * (0.9 if t.searched else 1.0) + 0.2 * t.formed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

@@ -16,7 +16,6 @@ Assumed: that boxes are matched one to one, what the heuristics are, and that ea
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from virc.core.errors import DataError
 from virc.rewards.question import asks, choice, published
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import boxes_of_row, read_boxes
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TERMS = ("right", "formed", "found", "reasoned")
 """They stand below."""
+whole = of_last_reply
 ASKED = published(Path(__file__).with_name("judge.yaml"), choice({"a": 1.0, "b": 1.0, "c": 1.0, "n": 0.0}))
 _BOX = re.compile(r"<box>([^<]*)</box>")
 _SALIENCE = "salience"
@@ -71,8 +72,3 @@ async def reasoned(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.right + t.formed + t.found + t.reasoned)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

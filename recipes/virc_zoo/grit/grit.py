@@ -30,12 +30,14 @@ from typing import TYPE_CHECKING, Any
 from virc.core.errors import DataError
 from virc.rewards.question import asks, published
 from virc.rewards.terms.text import token_ids
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "worded", "answered", "boxed", "counted", "ordered", "varied")
+whole = of_last_reply
 JUDGE = "grit"
 """What its judge is asked for."""
 _TAGS = ("<think>", "</think>", "<rethink>", "</rethink>")
@@ -132,11 +134,6 @@ def total(t: Any) -> float:
     """The reward of the reply."""
     marks = 0.5 * (t.answered + t.boxed + t.ordered + t.varied)
     return float(t.judged + 0.1 * t.worded + (t.counted or 0.0) + marks)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _set(sample: "Sample") -> str:

@@ -7,18 +7,19 @@ Source: Mini-o3/Mini-o3, verl/utils/reward_score/general_qa_tool.py, with the we
 and is worth 0 here.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.question import asks, published
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("judged",)
+whole = of_last_reply
 JUDGE = "mini-o3"
 """What its judge is asked for."""
 
@@ -48,8 +49,3 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return t.judged or 0.0
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply."""
-    return units[-1]

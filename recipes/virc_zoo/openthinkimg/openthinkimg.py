@@ -8,17 +8,18 @@ none is named.
 
 import json
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right",)
+whole = of_last_reply
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
@@ -49,8 +50,3 @@ def answered(reply: str) -> str | None:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(t.right)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply."""
-    return units[-1]

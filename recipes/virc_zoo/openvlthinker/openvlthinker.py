@@ -7,11 +7,11 @@ Source: yihedeng9/OpenVLThinker, train/easyr1/examples/reward_function/r1v.py, w
 answer that mathruler takes over two seconds of CPU for is wrong.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import equal
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TERMS = ("answer", "concluded")
 """The first stands below, in place of the common term of that name."""
+whole = of_last_reply
 
 
 async def answer(sample: "Sample", means: "Means") -> float:
@@ -40,8 +41,3 @@ def concluded(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.answer * (0.5 + 0.5 * t.concluded))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -17,7 +17,7 @@ and math_with_visual.py, with the weights of examples/run_qwen2_5_vl_7b_geo3k_vi
 - a judge that is away is waited for, there that ends the run; it sees 8,000 characters of a reply, there all of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,14 @@ from virc.rewards.question import asks, published
 from virc.rewards.terms.text import penalty
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed", "stated", "varied")
+whole = of_last_reply
 _BEGIN, _BETWEEN, _END = "<think>\n", "\n</think>\n<answer>\n", "\n</answer>"
 _BOX = r"\boxed{"
 _FACTS = "visual_key_info"
@@ -103,8 +105,3 @@ def varied(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.9 * t.right + 0.1 * t.formed + 0.7 * t.stated + 2 * t.varied)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -7,11 +7,11 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, accuracy_reward 
 train/stage_rl/grpo.py where its scripts name none.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "right")
 """They stand below."""
+whole = of_last_reply
 framed = visual_rft.framed
 
 
@@ -39,8 +40,3 @@ def answer_of(text: str) -> str:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.right)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -5,10 +5,10 @@ for the function alone. Without a marked answer all of the reply is read. `frame
 Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_reward and format_reward: the task trance.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.structure import PARTIAL, calls, items
 from virc_zoo.visual_rft import visual_rft
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "functions")
 """They stand below."""
+whole = of_last_reply
 framed = visual_rft.framed
 
 
@@ -29,8 +30,3 @@ def functions(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.functions)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -6,10 +6,10 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, only_full_func_a
 task trance-only-full of its scripts.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.structure import FULL, calls, items
 from virc_zoo.visual_rft import visual_rft
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "functions")
 """They stand below."""
+whole = of_last_reply
 framed = visual_rft.framed
 
 
@@ -30,8 +31,3 @@ def functions(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.functions)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

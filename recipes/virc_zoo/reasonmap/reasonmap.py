@@ -42,6 +42,7 @@ from virc.core.errors import DataError
 from virc.core.text import clause
 from virc_zoo.delimiters import between
 from virc_zoo.rewardmap import rewardmap
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 TERMS = (
     "right_short", "right_long", "score_short", "score_long", "ends", "lines", "stops", "via_count", "via_stops",
 )  # fmt: skip
+whole = of_last_reply
 _NAME, _FROM, _TO, _VIAS, _COUNT = (
     "Route Name:", "Departure Stop:", "Arrival Stop:", "Via Stops: ", "Number of Via Stops:",
 )  # fmt: skip
@@ -161,11 +163,6 @@ def via_stops(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.score_long if t.score_short is None else t.score_short)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _question(sample: "Sample") -> Question:

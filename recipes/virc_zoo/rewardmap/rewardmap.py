@@ -34,12 +34,14 @@ from msgspec import Meta
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "route", "difficulty")
+whole = of_last_reply
 _CITIES = {"easy": 1.0, "middle": 1.2, "hard": 1.5}
 _LEADS = ("final answer is", "answer is", "correct answer is", "answer should be")
 _BOX = re.compile(r"oxed{(.*)}", re.DOTALL)
@@ -133,11 +135,6 @@ def difficulty(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float((10 * t.right + 0.5 * (t.route or 0.0)) * t.difficulty)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _question(sample: "Sample") -> Question | Plan:

@@ -14,7 +14,6 @@ reproduction of arXiv:2507.20766 reports (multimodal-verification-board, RRVF Re
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -27,6 +26,7 @@ from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
 from virc.rewards.question import asks, grade
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.rrvf.tools import redraw
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 TERMS = ("similar", "formed", "drew")
 """They stand below."""
+whole = of_last_reply
 QUESTION = (
     "The first picture was to be drawn anew by code, and the second is what the code drew. How alike are they in "
     "layout, kinds of plots, colours, numbers and texts, from 0 for nothing alike to 10 for the same? Reply with the "
@@ -72,11 +73,6 @@ def drew(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.2 * (t.similar or 0) + 0.8 * ((t.formed or 0) - 1) + (t.drew or 0))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is that of its last reply."""
-    return units[-1]
 
 
 async def _drawn(sample: "Sample") -> Image.Image | None:

@@ -8,12 +8,12 @@ Source: PKU-ML/SSL4RL@57c830a, verl/utils/reward_score/__init__.py, lines 105 to
 and jigsaw.py of rows of JigsawQA.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TERMS = ("right", "placed")
 """Both stand below."""
+whole = of_last_reply
 _JIGSAW = "JigsawQA"
 _TASKS = ("imagenet_qa", _JIGSAW, "RotationQA", "ContrastiveQA", "PositionQA")
 """Parts of the names of sources, the first of which counts."""
@@ -46,11 +47,6 @@ def placed(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.placed if t.right is None else t.right)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _said(sample: "Sample") -> str | None:

@@ -11,9 +11,9 @@ change costs 1 is assumed, and so is what counts twice.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "matched", "wrong_objects", "missed_changes")
 """They stand below."""
+whole = of_last_reply
 Change = tuple[str, str, str]
 """An object's number, which of its attributes changed, and what it is after that, in small letters."""
 _WORTH = (0.0, 0.5, 1.5, 5.0)
@@ -67,8 +68,3 @@ def _agreeing(sample: "Sample") -> list[int]:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.matched - _PRICE * (t.wrong_objects + t.missed_changes))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -7,16 +7,17 @@ Source: hiyouga/EasyR1@39cab8f, verl/utils/reward_score/math.py, later examples/
 0.1.0. What differs: an answer that mathruler takes over two seconds of CPU for, or raises at, is wrong.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.graders import boxed_equal
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed")
+whole = of_last_reply
 
 
 async def right(sample: "Sample", means: "Means") -> float:
@@ -48,8 +49,3 @@ def _closed_up(text: str) -> str:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.9 * t.right + 0.1 * t.formed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

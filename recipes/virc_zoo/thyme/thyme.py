@@ -8,20 +8,16 @@ weights, which scripts/rl.sh names in this order, and swift/trainers/rlhf_traine
 where the answer is right. What differs is said in `v_thinker.py`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.v_thinker.v_thinker import consistent, formed, right
 
 __all__ = ["TERMS", "consistent", "formed", "right", "total", "whole"]
 TERMS = ("right", "formed", "consistent")
+whole = of_last_reply
 
 
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(t.right + 0.5 * t.formed + (0.5 * t.consistent if t.right > 0 else 0.0))
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

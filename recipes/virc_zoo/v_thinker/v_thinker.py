@@ -20,7 +20,6 @@ weights, and swift/trainers/rlhf_trainer/grpo_trainer.py for what counts only wh
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,14 @@ from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
 from virc_zoo.delimiters import between, in_last_box
 from virc_zoo.graders import equal, texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed", "ran", "consistent")
+whole = of_last_reply
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _PREFIXES = (
     "The best answer is", "The correct answer is", "The answer is", "The answer: ", "Answer: ", "The best option is",
@@ -171,8 +172,3 @@ def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     further = 0.3 * t.ran + 0.5 * t.consistent if t.right > 0 else 0.0
     return float(t.right + 0.5 * t.formed + further)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

@@ -8,9 +8,9 @@ authors published no code of training. Assumed: capitals, white space, quotation
 which the prompt asks for, do not count, nor does a full stop at the end.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.thinklite_vl import easy_r1
 from virc_zoo.vicrit.vicrit_bench import answer_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TERMS = ("exact", "formed")
 """They stand below."""
+whole = of_last_reply
 _AROUND = " \"'“”‘’`[]."
 formed = easy_r1.formed
 
@@ -38,8 +39,3 @@ def phrase(text: str) -> str:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.9 * t.exact + 0.1 * t.formed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

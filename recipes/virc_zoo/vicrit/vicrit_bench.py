@@ -8,10 +8,10 @@ Source: si0wang/ViCrit@727f1ee, score.py. What it does with odd replies and rows
 - where words were only taken out of a phrase, none is new: 0 here, and there the program ends.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TERMS = ("contained",)
 """It stands below."""
+whole = of_last_reply
 _BOX = r"\boxed{"
 
 
@@ -61,8 +62,3 @@ def answer_of(reply: str) -> str:
 def total(t: Any) -> float:
     """The score of the reply."""
     return float(t.contained)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The score of a rollout, which is one reply."""
-    return units[-1]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.deepeyes.deepeyes import completion
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 """x and y in pixels."""
 TERMS = ("matched", "orderly")
+whole = of_last_reply
 _MIN_DISTANCE = 10.0  # pixels
 _BONUS = 0.2  # for each further place
 _MARKS = re.compile(r"<(/?)(tool_call|observation|think|answer)>", re.IGNORECASE)
@@ -116,8 +118,3 @@ def _calls(text: str) -> list[str]:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(0.6 * t.matched + 0.4 * t.orderly)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

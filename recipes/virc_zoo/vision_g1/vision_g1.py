@@ -10,12 +10,12 @@ ends; here they are numbers.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.scoring.boxes import iou
 from virc_zoo.delimiters import in_last_box, on_one_line
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TERMS = ("right", "overlap")
 """Both stand below, the second in place of the common term of that name."""
+whole = of_last_reply
 _SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
 _BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
 
@@ -63,8 +64,3 @@ def _is_box(sample: "Sample") -> bool:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.right if t.overlap is None else t.overlap)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -26,6 +26,7 @@ from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "matching", "confidence")
 """They stand below, in place of the common terms of the same names."""
+whole = of_last_reply
 _BEGIN, _BETWEEN, _END = "<think>", re.compile(r"</think>\s*<answer>"), "</answer>"
 _MATCH = 0.5  # what the IoU of a matched pair must be over
 
@@ -131,8 +133,3 @@ def _known(confidence: float) -> float:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.matching + t.confidence)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

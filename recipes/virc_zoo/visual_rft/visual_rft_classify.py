@@ -6,9 +6,9 @@ math-verify finds the same number in the whole reply and the whole solution.
 Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXiv:2503.01785).
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "named")
 """They stand below."""
+whole = of_last_reply
 framed = visual_rft.framed
 
 
@@ -33,8 +34,3 @@ def _bare(name: str) -> str:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.named)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

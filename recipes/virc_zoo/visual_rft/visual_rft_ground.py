@@ -10,13 +10,13 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_lisa.py (arXiv:2503.017
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TERMS = ("framed", "generalized")
 """They stand below."""
+whole = of_last_reply
 framed = visual_rft.framed
 _PAIR = r"\(\s*(\d{1,99})\s*,\s*(\d{1,99})\s*\)"
 _BOX = re.compile(rf"{_PAIR}\s*,\s*{_PAIR}")
@@ -80,8 +81,3 @@ def _area(box: geometry.Box) -> float:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.framed + t.generalized)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -20,18 +20,19 @@ Source: GigaAI-research/VLA-R1, RFT_training/train_utils/robot_bbox_traj_norm.py
 import json
 import math
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
 from virc.scoring.boxes import Box, giou
 from virc_zoo.paths import Point, frechet, oriented
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("framed", "box", "path")
+whole = of_last_reply
 _SIDES = ("x", "y", "width", "height")
 _MOST = math.sqrt(2) + 0.25 * math.pi + 0.1 * math.log(10)
 """The distance from which a path is worth nothing: of opposite corners, directions the wrong way, ten times as long."""
@@ -69,11 +70,6 @@ def path(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(0.9 * (t.path if t.box is None else t.box) + 0.1 * t.framed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _answer(sample: "Sample") -> Any:

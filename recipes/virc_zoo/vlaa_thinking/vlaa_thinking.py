@@ -10,7 +10,6 @@ there is no code of training.
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import DataError
@@ -18,6 +17,7 @@ from virc.core.text import plain
 from virc.rewards.means import UnscoredError
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import Box, iou
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TERMS = ("right", "overlap")
 """Both stand below, the second in place of the common term of that name."""
+whole = of_last_reply
 _ANSWERED = ("clevr_math", "geoqa170k", "synthesis", "arxivqa", "chartqa")
 _BOXES = ("coco", "vg")
 _OPEN = ("docvqa", "vizwiz", "allava_laion")
@@ -51,11 +52,6 @@ def overlap(sample: "Sample", means: "Means") -> float | None:
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.overlap if t.right is None else t.right)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]
 
 
 def _source(sample: "Sample") -> str:

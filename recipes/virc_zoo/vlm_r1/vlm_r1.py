@@ -10,12 +10,12 @@ format_reward_rec (arXiv:2504.07615, 3.2).
 """
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TERMS = ("overlap", "framed")
 """They stand below."""
+whole = of_last_reply
 _BOX = re.compile(r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]")
 _FRAME = [re.compile(part) for part in ("<think>", r"</think>\s*<answer>", "{", _BOX.pattern, "}", "</answer>")]
 
@@ -56,8 +57,3 @@ def framed(sample: "Sample", means: "Means") -> float:
 def total(t: Any) -> float:
     """The reward of one unit."""
     return float(t.overlap + t.framed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

@@ -17,7 +17,6 @@ From 0 to 2.1. Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py and 
 
 import json
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from virc.data.rows.record import MARK
 from virc.rewards.question import asks, published
 from virc.rewards.terms.answers import answer as by_rule
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 TERMS = ("answer", "closed", "looked", "shortest")
 """They stand below, in place of the common terms of the same names."""
+whole = of_last_reply
 JUDGE = "vlm-r3"
 """What its judge is asked for."""
 _ENDS = ("]}", "]\n}", "] }")
@@ -124,8 +125,3 @@ def total(t: Any) -> float:
     right = t.answer or 0.0
     look = t.looked if right == 1 else 0.0
     return float(right + 0.5 * t.closed + 0.5 * look + t.shortest)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]

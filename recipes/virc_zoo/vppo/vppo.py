@@ -5,21 +5,17 @@ Source: huaixuheqing/VPPO-RL@a23c54b, examples/reward_function/math.py, compute_
 What differs: an answer that mathruler takes over two seconds of CPU for, or raises at, is wrong.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
+from virc_zoo.rollouts import of_last_reply
 from virc_zoo.thinklite_vl.easy_r1 import right
 
 __all__ = ["TERMS", "right", "total", "whole"]
 
 TERMS = ("right",)
+whole = of_last_reply
 
 
 def total(t: Any) -> float:
     """The reward of the reply."""
     return float(t.right)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

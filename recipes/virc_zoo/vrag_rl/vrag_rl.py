@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from virc.rewards.question import asks, published
 from virc_zoo.delimiters import between
+from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
 TERMS = ("formed", "judged", "ranked")
+whole = of_last_reply
 JUDGE = "vrag-rl"
 """What its judge is asked for."""
 _MARKS = re.compile(r"<(answer|search|think|bbox)>")
@@ -146,8 +148,3 @@ def _named(columns: Mapping[str, Any]) -> Iterator[list[str]]:
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
     return float(0.7 * (t.judged or 0.0) + 0.1 + 0.2 * t.ranked) if t.formed else 0.0
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply, which all of it counts in."""
-    return units[-1]
