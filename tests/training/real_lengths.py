@@ -1,7 +1,7 @@
 """Runs in the engine's interpreter: the lengths of rows by LLaMA-Factory's own preprocessing, and by ours.
 
 Takes the path of a JSON list of {folder, dataset, base, template, min_pixels, max_pixels}; prints a list of
-{theirs, ours}, lists of tokens by row.
+{theirs, ours, ids}: numbers of tokens by row, and their ids by LLaMA-Factory.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-def theirs(case: dict[str, Any], output: str) -> list[int]:
+def theirs(case: dict[str, Any], output: str) -> list[list[int]]:
     from llamafactory.data import get_dataset, get_template_and_fix_tokenizer  # type: ignore[import-not-found]
     from llamafactory.hparams import get_train_args  # type: ignore[import-not-found]
     from llamafactory.model import load_tokenizer  # type: ignore[import-not-found]
@@ -27,7 +27,7 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
     loaded = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
     module = get_dataset(template, model_args, data_args, training_args, stage="sft", **loaded)
-    return [len(row["input_ids"]) for row in module["train_dataset"]]
+    return [row["input_ids"] for row in module["train_dataset"]]
 
 
 def ours(case: dict[str, Any]) -> list[int]:
@@ -45,9 +45,11 @@ def ours(case: dict[str, Any]) -> list[int]:
 
 def main(cases: Path) -> None:
     with contextlib.redirect_stdout(sys.stderr):
+        asked = json.loads(cases.read_text())
+        ids = [theirs(case, str(cases.parent / "out")) for case in asked]
         found = [
-            {"theirs": theirs(case, str(cases.parent / "out")), "ours": ours(case)}
-            for case in json.loads(cases.read_text())
+            {"theirs": [*map(len, each)], "ours": ours(case), "ids": each}
+            for case, each in zip(asked, ids, strict=True)
         ]
     print(json.dumps(found))
 

@@ -1,37 +1,18 @@
 """Counts of tokens held against those of LLaMA-Factory itself, and rows against those that it reads."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import odd_rows
 import pytest
+from sft_engine import RECIPES, case, lengths_of, ran
 from stage_rows import COUNT, drawn, request
 from support.engine_python import interpreter
 
-import virc
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.training.preflight import process as preflight
 from virc.training.preflight.sft import check
 
 pytestmark = pytest.mark.engine
-RECIPES = Path(virc.__file__).parents[1]
-
-
-def ran(*words: str, **env: str) -> str:
-    """What a program prints that the engine's interpreter runs."""
-    there = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **env}
-    there.pop("PYTHONDONTWRITEBYTECODE", None)
-    done = subprocess.run((str(interpreter("sft")), *words), env=there, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def case(folder: Path, name: str, base: Path, **values: Any) -> dict[str, Any]:
-    usual = {"template": "qwen2_vl", "min_pixels": 3136, "max_pixels": 12_845_056}
-    return {"folder": str(folder), "dataset": name, "base": str(base), **usual, **values}
 
 
 def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
@@ -49,9 +30,7 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
         case(odd, "odd", odd_rows.like_published(tmp_path / "published")),
         case(fewer.file.parent, fewer.dataset, EMBEDDED_FOLDER),
     ]
-    (tmp_path / "cases.json").write_text(json.dumps(cases))
-    script = str(Path(__file__).with_name("real_lengths.py"))
-    found = json.loads(ran(script, str(tmp_path / "cases.json"), HF_DATASETS_CACHE=str(tmp_path / "cache")))
+    found = lengths_of(cases, tmp_path)
     for each, asked in zip(found, cases, strict=True):
         assert each["ours"] == each["theirs"], asked
     assert [len(each["theirs"]) for each in found] == [*[odd_rows.COUNT] * 4, fewer.rows]

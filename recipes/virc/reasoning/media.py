@@ -1,16 +1,19 @@
 """Clips and documents: files that hold pictures, each at a time or on a page. An extra reads them."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from virc.core import entry_points
-from virc.core.errors import UsageError
+from virc.core.errors import DataError, UsageError
 
 HEAD = 1024
 """So many first bytes of a file tell what it is."""
+PLACES = "image_places"
+"""The column of a row that says where each picture of its question comes from; null of one that is no frame or page."""
 Times = float | str | Sequence[float | str]
 Pages = int | str | Sequence[int | str]
 
@@ -56,9 +59,33 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     page: int | None = None
 
 
-def media_reader() -> Any:
-    """The module that reads clips and documents, `virc_extras.video.reader`; None: that extra is not installed."""
-    module = entry_points.own("virc.media").get("reader")
+def places_of(fields: Mapping[str, Any], count: int) -> list[MediaPlace | None]:
+    """Where each of the `count` pictures of a row's question comes from. Raises DataError: `image_places` is wrong."""
+    if fields.get(PLACES) is None:
+        return [None] * count
+    try:
+        places = msgspec.convert(fields[PLACES], list[MediaPlace | None])
+    except msgspec.ValidationError as error:
+        raise DataError(f"its {PLACES} cannot be read: {error}") from None
+    if len(places) != count:
+        raise DataError(f"its {PLACES} has {len(places)} places, and it has {count} images")
+    return places
+
+
+def lines_of(places: Sequence[MediaPlace | None]) -> list[str]:
+    """What the model reads right before each picture."""
+    return [each.line if each else "" for each in places]
+
+
+def parts_of_files(places: Sequence[MediaPlace | None]) -> list[int]:
+    """How many pictures each file of the question has; a clip or document may have several."""
+    starts = [number for number, each in enumerate(places) if each is None or each.index == 1]
+    return [end - start for start, end in pairwise([*starts, len(places)])]
+
+
+def media_reader(name: str = "reader") -> Any:
+    """The module that reads clips and documents, or rows that name some (`rows`); None: the extra is not installed."""
+    module = entry_points.own("virc.media").get(name)
     return module and importlib.import_module(module)
 
 

@@ -6,7 +6,7 @@ resamples warmer, RL never retries).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, ToolFailedError, show_input
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.marks.special_tokens import leading_thoughts, own_turn, without_special
+from virc.reasoning.media import lines_of, parts_of_files
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import ErrorKind, Protocol, fill
 from virc.reasoning.repetition import repeats
@@ -164,10 +165,10 @@ class Session:
         self.protocol, self.max_turns = protocol, max_turns
         self.tolerate = SOLVE if protocol.errors == "show" else tolerate
         self.history = History(images, protocol, grid, tools)
-        self.question = printable(with_marks_repeated(question, _parts_of_files(self.images)))
+        places = [each.place for each in self.images]
+        self.question = printable(with_marks_repeated(question, parts_of_files(places)))
         self._on_tool_failure = on_tool_failure
-        said = [each.place.line if each.place else "" for each in self.images]
-        self._messages = opening(protocol, self.question, self.history.sizes, said)
+        self._messages = opening(protocol, self.question, self.history.sizes, lines_of(places))
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._repeated: dict[int, lenient.Sent] = {}  # position of an assistant message -> how requests repeat it
@@ -453,12 +454,6 @@ class Session:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
-
-
-def _parts_of_files(images: Sequence[Shown]) -> list[int]:
-    """How many images each file of the question has; a clip or document may have several."""
-    starts = [number for number, each in enumerate(images) if each.place is None or each.place.index == 1]
-    return [end - start for start, end in pairwise([*starts, len(images)])]
 
 
 def _uncounted(reply: Reply) -> Reply:

@@ -23,6 +23,7 @@ from virc.core.timeouts import Deadline, Stop
 from virc.models.load import Opened
 from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
+from virc.reasoning.media import places_of
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
@@ -226,6 +227,8 @@ def shown_images(
         images = [*opened_files(row.pictures)]
         if not images:  # the model finds some
             return images
+        for image, place in zip(images, places_of(row.passed, len(images)), strict=True):
+            image.place = image.place or place
         ablation = config.solving.crop_ablation
         other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
         others = [*opened_files(other_pictures)] or images
@@ -241,6 +244,9 @@ def shown_images(
 
 def _givens(images: Sequence[Shown], pictures: Iterable[Picture]) -> list[Picture]:
     """What each image of a row was given as; those of a clip or document share one."""
+    pictures = [*pictures]
+    if len(pictures) == len(images):
+        return pictures
     left = iter(pictures)
     found = list[Picture]()
     for image in images:

@@ -33,6 +33,8 @@ def command(
     protocol: Annotated[str | None, option("FILE", "Chat protocol to write, or `default`; see above.")] = None,
     system: Annotated[str | None, option("SYSTEM", "Write trajectories for this system, see above.")] = None,
     max_pixels: options.MaxPixels = None,
+    fps: options.Fps = None,
+    frames: options.Frames = None,
     answers: Annotated[bool, flag("--answers", "Make trajectories of problems and their answers.")] = False,
     model: options.Model = None,
     limit: Annotated[int | None, option("N", "Rows of each dataset.", min=1)] = None,
@@ -53,7 +55,7 @@ def command(
 
     Formats: sft, trajectories and pairs (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch.
     Each image is stored once, also one of a folder that a link directly in SRC's leads to; no other link out of it is
-    followed. The folder is printed.
+    followed. Clips and PDFs become their frames and pages, behind lines that say which. The folder is printed.
 
     --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
     side / 1998 px off. --images scales boxes, and makes other images and user turns again; inputs that are 1000 x 1000
@@ -74,13 +76,14 @@ def command(
     from virc.core.work.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
+    from virc.reasoning.media import media_choice
 
     if answers and model is None and system is None:
         model = user.values(user.chosen()).model
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split, group_by), skip_faulty,
-        layout, ignore or (), workers or cores(), trust_rows,
+        layout, ignore or (), workers or cores(), trust_rows, media_choice(fps=fps, frames=frames),
     )  # fmt: skip
     output.note_left_out(sources, system, layout)
     with events.printed(quiet, verbose) as reporter:

@@ -53,6 +53,7 @@ from virc.reasoning.coordinates import sides_of, written_as
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.history import as_shown_on, input_grid
 from virc.reasoning.images import is_known
+from virc.reasoning.media import PLACES
 from virc.reasoning.messages import ToolText, Turn
 from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
@@ -330,6 +331,8 @@ def sought(record: Record, answer: str | None) -> str | None:
 def _question(record: Record, chat_protocol: Protocol | None) -> str:
     if not record.messages:
         raise DataError("it has neither a question nor a conversation")
+    if record.question and record.extra.get(PLACES):  # lines of frames stand in the text
+        return record.question
     text, inputs = next((each.content for each in record.messages if each.role == "user"), ""), len(inputs_of(record))
     if chat_protocol and chat_protocol.first == PLAIN and not chat_protocol.tools:
         question: str | None = without_marks(text, inputs)

@@ -5,6 +5,7 @@ A `_Stream` passes the chosen rows through their change to the format.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice, media_reader
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.tools import registry as tools
 
@@ -53,6 +55,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
         split: rows set aside as a dataset next to the other.
         skip_faulty: rows that cannot be read or written are left out, not an error.
         workers: processes that go through trajectories again where images change.
+        media: which frames of clips become pictures.
     """
 
     sources: Sequence[Path]
@@ -70,6 +73,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     ignore: Sequence[str] = ()
     workers: int = 1
     trust_rows: bool = False
+    media: MediaChoice = USUAL_MEDIA
 
 
 class Written(msgspec.Struct):
@@ -115,8 +119,12 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
         DataError: a row cannot be read or written (without `skip_faulty`), or there are too few.
         VircError: the disk refuses.
     """
-    datasets = _planned(config)
-    with fresh_folder(config.to) as folder:
+    clips = media_reader("rows")
+    has_clips = clips and any(map(clips.column_of_media, config.sources))
+    datasets = [] if has_clips else _planned(config)
+    with fresh_folder(config.to) as folder, clips.as_pictures(folder, config) if has_clips else nullcontext() as made:
+        if made:
+            datasets = _planned(msgspec.structs.replace(config, sources=made.files))
         if config.weights:
             datasets = [mixed(dataset, config.seed, config.weights, config.limit) for dataset in datasets]
         elif config.limit is not None:
@@ -124,6 +132,8 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
         if config.split:
             datasets = split(datasets, config.seed, *msgspec.structs.astuple(config.split))
         report = _written(config, folder, datasets, on_progress)
+        if made:
+            made.tell(report)
         if not any(dataset.rows_out for dataset in report.datasets):
             raise DataError("no row is left to write")
     return report

@@ -42,6 +42,7 @@ from virc.data.rows.numbered import NumberedRow, faulty_row
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
 from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.media import media_reader
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
@@ -497,6 +498,8 @@ def _recognised(
     """
     if is_pointer(file):
         raise DataError(f"{file} is a pointer of Git LFS, not the rows", PULL)
+    if clips := media_reader("rows"):
+        clips.check_pictures_alone(file)
     if given:
         return RowsFile(file, PUBLISHED, name, {}, given)
     certain = get(PUBLISHED).of_system(file, system)

@@ -22,6 +22,7 @@ from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
 from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
+from virc.reasoning.media import places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings, report
@@ -129,8 +130,9 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         )
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
-        pictures = (record.images[index] for index in inputs_of(record))
-        images = [shown_once(picture, manner.protocol, self._speech.grid) for picture in pictures]
+        pictures = [record.images[index] for index in inputs_of(record)]
+        placed = zip(pictures, places_of(record.extra, len(pictures)), strict=True)
+        images = [shown_once(picture, manner.protocol, self._speech.grid, place) for picture, place in placed]
         return Session(
             manner.protocol,
             record.question or "",

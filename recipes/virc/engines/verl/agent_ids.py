@@ -19,6 +19,7 @@ from virc.core.errors import EngineError
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import Shown, open_file, show
+from virc.reasoning.media import MediaPlace
 from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid, smart_resize
@@ -202,17 +203,19 @@ def ended(trace: Trace, room: int) -> str:
 _pictures: "WeakValueDictionary[tuple[object, ...], Shown]" = WeakValueDictionary()
 
 
-def shown_once(picture: Picture, protocol: Protocol, grid: Grid) -> Shown:
+def shown_once(picture: Picture, protocol: Protocol, grid: Grid, place: MediaPlace | None = None) -> Shown:
     """A picture of a question as it is shown. All rollouts that are under way share it: its file's pixels are kept for
     crops, and are up to 300 MB.
     """
     data = picture.read()
     digest = hashlib.blake2b(data, digest_size=16).digest()
-    key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid
+    key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid, place
     if known := _pictures.get(key):
         return known
     image = msgspec.structs.replace(open_file(data, picture.name or "an image"), data=None)
-    return _pictures.setdefault(key, show_input(image, protocol, grid))
+    shown = show_input(image, protocol, grid)
+    shown.place = place
+    return _pictures.setdefault(key, shown)
 
 
 def _tokens(shown: Shown, grid: Grid) -> int:

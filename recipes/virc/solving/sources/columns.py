@@ -32,7 +32,7 @@ _USUAL: Mapping[str, str] = {
     "choices": "choices options candidates",
 }
 """Field -> the usual names of its column, as `key_of` writes them."""
-_MEDIA = "video videos videopath videofile videourl clip clippath document documentpath docpath pdf pdfpath".split()
+MEDIA = "video videos videopath videofile videourl clip clippath document documentpath docpath pdf pdfpath".split()
 """Those of columns of clips and documents, which are read as images where there are none."""
 _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
 _ANSWERS = {"answer", "answers", "label", "solution", "gt", "target"}
@@ -98,7 +98,7 @@ def resolve(
         hint = f"{convert} writes a row for each question" if has_several else _hint("question", names)
         raise DataError(f"no column is known as the question: {columns_are}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, columns_are)
-    image = image or _column("image", _IMAGES, names, columns_are, _MEDIA)
+    image = image or _column("image", _IMAGES, names, columns_are, MEDIA)
     if not image and not any(name in names for name in _IMAGES):
         pictures = [name for name in names if _PICTURE.fullmatch(key_of(name))]
         hint = f"{convert} reads the pictures of several columns" if len(pictures) > 1 else _hint("image", names)

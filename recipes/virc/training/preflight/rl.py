@@ -46,6 +46,7 @@ from virc.reasoning import turns
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.media import lines_of, parts_of_files, places_of
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
@@ -187,14 +188,17 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         """A problem with the messages that open its solution; only images of its question stay."""
         protocol, question = self.speaker_of(record).protocol, question_with_choices(record)
         images = tuple(record.images[index] for index in inputs_of(record))
-        if record.messages and self.chat_protocol:
+        places = places_of(record.extra, len(images))
+        if record.messages and self.chat_protocol and not any(places):
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
             question = question_of(text, self.chat_protocol, len(images)) or question
         sizes = [
             SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
             for each in images
         ]
-        messages = tuple(Message(each.role, content_of(each)) for each in turns.opening(protocol, question, sizes))
+        asked = turns.with_marks_repeated(question, parts_of_files(places))
+        opened = turns.opening(protocol, asked, sizes, lines_of(places))
+        messages = tuple(Message(each.role, content_of(each)) for each in opened)
         return msgspec.structs.replace(record, messages=messages, images=images, question=question)
 
     def speaker_of(self, record: Record) -> Speaker:

@@ -1,0 +1,361 @@
+"""Rows that name clips or documents, with their frames and pages as pictures: what `virc data convert` reads instead.
+
+`column_of_media` says whether a file has such rows, and `as_pictures` writes it again. Each row keeps its other
+columns; `images` has the names of its pictures, written once beside the rows, and `image_places` where each comes from.
+A text has a mark for each picture where it had one for the clip; in turns with a reply its line is before it.
+"""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import msgspec
+
+from virc.core.errors import DataError, VircError, errors_as
+from virc.core.files import contents
+from virc.core.json_stream import one_line
+from virc.core.text import counted, plain
+from virc.data.convert.convert import ConvertConfig, Report
+from virc.data.formats.registry import read_info
+from virc.data.formats.sft import write_info
+from virc.data.rows import raw
+from virc.data.rows.pictures import PictureStore
+from virc.data.rows.record import MARK, Picture
+from virc.data.rows.verl import plain_fields
+from virc.reasoning.images import MAX_BYTES
+from virc.reasoning.media import PLACES, USUAL_MEDIA, MediaChoice, MediaPlace
+from virc.solving.image_source import Source, Unfolded, read_head
+from virc.solving.sources.columns import MEDIA, key_of
+from virc_extras.video.choosing import choice_of
+from virc_extras.video.reader import medium_of, unfolded
+
+_PICTURES = ("images", "image", "image_path", "image_paths", "frames")
+"""Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
+_PATH, _KIND = "path", "data_type"
+"""Columns of Video-R1: the file of a clip or picture, and which of the two it is."""
+_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".pdf")
+_OF_CLIP = ("video", "path", "bytes", "document")
+"""Keys under which an object has the name or the bytes of a clip."""
+_TALKS = ("messages", "conversations", "prompt")
+_TEXTS = ("content", "value")
+_REPLIES = ("assistant", "gpt")
+_MARKS = re.compile(rf"<video>|{MARK}")
+_SEEN = 20  # rows of a file that are looked at
+
+
+class _Medium(NamedTuple):
+    """What a row shows at one mark: a clip or document, a list of pictures, or one picture; `mark` stands for it."""
+
+    mark: str
+    files: Sequence[Picture]
+
+
+class _Made(NamedTuple):
+    """The stored pictures of a row with their places, and how many of them each of its media has."""
+
+    names: list[str]
+    places: list[MediaPlace | None]
+    counts: list[int]
+
+
+def column_of_media(file: Path) -> str | None:
+    """The column of a file of rows that names clips or documents; None: it names none."""
+    if file.suffix.lower() not in raw.ENDINGS or not file.is_file():
+        return None
+    return next((name for row in raw.beginning(file, _SEEN) if (name := next(_columns(row), None))), None)
+
+
+def check_pictures_alone(file: Path) -> None:
+    """Raise DataError if a file of rows names clips or documents."""
+    if column := column_of_media(file):
+        convert = f"virc data convert {shlex.quote(str(file))} --to DIR --format batch"
+        sentence = f"{file} names clips or documents in its column {column}, which no engine opens"
+        raise DataError(sentence, f"{convert}, sft or prompts, writes their frames and pages as images")
+
+
+def _columns(row: Mapping[str, Any]) -> Iterator[str]:
+    """The columns of a row with clips or documents; none where it has their frames already."""
+    if row.get(PLACES):
+        return
+    for name, value in row.items():
+        is_clip = key_of(name) in MEDIA or (name == _PATH and (row.get(_KIND) == "video" or _is_clip(value)))
+        if is_clip and value and isinstance(value, str | list | Mapping):
+            yield name
+
+
+def _is_clip(value: object) -> bool:
+    return isinstance(value, str) and value.lower().endswith(_CLIPS)
+
+
+class AsPictures:
+    """Files of rows that were written again, `files`, and what is to be said of them."""
+
+    def __init__(self) -> None:
+        self.files: list[Path] = []
+        self._given: list[Path] = []
+        self._said: list[str] = []
+        self._faults: dict[str, str] = {}  # by the place of a row in the file that was written
+
+    def add(self, file: Path, rewriting: "_Rewriting | None" = None) -> None:
+        self._given.append(file)
+        self.files.append(rewriting.write() if rewriting else file)
+        if rewriting:
+            self._said.append(rewriting.said())
+            self._faults |= {f"{self.files[-1]}, row {at}": text for at, text in rewriting.faults.items()}
+
+    def tell(self, report: Report) -> None:
+        """Say in the report of a conversion what was made, and of the files that the user named."""
+        report.reasons[:0] = self._said
+        report.faults = [self._faults.get(fault.partition(": ")[0], self.named(fault)) for fault in report.faults]
+
+    def named(self, message: str) -> str:
+        for made, given in zip(self.files, self._given, strict=False):
+            message = message.replace(str(made), str(given))
+        return message
+
+
+@contextmanager
+def as_pictures(folder: Path, config: ConvertConfig) -> Iterator[AsPictures]:
+    """Give the files with pictures in place of clips and documents.
+
+    They are in `folder` until the block ends, so that what is made of them there can link their pictures.
+
+    The frames of a clip are those of `config.media`, if the user chose some; else those its row asks for, or the usual.
+    With `config.skip_faulty` a row that cannot be read stays, with what it names as a picture that is missing.
+
+    Raises:
+        DataError: a row cannot be read, and is not to be skipped.
+    """
+    scratch, made = folder / ".clips", AsPictures()
+    try:
+        for number, file in enumerate(config.sources):
+            has_clips = column_of_media(file) is not None
+            made.add(file, _Rewriting(file, scratch / str(number), config) if has_clips else None)
+        yield made
+    except VircError as error:
+        raise type(error)(made.named(str(error.args[0])), error.unspelled_hint) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Rewriting:
+    """Writes a file of rows again."""
+
+    def __init__(self, file: Path, to: Path, config: ConvertConfig) -> None:
+        self._file, self._to, self._choice = file, to, config.media
+        self._skips, self._confined = config.skip_faulty, not config.trust_rows
+        self._store = PictureStore(to)
+        self._made: dict[object, _Made] = {}  # a clip has several questions
+        self.faults: dict[int, str] = {}
+
+    def write(self) -> Path:
+        is_list = self._file.suffix.lower() == ".json"
+        name = self._file.name if is_list else f"{self._file.stem}.jsonl"
+        self._to.mkdir(parents=True)
+        rows = (one_line(row) for row in self._rows())
+        with (self._to / name).open("w", encoding="utf-8") as out:
+            if is_list:
+                out.write("[\n" + ",\n".join(rows) + "\n]\n")
+            else:
+                out.writelines(f"{row}\n" for row in rows)
+        self._write_info(name)
+        return self._to / name
+
+    def said(self) -> str:
+        made = [each for each in self._made.values() if any(each.places)]
+        count = sum(sum(place is not None for place in each.places) for each in made)
+        usual = ": one a second, 4 to 32 of a clip, unless its row says otherwise" * (self._choice == USUAL_MEDIA)
+        return f"{self._file.name} shows {counted(count, 'frame')} or pages{usual}"
+
+    def _write_info(self, name: str) -> None:
+        """The entry in `dataset_info.json`, with the column of pictures in place of that of clips."""
+        for key, entry in read_info(self._file.parent).items():
+            if entry.get("file_name") == self._file.name:
+                columns = {**entry.get("columns", {}), "images": "images"}
+                columns.pop("videos", None)
+                write_info(self._to, {key: {**entry, "file_name": name, "columns": columns}})
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for number, row in raw.rows(self._file):
+            try:
+                if isinstance(row, DataError):
+                    raise row
+                yield self._row(row)
+            except DataError as error:
+                sentence = f"row {number} of {self._file}: {error.message}"
+                if not self._skips:
+                    raise DataError(sentence, error.hint) from None
+                self.faults[number] = sentence
+                kept = {} if isinstance(row, DataError) else row
+                named = {name: plain(str(kept[name]), 80) for name in _columns(kept)}
+                left = {key: value for key, value in kept.items() if key not in named}
+                yield {**plain_fields(left), "images": [*named.values()]}
+
+    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        columns = [*_columns(row)]
+        pictures = next((name for name in (*_PICTURES, _PATH) if name not in columns and row.get(name)), None)
+        clips = [each for name in columns for each in _listed(row[name])]
+        shown = [_Medium("<video>", self._files(each)) for each in clips]
+        beside = [_Medium(MARK, self._files(each)) for each in _listed(row[pictures])] if pictures else []
+        left = {key: value for key, value in row.items() if key not in (*columns, pictures)}
+        texts, is_solved = _texts_of(left)
+        media = _in_order(shown, beside, [each for text in texts for each in _MARKS.findall(text.text)])
+        made = self._pictures(media, self._choice_of(clips))
+        asked = _without_marks(texts[0].text) if is_solved and texts else None
+        _put_marks(texts, made, is_solved)
+        fields = {**_of_verl(plain_fields(left)), "images": made.names}
+        if not any(made.places):
+            return fields
+        known = {"question": asked} if asked and "question" not in fields else {}
+        places = made.places[: texts[0].text.count(MARK)] if is_solved and texts else made.places
+        return fields | known | {PLACES: msgspec.to_builtins(places)}
+
+    def _files(self, value: Any) -> list[Picture]:
+        """The files of an element of a column: one, or the frames of a clip that somebody else took out of it."""
+        if isinstance(value, Mapping):
+            value = next((value[key] for key in _OF_CLIP if value.get(key)), None)
+        several = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str | bytes) and each for each in several):
+            raise DataError(f"it names no file of a clip: {plain(value, 60)}")
+        folder, confined = self._file.parent, self._confined
+        return [
+            Picture("", data=each) if isinstance(each, bytes) else Picture(each, folder, confined=confined)
+            for each in several
+        ]
+
+    def _choice_of(self, clips: Sequence[Any]) -> MediaChoice:
+        """The frames that the user chose, else those that the row asks for, as qwen-vl-utils names them."""
+        if self._choice != USUAL_MEDIA:
+            return self._choice
+        settings = (each if isinstance(each, Mapping) else {} for each in clips)
+        asked = {(each.get("fps"), each.get("nframes")) for each in settings}
+        if len(asked) > 1:
+            raise DataError("its clips are sampled in different ways", "«--frames N» is for all of them")
+        fps, frames = next(iter(asked), (None, None))
+        return choice_of(fps=None if frames else fps, frames=frames)
+
+    def _pictures(self, media: Sequence[_Medium], choice: MediaChoice) -> _Made:
+        key = choice, tuple(file.data or file.name for each in media for file in each.files)
+        if key not in self._made:
+            files = [(file, number) for number, each in enumerate(media) for file in each.files]
+            sources = [self._source(file) for file, _ in files]
+            made = _Made([], [], [0] * len(media))
+            at = -1
+            for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
+                at += part.place is None or part.place.index == 1
+                made.names.append(self._store.add(_stored(part, files[at][0].name)))
+                made.places.append(part.place)
+                made.counts[files[at][1]] += 1
+            self._made[key] = made
+        return self._made[key]
+
+    def _source(self, file: Picture) -> Source:
+        """The path of a clip, or the bytes of a picture."""
+        if file.data is not None:
+            return file.data, "a clip within the row"
+        if file.on_network:
+            raise DataError(f"{plain(file.name, 80)} is on the network", "download it, and name the file")
+        with errors_as(DataError, f"{plain(file.name, 80)} cannot be read"):
+            path = file.path()
+            is_medium = medium_of(read_head(path)) is not None
+            return (path if is_medium else contents(path, MAX_BYTES)), file.name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _stored(part: Unfolded, name: str) -> Picture:
+    """A frame or page named by its clip and its time or number, or a picture by its own name."""
+    content, place = part.file[0], part.place
+    if place is None:
+        return Picture(name, data=content)
+    number = f"{place.page:04}" if place.page else f"{place.seconds or 0:08.2f}"
+    ending = ".png" if content.startswith(b"\x89PNG") else ".jpg"
+    return Picture(str(PurePosixPath("frames", PurePosixPath(name).stem or "clip", number + ending)), data=content)
+
+
+class _Text:
+    """A text of a row that may have marks, and where it is."""
+
+    def __init__(self, within: dict[str, Any], key: str) -> None:
+        self._within, self._key = within, key
+
+    @property
+    def text(self) -> str:
+        return str(self._within[self._key])
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self._within[self._key] = text
+
+
+def _texts_of(row: dict[str, Any]) -> tuple[list[_Text], bool]:
+    """The texts of a row that may have marks, copied so that they can be changed; and whether a reply is among them."""
+    for name in _TALKS:
+        turns = row.get(name)
+        if isinstance(turns, list) and turns and all(isinstance(each, Mapping) for each in turns):
+            row[name] = turns = [dict(each) for each in turns]
+            asked = [each for each in turns if _role(each) not in ("system", *_REPLIES)]
+            texts = [_Text(each, key) for each in asked for key in _TEXTS if isinstance(each.get(key), str)]
+            return texts, any(_role(each) in _REPLIES for each in turns)
+    return [_Text(row, key) for key, value in row.items() if isinstance(value, str) and _MARKS.search(value)], False
+
+
+def _without_marks(text: str) -> str:
+    return _MARKS.sub("", text).strip()
+
+
+def _of_verl(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of verl with one question as a problem: the texts of its prompt, and the right answer of its reward."""
+    turns, reward = row.get("prompt"), row.get("reward_model")
+    if not isinstance(turns, list) or not isinstance(reward, Mapping) or "ground_truth" not in reward:
+        return row
+    texts = {_role(each): each.get("content") for each in turns if isinstance(each, Mapping)}
+    asked = texts.get("user")
+    if len(texts) != len(turns) or not texts.keys() <= {"system", "user"} or not isinstance(asked, str):
+        return row
+    system = {"system": texts["system"]} if texts.get("system") else {}
+    left = {key: value for key, value in row.items() if key not in ("prompt", "reward_model")}
+    return left | system | {"question": _without_marks(asked), "answer": reward["ground_truth"]}
+
+
+def _role(turn: Mapping[str, Any]) -> object:
+    return turn.get("role", turn.get("from"))
+
+
+def _in_order(clips: Sequence[_Medium], pictures: Sequence[_Medium], marks: Sequence[str]) -> list[_Medium]:
+    """The media of a row in the order of the marks in its texts; those without a mark come first."""
+    queues = {"<video>": [*clips], MARK: [*pictures]}
+    counts = {mark: marks.count(mark) for mark in queues}
+    for mark, queue in queues.items():
+        if counts[mark] not in (0, len(queue)):
+            raise DataError(f"its texts have {counts[mark]} {mark} marks, and it has {len(queue)} files for them")
+    unmarked = [each for mark, queue in queues.items() if not counts[mark] for each in queue]
+    return [*unmarked, *(queues[mark].pop(0) for mark in marks)]
+
+
+def _put_marks(texts: Sequence[_Text], made: _Made, is_solved: bool) -> None:
+    """Put a mark for each picture where one for its clip was; of a row with replies also its line before it.
+
+    Pictures of such a row that have no mark stand before its first text, as a chat protocol puts them.
+    """
+    places, blocks = iter(made.places), list[str]()
+    for count in made.counts:
+        lines = [place.line if place and is_solved else "" for place in (next(places) for _ in range(count))]
+        blocks.append(("\n" if is_solved else "").join(f"{line}{MARK}" for line in lines))
+    unmarked = len(blocks) - sum(len(_MARKS.findall(each.text)) for each in texts)
+    waiting = iter(blocks[unmarked:])
+
+    def block(mark: re.Match[str]) -> str:
+        goes_on = is_solved and mark[0] != MARK and mark.string[mark.end() :][:1].strip(" ") not in ("", "\n")
+        return next(waiting) + "\n" * goes_on  # a chat protocol begins a line behind the pictures
+
+    for each in texts:
+        each.text = _MARKS.sub(block, each.text)
+    if is_solved and texts and unmarked:
+        texts[0].text = "\n".join([*blocks[:unmarked], texts[0].text])

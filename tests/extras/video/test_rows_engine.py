@@ -1,0 +1,97 @@
+"""Odd clips in the engines: SFT and RL are given the ids and sizes of solving, and take a step each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines.verl.rl_engine import TINY, child
+from engines.verl.scripted_backend import scripted, spelt
+from extras.video.drawn_clips import KINDS, written
+from support import workspaces
+from support.called import virc
+from training.sft_engine import case, lengths_of
+from training.stage_rows import request
+
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.media import USUAL_MEDIA
+from virc.reasoning.opening.pictures import shown
+from virc.reasoning.protocol import FILE_NAME
+from virc.solving.image_source import unfolded
+from virc.solving.one import SolveConfig, solve
+from virc.training.preflight.sft import check
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+ASKED, REPLY = "Which number is drawn?", "<think></think>\n<answer>{}</answer>"
+ODD = ("turned", "two rates", "WebM", "late TS", "edit list")
+STEP = {"steps": 1, "save_steps": 1, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1}
+RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
+      "n": 2, "rollouts": 1, "prompt_length": 2048, "response_length": 256, "max_turns": 1}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of five odd clips and one that is larger than `tiny` is shown, as SFT and RL take them."""
+    folder = tmp_path_factory.mktemp("workspace")
+    drawn = [KINDS[kind]().data for kind in ODD] + [written("mp4", size=(640, 360), frames=30).data]
+    rows = []
+    for number, data in enumerate(drawn):
+        (folder / f"{number}.clip").write_bytes(data)
+        rows.append({"id": number, "video": f"{number}.clip", "question": ASKED, "answer": str(number)})
+    (folder / "clips.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for form, words in (("sft", ["--answers"]), ("prompts", ["--protocol", TINY / FILE_NAME])):
+        line = ("--to", folder / "data" / form, "--format", form, "--workers", 1, *words)
+        assert virc("data", "convert", folder / "clips.jsonl", *line).code == 0
+    return folder
+
+
+def solved(workspace: Path) -> tuple[list[list[int]], list[list[tuple[int, int]]], list[list[int]]]:
+    """Of each clip what `virc solve` feeds, the sizes of its frames, and the ids of the reply with its end."""
+    backend, protocol = scripted(TINY), read_protocol(TINY / FILE_NAME)
+    (end,) = backend._tokenizer.convert_tokens_to_ids(["<|im_end|>"])
+    fed, sizes, replies = list[list[int]](), list[list[tuple[int, int]]](), list[list[int]]()
+    for number in range(len(ODD) + 1):
+        images, file = [], workspace / f"{number}.clip"
+        for part in unfolded([(file, file.name)], [str(file)], USUAL_MEDIA):
+            images.append(shown(*part.file, protocol, backend.grid))
+            images[-1].place = part.place
+        backend.script([spelt(backend, REPLY.format(number))])
+        solve(SolveConfig(tries=1), backend, protocol, images, ASKED)
+        fed += backend.fed
+        sizes += backend.sizes
+        replies.append([*backend._tokenizer.encode(REPLY.format(number), add_special_tokens=False), end])
+    return fed, sizes, replies
+
+
+def test_sft_and_rl_are_given_the_ids_of_solving(workspace: Path, tmp_path: Path) -> None:
+    fed, sizes, replies = solved(workspace)
+    found = check(request(workspace / "data" / "sft" / "clips.json", folder=tmp_path / "run"))
+    (learnt,) = lengths_of([case(found.file.parent, found.dataset, TINY)], tmp_path)
+    assert [ids[: len(prompt)] for ids, prompt in zip(learnt["ids"], fed, strict=True)] == fed
+    ends = [ids[len(prompt) :] for ids, prompt in zip(learnt["ids"], fed, strict=True)]
+    assert [each[: len(reply)] for each, reply in zip(ends, replies, strict=True)] == replies
+
+    folder = workspace / "data" / "prompts"
+    loop = {"protocol": str(TINY / FILE_NAME), "folder": str(folder)}
+    cases: dict[str, Any] = {
+        str(at): {"file": str(folder / "clips.parquet"), "at": at, "room": 512, "replies": [reply], "loop": loop}
+        for at, reply in enumerate(replies)
+    }
+    (tmp_path / "rollouts.json").write_text(json.dumps(cases))
+    done = child("loop_child.py", tmp_path / "rollouts.json", TINY)
+    rolled = [done[str(at)] for at in range(len(fed))]
+    assert [each["prompt"] for each in rolled] == fed
+    assert [[[*size] for size in each] for each in sizes] == [each["sizes"] for each in rolled]
+    places = [json.loads(each["extra"]["rollout"])["images"] for each in rolled]
+    assert all(image["place"]["line"].startswith("Frame ") for images in places for image in images)
+
+
+def test_each_stage_takes_a_step_of_clips(workspace: Path) -> None:
+    sft = workspaces.trained(workspace, "tiny", "instruct", "--data", "data/sft", **STEP)
+    assert 0 < workspaces.losses(sft)[1] < 20
+    words = ("--data", "data/prompts", "--with", "multi-turn", "--from", "tiny", "--set", "trackers=[]")
+    rl = workspaces.trained(workspace, "tiny", "rl", *words, **RL)
+    traces = [json.loads(file.read_bytes()) for file in (rl / "rollouts").glob("step_*/*/trace.json")]
+    assert len(traces) == 2
+    assert all("Frame 1 at 0:00:" in str(trace["messages"]) for trace in traces)

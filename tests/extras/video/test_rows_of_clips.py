@@ -1,0 +1,207 @@
+"""Rows that name clips and documents: `virc data convert` writes their frames and pages once, beside the rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from extras.video.drawn_clips import KINDS, number_of
+from extras.video.drawn_documents import scanned
+from PIL import Image
+from support.called import virc
+from support.servers import serve
+from support.solving import answer
+from support.tables import each_case
+
+from virc_extras.video import worker
+
+ASKED, CLIP, FOUR = "What is it?", "clips/phone.mp4", ["0:00", "0:00.66", "0:01.32", "0:01.97"]
+NUMBERS = [0, 19, 39, 59]
+TURNS = [{"role": "user", "content": f"<video>{ASKED}"}, {"role": "assistant", "content": "a bar"}]
+GPT = [{"from": "human", "value": f"<video>\n{ASKED}"}, {"from": "gpt", "value": "a bar"}]
+VIDEO_R1 = {"problem": ASKED, "data_type": "video", "problem_type": "free-form", "solution": "<answer>97</answer>",
+            "options": [], "path": f"./{CLIP}"}  # fmt: skip
+VERL = {"data_source": "d", "prompt": [{"role": "user", "content": f"<video>{ASKED}"}],
+        "reward_model": {"style": "rule", "ground_truth": "97"}, "extra_info": {"index": 0}}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clip of a phone, a scan and a picture, as rows name them."""
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    Path(CLIP).write_bytes(KINDS["turned"]().data)
+    Path("scan.pdf").write_bytes(scanned(3))
+    Path("damaged.mp4").write_bytes(Path(CLIP).read_bytes()[:300])
+    Image.new("RGB", (56, 56), "red").save("red.png")
+    return tmp_path
+
+
+def rows_file(*rows: dict[str, Any], name: str = "rows.json") -> Path:
+    text = json.dumps(rows) if name.endswith(".json") else "".join(f"{json.dumps(row)}\n" for row in rows)
+    Path(name).write_text(text)
+    return Path(name)
+
+
+def converted(file: Path, *words: str, form: str = "batch") -> list[dict[str, Any]]:
+    """The rows, whose pictures are named from the working folder; `virc data check` finds nothing wrong with them."""
+    to = Path(f"{file.stem}-{form}")
+    done = virc("data", "convert", file, "--to", to, "--format", form, "--workers", 1, *words)
+    assert done.code == 0, done.err
+    assert virc("data", "check", to, "--workers", 1).code == 0
+    made = to / f"{file.stem}{'.jsonl' if form == 'batch' else '.json'}"
+    rows = (
+        [json.loads(line) for line in made.read_text().splitlines()]
+        if form == "batch"
+        else json.loads(made.read_text())
+    )
+    return [row | {"images": [str(to / name) for name in row.get("images", [row.get("image")])]} for row in rows]
+
+
+def pictures(row: dict[str, Any]) -> list[int]:
+    return [number_of(Image.open(name)) for name in row["images"]]
+
+
+def lines(row: dict[str, Any]) -> list[str]:
+    return [place["line"] if place else "" for place in row["image_places"]]
+
+
+@each_case(
+    ("row", "words", "name", "numbers", "times"),
+    [
+        (VIDEO_R1, [], "a.json", NUMBERS, FOUR),
+        (VIDEO_R1, ["--frames", "2"], "b.jsonl", [0, 59], ["0:00", "0:01.97"]),
+        (VERL | {"videos": [{"type": "video", "video": CLIP}]}, [], "c.jsonl", NUMBERS, FOUR),
+        (VERL | {"videos": [{"video": CLIP, "nframes": 3}]}, [], "d.jsonl", [0, 29, 59],
+         ["0:00", "0:00.99", "0:01.97"]),
+        (VERL | {"videos": [{"video": CLIP, "fps": 1.0}]}, [], "e.jsonl", [0, 29, 59], ["0:00", "0:01", "0:02"]),
+        (VERL | {"videos": [{"video": CLIP, "fps": 1.0}]}, ["--frames", "1"], "f.jsonl", [0], ["0:00"]),
+        ({"messages": TURNS, "videos": [CLIP]}, [], "g.json", NUMBERS, FOUR),
+        ({"conversations": GPT, "video": CLIP}, [], "h.json", NUMBERS, FOUR),
+        ({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, [], "i.jsonl", NUMBERS, FOUR),
+    ],
+)  # fmt: skip
+def test_published_layouts_give_the_frames_of_their_clips_with_their_times(
+    row: dict[str, Any], words: list[str], name: str, numbers: list[int], times: list[str]
+) -> None:
+    (made,) = converted(rows_file(row, name=name), *words)
+    assert (pictures(made), made["question"]) == (numbers, ASKED)
+    assert lines(made) == [f"Frame {number} at {time}:" for number, time in enumerate(times, 1)]
+    assert made["answer"] == ("a bar" if {"messages", "conversations"} & row.keys() else "97")
+
+
+def test_turns_show_each_frame_behind_its_line() -> None:
+    (row,) = converted(rows_file({"messages": TURNS, "videos": [CLIP]}), form="sft")
+    shown = [f"Frame {number} at {time}:<image>" for number, time in enumerate(FOUR, 1)]
+    assert row["messages"][0]["content"] == "\n".join([*shown, ASKED])
+
+
+def test_answers_are_learnt_from_what_solving_a_clip_shows() -> None:
+    rows = rows_file({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, name="learnt.jsonl")
+    (row,) = converted(rows, "--answers", form="sft")
+    with serve([answer("97")]) as server:
+        assert virc("solve", CLIP, ASKED, "--endpoint", server.url).code == 0
+        content = server.chats()[0]["messages"][1]["content"]
+    told = "".join(part.get("text", "<image>") for part in content)
+    shown, learnt = (text.partition("Question: ")[0].split() for text in (told, row["messages"][1]["content"]))
+    assert shown == learnt
+
+
+def test_a_clip_of_several_rows_is_decoded_and_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    read = worker.Reader.pictures
+    rows = [{"id": at, "video": CLIP, "question": f"{ASKED} {at}", "answer": "97"} for at in range(4)]
+    monkeypatch.setattr(worker.Reader, "pictures", lambda *args: asked.append(args) or read(*args))
+    made = converted(rows_file(*rows, name="q.jsonl"))
+    assert [pictures(row) for row in made] == [NUMBERS] * 4
+    assert (len(asked), len([*Path("q-batch").rglob("*.jpg")])) == (1, len(NUMBERS))
+    assert sorted(each.name for each in Path("q-batch").iterdir()) == ["frames", "q.jsonl"]
+
+
+def test_pages_frames_and_pictures_stand_in_one_file() -> None:
+    rows = [
+        {"id": "scan", "document": "scan.pdf", "question": ASKED, "answer": "1"},
+        {"id": "picture", "image": "red.png", "question": ASKED, "answer": "2"},
+        {
+            "id": "both",
+            "images": ["red.png"],
+            "videos": [CLIP],
+            "question": f"<image> or <video>? {ASKED}",
+            "answer": "3",
+        },
+        {"id": "taken out", "videos": [["red.png", "red.png"]], "question": ASKED, "answer": "4"},
+    ]
+    scan, picture, both, taken_out = converted(rows_file(*rows, name="mixed.jsonl"), "--frames", "2")
+    assert (pictures(scan), lines(scan)) == ([1, 2, 3], [f"Page {number} of 3:" for number in (1, 2, 3)])
+    assert (pictures(picture), "image_places" in picture) == ([-1], False)
+    assert (pictures(both), lines(both)) == (
+        [-1, 0, 59], ["", "Clip 2, frame 1 at 0:00:", "Clip 2, frame 2 at 0:01.97:"]
+    )  # fmt: skip
+    assert (len(taken_out["images"]), "image_places" in taken_out) == (2, False)
+
+
+@each_case("command", [("data", "check"), ("data", "show"), ("train", "tiny", "--stage", "rl", "--dry-run", "--data")])
+def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]) -> None:
+    done = virc(*command, rows_file(VIDEO_R1, name="named.json"))
+    assert done.code == 5
+    assert "named.json names clips or documents in its column path, which no engine opens\n" in done.err
+    assert "named.json --to DIR --format batch, sft or prompts, writes their frames and pages as images" in done.err
+
+
+def test_a_clip_that_cannot_be_read_costs_its_row_alone() -> None:
+    rows = [
+        {"id": at, "video": name, "question": ASKED, "answer": "1"} for at, name in enumerate(["damaged.mp4", CLIP])
+    ]
+    words = ("data", "convert", rows_file(*rows, name="some.jsonl"), "--to", "some", "--format", "batch")
+    ended = virc(*words)
+    assert (ended.code, Path("some").exists()) == (5, False)
+    assert "row 1 of some.jsonl: damaged.mp4 is damaged" in ended.err
+    skipped = virc(*words, "--skip-faulty")
+    assert (skipped.code, len(Path("some/some.jsonl").read_text().splitlines())) == (0, 1)
+    assert "row 1 of some.jsonl: damaged.mp4 is damaged" in skipped.err
+    assert "2 rows read, 1 written, 1 left out" in skipped.err
+    assert ".clips" not in skipped.err
+
+
+@each_case(
+    ("row", "sentence"),
+    [
+        ({"video": "../clip.mp4"}, "../clip.mp4 cannot be read"),
+        ({"video": "https://a.example/a.mp4"}, "is on the network"),
+        ({"video": "gone.mp4"}, "gone.mp4 cannot be read"),
+        ({"videos": [{"fps": 2}]}, "it names no file of a clip"),
+        (
+            {"videos": [CLIP, CLIP], "question": "<video>?"},
+            "its texts have 1 <video> marks, and it has 2 files for them",
+        ),
+        ({"videos": [{"video": CLIP, "fps": 1}, CLIP]}, "its clips are sampled in different ways"),
+        ({"videos": [{"video": CLIP, "fps": 100.0}]}, "over 128"),
+    ],
+)
+def test_what_keeps_a_clip_from_being_read_is_said(row: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    file = rows_file({"id": 1, "question": ASKED, "answer": "1"} | row, name="odd.jsonl")
+    done = virc("data", "convert", file, "--to", tmp_path / "o", "--format", "batch")
+    assert done.code == 5
+    assert "row 1 of odd.jsonl: " in done.err
+    assert sentence in done.err
+
+
+def test_rows_with_frames_are_answered_as_their_clip_is() -> None:
+    rows = rows_file({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, name="asked.jsonl")
+    converted(rows)
+    with serve([answer("97")] * 2) as server:
+        for file in (rows, Path("asked-batch/asked.jsonl")):
+            to = f"{file.parent.name}answers.jsonl"
+            assert virc("batch", file, "--to", to, "--endpoint", server.url).code == 0
+        of_clip, of_rows = (chat["messages"] for chat in server.chats())
+    assert of_rows == of_clip
+    said, again = (json.loads(Path(f"{name}answers.jsonl").read_text()) for name in ("", "asked-batch"))
+    assert [each["place"] for each in again["pictures"]] == [each["place"] for each in said["pictures"]]
+
+
+@each_case("places", [[None], "x", [{"line": "a"}]])
+def test_places_that_are_not_those_of_the_pictures_are_refused(places: object, tmp_path: Path) -> None:
+    row = {"id": "1", "images": ["red.png", "red.png"], "question": ASKED, "answer": "1", "image_places": places}
+    file = rows_file(row, name="places.jsonl")
+    done = virc("data", "convert", file, "--to", tmp_path / "o", "--format", "sft", "--answers")
+    assert (done.code, "its image_places " in done.err) == (5, True)
