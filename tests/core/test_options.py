@@ -53,6 +53,7 @@ _SHOWN_BY = re.compile(r"(?:Error|Fault|errors_as|at_place|\.warn|\.note)$")
         ("«VIRC_DEBUG=1» shows it", "VIRC_DEBUG=1 shows it", None, ...),
         ("virc data check F --clean DIR", "virc data check F --clean DIR", "virc data check F --clean DIR", ...),
         ("«bonjour» --help", "«bonjour» --help", "«bonjour» --help", ...),
+        ("cp '«NATO».png'; «A=5»", "cp '«NATO».png'; «A=5»", "cp '«NATO».png'; «A=5»", ...),
     ],
 )
 def test_each_interface_has_its_own_words(text: str, command_line: str, python: str | None, yaml: object) -> None:

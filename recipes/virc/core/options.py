@@ -31,7 +31,7 @@ class Option(NamedTuple):
 Spelling = Callable[[Option], str | None]
 """How an interface spells an option; None: it has no such option."""
 
-_MARKED = re.compile("«((?:--([a-z-]+) ?|(?:export )?([A-Z_]+)=?)([^»]*))»")
+_MARKED = re.compile("«((?:--([a-z-]+) ?|(?:export )?(VIRC_[A-Z_]+)=?)([^»]*))»")
 _MAPPINGS = {"set": "settings", "role": "roles", "column": "columns", "judge_endpoint": "judge_endpoints"}
 """Options whose values may be KEY=VALUE, as arguments of Python."""
 _SEQUENCES = {"tools": "tools", "with": "overlays"}
