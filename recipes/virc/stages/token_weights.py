@@ -2,11 +2,15 @@
 
 An entry of `virc.token_weights` is a module with `Settings`, a Struct, and `IN_VERL`, the module that does it. verl
 imports that in each of its processes: it registers a policy loss of the entry's name, and has
-`weigh(trainer, batch, settings, metrics)`, which changes the advantages of a batch.
+`weigh(trainer, batch, settings, metrics)`, which changes the advantages of a batch. It may have `stored(record)`: the
+reply that the last rollout of a row's group gets, which is not drawn.
 """
 
 import importlib
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -41,3 +45,9 @@ def resolved(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, An
     if len(found) > 1:
         raise ConfigError(f"token_weights names {len(found)}, and a loss has one", "leave one of them")
     return found
+
+
+def active() -> Iterator[tuple[ModuleType, dict[str, Any]]]:
+    """The module that this process of verl was told of, and its settings."""
+    for module, settings in json.loads(os.environ.get(VARIABLE, "{}")).items():
+        yield importlib.import_module(module), settings

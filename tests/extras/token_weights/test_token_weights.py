@@ -53,6 +53,7 @@ def test_a_stage_with_token_weights_gets_their_loss_and_their_module() -> None:
     assert env["VERL_USE_EXTERNAL_MODULES"] == f"{verl.PLUG_IN},{IN_VERL}"
     assert json.loads(env[token_weights.VARIABLE]) == {IN_VERL: {"share": 0.3, "least": 0.9, "black": 0.5, "nll": 0.06}}
     assert keys(weighed)[f"{ACTOR}.policy_loss.loss_mode"] == "visual"
+    assert keys(config(token_weights={"stored": {}}))[f"{ACTOR}.policy_loss.loss_mode"] == "stored"
     assert f"{ACTOR}.policy_loss.loss_mode" not in keys(config())
     assert token_weights.VARIABLE not in verl.environment(config(), place())
 
@@ -63,6 +64,8 @@ def test_a_stage_with_token_weights_gets_their_loss_and_their_module() -> None:
         ({"visul": {}}, "there are no token weights visul"),
         ({"visual": {"shares": 0.5}}, "token_weights.visual: object contains unknown field `shares`"),
         ({"visual": {"share": 0}}, "token_weights.visual: expected `float` > 0"),
+        ({"stored": {"share": 0.5}}, "token_weights.stored: object contains unknown field `share`"),
+        ({"stored": {}, "visual": {}}, "token_weights names 2, and a loss has one"),
     ],
 )
 def test_token_weights_that_cannot_be_are_refused(given: dict[str, dict[str, float]], said: str) -> None:

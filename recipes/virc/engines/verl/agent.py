@@ -15,6 +15,7 @@ from uuid import uuid4
 import msgspec
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput  # type: ignore[import-not-found]
 
+from virc.backends.chatml import encode
 from virc.core.errors import DataError
 from virc.core.seeds import derived
 from virc.data.rows import verl as verl_rows
@@ -26,6 +27,7 @@ from virc.reasoning.media import places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings, report
+from virc.stages import token_weights
 from virc.tools.registry import check_ready, known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
@@ -74,6 +76,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
         self._talk = self._session if rollout == "multi_turn" else self._prefix
         self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)
+        self._stored = [module.stored for module, _ in token_weights.active() if hasattr(module, "stored")]
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Hold the conversation of a row.
@@ -95,15 +98,19 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         replies: list[Reply] = []
         while isinstance(ask, Ask):
             last, began = ask, time.perf_counter()
+            stored = [] if replies else self._stored_ids(record, row, ids)
             output = await self.server_manager.generate(
                 request_id=request,
                 prompt_ids=ids.all,
-                sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner),
+                # of a stored reply, one token, with what is said of the weights that draw
+                sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner)
+                | ({"max_tokens": 1} if stored else {}),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            replies.append(up_to_stop(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
+            reply = ids.reply(stored) if stored else ids.reply(output.token_ids, output.log_probs)
+            replies.append(up_to_stop(reply, manner.protocol.grammar))
             ask = await asyncio.to_thread(following, talk, ids, replies[-1], self._speech)
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
@@ -128,6 +135,13 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 "ended": ended(trace, ids.room),
             },
         )
+
+    def _stored_ids(self, record: Record, row: Mapping[str, Any], ids: Ids) -> list[int]:
+        """The reply that an extra gives the last rollout of a row's group, with its end; none where it is drawn."""
+        if row.get("session_id") != self.rollout_config.n - 1:
+            return []
+        text = next(filter(None, (stored(record) for stored in self._stored)), None)
+        return [*encode(self._speech.tokenizer, text)[: ids.room - 1], self._speech.end] if text else []
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
         pictures = [record.images[index] for index in inputs_of(record)]

@@ -7,7 +7,6 @@ trackers.
 """
 
 import importlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,8 +71,8 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _weigh(self, batch: Any, metrics: dict[str, Any]) -> None:
         """Change the advantages of a batch as the setting `token_weights` says."""
-        for module, settings in json.loads(os.environ.get(token_weights.VARIABLE, "{}")).items():
-            importlib.import_module(module).weigh(self, batch, settings, metrics)
+        for module, settings in token_weights.active():
+            module.weigh(self, batch, settings, metrics)
 
     def _track(self, part: str, found: Sequence[Rollout]) -> None:
         """Have the extra, where it is installed, show rollouts in the trackers of the run."""
