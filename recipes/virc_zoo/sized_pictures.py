@@ -34,11 +34,12 @@ def with_sized(
 ) -> dict[str, Any]:
     """Return a row whose pictures, one or a list in a column, are brought to `least` to `most` pixels."""
     given = row[column] if isinstance(row[column], list | tuple) else [row[column]]
-    sized = [{"bytes": as_png(resized(_opened(each, folder), least, most, enlarging)).data} for each in given]
+    sized = [{"bytes": as_png(resized(opened(each, folder), least, most, enlarging)).data} for each in given]
     return {**row, column: sized}
 
 
-def _opened(image: Any, folder: Path) -> Image.Image:
+def opened(image: Any, folder: Path) -> Image.Image:
+    """Return a picture of a row, given by its place below the folder or by its bytes."""
     if isinstance(image, bytes):
         image = {"bytes": image}
     fields = image if isinstance(image, Mapping) else {"path": image}

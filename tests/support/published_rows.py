@@ -188,6 +188,17 @@ def vlm_r1(folder: Path) -> Path:
     return folder / "refcoco_train.jsonl"
 
 
+def mpcc(folder: Path) -> Path:
+    """MPCC: a JSON array of objects of COCO, one of them without a thought."""
+    # yjainqdc/MPCC-GRPO_with_prior_sample, train_script/dataset.py, get_coco_sfpo_dataset: the columns
+    rows: list[Row] = []
+    for at, (left, top) in enumerate(PLACES):
+        name = _saved(folder, f"{at:012}.jpg", picture(at))
+        rows.append({"file_name": name, "bbox": [left + 0.5, top, SIDE, SIDE - 0.5], "category_name": "number"})
+        rows[-1] |= {"cot_data": "A square on a page of numbers."} if at else {}
+    return _json(folder / "CoMa_train_Cot_plus_withCOT.json", rows)
+
+
 def virgo_text(folder: Path) -> Path:
     """Virgo, long thoughts in text alone: a JSON array of conversations."""
     # RUCAIBox/Virgo, LLaMA-Factory/scripts/vllm_infer.py, lines 141 to 144: `id` and `messages` of rows without images;

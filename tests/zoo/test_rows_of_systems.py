@@ -8,7 +8,9 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from virc.core.errors import DataError
 from virc_zoo import sized_pictures
+from virc_zoo.mpcc import rows as mpcc
 from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
@@ -52,6 +54,21 @@ def test_a_row_of_vppo_is_sized_and_shown_without_blanks_around_it(
     (read,) = vppo.rows({"problem": "<image>How many? \n", "images": [picture.getvalue()]}, 1, "rl", tmp_path)
     assert read["problem"] == "<image>How many?"
     assert [Image.open(BytesIO(each["bytes"])).size for each in read["images"]] == [shown]
+
+
+def test_an_object_of_mpcc_is_covered_and_its_thought_is_a_stored_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
+    Image.new("RGB", (100, 100), "white").save(tmp_path / "a.png")
+    row = {"file_name": "a.png", "bbox": [30.9, 30, 40, 40], "category_name": "dog"}
+    (bare,), (told,) = (mpcc.rows(row | more, 1, "coco", tmp_path) for more in ({}, {"cot_data": "A lead."}))
+    shown = Image.open(BytesIO(told["image"]["bytes"]))
+    assert [shown.getpixel(place) for place in ((5, 5), (50, 50))] == [(255, 255, 255), (0, 0, 0)]
+    assert told["stored_reply"] == "<think> A lead.</think><answer>dog</answer>"
+    assert "stored_reply" not in bare
+    with pytest.raises(DataError, match="its bbox is no box in its picture"):
+        [*mpcc.rows(row | {"bbox": [130, 30, 4, 4]}, 1, "coco", tmp_path)]
 
 
 @pytest.mark.parametrize(

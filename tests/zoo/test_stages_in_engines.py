@@ -122,6 +122,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("mini-o3", "rl"): Case(
         crops.mini_o3_figures, "prompts", {"prompt_length": 1536, **UNCHECKED, **ALIKE}, "Score: 1"
     ),
+    ("mpcc", "rl"): Case(rows.mpcc, "prompts"),
     ("openthinkimg", "instruct"): Case(partial(tools.openthinkimg_sft, pictures=1), "sft", wide=True),
     ("openthinkimg", "rl"): Case(
         partial(tools.openthinkimg_rl, pictures=1), "prompts", {"prompt_length": 2048}, wide=True

@@ -1,1 +1,1 @@
-"""MPCC: what this package has of it."""
+"""MPCC: its reward, its rows, which `virc_extras.make` covers, and stored replies of `virc_extras.token_weights`."""
