@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from virc.core.errors import UsageError
 from virc.reasoning.media import MediaChoice, Pages, Times
@@ -56,7 +57,8 @@ def _pages(word: str) -> range:
 
 
 def _seconds(word: str) -> float:
-    if not (found := _TIME.fullmatch(word)):
+    found = _TIME.fullmatch(word)
+    if not found or any(before and float(each) >= 60 for before, each in pairwise(found.groups())):
         raise UsageError(f"at is {word!r}, which is no time", "«--at 12.5» or «--at 1:02»")
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)

@@ -9,7 +9,7 @@ from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import check_file
 from virc_extras.video.parts import MediaPart, MediaParts
-from virc_extras.video.sampling import MOST, clock
+from virc_extras.video.sampling import MOST, clock, clock_up
 from virc_extras.video.worker import READER, Wish
 
 KIND = "clip"
@@ -31,6 +31,6 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
         for number, each in enumerate(pictures, 1)
     ]
     width, height = facts.size
-    summary = f"{name} lasts {clock(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
+    summary = f"{name} lasts {clock_up(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
     is_thinned = choice == MediaChoice(choice.pages) and facts.length > MOST
     return MediaParts(shown, summary + "; «--frames N» shows more" * is_thinned)

@@ -5,7 +5,7 @@ the last frame, a time is found by seeking and decoding, and where a seek lands 
 FFmpeg gets a file object and the format that the content has, never a name: some formats name further files to open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import IO, Any
 
@@ -16,12 +16,22 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import MAX_PIXELS, MAX_SECONDS
-from virc_extras.video.sampling import clock
+from virc_extras.video.sampling import clock_up
 
 _BACK = (0, 1, 5, 30)  # seconds before a time from which it is decoded, the first that does; then from the start
 _MAX_ROUNDING = Fraction(1, 2000)  # of a second, or half a tick: files round times to their clock
 _MICROSECOND = Fraction(1, 10**6)  # less than what any clip tells apart, and more than a float is off
-_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+_TURNS = {
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+"""How pixels are shown, by the signs of a display matrix: x is ax + cy, and y is bx + dy."""
+_MATRIX = "DISPLAYMATRIX"  # the kind of side data
 _NO_PROTOCOL = "none"  # is the name of no protocol: FFmpeg opens nothing further
 
 
@@ -36,14 +46,18 @@ class Clip:
 
     def __init__(self, file: IO[bytes], head: bytes, name: str) -> None:
         self._name = name
-        kind, options = clip_format(head), {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
+        self._format, options = clip_format(head), {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
         try:
-            self._container: Any = av.open(file, format=kind, container_options=options, metadata_errors="replace")
+            self._container: Any = av.open(
+                file, format=self._format, container_options=options, metadata_errors="replace"
+            )
         except av.FFmpegError as error:
-            raise self._damaged(error) from None
+            raise self._damaged(error.strerror) from None
         videos = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]
-        if not videos:
+        if not videos and (self._container.streams.audio or self._container.streams.video):
             raise DataError(f"{name} has no video: it is sound alone")
+        if not videos or not videos[0].codec_context:
+            raise self._damaged("no video that can be decoded")
         self._stream = videos[0]
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         self._decoded: Iterator[Any] = iter(())
@@ -54,9 +68,7 @@ class Clip:
         first = self._first()
         self._start: int = first.pts
         self._check_size(first.width, first.height)
-        self.size = first.width, first.height
-        if first.rotation % 180:
-            self.size = first.height, first.width
+        self.size = _upright(first).size
         self._find_end()
 
     def at(self, seconds: float) -> Image.Image:
@@ -78,7 +90,7 @@ class Clip:
             (self._stream.duration, self._tick),
         ):
             if duration and duration * tick > MAX_SECONDS:
-                raise DataError(f"{self._name} lasts {clock(float(duration * tick))}, over {MAX_SECONDS // 3600} h")
+                raise DataError(f"{self._name} lasts {clock_up(float(duration * tick))}, over {MAX_SECONDS // 3600} h")
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > MAX_PIXELS:
@@ -91,19 +103,26 @@ class Clip:
         try:
             frame = self._next_frame()
         except av.FFmpegError as error:
-            raise self._damaged(error) from None
+            raise self._damaged(error.strerror) from None
         if frame is None:
             raise DataError(f"{self._name} has no frame that can be decoded")
         return frame
 
     def _frames(self) -> Iterator[Any]:
-        """Decode from here on; a frame that is damaged is left out, as players do."""
+        """Decode from here on; a frame that is damaged is left out, as players do.
+
+        AVI has times of packets alone, in the order of decoding: its frames are shown one after the other at those.
+        """
+        before: int | None = None
         for packet in self._container.demux(self._stream):
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
                 continue
-            yield from frames
+            for frame in frames:
+                if self._format == "avi" and (frame.dts is not None or before is not None):
+                    before = frame.pts = before + 1 if frame.dts is None else frame.dts
+                yield frame
 
     def _find_end(self) -> None:
         """Find the last frame: the header's length may be missing, too long, or that of the sound."""
@@ -113,7 +132,7 @@ class Clip:
         shown = frame.duration * self._tick if frame.duration else 1 / Fraction(self._stream.average_rate or 25)
         self.length = self.last + float(shown)
         if self.last > MAX_SECONDS:
-            raise DataError(f"{self._name} lasts {clock(self.last)}, over {MAX_SECONDS // 3600} h")
+            raise DataError(f"{self._name} lasts {clock_up(self.last)}, over {MAX_SECONDS // 3600} h")
 
     def _last_packet(self) -> int:
         self._seek(self._start)
@@ -141,7 +160,7 @@ class Clip:
             self._seek(None)
             found = self._decode_to(time, to_end)
         except av.FFmpegError as error:
-            raise self._damaged(error) from None
+            raise self._damaged(error.strerror) from None
         return self._current if found is None else found
 
     def _decode_to(self, time: int, to_end: bool) -> Any:
@@ -176,11 +195,16 @@ class Clip:
     def _seconds(self, pts: int) -> float:
         return float((pts - self._start) * self._tick)
 
-    def _damaged(self, error: av.FFmpegError) -> DataError:
-        return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {error.strerror}")
+    def _damaged(self, reason: str) -> DataError:
+        return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {reason}")
 
 
 def _upright(frame: Any) -> Image.Image:
     image: Image.Image = frame.to_image()
-    turn = _TURNS.get(round(frame.rotation) % 360)
+    matrix = frame.side_data.get(_MATRIX)
+    turn = matrix and _TURNS.get(_signs(memoryview(matrix).cast("i")))
     return image if turn is None else image.transpose(turn)
+
+
+def _signs(matrix: Sequence[int]) -> tuple[int, ...]:
+    return tuple((value > 0) - (value < 0) for value in (matrix[0], matrix[1], matrix[3], matrix[4]))

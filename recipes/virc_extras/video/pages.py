@@ -27,6 +27,7 @@ class Document:
         self._name = name
         try:
             self._pages: Any = pypdfium2.PdfDocument(file)
+            self._pages.init_forms()  # else what is filled in is not drawn
         except pypdfium2.PdfiumError as error:
             if "password" in str(error) and _names_encryption(file):  # PDFium may mean a file before this one
                 hint = f"qpdf --decrypt --password=PASSWORD {name} open.pdf"

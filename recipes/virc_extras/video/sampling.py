@@ -50,13 +50,16 @@ def usual_times(length: float, last: float) -> list[float]:
 
 
 def clock(seconds: float) -> str:
-    """A time as m:ss or h:mm:ss, with hundredths where there are some."""
-    hundredths = math.ceil(seconds * _STEPS - 1e-6)
-    whole, part = divmod(hundredths, _STEPS)
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{text}.{part:02}".rstrip("0") if part else text
+    """A time as m:ss or h:mm:ss, with the decimals that it has: that of a frame names this frame and no other."""
+    minutes, second = divmod(round(seconds, 6), 60)
+    hours, minute = divmod(int(minutes), 60)
+    text = f"{second:09.6f}".rstrip("0").rstrip(".")
+    return f"{hours}:{minute:02}:{text}" if hours else f"{minute}:{text}"
+
+
+def clock_up(seconds: float) -> str:
+    """A length as `clock` writes it, up to the next hundredth of a second."""
+    return clock(_said(seconds))
 
 
 def distinct(times: Sequence[float]) -> list[float]:

@@ -131,7 +131,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     if wish.at is not None:
         times = [*wish.at]
         if late := next((each for each in times if each > clip.length + 1e-6), None):
-            said = f"{task.name} lasts {sampling.clock(clip.length)}: it has nothing at {sampling.clock(late)}"
+            said = f"{task.name} lasts {sampling.clock_up(clip.length)}: it has nothing at {sampling.clock(late)}"
             raise DataError(said, "name a time inside of it: «--at 0:00»")
     elif wish.fps is not None and wish.frames is None:
         times = sampling.times_at_rate(clip.length, wish.fps)
@@ -140,7 +140,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     else:
         times = sampling.usual_times(clip.length, clip.last)
     if len(times) > MAX_PICTURES:
-        lasts = f"{task.name} lasts {sampling.clock(clip.length)}"
+        lasts = f"{task.name} lasts {sampling.clock_up(clip.length)}"
         raise DataError(f"{lasts}: that is {len(times):,} frames, over {MAX_PICTURES}", f"«--frames {MAX_PICTURES}»")
     yield Facts(clip.length, clip.size)
     most, before = MAX_PIXELS // len(times), None

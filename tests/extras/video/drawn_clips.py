@@ -70,10 +70,13 @@ def written(
     return Drawn(file.getvalue(), {number: at(number) for number in range(frames)})
 
 
-def with_matrix(data: bytes, turned: int) -> bytes:
-    """An MP4 whose track says by how many degrees clockwise its pixels are turned to be shown."""
-    matrices = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
-    a, b, c, d = (value * 2**16 for value in matrices[turned])
+TURNED = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+"""Matrices that turn pixels clockwise by degrees."""
+
+
+def with_matrix(data: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """An MP4 whose track says how its pixels are turned or mirrored to be shown: x is ax + cy, and y is bx + dy."""
+    a, b, c, d = (value * 2**16 for value in matrix)
     at = data.index(b"tkhd") + 4 + 40  # version 0: matrix behind 40 bytes
     words = (a, b, 0, c, d, 0, 0, 0, 2**30)
     return data[:at] + b"".join(word.to_bytes(4, "big", signed=True) for word in words) + data[at + 36 :]
@@ -119,10 +122,11 @@ KINDS: dict[str, Callable[[], Drawn]] = {
     "late MKV": lambda: written("matroska", start=5.0),
     "late TS": lambda: written("mpegts", start=5.0),
     "AVI": lambda: written("avi", "mpeg4", options={"b:v": "4M"}),
+    "AVI, B-frames": lambda: written("avi", options={"bf": "2"}),
     "10 bits": lambda: written("mov", pixels="yuv420p10le"),
 }
 
 
 def _turned(degrees: int) -> Drawn:
     drawn = written("mp4", turned=degrees)
-    return drawn._replace(data=with_matrix(drawn.data, degrees))
+    return drawn._replace(data=with_matrix(drawn.data, TURNED[degrees]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from extras.video.drawn_clips import KINDS, written
-from extras.video.drawn_documents import ENCRYPTED, by_hand, scanned
+from extras.video.drawn_documents import ENCRYPTED, by_hand, filled_in, scanned
 from PIL import Image
 from support.called import virc
 from support.tables import each_case
@@ -24,8 +24,8 @@ def parts(data: bytes, choice: MediaChoice = USUAL_MEDIA) -> MediaParts:
     return medium.parts(data, "it", choice, lambda: None)
 
 
-def _cut() -> bytes:
-    return KINDS["constant rate"]().data[:2000]
+def _cut(left_out: int) -> bytes:
+    return KINDS["constant rate"]().data[:-left_out]
 
 
 def _sound() -> bytes:
@@ -45,9 +45,11 @@ def _sound() -> bytes:
 @each_case(
     ("data", "sentence"),
     [
-        (_cut(), "it is damaged, cut short, or of a codec that is not known"),
+        (_cut(3000), "it is damaged, cut short, or of a codec that is not known"),
         (b"\0\0\0\x18ftypmp42" + bytes(500), "it is damaged, cut short, or of a codec"),
         (b"\x1aE\xdf\xa3" + b"x" * 500, "it is damaged, cut short, or of a codec"),
+        (_cut(700), "it is damaged, cut short, or of a codec that is not known: no video"),
+        (KINDS["constant rate"]().data.replace(b"avc1", b"new1"), "of a codec that is not known: no video that can be"),
         (_sound(), "it has no video: it is sound alone"),
         (written("matroska", frames=2, times=lambda number: number * 46_000).data, "over 12 h"),
         (b"%PDF-1.4 and nothing more", "it is damaged or cut short: it is no PDF"),
@@ -84,6 +86,12 @@ def test_a_page_of_any_size_is_drawn_within_the_limit(box: str, monkeypatch: pyt
     monkeypatch.setattr(worker, "MAX_PIXELS", 2**20)
     (part,) = parts(by_hand(box)).parts
     assert math.prod(Image.open(io.BytesIO(part.data)).size) <= 2**20
+
+
+def test_what_is_filled_into_a_form_is_shown() -> None:
+    (part,) = parts(filled_in()).parts
+    page = Image.open(io.BytesIO(part.data))
+    assert page.getpixel((page.width // 2, page.height // 2)) == (0, 0, 0)
 
 
 @each_case(

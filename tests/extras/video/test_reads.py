@@ -6,7 +6,8 @@ import random
 import av
 import pytest
 from av.stream import Disposition
-from extras.video.drawn_clips import KINDS, Drawn, number_of, painted, written
+from extras.video.drawn_clips import KINDS, TURNED, Drawn, number_of, painted, with_matrix, written
+from PIL.Image import Transpose
 from support.tables import each_case
 
 from virc.core.errors import DataError
@@ -72,6 +73,28 @@ def test_length_is_that_up_to_the_last_frame_shown(kind: str) -> None:
 def test_times_outside_show_the_first_and_the_last_frame() -> None:
     clip = opened(KINDS["constant rate"]())
     assert [number_of(clip.at(time)) for time in (-5, 0, 99, 3.5)] == [0, 0, 59, 59]
+
+
+@each_case(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), Transpose.FLIP_LEFT_RIGHT),
+        ((1, 0, 0, -1), Transpose.FLIP_TOP_BOTTOM),
+        ((0, 1, 1, 0), Transpose.TRANSPOSE),
+        ((0, -1, -1, 0), Transpose.TRANSVERSE),
+        (TURNED[90], Transpose.ROTATE_270),
+        (TURNED[180], Transpose.ROTATE_180),
+        (TURNED[270], Transpose.ROTATE_90),
+    ],
+)
+def test_pixels_that_are_turned_or_mirrored_are_shown_upright(
+    matrix: tuple[int, int, int, int], shown: Transpose
+) -> None:
+    stored = written("mp4", frames=1)
+    clip = opened(Drawn(with_matrix(stored.data, matrix), stored.times))
+    upright = opened(stored).at(0).transpose(shown)
+    assert clip.at(0) == upright
+    assert clip.size == upright.size
 
 
 def test_one_frame_is_a_clip() -> None:
