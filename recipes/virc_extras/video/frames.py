@@ -21,7 +21,7 @@ from virc_extras.video.sampling import clock_up
 _BACK = (0, 1, 5, 30)  # seconds before a time from which it is decoded, the first that does; then from the start
 _MAX_ROUNDING = Fraction(1, 2000)  # of a second, or half a tick: files round times to their clock
 _MICROSECOND = Fraction(1, 10**6)  # less than what any clip tells apart, and more than a float is off
-_TURNS = {
+_TURNS: dict[tuple[int, ...], Image.Transpose] = {
     (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
     (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
     (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
@@ -195,7 +195,7 @@ class Clip:
     def _seconds(self, pts: int) -> float:
         return float((pts - self._start) * self._tick)
 
-    def _damaged(self, reason: str) -> DataError:
+    def _damaged(self, reason: str | None) -> DataError:
         return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {reason}")
 
 
