@@ -2,6 +2,7 @@
 
 # What `signal` has, without its import of enum.
 import _signal  # type: ignore[import-not-found, unused-ignore]
+import gc
 import os
 import sys
 
@@ -17,6 +18,7 @@ def main() -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    gc.disable()  # until the command that is named begins: what is imported up to there stays
     from virc_cli.main import main as run
 
     return run()

@@ -37,6 +37,16 @@ print(json.dumps({"code": code, "modules": modules}), file=sys.stderr)
 """
 
 
+COLLECTED = """
+import gc, json, sys
+from virc_cli.entry import main
+kept = []
+gc.callbacks.append(lambda phase, _: kept.append(gc.get_freeze_count()))
+main()
+print(json.dumps({"passes": len(kept), "kept": [*{*kept}], "collects": gc.isenabled()}), file=sys.stderr)
+"""
+
+
 def imported(words: list[str], env: Env) -> tuple[object, set[str], str]:
     done = subprocess.run([sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=240)
     report = json.loads(done.stderr.splitlines()[-1])
@@ -84,9 +94,23 @@ def test_asking_a_server_imports_no_arrays_plots_or_graders(command: str, enviro
         code, modules, printed = imported([command, *asked, "--endpoint", server.url], environment)
     assert code in (0, None)
     assert "1" in printed
-    assert (
-        modules & {"numpy", "matplotlib", "pydantic", "openai", "PIL.EpsImagePlugin", "virc.scoring.answers"} == set()
-    )
+    unneeded = {"numpy", "matplotlib", "pydantic", "openai", "PIL.EpsImagePlugin", "PIL.ImageFont"}
+    assert modules & (unneeded | {"virc.scoring.answers"}) == set()
+
+
+def test_no_collection_goes_through_what_was_imported(environment: Env, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"id": at, "question": "How many?"}) + "\n" for at in range(20)))
+    with serve(lambda body: answer("1")) as server:
+        words = ["batch", str(rows), "--endpoint", server.url]
+        done = subprocess.run(
+            [sys.executable, "-c", COLLECTED, *words], env=environment, capture_output=True, text=True, timeout=240
+        )
+    report = json.loads(done.stderr.splitlines()[-1])
+    assert report["collects"]
+    assert report["passes"] > 0
+    assert min(report["kept"]) > 10_000  # objects of the command line, and of all that a batch has imported
+    assert max(report["kept"]) > 50_000
 
 
 def imports_of(package: ModuleType) -> dict[Path, set[str]]:

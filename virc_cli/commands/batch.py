@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from virc.core.errors import UsageError
+from virc.core.interpreter import collection_paused
 from virc_cli.console import events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, flag, option
@@ -22,6 +23,7 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
 
 
 @asking
+@collection_paused()  # until the first row begins
 def command(
     asked: Asked,
     words: Annotated[

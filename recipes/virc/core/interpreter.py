@@ -61,3 +61,12 @@ def collection_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def resume_collection() -> None:
+    """Collect garbage from now on, of a command line that has its libraries and its model.
+
+    They stay to its end: no collection, nor that at the exit, has to go through them.
+    """
+    gc.freeze()
+    gc.enable()

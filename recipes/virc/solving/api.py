@@ -12,6 +12,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import contents
+from virc.core.interpreter import resume_collection
 from virc.core.limits.image_memory import Terms
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, duration
@@ -214,4 +215,5 @@ def solve_file(
             if is_finished:
                 return
     with open_solver(setup, rows.base, at_once, report) as solver:
+        resume_collection()
         write_answers(solver.solve, rows, to, solver.known, blank, report, on_line, Budget(max_cost))

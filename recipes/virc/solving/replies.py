@@ -92,6 +92,8 @@ def repeated_to_the_end(text: str) -> str | None:
     """
     is_wordless = not any(map(str.isalnum, text))
     reverse = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
+    if len(reverse) < min(characters for _, characters in _LOOPS):
+        return None
     borders = [0] * (len(reverse) + 1)
     border = 0
     for length in range(2, len(reverse) + 1):
