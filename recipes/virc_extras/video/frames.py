@@ -120,8 +120,9 @@ class Clip:
             except av.InvalidDataError:
                 continue
             for frame in frames:
-                if self._format == "avi" and (frame.dts is not None or before is not None):
-                    before = frame.pts = before + 1 if frame.dts is None else frame.dts
+                if self._format == "avi":
+                    before = frame.dts if frame.dts is not None or before is None else before + 1
+                    frame.pts = frame.pts if before is None else before
                 yield frame
 
     def _find_end(self) -> None:
