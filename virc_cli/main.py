@@ -4,7 +4,6 @@
 """
 
 import errno
-import gc
 import importlib.util
 import io
 import os
@@ -159,8 +158,7 @@ def _run(words: Sequence[str], name: str) -> int:
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
         parser = _parser(tuple(modules.items()))
-        if not gc.isenabled():  # by the console script; callers in Python keep their garbage collected
-            interpreter.resume_collection()
+        interpreter.resume_collection()
         result = parser(words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as stop:  # Typer's own answer to a closed pipe

@@ -64,9 +64,10 @@ def collection_paused() -> Iterator[None]:
 
 
 def resume_collection() -> None:
-    """Collect garbage from now on, of a command line that has its libraries and its model.
+    """Collect garbage again where it was paused, by a command line that has its libraries and its model.
 
     They stay to its end: no collection, nor that at the exit, has to go through them.
     """
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

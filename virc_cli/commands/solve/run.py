@@ -1,11 +1,11 @@
 """Prints what solving a problem gives."""
 
+import gc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from virc.core.events import Reporter
-from virc.core.interpreter import resume_collection
 from virc.core.text import plain
 from virc.models.costs import amount
 from virc.models.load import Opened
@@ -41,7 +41,7 @@ def solved(
 
     def on_open(opened: Opened) -> None:
         narrator.use(opened.chat_protocol)
-        resume_collection()
+        gc.freeze()  # libraries and model stay to the end: no collection, nor that at the exit, has to go through them
 
     on_event = (lambda _: None) if quiet else narrator
     calls: dict[str, Any] = {"on_facts": on_facts, "on_open": on_open, "on_event": on_event, "on_pictures": on_pictures}
