@@ -155,6 +155,21 @@ def star_r1(folder: Path) -> Path:
     return array(folder / "changes.json", rows)
 
 
+def temporal_r1(folder: Path) -> Path:
+    """Temporal-R1: clips, and when an event is in each, as shares of its length."""
+    # verl/utils/dataset_video.py: the columns, and video_length of clips that are not of Charades
+    from extras.video.drawn_clips import written
+
+    rows = []
+    for at, span in enumerate(([0.0, 0.5], [0.25, 0.75], [0.5, 1.0])):
+        name = folder / "videos" / f"{at}.mp4"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_bytes(written("mp4", frames=60).data)
+        row = {"video": f"videos/{at}.mp4", "problem": f"When is event {at} in the video?", "solution": span}
+        rows.append({**row, "video_length": 2.0, "dataset": "activitynet"})
+    return array(folder / "train.json", rows)
+
+
 def honeybee(folder: Path) -> Path:
     """HoneyBee: parquet of questions with the path of a picture, and a caption, a thought and a box."""
     # facebook/HoneyBee, README.md, Data Explanation: the columns, and what `cot` is made of

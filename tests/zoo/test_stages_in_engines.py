@@ -142,6 +142,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("rrvf", "rl"): Case(partial(stage_rows.code_rl, "rrvf"), "prompts", {"prompt_length": 2048}, "10"),
     ("ssl4rl", "rl"): Case(rows.ssl4rl, "prompts", UNCHECKED),
     ("star-r1", "rl"): Case(thinkers.star_r1, "prompts", UNCHECKED),
+    ("temporal-r1", "rl"): Case(thinkers.temporal_r1, "prompts", {"prompt_length": 2048}),
     ("thinklite-vl", "rl"): Case(rows.thinklite_vl, "prompts"),
     ("thyme", "instruct"): Case(partial(stage_rows.code_sft, "thyme"), "sft", wide=True),
     ("thyme", "compute"): Case(partial(stage_rows.code_sft, "thyme"), "sft", wide=True),

@@ -160,7 +160,8 @@ def system_packages() -> Mapping[Path, str]:
 
 def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
     for name, (named, package) in entries(group).items():
-        if group != "virc.systems" and package in entry_points.OWN:
+        is_read_here = group == "virc.systems" or (group == "virc.rewards" and entry_points.source(named))
+        if package in entry_points.OWN and not is_read_here:
             continue
         try:
             spec = importlib.util.find_spec(named)
