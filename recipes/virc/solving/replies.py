@@ -92,8 +92,7 @@ def repeated_to_the_end(text: str) -> str | None:
     """
     is_wordless = not any(map(str.isalnum, text))
     reverse = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
-    if len(reverse) < min(characters for _, characters in _LOOPS):
-        return None
+    shortest = min(characters for _, characters in _LOOPS)
     borders = [0] * (len(reverse) + 1)
     border = 0
     for length in range(2, len(reverse) + 1):
@@ -103,7 +102,7 @@ def repeated_to_the_end(text: str) -> str | None:
             border += 1
         borders[length] = border
         period = length - border
-        is_loop = any(length >= max(characters, times * period) for times, characters in _LOOPS)
+        is_loop = length >= shortest and any(length >= max(characters, times * period) for times, characters in _LOOPS)
         if is_loop and (is_wordless or any(map(str.isalnum, reverse[:period]))):
             return reverse[:period][::-1].strip()
     return None
