@@ -114,7 +114,19 @@ VALUES = {
     "virc train --with nosuch,3": ["nosuch,3b"],
     "virc solve --model ViRC-3": ["ViRC-3B"],
     "virc solve --system vi": [
-        *("vicor", "vicrit", "vigorl", "virc", "virgo", "vision-g1", "visreason", "visrl", "visual-rft", "vitar")
+        *(
+            "vicor",
+            "vicrit",
+            "vigorl",
+            "virc",
+            "virgo",
+            "vision-g1",
+            "visreason",
+            "visrl",
+            "visual-rft",
+            "visurf",
+            "vitar",
+        )
     ],
     "virc eval vst": ["vstar"],
     "virc runs show my-": ["my-run"],

@@ -199,6 +199,17 @@ def mpcc(folder: Path) -> Path:
     return _json(folder / "CoMa_train_Cot_plus_withCOT.json", rows)
 
 
+def visurf(folder: Path) -> Path:
+    """ViSurf: parquet of phrases and the objects that they mean, of one none."""
+    # the card of ViSurf_multi_non_object_7300_size840: the columns; dvlab-research/Seg-Zero: a solution
+    rows = []
+    for at, (left, top) in enumerate(PLACES):
+        object_ = {"bbox_2d": [left, top, left + SIDE, top + SIDE], "point_2d": [left + 9, top + 9]}
+        row = {"id": str(at), "problem": f"The {COLOURS[at]} square.", "solution": json.dumps([object_] if at else [])}
+        rows.append({**row, "image": embedded(at), "img_height": SIZE[1], "img_width": SIZE[0]})
+    return parquet(folder / "train.parquet", rows)
+
+
 def virgo_text(folder: Path) -> Path:
     """Virgo, long thoughts in text alone: a JSON array of conversations."""
     # RUCAIBox/Virgo, LLaMA-Factory/scripts/vllm_infer.py, lines 141 to 144: `id` and `messages` of rows without images;

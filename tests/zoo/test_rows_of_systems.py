@@ -16,6 +16,8 @@ from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
 from virc_zoo.vision_g1 import rows as vision_g1
+from virc_zoo.visurf import rows as visurf
+from virc_zoo.visurf import visurf as visurf_reward
 from virc_zoo.vppo import rows as vppo
 
 
@@ -69,6 +71,24 @@ def test_an_object_of_mpcc_is_covered_and_its_thought_is_a_stored_reply(
     assert "stored_reply" not in bare
     with pytest.raises(DataError, match="its bbox is no box in its picture"):
         [*mpcc.rows(row | {"bbox": [130, 30, 4, 4]}, 1, "coco", tmp_path)]
+
+
+def test_the_answer_of_a_row_of_visurf_is_a_stored_reply(tmp_path: Path) -> None:
+    row = {"problem": "The Dog.", "solution": '[{"bbox_2d":[1,2,3,4],"point_2d":[2,3]}]'}
+    (read,) = visurf.rows(row, 1, "objects", tmp_path)
+    assert read["problem"] == "the dog"
+    assert read["stored_reply"] == '<answer>[{"bbox_2d": [1, 2, 3, 4], "point_2d": [2, 3]}]</answer>'
+    with pytest.raises(DataError, match="its solution is no JSON"):
+        [*visurf.rows(row | {"solution": "dog"}, 1, "objects", tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "compared"), [([2, 4, 6], [2, 4, 6]), ([2, 6, 6], [2, 6, 4]), ([7, 1, 6], [7, 1, 4]), ([6], [6])]
+)
+def test_a_stored_reply_of_visurf_counts_as_the_mean_where_a_drawn_one_is_as_good(
+    rewards: list[float], compared: list[float]
+) -> None:
+    assert visurf_reward.group(rewards, []) == compared
 
 
 @pytest.mark.parametrize(

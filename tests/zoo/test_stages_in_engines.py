@@ -166,6 +166,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("visual-rft", "detect"): Case(rows.visual_rft_detect, "batch"),
     ("visual-rft", "classify"): Case(rows.visual_rft_classify, "batch"),
     ("visual-rft", "ground"): Case(rows.visual_rft_ground, "batch"),
+    ("visurf", "rl"): Case(rows.visurf, "prompts", {"prompt_length": 1300}),
     ("vitar", "instruct"): Case(partial(tools.vitar_sft, pictures=1), wide=True),
     ("vitar", "rl"): Case(partial(tools.vitar_rl, pictures=1), "prompts", wide=True),
     ("vla-r1", "rl"): Case(thinkers.vla_r1, "prompts", UNCHECKED),

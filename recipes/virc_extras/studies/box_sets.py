@@ -62,7 +62,7 @@ def matched(
         ]
         for row in overlaps
     ]
-    pairs = [Pair(one, other, overlaps[one][other]) for one, other in _assigned(gains)]
+    pairs = [Pair(one, other, overlaps[one][other]) for one, other in assigned(gains)]
     return [pair for pair in pairs if _can_pair(pair.overlap, min_iou)]
 
 
@@ -106,7 +106,7 @@ def weighted_overlap(found: Sequence[Box], right: Sequence[Box], weights: Sequen
     if not found or not right:
         return float(not found and not right)
     gains = [[weight * iou(one, other) for weight, other in zip(right_weights, right, strict=True)] for one in found]
-    return fsum(gains[one][other] for one, other in _assigned(gains)) / fsum(right_weights)
+    return fsum(gains[one][other] for one, other in assigned(gains)) / fsum(right_weights)
 
 
 def mean_average_precision(
@@ -154,7 +154,7 @@ def mean_precision(right: Sequence[int], best: Sequence[float], annotated: int) 
     return fsum(best[rank] for rank in ranks if rank < len(best)) / 101
 
 
-def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+def assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     """The places, each row and each column once, at which a matrix sums up to the most."""
     require("scipy", "matching boxes one to one", "eval")
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped, unused-ignore]
