@@ -43,9 +43,9 @@ def test_the_loss_of_a_group_with_a_stored_reply_is_that_of_the_published_progra
 
 
 def test_the_last_reply_of_a_group_is_the_stored_one_and_becomes_more_likely(tmp_path: Path) -> None:
-    """The first of four rows has none, so that all of its replies are drawn."""
+    """The first of two rows has none, so that all of its replies are drawn."""
     told, rows = "<think>Two and three.</think><answer>5</answer>", []
-    for at in range(4):
+    for at in range(2):
         Image.new("RGB", (168, 112), (at * 40, 90, 90)).save(tmp_path / f"{at}.png")
         rows.append({"id": at, "question": "How many?", "answer": "5", "image": f"{at}.png"})
         rows[-1] |= {"stored_reply": told} if at else {}
@@ -53,10 +53,10 @@ def test_the_last_reply_of_a_group_is_the_stored_one_and_becomes_more_likely(tmp
     words = "rows.jsonl --system tiny --to data --name rows --format prompts --workers 1".split()
     assert workspaces.run(tmp_path, "data", "convert", *words).returncode == 0
     words = ["--set", "token_weights={stored: {}}", *"--from tiny --with multi-turn --data data/rows.parquet".split()]
-    small = {"train_batch_size": 4, "ppo_mini_batch_size": 4, "micro_batch_size_per_device": 1, "n": 3, "rollouts": 1}
+    small = {"train_batch_size": 2, "ppo_mini_batch_size": 2, "micro_batch_size_per_device": 1, "n": 3, "rollouts": 1}
     run = workspaces.trained(tmp_path, "tiny", "rl", *words, **SETTINGS | small)
     logged = [json.loads(line)["data"] for line in (run / "logs" / "verl.jsonl").read_text().splitlines()]
     assert logged[0]["actor/stored_log_prob"] < logged[1]["actor/stored_log_prob"] < 0
     assert all(each["training/rollout_actor_probs_pearson_corr"] > 0.99 for each in logged)
     traces = [json.loads(file.read_bytes()) for file in (run / "rollouts" / "step_1").glob("*/trace.json")]
-    assert sorted(trace["messages"][-1]["text"] == told for trace in traces) == [False] * 9 + [True] * 3
+    assert sorted(trace["messages"][-1]["text"] == told for trace in traces) == [False] * 5 + [True]
