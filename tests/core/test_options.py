@@ -50,6 +50,7 @@ _SHOWN_BY = re.compile(r"(?:Error|Fault|errors_as|at_place|\.warn|\.note)$")
         ("set «VIRC_API_KEY»", "set VIRC_API_KEY", "set api_key=", ...),
         ("«export VIRC_API_KEY=KEY»", "export VIRC_API_KEY=KEY", "api_key=KEY", ...),
         ("wait; «VIRC_DEBUG=1» shows it", "wait; VIRC_DEBUG=1 shows it", "wait", ...),
+        ("give «--no-submit»; «--dry-run» plans", "give --no-submit; --dry-run plans", "give submit=False", ...),
         ("«VIRC_DEBUG=1» shows it", "VIRC_DEBUG=1 shows it", None, ...),
         ("virc data check F --clean DIR", "virc data check F --clean DIR", "virc data check F --clean DIR", ...),
         ("«bonjour» --help", "«bonjour» --help", "«bonjour» --help", ...),

@@ -37,7 +37,7 @@ _MAPPINGS = {"set": "settings", "role": "roles", "column": "columns", "judge_end
 _SEQUENCES = {"tools": "tools", "with": "overlays"}
 _OTHERS = {"from": "base", "VIRC_API_KEY": "api_key", "VIRC_JUDGE_KEY": "VIRC_JUDGE_KEY"}
 _FLAGS = frozenset(
-    "agent answers continue counterfactuals dry_run embed environment gguf keep_packed looks no_submit offline"
+    "agent answers continue counterfactuals embed environment gguf keep_packed looks offline"
     " own_words public resume rows_changed skip_faulty trust_rows".split()
 )
 
@@ -53,6 +53,10 @@ def on_command_line(option: Option) -> str:
 
 def in_python(option: Option) -> str | None:
     name, value = _OTHERS.get(option.name, option.name), _unquoted(option.value)
+    if name == "dry_run":
+        return None
+    if name == "no_submit":
+        return "submit=False"
     if name.isupper():
         return option.written if option.name in _OTHERS else None
     key, _, assigned = value.partition("=")
