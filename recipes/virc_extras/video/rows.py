@@ -44,6 +44,7 @@ _TALKS = ("messages", "conversations", "prompt")
 _TEXTS = ("content", "value")
 _REPLIES = ("assistant", "gpt")
 _MARKS = re.compile(rf"<video>|{MARK}")
+_MAX_NAME = 1024
 _SEEN = 20  # rows of a file that are looked at
 
 
@@ -81,14 +82,32 @@ def _columns(row: Mapping[str, Any]) -> Iterator[str]:
     """The columns of a row with clips or documents; none where it has their frames already."""
     if row.get(PLACES):
         return
+    has_pictures = any(row.get(name) for name in _PICTURES)
     for name, value in row.items():
-        is_clip = key_of(name) in MEDIA or (name == _PATH and (row.get(_KIND) == "video" or _is_clip(value)))
-        if is_clip and value and isinstance(value, str | list | Mapping):
+        files = [*_files_in(value)]
+        is_path = key_of(name) in MEDIA or name == _PATH
+        # a name without an ending is a clip's where the row has nothing else to show; a text is no name
+        is_video = key_of(name).startswith("video") or (name == _PATH and row.get(_KIND) == "video")
+        is_clip = is_path and any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
+        if is_clip or (is_path and is_video and files and not has_pictures and all(map(_may_be_file, files))):
             yield name
 
 
-def _is_clip(value: object) -> bool:
-    return isinstance(value, str) and value.lower().endswith(_CLIPS)
+def _files_in(value: object) -> Iterator[object]:
+    """The names and bytes in a column, which has one or several, in objects or lists."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _files_in(each)
+    elif isinstance(value, Mapping):
+        yield next((value[key] for key in _OF_CLIP if value.get(key)), value)
+    elif value:
+        yield value
+
+
+def _may_be_file(value: object) -> bool:
+    return isinstance(value, bytes | Mapping) or (
+        isinstance(value, str) and len(value) < _MAX_NAME and "\n" not in value
+    )
 
 
 class AsPictures:

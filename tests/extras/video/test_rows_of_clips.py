@@ -148,6 +148,13 @@ def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]
     assert "named.json --to DIR --format batch, sft or prompts, writes their frames and pages as images" in done.err
 
 
+@each_case("named", [{"video": "v_7", "images": ["red.png"]}, {"document": "A text about it.", "image": "red.png"},
+                     {"path": "red.png"}, {"video": 7, "image": "red.png"}])  # fmt: skip
+def test_other_columns_name_no_clips(named: dict[str, Any]) -> None:
+    done = virc("data", "check", rows_file({"question": ASKED, "answer": "1"} | named, name="others.jsonl"))
+    assert "no engine opens" not in done.err
+
+
 def test_a_clip_that_cannot_be_read_costs_its_row_alone() -> None:
     rows = [
         {"id": at, "video": name, "question": ASKED, "answer": "1"} for at, name in enumerate(["damaged.mp4", CLIP])
