@@ -32,6 +32,7 @@ from virc.solving.image_source import Source, Unfolded, read_head
 from virc.solving.sources.columns import MEDIA, key_of
 from virc_extras.video.choosing import choice_of
 from virc_extras.video.reader import medium_of, unfolded
+from virc_extras.video.sampling import sampled_times, times_at_rate, usual_times
 
 _PICTURES = ("images", "image", "image_path", "image_paths", "frames")
 """Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
@@ -223,7 +224,7 @@ class _Rewriting:
         left = {key: value for key, value in row.items() if key not in (*columns, pictures)}
         texts, is_solved = _texts_of(left)
         media = _in_order(shown, beside, [each for text in texts for each in _MARKS.findall(text.text)])
-        made = self._pictures(media, self._choice_of(clips))
+        made = self._pictures(media, self._choice_of(row, clips))
         asked = _without_marks(texts[0].text) if is_solved and texts else None
         _put_marks(texts, made, is_solved)
         fields = {**_of_verl(plain_fields(left)), "images": made.names}
@@ -246,16 +247,24 @@ class _Rewriting:
             for each in several
         ]
 
-    def _choice_of(self, clips: Sequence[Any]) -> MediaChoice:
+    def _choice_of(self, row: Mapping[str, Any], clips: Sequence[Any]) -> MediaChoice:
         """The frames that the user chose, else those that the row asks for, as qwen-vl-utils names them."""
-        if self._choice != USUAL_MEDIA:
-            return self._choice
-        settings = (each if isinstance(each, Mapping) else {} for each in clips)
-        asked = {(each.get("fps"), each.get("nframes")) for each in settings}
-        if len(asked) > 1:
+        named = ("video_start", "video_end", *(("fps", "nframes") if self._choice == USUAL_MEDIA else ()))
+        settings = [each if isinstance(each, Mapping) else {} for each in clips]
+        asked = [{name: each.get(name) for name in named} for each in settings] or [{}]
+        if any(each != asked[0] for each in asked):
             raise DataError("its clips are sampled in different ways", "«--frames N» is for all of them")
-        fps, frames = next(iter(asked), (None, None))
-        return choice_of(fps=None if frames else fps, frames=frames)
+        fps, frames = asked[0].get("fps", self._choice.fps), asked[0].get("nframes", self._choice.frames)
+        start, end = asked[0].get("video_start"), asked[0].get("video_end")
+        span: tuple[Any, Any] | None = _part_of(row) if start is None and end is None else (start or 0, end)
+        if span is None:
+            return choice_of(fps=None if frames else fps, frames=frames)
+        if not all(type(each) in (int, float) for each in span) or not 0 <= span[0] < span[1]:
+            raise DataError(f"the part of its clip from {span[0]!r} to {span[1]!r} has no frames")
+        length = span[1] - span[0]
+        times = sampled_times(length, length, frames) if frames else usual_times(length, length)
+        times = times_at_rate(length, fps) if fps and not frames else times
+        return choice_of(at=[span[0] + each for each in times])
 
     def _pictures(self, media: Sequence[_Medium], choice: MediaChoice) -> _Made:
         key = choice, tuple(file.data or file.name for each in media for file in each.files)
@@ -282,6 +291,17 @@ class _Rewriting:
             path = file.path()
             is_medium = medium_of(read_head(path)) is not None
             return (path if is_medium else contents(path, MAX_BYTES)), file.name
+
+
+def _part_of(row: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The part of the clip that a row is about, in seconds, as MVBench has it; a row without an answer may mean that."""
+    start, end = (row.get(name) for name in ("start", "end"))
+    if type(start) not in (int, float) or type(end) not in (int, float):
+        return None
+    if not any(row.get(name) is not None for name in ("answer", "solution")):
+        sentence = "its columns start and end are a part of its clip, or the answer"
+        raise DataError(sentence, "rename them, or add a column answer")
+    return start, end
 
 
 def _listed(value: Any) -> list[Any]:

@@ -507,7 +507,7 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
      "read", "", {}),
     ("MVBench", "OpenGVLab/MVBench", form(array, "action_sequence.json", lambda folder, at: {
         "video": f"Z{at}.mp4", "question": asked(at), "candidates": list(COLOURS), "answer": COLOURS[at]}),
-     "refused", "video names videos, which are not read", {}),
+     "refused", "Z0.mp4 cannot be read", {}),
     ("choices with their letters", "made up, as of allenai/ai2_arc", form(parquet, "a.parquet", lambda folder, at: {
         "image": embedded(at), "question": asked(at), "choices": {"text": list(COLOURS), "label": list(LETTERS)},
         "answerKey": LETTERS[at]}),
@@ -629,7 +629,7 @@ CASES = (
     Case("POPE", "AoiDragon/POPE", pope, answers=("yes",) * 3),
     Case("NLVR2", "lil-lab/nlvr", image_pairs, "refused", "right_image (pictures)"),
     Case("rows with masks", "made up", segmented, "refused", "mask (masks)"),
-    Case("rows with videos", "made up", video, "refused", "video (videos)"),
+    Case("rows with videos", "made up", video, "refused", "0.mp4 cannot be read"),
     Case("shards of WebDataset", "webdataset/webdataset", webdataset),
     Case("`datasets.save_to_disk`", "huggingface/datasets", save_to_disk, answers=LETTERS[:3], fields=("choices",)),
     Case("a folder of images with `metadata.csv`", "huggingface/datasets, imagefolder", imagefolder),

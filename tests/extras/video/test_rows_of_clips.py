@@ -76,6 +76,10 @@ def lines(row: dict[str, Any]) -> list[str]:
          ["0:00", "0:00.99", "0:01.97"]),
         (VERL | {"videos": [{"video": CLIP, "fps": 1.0}]}, [], "e.jsonl", [0, 29, 59], ["0:00", "0:01", "0:02"]),
         (VERL | {"videos": [{"video": CLIP, "fps": 1.0}]}, ["--frames", "1"], "f.jsonl", [0], ["0:00"]),
+        (VERL | {"videos": [{"video": CLIP, "nframes": 2, "video_start": 0.5, "video_end": 1.5}]}, [], "j.jsonl",
+         [14, 44], ["0:00.5", "0:01.5"]),
+        ({"id": "1", "video": CLIP, "start": 1, "end": 2, "question": ASKED, "answer": "97"}, ["--fps", "2"],
+         "k.jsonl", [29, 44], ["0:01", "0:01.5"]),
         ({"messages": TURNS, "videos": [CLIP]}, [], "g.json", NUMBERS, FOUR),
         ({"conversations": GPT, "video": CLIP}, [], "h.json", NUMBERS, FOUR),
         ({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, [], "i.jsonl", NUMBERS, FOUR),
@@ -183,6 +187,9 @@ def test_a_clip_that_cannot_be_read_costs_its_row_alone() -> None:
         ),
         ({"videos": [{"video": CLIP, "fps": 1}, CLIP]}, "its clips are sampled in different ways"),
         ({"videos": [{"video": CLIP, "fps": 100.0}]}, "over 128"),
+        ({"video": CLIP, "start": 1, "end": 9}, "it has nothing at"),
+        ({"video": CLIP, "start": 2, "end": 1}, "the part of its clip from 2 to 1 has no frames"),
+        ({"video": CLIP, "start": 1, "end": 2, "answer": None}, "are a part of its clip, or the answer"),
     ],
 )
 def test_what_keeps_a_clip_from_being_read_is_said(row: dict[str, Any], sentence: str, tmp_path: Path) -> None:
