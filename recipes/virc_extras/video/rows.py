@@ -294,7 +294,7 @@ class _Rewriting:
 
 
 def _part_of(row: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """The part of the clip that a row is about, in seconds, as MVBench has it; a row without an answer may mean that."""
+    """The part of the clip that a row is about, in seconds, as MVBench has it; without an answer it may be that."""
     start, end = (row.get(name) for name in ("start", "end"))
     if type(start) not in (int, float) or type(end) not in (int, float):
         return None
