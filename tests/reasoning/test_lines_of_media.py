@@ -30,6 +30,7 @@ def first_turn(question: str, first: str, image_line: str = "", pictures: int = 
         ("{images}\n{question}", "", [LINES[0], 0, LINES[1], 1, "q"]),
         ("{question}", "", [LINES[0], 0, LINES[1], 1, "q"]),
         ("{images}\n{question}", "{image}\nSize {width}", [LINES[0], 0, f"Size 56\n{LINES[1]}", 1, "Size 56\nq"]),
+        ("{images}{question}", "<r>\n{image}</r>", [f"<r>\n{LINES[0]}", 0, f"</r>\n<r>\n{LINES[1]}", 1, "</r>q"]),
     ],
 )
 def test_a_line_is_said_right_before_its_frame(first: str, image_line: str, parts: list[str | int]) -> None:

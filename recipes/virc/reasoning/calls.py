@@ -8,6 +8,7 @@ import msgspec
 from virc.core.text import plain
 from virc.reasoning import protocol as chat
 from virc.reasoning.protocol import BoxForm, Coordinates
+from virc.reasoning.resize import QWEN2, Grid
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -138,6 +139,7 @@ class Result(msgspec.Struct, frozen=True):
 
     text: str = ""
     images: Sequence["Image.Image | Rescaled"] = ()
+    shown: Sequence[Any] = ()  # of a tool that is about no image: `images.Shown`s, ready for the model
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -147,6 +149,7 @@ class Conversation(msgspec.Struct, frozen=True):
         protocol: of the model.
         images: as tools get them, oldest first: the pixels of the picture's file, or those shown, as the protocol says.
         inputs: how many of them are the question's.
+        shown: the same as the model sees them (`images.Shown`), on `grid`, with their places in clips and documents.
         kept: what tools keep for this problem, by their names. A reply that is drawn again takes back what its calls
             have put there, so that values are replaced, never changed.
     """
@@ -155,6 +158,8 @@ class Conversation(msgspec.Struct, frozen=True):
     images: "Sequence[Callable[[], Image.Image]]"
     inputs: int
     kept: dict[str, Any]
+    shown: Sequence[Any] = ()
+    grid: Grid = QWEN2
 
 
 class Tool(Protocol):

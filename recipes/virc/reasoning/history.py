@@ -44,6 +44,7 @@ class Planned(msgspec.Struct, frozen=True):
     made: Made  # its pixels; or a part of its source's pixels, and the size that the tool wants
     place: Place | None  # what it shows; None: it is a root of its own
     size: Size  # (width, height) in pixels that it is shown at
+    shown: Shown | None = None  # as the tool itself shows it
     is_same: bool = False  # it is its source, unchanged and at the same size
 
 
@@ -151,7 +152,8 @@ class History:
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
-            return returned.text, [Planned(made, None, smart_resize(*made.size, self.grid)) for made in returned.images]
+            anew = [Planned(made, None, smart_resize(*made.size, self.grid)) for made in returned.images]
+            return returned.text, anew + [Planned(each.pixels, None, each.size, each) for each in returned.shown]
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
@@ -167,7 +169,7 @@ class History:
     def conversation(self) -> Conversation:
         shown = self.protocol.crops == "shown"
         images = [(lambda each=each: each.pixels if shown else each.full) for each in self.images]
-        return Conversation(self.protocol, images, self.inputs, self.kept)
+        return Conversation(self.protocol, images, self.inputs, self.kept, self.images, self.grid)
 
     def _pixels(self, source: Shown, place: Place) -> Image.Image:
         """The pixels from which crops of an image are cut, at the size that its place counts as."""
@@ -187,6 +189,8 @@ class History:
         return msgspec.structs.replace(planned, is_same=is_same, place=None if is_root else planned.place)
 
     def _shown(self, call: Call, planned: Planned) -> Shown:
+        if planned.shown:
+            return planned.shown
         if call.index is None:
             return Shown(resampled(planned.made, planned.size), full=self._root_pixels(planned))
         source, made = self.images[call.index], planned.made
@@ -355,4 +359,4 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
         raise ToolFailedError(sentence, hint)
     is_size = source is not None and source.mode == STAND_IN
     images = [each if is_size or isinstance(each, Rescaled) else from_pillow(each).pixels for each in result.images]
-    return Result(result.text, images)
+    return msgspec.structs.replace(result, images=images)

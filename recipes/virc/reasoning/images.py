@@ -130,7 +130,8 @@ class Shown:
         full_source: as the argument `full`.
         sent: its (width, height) in pixels as it was sent to a server that takes only fewer bytes or pixels.
         server_limit: what that server said; empty: it was sent whole.
-        place: of an input that is a part of a clip or document; None: it is a picture.
+        place: of a part of a clip or document; None: it is a picture.
+        medium: the clip or document that an input is a part of, for tools of the extra that reads it.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class Shown:
         self.encodings = 0
         self.rendering = Rendering()  # of an input
         self.place: MediaPlace | None = None
+        self.medium: Any = None
         self._twin = twin
         self._pixels = None if twin else pixels
         self._file, self._url = file, b""

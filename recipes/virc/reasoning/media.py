@@ -10,8 +10,6 @@ import msgspec
 from virc.core import entry_points
 from virc.core.errors import DataError, UsageError
 
-HEAD = 1024
-"""So many first bytes of a file tell what it is."""
 PLACES = "image_places"
 """The column of a row that says where each picture of its question comes from; null of one that is no frame or page."""
 Times = float | str | Sequence[float | str]
@@ -32,10 +30,6 @@ class MediaChoice(msgspec.Struct, frozen=True, omit_defaults=True):
     at: tuple[float, ...] = ()
     fps: float | None = None
     frames: int | None = None
-
-    @property
-    def page(self) -> int | None:
-        return self.pages[0] if self.pages else None
 
 
 USUAL_MEDIA = MediaChoice()

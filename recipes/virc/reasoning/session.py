@@ -448,7 +448,9 @@ class Session:
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
         turns = len(self._units) - (self._earlier[-1].units if self._earlier else 0)  # of the last question
-        seen = SeenTurns(self.question, history.sizes, history.inputs, turns)
+        lines = lines_of([each.place for each in history.images])
+        said = lines if any(lines[index] for each in results for index in each.images) else ()
+        seen = SeenTurns(self.question, history.sizes, history.inputs, turns, said)
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
         if turns >= self.max_turns and not self._is_replay:
             reason = next((each.reason for each in results if each.reason is not None), None)

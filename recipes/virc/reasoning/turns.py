@@ -59,12 +59,14 @@ class SeenTurns(msgspec.Struct, frozen=True):
         sizes: (width, height) in pixels of all images as shown.
         inputs: how many of them are the question's.
         turns: of the model.
+        said: what is said right before each image; empty: nothing of any.
     """
 
     question: str
     sizes: Sequence[Size]
     inputs: int
     turns: int
+    said: Sequence[str] = ()
 
 
 def opening(protocol: Protocol, question: str, sizes: Sequence[Size], said: Sequence[str] = ()) -> list[Message]:
@@ -96,10 +98,11 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size], said: Sequ
 
 
 def _said_before(text: str, line: Piece) -> Piece:
-    """The line of an image behind a text; an image that stood before its line stands between the two."""
-    between = "\n" if text and line.text else ""
-    placed = tuple((index, at or 0) for index, at in line.images)
-    return joined([Piece(text + between), Piece(line.text, placed)], between="")
+    """The line of an image behind a text; of several lines, that in which the image stands, or before which."""
+    ((index, at),), between = line.images, "\n" if text and line.text else ""
+    start = line.text.rfind("\n", 0, at or 0) + 1
+    placed = Piece(line.text[start:], ((index, (at or 0) - start),))
+    return joined([Piece(line.text[:start]), Piece(text + between), placed], between="")
 
 
 def further(protocol: Protocol, question: str) -> Message:
@@ -171,4 +174,5 @@ def _pieces(protocol: Protocol, result: CallResult, template: str, seen: SeenTur
         width, height = seen.sizes[index]
         place: dict[str, Any] = {"index": index, "count": index + 1, "number": index - seen.inputs + 1}
         place |= {"width": width, "height": height}
-        yield piece(template, index, text=result.text, **place, **known)
+        line = piece(template, index, text=result.text, **place, **known)
+        yield _said_before(seen.said[index], line) if seen.said else line

@@ -78,12 +78,12 @@ def solve_images(
     parts = [*unfolded(sources, images, choice, report, partial(check_time, deadline), strict=True)]
     if not on_pictures(parts):
         return Solution(None, {})
-    files, given = [each.file for each in parts], [each.given for each in parts]
+    files, given, page = [each.file for each in parts], [each.given for each in parts], next(iter(choice.pages), None)
     with ExitStack() as opening:
-        pictures = opening.enter_context(opened_all(_paged(parts, choice.page), Terms(seconds=deadline.left())))
+        pictures = opening.enter_context(opened_all(_paged(parts, page), Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        seen = report_losses(files, given, pictures, None if any(each.place for each in parts) else choice.page, report)
+        seen = report_losses(files, given, pictures, None if any(each.place for each in parts) else page, report)
         on_facts(seen)
         before = time.monotonic()
         with deadline.paused():
@@ -156,7 +156,7 @@ def _all_shown(pictures: Sequence[OpenedImage], parts: Sequence[Unfolded], opene
     except ValueError as error:
         raise DataError(str(error)) from error
     for image, part in zip(shown, parts, strict=True):
-        image.place = part.place
+        image.place, image.medium = part.place, part.medium
     return shown
 
 

@@ -37,6 +37,7 @@ from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
 
 HOPELESS_IN_A_ROW = 20
+SeenPicture = tuple[Fields, Picture]  # the facts of a picture, and what it was given as
 _TIMES = 3  # attempts at a row whose endpoint goes away: the row itself may crash the server
 LOOK_SECONDS, MAX_SECONDS = 2.0, 300.0  # between two checks of an endpoint that is away, and until it is given up
 
@@ -201,7 +202,7 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 
 
 def shown_images(
-    config: BatchConfig, opened: Opened, row: BatchRow, deadline: Deadline, facts: list[Fields] | None = None
+    config: BatchConfig, opened: Opened, row: BatchRow, deadline: Deadline, facts: list[SeenPicture] | None = None
 ) -> list[Shown]:
     """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown.
 
@@ -210,17 +211,13 @@ def shown_images(
 
     def opened_files(pictures: Sequence[Picture]) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
-        sources = (
-            source
-            for each in pictures
-            for source in sources_of([each], config.offline, deadline, config.base, row.trusted)
-        )
+        sources = (sources_of([each], config.offline, deadline, config.base, row.trusted)[0] for each in pictures)
         for part in unfolded(sources, pictures, config.solving.media, check=partial(check_time, deadline)):
             terms = Terms(seconds=deadline.left())
             image = shown(*part.file, opened.chat_protocol, opened.backend.grid, terms)
-            image.place = part.place
+            image.place, image.medium = part.place, part.medium
             if facts is not None:
-                facts.append(looked_at(part.file, part.given, image))
+                facts.append((looked_at(part.file, part.given, image), part.given))
             yield image
 
     try:
@@ -240,18 +237,6 @@ def shown_images(
         raise DataError(error.args[0], error.unspelled_hint) from error
     except ValueError as error:
         raise DataError(str(error)) from error
-
-
-def _givens(images: Sequence[Shown], pictures: Iterable[Picture]) -> list[Picture]:
-    """What each image of a row was given as; those of a clip or document share one."""
-    pictures = [*pictures]
-    if len(pictures) == len(images):
-        return pictures
-    left = iter(pictures)
-    found = list[Picture]()
-    for image in images:
-        found.append(found[-1] if image.place and image.place.index > 1 else next(left))
-    return found
 
 
 def made_with(known: Fields) -> Fields:
@@ -301,10 +286,10 @@ def _solve_row(
     folders = outcome.trace_folders(folder, solving) if folder else []
     has_boxes = bool({"boxes", "box"} & row.passed.keys())
     protocol = opened.reading() if has_boxes else opened.chat_protocol  # its answer may be a box
-    facts: list[Fields] = []
+    facts: list[SeenPicture] = []
     images = shown_images(config, opened, row, deadline, facts)
     on_images(images)
-    del facts[len(images) :]  # those of another row
+    seen, given = [each for each, _ in facts[: len(images)]], [each for _, each in facts[: len(images)]]
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asking = (solving, opened.backend, protocol, images, row.question, deadline, choices)
     solved = strategies.solve(Asking(*asking, grader=config.grader))
@@ -313,8 +298,8 @@ def _solve_row(
     untraced = outcome.write_traces(folders, solved, solving, outcome.facts(opened, solving))
     fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= outcome.conduct(solved) | {
-        "pictures": with_scales(facts, images),
-        "warnings": losses(facts, _givens(images, row.pictures)) + outcome.notices(solved),
+        "pictures": with_scales(seen, images),
+        "warnings": losses(seen, given) + outcome.notices(solved),
     }
     if config.replies:
         fields["rollout"] = outcome.replies_of(solved)

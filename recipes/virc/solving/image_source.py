@@ -28,7 +28,7 @@ from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, check_stop, within
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
-from virc.reasoning.media import HEAD, MediaChoice, MediaPlace, is_medium, media_reader
+from virc.reasoning.media import MediaChoice, MediaPlace, is_medium, media_reader
 from virc.reasoning.opening.pictures import read
 from virc.reasoning.pixels.appearance import NOTES, has_gain_map
 from virc.solving.memory_images import InMemory, file_of_memory
@@ -46,6 +46,7 @@ _MAX_FETCHED = 64 * 2**20
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _MAX_FRAMES = 1000
+_HEAD = 1024  # bytes of a file that tell what it is
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _MP_ENTRIES = 0xB002  # of an MPO (CIPA DC-007)
 _FULL_RANGES = ((0, 1.0), (0, 255), (0, 65535))  # of floats, 8 and 16 bits: shown without a loss
@@ -113,11 +114,9 @@ def _read_file(path: Path, name: str, pipes: bool) -> bytes | Path:
 
 def read_head(path: Path) -> bytes:
     """The first bytes of a file, by which its kind is known; none where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except OSError:
-        return b""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(_HEAD)
+    return b""
 
 
 def is_pipe(source: Picture) -> bool:
@@ -163,8 +162,7 @@ def scaled(shown: Shown) -> float:
 def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fields]:
     """The fields of pictures with how much smaller they are shown, and of clips and documents with their place."""
     places = ({"place": msgspec.to_builtins(each.place)} if each.place else {} for each in shown)
-    sized = zip(pictures, shown, places, strict=True)
-    return [seen | {"scaled": scaled(each)} | place for seen, each, place in sized]
+    return [seen | {"scaled": scaled(each)} | next(places) for seen, each in zip(pictures, shown, strict=True)]
 
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
@@ -279,6 +277,7 @@ class Unfolded(msgspec.Struct, frozen=True):
     file: File
     given: Picture
     place: MediaPlace | None = None
+    medium: Any = None  # as of `Shown`
 
 
 def unfolded(

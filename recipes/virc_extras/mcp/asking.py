@@ -122,6 +122,6 @@ def _solved(
     except ValueError as error:
         raise DataError(str(error)) from error
     for picture, part in zip(pictures, files, strict=True):
-        picture.place = part.place
+        picture.place, picture.medium = part.place, part.medium
     solved = one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)
     return solved, pictures

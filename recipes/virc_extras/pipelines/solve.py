@@ -187,7 +187,7 @@ def solve_images(
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     picture_files = files_of(sources, setup.setup.offline, deadline, pipes=True)
-    shown_files, page = picture_files, setup.setup.config.media.page
+    shown_files, page = picture_files, next(iter(setup.setup.config.media.pages), None)
     if page is not None:
         shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]
     with ExitStack() as stack:

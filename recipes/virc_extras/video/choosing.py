@@ -57,8 +57,16 @@ def _pages(word: str) -> range:
 
 
 def _seconds(word: str) -> float:
-    found = _TIME.fullmatch(word)
-    if not found or any(before and float(each) >= 60 for before, each in pairwise(found.groups())):
+    seconds = seconds_of(word)
+    if seconds is None:
         raise UsageError(f"at is {word!r}, which is no time", "«--at 12.5» or «--at 1:02»")
+    return seconds
+
+
+def seconds_of(time: str) -> float | None:
+    """The seconds of a time such as `12.5`, `1:02` or `1:02:03.5`; None: it is none."""
+    found = _TIME.fullmatch(time)
+    if not found or any(before and float(each) >= 60 for before, each in pairwise(found.groups())):
+        return None
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)

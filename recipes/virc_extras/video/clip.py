@@ -8,9 +8,9 @@ from virc.core.text import counted
 from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import check_file
-from virc_extras.video.parts import MediaPart, MediaParts
+from virc_extras.video.parts import MediaParts
 from virc_extras.video.sampling import MOST, clock, clock_up
-from virc_extras.video.worker import READER, Wish
+from virc_extras.video.worker import READER, Facts, Picture, Wish
 
 KIND = "clip"
 CHOICES = ("at", "fps", "frames")
@@ -25,12 +25,14 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     """The frames of a clip: at the times of `choice`, or one a second, 32 at most."""
     require("av", f"reading the clip {name}", "video")
     check_file(source, name)
-    facts, pictures = READER.pictures(KIND, source, name, Wish(choice.at or None, choice.fps, choice.frames), check)
-    shown = [
-        MediaPart(each.data, f"frame {number} at {clock(each.seconds or 0)}", seconds=each.seconds)
-        for number, each in enumerate(pictures, 1)
-    ]
+    wish = Wish(choice.at or None, fps=choice.fps, frames=choice.frames)
+    facts, shown = READER.pictures(KIND, source, name, wish, check)
     width, height = facts.size
     summary = f"{name} lasts {clock_up(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
     is_thinned = choice == MediaChoice(choice.pages) and facts.length > MOST
-    return MediaParts(shown, summary + "; «--frames N» shows more" * is_thinned)
+    return MediaParts(shown, summary + "; «--frames N» shows more" * is_thinned, facts)
+
+
+def called(frame: Picture, number: int, facts: Facts) -> str:
+    """What a frame is called, which is the one shown as that number."""
+    return f"frame {number} at {clock(frame.seconds or 0)}"

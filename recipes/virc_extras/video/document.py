@@ -8,8 +8,8 @@ from virc.core.text import counted
 from virc.reasoning.media import MediaChoice
 from virc_extras.video.kinds import is_document
 from virc_extras.video.limits import check_file
-from virc_extras.video.parts import MediaPart, MediaParts
-from virc_extras.video.worker import READER, Wish
+from virc_extras.video.parts import MediaParts
+from virc_extras.video.worker import READER, Facts, Picture, Wish
 
 KIND = "document"
 CHOICES = ("pages",)
@@ -24,12 +24,16 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     """The pages of a document: those of `choice`, or the first 32."""
     require("pypdfium2", f"reading the document {name}", "pages")
     check_file(source, name)
-    facts, pictures = READER.pictures(KIND, source, name, Wish(pages=choice.pages or None), check)
-    shown = [MediaPart(each.data, f"page {each.page} of {facts.pages}", page=each.page) for each in pictures]
+    facts, shown = READER.pictures(KIND, source, name, Wish(pages=choice.pages or None), check)
     summary = f"{name} has {counted(facts.pages, 'page')}: {len(shown)} shown"
     left = facts.pages - len(shown)
     if choice.pages or not left:
-        return MediaParts(shown, summary)
+        return MediaParts(shown, summary, facts)
     first, last = len(shown) + 1, min(2 * len(shown), facts.pages)
     sentence = f"{name} has {facts.pages:,} pages, and only the first {len(shown)} are looked at"
-    return MediaParts(shown, summary, (sentence, f"«--page {first}-{last}» shows others"))
+    return MediaParts(shown, summary, facts, (sentence, f"«--page {first}-{last}» shows others"))
+
+
+def called(page: Picture, number: int, facts: Facts) -> str:
+    """What a page is called."""
+    return f"page {page.page} of {facts.pages}"

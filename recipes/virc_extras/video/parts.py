@@ -1,21 +1,14 @@
 """The parts of a clip or document, as `clip` and `document` give them to `reader`."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from virc.reasoning.media import MediaChoice
-
-
-class MediaPart(msgspec.Struct, frozen=True):
-    """A frame or page: the file of its picture, and what it is called, such as `frame 2 at 0:01`."""
-
-    data: bytes
-    name: str
-    seconds: float | None = None
-    page: int | None = None
+from virc.reasoning.media import MediaChoice, MediaPlace
+from virc_extras.video.worker import Facts, Picture
 
 
 class MediaParts(msgspec.Struct, frozen=True):
@@ -24,8 +17,9 @@ class MediaParts(msgspec.Struct, frozen=True):
     `left_out` is a sentence about parts that are not shown although nobody chose some, and what shows them.
     """
 
-    parts: Sequence[MediaPart]
+    parts: Sequence[Picture]
     summary: str
+    facts: Facts
     left_out: tuple[str, str] | None = None
 
 
@@ -41,7 +35,7 @@ class Medium(Protocol):
         """Whether a file that begins so is of this kind."""
 
     def parts(self, source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
-        """The parts of a file.
+        """The parts of a file that are shown at first.
 
         Args:
             source: its bytes, or where it is.
@@ -51,3 +45,36 @@ class Medium(Protocol):
             DataError: it is damaged or over a limit, or has no such parts.
             SetupError: a package that reads it is missing.
         """
+
+    def called(self, part: Picture, number: int, facts: Facts) -> str:
+        """What a part is called, such as `frame 2 at 0:01`; `number` is that among those shown of the file, from 1."""
+
+
+class OpenedMedium(msgspec.Struct, frozen=True, eq=False):
+    """A clip or document of a problem, which tools look into again.
+
+    Args:
+        content: its bytes, or where it is.
+        number: of the file among those of the question, from 1; None: there is no other.
+    """
+
+    kind: Medium
+    content: bytes | Path
+    name: str
+    number: int | None
+    facts: Facts
+
+    def place(self, part: Picture, number: int) -> MediaPlace:
+        """Where a part is that is shown, as that number among those of this file."""
+        line = f"{self.before}{self.kind.called(part, number, self.facts)}:"
+        digest = hashlib.sha256(part.data).hexdigest()
+        return MediaPlace(Path(self.name).name, number, line[0].upper() + line[1:], digest, part.seconds, part.page)
+
+    def shows(self, place: MediaPlace) -> bool:
+        """Whether a place is one of this file."""
+        return place.line.lower().startswith(self.before)
+
+    @property
+    def before(self) -> str:
+        """What the lines of its parts begin with where there are several files: its own number."""
+        return f"{self.kind.KIND} {self.number}, " if self.number else ""

@@ -1,19 +1,19 @@
 """Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import cast
 
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.reasoning.images import is_known
-from virc.reasoning.media import MediaChoice, MediaPlace
-from virc.solving.image_source import Picture, Source, Unfolded, read_head
+from virc.reasoning.media import MediaChoice
+from virc.solving.image_source import Picture as Given
+from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_of
 from virc_extras.video.limits import MAX_PICTURES
-from virc_extras.video.parts import MediaPart, Medium
+from virc_extras.video.parts import Medium, OpenedMedium
+from virc_extras.video.worker import Picture
 
 __all__ = ["choice_of", "medium_of", "unfolded"]
 
@@ -26,7 +26,7 @@ def medium_of(head: bytes) -> Medium | None:
 
 
 def unfolded(
-    sources: Iterable[Source], given: Sequence[Picture], choice: MediaChoice, report: Reporter | None,
+    sources: Iterable[Source], given: Sequence[Given], choice: MediaChoice, report: Reporter | None,
     check: Callable[[], None], strict: bool,
 ) -> Iterator[Unfolded]:  # fmt: skip
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
@@ -60,7 +60,7 @@ def _medium_in(source: Source) -> Medium | None:
 
 
 def _pictures(
-    source: Source, picture: Picture, choice: MediaChoice, number: int | None, report: Reporter | None,
+    source: Source, picture: Given, choice: MediaChoice, number: int | None, report: Reporter | None,
     check: Callable[[], None],
 ) -> Iterable[Unfolded]:  # fmt: skip
     (content, name), medium = source, _medium_in(source)
@@ -72,12 +72,10 @@ def _pictures(
         report.note(found.summary)
     if report and found.left_out:
         report.warn(*found.left_out)
-    before = f"{medium.KIND} {number}, " if number else ""
-    return (_unfolded(part, index, name, before) for index, part in enumerate(found.parts, 1))
+    opened = OpenedMedium(medium, content, name, number, found.facts)
+    return (_unfolded(opened, part, index) for index, part in enumerate(found.parts, 1))
 
 
-def _unfolded(part: MediaPart, index: int, name: str, before: str) -> Unfolded:
-    line, called = f"{before}{part.name}:", f"{part.name} of {name}"
-    digest = hashlib.sha256(part.data).hexdigest()
-    place = MediaPlace(Path(name).name, index, line[0].upper() + line[1:], digest, part.seconds, part.page)
-    return Unfolded((part.data, called), called, place)
+def _unfolded(opened: OpenedMedium, part: Picture, number: int) -> Unfolded:
+    called = f"{opened.kind.called(part, number, opened.facts)} of {opened.name}"
+    return Unfolded((part.data, called), called, opened.place(part, number), opened)

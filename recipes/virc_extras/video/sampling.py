@@ -41,6 +41,17 @@ def times_at_rate(length: float, fps: float) -> list[float]:
     return [_said(number / fps) for number in range(max(1, math.ceil(length * fps - 1e-6)))]
 
 
+def times_within(span: tuple[float, float], last: float, count: int) -> list[float]:
+    """Return the times in seconds of `count` frames, evenly from the start of a span to its end, or to the last frame.
+
+    Args:
+        last: the time at which the last frame of the clip begins to be shown.
+    """
+    start, end = span[0], max(span[0], min(span[1], _said(last)))
+    step = (end - start) / max(count - 1, 1)
+    return [start, *(_said(start + step * number) for number in range(1, count - 1)), *([end] if count > 1 else [])]
+
+
 def usual_times(length: float, last: float) -> list[float]:
     """Return the times of a first view: each second, or evenly from end to end where that is under 4 or over 32."""
     seconds = math.ceil(length - 1e-6)

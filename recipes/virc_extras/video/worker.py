@@ -29,9 +29,14 @@ _QUALITY = 95
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """Which pictures of a file are wanted; of a clip by time, of a document by page. None: the usual ones."""
+    """Which pictures of a file are wanted; of a clip by time, of a document by page. None: the usual ones.
+
+    Args:
+        span: with `frames`, the seconds between which these lie.
+    """
 
     at: tuple[float, ...] | None = None
+    span: tuple[float, float] | None = None
     fps: float | None = None
     frames: int | None = None
     pages: tuple[int, ...] | None = None
@@ -135,6 +140,8 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
             raise DataError(said, "name a time inside of it: «--at 0:00»")
     elif wish.fps is not None and wish.frames is None:
         times = sampling.times_at_rate(clip.length, wish.fps)
+    elif wish.frames is not None and wish.span is not None:
+        times = sampling.times_within(wish.span, clip.last, wish.frames)
     elif wish.frames is not None:
         times = sampling.sampled_times(clip.length, clip.last, wish.frames)
     else:

@@ -39,8 +39,9 @@ def tool_calls(
     offline: bool = False,
     rules: Rules = RULES,
     most: int = RESULT,
+    tools: tuple[str, ...] = (),
 ) -> ToolCalls:
-    setup = Setup(Choice(MODEL, endpoint), SolveConfig(timeout=60))
+    setup = Setup(Choice(MODEL, endpoint, tools=tools), SolveConfig(timeout=60))
     readable = Readable([folder.resolve() for folder in folders], offline, rules)
     return ToolCalls(Model(lambda: setup, Reporter()), readable, store or ResultStore(), most)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from virc.backends.interface import Backend
-from virc.core.errors import DataError, NoAnswerError, at_place
+from virc.core.errors import DataError, NoAnswerError, at_place, errors_as
 from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
 from virc.core.timeouts import Deadline
@@ -150,11 +150,9 @@ class SolvingJob(Job[Report]):
         protocol, grid = self._solving.protocol, self._solving.backend.grid
         files = (self._file(number) for number in range(len(names)))
         for part in unfolded(files, names, self._solving.config.media, check=self.check):
-            try:
+            with errors_as(DataError, part.file[1], caught=ValueError):
                 image = opening.shown(*part.file, protocol, grid, of_client(self.check))
-            except ValueError as error:
-                raise DataError(f"{part.file[1]}: {error}") from None
-            image.place = part.place
+            image.place, image.medium = part.place, part.medium
             yield image
 
 

@@ -136,7 +136,8 @@ def traced_pictures(
             return None if text[:4].lower() != "http" or "?" in text or "@" in text else text
         return str(Path(text).expanduser().absolute())
 
-    page, chosen = (choice.page, None) if choice == MediaChoice(pages=choice.pages[:1]) else (None, choice)
+    is_page = choice == MediaChoice(pages=choice.pages[:1])
+    page, chosen = (next(iter(choice.pages), None), None) if is_page else (None, choice)
     named = zip(sources, files, strict=True)
     return tuple(TracedPicture(source_of(each), _digest(content), page, chosen) for each, (content, _) in named)
 

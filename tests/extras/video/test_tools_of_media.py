@@ -1,0 +1,147 @@
+"""Tools that look into a clip or document again: a server gets the frame or page that the call names."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from extras.mcp.mcp_server import called, tool_calls
+from extras.video.drawn_clips import KINDS, number_of
+from extras.video.drawn_documents import scanned
+from PIL import Image
+from serving.agent.agent_server import scripted
+from support.called import virc
+from support.servers import Server, image_bytes, serve
+from support.solving import CROP, answer, call
+
+import virc as library
+from virc.reasoning.protocol import own_protocol
+from virc.tools import registry
+
+NAMES = ("select_frames", "watch", "turn_to")
+TOOLS = ("--tools", ",".join(f"+{name}" for name in NAMES))
+QWEN = ("--family", "qwen3-vl")  # a model of it is told why a call cannot be carried out
+WATCH = call("watch", start=1.5)
+
+
+@cache
+def drawn() -> Mapping[str, bytes]:
+    named = {"phone": "turned", "screen": "still screen", "a/phone": "two rates"}
+    return {name: KINDS[kind]().data for name, kind in named.items()} | {"scan": scanned(40, (40, 56))}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for name, data in drawn().items():
+        Path(name).write_bytes(data)
+
+
+def last_turn(server: Server) -> list[str | int]:
+    """The lines and the numbers in the pictures of the last turn, without those of the chat protocol."""
+    content = server.chats()[-1]["messages"][-1]["content"]
+    parts: list[str | int] = []
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        if part["type"] == "text":
+            parts += [
+                each for each in part["text"].splitlines() if each and not each.startswith(("Image ", "<", "Go on"))
+            ]
+        else:
+            parts.append(number_of(Image.open(io.BytesIO(image_bytes(part)))))
+    return parts
+
+
+def solved(turns: Sequence[str], *words: str) -> tuple[list[str | int], Any]:
+    with serve([*turns, answer("97")]) as server:
+        done = virc("solve", *words, "q", "--endpoint", server.url, *TOOLS)
+        assert (done.code, done.out) == (0, "97\n")
+        return last_turn(server), done
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "arguments", "seen"),
+    [
+        ("phone", "watch", {"start": 1}, ["Frame 5 at 0:01:", 29]),
+        ("phone", "watch", {"start": "0:01.5"}, ["Frame 5 at 0:01.5:", 44]),
+        ("phone", "watch", {"start": 0.5, "end": "0:01.5", "count": 3},
+         ["Frame 5 at 0:00.5:", 14, "Frame 6 at 0:01:", 29, "Frame 7 at 0:01.5:", 44]),
+        ("phone", "watch", {"start": 1.9, "end": 9, "count": 2}, ["Frame 5 at 0:01.9:", 56, "Frame 6 at 0:01.97:", 59]),
+        ("phone", "watch", {"start": 0.25, "unit": "fraction"}, ["Frame 5 at 0:00.5005:", 15]),
+        ("phone", "watch", {"start": 2, "end": 3, "unit": "frame", "count": 2},
+         ["Frame 5 at 0:00.66:", 19, "Frame 6 at 0:01.32:", 39]),
+        ("phone", "select_frames", {"target_frames": [3, 1]}, ["Frame 3 at 0:01.32:", 39, "Frame 1 at 0:00:", 0]),
+        ("screen", "watch", {"start": 1, "end": 6.2, "count": 5}, ["Frame 4 at 0:01:", 4, "Frame 5 at 0:06.2:", 6]),
+        ("scan --page 1", "turn_to", {"pages": [40, 2]}, ["Page 40 of 40:", 40, "Page 2 of 40:", 2]),
+        ("phone --image a/phone --frames 1", "watch", {"start": 2, "clip": 2}, ["Clip 2, frame 2 at 0:02:", 36]),
+        ("phone --image scan --page 1", "turn_to", {"pages": [3]}, ["Document 2, page 3 of 40:", 3]),
+    ],
+)  # fmt: skip
+def test_the_server_gets_what_the_call_names(files: str, named: str, arguments: Any, seen: list[str | int]) -> None:
+    assert solved([call(named, **arguments)], *files.split())[0] == seen
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "arguments", "reason"),
+    [
+        ("phone", "watch", {"start": 3}, "the clip lasts 0:02.01: it has nothing at 0:03"),
+        ("phone", "watch", {"start": 1, "end": 0.5}, "the span ends at 0:00.5, before it starts at 0:01"),
+        ("phone", "watch", {"start": "soon"}, "'soon' is no time"),
+        ("phone", "watch", {"start": "3", "unit": "frame"}, "'3' is no time such as 1:02, and no number"),
+        ("phone", "select_frames", {"target_frames": [5]}, "frame 5 was not shown: the frames are 1 to 4"),
+        ("phone", "turn_to", {"pages": [1]}, "the question has no document"),
+        ("scan", "turn_to", {"pages": [41]}, "the document has 40 pages, and no page 41"),
+        ("phone --image a/phone", "watch", {"start": 1}, "there are several: clip is one of 1, 2"),
+        ("phone --image a/phone", "watch", {"start": 1, "clip": 3}, "clip is 3, and there is 1, 2"),
+        (
+            "phone --image phone --frames 99",
+            "watch",
+            {"start": 0, "end": 2, "count": 9, "clip": 1},
+            "8 more can be, not 9",
+        ),
+    ],
+)
+def test_a_call_that_names_nothing_is_refused(files: str, named: str, arguments: Any, reason: str) -> None:
+    assert reason in str(solved([call(named, **arguments)], *files.split(), *QWEN)[0])
+
+
+def test_frames_are_counted_on_cropped_and_traced_with_their_lines() -> None:
+    crop = call("crop_image", bbox_2d=[0, 0, 168, 56], image_index=4)
+    turns = [call("watch", start=1), crop, WATCH, call("select_frames", target_frames=[5, 6])]
+    seen, _ = solved(turns, "phone", "--trace", "t")
+    assert seen == ["Frame 5 at 0:01:", 29, "Frame 6 at 0:01.5:", 44]
+    images = json.loads(Path("t/trace.json").read_text())["images"]
+    assert [each["place"]["seconds"] for each in images[6:]] == [1.5, 1.0, 1.5]
+    assert [number_of(Image.open(f"t/{images[at]['file']}")) for at in (4, 5, 6)] == [29, 29, 44]
+    assert "Image 6, frame 6 at 0:01.5, " in Path("t/index.html").read_text()
+    with serve([*turns, answer("97"), call("watch", start=0.5), answer("97")]) as server:
+        words = ("--continue", "t", "and then?", "--endpoint", server.url, *TOOLS)
+        assert virc("solve", *words).out == "97\n"
+        assert last_turn(server) == ["Frame 7 at 0:00.5:", 14]
+
+
+FRAME = ["Frame 2 at 0:01.5:", 44]
+
+
+def test_batch_and_python_get_the_same_frame() -> None:
+    with serve([WATCH, answer("97")] * 2) as server:
+        Path("rows.jsonl").write_text('{"id": 1, "video": "phone", "question": "q"}\n')
+        virc("batch", "rows.jsonl", "--endpoint", server.url, "--frames", "1", *TOOLS)
+        assert last_turn(server) == FRAME
+        library.solve(Path("phone").read_bytes(), "q", endpoint=server.url, frames=1, tools=NAMES)
+        assert last_turn(server) == FRAME
+
+
+def test_the_agent_and_mcp_get_the_same_frame() -> None:
+    clip = f"data:video/mp4;base64,{base64.b64encode(Path('phone').read_bytes()).decode()}"
+    protocol = own_protocol(registry.schemas(["crop_image", *NAMES]))
+    with scripted([CROP, WATCH, answer("97")], protocol=protocol) as running:
+        assert running.ask("q", {"type": "video_url", "video_url": {"url": clip}})[0] == 200
+        assert last_turn(running.behind) == ["Frame 5 at 0:01.5:", 44]
+    with serve([WATCH, answer("97")]) as server:
+        called(tool_calls([Path()], server.url, tools=NAMES), "ask", image="phone", question="q", frames=1)
+        assert last_turn(server) == FRAME
