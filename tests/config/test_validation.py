@@ -140,12 +140,6 @@ def test_every_misfit_is_said_with_its_place(value: object, found: list[tuple[st
     assert said == found
 
 
-class Renamed(msgspec.Struct, rename="kebab"):
-    """Keys are written otherwise than fields."""
-
-    some_name: str
-
-
 @pytest.mark.parametrize(
     ("value", "kind", "path", "found"),
     [
@@ -164,18 +158,6 @@ class Renamed(msgspec.Struct, rename="kebab"):
 )  # fmt: skip
 def test_a_misfit_deep_inside_is_named_whole(value: Any, kind: Any, path: dotted.Path, found: list[str]) -> None:
     assert [each.message for each in validation.faults(value, kind, path, "setting")] == found
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        (Annotated[float, Meta(gt=0, le=3600)], "a number above 0 and at most 3600"),
-        (Annotated[int, Meta(ge=1, lt=9)], "a whole number of at least 1 and below 9"),
-        (tuple[Literal["a", "b"], ...], "a list, such as [`a`, `b`]"),
-    ],
-)
-def test_what_is_wanted_is_said_in_words(kind: Any, words: str) -> None:
-    assert validation.wanted_kind(kind) == words
 
 
 def test_arguments_of_python_are_held_against_their_types() -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from virc.core import credentials, files
-from virc.core.errors import ConfigError
+from virc.core import files
 
 
 def names(folder: Path) -> list[str]:
@@ -33,30 +32,3 @@ def test_a_file_is_written_into_folders_that_come_with_it_and_over_what_a_killed
     for bad in (tmp_path / "a\0", tmp_path / "loop"):
         with pytest.raises(OSError, match="no file can have that name"):
             files.write_whole(bad, b"")
-
-
-@pytest.mark.parametrize(
-    ("text", "mode", "why"),
-    [
-        (b"key\n", 0o600, None),
-        (b"k" * 4097, 0o600, "must hold one key on one line"),
-        (b"one two", 0o600, "must hold one key on one line"),
-        ("schlüssel".encode(), 0o600, "cannot be read"),
-        (b"key", 0o640, "other users can read or change"),
-        (b"key", 0o602, "other users can read or change"),
-    ],
-)
-def test_a_file_holds_one_key_that_nobody_else_can_read(
-    tmp_path: Path, text: bytes, mode: int, why: str | None
-) -> None:
-    file = tmp_path / "a key"
-    file.write_bytes(text)
-    file.chmod(mode)
-    if why is None:
-        assert credentials.key_of(f"file:{file}") == text.decode().strip()
-        return
-    with pytest.raises(ConfigError, match=why) as raised:
-        credentials.key_of(f"file:{file}")
-    assert str(file) in raised.value.message
-    assert "key" not in raised.value.message.replace("--api-key", "").replace(str(file), "").replace("one key", "")
-    assert raised.value.hint == (f"chmod 600 '{file}'" if "other users" in why else None)

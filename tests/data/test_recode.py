@@ -4,24 +4,20 @@ import io
 import json
 import random
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc.data.convert.recode import Boxes, recoded, rewritten
+from virc.data.convert.recode import Boxes, rewritten
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.reasoning.calls import Size, View
 from virc.reasoning.messages import parse
-from virc.reasoning.protocol import Protocol, own_protocol
-from virc.reasoning.session import Reply, Session, Unit
+from virc.reasoning.session import Reply, Session
 from virc.tools import registry as tools
 
-NAMES = ("crop_image", "scale_image", "display_image")
 PIXEL = worked.PROTOCOL
-PERMILLE = own_protocol(tools.schemas(NAMES, "permille"), "permille")
 
 
 def turn(box: str, index: int = 0, think: str = "look") -> str:
@@ -90,32 +86,3 @@ def drawn(seed: int) -> tuple[Session, Record]:
     messages = (Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages)
     pictures = (Picture("", data=shown.png) for shown in session.images)
     return session, Record(tuple(messages), tuple(pictures), id=seed, question=diagram.question)
-
-
-def units(record: Record, protocol: Protocol) -> list[Unit]:
-    """What a session makes of a record's replies."""
-    assert record.question is not None
-    inputs = [Image.open(io.BytesIO(record.images[0].data or b"")).convert("RGB")]
-    session = Session(protocol, record.question, inputs, tools=tools.known())
-    found = [session.feed(Reply(each.content)) for each in record.messages if each.role == "assistant"]
-    assert all(isinstance(unit, Unit) for unit in found)
-    return found  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_model_of_the_other_coordinates_would_cut_the_same_boxes(seed: int) -> None:
-    session, record = drawn(seed)
-    counted = Boxes()
-    there = recoded(record, PIXEL, PERMILLE, counted)
-    assert there.messages[0].content == PERMILLE.system
-    assert [each.content for each in there.messages if each.role == "user"] == [
-        each.content for each in record.messages if each.role == "user"
-    ]
-    assert [_box(unit) for unit in units(there, PERMILLE)] == [_box(unit) for unit in session.trace().units]
-    assert counted.written == len(session.images) - 1
-    assert recoded(there, PERMILLE, PIXEL, Boxes()) == record
-
-
-def _box(unit: Unit) -> object:
-    """Where a unit looks, in pixels as shown."""
-    return unit.call and (unit.call.name, unit.call.index, unit.call.box)

@@ -8,8 +8,6 @@ from pathlib import Path
 import paged
 from support.parsed import HOSTILE, Page
 
-from virc.evaluation.pages.traces import keep_crops
-
 
 def test_text_of_others_makes_no_element_and_the_page_asks_no_other_host(tmp_path: Path) -> None:
     text = HOSTILE + "</script><script>alert(1)</script><!--<script><img src=x onerror=alert(1)>"
@@ -35,14 +33,3 @@ def test_boxes_are_in_pixels_of_the_file(tmp_path: Path) -> None:
     crops = [crop for answer in problem["answers"] for crop in answer["crops"]]
     assert [crop["box"] for crop in crops] == [[*paged.LOOKS[True]], [*paged.LOOKS[True]]]
     assert (problem["evidence"], crops[0]["of"]) == ([[*paged.EVIDENCE]], [*paged.SIZE])
-
-
-def test_of_a_right_answer_its_record_and_its_crops_are_kept(tmp_path: Path) -> None:
-    paged.make(tmp_path, ["R"], ["one"])
-    trace = tmp_path / "traces/one/p1"
-    for name in ("index.html", "conversation.json", "image-0.png"):
-        (trace / name).touch()
-    (trace / "sample-1").mkdir()
-    (trace / "sample-1" / "index.html").touch()
-    keep_crops(trace)
-    assert {path.name for path in trace.iterdir()} == {"trace.json", "image-1.png"}

@@ -23,25 +23,10 @@ def session(protocol: Any = OWN, tools: dict[str, Tool] | None = None, **more: A
     return Session(changed, "Which?", [Image.new("RGB", (336, 252), "white")], tools={**known(), **(tools or {})})
 
 
-def with_calls(most: int) -> Any:
-    return msgspec.structs.replace(OWN.grammar, most_calls=most)
-
-
 def last(talk: Session) -> Any:
     ask = talk.next()
     assert isinstance(ask, Ask)
     return ask.messages[-1]
-
-
-def test_several_calls_of_a_turn_are_carried_out_in_order() -> None:
-    talk = session(grammar=with_calls(3))
-    unit = talk.feed(Reply("<think>two</think>" + CROP % 0 + "\n" + CROP % 28))
-    assert isinstance(unit, Unit)
-    assert [call.box for call in unit.calls] == [(0, 0, 84, 84), (28, 0, 84, 84)]
-    assert unit.shown == [1, 2]
-    message = last(talk)
-    assert (message.role, message.images) == ("user", (1, 2))
-    assert [line[:8] for line in message.text.splitlines()] == ["Image 1:", "Image 2:"]
 
 
 @each_case(

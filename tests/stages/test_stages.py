@@ -20,22 +20,17 @@ SYSTEM = System(
         "practice": Stage("sft", {"after": "instruct", "data": "d", "learning_rate": 1e-6}),
     },
     everywhere={"train_batch_size": 2, "cutoff_len": 100, "variant": {"a": "one", "b": "one"}},
-    overlays={
-        "small": Overlay("", {"cutoff_len": 50, "variant": {"b": "two"}}, {"practice": {"cutoff_len": 25}}),
-        "smaller": Overlay("", {"cutoff_len": 25}),
-        "lora": Overlay("", {"lora": {"rank": 8, "alpha": 16}}),
-        "whole": Overlay("", {"lora": None}),
-    },
+    overlays={"small": Overlay("", {"cutoff_len": 50, "variant": {"b": "two"}}, {"practice": {"cutoff_len": 25}})},
 )
 
 
-def value_of(*assignments: str, overlays: tuple[str, ...] = (), stage: str = "instruct") -> Any:
-    return stages.resolve(SYSTEM, stage, overlays, assignments=assignments).config
+def value_of(*assignments: str) -> Any:
+    return stages.resolve(SYSTEM, "instruct", assignments=assignments).config
 
 
-def refusal(*assignments: str, overlays: tuple[str, ...] = (), stage: str = "instruct") -> VircError:
+def refusal(assignment: str) -> VircError:
     with pytest.raises(VircError) as caught:
-        value_of(*assignments, overlays=overlays, stage=stage)
+        value_of(assignment)
     return caught.value
 
 
@@ -130,51 +125,6 @@ def test_a_text_that_is_no_assignment_is_wrong_usage(text: str) -> None:
     assert isinstance(error, UsageError)
     assert "--set" in error.message
     assert len(error.message) < 200
-
-
-@pytest.mark.parametrize(
-    ("overlays", "message"),
-    [
-        (("small", "smaller"), "overlay small sets cutoff_len to 50, and overlay smaller to 25"),
-        (("lora", "whole"), "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing"),
-    ],
-)
-def test_overlays_that_exclude_one_another_are_refused(overlays: tuple[str, ...], message: str) -> None:
-    error = refusal(overlays=overlays)
-    assert isinstance(error, ConfigError)
-    assert (error.message, "--set" in str(error.hint)) == (message, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("2", "did you mean 'practice'?"),
-        ("sft", "did you mean 'instruct' or 'practice'?"),
-        ("instuct", "did you mean 'instruct'?"),
-        ("3", "stages are instruct, practice"),
-    ],
-)
-def test_what_people_call_a_stage_is_understood(name: str, hint: str) -> None:
-    error = refusal(stage=name)
-    assert (type(error), error.hint) == (UsageError, hint)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("lerning_rate: 1\n", "unknown setting 'lerning_rate' ({file})"),
-        ("variant: {1: a}\n", "{file} has the key 1, which is not text"),
-        ("a: &a [1]\nb: *a\n", "{file} is using anchors, which are not read here at line 2"),
-        ("a: " + "x" * 70_000, "cannot read {file}: it is over 64 KiB"),
-        ("train_batch_size: 1\ntrain_batch_size: 2\n", "{file} says 'train_batch_size' twice, again at line 2"),
-    ],
-)
-def test_a_wrong_file_of_settings_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "settings.yaml"
-    file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        stages.resolve(SYSTEM, "instruct", file=file)
-    assert caught.value.message == message.format(file=file)
 
 
 @pytest.mark.parametrize("system", ["virc", "tiny"])

@@ -44,6 +44,7 @@ def everything(folder: Path) -> set[Path]:
     ("words", "code", "said"),
     [
         (["virc", "--stage", "2"], 2, "did you mean 'practice'?"),
+        (["virc", "--stage", "sft"], 2, "did you mean 'instruct' or 'practice'?"),
         (["viirc", "--stage", "instruct"], 3, "did you mean 'virc'?"),
         (["--stage", "instruct", "--with", "3b,fixed"], 3, "overlay 3b sets base"),
         (["--stage", "instruct", "--set", "lerning_rate=1"], 3, "did you mean 'learning_rate'?"),

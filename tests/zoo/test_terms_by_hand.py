@@ -20,8 +20,6 @@ from virc_zoo.deepeyes import deepeyes
 from virc_zoo.grit import grit
 from virc_zoo.openvlthinker import openvlthinker
 from virc_zoo.pixel_reasoner import pixel_reasoner
-from virc_zoo.reasonmap import reasonmap
-from virc_zoo.reasonmap import rows as reasonmap_rows
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vicrit import vicrit
@@ -110,32 +108,6 @@ def test_a_reply_of_vitar_behind_an_answer_is_worth_nothing() -> None:
     second = sample(reply, Prompt(Record(told, question="?", answer="yes")))
     worth = [(vitar.acted(each, Means()), vitar.right(each, Means())) for each in (first, second)]
     assert worth == [(1, 1), (0, 0)]
-
-
-def test_a_route_of_reasonmap_is_held_against_the_plan_of_an_app() -> None:
-    plan = [
-        {"route_name": "地铁1号线(A--B)", "departure_stop": "A", "arrival_stop": "B站", "num_via_stops": 4},
-        {"route_name": "地铁3号线", "departure_stop": "B", "arrival_stop": "C", "num_via_stops": 2},
-    ]
-    row: dict[str, Any] = {
-        "category": "long", "country": "china", "city": "x", "station_1": "A站", "station_2": "C站",
-        "json": {"Line 1": ["A站", "B站（换乘站）"], "Line 2": ["B站", "C站"]}, "routes": {"p": plan, "q": None},
-    }  # fmt: skip
-    leg = "Route Name: Line {}\nDeparture Stop: {}站\nArrival Stop: {}站\n"
-    said = f"{leg.format(1, 'A', 'B')}Number of Via Stops: %s\n--\n{leg.format(2, 'B', 'C')}Number of Via Stops: 2"
-
-    def found(reply: str, asks: str) -> list[Any]:
-        of = sample(reply, Prompt(Record((Message("user", asks),), question=asks, answer="", extra=row)))
-        return [getattr(reasonmap, term)(of, Means()) for term in reasonmap.TERMS]
-
-    counts = "How? Number of Via Stops:"
-    # one line of two and four stops agree, 3 of 4 and 2 of 2 stops between; 20 more for a right route
-    assert found(f"{leg.format(9, 'Z', 'Z')}</think>{said % 3}", counts) == [None, 1, None, 34, 1, 2, 4, 7, None]
-    assert found(said % ("3" * 5000), counts) == [None, 1, None, 31, 1, 2, 4, 4, None]
-    assert [*reasonmap_rows.rows({"question_short": "a", "question_long": "b", "city": "x"}, 7, "", Path())] == [
-        {"city": "x", "id": "7-short", "question": "a", "category": "short"},
-        {"city": "x", "id": "7-long", "question": "b", "category": "long"},
-    ]
 
 
 def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> None:

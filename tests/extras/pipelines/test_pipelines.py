@@ -8,29 +8,13 @@ from PIL import Image
 from pipeline_runs import Scripted, run
 
 from virc.reasoning.images import OpenedImage
-from virc_extras.pipelines import Problem, Reply, Role, Roles, boxes, together
+from virc_extras.pipelines import Problem, Reply, Roles, boxes, together
 from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 
 
 def sent(backend: Scripted) -> list[list[str]]:
     return [[message.text for message in ask.messages] for ask in backend.asks]
-
-
-def test_a_role_is_sent_texts_and_pictures_in_their_order() -> None:
-    def look(problem: Problem, roles: Roles) -> str:
-        return roles.eyes.ask("See ", problem.images[0], " and ", problem.images[1:], " here: ", problem.question)
-
-    eyes = Scripted("four")
-    fields = run(look, {"eyes": eyes}, roles={"eyes": Role(system="You see.", temperature=0.5, max_tokens=9)})
-    assert [(each.temperature, each.max_tokens) for each in eyes.sampling] == [(0.5, 9)]
-    assert fields["answer"] == "four"
-    assert sent(eyes) == [["You see.", "See  and  here: How many?"]]
-    assert list(eyes.asks[0].messages[1].parts()) == ["See ", 0, " and ", 1, " here: How many?"]
-    (step,) = fields["steps"]
-    assert (step["name"], step["kind"], step["role"], step["output"]) == ("eyes", "ask", "eyes", ("four",))
-    assert step["shown"] == ((56, 28), (28, 56))
-    assert fields["tokens"] == {"prompt": 5, "completion": 2}
 
 
 def test_a_conversation_goes_on_behind_its_reply() -> None:
