@@ -15,7 +15,6 @@ from uuid import uuid4
 import msgspec
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput  # type: ignore[import-not-found]
 
-from virc.backends.chatml import encode
 from virc.core.errors import DataError
 from virc.core.seeds import derived
 from virc.data.rows import verl as verl_rows
@@ -141,7 +140,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         if row.get("session_id") != self.rollout_config.n - 1:
             return []
         text = next(filter(None, (stored(record) for stored in self._stored)), None)
-        return [*encode(self._speech.tokenizer, text)[: ids.room - 1], self._speech.end] if text else []
+        return ids.stored(text) if text else []
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
         pictures = [record.images[index] for index in inputs_of(record)]

@@ -14,8 +14,9 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.chatml import END, render
-from virc.core.errors import EngineError
+from virc.backends.chatml import END, encode, render
+from virc.core.errors import DataError, EngineError
+from virc.core.text import plain
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import Shown, open_file, show
@@ -100,6 +101,18 @@ class Ids:
         kept = tuple(ids[:-1] if ended else ids)
         text = self._speech.tokenizer.decode(kept, skip_special_tokens=True)
         return Reply(text, kept, "stop" if ended else "length", before, len(ids))
+
+    def stored(self, text: str) -> list[int]:
+        """The ids of a reply that is not drawn, with the end of its turn.
+
+        Raises:
+            DataError: it is longer than the room that is left.
+        """
+        found = [*encode(self._speech.tokenizer, text), self._speech.end]
+        if len(found) > self.room:
+            sentence = f"a stored reply has {len(found)} tokens with its end, over {self.room}: {plain(text, 60)}"
+            raise DataError(sentence, "raise response_length")
+        return found
 
     def go_on(self, conversation: Sequence[int]) -> bool:
         """Append the ids between the last reply and the next; False if no room is left for a reply.
