@@ -12,6 +12,8 @@ from support.tables import each_case
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError
+from virc.reasoning.images import Shown
+from virc.reasoning.media import MediaPlace
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Unit
@@ -56,12 +58,16 @@ def failing(error: BaseException) -> Act:
 
 
 def run(
-    protocol: Protocol, *replies: str | Reply | Act, config: SolveConfig | None = None, told: Sequence[Event] = ()
+    protocol: Protocol,
+    *replies: str | Reply | Act,
+    config: SolveConfig | None = None,
+    told: Sequence[Event] = (),
+    image: Shown | None = None,
 ) -> tuple[Solved, Scripted]:
     backend = Scripted(*replies)
-    image = Image.new("RGB", (112, 84), "white")
+    shown = image or Image.new("RGB", (112, 84), "white")
     heard = told.append if isinstance(told, list) else lambda _: None
-    return solve(config or SolveConfig(), backend, protocol, [image], "Find x", on_event=heard), backend
+    return solve(config or SolveConfig(), backend, protocol, [shown], "Find x", on_event=heard), backend
 
 
 def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
@@ -113,9 +119,12 @@ def test_a_backend_that_hangs_is_left_when_the_time_is_over(own: Protocol) -> No
         signal.setitimer(signal.ITIMER_REAL, 0.01)  # the time is over, however long the turn before it took
         return str(forever.wait(60))
 
-    solved, _ = run(own, CROP, hang, config=SolveConfig(timeout=30))
+    frame = Shown(Image.new("RGB", (112, 84)))
+    frame.place = MediaPlace("clip", 1, "Frame 1 at 0:00:", "")
+    solved, _ = run(own, CROP, hang, config=SolveConfig(timeout=30), image=frame)
     assert isinstance(solved.error, NetworkError)
     assert "30 s" in solved.error.message
+    assert "fewer frames or pages" in (solved.error.hint or "")
     assert len(solved.attempts[0].trace.units) == 1
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from itertools import chain
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Refusal(Text, tag="refusal", rename={"text": "refusal"}):
 
 
 class PicturePart(ContentPart):
+    TAKES: ClassVar = ("image_url", "an image", "image/png")  # the field of its address, and what it is
+
     @property
     def address(self) -> str:
         raise NotImplementedError
@@ -138,6 +140,7 @@ class ImageData(MediaPart, tag="image-data"):
 class VideoUrl(PicturePart, tag="video_url"):
     """A clip of the chat API, as vLLM, OpenRouter and others have it."""
 
+    TAKES: ClassVar = ("video_url", "a clip", "video/mp4")
     video_url: _Url | str
 
     @property
@@ -148,6 +151,7 @@ class VideoUrl(PicturePart, tag="video_url"):
 class InputFile(PicturePart, tag="input_file"):
     """A clip or a document of the Responses API; this server keeps no files."""
 
+    TAKES: ClassVar = ("file_url", "a file", "application/pdf")
     file_data: str = ""
     file_url: str = ""
     filename: str = ""
@@ -165,6 +169,7 @@ class InputFile(PicturePart, tag="input_file"):
 class FilePart(PicturePart, tag="file"):
     """The same of the chat API."""
 
+    TAKES: ClassVar = ("file.file_url", *InputFile.TAKES[1:])
     file: InputFile
 
     @property

@@ -350,7 +350,7 @@ def _data_url(picture: PicturePart, place: str) -> str:
         raise RefusedError(f"{place}: {picture.unmet} of an image cannot be honoured by this server", place)
     url = picture.address.strip()
     if url[:5].lower() != "data:":
-        place = f"{place}.image_url"
-        needed = "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"
-        raise RefusedError(f"{place}: {needed}", place)
+        field, what, kind = picture.TAKES
+        needed = f"{what} must be a data URL, such as data:{kind};base64,...; this server fetches nothing"
+        raise RefusedError(f"{place}.{field}: {needed}", f"{place}.{field}")
     return url

@@ -382,7 +382,7 @@ class Sampler:
         except (VircError, KeyboardInterrupt) as error:
             broken = error
         except TimeUp:
-            broken = late(self._deadline)
+            broken = late(self._deadline, any(each.place for each in session.images))
         if broken:
             kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
             session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
@@ -518,15 +518,17 @@ def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
 
 
 def check_time(deadline: Deadline) -> None:
-    """Raise where nobody waits for a problem any more. Raises NoAnswerError: its time is over."""
+    """Raise where nobody waits for a clip or document any more. Raises NoAnswerError: its time is over."""
     try:
         deadline.check()
     except TimeUp:
-        raise late(deadline) from None
+        raise late(deadline, has_parts=True) from None
 
 
-def late(deadline: Deadline) -> NetworkError:
-    return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer «--timeout», or fewer «--max-pixels»")
+def late(deadline: Deadline, has_parts: bool = False) -> NetworkError:
+    """The error where the time is over; `has_parts`: of a problem with frames or pages."""
+    fewer = "frames or pages («--frames», «--page»)" if has_parts else "«--max-pixels»"
+    return NetworkError(f"no answer within {deadline.seconds:g} s", f"a longer «--timeout», or fewer {fewer}")
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

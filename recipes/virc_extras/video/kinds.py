@@ -1,9 +1,12 @@
 """What a file is by its first bytes: a clip of a format that is read, a document, or neither."""
 
+import re
+
 HEAD = 1024
 """So many bytes tell what a file is."""
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_PDF = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?\s*|[\r\n])%PDF-")
 _PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
 _FEWEST_PACKETS, _PACKETS_SEEN = 3, 5
 
@@ -24,4 +27,5 @@ def clip_format(head: bytes) -> str | None:
 
 
 def is_document(head: bytes) -> bool:
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-")
+    """Whether a line begins as a PDF does: some programs put others before it, and readers of PDF skip those."""
+    return bool(_PDF.search(head, 0, HEAD))

@@ -5,12 +5,13 @@ from typing import cast
 
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
-from virc.reasoning.images import is_known
+from virc.reasoning.images import is_known, parse_header, readable
 from virc.reasoning.media import MediaChoice
 from virc.solving.image_source import Picture as Given
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_of
+from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES
 from virc_extras.video.parts import Medium, OpenedMedium
 from virc_extras.video.worker import Picture
@@ -18,6 +19,7 @@ from virc_extras.video.worker import Picture
 __all__ = ["choice_of", "medium_of", "unfolded"]
 
 _MEDIA = cast(Sequence[Medium], (clip, document))
+_FORMATS = "; clips: MP4, QuickTime, Matroska, WebM, AVI, MPEG-TS; documents: PDF"
 
 
 def medium_of(head: bytes) -> Medium | None:
@@ -55,6 +57,18 @@ def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
         raise UsageError("«--page» names several pages, and not all files are documents", "name one page of a picture")
 
 
+def check_known(head: bytes, name: str) -> None:
+    """Refuse what is no picture either. Raises DataError: it names the formats of all kinds."""
+    if is_known(head):
+        return
+    try:
+        parse_header(head, name)
+    except DataError as error:
+        if error.hint and error.hint.endswith(readable()[-1]):
+            error.hint += _FORMATS
+        raise
+
+
 def _medium_in(source: Source) -> Medium | None:
     return medium_of(source[0] if isinstance(source[0], bytes) else read_head(source[0]))
 
@@ -66,6 +80,7 @@ def _pictures(
     (content, name), medium = source, _medium_in(source)
     if medium is None:
         assert isinstance(content, bytes)
+        check_known(content[:HEAD], name)
         return [Unfolded((content, name), picture)]
     found = medium.parts(content, name, choice, check)
     if report:

@@ -18,6 +18,7 @@ def read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     from virc_extras.video import worker
 
     def pictures(self: object, kind: str, source: bytes | Path, name: str, wish: worker.Wish, check: Any) -> Any:
+        check()
         path, content = (str(source), b"") if isinstance(source, Path) else (None, source)
         facts, found = worker.Facts(), []
         for answer, data in worker._answers(worker._Task(kind, name, wish, path), content):

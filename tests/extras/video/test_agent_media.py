@@ -36,9 +36,10 @@ def numbers(running: Any) -> list[int]:
         ({"type": "video_url", "video_url": {"url": CLIP}}, [0, 19, 39, 59]),
         ({"type": "file", "file": {"file_data": PAGES, "filename": "a.pdf"}}, [1, 2]),
         ({"type": "file", "file": {"file_data": PAGES.partition(",")[2]}}, [1, 2]),
+        ({"type": "file", "file": {"file_data": url("application/pdf", b"a line\r\n" + scanned(2))}}, [1, 2]),
         ({"type": "input_file", "file_data": PAGES, "filename": "a.pdf"}, [1, 2]),
     ],
-    ids=["video_url", "file", "base64 alone", "input_file"],
+    ids=["video_url", "file", "base64 alone", "a line before it", "input_file"],
 )
 def test_the_agent_takes_clips_and_files(part: dict[str, Any], seen: list[int]) -> None:
     with scripted() as running:
@@ -61,7 +62,14 @@ def test_clips_stand_where_the_client_puts_them() -> None:
     [
         ({"type": "file", "file": {"file_id": "f-1"}}, "a file is sent as file_data or file_url"),
         ({"type": "input_file", "filename": "a.pdf"}, "a file is sent as file_data or file_url"),
-        ({"type": "video_url", "video_url": "file:///etc/passwd"}, "no file is read"),
+        (
+            {"type": "video_url", "video_url": "file:///etc/passwd"},
+            "content[0].video_url: a clip must be a data URL (data:video/mp4",
+        ),
+        (
+            {"type": "file", "file": {"file_url": "http://a.b/c.pdf"}},
+            "content[0].file.file_url: a file must be a data URL (data:application/pdf",
+        ),
         ({"type": "file", "file": {"file_data": url("application/pdf", ENCRYPTED)}}, "image 0 is encrypted"),
         ({"type": "file", "file": {"file_data": url("text/plain", b"hello")}}, "image 0 is not a picture"),
     ],

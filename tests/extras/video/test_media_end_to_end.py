@@ -132,6 +132,7 @@ def test_a_crop_of_a_frame_is_cut_from_that_frame(folder: Path) -> None:
         (["phone", "q", "--at", "1", "--fps", "1"], 2, "at, fps and frames each choose the frames of a clip"),
         (["phone", "q", "--at", "9"], 5, "phone lasts 0:02.01: it has nothing at 0:09"),
         (["scan", "q", "--page", "6"], 5, "scan has 5 pages, and no page 6"),
+        (["phone", "q", "--timeout", "1e-9"], 6, "a longer --timeout, or fewer frames or pages (--frames, --page)"),
         (["phone", "q", "--fps", "90"], 5, "that is 181 frames, over 128"),
     ],
 )

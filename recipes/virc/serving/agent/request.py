@@ -226,12 +226,13 @@ def _parts(message: Message, place: str) -> list[str]:
 
 def _url(picture: PicturePart, place: str) -> str:
     """The address of an image; its `uuid` is dropped, since an engine might find another client's image by it."""
-    url, place = picture.address.strip(), f"{place}.image_url"
+    url, (field, what, kind) = picture.address.strip(), picture.TAKES
+    place += f".{field}"
     if url[:5].lower() == "data:" and url.isascii():  # another text would take four bytes a character in memory
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
-        kinds = "a data URL (data:image/png;base64,...) or an https URL; no file is read"
-        raise RefusedError(f"{place}: an image must be {kinds}", place)
+        needed = f"{what} must be a data URL (data:{kind};base64,...) or an https URL; no file is read"
+        raise RefusedError(f"{place}: {needed}", place)
     with suppress(ValueError):
         parts = urlsplit(url)
         names_host = parts.hostname and "@" not in parts.netloc and parts.port != 0
