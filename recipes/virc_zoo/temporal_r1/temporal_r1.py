@@ -11,7 +11,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from virc_extras.video.spans import hull_iou, length_of
 from virc_zoo.rollouts import of_last_reply
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ _END = re.compile(rf"""</think>\s*{_OPEN}\s*{{\s*"start_time"{_TIME},\s*"end_tim
 
 def overlap(sample: "Sample", means: "Means") -> float:
     """How much of the right span the answer names, 0 to 1; 0 where it cannot be read."""
+    from virc_extras.video.spans import hull_iou, length_of
+
     length, right = length_of(sample.prompt.columns), json.loads(sample.prompt.key.answer)
     _, begun, rest = sample.text.partition(_OPEN)
     answer, ended, _ = rest.partition(_CLOSE)
