@@ -1,14 +1,11 @@
 """What a written box means: in every count of the field, by its corners or by its centre."""
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from support.tables import each_case
 
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import UnitError, resolve_box, settled_box
 from virc.reasoning.protocol import BoxForm, Coordinates
-from virc.reasoning.resize import too_long
 
 SIZE = (336, 252)
 
@@ -95,24 +92,3 @@ def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates:
             settled_box(written, seen, 1)
     else:
         assert settled_box(written, seen, 1) == written
-
-
-@given(
-    st.sampled_from(["thousand", "unit", "original", "permille"]),
-    st.tuples(st.integers(1, 60), st.integers(1, 60)),
-    st.data(),
-)
-def test_pixels_written_in_any_count_come_back_exactly(
-    coordinates: Coordinates, units: tuple[int, int], data: st.DataObject
-) -> None:
-    """No side here is longer than what it is counted in, so that every pixel has a number of its own."""
-    size = (units[0] * 14, units[1] * 14)
-    counts = {"thousand": (1000, 1000), "unit": (1, 1), "original": (1000, 900), "permille": (999, 999)}[coordinates]
-    left, top = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
-    right, bottom = data.draw(st.integers(left + 1, size[0])), data.draw(st.integers(top + 1, size[1]))
-    box = (left, top, right, bottom)
-    assume(not too_long(right - left, bottom - top))
-    exact = [side * count / pixels for side, count, pixels in zip(box, counts * 2, size * 2, strict=True)]
-    written = exact if coordinates == "unit" else [round(each) for each in exact]
-    seen = View([size], coordinates, originals=[(1000, 900)])
-    assert resolve_box(written, seen, 0) == (box, ())

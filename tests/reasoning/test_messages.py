@@ -5,20 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import each_case
 
-from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.messages import FormatError, parse
 
 CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
 
 
 def called(text: str) -> str:
     return f"<think>so</think><tool_call>{text}</tool_call>"
-
-
-def test_a_call_and_an_answer_are_read() -> None:
-    assert parse(f"<think>\nlook \n</think>\n\n<tool_call>\n{CALL}\n</tool_call>") == Turn(
-        "look", (ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 0}),)
-    )
-    assert parse("<think>a < b</think> <answer>\n 9\n7 </answer>") == Turn("a < b", answer="9\n7")
 
 
 @each_case(

@@ -67,15 +67,6 @@ def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None
     assert last.call.index == 0
 
 
-def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], max_turns=2, tools=known())
-    session.feed(call())
-    assert asked(session)
-    session.feed(call())
-    assert finished(session).failure == Failure("turns", "no answer after 2 turns")
-    assert finished(session).replies.ended == "length"
-
-
 @each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     session = Session(own, "?", [picture()], tools=known())

@@ -79,30 +79,6 @@ def test_answers_by_rule_and_algebra(said: str, right: str, value: float, why: s
     assert (found.terms["answer"], found.why["answer"], found.total) == (value, why, 0.8 * value)
 
 
-@pytest.mark.parametrize(
-    ("box", "reply", "iou"),
-    [
-        ([0, 0, 140, 196], crop(0, 0, 140, 196), 1.0),
-        ([0, 0, 140, 196], crop(70, 0, 210, 196), 1 / 3),
-        ([0, 0, 140, 98], crop(0, 0, 280, 196), 0.25),
-        ([0, 0, 70, 98], crop(140, 98, 280, 196), 0.0),
-        ([0, 0, 140, 98], display(), 0.25),
-        ([0, 0, 140, 98], scale(2), 0.25),
-        # image 1 is the left upper quarter, shown at 84 x 84
-        ([0, 0, 140, 98], display(1), 1.0),
-        ([0, 0, 140, 98], crop(0, 0, 84, 84, index=1), 1.0),
-        ([0, 0, 140, 98], crop(0, 0, 42, 84, index=1), 0.5),
-    ],
-    ids=["same", "third", "quarter", "apart", "display", "scale", "crop_again", "crop_of_crop", "half_of_crop"],
-)
-def test_overlap_is_iou_on_the_input_through_all_crops(box: list[int], reply: str, iou: float) -> None:
-    known = prompt(TWO, before=[tool(crop(0, 0, 140, 98))], strict="own", box=box)
-    found = scored(tool(reply), known)
-    assert found.terms["overlap"] == pytest.approx(iou)
-    called = "crop_image" in reply
-    assert found.total == pytest.approx(0.4 * iou + 0.1 * called)
-
-
 def test_without_a_judge_its_terms_are_not_zero_but_not_there() -> None:
     known = prompt(strict="own")
     found = scored(tool(crop(0, 0, 9, 9)), known, "virc")

@@ -8,7 +8,7 @@ from PIL import Image
 from pipeline_runs import Scripted, run
 
 from virc.reasoning.images import OpenedImage
-from virc_extras.pipelines import Problem, Reply, Roles, boxes, together
+from virc_extras.pipelines import Problem, Reply, Role, Roles, boxes, together
 from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 
@@ -24,7 +24,9 @@ def test_a_conversation_goes_on_behind_its_reply() -> None:
         return roles.eyes.ask(problem.images[0], "Again.", after=second)
 
     eyes = Scripted("a", "b", "c")
-    assert run(talk, {"eyes": eyes})["answer"] == "c"
+    role = Role(system="You see.", temperature=0.5, max_tokens=9)
+    assert run(talk, {"eyes": eyes}, roles={"eyes": role})["answer"] == "c"
+    assert [(each.temperature, each.max_tokens) for each in eyes.sampling] == [(0.5, 9)] * 3
     assert sent(eyes)[2] == ["You see.", "Look.", "a", "Not a.", "b", "Again."]
     assert [message.images for message in eyes.asks[2].messages] == [(), (0, 1), (), (), (), (2,)]
     assert [len(ask.images) for ask in eyes.asks] == [2, 2, 3]

@@ -33,15 +33,10 @@ def wrong_reads(drawn: Drawn, count: int) -> list[tuple[float, int, int]]:
     return wrong
 
 
+@pytest.mark.parametrize("count", [8, pytest.param(60, marks=pytest.mark.integration)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_time_names_the_frame_shown_then(kind: str) -> None:
-    assert wrong_reads(KINDS[kind](), 8) == []
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("kind", KINDS)
-def test_sixty_reads_of_every_kind_are_right(kind: str) -> None:
-    assert wrong_reads(KINDS[kind](), 60) == []
+def test_a_time_names_the_frame_shown_then(kind: str, count: int) -> None:
+    assert wrong_reads(KINDS[kind](), count) == []
 
 
 @pytest.mark.integration
