@@ -583,7 +583,7 @@ def undecoded(data: bytes) -> ImageFile:
 
 def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> DataError:
     start = data[:1024].lstrip().lower()
-    if re.search(rb"(?:\A|[\r\n])%pdf", start):
+    if re.search(rb"\A%pdf|%pdf-\d\.\d[ \t]*[\r\n]", start):
         chosen = f" -f {page} -l {page}" if page else ""
         convert, file = f"pdftoppm -r 200 -png{chosen}", shlex.quote(name)
         hint = f"{convert} {file} page"

@@ -6,7 +6,7 @@ HEAD = 1024
 """So many bytes tell what a file is."""
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_PDF = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?\s*|[\r\n])%PDF-")
+_PDF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*%PDF-|%PDF-\d\.\d[ \t]*[\r\n]")
 _PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
 _FEWEST_PACKETS, _PACKETS_SEEN = 3, 5
 
@@ -27,5 +27,5 @@ def clip_format(head: bytes) -> str | None:
 
 
 def is_document(head: bytes) -> bool:
-    """Whether a line begins as a PDF does: some programs put others before it, and readers of PDF skip those."""
+    """Whether it begins as a PDF does, or after what some programs put before that and readers of PDF skip."""
     return bool(_PDF.search(head, 0, HEAD))
