@@ -15,12 +15,9 @@ from virc.systems.registry import Assumption, Overlay, Stage, System
 
 SYSTEM = System(
     name="s",
-    stages={
-        "instruct": Stage("sft", {"base": "b", "data": "d", "learning_rate": 1e-5, "train_batch_size": 3}),
-        "practice": Stage("sft", {"after": "instruct", "data": "d", "learning_rate": 1e-6}),
-    },
+    stages={"instruct": Stage("sft", {"base": "b", "data": "d", "learning_rate": 1e-5, "train_batch_size": 3})},
     everywhere={"train_batch_size": 2, "cutoff_len": 100, "variant": {"a": "one", "b": "one"}},
-    overlays={"small": Overlay("", {"cutoff_len": 50, "variant": {"b": "two"}}, {"practice": {"cutoff_len": 25}})},
+    overlays={"small": Overlay("", {"cutoff_len": 50, "variant": {"b": "two"}})},
 )
 
 
@@ -48,17 +45,6 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     assert rows["max_grad_norm"] == (3.0, str(file))
     assert (rows["epochs"], rows["seed"]) == ((4.0, "--set"), (9, "--set"))
     assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
-
-
-@pytest.mark.parametrize(
-    ("fields", "overlays", "root"),
-    [({"overlays": {"small": Overlay("", {}, {"instruct": {"base": "b-small"}})}}, ("small",), "b-small")],
-)
-def test_a_chain_of_stages_begins_with_the_base_of_its_first_under_the_same_overlays(
-    fields: dict[str, Any], overlays: tuple[str, ...], root: str
-) -> None:
-    system = System(name="s", stages=SYSTEM.stages, **fields)
-    assert stages.root_of(stages.resolve(system, "practice", overlays)) == root
 
 
 @pytest.mark.parametrize(
