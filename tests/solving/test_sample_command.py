@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from batches import problems, read, write
+from PIL import Image
 from rollouts import (
     BAD_JSON,
     LATE,
@@ -25,10 +26,11 @@ from rollouts import (
 )  # fmt: skip
 from support.called import virc
 from support.servers import serve
-from support.solving import answer
+from support.solving import CROP, answer
 
 from virc.data.formats.registry import sources
 from virc.data.rows.record import Record, inputs_of
+from virc.models.chat_protocol import written
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
@@ -193,3 +195,16 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
             assert (done.code, reason in done.err) == (2, True), done.err
         assert server.requests == []
     assert files(folder) == before
+
+
+def test_a_row_of_crops_from_a_file_says_how_large_the_file_is(own: Protocol, tmp_path: Path) -> None:
+    Image.new("RGB", (1200, 900)).save(tmp_path / "page.png")
+    protocol = msgspec.structs.replace(own, crops="file", input_pixels=(3136, 10**5))
+    (tmp_path / "protocol.json").write_bytes(written(protocol))
+    source, to = write(tmp_path / "in.jsonl", problems(tmp_path / "page.png", "a", answer=97)), tmp_path / "out"
+    words = ("--to", to, "--samples", 1, "--protocol", tmp_path / "protocol.json")
+    with serve([CROP, answer("97")]) as server:
+        done = virc("data", "sample", source, *words, "--endpoint", server.url)
+    assert done.code == 0, done.err
+    (row,) = read(to / "trajectories.jsonl")
+    assert row["file_sizes"] == [[1200, 900]]
