@@ -118,4 +118,4 @@ def test_no_package_takes_the_place_of_our_command(site: Path) -> None:
     warned = [line for line in virc(site, "--help").stderr.splitlines() if line.startswith("warning: ")]
     sentence = "of the installed package my-package is left out, as virc has one of that name"
     assert warned == [f"warning: the command {name} {sentence}" for name in ("solve", "runs.rm")]
-    assert "Answer a question about a picture." in virc(site, "solve", "--help").stdout
+    assert "Answer a question about a picture, a clip or a document." in virc(site, "solve", "--help").stdout

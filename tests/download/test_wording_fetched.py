@@ -98,5 +98,5 @@ def test_rows_that_show_no_chat_protocol_are_one_warning_and_the_weights_stay(
     assert message.isprintable()
     assert why in message
     assert ROWS.format("dynamic") in message
-    assert "--protocol default does without" in str(hint)
+    assert "«--protocol default» does without" in str(hint)
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["model.safetensors"]

@@ -5,6 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("virc_extras")  # which systems of the zoo need
+
 from support import rows_of_thinkers, workspaces
 from support.called import virc
 from zoo.test_stages_in_engines import RL, SMALL, TABLE
@@ -18,6 +21,7 @@ from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 CASES = [key for key, case in TABLE.items() if case.form in ("sft", "prompts", "batch") and not case.wide]
 CASES.remove(("vts-v", "instruct"))  # whose crops are drawn in another size than its tool makes
+CASES.remove(("temporal-r1", "rl"))  # whose clips `virc data check` refers to `virc data convert`
 
 
 def assert_asked_as_published(system: System, *files: Path) -> None:
@@ -25,7 +29,8 @@ def assert_asked_as_published(system: System, *files: Path) -> None:
     published, made = ([row.known() for row in only_source(file, system).rows()] for file in files)
     spoken = of_system(system)
     for before, after in zip(published, made, strict=True):
-        assert (after.question, after.answer) == (before.question, before.answer)
+        assert after.question == before.question
+        assert before.answer in {None, after.answer}  # None: a box is the answer
         first = spoken.first.rpartition("{images}")[2].replace("{question}", before.question or "")
         assert after.messages[0].content == spoken.system
         assert after.messages[-1].content.endswith(first)
@@ -69,7 +74,6 @@ TRIED = (
 
 
 def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("virc_extras")  # of which is `virc data make`
     monkeypatch.chdir(tmp_path)
     words = ("--system", "rewardmap", "--to", "all", "--format", "batch", "--name", "rows")
     assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
