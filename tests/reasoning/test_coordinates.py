@@ -92,3 +92,7 @@ def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates:
             settled_box(written, seen, 1)
     else:
         assert settled_box(written, seen, 1) == written
+
+
+def test_fractions_of_a_pixel_are_rounded() -> None:
+    assert settled_box([10.6, 20.4, 50.5, 60], View([SIZE], "pixel"), 0) == [11, 20, 50, 60]

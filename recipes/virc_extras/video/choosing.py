@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from virc.core.errors import UsageError
 from virc.reasoning.media import MediaChoice, Pages, Times
+from virc_extras.video.sampling import from_clock
 
 _MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
@@ -68,5 +69,4 @@ def seconds_of(time: str) -> float | None:
     found = _TIME.fullmatch(time)
     if not found or any(before and float(each) >= 60 for before, each in pairwise(found.groups())):
         return None
-    hours, minutes, seconds = found.groups()
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+    return from_clock(*found.groups())

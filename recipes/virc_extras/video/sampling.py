@@ -1,7 +1,6 @@
 """At which times a clip is looked at: one function, by time and never by frame number, with the published rules."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 Rule = Literal["ends", "parts", "middles", "inner"]
@@ -73,8 +72,9 @@ def clock_up(seconds: float) -> str:
     return clock(_said(seconds))
 
 
-def distinct(times: Sequence[float]) -> list[float]:
-    return list(dict.fromkeys(times))
+def from_clock(hours: str | None, minutes: str | None, seconds: str) -> float:
+    """The seconds of a time whose parts are written so."""
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
 
 
 def _said(seconds: float) -> float:

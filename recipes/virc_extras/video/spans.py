@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.rewards.means import UnscoredError
 from virc_extras.studies.intervals import Span, iou
+from virc_extras.video.sampling import from_clock
 
 if TYPE_CHECKING:
     from virc.rewards.sample import Sample
@@ -32,7 +33,7 @@ def span_of(text: str) -> Span | None:
     text = text.strip()[:_MAX_TEXT]
     if marked := _INTERVAL.search(text):
         text = marked[1].strip()
-    times = [*_of_json(text)] or [_seconds(found) for found in _TIMES.finditer(text)]
+    times = [*_of_json(text)] or [from_clock(*found.groups()) for found in _TIMES.finditer(text)]
     return (min(times), max(times)) if len(times) == 2 else None
 
 
@@ -47,12 +48,7 @@ def _of_json(text: str) -> Iterator[float]:
         value = [next((value[key] for key in keys if key in value), None) for keys in (_STARTS, _ENDS)]
     if isinstance(value, list) and len(value) == 2:
         found = [_TIMES.fullmatch(str(each).strip()) for each in value]
-        yield from (_seconds(each) for each in found if each)
-
-
-def _seconds(time: "re.Match[str]") -> float:
-    hours, minutes, seconds = time.groups()
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+        yield from (from_clock(*each.groups()) for each in found if each)
 
 
 def hull_iou(found: Span, right: Span) -> float:
