@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from public_layouts import CASES, COLOURS, Case, page
+from public_layouts import CASES, Case, page
 from support.called import virc
 from support.row_files import asked, lines, saved
 
@@ -83,11 +83,11 @@ def test_published_rows_are_read_whole_or_refused(case: Case, tmp_path: Path) ->
         with pytest.raises(DataError) as raised:
             converted(file, tmp_path / "refused", form)
         if case.outcome == "refused":
-            assert case.yaml in raised.value.message
+            assert case.message in raised.value.message
             return
         layout = tmp_path / "mine.yaml"
         if case.outcome == "yaml":
-            layout.write_text(case.yaml)
+            layout.write_text(case.layout)
         else:
             write(proposed(file), layout)
             layout.write_text(layout.read_text().partition("unsure:")[0])
@@ -99,7 +99,7 @@ def test_published_rows_are_read_whole_or_refused(case: Case, tmp_path: Path) ->
         if talks:
             assert sum(each["content"].count("<image>") for each in row["messages"]) == case.pictures
         elif "choices" in row:
-            assert all(map(str.endswith, row["choices"], COLOURS[:3]))
+            assert all(map(str.endswith, row["choices"], CHOICES))
         assert talks or row["question"].strip()
 
 
