@@ -82,6 +82,13 @@ class Clip:
         self._check_size(frame.width, frame.height)
         return self._seconds(frame.pts), _upright(frame)
 
+    def all(self) -> Iterator[tuple[float, Image.Image]]:
+        """Every frame from the first to the last: the time at which it begins to be shown, and its pixels, upright."""
+        self._seek(None)
+        while (frame := self._next_frame()) is not None:
+            if frame.pts >= self._start:
+                yield self._seconds(frame.pts), _upright(frame)
+
     def _check_header(self) -> None:
         context = self._stream.codec_context
         self._check_size(context.width, context.height)

@@ -1,0 +1,1 @@
+"""Video-CoM: its reward, its tools and the other files of the system."""
