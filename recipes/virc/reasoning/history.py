@@ -20,6 +20,7 @@ from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result,
 from virc.reasoning.checking import place_of
 from virc.reasoning.coordinates import parts_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, show, show_square
+from virc.reasoning.media import number_frame
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2, Grid, smart_resize
@@ -93,6 +94,8 @@ class History:
     ) -> None:
         self.protocol, self.grid, self.tools = protocol, grid, tools
         self.images = [each if isinstance(each, Shown) else show_input(each, protocol, grid) for each in images]
+        for shown in self.images:
+            number_frame(shown, protocol)
         self.places = [self._own_place(index, shown) for index, shown in enumerate(self.images)]
         self.inputs = len(self.images)
         self.kept: dict[str, Any] = {}  # what tools keep for this problem
@@ -135,6 +138,7 @@ class History:
 
     def add(self, shown: Shown, place: Place | None) -> int:
         index = len(self.images)
+        number_frame(shown, self.protocol)
         self.images.append(shown)
         self.places.append(place or self._own_place(index, shown))
         return index

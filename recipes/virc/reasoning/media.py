@@ -9,6 +9,7 @@ import msgspec
 
 from virc.core import entry_points
 from virc.core.errors import DataError, UsageError
+from virc.reasoning.protocol import FRAME, Protocol, fill
 
 PLACES = "image_places"
 """The column of a row that says where each picture of its question comes from; null of one that is no frame or page."""
@@ -43,6 +44,7 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
         index: of this picture among those that are shown of it, from 1.
         line: what the model reads before the picture.
         sha256: of the bytes of the picture's file.
+        frame: number of a frame in the file of its clip, from 0; None: it was not asked for.
     """
 
     source: str
@@ -51,6 +53,7 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str
     seconds: float | None = None
     page: int | None = None
+    frame: int | None = None
 
 
 def places_of(fields: Mapping[str, Any], count: int) -> list[MediaPlace | None]:
@@ -66,9 +69,25 @@ def places_of(fields: Mapping[str, Any], count: int) -> list[MediaPlace | None]:
     return places
 
 
-def lines_of(places: Sequence[MediaPlace | None]) -> list[str]:
-    """What the model reads right before each picture."""
-    return [each.line if each else "" for each in places]
+def lines_of(places: Sequence[MediaPlace | None], protocol: Protocol) -> list[str]:
+    """What the model reads right before each picture. Raises DataError: a place lacks what the line of frames says."""
+    return [_line_of(each, protocol) if each else "" for each in places]
+
+
+def _line_of(place: MediaPlace, protocol: Protocol) -> str:
+    if protocol.frame_line is None or place.seconds is None:
+        return place.line
+    if FRAME in protocol.frame_line and place.frame is None:
+        raise DataError(
+            f"{place.line} has no number in the file of its clip", "convert the rows again from their clips"
+        )
+    return fill(protocol.frame_line, frame=place.frame, number=place.index, seconds=f"{place.seconds:g}")
+
+
+def number_frame(shown: Any, protocol: Protocol) -> None:
+    """Find the number of a frame in its clip's file, if the chat protocol says it (`Shown`, whose place it changes)."""
+    if shown.medium and shown.place.seconds is not None and FRAME in (protocol.frame_line or ""):
+        shown.place = shown.medium.numbered(shown.place)
 
 
 def parts_of_files(places: Sequence[MediaPlace | None]) -> list[int]:

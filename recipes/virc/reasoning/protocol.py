@@ -50,10 +50,13 @@ IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
 _OF_TURN = frozenset({"question", "turn", "turn_from_0"})
 _OF_IMAGE = frozenset({"image", "index", "number", "count", "width", "height"})
+FRAME = "{frame}"
+"""In `frame_line`, the number of a frame in the file of its clip, from 0."""
 PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "system": frozenset({"tools"}),
     "first": frozenset({"question", "images", "image"}),
     "image_line": _OF_IMAGE,
+    "frame_line": frozenset({"frame", "number", "seconds"}),
     "after_image": _OF_TURN | _OF_IMAGE | {"text"},
     "after_scale": _OF_TURN | _OF_IMAGE | {"text"},
     "after_text": _OF_TURN | {"text"},
@@ -143,6 +146,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         system: whole system message with the tool schemas; empty: none.
         first: first user turn; `{images}`: an `image_line` for each input image; `{question}`.
         image_line: announces an image; `{index}`: its number from 0; `{width}`, `{height}`: pixels as shown.
+        frame_line: announces a frame of a clip; `{frame}`: its number in the file, from 0; `{number}`: of those shown;
+            `{seconds}`. null: as `Frame 1 at 0:02:`.
         after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}`, `{height}` of the new
             image; `{count}`: images so far; `{number}`: those by tools; `{question}`.
         after_scale: the same after `scale_image`.
@@ -192,6 +197,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_image: str
     after_scale: str
     complete_with: Annotated[str, Meta(min_length=1)] | None = None
+    frame_line: str | None = None
     after_text: str = "{text}"
     after_error: str = "Error: {error}"
     error_texts: Mapping[ErrorKind, str] = {}
@@ -255,6 +261,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     box: BoxForm | UnsetType = UNSET
     grammar: Grammar | UnsetType = UNSET
     complete_with: Annotated[str, Meta(min_length=1)] | UnsetType | None = UNSET
+    frame_line: str | UnsetType = UNSET
     after_text: str | UnsetType = UNSET
     after_error: str | UnsetType = UNSET
     error_texts: Mapping[ErrorKind, str] | UnsetType = UNSET

@@ -168,7 +168,7 @@ class Session:
         places = [each.place for each in self.images]
         self.question = printable(with_marks_repeated(question, parts_of_files(places)))
         self._on_tool_failure = on_tool_failure
-        self._messages = opening(protocol, self.question, self.history.sizes, lines_of(places))
+        self._messages = opening(protocol, self.question, self.history.sizes, lines_of(places, protocol))
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._repeated: dict[int, lenient.Sent] = {}  # position of an assistant message -> how requests repeat it
@@ -448,7 +448,7 @@ class Session:
         history, protocol = self.history, self.protocol
         templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
         turns = len(self._units) - (self._earlier[-1].units if self._earlier else 0)  # of the last question
-        lines = lines_of([each.place for each in history.images])
+        lines = lines_of([each.place for each in history.images], protocol)
         said = lines if any(lines[index] for each in results for index in each.images) else ()
         seen = SeenTurns(self.question, history.sizes, history.inputs, turns, said)
         self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)

@@ -5,6 +5,7 @@ the last frame, a time is found by seeking and decoding, and where a seek lands 
 FFmpeg gets a file object and the format that the content has, never a name: some formats name further files to open.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import IO, Any
@@ -60,6 +61,7 @@ class Clip:
             raise self._damaged("no video that can be decoded")
         self._stream = videos[0]
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
+        self._rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
         self._decoded: Iterator[Any] = iter(())
         self._current: Any = None  # the frame decoded last, and the one after it
         self._next: Any = None
@@ -77,8 +79,7 @@ class Clip:
 
     def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
         """The frame at a time: the time at which it begins to be shown, in seconds, and its pixels, upright."""
-        rounded = Fraction(seconds) + min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
-        frame = self._find(self._start + self._ticks(rounded))
+        frame = self._find(self._start + self._ticks(Fraction(seconds) + self._rounding))
         self._check_size(frame.width, frame.height)
         return self._seconds(frame.pts), _upright(frame)
 
@@ -88,6 +89,22 @@ class Clip:
         while (frame := self._next_frame()) is not None:
             if frame.pts >= self._start:
                 yield self._seconds(frame.pts), _upright(frame)
+
+    def times(self) -> list[float]:
+        """The times in seconds at which all frames begin to be shown, by their numbers from 0; reads no pixels."""
+        self._seek(None)
+        is_avi = self._format == "avi"
+        packets = (each for each in self._container.demux(self._stream) if not each.is_discard)
+        stamps = sorted({each.dts if is_avi else each.pts for each in packets} - {None})
+        shown = stamps[bisect_left(stamps, self._start) :]
+        if is_avi:  # as `_frames` has it: the last ones come out behind all packets
+            shown += range(shown[-1] + 1, shown[-1] + 1 + len(stamps) - len(shown))
+        return [self._seconds(each) for each in shown]
+
+    @property
+    def rounding(self) -> float:
+        """What is added to a time before the frame is looked for that is shown then, in seconds."""
+        return float(self._rounding)
 
     def _check_header(self) -> None:
         context = self._stream.codec_context

@@ -50,6 +50,14 @@ def time_of_frame(conversation: Conversation, clip: OpenedMedium, number: float)
     return places[int(number)].seconds or 0.0
 
 
+def time_of_number(clip: OpenedMedium, number: int) -> float:
+    """Return the time in seconds of a frame by its number in the file, from 0. Raises ToolError: there is none."""
+    times = clip.times().times
+    if not 0 <= number < len(times):
+        raise ToolError(f"the clip has no frame {number}: its last one is {len(times) - 1}", "arguments")
+    return times[number]
+
+
 def looked(conversation: Conversation, medium: OpenedMedium, wish: Wish, numbers: Sequence[int] = ()) -> Result:
     """Return parts of a clip or document, each with its place.
 
@@ -69,5 +77,5 @@ def looked(conversation: Conversation, medium: OpenedMedium, wish: Wish, numbers
     first = max(places_of(conversation, medium)) + 1
     made = [show_input(open_file(each.data, medium.name), conversation.protocol, conversation.grid) for each in parts]
     for picture, part, number in zip(made, parts, numbers or range(first, first + len(parts)), strict=True):
-        picture.place = medium.place(part, number)
+        picture.place, picture.medium = medium.place(part, number), medium
     return Result(shown=made)

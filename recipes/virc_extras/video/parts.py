@@ -1,14 +1,16 @@
 """The parts of a clip or document, as `clip` and `document` give them to `reader`."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from virc.core.timeouts import check_stop
 from virc.reasoning.media import MediaChoice, MediaPlace
-from virc_extras.video.worker import Facts, Picture
+from virc_extras.video.worker import READER, Facts, Picture, Wish
 
 
 class MediaParts(msgspec.Struct, frozen=True):
@@ -50,7 +52,7 @@ class Medium(Protocol):
         """What a part is called, such as `frame 2 at 0:01`; `number` is that among those shown of the file, from 1."""
 
 
-class OpenedMedium(msgspec.Struct, frozen=True, eq=False):
+class OpenedMedium(msgspec.Struct, eq=False):
     """A clip or document of a problem, which tools look into again.
 
     Args:
@@ -63,6 +65,17 @@ class OpenedMedium(msgspec.Struct, frozen=True, eq=False):
     name: str
     number: int | None
     facts: Facts
+
+    def times(self) -> Facts:
+        """The times of a clip's frames, which are read when somebody asks for them."""
+        if not self.facts.times:
+            self.facts, _ = READER.pictures(self.kind.KIND, self.content, self.name, Wish(times=True), check_stop)
+        return self.facts
+
+    def numbered(self, place: MediaPlace) -> MediaPlace:
+        """The place of a frame with its number in the file, from 0."""
+        timed, seconds = self.times(), place.seconds or 0.0
+        return msgspec.structs.replace(place, frame=max(0, bisect_right(timed.times, seconds + timed.rounding) - 1))
 
     def place(self, part: Picture, number: int) -> MediaPlace:
         """Where a part is that is shown, as that number among those of this file."""

@@ -276,7 +276,9 @@ class _Rewriting:
             for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
                 at += part.place is None or part.place.index == 1
                 made.names.append(self._store.add(_stored(part, files[at][0].name)))
-                made.places.append(part.place)
+                made.places.append(
+                    part.medium.numbered(part.place) if part.place and part.place.page is None else part.place
+                )
                 made.counts[files[at][1]] += 1
             self._made[key] = made
         return self._made[key]

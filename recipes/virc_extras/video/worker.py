@@ -33,6 +33,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     Args:
         span: with `frames`, the seconds between which these lie.
+        times: no pictures, but the times of all frames of a clip.
     """
 
     at: tuple[float, ...] | None = None
@@ -40,14 +41,22 @@ class Wish(msgspec.Struct, frozen=True):
     fps: float | None = None
     frames: int | None = None
     pages: tuple[int, ...] | None = None
+    times: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a file is: of a clip the length in seconds and the (width, height) in px, of a document its pages."""
+    """What a file is: of a clip the length in seconds and the (width, height) in px, of a document its pages.
+
+    Args:
+        times: in seconds at which the frames begin to be shown, by their numbers from 0, where they were asked for.
+        rounding: what is added to a time before the frame is looked for that is shown then, in seconds.
+    """
 
     length: float = 0
     size: tuple[int, int] = (0, 0)
     pages: int = 0
+    times: tuple[float, ...] = ()
+    rounding: float = 0
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -133,6 +142,9 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     head = file.read(HEAD)
     file.seek(0)
     clip, wish = Clip(file, head, task.name), task.wish
+    if wish.times:
+        yield Facts(clip.length, clip.size, times=tuple(clip.times()), rounding=clip.rounding)
+        return
     if wish.at is not None:
         times = [*wish.at]
         if late := next((each for each in times if each > clip.length + 1e-6), None):

@@ -57,6 +57,15 @@ def test_reads_far_from_key_frames_are_right(suffix: str, codec: str, options: d
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_have_numbers_by_the_times_at_which_they_are_shown(kind: str) -> None:
+    drawn = KINDS[kind]()
+    clip = opened(drawn)
+    assert number_of(clip.at(1)) in drawn.times  # it is read on after another place
+    assert clip.times() == pytest.approx([*drawn.times.values()], abs=0.002)
+    assert [number_of(clip.at(clip.times()[at])) for at in (7, 3)] == [[*drawn.times][at] for at in (7, 3)]
+
+
 @pytest.mark.parametrize("kind", ["edit list", "late TS", "WebM", "fragmented", "two rates"])
 def test_length_is_that_up_to_the_last_frame_shown(kind: str) -> None:
     drawn = KINDS[kind]()

@@ -118,7 +118,7 @@ def test_a_clip_of_several_rows_is_decoded_and_written_once(monkeypatch: pytest.
     monkeypatch.setattr(worker.Reader, "pictures", lambda *args: asked.append(args) or read(*args))
     made = converted(rows_file(*rows, name="q.jsonl"))
     assert [pictures(row) for row in made] == [NUMBERS] * 4
-    assert (len(asked), len([*Path("q-batch").rglob("*.jpg")])) == (1, len(NUMBERS))
+    assert (len(asked), len([*Path("q-batch").rglob("*.jpg")])) == (2, len(NUMBERS))  # pictures, and times of all
     assert sorted(each.name for each in Path("q-batch").iterdir()) == ["frames", "q.jsonl"]
 
 
@@ -210,7 +210,8 @@ def test_rows_with_frames_are_answered_as_their_clip_is() -> None:
         of_clip, of_rows = (chat["messages"] for chat in server.chats())
     assert of_rows == of_clip
     said, again = (json.loads(Path(f"{name}answers.jsonl").read_text()) for name in ("", "asked-batch"))
-    assert [each["place"] for each in again["pictures"]] == [each["place"] for each in said["pictures"]]
+    places = [each["place"] | {"frame": at} for each, at in zip(said["pictures"], NUMBERS, strict=True)]
+    assert [each["place"] for each in again["pictures"]] == places
 
 
 @each_case("places", [[None], "x", [{"line": "a"}]])

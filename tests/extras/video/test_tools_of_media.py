@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from extras.mcp.mcp_server import called, tool_calls
 from extras.video.drawn_clips import KINDS, number_of
 from extras.video.drawn_documents import scanned
 from PIL import Image
+from pyarrow import parquet
 from serving.agent.agent_server import scripted
 from support.called import virc
 from support.servers import Server, image_bytes, serve
@@ -74,6 +76,8 @@ def solved(turns: Sequence[str], *words: str) -> tuple[list[str | int], Any]:
         ("phone", "watch", {"start": 0.25, "unit": "fraction"}, ["Frame 5 at 0:00.5005:", 15]),
         ("phone", "watch", {"start": 2, "end": 3, "unit": "frame", "count": 2},
          ["Frame 5 at 0:00.66:", 19, "Frame 6 at 0:01.32:", 39]),
+        ("a/phone --frames 2", "watch", {"start": 20, "end": 40, "unit": "source_frame", "count": 3},
+         ["Frame 3 at 0:00.666667:", 20, "Frame 4 at 0:01.67:", 34, "Frame 5 at 0:02.666667:", 40]),
         ("phone", "select_frames", {"target_frames": [3, 1]}, ["Frame 3 at 0:01.32:", 39, "Frame 1 at 0:00:", 0]),
         ("screen", "watch", {"start": 1, "end": 6.2, "count": 5}, ["Frame 4 at 0:01:", 4, "Frame 5 at 0:06.2:", 6]),
         ("scan --page 1", "turn_to", {"pages": [40, 2]}, ["Page 40 of 40:", 40, "Page 2 of 40:", 2]),
@@ -92,6 +96,7 @@ def test_the_server_gets_what_the_call_names(files: str, named: str, arguments: 
         ("phone", "watch", {"start": 1, "end": 0.5}, "the span ends at 0:00.5, before it starts at 0:01"),
         ("phone", "watch", {"start": "soon"}, "'soon' is no time"),
         ("phone", "watch", {"start": "3", "unit": "frame"}, "'3' is no time such as 1:02, and no number"),
+        ("phone", "watch", {"start": 60, "unit": "source_frame"}, "the clip has no frame 60: its last one is 59"),
         ("phone", "select_frames", {"target_frames": [5]}, "frame 5 was not shown: the frames are 1 to 4"),
         ("phone", "turn_to", {"pages": [1]}, "the question has no document"),
         ("scan", "turn_to", {"pages": [41]}, "the document has 40 pages, and no page 41"),
@@ -122,6 +127,25 @@ def test_frames_are_counted_on_cropped_and_traced_with_their_lines() -> None:
         words = ("--continue", "t", "and then?", "--endpoint", server.url, *TOOLS)
         assert virc("solve", *words).out == "97\n"
         assert last_turn(server) == ["Frame 7 at 0:00.5:", 14]
+
+
+def test_a_chat_protocol_has_a_line_of_its_own_for_frames() -> None:
+    own = own_protocol(registry.schemas(["watch"]))
+    protocol = msgspec.structs.replace(
+        own, image_line="", after_image="", frame_line="{frame}, {number} at {seconds}: "
+    )
+    Path("numbers.json").write_bytes(msgspec.json.encode(protocol))
+    words = ("a/phone", "--at", "1.9", "--protocol", "numbers.json", "q")
+    with serve([call("watch", start="0:01"), answer("97")]) as server:
+        assert virc("solve", *words, "--endpoint", server.url).code == 0
+        first = "".join(each.get("text", "") for each in server.chats()[0]["messages"][1]["content"])
+        assert first.startswith("35, 1 at 1.9: ")
+        assert last_turn(server) == ["30, 2 at 1: ", 30]
+    Path("rows.jsonl").write_text('{"id": 1, "video": "a/phone", "question": "q", "answer": "97"}\n')
+    words = ("data", "convert", "rows.jsonl", "--to", "rows", "--format", "prompts", "--frames", "2", "--workers", 1)
+    assert virc(*words, "--protocol", "numbers.json").code == 0
+    (row,) = parquet.read_table("rows/rows.parquet").to_pylist()
+    assert row["prompt"][1]["content"].startswith("0, 1 at 0: <image>\n59, 2 at 5.84: <image>\n")
 
 
 FRAME = ["Frame 2 at 0:01.5:", 44]

@@ -197,7 +197,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             for each in images
         ]
         asked = turns.with_marks_repeated(question, parts_of_files(places))
-        opened = turns.opening(protocol, asked, sizes, lines_of(places))
+        opened = turns.opening(protocol, asked, sizes, lines_of(places, protocol))
         messages = tuple(Message(each.role, content_of(each)) for each in opened)
         return msgspec.structs.replace(record, messages=messages, images=images, question=question)
 

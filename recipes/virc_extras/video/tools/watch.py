@@ -22,8 +22,8 @@ SCHEMA = function_schema(
     end={**_TIME, "description": "the same of the last frame; without it, one frame is shown"},
     count={"type": "integer", "minimum": 1, "maximum": MOST, "description": f"how many frames, {_USUAL} by default"},
     unit={
-        "enum": ["seconds", "fraction", "frame"],
-        "description": "of numbers: seconds by default, parts of the length, or numbers of frames shown before",
+        "enum": ["seconds", "fraction", "frame", "source_frame"],
+        "description": "of numbers: seconds by default, parts of the length, numbers of frames shown, or in the file",
     },
     clip=CLIP_SCHEMA,
 )
@@ -40,7 +40,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
     Raises:
         ToolError: a time is none, or not in the clip; or there are too many frames.
     """
-    from virc_extras.video.looking import looked, medium_of, time_of_frame
+    from virc_extras.video.looking import looked, medium_of, time_of_frame, time_of_number
     from virc_extras.video.worker import Wish
 
     clip, unit = medium_of(conversation, "clip", call.arguments.get("clip")), call.arguments.get("unit", "seconds")
@@ -53,6 +53,8 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
             return read
         if unit == "frame":
             return time_of_frame(conversation, clip, time)
+        if unit == "source_frame":
+            return time_of_number(clip, int(time))
         return float(time) * (clip.facts.length if unit == "fraction" else 1)
 
     start = seconds(call.arguments["start"])
